@@ -1,0 +1,182 @@
+"""The shared findings: what one analysis step hands to the next. Plain values, no behaviour that costs anything.
+
+Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width), 0 or 255; points float32 (n, 2) as
+x, y in pixels. "Working" pixels are those of `PreparedView.rgb`; "crop" pixels those of `Cutout.rgb`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.protocol import View
+
+Image = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+Matrix = npt.NDArray[np.float64]
+
+WORKING_SIDE = 1600
+"""Longest side of the working picture: a 1,400-pixel photograph is kept as it is."""
+
+CROP_SIDE = 512
+"""Side of the square crop in which pins are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Measured on the pin where one was found, else on the whole photograph.
+
+    `sharpness` is an edge width in working pixels (smaller is sharper), `exposure` the mean of L* over 100,
+    `clipped` the share of blown highlights, `glare` the share of the pin under a soft-edged highlight,
+    `short_side` the pin's shorter side in pixels of the photograph as sent. `score` 0 to 1 sums it up;
+    `problems` are sentences for a person that say what to do better.
+    """
+
+    sharpness: float
+    exposure: float
+    clipped: float
+    glare: float
+    short_side: float
+    score: float
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """The pin cut out of its background and brought upright.
+
+    `to_crop` maps working to crop pixels (3x3, similarity). `confidence` 0 to 1: how sure the cut is;
+    `cut_off` when the outline runs along the photograph's border (the pin is half outside).
+    """
+
+    mask: Image
+    outline: Points
+    rgb: Image
+    crop_mask: Image
+    to_crop: Matrix
+    confidence: float
+    cut_off: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedView:
+    """One photograph, decoded, upright by EXIF, scaled to at most `WORKING_SIDE`, judged and cut out.
+
+    `width`, `height` are those of the photograph as sent (after EXIF); `scale` is working over sent pixels.
+    `pin` is None when no pin was found, and `pin_problem` then says why.
+    """
+
+    view: View
+    width: int
+    height: int
+    scale: float
+    media_type: str
+    sha256: str
+    rgb: Image
+    quality: Quality
+    pin: Cutout | None
+    pin_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """`quad` are the four corners in working pixels, reading order; `confidence` 0 to 1 is the reader's."""
+
+    text: str
+    confidence: float
+    quad: Points
+
+
+@dataclass(frozen=True, slots=True)
+class StampReading:
+    """What the back says. Fields are None when not read; `reason` says why when nothing could be.
+
+    `factory_code` in the form FAC-nnnnnn-YYDDD; `edition_number`/`edition_size` from "n/N" or "LE N";
+    `text_height` is the median letter height in pixels of the photograph as sent.
+    """
+
+    lines: tuple[TextLine, ...] = ()
+    factory_code: str | None = None
+    factory_code_confidence: float = 0.0
+    year: int | None = None
+    edition_number: int | None = None
+    edition_size: int | None = None
+    brand: str | None = None
+    origin: str | None = None
+    text_height: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPin:
+    pin_id: str
+    name: str
+    characters: tuple[str, ...]
+    series: str | None
+    year: int | None
+    edition_size: int | None
+    brand: str | None
+    factory_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    sold_at: dt.date
+    price: float
+    currency: str
+    condition: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A catalogue picture, prepared the way photographs are: crop pixels, with their mask."""
+
+    view: View
+    rgb: Image
+    mask: Image
+
+
+@dataclass(frozen=True, slots=True)
+class MatchCandidate:
+    """`score` 0 to 1 is calibrated to the probability that this is the pin; `inliers` verified keypoints.
+
+    `to_reference` maps crop pixels of the photograph to crop pixels of the reference (3x3), None unverified.
+    """
+
+    pin: CatalogPin
+    score: float
+    inliers: int
+    to_reference: Matrix | None = None
+    back_to_reference: Matrix | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The catalogue search. `identified` only with a verified geometry and a margin over the runner-up.
+
+    `decided`: further views would not change it. `reason` says, for a person, why nothing is claimed.
+    `references` are the catalogue pictures of the identified pin, by view.
+    """
+
+    candidates: tuple[MatchCandidate, ...] = ()
+    identified: bool = False
+    decided: bool = False
+    reason: str = ""
+    catalog_version: str = ""
+    catalog_size: int = 0
+    demonstration: bool = False
+    references: dict[View, Reference] = field(default_factory=dict)
+    sales: tuple[Sale, ...] = ()
+
+    @property
+    def pin(self) -> CatalogPin | None:
+        """The pin it is, when one is claimed."""
+        return self.candidates[0].pin if self.identified else None
+
+
+Details = dict[str, Any]

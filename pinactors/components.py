@@ -1,0 +1,163 @@
+"""The analysis as declared: which findings there are, which components, who needs what.
+
+The functions here run in worker processes: they open what the pure functions of `analysis` need (the photograph's
+bytes, the catalogue) and call them. Adding a component is one more entry in `declare`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinactors.analysis import authenticity, backstamp, characters, details, display, prepare, pricing
+from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.catalog import identify
+from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import (
+    AuthenticationResult,
+    CharacterIdentification,
+    DetailedAnalysis,
+    HtmlDisplayData,
+    PricingAnalysis,
+    View,
+)
+from pinactors.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What every function is given beside its findings; small and picklable. `as_of` None means today."""
+
+    catalog: str
+    max_pixels: int
+    as_of: dt.date | None = None
+
+
+def prepare_front(context: Context, image: StoredImage) -> PreparedView:
+    return _prepare(context, image, View.FRONT)
+
+
+def prepare_back(context: Context, image: StoredImage) -> PreparedView:
+    return _prepare(context, image, View.BACK)
+
+
+def prepare_angled(context: Context, image: StoredImage) -> PreparedView:
+    return _prepare(context, image, View.ANGLED)
+
+
+def _prepare(context: Context, image: StoredImage, view: View) -> PreparedView:
+    return prepare.prepare_view(Path(image.path).read_bytes(), view, image.sha256, context.max_pixels)
+
+
+def read_stamp(context: Context, back: PreparedView) -> StampReading:
+    return backstamp.read(back)
+
+
+def match_front(context: Context, front: PreparedView) -> Match:
+    return identify.identify(context.catalog, front)
+
+
+def match_all(
+    context: Context,
+    first: Match,
+    front: PreparedView,
+    back: PreparedView | None,
+    angled: PreparedView | None,
+    stamp: StampReading | None,
+) -> Match:
+    return identify.refine(context.catalog, first, front, back, angled, stamp)
+
+
+def authenticity_full(
+    context: Context,
+    front: PreparedView,
+    back: PreparedView | None,
+    angled: PreparedView | None,
+    stamp: StampReading | None,
+    match: Match,
+) -> AuthenticationResult:
+    return authenticity.assess(front, back, angled, stamp, match)
+
+
+def authenticity_basic(context: Context, front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
+    return authenticity.assess_basic(front, back)
+
+
+def characters_full(context: Context, match: Match) -> CharacterIdentification:
+    return characters.describe(match)
+
+
+def pricing_full(context: Context, match: Match) -> PricingAnalysis:
+    return pricing.price(match, context.as_of or dt.datetime.now(dt.UTC).date())
+
+
+def details_full(
+    context: Context,
+    front: PreparedView,
+    back: PreparedView | None,
+    angled: PreparedView | None,
+    stamp: StampReading | None,
+    match: Match,
+) -> DetailedAnalysis:
+    return details.describe(front, back, angled, stamp, match)
+
+
+def details_basic(
+    context: Context, front: PreparedView, back: PreparedView | None, angled: PreparedView | None
+) -> DetailedAnalysis:
+    return details.describe(front, back, angled, None, None)
+
+
+def display_full(
+    context: Context, front: PreparedView, back: PreparedView | None, angled: PreparedView | None
+) -> HtmlDisplayData:
+    return display.render(front, back, angled)
+
+
+def declare(settings: Settings, *, catalog: Path | None = None, as_of: dt.date | None = None) -> Analysis:
+    """The five components over the findings they share."""
+    context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of)
+    return Analysis(
+        context,
+        findings=(
+            Finding("front", ("front_image",), prepare_front),
+            Finding("back", ("back_image",), prepare_back),
+            Finding("angled", ("angled_image",), prepare_angled),
+            Finding("stamp", ("back",), read_stamp),
+            Finding("front_match", ("front",), match_front),
+            Finding(
+                "match", ("front_match", "front", "back", "angled", "stamp"), match_all, decided_by="front_match"
+            ),
+        ),
+        components=(
+            Component(
+                "authenticity",
+                AuthenticationResult,
+                needs=("front", "back", "angled", "stamp", "match"),
+                full=authenticity_full,
+                basic_needs=("front", "back"),
+                basic=authenticity_basic,
+                required=True,
+            ),
+            Component("characters", CharacterIdentification, ("match",), characters_full, ("front_match",), characters_full),
+            Component("pricing", PricingAnalysis, ("match",), pricing_full, ("front_match",), pricing_full),
+            Component(
+                "details",
+                DetailedAnalysis,
+                needs=("front", "back", "angled", "stamp", "match"),
+                full=details_full,
+                basic_needs=("front", "back", "angled"),
+                basic=details_basic,
+            ),
+            Component(
+                "display",
+                HtmlDisplayData,
+                needs=("front", "back", "angled"),
+                full=display_full,
+                basic_needs=("front",),
+                basic=None,
+            ),
+        ),
+    )

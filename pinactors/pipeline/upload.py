@@ -1,0 +1,76 @@
+"""An upload as the pipeline sees it: who sent it, and photographs that arrive one after another."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import trio
+
+from pinactors.protocol import PinactorsError, View
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A photograph as sent, stored once by content hash: `path` in the image store, `size` in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Upload:
+    """Photographs in arrival. The API is the one producer; a session's intake the consumer.
+
+    `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name for
+    the conversation.
+    """
+
+    def __init__(self, session_id: str, owner: str = "", idempotency_key: str | None = None) -> None:
+        self.session_id = session_id
+        self.owner = owner
+        self.idempotency_key = idempotency_key
+        self.images: dict[View, StoredImage] = {}
+        self.error: PinactorsError | None = None
+        self._arrived = {view: trio.Event() for view in View}
+        self._complete = trio.Event()
+
+    def put(self, view: View, image: StoredImage) -> None:
+        self.images[view] = image
+        self._arrived[view].set()
+
+    def close(self) -> None:
+        """Nothing more will come: views that did not arrive were not sent."""
+        for event in self._arrived.values():
+            event.set()
+        self._complete.set()
+
+    def fail(self, error: PinactorsError) -> None:
+        """The rest cannot be had; whoever waits for it gets `error`."""
+        self.error = error
+        self.close()
+
+    @property
+    def complete(self) -> bool:
+        return self._complete.is_set()
+
+    async def image(self, view: View) -> StoredImage | None:
+        """Waits until `view` has arrived; None when it was not sent. Raises the upload's error."""
+        await self._arrived[view].wait()
+        if view not in self.images and self.error is not None:
+            raise self.error
+        return self.images.get(view)
+
+    async def wait_complete(self) -> None:
+        """Waits until every photograph is in. Raises the upload's error."""
+        await self._complete.wait()
+        if self.error is not None:
+            raise self.error
+
+    def fingerprint(self) -> str:
+        """Names the content: equal for the same images in the same views, whatever carried them."""
+        digest = hashlib.sha256()
+        for view in View:
+            image = self.images.get(view)
+            digest.update(f"{view}:{image.sha256 if image else '-'};".encode())
+        return digest.hexdigest()
