@@ -60,7 +60,9 @@ class Analysis:
         for finding in self.findings:  # declared in an order in which each need is known: no circle can form
             unknown = {*finding.needs, *filter(None, [finding.decided_by])} - known
             if unknown or finding.name in known:
-                raise ValueError(f"finding {finding.name}: unknown or repeated {sorted(unknown) or finding.name}")
+                raise ValueError(
+                    f"finding {finding.name}: unknown or repeated {sorted(unknown) or finding.name}"
+                )
             known.add(finding.name)
         names = [component.name for component in self.components]
         packets = [component.packet for component in self.components]

@@ -1,0 +1,84 @@
+"""The log of one session's packets: assembly appends, readers are cursors on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+
+class PacketLog:
+    """A session's packets, encoded, in order, without their newline.
+
+    A reader keeps an index into `packets` and nothing else, so a slow one holds back nobody. `closed` is true once
+    the terminal packet is in, or when the session was dropped in favour of an equal one (then there is none).
+    """
+
+    __slots__ = ("_abandoned", "_waiting", "closed", "owner", "packets", "readers", "session_id", "stream_id")
+
+    def __init__(
+        self,
+        stream_id: str,
+        session_id: str,
+        owner: str,
+        *,
+        packets: list[bytes] | None = None,
+        closed: bool = False,
+    ) -> None:
+        self.stream_id = stream_id
+        self.session_id = session_id
+        self.owner = owner
+        self.packets: list[bytes] = packets if packets is not None else []
+        self.closed = closed
+        self.readers = 0
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._abandoned: Callable[[], None] | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<PacketLog {self.session_id} {len(self.packets)} packets {state} {self.readers} readers>"
+
+    def append(self, encoded: bytes, *, terminal: bool) -> None:
+        """Adds a packet and wakes the readers; they find everything that is appended before they run.
+
+        Only packet assembly calls this. Raises `ValueError` on a closed log: nothing follows a terminal packet.
+        """
+        if self.closed:
+            raise ValueError(f"{self!r} is closed")
+        self.packets.append(encoded)
+        self.closed = terminal
+        self._waiting.unpark_all()
+
+    def close(self) -> None:
+        """Ends the log without a terminal packet: its session was dropped."""
+        self.closed = True
+        self._waiting.unpark_all()
+
+    async def wait_beyond(self, count: int) -> None:
+        """Returns when there are more than `count` packets, or none will follow. Always a checkpoint."""
+        if len(self.packets) > count or self.closed:
+            await trio.lowlevel.checkpoint()
+        while len(self.packets) <= count and not self.closed:
+            await self._waiting.park()
+
+    async def wait_closed(self) -> None:
+        """Returns when nothing more will follow. Always a checkpoint."""
+        while not self.closed:
+            await self.wait_beyond(len(self.packets))
+        await trio.lowlevel.checkpoint()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """A reader is present while inside."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.readers -= 1
+            if not self.readers and not self.closed and self._abandoned is not None:
+                self._abandoned()
+
+    def on_abandoned(self, callback: Callable[[], None] | None) -> None:
+        """`callback` runs whenever the last reader leaves before the end."""
+        self._abandoned = callback
