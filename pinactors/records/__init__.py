@@ -1,0 +1,19 @@
+"""Records: what analyses, people and keys leave behind."""
+
+from pinactors.records.analyses import AnalysisRecord, StoredStream
+from pinactors.records.database import RecordsUnavailable
+from pinactors.records.feedback import Confirmation, ProvisionalPin
+from pinactors.records.keys import KeyInfo
+from pinactors.records.migrations import SchemaTooNew
+from pinactors.records.records import Records
+
+__all__ = [
+    "AnalysisRecord",
+    "Confirmation",
+    "KeyInfo",
+    "ProvisionalPin",
+    "Records",
+    "RecordsUnavailable",
+    "SchemaTooNew",
+    "StoredStream",
+]

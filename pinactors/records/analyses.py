@@ -1,0 +1,157 @@
+"""Finished analyses in the database. Every function runs inside a transaction of its caller."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import peewee
+
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import View
+from pinactors.records.models import Analysis, AnalysisImage, Image, StoredPacket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnalysisRecord:
+    """A session at its end. `packets` are those before the final one, encoded, without newline.
+
+    `verdict` to `confidence` are None when it ended in an error, whose code `error_code` then is. `pin_id`
+    and `pin_name` are the catalogue pin that was claimed, None when none was. `started_at` is aware.
+    """
+
+    stream_id: str
+    session_id: str
+    owner: str
+    idempotency_key: str | None
+    fingerprint: str
+    images: Mapping[View, StoredImage]
+    started_at: dt.datetime
+    processing_ms: int
+    verdict: str | None
+    authentic: bool | None
+    rating: int | None
+    confidence: float | None
+    pin_id: str | None
+    degraded: list[str]
+    missing: list[str]
+    packets: list[bytes]
+    error_code: str | None = None
+    pin_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """A finished session's packets, the final one included, byte for byte as they went out."""
+
+    stream_id: str
+    session_id: str
+    owner: str
+    packets: list[bytes]
+    finished_at: dt.datetime
+    record_number: int
+
+
+def save(
+    database: peewee.Database,
+    record: AnalysisRecord,
+    seal: Callable[[int], bytes],
+    now: dt.datetime,
+    images_folder: Path,
+) -> int:
+    known = Analysis.select(Analysis.id).where(Analysis.stream_id == record.stream_id)
+    number: int | None = known.scalar(database)
+    if number is not None:
+        return number
+    Analysis.insert(
+        stream_id=record.stream_id,
+        session_id=record.session_id,
+        owner=record.owner,
+        idempotency_key=record.idempotency_key,
+        fingerprint=record.fingerprint,
+        started_at=record.started_at,
+        finished_at=now,
+        processing_ms=record.processing_ms,
+        verdict=record.verdict,
+        authentic=record.authentic,
+        rating=record.rating,
+        confidence=record.confidence,
+        pin_id=record.pin_id,
+        pin_name=record.pin_name,
+        degraded=json.dumps(record.degraded),
+        missing=json.dumps(record.missing),
+        error_code=record.error_code,
+    ).execute(database)
+    number = int(known.clone().scalar(database))
+    # Sealed only after the row is in: from here on no other attempt can store another final packet.
+    packets = [*record.packets, seal(number)]
+    StoredPacket.insert_many(
+        [{"analysis": number, "sequence": sequence, "body": body} for sequence, body in enumerate(packets)]
+    ).execute(database)
+    for view, image in record.images.items():
+        path = Path(image.path)
+        relative = path.relative_to(images_folder) if path.is_relative_to(images_folder) else path
+        Image.insert(sha256=image.sha256, size=image.size, path=str(relative)).on_conflict_ignore().execute(
+            database
+        )
+        AnalysisImage.insert(analysis=number, view=view.value, image=image.sha256).execute(database)
+    return number
+
+
+def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
+    row = (
+        Analysis.select(Analysis.id, Analysis.session_id, Analysis.owner, Analysis.finished_at)
+        .where(Analysis.stream_id == stream_id)
+        .tuples()
+        .first(database)
+    )
+    if row is None:
+        return None
+    number, session_id, owner, finished_at = row
+    bodies = (
+        StoredPacket.select(StoredPacket.body)
+        .where(StoredPacket.analysis == number)
+        .order_by(StoredPacket.sequence)
+        .tuples()
+        .execute(database)
+    )
+    packets = [bytes(body) for (body,) in bodies]
+    return StoredStream(stream_id, session_id, owner, packets, finished_at, number)
+
+
+def find_upload(
+    database: peewee.Database, owner: str, session_id: str, fingerprint: str, since: dt.datetime
+) -> str | None:
+    found: str | None = (
+        Analysis.select(Analysis.stream_id)
+        .where(
+            Analysis.owner == owner,
+            Analysis.session_id == session_id,
+            Analysis.fingerprint == fingerprint,
+            Analysis.finished_at >= since,
+        )
+        .order_by(Analysis.id.desc())
+        .limit(1)
+        .scalar(database)
+    )
+    return found
+
+
+def find_idempotent(
+    database: peewee.Database, owner: str, idempotency_key: str, since: dt.datetime
+) -> tuple[str, str] | None:
+    found: tuple[str, str] | None = (
+        Analysis.select(Analysis.stream_id, Analysis.fingerprint)
+        .where(
+            Analysis.owner == owner,
+            Analysis.idempotency_key == idempotency_key,
+            Analysis.finished_at >= since,
+        )
+        .order_by(Analysis.id.desc())
+        .tuples()
+        .first(database)
+    )
+    return found

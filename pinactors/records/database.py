@@ -1,0 +1,156 @@
+"""The connection: which database a setting means, one transaction at a time on a thread, and its failures."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import peewee
+import trio
+from playhouse import db_url  # type: ignore[import-untyped]
+
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.records import migrations
+from pinactors.settings import Settings
+
+T = TypeVar("T")
+
+DATABASE_FILE = "pinactors.db"
+
+BUSY_MILLISECONDS = 2000
+"""How long one transaction waits for another process's lock before it counts as unavailable: several tries
+fit into what is left of a session's deadline."""
+
+CONNECT_SECONDS = 5
+READERS = 4
+SERVER_WRITERS = 4
+
+
+class RecordsUnavailable(PinactorsError):
+    """The database is busy, locked, full or gone. Nothing was changed; the same call may be made again."""
+
+
+def unavailable(cause: Exception) -> RecordsUnavailable:
+    """What a client may know of `cause`: never a path, a host or a statement."""
+    del cause  # the caller chains it for the log
+    return RecordsUnavailable(
+        ErrorCode.OVERLOADED,
+        "Records are unavailable",
+        "The database cannot be used at the moment",
+        retry_after=5.0,
+    )
+
+
+def connect(settings: Settings) -> peewee.Database:
+    """The database `settings` mean, pooled, not connected yet. Raises `ValueError` for an unusable URL."""
+    if not settings.database_url:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        return _sqlite(str(settings.data / DATABASE_FILE))
+    scheme, separator, rest = settings.database_url.partition("://")
+    scheme = scheme.removesuffix("+pool")
+    if not separator or f"{scheme}+pool" not in db_url.schemes:
+        raise ValueError(
+            f"database URL: unknown kind {scheme!r}"
+        )  # never the URL itself: it holds a password
+    if scheme == "sqlite":
+        path = rest.removeprefix("/").partition("?")[0]
+        if path in ("", ":memory:"):
+            raise ValueError("database URL: a database in memory would be another one for every connection")
+        return _sqlite(path)
+    timeout = {} if scheme == "cockroachdb" else {"connect_timeout": CONNECT_SECONDS}
+    database: peewee.Database = db_url.connect(
+        f"{scheme}+pool://{rest}",
+        unquote_user=True,
+        unquote_password=True,
+        max_connections=READERS + SERVER_WRITERS,
+        **timeout,
+    )
+    return database
+
+
+def _sqlite(path: str) -> peewee.Database:
+    pragmas = [  # busy_timeout first: the others may have to wait
+        ("busy_timeout", BUSY_MILLISECONDS),
+        ("journal_mode", "wal"),
+        ("synchronous", "normal"),
+        ("foreign_keys", 1),
+    ]
+    database: peewee.Database = db_url.schemes["sqlite+pool"](
+        path,
+        pragmas=pragmas,
+        max_connections=READERS + 1,
+        timeout=BUSY_MILLISECONDS / 1000,
+        check_same_thread=False,  # the pool hands a connection from thread to thread, never to two at once
+    )
+    return database
+
+
+class Store:
+    """Runs functions of a database, each in one transaction on one thread under a limiter of its own.
+
+    Writers of SQLite queue here, in order, instead of polling for its one write lock.
+    """
+
+    def __init__(self, database: peewee.Database) -> None:
+        self.database: Any = database  # a pool: more than peewee's types know
+        self._file = Path(database.database) if isinstance(database, peewee.SqliteDatabase) else None
+        self._identity: tuple[int, int] | None = None
+        self._migrating = threading.Lock()
+        self._readers = trio.CapacityLimiter(READERS)
+        self._writers = trio.CapacityLimiter(1 if self._file else SERVER_WRITERS)
+
+    async def open(self) -> None:
+        """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`."""
+        await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._writers)
+
+    async def read(self, function: Callable[[peewee.Database], T]) -> T:
+        return await trio.to_thread.run_sync(
+            self._guard, self._transaction, function, "", limiter=self._readers
+        )
+
+    async def write(self, function: Callable[[peewee.Database], T]) -> T:
+        """Cancellation waits for the transaction's end: what was asked for is done or not, never unknown."""
+        mode = "IMMEDIATE" if self._file else ""
+        return await trio.to_thread.run_sync(
+            self._guard, self._transaction, function, mode, limiter=self._writers
+        )
+
+    async def close(self) -> None:
+        await trio.to_thread.run_sync(self.database.close_all, limiter=self._writers)
+
+    def _guard(self, work: Callable[..., T], *arguments: object) -> T:
+        try:
+            return work(*arguments)
+        except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
+            raise  # ours to mend, not to repeat
+        except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:
+            raise unavailable(error) from error
+
+    def _transaction(self, function: Callable[[peewee.Database], T], mode: str) -> T:
+        self._check_file()
+        with self.database.connection_context(), self.database.atomic(*filter(None, [mode])):
+            return function(self.database)
+
+    def _migrate(self) -> None:
+        with self.database.connection_context():
+            migrations.migrate(self.database)
+        self._identity = self._identify()
+
+    def _identify(self) -> tuple[int, int] | None:
+        if self._file is None:
+            return None
+        status = os.stat(self._file)
+        return status.st_dev, status.st_ino
+
+    def _check_file(self) -> None:
+        """An open connection keeps writing to a deleted file and SQLite makes an absent one anew: both would
+        lose analyses in silence. A file that is gone is an error until it is back; another one is opened."""
+        if self._identify() == self._identity:
+            return
+        with self._migrating:
+            if self._identify() != self._identity:
+                self.database.close_idle()
+                self._migrate()

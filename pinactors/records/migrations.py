@@ -1,0 +1,69 @@
+"""Brings a database to the current schema: a fresh one at once, an older one step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import peewee
+from playhouse.migrate import SchemaMigrator  # type: ignore[import-untyped]  # peewee types itself alone
+
+from pinactors.records.models import TABLES, SchemaVersion
+
+Step = Callable[[SchemaMigrator], None]
+
+STEPS: tuple[Step, ...] = ()
+"""`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
+
+_LOCK_NUMBER = 7_465_107
+_LOCK_SECONDS = 60
+
+
+class SchemaTooNew(Exception):
+    """The database was written by a newer version of this program; it is left as it is."""
+
+
+def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
+    """Migrates on the calling thread's connection; several processes may. Returns the schema's version.
+
+    Raises `SchemaTooNew`, or peewee's errors, after which nothing was changed (MySQL commits each change of
+    the schema at once: there a failed step can leave its first half).
+    """
+    current = 1 + len(steps)
+    with _alone(database):
+        if not database.table_exists(SchemaVersion._meta.table_name):
+            for table in TABLES:
+                peewee.SchemaManager(table, database).create_all()
+            SchemaVersion.insert(id=1, version=current).execute(database)
+            return current
+        found = int(SchemaVersion.select(SchemaVersion.version).scalar(database))
+        if found > current:
+            raise SchemaTooNew(f"the database has schema {found}, this program knows up to {current}")
+        migrator = SchemaMigrator.from_database(database)
+        for step in steps[found - 1 :]:
+            step(migrator)
+        if found < current:
+            SchemaVersion.update(version=current).execute(database)
+    return current
+
+
+@contextmanager
+def _alone(database: Any) -> Iterator[None]:
+    """A transaction that only one process at a time is in."""
+    if isinstance(database, peewee.SqliteDatabase):
+        with database.atomic("EXCLUSIVE"):
+            yield
+    elif isinstance(database, peewee.PostgresqlDatabase):
+        with database.atomic():
+            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_NUMBER,))
+            yield
+    else:
+        name = f"pinactors-{_LOCK_NUMBER}"
+        if database.execute_sql("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS)).fetchone()[0] != 1:
+            raise peewee.OperationalError("another process has been migrating for too long")
+        try:
+            with database.atomic():
+                yield
+        finally:
+            database.execute_sql("SELECT RELEASE_LOCK(%s)", (name,))

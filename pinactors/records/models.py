@@ -1,0 +1,134 @@
+"""The tables. Queries name their database (`query.execute(database)`), so that two `Records` share nothing.
+
+A change here is a new step in `migrations.STEPS` as well; a test compares both ways to the current schema.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import peewee
+
+
+class UtcField(peewee.BigIntegerField):
+    """An aware UTC datetime as milliseconds since 1970: the same on every database and in every time zone."""
+
+    def db_value(self, value: dt.datetime | None) -> int | None:
+        return None if value is None else round(value.timestamp() * 1000)
+
+    def python_value(self, value: int | None) -> dt.datetime | None:
+        return None if value is None else dt.datetime.fromtimestamp(value / 1000, dt.UTC)
+
+
+class SchemaVersion(peewee.Model):
+    """One row: the schema the database has."""
+
+    id = peewee.IntegerField(primary_key=True)
+    version = peewee.IntegerField()
+
+    class Meta:
+        table_name = "schema_version"
+
+
+class Analysis(peewee.Model):
+    """One finished session. `id` is the clients' `recordNumber`; `error_code` is null when it completed."""
+
+    id = peewee.AutoField()
+    stream_id = peewee.CharField(max_length=64, unique=True)
+    session_id = peewee.CharField(max_length=128)
+    owner = peewee.CharField(max_length=64)
+    idempotency_key = peewee.CharField(max_length=255, null=True)
+    fingerprint = peewee.CharField(max_length=64)
+    started_at = UtcField()
+    finished_at = UtcField()
+    processing_ms = peewee.IntegerField()
+    verdict = peewee.CharField(max_length=32, null=True)
+    authentic = peewee.BooleanField(null=True)
+    rating = peewee.IntegerField(null=True)
+    confidence = peewee.FloatField(null=True)
+    pin_id = peewee.TextField(null=True)
+    pin_name = peewee.TextField(null=True)
+    degraded = peewee.TextField()
+    missing = peewee.TextField()
+    error_code = peewee.CharField(max_length=32, null=True)
+
+    class Meta:
+        table_name = "analysis"
+        indexes = (
+            (("owner", "session_id", "fingerprint"), False),
+            (("owner", "idempotency_key"), False),
+            (("owner", "id"), False),
+        )
+
+
+class Image(peewee.Model):
+    """A photograph, once by content hash; `path` is relative to the images folder where it lies in there."""
+
+    sha256 = peewee.CharField(max_length=64, primary_key=True)
+    size = peewee.BigIntegerField()
+    path = peewee.TextField()
+
+    class Meta:
+        table_name = "image"
+
+
+class AnalysisImage(peewee.Model):
+    """Which photograph an analysis saw as which view."""
+
+    analysis = peewee.ForeignKeyField(Analysis, backref="images")
+    view = peewee.CharField(max_length=16)
+    image = peewee.ForeignKeyField(Image, backref="analyses")
+
+    class Meta:
+        table_name = "analysis_image"
+        primary_key = peewee.CompositeKey("analysis", "view")
+
+
+class StoredPacket(peewee.Model):
+    """A packet as it went out, byte for byte."""
+
+    analysis = peewee.ForeignKeyField(Analysis, backref="packets")
+    sequence = peewee.IntegerField()
+    body = peewee.BlobField()
+
+    class Meta:
+        table_name = "packet"
+        primary_key = peewee.CompositeKey("analysis", "sequence")
+
+
+class Feedback(peewee.Model):
+    """What a person said about an analysis. The newest row counts, the earlier ones are its history."""
+
+    id = peewee.AutoField()
+    analysis = peewee.ForeignKeyField(Analysis, backref="feedback")
+    agreement = peewee.CharField(max_length=16)
+    comment = peewee.TextField()
+    created_at = UtcField()
+
+    class Meta:
+        table_name = "feedback"
+
+
+class ApiKey(peewee.Model):
+    """A key by the SHA-256 of its token; `prefix` is the part of the token a list may show."""
+
+    id = peewee.AutoField()
+    name = peewee.CharField(max_length=100)
+    prefix = peewee.CharField(max_length=16)
+    digest = peewee.CharField(max_length=64, unique=True)
+    created_at = UtcField()
+    revoked_at = UtcField(null=True)
+
+    class Meta:
+        table_name = "api_key"
+
+
+TABLES: tuple[type[peewee.Model], ...] = (
+    SchemaVersion,
+    Analysis,
+    Image,
+    AnalysisImage,
+    StoredPacket,
+    Feedback,
+    ApiKey,
+)

@@ -1,0 +1,123 @@
+"""The one place that touches the database: analyses with their packets, feedback and keys."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from functools import partial
+from typing import Self
+
+from pinactors.records import analyses, feedback, keys
+from pinactors.records.analyses import AnalysisRecord, StoredStream
+from pinactors.records.database import RecordsUnavailable, Store, connect
+from pinactors.records.feedback import Confirmation, ProvisionalPin
+from pinactors.records.keys import KeyInfo
+from pinactors.settings import Settings
+
+Clock = Callable[[], dt.datetime]
+
+
+def utc_now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+class Records:
+    """Every method is one transaction on one thread and a checkpoint; any may raise `RecordsUnavailable`,
+    after which the same call may be made again."""
+
+    def __init__(self, store: Store, settings: Settings, clock: Clock = utc_now) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+
+    @classmethod
+    async def open(cls, settings: Settings, clock: Clock = utc_now) -> Self:
+        """Opens and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`, `ValueError` (bad URL)."""
+        store = Store(connect(settings))
+        await store.open()
+        return cls(store, settings, clock)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
+        """Stores the analysis with all packets; `seal(id)` makes the final one, on another thread.
+
+        Idempotent by `stream_id`: an attempt after one that was stored, however it seemed to end, changes
+        nothing, does not call `seal` and returns the stored id. What the latest call of `seal` returned is
+        therefore what is stored.
+        """
+        folder = self._settings.images_folder
+        return await self._store.write(
+            lambda database: analyses.save(database, record, seal, self._clock(), folder)
+        )
+
+    async def stream(self, stream_id: str) -> StoredStream | None:
+        """However long ago it ended; whether it may still be read again is the caller's to say."""
+        return await self._store.read(partial(analyses.stream, stream_id=stream_id))
+
+    async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
+        """The newest stream of the same upload that ended within `settings.replay` seconds."""
+        return await self._store.read(
+            lambda database: analyses.find_upload(database, owner, session_id, fingerprint, self._since())
+        )
+
+    async def find_idempotent(self, owner: str, idempotency_key: str) -> tuple[str, str] | None:
+        """Stream id and fingerprint of the newest upload with that key, ended within `settings.replay`."""
+        return await self._store.read(
+            lambda database: analyses.find_idempotent(database, owner, idempotency_key, self._since())
+        )
+
+    async def confirm(
+        self, record_number: object, pin_id: object, agreement: object, comment: object, owner: str
+    ) -> Confirmation:
+        """Takes a client's values as they came. The latest confirmation counts; equal ones are one.
+
+        Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`, `record_not_found`.
+        """
+        statement = feedback.check(record_number, pin_id, agreement, comment)
+        return await self._store.write(
+            lambda database: feedback.confirm(database, statement, owner, self._clock())
+        )
+
+    async def provisional(
+        self, owner: str, limit: int = feedback.PAGE_LIMIT, offset: int = 0
+    ) -> tuple[list[ProvisionalPin], int]:
+        """Completed analyses of `owner` nobody confirmed yet, newest first, and how many there are in all.
+
+        `limit` is cut to 1 to 200, `offset` to 0 and above.
+        """
+        return await self._store.read(partial(feedback.provisional, owner=owner, limit=limit, offset=offset))
+
+    async def add_key(self, name: str) -> str:
+        """Returns the new key's token, which is never shown again. Raises `ValueError` for a bad name."""
+        name = keys.check_name(name)
+        return await self._store.write(lambda database: keys.add(database, name, self._clock()))
+
+    async def keys(self) -> list[KeyInfo]:
+        return await self._store.read(keys.every)
+
+    async def revoke_key(self, number: int) -> bool:
+        """False when there is no such key or it was revoked before."""
+        return await self._store.write(lambda database: keys.revoke(database, number, self._clock()))
+
+    async def authenticate(self, token: str) -> str | None:
+        """The owner a token stands for, None for an unknown or revoked one."""
+        if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
+            return None
+        return await self._store.read(partial(keys.owner_of, token=token))
+
+    async def has_keys(self) -> bool:
+        """Whether keys were ever configured: revoking the last one closes the server, it does not open it."""
+        return await self._store.read(keys.any_known)
+
+    async def check(self) -> bool:
+        """Whether the database answers."""
+        try:
+            await self.has_keys()
+        except RecordsUnavailable:
+            return False
+        return True
+
+    def _since(self) -> dt.datetime:
+        return self._clock() - dt.timedelta(seconds=self._settings.replay)
