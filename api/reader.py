@@ -1,0 +1,117 @@
+"""A reader is a cursor on a session's log: a body that follows it, or one object once it has ended."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+import trio
+from quart import Request, Response
+from quart.wrappers.response import ResponseBody
+
+from api.errors import RETRY_AFTER, STATUS
+from api.framings import JSON_TYPE, Framing
+from pinactors.merge import failed, merge
+from pinactors.protocol import ErrorCode
+from pinactors.settings import Settings
+
+STREAM_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, x-api-key, x-session-id",
+    "X-Accel-Buffering": "no",
+}
+
+
+class Log(Protocol):
+    """What a reader needs of a log; `pinactors.pipeline.log.PacketLog` is one."""
+
+    @property
+    def stream_id(self) -> str: ...
+
+    @property
+    def packets(self) -> list[bytes]: ...
+
+    @property
+    def closed(self) -> bool: ...
+
+    async def wait_beyond(self, count: int) -> None: ...
+
+    def watching(self) -> AbstractContextManager[None]: ...
+
+
+class Follow(ResponseBody):
+    """Writes a log's packets from `position` on, the moment they exist, and signs of life in between.
+
+    Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A reader costs its index: while a write is stuck it waits
+    for nobody and nobody waits for it. The body ends when the log does.
+    """
+
+    def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
+        self._log, self._framing, self._position, self._keepalive = log, framing, position, keepalive
+        self._watching = ExitStack()
+        self._opened = self._ended = False
+
+    async def __aenter__(self) -> Self:
+        self._watching.enter_context(self._log.watching())
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._watching.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            if self._opened:
+                with trio.move_on_after(self._keepalive) as silence:
+                    await self._log.wait_beyond(self._position)
+                if silence.cancelled_caught:
+                    return self._framing.keepalive
+            self._opened = True
+            start = self._position
+            packets = self._log.packets[start:]
+            self._position += len(packets)
+            self._ended = self._log.closed
+            if data := self._framing.encode(packets, start, closed=self._ended):
+                return data
+        raise StopAsyncIteration
+
+
+def follow(
+    request: Request, log: Log, framing: Framing, settings: Settings, *, position: int = 0
+) -> Response:
+    """The streamed answer: every packet from `position` on."""
+    body = Follow(log, framing, position, settings.keepalive)
+    response = Response(body, headers=STREAM_HEADERS, content_type=framing.content_type)
+    response.timeout = None  # the session's deadline bounds it; Quart's own limit would cut it off
+    if request.http_version == "1.1":  # the header is an error in HTTP/2
+        response.headers["Connection"] = "keep-alive"
+    return response
+
+
+async def buffered(log: Log) -> Response:
+    """One object, once the session has ended; the client waits in silence, for no status is known before."""
+    with log.watching():
+        while not log.closed:
+            await log.wait_beyond(len(log.packets))
+    answer = merge(log.packets)
+    code = failed(answer)
+    response = Response(msgspec.json.encode(answer), STATUS[code] if code else 200, content_type=JSON_TYPE)
+    response.headers["Cache-Control"] = "no-store"
+    if code is ErrorCode.OVERLOADED:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
+
+
+async def respond(request: Request, framing: Framing | None, log: Log, settings: Settings) -> Response:
+    """The answer to an upload: `log` in `framing`, or one buffered object when that is None."""
+    return await buffered(log) if framing is None else follow(request, log, framing, settings)
