@@ -1,18 +1,19 @@
 """Packets on the wire: pure encoders, and who gets which of them.
 
-An encoder turns packets that are ready together into the bytes of one write. It keeps no state and does no I/O:
-the position of the first packet in the log is all it is told, so a resumed reader's bytes continue an
+An encoder turns packets that are ready together into the bytes of one write. It keeps no state and does
+no I/O; the position of the first packet in the log is all it is told, so a resumed reader's bytes continue an
 interrupted one's exactly. Packets are single lines (they never hold a line break) and come out byte for byte.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+from werkzeug.sansio.request import Request
 
 from pinactors.offsets import to_token
 from pinactors.protocol import ErrorCode, PinactorsError
@@ -62,10 +63,16 @@ class Events:
 
 
 class Encoding(Protocol):
-    """How a batch of messages becomes one body; the public protocol ties it to the stream's content type."""
+    """How a batch of messages becomes one body; the public protocol ties it to the stream's content type.
+
+    `text`: events carry the messages as they are; what is not text goes as base64.
+    """
 
     @property
     def content_type(self) -> str: ...
+
+    @property
+    def text(self) -> bool: ...
 
     def batch(self, messages: Sequence[bytes]) -> bytes: ...
 
@@ -79,6 +86,7 @@ class JsonBatch:
     """An array. Each message starts a line, so that a client can take packets out as the bytes they are."""
 
     content_type: str = JSON_TYPE
+    text: bool = True
 
     def batch(self, messages: Sequence[bytes]) -> bytes:
         return b"[" + b",\n".join(messages) + b"]"
@@ -119,20 +127,7 @@ _MOBILE = re.compile(r"Mobile|Android|iPhone|iPad|iPod|BlackBerry|IEMobile|Opera
 _BY_TYPE: dict[str, Framing] = {NDJSON_TYPE: NDJSON, SSE_TYPE: SSE}
 
 
-class Asking(Protocol):
-    """What of a request says which answer it wants; Quart's and Werkzeug's requests are such."""
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    @property
-    def args(self) -> Mapping[str, str]: ...
-
-    @property
-    def accept_mimetypes(self) -> Iterable[tuple[str, float]]: ...
-
-
-def accepted(request: Asking) -> Framing | None:
+def accepted(request: Request) -> Framing | None:
     """The stream framing named in `Accept`, the most wanted one; wildcards name none."""
     named = [
         (quality, kind) for kind, quality in request.accept_mimetypes if kind in _BY_TYPE and quality > 0
@@ -140,7 +135,7 @@ def accepted(request: Asking) -> Framing | None:
     return _BY_TYPE[max(named, key=lambda pair: pair[0])[1]] if named else None
 
 
-def choose(request: Asking) -> Framing | None:
+def choose(request: Request) -> Framing | None:
     """The framing an upload is answered in; None stands for one buffered object.
 
     `?response=` decides before `Accept`, and `Accept` before the User-Agent. Raises `PinactorsError`

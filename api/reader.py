@@ -45,8 +45,9 @@ class Log(Protocol):
 class Follow(ResponseBody):
     """Writes a log's packets from `position` on, the moment they exist, and signs of life in between.
 
-    Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A reader costs its index: while a write is stuck it waits
-    for nobody and nobody waits for it. The body ends when the log does.
+    Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A
+    reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The body ends
+    when the log does.
     """
 
     def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
