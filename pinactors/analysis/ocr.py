@@ -1,0 +1,130 @@
+"""The text reader: PP-OCR's detector and recogniser as `rapidocr` carries them, on one thread, once a process.
+
+The recogniser's classes are cut down to what is stamped into metal (Latin letters, digits, a few signs), and its
+per-step probabilities are handed out, so that a grammar can decide between letters that look alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.model import Image, Points
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz&'.,-/:#©®\"()"
+"""Signs a stamp is made of. Index 0 of a probability row is the blank, 1 + i is `ALPHABET[i]`, the last a space."""
+
+LINE_HEIGHT = 48
+"""Pixels a line is scaled to: what the recogniser was trained on."""
+
+MOST_LINES = 8
+"""Lines recognised in one pass, the longest first; each costs about 30 ms."""
+
+Probabilities = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One line as read: `confidence` 0 to 1 is the mean probability of its letters; `probabilities` is (steps,
+    2 + len(ALPHABET)), each row over blank, alphabet and space."""
+
+    text: str
+    confidence: float
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class _Engine:
+    detector: Any
+    recogniser: Any
+    columns: npt.NDArray[np.intp]
+
+
+@functools.cache
+def _engine() -> _Engine:
+    # Imported here: half a second of imports that only a worker which reads text should pay.
+    from rapidocr import RapidOCR
+
+    reader = RapidOCR(
+        params={
+            "EngineConfig.onnxruntime.intra_op_num_threads": 1,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            "Global.log_level": "critical",
+            "Global.use_cls": False,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": 4096,  # pictures arrive at the size they are to be read at
+        }
+    )
+    recogniser = reader._load_rec_model()
+    characters = list(recogniser.postprocess_op.character)  # blank first, as the network's classes are
+    columns = [0, *(characters.index(sign) for sign in ALPHABET), characters.index(" ")]
+    return _Engine(reader._load_det_model(), recogniser, np.array(columns))
+
+
+def warm() -> None:
+    """Loads the models, so that the first photograph does not wait for them."""
+    _engine()
+
+
+def detect(grey: Image) -> list[Points]:
+    """Quadrilaterals of text lines in a grey picture, corners clockwise from the line's own or image's top left."""
+    found = _engine().detector(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    if found.boxes is None:
+        return []
+    return [np.asarray(box, np.float32) for box in found.boxes]
+
+
+def straighten(grey: Image, quad: Points, *, turned: bool = False) -> Image:
+    """The line inside `quad` as a picture `LINE_HEIGHT` high, its longer side horizontal; `turned` by 180 degrees."""
+    corners = np.asarray(quad, np.float32)
+    width = float(np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
+    height = float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
+    if height > 1.5 * width:  # a line that runs up or down: read it upwards, `turned` reads it downwards
+        corners, width, height = np.roll(corners, 1, axis=0), height, width
+    if turned:
+        corners = np.roll(corners, 2, axis=0)
+    scale = LINE_HEIGHT / max(height, 1.0)
+    columns = int(np.clip(round(width * scale), LINE_HEIGHT // 2, 16 * LINE_HEIGHT))
+    target = np.array([[0, 0], [columns, 0], [columns, LINE_HEIGHT], [0, LINE_HEIGHT]], np.float32)
+    transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
+    return np.asarray(
+        cv2.warpPerspective(
+            grey, transform, (columns, LINE_HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        ),
+        np.uint8,
+    )
+
+
+def recognise(lines: list[Image]) -> list[Reading]:
+    """Reads straightened grey lines, all in one batch."""
+    if not lines:
+        return []
+    engine = _engine()
+    columns = max(LINE_HEIGHT * 4, *(line.shape[1] for line in lines))
+    columns = 8 * math.ceil(columns / 8)
+    batch = np.zeros((len(lines), 3, LINE_HEIGHT, columns), np.float32)
+    for row, line in zip(batch, lines, strict=True):
+        row[:, :, : line.shape[1]] = line.astype(np.float32) / 127.5 - 1.0
+    kept = np.asarray(engine.recogniser.session(batch))[:, :, engine.columns]
+    kept /= np.maximum(kept.sum(axis=2, keepdims=True), 1e-6)
+    readings = []
+    for line, rows in zip(lines, kept, strict=True):
+        steps = math.ceil(rows.shape[0] * line.shape[1] / columns)
+        readings.append(_greedy(np.ascontiguousarray(rows[: max(steps, 1)], np.float32)))
+    return readings
+
+
+def _greedy(probabilities: Probabilities) -> Reading:
+    """Best class a step, repeats merged, blanks dropped: the usual CTC decoding."""
+    best = probabilities.argmax(axis=1)
+    fresh = np.flatnonzero((best != 0) & (best != np.concatenate([[0], best[:-1]])))
+    text = "".join((ALPHABET + " ")[best[step] - 1] for step in fresh)
+    stripped = text.strip()
+    confidence = float(probabilities[fresh, best[fresh]].mean()) if stripped else 0.0
+    return Reading(stripped, confidence, probabilities)

@@ -1,0 +1,121 @@
+"""Evidence from the back's text: wording, agreement with the catalogue and with itself, the edition's number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from pinactors.analysis import stamptext
+from pinactors.analysis.evidence import Finding, box_of
+from pinactors.analysis.model import CatalogPin, Points, PreparedView, StampReading, TextLine
+
+SURE_READING = 0.85
+"""Mean letter probability from which a misreading by the machine is unlikely enough to blame the stamp."""
+
+UNREAD = "no stamped text could be read"
+
+
+def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+    """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand.
+
+    One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single one
+    says little; a stamp in which most words are near misses, or no word at all, was cut by someone who could not
+    read it.
+    """
+    name = "stamp_wording"
+    lines = [line for line in stamp.lines if line.confidence >= SURE_READING and not _is_code(line)]
+    known = set(stamptext.LEXICON) | set(re.findall(r"[A-Z]+", (pin.brand or "").upper() if pin else ""))
+    right: list[str] = []
+    wrong: list[tuple[str, str, TextLine]] = []
+    for line in lines:
+        for word in re.findall(r"[A-Z]{4,}", line.text.upper()):
+            nearest = min(known, key=lambda entry: stamptext.distance(word, entry))
+            away = stamptext.distance(word, nearest)
+            if away == 0:
+                right.append(word)
+            elif away <= 2 and len(word) >= 3 * away + 1:
+                wrong.append((word, nearest, line))
+    if len(right) + len(wrong) < 2:
+        return Finding(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
+    share = len(wrong) / (len(right) + len(wrong))
+    if not wrong:
+        return Finding(name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0)
+    box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
+    pairs = ", ".join(f"{word} for {nearest}" for word, nearest, _ in wrong[:3])
+    if share < 0.5:
+        return Finding(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
+    return Finding(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
+
+
+def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+    """`stamp_consistency`: factory code, year and edition against the catalogue and against each other."""
+    name = "stamp_consistency"
+    agree: list[str] = []
+    differ: list[str] = []
+    code = stamp.factory_code if stamp.factory_code_confidence >= SURE_READING else None
+    if code and stamp.year:
+        made, _ = stamptext.manufacture(code)
+        # A stamp's © year is when the design was registered: the pin is made that year or within a few after.
+        if -1 <= made - stamp.year <= 8:
+            agree.append(f"the factory code's year {made} goes with © {stamp.year}")
+        else:
+            differ.append(f"the factory code says {made}, the stamp {stamp.year}")
+    if pin is not None:
+        if code and pin.factory_code:
+            away = stamptext.distance(code, pin.factory_code)
+            if away == 0:
+                agree.append(f"the factory code {code} is the catalogue's")
+            elif away > 2:
+                differ.append(f"the factory code {code} is not the catalogue's {pin.factory_code}")
+        if stamp.year and pin.year:
+            if stamp.year == pin.year:
+                agree.append(f"the year {pin.year} is the catalogue's")
+            elif _digits_apart(stamp.year, pin.year) > 1:
+                differ.append(f"the year {stamp.year} is not the catalogue's {pin.year}")
+        if stamp.edition_size and pin.edition_size:
+            if stamp.edition_size == pin.edition_size:
+                agree.append(f"the edition of {pin.edition_size} is the catalogue's")
+            elif _digits_apart(stamp.edition_size, pin.edition_size) > 1:
+                differ.append(f"the edition of {stamp.edition_size} is not the catalogue's {pin.edition_size}")
+    if not agree and not differ:
+        return Finding(name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD)
+    box = box_of(back, _all_points(stamp.lines))
+    if differ:
+        return Finding(name, _sentence(differ), -min(1.0, 0.5 + 0.25 * len(differ)) + 0.15 * len(agree), box)
+    return Finding(name, _sentence(agree), min(1.0, 0.4 * len(agree)), box)
+
+
+def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+    """`edition_number`: a numbered edition names its copy, and no copy beyond its last."""
+    name = "edition_number"
+    for line in stamp.lines:
+        edition = stamptext.edition(line.text)
+        if edition is None or line.confidence < SURE_READING or (edition.number is None and not edition.blank):
+            continue
+        box = box_of(back, line.quad)
+        if edition.blank:
+            return Finding(name, f"The edition's number is blank: only \"/{edition.size}\" is there.", -1.0, box)
+        assert edition.number is not None
+        if not 1 <= edition.number <= edition.size:
+            return Finding(name, f"Number {edition.number} of an edition of {edition.size} cannot be.", -1.0, box)
+        return Finding(name, f"Number {edition.number} of {edition.size} is possible.", 1.0, box)
+    return Finding(name, "no copy number was read: not a numbered pin, or not readable")
+
+
+def _is_code(line: TextLine) -> bool:
+    return sum(sign.isdigit() for sign in line.text) > len(line.text) / 2
+
+
+def _digits_apart(first: int, second: int) -> int:
+    return stamptext.distance(str(first), str(second))
+
+
+def _all_points(lines: Sequence[TextLine]) -> Points:
+    return np.concatenate([line.quad for line in lines]) if lines else np.zeros((0, 2), np.float32)
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,201 @@
+"""What stamped text means: the grammar of factory codes, editions, years, brands and origins. Text in, values out.
+
+A factory code is `FAC-nnnnnn-YYDDD`: six digits of the factory, two of the year, three of the day of the year. Codes
+whose last three digits are no day of a year are met and are codes all the same: they just name no day.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.ocr import ALPHABET, Probabilities
+
+FIRST_YEAR, LAST_YEAR = 1950, 2069
+CODE = re.compile(r"FAC-(\d{6})-(\d{2})(\d{3})")
+
+_DIGIT_LIKE = str.maketrans("OoQDIlLiSsBZzGbTqgA", "0000111155822667994")
+"""Letters a reader takes for digits. Applied only where the grammar demands a digit."""
+
+_CODE_LIKE = re.compile(
+    r"[FPEKR]?[A4R]?[CGO0(E][\s.:;,/-]*([0-9A-Za-z]{6})[\s.:;,/-]*([0-9A-Za-z]{5})(?![0-9A-Za-z])"
+)
+_PATTERN: tuple[str, ...] = ("F", "A", "C", "-", *["#"] * 6, "-", *["#"] * 5)
+_CHOICES = np.array(
+    [[1 + ALPHABET.index(digit if sign == "#" else sign) for digit in "0123456789"] for sign in _PATTERN]
+)
+_ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign in _PATTERN])
+_TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
+_NEVER = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """"n/N" or "LE N": `number` None where only the size is given; `blank` for a "/N" without its number."""
+
+    number: int | None
+    size: int
+    blank: bool = False
+
+
+def factory_code(text: str) -> str | None:
+    """The factory code in `text`, letters read for digits repaired; None unless the whole of it is there."""
+    compact = re.sub(r"\s+", "", text)
+    exact = CODE.search(compact)
+    if exact:
+        return exact.group(0)
+    for found in _CODE_LIKE.finditer(compact):
+        numbers = [part.translate(_DIGIT_LIKE) for part in found.groups()]
+        as_digits = sum(character.isdigit() for part in found.groups() for character in part)
+        if as_digits >= 7 and all(part.isdigit() for part in numbers):
+            return f"FAC-{numbers[0]}-{numbers[1]}"
+    return None
+
+
+def manufacture(code: str) -> tuple[int, int | None]:
+    """Year and day of the year (None where there is no such day) that a factory code names. Two-digit years from
+    70 on are the last century's."""
+    short, day = int(code[-5:-3]), int(code[-3:])
+    return (1900 if short >= LAST_YEAR - 1999 else 2000) + short, day if 1 <= day <= 366 else None
+
+
+def fit_code(probabilities: Probabilities) -> tuple[str, float]:
+    """The factory code that the reader's probabilities make likeliest, and the mean probability of its signs.
+
+    Viterbi over the CTC lattice of the pattern `FAC-nnnnnn-nnnnn`: only digits compete where the grammar has
+    digits, so an O or B that the reader prefers there costs what it must and no more. Whatever stands before and
+    after the code is free. `("", 0.0)` where the line is too short.
+    """
+    rows = np.log(np.maximum(probabilities, 1e-7))
+    steps, length = rows.shape[0], len(_PATTERN)
+    if steps < length:
+        return "", 0.0
+    emit = np.where(_ALLOWED, rows[:, _CHOICES], _NEVER)  # (steps, length, 10)
+    free = rows.max(axis=1)
+    blank = np.full(length + 1, _NEVER)  # before sign 0, between signs, after the last
+    blank[0] = 0.0
+    symbol = np.full((length, 10), _NEVER)
+    blank_trail = np.zeros((steps, length + 1), np.intp)  # 0: stayed blank, 1 + j: from choice j of the sign before
+    symbol_trail = np.zeros((steps, length, 10), np.intp)  # 0: repeated, 1: from blank, 2 + j: from choice j before
+    places = np.arange(length)
+    for step in range(steps):
+        best_at = symbol.argmax(axis=1)
+        best = symbol[places, best_at]
+        others = symbol.copy()
+        others[places, best_at] = _NEVER
+        second_at = others.argmax(axis=1)
+        # A sign may follow its neighbour without a blank between unless both are the same digit.
+        same = _TWINS[:, None] & (np.arange(10)[None, :] == np.roll(best_at, 1)[:, None])
+        reach = np.where(same, np.roll(others[places, second_at], 1)[:, None], np.roll(best, 1)[:, None])
+        reach_at = np.where(same, np.roll(second_at, 1)[:, None], np.roll(best_at, 1)[:, None])
+        reach[0] = _NEVER
+        ways = np.stack([symbol, np.broadcast_to(blank[:-1, None], symbol.shape), reach])
+        way = ways.argmax(axis=0)
+        symbol_trail[step] = np.where(way == 2, 2 + reach_at, way)
+        left = np.concatenate([[_NEVER], best])
+        blank_trail[step] = np.where(blank >= left, 0, np.concatenate([[0], 1 + best_at]))
+        cost = np.full(length + 1, rows[step, 0])
+        cost[[0, length]] = free[step]
+        blank = np.maximum(blank, left) + cost
+        symbol = ways.max(axis=0) + emit[step]
+    return _follow(emit, blank, symbol, blank_trail, symbol_trail)
+
+
+def _follow(
+    emit: npt.NDArray[np.float64],
+    blank: npt.NDArray[np.float64],
+    symbol: npt.NDArray[np.float64],
+    blank_trail: npt.NDArray[np.intp],
+    symbol_trail: npt.NDArray[np.intp],
+) -> tuple[str, float]:
+    """Walks the best path back: the signs it took and the geometric mean of each sign's best step."""
+    length = symbol.shape[0]
+    place, sign = (length, -1) if blank[length] >= symbol[-1].max() else (length - 1, int(symbol[-1].argmax()))
+    taken: dict[int, tuple[int, float]] = {}
+    for step in range(len(emit) - 1, -1, -1):
+        if sign < 0:
+            origin = int(blank_trail[step, place])
+            if origin:
+                place, sign = place - 1, origin - 1
+            continue
+        score = float(emit[step, place, sign])
+        if place not in taken or score > taken[place][1]:
+            taken[place] = (sign, score)
+        origin = int(symbol_trail[step, place, sign])
+        if origin == 1:
+            sign = -1
+        elif origin >= 2:
+            place, sign = place - 1, origin - 2
+    if len(taken) < length:
+        return "", 0.0
+    letters = "".join(
+        str(taken[place][0]) if expected == "#" else expected for place, expected in enumerate(_PATTERN)
+    )
+    return letters, float(np.exp(np.mean([score for _, score in taken.values()])))
+
+
+def edition(text: str) -> Edition | None:
+    """"LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
+    compact = text.upper().strip()
+    limited = re.search(r"\b(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
+        r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
+    )
+    if limited:
+        size = limited.group(1).translate(_DIGIT_LIKE)
+        if size.isdigit() and int(size) > 0 and any(c.isdigit() for c in limited.group(1)):
+            return Edition(None, int(size))
+    numbered = re.search(r"(?<![\d/])(\d{0,6})\s*/\s*(\d{2,6})(?![\d/])", compact)
+    if numbered and int(numbered.group(2)) > 0:
+        number = int(numbered.group(1)) if numbered.group(1) else None
+        return Edition(number, int(numbered.group(2)), blank=number is None)
+    return None
+
+
+def year(text: str) -> int | None:
+    """A four-digit year standing by itself; letters read for digits are repaired behind a plausible century."""
+    for token in re.findall(r"(?<![0-9A-Za-z-])([12][0-9A-Za-z]{3})(?![0-9A-Za-z-])", text):
+        digits = token.translate(_DIGIT_LIKE)
+        if digits.isdigit() and sum(c.isdigit() for c in token) >= 2 and FIRST_YEAR <= int(digits) <= LAST_YEAR:
+            return int(digits)
+    return None
+
+
+def brand(text: str) -> str | None:
+    """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts here
+    and a lone leading O, 0, C, G, e or 6 before capitals followed by a year."""
+    marked = re.search(r"(?:©|\([cC]\)|^[O0CG@e63])\s*([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text.strip())
+    if not marked:
+        return None
+    if not text.strip().startswith(("©", "(c)", "(C)")) and year(text) is None:
+        return None
+    words = re.sub(r"\s+", " ", marked.group(1)).strip(" .-'")
+    return words.upper() if len(words) >= 3 else None
+
+
+def origin(text: str) -> str | None:
+    """The country of a "MADE IN …" line."""
+    found = re.search(r"MADE\s*IN\s*([A-Z][A-Z. ]{2,20})", text.upper())
+    return found.group(1).strip(" .") if found else None
+
+
+LEXICON = (
+    "OFFICIAL", "PIN", "TRADING", "MADE", "IN", "CHINA", "TAIWAN", "KOREA", "LIMITED", "EDITION", "OF", "THE",
+    "LICENSED", "PRODUCT", "ALL", "RIGHTS", "RESERVED", "COLLECTION", "COLLECTIBLE", "LE", "RELEASE", "AND",
+    "AUTHENTIC", "ORIGINAL", "PARKS", "DISNEY", "PIXAR", "WORLD", "LAND", "BASED", "ON", "WORKS", "BY",
+)  # fmt: skip
+"""Words stamped on trading pins. A word one or two letters away from one of these is a misspelling."""
+
+
+@functools.cache
+def distance(first: str, second: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(second, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
+    return row[-1]
