@@ -11,8 +11,9 @@ import trio
 class PacketLog:
     """A session's packets, encoded, in order, without their newline.
 
-    A reader keeps an index into `packets` and nothing else, so a slow one holds back nobody. `closed` is true once
-    the terminal packet is in, or when the session was dropped in favour of an equal one (then there is none).
+    A reader keeps an index into `packets` and nothing else, so a slow one holds back nobody. `closed` is true
+    once the terminal packet is in, or when the session was dropped in favour of an equal one (then there is
+    none).
     """
 
     __slots__ = ("_abandoned", "_waiting", "closed", "owner", "packets", "readers", "session_id", "stream_id")
@@ -42,7 +43,7 @@ class PacketLog:
     def append(self, encoded: bytes, *, terminal: bool) -> None:
         """Adds a packet and wakes the readers; they find everything that is appended before they run.
 
-        Only packet assembly calls this. Raises `ValueError` on a closed log: nothing follows a terminal packet.
+        Only packet assembly calls this. Raises `ValueError` on a closed log: nothing follows the end.
         """
         if self.closed:
             raise ValueError(f"{self!r} is closed")

@@ -1,0 +1,69 @@
+"""Values between worker processes: one file each, written once, mapped by whoever reads it.
+
+A file is a header, the value's pickle (protocol 5) and the buffers that pickle left out of band, each on a
+64-byte boundary. A reader maps the file and unpickles on top of the mapping: arrays arrive without a copy and
+read-only.
+
+Layout, little-endian: magic (8 bytes), pickle size (u64), buffer count (u64), per buffer offset and size
+(2 x u64), pickle, padding, buffers.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import secrets
+import struct
+from typing import Any
+
+from pinactors.compute import Handle
+
+MAGIC = b"pinacts1"
+ALIGNMENT = 64
+"""A cache line: what numpy and OpenCV prefer."""
+
+_HEAD = struct.Struct("<8sQQ")
+_PLACE = struct.Struct("<QQ")
+
+
+def save(folder: str, value: Any) -> Handle:
+    """Writes `value` to a new file in `folder` (made when missing). Raises `OSError` when it cannot."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+    views = [buffer.raw() for buffer in buffers]
+    position = _aligned(_HEAD.size + _PLACE.size * len(views) + len(pickled))
+    places = []
+    for view in views:
+        places.append((position, view.nbytes))
+        position = _aligned(position + view.nbytes)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, secrets.token_hex(8))
+    with open(path, "xb") as file:
+        file.write(_HEAD.pack(MAGIC, len(pickled), len(views)))
+        file.write(b"".join(_PLACE.pack(*place) for place in places))
+        file.write(pickled)
+        for (offset, _), view in zip(places, views, strict=True):
+            file.write(b"\0" * (offset - file.tell()))
+            file.write(view)
+    return Handle(path, bool(getattr(value, "decided", False)))
+
+
+def load(handle: Handle) -> Any:
+    """The value of `handle`; its arrays are read-only and live as long as anything refers to them.
+
+    Raises `OSError` when the file is gone and `ValueError` when it is not one of ours.
+    """
+    with open(handle.path, "rb") as file:
+        mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    magic, pickled, count = _HEAD.unpack_from(mapped)
+    if magic != MAGIC:
+        raise ValueError(f"{handle.path} is not a scratch file")
+    start = _HEAD.size + _PLACE.size * count
+    places = _PLACE.iter_unpack(mapped[_HEAD.size : start])
+    buffers = [mapped[offset : offset + size] for offset, size in places]
+    return pickle.loads(mapped[start : start + pickled], buffers=buffers)  # noqa: S301 - our own worker wrote it
+
+
+def _aligned(position: int) -> int:
+    return -(-position // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,78 @@
+"""What runs inside a worker process. Imports nothing heavy: `prepare` comes before numpy and OpenCV."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import multiprocessing.connection
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from pinactors.compute import Handle, scratch
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_NUM_THREADS")
+"""One thread a worker: the pool is one worker a core, so more threads would only fight over the cores."""
+
+
+class FunctionFailed(Exception):
+    """A function's exception that could not travel between processes; carries its type and text."""
+
+
+def prepare(niceness: int) -> None:
+    """Sets a fresh worker up: one thread, lower priority than the event loop, gone when the server is gone.
+
+    SIGTERM is ignored (SIGINT is already): a service manager or terminal signals the whole process group, and
+    a draining server still needs its workers. They end when their pipe closes.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(niceness)
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = "1"
+    if importlib.util.find_spec("cv2") is not None:
+        import cv2
+
+        cv2.setNumThreads(1)
+    threading.Thread(target=_die_with_parent, name="die with parent", daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    # Not PR_SET_PDEATHSIG: it fires when the process that forked us ends, and that is the fork server.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """`function(*arguments)` with handles replaced by their values; what it raises is sure to travel."""
+    try:
+        return function(*(scratch.load(each) if isinstance(each, Handle) else each for each in arguments))
+    except Exception as error:
+        if _travels(error):
+            raise
+        raise FunctionFailed(f"{type(error).__name__}: {error}") from None
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # would end the server, not the analysis
+        raise FunctionFailed(f"{type(error).__name__}: {error}") from None
+
+
+def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Handle | None:
+    """Like `call`, but the result stays here, in a file of `folder`."""
+    value = call(function, arguments)
+    return None if value is None else scratch.save(folder, value)
+
+
+def warm(function: Callable[[], Any]) -> int:
+    """Runs `function` for what it loads; returns the pid."""
+    function()
+    return os.getpid()
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        return isinstance(pickle.loads(pickle.dumps(error)), type(error))  # noqa: S301 - our own bytes
+    except Exception:  # noqa: BLE001 - pickling runs whatever the exception's class defines
+        return False

@@ -1,0 +1,108 @@
+"""What the tests run in worker processes: module-level functions, as `Compute` asks for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.protocol import ErrorCode, PinactorsError
+
+WARMED: list[int] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    rgb: npt.NDArray[np.uint8]
+    name: str
+    decided: bool = True
+
+
+def warm() -> None:
+    WARMED.append(os.getpid())
+
+
+def warmed() -> tuple[int, bool]:
+    return os.getpid(), os.getpid() in WARMED
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def environment() -> dict[str, Any]:
+    import cv2
+
+    return {
+        "niceness": os.nice(0),
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "opencv": cv2.getNumThreads(),
+        "sigint": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
+        "sigterm": signal.getsignal(signal.SIGTERM) == signal.SIG_IGN,
+    }
+
+
+def spin(path: str) -> None:
+    """Burns CPU for ever; `path` gets the pid first."""
+    _announce(path)
+    while True:
+        pass
+
+
+def _announce(path: str) -> None:
+    Path(f"{path}.part").write_text(str(os.getpid()))
+    os.replace(f"{path}.part", path)
+
+
+def nap(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(path: str) -> str:
+    """Kills its process the first time it is called with `path`."""
+    if not os.path.exists(path):
+        _announce(path)
+        die()
+    return "survived"
+
+
+def picture(side: int) -> Picture:
+    return Picture(np.arange(side * side * 3, dtype=np.uint32).astype(np.uint8).reshape(side, side, 3), "pin")
+
+
+def nothing() -> None:
+    return None
+
+
+def look(image: Picture) -> tuple[str, int, bool]:
+    return image.name, int(image.rgb.sum()), image.rgb.flags.writeable
+
+
+def refuse() -> None:
+    raise PinactorsError(ErrorCode.TOO_LARGE, "Too large", "64 megapixels", field="front", retry_after=2.0)
+
+
+class Awkward(Exception):
+    """Cannot be unpickled: its constructor wants more than its arguments."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("awkward")
+
+
+def awkward() -> None:
+    raise Awkward(1, 2)
+
+
+def leave() -> None:
+    raise SystemExit(3)

@@ -1,0 +1,212 @@
+"""Worker processes for real: kept to few, because each costs start-up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.compute import WorkerDied
+from pinactors.compute.processes import Processes, open_processes
+from pinactors.compute.worker import FunctionFailed
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.settings import Settings
+from tests.compute import jobs
+
+TIMEOUT = 30
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
+    async with open_processes(Settings(data=tmp_path, workers=2, worker_niceness=7), jobs.warm) as compute:
+        yield compute
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await trio.sleep(0.005)
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """CPU time a process has used, None when it is gone (or a zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def test_workers_are_warm_and_set_up(processes: Processes) -> None:
+    with trio.fail_after(TIMEOUT):
+        pids = processes.statistics()["pids"]
+        assert len(set(pids)) == 2
+        seen = {}
+        async with trio.open_nursery() as nursery:
+
+            async def ask() -> None:
+                await processes.run(jobs.nap, 0.1)
+                pid, warm = await processes.run(jobs.warmed)
+                seen[pid] = warm
+
+            nursery.start_soon(ask)
+            nursery.start_soon(ask)
+        assert set(seen) <= set(pids)
+        assert all(seen.values())
+        assert await processes.run(jobs.environment) == {
+            "niceness": os.nice(0) + 7,
+            "threads": "1",
+            "opencv": 1,
+            "sigint": True,
+            "sigterm": True,
+        }
+
+
+async def test_two_workers_work_at_the_same_time(processes: Processes) -> None:
+    with trio.fail_after(TIMEOUT):
+        pids = []
+        async with trio.open_nursery() as nursery:
+
+            async def work() -> None:
+                pids.append(await processes.run(jobs.nap, 0.3))
+
+            nursery.start_soon(work)
+            nursery.start_soon(work)
+        assert len(set(pids)) == 2
+
+
+async def test_cancelling_frees_the_cpu_within_a_second(processes: Processes, tmp_path: Path) -> None:
+    with trio.fail_after(TIMEOUT):
+        path = tmp_path / "pid"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(processes.run, jobs.spin, str(path))
+            await until(path.exists)
+            pid = int(path.read_text())
+            await until(lambda: (cpu_seconds(pid) or 0) > 0.05)  # it really burns
+            nursery.cancel_scope.cancel()
+            started = time.perf_counter()
+        assert cpu_seconds(pid) is None
+        assert time.perf_counter() - started < 1
+        await until(lambda: processes.statistics()["workers"] == 2)  # replaced with nobody waiting
+        replaced, warm = await processes.run(jobs.warmed)
+        assert warm
+        assert replaced != pid
+        assert processes.statistics()["restarts"] == 1
+
+
+async def test_a_dead_worker_is_an_error_and_is_replaced(processes: Processes) -> None:
+    with trio.fail_after(TIMEOUT):
+        before = processes.statistics()["pids"]
+        with pytest.raises(WorkerDied):
+            await processes.run(jobs.die)
+        await until(lambda: processes.statistics()["workers"] == 2)
+        after = processes.statistics()["pids"]
+        assert len(set(before) & set(after)) == 1
+        assert len(set(after)) == 2
+
+
+async def test_a_worker_killed_while_idle_is_replaced_before_a_job_comes(processes: Processes) -> None:
+    with trio.fail_after(TIMEOUT):
+        pids = processes.statistics()["pids"]
+        os.kill(pids[0], signal.SIGKILL)
+        await until(lambda: processes.statistics()["restarts"] == 1)
+        await until(lambda: processes.statistics()["workers"] == 2)
+        assert pids[0] not in processes.statistics()["pids"]
+        for _ in range(4):
+            assert (await processes.run(jobs.warmed))[1]
+
+
+async def test_exceptions_come_back_as_they_are(processes: Processes) -> None:
+    with trio.fail_after(TIMEOUT):
+        with pytest.raises(PinactorsError) as refused:
+            await processes.run(jobs.refuse)
+        assert (refused.value.code, refused.value.field) == (ErrorCode.TOO_LARGE, "front")
+        assert refused.value.retry_after == 2.0
+        with pytest.raises(FunctionFailed, match="Awkward: awkward"):
+            await processes.run(jobs.awkward)
+        with pytest.raises(FunctionFailed, match="SystemExit: 3"):
+            await processes.run(jobs.leave)
+        assert processes.statistics()["restarts"] == 0
+        assert processes.statistics()["workers"] == 2
+
+
+async def test_a_kept_value_reaches_another_job_without_a_copy(processes: Processes, tmp_path: Path) -> None:
+    with trio.fail_after(TIMEOUT):
+        folder = tmp_path / "session"
+        handle = await processes.keep(str(folder), jobs.picture, 500)
+        assert handle is not None
+        assert handle.decided
+        assert Path(handle.path).parent == folder
+        name, total, writeable = await processes.run(jobs.look, handle)
+        assert (name, total) == ("pin", int(jobs.picture(500).rgb.sum()))
+        assert not writeable
+        assert await processes.keep(str(folder), jobs.nothing) is None
+
+
+async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path) -> None:
+    with trio.fail_after(TIMEOUT):
+        order: list[str] = []
+        urgency = {"early": 1.0, "late": 1.0}
+        async with trio.open_nursery() as nursery, trio.open_nursery() as busy:
+            for number in range(2):
+                busy.start_soon(processes.run, jobs.spin, str(tmp_path / str(number)))
+            await until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
+
+            async def job(name: str) -> None:
+                await processes.prioritised(lambda: urgency[name]).run(jobs.nap, 0.0)
+                order.append(name)
+
+            nursery.start_soon(job, "early")
+            await until(lambda: processes.statistics()["queued"] == 1)
+            nursery.start_soon(job, "late")
+            await until(lambda: processes.statistics()["queued"] == 2)
+            urgency["late"] = 0.0  # its reader came back while it waited
+            busy.cancel_scope.cancel()
+        assert order[0] == "late"
+
+
+async def test_workers_die_with_a_killed_server(tmp_path: Path) -> None:
+    program = f"""
+import trio
+from pathlib import Path
+from pinactors.compute.processes import open_processes
+from pinactors.settings import Settings
+from tests.compute import jobs
+
+async def main():
+    async with open_processes(Settings(workers=2), jobs.warm) as compute:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(compute.run, jobs.spin, {str(tmp_path / "spinning")!r})
+            while not Path({str(tmp_path / "spinning")!r}).exists():
+                await trio.sleep(0.01)
+            print(*compute.statistics()["pids"], flush=True)
+            await trio.sleep_forever()
+
+if __name__ == "__main__":
+    trio.run(main)
+"""
+    script = tmp_path / "server.py"
+    script.write_text(program)
+    root = Path(__file__).parents[2]
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(
+                lambda task_status: trio.run_process(
+                    [sys.executable, str(script)],
+                    env={**os.environ, "PYTHONPATH": str(root)},
+                    stdout=subprocess.PIPE,
+                    check=False,
+                    task_status=task_status,
+                )
+            )
+            assert server.stdout is not None
+            pids = [int(word) for word in (await server.stdout.receive_some()).split()]
+            assert len(pids) == 2
+            server.kill()
+        await until(lambda: all(cpu_seconds(pid) is None for pid in pids))
