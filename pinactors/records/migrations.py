@@ -51,19 +51,20 @@ def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
 @contextmanager
 def _alone(database: Any) -> Iterator[None]:
     """A transaction that only one process at a time is in."""
+    execute: Any = database.execute_sql
     if isinstance(database, peewee.SqliteDatabase):
         with database.atomic("EXCLUSIVE"):
             yield
     elif isinstance(database, peewee.PostgresqlDatabase):
         with database.atomic():
-            database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_LOCK_NUMBER,))
+            execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_NUMBER,))
             yield
     else:
         name = f"pinactors-{_LOCK_NUMBER}"
-        if database.execute_sql("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS)).fetchone()[0] != 1:
+        if execute("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS)).fetchone()[0] != 1:
             raise peewee.OperationalError("another process has been migrating for too long")
         try:
             with database.atomic():
                 yield
         finally:
-            database.execute_sql("SELECT RELEASE_LOCK(%s)", (name,))
+            execute("SELECT RELEASE_LOCK(%s)", (name,))
