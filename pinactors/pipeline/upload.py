@@ -22,8 +22,8 @@ class StoredImage:
 class Upload:
     """Photographs in arrival. The API is the one producer; a session's intake the consumer.
 
-    `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name for
-    the conversation.
+    `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name
+    for the conversation.
     """
 
     def __init__(self, session_id: str, owner: str = "", idempotency_key: str | None = None) -> None:
