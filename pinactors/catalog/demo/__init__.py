@@ -1,0 +1,83 @@
+"""The demonstration catalogue: pins drawn by the project itself, with made-up names, makers and sales.
+
+It exists so that a new user sees the whole walk without owning a catalogue. Nothing in it is real. The file
+`DEMONSTRATION` in the import folder says so; the importer keeps the mark, and every answer that uses the
+catalogue carries it.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pinactors.catalog.demo import render
+from pinactors.catalog.demo.designs import DESIGNS, Design
+from pinactors.catalog.demo.photo import photograph
+
+__all__ = ["DESIGNS", "MARK", "Design", "draw_demo", "photograph"]
+
+MARK = "DEMONSTRATION"
+PICTURE_SIDE = 640
+SALES_DAYS = 360
+PIN_COLUMNS = "pin_id,name,characters,series,year,edition_size,brand,factory_code,front_image,back_image"
+SALE_COLUMNS = "pin_id,sold_at,price,currency,condition,source"
+
+
+def draw_demo(
+    target: Path,
+    as_of: dt.date,
+    progress: Callable[[int, int], None] | None = None,
+    designs: Sequence[Design] = DESIGNS,
+) -> None:
+    """Draws the catalogue as an import folder: `pins.csv`, `sales.csv`, `images/` and the mark.
+
+    The sales lie in the year before `as_of`; everything else is always the same. `progress(done, total)`
+    counts pins.
+    """
+    (target / "images").mkdir(parents=True, exist_ok=True)
+    (target / MARK).write_text("Pins drawn by this project; names, makers and sales are made up.\n", "utf-8")
+    with (
+        (target / "pins.csv").open("w", newline="", encoding="utf-8") as pins_file,
+        (target / "sales.csv").open("w", newline="", encoding="utf-8") as sales_file,
+    ):
+        pins, sales = csv.writer(pins_file), csv.writer(sales_file)
+        pins.writerow(PIN_COLUMNS.split(","))
+        sales.writerow(SALE_COLUMNS.split(","))
+        for done, design in enumerate(designs, 1):
+            pictures = [f"images/{design.pin_id}_{side}.jpg" for side in ("front", "back")]
+            for picture, face in zip(pictures, (render.front, render.back), strict=True):
+                (target / picture).write_bytes(_picture(face(design, PICTURE_SIDE)))
+            made = (design.year, design.edition_size or "", design.brand, design.factory_code)
+            pins.writerow(
+                (design.pin_id, design.name, ";".join(design.characters), design.series, *made, *pictures)
+            )
+            sales.writerows(_sales(design, as_of))
+            if progress is not None:
+                progress(done, len(designs))
+
+
+def _picture(face: render.Face) -> bytes:
+    """The pin as a shop shows it: flat, on white, with a soft shadow."""
+    shadow = cv2.GaussianBlur(face.mask.astype(np.float32) / 255, (0, 0), PICTURE_SIDE / 60)
+    ground = 0.97 - 0.18 * np.roll(shadow, (PICTURE_SIDE // 80, PICTURE_SIDE // 110), axis=(0, 1))
+    edge = cv2.GaussianBlur(face.mask.astype(np.float32) / 255, (0, 0), 0.8)[..., None]
+    picture = render.lit(face, render.Light()) * edge + ground[..., None] * (1 - edge)
+    pixels = cv2.cvtColor((picture * 255 + 0.5).astype(np.uint8), cv2.COLOR_RGB2BGR)
+    _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 93])
+    return encoded.tobytes()
+
+
+def _sales(design: Design, as_of: dt.date) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """Made-up sales, oldest first: log-normal around the design's value, a fifth either way."""
+    random = np.random.default_rng(zlib.crc32(design.pin_id.encode()))
+    for days in sorted(random.integers(2, SALES_DAYS, design.sales), reverse=True):
+        condition, worth = ("mint", 1.0) if random.random() < 0.7 else ("good", 0.78)
+        price = design.value * worth * float(random.lognormal(0, 0.18))
+        sold_at = as_of - dt.timedelta(days=int(days))
+        yield design.pin_id, sold_at.isoformat(), f"{price:.2f}", "USD", condition, "made up"
