@@ -1,8 +1,8 @@
 """A session's packets read again and followed live: the read side of the public Durable Streams protocol.
 
 Beside its catch-up, long-poll and batched SSE reads, a log can be followed packet by packet: line by line
-(`Accept: application/x-ndjson`) or by events (`Accept: text/event-stream`, resumed with `Last-Event-ID`). Each
-of them answers the same bytes of every packet.
+(`Accept: application/x-ndjson`) or by events (`Accept: text/event-stream`, resumed with `Last-Event-ID`).
+All of them answer the same bytes of every packet.
 """
 
 from __future__ import annotations
