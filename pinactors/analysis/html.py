@@ -35,7 +35,7 @@ def render(template: str, **values: Any) -> str:
 
 def plain(text: str, limit: int) -> str:
     """`text` on one line, without control characters, so short that it takes at most `limit` bytes once it is
-    escaped and encoded; what was cut ends in an ellipsis."""
+    escaped and encoded in a packet; what was cut ends in an ellipsis."""
     kept: list[str] = []
     for character in text[: 4 * limit]:  # a longer one is cut anyway: do not even look at a megabyte
         category = unicodedata.category(character)
@@ -57,4 +57,5 @@ def plain(text: str, limit: int) -> str:
 
 
 def _size(text: str) -> int:
-    return len(str(escape(text)).encode())
+    """Bytes in a fragment inside a packet: escaped for HTML, then for JSON, which doubles backslashes."""
+    return len(str(escape(text)).encode()) + text.count("\\")
