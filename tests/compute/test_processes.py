@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - other processes and files do not wake us
         await trio.sleep(0.005)
 
 
@@ -196,15 +197,14 @@ if __name__ == "__main__":
     root = Path(__file__).parents[2]
     with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery:
-            server = await nursery.start(
-                lambda task_status: trio.run_process(
-                    [sys.executable, str(script)],
-                    env={**os.environ, "PYTHONPATH": str(root)},
-                    stdout=subprocess.PIPE,
-                    check=False,
-                    task_status=task_status,
-                )
+            run = partial(
+                trio.run_process,
+                [sys.executable, str(script)],
+                env={**os.environ, "PYTHONPATH": str(root)},
+                stdout=subprocess.PIPE,
+                check=False,
             )
+            server = await nursery.start(run)
             assert server.stdout is not None
             pids = [int(word) for word in (await server.stdout.receive_some()).split()]
             assert len(pids) == 2
