@@ -1,0 +1,44 @@
+"""The application: routes, errors, CORS. Thin: what a request means is decided in the modules it registers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import prometheus_client
+from quart_trio import QuartTrio
+
+from api import cors, errors, operations, streams, uploads
+from api.body import ArrivingRequest, HTTPConnection, WebsocketConnection
+from api.imagestore import ImageStore
+from api.services import EXTENSION, Services
+
+if TYPE_CHECKING:
+    from pinactors.compute import Compute
+    from pinactors.pipeline.registry import Registry
+    from pinactors.records import Records
+    from pinactors.settings import Settings
+
+
+class Application(QuartTrio):
+    asgi_http_class = HTTPConnection
+    asgi_websocket_class = WebsocketConnection
+    request_class = ArrivingRequest
+
+
+def create_app(registry: Registry, records: Records, compute: Compute, settings: Settings) -> Application:
+    """An application over running services; it opens and closes none of them. Makes the folders of the image store."""
+    app = Application("pinactors", static_folder=None, template_folder=None)
+    # Quart's own limits end a stream or an upload after 60 s and refuse 16 MB: the pipeline owns the clock, the
+    # upload reader the size and the progress.
+    app.config.update(
+        RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None, PROVIDE_AUTOMATIC_OPTIONS=False
+    )
+    store = ImageStore(settings.images_folder, settings.data / "spool")
+    store.prepare()
+    metrics = prometheus_client.CollectorRegistry()
+    app.extensions[EXTENSION] = Services(registry, records, compute, settings, store, metrics)
+    errors.install(app)
+    cors.install(app)
+    for module in (uploads, streams, operations):
+        app.register_blueprint(module.blueprint)
+    return app

@@ -1,0 +1,148 @@
+"""Request bodies as they arrive: at most `BUFFERED` bytes of one are in memory, and a sender must make progress.
+
+Quart collects a whole body before anybody asks for it; here the connection is read no faster than the handler reads,
+so that TCP slows the sender down.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from quart import Request
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from quart_trio.wrappers.request import TrioBody, TrioRequest
+
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.settings import Settings
+
+BUFFERED = 256 * 1024
+"""Bytes of a body held while its handler is busy; one more read of the socket (64 KB) may come on top."""
+
+
+class ArrivingBody(TrioBody):
+    """A body with room for `BUFFERED` bytes; `discard` throws the rest away, for a handler that is done with it."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        super().__init__(expected_content_length, max_content_length)
+        self._room = trio.Event()
+        self._discarding = False
+
+    async def wait_for_room(self) -> None:
+        while len(self._data) >= BUFFERED and not self._discarding:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    async def __anext__(self) -> bytes:
+        data = cast(bytes, await super().__anext__())
+        self._room.set()
+        return data
+
+    def append(self, data: bytes) -> None:
+        if not self._discarding:
+            super().append(data)
+
+    def discard(self) -> None:
+        self._discarding = True
+        self._data.clear()
+        self._room.set()
+
+
+class ArrivingRequest(TrioRequest):
+    body_class = ArrivingBody
+
+
+class HTTPConnection(TrioASGIHTTPConnection):
+    """One request: the body is fetched while the handler runs, a disconnect ends the handler."""
+
+    async def handle_messages(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: ArrivingRequest, receive: ASGIReceiveCallable
+    ) -> None:
+        body = cast(ArrivingBody, request.body)
+        while True:
+            message = await receive()
+            if message["type"] == "http.request":
+                await body.wait_for_room()
+                body.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    body.set_complete()
+            elif message["type"] == "http.disconnect":
+                break
+        nursery.cancel_scope.cancel()
+
+    async def handle_request(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: ArrivingRequest, send: ASGISendCallable
+    ) -> None:
+        response = await self.app.handle_request(request)
+        # From here on nobody reads the body: what still comes must not keep a disconnect from being seen.
+        cast(ArrivingBody, request.body).discard()
+        await self._send_response(send, response)
+        nursery.cancel_scope.cancel()
+
+
+class WebsocketConnection(TrioASGIWebsocketConnection):
+    """Quart would queue ten messages, each as large as a photograph; here the next is fetched when one is taken."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.send_channel, self.receive_channel = trio.open_memory_channel[bytes | str](0)
+
+
+class BodyReader:
+    """Reads one request's body within `limit` bytes.
+
+    The client is held to the progress floor (`settings.upload_floor_bytes` in every `upload_floor_window` seconds
+    that are spent waiting for it); there is no limit on the whole.
+    """
+
+    def __init__(self, request: Request, settings: Settings, limit: int) -> None:
+        self._body = request.body
+        self._limit = limit
+        self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window
+        self._waited, self._brought = 0.0, 0
+        self.size = 0
+        if (request.content_length or 0) > limit:
+            raise too_large(limit)
+
+    async def chunk(self) -> bytes:
+        """The next bytes, empty at the end. Raises `PinactorsError`: `too_large`, `cancelled` (stalled)."""
+        while True:
+            began = trio.current_time()
+            data = b""
+            with trio.move_on_after(self._window - self._waited) as patience:
+                try:
+                    data = await self._body.__anext__()
+                except StopAsyncIteration:
+                    return b""
+            self._account(len(data), trio.current_time() - began, expired=patience.cancelled_caught)
+            if data:
+                return data
+
+    def _account(self, brought: int, waited: float, *, expired: bool) -> None:
+        """Only the time spent waiting for the client counts: a slow disk is not its fault."""
+        self._waited += waited
+        self._brought += brought
+        self.size += brought
+        if self.size > self._limit:
+            raise too_large(self._limit)
+        if expired or self._waited >= self._window:
+            if self._brought < self._floor:
+                raise PinactorsError(
+                    ErrorCode.CANCELLED,
+                    "Upload stalled",
+                    f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
+                    status=400,
+                )
+            self._waited, self._brought = 0.0, 0
+
+    async def whole(self) -> bytes:
+        """The body in one piece, for small ones."""
+        pieces = []
+        while data := await self.chunk():
+            pieces.append(data)
+        return b"".join(pieces)
+
+
+def too_large(limit: int) -> PinactorsError:
+    return PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")

@@ -1,0 +1,112 @@
+"""Domain errors as HTTP answers: the one place that knows which status a code has."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+import structlog
+from quart import Quart, Response, request
+from werkzeug.exceptions import HTTPException
+
+from pinactors.protocol import ErrorCode, PinactorsError, timestamp
+
+log = structlog.get_logger(__name__)
+
+STATUS = {
+    ErrorCode.MISSING_IMAGE: 400,
+    ErrorCode.INVALID_FORMAT: 400,
+    ErrorCode.MISSING_FIELDS: 400,
+    ErrorCode.INVALID_AGREEMENT: 400,
+    ErrorCode.CANCELLED: 409,
+    ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.RECORD_NOT_FOUND: 404,
+    ErrorCode.STREAM_NOT_FOUND: 404,
+    ErrorCode.TOO_LARGE: 413,
+    ErrorCode.SESSION_CONFLICT: 422,
+    ErrorCode.OVERLOADED: 503,
+    ErrorCode.PROCESSING_ERROR: 500,
+}
+
+RETRY_AFTER = 5
+"""Seconds a refused client is asked to wait when the refusal named none."""
+
+UNEXPECTED = PinactorsError(
+    ErrorCode.PROCESSING_ERROR, "Processing error", "The server failed; the log has the reason"
+)
+
+
+def status_of(error: PinactorsError) -> int:
+    return error.status or STATUS[error.code]
+
+
+def body_of(error: PinactorsError, session_id: str | None = None) -> dict[str, Any]:
+    """The answer's JSON object; `field` only where one is at fault."""
+    body: dict[str, Any] = {
+        "success": False,
+        "message": error.message,
+        "error": error.detail,
+        "errorCode": error.code,
+        "sessionId": session_id,
+        "timestamp": timestamp(),
+    }
+    if error.field:
+        body["field"] = error.field
+    return body
+
+
+def headers_of(error: PinactorsError) -> dict[str, str]:
+    status = status_of(error)
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    if status in (429, 503):
+        headers["Retry-After"] = str(math.ceil(error.retry_after or RETRY_AFTER))
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="pinactors"'
+    return headers
+
+
+def respond(error: PinactorsError, session_id: str | None = None) -> Response:
+    """The whole answer for one error."""
+    body = msgspec.json.encode(body_of(error, session_id))
+    return Response(body, status_of(error), headers_of(error))
+
+
+_HTTP_CODES = {413: ErrorCode.TOO_LARGE}
+
+
+def from_http(error: HTTPException) -> PinactorsError:
+    """Routing's refusals (404, 405, …) in the same shape."""
+    status = error.code or 500
+    code = _HTTP_CODES.get(status, ErrorCode.INVALID_FORMAT if status < 500 else ErrorCode.PROCESSING_ERROR)
+    return PinactorsError(code, error.name, f"{error.name}: {request.method}", status=status)
+
+
+def one_error(group: BaseException) -> BaseException:
+    """The domain error among a group's leaves if there is one, else its first leaf."""
+    if not isinstance(group, BaseExceptionGroup):
+        return group
+    leaves = [one_error(member) for member in group.exceptions]
+    return next((leaf for leaf in leaves if isinstance(leaf, PinactorsError)), leaves[0])
+
+
+def install(app: Quart) -> None:
+    """Every failure of a handler leaves in the protocol's shape; unexpected ones are logged, never shown."""
+
+    @app.errorhandler(PinactorsError)
+    async def refused(error: PinactorsError) -> Response:
+        return respond(error)
+
+    @app.errorhandler(HTTPException)
+    async def not_routed(error: HTTPException) -> Response:
+        response = respond(from_http(error))
+        for name, value in error.get_headers():
+            if name.lower() == "allow":
+                response.headers[name] = value
+        return response
+
+    @app.errorhandler(Exception)
+    async def failed(error: Exception) -> Response:
+        # The boundary of a request: whatever a handler did not foresee ends here, in the log with its traceback.
+        log.error("request failed", method=request.method, route=str(request.url_rule), exc_info=error)
+        return respond(UNEXPECTED)

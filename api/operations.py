@@ -1,0 +1,149 @@
+"""What is not an analysis: health, metrics, the service's card, confirmations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import prometheus_client
+from quart import Blueprint, Response, request
+
+from api.auth import authenticate
+from api.body import BodyReader
+from api.services import services
+from pinactors.protocol import ErrorCode, PinactorsError, timestamp
+from pinactors.records import ProvisionalPin
+
+SERVICE = "pinactors"
+FEEDBACK_BYTES = 64 * 1024
+
+ENDPOINTS = {
+    "upload": "POST /mobile-upload",
+    "websocket": "GET /ws",
+    "stream": "GET /streams/{streamId}",
+    "cancel": "DELETE /streams/{streamId}",
+    "confirmPin": "POST /api/mobile/confirm-pin",
+    "provisionalPins": "GET /api/mobile/provisional-pins",
+    "health": "GET /health",
+    "metrics": "GET /metrics",
+}
+
+blueprint = Blueprint("operations", __name__)
+
+
+def _json(body: dict[str, Any], status: int = 200) -> Response:
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(body), status, headers)
+
+
+@blueprint.get("/")
+async def card() -> Response:
+    """A browser gets the page where there is one."""
+    given = services()
+    if (
+        given.page is not None
+        and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
+    ):
+        return await given.page()
+    status = "draining" if given.draining else "running"
+    return _json({"service": SERVICE, "status": status, "timestamp": timestamp(), "endpoints": ENDPOINTS})
+
+
+@blueprint.get("/health")
+async def health() -> Response:
+    """`ok`, `degraded` (it answers, but not everything works), or 503 `draining`."""
+    given = services()
+    database = await given.records.check()
+    catalog = await given.catalog()
+    actors = given.registry.statistics()
+    if given.draining:
+        status = "draining"
+    elif database and catalog["available"] and not actors.get("breakers"):
+        status = "ok"
+    else:
+        status = "degraded"
+    body = {
+        "status": status,
+        "timestamp": timestamp(),
+        "actors": actors,
+        "queue": given.compute_statistics(),
+        "database": {"available": database},
+        "catalogue": catalog,
+    }
+    return _json(body, 503 if given.draining else 200)
+
+
+@blueprint.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus' text format. Counts only: no session's, no key's name."""
+    return Response(
+        prometheus_client.generate_latest(services().metrics),
+        200,
+        {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST},
+    )
+
+
+@blueprint.post("/api/mobile/confirm-pin")
+async def confirm_pin() -> Response:
+    given = services()
+    owner = await authenticate(request.headers, given.records)
+    body = _object(await BodyReader(request, given.settings, FEEDBACK_BYTES).whole())
+    number, pin_id = body.get("recordNumber"), body.get("pinId")
+    agreement, comment = body.get("userAgreement"), body.get("feedbackComment")
+    saved = await given.records.confirm(number, pin_id, agreement, comment, owner)
+    return _json(
+        {
+            "success": True,
+            "message": "Feedback recorded",
+            "timestamp": timestamp(saved.confirmed_at),
+            "sessionId": saved.session_id,
+            "recordNumber": saved.record_number,
+            "pinId": saved.pin_id,
+            "userAgreement": saved.user_agreement,
+            "feedbackComment": saved.feedback_comment,
+        }
+    )
+
+
+@blueprint.get("/api/mobile/provisional-pins")
+async def provisional_pins() -> Response:
+    given = services()
+    owner = await authenticate(request.headers, given.records)
+    pins, total = await given.records.provisional(owner, _number("limit", 200), _number("offset", 0))
+    return _json(
+        {
+            "success": True,
+            "provisionalPins": [_pin(pin) for pin in pins],
+            "total": total,
+            "timestamp": timestamp(),
+        }
+    )
+
+
+def _pin(pin: ProvisionalPin) -> dict[str, Any]:
+    return {
+        "pinId": pin.pin_id,
+        "recordNumber": pin.record_number,
+        "name": pin.name,
+        "createdAt": timestamp(pin.created_at),
+    }
+
+
+def _number(name: str, default: int) -> int:
+    value = request.args.get(name)
+    if value is None:
+        return default
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT, f"Invalid {name}", f"{name} must be a number", field=name
+        )
+    return int(value)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT, "Invalid request", "The body must be a JSON object"
+        ) from None

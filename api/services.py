@@ -1,0 +1,50 @@
+"""What the handlers stand on, bound to the application once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import prometheus_client
+import trio
+from quart import Response, current_app
+
+from api.imagestore import ImageStore
+
+if TYPE_CHECKING:
+    from pinactors.compute import Compute
+    from pinactors.pipeline.registry import Registry
+    from pinactors.records import Records
+    from pinactors.settings import Settings
+
+EXTENSION = "pinactors"
+
+DISK_THREADS = 8
+"""Uploads whose bytes are parsed and written at the same moment; the others wait, and their senders with them."""
+
+
+@dataclass(slots=True)
+class Services:
+    """`page` answers a browser's `GET /`; `draining` is set once the server stopped accepting."""
+
+    registry: Registry
+    records: Records
+    compute: Compute
+    settings: Settings
+    store: ImageStore
+    metrics: prometheus_client.CollectorRegistry
+    page: Callable[[], Awaitable[Response]] | None = None
+    draining: bool = False
+    disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
+
+    def compute_statistics(self) -> dict[str, Any]:
+        return {}
+
+    async def catalog(self) -> dict[str, Any]:
+        return {"available": True}
+
+
+def services() -> Services:
+    """The running application's services. Only inside a request or websocket."""
+    return cast(Services, current_app.extensions[EXTENSION])
