@@ -1,0 +1,31 @@
+/**
+ * The server's HTML fragments, shown without trusting them: parsed into a document that runs nothing, then rebuilt
+ * from a short list of harmless elements without any attribute but `class`.
+ */
+
+import { h } from "./dom.js";
+
+const ALLOWED = new Set(
+  "P DIV SPAN STRONG EM B I SMALL UL OL LI DL DT DD TABLE THEAD TBODY TR TH TD CAPTION H3 H4 BR HR FIGURE FIGCAPTION SECTION ARTICLE HEADER FOOTER TIME CODE ABBR".split(" "),
+);
+const DROPPED = new Set("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED SVG MATH NOSCRIPT".split(" "));
+const DEEPEST = 24;
+
+const inert = globalThis.trustedTypes?.createPolicy("pinactors", { createHTML: (html) => html });
+
+/** Nodes for a fragment. Elements that are not known give way to their text. */
+export function fragment(html) {
+  const parsed = new DOMParser().parseFromString(inert ? inert.createHTML(html) : html, "text/html");
+  return h("div", { class: "fragment" }, ...rebuild(parsed.body, 0));
+}
+
+function rebuild(parent, depth) {
+  if (depth > DEEPEST) return [];
+  return [...parent.childNodes].flatMap((node) => {
+    if (node.nodeType === Node.TEXT_NODE) return [document.createTextNode(node.data)];
+    if (node.nodeType !== Node.ELEMENT_NODE || DROPPED.has(node.nodeName.toUpperCase())) return [];
+    const children = rebuild(node, depth + 1);
+    if (!ALLOWED.has(node.nodeName)) return children;
+    return [h(node.nodeName.toLowerCase(), { class: node.getAttribute("class") }, ...children)];
+  });
+}

@@ -1,0 +1,86 @@
+export type View = "front" | "back" | "angled";
+export type Verdict = "authentic" | "counterfeit" | "undetermined" | "not_a_pin";
+export type State = "uploading" | "following" | "reconnecting";
+
+interface Stamped {
+  sessionId: string;
+  timestamp: string;
+  sequence: number;
+}
+
+/** A region of one photograph, in fractions of its width and height. */
+export interface Box { view: View; x: number; y: number; width: number; height: number }
+export interface Evidence { name: string; finding: string; weight: number; assessed: boolean; box?: Box }
+export interface Candidate {
+  pinId: string; name: string; characters: string; series: string | null; year: number | null; score: number;
+}
+export interface Estimate {
+  currency: string; low: number; median: number; high: number; sampleSize: number; asOf: string;
+}
+
+export type Packet = Stamped & (
+  | { packetType: "CONNECTION_ESTABLISHED"; message: string; streamId: string; deadlineMs: number }
+  | { packetType: "PROCESSING_STARTED"; message: string }
+  | {
+      packetType: "AUTHENTICATION_RESULT"; authentic: boolean; authenticityRating: number; confidence: number;
+      note?: string; verdict: Verdict; evidence: Evidence[]; advice?: string[]; calibration?: string;
+      demonstration?: boolean;
+    }
+  | {
+      packetType: "CHARACTER_IDENTIFICATION"; characters: string; identification: string;
+      candidates: Candidate[]; demonstration?: boolean;
+    }
+  | {
+      packetType: "PRICING_ANALYSIS"; pricing: string; estimate: Estimate | null; method?: string;
+      reason?: string; sales?: Record<string, unknown>[]; demonstration?: boolean;
+    }
+  | { packetType: "DETAILED_ANALYSIS"; analysis: string; details: Record<string, unknown>; demonstration?: boolean }
+  | {
+      packetType: "HTML_DISPLAY_DATA"; frontHtml: string; backHtml?: string; angledHtml?: string;
+      demonstration?: boolean;
+    }
+  | {
+      packetType: "ANALYSIS_COMPLETE"; success: true; complete: true; id: number; message: string;
+      processingTime: number; degraded: string[]; missing: string[]; demonstration?: boolean;
+    }
+  | { packetType: "ERROR"; success: false; message: string; error: string; errorCode: string }
+);
+
+export interface Options {
+  /** The server, e.g. "https://pins.example"; empty for the page's own. */
+  baseUrl?: string;
+  apiKey?: string;
+  signal?: AbortSignal;
+  /** Chosen by what the environment can do when left out. */
+  transport?: "stream" | "long-poll";
+  onState?: (state: State) => void;
+  /** Milliseconds without any progress after which a PinactorsError with code "network" is thrown (180,000). */
+  giveUpAfter?: number;
+  fetch?: typeof fetch;
+}
+
+export interface AnalyzeOptions extends Options {
+  sessionId?: string;
+  /** The same key with the same photographs joins the analysis under way; a random one when left out. */
+  idempotencyKey?: string;
+  onUploadProgress?: (sent: number, total: number | undefined) => void;
+}
+
+export class PinactorsError extends Error {
+  code: string;
+  status: number;
+  detail: string;
+  /** Seconds. */
+  retryAfter: number;
+}
+
+export function analyze(
+  images: { front: Blob; back?: Blob | null; angled?: Blob | null },
+  options?: AnalyzeOptions,
+): AsyncGenerator<Packet, void, void>;
+export function follow(streamId: string, options?: Options & { from?: number }): AsyncGenerator<Packet, void, void>;
+export function cancel(streamId: string, options?: Options): Promise<void>;
+export function confirm(
+  feedback: { recordNumber: number; pinId: string; agree: boolean; comment?: string },
+  options?: Options,
+): Promise<Record<string, unknown>>;
