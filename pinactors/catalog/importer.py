@@ -1,0 +1,453 @@
+"""`catalog import`: a folder of rows and pictures into the catalogue, a row at a time, all of it or nothing.
+
+Each row is prepared (picture decoded, bounded, cut out, features taken) on a thread and stored in one transaction; the
+search index follows at the end. What a kill leaves behind is a consistent catalogue: rows in the database that the
+index does not know yet, which the next import finds by their revision and adds.
+"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import datetime as dt
+import hashlib
+import math
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import peewee
+
+from pinactors.analysis import features
+from pinactors.analysis.decode import decode
+from pinactors.analysis.prepare import prepare_view
+from pinactors.catalog import index, models
+from pinactors.catalog.reader import DEMONSTRATION_FILE, PICTURE_FOLDER, PIN_COLUMNS, SALE_COLUMNS
+from pinactors.protocol import PinactorsError, View
+
+PICTURE_SIDE = 800
+"""Longest side of a kept picture: the crop pins are compared in is smaller."""
+PICTURE_QUALITY = 92
+MAX_PIXELS = 64_000_000
+MAX_FILE_BYTES = 50 << 20
+AHEAD = 4
+"""Rows prepared ahead of the one being stored, for each thread: bounds memory."""
+ORPHAN_SECONDS = 3600.0
+
+Progress = Callable[[int, int], None]
+"""Called with (rows done, rows in all) after each row of pins.csv."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`line` is that of the file, its header being line 1."""
+
+    file: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import did. `problems` are rows left out, `warnings` rows taken with a reservation."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    sales: int = 0
+    size: int = 0
+    version: str = ""
+    demonstration: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+class ImportRunning(Exception):
+    """Another import into the same catalogue is under way."""
+
+
+class RowError(Exception):
+    """A row that cannot be taken; the message is for the person who wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    values: dict[str, Any]
+    front: Path
+    back: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    row: _Row
+    digest: str
+    pictures: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+
+def import_catalog(
+    source: Path, target: Path, progress: Progress | None = None, *, threads: int = 2
+) -> ImportReport:
+    """Imports the folder `source` into the catalogue folder `target` (made where absent).
+
+    `source` holds pins.csv, optionally sales.csv, the pictures they name, and the empty file DEMONSTRATION when
+    its pins are made up. Rows already imported and unchanged are skipped, so that an import that was killed goes on
+    where it stopped. A pin's sales become those of sales.csv when it names the pin. Pins that pins.csv
+    does not name stay. Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns,
+    `ImportRunning`, `CatalogTooNew`.
+    """
+    cv2.setNumThreads(1)
+    (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
+    with _exclusive(target):
+        database = models.database_of(target)
+        with models.connected(database):
+            models.create(database)
+            report = ImportReport(demonstration=(source / DEMONSTRATION_FILE).exists())
+            _import_pins(source, target, database, report, progress, threads)
+            if (source / "sales.csv").exists():
+                _import_sales(source / "sales.csv", database, report)
+            if report.demonstration:
+                models.set_fact(database, "demonstration", "1")
+            _switch(target, database, report)
+            _sweep(target, database)
+    return report
+
+
+@contextmanager
+def _exclusive(target: Path) -> Iterator[None]:
+    """One import at a time; the lock is SQLite's, so that it ends with the process on every system."""
+    lock = sqlite3.connect(target / "import.lock", timeout=0, isolation_level=None)
+    try:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise ImportRunning(f"another import into {target} is under way") from error
+        yield
+    finally:
+        lock.close()
+
+
+def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
+    """(line, values) of each row; raises `ValueError` when the header lacks a column."""
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.DictReader(file, restkey="", restval="")
+        missing = [column for column in columns if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"{path.name} has no column {', '.join(missing)}")
+        while True:
+            try:
+                row = next(reader, None)
+            except csv.Error as error:
+                yield reader.line_num, {"": f"not readable as CSV: {error}"}
+                continue
+            if row is None:
+                return
+            yield (
+                reader.line_num,
+                {name: str(row[name]).strip() for name in columns}
+                | ({"": "more values than columns"} if "" in row else {}),
+            )
+
+
+def _import_pins(
+    source: Path,
+    target: Path,
+    database: peewee.SqliteDatabase,
+    report: ImportReport,
+    progress: Progress | None,
+    threads: int,
+) -> None:
+    path = source / "pins.csv"
+    total = sum(1 for _ in _rows(path, PIN_COLUMNS))
+    seen: dict[str, int] = {}
+    done = 0
+    waiting: collections.deque[tuple[int, Future[_Prepared | None]]] = collections.deque()
+
+    def finish() -> None:
+        nonlocal done
+        line, future = waiting.popleft()
+        try:
+            prepared = future.result()
+            if prepared is None:
+                report.unchanged += 1
+            else:
+                _store(target, database, prepared, report)
+        except (RowError, PinactorsError, OSError) as error:
+            report.problems.append(Problem("pins.csv", line, str(error)))
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
+        for line, values in _rows(path, PIN_COLUMNS):
+            waiting.append((line, _submit(pool, source, target, database, line, values, seen)))
+            if len(waiting) > threads * AHEAD:
+                finish()
+        while waiting:
+            finish()
+
+
+def _submit(
+    pool: ThreadPoolExecutor,
+    source: Path,
+    target: Path,
+    database: peewee.SqliteDatabase,
+    line: int,
+    values: dict[str, str],
+    seen: dict[str, int],
+) -> Future[_Prepared | None]:
+    try:
+        row = _check_pin(source, line, values)
+        pin_id = row.values["pin_id"]
+        if pin_id in seen:
+            raise RowError(f"pin_id {pin_id} is already on line {seen[pin_id]}")
+        seen[pin_id] = line
+        query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
+        known = next((str(digest) for (digest,) in query.execute(database)), None)
+    except RowError as error:
+        failed: Future[_Prepared | None] = Future()
+        failed.set_exception(error)
+        return failed
+    return pool.submit(_prepare, row, known, target)
+
+
+def _check_pin(source: Path, line: int, values: dict[str, str]) -> _Row:
+    if "" in values:
+        raise RowError(values[""])
+    pin_id = values["pin_id"]
+    if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
+        raise RowError("pin_id must be 1 to 64 printable ASCII characters without spaces")
+    if not values["name"] or len(values["name"]) > 300:
+        raise RowError("name must have 1 to 300 characters")
+    characters = ";".join(part.strip() for part in values["characters"].split(";") if part.strip())
+    code = values["factory_code"] or None
+    checked = {
+        "pin_id": pin_id,
+        "name": values["name"],
+        "characters": characters,
+        "series": values["series"] or None,
+        "year": _integer(values, "year", 1900, 2100),
+        "edition_size": _integer(values, "edition_size", 1, 100_000_000),
+        "brand": values["brand"] or None,
+        "factory_code": code,
+        "factory_key": factory_key(code) if code else None,
+    }
+    if not values["front_image"]:
+        raise RowError("front_image is empty")
+    back = _inside(source, values["back_image"], "back_image") if values["back_image"] else None
+    return _Row(line, checked, _inside(source, values["front_image"], "front_image"), back)
+
+
+def factory_key(code: str) -> str:
+    """A factory code without what readers disagree on: letter case, spaces and dashes."""
+    return re.sub(r"[^0-9A-Z]", "", code.upper())
+
+
+def _integer(values: dict[str, str], name: str, low: int, high: int) -> int | None:
+    text = values[name]
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+        raise RowError(f"{name} {text!r} is not a whole number from {low} to {high}")
+    return int(text)
+
+
+def _inside(source: Path, name: str, column: str) -> Path:
+    path = (source / name).resolve()
+    if not path.is_relative_to(source.resolve()):
+        raise RowError(f"{column} {name!r} lies outside the import folder")
+    if not path.is_file():
+        raise RowError(f"{column} {name!r} does not exist")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise RowError(f"{column} {name!r} has more than {MAX_FILE_BYTES >> 20} MB")
+    return path
+
+
+def _prepare(row: _Row, known: str | None, target: Path) -> _Prepared | None:
+    """The row with its pictures prepared; None when it is in the catalogue as it is."""
+    sources = [(View.FRONT, row.front)] + ([(View.BACK, row.back)] if row.back else [])
+    contents = [(view, path.name, path.read_bytes()) for view, path in sources]
+    digest = hashlib.sha256(repr((features.VERSION, sorted(row.values.items()))).encode())
+    for view, _, data in contents:
+        digest.update(f"{view}:{hashlib.sha256(data).hexdigest()};".encode())
+    if digest.hexdigest() == known:
+        return None
+    warnings: list[str] = []
+    pictures = []
+    for view, name, data in contents:
+        try:
+            pictures.append(_picture(target, view, name, data, warnings))
+        except PinactorsError as error:
+            raise RowError(f"{view}_image {name!r}: {error.detail}") from error
+    return _Prepared(row, digest.hexdigest(), tuple(pictures), tuple(warnings))
+
+
+def _picture(target: Path, view: View, name: str, data: bytes, warnings: list[str]) -> dict[str, Any]:
+    """One catalogue picture, re-encoded, cut out and described; its files written under content-hashed names."""
+    rgb = decode(data, view, MAX_PIXELS).rgb
+    scale = PICTURE_SIDE / max(rgb.shape[:2])
+    if scale < 1:
+        size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    kept = _webp(rgb)
+    prepared = prepare_view(kept, view, hashlib.sha256(kept).hexdigest(), MAX_PIXELS)
+    if prepared.pin is None:
+        raise RowError(f"{view}_image {name!r}: {prepared.pin_problem}")
+    if prepared.pin.cut_off:
+        warnings.append(f"{view}_image {name!r}: the pin runs out of the picture")
+    crop, mask = prepared.pin.rgb, prepared.pin.crop_mask
+    front = view is View.FRONT
+    return {
+        "view": str(view),
+        "file": _keep(target, kept),
+        "crop": _keep(target, _webp(crop)),
+        "mask": cv2.imencode(".png", mask)[1].tobytes(),
+        "layout": features.appearance(crop, mask).layout.astype("<f2").tobytes() if front else b"",
+        "features": features.local_features(crop, mask).encode() if front else b"",
+    }
+
+
+def _webp(rgb: Any) -> bytes:
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, PICTURE_QUALITY])[1].tobytes()
+
+
+def _keep(target: Path, data: bytes) -> str:
+    """Stores a picture under its content's name, relative to the pictures folder."""
+    name = hashlib.sha256(data).hexdigest()[:32]
+    path = target / PICTURE_FOLDER / name[:2] / f"{name}.webp"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        index.write_durably(path, data)
+    return f"{name[:2]}/{path.name}"
+
+
+def _store(target: Path, database: peewee.SqliteDatabase, prepared: _Prepared, report: ImportReport) -> None:
+    values = prepared.row.values
+    with database.atomic("IMMEDIATE"):
+        revision = int(models.fact(database, "revision") or 0) + 1
+        models.set_fact(database, "revision", str(revision))
+        fields = {**values, "digest": prepared.digest, "revision": revision}
+        query = models.Pin.select(models.Pin.number).where(models.Pin.pin_id == values["pin_id"]).tuples()
+        number = next((int(number) for (number,) in query.execute(database)), None)
+        if number is None:
+            number = models.Pin.insert(**fields).execute(database)
+            report.added += 1
+        else:
+            models.Pin.update(**fields).where(models.Pin.number == number).execute(database)
+            models.Picture.delete().where(models.Picture.pin == number).execute(database)
+            report.updated += 1
+        models.Picture.insert_many([{"pin": number, **picture} for picture in prepared.pictures]).execute(
+            database
+        )
+    for message in prepared.warnings:
+        report.warnings.append(Problem("pins.csv", prepared.row.line, message))
+
+
+def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
+    """Replaces the sales of every pin the file names, in one transaction."""
+    query = models.Pin.select(models.Pin.pin_id, models.Pin.number).tuples()
+    numbers = {str(pin_id): int(number) for pin_id, number in query.execute(database)}
+    cleared: set[int] = set()
+    batch: list[dict[str, Any]] = []
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with database.atomic("IMMEDIATE"):
+        for line, values in _rows(path, SALE_COLUMNS):
+            try:
+                sale = _check_sale(values, numbers)
+            except RowError as error:
+                report.problems.append(Problem(path.name, line, str(error)))
+                continue
+            if sale["pin"] not in cleared:
+                cleared.add(sale["pin"])
+                models.Sale.delete().where(models.Sale.pin == sale["pin"]).execute(database)
+            batch.append(sale)
+            report.sales += 1
+            if len(batch) >= 500:
+                models.Sale.insert_many(batch).execute(database)
+                batch.clear()
+        if batch:
+            models.Sale.insert_many(batch).execute(database)
+        models.set_fact(database, "sales", digest)
+
+
+def _check_sale(values: dict[str, str], numbers: dict[str, int]) -> dict[str, Any]:
+    if "" in values:
+        raise RowError(values[""])
+    number = numbers.get(values["pin_id"])
+    if number is None:
+        raise RowError(f"pin_id {values['pin_id']!r} is not in the catalogue")
+    try:
+        sold_at = dt.date.fromisoformat(values["sold_at"])
+    except ValueError as error:
+        raise RowError(f"sold_at {values['sold_at']!r} is not a date like 2025-12-31") from error
+    try:
+        price = float(values["price"])
+    except ValueError:
+        price = math.nan
+    if not 0 < price < 1e9:
+        raise RowError(f"price {values['price']!r} is not an amount above 0")
+    currency = values["currency"].upper()
+    if not re.fullmatch(r"[A-Z]{3}", currency):
+        raise RowError(f"currency {values['currency']!r} is not a three-letter code")
+    return {
+        "pin": number,
+        "sold_at": sold_at,
+        "price": price,
+        "currency": currency,
+        "condition": values["condition"],
+        "source": values["source"],
+    }
+
+
+def _switch(target: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
+    """Brings the index up to the database and puts both in force."""
+    previous = index.read_state(target)
+    if previous is not None and previous.features != features.VERSION:
+        previous = None
+    revision = int(models.fact(database, "revision") or 0)
+    size = models.Pin.select().count(database)
+    demonstration = models.fact(database, "demonstration") == "1"
+    identity = (revision, models.fact(database, "sales"), demonstration, features.VERSION)
+    report.size, report.demonstration = size, demonstration
+    report.version = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
+    if previous is not None and previous.version == report.version:
+        return
+    covered = previous.revision if previous else 0
+    name = previous.index if previous and covered == revision else None
+    if name is None:
+        query = (
+            models.Picture.select(models.Picture.pin, models.Picture.layout)
+            .join(models.Pin)
+            .where(models.Picture.view == str(View.FRONT), models.Pin.revision > covered)
+            .tuples()
+        )
+        changed = (
+            (int(number), np.frombuffer(data, "<f2").astype(np.float32))
+            for number, data in query.iterator(database)
+        )
+        name = index.build(target, revision, previous, changed)
+    state = index.State(report.version, revision, name, size, demonstration, features.VERSION)
+    index.write_state(target, state)
+
+
+def _sweep(target: Path, database: peewee.SqliteDatabase) -> None:
+    """Removes pictures no row names, unless they are so new that a reader may still hold their name."""
+    query = models.Picture.select(models.Picture.file, models.Picture.crop).tuples()
+    used = {name for row in query.execute(database) for name in row}
+    limit = time.time() - ORPHAN_SECONDS
+    for path in (target / PICTURE_FOLDER).glob("*/*"):
+        if f"{path.parent.name}/{path.name}" not in used and path.stat().st_mtime < limit:
+            path.unlink(missing_ok=True)

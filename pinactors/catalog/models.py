@@ -1,0 +1,125 @@
+"""The catalogue's tables, and how its one SQLite file is opened.
+
+Queries name their database (`query.execute(database)`): a process may hold several catalogues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import peewee
+
+SCHEMA = 1
+DATABASE_FILE = "catalog.sqlite3"
+
+
+class Pin(peewee.Model):
+    """A pin of the catalogue. `number` is its key in the search index; `digest` covers its row, its pictures and
+    the feature version, so that an unchanged row is skipped; `revision` rises with every change of any pin."""
+
+    number = peewee.AutoField()
+    pin_id = peewee.TextField(unique=True)
+    name = peewee.TextField()
+    characters = peewee.TextField()
+    series = peewee.TextField(null=True)
+    year = peewee.IntegerField(null=True)
+    edition_size = peewee.IntegerField(null=True)
+    brand = peewee.TextField(null=True)
+    factory_code = peewee.TextField(null=True)
+    factory_key = peewee.TextField(null=True, index=True)
+    digest = peewee.TextField()
+    revision = peewee.IntegerField(index=True)
+
+    class Meta:
+        table_name = "pin"
+
+
+class Picture(peewee.Model):
+    """One view of a pin. `file` and `crop` lie in the pictures folder, `mask` is a PNG; `layout` and `features`
+    are empty for backs."""
+
+    pin = peewee.ForeignKeyField(Pin, backref="pictures", on_delete="CASCADE")
+    view = peewee.TextField()
+    file = peewee.TextField()
+    crop = peewee.TextField()
+    mask = peewee.BlobField()
+    layout = peewee.BlobField()
+    features = peewee.BlobField()
+
+    class Meta:
+        table_name = "picture"
+        primary_key = peewee.CompositeKey("pin", "view")
+
+
+class Sale(peewee.Model):
+    pin = peewee.ForeignKeyField(Pin, backref="sales", on_delete="CASCADE")
+    sold_at = peewee.DateField()
+    price = peewee.FloatField()
+    currency = peewee.TextField()
+    condition = peewee.TextField()
+    source = peewee.TextField()
+
+    class Meta:
+        table_name = "sale"
+
+
+class Fact(peewee.Model):
+    """A fact about the catalogue as a whole: `schema`, `revision`, `demonstration`."""
+
+    name = peewee.TextField(primary_key=True)
+    value = peewee.TextField()
+
+    class Meta:
+        table_name = "fact"
+
+
+TABLES: tuple[type[peewee.Model], ...] = (Pin, Picture, Sale, Fact)
+
+
+class CatalogTooNew(Exception):
+    """The catalogue was written by a later version of the program."""
+
+
+def database_of(folder: Path) -> peewee.SqliteDatabase:
+    """The folder's database, not connected yet."""
+    pragmas = [
+        ("busy_timeout", 5000),
+        ("journal_mode", "wal"),
+        ("synchronous", "normal"),
+        ("foreign_keys", 1),
+    ]
+    return peewee.SqliteDatabase(str(folder / DATABASE_FILE), pragmas=pragmas)
+
+
+@contextmanager
+def connected(database: peewee.SqliteDatabase) -> Iterator[peewee.SqliteDatabase]:
+    """A connection on this thread for as long as the outermost `with` lasts."""
+    fresh = database.connect(reuse_if_open=True)
+    try:
+        yield database
+    finally:
+        if fresh:
+            database.close()
+
+
+def create(database: peewee.SqliteDatabase) -> None:
+    """Makes the tables where they are absent. Raises `CatalogTooNew`."""
+    for table in TABLES:
+        peewee.SchemaManager(table, database).create_all()
+    stored = fact(database, "schema")
+    if stored is None:
+        set_fact(database, "schema", str(SCHEMA))
+    elif int(stored) > SCHEMA:
+        raise CatalogTooNew(f"the catalogue has schema {stored}, this program knows {SCHEMA}")
+
+
+def fact(database: peewee.SqliteDatabase, name: str) -> str | None:
+    row = Fact.select(Fact.value).where(Fact.name == name).tuples().execute(database)
+    values = [str(value) for (value,) in row]
+    return values[0] if values else None
+
+
+def set_fact(database: peewee.SqliteDatabase, name: str, value: str) -> None:
+    Fact.replace(name=name, value=value).execute(database)

@@ -1,0 +1,297 @@
+"""Reading a catalogue: cheap to open, safe while an import runs, aware of its end."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import peewee
+
+from pinactors.analysis import features
+from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
+from pinactors.catalog import index, models
+from pinactors.protocol import View
+
+PICTURE_FOLDER = "pictures"
+
+_open: dict[Path, tuple[Any, Catalog]] = {}
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogStats:
+    """What `catalog stats` shows; `years` and `brands` count pins, `bytes` is the size on disk."""
+
+    version: str
+    demonstration: bool
+    pins: int
+    backs: int
+    sales: int
+    sales_from: dt.date | None
+    sales_to: dt.date | None
+    currencies: dict[str, int]
+    brands: dict[str, int]
+    years: dict[int, int]
+    bytes: int
+
+
+class Catalog:
+    """One state of a catalogue. Pins and sales come from the database as it is now, searches from the index
+    that was in force at `open`; a pin that is in one only is not found."""
+
+    def __init__(self, folder: Path, state: index.State | None) -> None:
+        self.folder = folder
+        self.version = state.version if state else ""
+        self.size = state.pins if state else 0
+        self.demonstration = state.demonstration if state else False
+        self._database = models.database_of(folder)
+        usable = state is not None and state.pins > 0 and state.features == features.VERSION
+        self._index = index.SearchIndex(folder / state.index) if state is not None and usable else None
+        self.outdated = state is not None and state.features != features.VERSION
+
+    def __repr__(self) -> str:
+        return f"<Catalog {self.folder} {self.version or 'empty'} of {self.size} pins>"
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Catalog:
+        """The catalogue in `folder` as last imported; an absent or empty folder is an empty catalogue.
+
+        Cached per process until an import ends. Raises `ValueError` for a damaged catalogue.
+        """
+        path = Path(folder).absolute()
+        now = index.stamp(path)
+        with _lock:
+            cached = _open.get(path)
+            if cached is not None and cached[0] == now:
+                return cached[1]
+            catalog = cls(path, index.read_state(path))
+            _open[path] = now, catalog
+            return catalog
+
+    @property
+    def connected(self) -> Any:
+        """Keeps one connection for all reads inside a `with`."""
+        return models.connected(self._database)
+
+    def pin(self, pin_id: str) -> CatalogPin | None:
+        return next(iter(self._pins(models.Pin.pin_id == pin_id)), None)
+
+    def pins(self, search: str = "", limit: int | None = None, offset: int = 0) -> list[CatalogPin]:
+        """Pins in the order of their ids, those whose id, name, characters, series or code contain `search`."""
+        where = None
+        if search:
+            pin = models.Pin
+            columns = (pin.pin_id, pin.name, pin.characters, pin.series, pin.factory_code)
+            where = peewee.reduce(peewee.operator.or_, [column.contains(search) for column in columns])
+        return list(self._pins(where, limit, offset))
+
+    def numbered(self, numbers: Iterable[int]) -> dict[int, CatalogPin]:
+        """Pins by their index key."""
+        wanted = list(numbers)
+        query = models.Pin.select().where(models.Pin.number.in_(wanted))
+        with self.connected:
+            return {row.number: _catalog_pin(row) for row in query.execute(self._database)}
+
+    def by_code(self, factory_key: str) -> list[int]:
+        """Numbers of the pins with this factory code, in the form `factory_key` gives."""
+        query = models.Pin.select(models.Pin.number).where(models.Pin.factory_key == factory_key).tuples()
+        with self.connected:
+            return [int(number) for (number,) in query.execute(self._database)]
+
+    def number(self, pin_id: str) -> int | None:
+        query = models.Pin.select(models.Pin.number).where(models.Pin.pin_id == pin_id).tuples()
+        with self.connected:
+            return next((int(number) for (number,) in query.execute(self._database)), None)
+
+    def _pins(self, where: Any = None, limit: int | None = None, offset: int = 0) -> Iterator[CatalogPin]:
+        if not self.size:
+            return
+        query = models.Pin.select().order_by(models.Pin.pin_id)
+        if where is not None:
+            query = query.where(where)
+        if limit is not None or offset:
+            query = query.limit(limit if limit is not None else -1).offset(offset)
+        with self.connected:
+            rows = list(query.execute(self._database))
+        yield from map(_catalog_pin, rows)
+
+    def sales(self, pin_id: str) -> tuple[Sale, ...]:
+        """The pin's sales, newest first."""
+        if not self.size:
+            return ()
+        sale = models.Sale
+        query = (
+            sale.select()
+            .join(models.Pin)
+            .where(models.Pin.pin_id == pin_id)
+            .order_by(sale.sold_at.desc(), sale.id)
+        )
+        with self.connected:
+            return tuple(
+                Sale(row.sold_at, row.price, row.currency, row.condition, row.source)
+                for row in query.execute(self._database)
+            )
+
+    def reference(self, pin_id: str, view: View) -> Reference | None:
+        """The prepared catalogue picture; None where the catalogue has none."""
+        if not self.size:
+            return None
+        picture = models.Picture
+        query = (
+            picture.select(picture.crop, picture.mask)
+            .join(models.Pin)
+            .where(models.Pin.pin_id == pin_id, picture.view == str(view))
+            .tuples()
+        )
+        with self.connected:
+            row = next(iter(query.execute(self._database)), None)
+        if row is None:
+            return None
+        crop = _decode((self.folder / PICTURE_FOLDER / row[0]).read_bytes(), cv2.IMREAD_COLOR)
+        return Reference(view, cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), _decode(row[1], cv2.IMREAD_GRAYSCALE))
+
+    def picture(self, pin_id: str, view: View) -> Path | None:
+        """The bounded catalogue picture as a file."""
+        picture = models.Picture
+        query = picture.select(picture.file).join(models.Pin)
+        query = query.where(models.Pin.pin_id == pin_id, picture.view == str(view)).tuples()
+        if not self.size:
+            return None
+        with self.connected:
+            row = next(iter(query.execute(self._database)), None)
+        return self.folder / PICTURE_FOLDER / row[0] if row else None
+
+    def features(self, numbers: Iterable[int]) -> dict[int, features.LocalFeatures]:
+        """Local features of the fronts, by pin number."""
+        picture = models.Picture
+        query = picture.select(picture.pin, picture.features)
+        query = query.where(picture.pin.in_(list(numbers)), picture.view == str(View.FRONT)).tuples()
+        with self.connected:
+            return {
+                int(number): features.LocalFeatures.decode(data)
+                for number, data in query.execute(self._database)
+            }
+
+    def search(self, layout: features.Floats, count: int) -> dict[int, float]:
+        """Similarity by pin number of the pins that look most like `layout`, in any turn."""
+        if self._index is None:
+            return {}
+        best = self._index.search(features.turned(layout), count)
+        return dict(sorted(best.items(), key=lambda item: -item[1])[:count])
+
+    def stats(self) -> CatalogStats:
+        """Counts over the whole catalogue."""
+        if not self.size:
+            return CatalogStats(self.version, self.demonstration, 0, 0, 0, None, None, {}, {}, {}, 0)
+        pin, sale, picture, count = models.Pin, models.Sale, models.Picture, peewee.fn.COUNT
+        with self.connected as database:
+
+            def groups(column: Any) -> dict[Any, int]:
+                query = column.model.select(column, count(peewee.SQL("*"))).where(column.is_null(False))
+                return dict(query.group_by(column).order_by(column).tuples().execute(database))
+
+            dates = sale.select(peewee.fn.MIN(sale.sold_at), peewee.fn.MAX(sale.sold_at)).tuples()
+            first, last = (_date(value) for value in next(iter(dates.execute(database))))
+            return CatalogStats(
+                self.version,
+                self.demonstration,
+                pin.select().count(database),
+                picture.select().where(picture.view == str(View.BACK)).count(database),
+                sale.select().count(database),
+                first,
+                last,
+                groups(sale.currency),
+                groups(pin.brand),
+                groups(pin.year),
+                sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file()),
+            )
+
+    def export(self, target: Path) -> int:
+        """Writes the catalogue as an import folder; returns the number of pins.
+
+        Pictures are the bounded ones: importing the result gives the same catalogue again.
+        """
+        (target / "images").mkdir(parents=True, exist_ok=True)
+        pins = self.pins()
+        with (
+            open(target / "pins.csv", "w", newline="", encoding="utf-8") as pins_file,
+            open(target / "sales.csv", "w", newline="", encoding="utf-8") as sales_file,
+        ):
+            rows, sold = csv.writer(pins_file), csv.writer(sales_file)
+            rows.writerow(PIN_COLUMNS)
+            sold.writerow(SALE_COLUMNS)
+            for pin in pins:
+                names = []
+                for view in (View.FRONT, View.BACK):
+                    source = self.picture(pin.pin_id, view)
+                    name = f"images/{source.name}" if source else ""
+                    if source:
+                        shutil.copyfile(source, target / name)
+                    names.append(name)
+                optional = (pin.series, pin.year, pin.edition_size, pin.brand, pin.factory_code)
+                texts = ["" if value is None else str(value) for value in optional]
+                rows.writerow([pin.pin_id, pin.name, ";".join(pin.characters), *texts, *names])
+                for sale in self.sales(pin.pin_id):
+                    price = repr(sale.price)
+                    sold.writerow(
+                        [
+                            pin.pin_id,
+                            sale.sold_at.isoformat(),
+                            price,
+                            sale.currency,
+                            sale.condition,
+                            sale.source,
+                        ]
+                    )
+        if self.demonstration:
+            (target / DEMONSTRATION_FILE).touch()
+        return len(pins)
+
+
+PIN_COLUMNS = (
+    "pin_id",
+    "name",
+    "characters",
+    "series",
+    "year",
+    "edition_size",
+    "brand",
+    "factory_code",
+    "front_image",
+    "back_image",
+)
+SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
+DEMONSTRATION_FILE = "DEMONSTRATION"
+"""A file of this name in an import folder marks what is imported from it as a demonstration, not real pins."""
+
+
+def _catalog_pin(row: models.Pin) -> CatalogPin:
+    return CatalogPin(
+        row.pin_id,
+        row.name,
+        tuple(part for part in row.characters.split(";") if part),
+        row.series,
+        row.year,
+        row.edition_size,
+        row.brand,
+        row.factory_code,
+    )
+
+
+def _decode(data: bytes, flags: int) -> Image:
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if picture is None:
+        raise ValueError("a picture of the catalogue is damaged: import the catalogue again")
+    return np.asarray(picture, np.uint8)
+
+
+def _date(value: Any) -> dt.date | None:
+    return dt.date.fromisoformat(value) if isinstance(value, str) else value
