@@ -81,7 +81,7 @@ def price(match: Match, as_of: dt.date, rates: Mapping[str, float] | None = None
 
     `rates` are US dollars a unit of each currency, as they came with the catalogue. With them rows are
     brought to one currency; without, only the currency with the most sales counts: no rate is made up. The
-    condition is that with the most sales, as nobody knows the photographed pin's; the others are named beside.
+    condition is that with most sales, as nobody knows the photographed pin's; the others are named beside.
     """
     if match.pin is None:
         return _no_price(match, "The pin is not identified, so there are no sales to go by.", [])
