@@ -6,11 +6,11 @@ so that TCP slows the sender down.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple, Protocol, cast
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
-from quart import Request
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
@@ -81,12 +81,42 @@ class HTTPConnection(TrioASGIHTTPConnection):
         nursery.cancel_scope.cancel()
 
 
+class Piece(NamedTuple):
+    """Part of a binary message (see `api.wsstream`); `last`: the message ends with it."""
+
+    data: bytes
+    last: bool
+
+
 class WebsocketConnection(TrioASGIWebsocketConnection):
-    """Quart would queue ten messages, each as large as a photograph; here the next is fetched when one is taken."""
+    """Hands messages to the handler one by one, binary ones in pieces; Quart would queue ten whole ones."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self.send_channel, self.receive_channel = trio.open_memory_channel[bytes | str](0)
+        self._messages, self.receive_channel = trio.open_memory_channel[Piece | str](0)  # type: ignore[assignment]
+
+    async def handle_messages(  # type: ignore[override]
+        self, nursery: trio.Nursery, receive: ASGIReceiveCallable
+    ) -> None:
+        while True:
+            event = cast(dict[str, Any], await receive())
+            if event["type"] == "websocket.receive":
+                text = event.get("text")
+                piece = Piece(event.get("bytes") or b"", not event.get("more_body", False))
+                await self._messages.send(piece if text is None else text)
+            elif event["type"] == "websocket.disconnect":
+                break
+        nursery.cancel_scope.cancel()
+
+
+class Arriving(Protocol):
+    """Where a body comes from; a request is one."""
+
+    @property
+    def body(self) -> AsyncIterator[bytes]: ...
+
+    @property
+    def content_length(self) -> int | None: ...
 
 
 class BodyReader:
@@ -96,7 +126,7 @@ class BodyReader:
     that are spent waiting for it); there is no limit on the whole.
     """
 
-    def __init__(self, request: Request, settings: Settings, limit: int) -> None:
+    def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:
         self._body = request.body
         self._limit = limit
         self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window

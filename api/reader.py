@@ -25,11 +25,17 @@ STREAM_HEADERS = {
 }
 
 
+ASYNC = "respond-async"
+
+
 class Log(Protocol):
     """What a reader needs of a log; `pinactors.pipeline.log.PacketLog` is one."""
 
     @property
     def stream_id(self) -> str: ...
+
+    @property
+    def session_id(self) -> str: ...
 
     @property
     def packets(self) -> list[bytes]: ...
@@ -113,6 +119,25 @@ async def buffered(log: Log) -> Response:
     return response
 
 
+def accepted_only(log: Log) -> Response:
+    """Names the session instead of following it: for clients that poll (RFC 7240, `respond-async`)."""
+    body = {"success": True, "message": "Accepted", "sessionId": log.session_id, "streamId": log.stream_id}
+    headers = {
+        "Location": f"/streams/{log.stream_id}",
+        "Preference-Applied": ASYNC,
+        "Cache-Control": "no-store",
+    }
+    return Response(msgspec.json.encode(body), 202, headers, content_type=JSON_TYPE)
+
+
+def prefers_async(request: Request) -> bool:
+    """Whether the client asked to be answered before there is a result."""
+    preferences = ",".join(request.headers.getlist("Prefer")).split(",")
+    return any(preference.partition(";")[0].strip().lower() == ASYNC for preference in preferences)
+
+
 async def respond(request: Request, framing: Framing | None, log: Log, settings: Settings) -> Response:
     """The answer to an upload: `log` in `framing`, or one buffered object when that is None."""
+    if prefers_async(request):
+        return accepted_only(log)
     return await buffered(log) if framing is None else follow(request, log, framing, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -28,9 +28,28 @@ OPTIONAL = (
 )
 """Fields that are null where their packet never came, so that a buffered answer always has the same shape."""
 
+TERMINAL = ("ANALYSIS_COMPLETE", "ERROR")
+
 _FAILURE = ("success", "message", "error", "errorCode", "sessionId", "timestamp")
 _ENVELOPE = ("packetType", "sequence")
 _ALIASES = ("recordNumber", "recordId")
+
+
+class _Kind(msgspec.Struct):
+    kind: str = msgspec.field(name="packetType")
+
+
+_KIND = msgspec.json.Decoder(_Kind)
+
+
+def kind_of(encoded: bytes) -> str:
+    """The `packetType` of an encoded packet."""
+    return _KIND.decode(encoded).kind
+
+
+def ends(packets: Sequence[bytes]) -> bool:
+    """Whether a log ends in a terminal packet; one that was dropped for another is closed without."""
+    return bool(packets) and kind_of(packets[-1]) in TERMINAL
 
 
 def merge(packets: Iterable[bytes]) -> dict[str, Any]:
@@ -46,10 +65,10 @@ def merge(packets: Iterable[bytes]) -> dict[str, Any]:
         packet = msgspec.json.decode(encoded, type=dict[str, Any])
         kind = packet["packetType"]
         merged.update(packet)
+    if kind not in TERMINAL:
+        raise ValueError("the packets of a session that has not ended cannot be merged")
     if kind == "ERROR":
         return {name: merged[name] for name in _FAILURE}
-    if kind != "ANALYSIS_COMPLETE":
-        raise ValueError("the packets of a session that has not ended cannot be merged")
     merged.update(dict.fromkeys(_ALIASES, merged["id"]))
     for name in _ENVELOPE:
         del merged[name]

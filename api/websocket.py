@@ -1,0 +1,268 @@
+"""`/ws`: photographs go up while results already come down, on one connection.
+
+The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
+binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
+"offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
+come down as text frames; every failure is an `ERROR` packet and a close code. A second `CONNECTION_ESTABLISHED`
+on one connection says that the upload turned out to equal an earlier one: its packets follow from the first.
+
+Signs of life are pings, sent by the HTTP server at the interval it is configured with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Self, cast
+
+import msgspec
+import structlog
+import trio
+from quart import Blueprint, websocket
+
+from api.auth import authenticate, token_of
+from api.body import BodyReader, Piece
+from api.imagestore import Sink
+from api.services import Services, services
+from pinactors.merge import ends
+from pinactors.offsets import to_position
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import StoredImage, Upload
+from pinactors.protocol import (
+    MISSING_FRONT,
+    ErrorCode,
+    ErrorPacket,
+    PinactorsError,
+    View,
+    check_session_id,
+    new_session_id,
+    timestamp,
+)
+
+OPENING_LIMIT = 16 * 1024
+"""Bytes of the first frame; a real one has fewer than 300."""
+
+NORMAL, UNSUPPORTED, INVALID, POLICY, TOO_BIG, INTERNAL, TRY_AGAIN = 1000, 1003, 1007, 1008, 1009, 1011, 1013
+CLOSE_CODES = {
+    ErrorCode.INVALID_FORMAT: INVALID,
+    ErrorCode.TOO_LARGE: TOO_BIG,
+    ErrorCode.OVERLOADED: TRY_AGAIN,
+    ErrorCode.PROCESSING_ERROR: INTERNAL,
+}
+"""Close codes (RFC 6455, IANA) of failures; every other one breaks a rule of ours (1008)."""
+
+blueprint = Blueprint("websocket", __name__)
+log = structlog.get_logger(__name__)
+
+
+class Opening(msgspec.Struct, rename="camel"):
+    """The first frame. Fields a newer client may add are ignored."""
+
+    session_id: str | None = None
+    images: list[View] = []
+    stream_id: str | None = None
+    offset: str | None = None
+    api_key: str | None = None
+    idempotency_key: str | None = None
+
+
+_OPENING = msgspec.json.Decoder(Opening)
+
+
+@blueprint.websocket("/ws")
+async def converse() -> None:
+    """A wrong key in the header is refused before the upgrade, with 401."""
+    given = services()
+    owner: str | None = None
+    if token_of(websocket.headers) is not None or not await given.records.has_keys():
+        owner = await authenticate(websocket.headers, given.records)
+    try:
+        opening = await _opening(given)
+        if owner is None:
+            owner = await authenticate({"x-api-key": opening.api_key or ""}, given.records)
+        if opening.stream_id is not None:
+            conversation = await _resumed(given, opening, owner)
+        else:
+            conversation = Conversation(given, _upload(opening, owner), opening.images)
+        code = await conversation.run()
+    except PinactorsError as error:
+        await _refuse(error)
+    else:
+        await websocket.close(code)
+
+
+async def _opening(given: Services) -> Opening:
+    with trio.move_on_after(given.settings.upload_floor_window) as patience:
+        frame = await websocket.receive()
+    if patience.cancelled_caught:
+        raise PinactorsError(ErrorCode.CANCELLED, "Upload stalled", "The first frame did not arrive")
+    if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
+        raise _invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
+    try:
+        return _OPENING.decode(frame)
+    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        raise _invalid(f"the first frame cannot be read: {error}") from error
+
+
+def _upload(opening: Opening, owner: str) -> Upload:
+    if View.FRONT not in opening.images:
+        raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT)
+    if len(set(opening.images)) < len(opening.images):
+        raise _invalid("images names a view twice")
+    return Upload(check_session_id(opening.session_id), owner, opening.idempotency_key)
+
+
+async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
+    found = await given.registry.find(opening.stream_id or "", owner)
+    try:
+        position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
+    except ValueError as error:
+        raise _invalid("offset was not issued by this server") from error
+    if position > len(found.packets):
+        raise _invalid("offset lies behind everything written so far")
+    return Conversation(given, None, (), found, position)
+
+
+class Conversation:
+    """One connection. `run` returns the close code once the log's last packet is sent."""
+
+    def __init__(
+        self,
+        given: Services,
+        upload: Upload | None,
+        views: Sequence[View],
+        resumed: PacketLog | None = None,
+        position: int = 0,
+    ) -> None:
+        self._given, self._upload, self._views = given, upload, views
+        self._log, self._position = resumed, position
+        self._settled = trio.Event()
+        self._code = NORMAL
+
+    async def run(self) -> int:
+        """Raises `PinactorsError` when the session is refused, before anything was sent."""
+        if self._upload is None:
+            assert self._log is not None
+            self._settled.set()
+            receive = self._drain
+        else:
+            self._log = await self._given.registry.open(self._upload)
+            receive = self._receive
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive, name="websocket receive")
+                await self._send()
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._upload is not None and not self._upload.complete:
+                gone = PinactorsError(ErrorCode.CANCELLED, "Upload broken off", "The connection ended early")
+                self._upload.fail(gone)
+        return self._code
+
+    async def _send(self) -> None:
+        """Writes the log as it grows, then, where settling led to another log, that one from its start."""
+        while True:
+            current = self._log
+            assert current is not None
+            with current.watching():
+                while self._position < len(current.packets) or not current.closed:
+                    await current.wait_beyond(self._position)
+                    for packet in current.packets[self._position :]:
+                        await websocket.send(packet.decode())
+                        self._position += 1
+            if ends(current.packets):
+                return
+            await self._settled.wait()
+            if self._log is current:
+                return
+            self._position = 0
+
+    async def _receive(self) -> None:
+        upload, opened = self._upload, self._log
+        assert upload is not None
+        assert opened is not None
+        messages = Messages()
+        reader = BodyReader(messages, self._given.settings, self._given.settings.max_request_bytes)
+        try:
+            for view in self._views:
+                messages.begin(view)
+                upload.put(view, await self._photograph(view, reader))
+            upload.close()
+            self._log = await self._given.registry.settle(upload, opened)
+        except PinactorsError as error:
+            self._code = UNSUPPORTED if messages.mistaken else CLOSE_CODES.get(error.code, POLICY)
+            if not upload.complete:
+                upload.fail(error)
+        finally:
+            self._settled.set()
+        await self._drain()
+
+    async def _photograph(self, view: View, reader: BodyReader) -> StoredImage:
+        """Spools one message as it arrives. Raises `PinactorsError`."""
+        threads = partial(trio.to_thread.run_sync, limiter=self._given.disk)
+        sink: Sink | None = None
+        try:
+            sink = await threads(Sink, self._given.store)
+            while data := await reader.chunk():
+                await threads(sink.write, data)
+            if not sink.size:
+                raise _invalid(f"the {view} image is empty")
+            return await threads(sink.keep)
+        except OSError as error:
+            log.error(
+                "photograph not stored", session=self._upload and self._upload.session_id, error=str(error)
+            )
+            raise PinactorsError(
+                ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be stored; send it again"
+            ) from error
+        finally:
+            if sink is not None:
+                sink.discard()  # nothing happens after `keep`; else an unlink, which may not be awaited here
+
+    async def _drain(self) -> None:
+        """Takes and ignores what nobody announced, so that a disconnect behind it is seen."""
+        while True:
+            await websocket.receive()
+
+
+class Messages:
+    """The binary messages of the connection, one after another, as bodies: each ends its own iteration."""
+
+    content_length = None
+
+    def __init__(self) -> None:
+        self._view = View.FRONT
+        self._ended = False
+        self.mistaken = False
+
+    def begin(self, view: View) -> None:
+        self._view, self._ended = view, False
+
+    @property
+    def body(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        message = cast("Piece | str", await websocket.receive())
+        if isinstance(message, str):
+            self.mistaken = True
+            raise _invalid(f"a binary message with the {self._view} image was expected, text came")
+        self._ended = message.last
+        return message.data
+
+
+def _invalid(detail: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+
+
+async def _refuse(error: PinactorsError) -> None:
+    """A refusal before there is a session: a log of one packet."""
+    packet = ErrorPacket.of(error)
+    packet.session_id, packet.timestamp, packet.sequence = new_session_id(), timestamp(), 0
+    await websocket.send(packet.encode().decode())
+    await websocket.close(CLOSE_CODES.get(error.code, POLICY))

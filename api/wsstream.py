@@ -1,0 +1,116 @@
+"""WebSocket messages piece by piece: Hypercorn's stream, without its buffer for a whole message.
+
+Hypercorn collects a message before the application sees a byte of it: a photograph would be held in memory
+whole, several of them for a client that sends ahead, and nobody could tell a slow upload from a stopped one.
+Here each piece of a binary message goes to the application as it comes off the socket, as a
+`websocket.receive` of its own with `more_body` (not part of ASGI) on all but the last. Text stays whole and is
+bounded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, cast
+
+import h11
+from hypercorn.protocol.events import Event, Request, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.frame_protocol import CloseReason
+
+TEXT_LIMIT = 64 * 1024
+"""Characters of a text message; the protocol's only one has fewer than 300."""
+
+
+class PiecewiseStream(WSStream):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.buffer.max_length = TEXT_LIMIT
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, Request):
+            # No compression: photographs do not shrink, and a few compressed bytes can swell without bound.
+            headers = [pair for pair in event.headers if pair[0].lower() != b"sec-websocket-extensions"]
+            event = dataclasses.replace(event, headers=headers)
+        await super().handle(event)
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            match event:
+                case BytesMessage(data=data, message_finished=last):
+                    piece = {
+                        "type": "websocket.receive",
+                        "bytes": bytes(data),
+                        "text": None,
+                        "more_body": not last,
+                    }
+                    await self._put(piece)
+                case TextMessage(message_finished=last):
+                    try:
+                        self.buffer.extend(event)
+                    except FrameTooLargeError:
+                        await self._close(CloseReason.MESSAGE_TOO_BIG)
+                        return
+                    if last:
+                        message = self.buffer.to_message()
+                        self.buffer.clear()
+                        await self._put(message)
+                case Ping():
+                    await self._send_wsproto_event(event.response())
+                case CloseConnection():
+                    if self.connection.state is ConnectionState.REMOTE_CLOSING:
+                        await self._send_wsproto_event(event.response())
+                        await self.send(StreamClosed(stream_id=self.stream_id))
+                    else:  # also how a violation of the protocol is reported: it is answered, then it is over
+                        await self._close(event.code)
+                    return
+
+    async def _put(self, message: dict[str, Any]) -> None:
+        assert (
+            self.app_put is not None
+        )  # set before the handshake is accepted, and no frame is read before that
+        await self.app_put(message)
+
+    async def _close(self, code: int) -> None:
+        await self._send_wsproto_event(CloseConnection(code=code))
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+
+class PiecewiseProtocol(H11Protocol):
+    """HTTP/1.1 whose WebSocket upgrades lead to a `PiecewiseStream`."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if not _upgrades(request):
+            await super()._create_stream(request)
+            return
+        self.stream = PiecewiseStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        self.connection = H11WSConnection(cast(h11.Connection, self.connection))
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method="GET",
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+
+
+def _upgrades(request: h11.Request) -> bool:
+    headers: dict[bytes, bytes] = dict(request.headers)
+    tokens = headers.get(b"connection", b"").lower().split(b",")
+    upgrade = headers.get(b"upgrade", b"").strip().lower()
+    return request.method == b"GET" and upgrade == b"websocket" and b"upgrade" in map(bytes.strip, tokens)
