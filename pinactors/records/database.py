@@ -45,29 +45,38 @@ def unavailable(cause: Exception) -> RecordsUnavailable:
 
 
 def connect(settings: Settings) -> peewee.Database:
-    """The database `settings` mean, pooled, not connected yet. Raises `ValueError` for an unusable URL."""
+    """The database `settings` mean, pooled, not connected yet.
+
+    Raises `ValueError` for an unusable URL, in words that hold no part of it: it may hold a password.
+    """
     if not settings.database_url:
         settings.data.mkdir(parents=True, exist_ok=True)
         return _sqlite(str(settings.data / DATABASE_FILE))
     scheme, separator, rest = settings.database_url.partition("://")
+    if not separator:
+        raise ValueError("database URL: it is no URL")
     scheme = scheme.removesuffix("+pool")
-    if not separator or f"{scheme}+pool" not in db_url.schemes:
-        raise ValueError(
-            f"database URL: unknown kind {scheme!r}"
-        )  # never the URL itself: it holds a password
+    if f"{scheme}+pool" not in db_url.schemes:
+        raise ValueError(f"database URL: unknown kind {scheme!r}")
     if scheme == "sqlite":
-        path = rest.removeprefix("/").partition("?")[0]
+        path, options, _ = rest.removeprefix("/").partition("?")
+        if options:
+            raise ValueError("database URL: SQLite takes no options here, it is set up for several processes")
         if path in ("", ":memory:"):
             raise ValueError("database URL: a database in memory would be another one for every connection")
         return _sqlite(path)
-    timeout = {} if scheme == "cockroachdb" else {"connect_timeout": CONNECT_SECONDS}
-    database: peewee.Database = db_url.connect(
-        f"{scheme}+pool://{rest}",
-        unquote_user=True,
-        unquote_password=True,
-        max_connections=READERS + SERVER_WRITERS,
-        **timeout,
-    )
+    try:
+        database: peewee.Database = db_url.connect(
+            f"{scheme}+pool://{rest}",
+            unquote_user=True,
+            unquote_password=True,
+            max_connections=READERS + SERVER_WRITERS,
+            connect_timeout=CONNECT_SECONDS,
+        )
+    except peewee.ImproperlyConfigured:
+        raise ValueError(f"database URL: the driver for {scheme} is not installed") from None
+    except ValueError:
+        raise ValueError("database URL: it cannot be read or names no database") from None
     return database
 
 

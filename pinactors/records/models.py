@@ -75,7 +75,9 @@ class Image(peewee.Model):
 class AnalysisImage(peewee.Model):
     """Which photograph an analysis saw as which view."""
 
-    analysis = peewee.ForeignKeyField(Analysis, backref="images")
+    analysis = peewee.ForeignKeyField(
+        Analysis, backref="images", index=False
+    )  # the primary key begins with it
     view = peewee.CharField(max_length=16)
     image = peewee.ForeignKeyField(Image, backref="analyses")
 
@@ -87,7 +89,7 @@ class AnalysisImage(peewee.Model):
 class StoredPacket(peewee.Model):
     """A packet as it went out, byte for byte."""
 
-    analysis = peewee.ForeignKeyField(Analysis, backref="packets")
+    analysis = peewee.ForeignKeyField(Analysis, backref="packets", index=False)
     sequence = peewee.IntegerField()
     body = peewee.BlobField()
 

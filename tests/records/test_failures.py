@@ -1,0 +1,188 @@
+"""A database that is busy, full, gone, replaced or broken: one retriable error, and nothing lost."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import peewee
+import pytest
+import trio
+
+from pinactors.protocol import ErrorCode
+from pinactors.records import Records, RecordsUnavailable, database
+from pinactors.records.models import Feedback
+from pinactors.settings import Settings
+from tests.records.samples import NOW, record, sealer
+
+
+@pytest.fixture
+async def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Records]:
+    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 50)
+    with trio.fail_after(10):
+        opened = await Records.open(Settings(data=tmp_path))
+    yield opened
+    with trio.fail_after(10):
+        await opened.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / database.DATABASE_FILE
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+async def test_a_locked_database_can_be_read_and_is_written_once_free(records: Records, file: Path) -> None:
+    seal, calls = sealer()
+    with trio.fail_after(10):
+        await records.save(record("before"), seal)
+        with locked(file):
+            with pytest.raises(RecordsUnavailable) as caught:
+                await records.save(record("during"), seal)
+            assert await records.stream("before") is not None
+            assert await records.check()
+        assert caught.value.code is ErrorCode.OVERLOADED
+        assert caught.value.retry_after
+        assert "locked" in str(caught.value.__cause__)
+        assert "locked" not in str(caught.value)
+        assert str(file) not in str(caught.value)
+        assert await records.save(record("during"), seal) == calls[-1] == 2
+
+
+async def test_a_writer_waits_for_a_short_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_MILLISECONDS", 8000)
+    seal, _ = sealer()
+    with trio.fail_after(20):
+        records = await Records.open(Settings(data=tmp_path))
+        async with trio.open_nursery() as nursery:
+            with locked(tmp_path / database.DATABASE_FILE):
+                nursery.start_soon(records.save, record("waiting"), seal)
+                while not records._store._writers.borrowed_tokens:
+                    await trio.lowlevel.checkpoint()
+        assert await records.stream("waiting") is not None
+        await records.close()
+
+
+async def test_a_full_database_is_unavailable(records: Records) -> None:
+    seal, _ = sealer()
+
+    def limit(connected: peewee.SqliteDatabase, pages: int) -> None:
+        connected.execute_sql(f"PRAGMA max_page_count = {pages}")  # type: ignore[no-untyped-call]
+
+    big = record("big", packets=[b"x" * 8192] * 200)
+    with trio.fail_after(10):
+        await records._store.read(lambda connected: limit(connected, 40))
+        with pytest.raises(RecordsUnavailable) as caught:
+            await records.save(big, seal)
+        assert "full" in str(caught.value.__cause__)
+        assert await records.stream("big") is None
+        await records._store.read(lambda connected: limit(connected, 10**6))
+        await records.save(big, seal)
+        assert await records.stream("big") is not None
+
+
+async def test_a_database_that_went_away_comes_back_with_everything(records: Records, file: Path) -> None:
+    """Neither written on into the deleted file nor made anew in its place: both would lose what was there."""
+    seal, _ = sealer()
+    here, away = trio.Path(file), trio.Path(file.with_name("away"))
+    with trio.fail_after(10):
+        await records.save(record("before"), seal)
+        await here.rename(away)
+        for _ in range(2):
+            with pytest.raises(RecordsUnavailable):
+                await records.save(record("during"), seal)
+        with pytest.raises(RecordsUnavailable):
+            await records.stream("before")
+        assert not await records.check()
+        assert not await here.exists()
+        await away.rename(here)
+        await records.save(record("during"), seal)
+        assert await records.check()
+        assert [await records.stream(name) is not None for name in ("before", "during")] == [True, True]
+
+
+async def test_a_database_put_in_its_place_is_opened(records: Records, file: Path, tmp_path: Path) -> None:
+    seal, _ = sealer()
+    with trio.fail_after(10):
+        spare = await Records.open(Settings(data=tmp_path / "spare"))
+        await spare.save(record("restored"), seal)
+        await spare.close()
+        await records.save(record("lost"), seal)
+        for suffix in ("-wal", "-shm"):
+            file.with_name(file.name + suffix).unlink()
+        (tmp_path / "spare" / database.DATABASE_FILE).replace(file)
+        assert await records.stream("restored") is not None
+        assert await records.stream("lost") is None
+        await records.save(record("next"), seal)
+        assert await records.stream("next") is not None
+
+
+async def test_a_broken_file_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / database.DATABASE_FILE).write_bytes(b"this is no database" * 100)
+    with trio.fail_after(10), pytest.raises(RecordsUnavailable):
+        await Records.open(Settings(data=tmp_path))
+
+
+async def test_a_folder_that_cannot_be_made_is_an_error_at_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with trio.fail_after(10), pytest.raises((RecordsUnavailable, OSError)):
+        await Records.open(Settings(data=tmp_path / "file" / "data"))
+
+
+async def test_sqlite_is_set_up_for_several_processes(records: Records) -> None:
+    def pragmas(connected: peewee.SqliteDatabase) -> list[object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return [connected.pragma(name) for name in names]
+
+    with trio.fail_after(10):
+        assert await records._store.read(pragmas) == ["wal", 1, 1, 50]
+
+
+async def test_foreign_keys_hold(records: Records) -> None:
+    orphan = Feedback.insert(analysis=99, agreement="agree", comment="", created_at=NOW)
+    with trio.fail_after(10), pytest.raises(peewee.IntegrityError):
+        await records._store.write(orphan.execute)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("oracle://user:secret@host/name", "unknown kind 'oracle'"),
+        ("secret", "no URL"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite://", "in memory"),
+        ("sqlite:///file.db?mode=ro", "no options"),
+        ("postgresql://user:secret@host", "no database"),
+        ("postgresql://user:pass@host:secret/name", "cannot be read"),
+    ],
+)
+def test_an_unusable_url_is_refused_without_telling_its_password(
+    tmp_path: Path, url: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        database.connect(Settings(data=tmp_path, database_url=url))
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_sqlite_url_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "elsewhere.db"
+    with trio.fail_after(10):
+        records = await Records.open(Settings(data=tmp_path / "data", database_url=f"sqlite:///{path}"))
+        await records.add_key("phone")
+        await records.close()
+    assert path.exists()
+    assert not (tmp_path / "data" / database.DATABASE_FILE).exists()
+
+
+async def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    url = f"postgresql:///name?host={tmp_path}&user=nobody"
+    with trio.fail_after(20), pytest.raises(RecordsUnavailable):
+        await Records.open(Settings(data=tmp_path, database_url=url))
