@@ -1,13 +1,15 @@
-"""The application: routes, errors, CORS. Thin: what a request means is decided in the modules it registers."""
+"""The application: routes, errors, CORS. Thin: what a request means is decided in the modules it
+registers."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import prometheus_client
 from quart_trio import QuartTrio
 
-from api import cors, errors, operations, streams, uploads
+from api import cors, errors, operations, page, streams, uploads, websocket
 from api.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from api.imagestore import ImageStore
 from api.services import EXTENSION, Services
@@ -21,24 +23,43 @@ if TYPE_CHECKING:
 
 class Application(QuartTrio):
     asgi_http_class = HTTPConnection
-    asgi_websocket_class = WebsocketConnection
+    asgi_websocket_class = WebsocketConnection  # type: ignore[assignment]  # hands pieces to its handler
     request_class = ArrivingRequest
 
 
-def create_app(registry: Registry, records: Records, compute: Compute, settings: Settings) -> Application:
-    """An application over running services; it opens and closes none of them. Makes the folders of the image store."""
+def create_app(
+    registry: Registry,
+    records: Records,
+    compute: Compute,
+    settings: Settings,
+    *,
+    catalog: Path | None = None,
+    metrics: prometheus_client.CollectorRegistry | None = None,
+) -> Application:
+    """An application over running services; it opens and closes none of them.
+
+    Makes the folders of the image store. `metrics` is what `/metrics` shows, `catalog` the catalogue in use.
+    """
     app = Application("pinactors", static_folder=None, template_folder=None)
-    # Quart's own limits end a stream or an upload after 60 s and refuse 16 MB: the pipeline owns the clock, the
-    # upload reader the size and the progress.
+    # Quart's own limits end a stream or an upload after 60 s and refuse 16 MB: the pipeline owns the clock,
+    # the upload reader the size and the progress.
     app.config.update(
         RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None, PROVIDE_AUTOMATIC_OPTIONS=False
     )
     store = ImageStore(settings.images_folder, settings.data / "spool")
     store.prepare()
-    metrics = prometheus_client.CollectorRegistry()
-    app.extensions[EXTENSION] = Services(registry, records, compute, settings, store, metrics)
+    app.extensions[EXTENSION] = Services(
+        registry,
+        records,
+        compute,
+        settings,
+        store,
+        catalog or settings.catalog_folder,
+        metrics or prometheus_client.CollectorRegistry(),
+        page=page.page,
+    )
     errors.install(app)
     cors.install(app)
-    for module in (uploads, streams, operations):
+    for module in (uploads, streams, websocket, operations, page):
         app.register_blueprint(module.blueprint)
     return app

@@ -1,7 +1,8 @@
-"""Request bodies as they arrive: at most `BUFFERED` bytes of one are in memory, and a sender must make progress.
+"""Request bodies as they arrive: at most `BUFFERED` bytes of one are in memory, and a sender must make
+progress.
 
-Quart collects a whole body before anybody asks for it; here the connection is read no faster than the handler reads,
-so that TCP slows the sender down.
+Quart collects a whole body before anybody asks for it; here the connection is read no faster than the
+handler reads, so that TCP slows the sender down.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ BUFFERED = 256 * 1024
 
 
 class ArrivingBody(TrioBody):
-    """A body with room for `BUFFERED` bytes; `discard` throws the rest away, for a handler that is done with it."""
+    """A body with room for `BUFFERED` bytes; `discard` throws the rest away, for a handler that is done
+    with it."""
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)
@@ -35,7 +37,7 @@ class ArrivingBody(TrioBody):
             await self._room.wait()
 
     async def __anext__(self) -> bytes:
-        data = cast(bytes, await super().__anext__())
+        data = await super().__anext__()
         self._room.set()
         return data
 
@@ -122,8 +124,8 @@ class Arriving(Protocol):
 class BodyReader:
     """Reads one request's body within `limit` bytes.
 
-    The client is held to the progress floor (`settings.upload_floor_bytes` in every `upload_floor_window` seconds
-    that are spent waiting for it); there is no limit on the whole.
+    The client is held to the progress floor (`settings.upload_floor_bytes` in every `upload_floor_window`
+    seconds that are spent waiting for it); there is no limit on the whole.
     """
 
     def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:

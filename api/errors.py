@@ -107,6 +107,7 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(Exception)
     async def failed(error: Exception) -> Response:
-        # The boundary of a request: whatever a handler did not foresee ends here, in the log with its traceback.
+        # The boundary of a request: whatever a handler did not foresee ends here, in the log with its
+        # traceback.
         log.error("request failed", method=request.method, route=str(request.url_rule), exc_info=error)
         return respond(UNEXPECTED)

@@ -1,7 +1,7 @@
 """Photographs on disk, stored once by content hash. Synchronous: callers run it in a thread or a worker.
 
-Bytes go into a file of the spool folder as they arrive, hashed on the way, and are moved into place by rename: the
-store never holds half a photograph under a whole one's name.
+Bytes go into a file of the spool folder as they arrive, hashed on the way, and are moved into place by
+rename: the store never holds half a photograph under a whole one's name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ STALE_SECONDS = 24 * 3600
 
 
 class Sink:
-    """One file being received. `keep` or `discard` ends it; as a context manager it discards what was not kept."""
+    """One file being received. `keep` or `discard` ends it; as a context manager it discards what was not
+    kept."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store

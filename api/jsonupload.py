@@ -1,7 +1,9 @@
-"""A JSON upload, read as it arrives: a photograph is decoded and stored while the next one is still being sent.
+"""A JSON upload, read as it arrives: a photograph is decoded and stored while the next one is still being
+sent.
 
-No general parser: it knows an object's outline, streams the photographs' texts and leaves every other value, once
-complete, to `msgspec`. What is held in memory is bounded by `OTHER_BYTES` and the pieces it is fed.
+No general parser: it knows an object's outline, streams the photographs' texts and leaves every other
+value, once complete, to `msgspec`. What is held in memory is bounded by `OTHER_BYTES` and the pieces it is
+fed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ MAX_DEPTH = 64
 _SPACE = b" \t\r\n"
 _STRUCTURE = re.compile(rb'["\\{}\[\],]')
 _ESCAPES = (
-    # All that can stand in a base64 text: Apple escapes every slash, Gson "=", .NET "+", MIME breaks its lines.
+    # All that can stand in a base64 text: Apple escapes every slash, Gson "=", .NET "+", MIME breaks its
+    # lines.
     (rb"\/", b"/"),
     (rb"\n", b""),
     (rb"\r", b""),
@@ -47,7 +50,8 @@ _LONGEST_ESCAPE = 6
 
 
 class JsonUpload:
-    """See `api.received.Parser`. Each state is a method that consumes from the buffer and says whether to go on."""
+    """See `api.received.Parser`. Each state is a method that consumes from the buffer and says whether to
+    go on."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store

@@ -1,4 +1,5 @@
-"""A multipart upload, read as it arrives. Werkzeug's decoder finds the parts; here they become photographs."""
+"""A multipart upload, read as it arrives. Werkzeug's decoder finds the parts; here they become
+photographs."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ SLICE = 16 * 1024
 """Bytes the decoder is given at once: its cost grows with what it holds."""
 
 HELD = 4 * SLICE
-"""Bytes the decoder may hold: more means a part's headers, or something before the first part, without an end."""
+"""Bytes the decoder may hold: more means a part's headers, or something before the first part, without an
+end."""
 
 BOUNDARY_LIMIT = 200
 """RFC 2046 allows 70 characters."""
@@ -69,7 +71,8 @@ class MultipartUpload:
     def _cut(self, data: bytes, start: int) -> int:
         """The end of the slice from `start` on, never inside a boundary: its ending must be seen with it.
 
-        Werkzeug's decoder takes the line break before `--boundary-` for data when the second dash comes later.
+        Werkzeug's decoder takes the line break before `--boundary-` for data when the second dash comes
+        later.
         """
         end = min(start + SLICE, len(data) - self._reach)
         if end <= start:

@@ -87,7 +87,7 @@ async def catalog_picture(pin_id: str, view: str) -> Response:
     picture = None
     if view in (View.FRONT, View.BACK):
         picture = await trio.to_thread.run_sync(
-            _picture, given.settings.catalog_folder, pin_id, View(view), limiter=given.disk
+            _picture, given.catalog_folder, pin_id, View(view), limiter=given.disk
         )
     if picture is None:
         raise PinactorsError(

@@ -1,7 +1,8 @@
-"""What the parsers of an upload have in common: the events they emit, and photographs on their way to the store.
+"""What the parsers of an upload have in common: the events they emit, and photographs on their way to the
+store.
 
-A parser is fed a body piece by piece, wherever the pieces' borders fall, and emits what a piece completes. It works
-synchronously (hashing, base64, disk): the API calls it in a thread, one call a piece.
+A parser is fed a body piece by piece, wherever the pieces' borders fall, and emits what a piece completes.
+It works synchronously (hashing, base64, disk): the API calls it in a thread, one call a piece.
 """
 
 from __future__ import annotations

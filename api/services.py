@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import prometheus_client
 import trio
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 EXTENSION = "pinactors"
 
 DISK_THREADS = 8
-"""Uploads whose bytes are parsed and written at the same moment; the others wait, and their senders with them."""
+"""Uploads whose bytes are parsed and written at the same moment; the others wait, and their senders with
+them."""
 
 
 @dataclass(slots=True)
@@ -33,16 +35,11 @@ class Services:
     compute: Compute
     settings: Settings
     store: ImageStore
+    catalog_folder: Path
     metrics: prometheus_client.CollectorRegistry
     page: Callable[[], Awaitable[Response]] | None = None
     draining: bool = False
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
-
-    def compute_statistics(self) -> dict[str, Any]:
-        return {}
-
-    async def catalog(self) -> dict[str, Any]:
-        return {"available": True}
 
 
 def services() -> Services:

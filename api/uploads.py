@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import cast
+from collections.abc import Callable
 
 import structlog
 import trio
@@ -15,7 +15,7 @@ from api.framings import choose
 from api.jsonupload import JsonUpload
 from api.multipart import MultipartUpload
 from api.reader import respond
-from api.received import Event, Parser, Photograph, SessionNamed
+from api.received import Event, OtherField, Parser, Photograph, SessionNamed
 from api.services import Services, services
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
@@ -32,15 +32,16 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @blueprint.post("/mobile-upload")
 async def upload_photographs() -> Response:
-    """Everything that can be refused is refused before the body is read: a phone pays for every byte it sends."""
+    """Everything that can be refused is refused before the body is read: a phone pays for every byte it
+    sends."""
     given = services()
     owner = await authenticate(request.headers, given.records)
     framing = choose(request)
     parser_type = _content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
-    reception = Reception(given, Upload(check_session_id(session_id), owner, _idempotency_key(request)))
-    reception.named = session_id is not None
+    upload = Upload(check_session_id(session_id), owner, _idempotency_key(request))
+    reception = Reception(given, upload, named=bool(session_id))
     if parser_type == JSON_TYPE:
         parser: Parser = JsonUpload(given.store)
     else:
@@ -49,13 +50,17 @@ async def upload_photographs() -> Response:
 
 
 class Reception:
-    """One upload being received: its session opens as soon as the front image and the session's name are in."""
+    """One upload being received. Its session opens, and works, as soon as the front image is in.
 
-    def __init__(self, given: Services, upload: Upload) -> None:
+    A session id that comes behind the front image, where none was known, starts the session anew under that
+    name: a packet cannot be renamed.
+    """
+
+    def __init__(self, given: Services, upload: Upload, *, named: bool) -> None:
         self._given = given
         self._upload = upload
+        self._named = named
         self._log: PacketLog | None = None
-        self.named = False
 
     async def receive(self, reader: BodyReader, parser: Parser) -> PacketLog:
         """Reads to the end; the log to answer from. A session that was opened hears of every failure.
@@ -63,56 +68,63 @@ class Reception:
         Raises `PinactorsError`.
         """
         try:
-            try:
-                while data := await reader.chunk():
-                    await self._take(await self._parse(parser.feed, data))
-                await self._take(await self._parse(parser.finish))
-            except OSError as error:
-                log.error("upload not stored", session=self._upload.session_id, error=str(error))
-                raise PinactorsError(
-                    ErrorCode.OVERLOADED,
-                    "Storage unavailable",
-                    "The upload could not be stored; it may be sent again",
-                    retry_after=STORAGE_RETRY,
-                ) from error
-            finally:
-                parser.discard()
+            await self._read(reader, parser)
             self._upload.close()
             opened = self._log or await self._given.registry.open(self._upload)
             return await self._given.registry.settle(self._upload, opened)
         except (
             BaseException
-        ) as error:  # a cancellation, too: the client is gone, and what it began must not wait
+        ) as error:  # a cancellation, too: the client is gone, and its session must not wait
             if not self._upload.complete:
                 self._upload.fail(_reason(error))
             raise
 
-    async def _parse(self, step: object, *arguments: bytes) -> list[Event]:
-        return cast(
-            list[Event],
-            await trio.to_thread.run_sync(step, *arguments, limiter=self._given.disk),  # type: ignore[arg-type]
-        )
+    async def _read(self, reader: BodyReader, parser: Parser) -> None:
+        try:
+            while data := await reader.chunk():
+                await self._take(await self._in_thread(parser.feed, data))
+            await self._take(await self._in_thread(parser.finish))
+        except OSError as error:
+            log.error("upload not stored", session=self._upload.session_id, error=str(error))
+            raise PinactorsError(
+                ErrorCode.OVERLOADED,
+                "Storage unavailable",
+                "The upload could not be stored; it may be sent again",
+                retry_after=STORAGE_RETRY,
+            ) from error
+        finally:
+            parser.discard()
+
+    async def _in_thread(self, step: Callable[..., list[Event]], *arguments: bytes) -> list[Event]:
+        return await trio.to_thread.run_sync(step, *arguments, limiter=self._given.disk)
 
     async def _take(self, events: list[Event]) -> None:
         for event in events:
             match event:
                 case SessionNamed(session_id):
-                    await self._name(session_id)
+                    self._name(session_id)
                 case Photograph(view, image):
                     self._upload.put(view, image)
-                case _:
-                    await self._open_if_ready(more_fields=True)
-            await self._open_if_ready(more_fields=False)
+                case OtherField():  # the session id does not follow at once: nothing is waited for any more
+                    self._named = self._named or View.FRONT in self._upload.images
+            if self._log is None and self._named and View.FRONT in self._upload.images:
+                self._log = await self._given.registry.open(self._upload)
 
-    async def _name(self, session_id: str | None) -> None:
+    def _name(self, session_id: str | None) -> None:
         if not session_id:
             return
-        self._upload.session_id = check_session_id(session_id)
-        self.named = True
-
-    async def _open_if_ready(self, *, more_fields: bool) -> None:
-        if self._log is None and self.named and View.FRONT in self._upload.images:
-            self._log = await self._given.registry.open(self._upload)
+        self._named = True
+        name = check_session_id(session_id)
+        before = self._upload
+        if self._log is not None and name != before.session_id:
+            self._log = None
+            self._upload = Upload(name, before.owner, before.idempotency_key)
+            for view, image in before.images.items():
+                self._upload.put(view, image)
+            before.fail(
+                PinactorsError(ErrorCode.SESSION_CONFLICT, "Session renamed", f"It goes on as {name}")
+            )
+        self._upload.session_id = name
 
 
 def _reason(error: BaseException) -> PinactorsError:

@@ -10,7 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinactors.analysis import authenticity, backstamp, characters, details, display, prepare, pricing
+from pinactors.analysis import authenticity, backstamp, characters, details, display, ocr, prepare, pricing
 from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.catalog import identify
 from pinactors.pipeline.component import Analysis, Component, Finding
@@ -114,6 +114,11 @@ def display_full(
     context: Context, front: PreparedView, back: PreparedView | None, angled: PreparedView | None
 ) -> HtmlDisplayData:
     return display.render(front, back, angled)
+
+
+def warm() -> None:
+    """Loads, in a worker, what the functions above would otherwise load at the first photograph."""
+    ocr.warm()
 
 
 def declare(settings: Settings, *, catalog: Path | None = None, as_of: dt.date | None = None) -> Analysis:

@@ -1,0 +1,79 @@
+"""Structured logs on standard error, ours and the libraries'; never a key, never a photograph."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any
+
+import structlog
+from hypercorn.config import Config
+
+from pinactors.settings import Settings
+
+_STREAM = re.compile(r"(/streams/[^/]{6})[^/]+")
+
+PATH_LIMIT = 200
+
+
+def configure(settings: Settings) -> None:
+    """Sets up structlog, and the standard library's loggers to speak through it."""
+    level = logging.getLevelName(settings.log_level.upper())
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if settings.log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
+        renderer: Any = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(level, logging.WARNING))  # libraries speak up when something is wrong
+    for name in ("pinactors", "api"):
+        logging.getLogger(name).setLevel(level)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+class ServerLog:
+    """Hypercorn's logger: one line a request. The path is logged as sent, percent-encoded, so that no
+    client writes lines of its own; without its query, and of a stream's id, which is a capability, only the
+    start."""
+
+    def __init__(self, config: Config) -> None:
+        self._log = structlog.get_logger("api.access")
+
+    async def access(self, scope: Any, response: Any, seconds: float) -> None:
+        path = _STREAM.sub(r"\1…", scope["raw_path"].decode("ascii", "replace"))[:PATH_LIMIT]
+        self._log.info(
+            "request",
+            method=scope.get("method", "WEBSOCKET"),
+            path=path,
+            status=response["status"] if response else None,
+            milliseconds=round(1000 * seconds, 1),
+            client=scope["client"][0] if scope.get("client") else None,
+        )
+
+    async def error(self, message: str, *arguments: Any, **_: Any) -> None:
+        self._log.error(message % arguments if arguments else message)
+
+    critical = warning = info = debug = error
+
+    async def exception(self, message: str, *arguments: Any, **_: Any) -> None:
+        self._log.exception(message % arguments if arguments else message)

@@ -1,0 +1,250 @@
+"""The whole server as one function: what it opens, in which order, and how it goes."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+
+from api.app import create_app
+from api.connection import Connection
+from api.errors import RETRY_AFTER
+from api.logs import ServerLog
+from api.services import EXTENSION, Services
+from pinactors import components
+from pinactors.compute.processes import open_processes
+from pinactors.pipeline.component import Analysis
+from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.registry import open_registry
+from pinactors.pipeline.stalls import Stalls
+from pinactors.records import Records
+from pinactors.settings import Settings
+
+BACKLOG = 1024
+"""Connections the kernel holds until they are accepted."""
+
+IDLE_SECONDS = 30.0
+"""How long a connection may rest between requests, and a request's head may take: a slow 3G round trip is 2
+s."""
+
+HEAD_BYTES = 16 * 1024
+"""Longest request line with headers."""
+
+FLUSH_SECONDS = 5.0
+"""What readers get at shutdown, once their sessions have ended, to take the last packets."""
+
+FILES_RESERVED = 256
+"""Descriptors kept for databases, photographs and workers; the others may be connections."""
+
+log = structlog.get_logger(__name__)
+
+
+def hypercorn_config(settings: Settings) -> Config:
+    """What hypercorn's protocols need to know; sockets, time-outs and shutdown are ours."""
+    config = Config()
+    config.logger_class = ServerLog  # type: ignore[assignment]
+    config.include_server_header = False
+    config.keep_alive_timeout = IDLE_SECONDS
+    config.h11_max_incomplete_size = HEAD_BYTES
+    config.websocket_max_message_size = settings.max_request_bytes
+    config.websocket_ping_interval = settings.keepalive
+    return config
+
+
+class Listener:
+    """Accepts connections and knows the open ones."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+        self._config = hypercorn_config(settings)
+        self._context = WorkerContext(None)
+        self._connections: set[Connection] = set()
+        self._accepting = trio.CancelScope()
+        self._most = min(settings.max_connections, most_files() - FILES_RESERVED)
+        self._quiet = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    async def listen(self, nursery: trio.Nursery, *, task_status: trio.TaskStatus[int]) -> None:
+        """Reports the port. Returns when stopped; connections go on in `nursery`."""
+        listeners = await trio.open_tcp_listeners(
+            self._settings.port, host=self._settings.host, backlog=BACKLOG
+        )
+        if not self._settings.port:  # a name with several addresses would get as many ports
+            for surplus in listeners[1:]:
+                await surplus.aclose()
+            del listeners[1:]
+        port = listeners[0].socket.getsockname()[1]
+        with self._accepting:
+            await trio.serve_listeners(
+                self._serve,
+                listeners,
+                handler_nursery=nursery,
+                task_status=_Reporting(task_status, port),
+            )
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        if len(self._connections) >= self._most:
+            await _turn_away(stream)
+            return
+        _watch_peer(stream.socket, self._settings.stalled_reader)
+        connection = Connection(self._app, self._config, self._context, self._settings.stalled_reader, stream)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._quiet.set()
+
+    async def stop(self) -> None:
+        """Accepts nothing more; connections close behind their present answer, idle ones now."""
+        self._accepting.cancel()
+        await self._context.terminated.set()
+        for connection in list(self._connections):
+            connection.stop()
+
+    async def wait_quiet(self) -> None:
+        """Returns when no connection is open."""
+        while self._connections:
+            self._quiet = trio.Event()
+            await self._quiet.wait()
+
+    def abort(self) -> None:
+        for connection in list(self._connections):
+            connection.abort()
+
+
+class _Reporting:
+    def __init__(self, task_status: trio.TaskStatus[int], port: int) -> None:
+        self._task_status, self._port = task_status, port
+
+    def started(self, _listeners: object = None) -> None:
+        self._task_status.started(self._port)
+
+
+async def _turn_away(stream: trio.SocketStream) -> None:
+    head = [
+        "HTTP/1.1 503 Service Unavailable",
+        f"Retry-After: {RETRY_AFTER}",
+        "Content-Length: 0",
+        "Connection: close",
+    ]
+    with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+        await stream.send_all("\r\n".join([*head, "", ""]).encode())
+        await stream.send_eof()
+    await trio.aclose_forcefully(stream)
+
+
+def _watch_peer(sock: trio.socket.SocketType, seconds: float) -> None:
+    """A peer that vanished without a word is given up by the kernel."""
+    with suppress(OSError, AttributeError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds)))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
+
+
+def most_files() -> int:
+    """Raises the process's limit of open files to what it is allowed to have; returns it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+
+
+async def serve(
+    settings: Settings,
+    *,
+    catalog: Path | None = None,
+    analysis: Analysis | None = None,
+    warm: Callable[[], Any] = components.warm,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until told to stop; `task_status` gets the port once requests are answered.
+
+    `shutdown` tells it to stop; without one SIGTERM and SIGINT do, and a second signal ends everything at
+    once. `catalog` is used instead of the data folder's catalogue; `analysis` and `warm` replace the pin
+    analysis.
+
+    Raises `OSError` when the address cannot be had, and whatever opening the records or the workers raises.
+    """
+    analysis = analysis or components.declare(settings, catalog=catalog)
+    metrics = Metrics(prometheus_client.CollectorRegistry())
+    prometheus_client.ProcessCollector(registry=metrics.registry)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_watching_stalls(metrics))
+        records = await Records.open(settings)
+        stack.push_async_callback(records.close)
+        compute = await stack.enter_async_context(open_processes(settings, warm))
+        registry = await stack.enter_async_context(
+            open_registry(analysis, compute, records, settings, metrics)
+        )
+        app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
+        if not await records.has_keys():
+            log.warning("no key is configured: the server is open to everybody")
+        await _run(app, settings, shutdown, task_status)
+    log.info("stopped")
+
+
+@contextmanager
+def _watching_stalls(metrics: Metrics) -> Iterator[None]:
+    instrument = Stalls(metrics)
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        yield
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+
+
+async def _run(
+    app: Any, settings: Settings, shutdown: trio.Event | None, task_status: trio.TaskStatus[int]
+) -> None:
+    services: Services = app.extensions[EXTENSION]
+    listener = Listener(app, settings)
+    async with trio.open_nursery() as nursery:
+
+        def end_at_once() -> None:
+            listener.abort()
+            nursery.cancel_scope.cancel()
+
+        stop = shutdown or trio.Event()
+        if shutdown is None:
+            await nursery.start(_heed_signals, stop, end_at_once)
+        port = await nursery.start(partial(listener.listen, nursery))
+        log.info("listening", host=settings.host, port=port)
+        task_status.started(port)
+        await stop.wait()
+        log.info("draining", connections=len(listener), seconds=settings.graceful_shutdown)
+        services.draining = True
+        await listener.stop()
+        with trio.move_on_after(settings.graceful_shutdown):
+            await services.registry.drain()
+            with trio.move_on_after(FLUSH_SECONDS):
+                await listener.wait_quiet()
+        end_at_once()
+
+
+async def _heed_signals(
+    stop: trio.Event, end_at_once: Callable[[], None], *, task_status: trio.TaskStatus[None]
+) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            if stop.is_set():
+                end_at_once()
+            stop.set()
