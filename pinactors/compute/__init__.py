@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class WorkerDied(Exception):
@@ -34,3 +34,24 @@ class Compute(Protocol):
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         """Like `run`, but the result stays in `folder` and its handle is returned (None for a None)."""
         ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A compute that can say how it is doing."""
+
+    def statistics(self) -> dict[str, Any]:
+        """`workers`, `busy`, `queued`, `restarts`; `backlog` is the wait for a worker in seconds."""
+        ...
+
+
+@runtime_checkable
+class PrioritisedCompute(Protocol):
+    """A compute that can ask who sent a job how urgent it is: lower first, whenever a worker is free."""
+
+    def prioritised(self, priority: Callable[[], float]) -> Compute: ...
+
+
+def for_sender(compute: Compute, priority: Callable[[], float]) -> Compute:
+    """`compute` for one sender of jobs; plain where it knows no priorities."""
+    return compute.prioritised(priority) if isinstance(compute, PrioritisedCompute) else compute

@@ -1,134 +1,310 @@
-"""The sessions of this process: opened, joined, found, cancelled, drained."""
+"""The sessions of this process: opened, joined, found, cancelled, drained, and adopted from the last one."""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
+import structlog
 import trio
+from prometheus_client import CollectorRegistry
 
-from pinactors.compute import Compute
-from pinactors.pipeline.component import INPUTS, Analysis
+from pinactors.compute import Compute, Measured
+from pinactors.pipeline import journal as journals
+from pinactors.pipeline.admission import Admission
+from pinactors.pipeline.breaker import Breaker
+from pinactors.pipeline.component import Analysis
+from pinactors.pipeline.course import Course, completed
+from pinactors.pipeline.joins import Joins
+from pinactors.pipeline.journal import Journal
 from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.recorder import Recorder
+from pinactors.pipeline.scratchpad import open_scratch
+from pinactors.pipeline.session import Services, Session
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import (
-    MISSING_FRONT,
-    AnalysisComplete,
-    ConnectionEstablished,
-    ErrorCode,
-    ErrorPacket,
-    Packet,
-    PinactorsError,
-    ProcessingStarted,
-    View,
-    new_stream_id,
-    timestamp,
-)
+from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError, decode, new_stream_id
+from pinactors.records import Records
 from pinactors.settings import Settings
 
-if TYPE_CHECKING:
-    from pinactors.records import Records
+FINISHED_BYTES = 64 << 20
+"""Packets of finished sessions kept in memory; what is beyond, and older than `replay`, is read from the
+records.
+"""
+
+RETRY_RECORDS = 2.0
+"""Seconds a reader is asked to wait when its stream can only be in a database that is away."""
+
+_root = structlog.get_logger(__name__)
 
 
 class Registry:
-    """First version: sessions run, unsupervised; joining, the journal and the records come next."""
+    """The only way in. Sessions run in a nursery of the application's that never sees their exceptions."""
 
-    def __init__(
-        self,
-        analysis: Analysis,
-        compute: Compute,
-        records: Records,
-        settings: Settings,
-        nursery: trio.Nursery,
-    ) -> None:
-        self._analysis, self._compute, self._settings = analysis, compute, settings
+    def __init__(self, services: Services, joins: Joins, records: Records, nursery: trio.Nursery) -> None:
+        self._services = services
+        self._settings = services.settings
+        self._joins = joins
+        self._records = records
         self._nursery = nursery
-        self._logs: dict[str, PacketLog] = {}
+        self._admission = Admission(services.settings)
+        self._live: dict[str, Session] = {}
+        self._of_upload: WeakKeyDictionary[Upload, Session] = WeakKeyDictionary()
+        self._finished: OrderedDict[str, tuple[float, PacketLog]] = OrderedDict()
+        self._finished_bytes = 0
+        self._ended = trio.lowlevel.ParkingLot()
 
     async def open(self, upload: Upload) -> PacketLog:
-        """Starts the session of `upload`, or joins an equal one. Raises `PinactorsError` when refused."""
+        """Starts the session of `upload`; its log has its first packet already.
+
+        An upload that is complete is joined to an equal one at once, as `settle` does later for the others.
+        Raises `PinactorsError`: `overloaded` (429, 503) with `retry_after`, or `session_conflict` (422).
+        """
         await trio.lowlevel.checkpoint()
-        log = PacketLog(new_stream_id(), upload.session_id, upload.owner)
-        self._logs[log.stream_id] = log
-        deadline = int(self._settings.deadline * 1000)
-        self._write(
-            log,
-            ConnectionEstablished(message="Connected", stream_id=log.stream_id, deadline_ms=deadline),
-        )
-        self._nursery.start_soon(self._run, upload, log)
-        return log
+        self._prune()
+        try:
+            self._admission.check(upload.owner, self._backlog())
+        except PinactorsError as error:
+            self._services.metrics.refused.labels(str(error.status)).inc()
+            raise
+        course = Course(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
+        journal = Journal.create(self._settings.journal_folder, course, self._journal_failed)
+        session = self._start(upload, course, journal)
+        if upload.complete and upload.error is None:
+            return await self.settle(upload, session.log)
+        return session.log
 
     async def settle(self, upload: Upload, log: PacketLog) -> PacketLog:
-        """To be called once the upload is complete, before answering; the log to answer from."""
-        await upload.wait_complete()
-        return log
+        """The log to answer from; waits until `upload` is complete and has been compared with earlier ones.
+
+        The session of an upload that joins another one is dropped, and its log closed without a terminal
+        packet. Raises `PinactorsError` (`session_conflict`, 422) for an `Idempotency-Key` that came with
+        other images.
+        """
+        session = self._of_upload.get(upload)
+        if session is None:
+            await trio.lowlevel.checkpoint()
+            return log
+        await session.settled.wait()
+        if session.error is not None and session.error.code is ErrorCode.SESSION_CONFLICT:
+            raise session.error
+        return session.joined or session.log
 
     async def find(self, stream_id: str, owner: str) -> PacketLog:
-        """The log of a live or finished session. Raises `PinactorsError` (`stream_not_found`)."""
+        """The log of a live or finished session.
+
+        Raises `PinactorsError`: `stream_not_found` (404), also for one of another owner or one that ended
+        longer ago than `replay`; `processing_error` (503) while only an unavailable database could know.
+        """
+        self._prune()
+        log = self._in_memory(stream_id) or await self._kept(stream_id)
         await trio.lowlevel.checkpoint()
-        log = self._logs.get(stream_id)
         if log is None or log.owner != owner:
             raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
         return log
 
     async def cancel(self, stream_id: str, owner: str) -> None:
-        """Ends the session with `ERROR` (`cancelled`); nothing happens when it has ended already."""
+        """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
+
+        One that has ended already is left as it is. Raises `PinactorsError` as `find` does.
+        """
         log = await self.find(stream_id, owner)
-        if not log.closed:
-            self._write(log, ErrorPacket.of(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled")))
+        session = self._live.get(stream_id)
+        if session is not None:
+            session.fail(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
+        await log.wait_closed()
 
     def statistics(self) -> dict[str, Any]:
-        return {"sessions": sum(not log.closed for log in self._logs.values())}
+        """Numbers for health and metrics; `breakers` names those that are not closed."""
+        return {
+            "accepting": self._admission.accepting,
+            "sessions": len(self._live),
+            "finished": len(self._finished),
+            "outbox": self._services.recorder.waiting,
+            "breakers": {
+                name: str(breaker.state)
+                for name, breaker in self._services.breakers.items()
+                if breaker.state != "closed"
+            },
+            "compute": self._compute_statistics(),
+        }
 
     async def drain(self) -> None:
         """Stops accepting; returns when every session has ended."""
-        for log in list(self._logs.values()):
-            await log.wait_closed()
+        self._admission.accepting = False
+        _root.info("draining", sessions=len(self._live))
+        await trio.lowlevel.checkpoint()
+        while self._live:
+            await self._ended.park()
 
-    def _write(self, log: PacketLog, packet: Packet) -> None:
-        if not log.closed:
-            packet.session_id, packet.timestamp = log.session_id, timestamp()
-            packet.sequence = len(log.packets)
-            log.append(packet.encode(), terminal=packet.terminal)
+    def adopt(self) -> None:
+        """Goes on where a killed process was: unfinished sessions run, finished ones reach the records."""
+        for journal, course in journals.adopt(self._settings.journal_folder, self._journal_failed):
+            last = decode(course.packets[-1]) if course.packets else None
+            if last is not None and last.terminal:
+                if isinstance(last, ErrorPacket) and course.started_at is not None:
+                    self._services.recorder.later(course, journal)
+                else:  # stored before its last packet was written
+                    journal.remove()
+            else:
+                self._resume(journal, course)
 
-    async def _run(self, upload: Upload, log: PacketLog) -> None:
-        started = trio.current_time()
-        try:
-            await upload.wait_complete()
-            if View.FRONT not in upload.images:
-                raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT)
-            self._write(log, ProcessingStarted(message="Analysis started"))
-            context = self._analysis.context
-            values: dict[str, Any] = {INPUTS[view]: upload.images.get(view) for view in View}
-            for finding in self._analysis.findings:
-                needs = [values[name] for name in finding.needs]
-                values[finding.name] = (
-                    await self._compute.keep(
-                        str(self._settings.scratch_folder / log.stream_id), finding.function, context, *needs
-                    )
-                    if any(need is not None for need in needs)
-                    else None
+    def _resume(self, journal: Journal, course: Course) -> None:
+        upload = Upload(course.session_id, course.owner, course.idempotency_key)
+        for view, image in course.images.items():
+            upload.put(view, image)
+        if course.ends_at is None:
+            upload.fail(
+                PinactorsError(
+                    ErrorCode.PROCESSING_ERROR,
+                    "Upload interrupted",
+                    "The server was restarted before all photographs were in",
                 )
-            for component in self._analysis.components:
-                needs = [values[name] for name in component.needs]
-                self._write(log, await self._compute.run(component.full, context, *needs))
-            elapsed = int(1000 * (trio.current_time() - started))
-            self._write(
-                log,
-                AnalysisComplete(
-                    id=0, message="Analysis complete", processing_time=elapsed, degraded=[], missing=[]
-                ),
             )
-        except PinactorsError as error:
-            self._write(log, ErrorPacket.of(error))
+        else:
+            upload.close()
+        session = self._start(upload, course, journal, adopted=True)
+        _root.info("session adopted", session=course.session_id, packets=len(session.log.packets))
+
+    def _start(self, upload: Upload, course: Course, journal: Journal, *, adopted: bool = False) -> Session:
+        log = _log_of(course)
+        session = Session(upload, course, log, journal, self._services)
+        if self._settings.disconnect == "cancel":
+            error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
+            log.on_abandoned(partial(session.fail, error))
+        if adopted and upload.error is None:
+            self._joins.adopt(upload, log)
+        self._live[course.stream_id] = session
+        self._of_upload[upload] = session
+        self._admission.enter(course.owner)
+        self._nursery.start_soon(self._supervise, session, name=repr(session))
+        return session
+
+    async def _supervise(self, session: Session) -> None:
+        """Nothing a session raises gets further than here; a cancellation leaves its journal for adoption."""
+        try:
+            await session.run()
+        except* Exception as group:  # noqa: BLE001 - the boundary of the session
+            _root.exception("session failed", session=session.course.session_id, exc_info=group)
+            session.end_with(PinactorsError(ErrorCode.PROCESSING_ERROR, "Analysis failed"))
+        finally:
+            self._retire(session)
+        await session.clear()
+
+    def _retire(self, session: Session) -> None:
+        log = session.log
+        session.settled.set()
+        log.on_abandoned(None)
+        del self._live[log.stream_id]
+        self._admission.leave(log.owner)
+        if session.joined is None and log.closed:
+            if not completed(log.packets):
+                self._joins.forget(log.stream_id)
+            self._finished[log.stream_id] = (trio.current_time(), log)
+            self._finished_bytes += sum(map(len, log.packets))
+            self._prune()
+        self._ended.unpark_all()
+
+    def _prune(self) -> None:
+        """Lets go of finished sessions that are too old to be read again, or too many to keep here."""
+        oldest_kept = trio.current_time() - self._settings.replay
+        while self._finished:
+            stream_id, (ended, log) = next(iter(self._finished.items()))
+            if ended >= oldest_kept and self._finished_bytes <= FINISHED_BYTES:
+                return
+            del self._finished[stream_id]
+            self._finished_bytes -= sum(map(len, log.packets))
+            self._joins.forget(stream_id)
+
+    def _in_memory(self, stream_id: str) -> PacketLog | None:
+        if stream_id in self._live:
+            return self._live[stream_id].log
+        if stream_id in self._finished:
+            return self._finished[stream_id][1]
+        return None
+
+    async def _kept(self, stream_id: str) -> PacketLog | None:
+        """From the records, or from a journal that waits for them."""
+        course = journals.find(self._settings.journal_folder, stream_id)
+        if course is not None:
+            closed = bool(course.packets) and decode(course.packets[-1]).terminal
+            return _log_of(course, closed=closed)
+        try:
+            stored = await self._records.stream(stream_id)
+        except Exception as error:
+            _root.warning("stream not readable", error=repr(error))
+            raise PinactorsError(
+                ErrorCode.PROCESSING_ERROR, "Stream not available now", status=503, retry_after=RETRY_RECORDS
+            ) from error
+        if stored is None:
+            return None
+        age = dt.datetime.now(dt.UTC) - stored.finished_at
+        if age.total_seconds() > self._settings.replay:
+            return None
+        return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
+
+    def _backlog(self) -> float:
+        return float(self._compute_statistics().get("backlog", 0.0))
+
+    def _compute_statistics(self) -> dict[str, Any]:
+        compute = self._services.compute
+        return compute.statistics() if isinstance(compute, Measured) else {}
+
+    def _journal_failed(self, error: OSError) -> None:
+        self._services.metrics.journal_failures.inc()
+        _root.error("session goes on without journal", error=repr(error))
 
 
 @asynccontextmanager
 async def open_registry(
-    analysis: Analysis, compute: Compute, records: Records, settings: Settings
+    analysis: Analysis,
+    compute: Compute,
+    records: Records,
+    settings: Settings,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Registry]:
-    """The registry with its nursery; leaving the block ends what still runs."""
-    async with trio.open_nursery() as nursery:
-        yield Registry(analysis, compute, records, settings, nursery)
-        nursery.cancel_scope.cancel()
+    """The registry with its nursery. Leaving the block stops what still runs; journals keep it for the
+    next.
+    """
+    metrics = metrics or Metrics(CollectorRegistry())
+    settings.journal_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    recorder = Recorder(records, metrics)
+    joins = Joins(records)
+    with open_scratch(settings.scratch_folder) as scratch:
+        services = Services(
+            analysis=analysis,
+            compute=compute,
+            settings=settings,
+            metrics=metrics,
+            recorder=recorder,
+            breakers={
+                component.name: _breaker(component.name, settings, metrics)
+                for component in analysis.components
+            },
+            scratch=scratch,
+            settle=joins.settle,
+        )
+        async with trio.open_nursery() as nursery:
+            registry = Registry(services, joins, records, nursery)
+            metrics.watch(registry.statistics)
+            nursery.start_soon(recorder.run, name="recorder")
+            registry.adopt()
+            yield registry
+            nursery.cancel_scope.cancel()
+
+
+def _log_of(course: Course, *, closed: bool = False) -> PacketLog:
+    return PacketLog(course.stream_id, course.session_id, course.owner, packets=course.packets, closed=closed)
+
+
+def _breaker(name: str, settings: Settings, metrics: Metrics) -> Breaker:
+    def tripped() -> None:
+        metrics.breaker_trips.labels(name).inc()
+        _root.warning("breaker tripped", component=name, pause=settings.breaker_pause)
+
+    return Breaker(settings.breaker_failures, settings.breaker_pause, tripped)

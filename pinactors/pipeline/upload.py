@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import trio
@@ -68,9 +69,13 @@ class Upload:
             raise self.error
 
     def fingerprint(self) -> str:
-        """Names the content: equal for the same images in the same views, whatever carried them."""
-        digest = hashlib.sha256()
-        for view in View:
-            image = self.images.get(view)
-            digest.update(f"{view}:{image.sha256 if image else '-'};".encode())
-        return digest.hexdigest()
+        return fingerprint(self.images)
+
+
+def fingerprint(images: Mapping[View, StoredImage]) -> str:
+    """Names the content: equal for the same images in the same views, whatever carried them."""
+    digest = hashlib.sha256()
+    for view in View:
+        image = images.get(view)
+        digest.update(f"{view}:{image.sha256 if image else '-'};".encode())
+    return digest.hexdigest()

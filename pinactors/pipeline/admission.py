@@ -1,0 +1,83 @@
+"""Who may start a session: bounds on all, and on what one key may ask for."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import trio
+
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.settings import Settings
+
+RETRY_FULL = 5.0
+"""Seconds a client is asked to wait when all places are taken: about one session's work."""
+
+RETRY_DRAINING = 10.0
+"""Seconds until the next process can be expected to have taken over."""
+
+
+class Admission:
+    """Counts sessions under way. An open server knows no keys: only the bound on all sessions applies there.
+
+    The rate is a token bucket a key: a minute's uploads at once, then one every 60 / `rate_per_minute`
+    seconds. Keys are in the records, so that the number of buckets is bounded by theirs.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._under_way: Counter[str] = Counter()
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self.accepting = True
+
+    @property
+    def under_way(self) -> int:
+        return self._under_way.total()
+
+    def check(self, owner: str, backlog: float) -> None:
+        """Raises `PinactorsError` (`overloaded`): 429 where the key is over its bounds, 503 where the
+        server is.
+
+        `backlog` is how long a job has to wait for a worker, in seconds.
+        """
+        settings = self._settings
+        if not self.accepting:
+            raise _refused("The server is shutting down", 503, RETRY_DRAINING)
+        if owner:
+            wait = self._take_token(owner)
+            if wait > 0:
+                raise _refused("Too many uploads with this key", 429, wait)
+            if self._under_way[owner] >= settings.max_sessions_per_key:
+                raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
+        if self.under_way >= settings.max_sessions:
+            raise _refused("Too many analyses under way", 503, RETRY_FULL)
+        if backlog > settings.deadline:
+            raise _refused("The queue is longer than an analysis may take", 503, backlog - settings.deadline)
+
+    def enter(self, owner: str) -> None:
+        self._under_way[owner] += 1
+
+    def leave(self, owner: str) -> None:
+        self._under_way[owner] -= 1
+        if not self._under_way[owner]:
+            del self._under_way[owner]
+
+    def _take_token(self, owner: str) -> float:
+        """0 when there was one, else the seconds until there is."""
+        capacity = float(self._settings.rate_per_minute)
+        now = trio.current_time()
+        tokens, since = self._buckets.get(owner, (capacity, now))
+        tokens = min(capacity, tokens + (now - since) * capacity / 60)
+        taken = tokens >= 1
+        self._buckets[owner] = (tokens - 1 if taken else tokens, now)
+        return 0.0 if taken else (1 - tokens) * 60 / capacity
+
+
+def _refused(detail: str, status: int, retry_after: float) -> PinactorsError:
+    return PinactorsError(
+        ErrorCode.OVERLOADED,
+        "Server busy, try again later",
+        detail,
+        status=status,
+        retry_after=float(math.ceil(retry_after)),
+    )

@@ -1,0 +1,88 @@
+"""What operators see: Prometheus metrics of the pipeline, in a registry of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
+STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.sessions = Counter(
+            "pinactors_sessions", "Sessions ended, by how", ["outcome"], registry=registry
+        )
+        self.session_seconds = Histogram(
+            "pinactors_session_seconds", "From first work to the end", buckets=SECONDS, registry=registry
+        )
+        self.components = Counter(
+            "pinactors_components", "Components ended, by how", ["component", "outcome"], registry=registry
+        )
+        self.component_seconds = Histogram(
+            "pinactors_component_seconds",
+            "From a component's start to its result",
+            ["component"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.finding_seconds = Histogram(
+            "pinactors_finding_seconds",
+            "Work on a shared finding, its wait for a worker included",
+            ["finding"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.worker_deaths = Counter(
+            "pinactors_worker_deaths", "Workers that died at a piece of work", ["work"], registry=registry
+        )
+        self.breaker_trips = Counter(
+            "pinactors_breaker_trips", "Components sent straight to basic", ["component"], registry=registry
+        )
+        self.refused = Counter("pinactors_refused", "Uploads refused, by why", ["reason"], registry=registry)
+        self.joined = Counter("pinactors_joined", "Uploads that joined an equal one", registry=registry)
+        self.journal_failures = Counter(
+            "pinactors_journal_failures", "Sessions that went on without a journal", registry=registry
+        )
+        self.record_retries = Counter(
+            "pinactors_record_retries", "Attempts to store a record that failed", registry=registry
+        )
+        self.stalls = Histogram(
+            "pinactors_loop_stall_seconds",
+            "Steps of the event loop that held everything else up",
+            buckets=STALL_SECONDS,
+            registry=registry,
+        )
+        self.longest_stall = Gauge(
+            "pinactors_loop_longest_stall_seconds", "The longest of them", registry=registry
+        )
+
+    def watch(self, statistics: Callable[[], dict[str, Any]]) -> None:
+        """Gauges read from the registry's `statistics()` when scraped."""
+        for name, text in (
+            ("sessions", "Sessions under way"),
+            ("finished", "Finished sessions kept in memory"),
+            ("outbox", "Analyses that wait for the database"),
+        ):
+            self._gauge(f"pinactors_live_{name}", text, partial(_read, statistics, name))
+        for name, text in (
+            ("workers", "Worker processes ready or busy"),
+            ("busy", "Worker processes at work"),
+            ("queued", "Jobs that wait for a worker"),
+            ("restarts", "Worker processes replaced so far"),
+        ):
+            self._gauge(
+                f"pinactors_compute_{name}", text, partial(_read, lambda: statistics()["compute"], name)
+            )
+
+    def _gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
+        Gauge(name, text, registry=self.registry).set_function(read)
+
+
+def _read(statistics: Callable[[], dict[str, Any]], name: str) -> float:
+    return float(statistics().get(name, 0))

@@ -1,0 +1,49 @@
+"""What every test gets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+
+class ErrorLogs:
+    """ERROR lines of one test. One that the test does not `take` fails it."""
+
+    def __init__(self, entries: list[Any]) -> None:
+        self.entries = entries
+        self._taken: list[int] = []
+
+    def take(self, event: str) -> dict[str, Any]:
+        """The first ERROR line `event` not taken yet, now expected."""
+        for number, entry in enumerate(self.entries):
+            if number not in self._taken and _is_error(entry) and entry["event"] == event:
+                self._taken.append(number)
+                return dict(entry)
+        raise AssertionError(f"no ERROR line {event!r} among {self.entries}")
+
+    @property
+    def unexpected(self) -> list[Any]:
+        return [
+            entry
+            for number, entry in enumerate(self.entries)
+            if number not in self._taken and _is_error(entry)
+        ]
+
+
+def _is_error(entry: Any) -> bool:
+    return entry["log_level"] in ("error", "critical", "exception")
+
+
+@pytest.fixture(autouse=True)
+def error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[ErrorLogs]:
+    """Captures the structured log; an ERROR line nobody asserted fails the test, also one of `logging`."""
+    with capture_logs() as entries:
+        logs = ErrorLogs(entries)
+        yield logs
+    assert logs.unexpected == []
+    plain = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert plain == []

@@ -1,0 +1,333 @@
+"""A pipeline without processes and database: everything on the mock clock, everything scripted."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from pinactors.compute import Handle, WorkerDied
+from pinactors.pipeline.attempts import produce
+from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.registry import Registry, open_registry
+from pinactors.pipeline.upload import StoredImage, Upload
+from pinactors.protocol import (
+    AnalysisComplete,
+    AuthenticationResult,
+    Candidate,
+    CharacterIdentification,
+    DetailedAnalysis,
+    HtmlDisplayData,
+    Packet,
+    PricingAnalysis,
+    Verdict,
+    View,
+    decode,
+)
+from pinactors.records import AnalysisRecord, RecordsUnavailable, StoredStream
+from pinactors.settings import Settings
+
+# -- the analysis ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    text: str
+    decided: bool = False
+
+
+def front(context: str, image: StoredImage) -> Seen:
+    return Seen(f"front {image.sha256}", decided=context == "decided")
+
+
+def back(context: str, image: StoredImage) -> Seen:
+    return Seen(f"back {image.sha256}")
+
+
+def match(context: str, first: Seen, other: Seen | None) -> Seen:
+    return Seen(f"match of {first.text} and {other.text if other else None}")
+
+
+def authenticity(
+    context: str, first: Seen | None, other: Seen | None, matched: Seen | None
+) -> AuthenticationResult:
+    return _authenticity(True)
+
+
+def authenticity_basic(context: str, first: Seen) -> AuthenticationResult:
+    return _authenticity(False)
+
+
+def _authenticity(authentic: bool) -> AuthenticationResult:
+    return AuthenticationResult(
+        authentic=authentic,
+        authenticity_rating=77 if authentic else 20,
+        confidence=0.7 if authentic else 0.2,
+        verdict=Verdict.AUTHENTIC if authentic else Verdict.UNDETERMINED,
+        evidence=[],
+    )
+
+
+def characters(context: str, matched: Seen) -> CharacterIdentification:
+    pin = Candidate(pin_id="p1", name="A pin", characters="Figaro", series=None, year=None, score=0.9)
+    return CharacterIdentification(characters="Figaro", identification=matched.text, candidates=[pin])
+
+
+def characters_basic(context: str, first: Seen) -> CharacterIdentification:
+    return CharacterIdentification(characters="", identification="basic", candidates=[])
+
+
+def pricing(context: str, matched: Seen) -> PricingAnalysis:
+    return PricingAnalysis(pricing="none", estimate=None)
+
+
+def details(context: str, first: Seen) -> DetailedAnalysis:
+    return DetailedAnalysis(analysis="seen", details={})
+
+
+def display(context: str, first: Seen) -> HtmlDisplayData:
+    return HtmlDisplayData(front_html="<p>front</p>")
+
+
+COMPONENTS = (
+    Component(
+        "authenticity",
+        AuthenticationResult,
+        ("front", "back", "match"),
+        authenticity,
+        ("front",),
+        authenticity_basic,
+        required=True,
+    ),
+    Component("characters", CharacterIdentification, ("match",), characters, ("front",), characters_basic),
+    Component("pricing", PricingAnalysis, ("match",), pricing, ("match",), None),
+    Component("details", DetailedAnalysis, ("front",), details, ("front",), details),
+    Component("display", HtmlDisplayData, ("front",), display, ("front",), None),
+)
+
+ANALYSIS = Analysis(
+    context="",
+    findings=(
+        Finding("front", ("front_image",), front),
+        Finding("back", ("back_image",), back),
+        Finding("match", ("front", "back"), match, decided_by="front"),
+    ),
+    components=COMPONENTS,
+)
+
+NAMES = [component.name for component in COMPONENTS]
+
+# -- compute -----------------------------------------------------------------------------------------------
+
+
+class Die:
+    """The worker ends."""
+
+
+Step = float | Exception | type[Die] | Callable[[], Any]
+"""Seconds to take, an exception to raise, `Die`, or something to call, before the function itself."""
+
+
+class FakeCompute:
+    """Runs functions in place. `script[name]` has a list of steps for each coming call of that function."""
+
+    def __init__(self) -> None:
+        self.script: defaultdict[str, deque[list[Step]]] = defaultdict(deque)
+        self.always: dict[str, list[Step]] = {}
+        self.started: list[str] = []
+        self.running: list[str] = []
+        self.cancelled: list[str] = []
+        self.folders: set[str] = set()
+        self.backlog = 0.0
+        self._values: dict[str, Any] = {}
+
+    def plan(self, name: str, *steps: Step) -> None:
+        """Adds a call to the script of `name`."""
+        self.script[name].append(list(steps))
+
+    def statistics(self) -> dict[str, Any]:
+        return {"workers": 1, "busy": len(self.running), "queued": 0, "restarts": 0, "backlog": self.backlog}
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        named = arguments[0] if function is produce else function
+        name = named.__name__
+        self.started.append(name)
+        self.running.append(name)
+        try:
+            await trio.lowlevel.checkpoint()
+            steps = self.script[name].popleft() if self.script[name] else self.always.get(name, [])
+            for step in steps:
+                await self._take(step)
+        except trio.Cancelled:
+            self.cancelled.append(name)
+            raise
+        finally:
+            self.running.remove(name)
+        return function(
+            *(self._values[each.path] if isinstance(each, Handle) else each for each in arguments)
+        )
+
+    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+        value = await self.run(function, *arguments)
+        if value is None:
+            return None
+        self.folders.add(folder)
+        handle = Handle(f"{folder}/{len(self._values)}", bool(getattr(value, "decided", False)))
+        self._values[handle.path] = value
+        return handle
+
+    async def _take(self, step: Step) -> None:
+        if isinstance(step, int | float):
+            await trio.sleep(step)
+        elif isinstance(step, Exception):
+            raise step
+        elif step is Die:
+            raise WorkerDied("killed by the test")
+        else:
+            step()
+
+
+# -- records -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeRecords:
+    """In memory; away as long as `away` says so."""
+
+    away: bool = False
+    failures: int = 0
+    attempts: int = 0
+    saved: dict[str, tuple[int, AnalysisRecord, list[bytes]]] = field(default_factory=dict)
+    lookup: trio.Event | None = None
+    """When set, look-ups wait for it."""
+
+    def _answer(self) -> None:
+        if self.away or self.failures > 0:
+            self.failures -= 1
+            raise RecordsUnavailable("database is locked")
+
+    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
+        await trio.lowlevel.checkpoint()
+        self.attempts += 1
+        self._answer()
+        if record.stream_id not in self.saved:
+            number = len(self.saved) + 1
+            self.saved[record.stream_id] = (number, record, [*record.packets, seal(number)])
+        return self.saved[record.stream_id][0]
+
+    async def stream(self, stream_id: str) -> StoredStream | None:
+        await trio.lowlevel.checkpoint()
+        self._answer()
+        if stream_id not in self.saved:
+            return None
+        number, record, packets = self.saved[stream_id]
+        now = dt.datetime.now(dt.UTC)
+        return StoredStream(stream_id, record.session_id, record.owner, packets, now, number)
+
+    async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
+        return await self._find(
+            lambda record: (
+                (record.owner, record.session_id, record.fingerprint) == (owner, session_id, fingerprint)
+            )
+        )
+
+    async def find_idempotent(self, owner: str, idempotency_key: str) -> tuple[str, str] | None:
+        found = await self._find(
+            lambda record: (record.owner, record.idempotency_key) == (owner, idempotency_key)
+        )
+        return (found, self.saved[found][1].fingerprint) if found else None
+
+    async def _find(self, matches: Callable[[AnalysisRecord], bool]) -> str | None:
+        await trio.lowlevel.checkpoint()
+        if self.lookup is not None:
+            await self.lookup.wait()
+        self._answer()
+        found = [stream_id for stream_id, (_, record, _) in self.saved.items() if matches(record)]
+        return found[-1] if found else None
+
+
+# -- the pipeline ------------------------------------------------------------------------------------------
+
+
+def image(name: str) -> StoredImage:
+    return StoredImage(path=f"/nowhere/{name}", sha256=name, size=len(name))
+
+
+def upload(
+    *views: View,
+    session_id: str = "250101120000",
+    owner: str = "",
+    idempotency_key: str | None = None,
+    content: str = "pin",
+    complete: bool = True,
+) -> Upload:
+    """An upload of `views` (front and back when none is named)."""
+    result = Upload(session_id, owner, idempotency_key)
+    for view in views or (View.FRONT, View.BACK):
+        result.put(view, image(f"{content} {view}"))
+    if complete:
+        result.close()
+    return result
+
+
+@dataclass
+class Pipeline:
+    registry: Registry
+    compute: FakeCompute
+    records: FakeRecords
+    settings: Settings
+
+    async def analyse(self, sent: Upload | None = None) -> list[Packet]:
+        """All packets of a session, watched to its end."""
+        log = await self.registry.open(sent or upload())
+        return await watch(log)
+
+    async def idle(self) -> None:
+        """Until no session is left, its clean-up included."""
+        while self.registry.statistics()["sessions"]:
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def watch(log: PacketLog) -> list[Packet]:
+    with log.watching():
+        await log.wait_closed()
+    return [decode(packet) for packet in log.packets]
+
+
+@asynccontextmanager
+async def open_pipeline(
+    data: Path,
+    *,
+    analysis: Analysis = ANALYSIS,
+    compute: FakeCompute | None = None,
+    records: FakeRecords | None = None,
+    **settings: Any,
+) -> AsyncIterator[Pipeline]:
+    compute = compute or FakeCompute()
+    records = records or FakeRecords()
+    chosen = Settings(data=data, **settings)
+    async with open_registry(analysis, compute, records, chosen) as registry:  # type: ignore[arg-type]
+        yield Pipeline(registry, compute, records, chosen)
+
+
+def types(packets: list[Packet]) -> list[str]:
+    return [packet.packet_type for packet in packets]
+
+
+def only(packets: list[Packet], kind: type[Packet]) -> Any:
+    """The one packet of `kind`."""
+    (found,) = [packet for packet in packets if isinstance(packet, kind)]
+    return found
+
+
+def final(packets: list[Packet]) -> AnalysisComplete:
+    last = packets[-1]
+    assert isinstance(last, AnalysisComplete), last
+    return last
