@@ -84,6 +84,7 @@ def save(
         degraded=json.dumps(record.degraded),
         missing=json.dumps(record.missing),
         error_code=record.error_code,
+        provisional=record.error_code is None,
     ).execute(database)
     number = int(known.clone().scalar(database))
     # Sealed only after the row is in: from here on no other attempt can store another final packet.
@@ -125,33 +126,29 @@ def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
 def find_upload(
     database: peewee.Database, owner: str, session_id: str, fingerprint: str, since: dt.datetime
 ) -> str | None:
-    found: str | None = (
-        Analysis.select(Analysis.stream_id)
-        .where(
-            Analysis.owner == owner,
-            Analysis.session_id == session_id,
-            Analysis.fingerprint == fingerprint,
-            Analysis.finished_at >= since,
-        )
-        .order_by(Analysis.id.desc())
-        .limit(1)
-        .scalar(database)
+    same = (
+        (Analysis.owner == owner)
+        & (Analysis.session_id == session_id)
+        & (Analysis.fingerprint == fingerprint)
     )
-    return found
+    found = _newest(database, same, since)
+    return found[0] if found else None
 
 
 def find_idempotent(
     database: peewee.Database, owner: str, idempotency_key: str, since: dt.datetime
 ) -> tuple[str, str] | None:
-    found: tuple[str, str] | None = (
-        Analysis.select(Analysis.stream_id, Analysis.fingerprint)
-        .where(
-            Analysis.owner == owner,
-            Analysis.idempotency_key == idempotency_key,
-            Analysis.finished_at >= since,
-        )
+    return _newest(database, (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key), since)
+
+
+def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
+    """Stream id and fingerprint of the newest such analysis, if it ended after `since`. One row is read,
+    however many there are."""
+    row = (
+        Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
+        .where(same)
         .order_by(Analysis.id.desc())
         .tuples()
         .first(database)
     )
-    return found
+    return (row[0], row[1]) if row is not None and row[2] >= since else None

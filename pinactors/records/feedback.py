@@ -126,6 +126,7 @@ def confirm(database: peewee.Database, statement: Statement, owner: str, now: dt
             comment=statement.comment,
             created_at=now,
         ).execute(database)
+        Analysis.update(provisional=False).where(Analysis.id == statement.record_number).execute(database)
         surplus = [row[0] for row in history[HISTORY_LIMIT - 1 :]]
         if surplus:
             Feedback.delete().where(Feedback.id.in_(surplus)).execute(database)
@@ -137,10 +138,7 @@ def confirm(database: peewee.Database, statement: Statement, owner: str, now: dt
 def provisional(
     database: peewee.Database, owner: str, limit: int, offset: int
 ) -> tuple[list[ProvisionalPin], int]:
-    said = Feedback.select(Feedback.id).where(Feedback.analysis == Analysis.id)
-    open_ones = Analysis.select().where(
-        Analysis.owner == owner, Analysis.error_code.is_null(), ~peewee.fn.EXISTS(said)
-    )
+    open_ones = Analysis.select().where(Analysis.owner == owner, Analysis.provisional == True)  # noqa: E712 - an index wants an equation
     rows = (
         open_ones.select(Analysis.session_id, Analysis.id, Analysis.pin_name, Analysis.finished_at)
         .order_by(Analysis.id.desc())

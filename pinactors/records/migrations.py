@@ -13,7 +13,21 @@ from pinactors.records.models import TABLES, SchemaVersion
 
 Step = Callable[[SchemaMigrator], None]
 
-STEPS: tuple[Step, ...] = ()
+
+def add_provisional(migrator: SchemaMigrator) -> None:
+    """Analyses nobody confirmed become a column: counting them by their lack of feedback read every row."""
+    migrator.migrate(
+        migrator.add_column("analysis", "provisional", peewee.BooleanField(default=False)),
+        migrator.drop_index("analysis", "analysis_owner_id"),
+        migrator.add_index("analysis", ("owner", "provisional", "id")),
+    )
+    analysis, feedback = peewee.Table("analysis"), peewee.Table("feedback")
+    confirmed = feedback.select(feedback.c.analysis_id)
+    unconfirmed = analysis.c.error_code.is_null() & analysis.c.id.not_in(confirmed)
+    analysis.update({analysis.c.provisional: True}).where(unconfirmed).execute(migrator.database)
+
+
+STEPS: tuple[Step, ...] = (add_provisional,)
 """`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
 
 _LOCK_NUMBER = 7_465_107
@@ -53,8 +67,14 @@ def _alone(database: Any) -> Iterator[None]:
     """A transaction that only one process at a time is in."""
     execute: Any = database.execute_sql
     if isinstance(database, peewee.SqliteDatabase):
-        with database.atomic("EXCLUSIVE"):
-            yield
+        execute("PRAGMA foreign_keys = 0")  # a column changes by making its table anew under the same name
+        try:
+            with database.atomic("EXCLUSIVE"):
+                yield
+                if execute("PRAGMA foreign_key_check").fetchone():
+                    raise peewee.IntegrityError("a migration left rows that point nowhere")
+        finally:
+            execute("PRAGMA foreign_keys = 1")
     elif isinstance(database, peewee.PostgresqlDatabase):
         with database.atomic():
             execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_NUMBER,))

@@ -31,7 +31,10 @@ class SchemaVersion(peewee.Model):
 
 
 class Analysis(peewee.Model):
-    """One finished session. `id` is the clients' `recordNumber`; `error_code` is null when it completed."""
+    """One finished session. `id` is the clients' `recordNumber`; `error_code` is null when it completed.
+
+    `provisional` while it completed and nobody confirmed it: what a client polls for is read from an index.
+    """
 
     id = peewee.AutoField()
     stream_id = peewee.CharField(max_length=64, unique=True)
@@ -51,13 +54,14 @@ class Analysis(peewee.Model):
     degraded = peewee.TextField()
     missing = peewee.TextField()
     error_code = peewee.CharField(max_length=32, null=True)
+    provisional = peewee.BooleanField(default=False)
 
     class Meta:
         table_name = "analysis"
         indexes = (
             (("owner", "session_id", "fingerprint"), False),
             (("owner", "idempotency_key"), False),
-            (("owner", "id"), False),
+            (("owner", "provisional", "id"), False),
         )
 
 

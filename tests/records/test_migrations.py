@@ -51,8 +51,9 @@ async def test_the_first_schema_is_brought_forward_with_its_records(tmp_path: Pa
         old = await records.stream("old-stream")
         assert old is not None
         assert old.packets == [b'{"old":0}', b'{"old":1}']
-        assert [pin.name for pin in (await records.provisional("1"))[0]] == ["Old Fox"]
-        assert await records.save(record(), seal) == old.record_number + 1
+        assert [key.name for key in await records.keys()] == ["old phone"]
+        assert [pin.name for pin in (await records.provisional("1"))[0]] == ["Unconfirmed Fox"]
+        assert await records.save(record(), seal) == old.record_number + 3
         await records.close()
         await (await Records.open(Settings(data=fresh))).close()
     assert schema(file) == schema(fresh / database.DATABASE_FILE)
