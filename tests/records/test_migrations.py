@@ -12,8 +12,9 @@ import trio
 from playhouse.migrate import SchemaMigrator
 
 from pinactors.records import Records, SchemaTooNew, database, migrations
-from pinactors.records.models import TABLES, SchemaVersion
+from pinactors.records.models import TABLES, Analysis, SchemaVersion
 from pinactors.settings import Settings
+from tests.records.conftest import empty_database
 from tests.records.samples import record, sealer
 
 FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
@@ -57,6 +58,32 @@ async def test_the_first_schema_is_brought_forward_with_its_records(tmp_path: Pa
         await records.close()
         await (await Records.open(Settings(data=fresh))).close()
     assert schema(file) == schema(fresh / database.DATABASE_FILE)
+
+
+def test_postgresql_is_brought_forward(tmp_path: Path, postgres: Path) -> None:
+    connected = database.connect(Settings(data=tmp_path, database_url=empty_database(postgres)))
+    with connected.connection_context():
+        migrations.migrate(connected)
+        for statement in (  # back to the first schema, as the second made it
+            "ALTER TABLE analysis DROP COLUMN provisional",
+            "CREATE INDEX analysis_owner_id ON analysis (owner, id)",
+            "UPDATE schema_version SET version = 1",
+            *(
+                "INSERT INTO analysis (stream_id, session_id, owner, fingerprint, started_at, finished_at, "
+                "processing_ms, degraded, missing, error_code) "
+                f"VALUES ('{name}', '', '', '', 0, 0, 0, '', '', {code})"
+                for name, code in (("open", "NULL"), ("confirmed", "NULL"), ("failed", "'overloaded'"))
+            ),
+            "INSERT INTO feedback (analysis_id, agreement, comment, created_at) VALUES (2, 'agree', '', 0)",
+        ):
+            connected.execute_sql(statement)
+        assert migrations.migrate(connected) == 1 + len(migrations.STEPS)
+        found = Analysis.select(Analysis.stream_id, Analysis.provisional).order_by(Analysis.id).tuples()
+        assert list(found.execute(connected)) == [("open", True), ("confirmed", False), ("failed", False)]
+        indexed = {tuple(index.columns) for index in connected.get_indexes("analysis")}
+    connected.close_all()
+    assert ("owner", "provisional", "id") in indexed
+    assert ("owner", "id") not in indexed
 
 
 def test_each_step_runs_once_and_in_order(tmp_path: Path) -> None:
