@@ -3,8 +3,9 @@
 The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
 binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
 "offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
-come down as text frames; every failure is an `ERROR` packet and a close code. A second `CONNECTION_ESTABLISHED`
-on one connection says that the upload turned out to equal an earlier one: its packets follow from the first.
+come down as text frames; every failure is an `ERROR` packet and a close code. A second
+`CONNECTION_ESTABLISHED` on one connection says that the upload turned out to equal an earlier one: its
+packets follow from the first.
 
 Signs of life are pings, sent by the HTTP server at the interval it is configured with.
 """

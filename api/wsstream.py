@@ -3,8 +3,8 @@
 Hypercorn collects a message before the application sees a byte of it: a photograph would be held in memory
 whole, several of them for a client that sends ahead, and nobody could tell a slow upload from a stopped one.
 Here each piece of a binary message goes to the application as it comes off the socket, as a
-`websocket.receive` of its own with `more_body` (not part of ASGI) on all but the last. Text stays whole and is
-bounded.
+`websocket.receive` of its own with `more_body` (not part of ASGI) on all but the last. Text stays whole and
+is bounded.
 """
 
 from __future__ import annotations

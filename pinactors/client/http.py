@@ -1,0 +1,284 @@
+"""HTTP/1.1 for the client: h11 over a trio stream, one connection, kept between requests.
+
+h11 rather than httpx: it is the server's parser already, so nothing new is installed, and every byte and
+every close is ours to decide: an answer that comes early stops an upload, and the sending side is never
+closed on its own (servers take that for a disconnect).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from typing import Self
+from urllib.parse import SplitResult, urlsplit
+
+import h11
+import trio
+
+RECEIVE = 64 * 1024
+CONNECT_SECONDS = 15.0
+UPLOAD_SILENCE = 60.0
+"""Seconds one piece of an upload, or the answer behind it, may take: links stall, and buffers are deep."""
+
+BODY_LIMIT = 4 << 20
+"""Bytes of an answer read as a whole, or arriving before its request is complete."""
+
+LINE_LIMIT = 64 * 1024
+"""Bytes of a line; a packet has at most 8,192."""
+
+Headers = dict[str, str]
+
+
+class Broken(Exception):
+    """The connection broke, fell silent or could not be had: the rest may be had on another one."""
+
+
+class NotPinactors(Exception):
+    """What answers there does not speak the protocol: another try will not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A request body of `size` bytes. `open` starts it from the beginning; a retry sends it again."""
+
+    content_type: str
+    size: int
+    open: Callable[[], AsyncIterator[bytes]]
+
+
+class Connection:
+    """A connection to one server, opened when needed; at most one request at a time.
+
+    `silence` is how many seconds without a byte a connection is believed in, `on_activity` is called
+    whenever a byte has moved. As a context manager it closes the connection.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        *,
+        silence: float,
+        on_activity: Callable[[], None],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._url = split(server)
+        self._silence, self._on_activity, self._tls = silence, on_activity, tls
+        self._stream: trio.abc.Stream | None = None
+        self._protocol = h11.Connection(h11.CLIENT)
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drops the connection at once; without one nothing happens."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: Body | None = None,
+        on_sent: Callable[[int], None] | None = None,
+    ) -> Answer:
+        """Sends a request and returns its answer's head. `on_sent` is told the body's bytes so far.
+
+        Raises `Broken`, and `NotPinactors` when the answer is no HTTP.
+        """
+        head = h11.Request(
+            method=method,
+            target=self._url.path.rstrip("/") + path,
+            headers=[("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)],
+        )
+        try:
+            if await self._connect() or body is not None:
+                return await self._exchange(head, body, on_sent)
+            try:
+                return await self._exchange(head, None, None)
+            except Broken:
+                await self.close()  # the server may have closed the kept connection meanwhile
+                await self._connect()
+                return await self._exchange(head, None, None)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _connect(self) -> bool:
+        """True for a new connection, False for a kept one."""
+        if self._stream is not None and self._protocol.our_state is self._protocol.their_state is h11.DONE:
+            self._protocol.start_next_cycle()
+            return False
+        await self.close()
+        secure = self._url.scheme == "https"
+        with trio.move_on_after(CONNECT_SECONDS) as patience:
+            try:
+                stream: trio.abc.Stream = await trio.open_tcp_stream(
+                    self._url.hostname or "", self._url.port or (443 if secure else 80)
+                )
+                if secure:
+                    context = self._tls or ssl.create_default_context()
+                    stream = trio.SSLStream(
+                        stream, context, server_hostname=self._url.hostname, https_compatible=True
+                    )
+                    await stream.do_handshake()
+            except (OSError, trio.BrokenResourceError) as error:
+                cause = error.__cause__
+                if isinstance(cause, ssl.SSLCertVerificationError):
+                    raise NotPinactors(f"its certificate is not trusted: {cause.verify_message}") from error
+                raise Broken(f"cannot connect: {error}") from error
+        if patience.cancelled_caught:
+            raise Broken("cannot connect: no answer")
+        self._stream, self._protocol, self._ended = stream, h11.Connection(h11.CLIENT), False
+        return True
+
+    async def _exchange(
+        self, head: h11.Request, body: Body | None, on_sent: Callable[[int], None] | None
+    ) -> Answer:
+        await self._send(head)
+        if body is not None:
+            await self._send_body(body, on_sent)
+        else:
+            await self._send(h11.EndOfMessage())
+        patience = self._silence if body is None else UPLOAD_SILENCE
+        event = await self.event(patience)
+        while isinstance(event, h11.InformationalResponse):
+            event = await self.event(patience)
+        assert isinstance(event, h11.Response)
+        return Answer(self, event)
+
+    async def _send_body(self, body: Body, on_sent: Callable[[int], None] | None) -> None:
+        """Sends until done or refused: an answer that is no success ends the upload where it is."""
+        sent = 0
+        unreadable: OSError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            try:
+                async for data in body.open():
+                    await self._send(h11.Data(data=data))
+                    sent += len(data)
+                    if on_sent is not None:
+                        on_sent(sent)
+                await self._send(h11.EndOfMessage())
+            except Broken:
+                pass  # a refusal may be waiting in what was received; if none is, reading it says so
+            except OSError as error:
+                unreadable = error
+            nursery.cancel_scope.cancel()
+        if unreadable is not None:
+            raise unreadable
+
+    async def _watch(self, sending: trio.CancelScope) -> None:
+        """Listens while the body is sent; ends the sending once the server says no or hangs up."""
+        received = bytearray()
+        with suppress(Broken):
+            while len(received) < BODY_LIMIT and not _refuses(received):
+                data = await self._receive(inf)
+                received += data
+                self._protocol.receive_data(data)
+                if not data:
+                    break
+        sending.cancel()
+
+    async def _send(self, event: h11.Event) -> None:
+        data = self._protocol.send(event)
+        assert self._stream is not None
+        with trio.move_on_after(UPLOAD_SILENCE) as patience:
+            try:
+                await self._stream.send_all(data or b"")
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise Broken("the connection broke while sending") from error
+        if patience.cancelled_caught:
+            raise Broken("the connection is stuck while sending")
+        self._on_activity()
+
+    async def _receive(self, silence: float) -> bytes:
+        assert self._stream is not None
+        with trio.move_on_after(silence) as patience:
+            try:
+                data = bytes(await self._stream.receive_some(RECEIVE))
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                raise Broken("the connection broke") from error
+        if patience.cancelled_caught:
+            raise Broken(f"the connection was silent for {silence:g} s")
+        self._ended = not data
+        self._on_activity()
+        return data
+
+    async def event(self, silence: float | None = None) -> h11.Event:
+        """The answer's next event. Raises `Broken` and `NotPinactors`."""
+        while True:
+            try:
+                event = self._protocol.next_event()
+                if isinstance(event, h11.Event):
+                    return event
+                self._protocol.receive_data(await self._receive(silence or self._silence))
+            except h11.RemoteProtocolError as error:
+                if self._ended:
+                    raise Broken("the connection ended in the middle") from error
+                raise NotPinactors(f"its answer is not HTTP: {error}") from error
+
+
+class Answer:
+    """An answer's head, and its body piece by piece."""
+
+    def __init__(self, connection: Connection, response: h11.Response) -> None:
+        self._connection = connection
+        self.status: int = response.status_code
+        self.headers: Headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers
+        }
+
+    async def chunk(self) -> bytes:
+        """The next bytes of the body, empty at its end. Raises `Broken`."""
+        event = await self._connection.event()
+        return bytes(event.data) if isinstance(event, h11.Data) else b""
+
+    async def read(self) -> bytes:
+        """The whole body. Raises `Broken`, `NotPinactors` (too large)."""
+        body = bytearray()
+        while data := await self.chunk():
+            body += data
+            if len(body) > BODY_LIMIT:
+                raise NotPinactors("its answer is too large")
+        return bytes(body)
+
+
+class Lines:
+    """Splits what arrives into whole lines; a last one without its newline was cut off and stays in."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Raises `NotPinactors` for a line over `LINE_LIMIT`."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if max(map(len, (*lines, self._rest))) > LINE_LIMIT:
+            raise NotPinactors("it sends lines without end")
+        return lines
+
+
+def split(server: str) -> SplitResult:
+    """Raises `ValueError` unless it is an http or https URL with a host."""
+    url = urlsplit(server if "://" in server else f"http://{server}")
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError(f"not the URL of a server: {server!r}")
+    return url
+
+
+def _entity(body: Body | None) -> list[tuple[str, str]]:
+    return [("Content-Type", body.content_type), ("Content-Length", str(body.size))] if body else []
+
+
+def _refuses(received: bytearray) -> bool:
+    """Whether the answer that has begun is complete enough to say no (a status of 300 or more)."""
+    status = received[9:12]
+    return len(status) == 3 and status.isdigit() and int(status) >= 300

@@ -1,0 +1,150 @@
+"""The client's face: one analysis as an async iterator of its packets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Self
+from urllib.parse import quote
+
+import trio
+
+from pinactors.client.delivery import Delivery, Job, Progress, Received, Transport
+from pinactors.client.http import Broken, Connection
+from pinactors.client.transports import LineTransport, PollTransport, Server, WebSocketTransport, check
+from pinactors.client.uploads import Photograph, Photographs
+from pinactors.merge import merge
+from pinactors.protocol import View
+
+TransportName = Literal["ndjson", "long-poll", "websocket"]
+
+TRANSPORTS: dict[str, type[LineTransport] | type[WebSocketTransport]] = {
+    "ndjson": LineTransport,
+    "long-poll": PollTransport,
+    "websocket": WebSocketTransport,
+}
+
+PATIENCE = 180.0
+"""Seconds without reaching the server after which the client gives up, unless its caller does before."""
+
+
+class Packets:
+    """The packets of one session, in order, each kind once; the iteration ends behind the terminal one.
+
+    An `ERROR` packet is handed out like any other. What is no part of a session is raised: `PinactorsError`
+    (the server refused, with its code), `NetworkError` (it was out of reach for too long), `NotPinactors`
+    (something else answers there), `OSError` (a photograph cannot be read).
+    """
+
+    def __init__(self, job: Job, source: trio.MemoryReceiveChannel[Received | Exception]) -> None:
+        self._job, self._source = job, source
+        self.received: list[Received] = []
+
+    @property
+    def stream_id(self) -> str | None:
+        """The name under which the session can be followed and cancelled, once it is known."""
+        return self._job.stream_id
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Received:
+        try:
+            packet = await self._source.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        if isinstance(packet, Exception):
+            raise packet
+        self.received.append(packet)
+        return packet
+
+    async def answer(self) -> dict[str, Any]:
+        """Takes what is left and merges everything into the object a desktop gets, a failure's as well."""
+        async for _ in self:
+            pass
+        return merge([packet.raw for packet in self.received])
+
+
+@asynccontextmanager
+async def analyze(
+    server: str,
+    images: Mapping[View, Photograph],
+    *,
+    key: str | None = None,
+    session_id: str | None = None,
+    idempotency_key: str | None = None,
+    transport: TransportName = "ndjson",
+    on_progress: Progress | None = None,
+    patience: float = PATIENCE,
+) -> AsyncIterator[Packets]:
+    """Uploads photographs (bytes or files) and follows their analysis through every broken connection.
+
+        async with analyze("http://127.0.0.1:8080", {View.FRONT: Path("front.jpg")}) as packets:
+            async for packet in packets:
+                ...
+
+    There is no limit on the whole: put one around it (`trio.fail_after`). Leaving the block early leaves the
+    session running on the server (`cancel` ends it). Raises `ValueError` without a front image.
+    """
+    given = {"session_id": session_id, "idempotency_key": idempotency_key}
+    photographs = Photographs(images, **{name: value for name, value in given.items() if value is not None})
+    async with _delivered(
+        Server(server, key), photographs, Job(), transport, on_progress, patience
+    ) as packets:
+        yield packets
+
+
+@asynccontextmanager
+async def follow(
+    server: str,
+    stream_id: str,
+    *,
+    position: int = 0,
+    key: str | None = None,
+    transport: TransportName = "ndjson",
+    patience: float = PATIENCE,
+) -> AsyncIterator[Packets]:
+    """Follows a session that exists, from packet `position` on."""
+    job = Job(stream_id, position, complete=True)
+    async with _delivered(Server(server, key), None, job, transport, None, patience) as packets:
+        yield packets
+
+
+async def cancel(server: str, stream_id: str, *, key: str | None = None) -> None:
+    """Ends a session; nothing happens when it has ended.
+
+    Raises `PinactorsError`, `NotPinactors`, and `ConnectionError` when the server is out of reach.
+    """
+    here = Server(server, key)
+    connection = Connection(server, silence=here.silence, on_activity=lambda: None)
+    async with connection:
+        try:
+            await check(
+                await connection.request("DELETE", f"/streams/{quote(stream_id, safe='')}", here.headers())
+            )
+        except Broken as error:
+            raise ConnectionError(str(error)) from error
+
+
+@asynccontextmanager
+async def _delivered(
+    server: Server,
+    photographs: Photographs | None,
+    job: Job,
+    name: TransportName,
+    progress: Progress | None,
+    patience: float,
+) -> AsyncIterator[Packets]:
+    sink, source = trio.open_memory_channel[Received | Exception](0)
+    transport: Transport = TRANSPORTS[name](server, photographs, lambda: delivery.on_activity(), progress)
+    delivery = Delivery(transport, job, sink, can_upload=photographs is not None, patience=patience)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(delivery.run, name="delivery")
+            yield Packets(job, source)
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # The delivery raises nothing: what is alone in here came out of the caller's own block.
+        if len(group.exceptions) > 1:
+            raise
+        raise group.exceptions[0] from None

@@ -1,0 +1,266 @@
+"""The three ways to a server: a stream of lines, long-polling, and a WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+import msgspec
+import trio
+import trio_websocket
+
+from pinactors.client.delivery import Job, Progress, Take, refusal_of
+from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors, split
+from pinactors.client.uploads import Photographs, whole
+from pinactors.offsets import to_token
+from pinactors.protocol import PACKET_LIMIT, PinactorsError
+
+NDJSON = "application/x-ndjson"
+MESSAGE_QUEUE = 16
+"""Packets that may wait for a slow caller; a session has fewer, so that an unread one never blocks a pong."""
+
+CLOSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to and as whom. `silence`: seconds without a byte after which a connection is given up."""
+
+    url: str
+    key: str | None = None
+    silence: float = 15.0
+
+    def headers(self) -> Headers:
+        return {"x-api-key": self.key} if self.key else {}
+
+
+class LineTransport:
+    """Follows the server's stream of lines, on the upload's own answer and after a break on a GET."""
+
+    def __init__(
+        self,
+        server: Server,
+        photographs: Photographs | None,
+        on_activity: Callable[[], None],
+        progress: Progress | None,
+    ) -> None:
+        self._server, self._photographs = server, photographs
+        self._on_activity, self._progress = on_activity, progress
+
+    def connection(self) -> Connection:
+        return Connection(self._server.url, silence=self._server.silence, on_activity=self._on_activity)
+
+    async def upload(self, job: Job, take: Take) -> None:
+        async with self.connection() as connection:
+            answer = await self.send(connection, job, {"Accept": NDJSON})
+            await hand_over(answer, take)
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        path = f"/streams/{quote(stream_id, safe='')}?offset={to_token(position)}"
+        async with self.connection() as connection:
+            answer = await connection.request("GET", path, {"Accept": NDJSON, **self._server.headers()})
+            await check(answer)
+            await hand_over(answer, take)
+
+    async def send(self, connection: Connection, job: Job, headers: Headers) -> Answer:
+        """The answer to the upload. Raises `PinactorsError` when it was refused."""
+        assert self._photographs is not None
+        body = await self._photographs.multipart()
+        answer = await connection.request(
+            "POST",
+            "/mobile-upload",
+            {**headers, "Idempotency-Key": self._photographs.idempotency_key, **self._server.headers()},
+            body,
+            self._on_sent(body),
+        )
+        await check(answer)
+        job.complete = True
+        return answer
+
+    def _on_sent(self, body: Body) -> Callable[[int], None] | None:
+        progress = self._progress
+        return None if progress is None else lambda sent: progress(sent, body.size)
+
+
+class PollTransport(LineTransport):
+    """Asks again and again on one connection, for networks that hold streams back."""
+
+    async def upload(self, job: Job, take: Take) -> None:
+        async with self.connection() as connection:
+            answer = await self.send(connection, job, {"Accept": NDJSON, "Prefer": "respond-async"})
+            if answer.status != 202:
+                await hand_over(answer, take)  # a server that streams all the same
+                return
+            job.stream_id, job.position = str(read_json(await answer.read()).get("streamId")), 0
+            await self._poll(connection, job.stream_id, 0, take)
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        async with self.connection() as connection:
+            await self._poll(connection, stream_id, position, take)
+
+    async def _poll(self, connection: Connection, stream_id: str, position: int, take: Take) -> None:
+        offset, cursor = to_token(position), ""
+        while True:
+            query = f"{cursor}live=long-poll&offset={quote(offset, safe='')}"
+            answer = await connection.request(
+                "GET", f"/streams/{quote(stream_id, safe='')}?{query}", self._server.headers()
+            )
+            await check(answer)
+            for packet in batch(await answer.read()):
+                if not await take(packet):
+                    return
+            if answer.headers.get("stream-closed") == "true":
+                return
+            offset = answer.headers.get("stream-next-offset", offset)
+            cursor = f"cursor={quote(answer.headers.get('stream-cursor', ''), safe='')}&"
+
+
+class WebSocketTransport:
+    """Sends photographs while packets already come back, on one connection."""
+
+    def __init__(
+        self,
+        server: Server,
+        photographs: Photographs | None,
+        on_activity: Callable[[], None],
+        progress: Progress | None,
+    ) -> None:
+        self._server, self._photographs = server, photographs
+        self._on_activity, self._progress = on_activity, progress
+        url = split(server.url)
+        scheme = "wss" if url.scheme == "https" else "ws"
+        self._url = url._replace(scheme=scheme, path=url.path.rstrip("/") + "/ws").geturl()
+
+    async def upload(self, job: Job, take: Take) -> None:
+        photographs = self._photographs
+        assert photographs is not None
+        opening = {
+            "sessionId": photographs.session_id,
+            "images": photographs.views,
+            "idempotencyKey": photographs.idempotency_key,
+        }
+        contents = [await whole(photographs.images[view]) for view in photographs.views]
+        await self._converse(opening, contents, job, take)
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        opening = {"streamId": stream_id, "offset": to_token(position)}
+        await self._converse(opening, [], Job(), take)
+
+    async def _converse(self, opening: dict[str, Any], contents: list[bytes], job: Job, take: Take) -> None:
+        headers = [(name.encode(), value.encode()) for name, value in self._server.headers().items()]
+        failure: Exception | None = None
+        try:
+            async with trio_websocket.open_websocket_url(
+                self._url,
+                extra_headers=headers,
+                message_queue_size=MESSAGE_QUEUE,
+                max_message_size=2 * PACKET_LIMIT,
+                disconnect_timeout=CLOSE_SECONDS,
+            ) as socket:
+                await socket.send_message(msgspec.json.encode(opening).decode())
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send, socket, contents, job, nursery.cancel_scope)
+                    try:
+                        await self._receive(socket, take)
+                    except (Broken, PinactorsError, NotPinactors) as error:
+                        failure = error
+                    nursery.cancel_scope.cancel()
+        except trio_websocket.ConnectionRejected as error:
+            refused(error.status_code, dict(_text(error.headers or ())), error.body or b"")
+        except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, OSError) as error:
+            raise Broken(f"no WebSocket: {error!r}") from error
+        if failure is not None:
+            raise failure
+
+    async def _send(
+        self,
+        socket: trio_websocket.WebSocketConnection,
+        contents: list[bytes],
+        job: Job,
+        conversation: trio.CancelScope,
+    ) -> None:
+        """Sends the photographs, then asks for signs of life; ends the conversation when none comes."""
+        sent, total = 0, sum(map(len, contents))
+        # Why a connection closed is for the receiving side to find out.
+        with suppress(trio_websocket.ConnectionClosed):
+            for content in contents:
+                await socket.send_message(content)
+                sent += len(content)
+                self._on_activity()
+                if self._progress is not None:
+                    self._progress(sent, total)
+            job.complete = True
+            while True:
+                with trio.move_on_after(self._server.silence) as patience:
+                    await socket.ping()
+                if patience.cancelled_caught:
+                    conversation.cancel()
+                    return
+                self._on_activity()
+                await trio.sleep(self._server.silence / 3)
+
+    async def _receive(self, socket: trio_websocket.WebSocketConnection, take: Take) -> None:
+        while True:
+            try:
+                message = await socket.get_message()
+            except trio_websocket.ConnectionClosed as error:
+                raise Broken(f"the WebSocket closed: {error.reason}") from error
+            self._on_activity()
+            if not await take(message.encode() if isinstance(message, str) else message):
+                return
+
+
+async def hand_over(answer: Answer, take: Take) -> None:
+    """Takes a stream of lines to its end. Raises `Broken` when it was cut off."""
+    lines = Lines()
+    while data := await answer.chunk():
+        for line in lines.feed(data):
+            if line.strip() and not await take(line):
+                return
+
+
+def batch(body: bytes) -> list[bytes]:
+    """The packets of a JSON batch as the bytes they are: each starts a line of its own."""
+    if not body or body == b"[]":
+        return []
+    if body[:1] != b"[" or body[-1:] != b"]":
+        raise NotPinactors(f"what it sends is no batch of packets: {body[:80]!r}")
+    return body[1:-1].split(b",\n")
+
+
+async def check(answer: Answer) -> None:
+    """Raises `PinactorsError` for a refusal, `Broken` for a failure in between, else `NotPinactors`."""
+    if not 200 <= answer.status < 300:
+        refused(answer.status, answer.headers, await answer.read())
+
+
+def refused(status: int, headers: Headers, body: bytes) -> NoReturn:
+    """Raises what an answer without success stands for, as `check` says."""
+    try:
+        retry_after: float | None = float(headers.get("retry-after", ""))
+    except ValueError:
+        retry_after = None
+    try:
+        error = read_json(body)
+    except NotPinactors:
+        error = {}
+    if "errorCode" in error:
+        raise refusal_of(error, status=status, retry_after=retry_after)
+    if status in (408, 429, 500, 502, 503, 504):  # a proxy or load balancer in between
+        raise Broken(f"the way to the server answers {status}")
+    raise NotPinactors(f"it answers {status} without a reason")
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """Raises `NotPinactors` unless it is a JSON object."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise NotPinactors(f"its answer is no JSON object: {body[:80]!r}") from error
+
+
+def _text(headers: Any) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
