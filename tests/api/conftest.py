@@ -1,0 +1,109 @@
+"""Real servers on real sockets: one in this process for each test that wants it, one of its own for many."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from api.server import serve
+from pinactors.settings import Settings
+from tests.api import drawn
+
+
+@dataclass(frozen=True)
+class Running:
+    """`shutdown` stops it as SIGTERM would; `stopped` is set when it has ended."""
+
+    port: int
+    settings: Settings
+    shutdown: trio.Event
+    stopped: trio.Event
+
+
+@asynccontextmanager
+async def running(data: Path, **settings: Any) -> AsyncIterator[Running]:
+    """The whole server in this process, one worker, the drawn analysis; `settings` override the defaults."""
+    chosen = Settings(**{"data": data, "port": 0, "workers": 1, "worker_niceness": 0, **settings})
+    shutdown, stopped = trio.Event(), trio.Event()
+
+    async def run(task_status: trio.TaskStatus[int]) -> None:
+        await serve(
+            chosen,
+            analysis=drawn.declare(chosen),
+            warm=drawn.warm,
+            shutdown=shutdown,
+            task_status=task_status,
+        )
+        stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(run)
+        yield Running(port, chosen, shutdown, stopped)
+        shutdown.set()
+        with trio.move_on_after(10):
+            await stopped.wait()
+        assert stopped.is_set(), "the server does not stop"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(tmp_path) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Process:
+    port: int
+    pid: int
+    data: Path
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes, the highest so far."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
+    def forget_peak(self) -> None:
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+
+
+def launch(data: Path, **settings: Any) -> tuple[subprocess.Popen[str], int]:
+    """A server in a process of its own, and its port. The caller ends it."""
+    chosen = {"data": str(data), "port": 0, "workers": 1, "log_format": "json", **settings}
+    command = [sys.executable, "-m", "tests.api.serving", json.dumps(chosen)]
+    with (data.parent / "log").open("ab") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One server for the whole run, for tests that leave nothing behind."""
+    data = tmp_path_factory.mktemp("shared") / "data"
+    process, port = launch(data)
+    try:
+        yield Process(port, process.pid, data)
+    finally:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+

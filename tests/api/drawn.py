@@ -1,0 +1,99 @@
+"""A fast analysis for tests of the server: it really decodes, and does on request what a decoder or a component can do.
+
+A photograph may also be a short text: `PHOTO…` is fine as it is, `CRASH` kills its worker, `SLEEP 2` takes 2 s.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from pinactors.analysis.decode import decode
+from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import (
+    AuthenticationResult,
+    CharacterIdentification,
+    DetailedAnalysis,
+    HtmlDisplayData,
+    PricingAnalysis,
+    Verdict,
+    View,
+)
+from pinactors.settings import Settings
+
+BIG_HTML = 7000
+"""Bytes of a display fragment: a session's answer is then too large for small socket buffers."""
+
+
+def warm() -> None:
+    """Everything is loaded by the import."""
+
+
+def _read(max_pixels: int, image: StoredImage, view: View) -> int:
+    data = Path(image.path).read_bytes()
+    if data.startswith(b"CRASH"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if data.startswith(b"SLEEP"):
+        time.sleep(float(data.split()[1]))
+    elif not data.startswith(b"PHOTO"):
+        decode(data, view, max_pixels)
+    return len(data)
+
+
+def read_front(max_pixels: int, image: StoredImage) -> int:
+    return _read(max_pixels, image, View.FRONT)
+
+
+def read_back(max_pixels: int, image: StoredImage) -> int:
+    return _read(max_pixels, image, View.BACK)
+
+
+def read_angled(max_pixels: int, image: StoredImage) -> int:
+    return _read(max_pixels, image, View.ANGLED)
+
+
+def authenticity(
+    max_pixels: int, front: int, back: int | None = None, angled: int | None = None
+) -> AuthenticationResult:
+    return AuthenticationResult(
+        authentic=True, authenticity_rating=90, confidence=0.9, verdict=Verdict.AUTHENTIC, evidence=[]
+    )
+
+
+def characters(max_pixels: int, front: int) -> CharacterIdentification:
+    return CharacterIdentification(characters="", identification="<p>none</p>", candidates=[])
+
+
+def pricing(max_pixels: int, front: int) -> PricingAnalysis:
+    return PricingAnalysis(pricing="<p>none</p>", estimate=None)
+
+
+def details(max_pixels: int, front: int, back: int | None, angled: int | None) -> DetailedAnalysis:
+    sizes = {"front": front, "back": back, "angled": angled}
+    return DetailedAnalysis(analysis="<p>sizes</p>", details={"bytes": sizes})
+
+
+def display(max_pixels: int, front: int) -> HtmlDisplayData:
+    return HtmlDisplayData(front_html="x" * BIG_HTML)
+
+
+def declare(settings: Settings) -> Analysis:
+    views = ("front", "back", "angled")
+    return Analysis(
+        settings.max_image_pixels,
+        findings=(
+            Finding("front", ("front_image",), read_front),
+            Finding("back", ("back_image",), read_back),
+            Finding("angled", ("angled_image",), read_angled),
+        ),
+        components=(
+            Component("authenticity", AuthenticationResult, views, authenticity, ("front",), authenticity, required=True),
+            Component("characters", CharacterIdentification, ("front",), characters, ("front",), None),
+            Component("pricing", PricingAnalysis, ("front",), pricing, ("front",), None),
+            Component("details", DetailedAnalysis, views, details, views, None),
+            Component("display", HtmlDisplayData, ("front",), display, ("front",), None),
+        ),
+    )

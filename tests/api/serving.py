@@ -1,0 +1,26 @@
+"""A server of its own process for tests: `python -m tests.api.serving '{"data": …}'`, prints its port."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+
+import trio
+
+from api import logs
+from api.server import serve
+from pinactors.settings import Settings
+from tests.api import drawn
+
+
+async def main() -> None:
+    settings = Settings(**json.loads(sys.argv[1]))
+    logs.configure(settings)
+    async with trio.open_nursery() as nursery:
+        run = partial(serve, settings, analysis=drawn.declare(settings), warm=drawn.warm)
+        print(await nursery.start(run), flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main)

@@ -1,0 +1,137 @@
+"""HTTP as bytes on a socket: what a test sends is what the server gets, and what it answers is all kept."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import h11
+import trio
+
+PHONE = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148"}
+JSON = {"Content-Type": "application/json"}
+LIMIT = 20
+"""Seconds anything may take."""
+
+
+@dataclass
+class Answer:
+    """`ended`: the message came to its proper end (its length, or its last chunk)."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    ended: bool = False
+
+    def json(self) -> dict[str, Any]:
+        parsed = json.loads(self.body)
+        assert isinstance(parsed, dict)
+        return parsed
+
+    @property
+    def packets(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.body.splitlines() if line.strip()]
+
+    @property
+    def types(self) -> list[str]:
+        return [packet["packetType"] for packet in self.packets]
+
+
+class Wire:
+    """One connection. `send` writes bytes as they are, `answer` reads one whole message."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._parser = h11.Connection(h11.CLIENT)
+        self._buffered = b""
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+    async def request(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> None:
+        await self.send(head(method, path, {"Content-Length": str(len(body)), **(headers or {})}) + body)
+
+    async def answer(self) -> Answer:
+        """The next message; what is missing of it when the connection ends is missing."""
+        parser = h11.Connection(h11.CLIENT)
+        parser.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+        parser.send(h11.EndOfMessage())
+        if self._buffered:
+            parser.receive_data(self._buffered)
+        answer = Answer()
+        while True:
+            try:
+                event = parser.next_event()
+            except h11.RemoteProtocolError:
+                return answer
+            if event is h11.NEED_DATA:
+                try:
+                    parser.receive_data(await self.stream.receive_some(65536))
+                except trio.BrokenResourceError:
+                    return answer
+            elif isinstance(event, h11.Response):
+                answer.status = event.status_code
+                answer.headers = {name.decode().lower(): value.decode() for name, value in event.headers}
+            elif isinstance(event, h11.Data):
+                answer.body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                answer.ended = True
+                self._buffered = parser.trailing_data[0]
+                return answer
+            elif isinstance(event, h11.ConnectionClosed):
+                return answer
+
+    async def is_closed(self) -> bool:
+        """Waits for the server to close; False when it sends something instead."""
+        try:
+            return not await self.stream.receive_some(1)
+        except trio.BrokenResourceError:
+            return True
+
+
+def head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: test", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin1")
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Wire]:
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        yield Wire(stream)
+
+
+async def ask(
+    port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+) -> Answer:
+    """One request on a connection of its own."""
+    with trio.fail_after(LIMIT):
+        async with connected(port) as wire:
+            await wire.request(method, path, body, headers)
+            return await wire.answer()
+
+
+def json_body(**fields: Any) -> bytes:
+    """A JSON upload; bytes become base64."""
+    return json.dumps(
+        {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value for name, value in fields.items()}
+    ).encode()
+
+
+BOUNDARY = "a-boundary"
+MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+
+
+def part(name: str, value: bytes, filename: str | None = None) -> bytes:
+    file = f'; filename="{filename}"' if filename is not None else ""
+    return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + value + b"\r\n"
+
+
+def multipart(parts: Iterable[bytes]) -> bytes:
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
