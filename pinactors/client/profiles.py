@@ -1,0 +1,136 @@
+"""What a cellular link does to packets, as data: written profiles by generation, and captures of real links.
+
+A direction is described by its delivery opportunities, the form of the public packet-delivery captures: times
+in milliseconds at which the link could have delivered one packet of 1,500 bytes, repeated by adding the last
+time. The written profiles are ordinary figures for the generation with some slow wandering, not measurements
+of a network.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import random
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKET = 1500
+"""Bytes of one delivery opportunity."""
+
+TRACE_SECONDS = 30
+WANDER_SECONDS = 2.0
+"""How slowly a written profile's rate wanders: the time constant of its AR(1) process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """One way of a link. Times in seconds, `opportunities` in milliseconds, ascending; empty: any rate.
+
+    Every packet takes `delay` and up to `jitter` more, evenly spread. `loss` is the share of opportunities
+    whose packet is lost and sent again. The link is silent for about `stall` seconds every `stall_every` (0:
+    never), both exponentially spread. `queue` is how many packets it holds, waiting and on the air, before a
+    sender has to wait.
+    """
+
+    opportunities: Sequence[int]
+    delay: float
+    jitter: float = 0.0
+    loss: float = 0.0
+    stall_every: float = 0.0
+    stall: float = 0.0
+    queue: int = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A link: `up` is phone to server."""
+
+    name: str
+    up: Direction
+    down: Direction
+
+    @property
+    def round_trip(self) -> float:
+        return self.up.delay + self.down.delay
+
+
+def profile(name: str) -> Profile:
+    """The written profile of that name. Raises `KeyError`."""
+    return Profile(name, *_WRITTEN[name]())
+
+
+def captured(up: Path, down: Path, delay: float = 0.03) -> Profile:
+    """A link that delivers as the captures did, with `delay` seconds one way: captures hold no propagation.
+
+    Raises `OSError` or `ValueError` naming the file.
+    """
+    return Profile(
+        f"{up.name}/{down.name}", Direction(read_trace(up), delay), Direction(read_trace(down), delay)
+    )
+
+
+def read_trace(path: Path) -> Sequence[int]:
+    """A capture, one millisecond count a line; gzipped when the name ends so.
+
+    Raises `OSError`, or `ValueError` naming the file and the line.
+    """
+    times, number = array("q"), 0
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        try:
+            for line in file:
+                number += 1
+                time = int(line)
+                if time < (times[-1] if times else 0):
+                    raise ValueError("times must not go back")
+                times.append(time)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"{path}, line {number}: not a packet-delivery trace ({error})") from error
+    if not times or times[-1] <= 0:
+        raise ValueError(f"{path}: not a packet-delivery trace (no opportunity after 0 ms)")
+    return times
+
+
+def wandering(megabits: float, swing: float, seed: int) -> Sequence[int]:
+    """Opportunities at `megabits` a second on average; `swing` is the deviation of the rate's logarithm."""
+    chance = random.Random(seed)
+    keep = math.exp(-0.001 / WANDER_SECONDS)
+    level, ready, times = 0.0, 0.0, array("q")
+    per_millisecond = megabits * 1e6 / 8 / PACKET / 1000
+    for millisecond in range(1, TRACE_SECONDS * 1000 + 1):
+        level = keep * level + math.sqrt(1 - keep * keep) * swing * chance.gauss(0, 1)
+        ready += per_millisecond * math.exp(level - swing * swing / 2)
+        times.extend([millisecond] * int(ready))
+        ready %= 1
+    if not times or times[-1] < TRACE_SECONDS * 1000:
+        times.append(TRACE_SECONDS * 1000)
+    return times
+
+
+_WRITTEN: dict[str, Callable[[], tuple[Direction, Direction]]] = {
+    "gprs": lambda: (
+        Direction(wandering(0.026, 0.3, 1), 0.32, 0.12, 0.01, 40.0, 1.5, queue=40),
+        Direction(wandering(0.05, 0.3, 2), 0.32, 0.12, 0.01, 40.0, 1.5, queue=40),
+    ),
+    "edge": lambda: (
+        Direction(wandering(0.1, 0.3, 3), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),
+        Direction(wandering(0.22, 0.3, 4), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),
+    ),
+    "3g": lambda: (
+        Direction(wandering(1.1, 0.4, 5), 0.06, 0.03, 0.004, 60.0, 0.8, queue=200),
+        Direction(wandering(3.5, 0.4, 6), 0.06, 0.03, 0.004, 60.0, 0.8, queue=300),
+    ),
+    "lte": lambda: (
+        Direction(wandering(7.0, 0.4, 7), 0.025, 0.008, 0.001, 90.0, 0.4, queue=600),
+        Direction(wandering(22.0, 0.4, 8), 0.025, 0.008, 0.001, 90.0, 0.4, queue=1200),
+    ),
+    "5g": lambda: (
+        Direction(wandering(45.0, 0.4, 9), 0.011, 0.003, 0.0005, 120.0, 0.2, queue=2000),
+        Direction(wandering(180.0, 0.4, 10), 0.011, 0.003, 0.0005, 120.0, 0.2, queue=6000),
+    ),
+    "classic": lambda: (Direction((), 0.0, jitter=2.0), Direction((), 0.0, jitter=2.0)),
+}
+
+NAMES = tuple(_WRITTEN)
+"""`classic` is the old test for such clients: any rate, every packet 0 to 2 s late by chance, in order."""
