@@ -29,7 +29,16 @@ class ArrivingBody(TrioBody):
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)
         self._room = trio.Event()
+        self._wanted = trio.Event()
         self._discarding = False
+
+    @property
+    def complete(self) -> bool:
+        return self._complete.is_set()
+
+    async def wait_until_wanted(self) -> None:
+        """Returns when somebody reads the body, or throws it away."""
+        await self._wanted.wait()
 
     async def wait_for_room(self) -> None:
         while len(self._data) >= BUFFERED and not self._discarding:
@@ -37,6 +46,7 @@ class ArrivingBody(TrioBody):
             await self._room.wait()
 
     async def __anext__(self) -> bytes:
+        self._wanted.set()
         data = await super().__anext__()
         self._room.set()
         return data
@@ -47,6 +57,7 @@ class ArrivingBody(TrioBody):
 
     def discard(self) -> None:
         self._discarding = True
+        self._wanted.set()
         self._data.clear()
         self._room.set()
 
@@ -62,6 +73,8 @@ class HTTPConnection(TrioASGIHTTPConnection):
         self, nursery: trio.Nursery, request: ArrivingRequest, receive: ASGIReceiveCallable
     ) -> None:
         body = cast(ArrivingBody, request.body)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await body.wait_until_wanted()  # asking for it lets the client send it
         while True:
             message = await receive()
             if message["type"] == "http.request":
@@ -77,8 +90,12 @@ class HTTPConnection(TrioASGIHTTPConnection):
         self, nursery: trio.Nursery, request: ArrivingRequest, send: ASGISendCallable
     ) -> None:
         response = await self.app.handle_request(request)
+        body = cast(ArrivingBody, request.body)
+        sends_one = bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "")
+        if sends_one and not body.complete:
+            response.headers["Connection"] = "close"  # what of the body is still to come is in the way
         # From here on nobody reads the body: what still comes must not keep a disconnect from being seen.
-        cast(ArrivingBody, request.body).discard()
+        body.discard()
         await self._send_response(send, response)
         nursery.cancel_scope.cancel()
 

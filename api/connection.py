@@ -86,11 +86,14 @@ class Inbox:
 
 
 class Tasks:
-    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call
-    only."""
+    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    `wanted` is called whenever the application asks for more of the request.
+    """
+
+    def __init__(self, nursery: trio.Nursery, wanted: Callable[[], Awaitable[None]]) -> None:
         self._nursery = nursery
+        self._wanted = wanted
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
@@ -102,10 +105,13 @@ class Tasks:
     def spawn(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         self._nursery.start_soon(function, *arguments)
 
-    @staticmethod
-    async def _call(app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
+    async def _call(self, app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
+        async def receive() -> Any:
+            await self._wanted()
+            return await inbox.get()
+
         try:
-            await app(scope, inbox.get, send)
+            await app(scope, receive, send)
         except* Exception as group:
             # The application's last boundary: the connection ends without the end of its answer, others go
             # on.
@@ -117,9 +123,33 @@ class Tasks:
         await send(None)
 
 
+class PatientParser(h11.Connection):
+    """A client that asks before it sends a body (`Expect: 100-continue`) is answered when somebody wants the
+    body, not when its head is read: a refusal then costs it nothing."""
+
+    @property
+    def they_are_waiting_for_100_continue(self) -> bool:
+        return False
+
+    @property
+    def asked(self) -> bool:
+        return super().they_are_waiting_for_100_continue
+
+
 class Protocol(PiecewiseProtocol):
     """HTTP/1.1 and WebSocket, never HTTP/2: there a refused upload and a client that stops reading are both
     dangerous (PRI and h2c are refused or ignored, and without TLS there is no ALPN to offer it)."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.connection = PatientParser(
+            h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size
+        )
+
+    async def invite(self) -> None:
+        """The body is wanted."""
+        if isinstance(self.connection, PatientParser) and self.connection.asked:
+            await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.http_version not in (b"1.0", b"1.1"):
@@ -202,7 +232,7 @@ class Connection:
         server = parse_socket_addr(sock.family, sock.getsockname())
         async with trio.open_nursery() as nursery:
             self._tasks = nursery
-            tasks: Any = Tasks(nursery)
+            tasks: Any = Tasks(nursery, self._invite)
             state = ConnectionState({})
             self._protocol = Protocol(
                 self._app, self._config, self._context, tasks, state, False, client, server, self._send
@@ -214,6 +244,9 @@ class Connection:
             else:
                 await self._protocol.handle(Closed())
             nursery.cancel_scope.cancel()
+
+    async def _invite(self) -> None:
+        await self._protocol.invite()
 
     async def _read(self) -> None:
         """Until the client is gone, idle for too long, or answered for the last time."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from quart import Quart, Response, request
+from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
@@ -31,6 +31,9 @@ STATUS = {
 
 RETRY_AFTER = 5
 """Seconds a refused client is asked to wait when the refusal named none."""
+
+SESSION_ID = "session_id"
+"""Where a request's handler leaves the session id it works for, in `quart.g`."""
 
 UNEXPECTED = PinactorsError(
     ErrorCode.PROCESSING_ERROR, "Processing error", "The server failed; the log has the reason"
@@ -95,7 +98,7 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(PinactorsError)
     async def refused(error: PinactorsError) -> Response:
-        return respond(error)
+        return respond(error, g.get(SESSION_ID))
 
     @app.errorhandler(HTTPException)
     async def not_routed(error: HTTPException) -> Response:
@@ -110,4 +113,4 @@ def install(app: Quart) -> None:
         # The boundary of a request: whatever a handler did not foresee ends here, in the log with its
         # traceback.
         log.error("request failed", method=request.method, route=str(request.url_rule), exc_info=error)
-        return respond(UNEXPECTED)
+        return respond(UNEXPECTED, g.get(SESSION_ID))

@@ -222,7 +222,7 @@ async def _run(
             listener.abort()
             nursery.cancel_scope.cancel()
 
-        stop = shutdown or trio.Event()
+        stop = trio.Event() if shutdown is None else shutdown
         if shutdown is None:
             await nursery.start(_heed_signals, stop, end_at_once)
         port = await nursery.start(partial(listener.listen, nursery))

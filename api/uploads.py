@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 import trio
-from quart import Blueprint, Request, Response, request
+from quart import Blueprint, Request, Response, g, request
 
 from api.auth import authenticate
 from api.body import BodyReader
@@ -41,6 +41,8 @@ async def upload_photographs() -> Response:
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
     upload = Upload(check_session_id(session_id), owner, _idempotency_key(request))
+    if session_id:
+        g.session_id = session_id
     reception = Reception(given, upload, named=bool(session_id))
     if parser_type == JSON_TYPE:
         parser: Parser = JsonUpload(given.store)
@@ -114,7 +116,7 @@ class Reception:
         if not session_id:
             return
         self._named = True
-        name = check_session_id(session_id)
+        g.session_id = name = check_session_id(session_id)
         before = self._upload
         if self._log is not None and name != before.session_id:
             self._log = None
