@@ -1,0 +1,93 @@
+"""Draws import folders for catalogue tests."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+
+from pinactors.analysis.model import PreparedView
+from pinactors.analysis.prepare import prepare_view
+from pinactors.protocol import View
+from tests import drawing
+
+MAX_PIXELS = 64_000_000
+
+PIN_HEADER = (
+    "pin_id name characters series year edition_size brand factory_code front_image back_image".split()
+)
+SALE_HEADER = "pin_id sold_at price currency condition source".split()
+
+
+def pin_row(seed: int, *, back: bool = True, **changes: str) -> dict[str, str]:
+    row = {
+        "pin_id": f"T{seed:03d}",
+        "name": f"Test pin {seed}",
+        "characters": f"Otter {seed};Friend",
+        "series": "Drawn",
+        "year": "2015",
+        "edition_size": "300",
+        "brand": "ACME",
+        "factory_code": code(seed),
+        "front_image": f"images/{seed}_front.png",
+        "back_image": f"images/{seed}_back.png" if back else "",
+    }
+    return row | changes
+
+
+def code(seed: int) -> str:
+    return f"FAC-{10000 + seed:06d}-15{seed + 1:03d}"
+
+
+def write_folder(
+    folder: Path,
+    seeds: Iterable[int],
+    *,
+    back: bool = True,
+    sales: Iterable[dict[str, str]] = (),
+    changes: dict[int, dict[str, str]] | None = None,
+) -> Path:
+    """An import folder with one drawn pin a seed; `changes` overwrites values of a seed's row."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for seed in seeds:
+        _picture(folder / f"images/{seed}_front.png", drawing.pin_front(seed))
+        if back:
+            lines = ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed))
+            _picture(folder / f"images/{seed}_back.png", drawing.pin_back(seed, lines))
+        rows.append(pin_row(seed, back=back, **(changes or {}).get(seed, {})))
+    write_csv(folder / "pins.csv", PIN_HEADER, rows)
+    sold = list(sales)
+    if sold:
+        write_csv(folder / "sales.csv", SALE_HEADER, sold)
+    return folder
+
+
+def write_csv(path: Path, header: list[str], rows: Iterable[dict[str, str]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def sale(seed: int, **changes: str) -> dict[str, str]:
+    row = {"pin_id": f"T{seed:03d}", "sold_at": "2025-06-01", "price": "12.5", "currency": "USD"}
+    return {**row, "condition": "good", "source": "forum", **changes}
+
+
+def view(seed: int, which: View, **scene: float) -> PreparedView:
+    """A photograph of the drawn pin, prepared."""
+    pin = drawing.pin_back(seed, ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed)))
+    if which is not View.BACK:
+        pin = drawing.pin_front(seed)
+    settings: dict[str, float] = {"tilt": 35.0 if which is View.ANGLED else 0.0, "angle": 10.0} | scene
+    taken = drawing.photograph(pin, drawing.background("cloth", 900, 700, seed), **settings)  # type: ignore[arg-type]
+    data = cv2.imencode(".png", cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return prepare_view(data, which, f"{seed}-{which}", MAX_PIXELS)
+
+
+def _picture(path: Path, pin: drawing.Pin) -> None:
+    taken = drawing.photograph(pin, drawing.background("white", 420, 420), share=0.95, noise=0.5, blur=0.3)
+    cv2.imwrite(str(path), cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,234 @@
+"""Import: what gets in, what does not and why, and that neither a kill nor a repeat harms the catalogue."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pinactors.catalog.importer import ImportReport, ImportRunning, import_catalog
+from pinactors.catalog.index import read_state
+from pinactors.catalog.reader import Catalog
+from pinactors.protocol import View
+from tests.catalog import folders
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = [
+        folders.sale(0),
+        folders.sale(0, sold_at="2025-07-01", price="14"),
+        folders.sale(1, currency="eur"),
+    ]
+    return folders.write_folder(tmp_path_factory.mktemp("source"), range(4), sales=rows)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "catalog"
+
+
+def counts(report: ImportReport) -> tuple[int, int, int, int]:
+    return report.added, report.updated, report.unchanged, len(report.problems)
+
+
+def test_import_and_read_back(source: Path, target: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    report = import_catalog(source, target, lambda done, total: steps.append((done, total)))
+    assert counts(report) == (4, 0, 0, 0)
+    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    catalog = Catalog.open(target)
+    assert (catalog.size, catalog.version, catalog.demonstration) == (4, report.version, False)
+    pin = catalog.pin("T001")
+    assert pin is not None
+    assert (pin.name, pin.characters, pin.year, pin.edition_size) == (
+        "Test pin 1",
+        ("Otter 1", "Friend"),
+        2015,
+        300,
+    )
+    assert [sale.price for sale in catalog.sales("T000")] == [14.0, 12.5]
+    assert [sale.currency for sale in catalog.sales("T001")] == ["EUR"]
+    for view in (View.FRONT, View.BACK):
+        reference = catalog.reference("T002", view)
+        assert reference is not None
+        assert reference.rgb.shape == (*reference.mask.shape, 3)
+        assert 0.2 < (reference.mask > 0).mean() < 0.9
+    assert catalog.pin("absent") is None
+    assert catalog.reference("absent", View.FRONT) is None
+
+
+def test_target_is_self_contained(source: Path, target: Path, tmp_path: Path) -> None:
+    import_catalog(source, target)
+    moved = target.rename(tmp_path / "moved")
+    reference = Catalog.open(moved).reference("T003", View.FRONT)
+    assert reference is not None
+    picture = Catalog.open(moved).picture("T003", View.FRONT)
+    assert picture is not None
+    assert picture.is_relative_to(moved)
+
+
+def test_repeat_changes_nothing(source: Path, target: Path) -> None:
+    first = import_catalog(source, target)
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("*") if path.name in {"CURRENT"}}
+    second = import_catalog(source, target)
+    assert counts(second) == (0, 0, 4, 0)
+    assert second.version == first.version
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(Catalog.open(target).sales("T000")) == 2
+
+
+def test_only_the_changed_row_is_done_again(source: Path, target: Path, tmp_path: Path) -> None:
+    import_catalog(source, target)
+    changed = folders.write_folder(tmp_path / "changed", range(5), changes={2: {"name": "Renamed"}})
+    report = import_catalog(changed, target)
+    assert counts(report) == (1, 1, 3, 0)
+    catalog = Catalog.open(target)
+    pin = catalog.pin("T002")
+    assert pin is not None
+    assert pin.name == "Renamed"
+    assert catalog.size == 5
+    assert len(catalog.sales("T000")) == 2, "a folder without sales.csv leaves the sales alone"
+
+
+BAD = {
+    "no id": ({"pin_id": ""}, "pin_id"),
+    "id with a space": ({"pin_id": "T 1"}, "pin_id"),
+    "no name": ({"name": ""}, "name"),
+    "year": ({"year": "MMXV"}, "year"),
+    "edition": ({"edition_size": "-3"}, "edition_size"),
+    "no front": ({"front_image": ""}, "front_image"),
+    "absent front": ({"front_image": "images/none.png"}, "does not exist"),
+    "absent back": ({"back_image": "images/none.png"}, "does not exist"),
+    "outside": ({"front_image": "../pins.csv"}, "outside"),
+    "not a picture": ({"front_image": "pins.csv"}, "front_image"),
+    "truncated": ({"front_image": "images/broken.png"}, "front_image"),
+    "twice": ({"pin_id": "T000"}, "line 2"),
+}
+
+
+def test_bad_rows_are_named_by_line_and_left_out(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "bad", [0, 1])
+    (folder / "images/broken.png").write_bytes((folder / "images/0_front.png").read_bytes()[:900])
+    rows = [folders.pin_row(0)]
+    rows += [
+        folders.pin_row(0, **({"pin_id": f"B{i}"} | changes)) for i, (changes, _) in enumerate(BAD.values())
+    ]
+    rows += [folders.pin_row(1)]
+    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
+    report = import_catalog(folder, target)
+    assert report.added == 2
+    assert [problem.line for problem in report.problems] == list(range(3, 3 + len(BAD)))
+    for problem, (name, (_, part)) in zip(report.problems, BAD.items(), strict=True):
+        assert part in problem.message, name
+        assert str(problem).startswith(f"pins.csv:{problem.line}: ")
+        assert str(tmp_path) not in problem.message
+    assert [pin.pin_id for pin in Catalog.open(target).pins()] == ["T000", "T001"]
+
+
+def test_bad_sales_are_named_by_line(target: Path, tmp_path: Path) -> None:
+    bad = [{"pin_id": "nobody"}, {"price": "0"}, {"price": "nan"}, {"price": "x"}]
+    bad += [{"sold_at": "01/02/2025"}, {"currency": "$"}]
+    rows = [folders.sale(0), *(folders.sale(0, **changes) for changes in bad)]
+    report = import_catalog(folders.write_folder(tmp_path / "in", [0], sales=rows), target)
+    assert [(problem.file, problem.line) for problem in report.problems] == [
+        ("sales.csv", line) for line in range(3, 3 + len(bad))
+    ]
+    assert report.sales == 1
+    assert len(Catalog.open(target).sales("T000")) == 1
+
+
+def test_missing_columns_and_file(target: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(FileNotFoundError):
+        import_catalog(tmp_path / "in", target)
+    (tmp_path / "in" / "pins.csv").write_text("pin_id,name\n1,x\n")
+    with pytest.raises(ValueError, match="characters"):
+        import_catalog(tmp_path / "in", target)
+
+
+def test_demonstration_is_marked(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0])
+    (folder / "DEMONSTRATION").touch()
+    assert import_catalog(folder, target).demonstration
+    assert Catalog.open(target).demonstration
+
+
+def test_open_reader_sees_a_new_import(source: Path, target: Path, tmp_path: Path) -> None:
+    import_catalog(source, target)
+    before = Catalog.open(target)
+    assert before is Catalog.open(target), "cached while nothing changes"
+    front = folders.view(7, View.FRONT)
+    assert front.pin is not None
+    import_catalog(folders.write_folder(tmp_path / "more", [7]), target)
+    after = Catalog.open(target)
+    assert after.version != before.version
+    assert (before.size, after.size) == (4, 5)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pinactors.catalog.importer import import_catalog
+def progress(done, total):
+    if done == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+import_catalog(Path(sys.argv[1]), Path(sys.argv[2]), progress, threads=1)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_kill_in_the_middle_then_resume(source: Path, target: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, source, target], check=False, cwd=Path.cwd())
+    assert ended.returncode == -signal.SIGKILL
+    assert read_state(target) is None, "nothing is in force before the switch"
+    assert Catalog.open(target).size == 0
+    resumed = import_catalog(source, target)
+    assert counts(resumed) == (2, 0, 2, 0)
+    catalog = Catalog.open(target)
+    assert [pin.pin_id for pin in catalog.pins()] == ["T000", "T001", "T002", "T003"]
+    assert len(catalog.sales("T000")) == 2
+    fresh = import_catalog(source, target.with_name("fresh"))
+    assert fresh.size == resumed.size
+    assert not list(target.rglob("*.partial"))
+
+
+def test_kill_between_rows_and_switch(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database is ahead of the index: the old state stays in force, the next import closes the gap."""
+    import_catalog(folders.write_folder(target.with_name("small"), [0]), target)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pinactors.catalog.index.write_state", stop)
+        with pytest.raises(KeyboardInterrupt):
+            import_catalog(source, target)
+    assert Catalog.open(target).size == 1
+    resumed = import_catalog(source, target)
+    assert counts(resumed) == (0, 0, 4, 0)
+    assert Catalog.open(target).size == 4
+    assert len(list((target / "index").iterdir())) == 1
+
+
+def test_one_import_at_a_time(source: Path, target: Path) -> None:
+    def again(done: int, total: int) -> None:
+        with pytest.raises(ImportRunning):
+            import_catalog(source, target)
+        raise StopIteration  # enough was seen
+
+    with pytest.raises(StopIteration):
+        import_catalog(source, target, again)
+    assert counts(import_catalog(source, target))[2] >= 1
+
+
+def test_pictures_are_bounded_and_shared_by_content(source: Path, target: Path) -> None:
+    import_catalog(source, target)
+    files = list((target / "pictures").glob("*/*"))
+    assert len({path.name for path in files}) == len(files)
+    assert all(path.stat().st_size < 200_000 for path in files)
+    assert os.path.getsize(target / "catalog.sqlite3") < 4 * 200_000
