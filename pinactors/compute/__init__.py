@@ -41,7 +41,7 @@ class Measured(Protocol):
     """A compute that can say how it is doing."""
 
     def statistics(self) -> dict[str, Any]:
-        """`workers`, `busy`, `queued`, `restarts`; `backlog` is the wait for a worker in seconds."""
+        """`workers`, `busy`, `queued`, `restarts`."""
         ...
 
 

@@ -21,7 +21,7 @@ import trio
 import trio_parallel  # type: ignore[import-untyped]
 
 from pinactors.compute import Handle, WorkerDied
-from pinactors.compute.queue import JobQueue, Priority
+from pinactors.compute.queue import JobQueue, Priority, Sender
 from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, prepare, warm
 from pinactors.settings import Settings
 
@@ -30,9 +30,6 @@ GRACE = 2.0
 
 WARM_PAUSE, WARM_PAUSE_LIMIT = 0.1, 5.0
 """Seconds between attempts to warm a worker that dies while warming: doubled up to the limit."""
-
-MEMORY = 0.05
-"""Weight of the newest job in the running mean of job durations."""
 
 log = structlog.get_logger(__name__)
 
@@ -62,47 +59,51 @@ class Processes:
         self._queue = JobQueue()
         self._busy = 0
         self._restarts = 0
-        self._mean = 0.0
+        self._senders = 0
+        self._anyone = Sender(0, _at_once)
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await self._submit(_at_once, call, function, arguments)
+        return await self._submit(self._anyone, call, function, arguments)
 
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        handle: Handle | None = await self._submit(_at_once, call_and_keep, folder, function, arguments)
+        handle: Handle | None = await self._submit(self._anyone, call_and_keep, folder, function, arguments)
         return handle
 
     def prioritised(self, priority: Priority) -> Prioritised:
         """This compute for one sender of jobs, who is asked for its priority whenever a worker is free."""
-        return Prioritised(self, priority)
+        self._senders += 1
+        return Prioritised(self, Sender(self._senders, priority))
 
     def statistics(self) -> dict[str, Any]:
-        """`workers` ready or busy, `busy`, `queued` jobs, `restarts` so far, `backlog` in seconds, `pids`."""
+        """`workers` ready or busy, `busy`, `queued` jobs, `restarts` so far, `pids`."""
         return {
             "workers": self._busy + len(self._idle),
             "busy": self._busy,
             "queued": len(self._queue),
             "restarts": self._restarts,
-            "backlog": len(self._queue) * self._mean / len(self._workers),
             "pids": [worker.pid for worker in self._workers if worker.pid is not None],
         }
 
-    async def _submit(self, priority: Priority, *work: Any) -> Any:
+    async def _submit(self, sender: Sender, *work: Any) -> Any:
         """One job from queue to answer. A worker that is lost on the way is replaced in the background."""
-        job = self._queue.add(priority)
+        job = self._queue.add(sender)
         self._grant()
         try:
             await job.granted.wait()
         except trio.Cancelled:
             if job.worker is None:
-                self._queue.discard(priority, job)
+                self._queue.discard(sender, job)
             else:  # granted and cancelled at the same moment
                 self._free(self._workers[job.worker])
             raise
         assert job.worker is not None
-        return await self._occupy(self._workers[job.worker], *work)
+        started = trio.current_time()
+        try:
+            return await self._occupy(self._workers[job.worker], *work)
+        finally:
+            sender.seconds += trio.current_time() - started
 
     async def _occupy(self, worker: _Worker, *work: Any) -> Any:
-        started = trio.current_time()
         lost = True
         try:
             answer = await worker.run(*work)
@@ -114,8 +115,6 @@ class Processes:
             lost = False  # the function's own
             raise
         finally:
-            elapsed = trio.current_time() - started
-            self._mean = elapsed if not self._mean else self._mean + MEMORY * (elapsed - self._mean)
             if lost:
                 self._replace(worker)
             else:
@@ -188,24 +187,28 @@ class Processes:
             worker.pid = None
 
 
-def _at_once() -> float:
-    return 0.0
-
-
 class Prioritised:
-    """A view of `Processes` for one sender of jobs."""
+    """A view of `Processes` for one sender of jobs; `seconds` is what its jobs have cost the workers."""
 
-    def __init__(self, processes: Processes, priority: Priority) -> None:
-        self._processes, self._priority = processes, priority
+    def __init__(self, processes: Processes, sender: Sender) -> None:
+        self._processes, self._sender = processes, sender
+
+    @property
+    def seconds(self) -> float:
+        return self._sender.seconds
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await self._processes._submit(self._priority, call, function, arguments)
+        return await self._processes._submit(self._sender, call, function, arguments)
 
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         handle: Handle | None = await self._processes._submit(
-            self._priority, call_and_keep, folder, function, arguments
+            self._sender, call_and_keep, folder, function, arguments
         )
         return handle
+
+
+def _at_once() -> float:
+    return 0.0
 
 
 @asynccontextmanager

@@ -13,8 +13,21 @@ from pinactors.settings import Settings
 RETRY_FULL = 5.0
 """Seconds a client is asked to wait when all places are taken: about one session's work."""
 
+MEMORY = 0.1
+"""Weight of the newest session in the mean."""
+
 RETRY_DRAINING = 10.0
 """Seconds until the next process can be expected to have taken over."""
+
+
+class Work:
+    """The running mean of what one session costs: seconds of a worker."""
+
+    def __init__(self) -> None:
+        self.mean = 0.0
+
+    def done(self, seconds: float) -> None:
+        self.mean = seconds if not self.mean else self.mean + MEMORY * (seconds - self.mean)
 
 
 class Admission:
@@ -34,25 +47,27 @@ class Admission:
     def under_way(self) -> int:
         return self._under_way.total()
 
-    def check(self, owner: str, backlog: float) -> None:
-        """Raises `PinactorsError` (`overloaded`): 429 where the key is over its bounds, 503 where the
-        server is.
-
-        `backlog` is how long a job has to wait for a worker, in seconds.
-        """
-        settings = self._settings
+    def check_rate(self, owner: str) -> None:
+        """Takes a token. Raises `PinactorsError` (`overloaded`): 429 without one, 503 while draining."""
         if not self.accepting:
             raise _refused("The server is shutting down", 503, RETRY_DRAINING)
-        if owner:
-            wait = self._take_token(owner)
-            if wait > 0:
-                raise _refused("Too many uploads with this key", 429, wait)
-            if self._under_way[owner] >= settings.max_sessions_per_key:
-                raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
+        wait = self._take_token(owner) if owner else 0.0
+        if wait > 0:
+            raise _refused("Too many uploads with this key", 429, wait)
+
+    def check_load(self, owner: str, wait: float) -> None:
+        """Raises `PinactorsError` (`overloaded`): 429 where the key has its fill, 503 where the server has.
+
+        `wait` is how many seconds the workers need for the sessions under way: a session they could not come
+        to before its deadline is refused now, not timed out later.
+        """
+        settings = self._settings
+        if owner and self._under_way[owner] >= settings.max_sessions_per_key:
+            raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
         if self.under_way >= settings.max_sessions:
             raise _refused("Too many analyses under way", 503, RETRY_FULL)
-        if backlog > settings.deadline:
-            raise _refused("The queue is longer than an analysis may take", 503, backlog - settings.deadline)
+        if wait > settings.deadline:
+            raise _refused("The queue is longer than an analysis may take", 503, wait - settings.deadline)
 
     def enter(self, owner: str) -> None:
         self._under_way[owner] += 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import trio
 
 
@@ -23,14 +21,19 @@ class Deadline:
         """On trio's clock; infinity before `start`."""
         return self.scope.deadline
 
+    @property
+    def full_ends_at(self) -> float:
+        """When only basic analysis is left."""
+        return self.at - self._reserve
+
     def start(self, seconds: float) -> None:
         """`seconds` from now; none or fewer ends the analysis at its next checkpoint."""
         self.scope.deadline = trio.current_time() + seconds
         for scope in self._full:
-            scope.deadline = self.at - self._reserve
+            scope.deadline = self.full_ends_at
 
     def full(self) -> trio.CancelScope:
         """A new scope that ends `reserve` seconds before the deadline."""
-        scope = trio.CancelScope(deadline=self.at - self._reserve if self.at < math.inf else math.inf)
+        scope = trio.CancelScope(deadline=self.full_ends_at)
         self._full.append(scope)
         return scope

@@ -77,38 +77,43 @@ class Joins:
     def forget(self, stream_id: str) -> None:
         """Nobody joins that session any more from here; what the records know still counts."""
         claim = self._of.pop(stream_id, None)
-        for name in claim.names if claim else ():
+        if claim is None:
+            return
+        for name in claim.names:
             if self._claims.get(name) is claim:
                 del self._claims[name]
+        if claim.answer is not None and claim.answer.stream_id == stream_id:
+            claim.answer = None
 
     def _earlier(self, names: list[Name]) -> _Claim | None:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
 
     async def _stored(self, upload: Upload, fingerprint: str) -> PacketLog | None:
         """A session of the records. While they are away there is none: the analysis must go on."""
+        stored = None
         try:
-            stream_id: str | None
-            if upload.idempotency_key is not None:
-                found = await self._records.find_idempotent(upload.owner, upload.idempotency_key)
-                if found is not None and found[1] != fingerprint:
-                    raise _conflict()
-                stream_id = found[0] if found else None
-            else:
-                stream_id = None
-            stream_id = stream_id or await self._records.find_upload(
-                upload.owner, upload.session_id, fingerprint
-            )
-            stored = await self._records.stream(stream_id) if stream_id else None
-        except PinactorsError:
-            raise
+            stream_id, known = await self._find(upload, fingerprint)
+            if stream_id is not None and known == fingerprint:
+                stored = await self._records.stream(stream_id)
         except Exception as error:  # noqa: BLE001 - whatever the database says
             log.warning("earlier uploads unknown", session=upload.session_id, error=repr(error))
             return None
+        if known != fingerprint:
+            raise _conflict()
         if stored is None or not completed(stored.packets):
             return None
         return PacketLog(
             stored.stream_id, stored.session_id, stored.owner, packets=list(stored.packets), closed=True
         )
+
+    async def _find(self, upload: Upload, fingerprint: str) -> tuple[str | None, str]:
+        """The stream that had the same key, else one of the same upload, and its fingerprint."""
+        if upload.idempotency_key is not None:
+            found = await self._records.find_idempotent(upload.owner, upload.idempotency_key)
+            if found is not None:
+                return found
+        same = await self._records.find_upload(upload.owner, upload.session_id, fingerprint)
+        return same, fingerprint
 
 
 def _names(upload: Upload, fingerprint: str) -> list[Name]:

@@ -15,10 +15,12 @@ import fcntl
 import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 import msgspec
+import structlog
 
 from pinactors.pipeline.course import Course, Outcome
 from pinactors.pipeline.upload import StoredImage
@@ -63,6 +65,8 @@ class Ended(Mark, frozen=True):
 class Analysed(Mark, frozen=True):
     pass
 
+
+log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Opened | Arrived | Began | UploadComplete | Ended | Analysed)
@@ -115,8 +119,11 @@ class Journal:
     def remove(self) -> None:
         """Nothing in it is needed any more."""
         if self._descriptor is not None:
-            self.path.unlink(missing_ok=True)
             self.release()
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                self._failed(error)
 
     def _append(self, line: bytes) -> None:
         if self._descriptor is None:
@@ -128,10 +135,7 @@ class Journal:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        try:
-            self.remove()
-        except OSError:
-            self.release()
+        self.remove()
         self._failed(error)
 
 
@@ -150,6 +154,12 @@ def find(folder: Path, stream_id: str) -> Course | None:
         return None
 
 
+def set_aside(path: Path) -> None:
+    """Renames a journal nothing can be done with, so that a person can look and `adopt` does not."""
+    with suppress(FileNotFoundError):
+        path.rename(path.with_suffix(".refused"))
+
+
 def adopt(folder: Path, failed: Callable[[OSError], None]) -> Iterator[tuple[Journal, Course]]:
     """The journals in `folder` that no living process holds, each locked for us; empty ones are removed."""
     for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -161,11 +171,15 @@ def adopt(folder: Path, failed: Callable[[OSError], None]) -> Iterator[tuple[Jou
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             content = path.read_bytes()
+            os.ftruncate(descriptor, content.rfind(b"\n") + 1)
             course = _replay(content)
-            if course is not None:
-                os.ftruncate(descriptor, content.rfind(b"\n") + 1)
-        except OSError:
+        except OSError:  # a living process holds it
             journal.release()
+            continue
+        except ValueError as error:  # not as we write it
+            journal.release()
+            set_aside(path)
+            log.error("journal unreadable", path=path.name, error=repr(error))
             continue
         if course is None:
             journal.remove()

@@ -16,8 +16,8 @@ from pinactors.pipeline.course import Course
 from pinactors.pipeline.journal import Journal
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.upload import fingerprint
-from pinactors.protocol import AuthenticationResult, CharacterIdentification, ErrorPacket
-from pinactors.records import AnalysisRecord, Records
+from pinactors.protocol import AuthenticationResult, CharacterIdentification, ErrorCode, ErrorPacket
+from pinactors.records import AnalysisRecord, Records, RecordsUnavailable
 
 PAUSE, PAUSE_LIMIT = 0.05, 5.0
 """Seconds between attempts to store a record: doubled up to the limit."""
@@ -25,6 +25,8 @@ PAUSE, PAUSE_LIMIT = 0.05, 5.0
 MEMORY_LIMIT = 100
 """Analyses without a journal (its disk is full) that may wait in memory for the database: about 10 KB each.
 """
+
+MILLISECOND = dt.timedelta(milliseconds=1)
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,10 @@ class Recorder:
         return len(self._outbox)
 
     async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> bytes:
-        """The final packet as it is stored. Tries until it succeeds: the caller's scope bounds it."""
+        """The final packet as it is stored. Tries while the database is away: the caller's scope bounds it.
+
+        Whatever else storing raises is final.
+        """
         sealed: list[bytes] = []
 
         def remember(number: int) -> bytes:
@@ -59,16 +64,14 @@ class Recorder:
         while True:
             try:
                 await self._records.save(record, remember)
-                if sealed:
-                    return sealed[-1]
-                stored = await self._records.stream(record.stream_id)  # by an earlier process
-                if stored is not None:
-                    return stored.packets[-1]
-            except Exception as error:  # noqa: BLE001 - whatever the database says, the analysis stays
+                stored = None if sealed else await self._records.stream(record.stream_id)
+            except RecordsUnavailable as error:
                 self._metrics.record_retries.inc()
                 log.warning("record not stored yet", session=record.session_id, error=repr(error))
-            await trio.sleep(pause)
-            pause = min(2 * pause, PAUSE_LIMIT)
+                await trio.sleep(pause)
+                pause = min(2 * pause, PAUSE_LIMIT)
+            else:
+                return stored.packets[-1] if stored else sealed[-1]  # stored by an earlier process, or now
 
     def later(self, course: Course, journal: Journal) -> None:
         """Stores a session that has ended, by and by; its journal is kept until then."""
@@ -91,22 +94,19 @@ class Recorder:
                 self._outbox.popleft()
 
     async def _store(self, item: Path | Course) -> None:
-        if isinstance(item, Course):
-            await self._store_course(item)
-            return
+        """What is refused, not delayed by an absent database, is set aside: it must not block the others."""
         try:
-            course = journals.load(item)
-        except OSError as error:
-            log.error("journal unreadable", path=item.name, error=repr(error))
-            return
-        if course is not None:
-            await self._store_course(course)
-        os.unlink(item)
-
-    async def _store_course(self, course: Course) -> None:
-        final = course.packets[-1]
-        await self.save(record_of(course), lambda number: final)
-        log.info("record stored", session=course.session_id)
+            course = journals.load(item) if isinstance(item, Path) else item
+            if course is not None:
+                final = course.packets[-1]
+                await self.save(record_of(course), lambda number: final)
+                log.info("record stored", session=course.session_id)
+            if isinstance(item, Path):
+                os.unlink(item)
+        except Exception as error:  # noqa: BLE001 - the actor's boundary: the next one has its turn
+            log.error("record refused", item=str(item), error=repr(error))
+            if isinstance(item, Path):
+                journals.set_aside(item)
 
 
 def record_of(course: Course, processing_ms: int | None = None) -> AnalysisRecord:
@@ -117,7 +117,9 @@ def record_of(course: Course, processing_ms: int | None = None) -> AnalysisRecor
     started = dt.datetime.fromtimestamp(course.started_at or 0.0, dt.UTC)
     if processing_ms is None:
         processing_ms = max(0, round((dt.datetime.fromisoformat(last.timestamp) - started) / MILLISECOND))
-    failed = last.error_code if isinstance(last, ErrorPacket) and not course.analysed else None
+    failed = last.error_code if isinstance(last, ErrorPacket) else None
+    if course.analysed and failed is ErrorCode.PROCESSING_ERROR:  # only its record failed, and here it is
+        failed = None
     decided = next((packet for packet in packets if isinstance(packet, AuthenticationResult)), None)
     if failed is not None:
         decided = None
@@ -143,6 +145,3 @@ def record_of(course: Course, processing_ms: int | None = None) -> AnalysisRecor
         packets=course.packets[:-1] if ended else list(course.packets),
         error_code=str(failed) if failed else None,
     )
-
-
-MILLISECOND = dt.timedelta(milliseconds=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from pinactors.compute import Compute, Measured
 from pinactors.pipeline import journal as journals
-from pinactors.pipeline.admission import Admission
+from pinactors.pipeline.admission import Admission, Work
 from pinactors.pipeline.breaker import Breaker
 from pinactors.pipeline.component import Analysis
 from pinactors.pipeline.course import Course, completed
@@ -26,7 +26,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.scratchpad import open_scratch
-from pinactors.pipeline.session import Services, Session
+from pinactors.pipeline.session import Services, Session, Settlement
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError, decode, new_stream_id
 from pinactors.records import Records
@@ -54,7 +54,7 @@ class Registry:
         self._nursery = nursery
         self._admission = Admission(services.settings)
         self._live: dict[str, Session] = {}
-        self._of_upload: WeakKeyDictionary[Upload, Session] = WeakKeyDictionary()
+        self._settlements: WeakKeyDictionary[Upload, Settlement] = WeakKeyDictionary()
         self._finished: OrderedDict[str, tuple[float, PacketLog]] = OrderedDict()
         self._finished_bytes = 0
         self._ended = trio.lowlevel.ParkingLot()
@@ -67,17 +67,23 @@ class Registry:
         """
         await trio.lowlevel.checkpoint()
         self._prune()
-        try:
-            self._admission.check(upload.owner, self._backlog())
-        except PinactorsError as error:
-            self._services.metrics.refused.labels(str(error.status)).inc()
-            raise
         course = Course(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
+        log = _log_of(course)
+        with self._counting_refusals():
+            self._admission.check_rate(upload.owner)
+            if upload.complete and upload.error is None:
+                answer = await self._joins.settle(upload, log)
+                if answer is not log:
+                    self._services.metrics.joined.inc()
+                    return answer
+            try:
+                self._admission.check_load(upload.owner, self._wait())
+            except PinactorsError:
+                self._joins.forget(log.stream_id)
+                raise
         journal = Journal.create(self._settings.journal_folder, course, self._journal_failed)
-        session = self._start(upload, course, journal)
-        if upload.complete and upload.error is None:
-            return await self.settle(upload, session.log)
-        return session.log
+        self._start(upload, course, log, journal)
+        return log
 
     async def settle(self, upload: Upload, log: PacketLog) -> PacketLog:
         """The log to answer from; waits until `upload` is complete and has been compared with earlier ones.
@@ -86,14 +92,11 @@ class Registry:
         packet. Raises `PinactorsError` (`session_conflict`, 422) for an `Idempotency-Key` that came with
         other images.
         """
-        session = self._of_upload.get(upload)
-        if session is None:
+        settlement = self._settlements.get(upload)
+        if settlement is None:
             await trio.lowlevel.checkpoint()
             return log
-        await session.settled.wait()
-        if session.error is not None and session.error.code is ErrorCode.SESSION_CONFLICT:
-            raise session.error
-        return session.joined or session.log
+        return await settlement.wait()
 
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
@@ -168,22 +171,21 @@ class Registry:
             )
         else:
             upload.close()
-        session = self._start(upload, course, journal, adopted=True)
-        _root.info("session adopted", session=course.session_id, packets=len(session.log.packets))
-
-    def _start(self, upload: Upload, course: Course, journal: Journal, *, adopted: bool = False) -> Session:
         log = _log_of(course)
+        if upload.error is None:
+            self._joins.adopt(upload, log)
+        self._start(upload, course, log, journal)
+        _root.info("session adopted", session=course.session_id, packets=len(log.packets))
+
+    def _start(self, upload: Upload, course: Course, log: PacketLog, journal: Journal) -> None:
         session = Session(upload, course, log, journal, self._services)
         if self._settings.disconnect == "cancel":
             error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
             log.on_abandoned(partial(session.fail, error))
-        if adopted and upload.error is None:
-            self._joins.adopt(upload, log)
         self._live[course.stream_id] = session
-        self._of_upload[upload] = session
+        self._settlements[upload] = session.settlement
         self._admission.enter(course.owner)
         self._nursery.start_soon(self._supervise, session, name=repr(session))
-        return session
 
     async def _supervise(self, session: Session) -> None:
         """Nothing a session raises gets further than here; a cancellation leaves its journal for adoption."""
@@ -198,11 +200,11 @@ class Registry:
 
     def _retire(self, session: Session) -> None:
         log = session.log
-        session.settled.set()
+        session.settlement.reach(log)
         log.on_abandoned(None)
         del self._live[log.stream_id]
         self._admission.leave(log.owner)
-        if session.joined is None and log.closed:
+        if session.settlement.answer is log and log.closed:
             if not completed(log.packets):
                 self._joins.forget(log.stream_id)
             self._finished[log.stream_id] = (trio.current_time(), log)
@@ -248,8 +250,18 @@ class Registry:
             return None
         return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
 
-    def _backlog(self) -> float:
-        return float(self._compute_statistics().get("backlog", 0.0))
+    def _wait(self) -> float:
+        """Seconds until the workers could have done a new session's work, if sessions stay what they were."""
+        workers = self._compute_statistics().get("workers") or 1
+        return len(self._live) * self._services.work.mean / workers
+
+    @contextmanager
+    def _counting_refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except PinactorsError as error:
+            self._services.metrics.refused.labels(str(error.status)).inc()
+            raise
 
     def _compute_statistics(self) -> dict[str, Any]:
         compute = self._services.compute
@@ -287,6 +299,7 @@ async def open_registry(
                 for component in analysis.components
             },
             scratch=scratch,
+            work=Work(),
             settle=joins.settle,
         )
         async with trio.open_nursery() as nursery:

@@ -15,6 +15,7 @@ import trio
 from msgspec import UNSET
 
 from pinactors.compute import Compute, WorkerDied, for_sender
+from pinactors.pipeline.admission import Work
 from pinactors.pipeline.assembly import Assembly, Result
 from pinactors.pipeline.attempts import Restarts
 from pinactors.pipeline.breaker import Breaker
@@ -62,22 +63,48 @@ class Services:
     recorder: Recorder
     breakers: Mapping[str, Breaker]
     scratch: Path
+    work: Work
     settle: Callable[[Upload, PacketLog], Awaitable[PacketLog]]
+
+
+class Settlement:
+    """Which log answers an upload, once that is known. The first word counts."""
+
+    def __init__(self) -> None:
+        self.answer: PacketLog | None = None
+        self._conflict: PinactorsError | None = None
+        self._known = trio.Event()
+
+    def reach(self, answer: PacketLog) -> None:
+        if not self._known.is_set():
+            self.answer = answer
+            self._known.set()
+
+    def refuse(self, conflict: PinactorsError) -> None:
+        self._conflict = conflict
+        self._known.set()
+
+    async def wait(self) -> PacketLog:
+        """Raises the conflict there was."""
+        await self._known.wait()
+        if self._conflict is not None:
+            raise self._conflict
+        assert self.answer is not None
+        return self.answer
 
 
 class Session:
     """`run` returns when the terminal packet is in the log, or the session gave way to an equal one.
 
-    `settled` is set once that is known: `joined` is then the log to read instead, or None.
+    `settlement` says which, once that is known.
     """
 
     def __init__(self, upload: Upload, course: Course, log: PacketLog, journal: Journal, services: Services):
         self.upload = upload
         self.course = course
         self.log = log
-        self.joined: PacketLog | None = None
         self.error: PinactorsError | None = None
-        self.settled = trio.Event()
+        self.settlement = Settlement()
         self._journal = journal
         self._services = services
         settings = services.settings
@@ -101,7 +128,7 @@ class Session:
     async def run(self) -> None:
         """The whole life of an upload."""
         await self._analyse()
-        if self.joined is not None:
+        if self.settlement.answer not in (None, self.log):
             self._give_way()
             return
         if self.error is None:
@@ -155,12 +182,13 @@ class Session:
             self._start_clock()
             answer = await self._services.settle(self.upload, self.log)
         except PinactorsError as error:
+            if error.code is ErrorCode.SESSION_CONFLICT:
+                self.settlement.refuse(error)
             self.fail(error)
             return
+        self.settlement.reach(answer)
         if answer is not self.log:
-            self.joined = answer
             self._deadline.scope.cancel()
-        self.settled.set()
 
     def fail(self, error: PinactorsError) -> None:
         """Ends the session with `error`; the first one counts, and none once the terminal packet is in."""
@@ -181,6 +209,7 @@ class Session:
 
     async def clear(self) -> None:
         """Removes what the session kept for its workers."""
+        self._services.work.done(getattr(self._compute, "seconds", 0.0))
         if self._folder.is_dir():
             await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
@@ -265,8 +294,10 @@ class Session:
         self._log.info("session ended", outcome=outcome, milliseconds=self._elapsed_ms)
 
     def _priority(self) -> float:
-        """Whoever is watched, or still sending, goes before a session nobody waits for."""
-        return 0.0 if self.log.readers or not self.upload.complete else 1.0
+        """What must be ready soon goes first, and whoever is watched or still sending before who is not."""
+        urgent = trio.current_time() >= self._deadline.full_ends_at
+        watched = self.log.readers or not self.upload.complete
+        return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0)
 
     def _findings(self, nursery: trio.Nursery) -> Findings:
         return Findings(

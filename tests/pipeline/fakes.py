@@ -24,6 +24,7 @@ from pinactors.protocol import (
     Candidate,
     CharacterIdentification,
     DetailedAnalysis,
+    ErrorCode,
     HtmlDisplayData,
     Packet,
     PricingAnalysis,
@@ -145,7 +146,8 @@ class FakeCompute:
         self.running: list[str] = []
         self.cancelled: list[str] = []
         self.folders: set[str] = set()
-        self.backlog = 0.0
+        self.seconds = 0.0
+        """What a session cost, as `Prioritised.seconds` says it."""
         self._values: dict[str, Any] = {}
 
     def plan(self, name: str, *steps: Step) -> None:
@@ -153,7 +155,7 @@ class FakeCompute:
         self.script[name].append(list(steps))
 
     def statistics(self) -> dict[str, Any]:
-        return {"workers": 1, "busy": len(self.running), "queued": 0, "restarts": 0, "backlog": self.backlog}
+        return {"workers": 1, "busy": len(self.running), "queued": 0, "restarts": 0}
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         named = arguments[0] if function is produce else function
@@ -211,7 +213,7 @@ class FakeRecords:
     def _answer(self) -> None:
         if self.away or self.failures > 0:
             self.failures -= 1
-            raise RecordsUnavailable("database is locked")
+            raise RecordsUnavailable(ErrorCode.OVERLOADED, "Records are unavailable", "database is locked")
 
     async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
         await trio.lowlevel.checkpoint()
