@@ -113,7 +113,7 @@ class Delivery:
 
     async def run(self) -> None:
         self.on_activity()
-        async with self._sink:
+        with self._sink:
             try:
                 await self._deliver()
             except (PinactorsError, NotPinactors, NetworkError, OSError) as error:

@@ -118,25 +118,7 @@ class Connection:
             self._protocol.start_next_cycle()
             return False
         await self.close()
-        secure = self._url.scheme == "https"
-        with trio.move_on_after(CONNECT_SECONDS) as patience:
-            try:
-                stream: trio.abc.Stream = await trio.open_tcp_stream(
-                    self._url.hostname or "", self._url.port or (443 if secure else 80)
-                )
-                if secure:
-                    context = self._tls or ssl.create_default_context()
-                    stream = trio.SSLStream(
-                        stream, context, server_hostname=self._url.hostname, https_compatible=True
-                    )
-                    await stream.do_handshake()
-            except (OSError, trio.BrokenResourceError) as error:
-                cause = error.__cause__
-                if isinstance(cause, ssl.SSLCertVerificationError):
-                    raise NotPinactors(f"its certificate is not trusted: {cause.verify_message}") from error
-                raise Broken(f"cannot connect: {error}") from error
-        if patience.cancelled_caught:
-            raise Broken("cannot connect: no answer")
+        stream = await open_stream(self._url, self._tls)
         self._stream, self._protocol, self._ended = stream, h11.Connection(h11.CLIENT), False
         return True
 
@@ -272,6 +254,31 @@ def split(server: str) -> SplitResult:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError(f"not the URL of a server: {server!r}")
     return url
+
+
+async def open_stream(url: SplitResult, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+    """A connection, encrypted for https. Raises `Broken`, and `NotPinactors` for a bad certificate."""
+    secure = url.scheme == "https"
+    with trio.move_on_after(CONNECT_SECONDS):
+        try:
+            plain = await trio.open_tcp_stream(url.hostname or "", url.port or (443 if secure else 80))
+            if not secure:
+                return plain
+            context = tls or ssl.create_default_context()
+            stream = trio.SSLStream(plain, context, server_hostname=url.hostname, https_compatible=True)
+            try:
+                await stream.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(plain)
+                raise
+        except (OSError, trio.BrokenResourceError) as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise NotPinactors(
+                    f"its certificate is not trusted: {error.__cause__.verify_message}"
+                ) from error
+            raise Broken(f"cannot connect: {error}") from error
+        return stream
+    raise Broken("cannot connect: no answer")
 
 
 def _entity(body: Body | None) -> list[tuple[str, str]]:

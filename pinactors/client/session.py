@@ -11,8 +11,9 @@ import trio
 
 from pinactors.client.delivery import Delivery, Job, Progress, Received, Transport
 from pinactors.client.http import Broken, Connection
-from pinactors.client.transports import LineTransport, PollTransport, Server, WebSocketTransport, check
+from pinactors.client.transports import LineTransport, PollTransport, Server, check
 from pinactors.client.uploads import Photograph, Photographs
+from pinactors.client.websocket import WebSocketTransport
 from pinactors.merge import merge
 from pinactors.protocol import View
 

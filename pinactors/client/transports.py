@@ -1,28 +1,20 @@
-"""The three ways to a server: a stream of lines, long-polling, and a WebSocket."""
+"""Two ways to a server over HTTP: a stream of lines, and long-polling."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 import msgspec
-import trio
-import trio_websocket
 
 from pinactors.client.delivery import Job, Progress, Take, refusal_of
-from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors, split
-from pinactors.client.uploads import Photographs, whole
+from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
+from pinactors.client.uploads import Photographs
 from pinactors.offsets import to_token
-from pinactors.protocol import PACKET_LIMIT, PinactorsError
 
 NDJSON = "application/x-ndjson"
-MESSAGE_QUEUE = 16
-"""Packets that may wait for a slow caller; a session has fewer, so that an unread one never blocks a pong."""
-
-CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,101 +110,6 @@ class PollTransport(LineTransport):
             cursor = f"cursor={quote(answer.headers.get('stream-cursor', ''), safe='')}&"
 
 
-class WebSocketTransport:
-    """Sends photographs while packets already come back, on one connection."""
-
-    def __init__(
-        self,
-        server: Server,
-        photographs: Photographs | None,
-        on_activity: Callable[[], None],
-        progress: Progress | None,
-    ) -> None:
-        self._server, self._photographs = server, photographs
-        self._on_activity, self._progress = on_activity, progress
-        url = split(server.url)
-        scheme = "wss" if url.scheme == "https" else "ws"
-        self._url = url._replace(scheme=scheme, path=url.path.rstrip("/") + "/ws").geturl()
-
-    async def upload(self, job: Job, take: Take) -> None:
-        photographs = self._photographs
-        assert photographs is not None
-        opening = {
-            "sessionId": photographs.session_id,
-            "images": photographs.views,
-            "idempotencyKey": photographs.idempotency_key,
-        }
-        contents = [await whole(photographs.images[view]) for view in photographs.views]
-        await self._converse(opening, contents, job, take)
-
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
-        opening = {"streamId": stream_id, "offset": to_token(position)}
-        await self._converse(opening, [], Job(), take)
-
-    async def _converse(self, opening: dict[str, Any], contents: list[bytes], job: Job, take: Take) -> None:
-        headers = [(name.encode(), value.encode()) for name, value in self._server.headers().items()]
-        failure: Exception | None = None
-        try:
-            async with trio_websocket.open_websocket_url(
-                self._url,
-                extra_headers=headers,
-                message_queue_size=MESSAGE_QUEUE,
-                max_message_size=2 * PACKET_LIMIT,
-                disconnect_timeout=CLOSE_SECONDS,
-            ) as socket:
-                await socket.send_message(msgspec.json.encode(opening).decode())
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send, socket, contents, job, nursery.cancel_scope)
-                    try:
-                        await self._receive(socket, take)
-                    except (Broken, PinactorsError, NotPinactors) as error:
-                        failure = error
-                    nursery.cancel_scope.cancel()
-        except trio_websocket.ConnectionRejected as error:
-            refused(error.status_code, dict(_text(error.headers or ())), error.body or b"")
-        except (trio_websocket.HandshakeError, trio_websocket.ConnectionClosed, OSError) as error:
-            raise Broken(f"no WebSocket: {error!r}") from error
-        if failure is not None:
-            raise failure
-
-    async def _send(
-        self,
-        socket: trio_websocket.WebSocketConnection,
-        contents: list[bytes],
-        job: Job,
-        conversation: trio.CancelScope,
-    ) -> None:
-        """Sends the photographs, then asks for signs of life; ends the conversation when none comes."""
-        sent, total = 0, sum(map(len, contents))
-        # Why a connection closed is for the receiving side to find out.
-        with suppress(trio_websocket.ConnectionClosed):
-            for content in contents:
-                await socket.send_message(content)
-                sent += len(content)
-                self._on_activity()
-                if self._progress is not None:
-                    self._progress(sent, total)
-            job.complete = True
-            while True:
-                with trio.move_on_after(self._server.silence) as patience:
-                    await socket.ping()
-                if patience.cancelled_caught:
-                    conversation.cancel()
-                    return
-                self._on_activity()
-                await trio.sleep(self._server.silence / 3)
-
-    async def _receive(self, socket: trio_websocket.WebSocketConnection, take: Take) -> None:
-        while True:
-            try:
-                message = await socket.get_message()
-            except trio_websocket.ConnectionClosed as error:
-                raise Broken(f"the WebSocket closed: {error.reason}") from error
-            self._on_activity()
-            if not await take(message.encode() if isinstance(message, str) else message):
-                return
-
-
 async def hand_over(answer: Answer, take: Take) -> None:
     """Takes a stream of lines to its end. Raises `Broken` when it was cut off."""
     lines = Lines()
@@ -260,7 +157,3 @@ def read_json(body: bytes) -> dict[str, Any]:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise NotPinactors(f"its answer is no JSON object: {body[:80]!r}") from error
-
-
-def _text(headers: Any) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]

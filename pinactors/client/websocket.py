@@ -1,0 +1,153 @@
+"""The WebSocket way to a server: photographs go up while packets already come down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+
+from pinactors.client.delivery import Job, Progress, Take
+from pinactors.client.http import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
+from pinactors.client.transports import Server, refused
+from pinactors.client.uploads import Photographs, whole
+from pinactors.offsets import to_token
+from pinactors.protocol import PACKET_LIMIT, PinactorsError
+
+MESSAGE_QUEUE = 16
+"""Packets that may wait for a slow caller; a session has fewer, so that an unread one never blocks a pong."""
+
+CLOSE_SECONDS = 1.0
+"""What saying goodbye may take."""
+
+
+class WebSocketTransport:
+    def __init__(
+        self,
+        server: Server,
+        photographs: Photographs | None,
+        on_activity: Callable[[], None],
+        progress: Progress | None,
+    ) -> None:
+        self._server, self._photographs = server, photographs
+        self._on_activity, self._progress = on_activity, progress
+        self._url = split(server.url)
+
+    async def upload(self, job: Job, take: Take) -> None:
+        photographs = self._photographs
+        assert photographs is not None
+        opening = {
+            "sessionId": photographs.session_id,
+            "images": photographs.views,
+            "idempotencyKey": photographs.idempotency_key,
+        }
+        contents = [await whole(photographs.images[view]) for view in photographs.views]
+        await self._converse(Conversation(self._server, opening, contents, job, take, self._progress))
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        opening = {"streamId": stream_id, "offset": to_token(position)}
+        await self._converse(Conversation(self._server, opening, [], Job(), take, None))
+
+    async def _converse(self, conversation: Conversation) -> None:
+        conversation.on_activity = self._on_activity
+        # The stream is ours, not trio-websocket's: it does not close one that the server closed first.
+        stream = await open_stream(self._url)
+        try:
+            await conversation.hold(
+                stream, self._url.netloc.rpartition("@")[2], self._url.path.rstrip("/") + "/ws"
+            )
+        except* ConnectionRejected as rejections:
+            [rejection] = rejections.exceptions
+            assert isinstance(rejection, ConnectionRejected)
+            pairs = rejection.headers or ()
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+            conversation.failure = _caught(rejection.status_code, headers, rejection.body or b"")
+        finally:
+            await trio.aclose_forcefully(stream)
+        if conversation.failure is not None:
+            raise conversation.failure
+
+
+class Conversation:
+    """One connection. What went wrong is left in `failure`: no group of errors has to be taken apart."""
+
+    def __init__(
+        self,
+        server: Server,
+        opening: dict[str, Any],
+        contents: list[bytes],
+        job: Job,
+        take: Take,
+        progress: Progress | None,
+    ) -> None:
+        self._server, self._opening, self._contents = server, opening, contents
+        self._job, self._take, self._progress = job, take, progress
+        self.on_activity: Callable[[], None] = lambda: None
+        self.failure: Exception | None = None
+
+    async def hold(self, stream: trio.abc.Stream, host: str, path: str) -> None:
+        """Returns when the terminal packet was taken or the connection is over."""
+        headers = [(name.encode(), value.encode()) for name, value in self._server.headers().items()]
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(CONNECT_SECONDS) as patience:
+                socket = await wrap_client_stream(
+                    nursery,
+                    stream,  # type: ignore[arg-type]  # any trio stream will do
+                    host,
+                    path,
+                    extra_headers=headers,
+                    message_queue_size=MESSAGE_QUEUE,
+                    max_message_size=2 * PACKET_LIMIT,
+                )
+            if patience.cancelled_caught:
+                self.failure = Broken("the WebSocket does not open")
+            else:
+                nursery.start_soon(self._send, socket, nursery.cancel_scope)
+                await self._receive(socket)
+                with trio.move_on_after(CLOSE_SECONDS):
+                    await socket.aclose()
+            nursery.cancel_scope.cancel()
+
+    async def _send(self, socket: WebSocketConnection, conversation: trio.CancelScope) -> None:
+        """Sends the photographs, then asks for signs of life; ends the conversation when none comes."""
+        sent, total = 0, sum(map(len, self._contents))
+        with suppress(ConnectionClosed):  # why it closed is for the receiving side to find out
+            await socket.send_message(msgspec.json.encode(self._opening).decode())
+            for content in self._contents:
+                await socket.send_message(content)
+                sent += len(content)
+                self.on_activity()
+                if self._progress is not None:
+                    self._progress(sent, total)
+            self._job.complete = True
+            while True:
+                with trio.move_on_after(self._server.silence) as patience:
+                    await socket.ping()
+                if patience.cancelled_caught:
+                    self.failure = Broken("the WebSocket is silent")
+                    conversation.cancel()
+                    return
+                self.on_activity()
+                await trio.sleep(self._server.silence / 3)
+
+    async def _receive(self, socket: WebSocketConnection) -> None:
+        try:
+            wanted = True
+            while wanted:
+                message = await socket.get_message()
+                self.on_activity()
+                wanted = await self._take(message.encode() if isinstance(message, str) else message)
+        except ConnectionClosed as error:
+            self.failure = Broken(f"the WebSocket closed: {error.reason}")
+        except (Broken, PinactorsError, NotPinactors) as error:
+            self.failure = error
+
+
+def _caught(status: int, headers: dict[str, str], body: bytes) -> Exception:
+    try:
+        refused(status, headers, body)
+    except (Broken, PinactorsError, NotPinactors) as error:
+        return error
