@@ -101,11 +101,11 @@ class Registry:
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
 
-        Raises `PinactorsError`: `stream_not_found` (404), also for one of another owner or one that ended
-        longer ago than `replay`; `processing_error` (503) while only an unavailable database could know.
+        Raises `PinactorsError`: `stream_not_found` (404), also for one of another owner, with 410 for one that
+        ended longer ago than `replay`; `processing_error` (503) while only an unavailable database could know.
         """
         self._prune()
-        log = self._in_memory(stream_id) or await self._kept(stream_id)
+        log = self._in_memory(stream_id) or await self._kept(stream_id, owner)
         await trio.lowlevel.checkpoint()
         if log is None or log.owner != owner:
             raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
@@ -230,7 +230,7 @@ class Registry:
             return self._finished[stream_id][1]
         return None
 
-    async def _kept(self, stream_id: str) -> PacketLog | None:
+    async def _kept(self, stream_id: str, owner: str) -> PacketLog | None:
         """From the records, or from a journal that waits for them."""
         course = journals.find(self._settings.journal_folder, stream_id)
         if course is not None:
@@ -247,7 +247,9 @@ class Registry:
             return None
         age = dt.datetime.now(dt.UTC) - stored.finished_at
         if age.total_seconds() > self._settings.replay:
-            return None
+            if stored.owner != owner:
+                return None
+            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", "Its packets have expired", status=410)
         return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
 
     def _wait(self) -> float:
