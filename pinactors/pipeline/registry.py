@@ -101,8 +101,9 @@ class Registry:
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
 
-        Raises `PinactorsError`: `stream_not_found` (404), also for one of another owner, with 410 for one that
-        ended longer ago than `replay`; `processing_error` (503) while only an unavailable database could know.
+        Raises `PinactorsError`: `stream_not_found` (404), also for one of another owner, and with 410 for one
+        that ended longer ago than `replay`; `processing_error` (503) while only an unavailable database could
+        know.
         """
         self._prune()
         log = self._in_memory(stream_id) or await self._kept(stream_id, owner)
@@ -249,7 +250,8 @@ class Registry:
         if age.total_seconds() > self._settings.replay:
             if stored.owner != owner:
                 return None
-            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", "Its packets have expired", status=410)
+            detail = "Its packets have expired"
+            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", detail, status=410)
         return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
 
     def _wait(self) -> float:
