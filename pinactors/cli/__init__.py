@@ -1,0 +1,31 @@
+"""The command `pinactors`."""
+
+from __future__ import annotations
+
+import typer
+
+from pinactors.cli import catalog, keys
+from pinactors.cli.analyze import analyze
+from pinactors.cli.demo import demo
+from pinactors.cli.serve import serve
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=(
+        "Authenticates, identifies and prices trading pins from photographs, and streams every result the "
+        "moment it exists.\n\nStart with `pinactors demo`."
+    ),
+)
+app.command()(serve)
+app.command()(demo)
+app.command()(analyze)
+app.add_typer(catalog.app, name="catalog")
+app.add_typer(keys.app, name="keys")
+
+
+def main() -> None:
+    """The entry point."""
+    app()

@@ -1,0 +1,206 @@
+"""`pinactors catalog`: the reference catalogue that photographs are compared with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pinactors.analysis.model import CatalogPin
+from pinactors.catalog.demo import draw_demo
+from pinactors.catalog.importer import ImportReport, import_catalog
+from pinactors.catalog.reader import Catalog
+from pinactors.cli import terminal
+from pinactors.protocol import View
+
+PROBLEMS_SHOWN = 20
+SALES_SHOWN = 10
+
+Data = Annotated[
+    Path | None, typer.Option(help="Data folder that holds the catalogue. [default: pinactors-data]")
+]
+Folder = Annotated[
+    Path | None, typer.Option("--catalog", help="Catalogue folder itself, instead.", show_default=False)
+]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Import, list and show the reference catalogue. A running server sees a new import by itself.",
+)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with pins.csv, sales.csv and the pictures.")
+    ],
+    data: Data = None,
+    catalog: Folder = None,
+) -> None:
+    """Import a folder of pins. May be repeated: what has not changed is skipped.
+
+    pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
+    brand, factory_code, front_image, back_image. sales.csv: pin_id, sold_at, price, currency, condition,
+    source. A bad row is reported with its line and left out; the others are imported. Exit status 1 if there
+    was one.
+    """
+    with terminal.explaining(), bar("importing") as progress:
+        report = import_catalog(source, folder(data, catalog), progress)
+    tell(report)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command("list")
+def list_(
+    search: Annotated[str, typer.Argument(help="Part of an id, name, character, series or code.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="Leave out the first.")] = 0,
+    data: Data = None,
+    catalog: Folder = None,
+) -> None:
+    """List pins, those that contain SEARCH if it is given."""
+    opened = _open(data, catalog)
+    pins = opened.pins(search, limit + 1, offset)
+    table = Table("pin", "name", "characters", "series", "year", "edition", box=None)
+    for pin in pins[:limit]:
+        row = (pin.pin_id, pin.name, "; ".join(pin.characters), pin.series or "", str(pin.year or ""))
+        table.add_row(*map(terminal.clean, row), _edition(pin))
+    terminal.output.print(table)
+    if len(pins) > limit:
+        terminal.errors.print(f"More with --offset {offset + limit}.", style="dim")
+    _say_demonstration(opened)
+
+
+@app.command()
+def show(
+    pin_id: Annotated[str, typer.Argument(help="Its id, from the list.")],
+    data: Data = None,
+    catalog: Folder = None,
+) -> None:
+    """Show one pin: its facts, pictures and latest sales."""
+    opened = _open(data, catalog)
+    pin = opened.pin(pin_id)
+    if pin is None:
+        terminal.stop(f"there is no pin {pin_id}; `pinactors catalog list` shows them")
+    sales = opened.sales(pin_id)
+    table = Table(show_header=False, box=None)
+    facts: list[tuple[str, object]] = [
+        ("pin", pin.pin_id),
+        ("name", pin.name),
+        ("characters", "; ".join(pin.characters)),
+        ("series", pin.series),
+        ("year", pin.year),
+        ("edition", _edition(pin)),
+        ("brand", pin.brand),
+        ("factory code", pin.factory_code),
+        *((f"{view} picture", opened.picture(pin_id, view)) for view in (View.FRONT, View.BACK)),
+        ("sales", len(sales)),
+    ]
+    for name, value in facts:
+        if value is not None and value != "":
+            table.add_row(name, terminal.clean(str(value)))
+    for sale in sales[:SALES_SHOWN]:
+        price = f"{sale.price:9.2f} {sale.currency}  {sale.condition}  {sale.source}"
+        table.add_row(sale.sold_at.isoformat(), terminal.clean(price))
+    terminal.output.print(table)
+    _say_demonstration(opened)
+
+
+@app.command()
+def stats(data: Data = None, catalog: Folder = None) -> None:
+    """Count pins, pictures and sales."""
+    opened = _open(data, catalog)
+    counts = opened.stats()
+    table = Table(show_header=False, box=None)
+    table.add_row("folder", str(opened.folder))
+    table.add_row("version", counts.version or "none: nothing was imported")
+    table.add_row("pins", f"{counts.pins:,} ({counts.backs:,} with their back)")
+    between = f", {counts.sales_from} to {counts.sales_to}" if counts.sales_from else ""
+    table.add_row("sales", f"{counts.sales:,}{between}")
+    for name, groups in (("currencies", counts.currencies), ("brands", counts.brands)):
+        table.add_row(name, terminal.clean(", ".join(f"{key} {value:,}" for key, value in groups.items())))
+    if counts.years:
+        table.add_row("years", f"{min(counts.years)} to {max(counts.years)}")
+    table.add_row("size on disk", f"{counts.bytes / 1e6:,.1f} MB")
+    terminal.output.print(table)
+    _say_demonstration(opened)
+
+
+@app.command()
+def export(
+    target: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder to write; it must be empty or absent.")
+    ],
+    data: Data = None,
+    catalog: Folder = None,
+) -> None:
+    """Write the catalogue as a folder that import reads."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        terminal.stop(f"{target} is not an empty folder", terminal.USAGE)
+    with terminal.explaining():
+        count = _open(data, catalog).export(target)
+    terminal.output.print(f"{count} pins are in {target}.", markup=False)
+
+
+@app.command()
+def demo(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
+) -> None:
+    """Draw the demonstration catalogue as a folder that import reads: made-up pins with made-up sales."""
+    with terminal.explaining(), bar("drawing") as progress:
+        draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
+    terminal.output.print(f"Now: pinactors catalog import {target}", markup=False)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error while inside; what it yields is told (done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal.errors) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def tell(report: ImportReport) -> None:
+    """What an import did, with its problems on standard error."""
+    terminal.output.print(
+        f"{report.added} pins added, {report.updated} updated, {report.unchanged} unchanged, "
+        f"{report.sales} sales; {report.size} pins in all."
+    )
+    for name, problems in (("left out", report.problems), ("taken with a reservation", report.warnings)):
+        for problem in problems[:PROBLEMS_SHOWN]:
+            terminal.errors.print(f"{terminal.clean(str(problem))} ({name})", markup=False)
+        if len(problems) > PROBLEMS_SHOWN:
+            terminal.errors.print(f"… and {len(problems) - PROBLEMS_SHOWN} more rows {name}.")
+
+
+def folder(data: Path | None, catalog: Path | None) -> Path:
+    return catalog or terminal.settings(data=data).catalog_folder
+
+
+def _open(data: Path | None, catalog: Path | None) -> Catalog:
+    with terminal.explaining():
+        opened = Catalog.open(folder(data, catalog))
+    if not opened.size:
+        terminal.errors.print(
+            f"{opened.folder} holds no catalogue; `pinactors catalog import DIR` makes one."
+        )
+    return opened
+
+
+def _edition(pin: CatalogPin) -> str:
+    return f"{pin.edition_size:,}" if pin.edition_size else "open"
+
+
+def _say_demonstration(opened: Catalog) -> None:
+    if opened.demonstration:
+        terminal.errors.print(
+            "This catalogue is a demonstration: pins and sales are made up.", style="yellow"
+        )

@@ -1,0 +1,166 @@
+"""`pinactors demo`: the whole walk on this machine, watched packet by packet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import trio
+import typer
+from rich.text import Text
+
+from api import logs
+from api.server import serve
+from pinactors import client
+from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
+from pinactors.catalog.importer import import_catalog
+from pinactors.cli import catalog as catalogs
+from pinactors.cli import terminal
+from pinactors.cli.view import Lines
+from pinactors.client.http import Connection
+from pinactors.client.link import Relay, relay
+from pinactors.client.profiles import NAMES, PACKET, Direction, Profile, captured, profile
+from pinactors.client.uploads import Photographs
+from pinactors.protocol import View
+from pinactors.settings import Settings
+
+DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
+DESKTOP_SILENCE = 120.0
+DESKTOP_FIELDS = (
+    "id",
+    "verdict",
+    "authenticityRating",
+    "confidence",
+    "characters",
+    "estimate",
+    "processingTime",
+)
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Exit when the two uploads are answered.")] = False,
+    link: Annotated[str, typer.Option(help=f"Simulated link of the phone: {', '.join(NAMES)}.")] = "lte",
+    trace: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="UP DOWN", help="Packet-delivery captures instead, also gzipped.", show_default=False
+        ),
+    ] = None,
+    pin: Annotated[str, typer.Option(help="Which demonstration pin is photographed.")] = "DEMO-01",
+    port: Annotated[int, typer.Option(help="Port of the server; 0 picks a free one.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data folder to use and keep; without it a temporary one.", show_default=False),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one a core.")] = None,
+) -> None:
+    """See it work: a real server, a made-up catalogue, a phone on a bad link.
+
+    Draws the demonstration catalogue and three photographs of one of its pins, starts the server, uploads
+    them the way a phone on a cellular link would and prints each packet when it arrives; then shows what a
+    desktop gets for the same upload. Keeps serving until Ctrl-C.
+    """
+    designs = {design.pin_id: design for design in DESIGNS}
+    if pin not in designs:
+        terminal.stop(f"--pin {pin}: expected one of {', '.join(designs)}", terminal.USAGE)
+    if trace is None and link not in NAMES:
+        terminal.stop(f"--link {link}: expected one of {', '.join(NAMES)}", terminal.USAGE)
+    try:
+        chosen = captured(*trace) if trace else profile(link)
+    except (OSError, ValueError) as error:
+        terminal.stop(f"--trace: {error}", terminal.USAGE)
+    with _data_folder(data) as folder:
+        settings = terminal.settings(data=folder, port=port, workers=workers, log_level="warning")
+        logs.configure(settings)
+        with terminal.explaining():
+            _prepare_catalog(settings)
+        photographs = _photographs(designs[pin], folder / "samples")
+        walk = _Walk(settings, chosen, designs[pin], photographs)
+        terminal.run(walk.run, once)
+    if not walk.answered:
+        raise typer.Exit(terminal.INTERRUPTED if walk.outcome is None else 1)
+
+
+@contextmanager
+def _data_folder(data: Path | None) -> Iterator[Path]:
+    if data is not None:
+        data.mkdir(parents=True, exist_ok=True)
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="pinactors-demo-") as folder:
+        yield Path(folder)
+
+
+def _prepare_catalog(settings: Settings) -> None:
+    with tempfile.TemporaryDirectory(prefix="pinactors-drawn-") as drawn:
+        with catalogs.bar("drawing the demonstration catalogue ") as progress:
+            draw_demo(Path(drawn), dt.datetime.now(dt.UTC).date(), progress)
+        with catalogs.bar("importing it                         ") as progress:
+            catalogs.tell(import_catalog(Path(drawn), settings.catalog_folder, progress))
+
+
+def _photographs(design: Design, folder: Path) -> dict[View, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {view: folder / f"{design.pin_id}_{view}.jpg" for view in View}
+    for view, path in paths.items():
+        path.write_bytes(photograph(design, view, seed=1))
+    return paths
+
+
+@dataclass
+class _Walk:
+    """`answered` once phone and desktop have their results; `outcome` is the phone's last packet type."""
+
+    settings: Settings
+    link: Profile
+    design: Design
+    photographs: dict[View, Path]
+    answered: bool = False
+    outcome: str | None = None
+
+    async def run(self, once: bool) -> None:
+        stop, began = trio.Event(), time.monotonic()
+        async with trio.open_nursery() as serving:
+            port: int = await serving.start(partial(serve, self.settings, shutdown=stop))
+            server = f"http://{self.settings.host}:{port}"
+            say(f"The server answers at {server} after {time.monotonic() - began:.1f} s.")
+            async with trio.open_nursery() as carrying:
+                phone: Relay = await carrying.start(relay, self.link, self.settings.host, port)
+                await self._phone(f"http://127.0.0.1:{phone.port}")
+                carrying.cancel_scope.cancel()
+            if self.outcome == "ANALYSIS_COMPLETE":
+                await self._desktop(server)
+                self.answered = True
+                say("\nThe catalogue is a demonstration: its pins, makers and prices are made up.")
+            if self.answered and not once:
+                say(_invitation(server, self.photographs))
+                await trio.sleep_forever()
+            stop.set()
+
+    async def _phone(self, server: str) -> None:
+        size = sum(path.stat().st_size for path in self.photographs.values()) / 1024
+        say(f"\nA phone on {_described(self.link)}")
+        say(f"sends {len(self.photographs)} photographs of “{self.design.name}”, {size:,.0f} kB:\n")
+        with Lines() as lines:
+            async with client.analyze(server, self.photographs, on_progress=lines.uploaded) as packets:
+                async for received in packets:
+                    lines.packet(received)
+        self.outcome = packets.received[-1].kind
+
+    def _invitation(server: str, photographs: dict[View, Path]) -> str:
+    front, back = photographs[View.FRONT], photographs[View.BACK]
+    return (
+        f"\nStill serving. In a browser: {server}/\n"
+        "With curl, as a phone: "
+        f"curl -N -A iPhone -F front_image=@{front} -F back_image=@{back} {server}/mobile-upload\n"
+        f"From here: pinactors analyze {front} --back {back} --server {server}\n"
+        "Ctrl-C ends it."
+    )

@@ -1,0 +1,45 @@
+"""`pinactors serve`: the server, until it is told to stop."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+
+from api import logs
+from api.server import serve as run_server
+from pinactors.cli import terminal
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind to. [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of database, images and catalogue. [default: pinactors-data]")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one a core. [default: 0]")] = None,
+    catalog: Annotated[
+        Path | None,
+        typer.Option(help="Catalogue folder to use instead of the data folder's.", show_default=False),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Serve uploads until SIGTERM or Ctrl-C, then let the running sessions finish.
+
+    Every setting can be given as a PINACTORS_… variable as well, such as PINACTORS_WORKERS=4; the README
+    lists them. Flags win over variables. A second Ctrl-C ends everything at once.
+    """
+    settings = terminal.settings(assignments, host=host, port=port, data=data, workers=workers)
+    logs.configure(settings)
+    with terminal.explaining("cannot serve: "):
+        trio.run(partial(run_server, settings, catalog=catalog))

@@ -1,0 +1,112 @@
+"""What every command shares: consoles, settings with messages for people, and running trio until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import pydantic
+import trio
+import typer
+from rich.console import Console
+
+from pinactors.catalog.importer import ImportRunning
+from pinactors.catalog.models import CatalogTooNew
+from pinactors.client import NotPinactors
+from pinactors.protocol import PinactorsError
+from pinactors.records.migrations import SchemaTooNew
+from pinactors.settings import Settings, load
+
+T = TypeVar("T")
+
+USAGE = 2
+"""Exit status for what the caller can mend: a setting, a missing file. 1 is for what failed on the way."""
+INTERRUPTED = 130
+
+EXPECTED = (OSError, ValueError, PinactorsError, NotPinactors, SchemaTooNew, CatalogTooNew, ImportRunning)
+"""What can go wrong outside of this program: a message, no traceback."""
+
+output = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def stop(message: str, status: int = 1) -> NoReturn:
+    """Ends the program with a message on standard error."""
+    errors.print(f"pinactors: {clean(message)}", markup=False)
+    raise typer.Exit(status)
+
+
+def clean(text: str) -> str:
+    """Text from elsewhere, made harmless for a terminal: nothing unprintable is left."""
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
+
+
+def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
+    """Flags and `NAME=VALUE` assignments over environment over defaults; ends the program on a bad one."""
+    given: dict[str, Any] = {}
+    for assignment in assignments or []:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in Settings.model_fields:
+            known = ", ".join(Settings.model_fields)
+            stop(f"--set {assignment}: expected NAME=VALUE, where NAME is one of {known}", USAGE)
+        given[name] = value
+    given.update({name: value for name, value in flags.items() if value is not None})
+    try:
+        return load(**given)
+    except pydantic.ValidationError as error:
+        stop("\n".join(_complaint(problem, given) for problem in error.errors()), USAGE)
+
+
+def _complaint(problem: Any, given: dict[str, Any]) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    variable = f"PINACTORS_{name.upper()}"
+    source = f"--{name.replace('_', '-')} or --set {name}=…" if name in given else variable
+    meaning = Settings.model_fields[name].description if name in Settings.model_fields else ""
+    return f"bad setting {name} ({source}): {problem['msg']}, got {problem['input']!r}. {meaning}".rstrip()
+
+
+def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
+    """The function's result; None when Ctrl-C or SIGTERM came first, and everything was cancelled."""
+    result: T | None = None
+
+    async def supervised() -> None:
+        nonlocal result
+        async with trio.open_nursery() as nursery:
+            await nursery.start(_watch_signals, nursery.cancel_scope)
+            result = await function(*arguments)
+            nursery.cancel_scope.cancel()
+
+    with explaining():
+        trio.run(supervised)
+    return result
+
+
+async def _watch_signals(ended: trio.CancelScope, *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for _ in signals:
+            ended.cancel()
+
+
+@contextmanager
+def explaining(what: str = "") -> Iterator[None]:
+    """Ends the program with a message, begun by `what`, for errors that are `EXPECTED`."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if isinstance(error, EXPECTED):
+            stop(f"{what}{error}")
+        raise
+    except EXPECTED as error:
+        stop(f"{what}{error}")
+
+
+def interactive() -> bool:
+    """A person is looking: live pictures may be drawn."""
+    return output.is_terminal and os.environ.get("TERM") != "dumb"
