@@ -88,12 +88,15 @@ class Inbox:
 class Tasks:
     """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only.
 
-    `wanted` is called whenever the application asks for more of the request.
+    `wanted` is called whenever the application asks for more of the request; once `over`, what it sends is
+    dropped.
     """
 
-    def __init__(self, nursery: trio.Nursery, wanted: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, wanted: Callable[[], Awaitable[None]], over: Callable[[], bool]
+    ) -> None:
         self._nursery = nursery
-        self._wanted = wanted
+        self._wanted, self._over = wanted, over
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
@@ -110,8 +113,14 @@ class Tasks:
             await self._wanted()
             return await inbox.get()
 
+        async def send_on(message: Any) -> None:
+            if self._over():
+                await trio.lowlevel.checkpoint()
+            else:
+                await send(message)
+
         try:
-            await app(scope, receive, send)
+            await app(scope, receive, send_on)
         except* Exception as group:
             # The application's last boundary: the connection ends without the end of its answer, others go
             # on.
@@ -120,7 +129,7 @@ class Tasks:
             )
         finally:
             inbox.close()
-        await send(None)
+        await send_on(None)
 
 
 class PatientParser(h11.Connection):
@@ -150,6 +159,14 @@ class Protocol(PiecewiseProtocol):
         """The body is wanted."""
         if isinstance(self.connection, PatientParser) and self.connection.asked:
             await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+
+    @property
+    def said_all(self) -> bool:
+        """Whether nothing may be sent any more: Hypercorn itself does not close behind a refused handshake."""
+        parser = self.connection
+        if isinstance(parser, H11WSConnection):
+            parser = parser.h11_connection
+        return parser.our_state in (h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.http_version not in (b"1.0", b"1.1"):
@@ -232,7 +249,7 @@ class Connection:
         server = parse_socket_addr(sock.family, sock.getsockname())
         async with trio.open_nursery() as nursery:
             self._tasks = nursery
-            tasks: Any = Tasks(nursery, self._invite)
+            tasks: Any = Tasks(nursery, self._invite, lambda: self._closing)
             state = ConnectionState({})
             self._protocol = Protocol(
                 self._app, self._config, self._context, tasks, state, False, client, server, self._send
@@ -300,6 +317,8 @@ class Connection:
                     for start in range(0, len(data), PIECE):
                         with trio.fail_after(self._stalled_reader):
                             await self._stream.send_all(data[start : start + PIECE])
+                    if self._protocol.said_all:
+                        self._finish()
                     return
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     pass

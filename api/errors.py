@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import structlog
-from quart import Quart, Response, g, request
+from quart import Quart, Response, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
@@ -82,7 +82,7 @@ def from_http(error: HTTPException) -> PinactorsError:
     """Routing's refusals (404, 405, …) in the same shape."""
     status = error.code or 500
     code = _HTTP_CODES.get(status, ErrorCode.INVALID_FORMAT if status < 500 else ErrorCode.PROCESSING_ERROR)
-    return PinactorsError(code, error.name, f"{error.name}: {request.method}", status=status)
+    return PinactorsError(code, error.name, error.description or error.name, status=status)
 
 
 def one_error(group: BaseException) -> BaseException:
@@ -112,5 +112,6 @@ def install(app: Quart) -> None:
     async def failed(error: Exception) -> Response:
         # The boundary of a request: whatever a handler did not foresee ends here, in the log with its
         # traceback.
-        log.error("request failed", method=request.method, route=str(request.url_rule), exc_info=error)
+        route = str(request.url_rule) if has_request_context() else "websocket"
+        log.error("request failed", route=route, exc_info=error)
         return respond(UNEXPECTED, g.get(SESSION_ID))

@@ -13,7 +13,7 @@ import dataclasses
 from typing import Any, cast
 
 import h11
-from hypercorn.protocol.events import Event, Request, StreamClosed
+from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
 from wsproto.connection import ConnectionState
@@ -34,6 +34,10 @@ class PiecewiseStream(WSStream):
             # No compression: photographs do not shrink, and a few compressed bytes can swell without bound.
             headers = [pair for pair in event.headers if pair[0].lower() != b"sec-websocket-extensions"]
             event = dataclasses.replace(event, headers=headers)
+        elif isinstance(event, Body | Data) and not self.closed and not self.handshake.accepted:
+            self.closed = True  # before the refusal is written: the application must not accept meanwhile
+            await self._send_error_response(400)
+            return
         await super().handle(event)
 
     async def _handle_events(self) -> None:

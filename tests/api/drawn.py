@@ -1,6 +1,6 @@
-"""A fast analysis for tests of the server: it really decodes, and does on request what a decoder or a component can do.
+"""A fast analysis for tests of the server. It really decodes, and does on request what a decoder can do.
 
-A photograph may also be a short text: `PHOTO…` is fine as it is, `CRASH` kills its worker, `SLEEP 2` takes 2 s.
+A photograph may also be a text: `PHOTO…` is fine as it is, `CRASH` kills its worker, `SLEEP 2` takes 2 s.
 """
 
 from __future__ import annotations
@@ -90,7 +90,15 @@ def declare(settings: Settings) -> Analysis:
             Finding("angled", ("angled_image",), read_angled),
         ),
         components=(
-            Component("authenticity", AuthenticationResult, views, authenticity, ("front",), authenticity, required=True),
+            Component(
+                "authenticity",
+                AuthenticationResult,
+                views,
+                authenticity,
+                ("front",),
+                authenticity,
+                required=True,
+            ),
             Component("characters", CharacterIdentification, ("front",), characters, ("front",), None),
             Component("pricing", PricingAnalysis, ("front",), pricing, ("front",), None),
             Component("details", DetailedAnalysis, views, details, views, None),

@@ -19,7 +19,8 @@ async def main() -> None:
     logs.configure(settings)
     async with trio.open_nursery() as nursery:
         run = partial(serve, settings, analysis=drawn.declare(settings), warm=drawn.warm)
-        print(await nursery.start(run), flush=True)
+        sys.stdout.write(f"{await nursery.start(run)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
