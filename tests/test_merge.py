@@ -49,8 +49,9 @@ def log(*packets: Packet) -> list[bytes]:
 def test_every_documented_field_is_there() -> None:
     answer = merge(log(OPENING, STARTED, *RESULTS, DONE))
     documented = (
-        "success message sessionId id recordNumber recordId timestamp authentic authenticityRating confidence "
-        "characters identification analysis pricing frontHtml backHtml angledHtml processingTime complete"
+        "success message sessionId id recordNumber recordId timestamp authentic authenticityRating "
+        "confidence characters identification analysis pricing frontHtml backHtml angledHtml processingTime "
+        "complete"
     )
     assert set(documented.split()) <= set(answer)
     assert (answer["id"], answer["recordNumber"], answer["recordId"]) == (7, 7, 7)
