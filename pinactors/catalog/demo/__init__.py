@@ -11,6 +11,7 @@ import csv
 import datetime as dt
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -49,10 +50,10 @@ def draw_demo(
         pins, sales = csv.writer(pins_file), csv.writer(sales_file)
         pins.writerow(PIN_COLUMNS.split(","))
         sales.writerow(SALE_COLUMNS.split(","))
-        for done, design in enumerate(designs, 1):
+        for done, (design, (front, back)) in enumerate(zip(designs, _drawn(designs), strict=True), 1):
             pictures = [f"images/{design.pin_id}_{side}.jpg" for side in ("front", "back")]
-            for picture, face in zip(pictures, (render.front, render.back), strict=True):
-                (target / picture).write_bytes(_picture(face(design, PICTURE_SIDE)))
+            for picture, encoded in zip(pictures, (front, back), strict=True):
+                (target / picture).write_bytes(encoded)
             made = (design.year, design.edition_size or "", design.brand, design.factory_code)
             pins.writerow(
                 (design.pin_id, design.name, ";".join(design.characters), design.series, *made, *pictures)
@@ -60,6 +61,18 @@ def draw_demo(
             sales.writerows(_sales(design, as_of))
             if progress is not None:
                 progress(done, len(designs))
+
+
+def _drawn(designs: Sequence[Design]) -> Iterator[tuple[bytes, bytes]]:
+    """Front and back of each; drawn on all cores, as numpy and OpenCV do not hold the interpreter."""
+    with ThreadPoolExecutor() as threads:
+        yield from threads.map(
+            lambda design: (
+                _picture(render.front(design, PICTURE_SIDE)),
+                _picture(render.back(design, PICTURE_SIDE)),
+            ),
+            designs,
+        )
 
 
 def _picture(face: render.Face) -> bytes:
