@@ -196,6 +196,7 @@ class Registry:
             _root.exception("session failed", session=session.course.session_id, exc_info=group)
             session.end_with(PinactorsError(ErrorCode.PROCESSING_ERROR, "Analysis failed"))
         finally:
+            session.release()
             self._retire(session)
         await session.clear()
 
@@ -234,9 +235,8 @@ class Registry:
     async def _kept(self, stream_id: str, owner: str) -> PacketLog | None:
         """From the records, or from a journal that waits for them."""
         course = journals.find(self._settings.journal_folder, stream_id)
-        if course is not None:
-            closed = bool(course.packets) and decode(course.packets[-1]).terminal
-            return _log_of(course, closed=closed)
+        if course is not None and course.packets and decode(course.packets[-1]).terminal:
+            return _log_of(course, closed=True)
         try:
             stored = await self._records.stream(stream_id)
         except Exception as error:

@@ -110,6 +110,8 @@ class Session:
         settings = services.settings
         self._assembly = Assembly(course, log, journal)
         self._deadline = Deadline(min(settings.basic_reserve, settings.deadline / 2))
+        if course.ends_at is not None:  # adopted: it keeps the deadline it had
+            self._deadline.start(course.ends_at - time.time())
         self._recording = trio.CancelScope()
         self._began_at = trio.current_time()
         self._compute = for_sender(services.compute, self._priority)
@@ -207,6 +209,10 @@ class Session:
             self._services.recorder.later(self.course, self._journal)
         self._ended(str(error.code))
 
+    def release(self) -> None:
+        """Leaves the journal, if it is still there, to whoever comes next."""
+        self._journal.release()
+
     async def clear(self) -> None:
         """Removes what the session kept for its workers."""
         self._services.work.done(getattr(self._compute, "seconds", 0.0))
@@ -221,13 +227,10 @@ class Session:
         self._assembly.write(ProcessingStarted(message="Analysis started"))
 
     def _start_clock(self) -> None:
-        """An adopted session keeps the deadline it had."""
         if self.course.ends_at is None:
             self.course.ends_at = time.time() + self._services.settings.deadline
             self._journal.mark(UploadComplete(self.course.ends_at))
             self._deadline.start(self._services.settings.deadline)
-        else:
-            self._deadline.start(self.course.ends_at - time.time())
 
     def _answer_for_the_undecided(self) -> None:
         """The deadline decided: authenticity says so, whatever else is optional is missing."""
@@ -249,20 +252,21 @@ class Session:
         self._recording.deadline = max(
             self._deadline.at if self._deadline.at < math.inf else 0.0, trio.current_time() + RECORD_GRACE
         )
+        elapsed = self._elapsed_ms
+        seal = partial(self._seal, elapsed)
         with self._recording:
-            elapsed = self._elapsed_ms
-            record = record_of(self.course, elapsed)
-            final = await self._services.recorder.save(record, partial(self._seal, elapsed))
+            try:
+                final = await self._services.recorder.save(record_of(self.course, elapsed), seal)
+            except Exception as error:  # noqa: BLE001 - the analysis is kept whatever the database thinks
+                self._log.error("record not stored", error=repr(error))
+                self.error = _not_recorded()
+                return
             self._assembly.finish(final)
             self._journal.remove()
             self._ended("complete")
             return
         if self.error is None:
-            self.error = PinactorsError(
-                ErrorCode.PROCESSING_ERROR,
-                "Results are final but not recorded yet",
-                "The database is away. The results above are final and will be stored when it is back",
-            )
+            self.error = _not_recorded()
 
     def _seal(self, elapsed_ms: int, number: int) -> bytes:
         """Runs on the database's thread, inside the transaction."""
@@ -354,3 +358,12 @@ class Session:
     @property
     def _elapsed_ms(self) -> int:
         return round(1000 * (trio.current_time() - self._began_at))
+
+
+def _not_recorded() -> PinactorsError:
+    """Instead of an `ANALYSIS_COMPLETE`, whose id would have to be invented."""
+    return PinactorsError(
+        ErrorCode.PROCESSING_ERROR,
+        "Results are final but not recorded yet",
+        "The database is away. The results above are final and will be stored when it is back",
+    )

@@ -206,7 +206,10 @@ if __name__ == "__main__":
             )
             server = await nursery.start(run)
             assert server.stdout is not None
-            pids = [int(word) for word in (await server.stdout.receive_some()).split()]
+            said = b""
+            while not said.endswith(b"\n"):
+                said += await server.stdout.receive_some()
+            pids = [int(word) for word in said.split()]
             assert len(pids) == 2
             server.kill()
         await until(lambda: all(cpu_seconds(pid) is None for pid in pids))

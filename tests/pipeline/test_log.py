@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from pinactors.pipeline.log import PacketLog
+
+
+def new() -> PacketLog:
+    return PacketLog("stream", "session", "owner")
+
+
+async def test_a_reader_is_woken_once_for_packets_that_are_ready_together() -> None:
+    log = new()
+    wakes: list[int] = []
+
+    async def read() -> None:
+        seen = 0
+        while not log.closed:
+            await log.wait_beyond(seen)
+            seen = len(log.packets)
+            wakes.append(seen)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            log.append(b"one", terminal=False)
+            log.append(b"two", terminal=False)
+            log.append(b"three", terminal=False)
+            await trio.testing.wait_all_tasks_blocked()
+            log.append(b"end", terminal=True)
+    assert wakes == [3, 4]
+    assert log.packets == [b"one", b"two", b"three", b"end"]
+
+
+async def test_waiting_returns_at_once_where_there_is_something() -> None:
+    log = new()
+    log.append(b"one", terminal=False)
+    with trio.fail_after(5):
+        with trio.testing.assert_checkpoints():
+            await log.wait_beyond(0)
+        log.close()
+        with trio.testing.assert_checkpoints():
+            await log.wait_beyond(7)
+        with trio.testing.assert_checkpoints():
+            await log.wait_closed()
+
+
+def test_nothing_follows_the_end() -> None:
+    log = new()
+    log.append(b"end", terminal=True)
+    with pytest.raises(ValueError, match="closed"):
+        log.append(b"late", terminal=False)
+    assert log.packets == [b"end"]
+
+
+def test_readers_are_counted_and_the_last_one_is_missed() -> None:
+    log = new()
+    missed: list[int] = []
+    log.on_abandoned(lambda: missed.append(log.readers))
+    with log.watching(), log.watching():
+        assert log.readers == 2
+    assert missed == [0]
+    log.append(b"end", terminal=True)
+    with log.watching():
+        pass
+    assert missed == [0]  # leaving after the end abandons nothing

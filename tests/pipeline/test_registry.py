@@ -1,0 +1,565 @@
+"""Opening, joining, finding, cancelling, draining and adopting sessions."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from pinactors.pipeline.admission import Admission
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.session import Session
+from pinactors.protocol import (
+    TIMEOUT_NOTE,
+    AuthenticationResult,
+    ErrorCode,
+    ErrorPacket,
+    PinactorsError,
+    View,
+    decode,
+)
+from pinactors.settings import Settings
+from tests.conftest import ErrorLogs
+from tests.pipeline.fakes import (
+    NAMES,
+    FakeCompute,
+    FakeRecords,
+    Pipeline,
+    final,
+    image,
+    only,
+    open_pipeline,
+    types,
+    upload,
+    watch,
+)
+
+# -- joining -----------------------------------------------------------------------------------------------
+
+
+async def test_the_same_upload_joins_the_running_session(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.compute.always["display"] = [5.0]
+    first = await pipeline.registry.open(upload())
+    await trio.sleep(1)
+    assert await pipeline.registry.open(upload()) is first
+    await watch(first)
+    assert pipeline.compute.started.count("display") == 1
+
+
+async def test_the_same_upload_joins_the_finished_session(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    first = await pipeline.registry.open(upload())
+    await watch(first)
+    again = await pipeline.registry.open(upload())
+    assert again is first
+    assert len(pipeline.records.saved) == 1
+
+
+async def test_two_equal_uploads_at_the_same_time_are_one_session(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    sent = [upload(complete=False), upload(complete=False)]
+    opened = [await pipeline.registry.open(each) for each in sent]
+    pipeline.records.lookup = trio.Event()
+    answers: dict[int, PacketLog] = {}
+
+    async def settle(number: int) -> None:
+        answers[number] = await pipeline.registry.settle(sent[number], opened[number])
+
+    async with trio.open_nursery() as nursery:
+        for number in range(2):
+            sent[number].close()
+            nursery.start_soon(settle, number)
+        await wait_all_tasks_blocked()
+        assert answers == {}
+        pipeline.records.lookup.set()
+    assert answers[0] is answers[1]
+    dropped = opened[1] if answers[0] is opened[0] else opened[0]
+    await watch(answers[0])
+    assert dropped.closed
+    assert not any(b"ANALYSIS_COMPLETE" in packet or b"ERROR" in packet for packet in dropped.packets)
+    assert len(pipeline.records.saved) == 1
+    with pytest.raises(PinactorsError):
+        await pipeline.registry.find(dropped.stream_id, "")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"session_id": "another"}, {"owner": "another"}, {"content": "another"}],
+    ids=["session", "owner", "images"],
+)
+async def test_another_upload_is_another_session(
+    other: dict[str, str], autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    first = await pipeline.registry.open(upload())
+    second = await pipeline.registry.open(upload(**other))
+    assert second is not first
+    assert second.stream_id != first.stream_id
+
+
+async def test_a_finished_session_is_joined_after_a_restart(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    records = FakeRecords()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        first = await pipeline.registry.open(upload())
+        await watch(first)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        again = await pipeline.registry.open(upload())
+        assert (again.stream_id, again.packets, again.closed) == (first.stream_id, first.packets, True)
+        assert pipeline.compute.started == []
+        found = await pipeline.registry.find(first.stream_id, "")
+        assert found.packets == first.packets
+
+
+async def test_an_idempotency_key_joins_whatever_the_session_id(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    first = await pipeline.registry.open(upload(idempotency_key="k"))
+    assert await pipeline.registry.open(upload(idempotency_key="k", session_id="another")) is first
+
+
+async def test_an_idempotency_key_with_other_images_is_a_conflict(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    records = FakeRecords()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        await pipeline.analyse(upload(idempotency_key="k"))
+        with pytest.raises(PinactorsError) as conflict:
+            await pipeline.registry.open(upload(idempotency_key="k", content="another"))
+        assert (conflict.value.code, conflict.value.status) == (ErrorCode.SESSION_CONFLICT, 422)
+    async with open_pipeline(tmp_path, records=records) as pipeline:  # known from the records alone
+        with pytest.raises(PinactorsError) as conflict:
+            await pipeline.registry.open(upload(idempotency_key="k", content="another"))
+        assert conflict.value.code is ErrorCode.SESSION_CONFLICT
+        assert pipeline.registry.statistics()["sessions"] == 0
+
+
+async def test_a_conflict_found_late_ends_the_session_it_was_opened_for(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    await pipeline.analyse(upload(idempotency_key="k"))
+    sent = upload(idempotency_key="k", content="another", complete=False)
+    log = await pipeline.registry.open(sent)
+    await wait_all_tasks_blocked()
+    sent.close()
+    with pytest.raises(PinactorsError) as conflict:
+        await pipeline.registry.settle(sent, log)
+    assert conflict.value.code is ErrorCode.SESSION_CONFLICT
+    await log.wait_closed()
+    assert only([decode(packet) for packet in log.packets], ErrorPacket).error_code == "session_conflict"
+    assert len(pipeline.records.saved) == 1
+
+
+async def test_a_session_that_ended_in_error_is_tried_again(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.compute.plan("display", 50.0)
+    first = await pipeline.registry.open(upload(idempotency_key="k"))
+    await pipeline.registry.cancel(first.stream_id, "")
+    second = await pipeline.registry.open(upload(idempotency_key="k"))
+    assert second is not first
+    assert final(await watch(second)).missing == []
+
+
+async def test_without_a_database_nothing_is_joined_and_all_goes_on(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.records.failures = 1
+    assert final(await pipeline.analyse(upload(idempotency_key="k"))).id == 1
+
+
+async def test_settling_an_upload_that_has_no_session_of_its_own(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    first = await pipeline.registry.open(upload())
+    again = upload()
+    log = await pipeline.registry.open(again)
+    assert await pipeline.registry.settle(again, log) is first
+
+
+# -- finding and cancelling --------------------------------------------------------------------------------
+
+
+async def test_a_stream_belongs_to_its_owner(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    log = await pipeline.registry.open(upload(owner="mine"))
+    assert await pipeline.registry.find(log.stream_id, "mine") is log
+    for stream_id, owner in ((log.stream_id, "yours"), (log.stream_id, ""), ("unknown-stream-id", "mine")):
+        with pytest.raises(PinactorsError) as unknown:
+            await pipeline.registry.find(stream_id, owner)
+        assert (unknown.value.code, unknown.value.status) == (ErrorCode.STREAM_NOT_FOUND, 404)
+        with pytest.raises(PinactorsError):
+            await pipeline.registry.cancel(stream_id, owner)
+    assert not log.closed
+
+
+async def test_finished_sessions_are_found_as_long_as_replay_says(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.records.away = True  # memory alone
+    sent = upload(View.BACK)
+    log = await pipeline.registry.open(sent)
+    await watch(log)
+    await trio.sleep(pipeline.settings.replay - 1)
+    assert await pipeline.registry.find(log.stream_id, "") is log
+    await trio.sleep(2)
+    with pytest.raises(PinactorsError) as away:
+        await pipeline.registry.find(log.stream_id, "")
+    assert (away.value.status, away.value.retry_after) == (503, 2.0)
+    assert pipeline.registry.statistics()["finished"] == 0
+
+
+async def test_memory_for_finished_sessions_is_bounded(
+    autojump_clock: MockClock, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinactors.pipeline.registry.FINISHED_BYTES", 5000)
+    logs = []
+    for number in range(5):
+        logs.append(await pipeline.registry.open(upload(content=f"pin {number}")))
+        await watch(logs[-1])
+        await pipeline.idle()
+    assert 1 <= pipeline.registry.statistics()["finished"] < 5
+    for log in logs:  # the rest comes from the records, byte for byte
+        found = await pipeline.registry.find(log.stream_id, "")
+        assert found.packets == log.packets
+
+
+async def test_cancelling_stops_the_work_and_tells_the_readers(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.compute.always["authenticity"] = [50.0]
+    log = await pipeline.registry.open(upload())
+    await trio.sleep(1)
+    started = trio.current_time()
+    await pipeline.registry.cancel(log.stream_id, "")
+    assert trio.current_time() == started
+    error = decode(log.packets[-1])
+    assert isinstance(error, ErrorPacket)
+    assert error.error_code is ErrorCode.CANCELLED
+    assert pipeline.compute.cancelled == ["authenticity"]
+    packets = list(log.packets)
+    await pipeline.registry.cancel(log.stream_id, "")
+    assert log.packets == packets
+
+
+async def test_cancelling_a_complete_session_changes_nothing(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    log = await pipeline.registry.open(upload())
+    packets = await watch(log)
+    await pipeline.registry.cancel(log.stream_id, "")
+    assert types([decode(packet) for packet in log.packets]) == types(packets)
+
+
+async def test_cancelling_while_the_database_is_away(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.records.away = True
+    log = await pipeline.registry.open(upload())
+    await trio.sleep(10)
+    await pipeline.registry.cancel(log.stream_id, "")
+    assert b'"cancelled"' in log.packets[-1]
+    pipeline.records.away = False
+    await trio.sleep(10)
+    ((_, record, _),) = pipeline.records.saved.values()
+    assert (record.error_code, record.verdict) == ("cancelled", None)
+
+
+async def test_a_session_outlives_its_reader(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.compute.always["display"] = [5.0]
+    log = await pipeline.registry.open(upload())
+    with trio.move_on_after(1), log.watching():
+        await log.wait_closed()
+    assert log.readers == 0
+    await log.wait_closed()
+    assert b"ANALYSIS_COMPLETE" in log.packets[-1]
+
+
+async def test_the_disconnect_policy(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_pipeline(tmp_path, disconnect="cancel") as pipeline:
+        pipeline.compute.always["display"] = [5.0]
+        log = await pipeline.registry.open(upload())
+        with log.watching():
+            with trio.move_on_after(1), log.watching():
+                await log.wait_closed()
+            await trio.sleep(1)
+            assert not log.closed  # one reader is left
+        await log.wait_closed()
+        assert b'"cancelled"' in log.packets[-1]
+        assert trio.current_time() == pytest.approx(2.0)
+
+
+# -- admission and draining --------------------------------------------------------------------------------
+
+
+async def test_more_sessions_than_places(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_pipeline(tmp_path, max_sessions=2) as pipeline:
+        pipeline.compute.always["display"] = [5.0]
+        logs = [await pipeline.registry.open(upload(content=f"pin {number}")) for number in range(2)]
+        with pytest.raises(PinactorsError) as refused:
+            await pipeline.registry.open(upload(content="pin 2"))
+        assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
+        assert refused.value.retry_after is not None
+        assert await pipeline.registry.open(upload(content="pin 1")) is logs[1]  # joining takes no place
+        for log in logs:
+            await watch(log)
+        await pipeline.idle()
+        assert final(await pipeline.analyse(upload(content="pin 2"))).id == 3
+
+
+async def test_what_one_key_may_have_under_way(autojump_clock: MockClock, tmp_path: Path) -> None:
+    async with open_pipeline(tmp_path, max_sessions_per_key=1) as pipeline:
+        await pipeline.registry.open(upload(owner="1"))
+        with pytest.raises(PinactorsError) as refused:
+            await pipeline.registry.open(upload(owner="1", content="b"))
+        assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 429)
+        await pipeline.registry.open(upload(owner="2", content="b"))
+        await pipeline.registry.open(upload(owner="", content="c"))
+        await pipeline.registry.open(upload(owner="", content="d"))  # nobody's: an open server
+
+
+async def test_the_rate_of_a_key(mock_clock: MockClock) -> None:
+    admission = Admission(Settings(rate_per_minute=3))
+    for _ in range(3):
+        admission.check_rate("1")
+    with pytest.raises(PinactorsError) as refused:
+        admission.check_rate("1")
+    assert (refused.value.status, refused.value.retry_after) == (429, 20.0)
+    admission.check_rate("2")
+    mock_clock.jump(20.5)
+    admission.check_rate("1")
+    with pytest.raises(PinactorsError):
+        admission.check_rate("1")
+    mock_clock.jump(1000)
+    for _ in range(3):
+        admission.check_rate("1")
+    with pytest.raises(PinactorsError):
+        admission.check_rate("1")
+
+
+async def test_a_queue_longer_than_the_deadline_is_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
+    class Costly(FakeCompute):
+        seconds = 50.0
+
+    async with open_pipeline(tmp_path, compute=Costly()) as pipeline:
+        await pipeline.analyse()
+        pipeline.compute.always["display"] = [5.0]
+        await pipeline.registry.open(upload(content="a"))
+        await pipeline.registry.open(upload(content="b"))
+        with pytest.raises(PinactorsError) as refused:  # two sessions of 50 s each, one worker, 90 s
+            await pipeline.registry.open(upload(content="c"))
+        assert (refused.value.status, refused.value.retry_after) == (503, 10.0)
+
+
+async def test_draining(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.compute.always["display"] = [5.0]
+    log = await pipeline.registry.open(upload())
+    await trio.sleep(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pipeline.registry.drain)
+        await wait_all_tasks_blocked()
+        with pytest.raises(PinactorsError) as refused:
+            await pipeline.registry.open(upload(content="late"))
+        assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
+    assert b"ANALYSIS_COMPLETE" in log.packets[-1]
+    assert trio.current_time() == pytest.approx(5.0)
+    await pipeline.registry.drain()
+
+
+# -- the next process --------------------------------------------------------------------------------------
+
+
+async def killed(data: Path, records: FakeRecords, *, until: float = 1.0, complete: bool = True) -> PacketLog:
+    """A server that is gone in the middle of a session; what it had delivered."""
+    compute = FakeCompute()
+    for name in ("authenticity", "authenticity_basic", "characters"):
+        compute.always[name] = [1000.0]
+    async with open_pipeline(data, compute=compute, records=records) as pipeline:
+        log = await pipeline.registry.open(upload(complete=complete))
+        await trio.sleep(until)
+    assert not log.closed
+    return log
+
+
+async def test_an_unfinished_session_is_adopted(autojump_clock: MockClock, tmp_path: Path) -> None:
+    records = FakeRecords()
+    before = await killed(tmp_path, records)
+    assert len(before.packets) == 5
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        log = await pipeline.registry.find(before.stream_id, "")
+        packets = await watch(log)
+        assert log.packets[:5] == before.packets
+        assert [packet.sequence for packet in packets] == list(range(8))
+        assert len(set(types(packets))) == 8
+        assert final(packets).degraded == []
+        ran = {name for name in pipeline.compute.started if name in NAMES}
+        assert ran == {"authenticity", "characters"}  # the others had their packet
+        assert await pipeline.registry.open(upload()) is log
+        await pipeline.idle()
+    assert records.saved[before.stream_id][2] == log.packets
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+async def test_adoption_keeps_the_deadline(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = FakeRecords()
+    before = await killed(tmp_path, records)
+    import time
+
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60)
+    compute = FakeCompute()
+    compute.always["authenticity"] = compute.always["authenticity_basic"] = [1000.0]
+    async with open_pipeline(tmp_path, compute=compute, records=records) as pipeline:
+        started = trio.current_time()
+        await watch(await pipeline.registry.find(before.stream_id, ""))
+        assert trio.current_time() - started == pytest.approx(30.0, abs=1.0)
+
+
+async def test_adoption_after_the_deadline_times_out(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = FakeRecords()
+    before = await killed(tmp_path, records)
+    import time
+
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        packets = await watch(await pipeline.registry.find(before.stream_id, ""))
+        assert only(packets, AuthenticationResult).note == TIMEOUT_NOTE
+        assert final(packets).missing == ["characters"]
+        assert pipeline.compute.started == []
+
+
+async def test_an_upload_the_crash_cut_off_ends_in_an_error(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    records = FakeRecords()
+    before = await killed(tmp_path, records, complete=False)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        packets = await watch(await pipeline.registry.find(before.stream_id, ""))
+        assert types(packets)[: len(before.packets)] == types([decode(each) for each in before.packets])
+        error = packets[-1]
+        assert isinstance(error, ErrorPacket)
+        assert (error.error_code, error.message) == (ErrorCode.PROCESSING_ERROR, "Upload interrupted")
+        await pipeline.idle()
+        await wait_all_tasks_blocked()
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+async def test_the_outbox_survives_a_restart(autojump_clock: MockClock, tmp_path: Path) -> None:
+    records = FakeRecords(away=True)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        log = await pipeline.registry.open(upload())
+        await watch(log)
+    assert records.saved == {}
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        await trio.sleep(20)
+        found = await pipeline.registry.find(log.stream_id, "")  # not in memory, not in the records yet
+        assert (found.packets, found.closed) == (log.packets, True)
+        records.away = False
+        await trio.sleep(20)
+    assert records.saved[log.stream_id][2] == log.packets
+    assert records.saved[log.stream_id][1].error_code is None
+
+
+async def test_a_record_stored_just_before_the_kill_is_not_stored_twice(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """The transaction was committed, and the process gone before it wrote the last packet."""
+    records = FakeRecords()
+    folder = tmp_path / "journal"
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        pipeline.compute.plan("display", 5.0)
+        log = await pipeline.registry.open(upload())
+        await trio.sleep(4)
+        (path,) = folder.iterdir()
+        kept = path.read_bytes()
+        await watch(log)
+        await pipeline.idle()
+    path.write_bytes(kept)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        again = await pipeline.registry.find(log.stream_id, "")
+        await watch(again)
+        assert again.packets[-1] == log.packets[-1]
+    assert len(records.saved) == 1
+
+
+async def test_a_refused_record_is_set_aside_and_blocks_nobody(
+    autojump_clock: MockClock, tmp_path: Path, error_logs: ErrorLogs
+) -> None:
+    class Picky(FakeRecords):
+        async def save(self, record, seal):  # type: ignore[no-untyped-def]
+            if record.session_id == "bad":
+                raise ValueError("a constraint")
+            return await super().save(record, seal)
+
+    async with open_pipeline(tmp_path, records=Picky()) as pipeline:
+        packets = await pipeline.analyse(upload(session_id="bad"))
+        assert only(packets, ErrorPacket).error_code is ErrorCode.PROCESSING_ERROR
+        assert final(await pipeline.analyse(upload(session_id="good"))).id == 1
+        await wait_all_tasks_blocked()
+        assert [path.suffix for path in (tmp_path / "journal").iterdir()] == [".refused"]
+    error_logs.take("record not stored")
+    error_logs.take("record refused")
+
+
+async def test_without_a_journal_the_session_goes_on(
+    autojump_clock: MockClock, tmp_path: Path, error_logs: ErrorLogs
+) -> None:
+    async with open_pipeline(tmp_path) as pipeline:
+        (tmp_path / "journal").rmdir()
+        assert final(await pipeline.analyse()).id == 1
+    error_logs.take("session goes on without journal")
+
+
+# -- what is left ------------------------------------------------------------------------------------------
+
+
+async def test_nothing_of_a_session_is_left(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    seen: list[weakref.ref[Session]] = []
+    sent = upload()
+    log = await pipeline.registry.open(sent)
+    seen.append(weakref.ref(pipeline.registry._live[log.stream_id]))
+    await watch(log)
+    await pipeline.idle()
+    await wait_all_tasks_blocked()
+    gc.collect()
+    assert seen[0]() is None
+    assert sent.complete  # the upload itself is still held, by this test
+    assert list(pipeline.settings.journal_folder.iterdir()) == []
+
+
+async def test_scratch_folders_come_and_go(autojump_clock: MockClock, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    stale = scratch / "run-stale"
+    stale.mkdir(parents=True)
+    (stale / "value").write_bytes(b"x")
+    async with open_pipeline(tmp_path) as first:
+        assert not stale.exists()
+        (ours,) = scratch.iterdir()
+        async with open_pipeline(tmp_path):  # another process on the same data leaves ours alone
+            assert ours.exists()
+            assert len(list(scratch.iterdir())) == 2
+        await first.analyse()
+        folders = {Path(folder).parent for folder in first.compute.folders}
+        assert folders == {ours}
+    assert list(scratch.iterdir()) == []
+
+
+async def test_images_are_known_by_what_they_hold() -> None:
+    first, second = upload(), upload()
+    assert first.fingerprint() == second.fingerprint()
+    second.images[View.BACK] = replace(image("pin back"), path="/elsewhere")
+    assert first.fingerprint() == second.fingerprint()
+    second.images[View.ANGLED] = second.images.pop(View.BACK)
+    assert first.fingerprint() != second.fingerprint()
