@@ -134,6 +134,9 @@ def _graph_cut(rgb: Image, proposal: Proposal) -> Image:
     labels[cv2.dilate(inside, disk(band)) > 0] = cv2.GC_PR_BGD
     labels[inside > 0] = cv2.GC_PR_FGD
     labels[cv2.erode(inside, disk(band), borderValue=1) > 0] = cv2.GC_FGD
+    frame = np.zeros(mask.shape, bool)  # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
+    frame[:2] = frame[-2:] = frame[:, :2] = frame[:, -2:] = True
+    labels[frame[window] & (inside == 0)] = cv2.GC_BGD
     if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):
         return mask
     cv2.setRNGSeed(1)
