@@ -59,6 +59,10 @@ class Registry:
         self._finished_bytes = 0
         self._ended = trio.lowlevel.ParkingLot()
 
+    @property
+    def metrics(self) -> Metrics:
+        return self._services.metrics
+
     async def open(self, upload: Upload) -> PacketLog:
         """Starts the session of `upload`; its log has its first packet already.
 

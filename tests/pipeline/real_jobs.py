@@ -1,0 +1,74 @@
+"""Components for real worker processes. `context` is a folder; files in it say how a function behaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import AuthenticationResult, DetailedAnalysis, HtmlDisplayData, Verdict
+
+
+def warm() -> None:
+    pass
+
+
+def analysis(folder: Path) -> Analysis:
+    return Analysis(
+        context=str(folder),
+        findings=(Finding("front", ("front_image",), front),),
+        components=(
+            Component(
+                "authenticity",
+                AuthenticationResult,
+                ("front",),
+                authenticity,
+                ("front",),
+                authenticity,
+                required=True,
+            ),
+            Component("details", DetailedAnalysis, ("front",), details, ("front",), None),
+            Component("display", HtmlDisplayData, (), display, (), None),
+        ),
+    )
+
+
+def front(folder: str, image: StoredImage) -> Any:
+    _behave(folder, "front")
+    return np.full((200, 200, 3), image.size, np.uint8)
+
+
+def authenticity(folder: str, picture: Any) -> AuthenticationResult:
+    _behave(folder, "authenticity")
+    return AuthenticationResult(
+        authentic=True,
+        authenticity_rating=90,
+        confidence=0.9,
+        verdict=Verdict.AUTHENTIC,
+        evidence=[],
+    )
+
+
+def details(folder: str, picture: Any) -> DetailedAnalysis:
+    return DetailedAnalysis(analysis="", details={"sum": int(picture.sum()), "pid": os.getpid()})
+
+
+def display(folder: str) -> HtmlDisplayData:
+    return HtmlDisplayData(front_html="<p></p>")
+
+
+def _behave(folder: str, name: str) -> None:
+    """Leaves its pid in `name.pid`; spins while there is `name.spin`; dies once for each `name.die`."""
+    part = Path(folder, f"{name}.part")
+    part.write_text(str(os.getpid()))
+    part.replace(Path(folder, f"{name}.pid"))
+    for death in Path(folder).glob(f"{name}.die*"):
+        death.unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while Path(folder, f"{name}.spin").exists():
+        pass

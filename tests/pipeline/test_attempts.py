@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from pinactors.compute import WorkerDied
+from pinactors.pipeline.attempts import Restarts, produce, repeated
+from pinactors.protocol import (
+    BASIC_NOTE,
+    PACKET_LIMIT,
+    SESSION_ID_LIMIT,
+    AuthenticationResult,
+    DetailedAnalysis,
+    Evidence,
+    Packet,
+    Verdict,
+)
+
+
+def result(rows: int = 0, note: str | None = None) -> AuthenticationResult:
+    packet = AuthenticationResult(
+        authentic=True,
+        authenticity_rating=80,
+        confidence=0.8,
+        verdict=Verdict.AUTHENTIC,
+        evidence=[Evidence(f"row {number}", "x" * 50, number / 1000) for number in range(rows)],
+    )
+    if note is not None:
+        packet.note = note
+    return packet
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "found"),
+    [(None, BASIC_NOTE, BASIC_NOTE), ("own", BASIC_NOTE, "own"), ("own", "", "own")],
+)
+def test_the_note(own: str | None, asked: str, found: str) -> None:
+    packet = produce(lambda context: result(note=own), AuthenticationResult, asked, None)
+    assert isinstance(packet, AuthenticationResult)
+    assert packet.note == found
+
+
+def test_no_note_where_none_is_asked_for_or_possible() -> None:
+    assert b"note" not in produce(lambda context: result(), AuthenticationResult, "", None).encode()
+    plain = produce(lambda context: DetailedAnalysis(analysis="", details={}), DetailedAnalysis, "x", None)
+    assert b"note" not in plain.encode()
+
+
+@pytest.mark.parametrize("rows", range(60, 100))
+def test_what_is_produced_fits_whatever_assembly_stamps_on_it(rows: int) -> None:
+    packet: Packet = produce(lambda context: result(rows), AuthenticationResult, BASIC_NOTE, None)
+    assert isinstance(packet, AuthenticationResult)
+    kept = len(packet.evidence)
+    packet.session_id = '"' * SESSION_ID_LIMIT
+    packet.sequence = 7
+    encoded = packet.encode()
+    assert len(encoded) <= PACKET_LIMIT
+    assert encoded.count(b'"finding"') == kept  # nothing more had to go
+    assert kept <= rows
+
+
+async def test_backoff_doubles(autojump_clock: MockClock) -> None:
+    noticed: list[float] = []
+    restarts = Restarts(3, 1.0, lambda error: noticed.append(trio.current_time()))
+
+    async def die() -> None:
+        await trio.lowlevel.checkpoint()
+        raise WorkerDied("always")
+
+    with trio.fail_after(100), pytest.raises(WorkerDied):
+        await repeated(die, restarts)
+    assert noticed == [0.0, 1.0, 3.0, 7.0]

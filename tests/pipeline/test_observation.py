@@ -1,0 +1,84 @@
+"""What operators see: metrics, logs, stalls."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import trio
+from prometheus_client import CollectorRegistry, generate_latest
+from trio.testing import MockClock
+
+from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.stalls import Stalls
+from pinactors.protocol import ErrorCode, PinactorsError
+from tests.conftest import ErrorLogs
+from tests.pipeline.fakes import Die, Pipeline, upload
+
+
+def sample(pipeline: Pipeline, name: str, **labels: str) -> float | None:
+    return pipeline.registry.metrics.registry.get_sample_value(name, labels)
+
+
+async def test_sessions_and_components_are_counted(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.compute.plan("authenticity", 2.0)
+    pipeline.compute.always["characters"] = [ValueError("a bug")]
+    pipeline.compute.plan("details", Die)
+    await pipeline.analyse()
+    await pipeline.analyse(upload())
+    assert sample(pipeline, "pinactors_sessions_total", outcome="complete") == 1
+    assert sample(pipeline, "pinactors_joined_total") == 1
+    assert sample(pipeline, "pinactors_components_total", component="authenticity", outcome="full") == 1
+    assert sample(pipeline, "pinactors_components_total", component="characters", outcome="basic") == 1
+    assert sample(pipeline, "pinactors_component_seconds_sum", component="authenticity") == pytest.approx(2.0)
+    assert sample(pipeline, "pinactors_worker_deaths_total", work="details") == 1
+    assert sample(pipeline, "pinactors_finding_seconds_count", finding="match") == 1
+    text = generate_latest(pipeline.registry.metrics.registry).decode()
+    assert "pinactors_live_sessions 0.0" in text
+    assert "pinactors_compute_workers 1.0" in text
+
+
+async def test_refusals_are_counted(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    await pipeline.registry.drain()
+    with pytest.raises(PinactorsError):
+        await pipeline.registry.open(upload())
+    assert sample(pipeline, "pinactors_refused_total", reason="503") == 1
+
+
+async def test_the_log_names_session_and_component_and_no_secrets(
+    autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
+) -> None:
+    pipeline.compute.always["authenticity"] = [ValueError("a bug")]
+    log = await pipeline.registry.open(upload(idempotency_key="a-secret-key"))
+    await log.wait_closed()
+    lines = [json.dumps(entry, default=str) for entry in error_logs.entries]
+    failed = [entry for entry in error_logs.entries if entry["event"] == "full analysis failed"]
+    assert failed[0]["session"] == log.session_id
+    assert failed[0]["component"] == "authenticity"
+    assert "a bug" in failed[0]["error"]
+    assert not any(log.stream_id in line or "a-secret-key" in line for line in lines)  # either is a key
+
+
+async def test_a_step_that_holds_the_loop_up_is_measured(error_logs: ErrorLogs) -> None:
+    registry = CollectorRegistry()
+    stalls = Stalls(Metrics(registry))
+    trio.lowlevel.add_instrument(stalls)
+    with trio.fail_after(5):
+        await trio.lowlevel.checkpoint()
+        assert stalls.longest < 0.06
+        time.sleep(0.06)  # noqa: ASYNC251 - that is the point
+        await trio.lowlevel.checkpoint()
+    trio.lowlevel.remove_instrument(stalls)
+    assert stalls.longest >= 0.06
+    longest = registry.get_sample_value("pinactors_loop_longest_stall_seconds")
+    assert longest == stalls.longest
+    (line,) = [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
+    assert line["milliseconds"] >= 60
+    assert "test_a_step" in line["task"]
+
+
+async def test_an_error_of_the_client_is_no_error_line(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.compute.always["front"] = [PinactorsError(ErrorCode.INVALID_FORMAT, "Not an image")]
+    await pipeline.analyse()
+    assert sample(pipeline, "pinactors_sessions_total", outcome="invalid_format") == 1

@@ -1,0 +1,149 @@
+"""Sessions on real worker processes and the real database, and a server that is killed for real."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.compute.processes import Processes, open_processes
+from pinactors.pipeline.registry import Registry, open_registry
+from pinactors.pipeline.upload import StoredImage, Upload
+from pinactors.protocol import DetailedAnalysis, ErrorCode, ErrorPacket, View, decode
+from pinactors.records import Records
+from pinactors.settings import Settings
+from tests.compute.test_processes import cpu_seconds, until
+from tests.pipeline import real_jobs
+from tests.pipeline.fakes import final, only, types, watch
+
+TIMEOUT = 40
+
+
+@asynccontextmanager
+async def open_server(folder: Path) -> AsyncIterator[tuple[Registry, Processes]]:
+    settings = Settings(data=folder / "data", workers=2)
+    records = await Records.open(settings)
+    try:
+        async with (
+            open_processes(settings, real_jobs.warm) as compute,
+            open_registry(real_jobs.analysis(folder), compute, records, settings) as registry,
+        ):
+            yield registry, compute
+    finally:
+        with trio.CancelScope(shield=True):
+            await records.close()
+
+
+def upload(folder: Path) -> Upload:
+    path = folder / "photo"
+    path.write_bytes(b"seven b")
+    result = Upload("250101120000")
+    result.put(View.FRONT, StoredImage(str(path), "abc", 7))
+    result.close()
+    return result
+
+
+async def test_the_whole_walk(tmp_path: Path) -> None:
+    with trio.fail_after(TIMEOUT):
+        async with open_server(tmp_path) as (registry, _):
+            packets = await watch(await registry.open(upload(tmp_path)))
+            assert final(packets).missing == []
+            assert only(packets, DetailedAnalysis).details["sum"] == 200 * 200 * 3 * 7
+            await until(lambda: not list((tmp_path / "data" / "scratch").glob("run-*/*")))
+
+
+async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path) -> None:
+    with trio.fail_after(TIMEOUT):
+        (tmp_path / "authenticity.spin").touch()
+        async with open_server(tmp_path) as (registry, compute):
+            log = await registry.open(upload(tmp_path))
+            await until((tmp_path / "authenticity.pid").exists)
+            pid = int((tmp_path / "authenticity.pid").read_text())
+            assert pid in compute.statistics()["pids"]
+            await until(lambda: (cpu_seconds(pid) or 0.0) > 0.1)
+            started = time.perf_counter()
+            await registry.cancel(log.stream_id, "")
+            assert time.perf_counter() - started < 1
+            assert cpu_seconds(pid) is None
+            error = decode(log.packets[-1])
+            assert isinstance(error, ErrorPacket)
+            assert error.error_code is ErrorCode.CANCELLED
+            (tmp_path / "authenticity.spin").unlink()
+            assert final(await watch(await registry.open(upload(tmp_path)))).degraded == []
+
+
+@pytest.mark.parametrize("name", ["front", "authenticity"])
+async def test_a_worker_killed_at_work_is_replaced_and_the_work_repeated(tmp_path: Path, name: str) -> None:
+    with trio.fail_after(TIMEOUT):
+        for number in range(2):
+            (tmp_path / f"{name}.die{number}").touch()
+        async with open_server(tmp_path) as (registry, compute):
+            packets = await watch(await registry.open(upload(tmp_path)))
+            assert (final(packets).degraded, final(packets).missing) == ([], [])
+            assert compute.statistics()["restarts"] == 2
+
+
+async def test_a_killed_server_loses_no_delivered_packet(tmp_path: Path) -> None:
+    """SIGKILL in mid-session; the next process goes on, byte for byte behind what was delivered."""
+    program = f"""
+import structlog, sys, trio
+from pathlib import Path
+from tests.pipeline.test_real import open_server, upload
+
+async def main():
+    folder = Path({str(tmp_path)!r})
+    async with open_server(folder) as (registry, compute):
+        log = await registry.open(upload(folder))
+        sent = 0
+        with log.watching():
+            while True:
+                await log.wait_beyond(sent)
+                sys.stdout.buffer.write(b"".join(b"%s\\n" % packet for packet in log.packets[sent:]))
+                sys.stdout.buffer.flush()
+                sent = len(log.packets)
+
+if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    trio.run(main)
+"""
+    script = tmp_path / "server.py"
+    script.write_text(program)
+    (tmp_path / "authenticity.spin").touch()
+    root = Path(__file__).parents[2]
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            run = partial(
+                trio.run_process,
+                [sys.executable, str(script)],
+                env={**os.environ, "PYTHONPATH": str(root)},
+                stdout=subprocess.PIPE,
+                check=False,
+            )
+            server = await nursery.start(run)
+            assert server.stdout is not None
+            delivered = b""
+            while delivered.count(b"\n") < 4 or not delivered.endswith(b"\n"):
+                delivered += await server.stdout.receive_some()
+            await until((tmp_path / "authenticity.pid").exists)
+            server.kill()
+        before = delivered.split(b"\n")[:-1]
+        assert b"AUTHENTICATION_RESULT" not in delivered
+        pid = int((tmp_path / "authenticity.pid").read_text())
+        await until(lambda: cpu_seconds(pid) is None)
+        (tmp_path / "authenticity.spin").unlink()
+        stream_id = decode(before[0]).stream_id  # type: ignore[attr-defined]
+        async with open_server(tmp_path) as (registry, _):
+            log = await registry.find(stream_id, "")
+            packets = await watch(log)
+            assert log.packets[: len(before)] == before
+            assert [packet.sequence for packet in packets] == list(range(len(packets)))
+            assert len(set(types(packets))) == len(packets) == 6
+            assert final(packets).id == 1
