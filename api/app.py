@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import prometheus_client
 from quart_trio import QuartTrio
 
-from api import cors, errors, operations, page, streams, uploads, websocket
+from api import cors, errors, openapi, operations, page, streams, uploads, websocket
 from api.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from api.imagestore import ImageStore
 from api.services import EXTENSION, Services
@@ -60,6 +60,6 @@ def create_app(
     )
     errors.install(app)
     cors.install(app)
-    for module in (uploads, streams, websocket, operations, page):
+    for module in (uploads, streams, websocket, operations, page, openapi):
         app.register_blueprint(module.blueprint)
     return app
