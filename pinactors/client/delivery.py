@@ -172,7 +172,7 @@ class Delivery:
         packet = _read(raw)
         job = self._job
         stream_id = packet.fields.get("streamId")
-        if packet.kind == "CONNECTION_ESTABLISHED" and stream_id != job.stream_id:
+        if self._can_upload and stream_id not in (None, job.stream_id):
             job.stream_id, job.position = stream_id, 0  # a new log, or the earlier one it was joined to
         if packet.kind == "ERROR" and job.stream_id is None:
             raise refusal_of(packet.fields)

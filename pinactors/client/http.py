@@ -8,8 +8,8 @@ closed on its own (servers take that for a disconnect).
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from math import inf
 from typing import Self
@@ -46,7 +46,7 @@ class Body:
 
     content_type: str
     size: int
-    open: Callable[[], AsyncIterator[bytes]]
+    open: Callable[[], AsyncGenerator[bytes, None]]
 
 
 class Connection:
@@ -144,11 +144,12 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
-                async for data in body.open():
-                    await self._send(h11.Data(data=data))
-                    sent += len(data)
-                    if on_sent is not None:
-                        on_sent(sent)
+                async with aclosing(body.open()) as pieces:
+                    async for data in pieces:
+                        await self._send(h11.Data(data=data))
+                        sent += len(data)
+                        if on_sent is not None:
+                            on_sent(sent)
                 await self._send(h11.EndOfMessage())
             except Broken:
                 pass  # a refusal may be waiting in what was received; if none is, reading it says so

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -47,11 +48,12 @@ class Photographs:
         for head, content in parts:
             size += len(head) + await size_of(content) + 2
 
-        async def pieces() -> AsyncIterator[bytes]:
+        async def pieces() -> AsyncGenerator[bytes, None]:
             for head, content in parts:
                 yield head
-                async for piece in pieces_of(content):
-                    yield piece
+                async with aclosing(pieces_of(content)) as pieces_of_one:
+                    async for piece in pieces_of_one:
+                        yield piece
                 yield b"\r\n"
             yield end
 
@@ -67,7 +69,7 @@ async def size_of(content: Photograph) -> int:
     return len(content) if isinstance(content, bytes) else (await trio.Path(content).stat()).st_size
 
 
-async def pieces_of(content: Photograph) -> AsyncIterator[bytes]:
+async def pieces_of(content: Photograph) -> AsyncGenerator[bytes, None]:
     """The content in pieces of at most `PIECE` bytes. Raises `OSError`."""
     if isinstance(content, bytes):
         for start in range(0, len(content), PIECE):

@@ -95,7 +95,7 @@ class Conversation:
             with trio.move_on_after(CONNECT_SECONDS) as patience:
                 socket = await wrap_client_stream(
                     nursery,
-                    stream,  # type: ignore[arg-type]  # any trio stream will do
+                    EndNoticed(stream, patience.cancel),  # type: ignore[arg-type]  # any stream will do
                     host,
                     path,
                     extra_headers=headers,
@@ -144,6 +144,34 @@ class Conversation:
             self.failure = Broken(f"the WebSocket closed: {error.reason}")
         except (Broken, PinactorsError, NotPinactors) as error:
             self.failure = error
+
+
+class EndNoticed(trio.abc.Stream):
+    """Passes everything on and says when the other side has ended: trio-websocket waits for ever for the
+    answer to its handshake when the connection ends before it.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, on_end: Callable[[], None]) -> None:
+        self._stream, self._on_end = stream, on_end
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            data = await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._on_end()
+            raise
+        if not data:
+            self._on_end()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 def _caught(status: int, headers: dict[str, str], body: bytes) -> Exception:

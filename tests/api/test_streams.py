@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,81 +13,12 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from quart import Response
-from quart_trio import QuartTrio
 from trio.testing import MockClock
 
-from api import cors, errors, streams
-from api.services import EXTENSION
+from api import streams
 from pinactors.offsets import to_position, to_token
-from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.settings import Settings
-
-PACKETS = [
-    b'{"packetType":"CONNECTION_ESTABLISHED","sequence":0}   ',
-    b'{"packetType":"PROCESSING_STARTED","sequence":1}',
-    b'{"packetType":"ANALYSIS_COMPLETE","sequence":2}',
-]
-
-
-@dataclass
-class Keys:
-    """Records that know two keys, or none."""
-
-    owners: dict[str, str] = field(default_factory=dict)
-
-    async def has_keys(self) -> bool:
-        await trio.lowlevel.checkpoint()
-        return bool(self.owners)
-
-    async def authenticate(self, token: str) -> str | None:
-        await trio.lowlevel.checkpoint()
-        return self.owners.get(token)
-
-
-@dataclass
-class Logs:
-    """A registry of logs written by hand."""
-
-    known: dict[str, PacketLog] = field(default_factory=dict)
-    cancelled: list[str] = field(default_factory=list)
-
-    async def find(self, stream_id: str, owner: str) -> PacketLog:
-        await trio.lowlevel.checkpoint()
-        log = self.known.get(stream_id)
-        if log is None or log.owner != owner:
-            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found")
-        return log
-
-    async def cancel(self, stream_id: str, owner: str) -> None:
-        await self.find(stream_id, owner)
-        self.cancelled.append(stream_id)
-
-
-class Site:
-    def __init__(self, data: Path) -> None:
-        self.logs, self.keys = Logs(), Keys()
-        app = QuartTrio(__name__)
-        app.config.update(PROVIDE_AUTOMATIC_OPTIONS=False)
-        app.extensions[EXTENSION] = SimpleNamespace(
-            registry=self.logs, records=self.keys, settings=Settings(data=data)
-        )
-        errors.install(app)
-        cors.install(app)
-        app.register_blueprint(streams.blueprint)
-        self.client = app.test_client()
-
-    def log(self, count: int = 0, *, closed: bool = False, owner: str = "") -> PacketLog:
-        """The log `s` with the first `count` packets."""
-        log = self.logs.known["s"] = PacketLog("s", "session", owner, packets=PACKETS[:count], closed=closed)
-        return log
-
-    async def get(self, query: str = "", method: str = "GET", name: str = "s", **headers: str) -> Response:
-        fields = {key.replace("_", "-"): value for key, value in headers.items()}
-        with trio.fail_after(60):
-            response = await self.client.open(f"/streams/{name}{query}", method=method, headers=fields)
-        assert isinstance(response, Response)
-        return response
+from pinactors.protocol import PinactorsError
+from tests.api.site import PACKETS, Site
 
 
 @pytest.fixture

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import trio
 
-from pinactors.client import NetworkError, NotPinactors, analyze, cancel, follow
+from pinactors.client import analyze
 from pinactors.client.session import TransportName
-from pinactors.protocol import AuthenticationResult, ErrorCode, PinactorsError, View
-from tests.api.conftest import Process, shared
-
-__all__ = ["shared"]
+from pinactors.protocol import AuthenticationResult, View
+from tests.api.conftest import Process
 
 EVERY: list[TransportName] = ["ndjson", "long-poll", "websocket"]
 LIMIT = 20
