@@ -32,7 +32,10 @@ class Records:
 
     @classmethod
     async def open(cls, settings: Settings, clock: Clock = utc_now) -> Self:
-        """Opens and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`, `ValueError` (bad URL)."""
+        """Opens and migrates.
+
+        Raises `RecordsUnavailable`, `SchemaTooNew`, `ValueError` (bad URL), `OSError` (no data folder).
+        """
         store = Store(connect(settings))
         await store.open()
         return cls(store, settings, clock)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def postgres() -> Iterator[Path]:
             psycopg.connect(host=str(folder), user="tester", dbname="postgres").close()
             yield folder
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # does not wait for clients a failed test left behind
             server.communicate()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,9 @@
 """A database that is busy, full, gone, replaced or broken: one retriable error, and nothing lost."""
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
 import peewee
@@ -13,6 +14,7 @@ from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable, database
 from pinactors.records.models import Feedback
 from pinactors.settings import Settings
+from tests.records.conftest import empty_database
 from tests.records.samples import NOW, record, sealer
 
 
@@ -132,7 +134,7 @@ async def test_a_broken_file_is_unavailable(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_made_is_an_error_at_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with trio.fail_after(10), pytest.raises((RecordsUnavailable, OSError)):
+    with trio.fail_after(10), pytest.raises(NotADirectoryError):
         await Records.open(Settings(data=tmp_path / "file" / "data"))
 
 
@@ -186,3 +188,31 @@ async def test_a_server_that_is_away_is_unavailable(tmp_path: Path) -> None:
     url = f"postgresql:///name?host={tmp_path}&user=nobody"
     with trio.fail_after(20), pytest.raises(RecordsUnavailable):
         await Records.open(Settings(data=tmp_path, database_url=url))
+
+
+END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+
+
+async def test_connections_that_died_while_idle_are_replaced(tmp_path: Path, postgres: Path) -> None:
+    """As after a restart of the server: the pool asks each before it hands it out."""
+    seal, _ = sealer()
+
+    def end_others(connected: peewee.PostgresqlDatabase) -> None:
+        connected.execute_sql(END_CONNECTIONS).fetchall()  # type: ignore[no-untyped-call]
+
+    settings = Settings(data=tmp_path, database_url=empty_database(postgres))
+    with trio.fail_after(20):
+        async with AsyncExitStack() as stack:
+            records, other = await Records.open(settings), await Records.open(settings)
+            stack.push_async_callback(records.close)
+            stack.push_async_callback(other.close)
+            gate = threading.Barrier(4, timeout=10)
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):  # all at once, so that four connections are open
+                    nursery.start_soon(records._store.read, lambda connected: gate.wait())
+            await other._store.read(end_others)
+            assert await records.save(record(), seal) == 1
+            async with trio.open_nursery() as nursery:
+                for _ in range(8):
+                    nursery.start_soon(records.stream, "stream-1")
