@@ -21,6 +21,13 @@ def as_image(array: Any) -> Image:
     return np.asarray(array, np.uint8)
 
 
+def window_of(mask: Image, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of the box around what is set in `mask`, `margin` pixels wider where there is room."""
+    x, y, width, height = cv2.boundingRect(mask)
+    rows = slice(max(0, y - margin), min(mask.shape[0], y + height + margin))
+    return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
+
+
 def largest_outline(mask: Image) -> Points:
     """Outer outline (n, 2) of the largest connected region of `mask`; empty when there is none."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -43,21 +50,25 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix) -> tuple[Image, Image]:
 
     Strong reductions are filtered first: sampling alone would alias fine waffle and text.
     """
+    window = window_of(mask, 4)
+    rgb, mask = rgb[window], mask[window]
+    shift = np.array([[1, 0, window[1].start], [0, 1, window[0].start], [0, 0, 1]], np.float64)
+    matrix = to_crop @ shift
     scale = float(to_crop[0, 0])
-    matrix = to_crop[:2].copy()
     if scale < 0.75:
         size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
-        ratio = np.array([size[0] / rgb.shape[1], size[1] / rgb.shape[0]])
+        matrix = matrix @ np.linalg.inv(_scaling(size[0] / rgb.shape[1], size[1] / rgb.shape[0]))
         rgb = as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
         mask = as_image(cv2.resize(mask, size, interpolation=cv2.INTER_AREA))
-        # pixel centres: a pixel at x lies at (x + 0.5) * ratio - 0.5 in the reduced picture
-        matrix[:, :2] /= ratio
-        matrix[:, 2] += (matrix[:, :2] * 0.5).sum(axis=1) - (to_crop[:2, :2] * 0.5).sum(axis=1)
     square = (CROP_SIDE, CROP_SIDE)
-    crop = as_image(
-        cv2.warpAffine(rgb, matrix, square, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    )
-    soft = cv2.warpAffine(mask, matrix, square, flags=cv2.INTER_LINEAR)
+    replicate = cv2.BORDER_REPLICATE
+    crop = as_image(cv2.warpAffine(rgb, matrix[:2], square, flags=cv2.INTER_LINEAR, borderMode=replicate))
+    soft = cv2.warpAffine(mask, matrix[:2], square, flags=cv2.INTER_LINEAR)
     crop_mask = np.where(soft >= 128, 255, 0).astype(np.uint8)
     crop[crop_mask == 0] = NEUTRAL
     return crop, crop_mask
+
+
+def _scaling(x: float, y: float) -> Matrix:
+    """Pixel coordinates before and after a resize by (x, y): pixel centres lie at halves."""
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)

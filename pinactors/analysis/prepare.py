@@ -30,7 +30,20 @@ def prepare_view(data: bytes, view: View, sha256: str, max_pixels: int) -> Prepa
         media_type=photograph.media_type,
         sha256=sha256,
         rgb=photograph.rgb,
-        quality=quality.measure(photograph.rgb, found.mask, photograph.scale),
+        quality=quality.measure(photograph.rgb, found.mask, found.outline, photograph.scale, _notes(found)),
         pin=pin,
         pin_problem=found.problem,
     )
+
+
+def _notes(found: segmentation.Segmentation) -> tuple[str, ...]:
+    notes = []
+    if found.mask is not None and found.cut_off:
+        notes.append(
+            "The pin reaches out of the picture. Take the photograph again with the whole pin in it."
+        )
+    if found.others:
+        notes.append(
+            "There is more than one pin in the picture; the main one was used. Photograph each alone."
+        )
+    return tuple(notes)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis import proposal_score, proposals
-from pinactors.analysis.geometry import as_image, largest_outline
+from pinactors.analysis.geometry import as_image, largest_outline, window_of
 from pinactors.analysis.model import Image, Points
 from pinactors.analysis.proposals import Proposal, Scene, disk, to_lab
 
@@ -128,13 +128,15 @@ def _graph_cut(rgb: Image, proposal: Proposal) -> Image:
     """One round of GrabCut, free only in a band around the proposal's outline."""
     mask = proposal.mask
     band = int(np.clip(round(0.06 * math.sqrt(proposal.area)), 3, 8))
-    window = _window(mask, 3 * band)
+    window = window_of(mask, 3 * band)
     inside = mask[window]
     labels = np.full(inside.shape, cv2.GC_BGD, np.uint8)
     labels[cv2.dilate(inside, disk(band)) > 0] = cv2.GC_PR_BGD
     labels[inside > 0] = cv2.GC_PR_FGD
     labels[cv2.erode(inside, disk(band), borderValue=1) > 0] = cv2.GC_FGD
-    frame = np.zeros(mask.shape, bool)  # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
+    frame = np.zeros(
+        mask.shape, bool
+    )  # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
     frame[:2] = frame[-2:] = frame[:, :2] = frame[:, -2:] = True
     labels[frame[window] & (inside == 0)] = cv2.GC_BGD
     if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):
@@ -158,7 +160,7 @@ def _guided(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     height, width = rgb.shape[:2]
     soft = np.asarray(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
     radius = int(4 * width / mask.shape[1])
-    window = _window((soft > 0).astype(np.uint8), 2 * radius)
+    window = window_of((soft > 0).astype(np.uint8), 2 * radius)
     target = soft[window]
     box = (2 * radius + 1, 2 * radius + 1)
     mean_target = cv2.blur(target, box)
@@ -173,12 +175,6 @@ def _guided(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
         weights = weights + weight
     soft[window] = np.clip(total / weights, 0, 1)
     return np.asarray(soft, np.float32)
-
-
-def _window(mask: Image, margin: int) -> tuple[slice, slice]:
-    x, y, width, height = cv2.boundingRect(mask)
-    rows = slice(max(0, y - margin), min(mask.shape[0], y + height + margin))
-    return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
 
 
 def _overlap(one: Image, other: Image) -> float:
