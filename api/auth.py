@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
+import trio
 from werkzeug.datastructures import Headers
 
 from pinactors.protocol import ErrorCode, PinactorsError
-
-if TYPE_CHECKING:
-    from pinactors.records import Records
+from pinactors.records import Records, RecordsUnavailable
 
 TOKEN_LIMIT = 512
 """Longest key looked at; ours have 43 characters."""
+
+REMEMBERED_SECONDS = 900.0
+"""How long a key that was right stays right while the database is away, even if it is revoked meanwhile."""
+
+REMEMBERED_KEYS = 10_000
 
 ANYONE = ""
 """Owner of everything on a server without keys."""
@@ -45,3 +51,36 @@ async def authenticate(headers: Headers | Mapping[str, str], records: Records) -
     raise PinactorsError(
         ErrorCode.UNAUTHORIZED, "Unauthorized", "A valid key is needed: x-api-key or Authorization: Bearer"
     )
+
+
+class RememberingRecords(Records):
+    """Records that still know keys while their database is away: no upload is lost for that."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._closed_server: bool | None = None
+        self._owners: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    async def has_keys(self) -> bool:
+        try:
+            self._closed_server = await super().has_keys()
+        except RecordsUnavailable:
+            if self._closed_server is None:
+                raise
+        return self._closed_server
+
+    async def authenticate(self, token: str) -> str | None:
+        digest = hashlib.sha256(token.encode(errors="replace")).digest()  # the key itself is kept nowhere
+        try:
+            owner = await super().authenticate(token)
+        except RecordsUnavailable:
+            owner, since = self._owners.get(digest, (None, 0.0))
+            if owner is None or trio.current_time() - since > REMEMBERED_SECONDS:
+                raise
+            return owner
+        self._owners.pop(digest, None)
+        if owner is not None:
+            self._owners[digest] = (owner, trio.current_time())
+            if len(self._owners) > REMEMBERED_KEYS:
+                self._owners.popitem(last=False)
+        return owner

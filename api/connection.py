@@ -162,7 +162,7 @@ class Protocol(PiecewiseProtocol):
 
     @property
     def said_all(self) -> bool:
-        """Whether nothing may be sent any more: Hypercorn itself does not close behind a refused handshake."""
+        """Whether nothing may be sent any more: Hypercorn leaves a refused handshake open."""
         parser = self.connection
         if isinstance(parser, H11WSConnection):
             parser = parser.h11_connection
@@ -228,6 +228,7 @@ class Connection:
             log.error("connection crashed", exc_info=group)
         finally:
             self._stream.socket.close()
+            self._over.set()
 
     def stop(self) -> None:
         """The server is going: an idle connection is closed, another one after its answer."""
@@ -235,10 +236,15 @@ class Connection:
             self._finish()
             self._set_deadline(trio.current_time())  # nothing is unread: there is nothing to linger for
 
+    async def wait_said_all(self) -> None:
+        """Returns when the last byte for the client is in the kernel's hands, or the connection is over."""
+        await self._over.wait()
+
     def abort(self) -> None:
-        """Ends it at once, dropping what was not sent yet."""
-        with suppress(OSError):
-            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        """Ends it at once. What the kernel has not sent yet is dropped, unless everything was said."""
+        if not self._closing:
+            with suppress(OSError):
+                self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._stream.socket.close()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()

@@ -54,6 +54,7 @@ class JsonUpload:
     go on."""
 
     def __init__(self, store: ImageStore) -> None:
+        self.session_id: str | None = None
         self._store = store
         self._state: Callable[[], bool] = self._opening
         self._buffer = bytearray()
@@ -165,6 +166,7 @@ class JsonUpload:
         if self._name == SESSION_FIELD:
             if not isinstance(value, str | None):
                 raise malformed(f"{self._name} must be text or null", self._name)
+            self.session_id = value
             self._events.append(SessionNamed(value))
         self._state = self._separator
         return True

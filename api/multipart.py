@@ -38,6 +38,7 @@ class MultipartUpload:
     def __init__(self, store: ImageStore, boundary: str | None) -> None:
         if not boundary or len(boundary) > BOUNDARY_LIMIT or not boundary.isascii():
             raise malformed("its content type names no usable boundary")
+        self.session_id: str | None = None
         self._store = store
         self._marker = b"--" + boundary.encode()
         self._decoder = multipart.MultipartDecoder(boundary.encode(), HELD)
@@ -129,7 +130,8 @@ class MultipartUpload:
                 raise malformed(f"{SESSION_FIELD} has more than {SESSION_ID_LIMIT} characters", SESSION_FIELD)
             if not event.more_data:
                 try:
-                    events.append(SessionNamed(self._text.decode() or None))
+                    self.session_id = self._text.decode() or None
                 except UnicodeDecodeError:
                     raise malformed(f"{SESSION_FIELD} is not UTF-8", SESSION_FIELD) from None
+                events.append(SessionNamed(self.session_id))
                 self._text = None

@@ -37,9 +37,9 @@ ENDPOINTS = {
 blueprint = Blueprint("operations", __name__)
 
 
-def _json(body: dict[str, Any], status: int = 200) -> Response:
+def _json(body: dict[str, Any]) -> Response:
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Response(msgspec.json.encode(body), status, headers)
+    return Response(msgspec.json.encode(body), 200, headers)
 
 
 @blueprint.get("/")
@@ -51,14 +51,12 @@ async def card() -> Response:
         and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     ):
         return await given.page()
-    status = "draining" if given.draining else "running"
-    return _json({"service": SERVICE, "status": status, "timestamp": timestamp(), "endpoints": ENDPOINTS})
+    return _json({"service": SERVICE, "status": "running", "timestamp": timestamp(), "endpoints": ENDPOINTS})
 
 
 @blueprint.get("/health")
 async def health() -> Response:
-    """`ok`; `degraded`: it answers, but not everything works; `draining` (503): send new uploads
-    elsewhere."""
+    """`ok`, or `degraded`: it answers, but not everything works. A draining server accepts no connection."""
     given = services()
     database = False
     with trio.move_on_after(DATABASE_SECONDS):
@@ -68,14 +66,14 @@ async def health() -> Response:
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     works = database and catalogue["available"] and not actors.get("breakers")
     body = {
-        "status": "draining" if given.draining else "ok" if works else "degraded",
+        "status": "ok" if works else "degraded",
         "timestamp": timestamp(),
         "actors": actors,
         "queue": queue,
         "database": {"available": database},
         "catalogue": catalogue,
     }
-    return _json(body, 503 if given.draining else 200)
+    return _json(body)
 
 
 def _catalogue(folder: Path) -> dict[str, Any]:

@@ -43,6 +43,10 @@ Event = Photograph | SessionNamed | OtherField
 
 
 class Parser(Protocol):
+    """`session_id` is what the body named, also when it is refused in the end."""
+
+    session_id: str | None
+
     def feed(self, data: bytes) -> list[Event]:
         """What `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError` (disk)."""
         ...

@@ -18,6 +18,7 @@ from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
 from api.app import create_app
+from api.auth import RememberingRecords
 from api.connection import Connection
 from api.errors import RETRY_AFTER
 from api.logs import ServerLog
@@ -28,7 +29,6 @@ from pinactors.pipeline.component import Analysis
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry
 from pinactors.pipeline.stalls import Stalls
-from pinactors.records import Records
 from pinactors.settings import Settings
 
 BACKLOG = 1024
@@ -72,7 +72,6 @@ class Listener:
         self._connections: set[Connection] = set()
         self._accepting = trio.CancelScope()
         self._most = min(settings.max_connections, most_files() - FILES_RESERVED)
-        self._quiet = trio.Event()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -106,8 +105,6 @@ class Listener:
             await connection.run()
         finally:
             self._connections.discard(connection)
-            if not self._connections:
-                self._quiet.set()
 
     async def stop(self) -> None:
         """Accepts nothing more; connections close behind their present answer, idle ones now."""
@@ -117,10 +114,9 @@ class Listener:
             connection.stop()
 
     async def wait_quiet(self) -> None:
-        """Returns when no connection is open."""
-        while self._connections:
-            self._quiet = trio.Event()
-            await self._quiet.wait()
+        """Returns when nothing is left to be said to anybody."""
+        for connection in list(self._connections):
+            await connection.wait_said_all()
 
     def abort(self) -> None:
         for connection in list(self._connections):
@@ -188,7 +184,7 @@ async def serve(
     prometheus_client.ProcessCollector(registry=metrics.registry)
     async with AsyncExitStack() as stack:
         stack.enter_context(_watching_stalls(metrics))
-        records = await Records.open(settings)
+        records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
         compute = await stack.enter_async_context(open_processes(settings, warm))
         registry = await stack.enter_async_context(
@@ -230,7 +226,6 @@ async def _run(
         task_status.started(port)
         await stop.wait()
         log.info("draining", connections=len(listener), seconds=settings.graceful_shutdown)
-        services.draining = True
         await listener.stop()
         with trio.move_on_after(settings.graceful_shutdown):
             await services.registry.drain()

@@ -28,7 +28,7 @@ them."""
 
 @dataclass(slots=True)
 class Services:
-    """`page` answers a browser's `GET /`; `draining` is set once the server stopped accepting."""
+    """`page` answers a browser's `GET /`; `catalog_folder` is the catalogue in use."""
 
     registry: Registry
     records: Records
@@ -38,7 +38,6 @@ class Services:
     catalog_folder: Path
     metrics: prometheus_client.CollectorRegistry
     page: Callable[[], Awaitable[Response]] | None = None
-    draining: bool = False
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 
 

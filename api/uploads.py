@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 import trio
@@ -95,6 +96,9 @@ class Reception:
                 retry_after=STORAGE_RETRY,
             ) from error
         finally:
+            if parser.session_id:
+                with suppress(PinactorsError):
+                    g.session_id = check_session_id(parser.session_id)  # a refusal names it
             parser.discard()
 
     async def _in_thread(self, step: Callable[..., list[Event]], *arguments: bytes) -> list[Event]:
@@ -116,7 +120,7 @@ class Reception:
         if not session_id:
             return
         self._named = True
-        g.session_id = name = check_session_id(session_id)
+        name = check_session_id(session_id)
         before = self._upload
         if self._log is not None and name != before.session_id:
             self._log = None

@@ -105,5 +105,3 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
-
-

@@ -96,7 +96,11 @@ class Wire:
 
 
 def head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: test", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: test",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join([*lines, "", ""]).encode("latin1")
 
 
@@ -120,7 +124,10 @@ async def ask(
 def json_body(**fields: Any) -> bytes:
     """A JSON upload; bytes become base64."""
     return json.dumps(
-        {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value for name, value in fields.items()}
+        {
+            name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+            for name, value in fields.items()
+        }
     ).encode()
 
 
@@ -130,7 +137,11 @@ MULTIPART = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 def part(name: str, value: bytes, filename: str | None = None) -> bytes:
     file = f'; filename="{filename}"' if filename is not None else ""
-    return f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + value + b"\r\n"
+    return (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode()
+        + value
+        + b"\r\n"
+    )
 
 
 def multipart(parts: Iterable[bytes]) -> bytes:

@@ -1,0 +1,162 @@
+"""Health, metrics, the service's card, feedback, CORS and what no route answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinactors.catalog.index import CURRENT_FILE
+from pinactors.records import Records
+from tests.api.conftest import Process, Running
+from tests.api.wire import JSON, ask, json_body
+
+UPLOAD = "/mobile-upload"
+CONFIRM = "/api/mobile/confirm-pin"
+PROVISIONAL = "/api/mobile/provisional-pins"
+
+
+async def test_health(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = await ask(server.port, "GET", "/health")
+    body = answer.json()
+    assert (answer.status, body["status"]) == (200, "ok")
+    assert body["timestamp"].endswith("Z")
+    assert body["actors"]["sessions"] == 0
+    assert body["actors"]["accepting"] is True
+    assert body["queue"]["workers"] == 1
+    assert "pids" not in body["queue"]
+    assert body["database"] == {"available": True}
+    assert body["catalogue"] == {"available": True, "pins": 0, "version": "", "demonstration": False}
+
+    async def away(_: Records) -> bool:
+        return False
+
+    monkeypatch.setattr(Records, "check", away)
+    answer = await ask(server.port, "GET", "/health")
+    assert (answer.status, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["database"] == {"available": False}
+
+
+async def test_a_damaged_catalogue_degrades_health(server: Running) -> None:
+    server.settings.catalog_folder.mkdir(parents=True)
+    (server.settings.catalog_folder / CURRENT_FILE).write_text("{")
+    body = (await ask(server.port, "GET", "/health")).json()
+    assert (body["status"], body["catalogue"]) == ("degraded", {"available": False})
+
+
+async def test_metrics_count_what_happened(server: Running) -> None:
+    await ask(server.port, "POST", UPLOAD, json_body(sessionId="metrics", frontImageData=b"PHOTO"), JSON)
+    answer = await ask(server.port, "GET", "/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.body.decode().splitlines()
+    assert 'pinactors_sessions_total{outcome="complete"} 1.0' in lines
+    assert 'pinactors_components_total{component="authenticity",outcome="full"} 1.0' in lines
+    for name in (
+        "pinactors_component_seconds_count",
+        "pinactors_loop_stall_seconds_count",
+        "pinactors_compute_queued",
+        "pinactors_compute_restarts",
+        "process_resident_memory_bytes",
+    ):
+        assert any(line.startswith(name) for line in lines), name
+    assert "metrics" not in {line.partition("{")[2] for line in lines}
+
+
+async def test_the_card_and_the_page(shared: Process) -> None:
+    card = await ask(shared.port, "GET", "/")
+    assert card.json()["service"] == "pinactors"
+    assert card.json()["status"] == "running"
+    assert card.json()["endpoints"]["upload"] == "POST /mobile-upload"
+    for accept in ("*/*", "application/json", "application/json, text/html;q=0.5"):
+        assert (await ask(shared.port, "GET", "/", headers={"Accept": accept})).json()["service"]
+    browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+    page = await ask(shared.port, "GET", "/", headers={"Accept": browser})
+    assert page.headers["content-type"].startswith("text/html")
+
+
+class TestCors:
+    @pytest.mark.parametrize("path", [UPLOAD, "/health", "/streams/x", PROVISIONAL, "/nowhere"])
+    async def test_preflight_on_every_route(self, shared: Process, path: str) -> None:
+        answer = await ask(shared.port, "OPTIONS", path, headers={"Origin": "https://pins.example"})
+        assert (answer.status, answer.body) == (204, b"")
+        assert answer.headers["access-control-allow-origin"] == "*"
+        allowed = "Content-Type, Authorization, x-api-key, x-session-id"
+        assert answer.headers["access-control-allow-headers"] == allowed
+        assert answer.headers["access-control-max-age"] == "86400"
+        assert {"GET", "POST", "DELETE", "OPTIONS"} <= set(
+            answer.headers["access-control-allow-methods"].split(", ")
+        )
+
+    async def test_our_headers_are_allowed_to_those_who_ask(self, shared: Process) -> None:
+        asked = {"Access-Control-Request-Headers": "idempotency-key,content-type"}
+        answer = await ask(shared.port, "OPTIONS", UPLOAD, headers=asked)
+        assert "Idempotency-Key" in answer.headers["access-control-allow-headers"]
+        assert "Last-Event-ID" not in answer.headers["access-control-allow-headers"]
+
+    async def test_answers_and_errors_can_be_read(self, shared: Process) -> None:
+        for method, path in (("GET", "/health"), ("GET", "/nowhere"), ("PUT", "/health"), ("POST", UPLOAD)):
+            answer = await ask(shared.port, method, path)
+            assert answer.headers["access-control-allow-origin"] == "*", path
+            assert "Stream-Next-Offset" in answer.headers["access-control-expose-headers"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/nowhere", 404), ("PUT", "/health", 405), ("GET", UPLOAD, 405), ("GET", "/%00/\x7f", 400)],
+)
+async def test_what_no_route_answers_has_the_same_shape(
+    shared: Process, method: str, path: str, status: int
+) -> None:
+    answer = await ask(shared.port, method, path)
+    assert answer.status == status
+    body = answer.json()
+    assert body["success"] is False
+    assert {"message", "error", "errorCode", "sessionId", "timestamp"} <= body.keys()
+    if status == 405:
+        assert answer.headers["allow"]
+
+
+class TestFeedback:
+    async def test_an_analysis_is_provisional_until_confirmed(self, server: Running) -> None:
+        front = json_body(sessionId="fb", frontImageData=b"PHOTO fb")
+        number = (await ask(server.port, "POST", UPLOAD, front, JSON)).json()["id"]
+        listed = (await ask(server.port, "GET", PROVISIONAL)).json()
+        assert listed["total"] == 1
+        [pin] = listed["provisionalPins"]
+        assert (pin["pinId"], pin["recordNumber"], pin["name"]) == ("fb", number, "")
+        assert pin["createdAt"].endswith("Z")
+        said = {"recordNumber": number, "pinId": "fb", "userAgreement": "disagree", "feedbackComment": "no"}
+        answer = await ask(server.port, "POST", CONFIRM, json_body(**said), JSON)
+        body = answer.json()
+        assert answer.status == 200
+        assert {key: body[key] for key in said} == said
+        assert (body["success"], body["sessionId"]) == (True, "fb")
+        assert (await ask(server.port, "GET", PROVISIONAL)).json()["total"] == 0
+
+    @pytest.mark.parametrize(
+        ("body", "status", "code"),
+        [
+            (b"", 400, "invalid_format"),
+            (b"[]", 400, "invalid_format"),
+            (b'{"a": \xff}', 400, "invalid_format"),
+            (b"[" * 50_000, 400, "invalid_format"),
+            (b'{"recordNumber": 1}', 400, "missing_fields"),
+            (json_body(recordNumber=1, pinId="x", userAgreement="maybe"), 400, "invalid_agreement"),
+            (json_body(recordNumber=[1], pinId="x", userAgreement="agree"), 400, "invalid_format"),
+            (json_body(recordNumber=10**30, pinId="x", userAgreement="agree"), 404, "record_not_found"),
+            (json_body(recordNumber=999, pinId="x", userAgreement="agree"), 404, "record_not_found"),
+            (json_body(feedbackComment="x" * 70_000), 413, "too_large"),
+        ],
+    )
+    async def test_bad_feedback(self, shared: Process, body: bytes, status: int, code: str) -> None:
+        answer = await ask(shared.port, "POST", CONFIRM, body, JSON)
+        assert (answer.status, answer.json()["errorCode"]) == (status, code)
+
+    @pytest.mark.parametrize("query", ["limit=x", "offset=-1", "limit=" + "9" * 50, "limit=%C2%B2"])
+    async def test_a_bad_page_is_refused(self, shared: Process, query: str) -> None:
+        answer = await ask(shared.port, "GET", f"{PROVISIONAL}?{query}")
+        assert (answer.status, answer.json()["errorCode"]) == (400, "invalid_format")
+
+
+def test_the_page_is_part_of_the_package() -> None:
+    assert (Path(__file__).parents[2] / "api" / "static" / "index.html").is_file()

@@ -1,0 +1,150 @@
+"""How a server goes: it accepts no more, its sessions end, and who is cut finds the rest at the next one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.api.conftest import Running, launch
+from tests.api.wire import JSON, LIMIT, PHONE, Wire, ask, connected, json_body
+
+UPLOAD = "/mobile-upload"
+
+
+class Launched:
+    """Servers in processes of their own over one data folder, all gone at the end."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def start(self, **settings: Any) -> tuple[subprocess.Popen[str], int]:
+        process, port = launch(self._data, **settings)
+        self._processes.append(process)
+        return process, port
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Launched]:
+    launched = Launched(tmp_path / "data")
+    yield launched
+    launched.stop()
+
+
+async def wait(process: subprocess.Popen[str]) -> int:
+    with trio.fail_after(LIMIT):
+        return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+
+
+async def stream_id_of(wire: Wire) -> str:
+    """From the first packet; what is read with it is lost to the wire."""
+    text = (await wire.stream.receive_some(4000)).decode()
+    while "streamId" not in text:
+        text += (await wire.stream.receive_some(4000)).decode()
+    return text.partition('"streamId":"')[2].partition('"')[0]
+
+
+async def is_refused(port: int) -> bool:
+    try:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+    except OSError:
+        return True
+    await stream.aclose()
+    return False
+
+
+async def test_sigterm_lets_the_running_session_finish(launched: Launched) -> None:
+    process, port = launched.start()
+    body = json_body(sessionId="t", frontImageData=b"SLEEP 1")
+    with trio.fail_after(LIMIT):
+        async with connected(port) as wire, connected(port) as idle:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await trio.sleep(0.3)
+            process.send_signal(signal.SIGTERM)
+            assert await idle.is_closed()
+            while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
+                await trio.sleep(0.02)
+            answer = await wire.answer()
+    assert answer.ended
+    assert answer.types[-1] == "ANALYSIS_COMPLETE"
+    assert await wait(process) == 0
+
+
+async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(launched: Launched) -> None:
+    process, port = launched.start()
+    body = json_body(sessionId="t2", frontImageData=b"SLEEP 3")
+    with trio.fail_after(LIMIT):
+        async with connected(port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            stream_id = await stream_id_of(wire)
+            process.send_signal(signal.SIGTERM)
+            while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
+                await trio.sleep(0.05)
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            await wait(process)
+            assert time.monotonic() - began < 2.5, "it waited for the session"
+    _, port = launched.start()
+    headers = {"Accept": "application/x-ndjson"}
+    answer = await ask(port, "GET", f"/streams/{stream_id}", headers=headers)
+    assert answer.types[0] == "CONNECTION_ESTABLISHED"
+    assert answer.types[-1] == "ANALYSIS_COMPLETE"
+    assert [packet["sequence"] for packet in answer.packets] == list(range(len(answer.packets)))
+
+
+async def test_a_killed_server_loses_no_session(launched: Launched) -> None:
+    process, port = launched.start()
+    body = json_body(sessionId="k9", frontImageData=b"SLEEP 2")
+    with trio.fail_after(LIMIT):
+        async with connected(port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            stream_id = await stream_id_of(wire)
+    os.kill(process.pid, signal.SIGKILL)
+    await wait(process)
+    _, port = launched.start()
+    again = await ask(port, "POST", UPLOAD, body, JSON | PHONE)
+    assert again.types[-1] == "ANALYSIS_COMPLETE"
+    assert again.packets[0]["streamId"] == stream_id, "the same upload again joins"
+
+
+async def test_sessions_longer_than_the_grace_are_cut(launched: Launched) -> None:
+    process, port = launched.start(graceful_shutdown=0.5)
+    with trio.fail_after(LIMIT):
+        async with connected(port) as wire:
+            body = json_body(sessionId="g", frontImageData=b"SLEEP 8")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await stream_id_of(wire)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            await wait(process)
+            assert time.monotonic() - began < 5
+
+
+async def test_a_client_that_does_not_read_holds_nothing_up(server: Running) -> None:
+    """What it has not read is the kernel's business, not this process's."""
+    began = trio.current_time()
+    with trio.fail_after(LIMIT):
+        async with connected(server.port) as wire, connected(server.port):
+            body = json_body(sessionId="s", frontImageData=b"PHOTO")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await trio.testing.wait_all_tasks_blocked(0.2)
+            server.shutdown.set()
+            await server.stopped.wait()
+            assert trio.current_time() - began < 4
+            assert (await wire.answer()).ended
