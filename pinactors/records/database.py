@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import peewee
+import structlog
 import trio
 from playhouse import db_url  # type: ignore[import-untyped]
 
@@ -17,6 +18,8 @@ from pinactors.records import migrations
 from pinactors.settings import Settings
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 DATABASE_FILE = "pinactors.db"
 
@@ -33,9 +36,8 @@ class RecordsUnavailable(PinactorsError):
     """The database is busy, locked, full or gone. Nothing was changed; the same call may be made again."""
 
 
-def unavailable(cause: Exception) -> RecordsUnavailable:
-    """What a client may know of `cause`: never a path, a host or a statement."""
-    del cause  # the caller chains it for the log
+def unavailable() -> RecordsUnavailable:
+    """What a client may know: never a path, a host or a statement."""
     return RecordsUnavailable(
         ErrorCode.OVERLOADED,
         "Records are unavailable",
@@ -136,7 +138,8 @@ class Store:
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
             raise  # ours to mend, not to repeat
         except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:
-            raise unavailable(error) from error
+            log.warning("database unavailable", reason=str(error))
+            raise unavailable() from error
 
     def _transaction(self, function: Callable[[peewee.Database], T], mode: str) -> T:
         self._check_file()
