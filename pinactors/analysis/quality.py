@@ -21,18 +21,21 @@ GLARE = 0.06
 DARK, BRIGHT = 0.22, 0.93
 """Mean L* over 100 outside of which a pin's own colours can no longer be the reason."""
 
-BLURRED = 4.0
-"""Edge width in working pixels that counts as blurred, and
-`BLURRED_SHARE` of the pin's short side: a pin that fills a large picture may be a little softer."""
-BLURRED_SHARE = 0.008
+BLURRED, BLURRED_SHARE = 4.0, 0.008
+"""Edge width that counts as blurred: in working pixels, or as a share of the pin's short side where that is
+more (a pin that fills a large picture may be a little softer)."""
+
+MOST_NOISE = 3.0
+"""Grey levels of noise, after smoothing, beyond which it is a texture that was measured."""
 
 WIDEST = 16.0
 """Edge width reported at most; profiles are not followed further."""
 
-_CELL = 16
-_EDGES = 300
-_SMOOTHING = 0.8
-_REACH = 20
+_CELL, _EDGES = 16, 300
+"""Pixels between edges looked at, and how many of them."""
+
+_SMOOTHING, _REACH = 0.8, 20
+"""Sigma against noise, and half the length of an edge's profile, in pixels."""
 
 
 def measure(
@@ -40,6 +43,7 @@ def measure(
 ) -> Quality:
     """Quality of the working picture `rgb`; `scale` is working over sent pixels, `notes` are problems found
     elsewhere (a pin half outside), told first. Without a mask the whole picture is measured."""
+    what = "pin" if mask is not None else "photograph"
     if mask is None:
         mask = np.full(rgb.shape[:2], 255, np.uint8)
         short = float(min(rgb.shape[:2]))
@@ -55,7 +59,7 @@ def measure(
         problems.append("The photograph is blurred. Hold the phone still and tap the pin to focus.")
     if short_side < SHORT_SIDE:
         problems.append(
-            f"The pin is only {short_side:.0f} pixels across. Move closer until it fills the picture, "
+            f"The {what} is only {short_side:.0f} pixels across. Move closer until it fills the picture, "
             f"and send the photograph in its full size ({SHORT_SIDE} pixels or more)."
         )
     if exposure < DARK:
@@ -95,7 +99,7 @@ def edge_width(grey: Image, inside: Image) -> float:
     sigma). Blurring only widens, so the lower quartile tells of the lens rather than of bevels; the smoothing
     against noise is subtracted again. A picture without edges counts as blurred.
     """
-    smooth = cv2.GaussianBlur(grey, (0, 0), _SMOOTHING)
+    smooth = as_image(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
     across, down = cv2.Sobel(smooth, cv2.CV_16S, 1, 0), cv2.Sobel(smooth, cv2.CV_16S, 0, 1)
     size = cv2.add(cv2.convertScaleAbs(across, alpha=0.25), cv2.convertScaleAbs(down, alpha=0.25))
     ys, xs = _strongest(as_image(cv2.bitwise_and(size, inside)))
@@ -115,7 +119,7 @@ def edge_width(grey: Image, inside: Image) -> float:
     up = np.cumprod(going[:, _REACH:], axis=1) * rise[:, _REACH:]
     low = np.cumprod(going[:, _REACH - 1 :: -1], axis=1) * rise[:, _REACH - 1 :: -1]
     height = up.sum(axis=1) + low.sum(axis=1)
-    clear = height > max(6.0, 7 * _noise(smooth, inside))
+    clear = height > max(6.0, 7 * min(_noise(smooth, inside), MOST_NOISE))
     if np.count_nonzero(clear) < 8:
         return WIDEST
     widths = height[clear] / np.maximum(peak[clear], 0.1)
