@@ -250,9 +250,9 @@ class Lines:
 
 
 def split(server: str) -> SplitResult:
-    """Raises `ValueError` unless it is an http or https URL with a host."""
+    """Raises `ValueError` unless it is an http or https URL with a host, and a valid port if any."""
     url = urlsplit(server if "://" in server else f"http://{server}")
-    if url.scheme not in ("http", "https") or not url.hostname:
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
         raise ValueError(f"not the URL of a server: {server!r}")
     return url
 

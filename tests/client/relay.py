@@ -13,7 +13,7 @@ CHUNK = 65536
 
 
 class Relay:
-    """`cuts[n]` is how many bytes of answer the n-th connection from now on lets through; later ones are whole.
+    """`cuts[n]` is how many bytes of answer the n-th connection from now lets through; later ones are whole.
 
     `asked` is how many bytes of a request it lets through before it cuts.
     """
@@ -43,10 +43,9 @@ class Relay:
         except OSError:
             await client.aclose()
             return
-        async with client, server:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump, client, server, up, nursery.cancel_scope, False)
-                nursery.start_soon(self._pump, server, client, down, nursery.cancel_scope, True)
+        async with client, server, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump, client, server, up, nursery.cancel_scope, False)
+            nursery.start_soon(self._pump, server, client, down, nursery.cancel_scope, True)
 
     async def _pump(
         self,

@@ -1,4 +1,4 @@
-"""Connections that break at every single byte of an answer: what the client puts together is the same, to the byte."""
+"""Connections that break at every single byte of an answer: what the client puts together is the same."""
 
 from __future__ import annotations
 

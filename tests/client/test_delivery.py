@@ -1,0 +1,292 @@
+"""The delivery actor over a scripted transport, on a clock that jumps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from pinactors.client.delivery import BACKOFF_LIMIT, RESTARTS, Delivery, Job, NetworkError, Received, Take
+from pinactors.client.http import Broken, NotPinactors
+from pinactors.protocol import ErrorCode, PinactorsError
+
+KINDS = [
+    "CONNECTION_ESTABLISHED",
+    "PROCESSING_STARTED",
+    "AUTHENTICATION_RESULT",
+    "PRICING_ANALYSIS",
+    "ANALYSIS_COMPLETE",
+]
+
+
+def packet(sequence: int, kind: str | None = None, **fields: Any) -> bytes:
+    body = {"packetType": kind or KINDS[sequence], "sequence": sequence, **fields}
+    if body["packetType"] == "CONNECTION_ESTABLISHED":
+        body.setdefault("streamId", "first")
+    return json.dumps(body).encode()
+
+
+WHOLE = [packet(number) for number in range(len(KINDS))]
+
+Step = bytes | Exception
+
+
+@dataclass
+class Scripted:
+    """Each connection plays one script: packets to hand over, an exception to raise; then always `then`."""
+
+    scripts: list[list[Step]]
+    then: list[Step] = field(default_factory=lambda: [Broken("nobody there")])
+    calls: list[tuple[str, float]] = field(default_factory=list)
+    completes: bool = True
+    on_activity: Callable[[], None] = lambda: None
+
+    async def upload(self, job: Job, take: Take) -> None:
+        self.calls.append(("upload", trio.current_time()))
+        job.complete = self.completes
+        await self._play(take)
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        self.calls.append((f"{stream_id}:{position}", trio.current_time()))
+        await self._play(take)
+
+    async def _play(self, take: Take) -> None:
+        await trio.lowlevel.checkpoint()
+        for step in self.scripts.pop(0) if self.scripts else self.then:
+            if isinstance(step, Exception):
+                raise step
+            self.on_activity()
+            if not await take(step):
+                return
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+    @property
+    def pauses(self) -> list[float]:
+        times = [time for _, time in self.calls]
+        return [later - earlier for earlier, later in pairwise(times)]
+
+
+async def deliver(
+    transport: Scripted, job: Job | None = None, *, can_upload: bool = True, patience: float = 180
+) -> list[Received | Exception]:
+    """Everything that comes out."""
+    sink, source = trio.open_memory_channel[Received | Exception](0)
+    delivery = Delivery(transport, job or Job(), sink, can_upload=can_upload, patience=patience)
+    transport.on_activity = delivery.on_activity
+    with trio.fail_after(3600):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(delivery.run)
+            return [item async for item in source]
+    raise AssertionError
+
+
+def raws(items: list[Received | Exception]) -> list[bytes]:
+    assert all(isinstance(item, Received) for item in items), items
+    return [item.raw for item in items if isinstance(item, Received)]
+
+
+def failure(items: list[Received | Exception]) -> Exception:
+    assert isinstance(items[-1], Exception)
+    return items[-1]
+
+
+async def test_an_undisturbed_upload_needs_one_connection(autojump_clock: MockClock) -> None:
+    transport = Scripted([WHOLE])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload"]
+
+
+async def test_a_break_before_the_name_is_known_sends_the_upload_again(autojump_clock: MockClock) -> None:
+    transport = Scripted([[Broken("x")], [Broken("y")], WHOLE])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload"] * 3
+
+
+async def test_a_break_behind_it_follows_from_there(autojump_clock: MockClock) -> None:
+    transport = Scripted([[*WHOLE[:2], Broken("x")], [WHOLE[2], Broken("y")], WHOLE[3:]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "first:2", "first:3"]
+
+
+async def test_a_connection_that_just_ends_is_a_break_too(autojump_clock: MockClock) -> None:
+    transport = Scripted([WHOLE[:3], WHOLE[3:]])
+    assert raws(await deliver(transport)) == WHOLE
+
+
+async def test_what_was_had_is_not_handed_out_again(autojump_clock: MockClock) -> None:
+    transport = Scripted([[*WHOLE[:3], Broken("x")], WHOLE])
+    assert raws(await deliver(transport)) == WHOLE
+
+
+async def test_a_gap_is_never_handed_out(autojump_clock: MockClock) -> None:
+    transport = Scripted([[WHOLE[0], WHOLE[2]], WHOLE[1:]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "first:1"]
+
+
+async def test_nothing_follows_the_terminal_packet(autojump_clock: MockClock) -> None:
+    transport = Scripted([[*WHOLE, packet(5, "PRICING_ANALYSIS")]])
+    assert raws(await deliver(transport)) == WHOLE
+
+
+async def test_an_error_packet_is_handed_out_and_ends_the_session(autojump_clock: MockClock) -> None:
+    error = packet(1, "ERROR", errorCode="processing_error")
+    transport = Scripted([[WHOLE[0], error]])
+    assert raws(await deliver(transport)) == [WHOLE[0], error]
+
+
+async def test_the_pauses_grow_to_a_limit_and_are_spread(autojump_clock: MockClock) -> None:
+    transport = Scripted([[Broken("x")] for _ in range(12)] + [WHOLE])
+    await deliver(transport)
+    pauses = transport.pauses
+    limits = [min(BACKOFF_LIMIT, 0.25 * 2**n) for n in range(len(pauses))]
+    assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))
+    assert len({round(pause / limit, 6) for pause, limit in zip(pauses, limits, strict=True)}) > 6
+
+
+async def test_progress_makes_the_pauses_short_again(autojump_clock: MockClock) -> None:
+    broken: list[Step] = [Broken("x")]
+    transport = Scripted([broken] * 6 + [[*WHOLE[:3], Broken("x")], WHOLE[3:]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.pauses[5] > 1
+    assert transport.pauses[6] <= 0.25
+
+
+async def test_it_gives_up_when_nobody_can_be_reached_for_too_long(autojump_clock: MockClock) -> None:
+    transport = Scripted([[WHOLE[0], Broken("x")]])
+    began = trio.current_time()
+    items = await deliver(transport, patience=60)
+    assert isinstance(failure(items), NetworkError)
+    assert "60 s" in str(failure(items))
+    assert 60 - BACKOFF_LIMIT <= trio.current_time() - began <= 60
+
+
+async def test_a_busy_server_is_asked_again_when_it_said(autojump_clock: MockClock) -> None:
+    busy = PinactorsError(ErrorCode.OVERLOADED, "Too busy", retry_after=17, status=503)
+    limited = PinactorsError(ErrorCode.OVERLOADED, "Too many", retry_after=40, status=429)
+    transport = Scripted([[busy], [limited], WHOLE])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.pauses == [17, 40]
+
+
+async def test_a_busy_server_does_not_wear_out_patience(autojump_clock: MockClock) -> None:
+    """It answers: how long that may go on is for the caller's own deadline."""
+    busy = PinactorsError(ErrorCode.OVERLOADED, "Too busy", retry_after=30, status=503)
+    transport = Scripted([[busy] for _ in range(20)] + [WHOLE])
+    assert raws(await deliver(transport, patience=60)) == WHOLE
+
+
+REFUSALS = [
+    PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", status=401),
+    PinactorsError(ErrorCode.MISSING_IMAGE, "Front image required", status=400),
+    PinactorsError(ErrorCode.TOO_LARGE, "Too large", status=413),
+    PinactorsError(ErrorCode.SESSION_CONFLICT, "Conflict", status=422),
+    PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Nothing here", status=404),
+    NotPinactors("an HTML page"),
+    FileNotFoundError("front.jpg"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+async def test_a_refusal_is_not_asked_for_twice(refusal: Exception, autojump_clock: MockClock) -> None:
+    transport = Scripted([[refusal]])
+    assert await deliver(transport) == [refusal]
+    assert transport.names == ["upload"]
+
+
+async def test_a_refusal_in_a_packet_of_its_own(autojump_clock: MockClock) -> None:
+    """On a WebSocket a refusal comes as an ERROR without a session before it."""
+    error = packet(
+        0, "ERROR", errorCode="unauthorized", message="Unauthorized", error="A valid key is needed"
+    )
+    items = await deliver(Scripted([[error]]))
+    refusal = failure(items)
+    assert isinstance(refusal, PinactorsError)
+    assert (refusal.code, refusal.detail) == (ErrorCode.UNAUTHORIZED, "A valid key is needed")
+    assert len(items) == 1
+
+
+async def test_a_lost_session_is_started_again_without_repeating_anything(autojump_clock: MockClock) -> None:
+    gone = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
+    again = [packet(0, streamId="second"), *WHOLE[1:]]
+    transport = Scripted([[*WHOLE[:3], Broken("x")], [gone], [*again[:4], Broken("y")], again[4:]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "first:3", "upload", "second:4"]
+
+
+async def test_a_session_is_not_started_again_for_ever(autojump_clock: MockClock) -> None:
+    gone = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=410)
+    scripts: list[list[Step]] = []
+    for number in range(RESTARTS + 1):
+        scripts += [[packet(0, streamId=f"s{number}"), Broken("x")], [gone]]
+    transport = Scripted(scripts)
+    assert failure(await deliver(transport)) is gone
+    assert transport.names.count("upload") == RESTARTS + 1
+
+
+async def test_a_followed_session_that_is_lost_is_lost(autojump_clock: MockClock) -> None:
+    gone = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
+    transport = Scripted([[gone]])
+    assert await deliver(transport, Job("first", 2, complete=True), can_upload=False) == [gone]
+    assert transport.names == ["first:2"]
+
+
+async def test_an_upload_that_was_joined_to_an_earlier_one(autojump_clock: MockClock) -> None:
+    """On a WebSocket the first packets may already be out when the server finds the earlier session."""
+    joined = [packet(0, streamId="earlier"), *WHOLE[1:]]
+    transport = Scripted([[*WHOLE[:2], *joined[:2], Broken("x")], joined[2:]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "earlier:2"]
+
+
+async def test_an_upload_that_did_not_arrive_whole_is_sent_again(autojump_clock: MockClock) -> None:
+    """Packets come back before everything is sent: following would lead to a session without a back image."""
+    transport = Scripted([[*WHOLE[:2], Broken("x")], WHOLE], completes=False)
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "upload"]
+
+
+async def test_an_upload_the_server_lost_patience_with_is_sent_again(autojump_clock: MockClock) -> None:
+    stalled = packet(1, "ERROR", errorCode="cancelled")
+    transport = Scripted([[WHOLE[0], stalled], [packet(0, streamId="second"), *WHOLE[1:]]], completes=False)
+    assert raws(await deliver(transport)) == WHOLE
+
+
+async def test_a_bad_photograph_is_not_sent_again(autojump_clock: MockClock) -> None:
+    bad = packet(1, "ERROR", errorCode="invalid_format")
+    transport = Scripted([[WHOLE[0], bad]], completes=False)
+    assert raws(await deliver(transport)) == [WHOLE[0], bad]
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"<html>", b"[]", b"{}", b'{"packetType": "X"}', b'{"packetType": 1, "sequence": 0}', b"\xff"]
+)
+async def test_what_is_no_packet_ends_it(garbage: bytes, autojump_clock: MockClock) -> None:
+    items = await deliver(Scripted([[garbage]]))
+    assert isinstance(failure(items), NotPinactors)
+    assert len(items) == 1
+
+
+async def test_a_slow_caller_holds_the_delivery_and_not_the_other_way_round(
+    autojump_clock: MockClock,
+) -> None:
+    sink, source = trio.open_memory_channel[Received | Exception](0)
+    delivery = Delivery(Scripted([WHOLE]), Job(), sink, can_upload=True, patience=60)
+    got: list[Awaitable[None] | bytes] = []
+    with trio.fail_after(600):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(delivery.run)
+            async for item in source:
+                assert isinstance(item, Received)
+                got.append(item.raw)
+                await trio.sleep(50)
+    assert got == WHOLE

@@ -1,0 +1,352 @@
+"""The client's HTTP on real sockets, against servers that play what a test wrote."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinactors.client.http import BODY_LIMIT, LINE_LIMIT, Body, Broken, Connection, Lines, NotPinactors, split
+from pinactors.client.transports import batch, check, hand_over
+from pinactors.protocol import ErrorCode, PinactorsError
+
+LIMIT = 10
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+Play = Callable[[trio.SocketStream], Awaitable[None]]
+
+
+async def head_of(stream: trio.SocketStream) -> bytes:
+    """Reads a request up to its body's first bytes."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += await stream.receive_some(65536)
+    return data
+
+
+@asynccontextmanager
+async def playing(*plays: Play) -> AsyncIterator[str]:
+    """A server whose n-th connection runs the n-th play; its URL."""
+    left = list(plays)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await left.pop(0)(stream)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        yield f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        nursery.cancel_scope.cancel()
+
+
+def answers(*answer: bytes) -> Play:
+    """Each request on the connection gets the next answer; then the connection is closed."""
+
+    async def play(stream: trio.SocketStream) -> None:
+        for each in answer:
+            await head_of(stream)
+            await stream.send_all(each)
+
+    return play
+
+
+def connection(url: str, silence: float = 5) -> Connection:
+    return Connection(url, silence=silence, on_activity=lambda: None)
+
+
+def body(size: int, piece: int = 65536) -> Body:
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        for start in range(0, size, piece):
+            yield bytes(min(piece, size - start))
+
+    return Body("application/octet-stream", size, pieces)
+
+
+async def test_requests_share_a_connection() -> None:
+    with trio.fail_after(LIMIT):
+        async with playing(answers(OK, OK)) as url, connection(url) as link:
+            for _ in range(2):
+                assert await (await link.request("GET", "/", {})).read() == b"ok"
+
+
+async def test_a_kept_connection_the_server_has_closed_is_opened_again() -> None:
+    with trio.fail_after(LIMIT):
+        async with playing(answers(OK), answers(OK)) as url, connection(url) as link:
+            for _ in range(2):
+                assert await (await link.request("GET", "/", {})).read() == b"ok"
+
+
+async def test_an_answer_left_unread_does_not_leak_into_the_next() -> None:
+    long = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nlong!"
+    with trio.fail_after(LIMIT):
+        async with playing(answers(long), answers(OK)) as url, connection(url) as link:
+            await link.request("GET", "/", {})
+            assert await (await link.request("GET", "/", {})).read() == b"ok"
+
+
+async def test_the_sending_side_stays_open_until_the_answer_is_in() -> None:
+    """A server takes a half-closed connection for one whose client has left."""
+    ended = trio.Event()
+
+    async def play(stream: trio.SocketStream) -> None:
+        await head_of(stream)
+        with trio.move_on_after(0.3):
+            await stream.receive_some(1)
+            ended.set()
+        await stream.send_all(OK)
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            answer = await link.request("POST", "/", {}, body(0))
+            assert not ended.is_set()
+            assert await answer.read() == b"ok"
+
+
+async def test_an_early_refusal_stops_the_upload() -> None:
+    """Nobody pays for sending 50 MB that were refused at the first byte."""
+    received = 0
+
+    async def play(stream: trio.SocketStream) -> None:
+        nonlocal received
+        await head_of(stream)
+        await stream.send_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}")
+        while data := await stream.receive_some(65536):
+            received += len(data)
+            await trio.sleep(0.001)
+
+    sent: list[int] = []
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url:
+            async with connection(url) as link:
+                answer = await link.request("POST", "/", {}, body(50_000_000), sent.append)
+                assert (answer.status, await answer.read()) == (413, b"{}")
+            assert 0 < sent[-1] < 40_000_000
+
+
+async def test_a_refusal_behind_a_broken_connection_is_still_read() -> None:
+    async def play(stream: trio.SocketStream) -> None:
+        await head_of(stream)
+        await stream.send_all(b"HTTP/1.1 401 No\r\nContent-Length: 2\r\n\r\n{}")
+        await stream.send_eof()
+        await trio.sleep(0.2)
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            answer = await link.request("POST", "/", {}, body(50_000_000))
+            assert (answer.status, await answer.read()) == (401, b"{}")
+
+
+async def test_an_answer_that_begins_before_the_upload_is_through() -> None:
+    async def play(stream: trio.SocketStream) -> None:
+        data = await head_of(stream)
+        await stream.send_all(CHUNKED + b"5\r\nearly\r\n")
+        left = 3_000_000 - len(data.partition(b"\r\n\r\n")[2])
+        while left:
+            left -= len(await stream.receive_some(65536))
+        await stream.send_all(b"4\r\nlate\r\n0\r\n\r\n")
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            answer = await link.request("POST", "/", {}, body(3_000_000))
+            assert await answer.read() == b"earlylate"
+
+
+async def test_progress_counts_the_bodys_bytes() -> None:
+    async def play(stream: trio.SocketStream) -> None:
+        data = await head_of(stream)
+        left = 200_000 - len(data.partition(b"\r\n\r\n")[2])
+        while left:
+            left -= len(await stream.receive_some(65536))
+        await stream.send_all(OK)
+
+    sent: list[int] = []
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            await link.request("POST", "/", {}, body(200_000), sent.append)
+    assert sent == [65536, 131072, 196608, 200_000]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 O",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
+        CHUNKED,
+        CHUNKED + b"5\r\nab",
+        CHUNKED + b"2\r\nab\r\n",
+    ],
+)
+async def test_an_answer_cut_off_is_never_taken_for_whole(answer: bytes) -> None:
+    with trio.fail_after(LIMIT):
+        async with playing(answers(answer), answers(answer)) as url, connection(url) as link:
+            with pytest.raises(Broken):
+                await (await link.request("GET", "/", {})).read()
+
+
+async def test_silence_is_a_break() -> None:
+    async def play(stream: trio.SocketStream) -> None:
+        await head_of(stream)
+        await stream.send_all(CHUNKED + b"2\r\nab\r\n")
+        await trio.sleep_forever()
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url, silence=0.2) as link:
+            answer = await link.request("GET", "/", {})
+            assert await answer.chunk() == b"ab"
+            with pytest.raises(Broken, match="silent"):
+                await answer.chunk()
+
+
+async def test_nobody_listens() -> None:
+    async with playing() as url:
+        pass
+    with trio.fail_after(LIMIT):
+        async with connection(url) as link:
+            with pytest.raises(Broken, match="cannot connect"):
+                await link.request("GET", "/", {})
+
+
+@pytest.mark.parametrize(
+    "answer", [b"220 smtp.example ESMTP\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x46" * 20 + b"\r\n\r\n"]
+)
+async def test_another_protocol_answers(answer: bytes) -> None:
+    with trio.fail_after(LIMIT):
+        async with playing(answers(answer)) as url, connection(url) as link:
+            with pytest.raises(NotPinactors):
+                await link.request("GET", "/", {})
+
+
+async def test_an_answer_read_whole_is_bounded() -> None:
+    async def play(stream: trio.SocketStream) -> None:
+        await head_of(stream)
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n")
+        for _ in range(2 * BODY_LIMIT // 65536):
+            await stream.send_all(bytes(65536))
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            answer = await link.request("GET", "/", {})
+            with pytest.raises(NotPinactors, match="too large"):
+                await answer.read()
+
+
+async def refused(answer: bytes) -> BaseException:
+    async with playing(answers(answer)) as url, connection(url) as link:
+        with trio.fail_after(LIMIT), pytest.raises((PinactorsError, Broken, NotPinactors)) as caught:
+            await check(await link.request("GET", "/", {}))
+    return caught.value
+
+
+def reply(status: int, text: bytes, *headers: bytes) -> bytes:
+    lines = [b"HTTP/1.1 %d X" % status, b"Content-Length: %d" % len(text), *headers]
+    return b"\r\n".join([*lines, b"", text])
+
+
+async def test_a_refusal_keeps_its_code_and_its_time() -> None:
+    text = b'{"success":false,"message":"Too busy","error":"try later","errorCode":"overloaded"}'
+    error = await refused(reply(503, text, b"Retry-After: 7"))
+    assert isinstance(error, PinactorsError)
+    assert (error.code, error.message, error.detail) == (ErrorCode.OVERLOADED, "Too busy", "try later")
+    assert (error.status, error.retry_after) == (503, 7)
+
+
+async def test_a_refusal_with_a_code_of_the_future() -> None:
+    error = await refused(
+        reply(418, b'{"errorCode":"teapot","message":"short and stout"}', b"Retry-After: soon")
+    )
+    assert isinstance(error, PinactorsError)
+    assert (error.code, error.message) == (ErrorCode.PROCESSING_ERROR, "short and stout")
+    assert (error.status, error.retry_after) == (418, None)
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+async def test_a_failure_on_the_way_may_pass(status: int) -> None:
+    assert isinstance(await refused(reply(status, b"<html>nginx</html>")), Broken)
+
+
+@pytest.mark.parametrize("status", [301, 403, 404, 501])
+async def test_another_site_will_not_change(status: int) -> None:
+    assert isinstance(await refused(reply(status, b"<html>nginx</html>")), NotPinactors)
+
+
+async def test_a_page_instead_of_packets() -> None:
+    async def take(raw: bytes) -> bool:
+        raise NotPinactors(f"no packet: {raw!r}")
+
+    with trio.fail_after(LIMIT):
+        async with playing(answers(reply(200, b"<html>\n</html>\n"))) as url, connection(url) as link:
+            with pytest.raises(NotPinactors):
+                await hand_over(await link.request("GET", "/", {}), take)
+
+
+async def test_a_line_without_end() -> None:
+    async def play(stream: trio.SocketStream) -> None:
+        await head_of(stream)
+        await stream.send_all(CHUNKED)
+        for _ in range(100):
+            await stream.send_all(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+
+    async def take(raw: bytes) -> bool:
+        raise AssertionError("no line has come")
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            with pytest.raises(NotPinactors, match="lines without end"):
+                await hand_over(await link.request("GET", "/", {}), take)
+
+
+@given(
+    st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=6),
+    st.binary(max_size=5),
+    st.data(),
+)
+def test_lines_come_out_whole_wherever_they_are_broken(
+    lines: list[bytes], rest: bytes, data: st.DataObject
+) -> None:
+    rest = rest.replace(b"\n", b"")
+    stream = b"".join(line + b"\n" for line in lines) + rest
+    reader, out, start = Lines(), [], 0
+    while start < len(stream):
+        end = data.draw(st.integers(start + 1, len(stream)))
+        out += reader.feed(stream[start:end])
+        start = end
+    assert out == lines
+
+
+def test_the_longest_line() -> None:
+    assert Lines().feed(b"x" * LINE_LIMIT + b"\n") == [b"x" * LINE_LIMIT]
+    with pytest.raises(NotPinactors):
+        Lines().feed(b"x" * (LINE_LIMIT + 1))
+
+
+def test_a_batch_keeps_the_packets_bytes() -> None:
+    assert batch(b"[]") == batch(b"") == []
+    assert batch(b'[{"a": 1}   ,\n{"b":2}]') == [b'{"a": 1}   ', b'{"b":2}']
+    with pytest.raises(NotPinactors):
+        batch(b"<html>")
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "port"),
+    [
+        ("http://pins.example", "pins.example", None),
+        ("https://pins.example:8443/base", "pins.example", 8443),
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("http://[::1]:8080", "::1", 8080),
+    ],
+)
+def test_addresses(server: str, host: str, port: int | None) -> None:
+    url = split(server)
+    assert (url.hostname, url.port) == (host, port)
+
+
+@pytest.mark.parametrize("server", ["", "ftp://pins.example", "http://", "http:///path", "http://host:port"])
+def test_what_is_no_address(server: str) -> None:
+    with pytest.raises(ValueError):
+        split(server)
