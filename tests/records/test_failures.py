@@ -63,11 +63,18 @@ async def test_a_writer_waits_for_a_short_lock(tmp_path: Path, monkeypatch: pyte
     seal, _ = sealer()
     with trio.fail_after(20):
         records = await Records.open(Settings(data=tmp_path))
+        begun, check_file = trio.Event(), records._store._check_file
+
+        def check_and_tell() -> None:
+            check_file()
+            trio.from_thread.run_sync(begun.set)
+
         async with trio.open_nursery() as nursery:
             with locked(tmp_path / database.DATABASE_FILE):
+                monkeypatch.setattr(records._store, "_check_file", check_and_tell)
                 nursery.start_soon(records.save, record("waiting"), seal)
-                while not records._store._writers.borrowed_tokens:
-                    await trio.lowlevel.checkpoint()
+                await begun.wait()
+            monkeypatch.setattr(records._store, "_check_file", check_file)
         assert await records.stream("waiting") is not None
         await records.close()
 
