@@ -52,6 +52,6 @@ class PrioritisedCompute(Protocol):
     def prioritised(self, priority: Callable[[], float]) -> Compute: ...
 
 
-def for_sender(compute: Compute, priority: Callable[[], float]) -> Compute:
-    """`compute` for one sender of jobs; plain where it knows no priorities."""
-    return compute.prioritised(priority) if isinstance(compute, PrioritisedCompute) else compute
+def for_sender(compute: Compute) -> Callable[[Callable[[], float]], Compute]:
+    """Makes, of a sender's priority, its view of `compute`; that itself where it knows no priorities."""
+    return compute.prioritised if isinstance(compute, PrioritisedCompute) else lambda priority: compute

@@ -14,7 +14,7 @@ import structlog
 import trio
 from prometheus_client import CollectorRegistry
 
-from pinactors.compute import Compute, Measured
+from pinactors.compute import Compute, Measured, for_sender
 from pinactors.pipeline import journal as journals
 from pinactors.pipeline.admission import Admission, Work
 from pinactors.pipeline.breaker import Breaker
@@ -49,6 +49,7 @@ class Registry:
     def __init__(self, services: Services, joins: Joins, records: Records, nursery: trio.Nursery) -> None:
         self._services = services
         self._settings = services.settings
+        self._measured = services.compute if isinstance(services.compute, Measured) else None
         self._joins = joins
         self._records = records
         self._nursery = nursery
@@ -272,8 +273,7 @@ class Registry:
             raise
 
     def _compute_statistics(self) -> dict[str, Any]:
-        compute = self._services.compute
-        return compute.statistics() if isinstance(compute, Measured) else {}
+        return self._measured.statistics() if self._measured is not None else {}
 
     def _journal_failed(self, error: OSError) -> None:
         self._services.metrics.journal_failures.inc()
@@ -299,6 +299,7 @@ async def open_registry(
         services = Services(
             analysis=analysis,
             compute=compute,
+            compute_for=for_sender(compute),
             settings=settings,
             metrics=metrics,
             recorder=recorder,

@@ -14,7 +14,7 @@ import structlog
 import trio
 from msgspec import UNSET
 
-from pinactors.compute import Compute, WorkerDied, for_sender
+from pinactors.compute import Compute, WorkerDied
 from pinactors.pipeline.admission import Work
 from pinactors.pipeline.assembly import Assembly, Result
 from pinactors.pipeline.attempts import Restarts
@@ -58,6 +58,7 @@ class Services:
 
     analysis: Analysis
     compute: Compute
+    compute_for: Callable[[Callable[[], float]], Compute]
     settings: Settings
     metrics: Metrics
     recorder: Recorder
@@ -114,7 +115,7 @@ class Session:
             self._deadline.start(course.ends_at - time.time())
         self._recording = trio.CancelScope()
         self._began_at = trio.current_time()
-        self._compute = for_sender(services.compute, self._priority)
+        self._compute = services.compute_for(self._priority)
         self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
         self._assembly.write(
             ConnectionEstablished(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from trio.testing import MockClock
 
 from pinactors.pipeline.metrics import Metrics
-from pinactors.pipeline.stalls import Stalls
+from pinactors.pipeline.stalls import Stalls, calm_collector
 from pinactors.protocol import ErrorCode, PinactorsError
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import Die, Pipeline, upload
@@ -76,6 +77,15 @@ async def test_a_step_that_holds_the_loop_up_is_measured(error_logs: ErrorLogs) 
     (line,) = [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
     assert line["milliseconds"] >= 60
     assert "test_a_step" in line["task"]
+
+
+def test_the_collector_is_calmed_and_restored() -> None:
+    before = gc.get_threshold()
+    with calm_collector():
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold() != before
+    assert gc.get_threshold() == before
+    assert gc.get_freeze_count() == 0
 
 
 async def test_an_error_of_the_client_is_no_error_line(autojump_clock: MockClock, pipeline: Pipeline) -> None:

@@ -539,6 +539,23 @@ async def test_nothing_of_a_session_is_left(autojump_clock: MockClock, pipeline:
     assert list(pipeline.settings.journal_folder.iterdir()) == []
 
 
+async def test_sessions_leave_no_cycles_to_the_collector(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """`calm_collector` builds on it."""
+    async with open_pipeline(tmp_path, replay=0.0) as pipeline:
+        await pipeline.analyse(upload(content="first"))
+        await pipeline.idle()
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(10):
+                await pipeline.analyse(upload(content=f"pin {number}"))
+            await pipeline.idle()
+            await trio.sleep(1)
+            assert gc.collect() < 100  # a session has some 700 objects
+        finally:
+            gc.enable()
+
+
 async def test_scratch_folders_come_and_go(autojump_clock: MockClock, tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     stale = scratch / "run-stale"
