@@ -1,5 +1,4 @@
-"""The application: routes, errors, CORS. Thin: what a request means is decided in the modules it
-registers."""
+"""The application: routes, errors, CORS. What a request means is decided in the modules it registers."""
 
 from __future__ import annotations
 

@@ -23,8 +23,7 @@ BUFFERED = 256 * 1024
 
 
 class ArrivingBody(TrioBody):
-    """A body with room for `BUFFERED` bytes; `discard` throws the rest away, for a handler that is done
-    with it."""
+    """A body with room for `BUFFERED` bytes; a handler that is done with it lets the rest be thrown away."""
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)

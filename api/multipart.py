@@ -1,5 +1,4 @@
-"""A multipart upload, read as it arrives. Werkzeug's decoder finds the parts; here they become
-photographs."""
+"""A multipart upload, read as it arrives: Werkzeug's decoder finds the parts, here they become photographs."""
 
 from __future__ import annotations
 
@@ -25,8 +24,7 @@ SLICE = 16 * 1024
 """Bytes the decoder is given at once: its cost grows with what it holds."""
 
 HELD = 4 * SLICE
-"""Bytes the decoder may hold: more means a part's headers, or something before the first part, without an
-end."""
+"""Bytes the decoder may hold: more means a part's headers, or a preamble, without an end."""
 
 BOUNDARY_LIMIT = 200
 """RFC 2046 allows 70 characters."""

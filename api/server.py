@@ -35,8 +35,7 @@ BACKLOG = 1024
 """Connections the kernel holds until they are accepted."""
 
 IDLE_SECONDS = 30.0
-"""How long a connection may rest between requests, and a request's head may take: a slow 3G round trip is 2
-s."""
+"""How long a connection may rest between requests, and the head of a request may take."""
 
 HEAD_BYTES = 16 * 1024
 """Longest request line with headers."""

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 EXTENSION = "pinactors"
 
 DISK_THREADS = 8
-"""Uploads whose bytes are parsed and written at the same moment; the others wait, and their senders with
-them."""
+"""Uploads whose bytes are parsed and written at the same moment; the others, and their senders, wait."""
 
 
 @dataclass(slots=True)

@@ -33,8 +33,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @blueprint.post("/mobile-upload")
 async def upload_photographs() -> Response:
-    """Everything that can be refused is refused before the body is read: a phone pays for every byte it
-    sends."""
+    """What can be refused is refused before the body is read: a phone pays for every byte it sends."""
     given = services()
     owner = await authenticate(request.headers, given.records)
     framing = choose(request)

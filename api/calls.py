@@ -1,0 +1,94 @@
+"""The application's calls of one connection: what they are sent, and where their exceptions end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+import trio
+from hypercorn.config import Config
+
+INBOX = 4
+"""Events, of one read of the socket each, that wait for the application before TCP slows the sender down."""
+
+log = structlog.get_logger(__name__)
+
+
+class Inbox:
+    """What the client sent, for one application call: bounded, but for the disconnect, which never waits."""
+
+    def __init__(self) -> None:
+        self._messages: deque[Any] = deque()
+        self._last: Any = None
+        self._closed = False
+        self._changed = trio.lowlevel.ParkingLot()
+
+    async def put(self, message: Any) -> None:
+        if message["type"].endswith(".disconnect"):
+            self._last = message
+        else:
+            while len(self._messages) >= INBOX and self._last is None and not self._closed:
+                await self._changed.park()
+            if self._last is None and not self._closed:
+                self._messages.append(message)
+        self._changed.unpark_all()
+
+    async def get(self) -> Any:
+        while not self._messages and self._last is None:
+            await self._changed.park()
+        message = self._messages.popleft() if self._messages else self._last
+        self._changed.unpark_all()
+        return message
+
+    def close(self) -> None:
+        """Nobody reads any more."""
+        self._closed = True
+        self._messages.clear()
+        self._changed.unpark_all()
+
+
+class Calls:
+    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only.
+
+    `wanted` is called whenever the application asks for more of the request; once `over`, what it sends is
+    dropped.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, wanted: Callable[[], Awaitable[None]], over: Callable[[], bool]
+    ) -> None:
+        self._nursery = nursery
+        self._wanted, self._over = wanted, over
+
+    async def spawn_app(
+        self, app: Any, config: Config, scope: Any, send: Any
+    ) -> Callable[[Any], Awaitable[None]]:
+        inbox = Inbox()
+        self._nursery.start_soon(self._call, app, scope, inbox, send)
+        return inbox.put
+
+    def spawn(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        self._nursery.start_soon(function, *arguments)
+
+    async def _call(self, app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
+        async def receive() -> Any:
+            await self._wanted()
+            return await inbox.get()
+
+        async def send_on(message: Any) -> None:
+            if self._over():
+                await trio.lowlevel.checkpoint()
+            else:
+                await send(message)
+
+        try:
+            await app(scope, receive, send_on)
+        except* Exception as group:
+            # The application's last boundary: this connection ends in the middle of its answer, others go on.
+            path = scope["raw_path"].decode("ascii", "replace")[:200]
+            log.error("request crashed", path=path, exc_info=group)
+        finally:
+            inbox.close()
+        await send_on(None)
