@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from pinactors.analysis import stampevidence
-from pinactors.analysis.evidence import Calibration, Finding, calibration, rating
+import numpy as np
+from msgspec import UNSET
+
+from pinactors.analysis import colours, comparison, edges, gates, stampevidence, stampmatch, waffle
+from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.evidence import LOWEST_RATING, Calibration, Finding, calibration, rating
 from pinactors.analysis.model import Match, PreparedView, StampReading
-from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict
+from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
 """How sure an answer may be at most, by what there was to see."""
@@ -15,7 +20,29 @@ CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.
 STRONG_FINDING = -0.7
 """A single finding this bad bars the verdict `authentic`."""
 
-AT_HOME = "At home: weigh it and hold it beside one bought from a shop; a light pin or a dull ring speaks against it."
+LEAST_CONFIDENCE = 0.25
+"""Below this nothing is decided, whatever the probability."""
+
+LOOKED_WELL = 0.5
+"""Quality of a photograph from which not finding a pin in it means something."""
+
+STAMP_SIDE = 600
+"""Pixels across the pin that stamp work asks for."""
+
+WEIGH_IT = "At home: weigh it and hold it beside one bought from a shop; no photograph shows weight, feel or magnetism."
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The photographs as evidence sees them: `back` and `angled` are None where they were not sent or cannot
+    belong to this pin; `notes` say which and why."""
+
+    front: PreparedView
+    back: PreparedView | None
+    angled: PreparedView | None
+    front_seen: Comparison | None
+    back_seen: Comparison | None
+    notes: tuple[str, ...] = ()
 
 
 def assess(
@@ -26,91 +53,141 @@ def assess(
     match: Match,
 ) -> AuthenticationResult:
     """Everything that the photographs and the catalogue can tell."""
-    return conclude(findings(front, back, angled, stamp, match), front, back, angled, match, calibration())
+    scene = arrange(front, back, angled, match)
+    return conclude(findings(scene, stamp, match), scene, match, calibration())
 
 
 def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
-    """What can be told without reading text and without the catalogue; rating = 100 x confidence, as the protocol
-    fixes it for this fallback."""
+    """What can be told without reading text and without the catalogue. The rating is 100 x confidence, as the
+    protocol fixes it for this fallback, and nothing is decided."""
     result = assess(front, back, None, None, Match(reason="the catalogue was not searched"))
-    confidence = result.confidence
-    result.verdict = Verdict.UNDETERMINED if result.verdict is not Verdict.NOT_A_PIN else result.verdict
-    result.authentic, result.note = False, BASIC_NOTE
-    result.authenticity_rating = round(100 * confidence)
+    result.note = BASIC_NOTE
+    if result.verdict is not Verdict.NOT_A_PIN:
+        result.verdict = Verdict.UNDETERMINED
+        result.authentic = False
+        result.authenticity_rating = rating(result.confidence)
     return result
 
 
-def findings(
-    front: PreparedView,
-    back: PreparedView | None,
-    angled: PreparedView | None,
-    stamp: StampReading | None,
-    match: Match,
-) -> list[Finding]:
+def arrange(
+    front: PreparedView, back: PreparedView | None, angled: PreparedView | None, match: Match
+) -> Scene:
+    """Applies the gates and lays the photographs on the catalogue pictures of the claimed pin."""
+    notes: list[str] = []
+    if back is not None and gates.same_picture(front, back):
+        notes.append("The front was sent as the back as well: the back has not been seen.")
+        back = None
+    if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
+        notes.append("The tilted photograph is one of the others again.")
+        angled = None
+    front_seen = back_seen = None
+    if match.pin is not None:
+        claimed = match.candidates[0]
+        if View.FRONT in match.references:
+            front_seen = comparison.compare(front, match.references[View.FRONT], claimed.to_reference)
+        if back is not None and View.BACK in match.references:
+            back_seen = comparison.compare(back, match.references[View.BACK], claimed.back_to_reference)
+    if back is not None and back_seen is None:
+        overlap = gates.mirror_overlap(front, back)
+        if overlap is not None and overlap < gates.MIRRORED:
+            notes.append(
+                f"Front and back outlines mirror each other by {overlap:.2f} only: these may be different pins."
+            )
+            back = None
+    return Scene(front, back, angled, front_seen, back_seen, tuple(notes))
+
+
+def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Finding]:
     """Every row, in the table's order, assessed or not."""
+    front, back, pin = scene.front, scene.back, match.pin
     rows: list[Finding] = []
-    if back is not None and back.pin is not None:
+    if back is None or back.pin is None:
+        missing = "the back was not seen"
+        rows += [Finding(name, missing) for name in BACK_ROWS]
+    else:
         reading = stamp or StampReading(reason="the text was not read")
+        rows += waffle.rows(waffle.measure(back, scene.back_seen))
+        rows += stampmatch.rows(scene.back_seen, stampmatch.measure(scene.back_seen), reading, pin)
         rows += [
-            stampevidence.wording(back, reading, match.pin),
-            stampevidence.consistency(back, reading, match.pin),
-            stampevidence.edition_number(back, reading, match.pin),
+            stampevidence.wording(back, reading, pin),
+            stampevidence.consistency(back, reading, pin),
+            stampevidence.edition_number(back, reading, pin),
         ]
+    reference = match.references.get(View.BACK)
+    rows.append(colours.regions(scene.front_seen, colours.plating_tone(reference) if reference else None))
+    rows += edges.rows(front, back, scene.angled)
     return rows
 
 
+BACK_ROWS = (
+    "waffle_edge_runoff",
+    "waffle_regularity",
+    "waffle_absent",
+    "stamp_match",
+    "stamp_crispness",
+    "stamp_wording",
+    "stamp_consistency",
+    "edition_number",
+)
+
+
 def conclude(
-    rows: Sequence[Finding],
-    front: PreparedView,
-    back: PreparedView | None,
-    angled: PreparedView | None,
-    match: Match,
-    weights: Calibration,
+    rows: Sequence[Finding], scene: Scene, match: Match, weights: Calibration
 ) -> AuthenticationResult:
+    """Weighs the rows: rating, confidence, verdict and advice."""
     evidence = weights.weigh(rows)
     probability = weights.probability(evidence)
-    confidence = _confidence(evidence, front, back, angled, match, weights)
-    verdict = _verdict(evidence, probability, front, back, angled, weights)
+    confidence = _confidence(evidence, scene, match, weights)
+    verdict = _verdict(evidence, probability, confidence, scene, match, weights)
+    if verdict is Verdict.NOT_A_PIN:
+        confidence = min(_emptiness(scene), CAP_EVERYTHING if scene.back or scene.angled else CAP_FRONT_ONLY)
     return AuthenticationResult(
         authentic=verdict is Verdict.AUTHENTIC,
-        authenticity_rating=rating(probability),
-        confidence=confidence,
+        authenticity_rating=LOWEST_RATING if verdict is Verdict.NOT_A_PIN else rating(probability),
+        confidence=round(confidence, 2),
         verdict=verdict,
         evidence=evidence,
-        advice=_advice(evidence, verdict, front, back, angled, match),
+        advice=_advice(evidence, verdict, scene, match),
         calibration=weights.version,
+        demonstration=match.demonstration or UNSET,
     )
 
 
-def _confidence(
-    evidence: Sequence[Evidence],
-    front: PreparedView,
-    back: PreparedView | None,
-    angled: PreparedView | None,
-    match: Match,
-    weights: Calibration,
-) -> float:
-    views = [view for view in (front, back, angled) if view is not None]
-    quality = sum(view.quality.score for view in views) / len(views)
+def _views(scene: Scene) -> list[PreparedView]:
+    return [view for view in (scene.front, scene.back, scene.angled) if view is not None]
+
+
+def _emptiness(scene: Scene) -> float:
+    """How sure it is that no pin was photographed: mean quality of the views without one; 0 unless the front and
+    most of the views are without."""
+    without = [view for view in _views(scene) if view.pin is None]
+    if scene.front.pin is not None or 2 * len(without) <= len(_views(scene)):
+        return 0.0
+    return float(np.mean([view.quality.score for view in without]))
+
+
+def _confidence(evidence: Sequence[Evidence], scene: Scene, match: Match, weights: Calibration) -> float:
+    """The share of the weight that could be assessed, times the photographs' mean quality, capped."""
+    quality = float(np.mean([view.quality.score for view in _views(scene)]))
     cap = CAP_EVERYTHING
     if match.pin is None:
         cap = CAP_NO_MATCH
-    if back is None or back.pin is None:
-        cap = CAP_NO_BACK if angled is not None else CAP_FRONT_ONLY
-    return round(min(weights.assessed_share(evidence) * quality, cap), 2)
+    if scene.back is None or scene.back.pin is None:
+        cap = CAP_NO_BACK if scene.angled is not None else CAP_FRONT_ONLY
+    return min(weights.assessed_share(evidence) * quality, cap)
 
 
 def _verdict(
     evidence: Sequence[Evidence],
     probability: float,
-    front: PreparedView,
-    back: PreparedView | None,
-    angled: PreparedView | None,
+    confidence: float,
+    scene: Scene,
+    match: Match,
     weights: Calibration,
 ) -> Verdict:
-    if all(view is None or view.pin is None for view in (front, back, angled)):
+    if match.pin is None and _emptiness(scene) >= LOOKED_WELL:
         return Verdict.NOT_A_PIN
-    if back is None or back.pin is None:
+    if scene.back is None or scene.back.pin is None or confidence < LEAST_CONFIDENCE:
         return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT
@@ -119,19 +196,34 @@ def _verdict(
     return Verdict.UNDETERMINED
 
 
-def _advice(
-    evidence: Sequence[Evidence],
-    verdict: Verdict,
-    front: PreparedView,
-    back: PreparedView | None,
-    angled: PreparedView | None,
-    match: Match,
-) -> list[str]:
-    advice: list[str] = []
-    if back is None:
-        advice.append("Photograph the back straight on: its pattern and stamp tell most.")
-    if angled is None:
-        advice.append("Add a tilted photograph under a lamp: it shows how the enamel fills the metal.")
-    if verdict is Verdict.UNDETERMINED:
-        advice.append(AT_HOME)
+def _advice(evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match) -> list[str]:
+    """What is missing, which photograph would settle it, and what to do at home."""
+    advice = list(scene.notes)
+    if verdict is Verdict.NOT_A_PIN:
+        return [
+            *advice,
+            "Photograph one pin from the front, close, on a plain surface that differs from its edge.",
+        ]
+    if scene.front.pin is None:
+        advice.append(f"Front: {scene.front.pin_problem}")
+    if scene.back is None:
+        advice.append("Photograph the back straight on: its pattern and its stamp tell most.")
+    elif scene.back.pin is None:
+        advice.append(f"Back: {scene.back.pin_problem}")
+    else:
+        unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
+        if unread and scene.back.quality.short_side < STAMP_SIDE:
+            advice.append(
+                f"The stamp could not be read: photograph the back so that the pin is {STAMP_SIDE} pixels across."
+            )
+        if gates.glaring(scene.back):
+            advice.append(
+                "A reflection covers part of the back: photograph it again with the light from the side."
+            )
+    if scene.angled is None:
+        advice.append("Add a photograph tilted under a lamp: it shows how the enamel fills the metal.")
+    if match.pin is None:
+        advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
+    if verdict is not Verdict.AUTHENTIC:
+        advice.append(WEIGH_IT)
     return advice

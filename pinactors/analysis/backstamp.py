@@ -203,7 +203,8 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
     edition = next(filter(None, map(stamptext.edition, words)), None)
     return StampReading(
         lines=tuple(
-            TextLine(line.best.text, round(line.best.confidence, 3), source.to_working(line.quad)) for line in text
+            TextLine(line.best.text, round(line.best.confidence, 3), source.to_working(line.quad))
+            for line in text
         ),
         factory_code=code,
         factory_code_confidence=round(confidence, 3),
@@ -219,8 +220,10 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
 def _place(line: Line) -> tuple[bool, float]:
     """Reading order: lines that run alike together, then down the page as its reader holds it."""
     corners = line.quad
-    along = corners[1] - corners[0] if np.linalg.norm(corners[1] - corners[0]) > _thickness(line.quad) else (
-        corners[2] - corners[1]
+    along = (
+        corners[1] - corners[0]
+        if np.linalg.norm(corners[1] - corners[0]) > _thickness(line.quad)
+        else (corners[2] - corners[1])
     )
     upright = abs(float(along[0])) >= abs(float(along[1]))
     position = float(corners[:, 1].mean() if upright else corners[:, 0].mean())

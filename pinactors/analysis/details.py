@@ -43,7 +43,9 @@ def describe(
         name: {"score": round(view.quality.score, 2), "problems": list(view.quality.problems)}
         for name, view in views.items()
     }
-    advices = [f"{name.capitalize()}: {problem}" for name, view in views.items() for problem in view.quality.problems]
+    advices = [
+        f"{name.capitalize()}: {problem}" for name, view in views.items() for problem in view.quality.problems
+    ]
     html = _TEMPLATE.render(facts=facts, unread=unread, advices=advices)
     return DetailedAnalysis(analysis=html, details=details)
 

@@ -78,9 +78,13 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
             if stamp.edition_size == pin.edition_size:
                 agree.append(f"the edition of {pin.edition_size} is the catalogue's")
             elif _digits_apart(stamp.edition_size, pin.edition_size) > 1:
-                differ.append(f"the edition of {stamp.edition_size} is not the catalogue's {pin.edition_size}")
+                differ.append(
+                    f"the edition of {stamp.edition_size} is not the catalogue's {pin.edition_size}"
+                )
     if not agree and not differ:
-        return Finding(name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD)
+        return Finding(
+            name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD
+        )
     box = box_of(back, _all_points(stamp.lines))
     if differ:
         return Finding(name, _sentence(differ), -min(1.0, 0.5 + 0.25 * len(differ)) + 0.15 * len(agree), box)
@@ -92,14 +96,22 @@ def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | No
     name = "edition_number"
     for line in stamp.lines:
         edition = stamptext.edition(line.text)
-        if edition is None or line.confidence < SURE_READING or (edition.number is None and not edition.blank):
+        if (
+            edition is None
+            or line.confidence < SURE_READING
+            or (edition.number is None and not edition.blank)
+        ):
             continue
         box = box_of(back, line.quad)
         if edition.blank:
-            return Finding(name, f"The edition's number is blank: only \"/{edition.size}\" is there.", -1.0, box)
+            return Finding(
+                name, f'The edition\'s number is blank: only "/{edition.size}" is there.', -1.0, box
+            )
         assert edition.number is not None
         if not 1 <= edition.number <= edition.size:
-            return Finding(name, f"Number {edition.number} of an edition of {edition.size} cannot be.", -1.0, box)
+            return Finding(
+                name, f"Number {edition.number} of an edition of {edition.size} cannot be.", -1.0, box
+            )
         return Finding(name, f"Number {edition.number} of {edition.size} is possible.", 1.0, box)
     return Finding(name, "no copy number was read: not a numbered pin, or not readable")
 

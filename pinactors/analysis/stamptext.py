@@ -35,7 +35,7 @@ _NEVER = -1e9
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """"n/N" or "LE N": `number` None where only the size is given; `blank` for a "/N" without its number."""
+    """ "n/N" or "LE N": `number` None where only the size is given; `blank` for a "/N" without its number."""
 
     number: int | None
     size: int
@@ -79,8 +79,12 @@ def fit_code(probabilities: Probabilities) -> tuple[str, float]:
     blank = np.full(length + 1, _NEVER)  # before sign 0, between signs, after the last
     blank[0] = 0.0
     symbol = np.full((length, 10), _NEVER)
-    blank_trail = np.zeros((steps, length + 1), np.intp)  # 0: stayed blank, 1 + j: from choice j of the sign before
-    symbol_trail = np.zeros((steps, length, 10), np.intp)  # 0: repeated, 1: from blank, 2 + j: from choice j before
+    blank_trail = np.zeros(
+        (steps, length + 1), np.intp
+    )  # 0: stayed blank, 1 + j: from choice j of the sign before
+    symbol_trail = np.zeros(
+        (steps, length, 10), np.intp
+    )  # 0: repeated, 1: from blank, 2 + j: from choice j before
     places = np.arange(length)
     for step in range(steps):
         best_at = symbol.argmax(axis=1)
@@ -114,7 +118,9 @@ def _follow(
 ) -> tuple[str, float]:
     """Walks the best path back: the signs it took and the geometric mean of each sign's best step."""
     length = symbol.shape[0]
-    place, sign = (length, -1) if blank[length] >= symbol[-1].max() else (length - 1, int(symbol[-1].argmax()))
+    place, sign = (
+        (length, -1) if blank[length] >= symbol[-1].max() else (length - 1, int(symbol[-1].argmax()))
+    )
     taken: dict[int, tuple[int, float]] = {}
     for step in range(len(emit) - 1, -1, -1):
         if sign < 0:
@@ -139,7 +145,7 @@ def _follow(
 
 
 def edition(text: str) -> Edition | None:
-    """"LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
+    """ "LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
     compact = text.upper().strip()
     limited = re.search(r"\b(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
         r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
@@ -159,7 +165,11 @@ def year(text: str) -> int | None:
     """A four-digit year standing by itself; letters read for digits are repaired behind a plausible century."""
     for token in re.findall(r"(?<![0-9A-Za-z-])([12][0-9A-Za-z]{3})(?![0-9A-Za-z-])", text):
         digits = token.translate(_DIGIT_LIKE)
-        if digits.isdigit() and sum(c.isdigit() for c in token) >= 2 and FIRST_YEAR <= int(digits) <= LAST_YEAR:
+        if (
+            digits.isdigit()
+            and sum(c.isdigit() for c in token) >= 2
+            and FIRST_YEAR <= int(digits) <= LAST_YEAR
+        ):
             return int(digits)
     return None
 
@@ -167,7 +177,9 @@ def year(text: str) -> int | None:
 def brand(text: str) -> str | None:
     """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts here
     and a lone leading O, 0, C, G, e or 6 before capitals followed by a year."""
-    marked = re.search(r"(?:©|\([cC]\)|^[O0CG@e63])\s*([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text.strip())
+    marked = re.search(
+        r"(?:©|\([cC]\)|^[O0CG@e63])\s*([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text.strip()
+    )
     if not marked:
         return None
     if not text.strip().startswith(("©", "(c)", "(C)")) and year(text) is None:

@@ -1,0 +1,245 @@
+"""A photograph laid on its catalogue picture, pixel on pixel, so that the two can be compared.
+
+The catalogue search's homography is good to a few pixels, and for backs, where relief changes with the light, there
+often is none. So a start is made from it, from the silhouette or from both, and refined by ECC (Evangelidis and
+Psarakis 2008) on what light changes least: where edges are, not how bright they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis import gates
+from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedView, Reference
+
+Floats = npt.NDArray[np.float32]
+
+COARSE, FINE = 128, 256
+"""Sides of the pictures in which turns are tried and in which the best of them is refined."""
+
+TURNS = 120
+"""Turns tried around the circle: three degrees apart, which the refinement reaches over."""
+
+TURNS_KEPT = 5
+
+OUTLINE_WORTH = 3.0
+"""What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a pin's
+counterfeit may differ, and the outlines of another turn come close, so each decides where the other cannot."""
+
+AGREEMENT = 0.3
+"""Correlation of edges inside the outline from which a fit needs no further support."""
+
+OVERLAP = 0.9
+"""Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes near."""
+
+MARGIN = 0.06
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything in the reference's crop pixels. `photo` and `reference` are float32 RGB, 0 to 1; `inside` is where
+    both show the pin and the photograph has pixels; `photo_mask` its own cut-out, `reference_mask` the catalogue's.
+
+    `to_reference` maps working pixels here (3x3); `agreement` is the correlation of the edge maps inside the
+    outlines, `overlap` the intersection over union of the silhouettes; `resolution` is photograph pixels per pixel
+    of this picture.
+    """
+
+    view: PreparedView
+    photo: Floats
+    reference: Floats
+    inside: npt.NDArray[np.bool_]
+    photo_mask: npt.NDArray[np.bool_]
+    reference_mask: npt.NDArray[np.bool_]
+    to_reference: Matrix
+    agreement: float
+    overlap: float
+    resolution: float
+
+    @property
+    def diameter(self) -> float:
+        """Of a disc with the reference's area, in pixels: the unit for tolerances."""
+        return 2 * float(np.sqrt(self.reference_mask.sum() / np.pi))
+
+    def to_working(self, points: Points) -> Points:
+        """Points (n, 2) of this picture in working pixels."""
+        inverse = np.linalg.inv(self.to_reference)
+        return np.asarray(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0], np.float32)
+
+
+def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> Comparison | None:
+    """Lays `view` on `reference`. `start` maps the view's crop pixels to the reference's; None: found from the
+    silhouettes. None where the two do not fit."""
+    if view.pin is None:
+        return None
+    crop, target = _Edges(view.pin.rgb, view.pin.crop_mask, FINE), _Edges(reference.rgb, reference.mask, FINE)
+    if start is not None:
+        known = crop.refine(target, start, 15)
+        if known.agreement >= AGREEMENT:
+            return _lay(view, reference, known)
+    if view.pin.cut_off:
+        return None
+    turn = _turn(view.pin.rgb, view.pin.crop_mask, reference)
+    if turn is None:
+        return None
+    found = crop.refine(target, turn, 15)
+    return _lay(view, reference, found) if found.overlap >= OVERLAP or found.agreement >= AGREEMENT else None
+
+
+def _lay(view: PreparedView, reference: Reference, fit: _Fit) -> Comparison:
+    assert view.pin is not None
+    to_reference = fit.matrix @ view.pin.to_crop
+    size = (CROP_SIDE, CROP_SIDE)
+    resolution = 1 / max(float(np.sqrt(abs(np.linalg.det(to_reference[:2, :2])))), 1e-6)
+    rgb = view.rgb
+    if resolution > 1.5:  # sampling alone would alias
+        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), 0.4 * resolution), np.uint8)
+    photo = cv2.warpPerspective(
+        rgb, to_reference, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    seen = cv2.warpPerspective(np.full(rgb.shape[:2], 255, np.uint8), to_reference, size) > 250
+    photo_mask = cv2.warpPerspective(view.pin.mask, to_reference, size) > 127
+    reference_mask = reference.mask > 127
+    return Comparison(
+        view,
+        np.asarray(photo, np.float32) / 255,
+        np.asarray(reference.rgb, np.float32) / 255,
+        np.asarray(seen & photo_mask & reference_mask),
+        np.asarray(photo_mask),
+        np.asarray(reference_mask),
+        to_reference,
+        fit.agreement,
+        fit.overlap,
+        resolution,
+    )
+
+
+def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
+    """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's gradient."""
+    lab = cv2.cvtColor(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
+    planes = cv2.GaussianBlur(lab, (0, 0), 1.0).astype(np.float32)
+    dx, dy = cv2.Sobel(planes, cv2.CV_32F, 1, 0), cv2.Sobel(planes, cv2.CV_32F, 0, 1)
+    strength = np.sqrt((np.square(dx) + np.square(dy)).sum(axis=2))
+    inside = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    level = cv2.GaussianBlur(strength * inside, (0, 0), side / 16) / (
+        cv2.GaussianBlur(inside, (0, 0), side / 16) + 1e-3
+    )
+    edges = strength / (strength + level + 6.0) * inside
+    return np.asarray(cv2.GaussianBlur(edges, (0, 0), side / 200), np.float32)
+
+
+def _to_side(matrix: Matrix, side: int) -> Matrix:
+    """A homography between crops, for pictures of `side` pixels instead."""
+    ratio = side / CROP_SIDE
+    scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
+    return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
+
+
+def _from_side(matrix: Matrix, side: int) -> Matrix:
+    ratio = CROP_SIDE / side
+    scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
+    return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
+
+
+def correlation(first: Floats, second: Floats, where: npt.NDArray[np.bool_]) -> float:
+    """Pearson's correlation of two pictures over `where`."""
+    if where.sum() < 16:
+        return 0.0
+    a, b = first[where] - first[where].mean(), second[where] - second[where].mean()
+    return float((a * b).sum() / max(float(np.sqrt((a * a).sum() * (b * b).sum())), 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """A homography between crops, and how well edges and silhouettes agree under it."""
+
+    matrix: Matrix
+    agreement: float
+    overlap: float
+
+    @property
+    def worth(self) -> float:
+        return self.agreement - OUTLINE_WORTH * (1 - self.overlap)
+
+
+class _Edges:
+    """A crop's edge map with its silhouette, and the silhouette's inside: outlines of different pins agree too
+    easily to tell a right turn from a wrong one."""
+
+    def __init__(self, rgb: Image, mask: Image, side: int) -> None:
+        self.side = side
+        self.map = edge_map(rgb, mask, side)
+        self.mask = (cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
+        width = 2 * round(0.04 * side) + 1
+        self.inside = cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0)
+
+    def fit(self, target: _Edges, matrix: Matrix) -> _Fit:
+        """How the crop lies on the target under a homography between crops."""
+        small, size = _to_side(matrix, self.side), (self.side, self.side)
+        laid = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
+        mask = cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST)
+        inside = cv2.warpPerspective(self.inside, small, size, flags=cv2.INTER_NEAREST)
+        overlap = np.count_nonzero(mask & target.mask) / max(np.count_nonzero(mask | target.mask), 1)
+        return _Fit(matrix, correlation(laid, target.map, (inside & target.inside) > 0), overlap)
+
+    def refine(self, target: _Edges, start: Matrix, steps: int) -> _Fit:
+        """The start or what ECC makes of it, whichever fits better."""
+        best = self.fit(target, start)
+        matrix = np.linalg.inv(_to_side(start, self.side))
+        for blur in (9, 3):
+            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-4)
+            warp = (matrix / matrix[2, 2]).astype(np.float32)
+            try:
+                _, found = cv2.findTransformECC(
+                    target.map, self.map, warp, cv2.MOTION_HOMOGRAPHY, criteria, None, blur
+                )
+            except cv2.error:  # no overlap or no convergence: what was there before stands
+                break
+            matrix = found.astype(np.float64)
+            best = max(
+                best,
+                self.fit(target, _from_side(np.linalg.inv(matrix), self.side)),
+                key=lambda fit: fit.worth,
+            )
+        return best
+
+
+def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
+    """The view of the reference that the silhouettes' moments and one of all turns between them make; None where
+    another turn fits about as well."""
+    back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
+    crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
+    sharp = crop.map, target.map
+    for edges in (crop, target):  # three degrees at the rim are three pixels: let neighbours still overlap
+        edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 1.2), np.float32)
+    tried: list[tuple[float, int, Matrix]] = []
+    for turn in range(TURNS):
+        angle = 2 * np.pi * turn / TURNS
+        rotation = np.eye(3)
+        rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        fit = crop.fit(target, back @ rotation @ here)
+        tried.append((fit.worth, turn, fit.matrix))
+    crop.map, target.map = sharp
+    likely: list[int] = []
+    refined: list[_Fit] = []
+    for _, turn, matrix in sorted(tried, key=lambda entry: -entry[0]):
+        if all(min((turn - other) % TURNS, (other - turn) % TURNS) > 4 for other in likely):
+            likely.append(turn)
+            refined.append(crop.refine(target, matrix, 10))
+        if len(likely) == TURNS_KEPT:
+            break
+    best = max(refined, key=lambda fit: fit.worth)
+    rivals = [fit.worth for fit in refined if _apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
+    return best.matrix if best.worth >= max(rivals, default=-9.0) + MARGIN else None
+
+
+def _apart(first: Matrix, second: Matrix) -> float:
+    """How far, in crop pixels, two homographies put the crop's quarter points from each other on average."""
+    low, high = CROP_SIDE / 4, 3 * CROP_SIDE / 4
+    points = np.array([[[low, low], [low, high], [high, low], [high, high]]])
+    difference = cv2.perspectiveTransform(points, first) - cv2.perspectiveTransform(points, second)
+    return float(np.linalg.norm(difference, axis=2).mean())

@@ -1,0 +1,78 @@
+"""What must hold before evidence counts: different photographs, one pin in them, light and size that show something."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.model import Image, PreparedView
+
+CLIPPED = 0.05
+"""Share of blown highlights from which a surface is not judged."""
+
+SAME_PICTURE = 4.0
+"""Mean difference of grey levels, at 32 pixels, below which two photographs are one picture sent twice."""
+
+MIRRORED = 0.85
+"""Intersection over union that front and mirrored back outlines of one pin reach."""
+
+_SIDE = 96
+_TURNS = 120
+
+
+def same_picture(first: PreparedView, second: PreparedView) -> bool:
+    """True for the same file, or the same picture compressed again."""
+    if first.sha256 and first.sha256 == second.sha256:
+        return True
+    ratios = [view.width / max(view.height, 1) for view in (first, second)]
+    if abs(np.log(ratios[0] / ratios[1])) > 0.03:
+        return False
+    small = [
+        cv2.resize(view.rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+        for view in (first, second)
+    ]
+    return float(np.abs(small[0] - small[1]).mean()) < SAME_PICTURE
+
+
+def glaring(view: PreparedView) -> bool:
+    return view.quality.clipped > CLIPPED
+
+
+def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
+    """How far the mirrored front outline covers the back's, in whatever turn and from whatever (affine) side each
+    was photographed: intersection over union, 0 to 1. None where one is missing or cut off."""
+    if front.pin is None or back.pin is None or front.pin.cut_off or back.pin.cut_off:
+        return None
+    mirrored = _unit(np.ascontiguousarray(front.pin.crop_mask[:, ::-1]))
+    target = _unit(back.pin.crop_mask) > 127
+    best = 0.0
+    middle = (_SIDE - 1) / 2
+    for turn in range(_TURNS):
+        rotation = cv2.getRotationMatrix2D((middle, middle), 360 * turn / _TURNS, 1.0)
+        turned = cv2.warpAffine(mirrored, rotation, (_SIDE, _SIDE)) > 127
+        both, either = np.count_nonzero(turned & target), np.count_nonzero(turned | target)
+        best = max(best, both / max(either, 1))
+    return best
+
+
+def whitening(mask: Image) -> npt.NDArray[np.float64]:
+    """The affinity (3x3) that takes a silhouette to zero mean and unit covariance: what is left of an affine view
+    is a turn."""
+    moments = cv2.moments(mask, binaryImage=True)
+    area = max(moments["m00"], 1.0)
+    covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
+    values, vectors = np.linalg.eigh(covariance + np.eye(2))
+    root = vectors @ np.diag(values**-0.5) @ vectors.T
+    matrix = np.eye(3)
+    matrix[:2, :2] = root
+    matrix[:2, 2] = -root @ np.array([moments["m10"], moments["m01"]]) / area
+    return matrix
+
+
+def _unit(mask: Image) -> Image:
+    """The whitened silhouette; three standard deviations fill the picture."""
+    scale = _SIDE / 6
+    middle = (_SIDE - 1) / 2
+    placed = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ whitening(mask)
+    return np.asarray(cv2.warpAffine(mask, placed[:2], (_SIDE, _SIDE), flags=cv2.INTER_LINEAR), np.uint8)

@@ -1,0 +1,185 @@
+"""Evidence from the stamp's picture: the catalogue's lines looked for, each at its place on the back.
+
+Reading fails on many genuine backs, so not reading is no evidence. But where the back lies on its catalogue picture,
+a line that is there correlates with its counterpart even when nobody could read it, and one that is missing, or
+another one, does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis import ocr
+from pinactors.analysis.comparison import Comparison, correlation
+from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+LOOK_SIDE = 416
+"""Side of the catalogue picture in which its lines are looked for."""
+
+LINE_HEIGHT, SLACK = 32, 4
+"""Pixels a line is compared at, and how many it may lie off: a registration error of two crop pixels."""
+
+LEAST_TEXT = 7.0
+"""Letter height, in pixels of the photograph, below which a stamp cannot be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class StampMatch:
+    """`likeness` of each of the catalogue's lines, -1 to 1, with its corners in reference pixels, `weights` their
+    lengths; `pattern` is the correlation of the rest of the back. `strokes` is the log ratio of the photograph's
+    to the reference's gradient in the lines, relative to the same in the rest (None without a rest); `height` the
+    letters' in pixels of the photograph."""
+
+    quads: tuple[Points, ...]
+    likeness: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    pattern: float | None
+    strokes: float | None
+    height: float
+
+    @property
+    def mean(self) -> float:
+        return float(np.average(self.likeness, weights=self.weights))
+
+
+def measure(seen: Comparison | None) -> StampMatch | None:
+    """The stamp against the catalogue's; None where the catalogue's back shows no text or none lies in view."""
+    if seen is None:
+        return None
+    quads = [quad for quad in _reference_lines(seen) if _visible(seen, quad)]
+    if not quads:
+        return None
+    text = np.zeros(seen.inside.shape, np.uint8)
+    surroundings = text.copy()
+    for quad in quads:
+        centre = quad.mean(axis=0)
+        cv2.fillPoly(text, [quad.astype(np.int32)], 1)
+        cv2.fillPoly(surroundings, [((quad - centre) * 1.2 + centre).astype(np.int32)], 1)
+    border = cv2.erode(seen.reference_mask.astype(np.uint8), np.ones((25, 25), np.uint8), borderValue=0)
+    written: Mask = (text > 0) & seen.inside
+    rest: Mask = (border > 0) & (surroundings == 0) & seen.inside
+    photo = _strength(seen.photo)
+    best, pattern = np.full(len(quads), -1.0), -1.0
+    for blur in (0.0, 1.2, 2.4):  # the photograph is less sharp than the catalogue, nobody knows by how much
+        reference = _strength(seen.reference if blur == 0 else cv2.GaussianBlur(seen.reference, (0, 0), blur))
+        found = [_likeness(photo, reference, quad) for quad in quads]
+        best = np.maximum(best, found)
+        pattern = max(pattern, correlation(photo, reference, rest))
+    reference = _strength(seen.reference)
+    # A plain back has nothing to hold the letters against.
+    has_rest = int(rest.sum()) > 3000 and reference[rest].mean() > 0.5 * reference[written].mean()
+    strokes = _ratio(photo, reference, written) - _ratio(photo, reference, rest) if has_rest else None
+    lengths = np.array([max(_sides(quad)) for quad in quads])
+    height = (
+        0.75 * float(np.median([min(_sides(quad)) for quad in quads])) * seen.resolution / seen.view.scale
+    )
+    return StampMatch(tuple(quads), best, lengths, pattern if has_rest else None, strokes, height)
+
+
+def rows(
+    seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
+) -> list[Finding]:
+    """`stamp_match` and `stamp_crispness`."""
+    return [_present(seen, match, stamp, pin), _crispness(seen, match)]
+
+
+def _present(
+    seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
+) -> Finding:
+    """`stamp_match`: the catalogue's stamp is there, line by line."""
+    name = "stamp_match"
+    if seen is None or match is None:
+        return Finding(name, "no stamp in a catalogue back to look for")
+    if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
+        return Finding(name, "The stamp reads as the catalogue's does.", 1.0)
+    if match.height < LEAST_TEXT:
+        return Finding(name, "the stamp is too small in the photograph")
+    score = ramp(match.mean, 0.15, 0.42, 0.75)
+    if score >= 0:
+        return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
+    unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
+    box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
+    found = len(match.quads) - len(unlike)
+    text = f"{len(unlike)} of the {len(match.quads)} lines of the catalogue's stamp are not found at their place."
+    return Finding(name, text, score if found < len(match.quads) / 2 else 0.7 * score, box)
+
+
+def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
+    """`stamp_crispness`: how strong the letters' edges are beside the rest of the back, against the catalogue's."""
+    name = "stamp_crispness"
+    if seen is None or match is None or match.strokes is None:
+        return Finding(name, "no stamp in a catalogue back to compare the letters with")
+    if match.height < 1.3 * LEAST_TEXT:
+        return Finding(name, "the stamp is too small in the photograph")
+    if match.mean < 0.2:
+        return Finding(name, "no letters where the catalogue's stamp is")
+    score = ramp(match.strokes, -1.2, -0.55, 0.1)
+    if score >= 0:
+        return Finding(name, "The letters are as crisp as the rest of the back.", score)
+    box = box_of(seen.view, seen.to_working(np.concatenate(match.quads)))
+    return Finding(name, "The letters are softer than the rest of the back.", score, box)
+
+
+def _reference_lines(seen: Comparison) -> list[Points]:
+    rows, columns = np.nonzero(seen.reference_mask)
+    top, left = max(int(rows.min()) - 4, 0), max(int(columns.min()) - 4, 0)
+    part = seen.reference[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
+    scale = LOOK_SIDE / CROP_SIDE
+    grey = cv2.cvtColor((part * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+    small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    return [np.asarray(quad / scale + [left, top], np.float32) for quad in ocr.detect(small)]
+
+
+def _visible(seen: Comparison, quad: Points) -> bool:
+    low, high = (
+        np.clip(quad.min(axis=0), 0, CROP_SIDE).astype(int),
+        np.clip(quad.max(axis=0), 0, CROP_SIDE).astype(int),
+    )
+    inside = seen.inside[low[1] : high[1], low[0] : high[0]]
+    length, thickness = max(_sides(quad)), min(_sides(quad))
+    return inside.size > 0 and float(inside.mean()) > 0.8 and thickness >= 6 and length >= 1.5 * thickness
+
+
+def _sides(quad: Points) -> tuple[float, float]:
+    return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[1]))
+
+
+def _strength(rgb: Floats) -> Floats:
+    """Square root of the gradient of lightness: letters lit from another side keep their outline."""
+    lightness = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[..., 0], (0, 0), 0.7)
+    dx, dy = cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1)
+    return np.asarray(np.sqrt(np.hypot(dx, dy) / 8), np.float32)
+
+
+def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
+    """Correlation of one line in the two pictures, at the best shift within the slack."""
+    corners = np.asarray(quad, np.float32)
+    width, height = _sides(corners)
+    if height > 1.5 * width:
+        corners, width, height = np.roll(corners, 1, axis=0), height, width
+    columns = int(np.clip(round(width * LINE_HEIGHT / height), 16, 16 * LINE_HEIGHT))
+    right, bottom = columns + SLACK, LINE_HEIGHT + SLACK
+    target = np.array([[SLACK, SLACK], [right, SLACK], [right, bottom], [SLACK, bottom]], np.float32)
+    transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
+    size = (columns + 2 * SLACK, LINE_HEIGHT + 2 * SLACK)
+    here, there = (cv2.warpPerspective(plane, transform, size) for plane in (photo, reference))
+    core = there[SLACK:-SLACK, SLACK:-SLACK]
+    if float(core.std()) < 1e-3 or float(here.std()) < 1e-3:
+        return 0.0
+    return float(cv2.matchTemplate(here, core, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _ratio(photo: Floats, reference: Floats, where: Mask) -> float:
+    """Log ratio of mean gradient strength, photograph over reference."""
+    if not where.any():
+        return 0.0
+    levels = [2 * np.log(float(plane[where].mean()) + 0.2) for plane in (photo, reference)]
+    return float(levels[0] - levels[1])
