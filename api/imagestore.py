@@ -17,11 +17,11 @@ from typing import Self
 from pinactors.pipeline.upload import StoredImage
 
 STALE_SECONDS = 24 * 3600
-"""Age at which a spooled file belongs to nobody: no upload is allowed to take as long."""
+"""Time since its last byte after which a spooled file belongs to nobody."""
 
 
 class Sink:
-    """One file being received. `keep` or `discard` ends it; as a context manager it discards what was not
+    """One file being received; ended by `keep` or `discard`. As a context manager it discards what was not
     kept."""
 
     def __init__(self, store: ImageStore) -> None:

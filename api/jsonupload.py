@@ -50,7 +50,7 @@ _LONGEST_ESCAPE = 6
 
 
 class JsonUpload:
-    """See `api.received.Parser`. A state is a method that consumes from the buffer and says whether to go on."""
+    """See `api.received.Parser`. Each state is a method: it consumes, and says whether to go on."""
 
     def __init__(self, store: ImageStore) -> None:
         self.session_id: str | None = None

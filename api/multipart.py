@@ -1,4 +1,4 @@
-"""A multipart upload, read as it arrives: Werkzeug's decoder finds the parts, here they become photographs."""
+"""A multipart upload, read as it arrives. Werkzeug's decoder finds the parts, here they become images."""
 
 from __future__ import annotations
 
