@@ -139,12 +139,13 @@ async function* deliver(options, open, start) {
         if (packet.packetType === "CONNECTION_ESTABLISHED") session.streamId = packet.streamId;
         session.say("following");
         yield packet;
+        signal?.throwIfAborted();
         if (packet.packetType === "ANALYSIS_COMPLETE" || packet.packetType === "ERROR") return;
       }
       throw new Broken("the connection ended early");
     } catch (error) {
       signal?.throwIfAborted();
-      const wait = again(error, session, failures);
+      const wait = again(error, session, failures, open !== null);
       if (wait === null) throw error;
       if (Date.now() - progress > (options.giveUpAfter ?? GIVE_UP_MS)) {
         throw new PinactorsError("The network stayed away", { code: "network", detail: error.message });
@@ -159,12 +160,12 @@ async function* deliver(options, open, start) {
 }
 
 /** Milliseconds until the next attempt, or null when another attempt cannot help. */
-function again(error, session, failures) {
+function again(error, session, failures, canUpload) {
   const backoff = Math.min(BACKOFF_LIMIT_MS, BACKOFF_FIRST_MS * 2 ** failures) * (0.5 + Math.random() / 2);
   if (error instanceof Broken) return backoff;
   if (!(error instanceof PinactorsError)) return null;
   if (error.code === "overloaded" && failures < 5) return Math.max(error.retryAfter * 1000, backoff);
-  if (error.code === "stream_not_found" && session.next <= 2 && failures < 3) {
+  if (error.code === "stream_not_found" && canUpload && session.next <= 2 && failures < 3) {
     session.streamId = null; // nothing was answered yet: the same upload may simply be sent again
     session.next = 0;
     return backoff;
@@ -194,7 +195,7 @@ async function* poll(session, signal) {
     const url = `${session.streamUrl(session.streamId)}?offset=${offset}&live=long-poll`;
     const response = await session.request(url, { signal });
     if (!response.ok) throw await refusal(response);
-    const packets = response.status === 204 ? [] : await response.json();
+    const packets = response.status === 204 ? [] : await whole(response);
     yield "";
     for (const packet of packets) yield JSON.stringify(packet);
     if (response.headers.get("Stream-Closed") === "true") return;
@@ -226,7 +227,7 @@ async function* uploadThenPoll(session, url, form, headers, signal) {
   const request = { method: "POST", headers: { ...headers, Prefer: "respond-async" }, body: form, signal };
   const response = await session.request(url, request);
   if (!response.ok) throw await refusal(response);
-  session.streamId = (await response.json()).streamId;
+  session.streamId = (await whole(response)).streamId;
   yield* poll(session, signal);
 }
 
@@ -327,6 +328,16 @@ async function* watched(source, connection, patience, session) {
     throw silent ? new Broken("the connection fell silent") : error;
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/** A body that is one JSON value. */
+async function whole(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error?.name === "AbortError") throw error;
+    throw new Broken(String(error));
   }
 }
 
