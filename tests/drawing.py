@@ -242,7 +242,7 @@ def encoded(rgb: Picture, format_name: str, orientation: int = 1, **options: obj
     exif = Pillow.Exif()
     if orientation != 1:
         exif[0x0112] = orientation
-        options["exif"] = exif
+        options["exif"] = exif.tobytes()
     target = io.BytesIO()
     Pillow.fromarray(rgb).save(target, format_name, **options)
     return target.getvalue()
