@@ -26,7 +26,8 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.scratchpad import open_scratch
-from pinactors.pipeline.session import Services, Session, Settlement
+from pinactors.pipeline.session import Services, Session
+from pinactors.pipeline.settlement import Settlement
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError, decode, new_stream_id
 from pinactors.records import Records
@@ -188,6 +189,8 @@ class Registry:
         if self._settings.disconnect == "cancel":
             error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
             log.on_abandoned(partial(session.fail, error))
+        if upload.complete:  # compared with earlier ones already
+            session.settlement.reach(log)
         self._live[course.stream_id] = session
         self._settlements[upload] = session.settlement
         self._admission.enter(course.owner)

@@ -27,6 +27,7 @@ from pinactors.pipeline.journal import Analysed, Arrived, Began, Journal, Upload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder, record_of
+from pinactors.pipeline.settlement import Patient, Settlement
 from pinactors.pipeline.supervisor import Supervisor
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -68,32 +69,6 @@ class Services:
     settle: Callable[[Upload, PacketLog], Awaitable[PacketLog]]
 
 
-class Settlement:
-    """Which log answers an upload, once that is known. The first word counts."""
-
-    def __init__(self) -> None:
-        self.answer: PacketLog | None = None
-        self._conflict: PinactorsError | None = None
-        self._known = trio.Event()
-
-    def reach(self, answer: PacketLog) -> None:
-        if not self._known.is_set():
-            self.answer = answer
-            self._known.set()
-
-    def refuse(self, conflict: PinactorsError) -> None:
-        self._conflict = conflict
-        self._known.set()
-
-    async def wait(self) -> PacketLog:
-        """Raises the conflict there was."""
-        await self._known.wait()
-        if self._conflict is not None:
-            raise self._conflict
-        assert self.answer is not None
-        return self.answer
-
-
 class Session:
     """`run` returns when the terminal packet is in the log, or the session gave way to an equal one.
 
@@ -115,7 +90,8 @@ class Session:
             self._deadline.start(course.ends_at - time.time())
         self._recording = trio.CancelScope()
         self._began_at = trio.current_time()
-        self._compute = services.compute_for(self._priority)
+        self._sender = services.compute_for(self._priority)
+        self._compute = Patient(self._sender, upload, self.settlement)
         self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
         self._assembly.write(
             ConnectionEstablished(
@@ -183,15 +159,17 @@ class Session:
                     self._journal.mark(Arrived(view, image.path, image.sha256, image.size))
             await self.upload.wait_complete()
             self._start_clock()
+            if self.settlement.known:
+                return
             answer = await self._services.settle(self.upload, self.log)
         except PinactorsError as error:
             if error.code is ErrorCode.SESSION_CONFLICT:
                 self.settlement.refuse(error)
             self.fail(error)
             return
-        self.settlement.reach(answer)
         if answer is not self.log:
             self._deadline.scope.cancel()
+        self.settlement.reach(answer)
 
     def fail(self, error: PinactorsError) -> None:
         """Ends the session with `error`; the first one counts, and none once the terminal packet is in."""
@@ -216,7 +194,7 @@ class Session:
 
     async def clear(self) -> None:
         """Removes what the session kept for its workers."""
-        self._services.work.done(getattr(self._compute, "seconds", 0.0))
+        self._services.work.done(getattr(self._sender, "seconds", 0.0))
         if self._folder.is_dir():
             await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 

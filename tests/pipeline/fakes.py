@@ -161,10 +161,10 @@ class FakeCompute:
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         named = arguments[0] if function is produce else function
         name = named.__name__
+        await trio.lowlevel.checkpoint()
         self.started.append(name)
         self.running.append(name)
         try:
-            await trio.lowlevel.checkpoint()
             steps = self.script[name].popleft() if self.script[name] else self.always.get(name, [])
             for step in steps:
                 await self._take(step)

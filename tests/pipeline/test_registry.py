@@ -92,6 +92,39 @@ async def test_two_equal_uploads_at_the_same_time_are_one_session(
         await pipeline.registry.find(dropped.stream_id, "")
 
 
+async def test_joining_costs_no_worker(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    """The last photograph of an upload sent again is not begun on before it is known to be sent again."""
+    first = await pipeline.registry.open(upload())
+    await watch(first)
+    again = upload(View.FRONT, complete=False)
+    log = await pipeline.registry.open(again)
+    await wait_all_tasks_blocked()
+    before = list(pipeline.compute.started)
+    again.put(View.BACK, image("pin back"))
+    again.close()
+    assert await pipeline.registry.settle(again, log) is first
+    await pipeline.idle()
+    assert pipeline.compute.started == before
+    assert pipeline.compute.cancelled == []
+
+
+async def test_a_slow_look_up_does_not_hold_work_up(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.records.lookup = trio.Event()
+    sent = upload(View.FRONT, complete=False)
+    log = await pipeline.registry.open(sent)
+    await wait_all_tasks_blocked()
+    sent.put(View.BACK, image("pin back"))
+    sent.close()
+    await trio.sleep(0.9)
+    assert "back" not in pipeline.compute.started
+    await trio.sleep(0.2)
+    assert "back" in pipeline.compute.started
+    assert b"AUTHENTICATION_RESULT" in b"".join(log.packets)
+    assert not log.closed
+    pipeline.records.lookup.set()
+    assert final(await watch(log)).missing == []
+
+
 @pytest.mark.parametrize(
     "other",
     [{"session_id": "another"}, {"owner": "another"}, {"content": "another"}],

@@ -1,0 +1,76 @@
+"""Which log answers an upload: its own session's, or that of an equal one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from pinactors.compute import Compute, Handle
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import PinactorsError
+
+PATIENCE = 1.0
+"""Seconds that work waits for the records to say whether there was an equal upload."""
+
+
+class Settlement:
+    """Which log answers an upload, once that is known. The first word counts."""
+
+    def __init__(self) -> None:
+        self.answer: PacketLog | None = None
+        self._conflict: PinactorsError | None = None
+        self._known = trio.Event()
+
+    @property
+    def known(self) -> bool:
+        return self._known.is_set()
+
+    async def wait_known(self) -> None:
+        await self._known.wait()
+
+    def reach(self, answer: PacketLog) -> None:
+        if not self._known.is_set():
+            self.answer = answer
+            self._known.set()
+
+    def refuse(self, conflict: PinactorsError) -> None:
+        self._conflict = conflict
+        self._known.set()
+
+    async def wait(self) -> PacketLog:
+        """Raises the conflict there was."""
+        await self._known.wait()
+        if self._conflict is not None:
+            raise self._conflict
+        assert self.answer is not None
+        return self.answer
+
+
+class Patient:
+    """A compute that begins nothing while a complete upload is being compared with earlier ones.
+
+    That takes milliseconds, and most uploads that join would otherwise just have put a worker to work on
+    their last photograph, which then has to be killed and replaced.
+    """
+
+    def __init__(self, compute: Compute, upload: Upload, settlement: Settlement) -> None:
+        self._compute, self._upload, self._settlement = compute, upload, settlement
+        self._patience = PATIENCE
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        await self._wait()
+        return await self._compute.run(function, *arguments)
+
+    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+        await self._wait()
+        return await self._compute.keep(folder, function, *arguments)
+
+    async def _wait(self) -> None:
+        if self._upload.complete and not self._settlement.known and self._patience:
+            with trio.move_on_after(self._patience) as scope:
+                await self._settlement.wait_known()
+            if scope.cancelled_caught:
+                self._patience = 0.0
