@@ -79,10 +79,10 @@ class Process:
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
 
-def launch(data: Path, **settings: Any) -> tuple[subprocess.Popen[str], int]:
+def launch(data: Path, *, analysis: str = "drawn", **settings: Any) -> tuple[subprocess.Popen[str], int]:
     """A server in a process of its own, and its port. The caller ends it."""
     chosen = {"data": str(data), "port": 0, "workers": 1, "log_format": "json", **settings}
-    command = [sys.executable, "-m", "tests.api.serving", json.dumps(chosen)]
+    command = [sys.executable, "-m", "tests.api.serving", json.dumps(chosen), analysis]
     with (data.parent / "log").open("ab") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
     assert process.stdout is not None

@@ -1,4 +1,7 @@
-"""A server of its own process for tests: `python -m tests.api.serving '{"data": …}'`, prints its port."""
+"""A server of its own process for tests: `python -m tests.api.serving '{"data": …}' drawn`, prints its port.
+
+The second argument is the analysis: `drawn` is the fast one of the tests, `pins` the real one.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ async def main() -> None:
     settings = Settings(**json.loads(sys.argv[1]))
     logs.configure(settings)
     async with trio.open_nursery() as nursery:
-        run = partial(serve, settings, analysis=drawn.declare(settings), warm=drawn.warm)
+        run = partial(serve, settings)
+        if sys.argv[2] == "drawn":
+            run = partial(run, analysis=drawn.declare(settings), warm=drawn.warm)
         sys.stdout.write(f"{await nursery.start(run)}\n")
         sys.stdout.flush()
 
