@@ -174,9 +174,9 @@ class Delivery:
         stream_id = packet.fields.get("streamId")
         if self._can_upload and stream_id not in (None, job.stream_id):
             job.stream_id, job.position = stream_id, 0  # a new log, or the earlier one it was joined to
-        if packet.kind == "ERROR" and job.stream_id is None:
-            raise refusal_of(packet.fields)
         sequence = packet.fields["sequence"]
+        if packet.kind == "ERROR" and sequence == 0:
+            raise refusal_of(packet.fields)  # a session opens with another packet: this is none's
         if sequence < job.position:
             return True
         if sequence > job.position:

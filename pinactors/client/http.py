@@ -8,10 +8,11 @@ closed on its own (servers take that for a disconnect).
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -19,6 +20,9 @@ import h11
 import trio
 
 RECEIVE = 64 * 1024
+PIECE = 64 * 1024
+"""Bytes of a body written at once."""
+
 CONNECT_SECONDS = 15.0
 UPLOAD_SILENCE = 60.0
 """Seconds one piece of an upload, or the answer behind it, may take: links stall, and buffers are deep."""
@@ -42,11 +46,11 @@ class NotPinactors(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request body of `size` bytes. `open` starts it from the beginning; a retry sends it again."""
+    """A request body of `size` bytes: `contents`, in memory or in files, one after another."""
 
     content_type: str
     size: int
-    open: Callable[[], AsyncGenerator[bytes, None]]
+    contents: Sequence[bytes | Path]
 
 
 class Connection:
@@ -69,6 +73,8 @@ class Connection:
         self._stream: trio.abc.Stream | None = None
         self._protocol = h11.Connection(h11.CLIENT)
         self._ended = False
+        self._sent = 0
+        self._on_sent: Callable[[int], None] | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -139,25 +145,38 @@ class Connection:
 
     async def _send_body(self, body: Body, on_sent: Callable[[int], None] | None) -> None:
         """Sends until done or refused: an answer that is no success ends the upload where it is."""
-        sent = 0
+        self._sent, self._on_sent = 0, on_sent
         unreadable: OSError | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
-                async with aclosing(body.open()) as pieces:
-                    async for data in pieces:
-                        await self._send(h11.Data(data=data))
-                        sent += len(data)
-                        if on_sent is not None:
-                            on_sent(sent)
+                for content in body.contents:
+                    await self._send_content(content)
                 await self._send(h11.EndOfMessage())
             except Broken:
                 pass  # a refusal may be waiting in what was received; if none is, reading it says so
             except OSError as error:
                 unreadable = error
+            except h11.LocalProtocolError:  # more or fewer bytes than announced
+                unreadable = OSError("a photograph changed while it was being sent")
             nursery.cancel_scope.cancel()
         if unreadable is not None:
             raise unreadable
+
+    async def _send_content(self, content: bytes | Path) -> None:
+        if isinstance(content, bytes):
+            for start in range(0, len(content), PIECE):
+                await self._send_piece(content[start : start + PIECE])
+        else:
+            async with await trio.open_file(content, "rb") as file:
+                while piece := await file.read(PIECE):
+                    await self._send_piece(piece)
+
+    async def _send_piece(self, piece: bytes) -> None:
+        await self._send(h11.Data(data=piece))
+        self._sent += len(piece)
+        if self._on_sent is not None:
+            self._on_sent(self._sent)
 
     async def _watch(self, sending: trio.CancelScope) -> None:
         """Listens while the body is sent; ends the sending once the server says no or hangs up."""

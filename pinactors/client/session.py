@@ -63,7 +63,12 @@ class Packets:
         """Takes what is left and merges everything into the object a desktop gets, a failure's as well."""
         async for _ in self:
             pass
-        return merge([packet.raw for packet in self.received])
+        answer = merge([packet.raw for packet in self.received])
+        if answer["success"]:
+            answer["streamId"] = (
+                self.stream_id
+            )  # of the session that ended, should it not be the one that began
+        return answer
 
 
 @asynccontextmanager

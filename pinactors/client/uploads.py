@@ -1,10 +1,9 @@
-"""Photographs on their way out: from memory or from files, as one multipart body or piece by piece."""
+"""Photographs on their way out, from memory or from files."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,8 +12,6 @@ import trio
 
 from pinactors.client.http import Body
 from pinactors.protocol import View, new_session_id
-
-PIECE = 64 * 1024
 
 Photograph = bytes | Path
 
@@ -40,24 +37,12 @@ class Photographs:
     async def multipart(self) -> Body:
         """The whole upload as `multipart/form-data`. Raises `OSError` for a file that cannot be read."""
         boundary = secrets.token_hex(16)
-        parts: list[tuple[bytes, Photograph]] = [(_head(boundary, "sessionId"), self.session_id.encode())]
+        contents: list[Photograph] = [_head(boundary, "sessionId") + self.session_id.encode()]
         for view in self.views:
-            parts.append((_head(boundary, f"{view}_image", f"{view}.img"), self.images[view]))
-        end = f"--{boundary}--\r\n".encode()
-        size = len(end)
-        for head, content in parts:
-            size += len(head) + await size_of(content) + 2
-
-        async def pieces() -> AsyncGenerator[bytes, None]:
-            for head, content in parts:
-                yield head
-                async with aclosing(pieces_of(content)) as pieces_of_one:
-                    async for piece in pieces_of_one:
-                        yield piece
-                yield b"\r\n"
-            yield end
-
-        return Body(f"multipart/form-data; boundary={boundary}", size, pieces)
+            contents += [b"\r\n" + _head(boundary, f"{view}_image", f"{view}.img"), self.images[view]]
+        contents.append(f"\r\n--{boundary}--\r\n".encode())
+        size = sum([await size_of(content) for content in contents])
+        return Body(f"multipart/form-data; boundary={boundary}", size, contents)
 
 
 def _head(boundary: str, name: str, filename: str | None = None) -> bytes:
@@ -67,17 +52,6 @@ def _head(boundary: str, name: str, filename: str | None = None) -> bytes:
 
 async def size_of(content: Photograph) -> int:
     return len(content) if isinstance(content, bytes) else (await trio.Path(content).stat()).st_size
-
-
-async def pieces_of(content: Photograph) -> AsyncGenerator[bytes, None]:
-    """The content in pieces of at most `PIECE` bytes. Raises `OSError`."""
-    if isinstance(content, bytes):
-        for start in range(0, len(content), PIECE):
-            yield content[start : start + PIECE]
-        return
-    async with await trio.open_file(content, "rb") as file:
-        while piece := await file.read(PIECE):
-            yield piece
 
 
 async def whole(content: Photograph) -> bytes:

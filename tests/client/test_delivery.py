@@ -215,6 +215,14 @@ async def test_a_refusal_in_a_packet_of_its_own(autojump_clock: MockClock) -> No
     assert len(items) == 1
 
 
+async def test_a_refusal_to_follow_in_a_packet_of_its_own(autojump_clock: MockClock) -> None:
+    error = packet(0, "ERROR", errorCode="stream_not_found")
+    items = await deliver(Scripted([[error]]), Job("first", 2, complete=True), can_upload=False)
+    refusal = failure(items)
+    assert isinstance(refusal, PinactorsError)
+    assert refusal.code is ErrorCode.STREAM_NOT_FOUND
+
+
 async def test_a_lost_session_is_started_again_without_repeating_anything(autojump_clock: MockClock) -> None:
     gone = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
     again = [packet(0, streamId="second"), *WHOLE[1:]]

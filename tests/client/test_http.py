@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -59,12 +60,8 @@ def connection(url: str, silence: float = 5) -> Connection:
     return Connection(url, silence=silence, on_activity=lambda: None)
 
 
-def body(size: int, piece: int = 65536) -> Body:
-    async def pieces() -> AsyncGenerator[bytes, None]:
-        for start in range(0, size, piece):
-            yield bytes(min(piece, size - start))
-
-    return Body("application/octet-stream", size, pieces)
+def body(size: int) -> Body:
+    return Body("application/octet-stream", size, [bytes(size)])
 
 
 async def test_requests_share_a_connection() -> None:
@@ -169,6 +166,21 @@ async def test_progress_counts_the_bodys_bytes() -> None:
         async with playing(play) as url, connection(url) as link:
             await link.request("POST", "/", {}, body(200_000), sent.append)
     assert sent == [65536, 131072, 196608, 200_000]
+
+
+@pytest.mark.parametrize("size", [99, 101])
+async def test_a_file_that_changes_while_it_is_sent(tmp_path: Path, size: int) -> None:
+    file = tmp_path / "front.jpg"
+    file.write_bytes(bytes(100))
+
+    async def play(stream: trio.SocketStream) -> None:
+        while await stream.receive_some(65536):
+            pass
+
+    with trio.fail_after(LIMIT):
+        async with playing(play) as url, connection(url) as link:
+            with pytest.raises(OSError, match="changed"):
+                await link.request("POST", "/", {}, Body("image/jpeg", size, [file]))
 
 
 @pytest.mark.parametrize(

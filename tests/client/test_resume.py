@@ -47,9 +47,12 @@ async def test_a_break_at_every_byte_of_an_answer(finished: Finished, transport:
     relay.plan()
     assert await finished.read(transport) == PACKETS
     whole = relay.delivered
-    assert whole > 300
+    body = sum(map(len, PACKETS)) + 50
+    assert whole > body + 100
+    # Over HTTP every byte of the head stands for the same: nothing has come. One transport proves that.
+    head = range(0, whole - body, 1 if transport == "ndjson" else 10)
     needed = set()
-    for length in range(whole):
+    for length in [*head, *range(whole - body, whole)]:
         relay.plan(length)
         assert await finished.read(transport) == PACKETS, f"cut after {length} bytes"
         needed.add(relay.connections)
