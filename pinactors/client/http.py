@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 import h11
@@ -44,20 +44,34 @@ class NotPinactors(Exception):
     """What answers there does not speak the protocol: another try will not help."""
 
 
+class Unreachable(Broken):
+    """Nothing was sent: there is no connection."""
+
+
+class Arriving(Protocol):
+    """Content that is still being written."""
+
+    async def read(self, position: int) -> bytes:
+        """Some of the bytes from `position` on, waiting for them; empty at the end."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request body of `size` bytes: `contents`, in memory or in files, one after another."""
+    """A request body of `size` bytes, None where nobody knows yet (it is then sent in chunks): `contents`, in
+    memory, in files or still arriving, one after another."""
 
     content_type: str
-    size: int
-    contents: Sequence[bytes | Path]
+    size: int | None
+    contents: Sequence[bytes | Path | Arriving]
 
 
 class Connection:
     """A connection to one server, opened when needed; at most one request at a time.
 
-    `silence` is how many seconds without a byte a connection is believed in, `on_activity` is called
-    whenever a byte has moved. As a context manager it closes the connection.
+    `silence` is how many seconds without a byte a connection is believed in, `upload_silence` the same while
+    a body is sent and its answer awaited; `on_activity` is called whenever a byte has moved. As a context
+    manager it closes the connection.
     """
 
     def __init__(
@@ -66,10 +80,12 @@ class Connection:
         *,
         silence: float,
         on_activity: Callable[[], None],
+        upload_silence: float = UPLOAD_SILENCE,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._url = split(server)
         self._silence, self._on_activity, self._tls = silence, on_activity, tls
+        self._upload_silence = upload_silence
         self._stream: trio.abc.Stream | None = None
         self._protocol = h11.Connection(h11.CLIENT)
         self._ended = False
@@ -136,7 +152,7 @@ class Connection:
             await self._send_body(body, on_sent)
         else:
             await self._send(h11.EndOfMessage())
-        patience = self._silence if body is None else UPLOAD_SILENCE
+        patience = self._silence if body is None else self._upload_silence
         event = await self.event(patience)
         while isinstance(event, h11.InformationalResponse):
             event = await self.event(patience)
@@ -163,14 +179,20 @@ class Connection:
         if unreadable is not None:
             raise unreadable
 
-    async def _send_content(self, content: bytes | Path) -> None:
-        if isinstance(content, bytes):
-            for start in range(0, len(content), PIECE):
-                await self._send_piece(content[start : start + PIECE])
-        else:
-            async with await trio.open_file(content, "rb") as file:
-                while piece := await file.read(PIECE):
+    async def _send_content(self, content: bytes | Path | Arriving) -> None:
+        match content:
+            case bytes():
+                for start in range(0, len(content), PIECE):
+                    await self._send_piece(content[start : start + PIECE])
+            case Path():
+                async with await trio.open_file(content, "rb") as file:
+                    while piece := await file.read(PIECE):
+                        await self._send_piece(piece)
+            case _:
+                position = 0
+                while piece := await content.read(position):
                     await self._send_piece(piece)
+                    position += len(piece)
 
     async def _send_piece(self, piece: bytes) -> None:
         await self._send(h11.Data(data=piece))
@@ -193,7 +215,7 @@ class Connection:
     async def _send(self, event: h11.Event) -> None:
         data = self._protocol.send(event)
         assert self._stream is not None
-        with trio.move_on_after(UPLOAD_SILENCE) as patience:
+        with trio.move_on_after(self._upload_silence) as patience:
             try:
                 await self._stream.send_all(data or b"")
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -296,13 +318,16 @@ async def open_stream(url: SplitResult, tls: ssl.SSLContext | None = None) -> tr
                 raise NotPinactors(
                     f"its certificate is not trusted: {error.__cause__.verify_message}"
                 ) from error
-            raise Broken(f"cannot connect: {error}") from error
+            raise Unreachable(f"cannot connect: {error}") from error
         return stream
-    raise Broken("cannot connect: no answer")
+    raise Unreachable("cannot connect: no answer")
 
 
 def _entity(body: Body | None) -> list[tuple[str, str]]:
-    return [("Content-Type", body.content_type), ("Content-Length", str(body.size))] if body else []
+    if body is None:
+        return []
+    framing = ("Transfer-Encoding", "chunked") if body.size is None else ("Content-Length", str(body.size))
+    return [("Content-Type", body.content_type), framing]
 
 
 def _refuses(received: bytearray) -> bool:

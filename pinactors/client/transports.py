@@ -73,8 +73,8 @@ class LineTransport:
         return answer
 
     def _on_sent(self, body: Body) -> Callable[[int], None] | None:
-        progress = self._progress
-        return None if progress is None else lambda sent: progress(sent, body.size)
+        progress, size = self._progress, body.size
+        return None if progress is None or size is None else lambda sent: progress(sent, size)
 
 
 class PollTransport(LineTransport):
