@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import prometheus_client
 from quart_trio import QuartTrio
@@ -21,9 +21,23 @@ if TYPE_CHECKING:
 
 
 class Application(QuartTrio):
+    """Without routes; errors and CORS are installed. Master and proxy are one of these each."""
+
     asgi_http_class = HTTPConnection
     asgi_websocket_class = WebsocketConnection  # type: ignore[assignment]  # hands pieces to its handler
     request_class = ArrivingRequest
+
+    @classmethod
+    def bare(cls) -> Self:
+        app = cls("pinactors", static_folder=None, template_folder=None)
+        # Quart's own limits end a stream or an upload after 60 s and refuse 16 MB: the pipeline owns the
+        # clock, the upload reader the size and the progress.
+        app.config.update(
+            RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None, PROVIDE_AUTOMATIC_OPTIONS=False
+        )
+        errors.install(app)
+        cors.install(app)
+        return app
 
 
 def create_app(
@@ -39,12 +53,7 @@ def create_app(
 
     Makes the folders of the image store. `metrics` is what `/metrics` shows, `catalog` the catalogue in use.
     """
-    app = Application("pinactors", static_folder=None, template_folder=None)
-    # Quart's own limits end a stream or an upload after 60 s and refuse 16 MB: the pipeline owns the clock,
-    # the upload reader the size and the progress.
-    app.config.update(
-        RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None, PROVIDE_AUTOMATIC_OPTIONS=False
-    )
+    app = Application.bare()
     store = ImageStore(settings.images_folder, settings.data / "spool")
     store.prepare()
     app.extensions[EXTENSION] = Services(
@@ -57,8 +66,6 @@ def create_app(
         metrics or prometheus_client.CollectorRegistry(),
         page=page.page,
     )
-    errors.install(app)
-    cors.install(app)
     for module in (uploads, streams, websocket, operations, page, openapi):
         app.register_blueprint(module.blueprint)
     return app

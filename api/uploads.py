@@ -37,10 +37,10 @@ async def upload_photographs() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
     framing = choose(request)
-    parser_type = _content_type(request)
+    parser_type = content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
-    upload = Upload(check_session_id(session_id), owner, _idempotency_key(request))
+    upload = Upload(check_session_id(session_id), owner, idempotency_key(request))
     if session_id:
         g.session_id = session_id
     reception = Reception(given, upload, named=bool(session_id))
@@ -140,7 +140,8 @@ def _reason(error: BaseException) -> PinactorsError:
     )
 
 
-def _content_type(asked: Request) -> str:
+def content_type(asked: Request) -> str:
+    """Raises `PinactorsError` (`invalid_format`, 415) for a body that cannot be an upload."""
     if asked.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
         found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "and was not given"
         detail = f"Content-Type must be {JSON_TYPE} or {MULTIPART_TYPE}, {found}"
@@ -151,7 +152,8 @@ def _content_type(asked: Request) -> str:
     raise PinactorsError(ErrorCode.INVALID_FORMAT, "Unsupported content type", detail, status=415)
 
 
-def _idempotency_key(asked: Request) -> str | None:
+def idempotency_key(asked: Request) -> str | None:
+    """Raises `PinactorsError` (`invalid_format`) for one that cannot be kept."""
     key = asked.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise PinactorsError(
