@@ -50,6 +50,19 @@ class Settings(BaseModel):
     rate_per_minute: int = Field(600, ge=1, description="Uploads one key may start a minute; more get 429")
 
     graceful_shutdown: float = Field(95.0, gt=0, description="Time sessions get to finish after SIGTERM")
+    proxy_masters: str = Field(
+        "",
+        description="The proxy's masters, URLs separated by spaces; `;weight=2` behind one doubles its share",
+    )
+    proxy_silence: float = Field(
+        15.0, gt=0, description="How long a master may be silent before the proxy takes another one"
+    )
+    proxy_health_interval: float = Field(5.0, gt=0, description="Pause between two health checks of a master")
+    proxy_eject_failures: int = Field(3, ge=1, description="Failures in a row that keep a master out of use")
+    proxy_eject_pause: float = Field(
+        5.0, gt=0, description="For how long at first; doubled each time, up to a minute"
+    )
+
     log_format: Literal["console", "json"] = Field("console", description="Shape of the log on standard error")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
 
@@ -64,6 +77,10 @@ class Settings(BaseModel):
     @property
     def scratch_folder(self) -> Path:
         return self.data / "scratch"
+
+    @property
+    def proxy_folder(self) -> Path:
+        return self.data / "proxy"
 
     @property
     def journal_folder(self) -> Path:
