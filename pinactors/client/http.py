@@ -189,10 +189,13 @@ class Connection:
                     while piece := await file.read(PIECE):
                         await self._send_piece(piece)
             case _:
-                position = 0
-                while piece := await content.read(position):
-                    await self._send_piece(piece)
-                    position += len(piece)
+                await self._send_arriving(content)
+
+    async def _send_arriving(self, content: Arriving) -> None:
+        position = 0
+        while piece := await content.read(position):
+            await self._send_piece(piece)
+            position += len(piece)
 
     async def _send_piece(self, piece: bytes) -> None:
         await self._send(h11.Data(data=piece))
