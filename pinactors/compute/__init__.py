@@ -45,13 +45,47 @@ class Measured(Protocol):
         ...
 
 
+class ComputeView(Compute, Protocol):
+    """A compute as one sender of jobs sees it; `seconds` is what its jobs have cost the workers."""
+
+    @property
+    def seconds(self) -> float: ...
+
+    def stop(self) -> None:
+        """Ends at once what goes on of cancelled jobs."""
+        ...
+
+
+Number = Callable[[], float]
+
+
 @runtime_checkable
-class PrioritisedCompute(Protocol):
-    """A compute that can ask who sent a job how urgent it is: lower first, whenever a worker is free."""
+class SharedCompute(Protocol):
+    """A compute that knows its senders apart."""
 
-    def prioritised(self, priority: Callable[[], float]) -> Compute: ...
+    def view(self, priority: Number, grace: Number) -> ComputeView:
+        """For one sender. `priority` is asked whenever a worker is free: lower first.
+
+        `grace` is asked when a job is cancelled: so many seconds it may still go on to spare its worker,
+        unwanted; the caller does not wait for it. With 0 it is killed, and the call returns when it is
+        gone.
+        """
+        ...
 
 
-def for_sender(compute: Compute) -> Callable[[Callable[[], float]], Compute]:
-    """Makes, of a sender's priority, its view of `compute`; that itself where it knows no priorities."""
-    return compute.prioritised if isinstance(compute, PrioritisedCompute) else lambda priority: compute
+class PlainView:
+    """The view of a compute that does not know its senders apart."""
+
+    seconds = 0.0
+
+    def __init__(self, compute: Compute) -> None:
+        self.run = compute.run
+        self.keep = compute.keep
+
+    def stop(self) -> None:
+        """Cancelled jobs are gone already."""
+
+
+def view_of(compute: Compute, priority: Number, grace: Number) -> ComputeView:
+    """`compute` for one sender, with what it can do of `SharedCompute.view`."""
+    return compute.view(priority, grace) if isinstance(compute, SharedCompute) else PlainView(compute)

@@ -13,15 +13,16 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+import outcome
 import structlog
 import trio
 import trio_parallel  # type: ignore[import-untyped]
 
-from pinactors.compute import Handle, WorkerDied
-from pinactors.compute.queue import JobQueue, Priority, Sender
+from pinactors.compute import Handle, Number, WorkerDied
+from pinactors.compute.queue import JobQueue, Sender
 from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, prepare, warm
 from pinactors.settings import Settings
 
@@ -48,8 +49,41 @@ class _Worker:
         return await self.context.run_sync(function, *arguments, kill_on_cancel=True, limiter=self.limiter)
 
 
+class _Occupation:
+    """A worker at a job. `answer` is there when it is `over`, unless it was cancelled."""
+
+    __slots__ = ("_sender", "answer", "over", "scope")
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.answer: outcome.Outcome[Any] = outcome.Error(WorkerDied("the workers are closed"))
+
+    def disown(self, seconds: float) -> None:
+        """Nobody waits for it any more: it has `seconds` left."""
+        self._sender.unwanted.add(self.scope)
+        self.scope.deadline = trio.current_time() + seconds
+
+    def end(self, seconds: float) -> None:
+        self._sender.seconds += seconds
+        if self.scope in self._sender.unwanted:
+            self._sender.unwanted.remove(self.scope)
+            _discard(self.answer)
+        self.over.set()
+
+
+def _discard(answer: outcome.Outcome[Any]) -> None:
+    """Removes a value that was kept for nobody, and its folder where its session is gone."""
+    value = answer.value if isinstance(answer, outcome.Value) else None
+    if isinstance(value, Handle):
+        with suppress(OSError):
+            os.unlink(value.path)
+            os.rmdir(os.path.dirname(value.path))
+
+
 class Processes:
-    """A `Compute` on this machine's cores."""
+    """A `SharedCompute` on this machine's cores."""
 
     def __init__(self, workers: list[_Worker], warm_up: Callable[[], Any], nursery: trio.Nursery) -> None:
         self._workers = workers
@@ -60,7 +94,7 @@ class Processes:
         self._busy = 0
         self._restarts = 0
         self._senders = 0
-        self._anyone = Sender(0, _at_once)
+        self._anyone = Sender(0, _none, _none)
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._submit(self._anyone, call, function, arguments)
@@ -69,10 +103,9 @@ class Processes:
         handle: Handle | None = await self._submit(self._anyone, call_and_keep, folder, function, arguments)
         return handle
 
-    def prioritised(self, priority: Priority) -> Prioritised:
-        """This compute for one sender of jobs, who is asked for its priority whenever a worker is free."""
+    def view(self, priority: Number, grace: Number) -> View:
         self._senders += 1
-        return Prioritised(self, Sender(self._senders, priority))
+        return View(self, Sender(self._senders, priority, grace))
 
     def statistics(self) -> dict[str, Any]:
         """`workers` ready or busy, `busy`, `queued` jobs, `restarts` so far, `pids`."""
@@ -97,24 +130,36 @@ class Processes:
                 self._free(self._workers[job.worker])
             raise
         assert job.worker is not None
-        started = trio.current_time()
+        occupation = _Occupation(sender)
+        self._nursery.start_soon(self._occupy, occupation, self._workers[job.worker], work)
         try:
-            return await self._occupy(self._workers[job.worker], *work)
-        finally:
-            sender.seconds += trio.current_time() - started
+            await occupation.over.wait()
+        except trio.Cancelled:
+            seconds = sender.grace()
+            occupation.disown(seconds)
+            if seconds <= 0:
+                with trio.CancelScope(shield=True):
+                    await occupation.over.wait()
+            raise
+        return occupation.answer.unwrap()
 
-    async def _occupy(self, worker: _Worker, *work: Any) -> Any:
+    async def _occupy(self, occupation: _Occupation, worker: _Worker, work: tuple[Any, ...]) -> None:
+        """Runs a job in a task of its own, so that it may outlast the call that asked for it."""
+        started = trio.current_time()
         lost = True
         try:
-            answer = await worker.run(*work)
-            lost = False
-            return answer
+            with occupation.scope:
+                occupation.answer = outcome.Value(await worker.run(*work))
+                lost = False
         except trio_parallel.BrokenWorkerError as error:
-            raise WorkerDied(f"worker {worker.pid} ended without an answer") from error
-        except Exception:
-            lost = False  # the function's own
-            raise
+            died = WorkerDied(f"worker {worker.pid} ended without an answer")
+            died.__cause__ = error
+            occupation.answer = outcome.Error(died)
+        except Exception as error:  # noqa: BLE001 - the function's own: it is the caller's to handle
+            occupation.answer = outcome.Error(error)
+            lost = False
         finally:
+            occupation.end(trio.current_time() - started)
             if lost:
                 self._replace(worker)
             else:
@@ -187,8 +232,8 @@ class Processes:
             worker.pid = None
 
 
-class Prioritised:
-    """A view of `Processes` for one sender of jobs; `seconds` is what its jobs have cost the workers."""
+class View:
+    """`Processes` as one sender sees it: a `ComputeView`."""
 
     def __init__(self, processes: Processes, sender: Sender) -> None:
         self._processes, self._sender = processes, sender
@@ -196,6 +241,10 @@ class Prioritised:
     @property
     def seconds(self) -> float:
         return self._sender.seconds
+
+    def stop(self) -> None:
+        for scope in self._sender.unwanted:
+            scope.cancel()
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._processes._submit(self._sender, call, function, arguments)
@@ -207,7 +256,7 @@ class Prioritised:
         return handle
 
 
-def _at_once() -> float:
+def _none() -> float:
     return 0.0
 
 

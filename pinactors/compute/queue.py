@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import trio
 
-Priority = Callable[[], float]
+from pinactors.compute import Number
 
 
 class Sender:
-    """Someone who sends jobs. `priority` is asked when a worker is free, lower first: it may change
-    meanwhile.
-    """
+    """Someone who sends jobs, as `SharedCompute.view` says; `unwanted` are its jobs that run for nobody."""
 
-    __slots__ = ("number", "priority", "seconds")
+    __slots__ = ("grace", "number", "priority", "seconds", "unwanted")
 
-    def __init__(self, number: int, priority: Priority) -> None:
+    def __init__(self, number: int, priority: Number, grace: Number) -> None:
         self.number = number
         self.priority = priority
+        self.grace = grace
         self.seconds = 0.0
+        self.unwanted: set[trio.CancelScope] = set()
 
 
 class Job:

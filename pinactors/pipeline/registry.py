@@ -14,7 +14,7 @@ import structlog
 import trio
 from prometheus_client import CollectorRegistry
 
-from pinactors.compute import Compute, Measured, for_sender
+from pinactors.compute import Compute, Measured
 from pinactors.pipeline import journal as journals
 from pinactors.pipeline.admission import Admission, Work
 from pinactors.pipeline.breaker import Breaker
@@ -302,7 +302,6 @@ async def open_registry(
         services = Services(
             analysis=analysis,
             compute=compute,
-            compute_for=for_sender(compute),
             settings=settings,
             metrics=metrics,
             recorder=recorder,

@@ -14,7 +14,7 @@ import structlog
 import trio
 from msgspec import UNSET
 
-from pinactors.compute import Compute, WorkerDied
+from pinactors.compute import Compute, WorkerDied, view_of
 from pinactors.pipeline.admission import Work
 from pinactors.pipeline.assembly import Assembly, Result
 from pinactors.pipeline.attempts import Restarts
@@ -44,6 +44,10 @@ from pinactors.protocol import (
 )
 from pinactors.settings import Settings
 
+GRACE = 4.0
+"""Seconds a job that is not needed any more may take to its end before its worker is killed: longer than any
+healthy one, and short of the default reserve of basic analysis, which may have to wait for that worker."""
+
 RECORD_GRACE = 5.0
 """Seconds the record gets at least, even when the analysis used up its deadline."""
 
@@ -59,7 +63,6 @@ class Services:
 
     analysis: Analysis
     compute: Compute
-    compute_for: Callable[[Callable[[], float]], Compute]
     settings: Settings
     metrics: Metrics
     recorder: Recorder
@@ -90,7 +93,7 @@ class Session:
             self._deadline.start(course.ends_at - time.time())
         self._recording = trio.CancelScope()
         self._began_at = trio.current_time()
-        self._sender = services.compute_for(self._priority)
+        self._sender = view_of(services.compute, self._priority, self._grace)
         self._compute = Patient(self._sender, upload, self.settlement)
         self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
         self._assembly.write(
@@ -177,6 +180,7 @@ class Session:
             self.error = error
             self._deadline.scope.cancel()
             self._recording.cancel()
+            self._sender.stop()
 
     def end_with(self, error: PinactorsError) -> None:
         """Writes the terminal `ERROR`. A session whose work had begun is recorded all the same."""
@@ -194,7 +198,7 @@ class Session:
 
     async def clear(self) -> None:
         """Removes what the session kept for its workers."""
-        self._services.work.done(getattr(self._sender, "seconds", 0.0))
+        self._services.work.done(self._sender.seconds)
         if self._folder.is_dir():
             await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
@@ -281,6 +285,14 @@ class Session:
         urgent = trio.current_time() >= self._deadline.full_ends_at
         watched = self.log.readers or not self.upload.complete
         return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0)
+
+    def _grace(self) -> float:
+        """A job that is given up while the session goes on, or gives way, may end: a new worker costs more.
+
+        With the session failed or its deadline come the CPU is to be free at once.
+        """
+        left = self._deadline.at - trio.current_time()
+        return 0.0 if self.error is not None else min(GRACE, max(0.0, left))
 
     def _findings(self, nursery: trio.Nursery) -> Findings:
         return Findings(

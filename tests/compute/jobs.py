@@ -81,6 +81,11 @@ def picture(side: int) -> Picture:
     return Picture(np.arange(side * side * 3, dtype=np.uint32).astype(np.uint8).reshape(side, side, 3), "pin")
 
 
+def slow_picture(seconds: float) -> Picture:
+    time.sleep(seconds)
+    return picture(10)
+
+
 def nothing() -> None:
     return None
 

@@ -160,7 +160,7 @@ async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path)
             await until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
 
             async def job(name: str) -> None:
-                await processes.prioritised(lambda: urgency[name]).run(jobs.nap, 0.0)
+                await processes.view(lambda: urgency[name], lambda: 0.0).run(jobs.nap, 0.0)
                 order.append(name)
 
             nursery.start_soon(job, "early")
@@ -170,6 +170,37 @@ async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path)
             urgency["late"] = 0.0  # its reader came back while it waited
             busy.cancel_scope.cancel()
         assert order[0] == "late"
+
+
+async def test_a_job_given_up_may_end_within_its_grace(processes: Processes, tmp_path: Path) -> None:
+    with trio.fail_after(TIMEOUT):
+        pids = set(processes.statistics()["pids"])
+        view = processes.view(lambda: 0.0, lambda: 10.0)
+        with trio.move_on_after(0.05) as scope:
+            await view.keep(str(tmp_path / "kept"), jobs.slow_picture, 0.3)
+        assert scope.cancelled_caught
+        assert processes.statistics()["busy"] == 1
+        await until(lambda: processes.statistics()["busy"] == 0)
+        assert set(processes.statistics()["pids"]) == pids
+        assert not (tmp_path / "kept").exists()
+        assert 0.3 <= view.seconds < 5
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_grace_ends(processes: Processes, tmp_path: Path, stopped: bool) -> None:
+    with trio.fail_after(TIMEOUT):
+        path = tmp_path / "pid"
+        view = processes.view(lambda: 0.0, lambda: 1000.0 if stopped else 0.1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(view.run, jobs.spin, str(path))
+            await until(path.exists)
+            nursery.cancel_scope.cancel()
+        pid = int(path.read_text())
+        assert cpu_seconds(pid) is not None
+        if stopped:
+            view.stop()
+        await until(lambda: cpu_seconds(pid) is None)
+        await until(lambda: processes.statistics()["workers"] == 2)
 
 
 async def test_workers_die_with_a_killed_server(tmp_path: Path) -> None:

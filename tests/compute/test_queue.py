@@ -3,9 +3,13 @@ from __future__ import annotations
 from pinactors.compute.queue import JobQueue, Sender
 
 
+def zero() -> float:
+    return 0.0
+
+
 def test_the_oldest_sender_goes_first_job_by_job() -> None:
     queue = JobQueue()
-    first, second = Sender(1, lambda: 0.0), Sender(2, lambda: 0.0)
+    first, second = Sender(1, zero, zero), Sender(2, zero, zero)
     late = queue.add(second)
     jobs = [queue.add(first), queue.add(first)]
     assert len(queue) == 3
@@ -16,7 +20,7 @@ def test_the_oldest_sender_goes_first_job_by_job() -> None:
 def test_priority_is_asked_when_a_job_is_taken() -> None:
     urgency = {"a": 0.0, "b": 0.0}
     queue = JobQueue()
-    first, second = Sender(1, lambda: urgency["a"]), Sender(2, lambda: urgency["b"])
+    first, second = Sender(1, lambda: urgency["a"], zero), Sender(2, lambda: urgency["b"], zero)
     early, late = queue.add(first), queue.add(second)
     urgency["a"] = 1.0
     assert queue.pop() is late
@@ -25,7 +29,7 @@ def test_priority_is_asked_when_a_job_is_taken() -> None:
 
 def test_a_job_nobody_waits_for_is_gone() -> None:
     queue = JobQueue()
-    sender = Sender(1, lambda: 0.0)
+    sender = Sender(1, zero, zero)
     gone, stays = queue.add(sender), queue.add(sender)
     queue.discard(sender, gone)
     assert len(queue) == 1

@@ -139,9 +139,6 @@ Step = float | Exception | type[Die] | Callable[[], Any]
 class FakeCompute:
     """Runs functions in place. `script[name]` has a list of steps for each coming call of that function."""
 
-    seconds = 0.0
-    """What a session cost the workers, as the real one's view of a sender says it."""
-
     def __init__(self) -> None:
         self.script: defaultdict[str, deque[list[Step]]] = defaultdict(deque)
         self.always: dict[str, list[Step]] = {}

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from pinactors.compute import ComputeView, Number, PlainView
 from pinactors.pipeline.admission import Admission
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.session import Session
@@ -379,7 +380,10 @@ async def test_the_rate_of_a_key(mock_clock: MockClock) -> None:
 
 async def test_a_queue_longer_than_the_deadline_is_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
     class Costly(FakeCompute):
-        seconds = 50.0
+        def view(self, priority: Number, grace: Number) -> ComputeView:
+            view = PlainView(self)
+            view.seconds = 50.0
+            return view
 
     async with open_pipeline(tmp_path, compute=Costly()) as pipeline:
         await pipeline.analyse()
