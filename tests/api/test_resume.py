@@ -11,9 +11,10 @@ import trio
 
 from api.framings import SSE_TYPE
 from pinactors.offsets import to_token
+from tests.api.conftest import running
 from tests.api.site import PACKETS, Site
 from tests.api.test_framings import BatchReader, EventReader
-from tests.api.wire import connected, head
+from tests.api.wire import JSON, Answer, ask, connected, head, json_body
 
 LIMIT = 60
 
@@ -60,7 +61,8 @@ async def test_a_break_at_every_byte_of_an_event_stream(
     with trio.fail_after(LIMIT):
         async with site.listening() as port:
             whole = await read(port, path, None, None)
-            for length in range(len(whole)):
+            head_ends = whole.index(b"\r\n\r\n")
+            for length in [*range(0, head_ends, 20), *range(head_ends, len(whole))]:
                 first = reader()
                 first.feed(body_of(await read(port, path, None, length)))
                 had = first.packets
@@ -69,3 +71,29 @@ async def test_a_break_at_every_byte_of_an_event_stream(
                 again = reader()
                 again.feed(body_of(await read(port, path, last_id, None)))
                 assert had + again.packets == PACKETS, f"cut after {length} bytes"
+
+
+async def finished(port: int) -> tuple[str, Answer]:
+    """The name of a session that has ended, and its answer."""
+    body = json_body(sessionId="r1", frontImageData=b"PHOTO of the past")
+    answer = await ask(port, "POST", "/mobile-upload?response=stream", body, JSON)
+    assert answer.types[-1] == "ANALYSIS_COMPLETE"
+    return answer.packets[0]["streamId"], answer
+
+
+async def test_a_finished_session_can_be_read_after_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        name, answer = await finished(server.port)
+    async with running(tmp_path) as server:
+        again = await ask(server.port, "GET", f"/streams/{name}", headers={"Accept": "application/x-ndjson"})
+        assert again.body == answer.body.replace(b"\n\n", b"\n")
+        poll = await ask(server.port, "GET", f"/streams/{name}?offset={to_token(8)}&live=long-poll")
+        assert (poll.status, poll.headers["stream-closed"]) == (204, "true")
+
+
+async def test_packets_that_have_expired_are_gone(tmp_path: Path) -> None:
+    async with running(tmp_path, replay=0) as server:
+        name, _ = await finished(server.port)
+        answer = await ask(server.port, "GET", f"/streams/{name}?offset={to_token(3)}")
+        assert (answer.status, answer.json()["errorCode"]) == (410, "stream_not_found")
+        assert (await ask(server.port, "GET", f"/streams/{name}x")).status == 404
