@@ -180,7 +180,7 @@ class BodyReader:
                     ErrorCode.CANCELLED,
                     "Upload stalled",
                     f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
-                    status=400,
+                    status=408,
                 )
             self._waited, self._brought = 0.0, 0
 

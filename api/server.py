@@ -7,7 +7,6 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,20 @@ def hypercorn_config(settings: Settings) -> Config:
     return config
 
 
+async def open_sockets(settings: Settings) -> list[trio.SocketListener]:
+    """Bound and listening: clients that come before anybody accepts wait. Raises `OSError`."""
+    sockets = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=BACKLOG)
+    if not settings.port:  # a name with several addresses would get as many ports
+        for surplus in sockets[1:]:
+            await surplus.aclose()
+        del sockets[1:]
+    return sockets
+
+
+def port_of(sockets: list[trio.SocketListener]) -> int:
+    return int(sockets[0].socket.getsockname()[1])
+
+
 class Listener:
     """Accepts connections and knows the open ones."""
 
@@ -75,23 +88,10 @@ class Listener:
     def __len__(self) -> int:
         return len(self._connections)
 
-    async def listen(self, nursery: trio.Nursery, *, task_status: trio.TaskStatus[int]) -> None:
-        """Reports the port. Returns when stopped; connections go on in `nursery`."""
-        listeners = await trio.open_tcp_listeners(
-            self._settings.port, host=self._settings.host, backlog=BACKLOG
-        )
-        if not self._settings.port:  # a name with several addresses would get as many ports
-            for surplus in listeners[1:]:
-                await surplus.aclose()
-            del listeners[1:]
-        port = listeners[0].socket.getsockname()[1]
+    async def accept(self, sockets: list[trio.SocketListener], nursery: trio.Nursery) -> None:
+        """Returns, with the sockets closed, when stopped; connections go on in `nursery`."""
         with self._accepting:
-            await trio.serve_listeners(
-                self._serve,
-                listeners,
-                handler_nursery=nursery,
-                task_status=_Reporting(task_status, port),
-            )
+            await trio.serve_listeners(self._serve, sockets, handler_nursery=nursery)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         if len(self._connections) >= self._most:
@@ -120,14 +120,6 @@ class Listener:
     def abort(self) -> None:
         for connection in list(self._connections):
             connection.abort()
-
-
-class _Reporting:
-    def __init__(self, task_status: trio.TaskStatus[int], port: int) -> None:
-        self._task_status, self._port = task_status, port
-
-    def started(self, _listeners: object = None) -> None:
-        self._task_status.started(self._port)
 
 
 async def _turn_away(stream: trio.SocketStream) -> None:
@@ -181,7 +173,10 @@ async def serve(
     analysis = analysis or components.declare(settings, catalog=catalog)
     metrics = Metrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
+    sockets = await open_sockets(settings)
     async with AsyncExitStack() as stack:
+        for listener in sockets:
+            stack.push_async_callback(listener.aclose)
         stack.enter_context(_watching_stalls(metrics))
         records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
@@ -192,7 +187,7 @@ async def serve(
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
         if not await records.has_keys():
             log.warning("no key is configured: the server is open to everybody")
-        await _run(app, settings, shutdown, task_status)
+        await _run(app, settings, sockets, shutdown, task_status)
     log.info("stopped")
 
 
@@ -207,7 +202,11 @@ def _watching_stalls(metrics: Metrics) -> Iterator[None]:
 
 
 async def _run(
-    app: Any, settings: Settings, shutdown: trio.Event | None, task_status: trio.TaskStatus[int]
+    app: Any,
+    settings: Settings,
+    sockets: list[trio.SocketListener],
+    shutdown: trio.Event | None,
+    task_status: trio.TaskStatus[int],
 ) -> None:
     services: Services = app.extensions[EXTENSION]
     listener = Listener(app, settings)
@@ -220,7 +219,8 @@ async def _run(
         stop = trio.Event() if shutdown is None else shutdown
         if shutdown is None:
             await nursery.start(_heed_signals, stop, end_at_once)
-        port = await nursery.start(partial(listener.listen, nursery))
+        nursery.start_soon(listener.accept, sockets, nursery)
+        port = port_of(sockets)
         log.info("listening", host=settings.host, port=port)
         task_status.started(port)
         await stop.wait()

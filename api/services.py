@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXTENSION = "pinactors"
 
-DISK_THREADS = 8
+DISK_THREADS = 4
 """Uploads whose bytes are parsed and written at the same moment; the others, and their senders, wait."""
 
 

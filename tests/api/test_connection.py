@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from quart.wrappers.response import ResponseBody
 
 from api import connection, cors, errors, server
 from api.app import Application
-from api.server import Listener
+from api.server import Listener, open_sockets, port_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from tests.api.wire import JSON, LIMIT, Wire, ask, connected, head
@@ -98,6 +97,16 @@ def application() -> Application:
     async def read() -> str:
         return str(sum([len(piece) async for piece in request.body]))
 
+    @app.post("/wait")
+    async def wait() -> Response:
+        return Response(Drip(1, pause=10 * LIMIT))
+
+    @app.post("/stuck")
+    async def stuck() -> str:
+        await anext(aiter(request.body))
+        await trio.sleep_forever()
+        return ""
+
     @app.post("/ignore")
     async def ignore() -> Response:
         return Response(Drip(5, pause=QUICK / 4))
@@ -124,9 +133,10 @@ async def serving(**settings: Any) -> AsyncIterator[Served]:
     chosen = Settings(**{"port": 0, "data": Path("unused"), "stalled_reader": QUICK, **settings})
     listener = Listener(application(), chosen)
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(partial(listener.listen, nursery))
+        sockets = await open_sockets(chosen)
+        nursery.start_soon(listener.accept, sockets, nursery)
         with trio.fail_after(LIMIT):
-            yield Served(port, listener)
+            yield Served(port_of(sockets), listener)
         listener.abort()
         nursery.cancel_scope.cancel()
 
@@ -362,6 +372,29 @@ class TestEarlyRefusal:
                 nursery.start_soon(send)
                 answer = await wire.answer()
                 assert len(answer.body) == 50
+        await served.wait_for_connections(0)
+
+
+class TestBodies:
+    async def test_one_is_fetched_no_faster_than_it_is_read(self, served: Served) -> None:
+        """Quart collects it: a busy handler's client would fill the memory."""
+        sent = 0
+        async with connected(served.port) as wire:
+            await wire.send(head("POST", "/stuck", {"Content-Length": str(1 << 30)}))
+            with trio.move_on_after(1):
+                while await still_takes(wire, bytes(64 * 1024)):
+                    sent += 64 * 1024
+            reset(wire)
+        assert 0 < sent < 16 << 20  # what is held, and what the kernel's buffers hold
+
+    async def test_who_vanishes_behind_an_unread_one_is_noticed(self, served: Served) -> None:
+        async with connected(served.port) as wire:
+            await wire.send(head("POST", "/wait", {"Content-Length": str(1 << 30)}))
+            await wire.stream.receive_some(100)
+            with trio.move_on_after(0.5):
+                while await still_takes(wire, bytes(64 * 1024)):
+                    pass
+            reset(wire)
         await served.wait_for_connections(0)
 
 

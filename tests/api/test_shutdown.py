@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ import pytest
 import trio
 import trio.testing
 
+import api.server
+from api.server import serve
+from pinactors.settings import Settings
 from tests.api.conftest import Running, launch
 from tests.api.wire import JSON, LIMIT, PHONE, Wire, ask, connected, json_body
 
@@ -31,6 +33,10 @@ class Launched:
         process, port = launch(self._data, **settings)
         self._processes.append(process)
         return process, port
+
+    @property
+    def log(self) -> str:
+        return (self._data.parent / "log").read_text()
 
     def stop(self) -> None:
         for process in self._processes:
@@ -96,11 +102,10 @@ async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(laun
             process.send_signal(signal.SIGTERM)
             while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
                 await trio.sleep(0.05)
-            began = time.monotonic()
             process.send_signal(signal.SIGINT)
             await wait(process)
-            assert time.monotonic() - began < 2.5, "it waited for the session"
     _, port = launched.start()
+    assert "session adopted" in launched.log, "it waited for the session"
     headers = {"Accept": "application/x-ndjson"}
     answer = await ask(port, "GET", f"/streams/{stream_id}", headers=headers)
     assert answer.types[0] == "CONNECTION_ESTABLISHED"
@@ -127,18 +132,27 @@ async def test_sessions_longer_than_the_grace_are_cut(launched: Launched) -> Non
     process, port = launched.start(graceful_shutdown=0.5)
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
-            body = json_body(sessionId="g", frontImageData=b"SLEEP 8")
+            body = json_body(sessionId="g", frontImageData=b"SLEEP 30")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
             await stream_id_of(wire)
-            began = time.monotonic()
             process.send_signal(signal.SIGTERM)
             await wait(process)
-            assert time.monotonic() - began < 5
+    assert '"session ended"' not in launched.log
 
 
-async def test_a_client_that_does_not_read_holds_nothing_up(server: Running) -> None:
+async def test_a_port_that_is_taken_is_a_plain_error(server: Running, tmp_path: Path) -> None:
+    """It comes before workers are started."""
+    taken = Settings(data=tmp_path / "other", port=server.port)
+    with pytest.raises(OSError, match="in use"):
+        await serve(taken)
+    assert not taken.data.exists()
+
+
+async def test_a_client_that_does_not_read_holds_nothing_up(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What it has not read is the kernel's business, not this process's."""
-    began = trio.current_time()
+    monkeypatch.setattr(api.server, "FLUSH_SECONDS", 10 * LIMIT)
     with trio.fail_after(LIMIT):
         async with connected(server.port) as wire, connected(server.port):
             body = json_body(sessionId="s", frontImageData=b"PHOTO")
@@ -146,5 +160,4 @@ async def test_a_client_that_does_not_read_holds_nothing_up(server: Running) -> 
             await trio.testing.wait_all_tasks_blocked(0.2)
             server.shutdown.set()
             await server.stopped.wait()
-            assert trio.current_time() - began < 4
             assert (await wire.answer()).ended

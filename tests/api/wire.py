@@ -14,7 +14,7 @@ import trio
 
 PHONE = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148"}
 JSON = {"Content-Type": "application/json"}
-LIMIT = 20
+LIMIT = 60
 """Seconds anything may take."""
 
 
