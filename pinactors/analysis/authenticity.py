@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import UNSET
 
-from pinactors.analysis import colours, comparison, edges, gates, stampevidence, stampmatch, waffle
+from pinactors.analysis import (
+    colours,
+    comparison,
+    edges,
+    enamel,
+    gates,
+    linework,
+    metal,
+    stampevidence,
+    stampmatch,
+    waffle,
+)
 from pinactors.analysis.comparison import Comparison
 from pinactors.analysis.evidence import LOWEST_RATING, Calibration, Finding, calibration, rating
 from pinactors.analysis.model import Match, PreparedView, StampReading
@@ -28,6 +39,10 @@ LOOKED_WELL = 0.5
 
 STAMP_SIDE = 600
 """Pixels across the pin that stamp work asks for."""
+
+VERIFIED = 0.45
+"""Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it the
+outlines may fit and the drawing not, by another turn or by another pin."""
 
 WEIGH_IT = "At home: weigh it and hold it beside one bought from a shop; no photograph shows weight, feel or magnetism."
 
@@ -85,6 +100,8 @@ def arrange(
         claimed = match.candidates[0]
         if View.FRONT in match.references:
             front_seen = comparison.compare(front, match.references[View.FRONT], claimed.to_reference)
+            if front_seen is not None and front_seen.agreement < VERIFIED:
+                front_seen = None
         if back is not None and View.BACK in match.references:
             back_seen = comparison.compare(back, match.references[View.BACK], claimed.back_to_reference)
     if back is not None and back_seen is None:
@@ -113,8 +130,13 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
             stampevidence.consistency(back, reading, pin),
             stampevidence.edition_number(back, reading, pin),
         ]
+        rows += [metal.uniformity(back), metal.posts(scene.back_seen)]
+    seen = scene.front_seen
     reference = match.references.get(View.BACK)
-    rows.append(colours.regions(scene.front_seen, colours.plating_tone(reference) if reference else None))
+    plating = colours.plating_tone(reference) if reference else None
+    rows += linework.rows(seen, linework.trace(seen) if seen is not None else None)
+    rows.append(colours.regions(seen, plating))
+    rows.append(enamel.fill(seen, enamel.measure(seen, plating)))
     rows += edges.rows(front, back, scene.angled)
     return rows
 
@@ -128,6 +150,8 @@ BACK_ROWS = (
     "stamp_wording",
     "stamp_consistency",
     "edition_number",
+    "plating_uniformity",
+    "posts",
 )
 
 
