@@ -43,9 +43,9 @@ class Assembly:
             self.take(result)
 
     def take(self, result: Result) -> None:
-        """A component's end; a later one of the same component changes nothing."""
+        """A component's end; a later one of the same component, or of its session, changes nothing."""
         name = result.component.name
-        if name in self._course.outcomes:
+        if name in self._course.outcomes or self._log.closed:
             return
         self._course.outcomes[name] = result.outcome
         if result.packet is None:

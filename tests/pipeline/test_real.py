@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -17,7 +18,15 @@ import trio
 from pinactors.compute.processes import Processes, open_processes
 from pinactors.pipeline.registry import Registry, open_registry
 from pinactors.pipeline.upload import StoredImage, Upload
-from pinactors.protocol import DetailedAnalysis, ErrorCode, ErrorPacket, View, decode
+from pinactors.protocol import (
+    TIMEOUT_NOTE,
+    AuthenticationResult,
+    DetailedAnalysis,
+    ErrorCode,
+    ErrorPacket,
+    View,
+    decode,
+)
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.compute.test_processes import cpu_seconds, until
@@ -28,8 +37,8 @@ TIMEOUT = 40
 
 
 @asynccontextmanager
-async def open_server(folder: Path) -> AsyncIterator[tuple[Registry, Processes]]:
-    settings = Settings(data=folder / "data", workers=2)
+async def open_server(folder: Path, **chosen: Any) -> AsyncIterator[tuple[Registry, Processes]]:
+    settings = Settings(data=folder / "data", workers=2, **chosen)
     records = await Records.open(settings)
     try:
         async with (
@@ -80,6 +89,20 @@ async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path
             assert final(await watch(await registry.open(upload(tmp_path)))).degraded == []
 
 
+async def test_the_deadline_frees_the_cpu(tmp_path: Path) -> None:
+    """Full analysis spins until its reserve, basic analysis beside it until the deadline."""
+    with trio.fail_after(TIMEOUT):
+        (tmp_path / "authenticity.spin").touch()
+        async with open_server(tmp_path, deadline=1.0) as (registry, compute):
+            pids = compute.statistics()["pids"]
+            packets = await watch(await registry.open(upload(tmp_path)))
+            assert only(packets, AuthenticationResult).note == TIMEOUT_NOTE
+            assert final(packets).missing == []
+            await until(lambda: all(cpu_seconds(pid) is None for pid in pids))
+            await until(lambda: compute.statistics()["workers"] == 2)
+            assert compute.statistics()["busy"] == 0
+
+
 @pytest.mark.parametrize("name", ["front", "authenticity"])
 async def test_a_worker_killed_at_work_is_replaced_and_the_work_repeated(tmp_path: Path, name: str) -> None:
     with trio.fail_after(TIMEOUT):
@@ -96,6 +119,7 @@ async def test_a_killed_server_loses_no_delivered_packet(tmp_path: Path) -> None
     program = f"""
 import structlog, sys, trio
 from pathlib import Path
+from typing import Any
 from tests.pipeline.test_real import open_server, upload
 
 async def main():
