@@ -44,6 +44,6 @@ def _notes(found: segmentation.Segmentation) -> tuple[str, ...]:
         )
     if found.others:
         notes.append(
-            "There is more than one pin in the picture; the main one was used. Photograph each alone."
+            "There is more than one object in the picture; the main one was used. Photograph each pin alone."
         )
     return tuple(notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +54,7 @@ def measure(
     window = window_of(mask, 0)
     pin, inside = rgb[window], mask[window]
     sharpness = edge_width(as_image(cv2.cvtColor(pin, cv2.COLOR_RGB2GRAY)), inside)
-    exposure, clipped, glare = _light(pin, inside)
+    exposure, clipped, glare = _light(pin, inside, sharpness)
     short_side = short / scale
     problems = list(notes)
     if sharpness > max(BLURRED, BLURRED_SHARE * short):
@@ -157,7 +159,7 @@ def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
     return ys, xs
 
 
-def _light(pin: Image, inside: Image) -> tuple[float, float, float]:
+def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, float]:
     """(mean L* over 100, share of pixels with every channel blown, share under a soft-edged highlight)."""
     scale = min(1.0, 256 / max(pin.shape[:2]))
     size = max(1, round(pin.shape[1] * scale)), max(1, round(pin.shape[0] * scale))
@@ -169,28 +171,37 @@ def _light(pin: Image, inside: Image) -> tuple[float, float, float]:
     seen = pin[::step, ::step][inside[::step, ::step] > 0]
     clipped = float((seen.min(axis=1) >= 250).mean()) if len(seen) else 0.0
     exposure = float(lightness[where].mean()) / 100 if where.any() else 0.0
-    return exposure, clipped, _glare(lab, lightness, where)
+    return exposure, clipped, _glare(lab, lightness, where, sharpness * scale)
 
 
 def _glare(
-    lab: npt.NDArray[np.float32], lightness: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]
+    lab: npt.NDArray[np.float32],
+    lightness: npt.NDArray[np.float32],
+    where: npt.NDArray[np.bool_],
+    crisp: float,
 ) -> float:
-    """Share of the pin under highlights: bright, colourless regions whose light fades out over several
-    pixels, where enamel and paint end in a line."""
-    if not where.any():
-        return 0.0
+    """Share of the pin under highlights: bright, colourless regions whose light fades out, where enamel and
+    paint end in a line. Faded is an edge half as wide again as the picture's own (`crisp` pixels, 10 to 90
+    %)."""
     chroma = np.hypot(lab[:, :, 1] - 128, lab[:, :, 2] - 128)
     bright = ((lightness > 88) & (chroma < 14) & where).astype(np.uint8)
-    slope = cv2.GaussianBlur(lightness, (0, 0), 1.0)
-    steep = np.hypot(cv2.Sobel(slope, cv2.CV_32F, 1, 0), cv2.Sobel(slope, cv2.CV_32F, 0, 1)) / 8
+    smooth = cv2.GaussianBlur(lightness, (0, 0), 1.0)
+    slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
+    steepest = cv2.dilate(slope, np.ones((5, 5), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
+    total = max(1, int(np.count_nonzero(where)))
     covered = 0
     for index in range(1, count):
         area = int(stats[index, cv2.CC_STAT_AREA])
-        if area < 0.002 * where.sum():
+        if area < 0.002 * total:
             continue
         region = (labels == index).astype(np.uint8)
-        rim = (cv2.dilate(region, np.ones((5, 5), np.uint8)) > 0) & (region == 0) & where
-        if rim.sum() >= 8 and float(np.median(steep[rim])) < 4.0:
+        near = cv2.dilate(region, np.ones((3, 3), np.uint8))
+        rim = (near > 0) & (region == 0) & where
+        beyond = (cv2.dilate(near, np.ones((13, 13), np.uint8)) > 0) & (near == 0) & where
+        if np.count_nonzero(rim) < 8 or not beyond.any():
+            continue
+        contrast = float(np.median(lightness[region > 0]) - np.quantile(lightness[beyond], 0.25))
+        if contrast > 3 and contrast / float(np.median(steepest[rim])) > 1.5 * math.hypot(crisp, 2.51):
             covered += area
-    return covered / float(where.sum())
+    return covered / total

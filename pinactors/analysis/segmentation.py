@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pinactors.analysis import proposal_score, proposals
 from pinactors.analysis.geometry import as_image, largest_outline, window_of
 from pinactors.analysis.model import Image, Points
+from pinactors.analysis.proposal_score import Measures
 from pinactors.analysis.proposals import Proposal, Scene, disk, to_lab
 
 FINE_SIDE = 400
@@ -27,6 +28,9 @@ FOUND = 0.2
 
 CUT_OFF = 0.06
 """Share of the outline on the photograph's border from which the pin counts as half outside."""
+
+STRANGE = 6.0
+"""Standard deviations from every background colour from which a pixel in a proposal is not given up again."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNSURE = "Something is in the photograph, but its outline could not be told from the background as a pin's."
@@ -45,6 +49,13 @@ class Segmentation:
     others: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    score: float
+    proposal: Proposal
+    measures: Measures
+
+
 def segment(rgb: Image) -> Segmentation:
     """The main pin of a picture, its holes filled (cut-outs in pins belong to their outline's inside)."""
     fine = _reduced(rgb, FINE_SIDE)
@@ -55,8 +66,8 @@ def segment(rgb: Image) -> Segmentation:
     ranked = rank(scene)
     if not ranked:
         return _nothing(NO_PIN)
-    best_score, best = ranked[0]
-    refined = _graph_cut(small, best)
+    best_score, best = ranked[0].score, ranked[0].proposal
+    refined = _graph_cut(scene, best)
     measures = proposal_score.measure(refined, scene)
     refined_score = proposal_score.score(measures) if measures else -10.0
     agreement = _overlap(refined, best.mask)
@@ -77,45 +88,49 @@ def segment(rgb: Image) -> Segmentation:
     return Segmentation(mask, outline, confidence, float(edge.mean()) > CUT_OFF, others=_others(ranked))
 
 
-def rank(scene: Scene) -> list[tuple[float, Proposal]]:
+def rank(scene: Scene) -> list[Ranked]:
     """Proposals with their scores, best first; the best few also without what is loosely attached to them."""
     found = proposals.propose(scene)
     ranked = _scored(scene, found)
     first = len(found)
-    for _, proposal in ranked[:5]:
+    for candidate in ranked[:5]:
         for radius in (3, 6):
-            opened = cv2.morphologyEx(proposal.mask, cv2.MORPH_OPEN, disk(radius))
+            opened = cv2.morphologyEx(candidate.proposal.mask, cv2.MORPH_OPEN, disk(radius))
             proposals.add_regions(as_image(opened), "opened", found, keep=1)
-    return sorted(ranked + _scored(scene, found[first:]), key=lambda pair: -pair[0])
+    return sorted(ranked + _scored(scene, found[first:]), key=lambda candidate: -candidate.score)
 
 
-def _scored(scene: Scene, found: list[Proposal]) -> list[tuple[float, Proposal]]:
+def _scored(scene: Scene, found: list[Proposal]) -> list[Ranked]:
     measured = ((proposal_score.measure(proposal.mask, scene), proposal) for proposal in found)
-    scored = [(proposal_score.score(measures), proposal) for measures, proposal in measured if measures]
-    return sorted(scored, key=lambda pair: -pair[0])
+    scored = [Ranked(proposal_score.score(m), proposal, m) for m, proposal in measured if m is not None]
+    return sorted(scored, key=lambda candidate: -candidate.score)
 
 
-def _support(ranked: list[tuple[float, Proposal]]) -> float:
+def _support(ranked: list[Ranked]) -> float:
     """Share of the evidence (softmax of the scores) on proposals that overlap the best by at least 0.85,
     counting each cue once: independent cues that agree."""
     best = ranked[0]
     by_cue: dict[tuple[str, bool], float] = {}
-    for score, proposal in ranked:
-        agrees = _overlap(proposal.mask, best[1].mask) >= 0.85
-        weight = math.exp(score - best[0])
-        by_cue[proposal.source, agrees] = max(weight, by_cue.get((proposal.source, agrees), 0.0))
+    for candidate in ranked:
+        agrees = _overlap(candidate.proposal.mask, best.proposal.mask) >= 0.85
+        cue = candidate.proposal.source, agrees
+        by_cue[cue] = max(math.exp(candidate.score - best.score), by_cue.get(cue, 0.0))
     agreeing = sum(weight for (_, agrees), weight in by_cue.items() if agrees)
     return agreeing / sum(by_cue.values())
 
 
-def _others(ranked: list[tuple[float, Proposal]]) -> int:
-    """Pin-like regions beside the best: disjoint, at least a quarter of its size, nearly as well
-    supported."""
-    best_score, best = ranked[0]
+def _others(ranked: list[Ranked]) -> int:
+    """Objects beside the best: disjoint, at least a quarter of its size, a clear edge all round and other
+    colours than their surroundings. (Their score says little: it is lowered by the best itself being left
+    out.)"""
+    best = ranked[0].proposal
     taken = cv2.dilate(best.mask, disk(2))
     count = 0
-    for score, proposal in ranked[1:]:
-        if score < max(0.0, best_score - 2.0) or proposal.area < 0.25 * best.area:
+    for candidate in ranked[1:]:
+        proposal, measures = candidate.proposal, candidate.measures
+        if proposal.area < 0.25 * best.area or measures.on_border > 0 or measures.solidity < 0.6:
+            continue
+        if measures.gaps > 0.1 or measures.contrast < 0.6:
             continue
         if cv2.countNonZero(cv2.bitwise_and(taken, proposal.mask)) > 0.05 * proposal.area:
             continue
@@ -124,8 +139,10 @@ def _others(ranked: list[tuple[float, Proposal]]) -> int:
     return count
 
 
-def _graph_cut(rgb: Image, proposal: Proposal) -> Image:
-    """One round of GrabCut, free only in a band around the proposal's outline."""
+def _graph_cut(scene: Scene, proposal: Proposal) -> Image:
+    """One round of GrabCut, free only in a band around the proposal's outline. What lies inside the outline
+    and is clearly not the background's colour stays: else a silver rim on white goes to the background, being
+    nearer to it than to the enamel."""
     mask = proposal.mask
     band = int(np.clip(round(0.06 * math.sqrt(proposal.area)), 3, 8))
     window = window_of(mask, 3 * band)
@@ -133,6 +150,7 @@ def _graph_cut(rgb: Image, proposal: Proposal) -> Image:
     labels = np.full(inside.shape, cv2.GC_BGD, np.uint8)
     labels[cv2.dilate(inside, disk(band)) > 0] = cv2.GC_PR_BGD
     labels[inside > 0] = cv2.GC_PR_FGD
+    labels[(inside > 0) & (scene.strange[window] > STRANGE)] = cv2.GC_FGD
     labels[cv2.erode(inside, disk(band), borderValue=1) > 0] = cv2.GC_FGD
     frame = np.zeros(
         mask.shape, bool
@@ -143,7 +161,9 @@ def _graph_cut(rgb: Image, proposal: Proposal) -> Image:
         return mask
     cv2.setRNGSeed(1)
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(rgb[window]), labels, (0, 0, 1, 1), *models, 1, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(
+        np.ascontiguousarray(scene.rgb[window]), labels, (0, 0, 1, 1), *models, 1, cv2.GC_INIT_WITH_MASK
+    )
     cut = np.zeros_like(mask)
     cut[window] = labels & 1  # foreground, sure or probable
     regions: list[Proposal] = []
