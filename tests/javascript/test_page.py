@@ -154,7 +154,8 @@ def test_fragments_are_rebuilt_without_what_could_run(browser: Any, site: Site) 
         shown = page.evaluate(
             """async () => {
               const { fragment } = await import("/static/fragments.js");
-              const hostile = '<p onclick="hacked()">a<b class="k" title="x">b</b><a href="javascript:hacked()">c</a>'
+              const hostile = '<p onclick="hacked()">a<b class="k" title="x">b</b>'
+                + '<a href="javascript:hacked()">c</a>'
                 + '<svg onload=hacked()>d</svg><iframe srcdoc="e"></iframe><form><input>f</form></p>';
               return fragment(hostile).innerHTML;
             }"""
