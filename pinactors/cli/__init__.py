@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from api import logs
 from pinactors.cli import catalog, keys
 from pinactors.cli.analyze import analyze
 from pinactors.cli.demo import demo
 from pinactors.cli.serve import serve
+from pinactors.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,13 +21,14 @@ app = typer.Typer(
         "moment it exists.\n\nStart with `pinactors demo`."
     ),
 )
-app.command()(serve)
-app.command()(demo)
-app.command()(analyze)
+app.command(short_help="Run the server.")(serve)
+app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
+app.command(short_help="Analyse photographs of one pin.")(analyze)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
-    """The entry point."""
+    """The entry point. Until a server's settings say otherwise, logs are warnings on standard error."""
+    logs.configure(Settings(log_level="warning"))
     app()

@@ -34,7 +34,9 @@ class Quiet:
 
 
 def analyze(
-    front: Annotated[Path, typer.Argument(help="Photograph of the front.", show_default=False)],
+    front: Annotated[
+        Path, typer.Argument(metavar="FRONT", help="Photograph of the front.", show_default=False)
+    ],
     back: Annotated[Path | None, typer.Option(help="Photograph of the back: settles most questions.")] = None,
     angled: Annotated[Path | None, typer.Option(help="Photograph of the tilted front.")] = None,
     server: Annotated[
@@ -48,6 +50,9 @@ def analyze(
         Path | None,
         typer.Option(help="Folder with the catalogue, when analysing here. [env: PINACTORS_DATA]"),
     ] = None,
+    patience: Annotated[
+        float, typer.Option(min=1, help="Seconds out of the server's reach after which to give up.")
+    ] = 30,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, as a desktop gets it.")
     ] = False,
@@ -68,7 +73,7 @@ def analyze(
     else:
         shown = LiveView(str(front)) if terminal.interactive() else Lines()
     with terminal.explaining(f"{server}: " if server else ""):
-        packets = terminal.run(_analyze, images, server, key, settings, shown)
+        packets = terminal.run(_analyze, images, server, key, patience, settings, shown)
     if packets is None:
         raise typer.Exit(terminal.INTERRUPTED)
     answer = merge.merge(packets)
@@ -86,6 +91,7 @@ async def _analyze(
     images: dict[View, Path],
     server: str | None,
     key: str | None,
+    patience: float,
     settings: Settings,
     shown: Shown,
 ) -> list[bytes]:
@@ -97,7 +103,7 @@ async def _analyze(
             packets = await stack.enter_async_context(local.analyze(images, settings))
         else:
             packets = await stack.enter_async_context(
-                client.analyze(server, images, key=key, on_progress=shown.uploaded)
+                client.analyze(server, images, key=key, on_progress=shown.uploaded, patience=patience)
             )
         async for received in packets:
             raw.append(received.raw)

@@ -84,7 +84,8 @@ def demo(
             _prepare_catalog(settings)
         photographs = _photographs(designs[pin], folder / "samples")
         walk = _Walk(settings, chosen, designs[pin], photographs)
-        terminal.run(walk.run, once)
+        with terminal.explaining():
+            terminal.run(walk.run, once)
     if not walk.answered:
         raise typer.Exit(terminal.INTERRUPTED if walk.outcome is None else 1)
 
@@ -155,7 +156,36 @@ class _Walk:
                     lines.packet(received)
         self.outcome = packets.received[-1].kind
 
-    def _invitation(server: str, photographs: dict[View, Path]) -> str:
+    async def _desktop(self, server: str) -> None:
+        say("\nA desktop that sends the same, with no link in between, gets one object when all is done:\n")
+        began = time.monotonic()
+        body = await Photographs(self.photographs).multipart()
+        async with Connection(server, silence=DESKTOP_SILENCE, on_activity=lambda: None) as connection:
+            answer = await connection.request("POST", "/mobile-upload", {"User-Agent": DESKTOP}, body)
+            fields = msgspec.json.decode(await answer.read(), type=dict[str, Any])
+        say(f"{time.monotonic() - began:8.3f} s  HTTP {answer.status}, {len(fields)} fields, among them")
+        for name in DESKTOP_FIELDS:
+            say(f"{'':12}{name}: {terminal.clean(msgspec.json.encode(fields.get(name)).decode())}")
+
+
+def say(text: str) -> None:
+    terminal.output.print(Text(text))
+
+
+def _described(link: Profile) -> str:
+    def rate(direction: Direction) -> str:
+        trace = direction.opportunities
+        if not trace:
+            return "any rate"
+        return f"{len(trace) * PACKET * 8 / trace[-1] / 1000:.2f} Mbit/s"
+
+    return (
+        f"a simulated {link.name} link ({rate(link.up)} up, {rate(link.down)} down, "
+        f"{1000 * link.round_trip:.0f} ms round trip)"
+    )
+
+
+def _invitation(server: str, photographs: dict[View, Path]) -> str:
     front, back = photographs[View.FRONT], photographs[View.BACK]
     return (
         f"\nStill serving. In a browser: {server}/\n"

@@ -79,8 +79,7 @@ def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
             result = await function(*arguments)
             nursery.cancel_scope.cancel()
 
-    with explaining():
-        trio.run(supervised)
+    trio.run(supervised)
     return result
 
 

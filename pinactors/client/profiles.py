@@ -110,8 +110,8 @@ def wandering(megabits: float, swing: float, seed: int) -> Sequence[int]:
 
 _WRITTEN: dict[str, Callable[[], tuple[Direction, Direction]]] = {
     "gprs": lambda: (
-        Direction(wandering(0.026, 0.3, 1), 0.32, 0.12, 0.01, 40.0, 1.5, queue=40),
-        Direction(wandering(0.05, 0.3, 2), 0.32, 0.12, 0.01, 40.0, 1.5, queue=40),
+        Direction(wandering(0.026, 0.3, 1), 0.32, 0.12, 0.01, 40.0, 1.5, queue=24),
+        Direction(wandering(0.05, 0.3, 2), 0.32, 0.12, 0.01, 40.0, 1.5, queue=24),
     ),
     "edge": lambda: (
         Direction(wandering(0.1, 0.3, 3), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),

@@ -1,0 +1,299 @@
+"""The commands as a shell sees them: output, messages, exit statuses. Servers are processes of their own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
+from pinactors.cli import app, terminal
+from pinactors.protocol import View
+from pinactors.settings import Settings
+
+RUNNER = CliRunner()
+
+
+def call(*arguments: str | Path) -> Result:
+    return RUNNER.invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command writes to the project's folder, nor heeds the developer's environment."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PINACTORS_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_demo(folder, dt.date(2025, 6, 30), designs=DESIGNS[:3])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> dict[View, Path]:
+    folder = tmp_path_factory.mktemp("photographs")
+    paths = {view: folder / f"{view}.jpg" for view in (View.FRONT, View.BACK)}
+    for view, path in paths.items():
+        path.write_bytes(photograph(DESIGNS[0], view, seed=2))
+    return paths
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["serve"], ["demo"], ["analyze"], ["catalog"], ["catalog", "import"], ["keys"]],
+    ids=" ".join,
+)
+def test_help_teaches(command: list[str]) -> None:
+    result = call(*command, "--help")
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+    assert len(result.output) > 200
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("PINACTORS_PORT", "abc", "port"),
+        ("PINACTORS_DEADLINE", "-1", "deadline"),
+        ("PINACTORS_LOG_FORMAT", "x", "log_format"),
+    ],
+)
+def test_a_bad_variable_is_named(
+    variable: str, value: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    result = call("serve")
+    assert result.exit_code == 2
+    assert f"bad setting {named} ({variable})" in result.stderr
+    assert value in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serve", "--port", "99999"], "bad setting port (--port"),
+        (["serve", "--set", "deadlin=3"], "expected NAME=VALUE"),
+        (["serve", "--set", "deadline"], "expected NAME=VALUE"),
+        (["serve", "--set", "deadline=soon"], "bad setting deadline"),
+        (["demo", "--link", "6g"], "expected one of gprs"),
+        (["demo", "--pin", "P00001"], "expected one of DEMO-01"),
+        (["demo", "--trace", "none.up", "none.down"], "none.up"),
+        (["analyze", "nothing.jpg"], "front photograph nothing.jpg: no such file"),
+        (["catalog", "export", "."], "not an empty folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+
+
+OTHER_VALUES = {"host": "0.0.0.0", "database_url": "sqlite:///x", "data": "elsewhere", "disconnect": "cancel"}
+OTHER_VALUES |= {"log_format": "json", "log_level": "error"}
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_by_variable_and_by_flag_and_the_flag_wins(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value, default = OTHER_VALUES.get(name, "7"), getattr(Settings(), name)
+    monkeypatch.setenv(f"PINACTORS_{name.upper()}", value)
+    assert str(getattr(terminal.settings(), name)) in (value, f"{value}.0")
+    assert value != str(default)
+    assert getattr(terminal.settings([f"{name}={default}"]), name) == default
+
+
+def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
+    data = ("--data", tmp_path / "data")
+    token = call("keys", "add", "the shop", *data).stdout.strip()
+    assert token.startswith("pin_")
+    assert len(token) > 40
+    listed = call("keys", "list", *data).stdout
+    assert "the shop" in listed
+    assert token not in listed, "a key is shown once"
+    assert call("keys", "revoke", "1", *data).exit_code == 0
+    again = call("keys", "revoke", "1", *data)
+    assert again.exit_code == 1
+    assert "no active key 1" in again.stderr
+
+
+def test_a_key_needs_a_name_that_can_be_read(tmp_path: Path) -> None:
+    result = call("keys", "add", "\x1b[2J", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "printable" in result.stderr
+
+
+def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path) -> None:
+    data = ("--data", tmp_path / "data")
+    result = call("catalog", "import", drawn, *data)
+    assert result.exit_code == 0, result.output
+    assert "3 pins added" in result.stdout
+    assert "importing" in result.stderr
+    assert "3 unchanged" in call("catalog", "import", drawn, *data).stdout
+
+    listed = call("catalog", "list", *data)
+    assert all(design.name in listed.stdout for design in DESIGNS[:3])
+    assert "demonstration" in listed.stderr
+    found = call("catalog", "list", "Gustav", *data).stdout
+    assert "DEMO-02" in found
+    assert "DEMO-01" not in found
+    first = call("catalog", "list", "--limit", "1", *data)
+    assert "DEMO-02" not in first.stdout
+    assert "--offset 1" in first.stderr
+
+    shown = call("catalog", "show", "DEMO-01", *data).stdout
+    assert "Marlo the Fox" in shown
+    assert "FAC-071204-19122" in shown
+    assert "USD" in shown
+    missing = call("catalog", "show", "DEMO-99", *data)
+    assert missing.exit_code == 1
+    assert "there is no pin DEMO-99" in missing.stderr
+
+    assert "pins" in call("catalog", "stats", *data).stdout
+    assert call("catalog", "export", tmp_path / "out", *data).exit_code == 0
+    assert (tmp_path / "out" / "DEMONSTRATION").exists()
+    assert "3 pins added" in call("catalog", "import", tmp_path / "out", "--data", tmp_path / "second").stdout
+
+
+def test_bad_rows_are_told_with_their_line_and_make_the_status_1(drawn: Path, tmp_path: Path) -> None:
+    text = (drawn / "pins.csv").read_text()
+    source = tmp_path / "source"
+    shutil.copytree(drawn / "images", source / "images")
+    (source / "pins.csv").write_text(text.replace("DEMO-02_front.jpg", "gone.jpg"))
+    result = call("catalog", "import", source, "--data", tmp_path / "data")
+    assert result.exit_code == 1
+    assert "pins.csv:3" in result.stderr
+    assert "2 pins added" in result.stdout
+
+
+def test_an_import_of_nothing_says_so(tmp_path: Path) -> None:
+    result = call("catalog", "import", tmp_path / "absent")
+    assert result.exit_code == 1
+    assert "pins.csv" in result.stderr
+
+
+def test_an_empty_catalogue_says_how_to_fill_it(tmp_path: Path) -> None:
+    result = call("catalog", "list", "--data", tmp_path / "data")
+    assert result.exit_code == 0
+    assert "catalog import" in result.stderr
+
+
+def process(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pinactors", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[str]:
+    """A server with one worker; it must end orderly, and without a word of complaint, on Ctrl-C."""
+    data = tmp_path_factory.mktemp("data")
+    assert call("catalog", "import", drawn, "--data", data).exit_code == 0
+    server = process(
+        "serve", "--data", data, PINACTORS_PORT="0", PINACTORS_WORKERS="1", PINACTORS_LOG_FORMAT="json"
+    )
+    assert server.stderr is not None
+    try:
+        while (line := json.loads(server.stderr.readline()))["event"] != "listening":
+            assert line["level"] in ("info", "warning"), line
+        yield f"http://127.0.0.1:{line['port']}"
+        os.killpg(server.pid, signal.SIGINT)  # the whole group, as a terminal does
+        _, said = server.communicate(timeout=30)
+    finally:
+        if server.poll() is None:
+            server.kill()
+            server.communicate()
+    assert server.returncode == 0
+    assert "Traceback" not in said
+    assert json.loads(said.splitlines()[-1])["event"] == "stopped"
+
+
+def test_analyze_by_a_server_as_json(served: str, photographs: dict[View, Path]) -> None:
+    front, back = photographs[View.FRONT], photographs[View.BACK]
+    result = call("analyze", front, "--back", back, "--server", served, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["success"] is True
+    assert answer["complete"] is True
+    assert answer["demonstration"] is True
+    assert answer["candidates"][0]["pinId"] == "DEMO-01"
+    assert answer["id"] == answer["recordNumber"]
+
+
+def test_analyze_by_a_server_in_lines(served: str, photographs: dict[View, Path]) -> None:
+    result = call("analyze", photographs[View.FRONT], "--server", served)
+    assert result.exit_code == 0, result.output
+    kinds = [line.split()[2] for line in result.stdout.splitlines() if " s  " in line[:14]]
+    assert [kind for kind in kinds if kind != "upload"][:2] == [
+        "CONNECTION_ESTABLISHED",
+        "PROCESSING_STARTED",
+    ]
+    assert kinds[-1] == "ANALYSIS_COMPLETE"
+    assert len(kinds) == len(set(kinds) - {"upload"}) + kinds.count("upload"), "each packet once"
+    assert "demonstration" in result.stdout
+
+
+def test_analyze_something_that_is_no_photograph(served: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("not a photograph at all")
+    result = call("analyze", tmp_path / "notes.jpg", "--server", served)
+    assert result.exit_code == 1
+    assert "invalid_format" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_analyze_by_a_server_that_is_not_there(photographs: dict[View, Path]) -> None:
+    result = call("analyze", photographs[View.FRONT], "--server", "http://127.0.0.1:9", "--patience", "1")
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:9" in result.stderr
+
+
+def test_analyze_here_without_a_server(photographs: dict[View, Path], tmp_path: Path) -> None:
+    """Real workers; an empty catalogue, so nothing is identified, and nothing is left behind."""
+    here = process(
+        "analyze",
+        photographs[View.FRONT],
+        "--json",
+        PINACTORS_DATA=str(tmp_path / "data"),
+        PINACTORS_WORKERS="1",
+    )
+    output, said = here.communicate(timeout=90)
+    assert here.returncode == 0, said
+    answer = json.loads(output)
+    assert answer["success"] is True
+    assert answer["candidates"] == []
+    assert answer["estimate"] is None
+    assert not (tmp_path / "data").exists()
+
+
+def test_ctrl_c_ends_an_analysis_without_a_traceback(photographs: dict[View, Path], tmp_path: Path) -> None:
+    here = process(
+        "analyze", photographs[View.FRONT], PINACTORS_DATA=str(tmp_path / "data"), PINACTORS_WORKERS="1"
+    )
+    assert here.stdout is not None
+    assert "CONNECTION_ESTABLISHED" in here.stdout.readline()
+    os.killpg(here.pid, signal.SIGINT)
+    _, said = here.communicate(timeout=30)
+    assert here.returncode == 130
+    assert "Traceback" not in said
