@@ -153,8 +153,11 @@ def content_type(asked: Request) -> str:
 
 
 def idempotency_key(asked: Request) -> str | None:
+    return check_idempotency_key(asked.headers.get("Idempotency-Key"))
+
+
+def check_idempotency_key(key: str | None) -> str | None:
     """Raises `PinactorsError` (`invalid_format`) for one that cannot be kept."""
-    key = asked.headers.get("Idempotency-Key")
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise PinactorsError(
             ErrorCode.INVALID_FORMAT,

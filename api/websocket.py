@@ -13,6 +13,7 @@ Signs of life are pings, sent by the HTTP server at the interval it is configure
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Self, cast
 
@@ -25,6 +26,7 @@ from api.auth import authenticate, token_of
 from api.body import BodyReader, Piece
 from api.imagestore import Sink
 from api.services import Services, services
+from api.uploads import check_idempotency_key
 from pinactors.merge import ends
 from pinactors.offsets import to_position
 from pinactors.pipeline.log import PacketLog
@@ -36,7 +38,7 @@ from pinactors.protocol import (
     PinactorsError,
     View,
     check_session_id,
-    new_session_id,
+    decode,
     timestamp,
 )
 
@@ -77,8 +79,10 @@ async def converse() -> None:
     owner: str | None = None
     if token_of(websocket.headers) is not None or not await given.records.has_keys():
         owner = await authenticate(websocket.headers, given.records)
+    session_id = None
     try:
         opening = await _opening(given)
+        session_id = opening.session_id
         if owner is None:
             owner = await authenticate({"x-api-key": opening.api_key or ""}, given.records)
         if opening.stream_id is not None:
@@ -87,7 +91,7 @@ async def converse() -> None:
             conversation = Conversation(given, _upload(opening, owner), opening.images)
         code = await conversation.run()
     except PinactorsError as error:
-        await _refuse(error)
+        await _refuse(error, session_id)
     else:
         await websocket.close(code)
 
@@ -110,7 +114,7 @@ def _upload(opening: Opening, owner: str) -> Upload:
         raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT)
     if len(set(opening.images)) < len(opening.images):
         raise _invalid("images names a view twice")
-    return Upload(check_session_id(opening.session_id), owner, opening.idempotency_key)
+    return Upload(check_session_id(opening.session_id), owner, check_idempotency_key(opening.idempotency_key))
 
 
 async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
@@ -138,7 +142,7 @@ class Conversation:
         self._given, self._upload, self._views = given, upload, views
         self._log, self._position = resumed, position
         self._settled = trio.Event()
-        self._code = NORMAL
+        self._messages = Messages()
 
     async def run(self) -> int:
         """Raises `PinactorsError` when the session is refused, before anything was sent."""
@@ -158,7 +162,14 @@ class Conversation:
             if self._upload is not None and not self._upload.complete:
                 gone = PinactorsError(ErrorCode.CANCELLED, "Upload broken off", "The connection ended early")
                 self._upload.fail(gone)
-        return self._code
+        return self._close_code()
+
+    def _close_code(self) -> int:
+        assert self._log is not None
+        last = decode(self._log.packets[-1]) if ends(self._log.packets) else None
+        if not isinstance(last, ErrorPacket):
+            return NORMAL
+        return UNSUPPORTED if self._messages.mistaken else CLOSE_CODES.get(last.error_code, POLICY)
 
     async def _send(self) -> None:
         """Writes the log as it grows, then, where settling led to another log, that one from its start."""
@@ -182,18 +193,16 @@ class Conversation:
         upload, opened = self._upload, self._log
         assert upload is not None
         assert opened is not None
-        messages = Messages()
-        reader = BodyReader(messages, self._given.settings, self._given.settings.max_request_bytes)
+        reader = BodyReader(self._messages, self._given.settings, self._given.settings.max_request_bytes)
         try:
             for view in self._views:
-                messages.begin(view)
+                self._messages.begin(view)
                 upload.put(view, await self._photograph(view, reader))
             upload.close()
             self._log = await self._given.registry.settle(upload, opened)
         except PinactorsError as error:
-            self._code = UNSUPPORTED if messages.mistaken else CLOSE_CODES.get(error.code, POLICY)
             if not upload.complete:
-                upload.fail(error)
+                upload.fail(error)  # and the session ends with it; a conflict it has learnt of before us
         finally:
             self._settled.set()
         await self._drain()
@@ -261,9 +270,11 @@ def _invalid(detail: str) -> PinactorsError:
     return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
 
 
-async def _refuse(error: PinactorsError) -> None:
+async def _refuse(error: PinactorsError, session_id: str | None) -> None:
     """A refusal before there is a session: a log of one packet."""
     packet = ErrorPacket.of(error)
-    packet.session_id, packet.timestamp, packet.sequence = new_session_id(), timestamp(), 0
+    with suppress(PinactorsError):  # a session id that is refused is not repeated
+        packet.session_id = check_session_id(session_id)
+    packet.timestamp, packet.sequence = timestamp(), 0
     await websocket.send(packet.encode().decode())
     await websocket.close(CLOSE_CODES.get(error.code, POLICY))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -91,7 +90,8 @@ class Site:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
         """The port of a real listener, its connections the server's own."""
+        sockets = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
-            listener = Listener(self.app, self.settings)
-            yield await nursery.start(partial(listener.listen, nursery))
+            nursery.start_soon(Listener(self.app, self.settings).accept, sockets, nursery)
+            yield sockets[0].socket.getsockname()[1]
             nursery.cancel_scope.cancel()

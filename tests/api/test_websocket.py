@@ -78,6 +78,12 @@ WRONG: list[tuple[TextMessage | BytesMessage, str, int]] = [
     (TextMessage(data='{"images": ["front", "front"]}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front"], "sessionId": "a b"}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front"], "sessionId": 5}'), "invalid_format", 1007),
+    (TextMessage(data='{"images": ["front"], "idempotencyKey": ""}'), "invalid_format", 1007),
+    (
+        TextMessage(data='{"images": ["front"], "idempotencyKey": "' + "k" * 256 + '"}'),
+        "invalid_format",
+        1007,
+    ),
     (TextMessage(data='{"images": []}'), "missing_image", 1008),
     (TextMessage(data="{}"), "missing_image", 1008),
     (TextMessage(data='{"images": ["back"]}'), "missing_image", 1008),
@@ -209,6 +215,19 @@ async def test_an_upload_that_breaks_off_ends_its_session_and_can_be_sent_again(
             packets = await socket.until("ANALYSIS_COMPLETE")
     assert packets[0]["streamId"] != stream_id
     assert len(packets) == 8
+
+
+async def test_the_same_key_with_other_photographs_is_a_conflict(shared: Process) -> None:
+    opening = {"sessionId": "ws7", "images": ["front"], "idempotencyKey": "ws-conflict"}
+    with trio.fail_after(LIMIT):
+        async with opened(shared.port) as socket:
+            await socket.send(**opening)
+            await socket.send_photograph(b"PHOTO one")
+            await socket.until("ANALYSIS_COMPLETE")
+        async with opened(shared.port) as socket:
+            await socket.send(**opening)
+            await socket.send_photograph(b"PHOTO other")
+            assert await end(socket) == ("session_conflict", 1008)
 
 
 async def test_pings_break_the_silence(tmp_path: Path) -> None:
