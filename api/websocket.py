@@ -27,7 +27,7 @@ from api.body import BodyReader, Piece
 from api.imagestore import Sink
 from api.services import Services, services
 from api.uploads import check_idempotency_key
-from pinactors.merge import ends
+from pinactors.merge import ends, kind_of
 from pinactors.offsets import to_position
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import StoredImage, Upload
@@ -166,10 +166,12 @@ class Conversation:
 
     def _close_code(self) -> int:
         assert self._log is not None
-        last = decode(self._log.packets[-1]) if ends(self._log.packets) else None
-        if not isinstance(last, ErrorPacket):
+        last = self._log.packets[-1]
+        if kind_of(last) != "ERROR":
             return NORMAL
-        return UNSUPPORTED if self._messages.mistaken else CLOSE_CODES.get(last.error_code, POLICY)
+        error = decode(last)
+        assert isinstance(error, ErrorPacket)
+        return UNSUPPORTED if self._messages.mistaken else CLOSE_CODES.get(error.error_code, POLICY)
 
     async def _send(self) -> None:
         """Writes the log as it grows, then, where settling led to another log, that one from its start."""
