@@ -67,6 +67,21 @@ async def test_the_same_upload_again_is_joined(shared: Process) -> None:
     assert second[begin:] == first
 
 
+async def test_a_photograph_is_not_held_in_memory(shared: Process) -> None:
+    """30 MB in one message pass through as pieces: neither the protocol nor the handler collects them."""
+    photograph = b"PHOTO" + bytes(30 << 20)
+    with trio.fail_after(LIMIT):
+        async with opened(shared.port) as socket:
+            await socket.send(images=["front"])
+            await socket.send_photograph(photograph[:1000], last=False)
+            shared.forget_peak()
+            before = shared.peak_memory
+            await socket.send_photograph(photograph[1000:])
+            packets = await socket.until("ANALYSIS_COMPLETE")
+    assert packets[-1]["success"] is True
+    assert shared.peak_memory - before < 8 << 20
+
+
 WRONG: list[tuple[TextMessage | BytesMessage, str, int]] = [
     (BytesMessage(data=b"\x00"), "invalid_format", 1007),
     (TextMessage(data=""), "invalid_format", 1007),
