@@ -37,6 +37,8 @@ OVERLAP = 0.9
 """Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes near."""
 
 MARGIN = 0.06
+SURE_AGREEMENT = 0.6
+"""What a turn must be better than every other by, unless its edges agree as those of one pin only do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,7 @@ class _Edges:
 
 def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
     """The view of the reference that the silhouettes' moments and one of all turns between them make; None where
-    another turn fits about as well."""
+    it fits badly and another turn about as well. (A design that looks the same turned fits both ways well.)"""
     back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
     crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
     sharp = crop.map, target.map
@@ -234,7 +236,8 @@ def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
             break
     best = max(refined, key=lambda fit: fit.worth)
     rivals = [fit.worth for fit in refined if _apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
-    return best.matrix if best.worth >= max(rivals, default=-9.0) + MARGIN else None
+    sure = best.agreement >= SURE_AGREEMENT or best.worth >= max(rivals, default=-9.0) + MARGIN
+    return best.matrix if sure else None
 
 
 def _apart(first: Matrix, second: Matrix) -> float:

@@ -50,45 +50,60 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
 
 
 def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
-    """`stamp_consistency`: factory code, year and edition against the catalogue and against each other."""
+    """`stamp_consistency`: factory code, year and edition against the catalogue and against each other.
+
+    Only lines read with confidence count, and digits a reader takes for each other do not make a contradiction.
+    """
     name = "stamp_consistency"
     agree: list[str] = []
     differ: list[str] = []
+    sure = [line.text for line in stamp.lines if line.confidence >= SURE_READING]
     code = stamp.factory_code if stamp.factory_code_confidence >= SURE_READING else None
-    if code and stamp.year:
+    year = next(filter(None, map(stamptext.year, sure)), None)
+    edition = next(filter(None, map(stamptext.edition, sure)), None)
+    if code and year:
         made, _ = stamptext.manufacture(code)
-        # A stamp's © year is when the design was registered: the pin is made that year or within a few after.
-        if -1 <= made - stamp.year <= 8:
-            agree.append(f"the factory code's year {made} goes with © {stamp.year}")
-        else:
-            differ.append(f"the factory code says {made}, the stamp {stamp.year}")
+        # A © year is when the design was registered: the pin is made that year or within a few after.
+        if -1 <= made - year <= 8:
+            agree.append(f"the factory code's year {made} goes with © {year}")
+        elif unlike(str(made), str(year)):
+            differ.append(f"the factory code says {made}, the stamp {year}")
     if pin is not None:
-        if code and pin.factory_code:
-            away = stamptext.distance(code, pin.factory_code)
-            if away == 0:
-                agree.append(f"the factory code {code} is the catalogue's")
-            elif away > 2:
-                differ.append(f"the factory code {code} is not the catalogue's {pin.factory_code}")
-        if stamp.year and pin.year:
-            if stamp.year == pin.year:
-                agree.append(f"the year {pin.year} is the catalogue's")
-            elif _digits_apart(stamp.year, pin.year) > 1:
-                differ.append(f"the year {stamp.year} is not the catalogue's {pin.year}")
-        if stamp.edition_size and pin.edition_size:
-            if stamp.edition_size == pin.edition_size:
-                agree.append(f"the edition of {pin.edition_size} is the catalogue's")
-            elif _digits_apart(stamp.edition_size, pin.edition_size) > 1:
-                differ.append(
-                    f"the edition of {stamp.edition_size} is not the catalogue's {pin.edition_size}"
-                )
+        edition_size = edition.size if edition else None
+        for label, read, known in (
+            ("factory code", code, pin.factory_code),
+            ("year", year, pin.year),
+            ("edition size", edition_size, pin.edition_size),
+        ):
+            if not read or not known:
+                continue
+            if str(read) == str(known):
+                agree.append(f"the {label} {read} is the catalogue's")
+            elif unlike(str(read), str(known)):
+                differ.append(f"the {label} {read} is not the catalogue's {known}")
     if not agree and not differ:
         return Finding(
             name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD
         )
     box = box_of(back, _all_points(stamp.lines))
     if differ:
-        return Finding(name, _sentence(differ), -min(1.0, 0.5 + 0.25 * len(differ)) + 0.15 * len(agree), box)
-    return Finding(name, _sentence(agree), min(1.0, 0.4 * len(agree)), box)
+        return Finding(name, _sentence(differ), min(-0.2, -0.4 - 0.3 * len(differ) + 0.25 * len(agree)), box)
+    return Finding(name, _sentence(agree), min(1.0, 0.35 * len(agree)), box)
+
+
+def unlike(read: str, known: str) -> bool:
+    """True where two numbers differ by more than a reader's slips: a digit that looks like another counts half."""
+    if len(read) != len(known):
+        return stamptext.distance(read, known) > 1
+    cost = sum(
+        0.0 if a == b else 0.5 if any(a in group and b in group for group in LOOKALIKES) else 1.0
+        for a, b in zip(read, known, strict=True)
+    )
+    return cost >= 2.0
+
+
+LOOKALIKES = ("0689", "358", "17", "247", "49", "56")
+"""Digits that embossing and blur turn into each other."""
 
 
 def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
@@ -118,10 +133,6 @@ def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | No
 
 def _is_code(line: TextLine) -> bool:
     return sum(sign.isdigit() for sign in line.text) > len(line.text) / 2
-
-
-def _digits_apart(first: int, second: int) -> int:
-    return stamptext.distance(str(first), str(second))
 
 
 def _all_points(lines: Sequence[TextLine]) -> Points:
