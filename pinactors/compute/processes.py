@@ -198,13 +198,13 @@ class Processes:
                 pause = min(2 * pause, WARM_PAUSE_LIMIT)
 
     async def warm_workers(self) -> None:
-        """Warms all of them at the same time. Raises what the first failing one raised."""
+        """Warms all of them at the same time. Raises `RuntimeError` when one fails."""
         try:
             async with trio.open_nursery() as nursery:
                 for worker in self._workers:
                     nursery.start_soon(self._warm, worker, name=f"warm {worker!r}")
         except ExceptionGroup as group:
-            raise group.exceptions[0] from None
+            raise RuntimeError(f"workers do not warm up: {group.exceptions[0]!r}") from group
 
     async def _warm(self, worker: _Worker) -> None:
         worker.pid = await worker.run(warm, self._warm_up)
@@ -264,7 +264,7 @@ def _none() -> float:
 async def open_processes(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[Processes]:
     """`settings.workers` warm worker processes (0: one a core); `warm`, module-level, loads what jobs need.
 
-    Raises whatever `warm` raises when the workers cannot be warmed the first time.
+    Raises `RuntimeError` from whatever `warm` raises when the workers cannot be warmed the first time.
     """
     count = settings.workers or len(os.sched_getaffinity(0))
     for variable in THREAD_VARIABLES:  # the fork server imports numpy before any worker could set them

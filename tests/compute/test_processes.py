@@ -69,6 +69,12 @@ async def test_workers_are_warm_and_set_up(processes: Processes) -> None:
         }
 
 
+async def test_workers_that_do_not_warm_up_are_no_workers() -> None:
+    with trio.fail_after(TIMEOUT), pytest.raises(RuntimeError, match="Too large"):
+        async with open_processes(Settings(workers=1), jobs.refuse):
+            pass
+
+
 async def test_two_workers_work_at_the_same_time(processes: Processes) -> None:
     with trio.fail_after(TIMEOUT):
         pids = []
