@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from api.auth import RememberingRecords
 from api.connection import Connection
 from api.errors import RETRY_AFTER
 from api.logs import ServerLog
-from api.services import EXTENSION, Services
 from pinactors import components
 from pinactors.compute.processes import open_processes
 from pinactors.pipeline.component import Analysis
@@ -187,7 +186,7 @@ async def serve(
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
         if not await records.has_keys():
             log.warning("no key is configured: the server is open to everybody")
-        await _run(app, settings, sockets, shutdown, task_status)
+        await run(app, settings, sockets, registry.drain, shutdown, task_status)
     log.info("stopped")
 
 
@@ -201,14 +200,15 @@ def _watching_stalls(metrics: Metrics) -> Iterator[None]:
         trio.lowlevel.remove_instrument(instrument)
 
 
-async def _run(
+async def run(
     app: Any,
     settings: Settings,
     sockets: list[trio.SocketListener],
+    drain: Callable[[], Awaitable[None]],
     shutdown: trio.Event | None,
     task_status: trio.TaskStatus[int],
 ) -> None:
-    services: Services = app.extensions[EXTENSION]
+    """Answers on `sockets` with `app` until told to stop; then `drain` lets sessions end, in the grace."""
     listener = Listener(app, settings)
     async with trio.open_nursery() as nursery:
 
@@ -227,7 +227,7 @@ async def _run(
         log.info("draining", connections=len(listener), seconds=settings.graceful_shutdown)
         await listener.stop()
         with trio.move_on_after(settings.graceful_shutdown):
-            await services.registry.drain()
+            await drain()
             with trio.move_on_after(FLUSH_SECONDS):
                 await listener.wait_quiet()
         end_at_once()
