@@ -8,6 +8,7 @@ from api import logs
 from pinactors.cli import catalog, keys
 from pinactors.cli.analyze import analyze
 from pinactors.cli.demo import demo
+from pinactors.cli.proxy import proxy
 from pinactors.cli.serve import serve
 from pinactors.settings import Settings
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command(short_help="Run the server.")(serve)
 app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
 app.command(short_help="Analyse photographs of one pin.")(analyze)
+app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(keys.app, name="keys")
 

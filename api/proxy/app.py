@@ -1,0 +1,270 @@
+"""The proxy's application and the whole proxy as one function."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self, cast
+
+import msgspec
+import prometheus_client
+import structlog
+import trio
+from quart import Blueprint, Response, current_app, g, request
+from quart.wrappers.response import ResponseBody
+
+from api import streams
+from api.app import Application
+from api.auth import TOKEN_LIMIT, token_of
+from api.body import BodyReader
+from api.framings import choose
+from api.proxy import routing
+from api.proxy.forward import forward
+from api.proxy.masters import Masters, describe
+from api.proxy.metrics import Metrics
+from api.proxy.session import RelayedLog, Services, Session
+from api.proxy.sessions import Sessions, open_sessions, owner_of
+from api.proxy.spool import Spool
+from api.proxy.upstream import Head
+from api.reader import respond
+from api.server import open_sockets, run
+from api.services import DISK_THREADS
+from api.uploads import content_type, idempotency_key
+from pinactors.protocol import (
+    ErrorCode,
+    PinactorsError,
+    check_session_id,
+    new_stream_id,
+    timestamp,
+)
+from pinactors.settings import Settings
+
+EXTENSION = "pinactors.proxy"
+
+blueprint = Blueprint("proxy", __name__)
+log = structlog.get_logger(__name__)
+
+
+class Proxy:
+    """What the handlers stand on."""
+
+    def __init__(self, services: Services, sessions: Sessions) -> None:
+        self.services, self.sessions = services, sessions
+
+
+def proxy() -> Proxy:
+    return cast(Proxy, current_app.extensions[EXTENSION])
+
+
+def create_proxy(services: Services, sessions: Sessions) -> Application:
+    """An application over running sessions; it opens and closes none of them."""
+    app = Application.bare()
+    app.extensions[EXTENSION] = Proxy(services, sessions)
+    app.register_blueprint(blueprint)
+    return app
+
+
+async def serve_proxy(
+    settings: Settings,
+    *,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serves until told to stop, as `api.server.serve` does; `task_status` gets the port.
+
+    Raises `ValueError` for bad masters, `OSError` when address or data folder cannot be had.
+    """
+    masters = Masters.of(settings)
+    metrics = Metrics(prometheus_client.CollectorRegistry())
+    prometheus_client.ProcessCollector(registry=metrics.registry)
+    disk = trio.CapacityLimiter(DISK_THREADS)
+    services = Services(masters, settings, metrics, settings.proxy_folder, disk)
+    async with open_sessions(services) as sessions:
+        metrics.watch(masters.all, lambda: float(len(sessions)))
+        app = create_proxy(services, sessions)
+        await run(app, settings, await open_sockets(settings), sessions.drain, shutdown, task_status)
+    log.info("stopped")
+
+
+def _token() -> str | None:
+    token = token_of(request.headers)
+    if token is not None and (len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable()):
+        raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "No key looks like this")
+    return token or None
+
+
+@blueprint.post("/mobile-upload")
+@blueprint.post("/api/proxy/mobile-upload")
+async def relay_upload() -> Response:
+    """What the proxy can refuse by itself it refuses before the body is read; the rest is the master's."""
+    given = proxy()
+    settings = given.services.settings
+    framing = choose(request)
+    content_type(request)
+    token, key = _token(), idempotency_key(request)
+    reader = BodyReader(request, settings, settings.max_request_bytes)
+    named = request.headers.get("x-session-id")
+    if named:
+        g.session_id = check_session_id(named)
+    start = await _start(reader)
+    session_id = routing.session_id_in(start) or named
+    if session_id:
+        g.session_id = session_id
+    head = Head(request.headers["Content-Type"], request.content_length, token, key or new_stream_id(), named)
+    route = routing.route_of(owner_of(token), key, session_id, start)
+    try:
+        session, spool = await given.sessions.open(head, route)
+    except OSError as error:
+        raise _not_stored(error) from error
+    try:
+        answer = await _relay(reader, session, spool, start)
+    finally:
+        if not spool.complete:
+            session.fail(_BROKEN_OFF)
+    response = await respond(request, framing, answer, settings)
+    if isinstance(answer, RelayedLog):
+        _measure(response, answer, given.services.metrics)
+    return response
+
+
+async def _start(reader: BodyReader) -> bytes:
+    start = b""
+    while len(start) < routing.HINT_BYTES and (data := await reader.chunk()):
+        start += data
+    return start
+
+
+async def _relay(reader: BodyReader, session: Session, spool: Spool, start: bytes) -> Any:
+    """Spools the upload while it is relayed. A master's refusal ends it wherever it is.
+
+    Raises `PinactorsError`.
+    """
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_receive, reader, session, spool, start)
+        await session.wait_answered()
+        nursery.cancel_scope.cancel()
+    return await session.answer()
+
+
+async def _receive(reader: BodyReader, session: Session, spool: Spool, start: bytes) -> None:
+    try:
+        data = start
+        while data:
+            await spool.write(data)
+            data = await reader.chunk()
+        spool.finish()
+    except PinactorsError as error:
+        session.fail(error)
+    except OSError as error:
+        session.fail(_not_stored(error))
+
+
+def _not_stored(error: OSError) -> PinactorsError:
+    log.error("upload not stored", error=str(error))
+    detail = "The upload could not be stored; it may be sent again"
+    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=30.0)
+
+
+_BROKEN_OFF = PinactorsError(
+    ErrorCode.CANCELLED, "Upload broken off", "The connection ended before the upload did"
+)
+
+
+class Measured(ResponseBody):
+    """Notes when packets have been handed to a phone's connection: when the next piece is asked for."""
+
+    def __init__(self, body: Any, log: RelayedLog, metrics: Metrics) -> None:
+        self._body, self._log, self._metrics = body, log, metrics
+        self._seen = self._handed = len(log.arrivals)
+
+    async def __aenter__(self) -> Self:
+        await self._body.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._body.__aexit__(exc_type, exc_value, tb)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        now = trio.current_time()
+        for arrived in self._log.arrivals[self._handed : self._seen]:
+            self._metrics.added.observe(now - arrived)
+        self._handed = self._seen
+        data = await self._body.__anext__()
+        self._seen = len(self._log.arrivals)
+        return cast(bytes, data)
+
+
+def _measure(response: Response, answer: RelayedLog, metrics: Metrics) -> None:
+    if response.timeout is None and isinstance(response.response, ResponseBody):  # a stream
+        response.response = Measured(response.response, answer, metrics)
+
+
+@blueprint.get("/streams/<stream_id>")
+async def get_stream(stream_id: str) -> Response:
+    given = proxy()
+    found = await given.sessions.find(stream_id, _token())
+    if request.method == "HEAD":
+        response = streams.describe(found)
+    else:
+        response = await streams.read(request, found, given.services.settings)
+    return await streams.protect(response)
+
+
+@blueprint.delete("/streams/<stream_id>")
+async def cancel_stream(stream_id: str) -> Response:
+    await proxy().sessions.cancel(stream_id, _token())
+    response = Response(b"", 204)
+    del response.headers["Content-Type"]
+    return await streams.protect(response)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(body), 200, headers)
+
+
+@blueprint.get("/health")
+@blueprint.get("/api/proxy/health")
+async def health() -> Response:
+    """`ok`; `degraded` where not every master is up; 503 and `unavailable` where none is."""
+    given = proxy()
+    states = describe(given.services.masters.all)
+    up = sum(state["state"] == "up" for state in states)
+    status = "ok" if up == len(states) else "degraded" if up else "unavailable"
+    response = _json(
+        {
+            "status": status,
+            "service": "pinactors-proxy",
+            "timestamp": timestamp(),
+            "sessions": len(given.sessions),
+            "masters": states,
+        }
+    )
+    if not up:
+        response.status_code = 503
+    return response
+
+
+@blueprint.get("/metrics")
+async def metrics() -> Response:
+    text = prometheus_client.generate_latest(proxy().services.metrics.registry)
+    return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+@blueprint.get("/")
+@blueprint.get("/docs")
+@blueprint.get("/openapi.json")
+@blueprint.get("/static/<path:_>")
+@blueprint.get("/catalog/<path:_>")
+@blueprint.get("/api/mobile/<path:_>")
+@blueprint.post("/api/mobile/<path:_>")
+async def small(_: str = "") -> Response:
+    token = _token()
+    return await forward(request, proxy().services, owner_of(token) or request.path)

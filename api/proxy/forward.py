@@ -1,0 +1,74 @@
+"""Small requests that mean the same at every master: the page, its files, feedback. Passed on as they are."""
+
+from __future__ import annotations
+
+import trio
+from quart import Request, Response
+
+from api.auth import token_of
+from api.body import BodyReader
+from api.operations import FEEDBACK_BYTES
+from api.proxy.masters import Master
+from api.proxy.session import NO_MASTER, Services
+from api.proxy.upstream import key_headers
+from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
+
+SECONDS = 30.0
+"""How long the masters may take, all together."""
+
+PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
+KEPT_BACK = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "date", "server"),
+    }
+)
+"""What belongs to one connection (RFC 9110, 7.6.1) or is made anew."""
+
+
+async def forward(request: Request, services: Services, route: str) -> Response:
+    """The answer of the first master that gives one. Raises `PinactorsError` when none does.
+
+    A master without the record or file that is asked for is not the last word: the next one is asked.
+    """
+    headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+    headers |= key_headers(token_of(request.headers))
+    body = None
+    if request.method == "POST":
+        content = await BodyReader(request, services.settings, FEEDBACK_BYTES).whole()
+        body = Body(request.headers.get("Content-Type", ""), len(content), [content])
+    path = request.scope["raw_path"].decode("ascii")
+    if query := request.query_string.decode("ascii"):
+        path += f"?{query}"
+    found: Response | None = None
+    with trio.move_on_after(SECONDS):
+        for master in services.masters.order(route):
+            answer = await _ask(master, request.method, path, headers, body, services)
+            found = answer or found
+            if answer is not None and answer.status_code not in (404, 503):
+                return answer
+    if found is None:
+        raise NO_MASTER
+    return found
+
+
+async def _ask(
+    master: Master, method: str, path: str, headers: dict[str, str], body: Body | None, services: Services
+) -> Response | None:
+    silence = services.settings.proxy_silence
+    connection = Connection(master.url, silence=silence, upload_silence=silence, on_activity=lambda: None)
+    try:
+        async with connection:
+            answer = await connection.request(method, path, headers, body)
+            content = await answer.read()
+    except (Broken, NotPinactors) as error:
+        if isinstance(error, Unreachable):
+            services.masters.unreachable(master)
+        else:
+            services.masters.failed(master, error)
+        return None
+    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in KEPT_BACK]
+    response = Response(content, answer.status)
+    response.headers.clear()
+    response.headers.extend(kept)
+    return response

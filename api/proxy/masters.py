@@ -1,0 +1,176 @@
+"""The masters: which of them a session belongs to, and which are fit for use.
+
+A session's order of masters comes from weighted rendezvous hashing (Thaler & Ravishankar 1998; the
+logarithmic weights of Schindelhauer & Schomaker 2005): every proxy computes the same order from the same
+key, a master that goes moves only its own sessions, and a master's share is its weight's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+import trio
+
+from pinactors.client.http import Broken, Connection, NotPinactors, split
+from pinactors.client.transports import read_json
+from pinactors.protocol import PinactorsError
+from pinactors.settings import Settings
+
+HEALTH_SECONDS = 3.0
+"""How long a master may take to say how it is."""
+
+EJECTION_LIMIT = 60.0
+"""Longest ejection, in seconds."""
+
+JITTER = 0.2
+"""Health checks and ejections are spread by this share, so that many proxies do not act in step."""
+
+_ADDRESS = re.compile(r"(?P<url>[^\s;]+)(?:;weight=(?P<weight>[0-9]+(?:\.[0-9]+)?))?")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Master:
+    """One master and what is known about it. Times are on trio's clock."""
+
+    url: str
+    weight: float = 1.0
+    healthy: bool = True
+    draining: bool = False
+    sessions: int = 0
+    failures: int = 0
+    ejections: int = 0
+    ejected_until: float = -math.inf
+
+    @property
+    def name(self) -> str:
+        """Host and port: for people, metrics and logs."""
+        return split(self.url).netloc.rpartition("@")[2]
+
+    @property
+    def state(self) -> str:
+        if not self.healthy:
+            return "down"
+        if self.draining:
+            return "draining"
+        return "ejected" if trio.current_time() < self.ejected_until else "up"
+
+    @property
+    def available(self) -> bool:
+        """Whether new work may go there."""
+        return self.state == "up"
+
+    def affinity(self, key: str) -> float:
+        """The higher, the more this master is the one for `key`."""
+        digest = hashlib.blake2b(f"{self.url}\0{key}".encode(), digest_size=8).digest()
+        return -self.weight / math.log((int.from_bytes(digest) + 0.5) / 2**64)
+
+
+@dataclass(slots=True)
+class Masters:
+    """`all` never changes; what is available does."""
+
+    all: list[Master]
+    settings: Settings
+
+    @classmethod
+    def of(cls, settings: Settings) -> Masters:
+        """Raises `ValueError` when the settings name none, one twice, or something else."""
+        masters = [_parse(text) for text in settings.proxy_masters.split()]
+        if not masters:
+            raise ValueError("a proxy needs at least one master")
+        if len({master.url for master in masters}) < len(masters):
+            raise ValueError("a master is named twice")
+        return cls(masters, settings)
+
+    def order(self, key: str) -> list[Master]:
+        """All masters, the one to take first in front; those not available at the end, as a last resort."""
+        return sorted(self.all, key=lambda master: (master.available, master.affinity(key)), reverse=True)
+
+    def named(self, url: str) -> Master | None:
+        return next((master for master in self.all if master.url == url), None)
+
+    def others_available(self, than: Master) -> bool:
+        return any(master.available for master in self.all if master is not than)
+
+    def succeeded(self, master: Master) -> None:
+        """It has done what it should."""
+        master.failures = master.ejections = 0
+
+    def failed(self, master: Master, reason: object) -> None:
+        """It has not. After so many times in a row it is left alone for a while, longer each time."""
+        master.failures += 1
+        if master.failures >= self.settings.proxy_eject_failures:
+            pause = min(EJECTION_LIMIT, self.settings.proxy_eject_pause * 2**master.ejections)
+            master.failures, master.ejections = 0, master.ejections + 1
+            master.ejected_until = trio.current_time() + _spread(pause)
+            log.warning("master ejected", master=master.name, seconds=round(pause, 1), reason=str(reason))
+
+    def unreachable(self, master: Master) -> None:
+        """Nobody answers there: out of use until a health check succeeds."""
+        if master.healthy:
+            master.healthy = False
+            log.warning("master down", master=master.name)
+
+    async def watch(self, master: Master) -> None:
+        """Checks one master for ever."""
+        address = Connection(master.url, silence=HEALTH_SECONDS, on_activity=lambda: None)
+        async with address:
+            while True:
+                await self.check(master, address)
+                await trio.sleep(_spread(self.settings.proxy_health_interval))
+
+    async def check(self, master: Master, connection: Connection) -> None:
+        """One health check, within `HEALTH_SECONDS`."""
+        healthy = draining = False
+        with trio.move_on_after(HEALTH_SECONDS):
+            try:
+                answer = await connection.request("GET", "/health", {"Accept": "application/json"})
+                body = await answer.read()
+                draining = answer.status == 503
+                healthy = draining or (answer.status == 200 and _is_well(read_json(body)))
+            except (Broken, NotPinactors, PinactorsError) as error:
+                log.debug("health check failed", master=master.name, error=str(error))
+        if not healthy:
+            await connection.close()
+        self._note(master, healthy=healthy, draining=draining)
+
+    def _note(self, master: Master, *, healthy: bool, draining: bool) -> None:
+        if healthy and not master.healthy:  # another process: what the last one did says nothing about it
+            master.failures = master.ejections = 0
+            master.ejected_until = -math.inf
+        if (healthy, draining) != (master.healthy, master.draining):
+            log.warning("master changed", master=master.name, healthy=healthy, draining=draining)
+        master.healthy, master.draining = healthy, draining
+
+
+def describe(masters: Iterable[Master]) -> list[dict[str, Any]]:
+    """For `/health`."""
+    return [
+        {"name": master.name, "state": master.state, "weight": master.weight, "sessions": master.sessions}
+        for master in masters
+    ]
+
+
+def _is_well(body: dict[str, Any]) -> bool:
+    return body.get("status") in ("ok", "degraded")  # degraded: it answers, as well as any other could
+
+
+def _spread(seconds: float) -> float:
+    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _parse(text: str) -> Master:
+    found = _ADDRESS.fullmatch(text)
+    if found is None or (weight := float(found["weight"] or 1)) <= 0:
+        raise ValueError(f"not a master: {text!r} (expected URL or URL;weight=2)")
+    split(found["url"])
+    return Master(found["url"].rstrip("/"), weight)

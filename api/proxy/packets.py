@@ -1,0 +1,78 @@
+"""What a master sends, checked before anybody relies on it, and put in the phone's order."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from pinactors import protocol
+from pinactors.client.http import NotPinactors
+from pinactors.protocol import PACKET_LIMIT
+
+OPENING = "CONNECTION_ESTABLISHED"
+
+STREAM_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
+"""What a stream id can look like: it becomes a file's name and part of a URL."""
+
+_KIND = re.compile(r"[A-Z][A-Z_]{0,63}")
+
+
+class Line(msgspec.Struct, rename="camel"):
+    """What the proxy has to know of a packet."""
+
+    packet_type: str
+    sequence: int
+    session_id: str
+    stream_id: str | None = None
+    deadline_ms: int | None = None
+
+
+_LINE = msgspec.json.Decoder(Line)
+_TAGS = frozenset(
+    str(kind.__struct_config__.tag)
+    for kind in (
+        protocol.ConnectionEstablished,
+        protocol.ProcessingStarted,
+        protocol.AuthenticationResult,
+        protocol.CharacterIdentification,
+        protocol.PricingAnalysis,
+        protocol.DetailedAnalysis,
+        protocol.HtmlDisplayData,
+        protocol.AnalysisComplete,
+        protocol.ErrorPacket,
+    )
+)
+
+
+def read(raw: bytes) -> Line:
+    """Raises `NotPinactors` for what is no packet. A type that this version does not know may be one."""
+    if len(raw) > PACKET_LIMIT:
+        raise NotPinactors(f"it sends a line of {len(raw)} bytes")
+    try:
+        line = _LINE.decode(raw)
+        if line.packet_type in _TAGS:
+            protocol.decode(raw)
+        elif not _KIND.fullmatch(line.packet_type):
+            raise NotPinactors(f"it sends packets of a strange type: {line.packet_type[:64]!r}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotPinactors(f"what it sends are no packets: {raw[:80]!r}") from error
+    if line.packet_type == OPENING and not STREAM_ID.fullmatch(line.stream_id or ""):
+        raise NotPinactors("it names its stream in a strange way")
+    return line
+
+
+def restamped(raw: bytes, line: Line, sequence: int, session_id: str) -> bytes:
+    """`raw` itself where it fits; else the same packet with the phone's sequence number and session id.
+
+    Raises `NotPinactors` when that makes it too long.
+    """
+    if (line.sequence, line.session_id) == (sequence, session_id):
+        return raw
+    fields = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    fields["sequence"] = msgspec.Raw(msgspec.json.encode(sequence))
+    fields["sessionId"] = msgspec.Raw(msgspec.json.encode(session_id))
+    stamped = msgspec.json.encode(fields)
+    if len(stamped) > PACKET_LIMIT:
+        raise NotPinactors(f"it sends a line of {len(raw)} bytes")
+    return stamped

@@ -1,0 +1,466 @@
+"""One session at the proxy: from an upload on its way in to a log that ends, whatever happens to masters."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+import trio
+
+from api.errors import status_of
+from api.proxy import journal as journals
+from api.proxy import upstream
+from api.proxy.journal import Kept, Moved, Relayed
+from api.proxy.masters import Master, Masters
+from api.proxy.metrics import Metrics
+from api.proxy.packets import OPENING, Line, read, restamped
+from api.proxy.spool import Spool
+from api.proxy.upstream import Head
+from pinactors.client.http import Broken, NotPinactors, Unreachable
+from pinactors.merge import TERMINAL, kind_of
+from pinactors.pipeline.journal import Journal
+from pinactors.pipeline.log import PacketLog
+from pinactors.protocol import (
+    ConnectionEstablished,
+    ErrorCode,
+    ErrorPacket,
+    Packet,
+    PinactorsError,
+    new_session_id,
+    new_stream_id,
+    timestamp,
+)
+from pinactors.settings import Settings
+
+RESUMES = 3
+"""Connections in a row to one master that may break before a packet has come."""
+
+ROUNDS = 2
+"""How often all masters are tried for an upload that none of them takes, or while each of them misbehaves.
+"""
+
+PAUSE_FIRST, PAUSE_LIMIT = 0.1, 2.0
+"""Seconds between attempts when there is no other master to go to."""
+
+RECORD_GRACE = 5.0
+"""Seconds beyond the deadline for a master at work to store its record, as it gives itself."""
+
+NO_MASTER = PinactorsError(
+    ErrorCode.OVERLOADED, "Server busy, try again later", "No server can take the upload now", status=503
+)
+LOST = PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis")
+LATE = PinactorsError(
+    ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis in time"
+)
+
+_root = structlog.get_logger(__name__)
+
+
+class RelayedLog(PacketLog):
+    """A log that knows when each packet arrived from its master (trio's clock); `first` is the first one's
+    position."""
+
+    __slots__ = ("arrivals", "first")
+
+    def __init__(self, stream_id: str, session_id: str, owner: str, packets: list[bytes]) -> None:
+        super().__init__(stream_id, session_id, owner, packets=packets)
+        self.first = len(packets)
+        self.arrivals: list[float] = []
+
+    def append(self, encoded: bytes, *, terminal: bool) -> None:
+        self.arrivals.append(trio.current_time())
+        super().append(encoded, terminal=terminal)
+
+
+@dataclass(slots=True)
+class Place:
+    """Where the session is: at a master, under the id it has there. `taken` packets of that log are known."""
+
+    master: Master
+    stream_id: str | None = None
+    taken: int = 0
+    breaks: int = 0
+
+
+class Others(Protocol):
+    """What a session has to know of the others."""
+
+    def claim(self, session: Session, master: Master, stream_id: str) -> Session | None:
+        """`session` relays this stream of `master` from now on; another one that does so already, instead.
+
+        Raises `NotPinactors` for a name that belongs to a stream of another master.
+        """
+        ...
+
+    def register(self, session: Session) -> None:
+        """`session` has its log now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    masters: Masters
+    settings: Settings
+    metrics: Metrics
+    folder: Path
+    disk: trio.CapacityLimiter
+
+
+class Session:
+    """`run` returns when the log is closed, or the upload was refused or joined to another session.
+
+    `spool` is None where there is nothing to start again from.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        others: Others,
+        head: Head,
+        owner: str,
+        route: str,
+        spool: Spool | None,
+        *,
+        place: Place | None = None,
+        kept: Kept | None = None,
+    ) -> None:
+        self.owner, self.head = owner, head
+        self.log: RelayedLog | None = None
+        self.place = place
+        self._services, self._others = services, others
+        self._route, self._spool = route, spool
+        self._journal: Journal | None = None
+        self._had: set[str] = set()
+        self._avoided: set[Master] = set()
+        self._rounds = 0
+        self._pause = 0.0
+        self._refusal: PinactorsError | None = None
+        self._bad = 0
+        self._at_work = False
+        self._error: PinactorsError | None = None
+        self._answer: PacketLog | PinactorsError | None = None
+        self._answered = trio.Event()
+        self._scope = trio.CancelScope()
+        self._due = trio.CancelScope()
+        self._log = _root.bind(session=head.session_id)
+        if kept is not None:
+            self._take_up(kept)
+
+    def __repr__(self) -> str:
+        return f"<relayed Session {self.log or self.head.session_id}>"
+
+    async def answer(self) -> PacketLog:
+        """The log the upload is answered from. Raises `PinactorsError` when it is refused."""
+        await self._answered.wait()
+        if isinstance(self._answer, PinactorsError):
+            raise self._answer
+        assert self._answer is not None
+        return self._answer
+
+    async def wait_answered(self) -> None:
+        await self._answered.wait()
+
+    @property
+    def spool_name(self) -> str:
+        """Its file's name without suffix, empty without one."""
+        return self._spool.path.stem if self._spool is not None else ""
+
+    async def run(self) -> None:
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._clock, name="clock")
+                    await self._deliver()
+                    nursery.cancel_scope.cancel()
+            self._end(self._error or LATE)
+        finally:
+            if self._journal is not None:
+                self._journal.release()
+            if self._spool is not None:
+                self._spool.close()
+        if self._spool is not None:
+            await self._spool.remove()
+        if self._error is not None and self._error.code is ErrorCode.CANCELLED:
+            await self._cancel_upstream()
+
+    def fail(self, error: PinactorsError) -> None:
+        """Ends the session: its log with `ERROR`, or the upload with a refusal. The first word counts."""
+        if self._error is None and not self._done:
+            self._error = error
+            self._scope.cancel()
+
+    def crash(self) -> None:
+        """The same for what nobody foresaw, once `run` has raised."""
+        with suppress(OSError):
+            self._end(LOST)
+
+    @property
+    def _done(self) -> bool:
+        if self.log is not None:
+            return self.log.closed
+        return self._answered.is_set()
+
+    # The clock
+
+    async def _clock(self) -> None:
+        """Begins when the upload is in: a sign of life if no master gives one, and the deadline."""
+        settings = self._services.settings
+        if self._spool is not None:
+            await self._spool.wait_complete()
+        self._due.deadline = min(self._due.deadline, trio.current_time() + settings.deadline)
+        with trio.move_on_after(settings.keepalive):
+            await self._answered.wait()
+        if not self._answered.is_set() and self._spool is not None:
+            self._open_alone()
+        with self._due:
+            await trio.sleep_forever()
+        if self._at_work:
+            await trio.sleep(RECORD_GRACE)
+        self._scope.cancel()
+
+    def _remaining(self) -> float:
+        return self._due.deadline - trio.current_time()
+
+    # Delivery
+
+    async def _deliver(self) -> None:
+        while not self._done and self._error is None:
+            if self._pause:
+                await trio.sleep(self._pause)
+                self._pause = 0.0
+            if self.place is None and not self._choose():
+                return
+            assert self.place is not None
+            place = self.place
+            place.master.sessions += 1
+            try:
+                await self._converse(place)
+                if not self._done:
+                    raise Broken("the stream ended before its session")
+                self._services.masters.succeeded(place.master)
+            except PinactorsError as refusal:
+                self._consider(place, refusal)
+            except (Broken, NotPinactors) as failure:
+                self._fail_over(place, failure)
+            except OSError as error:
+                self._log.error("upload not readable", error=str(error))
+                self._end(_UNREADABLE)
+            finally:
+                place.master.sessions -= 1
+
+    async def _converse(self, place: Place) -> None:
+        silence = self._services.settings.proxy_silence
+        if place.stream_id is not None:
+            await upstream.follow(
+                place.master, place.stream_id, place.taken, self.head.token, silence, self._take
+            )
+        else:
+            assert self._spool is not None
+            await upstream.upload(place.master, self.head, self._spool, silence, self._take)
+
+    def _choose(self) -> bool:
+        """The next master in the session's order; False when the session is over because there is none."""
+        order = self._services.masters.order(self._route)
+        for master in order:
+            if master not in self._avoided:
+                self.place = Place(master)
+                return True
+        self._rounds += 1
+        self._avoided.clear()
+        if self._bad >= ROUNDS * len(order):
+            self._open_alone()
+            self._end(LOST)
+            return False
+        if self.log is None and (self._rounds >= ROUNDS or self._refusal is not None):
+            self._refuse(self._refusal or NO_MASTER)
+            return False
+        self._pause = min(PAUSE_LIMIT, PAUSE_FIRST * 2**self._rounds)
+        self.place = Place(order[0])
+        return True
+
+    def _consider(self, place: Place, refusal: PinactorsError) -> None:
+        """A master says no: the phone hears of it, unless another one may say yes or something was sent."""
+        lost = place.stream_id is not None and refusal.code is ErrorCode.STREAM_NOT_FOUND
+        if lost and self._spool is not None:
+            self._leave(place, "lost")
+            self._avoided.discard(place.master)
+            return
+        if self._spool is None:
+            self.fail(refusal)
+        elif status_of(refusal) >= 500 or self.log is not None:
+            self._refusal = refusal
+            self._leave(place, "refused")
+        else:
+            self._refuse(refusal)
+
+    def _fail_over(self, place: Place, failure: Broken | NotPinactors) -> None:
+        masters, metrics = self._services.masters, self._services.metrics
+        self._log.info("master failed", master=place.master.name, reason=str(failure))
+        unreachable = isinstance(failure, Unreachable)
+        if unreachable:
+            masters.unreachable(place.master)
+        else:
+            masters.failed(place.master, failure)
+            self._bad += isinstance(failure, NotPinactors)
+        if place.stream_id is not None:
+            alone = self._spool is None or not masters.others_available(place.master)
+            waits = unreachable and alone
+            again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < RESUMES)
+            if waits or again:
+                place.breaks += 1
+                self._pause = min(PAUSE_LIMIT, PAUSE_FIRST * 2**place.breaks) if place.breaks > 1 else 0.0
+                metrics.resumes.labels(place.master.name).inc()
+                return
+        self._leave(place, "unreachable" if unreachable else "failed")
+        if self._spool is None:
+            self.fail(LOST)
+
+    def _leave(self, place: Place, reason: str) -> None:
+        self._avoided.add(place.master)
+        self._services.metrics.failovers.labels(place.master.name, reason).inc()
+        self.place = None
+
+    # Packets
+
+    def _take(self, raw: bytes) -> bool:
+        """A packet from where the session is now. False: nothing more is wanted from there."""
+        place = self.place
+        assert place is not None
+        line = read(raw)
+        if line.sequence < place.taken:
+            return True
+        if line.sequence > place.taken:
+            raise Broken(f"packet {place.taken} is missing")
+        if place.stream_id is None:
+            self._arrive(place, line)
+            if self._answered.is_set() and self._answer is not self.log:
+                return False
+        place.taken += 1
+        place.breaks = 0
+        if line.packet_type in self._had:
+            return True
+        if self.log is None:
+            self._open(line)
+        assert self.log is not None
+        self._at_work = self._at_work or line.packet_type != OPENING
+        raw = restamped(raw, line, len(self.log.packets), self.log.session_id)
+        self._append(raw, line.packet_type)
+        return not self.log.closed
+
+    def _arrive(self, place: Place, line: Line) -> None:
+        """The first packet of a new conversation names the stream: perhaps one that is relayed already."""
+        if line.packet_type != OPENING or line.stream_id is None:
+            raise NotPinactors("its stream does not begin with its name")
+        other = self._others.claim(self, place.master, line.stream_id)
+        if other is not None and other.log is not None and self.log is None:
+            self._services.metrics.joined.inc()
+            self._settle(other.log)
+            return
+        place.stream_id = line.stream_id
+        if self._journal is not None:
+            self._journal.mark(Moved(place.master.url, line.stream_id))
+
+    def _open(self, line: Line) -> None:
+        """The master answered in time: the phone's stream bears the master's name."""
+        assert line.stream_id is not None
+        if line.deadline_ms is not None and self._spool is not None:
+            allowed = line.deadline_ms / 1000 - self._services.settings.deadline
+            self._due.deadline += min(0.0, allowed)
+        self._begin(line.stream_id, line.session_id)
+
+    def _open_alone(self) -> None:
+        """Nobody did: the phone gets its sign of life from here, and a name made here."""
+        if self.log is not None or self._answered.is_set():
+            return
+        settings = self._services.settings
+        stream_id = new_stream_id()
+        self._begin(stream_id, self.head.session_id or new_session_id())
+        deadline_ms = round(1000 * settings.deadline)
+        self._write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
+
+    def _begin(self, stream_id: str, session_id: str) -> None:
+        self.log = RelayedLog(stream_id, session_id, self.owner, [])
+        self._log = _root.bind(session=session_id, stream=stream_id[:8])
+        self._journal = journals.create(
+            self._services.folder,
+            Relayed(
+                stream_id,
+                session_id,
+                self.owner,
+                time.time() + min(self._remaining(), self._services.settings.deadline),
+                self._spool.path.name if self._spool is not None else None,
+                self.head.content_type,
+                self.head.idempotency_key,
+            ),
+            self._journal_failed,
+        )
+        if self.place is not None and self.place.stream_id is not None:
+            self._journal.mark(Moved(self.place.master.url, self.place.stream_id))
+        self._others.register(self)
+
+    def _take_up(self, kept: Kept) -> None:
+        """Goes on where another process was."""
+        relayed = kept.relayed
+        self.log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, kept.packets)
+        self._had = {kind_of(packet) for packet in kept.packets}
+        self._journal = journals.reopen(self._services.folder, relayed.stream_id, self._journal_failed)
+        left = max(relayed.ends_at - time.time(), self._services.settings.proxy_silence)
+        self._due.deadline = trio.current_time() + left
+        self._settle(self.log)
+
+    def _append(self, raw: bytes, kind: str) -> None:
+        assert self.log is not None
+        assert self._journal is not None
+        self._had.add(kind)
+        self._journal.packet(raw)
+        self.log.append(raw, terminal=kind in TERMINAL)
+        if not self._answered.is_set():
+            self._settle(self.log)
+        if self.log.closed:
+            self._services.metrics.sessions.labels(kind.lower()).inc()
+
+    def _write(self, packet: Packet) -> None:
+        assert self.log is not None
+        packet.session_id, packet.timestamp = self.log.session_id, timestamp()
+        packet.sequence = len(self.log.packets)
+        self._append(packet.encode(), packet.packet_type)
+
+    # The end
+
+    def _settle(self, answer: PacketLog | PinactorsError) -> None:
+        self._answer = answer
+        self._answered.set()
+
+    def _refuse(self, error: PinactorsError) -> None:
+        if not self._answered.is_set():
+            self._services.metrics.refused.labels(str(status_of(error))).inc()
+            self._settle(error)
+
+    def _end(self, error: PinactorsError) -> None:
+        """Whatever is still open ends with `error`; nothing happens where all is said."""
+        if self.log is None:
+            self._refuse(error)
+        elif not self.log.closed:
+            self._write(ErrorPacket.of(error))
+
+    async def _cancel_upstream(self) -> None:
+        place = self.place
+        if place is None or place.stream_id is None:
+            return
+        try:
+            await upstream.cancel(place.master, place.stream_id, self.head.token)
+        except (Broken, NotPinactors, PinactorsError) as error:
+            self._log.info("not cancelled at the master", master=place.master.name, reason=str(error))
+
+    def _journal_failed(self, error: OSError) -> None:
+        self._services.metrics.journal_failures.inc()
+        self._log.error("session goes on without journal", error=repr(error))
+
+
+_UNREADABLE = PinactorsError(
+    ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be kept; it may be sent again"
+)

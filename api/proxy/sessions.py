@@ -1,0 +1,263 @@
+"""All sessions of this proxy: opened, found (also those of other processes), cancelled, drained."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from api.proxy import journal as journals
+from api.proxy import upstream
+from api.proxy.journal import SPOOL_SUFFIX, Kept
+from api.proxy.masters import Master
+from api.proxy.packets import STREAM_ID
+from api.proxy.session import LOST, Place, Services, Session
+from api.proxy.spool import Spool
+from api.proxy.upstream import Head
+from pinactors.client.http import Broken, NotPinactors
+from pinactors.pipeline.log import PacketLog
+from pinactors.protocol import ErrorCode, PinactorsError
+
+PRUNE_SECONDS = 30.0
+SEARCHES = 16
+"""Streams that are looked for at the masters at the same time."""
+
+NOT_FOUND = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
+UNKNOWN = PinactorsError(
+    ErrorCode.OVERLOADED, "Stream not available now", "The server that has it does not answer", status=503
+)
+FULL = PinactorsError(
+    ErrorCode.OVERLOADED, "Server busy, try again later", "Too many analyses under way", status=503
+)
+CANCELLED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled")
+DRAINING = PinactorsError(
+    ErrorCode.OVERLOADED, "Server busy, try again later", "The server is shutting down", status=503
+)
+
+log = structlog.get_logger(__name__)
+
+
+def owner_of(token: str | None) -> str:
+    """Whose a session is, without keeping the key."""
+    return hashlib.sha256(token.encode()).hexdigest() if token else ""
+
+
+class Sessions:
+    """Sessions run in a nursery of their own, which never sees their exceptions."""
+
+    def __init__(self, services: Services, nursery: trio.Nursery) -> None:
+        self._services = services
+        self._nursery = nursery
+        self._running: set[Session] = set()
+        self._named: dict[str, Session] = {}
+        self._upstream: dict[tuple[str, str], Session] = {}
+        self._searching = trio.CapacityLimiter(SEARCHES)
+        self._ended = trio.lowlevel.ParkingLot()
+        self.accepting = True
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    async def open(self, head: Head, route: str) -> tuple[Session, Spool]:
+        """A session whose upload is about to be written. Raises `PinactorsError` (503), `OSError`."""
+        if not self.accepting:
+            raise DRAINING
+        if len(self._running) >= self._services.settings.max_sessions:
+            raise FULL
+        path = self._services.folder / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
+        disk = self._services.disk
+        spool = await trio.to_thread.run_sync(Spool.create, path, disk, limiter=disk)
+        return self._start(Session(self._services, self, head, owner_of(head.token), route, spool)), spool
+
+    async def find(self, stream_id: str, token: str | None) -> PacketLog:
+        """The log of a session of any master, for whoever may see it.
+
+        Raises `PinactorsError`: `stream_not_found` (404, 410), `overloaded` (503) while nobody can tell.
+        """
+        session = self._named.get(stream_id)
+        if session is None:
+            kept = await self._kept(stream_id)
+            session = self._named.get(stream_id)
+            if session is None and kept is not None:
+                return await self._revived(kept, token)
+        if session is None or session.log is None:
+            return await self._discovered(stream_id, token)
+        await self._check(session.owner, session.place, token)
+        return session.log
+
+    async def cancel(self, stream_id: str, token: str | None) -> None:
+        """Ends a session here and at its master; one that has ended is left as it is. Raises as `find`."""
+        found = await self.find(stream_id, token)
+        session = self._named.get(stream_id)
+        if session is not None:
+            session.fail(CANCELLED)
+        await found.wait_closed()
+
+    async def drain(self) -> None:
+        """Takes nothing more; returns when all sessions have ended."""
+        self.accepting = False
+        await trio.lowlevel.checkpoint()
+        while self._running:
+            await self._ended.park()
+
+    async def prune(self) -> None:
+        """For ever: removes what nobody may ask for any more."""
+        while True:
+            await trio.to_thread.run_sync(self._remove_expired, limiter=self._services.disk)
+            await trio.sleep(PRUNE_SECONDS)
+
+    def claim(self, session: Session, master: Master, stream_id: str) -> Session | None:
+        other = self._upstream.setdefault((master.url, stream_id), session)
+        if other is not session:
+            return other
+        named = self._named.get(stream_id)
+        if named is not None and named is not session:
+            del self._upstream[master.url, stream_id]
+            raise NotPinactors("it names its stream like another one's")
+        return None
+
+    def register(self, session: Session) -> None:
+        assert session.log is not None
+        self._named[session.log.stream_id] = session
+
+    def _start(self, session: Session) -> Session:
+        self._running.add(session)
+        if session.log is not None:
+            self.register(session)
+        if session.place is not None and session.place.stream_id is not None:
+            self._upstream[session.place.master.url, session.place.stream_id] = session
+        self._nursery.start_soon(self._supervise, session, name=repr(session))
+        return session
+
+    async def _supervise(self, session: Session) -> None:
+        """Nothing a session raises gets further than here; a cancellation leaves its journal to the next."""
+        try:
+            await session.run()
+        except* Exception as group:  # the boundary of the session
+            log.exception("session failed", exc_info=group)
+            session.crash()
+        finally:
+            self._running.discard(session)
+            if session.log is not None and self._named.get(session.log.stream_id) is session:
+                del self._named[session.log.stream_id]
+            for key in [key for key, value in self._upstream.items() if value is session]:
+                del self._upstream[key]
+            self._ended.unpark_all()
+
+    async def _kept(self, stream_id: str) -> Kept | None:
+        disk = self._services.disk
+        return await trio.to_thread.run_sync(journals.load, self._services.folder, stream_id, limiter=disk)
+
+    async def _revived(self, kept: Kept, token: str | None) -> PacketLog:
+        """A session of an earlier process: it ended, or it goes on from here with the caller's key."""
+        relayed = kept.relayed
+        master = self._services.masters.named(kept.moved.master) if kept.moved is not None else None
+        place = Place(master, kept.moved.stream_id) if kept.moved is not None and master is not None else None
+        await self._check(relayed.owner, place, token)
+        if kept.closed:
+            return PacketLog(
+                relayed.stream_id, relayed.session_id, relayed.owner, packets=kept.packets, closed=True
+            )
+        spool = await self._kept_spool(relayed.spool)
+        running = self._named.get(relayed.stream_id)
+        if running is not None and running.log is not None:  # somebody else asked in the meantime
+            if spool is not None:
+                spool.close()
+            return running.log
+        head = Head(
+            relayed.content_type,
+            spool.size if spool is not None else None,
+            token,
+            relayed.idempotency_key,
+            relayed.session_id,
+        )
+        session = Session(
+            self._services, self, head, relayed.owner, relayed.stream_id, spool, place=place, kept=kept
+        )
+        if place is None and spool is None:
+            session.fail(LOST)
+        log.info("session taken up", session=relayed.session_id, packets=len(kept.packets))
+        self._start(session)
+        assert session.log is not None
+        return session.log
+
+    async def _kept_spool(self, name: str | None) -> Spool | None:
+        if name is None or os.path.basename(name) != name:
+            return None
+        disk = self._services.disk
+        try:
+            return await trio.to_thread.run_sync(Spool.kept, self._services.folder / name, disk, limiter=disk)
+        except OSError:
+            return None
+
+    async def _discovered(self, stream_id: str, token: str | None) -> PacketLog:
+        """A stream this proxy has never heard of: the masters are asked, the likeliest first."""
+        if not STREAM_ID.fullmatch(stream_id):
+            raise NOT_FOUND
+        answer = NOT_FOUND
+        async with self._searching:
+            for master in self._services.masters.order(stream_id):
+                try:
+                    tail = await upstream.tail(master, stream_id, token)
+                except PinactorsError as refusal:
+                    if refusal.code is not ErrorCode.STREAM_NOT_FOUND:
+                        answer = UNKNOWN
+                    elif refusal.status == 410 and answer is NOT_FOUND:
+                        answer = refusal
+                except (Broken, NotPinactors):
+                    answer = UNKNOWN
+                else:
+                    return await self._followed(master, stream_id, tail, token)
+        raise answer
+
+    async def _followed(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
+        """Returns once the first `tail` packets are here: a reader may ask for any of them."""
+        session = self._named.get(stream_id)
+        if session is None:
+            head = Head("", None, token, "", None)
+            place = Place(master, stream_id)
+            session = self._start(
+                Session(self._services, self, head, owner_of(token), stream_id, None, place=place)
+            )
+        with trio.move_on_after(self._services.settings.proxy_silence):
+            found = await session.answer()
+            if tail:
+                await found.wait_beyond(tail - 1)
+            return found
+        raise UNKNOWN
+
+    async def _check(self, owner: str, place: Place | None, token: str | None) -> None:
+        """Returns when `token` is the key a session was uploaded with, or its master says that it will do."""
+        if owner == owner_of(token):
+            return
+        if place is None or place.stream_id is None:
+            raise NOT_FOUND
+        try:
+            await upstream.tail(place.master, place.stream_id, token)
+        except (Broken, NotPinactors):
+            raise UNKNOWN from None
+
+    def _remove_expired(self) -> None:
+        settings = self._services.settings
+        in_use = {*self._named, *(session.spool_name for session in list(self._running))}
+        lasting = settings.replay + settings.deadline
+        for path in journals.expired(self._services.folder, lasting, in_use.__contains__):
+            path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def open_sessions(services: Services) -> AsyncIterator[Sessions]:
+    """Leaving the block stops what still runs; journals and spools keep it for the next process."""
+    services.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    async with trio.open_nursery() as nursery:
+        sessions = Sessions(services, nursery)
+        nursery.start_soon(sessions.prune, name="prune")
+        for master in services.masters.all:
+            nursery.start_soon(services.masters.watch, master, name=f"health of {master.name}")
+        yield sessions
+        nursery.cancel_scope.cancel()

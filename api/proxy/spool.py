@@ -1,0 +1,102 @@
+"""An upload on disk: written as the phone sends it, read by the masters it is relayed to, from the start
+again by each.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Self
+
+import trio
+
+PIECE = 256 * 1024
+"""Bytes read from the disk at once."""
+
+LEAD = 4 << 20
+"""Bytes the phone may be ahead of the master; further, and TCP slows it down."""
+
+
+class Spool:
+    """At most one piece of it is in memory. One writer; it can be read again and again (`read`)."""
+
+    def __init__(self, path: Path, descriptor: int, disk: trio.CapacityLimiter) -> None:
+        self.path = path
+        self.size = 0
+        self._descriptor = descriptor
+        self._disk = disk
+        self._complete = trio.Event()
+        self._moved = trio.lowlevel.ParkingLot()
+        self._newest = (0, b"")
+        self._read = 0
+
+    @classmethod
+    def create(cls, path: Path, disk: trio.CapacityLimiter) -> Self:
+        """Raises `OSError`."""
+        return cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), disk)
+
+    @classmethod
+    def kept(cls, path: Path, disk: trio.CapacityLimiter) -> Self:
+        """A complete one that another process wrote. Raises `OSError`."""
+        spool = cls(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), disk)
+        spool.size = os.fstat(spool._descriptor).st_size
+        spool._complete.set()
+        return spool
+
+    @property
+    def complete(self) -> bool:
+        return self._complete.is_set()
+
+    async def wait_complete(self) -> None:
+        await self._complete.wait()
+
+    async def write(self, data: bytes) -> None:
+        """Returns once `data` is on disk and its reader has come near enough. Raises `OSError`."""
+        await trio.to_thread.run_sync(_write, self._descriptor, data, limiter=self._disk)
+        self._newest = (self.size, data)
+        self.size += len(data)
+        self._moved.unpark_all()
+        while self.size - self._read > LEAD:
+            await self._moved.park()
+
+    def finish(self) -> None:
+        """Everything is in."""
+        self._newest = (0, b"")
+        self._complete.set()
+        self._moved.unpark_all()
+
+    async def read(self, position: int) -> bytes:
+        """Some bytes from `position` on, waiting for them; empty at the end. Raises `OSError`."""
+        self._read = position
+        self._moved.unpark_all()
+        while position >= self.size and not self.complete:
+            await self._moved.park()
+        if position >= self.size:
+            return b""
+        start, newest = self._newest
+        if newest and position == start:
+            await trio.lowlevel.checkpoint()
+            return newest
+        length = min(PIECE, self.size - position)
+        return await trio.to_thread.run_sync(os.pread, self._descriptor, length, position, limiter=self._disk)
+
+    def close(self) -> None:
+        """Leaves the file to whoever comes next."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    async def remove(self) -> None:
+        """Nobody needs it any more."""
+        self.close()
+        await trio.to_thread.run_sync(_unlink, self.path, limiter=self._disk)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""Talking to one master, with the client's own HTTP: h11 over a trio stream is what streams both ways at
+once, is maintained as part of the server, and leaves every byte and every close to the caller (httpx and
+asks buffer, or close a side on their own).
+
+Everything raises `Broken` (another connection may help), `NotPinactors` (the master misbehaves) or
+`PinactorsError` (it refuses, and says why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import trio
+
+from api.framings import JSON_TYPE, NDJSON_TYPE
+from api.proxy.masters import Master
+from api.proxy.spool import Spool
+from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
+from pinactors.client.transports import check
+from pinactors.offsets import to_position, to_token
+from pinactors.protocol import ErrorCode, PinactorsError
+
+QUESTION_SECONDS = 5.0
+"""How long a master has for a small question."""
+
+Take = Callable[[bytes], bool]
+"""Takes a packet; False: nothing more is wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What of a phone's request a master is told. `token` is its key; `size` is None for a chunked body."""
+
+    content_type: str
+    size: int | None
+    token: str | None
+    idempotency_key: str
+    session_id: str | None
+
+    def headers(self) -> Headers:
+        headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
+        if self.session_id:
+            headers["x-session-id"] = self.session_id
+        return headers
+
+
+def key_headers(token: str | None) -> Headers:
+    return {"x-api-key": token} if token else {}
+
+
+class Silence:
+    """Ends what a master does not keep up: `seconds` from the last whole line, or from the upload's end.
+
+    A trickle of bytes that never becomes a line is silence, too.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.scope = trio.CancelScope()
+
+    def renew(self) -> None:
+        self.scope.deadline = trio.current_time() + self._seconds
+
+    def check(self) -> None:
+        if self.scope.cancelled_caught:
+            raise Broken(f"the master was silent for {self._seconds:g} s")
+
+
+class _Sending:
+    """The spool as a body; behind its last byte the master's time begins."""
+
+    def __init__(self, spool: Spool, silence: Silence) -> None:
+        self._spool, self._silence = spool, silence
+
+    async def read(self, position: int) -> bytes:
+        data = await self._spool.read(position)
+        if not data:
+            self._silence.renew()
+        return data
+
+
+async def upload(master: Master, head: Head, spool: Spool, silence: float, take: Take) -> None:
+    """Sends the spool, also while it grows, and hands over the packets that come back."""
+    patience = Silence(silence)
+    with patience.scope:
+        async with _connection(master, silence) as connection:
+            body = Body(head.content_type, head.size, [_Sending(spool, patience)])
+            answer = await connection.request("POST", "/mobile-upload", head.headers(), body)
+            await _hand_over(answer, patience, take)
+    patience.check()
+
+
+async def follow(
+    master: Master, stream_id: str, position: int, token: str | None, silence: float, take: Take
+) -> None:
+    """Hands over the packets of a session from `position` on."""
+    patience = Silence(silence)
+    patience.renew()
+    headers = {"Accept": NDJSON_TYPE, **key_headers(token)}
+    with patience.scope:
+        async with _connection(master, silence) as connection:
+            answer = await connection.request(
+                "GET", f"{_path(stream_id)}?offset={to_token(position)}", headers
+            )
+            await _hand_over(answer, patience, take)
+    patience.check()
+
+
+async def tail(master: Master, stream_id: str, token: str | None) -> int:
+    """How many packets the master has of a session, for the owner of `token`."""
+    with trio.move_on_after(QUESTION_SECONDS):
+        async with _connection(master, QUESTION_SECONDS) as connection:
+            answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
+            await answer.read()
+            if answer.status in (401, 404, 410):
+                raise PinactorsError(
+                    ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=max(404, answer.status)
+                )
+            await check(answer)
+            try:
+                return to_position(answer.headers.get("stream-next-offset", ""))
+            except ValueError:
+                raise NotPinactors("it does not say where a stream ends") from None
+    raise Broken("the master does not answer")
+
+
+async def cancel(master: Master, stream_id: str, token: str | None) -> None:
+    """Ends the session at the master."""
+    with trio.move_on_after(QUESTION_SECONDS):
+        async with _connection(master, QUESTION_SECONDS) as connection:
+            await check(await connection.request("DELETE", _path(stream_id), key_headers(token)))
+            return
+    raise Broken("the master does not answer")
+
+
+def _connection(master: Master, silence: float) -> Connection:
+    return Connection(master.url, silence=silence, upload_silence=silence, on_activity=lambda: None)
+
+
+def _path(stream_id: str) -> str:
+    return f"/streams/{quote(stream_id, safe='')}"
+
+
+async def _hand_over(answer: Answer, patience: Silence, take: Take) -> None:
+    await check(answer)
+    kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (NDJSON_TYPE, JSON_TYPE):
+        raise NotPinactors(f"it answers with {kind[:80] or 'an unnamed type'}, not with packets")
+    lines = Lines()
+    received = 0
+    while data := await answer.chunk():
+        received += len(data)
+        if received > BODY_LIMIT:
+            raise NotPinactors("it sends without end")
+        for line in lines.feed(data):
+            patience.renew()
+            if line.strip() and not take(line):
+                return

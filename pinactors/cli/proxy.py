@@ -1,0 +1,48 @@
+"""`pinactors proxy`: the box between phones and masters, until it is told to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+
+from api import logs
+from api.proxy.app import serve_proxy
+from pinactors.cli import terminal
+
+
+def proxy(
+    master: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="A master; may be repeated. `URL;weight=2` gives it twice the share.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind to. [default: 127.0.0.1]")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of spools and journals. [default: pinactors-data]")
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Relay uploads to masters and their packets to phones until SIGTERM or Ctrl-C.
+
+    A master that dies hands its sessions over to the next one; phones do not see it. Every setting can be
+    given as a PINACTORS_… variable as well; the README lists them.
+    """
+    masters = " ".join(master) if master else None
+    settings = terminal.settings(assignments, host=host, port=port, data=data, proxy_masters=masters)
+    logs.configure(settings)
+    with terminal.explaining("cannot serve: "):
+        trio.run(serve_proxy, settings)
