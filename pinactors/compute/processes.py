@@ -270,14 +270,21 @@ async def open_processes(settings: Settings, warm: Callable[[], Any]) -> AsyncIt
     for variable in THREAD_VARIABLES:  # the fork server imports numpy before any worker could set them
         os.environ.setdefault(variable, "1")
     multiprocessing.set_forkserver_preload(["pinactors.compute.preload", warm.__module__])
+    failure: RuntimeError | None = None
     async with AsyncExitStack() as stack:
         contexts = [await stack.enter_async_context(_open_context(settings)) for _ in range(count)]
         workers = [_Worker(number, context) for number, context in enumerate(contexts)]
         async with trio.open_nursery() as nursery:
             processes = Processes(workers, warm, nursery)
-            await processes.warm_workers()
-            yield processes
+            try:
+                await processes.warm_workers()
+            except RuntimeError as error:
+                failure = error  # raised outside the nursery, which would wrap it in a group
+            else:
+                yield processes
             nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
 
 
 @asynccontextmanager
