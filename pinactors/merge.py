@@ -18,6 +18,7 @@ OPTIONAL = (
     "characters",
     "identification",
     "candidates",
+    "identified",
     "pricing",
     "estimate",
     "analysis",

@@ -197,9 +197,12 @@ class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
 
 
 class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=True):
+    """`identified`: the first candidate is claimed; without it candidates are only resemblances."""
+
     characters: str
     identification: str
     candidates: list[Candidate]
+    identified: bool = False
     demonstration: bool | UnsetType = UNSET
 
     def smaller(self) -> Self | None:

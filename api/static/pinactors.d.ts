@@ -28,7 +28,7 @@ export type Packet = Stamped & (
     }
   | {
       packetType: "CHARACTER_IDENTIFICATION"; characters: string; identification: string;
-      candidates: Candidate[]; demonstration?: boolean;
+      candidates: Candidate[]; identified: boolean; demonstration?: boolean;
     }
   | {
       packetType: "PRICING_ANALYSIS"; pricing: string; estimate: Estimate | null; method?: string;

@@ -38,6 +38,7 @@ def describe(match: Match) -> CharacterIdentification:
             demonstration=match.demonstration,
         ),
         candidates=[_candidate(candidate) for candidate in best],
+        identified=claimed is not None and claimed in best,
         demonstration=match.demonstration or UNSET,
     )
 

@@ -124,7 +124,7 @@ def record_of(course: Course, processing_ms: int | None = None) -> AnalysisRecor
     if failed is not None:
         decided = None
     claim = next((packet for packet in packets if isinstance(packet, CharacterIdentification)), None)
-    claimed = claim.candidates[0] if claim is not None and claim.characters and claim.candidates else None
+    claimed = claim.candidates[0] if claim is not None and claim.identified else None
     return AnalysisRecord(
         stream_id=course.stream_id,
         session_id=course.session_id,

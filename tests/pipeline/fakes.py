@@ -78,7 +78,9 @@ def _authenticity(authentic: bool) -> AuthenticationResult:
 
 def characters(context: str, matched: Seen) -> CharacterIdentification:
     pin = Candidate(pin_id="p1", name="A pin", characters="Figaro", series=None, year=None, score=0.9)
-    return CharacterIdentification(characters="Figaro", identification=matched.text, candidates=[pin])
+    return CharacterIdentification(
+        characters="Figaro", identification=matched.text, candidates=[pin], identified=True
+    )
 
 
 def characters_basic(context: str, first: Seen) -> CharacterIdentification:
