@@ -1,25 +1,111 @@
-"""Registration: the homography that lays one picture's pin on another's."""
+"""Registration: the transformation that lays one picture's pin on another's.
+
+Whole pins are aligned by their silhouettes' frames, the turn by their layouts, and both refined on colour,
+outline and lines together (Lucas and Kanade; robust inverse composition as in Baker and Matthews 2004).
+"""
 
 from __future__ import annotations
 
-from pinactors.analysis import features, matching
-from pinactors.analysis.model import Cutout, Image, Match, Matrix, PreparedView, Reference
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pinactors.analysis import features
+from pinactors.analysis.model import CROP_SIDE, Cutout, Match, Matrix, PreparedView, Reference
+from pinactors.analysis.portrait import COARSE, Floats, Portrait, as_floats, scaling
 from pinactors.protocol import View
 
+_SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+HUBER = 0.5
+"""Residual (in the planes' units) up to which a difference counts squared: glare and fingers exceed it."""
+STEP = 0.12
+"""Largest change of one parameter in one iteration, in picture widths."""
+DONE = 2e-3
 
-def register(crop: Image, mask: Image, reference: Reference) -> Matrix | None:
-    """Crop pixels to the reference's crop pixels (3x3); None when the two do not show the same thing."""
-    verified = matching.verify(
-        features.local_features(crop, mask), features.local_features(reference.rgb, reference.mask)
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """`to_query` maps crop pixels of the reference to crop pixels of the query; `cost` (0 to 1) is the mean
+    bounded difference left."""
+
+    to_query: Matrix
+    cost: float
+
+
+class Template:
+    """What the alignment to one reference needs, computed once: gradients and their products."""
+
+    def __init__(self, planes: Floats, mask: Floats) -> None:
+        self.side = side = planes.shape[0]
+        self.planes = planes
+        self.inside = np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0.05)
+        gx = as_floats(cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=side / 8))[self.inside]
+        gy = as_floats(cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=side / 8))[self.inside]
+        ys, xs = np.nonzero(self.inside)
+        x = as_floats((xs - (side - 1) / 2) / side)[:, None]
+        y = as_floats((ys - (side - 1) / 2) / side)[:, None]
+        columns = [gx * x, gx * y, gx, gy * x, gy * y, gy]
+        self.values = planes[self.inside]
+        self.steepest = np.stack(columns, -1).reshape(-1, len(columns))
+        unit = np.array(
+            [[1 / side, 0, -(side - 1) / 2 / side], [0, 1 / side, -(side - 1) / 2 / side], [0, 0, 1]]
+        )
+        self._to_unit, self._from_unit = unit, np.linalg.inv(unit)
+
+    def cost(self, query: Floats, to_query: Matrix) -> float:
+        return float(np.minimum(np.abs(self._residual(query, to_query)), 1.0).mean())
+
+    def _residual(self, query: Floats, to_query: Matrix) -> Floats:
+        warped = cv2.warpPerspective(query, to_query, (self.side, self.side), flags=_SAMPLE)
+        return as_floats(warped[self.inside] - self.values)
+
+    def refine(self, query: Floats, to_query: Matrix, iterations: int) -> tuple[Matrix, float]:
+        """The better transformation (in the planes' pixels) and its cost."""
+        matrix = np.asarray(to_query, np.float64)
+        damping = np.eye(self.steepest.shape[1], dtype=np.float32) * 1e-3 * len(self.values)
+        for _ in range(iterations):
+            residual = self._residual(query, matrix).reshape(-1)
+            weight = 1 / np.maximum(1, np.abs(residual) / HUBER)
+            weighted = self.steepest * weight[:, None]
+            step = np.linalg.solve(weighted.T @ self.steepest + damping, weighted.T @ residual)
+            step = np.clip(step, -STEP, STEP)
+            change = np.eye(3)
+            change.flat[: len(step)] += step
+            matrix = matrix @ self._from_unit @ np.linalg.inv(change) @ self._to_unit
+            matrix /= matrix[2, 2]
+            if np.abs(step).max() < DONE:
+                break
+        return matrix, self.cost(query, matrix)
+
+
+def align(query: Portrait, reference: Portrait, turns: list[float], iterations: int = 10) -> Alignment:
+    """The best affine alignment from the `turns` (radians, reference to query) to start from."""
+    template = Template(reference.planes, reference.coarse[1])
+    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
+    starts = []
+    for turn in turns:
+        cosine, sine = np.cos(turn), np.sin(turn)
+        rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+        matrix = down @ query.frame @ rotation @ np.linalg.inv(reference.frame) @ up
+        starts.append((template.cost(query.planes, matrix), matrix))
+    starts.sort(key=lambda start: start[0])
+    close = [matrix for cost, matrix in starts if cost < 1.15 * starts[0][0]][:2]
+    matrix, cost = min(
+        (template.refine(query.planes, m, iterations) for m in close), key=lambda found: found[1]
     )
-    if verified.homography is None or verified.inliers < matching.MIN_INLIERS:
-        return None
-    return verified.homography
+    return Alignment(np.asarray(up @ matrix @ down, np.float64), cost)
+
+
+def register(query: Portrait, reference: Portrait) -> Alignment:
+    """Aligns two portraits from nothing but themselves."""
+    turns = features.turns(features.layout(query), features.layout(reference), 3)
+    return align(query, reference, turns)
 
 
 def back_to_reference(match: Match, back: PreparedView | None) -> Matrix | None:
-    """Back crop pixels to those of the claimed pin's catalogue back: as the match holds it, else computed; None
-    when no pin is claimed, one of the two is missing, or they do not fit."""
+    """Back crop pixels to those of the claimed pin's catalogue back: as the match holds it, else computed;
+    None when no pin is claimed, one of the two is missing, or they do not fit."""
     if not match.identified or back is None or back.pin is None:
         return None
     known = match.candidates[0].back_to_reference
@@ -30,5 +116,22 @@ def back_to_reference(match: Match, back: PreparedView | None) -> Matrix | None:
 
 
 def register_back(back: Cutout, reference: Reference) -> Matrix | None:
-    """Like `register`, for backs."""
-    return register(back.rgb, back.crop_mask, reference)
+    """Back crop pixels to the reference's; None when the outlines do not fit."""
+    query = Portrait.of(back.rgb, back.crop_mask)
+    known = Portrait.of(reference.rgb, reference.mask)
+    alignment = register(query, known)
+    if overlap(query, known, alignment.to_query) < BACK_OVERLAP:
+        return None
+    return np.asarray(np.linalg.inv(alignment.to_query), np.float64)
+
+
+BACK_OVERLAP = 0.85
+"""Least intersection over union of the registered outlines: the gate for front against back, as well."""
+
+
+def overlap(query: Portrait, reference: Portrait, to_query: Matrix) -> float:
+    """Intersection over union of the two silhouettes once aligned."""
+    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
+    warped = cv2.warpPerspective(query.coarse[1], down @ to_query @ up, (COARSE, COARSE), flags=_SAMPLE)
+    mask = reference.coarse[1]
+    return float(np.minimum(warped, mask).sum() / max(float(np.maximum(warped, mask).sum()), 1.0))

@@ -1,39 +1,90 @@
-"""Which catalogue pin is it? Shortlist from the index, then geometry, then a claim only where both leave no doubt."""
+"""Which catalogue pin is it?
+
+A photograph's pin is looked up by its layout; the few that come up are laid on it and compared in outline,
+lines and colours. When nothing of the catalogue resembles the cut-out, the other ways of cutting the
+photograph are looked up too: the catalogue then tells which cut was right. A claim needs both good odds and
+a clear lead; everything else is a list of candidates.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
-from pinactors.analysis import features, matching, registration
-from pinactors.analysis.model import Match, MatchCandidate, PreparedView, Reference, StampReading
-from pinactors.catalog.importer import factory_key
-from pinactors.catalog.reader import Catalog
+import numpy as np
+
+from pinactors.analysis import features, likeness, registration
+from pinactors.analysis.alternatives import alternatives
+from pinactors.analysis.model import Match, MatchCandidate, Matrix, PreparedView, Reference, StampReading
+from pinactors.analysis.portrait import Floats, Portrait
+from pinactors.catalog import stampkey
+from pinactors.catalog.reader import Catalog, Face
 from pinactors.protocol import View
 
-SHORTLIST = 12
+SHORTLIST = 6
+TURNS = 3
+ALTERNATIVES, ALTERNATIVE_LIST, ALTERNATIVE_PAIRS = 14, 4, 10
+"""Cuts tried, pins looked up for each, and how many (cut, pin) pairs are then laid on each other."""
 CANDIDATES = 5
-CLAIM_INLIERS = 10
-MARGIN = 2.0
 
-EMPTY = "The catalogue is empty: nothing can be compared."
-OUTDATED = "The catalogue was imported by another version of the program: import it again."
-NO_MATCH = "No pin of the catalogue fits this photograph."
+CONTENT = 1.0
+"""Log odds of the best from which no other cut is tried."""
+
+CLAIM = 0.75
+"""Probability from which a pin is claimed."""
+DECIDED_ODDS, DECIDED_LEAD = 3.0, 4.0
+"""Log odds, and their lead, from which another photograph would not change the answer."""
+
+LEAST = 1e-9
+"""Probabilities are kept above this where their logarithm is needed."""
+
+NOT_SEEN = -4.0
+"""Log odds a view contributes for a pin it could not be compared with."""
+VIEW_WEIGHTS, VIEW_INTERCEPT = (0.7, 0.7), 0.0
+"""How the log odds of the front and the tilted view join: they share their reference and their pin's wear."""
+
+EMPTY = "The catalogue is empty: there is nothing to compare with."
+OUTDATED = "The catalogue was imported by another version of this program and has to be imported again."
+NO_MATCH = "No pin of the catalogue fits this photograph well enough to be claimed."
 TOO_CLOSE = "Several pins of the catalogue fit this photograph about equally well."
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One way a photograph's pin looks. `to_pin` maps this look's crop pixels to those of the view's own
+    cut-out; None when it has none."""
+
+    portrait: Portrait
+    layout: Floats
+    to_pin: Matrix | None
+
+    @classmethod
+    def of(cls, view: PreparedView) -> _Look | None:
+        if view.pin is None:
+            return None
+        portrait = Portrait.of(view.pin.rgb, view.pin.crop_mask)
+        return cls(portrait, features.layout(portrait), np.eye(3))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """One catalogue pin laid on one look."""
+
+    odds: float
+    points: int
+    to_reference: Matrix | None
+
+
 def identify(catalog_dir: str | Path, front: PreparedView) -> Match:
-    """The catalogue search from the front alone."""
+    """The catalogue search from the front alone. Raises `ValueError` for a damaged catalogue."""
     catalog = Catalog.open(catalog_dir)
+    unusable = _unusable(catalog)
+    if unusable:
+        return _unclaimed(catalog, unusable)
     with catalog.connected:
-        if not catalog.size:
-            return _unclaimed(catalog, EMPTY)
-        if catalog.outdated:
-            return _unclaimed(catalog, OUTDATED)
-        if front.pin is None:
-            return _unclaimed(catalog, front.pin_problem or NO_MATCH)
-        candidates = _candidates(catalog, front)
-        return _decide(catalog, candidates)
+        return _conclude(catalog, _search(catalog, front), front.pin_problem)
 
 
 def refine(
@@ -44,85 +95,173 @@ def refine(
     angled: PreparedView | None,
     stamp: StampReading | None,
 ) -> Match:
-    """The search with all views: what the front found, joined by the tilted view, the back and its stamp."""
+    """The search with all views: what the front found, joined by the tilted view and the back with its
+    stamp."""
     catalog = Catalog.open(catalog_dir)
+    if _unusable(catalog):
+        return dataclasses.replace(first, decided=True)
     with catalog.connected:
-        if not catalog.size or catalog.outdated:
-            return first
-        candidates = {candidate.pin.pin_id: candidate for candidate in first.candidates}
-        if angled is not None and angled.pin is not None:
-            for candidate in _candidates(catalog, angled):
-                known = candidates.get(candidate.pin.pin_id)
-                if known is None:
-                    candidates[candidate.pin.pin_id] = dataclasses.replace(candidate, to_reference=None)
-                else:
-                    inliers = known.inliers + candidate.inliers
-                    score = max(known.score, _score(inliers))
-                    candidates[candidate.pin.pin_id] = dataclasses.replace(
-                        known, inliers=inliers, score=score
-                    )
-        if stamp is not None and stamp.factory_code:
-            pins = catalog.numbered(catalog.by_code(factory_key(stamp.factory_code)))
-            for pin in pins.values():
-                known = candidates.get(pin.pin_id)
-                if known is not None:
-                    candidates[pin.pin_id] = dataclasses.replace(known, score=max(known.score, 0.9))
-        ordered = sorted(candidates.values(), key=lambda c: (-c.score, -c.inliers))[:CANDIDATES]
-        match = _decide(catalog, ordered)
-        if match.identified and back is not None and back.pin is not None and View.BACK in match.references:
-            found = registration.register_back(back.pin, match.references[View.BACK])
+        fits = _remembered(catalog, first)
+        if angled is not None:
+            fits = _join(catalog, fits, front, angled)
+        if stamp is not None:
+            fits = _with_stamp(catalog, fits, front, stamp)
+        match = _conclude(catalog, fits, front.pin_problem)
+        if match.identified:
+            found = registration.back_to_reference(match, back)
             best = dataclasses.replace(match.candidates[0], back_to_reference=found)
             match = dataclasses.replace(match, candidates=(best, *match.candidates[1:]))
         return dataclasses.replace(match, decided=True)
 
 
-def _candidates(catalog: Catalog, view: PreparedView) -> list[MatchCandidate]:
-    assert view.pin is not None
-    crop, mask = view.pin.rgb, view.pin.crop_mask
-    shortlist = catalog.search(features.appearance(crop, mask).layout, SHORTLIST)
-    pins = catalog.numbered(shortlist)
-    stored = catalog.features(shortlist)
-    local = features.local_features(crop, mask)
-    found = []
-    for number, similarity in shortlist.items():
-        if number not in pins or number not in stored:
-            continue
-        verified = matching.verify(local, stored[number])
-        score = max(_score(verified.inliers), 0.3 * max(0.0, similarity - 0.5))
-        found.append(MatchCandidate(pins[number], score, verified.inliers, verified.homography))
-    return sorted(found, key=lambda c: (-c.score, -c.inliers))[:CANDIDATES]
+def _unusable(catalog: Catalog) -> str:
+    if not catalog.size:
+        return EMPTY
+    return OUTDATED if catalog.outdated else ""
 
 
-def _score(inliers: int) -> float:
-    return min(0.98, inliers / (inliers + 6.0))
+def _search(catalog: Catalog, view: PreparedView) -> dict[int, _Fit]:
+    """Pins of the catalogue by how they fit the view, from its own cut and, where that finds nothing,
+    others."""
+    fits: dict[int, _Fit] = {}
+    look = _Look.of(view)
+    if look is not None:
+        (shortlist,) = catalog.search([look.layout], SHORTLIST)
+        faces = catalog.faces([number for number, _ in shortlist])
+        fits = {number: _fit(look, face) for number, face in faces.items()}
+    if max((fit.odds for fit in fits.values()), default=NOT_SEEN) < CONTENT:
+        for number, fit in _search_alternatives(catalog, view).items():
+            if number not in fits or fit.odds > fits[number].odds:
+                fits[number] = fit
+    return fits
 
 
-def _decide(catalog: Catalog, candidates: list[MatchCandidate]) -> Match:
-    if not candidates or candidates[0].inliers < CLAIM_INLIERS:
-        return _unclaimed(catalog, NO_MATCH, candidates)
-    best = candidates[0]
-    if len(candidates) > 1 and best.inliers < MARGIN * candidates[1].inliers:
-        return _unclaimed(catalog, TOO_CLOSE, candidates)
-    references: dict[View, Reference] = {}
-    for view in (View.FRONT, View.BACK):
-        reference = catalog.reference(best.pin.pin_id, view)
-        if reference is not None:
-            references[view] = reference
+def _search_alternatives(catalog: Catalog, view: PreparedView) -> dict[int, _Fit]:
+    looks = []
+    for other in alternatives(view.rgb, ALTERNATIVES):
+        to_pin = view.pin.to_crop @ np.linalg.inv(other.to_crop) if view.pin is not None else None
+        looks.append(_Look(other.portrait, features.layout(other.portrait), to_pin))
+    found = catalog.search([look.layout for look in looks], ALTERNATIVE_LIST)
+    pairs = [
+        (similarity, number, look)
+        for look, row in zip(looks, found, strict=True)
+        for number, similarity in row
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    pairs = pairs[:ALTERNATIVE_PAIRS]
+    faces = catalog.faces({number for _, number, _ in pairs})
+    fits: dict[int, _Fit] = {}
+    for _, number, look in pairs:
+        if number in faces:
+            fit = _fit(look, faces[number])
+            if number not in fits or fit.odds > fits[number].odds:
+                fits[number] = fit
+    return fits
+
+
+def _fit(look: _Look, face: Face) -> _Fit:
+    turns = features.turns(look.layout, face.layout, TURNS)
+    alignment = registration.align(look.portrait, face.portrait, turns)
+    alike = likeness.compare(look.portrait, face.portrait, alignment.to_query)
+    to_reference: Matrix | None = None
+    if look.to_pin is not None:
+        to_reference = np.asarray(np.linalg.inv(look.to_pin @ alignment.to_query), np.float64)
+    return _Fit(likeness.log_odds(alike), alike.points if alike else 0, to_reference)
+
+
+def _join(
+    catalog: Catalog, fits: dict[int, _Fit], front: PreparedView, angled: PreparedView
+) -> dict[int, _Fit]:
+    """The front's fits with the tilted view's: each pin either brought up is compared with both."""
+    tilted = _search(catalog, angled)
+    fits = fits | _fits_of(catalog, front, tilted.keys() - fits.keys())
+    tilted = tilted | _fits_of(catalog, angled, fits.keys() - tilted.keys())
+    joined = {}
+    for number, fit in fits.items():
+        other = tilted.get(number)
+        odds = (fit.odds, other.odds if other else NOT_SEEN)
+        total = VIEW_INTERCEPT + sum(w * o for w, o in zip(VIEW_WEIGHTS, odds, strict=True))
+        joined[number] = _Fit(total, fit.points + (other.points if other else 0), fit.to_reference)
+    return joined
+
+
+def _fits_of(catalog: Catalog, view: PreparedView, numbers: set[int]) -> dict[int, _Fit]:
+    """These pins compared with the view's own cut; pins it cannot be compared with count as not seen."""
+    look = _Look.of(view) if numbers else None
+    if look is None:
+        return {number: _Fit(NOT_SEEN, 0, None) for number in numbers}
+    return {number: _fit(look, face) for number, face in catalog.faces(numbers).items()}
+
+
+def _with_stamp(
+    catalog: Catalog, fits: dict[int, _Fit], front: PreparedView, stamp: StampReading
+) -> dict[int, _Fit]:
+    """The fits with what the back says. A code is a catalogue key of its own: the pin that has it is
+    compared even
+    if its looks brought up others. That counterfeits copy codes does not matter here: they copy the pin's
+    own."""
+    if stamp.factory_code:
+        named = set(catalog.by_code(stampkey.factory_key(stamp.factory_code)))
+        fits = fits | _fits_of(catalog, front, named - fits.keys())
+    pins = catalog.numbered(fits)
+    return {
+        number: dataclasses.replace(fit, odds=fit.odds + stampkey.log_odds(stamp, pins[number]))
+        for number, fit in fits.items()
+        if number in pins
+    }
+
+
+def _remembered(catalog: Catalog, first: Match) -> dict[int, _Fit]:
+    """The fits behind a match's candidates: their odds are against "none of them", whose share is what is
+    left."""
+    none = max(1 - sum(candidate.score for candidate in first.candidates), LEAST)
+    fits = {}
+    for candidate in first.candidates:
+        number = catalog.number(candidate.pin.pin_id)
+        if number is not None:
+            odds = math.log(max(candidate.score, LEAST) / none)
+            fits[number] = _Fit(odds, candidate.inliers, candidate.to_reference)
+    return fits
+
+
+def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
+    """Odds into probabilities that share one pin among them, and a claim where they allow it."""
+    best = sorted(fits.items(), key=lambda item: -item[1].odds)[:CANDIDATES]
+    pins = catalog.numbered([number for number, _ in best])
+    ranked = [(pins[number], fit) for number, fit in best if number in pins]
+    if not ranked:
+        return _unclaimed(catalog, problem or NO_MATCH)
+    weights = [math.exp(min(fit.odds, 30.0)) for _, fit in ranked]
+    total = 1 + sum(weights)  # 1 stands for "none of them"
+    candidates = tuple(
+        MatchCandidate(pin, weight / total, fit.points, fit.to_reference)
+        for (pin, fit), weight in zip(ranked, weights, strict=True)
+    )
+    if candidates[0].score < CLAIM:
+        together = sum(candidate.score for candidate in candidates)
+        reason = TOO_CLOSE if together >= CLAIM else problem or NO_MATCH
+        return dataclasses.replace(_unclaimed(catalog, reason), candidates=candidates)
+    odds = [fit.odds for _, fit in ranked]
+    lead = odds[0] - (odds[1] if len(odds) > 1 else NOT_SEEN)
     return Match(
-        candidates=tuple(candidates),
+        candidates=candidates,
         identified=True,
-        decided=best.inliers >= 3 * CLAIM_INLIERS,
+        decided=odds[0] >= DECIDED_ODDS and lead >= DECIDED_LEAD,
         catalog_version=catalog.version,
         catalog_size=catalog.size,
         demonstration=catalog.demonstration,
-        references=references,
-        sales=catalog.sales(best.pin.pin_id),
+        references=_references(catalog, candidates[0].pin.pin_id),
+        sales=catalog.sales(candidates[0].pin.pin_id),
     )
 
 
-def _unclaimed(catalog: Catalog, reason: str, candidates: list[MatchCandidate] | None = None) -> Match:
+def _references(catalog: Catalog, pin_id: str) -> dict[View, Reference]:
+    found = {view: catalog.reference(pin_id, view) for view in (View.FRONT, View.BACK)}
+    return {view: reference for view, reference in found.items() if reference is not None}
+
+
+def _unclaimed(catalog: Catalog, reason: str) -> Match:
     return Match(
-        candidates=tuple(candidates or ()),
         reason=reason,
         catalog_version=catalog.version,
         catalog_size=catalog.size,

@@ -1,8 +1,8 @@
 """`catalog import`: a folder of rows and pictures into the catalogue, a row at a time, all of it or nothing.
 
-Each row is prepared (picture decoded, bounded, cut out, features taken) on a thread and stored in one transaction; the
-search index follows at the end. What a kill leaves behind is a consistent catalogue: rows in the database that the
-index does not know yet, which the next import finds by their revision and adds.
+Each row is prepared (picture decoded, bounded, cut out, features taken) on a thread and stored in one
+transaction; the search index follows at the end. What a kill leaves behind is a consistent catalogue: rows
+in the database that the index does not know yet, which the next import finds by their revision and adds.
 """
 
 from __future__ import annotations
@@ -27,16 +27,12 @@ import numpy as np
 import peewee
 
 from pinactors.analysis import features
-from pinactors.analysis.decode import decode
-from pinactors.analysis.prepare import prepare_view
-from pinactors.catalog import index, models
+from pinactors.analysis.portrait import Portrait
+from pinactors.catalog import index, models, pictures
 from pinactors.catalog.reader import DEMONSTRATION_FILE, PICTURE_FOLDER, PIN_COLUMNS, SALE_COLUMNS
+from pinactors.catalog.stampkey import factory_key
 from pinactors.protocol import PinactorsError, View
 
-PICTURE_SIDE = 800
-"""Longest side of a kept picture: the crop pins are compared in is smaller."""
-PICTURE_QUALITY = 92
-MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 50 << 20
 AHEAD = 4
 """Rows prepared ahead of the one being stored, for each thread: bounds memory."""
@@ -102,11 +98,11 @@ def import_catalog(
 ) -> ImportReport:
     """Imports the folder `source` into the catalogue folder `target` (made where absent).
 
-    `source` holds pins.csv, optionally sales.csv, the pictures they name, and the empty file DEMONSTRATION when
-    its pins are made up. Rows already imported and unchanged are skipped, so that an import that was killed goes on
-    where it stopped. A pin's sales become those of sales.csv when it names the pin. Pins that pins.csv
-    does not name stay. Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns,
-    `ImportRunning`, `CatalogTooNew`.
+    `source` holds pins.csv, optionally sales.csv, the pictures they name, and the empty file DEMONSTRATION
+    when its pins are made up. Rows already imported and unchanged are skipped, so that an import that was
+    killed goes on where it stopped. A pin's sales become those of sales.csv when it names the pin. Pins
+    that pins.csv does not name stay. Raises `FileNotFoundError` without pins.csv, `ValueError` for a file
+    without the columns, `ImportRunning`, `CatalogTooNew`.
     """
     cv2.setNumThreads(1)
     (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -250,11 +246,6 @@ def _check_pin(source: Path, line: int, values: dict[str, str]) -> _Row:
     return _Row(line, checked, _inside(source, values["front_image"], "front_image"), back)
 
 
-def factory_key(code: str) -> str:
-    """A factory code without what readers disagree on: letter case, spaces and dashes."""
-    return re.sub(r"[^0-9A-Z]", "", code.upper())
-
-
 def _integer(values: dict[str, str], name: str, low: int, high: int) -> int | None:
     text = values[name]
     if not text:
@@ -285,48 +276,39 @@ def _prepare(row: _Row, known: str | None, target: Path) -> _Prepared | None:
     if digest.hexdigest() == known:
         return None
     warnings: list[str] = []
-    pictures = []
+    prepared = []
     for view, name, data in contents:
         try:
-            pictures.append(_picture(target, view, name, data, warnings))
+            prepared.append(_picture(target, view, name, data, warnings))
         except PinactorsError as error:
             raise RowError(f"{view}_image {name!r}: {error.detail}") from error
-    return _Prepared(row, digest.hexdigest(), tuple(pictures), tuple(warnings))
+    return _Prepared(row, digest.hexdigest(), tuple(prepared), tuple(warnings))
 
 
 def _picture(target: Path, view: View, name: str, data: bytes, warnings: list[str]) -> dict[str, Any]:
-    """One catalogue picture, re-encoded, cut out and described; its files written under content-hashed names."""
-    rgb = decode(data, view, MAX_PIXELS).rgb
-    scale = PICTURE_SIDE / max(rgb.shape[:2])
-    if scale < 1:
-        size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
-        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    kept = _webp(rgb)
-    prepared = prepare_view(kept, view, hashlib.sha256(kept).hexdigest(), MAX_PIXELS)
-    if prepared.pin is None:
-        raise RowError(f"{view}_image {name!r}: {prepared.pin_problem}")
-    if prepared.pin.cut_off:
+    """One catalogue picture, re-encoded, cut out and described; its files are written before any row names
+    them."""
+    rgb = pictures.bounded(data, view)
+    try:
+        crop, mask, cut_off = pictures.cut(rgb)
+    except pictures.NoPin as error:
+        raise RowError(f"{view}_image {name!r}: {error}") from error
+    if cut_off:
         warnings.append(f"{view}_image {name!r}: the pin runs out of the picture")
-    crop, mask = prepared.pin.rgb, prepared.pin.crop_mask
-    front = view is View.FRONT
+    portrait = Portrait.of(crop, mask)
     return {
         "view": str(view),
-        "file": _keep(target, kept),
-        "crop": _keep(target, _webp(crop)),
+        "file": _keep(target, pictures.webp(rgb)),
+        "crop": _keep(target, pictures.webp(crop)),
         "mask": cv2.imencode(".png", mask)[1].tobytes(),
-        "layout": features.appearance(crop, mask).layout.astype("<f2").tobytes() if front else b"",
-        "features": features.local_features(crop, mask).encode() if front else b"",
+        "portrait": portrait.encode(),
+        "layout": features.layout(portrait).astype("<f2").tobytes(),
     }
-
-
-def _webp(rgb: Any) -> bytes:
-    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, PICTURE_QUALITY])[1].tobytes()
 
 
 def _keep(target: Path, data: bytes) -> str:
     """Stores a picture under its content's name, relative to the pictures folder."""
-    name = hashlib.sha256(data).hexdigest()[:32]
+    name = pictures.content_name(data)
     path = target / PICTURE_FOLDER / name[:2] / f"{name}.webp"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)

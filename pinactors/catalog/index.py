@@ -1,11 +1,11 @@
 """The search index beside the database, and the one file that says which index counts.
 
-The database is the truth; an index is derived from it and can be made anew at any time. Each state is written to a
-new file and then named in `CURRENT`, which is replaced atomically: a reader sees the state before or after,
-never something between, and an import that is killed leaves the old state in force.
+The database is the truth; an index is derived from it and can be made anew at any time. Each state is
+written to a new file and then named in `CURRENT`, which is replaced atomically: a reader sees the state
+before or after, never something between, and an import that is killed leaves the old state in force.
 
-usearch is used because it searches a memory-mapped file as it lies on disk (faiss maps only inverted lists, hnswlib
-and voyager load everything into each process), adds to an existing index, has wheels for every Python
+usearch is used because it searches a memory-mapped file as it lies on disk (faiss maps only inverted lists,
+hnswlib and voyager load everything into each process), adds to an existing index, has wheels for every Python
 supported here and is maintained. Its HNSW graph grows logarithmically in search time.
 """
 
@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from usearch.index import Index
 
-from pinactors.analysis.features import DIMENSIONS, Floats
+from pinactors.analysis.features import DIMENSIONS
+from pinactors.analysis.portrait import Floats
 
 CURRENT_FILE = "CURRENT"
 INDEX_FOLDER = "index"
@@ -131,15 +133,19 @@ class SearchIndex:
         self._index = Index(ndim=DIMENSIONS, metric="cos", dtype="bf16", expansion_search=EXPANSION_SEARCH)
         self._index.view(str(path))
 
-    def search(self, queries: Floats, count: int) -> dict[int, float]:
-        """The best similarity (−1 to 1) of each pin number found for any of `queries` (n, DIMENSIONS)."""
-        matches = self._index.search(queries, count, threads=1)
-        best: dict[int, float] = {}
+    def search(self, queries: Sequence[Floats], count: int) -> list[list[tuple[int, float]]]:
+        """For each of `queries` (n, DIMENSIONS) the `count` keys most similar (-1 to 1) to any of its
+        rows."""
+        stacked = np.concatenate(list(queries))
+        matches: Any = self._index.search(stacked, count, threads=1)  # a batch, also of one row
         keys, distances = np.atleast_2d(matches.keys), np.atleast_2d(matches.distances)
-        counts = np.atleast_1d(matches.counts) if len(queries) > 1 else [keys.shape[1]]
-        for row, found in enumerate(counts):
-            for key, distance in zip(keys[row, :found], distances[row, :found], strict=True):
-                similarity = 1.0 - float(distance)
-                if similarity > best.get(int(key), -2.0):
-                    best[int(key)] = similarity
-        return best
+        counts = np.atleast_1d(matches.counts) if len(stacked) > 1 else np.array([keys.shape[1]])
+        found, row = [], 0
+        for query in queries:
+            best: dict[int, float] = {}
+            for at in range(row, row + len(query)):
+                for key, distance in zip(keys[at, : counts[at]], distances[at, : counts[at]], strict=True):
+                    best[int(key)] = max(best.get(int(key), -1.0), 1.0 - float(distance))
+            row += len(query)
+            found.append(sorted(best.items(), key=lambda item: -item[1])[:count])
+        return found

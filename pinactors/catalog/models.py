@@ -16,8 +16,9 @@ DATABASE_FILE = "catalog.sqlite3"
 
 
 class Pin(peewee.Model):
-    """A pin of the catalogue. `number` is its key in the search index; `digest` covers its row, its pictures and
-    the feature version, so that an unchanged row is skipped; `revision` rises with every change of any pin."""
+    """A pin of the catalogue. `number` is its key in the search index; `digest` covers its row, its
+    pictures and the feature version, so that an unchanged row is skipped; `revision` rises with every
+    change of any pin."""
 
     number = peewee.AutoField()
     pin_id = peewee.TextField(unique=True)
@@ -37,16 +38,16 @@ class Pin(peewee.Model):
 
 
 class Picture(peewee.Model):
-    """One view of a pin. `file` and `crop` lie in the pictures folder, `mask` is a PNG; `layout` and `features`
-    are empty for backs."""
+    """One view of a pin. `file` and `crop` lie in the pictures folder, `mask` is the crop's, a PNG;
+    `portrait` and `layout` (little-endian float16) are what a search compares."""
 
     pin = peewee.ForeignKeyField(Pin, backref="pictures", on_delete="CASCADE")
     view = peewee.TextField()
     file = peewee.TextField()
     crop = peewee.TextField()
     mask = peewee.BlobField()
+    portrait = peewee.BlobField()
     layout = peewee.BlobField()
-    features = peewee.BlobField()
 
     class Meta:
         table_name = "picture"
@@ -54,6 +55,7 @@ class Picture(peewee.Model):
 
 
 class Sale(peewee.Model):
+    number = peewee.AutoField()
     pin = peewee.ForeignKeyField(Pin, backref="sales", on_delete="CASCADE")
     sold_at = peewee.DateField()
     price = peewee.FloatField()
@@ -122,4 +124,5 @@ def fact(database: peewee.SqliteDatabase, name: str) -> str | None:
 
 
 def set_fact(database: peewee.SqliteDatabase, name: str, value: str) -> None:
-    Fact.replace(name=name, value=value).execute(database)
+    row = {"name": name, "value": value}
+    Fact.insert(row).on_conflict_replace().execute(database)

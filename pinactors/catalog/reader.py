@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import functools
+import operator
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,20 @@ import peewee
 
 from pinactors.analysis import features
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
+from pinactors.analysis.portrait import Floats, Portrait
 from pinactors.catalog import index, models
 from pinactors.protocol import View
 
 PICTURE_FOLDER = "pictures"
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One catalogue picture as searches compare it."""
+
+    portrait: Portrait
+    layout: Floats
+
 
 _open: dict[Path, tuple[Any, Catalog]] = {}
 _lock = threading.Lock()
@@ -85,12 +97,13 @@ class Catalog:
         return next(iter(self._pins(models.Pin.pin_id == pin_id)), None)
 
     def pins(self, search: str = "", limit: int | None = None, offset: int = 0) -> list[CatalogPin]:
-        """Pins in the order of their ids, those whose id, name, characters, series or code contain `search`."""
+        """Pins in the order of their ids, those whose id, name, characters, series or code contain
+        `search`."""
         where = None
         if search:
             pin = models.Pin
             columns = (pin.pin_id, pin.name, pin.characters, pin.series, pin.factory_code)
-            where = peewee.reduce(peewee.operator.or_, [column.contains(search) for column in columns])
+            where = functools.reduce(operator.or_, [column.contains(search) for column in columns])
         return list(self._pins(where, limit, offset))
 
     def numbered(self, numbers: Iterable[int]) -> dict[int, CatalogPin]:
@@ -132,7 +145,7 @@ class Catalog:
             sale.select()
             .join(models.Pin)
             .where(models.Pin.pin_id == pin_id)
-            .order_by(sale.sold_at.desc(), sale.id)
+            .order_by(sale.sold_at.desc(), sale.number)
         )
         with self.connected:
             return tuple(
@@ -156,7 +169,7 @@ class Catalog:
         if row is None:
             return None
         crop = _decode((self.folder / PICTURE_FOLDER / row[0]).read_bytes(), cv2.IMREAD_COLOR)
-        return Reference(view, cv2.cvtColor(crop, cv2.COLOR_BGR2RGB), _decode(row[1], cv2.IMREAD_GRAYSCALE))
+        return Reference(view, np.ascontiguousarray(crop[..., ::-1]), _decode(row[1], cv2.IMREAD_GRAYSCALE))
 
     def picture(self, pin_id: str, view: View) -> Path | None:
         """The bounded catalogue picture as a file."""
@@ -169,23 +182,27 @@ class Catalog:
             row = next(iter(query.execute(self._database)), None)
         return self.folder / PICTURE_FOLDER / row[0] if row else None
 
-    def features(self, numbers: Iterable[int]) -> dict[int, features.LocalFeatures]:
-        """Local features of the fronts, by pin number."""
+    def faces(self, numbers: Iterable[int], view: View = View.FRONT) -> dict[int, Face]:
+        """What is compared of one view of these pins, by pin number."""
         picture = models.Picture
-        query = picture.select(picture.pin, picture.features)
-        query = query.where(picture.pin.in_(list(numbers)), picture.view == str(View.FRONT)).tuples()
+        query = picture.select(picture.pin, picture.portrait, picture.layout)
+        query = query.where(picture.pin.in_(list(numbers)), picture.view == str(view)).tuples()
         with self.connected:
-            return {
-                int(number): features.LocalFeatures.decode(data)
-                for number, data in query.execute(self._database)
-            }
+            rows = list(query.execute(self._database))
+        shape = (features.RINGS, features.SECTORS, features.CHANNELS)
+        return {
+            int(number): Face(
+                Portrait.decode(portrait), np.frombuffer(layout, "<f2").astype(np.float32).reshape(shape)
+            )
+            for number, portrait, layout in rows
+        }
 
-    def search(self, layout: features.Floats, count: int) -> dict[int, float]:
-        """Similarity by pin number of the pins that look most like `layout`, in any turn."""
-        if self._index is None:
-            return {}
-        best = self._index.search(features.turned(layout), count)
-        return dict(sorted(best.items(), key=lambda item: -item[1])[:count])
+    def search(self, layouts: Sequence[Floats], count: int) -> list[list[tuple[int, float]]]:
+        """For each layout the pins that look most like it in any turn: (pin number, similarity), best
+        first."""
+        if self._index is None or not layouts:
+            return [[] for _ in layouts]
+        return self._index.search([features.turned(grid) for grid in layouts], count)
 
     def stats(self) -> CatalogStats:
         """Counts over the whole catalogue."""
@@ -270,7 +287,8 @@ PIN_COLUMNS = (
 )
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
 DEMONSTRATION_FILE = "DEMONSTRATION"
-"""A file of this name in an import folder marks what is imported from it as a demonstration, not real pins."""
+"""A file of this name in an import folder marks what is imported from it as a demonstration, not real
+pins."""
 
 
 def _catalog_pin(row: models.Pin) -> CatalogPin:

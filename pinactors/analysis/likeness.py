@@ -1,0 +1,166 @@
+"""How alike two registered pins are: outline, lines and colours, each measured so that the light drops
+out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.model import CROP_SIDE, Matrix
+from pinactors.analysis.portrait import COARSE, SIDE, Floats, Portrait, as_floats, line_field, scaling
+
+_SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+_CENTRE = as_floats((np.arange(COARSE) - (COARSE - 1) / 2) / COARSE)
+
+FAR = 14.0
+"""Colour difference (lightness at 0.6) beyond which a place counts as another colour: phones err by 10 and
+more between pictures, but evenly, and that evenness is fitted."""
+LIGHTNESS_SHARE = 0.6
+SAME_DIRECTION = 0.8
+LINE_LEVEL = 0.3
+HAZE = 0.02
+"""Added to linear light before its logarithm: dark places carry noise and haze, not colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """`outline`: intersection over union; `lines`, `inner_lines`: correlation of the line fields, all and
+    away
+    from the outline (-1 to 1); `other_colour`: share of the pin whose colour is clearly another;
+    `difference`: 80th percentile of the colour difference; `chroma`: correlation of the chroma pattern,
+    `relief`: of lightness.
+
+    `points`: places on the reference's lines where the photograph has a line of the same direction.
+    """
+
+    outline: float
+    lines: float
+    inner_lines: float
+    other_colour: float
+    difference: float
+    chroma: float
+    relief: float
+    points: int
+
+
+FIELDS = ("outline", "lines", "inner_lines", "other_colour", "difference", "chroma", "relief")
+WEIGHTS = (-4.0, 6.0, 7.0, -5.0, -0.1, 3.0, 1.0)
+INTERCEPT = -6.0
+
+
+def log_odds(likeness: Likeness | None) -> float:
+    """Natural log odds that the two are the same pin, one that a search brought up."""
+    if likeness is None:
+        return UNLIKE
+    values = (getattr(likeness, name) for name in FIELDS)
+    return INTERCEPT + math.fsum(weight * value for weight, value in zip(WEIGHTS, values, strict=True))
+
+
+UNLIKE = -8.0
+
+
+def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
+    """Measures `query` in the reference's frame; None when they hardly overlap."""
+    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
+    matrix, size = down @ to_query @ up, (COARSE, COARSE)
+    seen = as_floats(cv2.warpPerspective(query.linear, matrix, size, flags=_SAMPLE))
+    mask = as_floats(cv2.warpPerspective(query.coarse[1], matrix, size, flags=_SAMPLE))
+    expected, known = reference.linear, reference.coarse[1]
+    outline = float(np.minimum(mask, known).sum() / max(float(np.maximum(mask, known).sum()), 1.0))
+    inner = np.asarray(cv2.erode(np.minimum(mask, known), np.ones((3, 3), np.uint8)) > 0.9)
+    if inner.sum() < 60:
+        return None
+    lit = (expected + HAZE) * _fit_light(seen, expected, inner) - HAZE
+    exposure = max(1e-3, float(np.percentile(lit[inner].max(1), 98)))
+    lab_seen, lab_lit = _to_lab(as_floats(seen / exposure)), _to_lab(as_floats(lit / exposure))
+    difference = _difference(lab_lit, lab_seen)[inner]
+    a, b = lab_lit[inner], lab_seen[inner]
+    lines, inner_lines, points = _line_agreement(query, reference, to_query)
+    return Likeness(
+        outline,
+        lines,
+        inner_lines,
+        float((difference > FAR).mean()),
+        float(np.percentile(difference, 80)),
+        _correlation(a[:, 1:], b[:, 1:]),
+        _correlation(a[:, :1], b[:, :1]),
+        points,
+    )
+
+
+def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> Floats:
+    """Gains (COARSE, COARSE, 3) that turn the reference's light into the photograph's: one for each colour
+    channel and a slope across the pin, fitted robustly to log ratios, with the colour held back (a light is
+    nearly white; a recoloured pin is not explained away)."""
+    there, here = expected[inner], seen[inner]
+    ratio = np.log(here + HAZE) - np.log(there + HAZE)
+    ys, xs = np.nonzero(inner)
+    x, y = _CENTRE[xs], _CENTRE[ys]
+    count = len(x)
+    design = np.zeros((count, 3, 5), np.float32)
+    design[:, :, 0] = 1
+    design[:, 0, 1] = design[:, 2, 2] = 1
+    design[:, :, 3], design[:, :, 4] = x[:, None], y[:, None]
+    bright = there.mean(1) + 0.05
+    bright /= bright.mean()
+    weight = bright
+    ridge = np.diag([0, 0.02, 0.02, 0.05, 0.05]).astype(np.float32) * count
+    flat, target = design.reshape(-1, 5), ratio.reshape(-1)
+    solution = np.zeros(5, np.float32)
+    for _ in range(4):
+        weighted = flat * np.repeat(weight, 3)[:, None]
+        solution = np.linalg.solve(weighted.T @ flat + ridge, weighted.T @ target)
+        residual = np.abs(target - flat @ solution).reshape(-1, 3).max(1)
+        weight = bright / np.maximum(1, residual / 0.15)
+    level, red, blue, slope_x, slope_y = (float(value) for value in solution)
+    slope = level + slope_x * _CENTRE[None, :] + slope_y * _CENTRE[:, None]
+    gains = np.exp(slope[..., None] + np.array([red, 0, blue]))
+    return as_floats(gains)
+
+
+def _to_lab(light: Floats) -> Floats:
+    clipped = np.clip(light, 0, 1)
+    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.power(clipped, 1 / 2.4) - 0.055)
+    return as_floats(cv2.cvtColor(as_floats(encoded), cv2.COLOR_RGB2LAB))
+
+
+def _difference(one: Floats, other: Floats) -> Floats:
+    """Colour difference of each place, the least over shifts by a pixel: registration is not exact."""
+    scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
+    one, other = one * scale, other * scale
+    shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+    squared = [np.square(np.roll(one, shift, (0, 1)) - other).sum(2) for shift in shifts]
+    return as_floats(np.sqrt(np.minimum.reduce(squared)))
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    one, other = one - one.mean(0), other - other.mean(0)
+    scale = np.sqrt(np.square(one).sum() * np.square(other).sum())
+    return float((one * other).sum() / max(float(scale), 1.0))
+
+
+def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> tuple[float, float, int]:
+    matrix = scaling(CROP_SIDE, SIDE) @ to_query @ scaling(SIDE, CROP_SIDE)
+    size = (SIDE, SIDE)
+    picture = cv2.warpPerspective(query.rgb, matrix, size, flags=_SAMPLE, borderMode=cv2.BORDER_REPLICATE)
+    mask = as_floats(cv2.warpPerspective(query.mask, matrix, size, flags=_SAMPLE))
+    known = as_floats(reference.mask / 255)
+    mask = as_floats(mask / 255)
+    field = line_field(np.asarray(picture, np.uint8), mask)
+    kernel = np.ones((7, 7), np.uint8)
+    inner = as_floats(cv2.erode(np.minimum(mask, known), kernel, iterations=2))
+    wide = as_floats(cv2.dilate(np.maximum(mask, known), kernel))
+    shared = np.einsum("hwc,hwc->hw", field, reference.lines)
+    seen = np.einsum("hwc,hwc->hw", field, field)
+    expected = np.einsum("hwc,hwc->hw", reference.lines, reference.lines)
+
+    def agreement(weight: Floats) -> float:
+        power = float((seen * weight).sum()) * float((expected * weight).sum())
+        return float((shared * weight).sum()) / max(math.sqrt(power), 1e-6)
+
+    confirmed = (expected > 1) & (shared > SAME_DIRECTION * np.sqrt(seen * expected)) & (seen > LINE_LEVEL)
+    return agreement(wide), agreement(inner), int(confirmed.sum())

@@ -1,0 +1,123 @@
+"""Catalogue pictures: bounded, re-encoded and cut out. Unlike a photograph, such a picture shows one pin
+for sure, mostly on a plain background, and a cut that loses a pale rim on white would spoil every later
+comparison."""
+
+from __future__ import annotations
+
+import hashlib
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis import segmentation
+from pinactors.analysis.decode import decode
+from pinactors.analysis.geometry import as_image, crop_transform, largest_outline, warp_crop
+from pinactors.analysis.model import Image
+from pinactors.analysis.portrait import as_floats
+from pinactors.protocol import View
+
+PICTURE_SIDE = 800
+"""Longest side of a kept picture: the crop pins are compared in is smaller."""
+QUALITY = 92
+MAX_PIXELS = 64_000_000
+
+PLAIN_SPREAD = 6.0
+"""Median deviation (Lab units) of the frame's colours up to which a background counts as plain."""
+LEAST_STEP, MOST_STEP, STEPS = 2.5, 24.0, 10
+"""Distances from the background at which the pin's outline is tried."""
+SHADOW = 0.9
+"""The plain cut keeps at least this share of the widest one: what lies outside is the pin's shadow."""
+LOST = 0.78
+"""A cut that covers less of the plain one than this has lost a part of the pin, not just its shadow."""
+
+
+class NoPin(Exception):
+    """The picture shows nothing that could be cut out."""
+
+
+def bounded(data: bytes, view: View) -> Image:
+    """The picture, decoded and at most `PICTURE_SIDE` long. Raises `PinactorsError`."""
+    rgb = decode(data, view, MAX_PIXELS).rgb
+    scale = PICTURE_SIDE / max(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+
+
+def webp(rgb: Image) -> bytes:
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes())
+
+
+def content_name(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def cut(rgb: Image) -> tuple[Image, Image, bool]:
+    """(crop, mask) of the pin, and whether it runs out of the picture. Raises `NoPin`."""
+    plain = _cut_from_plain(rgb)
+    found = segmentation.segment(rgb)
+    mask = found.mask
+    if plain is not None and (mask is None or _covered(plain, mask) < LOST):
+        mask = plain
+    if mask is None:
+        raise NoPin(found.problem)
+    outline = largest_outline(mask)
+    edge = (outline <= 1) | (outline >= np.array([rgb.shape[1], rgb.shape[0]]) - 2)
+    crop, crop_mask = warp_crop(rgb, mask, crop_transform(outline))
+    return crop, crop_mask, float(edge.any(axis=1).mean()) > 0.02
+
+
+def _cut_from_plain(rgb: Image) -> Image | None:
+    """The region that differs from a plain background, at the distance where its outline is sharpest (a
+    shadow ends softly, a pin does not); None when the frame's colours are not those of one surface."""
+    smooth = cv2.GaussianBlur(rgb, (0, 0), 1.0)
+    lab = as_floats(cv2.cvtColor(as_floats(smooth) / 255, cv2.COLOR_RGB2LAB))
+    frame = np.concatenate([lab[:4].reshape(-1, 3), lab[-4:].reshape(-1, 3), lab[:, :4].reshape(-1, 3)])
+    frame = np.concatenate([frame, lab[:, -4:].reshape(-1, 3)])
+    middle = np.median(frame, axis=0)
+    away = np.linalg.norm(frame - middle, axis=1)
+    if np.median(away) > PLAIN_SPREAD:
+        return None
+    distance = as_floats(np.linalg.norm(lab - middle, axis=2))
+    slope = _slope(lab)
+    best: tuple[float, Image] | None = None
+    widest = 0.0
+    least = max(LEAST_STEP, 3 * float(np.median(away)))
+    for step in np.geomspace(least, max(MOST_STEP, 2 * least), STEPS):
+        region = _largest_filled(distance > step)
+        area = float((region > 0).mean())
+        if not 0.02 < area < 0.98:
+            continue
+        widest = max(widest, area)
+        if area < SHADOW * widest:
+            break
+        edge = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+        sharpness = float(slope[edge].mean())
+        if best is None or sharpness > best[0]:
+            best = sharpness, region
+    return best[1] if best else None
+
+
+def _slope(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    gx = as_floats(cv2.Sobel(lab, cv2.CV_32F, 1, 0))
+    gy = as_floats(cv2.Sobel(lab, cv2.CV_32F, 0, 1))
+    return as_floats(np.minimum(np.sqrt((gx * gx + gy * gy).sum(2)), 40.0))
+
+
+def _largest_filled(region: npt.NDArray[np.bool_]) -> Image:
+    closed = cv2.morphologyEx(
+        np.where(region, 255, 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)
+    )
+    filled = np.zeros(region.shape, np.uint8)
+    contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if contours:
+        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 255, -1)
+    return filled
+
+
+def _covered(region: Image, by: Image) -> float:
+    """Share of `region` that lies in `by`."""
+    return float(((region > 0) & (by > 0)).sum() / max(1, (region > 0).sum()))

@@ -1,0 +1,52 @@
+"""The back's stamp as a key to the catalogue: how much a reading speaks for a pin being the one."""
+
+from __future__ import annotations
+
+import re
+
+from pinactors.analysis.model import CatalogPin, StampReading
+
+EXACT_CODE = 7.0
+"""Log odds for a code read exactly as the catalogue has it: eleven digits do not agree by chance."""
+NEAR_CODE = 4.0
+"""For one or two characters apart: what readers confuse."""
+OTHER_CODE = -1.0
+"""For another code read with confidence: another run of the same pin, a copied stamp or a misreading."""
+SURE = 0.8
+NEAR = 2
+SAME_YEAR, OTHER_YEAR = 0.7, -0.5
+SAME_EDITION, OTHER_EDITION = 0.7, -0.5
+
+
+def factory_key(code: str) -> str:
+    """A factory code without what readers disagree on: letter case, spaces and dashes."""
+    return re.sub(r"[^0-9A-Z]", "", code.upper())
+
+
+def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
+    """Natural log odds the reading adds for `pin`; what was not read, or is not in the catalogue, adds
+    nothing."""
+    total = 0.0
+    if stamp.factory_code and pin.factory_code:
+        apart = _distance(factory_key(stamp.factory_code), factory_key(pin.factory_code))
+        if apart == 0:
+            total += EXACT_CODE
+        elif apart <= NEAR:
+            total += NEAR_CODE
+        elif stamp.factory_code_confidence >= SURE:
+            total += OTHER_CODE
+    if stamp.year and pin.year:
+        total += SAME_YEAR if stamp.year == pin.year else OTHER_YEAR
+    if stamp.edition_size and pin.edition_size:
+        total += SAME_EDITION if stamp.edition_size == pin.edition_size else OTHER_EDITION
+    return total
+
+
+def _distance(one: str, other: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(other) + 1))
+    for i, a in enumerate(one, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(other, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
+    return row[-1]
