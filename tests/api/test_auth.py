@@ -157,10 +157,15 @@ class TestWhileTheDatabaseIsAway:
         with pytest.raises(RecordsUnavailable):
             await authenticate({}, records)
 
-    async def test_a_revoked_key_is_forgotten(self, records: RememberingRecords) -> None:
+    async def test_a_revoked_key_is_forgotten(
+        self, records: RememberingRecords, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         token = await records.add_key("a")
         await authenticate({"x-api-key": token}, records)
         await records.revoke_key(1)
         with pytest.raises(PinactorsError) as refused:
             await authenticate({"x-api-key": token}, records)
         assert refused.value.code is ErrorCode.UNAUTHORIZED
+        self.take_away(monkeypatch)
+        with pytest.raises(RecordsUnavailable):
+            await authenticate({"x-api-key": token}, records)
