@@ -46,8 +46,8 @@ ROUNDS = 2
 PAUSE_FIRST, PAUSE_LIMIT = 0.1, 2.0
 """Seconds between attempts when there is no other master to go to."""
 
-RECORD_GRACE = 5.0
-"""Seconds beyond the deadline for a master at work to store its record, as it gives itself."""
+RECORD_GRACE = 2.0
+"""Seconds beyond the deadline for a master that keeps to the protocol to store its record."""
 
 NO_MASTER = PinactorsError(
     ErrorCode.OVERLOADED, "Server busy, try again later", "No server can take the upload now", status=503
@@ -140,7 +140,6 @@ class Session:
         self._pause = 0.0
         self._refusal: PinactorsError | None = None
         self._bad = 0
-        self._at_work = False
         self._error: PinactorsError | None = None
         self._answer: PacketLog | PinactorsError | None = None
         self._answered = trio.Event()
@@ -221,6 +220,11 @@ class Session:
         if self._at_work:
             await trio.sleep(RECORD_GRACE)
         self._scope.cancel()
+
+    @property
+    def _at_work(self) -> bool:
+        """Whether the present master has begun, and has not failed since."""
+        return self.place is not None and self.place.taken > 1 and not self.place.breaks
 
     def _remaining(self) -> float:
         return self._due.deadline - trio.current_time()
@@ -346,7 +350,6 @@ class Session:
         if self.log is None:
             self._open(line)
         assert self.log is not None
-        self._at_work = self._at_work or line.packet_type != OPENING
         raw = restamped(raw, line, len(self.log.packets), self.log.session_id)
         self._append(raw, line.packet_type)
         return not self.log.closed

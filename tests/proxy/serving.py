@@ -1,4 +1,4 @@
-"""A proxy or a master of its own process: `python -m tests.proxy.serving proxy '{"data": …}'`, prints its port."""
+"""A proxy or master of its own process: `python -m tests.proxy.serving ROLE SETTINGS`, prints its port."""
 
 from __future__ import annotations
 

@@ -1,0 +1,117 @@
+"""Masters are killed, and no phone sees it: processes of their own, real sockets, kill -9."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import trio
+
+from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, json_body
+from tests.proxy.conftest import (
+    LIMIT,
+    NDJSON,
+    UPLOAD,
+    Fleet,
+    assert_whole,
+    half_sent,
+    metric,
+    upload,
+    wait_for_sessions,
+)
+
+
+async def opening_of(wire: Wire) -> bytes:
+    """Waits for the first packet; its bytes are given back to the wire."""
+    received = b""
+    while b"streamId" not in received:
+        data = bytes(await wire.stream.receive_some(2000))
+        assert data
+        received += data
+    wire._buffered = received
+    return received
+
+
+async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fleet) -> None:
+    """20 phones have their first packet, 15 have sent half, 15 have sent all and got nothing yet."""
+    masters = fleet.masters(2)
+    proxy = fleet.proxy(masters)
+    answers: dict[str, Answer] = {}
+    opened = [trio.Event() for _ in range(20)]
+
+    async def follow(number: int) -> None:
+        body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.15")
+        async with connected(proxy.port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await opening_of(wire)
+            opened[number].set()
+            answers[f"follow{number}"] = await wire.answer()
+
+    async def send(number: int) -> None:
+        answers[f"sent{number}"] = await upload(proxy.port, f"sent{number}")
+
+    with trio.fail_after(LIMIT):
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(follow, number)
+            for event in opened:
+                await event.wait()
+            bodies = [
+                json_body(sessionId=f"half{number}", frontImageData=b"PHOTO" * 20_000) for number in range(15)
+            ]
+            halves = [await stack.enter_async_context(half_sent(proxy.port, body)) for body in bodies]
+            masters[0].pause()
+            for number in range(15):
+                nursery.start_soon(send, number)
+            await trio.sleep(0.5)
+            masters[0].kill()
+            for number, (wire, body) in enumerate(zip(halves, bodies, strict=True)):
+                await wire.send(body[len(body) // 2 :])
+                answers[f"half{number}"] = await wire.answer()
+        assert len(answers) == 50
+        for session_id, answer in answers.items():
+            assert_whole(answer, session_id)
+        assert await metric(proxy.port, "pinactors_proxy_failovers_total") >= 15
+        await wait_for_sessions(proxy.port, 0)
+
+
+async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> None:
+    """The killed master had delivered two packets; the desktop's object is put together all the same."""
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    body = json_body(frontImageData=b"SLEEP 1")
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as phone, connected(proxy.port) as desktop:
+            await phone.request("POST", UPLOAD, body, JSON | PHONE | {"Idempotency-Key": "both"})
+            stream_id = (await opening_of(phone)).partition(b'"streamId":"')[2].partition(b'"')[0].decode()
+            await desktop.request("POST", UPLOAD, body, JSON | {"Idempotency-Key": "both"})
+            await trio.sleep(0.3)
+            [victim] = [master for master in masters if await _has(master.port, stream_id)]
+            victim.kill()
+            answer = await phone.answer()
+            assert_whole(answer)
+            assert (await desktop.answer()).json()["streamId"] == stream_id
+        assert answer.packets[0]["streamId"] == stream_id
+        again = await ask(proxy.port, "GET", f"/streams/{stream_id}", headers=NDJSON)
+        assert again.body == answer.body
+
+
+async def _has(port: int, stream_id: str) -> bool:
+    return (await ask(port, "GET", f"/streams/{stream_id}?offset=now")).status == 200
+
+
+async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
+    """There is no other: the session waits for it, and goes on with the journal it left."""
+    (master,) = fleet.masters(1, workers=1)
+    proxy = fleet.proxy([master])
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as wire:
+            body = json_body(sessionId="back", frontImageData=b"SLEEP 1")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await opening_of(wire)
+            await trio.sleep(0.2)
+            master.kill()
+            master.start()
+            master.wait_started()
+            assert_whole(await wire.answer(), "back")
+        assert await metric(proxy.port, "pinactors_proxy_resumes_total") >= 1
+        assert await metric(proxy.port, "pinactors_proxy_failovers_total") == 0
