@@ -260,7 +260,9 @@ async def test_a_poll_behind_the_end_is_told_at_once(site: Site, autojump_clock:
     assert response.headers["Stream-Closed"] == "true"
 
 
-def test_a_cursor_never_stands_still() -> None:
+@pytest.mark.parametrize("drawn", [0, streams.CURSOR_JITTER - 1])
+def test_a_cursor_never_stands_still(drawn: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.randbelow", lambda limit: drawn)
     now = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
     current = int(streams.next_cursor(None, now))
     assert current == (now - dt.datetime(2024, 10, 9, tzinfo=dt.UTC)).days * 24 * 180

@@ -123,8 +123,9 @@ async def test_a_connection_that_just_ends_is_a_break_too(autojump_clock: MockCl
 
 
 async def test_what_was_had_is_not_handed_out_again(autojump_clock: MockClock) -> None:
-    transport = Scripted([[*WHOLE[:3], Broken("x")], WHOLE])
+    transport = Scripted([[*WHOLE[:3], Broken("x")], [*WHOLE[:4], Broken("y")], WHOLE[4:]])
     assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "first:3", "first:4"]
 
 
 async def test_a_gap_is_never_handed_out(autojump_clock: MockClock) -> None:
