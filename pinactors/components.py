@@ -1,7 +1,7 @@
 """The analysis as declared: which findings there are, which components, who needs what.
 
-The functions here run in worker processes: they open what the pure functions of `analysis` need (the photograph's
-bytes, the catalogue) and call them. Adding a component is one more entry in `declare`.
+The functions here run in worker processes: they open what the pure functions of `analysis` need (the
+photograph's bytes, the catalogue) and call them. Adding a component is one more entry in `declare`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,17 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinactors.analysis import authenticity, backstamp, characters, details, display, ocr, prepare, pricing
+from pinactors.analysis import (
+    authenticity,
+    backstamp,
+    characters,
+    details,
+    display,
+    evidence,
+    ocr,
+    prepare,
+    pricing,
+)
 from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.catalog import identify
 from pinactors.pipeline.component import Analysis, Component, Finding
@@ -28,11 +38,13 @@ from pinactors.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every function is given beside its findings; small and picklable. `as_of` None means today."""
+    """What every function is given beside its findings; small and picklable. `as_of` None means today;
+    `calibration` is the JSON of evidence weights, empty for the ones that ship."""
 
     catalog: str
     max_pixels: int
     as_of: dt.date | None = None
+    calibration: str = ""
 
 
 def prepare_front(context: Context, image: StoredImage) -> PreparedView:
@@ -78,10 +90,12 @@ def authenticity_full(
     stamp: StampReading | None,
     match: Match,
 ) -> AuthenticationResult:
-    return authenticity.assess(front, back, angled, stamp, match)
+    return authenticity.assess(front, back, angled, stamp, match, evidence.calibration(context.calibration))
 
 
-def authenticity_basic(context: Context, front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
+def authenticity_basic(
+    context: Context, front: PreparedView, back: PreparedView | None
+) -> AuthenticationResult:
     return authenticity.assess_basic(front, back)
 
 
@@ -121,9 +135,22 @@ def warm() -> None:
     ocr.warm()
 
 
-def declare(settings: Settings, *, catalog: Path | None = None, as_of: dt.date | None = None) -> Analysis:
-    """The five components over the findings they share."""
-    context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of)
+def declare(
+    settings: Settings,
+    *,
+    catalog: Path | None = None,
+    as_of: dt.date | None = None,
+    calibration: str = "",
+) -> Analysis:
+    """The five components over the findings they share.
+
+    `calibration` is JSON that overrides the settings' file. Raises `OSError` or `ValueError` for a file of
+    weights that cannot be used.
+    """
+    if not calibration and settings.calibration is not None:
+        calibration = settings.calibration.read_text("utf-8")
+    evidence.calibration(calibration)
+    context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of, calibration)
     return Analysis(
         context,
         findings=(
@@ -133,7 +160,10 @@ def declare(settings: Settings, *, catalog: Path | None = None, as_of: dt.date |
             Finding("stamp", ("back",), read_stamp),
             Finding("front_match", ("front",), match_front),
             Finding(
-                "match", ("front_match", "front", "back", "angled", "stamp"), match_all, decided_by="front_match"
+                "match",
+                ("front_match", "front", "back", "angled", "stamp"),
+                match_all,
+                decided_by="front_match",
             ),
         ),
         components=(
@@ -146,7 +176,14 @@ def declare(settings: Settings, *, catalog: Path | None = None, as_of: dt.date |
                 basic=authenticity_basic,
                 required=True,
             ),
-            Component("characters", CharacterIdentification, ("match",), characters_full, ("front_match",), characters_full),
+            Component(
+                "characters",
+                CharacterIdentification,
+                ("match",),
+                characters_full,
+                ("front_match",),
+                characters_full,
+            ),
             Component("pricing", PricingAnalysis, ("match",), pricing_full, ("front_match",), pricing_full),
             Component(
                 "details",

@@ -22,6 +22,9 @@ class Settings(BaseModel):
     port: int = Field(8080, ge=0, le=65535, description="Port the server binds to; 0 picks a free one")
     data: Path = Field(Path("pinactors-data"), description="Folder of the database, images and catalogue")
     database_url: str = Field("", description="Any peewee database URL; empty: SQLite (WAL) in the data folder")
+    calibration: Path | None = Field(
+        None, description="File of evidence weights from `pinactors calibrate`; none: the one that ships"
+    )
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
     worker_niceness: int = Field(5, ge=0, le=19, description="How far workers step back behind the event loop")
 

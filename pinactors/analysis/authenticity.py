@@ -66,10 +66,11 @@ def assess(
     angled: PreparedView | None,
     stamp: StampReading | None,
     match: Match,
+    weights: Calibration | None = None,
 ) -> AuthenticationResult:
-    """Everything that the photographs and the catalogue can tell."""
+    """Everything that the photographs and the catalogue can tell; `weights` None are the ones that ship."""
     scene = arrange(front, back, angled, match)
-    return conclude(findings(scene, stamp, match), scene, match, calibration())
+    return conclude(findings(scene, stamp, match), scene, match, weights or calibration())
 
 
 def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:

@@ -7,7 +7,9 @@ import typer
 from api import logs
 from pinactors.cli import catalog, keys
 from pinactors.cli.analyze import analyze
+from pinactors.cli.calibrate import calibrate
 from pinactors.cli.demo import demo
+from pinactors.cli.evaluate import evaluate
 from pinactors.cli.proxy import proxy
 from pinactors.cli.serve import serve
 from pinactors.settings import Settings
@@ -26,6 +28,8 @@ app.command(short_help="Run the server.")(serve)
 app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
 app.command(short_help="Analyse photographs of one pin.")(analyze)
 app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
+app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
+app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(keys.app, name="keys")
 

@@ -1,4 +1,4 @@
-"""One analysis in this process: the pipeline with real workers, no server, no port, records thrown away."""
+"""Analyses in this process: the pipeline with real workers, no server, no port, records thrown away."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from api.imagestore import ImageStore
 from pinactors import components
 from pinactors.client import Received
 from pinactors.compute.processes import open_processes
+from pinactors.pipeline.component import Analysis
 from pinactors.pipeline.log import PacketLog
-from pinactors.pipeline.registry import open_registry
+from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.registry import Registry, open_registry
 from pinactors.pipeline.upload import StoredImage, Upload
 from pinactors.protocol import View, new_session_id
 from pinactors.records import Records
@@ -43,27 +45,45 @@ class LoggedPackets:
         return Received(raw, msgspec.json.decode(raw))
 
 
-@asynccontextmanager
-async def analyze(images: Mapping[View, Path], given: Settings) -> AsyncIterator[LoggedPackets]:
-    """The catalogue is the data folder's, everything written goes to a temporary folder.
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """A running pipeline and the store its photographs go to."""
 
-    Raises `OSError` for an image that cannot be read.
-    """
+    registry: Registry
+    store: ImageStore
+
+    async def open(self, images: Mapping[View, Path]) -> PacketLog:
+        """Starts a session on photographs in files. Raises `OSError` for one that cannot be read."""
+        upload = Upload(new_session_id())
+        for view, path in images.items():
+            upload.put(view, await trio.to_thread.run_sync(_store, self.store, path))
+        upload.close()
+        return await self.registry.open(upload)
+
+
+@asynccontextmanager
+async def pipeline(
+    given: Settings, analysis: Analysis, metrics: Metrics | None = None
+) -> AsyncIterator[Pipeline]:
+    """Everything written goes to a temporary folder, which goes when the block is left."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinactors-")))
-        analysis = components.declare(given, catalog=given.catalog_folder)
         here = given.model_copy(update={"data": folder, "database_url": ""})
         store = ImageStore(here.images_folder, folder / "spool")
-        upload = Upload(new_session_id())
         await trio.to_thread.run_sync(store.prepare)
-        for view, path in images.items():
-            upload.put(view, await trio.to_thread.run_sync(_store, store, path))
-        upload.close()
         records = await Records.open(here)
         stack.push_async_callback(records.close)
         compute = await stack.enter_async_context(open_processes(here, components.warm))
-        registry = await stack.enter_async_context(open_registry(analysis, compute, records, here))
-        yield LoggedPackets(await registry.open(upload))
+        opened = open_registry(analysis, compute, records, here, metrics)
+        yield Pipeline(await stack.enter_async_context(opened), store)
+
+
+@asynccontextmanager
+async def analyze(images: Mapping[View, Path], given: Settings) -> AsyncIterator[LoggedPackets]:
+    """One analysis with the data folder's catalogue. Raises `OSError` for an image that cannot be read."""
+    analysis = components.declare(given, catalog=given.catalog_folder)
+    async with pipeline(given, analysis) as running:
+        yield LoggedPackets(await running.open(images))
 
 
 def _store(store: ImageStore, path: Path) -> StoredImage:

@@ -1,0 +1,106 @@
+"""The engine's answers to labelled photographs, had through the real pipeline and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import trio
+
+from pinactors.evaluation.dataset import PhotoSet
+from pinactors.pipeline.log import PacketLog
+from pinactors.protocol import (
+    AnalysisComplete,
+    AuthenticationResult,
+    CharacterIdentification,
+    DetailedAnalysis,
+    ErrorPacket,
+    Packet,
+    PricingAnalysis,
+    decode,
+)
+
+P = TypeVar("P", bound=Packet)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came out for one photo set, packets as a client gets them, in their order."""
+
+    photo: PhotoSet
+    packets: tuple[Packet, ...]
+
+    def packet(self, kind: type[P]) -> P | None:
+        return next((packet for packet in self.packets if isinstance(packet, kind)), None)
+
+    @property
+    def authenticity(self) -> AuthenticationResult | None:
+        return self.packet(AuthenticationResult)
+
+    @property
+    def characters(self) -> CharacterIdentification | None:
+        return self.packet(CharacterIdentification)
+
+    @property
+    def pricing(self) -> PricingAnalysis | None:
+        return self.packet(PricingAnalysis)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        packet = self.packet(DetailedAnalysis)
+        return packet.details if packet else {}
+
+    @property
+    def error(self) -> ErrorPacket | None:
+        return self.packet(ErrorPacket)
+
+    @property
+    def milliseconds(self) -> int | None:
+        packet = self.packet(AnalysisComplete)
+        return packet.processing_time if packet else None
+
+    @property
+    def ranking(self) -> list[str]:
+        """Candidates' pin ids, best first."""
+        return [candidate.pin_id for candidate in self.characters.candidates] if self.characters else []
+
+    @property
+    def claimed(self) -> str | None:
+        """The pin it says this is."""
+        characters = self.characters
+        return characters.candidates[0].pin_id if characters and characters.identified else None
+
+    @property
+    def score(self) -> float:
+        """Of the best candidate, 0 without one."""
+        return self.characters.candidates[0].score if self.characters and self.characters.candidates else 0.0
+
+
+async def collect(
+    photos: tuple[PhotoSet, ...],
+    analyse: Callable[[PhotoSet], Awaitable[PacketLog]],
+    at_once: int,
+    progress: Callable[[int, int], None],
+) -> list[Answer]:
+    """Answers in the order of `photos`; `analyse(photo)` opens a session and returns its log.
+
+    `at_once` sessions are under way at a time: as many as there are workers, so that none waits for another.
+    """
+    answers: list[Answer | None] = [None] * len(photos)
+    limit = trio.CapacityLimiter(at_once)
+    done = 0
+
+    async def one(number: int, photo: PhotoSet) -> None:
+        nonlocal done
+        async with limit:
+            log = await analyse(photo)
+            await log.wait_closed()
+        answers[number] = Answer(photo, tuple(decode(packet) for packet in log.packets))
+        done += 1
+        progress(done, len(photos))
+
+    async with trio.open_nursery() as nursery:
+        for number, photo in enumerate(photos):
+            nursery.start_soon(one, number, photo, name=f"<evaluate {photo.photo_id}>")
+    return [answer for answer in answers if answer is not None]

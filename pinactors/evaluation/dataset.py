@@ -1,0 +1,111 @@
+"""Labelled photographs on disk, as `pinactors evaluate` and `calibrate` read them.
+
+DIR/photos/<photo_id>_{front,back,angled}.jpg
+DIR/truth/photos.csv   photo_id, kind, pin_id, defects (separated by ;)
+DIR/truth/values.csv   pin_id, true_value in US dollars (optional)
+DIR/truth/fx.csv       currency, usd_per_unit (optional)
+DIR/catalog            an import folder, unless another catalogue is named
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pinactors.protocol import View
+
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "heic")
+
+
+class Kind(StrEnum):
+    GENUINE = "genuine"
+    COUNTERFEIT = "counterfeit"
+    NOT_IN_CATALOG = "not_in_catalog"
+    NOT_A_PIN = "not_a_pin"
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSet:
+    """One pin as photographed. `pin_id` is None where the catalogue does not hold it."""
+
+    photo_id: str
+    kind: Kind
+    pin_id: str | None
+    defects: tuple[str, ...]
+    images: dict[View, Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """`values` are true values in US dollars by pin id, `rates` US dollars a unit by currency."""
+
+    folder: Path
+    photos: tuple[PhotoSet, ...]
+    values: dict[str, float]
+    rates: dict[str, float]
+
+    @property
+    def catalog(self) -> Path:
+        return self.folder / "catalog"
+
+
+def load(folder: Path) -> Dataset:
+    """Reads the truth and finds the photographs.
+
+    Raises `ValueError` naming file and line of a bad row, `FileNotFoundError` for a set without truth or a
+    photo without its front.
+    """
+    photos = tuple(_photo(folder, where, row) for where, row in _rows(folder / "truth" / "photos.csv"))
+    if not photos:
+        raise ValueError(f"{folder / 'truth' / 'photos.csv'} names no photographs")
+    return Dataset(
+        folder,
+        photos,
+        _numbers(folder / "truth" / "values.csv", "pin_id", "true_value"),
+        _numbers(folder / "truth" / "fx.csv", "currency", "usd_per_unit") or {"USD": 1.0},
+    )
+
+
+def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return [
+            (f"{path.name} line {number}", {key: (value or "").strip() for key, value in row.items() if key})
+            for number, row in enumerate(csv.DictReader(file), 2)
+        ]
+
+
+def _photo(folder: Path, where: str, row: dict[str, str]) -> PhotoSet:
+    photo_id = row.get("photo_id", "")
+    if not photo_id or "/" in photo_id or photo_id.startswith("."):
+        raise ValueError(f"{where}: photo_id {photo_id!r} is not a name")
+    try:
+        kind = Kind(row.get("kind", ""))
+    except ValueError:
+        raise ValueError(f"{where}: kind {row.get('kind')!r} is none of {', '.join(Kind)}") from None
+    pin_id = row.get("pin_id") or None
+    if kind in (Kind.GENUINE, Kind.COUNTERFEIT) and pin_id is None:
+        raise ValueError(f"{where}: a {kind} pin needs its pin_id")
+    images = {view: path for view in View if (path := _image(folder, photo_id, view)) is not None}
+    if View.FRONT not in images:
+        raise FileNotFoundError(f"{where}: there is no photos/{photo_id}_front.jpg")
+    defects = tuple(name for name in row.get("defects", "").split(";") if name)
+    return PhotoSet(photo_id, kind, pin_id, defects, images)
+
+
+def _image(folder: Path, photo_id: str, view: View) -> Path | None:
+    paths = (folder / "photos" / f"{photo_id}_{view}.{suffix}" for suffix in SUFFIXES)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _numbers(path: Path, key: str, value: str) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    numbers = {}
+    for where, row in _rows(path):
+        try:
+            numbers[row[key]] = float(row[value])
+        except (KeyError, ValueError):
+            raise ValueError(f"{where}: {key} and a number in {value} are needed") from None
+    return numbers

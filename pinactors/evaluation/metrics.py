@@ -1,0 +1,105 @@
+"""Figures of merit, as the literature defines them, on plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+RESAMPLES = 1000
+"""Bootstrap resamples: the ends of a 95 % interval then rest on 25 each."""
+
+SEED = 20261123
+
+
+def auc(scores: Floats, positive: Bools) -> float:
+    """Area under the ROC curve (Mann–Whitney): how often a positive outscores a negative, ties counting half.
+
+    NaN unless both kinds are there.
+    """
+    ones, zeros = scores[positive], scores[~positive]
+    if not len(ones) or not len(zeros):
+        return float("nan")
+    above = (ones[:, None] > zeros[None, :]).mean()
+    return float(above + 0.5 * (ones[:, None] == zeros[None, :]).mean())
+
+
+def brier(probabilities: Floats, outcomes: Bools) -> float:
+    """Mean squared distance of a probability from what came (Brier 1950): 0 is perfect."""
+    return float(np.mean((probabilities - outcomes) ** 2)) if len(outcomes) else float("nan")
+
+
+def found_at(scores: Floats, positive: Bools, false_alarms: float) -> float:
+    """Share of the positives found at a threshold that at most `false_alarms` of the negatives exceed."""
+    zeros = np.sort(scores[~positive])[::-1]
+    if not len(zeros) or not positive.any():
+        return float("nan")
+    threshold = zeros[int(np.floor(false_alarms * len(zeros)))] if false_alarms < 1 else -np.inf
+    return float((scores[positive] > threshold).mean())
+
+
+def risk_at(sureness: Floats, wrong: Bools, coverage: float) -> float:
+    """Share that is wrong among the `coverage` it is surest of; ties count by their mean."""
+    if not len(wrong):
+        return float("nan")
+    return float(risk_curve(sureness, wrong)[max(0, round(coverage * len(wrong)) - 1)])
+
+
+def risk_curve(sureness: Floats, wrong: Bools) -> Floats:
+    """Risk at each coverage 1/n … 1 (El-Yaniv and Wiener 2010). Ties share their mean risk."""
+    order = np.argsort(-sureness, kind="stable")
+    sorted_sureness, errors = sureness[order], wrong[order].astype(np.float64)
+    _, group = np.unique(-sorted_sureness, return_inverse=True)
+    mean = np.bincount(group, errors) / np.bincount(group)
+    return np.asarray(np.cumsum(mean[group]) / np.arange(1, len(errors) + 1))
+
+
+def coverage_at_precision(scores: Floats, right: Bools, precision: float) -> float:
+    """The largest share that can be claimed, best scores first, with at least `precision` of them right."""
+    if not len(right):
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    reached = np.cumsum(right[order]) / np.arange(1, len(right) + 1)
+    last_of_score = np.append(np.diff(scores[order]) != 0, True)
+    usable = np.flatnonzero((reached >= precision) & last_of_score)
+    return float((usable[-1] + 1) / len(right)) if len(usable) else 0.0
+
+
+def reliability(probabilities: Floats, outcomes: Bools, bins: int = 10) -> list[dict[str, float]]:
+    """Said against seen: for each occupied bin its count, mean probability and share of outcomes."""
+    number = np.minimum((probabilities * bins).astype(int), bins - 1)
+    return [
+        {
+            "from": index / bins,
+            "to": (index + 1) / bins,
+            "count": int((number == index).sum()),
+            "said": float(probabilities[number == index].mean()),
+            "seen": float(outcomes[number == index].mean()),
+        }
+        for index in range(bins)
+        if (number == index).any()
+    ]
+
+
+def interval(figure: Callable[..., float], *columns: Sequence[Any] | npt.NDArray[Any]) -> dict[str, Any]:
+    """`figure(*columns)` with its 95 % bootstrap interval over rows: {value, low, high, n}."""
+    arrays = [np.asarray(column) for column in columns]
+    size = len(arrays[0])
+    value = figure(*arrays) if size else float("nan")
+    random = np.random.default_rng(SEED)
+    resampled = [
+        figure(*(array[rows] for array in arrays))
+        for rows in (random.integers(0, size, size) for _ in range(RESAMPLES if size else 0))
+    ]
+    known = [one for one in resampled if np.isfinite(one)]
+    low, high = np.percentile(known, [2.5, 97.5]) if known else (float("nan"), float("nan"))
+    return {"value": _json(value), "low": _json(low), "high": _json(high), "n": size}
+
+
+def _json(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
