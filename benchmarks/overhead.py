@@ -1,0 +1,203 @@
+"""What the pipeline itself costs: components that do nothing, everything around them real.
+
+- sessions a second, closed loop, in the event loop alone and through worker processes
+- from a component's result to its bytes read from the socket by another process, at some numbers of open
+sessions
+- memory of the server a session that is open and waits
+- the event loop's longest stall while all workers are busy with drawn photographs
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import platform
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+from benchmarks import phones
+from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
+from pinactors.catalog.importer import import_catalog
+from pinactors.protocol import View
+
+PHOTOGRAPH = {"front": b"\xff\xd8 no component looks at it \xff\xd9"}
+CLOSED_LOOP = 32
+STALL_STEPS = ("0.005", "0.01", "0.02", "0.05", "0.1")
+STALL_DESIGNS = 6
+
+Say = Callable[[str], None]
+
+
+async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
+    """Runs everything, one after the other; about two minutes, or fifteen seconds when `quick`."""
+    seconds = 2.0 if quick else 12.0
+    result: dict[str, Any] = {"machine": machine(), "quick": quick}
+    result["throughput"] = {}
+    for kind in ("inline", "workers"):
+        say(f"throughput, {kind}: {seconds:.0f} s")
+        result["throughput"][kind] = await throughput(kind, seconds)
+    result["delay"] = {}
+    for open_sessions in (1, 20) if quick else (1, 50, 500):
+        say(f"result to socket with {open_sessions} open sessions")
+        result["delay"][str(open_sessions)] = await delay(open_sessions, seconds)
+    count = 100 if quick else 1000
+    say(f"memory of {count} open sessions")
+    result["memory"] = await memory(count)
+    say("loop stalls while all workers are busy")
+    result["stalls"] = await stalls(4.0 if quick else 30.0)
+    return result
+
+
+def machine() -> dict[str, Any]:
+    names = ("trio", "quart", "hypercorn", "msgspec", "numpy", "opencv-python-headless")
+    return {
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "load": os.getloadavg()[0],
+        "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "versions": {name: version(name) for name in names},
+    }
+
+
+async def throughput(kind: str, seconds: float) -> dict[str, float]:
+    """Sessions a second with `CLOSED_LOOP` phones that upload again and again."""
+    took: list[float] = []
+    async with phones.server(kind) as server:
+        await phones.upload(server.port, PHOTOGRAPH)
+        began, cpu = time.perf_counter(), server.cpu_seconds()
+        ends = trio.current_time() + seconds
+
+        async def phone() -> None:
+            while trio.current_time() < ends:
+                took.append(await phones.upload(server.port, PHOTOGRAPH))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(CLOSED_LOOP):
+                nursery.start_soon(phone)
+        elapsed, cpu = time.perf_counter() - began, server.cpu_seconds() - cpu
+    return {
+        "sessions_per_second": len(took) / elapsed,
+        "milliseconds_p50": 1000 * _percentile(took, 50),
+        "milliseconds_p99": 1000 * _percentile(took, 99),
+        "loop_cpu_milliseconds_per_session": 1000 * cpu / len(took),
+    }
+
+
+async def delay(open_sessions: int, seconds: float) -> dict[str, float]:
+    """From result to bytes, with always that many sessions open, their results spread evenly over time.
+
+    A session stays open for `spread` seconds, so that about 25 of them begin and 125 results come a second,
+    whatever their number (one session alone: 5 results in 2 s).
+    """
+    spread = max(2.0, open_sessions / 25)
+    delays: list[float] = []
+    async with phones.server("inline", spread=spread) as server:
+        ends = trio.current_time() + spread + seconds
+
+        async def phone(number: int) -> None:
+            await trio.sleep(spread * number / open_sessions)
+            while trio.current_time() < ends:
+                sample: list[float] = []
+                await phones.upload(server.port, PHOTOGRAPH, sample)
+                if trio.current_time() > ends - seconds:
+                    delays.extend(sample)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(open_sessions):
+                nursery.start_soon(phone, number)
+    return {
+        "results": len(delays),
+        "milliseconds_p50": 1000 * _percentile(delays, 50),
+        "milliseconds_p99": 1000 * _percentile(delays, 99),
+        "milliseconds_max": 1000 * max(delays),
+    }
+
+
+async def memory(count: int) -> dict[str, float]:
+    """What a waiting session with its connection adds to the server's resident memory, photographs aside."""
+    async with phones.server("inline", spread=1e6) as server, trio.open_nursery() as nursery:
+
+        async def open_to(wanted: int, already: int) -> int:
+            for _ in range(wanted - already):
+                nursery.start_soon(_hold, server.port)
+            line = f"pinactors_live_sessions {float(wanted)}"
+            while line not in await phones.fetch(server.port, "/metrics"):  # noqa: ASYNC110 - another process
+                await trio.sleep(0.2)
+            return server.resident()
+
+        before = await open_to(count // 10, 0)
+        after = await open_to(count, count // 10)
+        nursery.cancel_scope.cancel()
+    return {"kilobytes_per_session": (after - before) / (count - count // 10) / 1024, "sessions": count}
+
+
+async def _hold(port: int) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(phones.request(PHOTOGRAPH))
+        while await stream.receive_some():
+            pass
+
+
+async def stalls(seconds: float) -> dict[str, Any]:
+    """Steps of the server's loop while twice as many uploads as workers are under way, real analysis."""
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
+        data, drawn = Path(folder) / "data", Path(folder) / "drawn"
+        designs = DESIGNS[:STALL_DESIGNS]
+        draw_demo(drawn, dt.datetime.now(dt.UTC).date(), designs=designs)
+        import_catalog(drawn, data / "catalog")
+        pins = [{str(view): photograph(design, view, 5) for view in View} for design in designs]
+        async with phones.server("real", data=data) as server:
+            await phones.upload(server.port, pins[0])
+            before = await _steps(server.port)
+            took: list[float] = []
+            ends = trio.current_time() + seconds
+
+            async def phone(number: int) -> None:
+                while trio.current_time() < ends:
+                    number += 1
+                    took.append(await phones.upload(server.port, pins[number % len(pins)]))
+
+            began = time.perf_counter()
+            async with trio.open_nursery() as nursery:
+                for number in range(2 * (os.cpu_count() or 1)):
+                    nursery.start_soon(phone, number)
+            elapsed = time.perf_counter() - began
+            after = await _steps(server.port)
+    return {
+        "longest_milliseconds": 1000 * after["longest"],
+        "over_milliseconds": {
+            f"{1000 * float(step):g}": after["count"] - after[step] - (before["count"] - before[step])
+            for step in STALL_STEPS
+        },
+        "uploads": len(took),
+        "uploads_per_second": len(took) / elapsed,
+        "seconds_per_upload_p50": _percentile(took, 50),
+    }
+
+
+async def _steps(port: int) -> dict[str, float]:
+    """The loop's histogram of long steps, cumulative by upper bound, and the longest step in seconds."""
+    text = await phones.fetch(port, "/metrics")
+
+    def value(name: str) -> float:
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        if found is None:
+            raise RuntimeError(f"the server's metrics have no {name}")
+        return float(found[1])
+
+    name = "pinactors_loop_stall_seconds"
+    steps = {step: value(f'{name}_bucket{{le="{step}"}}') for step in STALL_STEPS}
+    return steps | {"count": value(f"{name}_count"), "longest": value("pinactors_loop_longest_stall_seconds")}
+
+
+def _percentile(values: list[float], percent: float) -> float:
+    return float(np.percentile(values, percent))

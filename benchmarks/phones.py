@@ -1,0 +1,122 @@
+"""Uploads as plain as can be: the load generator must cost less than what it measures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import resource
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+STAMP = re.compile(rb"@(\d+)@")
+"""Where a component that does nothing wrote when its result existed."""
+
+PIECE = 64 * 1024
+UNLIMITED: Mapping[str, Any] = {
+    "port": 0,
+    "log_level": "error",
+    "max_sessions": 100_000,
+    "max_sessions_per_key": 100_000,
+    "rate_per_minute": 100_000_000,
+    "max_connections": 100_000,
+}
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server under test: where it is, and its process."""
+
+    port: int
+    pid: int
+
+    def resident(self) -> int:
+        """Bytes of memory of its event loop's process."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    def cpu_seconds(self) -> float:
+        """Of that process, since it began."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def server(
+    kind: str, *, spread: float = 0.0, data: Path | None = None, **settings: Any
+) -> AsyncIterator[Server]:
+    """Starts `benchmarks.server` and ends it when the block is left."""
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
+        given = {**UNLIMITED, **settings, "data": str(data or folder)}
+        command = [sys.executable, "-m", "benchmarks.server", kind, json.dumps(given), str(spread)]
+        async with trio.open_nursery() as nursery:
+            run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False)
+            process = await nursery.start(run)
+            line = await process.stdout.receive_some(100)
+            if not line:
+                raise RuntimeError("the server under test did not start; its message is above")
+            try:
+                yield Server(int(line), process.pid)
+            finally:
+                process.kill()
+
+
+def request(images: Mapping[str, bytes], *, stream: bool = True) -> bytes:
+    """A whole upload under a session id nobody else uses."""
+    boundary = secrets.token_hex(12)
+    parts = [_part(boundary, "sessionId", f"bench_{os.getpid()}_{next(_numbers)}".encode())]
+    parts += [_part(boundary, f"{view}_image", data, f"{view}.jpg") for view, data in images.items()]
+    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
+    head = (
+        "POST /mobile-upload HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n"
+        f"Accept: {'application/x-ndjson' if stream else 'application/json'}\r\n"
+        f"Content-Type: multipart/form-data; boundary={boundary}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _part(boundary: str, name: str, data: bytes, file: str = "") -> bytes:
+    named = f'; filename="{file}"\r\nContent-Type: image/jpeg' if file else ""
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{named}\r\n\r\n'
+    return head.encode() + data + b"\r\n"
+
+
+async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | None = None) -> float:
+    """Seconds from the first byte sent to the answer's end; appends each stamped result's delay in seconds.
+
+    Raises `RuntimeError` when the session did not complete.
+    """
+    began = time.perf_counter()
+    tail = b""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(request(images))
+        while data := await stream.receive_some(PIECE):
+            if delays is not None:
+                now = time.perf_counter_ns()
+                delays.extend((now - int(made)) / 1e9 for made in STAMP.findall(data))
+            tail = (tail + data)[-2000:]
+    if b"ANALYSIS_COMPLETE" not in tail:
+        raise RuntimeError(f"an upload did not complete: {tail!r}")
+    return time.perf_counter() - began
+
+
+async def fetch(port: int, path: str) -> str:
+    """The body of a GET."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join([bytes(data) async for data in stream])
+    return answer.partition(b"\r\n\r\n")[2].decode()

@@ -1,0 +1,140 @@
+"""A server in a process of its own for benchmarks: real, or with components that do nothing.
+
+`python -m benchmarks.server KIND '{"data": …}' [SPREAD]` prints its port. Kinds: `real` (the pin analysis),
+`workers` (components that return at once, in worker processes), `inline` (the same in the event loop, each
+result up to SPREAD seconds after its session began: what is left is the pipeline and the wire).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import trio
+
+from api import logs
+from api.server import serve
+from pinactors import components
+from pinactors.compute import Handle
+from pinactors.pipeline.component import Analysis, Component
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import (
+    AuthenticationResult,
+    CharacterIdentification,
+    DetailedAnalysis,
+    HtmlDisplayData,
+    Packet,
+    PricingAnalysis,
+    Verdict,
+)
+from pinactors.settings import Settings
+
+FILLER = "x" * 1000
+"""Brings packets to a size that is usual for them."""
+
+
+def stamp() -> str:
+    """When the result exists, on a clock that all processes of a machine share; then the filler."""
+    return f"@{time.perf_counter_ns()}@{FILLER}"
+
+
+def authenticity(context: None, front: StoredImage) -> AuthenticationResult:
+    return AuthenticationResult(
+        authentic=True,
+        authenticity_rating=90,
+        confidence=0.9,
+        verdict=Verdict.AUTHENTIC,
+        evidence=[],
+        note=stamp(),
+    )
+
+
+def characters(context: None, front: StoredImage) -> CharacterIdentification:
+    return CharacterIdentification(characters="", identification=stamp(), candidates=[])
+
+
+def pricing(context: None, front: StoredImage) -> PricingAnalysis:
+    return PricingAnalysis(pricing=stamp(), estimate=None)
+
+
+def details(context: None, front: StoredImage) -> DetailedAnalysis:
+    return DetailedAnalysis(analysis=stamp(), details={})
+
+
+def display(context: None, front: StoredImage) -> HtmlDisplayData:
+    return HtmlDisplayData(front_html=stamp())
+
+
+def declare_nothing() -> Analysis:
+    """Five components that return at once, and no findings."""
+
+    def component(
+        name: str, packet: type[Packet], function: Callable[..., Packet], *, required: bool = False
+    ) -> Component:
+        return Component(name, packet, ("front_image",), function, ("front_image",), None, required)
+
+    return Analysis(
+        None,
+        findings=(),
+        components=(
+            component("authenticity", AuthenticationResult, authenticity, required=True),
+            component("characters", CharacterIdentification, characters),
+            component("pricing", PricingAnalysis, pricing),
+            component("details", DetailedAnalysis, details),
+            component("display", HtmlDisplayData, display),
+        ),
+    )
+
+
+def nothing() -> None:
+    """Warms a worker that has nothing to load."""
+
+
+class Inline:
+    """A compute without processes: jobs run in the event loop, after a random pause."""
+
+    def __init__(self, spread: float) -> None:
+        self._spread = spread
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        await trio.sleep(random.uniform(0, self._spread))
+        return function(*arguments)
+
+    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+        raise NotImplementedError("these components share no findings")
+
+
+async def main(kind: str, settings: Settings, spread: float) -> None:
+    @asynccontextmanager
+    async def open_inline(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[Inline]:
+        yield Inline(spread)
+
+    logs.configure(settings)
+    async with trio.open_nursery() as nursery:
+        if kind == "real":
+            run = partial(serve, settings, analysis=components.declare(settings))
+        else:
+            run = partial(serve, settings, analysis=declare_nothing(), warm=nothing)
+        if kind == "inline":
+            with mock.patch("api.server.open_processes", open_inline):
+                port = await nursery.start(run)
+        else:
+            port = await nursery.start(run)
+        sys.stdout.write(f"{port}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    trio.run(
+        main,
+        sys.argv[1],
+        Settings(**json.loads(sys.argv[2])),
+        float(sys.argv[3]) if len(sys.argv) > 3 else 0.0,
+    )
