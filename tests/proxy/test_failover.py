@@ -20,7 +20,7 @@ from tests.proxy.conftest import (
 )
 
 
-async def opening_of(wire: Wire) -> bytes:
+async def stream_id_of(wire: Wire) -> str:
     """Waits for the first packet; its bytes are given back to the wire."""
     received = b""
     while b"streamId" not in received:
@@ -28,7 +28,7 @@ async def opening_of(wire: Wire) -> bytes:
         assert data
         received += data
     wire._buffered = received
-    return received
+    return received.partition(b'"streamId":"')[2].partition(b'"')[0].decode()
 
 
 async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fleet) -> None:
@@ -42,7 +42,7 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
         body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.15")
         async with connected(proxy.port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await opening_of(wire)
+            await stream_id_of(wire)
             opened[number].set()
             answers[f"follow{number}"] = await wire.answer()
 
@@ -82,7 +82,7 @@ async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> Non
     with trio.fail_after(LIMIT):
         async with connected(proxy.port) as phone, connected(proxy.port) as desktop:
             await phone.request("POST", UPLOAD, body, JSON | PHONE | {"Idempotency-Key": "both"})
-            stream_id = (await opening_of(phone)).partition(b'"streamId":"')[2].partition(b'"')[0].decode()
+            stream_id = await stream_id_of(phone)
             await desktop.request("POST", UPLOAD, body, JSON | {"Idempotency-Key": "both"})
             await trio.sleep(0.3)
             [victim] = [master for master in masters if await _has(master.port, stream_id)]
@@ -107,7 +107,7 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
         async with connected(proxy.port) as wire:
             body = json_body(sessionId="back", frontImageData=b"SLEEP 1")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await opening_of(wire)
+            await stream_id_of(wire)
             await trio.sleep(0.2)
             master.kill()
             master.start()
