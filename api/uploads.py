@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +26,9 @@ from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id
 JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
 STORAGE_RETRY = 30.0
 
+DEADLINE_HEADER = "x-deadline-ms"
+"""What is left of the phone's time when a proxy starts its session again: milliseconds from the upload on."""
+
 blueprint = Blueprint("uploads", __name__)
 log = structlog.get_logger(__name__)
 
@@ -40,7 +44,7 @@ async def upload_photographs() -> Response:
     parser_type = content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
-    upload = Upload(check_session_id(session_id), owner, idempotency_key(request))
+    upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
     if session_id:
         g.session_id = session_id
     reception = Reception(given, upload, named=bool(session_id))
@@ -123,7 +127,7 @@ class Reception:
         before = self._upload
         if self._log is not None and name != before.session_id:
             self._log = None
-            self._upload = Upload(name, before.owner, before.idempotency_key)
+            self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
             for view, image in before.images.items():
                 self._upload.put(view, image)
             before.fail(
@@ -166,3 +170,18 @@ def check_idempotency_key(key: str | None) -> str | None:
             field="Idempotency-Key",
         )
     return key
+
+
+def deadline(asked: Request) -> float:
+    """Seconds; infinity where the sender names none. Raises `PinactorsError` (`invalid_format`)."""
+    text = asked.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return math.inf
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT,
+            f"Invalid {DEADLINE_HEADER}",
+            f"{DEADLINE_HEADER} must be a number of milliseconds",
+            field=DEADLINE_HEADER,
+        )
+    return int(text) / 1000

@@ -264,7 +264,9 @@ class Session:
             )
         else:
             assert self._spool is not None
-            await upstream.upload(place.master, self.head, self._spool, silence, self._take)
+            await upstream.upload(
+                place.master, self.head, self._spool, self._remaining(), silence, self._take
+            )
 
     def _choose(self) -> bool:
         """The next master in the session's order; False when the session is over because there is none."""

@@ -8,6 +8,7 @@ Everything raises `Broken` (another connection may help), `NotPinactors` (the ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -17,6 +18,7 @@ import trio
 from api.framings import JSON_TYPE, NDJSON_TYPE
 from api.proxy.masters import Master
 from api.proxy.spool import Spool
+from api.uploads import DEADLINE_HEADER
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
 from pinactors.client.transports import check
 from pinactors.offsets import to_position, to_token
@@ -39,10 +41,13 @@ class Head:
     idempotency_key: str
     session_id: str | None
 
-    def headers(self) -> Headers:
+    def headers(self, remaining: float) -> Headers:
+        """`remaining`: seconds of the phone's time, infinite before its upload is in."""
         headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
         if self.session_id:
             headers["x-session-id"] = self.session_id
+        if remaining < math.inf:
+            headers[DEADLINE_HEADER] = str(max(0, round(1000 * remaining)))
         return headers
 
 
@@ -81,13 +86,15 @@ class _Sending:
         return data
 
 
-async def upload(master: Master, head: Head, spool: Spool, silence: float, take: Take) -> None:
+async def upload(
+    master: Master, head: Head, spool: Spool, remaining: float, silence: float, take: Take
+) -> None:
     """Sends the spool, also while it grows, and hands over the packets that come back."""
     patience = Silence(silence)
     with patience.scope:
         async with _connection(master, silence) as connection:
             body = Body(head.content_type, head.size, [_Sending(spool, patience)])
-            answer = await connection.request("POST", "/mobile-upload", head.headers(), body)
+            answer = await connection.request("POST", "/mobile-upload", head.headers(remaining), body)
             await _hand_over(answer, patience, take)
     patience.check()
 

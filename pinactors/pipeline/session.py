@@ -211,9 +211,10 @@ class Session:
 
     def _start_clock(self) -> None:
         if self.course.ends_at is None:
-            self.course.ends_at = time.time() + self._services.settings.deadline
+            seconds = min(self._services.settings.deadline, self.upload.deadline)
+            self.course.ends_at = time.time() + seconds
             self._journal.mark(UploadComplete(self.course.ends_at))
-            self._deadline.start(self._services.settings.deadline)
+            self._deadline.start(seconds)
 
     def _answer_for_the_undecided(self) -> None:
         """The deadline decided: authenticity says so, whatever else is optional is missing."""

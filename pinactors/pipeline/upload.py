@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,13 +25,21 @@ class Upload:
     """Photographs in arrival. The API is the one producer; a session's intake the consumer.
 
     `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name
-    for the conversation.
+    for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
+    on, where that is less than a session has by itself.
     """
 
-    def __init__(self, session_id: str, owner: str = "", idempotency_key: str | None = None) -> None:
+    def __init__(
+        self,
+        session_id: str,
+        owner: str = "",
+        idempotency_key: str | None = None,
+        deadline: float = math.inf,
+    ) -> None:
         self.session_id = session_id
         self.owner = owner
         self.idempotency_key = idempotency_key
+        self.deadline = deadline
         self.images: dict[View, StoredImage] = {}
         self.error: PinactorsError | None = None
         self._arrived = {view: trio.Event() for view in View}

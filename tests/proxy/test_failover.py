@@ -115,3 +115,25 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
             assert_whole(await wire.answer(), "back")
         assert await metric(proxy.port, "pinactors_proxy_resumes_total") >= 1
         assert await metric(proxy.port, "pinactors_proxy_failovers_total") == 0
+
+
+async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Fleet) -> None:
+    """The analysis would take twice the deadline: the phone's 4 s end it, not 4 s more of the second one."""
+    masters = fleet.masters(2, workers=1, deadline=4.0, basic_reserve=0.5)
+    proxy = fleet.proxy(masters, deadline=4.0)
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as wire:
+            body = json_body(sessionId="late", frontImageData=b"SLEEP 8")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            stream_id = await stream_id_of(wire)
+            began = trio.current_time()
+            await trio.sleep(2)
+            [victim] = [master for master in masters if await _has(master.port, stream_id)]
+            victim.kill()
+            answer = await wire.answer()
+            assert trio.current_time() - began < 5.5
+        assert answer.ended
+        assert [packet["sequence"] for packet in answer.packets] == list(range(len(answer.packets)))
+        result = answer.packets[answer.types.index("AUTHENTICATION_RESULT")]
+        assert result["note"] == "Analysis timed out"
+        assert answer.types[-1] == "ANALYSIS_COMPLETE"
