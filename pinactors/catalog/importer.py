@@ -298,8 +298,8 @@ def _picture(target: Path, view: View, name: str, data: bytes, warnings: list[st
     portrait = Portrait.of(crop, mask)
     return {
         "view": str(view),
-        "file": _keep(target, pictures.webp(rgb)),
-        "crop": _keep(target, pictures.webp(crop)),
+        "file": _keep(target, pictures.jpeg(rgb)),
+        "crop": _keep(target, pictures.jpeg(crop)),
         "mask": cv2.imencode(".png", mask)[1].tobytes(),
         "portrait": portrait.encode(),
         "layout": features.layout(portrait).astype("<f2").tobytes(),
@@ -309,7 +309,7 @@ def _picture(target: Path, view: View, name: str, data: bytes, warnings: list[st
 def _keep(target: Path, data: bytes) -> str:
     """Stores a picture under its content's name, relative to the pictures folder."""
     name = pictures.content_name(data)
-    path = target / PICTURE_FOLDER / name[:2] / f"{name}.webp"
+    path = target / PICTURE_FOLDER / name[:2] / f"{name}.jpg"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
         index.write_durably(path, data)

@@ -22,6 +22,7 @@ PICTURE_SIDE = 800
 QUALITY = 92
 MAX_PIXELS = 64_000_000
 
+PLAIN_SIDE = 400
 PLAIN_SPREAD = 6.0
 """Median deviation (Lab units) of the frame's colours up to which a background counts as plain."""
 LEAST_STEP, MOST_STEP, STEPS = 2.5, 24.0, 10
@@ -46,9 +47,12 @@ def bounded(data: bytes, view: View) -> Image:
     return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
-def webp(rgb: Image) -> bytes:
+def jpeg(rgb: Image) -> bytes:
+    """Re-encoded with its colours at full size: they are compared place by place."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".webp", bgr, [cv2.IMWRITE_WEBP_QUALITY, QUALITY])[1].tobytes())
+    settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return bytes(cv2.imencode(".jpg", bgr, settings)[1].tobytes())
 
 
 def content_name(data: bytes) -> str:
@@ -73,7 +77,10 @@ def cut(rgb: Image) -> tuple[Image, Image, bool]:
 def _cut_from_plain(rgb: Image) -> Image | None:
     """The region that differs from a plain background, at the distance where its outline is sharpest (a
     shadow ends softly, a pin does not); None when the frame's colours are not those of one surface."""
-    smooth = cv2.GaussianBlur(rgb, (0, 0), 1.0)
+    height, width = rgb.shape[:2]
+    scale = min(1.0, PLAIN_SIDE / max(height, width))
+    size = max(8, round(width * scale)), max(8, round(height * scale))
+    smooth = cv2.GaussianBlur(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), (0, 0), 0.7)
     lab = as_floats(cv2.cvtColor(as_floats(smooth) / 255, cv2.COLOR_RGB2LAB))
     frame = np.concatenate([lab[:4].reshape(-1, 3), lab[-4:].reshape(-1, 3), lab[:, :4].reshape(-1, 3)])
     frame = np.concatenate([frame, lab[:, -4:].reshape(-1, 3)])
@@ -98,7 +105,10 @@ def _cut_from_plain(rgb: Image) -> Image | None:
         sharpness = float(slope[edge].mean())
         if best is None or sharpness > best[0]:
             best = sharpness, region
-    return best[1] if best else None
+    if best is None:
+        return None
+    soft = cv2.resize(best[1], (width, height), interpolation=cv2.INTER_LINEAR)
+    return as_image(np.where(soft > 127, 255, 0))
 
 
 def _slope(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

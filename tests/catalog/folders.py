@@ -16,9 +16,9 @@ from tests import drawing
 MAX_PIXELS = 64_000_000
 
 PIN_HEADER = (
-    "pin_id name characters series year edition_size brand factory_code front_image back_image".split()
+    ["pin_id", "name", "characters", "series", "year", "edition_size", "brand", "factory_code", "front_image", "back_image"]
 )
-SALE_HEADER = "pin_id sold_at price currency condition source".split()
+SALE_HEADER = ["pin_id", "sold_at", "price", "currency", "condition", "source"]
 
 
 def pin_row(seed: int, *, back: bool = True, **changes: str) -> dict[str, str]:
@@ -53,10 +53,10 @@ def write_folder(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rows = []
     for seed in seeds:
-        _picture(folder / f"images/{seed}_front.png", drawing.pin_front(seed))
+        save_picture(folder / f"images/{seed}_front.png", drawing.pin_front(seed))
         if back:
             lines = ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed))
-            _picture(folder / f"images/{seed}_back.png", drawing.pin_back(seed, lines))
+            save_picture(folder / f"images/{seed}_back.png", drawing.pin_back(seed, lines))
         rows.append(pin_row(seed, back=back, **(changes or {}).get(seed, {})))
     write_csv(folder / "pins.csv", PIN_HEADER, rows)
     sold = list(sales)
@@ -82,12 +82,17 @@ def view(seed: int, which: View, **scene: float) -> PreparedView:
     pin = drawing.pin_back(seed, ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed)))
     if which is not View.BACK:
         pin = drawing.pin_front(seed)
+    return photograph(pin, which, seed, **scene)
+
+
+def photograph(pin: drawing.Pin, which: View, seed: int, **scene: float) -> PreparedView:
     settings: dict[str, float] = {"tilt": 35.0 if which is View.ANGLED else 0.0, "angle": 10.0} | scene
     taken = drawing.photograph(pin, drawing.background("cloth", 900, 700, seed), **settings)  # type: ignore[arg-type]
     data = cv2.imencode(".png", cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
     return prepare_view(data, which, f"{seed}-{which}", MAX_PIXELS)
 
 
-def _picture(path: Path, pin: drawing.Pin) -> None:
+def save_picture(path: Path, pin: drawing.Pin) -> None:
+    """The pin as a catalogue shows it, on white."""
     taken = drawing.photograph(pin, drawing.background("white", 420, 420), share=0.95, noise=0.5, blur=0.3)
     cv2.imwrite(str(path), cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))

@@ -1,0 +1,175 @@
+"""Identification on drawn pins: what is in the catalogue is found, what is not is not claimed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pinactors.analysis.model import PreparedView, StampReading
+from pinactors.analysis.prepare import prepare_view
+from pinactors.catalog import identify
+from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.reader import Catalog
+from pinactors.protocol import View
+from tests import drawing
+from tests.catalog import folders
+
+SEEDS = range(7)
+UNKNOWN = 11
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven drawn pins, the first with a back, and sales of one."""
+    folder = tmp_path_factory.mktemp("pins")
+    target = folder / "catalog"
+    import_catalog(folders.write_folder(folder / "one", [0], sales=[folders.sale(0)]), target)
+    import_catalog(folders.write_folder(folder / "more", SEEDS[1:], back=False), target)
+    return target
+
+
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_a_drawn_pin_is_found(catalog: Path, seed: int) -> None:
+    match = identify.identify(catalog, folders.view(seed, View.FRONT, angle=25.0, tilt=8.0))
+    assert match.pin is not None
+    assert match.pin.pin_id == f"T{seed:03d}"
+    best, *others = match.candidates
+    assert best.score > 0.75
+    assert sum(candidate.score for candidate in match.candidates) <= 1
+    assert all(other.score < 0.2 for other in others)
+    assert match.catalog_version == Catalog.open(catalog).version
+    assert match.catalog_size == len(SEEDS)
+    assert View.FRONT in match.references
+
+
+def test_registration_lays_the_photograph_on_the_reference(catalog: Path) -> None:
+    front = folders.view(2, View.FRONT, angle=25.0, tilt=8.0)
+    match = identify.identify(catalog, front)
+    assert front.pin is not None
+    assert match.identified
+    to_reference = match.candidates[0].to_reference
+    assert to_reference is not None
+    reference = match.references[View.FRONT]
+    laid = cv2.warpPerspective(front.pin.crop_mask, to_reference, reference.mask.shape[::-1])
+    overlap = ((laid > 127) & (reference.mask > 127)).sum() / ((laid > 127) | (reference.mask > 127)).sum()
+    assert overlap > 0.95
+    picture = cv2.warpPerspective(front.pin.rgb, to_reference, reference.mask.shape[::-1])
+    both = cv2.erode(np.minimum(laid, reference.mask), np.ones((15, 15), np.uint8)) > 127
+    there = np.corrcoef(picture[both].ravel(), reference.rgb[both].ravel())[0, 1]
+    turned = np.corrcoef(picture[both][::-1].ravel(), reference.rgb[both].ravel())[0, 1]
+    assert there > 0.8 > turned
+
+
+def test_an_unknown_pin_is_not_claimed(catalog: Path) -> None:
+    front, angled = folders.view(UNKNOWN, View.FRONT), folders.view(UNKNOWN, View.ANGLED)
+    first = identify.identify(catalog, front)
+    match = identify.refine(catalog, first, front, None, angled, None)
+    for found in (first, match):
+        assert not found.identified
+        assert found.pin is None
+        assert found.reason
+        assert not found.references
+        assert not found.sales
+        assert all(candidate.score < 0.75 for candidate in found.candidates)
+
+
+def test_a_table_is_not_claimed(catalog: Path) -> None:
+    match = identify.identify(catalog, bare("wood"))
+    assert not match.identified
+    assert match.reason
+
+
+def bare(surface: str) -> PreparedView:
+    rgb = drawing.background(surface, 640, 480, 5)
+    data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
+    return prepare_view(data, View.FRONT, "bare", folders.MAX_PIXELS)
+
+
+def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
+    front = folders.view(0, View.FRONT, blur=2.5, noise=8.0)
+    back, angled = folders.view(0, View.BACK), folders.view(0, View.ANGLED)
+    first = identify.identify(catalog, front)
+    stamp = StampReading(factory_code=folders.code(0), factory_code_confidence=0.95)
+    match = identify.refine(catalog, first, front, back, angled, stamp)
+    assert match.pin is not None
+    assert match.pin.pin_id == "T000"
+    assert match.decided
+    assert match.candidates[0].score >= first.candidates[0].score
+    assert match.candidates[0].back_to_reference is not None
+    assert set(match.references) == {View.FRONT, View.BACK}
+    assert [sale.price for sale in match.sales] == [12.5]
+
+
+def test_a_catalogue_without_backs_works(catalog: Path) -> None:
+    front, back = folders.view(3, View.FRONT), folders.view(3, View.BACK)
+    match = identify.refine(catalog, identify.identify(catalog, front), front, back, None, None)
+    assert match.pin is not None
+    assert match.pin.pin_id == "T003"
+    assert match.candidates[0].back_to_reference is None
+    assert set(match.references) == {View.FRONT}
+
+
+def test_a_code_alone_claims_nothing(catalog: Path) -> None:
+    """The stamp of a known pin on the back of an unknown one: a candidate, not a claim."""
+    front = folders.view(UNKNOWN, View.FRONT)
+    first = identify.identify(catalog, front)
+    stamp = StampReading(factory_code=folders.code(4), factory_code_confidence=0.99)
+    match = identify.refine(catalog, first, front, None, None, stamp)
+    assert not match.identified
+
+
+def test_an_empty_or_absent_catalogue_says_so(tmp_path: Path) -> None:
+    front = folders.view(1, View.FRONT)
+    for folder in (tmp_path, tmp_path / "absent"):
+        match = identify.identify(folder, front)
+        assert not match.identified
+        assert match.candidates == ()
+        assert "empty" in match.reason
+        refined = identify.refine(folder, match, front, None, None, None)
+        assert refined.decided
+        assert "empty" in refined.reason
+
+
+def test_a_variant_in_other_colours_is_told_apart(tmp_path: Path) -> None:
+    """The same mould in two colourings: each photograph finds its own."""
+    folder = folders.write_folder(tmp_path / "in", [2], back=False)
+    recoloured = turn_hue(drawing.pin_front(2))
+    folders.save_picture(folder / "images/other.png", recoloured)
+    rows = [folders.pin_row(2, back=False)]
+    rows.append(folders.pin_row(2, back=False, pin_id="OTHER", front_image="images/other.png"))
+    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
+    import_catalog(folder, tmp_path / "catalog")
+    for pin, expected in ((drawing.pin_front(2), "T002"), (recoloured, "OTHER")):
+        match = identify.identify(tmp_path / "catalog", folders.photograph(pin, View.FRONT, 3))
+        assert match.candidates[0].pin.pin_id == expected
+        assert match.pin is None or match.pin.pin_id == expected
+
+
+def test_a_variant_the_catalogue_lacks_is_not_claimed(tmp_path: Path) -> None:
+    import_catalog(folders.write_folder(tmp_path / "in", [2, 3], back=False), tmp_path / "catalog")
+    other = folders.photograph(turn_hue(drawing.pin_front(2)), View.FRONT, 3)
+    match = identify.identify(tmp_path / "catalog", other)
+    assert not match.identified
+    assert match.candidates[0].pin.pin_id == "T002", "the nearest is shown all the same"
+
+
+def turn_hue(pin: drawing.Pin) -> drawing.Pin:
+    hsv = cv2.cvtColor(pin.rgb, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
+    return drawing.Pin(np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8), pin.mask)
+
+
+def test_import_under_way_is_seen_by_the_next_search(tmp_path: Path) -> None:
+    target = tmp_path / "catalog"
+    front = folders.view(5, View.FRONT)
+    import_catalog(folders.write_folder(tmp_path / "a", [1], back=False), target)
+    before = identify.identify(target, front)
+    import_catalog(folders.write_folder(tmp_path / "b", [5], back=False), target)
+    after = identify.identify(target, front)
+    assert not before.identified
+    assert after.pin is not None
+    assert after.pin.pin_id == "T005"
+    assert after.catalog_version != before.catalog_version
