@@ -10,15 +10,16 @@ import cv2
 
 from pinactors.analysis.model import PreparedView
 from pinactors.analysis.prepare import prepare_view
+from pinactors.catalog.reader import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 from tests import drawing
 
 MAX_PIXELS = 64_000_000
 
-PIN_HEADER = (
+PIN_HEADER = list(PIN_COLUMNS)
     ["pin_id", "name", "characters", "series", "year", "edition_size", "brand", "factory_code", "front_image", "back_image"]
 )
-SALE_HEADER = ["pin_id", "sold_at", "price", "currency", "condition", "source"]
+SALE_HEADER = list(SALE_COLUMNS)
 
 
 def pin_row(seed: int, *, back: bool = True, **changes: str) -> dict[str, str]:
