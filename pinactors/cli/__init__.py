@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from api import logs
-from pinactors.cli import catalog, keys
+from pinactors.cli import catalog, feedback, keys
 from pinactors.cli.analyze import analyze
 from pinactors.cli.calibrate import calibrate
 from pinactors.cli.demo import demo
@@ -32,6 +32,7 @@ app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
 app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(keys.app, name="keys")
+app.add_typer(feedback.app, name="feedback")
 
 
 def main() -> None:

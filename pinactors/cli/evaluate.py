@@ -15,7 +15,7 @@ from pinactors import components
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import local, terminal
-from pinactors.cli.catalog import bar, tell
+from pinactors.cli.catalog import bar
 from pinactors.evaluation import answers, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics
 from pinactors.settings import Settings
@@ -128,7 +128,11 @@ def imported_catalog(source: Path, data: Path) -> Path:
         return source
     target = data / source.resolve().parent.name
     with bar("importing") as progress:
-        tell(import_catalog(source, target, progress))
+        imported = import_catalog(source, target, progress)
+    if imported.problems:
+        terminal.errors.print(
+            f"{len(imported.problems)} rows of the catalogue are left out; `pinactors catalog import` says why"
+        )
     return target
 
 

@@ -25,7 +25,7 @@ app = typer.Typer(
 @app.command()
 def add(name: Annotated[str, typer.Argument(help="Who it is for.")], data: Data = None) -> None:
     """Make a key and print it. It is shown this once and stored only as a hash."""
-    terminal.output.print(_with_records(data, lambda records: records.add_key(name)), markup=False)
+    terminal.output.print(with_records(data, lambda records: records.add_key(name)), markup=False)
     terminal.errors.print(
         "Send it as x-api-key or Authorization: Bearer. It cannot be shown again.", style="dim"
     )
@@ -35,7 +35,7 @@ def add(name: Annotated[str, typer.Argument(help="Who it is for.")], data: Data 
 def show(data: Data = None) -> None:
     """List the keys: number, name, first characters, dates."""
     table = Table("key", "name", "starts with", "created", "revoked", box=None)
-    for key in _with_records(data, lambda records: records.keys()):
+    for key in with_records(data, lambda records: records.keys()):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
         table.add_row(str(key.id), terminal.clean(key.name), f"{key.prefix}…", created, revoked)
@@ -45,12 +45,12 @@ def show(data: Data = None) -> None:
 @app.command()
 def revoke(key: Annotated[int, typer.Argument(help="Number from the list.")], data: Data = None) -> None:
     """Revoke a key: it is refused from the next request on."""
-    if not _with_records(data, lambda records: records.revoke_key(key)):
+    if not with_records(data, lambda records: records.revoke_key(key)):
         terminal.stop(f"there is no active key {key}; `pinactors keys list` shows them")
     terminal.output.print(f"Key {key} is revoked.")
 
 
-def _with_records(data: Path | None, work: Callable[[Records], Awaitable[T]]) -> T:
+def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]]) -> T:
     settings = terminal.settings(data=data)
     settings.data.mkdir(parents=True, exist_ok=True)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import peewee
 
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.records.models import Analysis, Feedback
+from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image
 
 AGREEMENTS = ("agree", "disagree")
 
@@ -41,6 +41,21 @@ class ProvisionalPin:
     record_number: int
     name: str
     created_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What a person's latest word makes of an analysis: what it had said, and the photographs it had seen.
+
+    `images` are paths in the images folder, or elsewhere, by view; `pin_id` the catalogue pin it claimed.
+    """
+
+    record_number: int
+    verdict: str
+    pin_id: str | None
+    agreement: str
+    comment: str
+    images: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +165,26 @@ def provisional(
     pins = [ProvisionalPin(session_id, number, name or "", at) for session_id, number, name, at in rows]
     total = int(open_ones.select(peewee.fn.COUNT(Analysis.id)).scalar(database))
     return pins, total
+
+
+def opinions(database: peewee.Database) -> list[Opinion]:
+    """The latest feedback on every analysis that has some, by record number."""
+    latest = Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis)
+    rows = (
+        Feedback.select(Analysis.id, Analysis.verdict, Analysis.pin_id, Feedback.agreement, Feedback.comment)
+        .join(Analysis)
+        .where(Feedback.id.in_(latest))
+        .order_by(Analysis.id)
+        .tuples()
+        .execute(database)
+    )
+    said = list(rows)
+    images: dict[int, dict[str, str]] = {number: {} for number, *_ in said}
+    seen = AnalysisImage.select(AnalysisImage.analysis, AnalysisImage.view, Image.path).join(Image)
+    for number, view, path in seen.tuples().execute(database):
+        if number in images:
+            images[number][view] = path
+    return [
+        Opinion(number, verdict or "", pin_id, agreement, comment, images[number])
+        for number, verdict, pin_id, agreement, comment in said
+    ]

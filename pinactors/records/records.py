@@ -10,7 +10,7 @@ from typing import Self
 from pinactors.records import analyses, feedback, keys
 from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable, Store, connect
-from pinactors.records.feedback import Confirmation, ProvisionalPin
+from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
 from pinactors.records.keys import KeyInfo
 from pinactors.settings import Settings
 
@@ -91,6 +91,10 @@ class Records:
         `limit` is cut to 1 to 200, `offset` to 0 and above.
         """
         return await self._store.read(partial(feedback.provisional, owner=owner, limit=limit, offset=offset))
+
+    async def opinions(self) -> list[Opinion]:
+        """The latest feedback on every analysis that has some."""
+        return await self._store.read(feedback.opinions)
 
     async def add_key(self, name: str) -> str:
         """Returns the new key's token, which is never shown again. Raises `ValueError` for a bad name."""

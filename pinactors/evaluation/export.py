@@ -1,0 +1,78 @@
+"""Feedback as a set of labelled photographs, in the form `evaluate` and `calibrate` read.
+
+Agreement with a decided verdict on an identified pin is a label. A disagreement says only that the answer was
+wrong, not what is right: it goes to `truth/disagreed.csv` with its comment, for a person to label.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinactors.evaluation.dataset import Kind
+from pinactors.protocol import Verdict
+from pinactors.records.feedback import Opinion
+
+LABELS = {
+    Verdict.AUTHENTIC: Kind.GENUINE,
+    Verdict.COUNTERFEIT: Kind.COUNTERFEIT,
+    Verdict.NOT_A_PIN: Kind.NOT_A_PIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    labelled: int
+    disagreed: int
+    without_photographs: int
+
+
+def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Exported:
+    """Writes the set to `target`. Raises `OSError`."""
+    (target / "photos").mkdir(parents=True, exist_ok=True)
+    (target / "truth").mkdir(exist_ok=True)
+    labelled, disagreed, lost = [], [], 0
+    for opinion in opinions:
+        photo_id = f"{opinion.record_number:06d}"
+        label = _label(opinion)
+        if label is None and opinion.agreement == "agree":
+            continue  # it agreed that nothing could be said
+        sources = {view: images_folder / path for view, path in opinion.images.items()}
+        if not all(source.is_file() for source in sources.values()):
+            lost += 1
+            continue
+        for view, source in sources.items():
+            shutil.copyfile(source, target / "photos" / f"{photo_id}_{view}{_suffix(source)}")
+        if label is None:
+            disagreed.append((photo_id, opinion.verdict, opinion.pin_id or "", opinion.comment))
+        else:
+            labelled.append((photo_id, str(label), opinion.pin_id or "", ""))
+    _write(target / "truth" / "photos.csv", ("photo_id", "kind", "pin_id", "defects"), labelled)
+    _write(target / "truth" / "disagreed.csv", ("photo_id", "verdict", "pin_id", "comment"), disagreed)
+    return Exported(len(labelled), len(disagreed), lost)
+
+
+def _label(opinion: Opinion) -> Kind | None:
+    if opinion.agreement != "agree" or opinion.verdict not in LABELS:
+        return None
+    kind = LABELS[Verdict(opinion.verdict)]
+    return kind if kind is Kind.NOT_A_PIN or opinion.pin_id else None
+
+
+def _suffix(path: Path) -> str:
+    """By content: the store's names carry no type."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(b"\x89PNG"):
+        return ".png"
+    if head[8:12] == b"WEBP":
+        return ".webp"
+    return ".heic" if head[4:8] == b"ftyp" else ".jpg"
+
+
+def _write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])

@@ -1,0 +1,79 @@
+"""`evaluate` and `calibrate` as a shell sees them, on a drawn set through the real pipeline."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pinactors.analysis.evidence import parse_calibration
+from pinactors.catalog import demo
+from pinactors.protocol import View
+
+AS_OF = dt.date(2026, 1, 1)
+
+
+def drawn(folder: Path) -> Path:
+    """Three pins, two of them in the catalogue; the second one is said to be counterfeit."""
+    designs = demo.DESIGNS[:3]
+    demo.draw_demo(folder / "catalog", AS_OF, designs=designs[:2])
+    (folder / "photos").mkdir()
+    (folder / "truth").mkdir()
+    for number, design in enumerate(designs):
+        for view in View:
+            path = folder / "photos" / f"{number}_{view}.jpg"
+            path.write_bytes(demo.photograph(design, view, number))
+    (folder / "truth" / "photos.csv").write_text(
+        "photo_id,kind,pin_id,defects\n"
+        f"0,genuine,{designs[0].pin_id},\n"
+        f"1,counterfeit,{designs[1].pin_id},stamp\n"
+        "2,not_in_catalog,,\n"
+    )
+    return folder
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from pinactors.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PINACTORS_WORKERS": "2"},
+    )
+
+
+def test_evaluate_and_calibrate(tmp_path: Path) -> None:
+    folder = drawn(tmp_path)
+    data = ["--data", str(tmp_path / "kept")]
+    weights, page = tmp_path / "weights.json", tmp_path / "report.html"
+
+    fitted = command("calibrate", str(folder), "--output", str(weights), "--version", "mine", *data)
+    assert fitted.returncode == 0, fitted.stderr
+    assert parse_calibration(weights.read_text()).version == "mine"
+
+    asked = ["evaluate", str(folder), "--json", "--as-of", AS_OF.isoformat(), "--report", str(page), *data]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PINACTORS_CALIBRATION", str(weights))
+        found = command(*asked)
+    assert found.returncode == 0, found.stderr
+    result = json.loads(found.stdout)
+    assert result["calibration"] == "mine"
+    assert result["sets"] == {"genuine": 1, "counterfeit": 1, "not_in_catalog": 1, "not_a_pin": 0}
+    assert result["identification"]["recall@1"]["value"] == 1.0
+    assert result["identification"]["unknown pins claimed"]["value"] == 0.0
+    assert result["authenticity"]["ROC AUC"]["n"] == 2
+    assert set(result["authenticity"]["AUC by defect"]) == {"stamp"}
+    assert result["stages"]["component authenticity"]["count"] == 3
+    assert "data:image/jpeg;base64," in page.read_text()
+
+
+def test_a_set_that_is_none_is_refused(tmp_path: Path) -> None:
+    refused = command("evaluate", str(tmp_path))
+    assert refused.returncode == 1
+    assert "photos.csv" in refused.stderr
+    assert "Traceback" not in refused.stderr
