@@ -17,8 +17,6 @@ from tests import drawing
 MAX_PIXELS = 64_000_000
 
 PIN_HEADER = list(PIN_COLUMNS)
-    ["pin_id", "name", "characters", "series", "year", "edition_size", "brand", "factory_code", "front_image", "back_image"]
-)
 SALE_HEADER = list(SALE_COLUMNS)
 
 
