@@ -1,0 +1,182 @@
+"""Phones over every framing there is, and a witness of what comes over their wires.
+
+Three are the client that ships. Server-sent events and buffered answers are for browsers and desktops, which
+bring their own clients: here are two, resumed as a browser (`Last-Event-ID`) and a desktop (the same upload
+again) do it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+import trio
+
+from pinactors.client.delivery import Delivery, Job, Received, Take, Transport
+from pinactors.client.http import Broken, Lines
+from pinactors.client.session import TRANSPORTS
+from pinactors.client.transports import LineTransport, Server, check, read_json
+from pinactors.client.uploads import Photographs
+from pinactors.offsets import to_token
+from pinactors.protocol import PinactorsError
+
+Framing = Literal["ndjson", "sse", "long-poll", "websocket", "buffered"]
+FRAMINGS: list[Framing] = ["ndjson", "sse", "long-poll", "websocket", "buffered"]
+
+SSE = {"Accept": "text/event-stream"}
+BUFFERED_PAUSE = 0.1
+
+
+class EventTransport(LineTransport):
+    """Reads an upload's answer as events, and goes on behind a break with the last event's id."""
+
+    async def upload(self, job: Job, take: Take) -> None:
+        async with self.connection() as connection:
+            await self._events(await self.send(connection, job, SSE), take)
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        headers = {**SSE, "Last-Event-ID": to_token(position), **self._server.headers()}
+        async with self.connection() as connection:
+            answer = await connection.request("GET", f"/streams/{quote(stream_id, safe='')}", headers)
+            await check(answer)
+            await self._events(answer, take)
+
+    async def _events(self, answer: Any, take: Take) -> None:
+        lines, identifier, data = Lines(), "", b""
+        while piece := await answer.chunk():
+            for line in lines.feed(piece):
+                name, _, value = line.partition(b":")
+                if name == b"id":
+                    identifier = value.decode()
+                elif name == b"data":
+                    data = value
+                elif not line and data:
+                    assert identifier == to_token(json.loads(data)["sequence"] + 1), "not the offset behind"
+                    if not await take(data):
+                        return
+                    data = b""
+
+
+@dataclass
+class Witness:
+    """Stands between a transport and the client, and sees what the client would mend by itself.
+
+    `gaps`: packets that came before the one that was due on their connection. `repeats`: packets that came
+    twice on one connection. `changes`: packets that came with other bytes than before.
+    """
+
+    streams: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    connections: int = 0
+    gaps: int = 0
+    repeats: int = 0
+    changes: int = 0
+
+    def on_connection(self, take: Take, stream_id: str | None, position: int) -> Take:
+        self.connections += 1
+        current, due = stream_id, position
+
+        async def seen(raw: bytes) -> bool:
+            nonlocal current, due
+            packet = json.loads(raw)
+            sequence = packet["sequence"]
+            if packet.get("streamId", current) != current:  # a new session, or the equal one it was joined to
+                current, due = packet["streamId"], 0
+            if current is not None:
+                self.gaps += sequence > due
+                self.repeats += sequence < due
+                due = sequence + 1
+                earlier = self.streams.setdefault(current, {}).setdefault(sequence, raw)
+                self.changes += earlier != raw
+            return await take(raw)
+
+        return seen
+
+    def packets(self, stream_id: str) -> list[bytes]:
+        """Everything that came of a session, over all connections."""
+        seen = self.streams.get(stream_id, {})
+        return [seen[sequence] for sequence in sorted(seen)]
+
+
+class Witnessed:
+    def __init__(self, transport: Transport, witness: Witness) -> None:
+        self._transport, self._witness = transport, witness
+
+    async def upload(self, job: Job, take: Take) -> None:
+        await self._transport.upload(job, self._witness.on_connection(take, None, 0))
+
+    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+        seen = self._witness.on_connection(take, stream_id, position)
+        await self._transport.follow(stream_id, position, seen)
+
+
+@dataclass
+class Phone:
+    """One upload over one framing. `run` returns when its answer is complete.
+
+    `received` are the packets a streaming phone handed out, `answer` is what a buffered one got.
+    `silence`: seconds without a byte after which it gives a connection up.
+    """
+
+    url: str
+    photographs: Photographs
+    framing: Framing
+    silence: float = 15.0
+    patience: float = 60.0
+    received: list[Received] = field(default_factory=list)
+    answer: dict[str, Any] = field(default_factory=dict)
+    witness: Witness = field(default_factory=Witness)
+    refused: int = 0
+    stream_id: str = ""
+    on_packet: Callable[[str], None] = lambda kind: None
+
+    async def run(self) -> None:
+        """Raises what the client raises: `NetworkError`, `PinactorsError`, `NotPinactors`."""
+        if self.framing == "buffered":
+            await self._ask_until_answered()
+        else:
+            await self._follow()
+
+    async def _follow(self) -> None:
+        sink, source = trio.open_memory_channel[Received | Exception](0)
+        make = EventTransport if self.framing == "sse" else TRANSPORTS[self.framing]
+        transport = make(
+            Server(self.url, silence=self.silence), self.photographs, lambda: delivery.on_activity(), None
+        )
+        job = Job()
+        watched = Witnessed(transport, self.witness)
+        delivery = Delivery(watched, job, sink, can_upload=True, patience=self.patience)
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(delivery.run)
+            async for packet in source:
+                if isinstance(packet, Exception):
+                    failure = packet
+                else:
+                    self.received.append(packet)
+                    self.on_packet(packet.kind)
+        self.stream_id = job.stream_id or ""
+        if failure is not None:
+            raise failure
+
+    async def _ask_until_answered(self) -> None:
+        plain = LineTransport(Server(self.url, silence=self.silence), self.photographs, lambda: None, None)
+        until = trio.current_time() + self.patience
+        while not self.answer:
+            self.witness.connections += 1
+            try:
+                async with plain.connection() as connection:
+                    answer = await plain.send(connection, Job(), {"Accept": "application/json"})
+                    self.answer = read_json(await answer.read())
+            except Broken:
+                if trio.current_time() > until:
+                    raise
+                await trio.sleep(BUFFERED_PAUSE)
+            except PinactorsError as refusal:
+                if refusal.status not in (429, 503) or refusal.retry_after is None:
+                    raise
+                self.refused += 1
+                await trio.sleep(min(refusal.retry_after, 1.0))
+        self.stream_id = self.answer["streamId"]

@@ -1,0 +1,222 @@
+"""Every fault on every framing: one answer, whole, in order, the same for everybody, and on record.
+
+The phones come back by themselves. A half-closed connection counts as left by the client on this stack, so
+there, too, the answer is what the phone has after it came back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.client import delivery
+from pinactors.client.uploads import Photographs
+from pinactors.merge import kind_of, merge
+from pinactors.protocol import View
+from pinactors.records import Records
+from pinactors.settings import Settings
+from tests.api.wire import JSON, ask, json_body
+from tests.faults.network import Break, Network, network
+from tests.faults.phones import FRAMINGS, Framing, Phone
+from tests.faults.servers import Server
+
+LIMIT = 40
+KEEPALIVE = 0.3
+SILENCE = 2.0
+"""Seconds a phone believes in a silent connection: several signs of life."""
+
+CUT = 1500
+"""Bytes of answer behind which connections break: in the middle of packets, whatever the framing's head."""
+
+WORK = 0.6
+"""Seconds authenticity takes, in which a fault that is not the network's happens."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("faults") / "data", keepalive=KEEPALIVE) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "BACKOFF_FIRST", 0.05)
+    monkeypatch.setattr(delivery, "BACKOFF_LIMIT", 0.3)
+
+
+Fault = Callable[[Server, Network, str], AbstractAsyncContextManager[None]]
+"""Entered before the phone starts; left when its answer is complete. What it did is asserted in it."""
+
+
+@asynccontextmanager
+async def breaking(kind: str, server: Server, between: Network, session_id: str) -> AsyncIterator[None]:
+    """The first connection breaks."""
+    between.plan(lambda number: Break(kind, CUT) if number == 0 else None)  # type: ignore[arg-type]
+    yield
+    assert between.broken == 1
+    assert between.connections >= 2, "the phone has come back"
+
+
+@asynccontextmanager
+async def meanwhile(
+    befall: Callable[[Server, Network], AbstractAsyncContextManager[None]],
+    server: Server,
+    between: Network,
+    session_id: str,
+) -> AsyncIterator[None]:
+    """`befall` is entered while authenticity is at work and packets are out already."""
+    happened = trio.Event()
+
+    async def wait_and_befall() -> None:
+        await server.until_under_way(session_id)
+        async with befall(server, between):
+            happened.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait_and_befall)
+        yield
+        assert happened.is_set(), "the phone was done before anything happened"
+
+
+@asynccontextmanager
+async def half_closed(server: Server, between: Network) -> AsyncIterator[None]:
+    before = between.connections
+    assert await between.half_close() == 1
+    yield
+    while between.connections == before:  # noqa: ASYNC110 - the phone comes back
+        await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def workers_killed(server: Server, between: Network) -> AsyncIterator[None]:
+    before = await server.restarts()
+    killed = server.kill_workers()
+    assert killed == server.settings.workers
+    yield
+    while await server.restarts() < before + killed:  # noqa: ASYNC110 - only it can tell
+        await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def server_killed(server: Server, between: Network) -> AsyncIterator[None]:
+    before = server.log.count("session adopted")
+    await server.restart()
+    assert server.log.count("session adopted") == before + 1
+    yield
+
+
+@asynccontextmanager
+async def database_locked(server: Server, between: Network) -> AsyncIterator[None]:
+    """Until the record could not be stored once."""
+    before = await server.metric("pinactors_record_retries_total")
+    with server.locked():
+        yield
+        await server.until_metric("pinactors_record_retries_total", before)
+
+
+@asynccontextmanager
+async def disk_full(server: Server, between: Network) -> AsyncIterator[None]:
+    """Until the journal was lost and the record could not be stored once."""
+    retries = await server.metric("pinactors_record_retries_total")
+    lost = await server.metric("pinactors_journal_failures_total")
+    with server.full_disk():
+        yield
+        await server.until_metric("pinactors_record_retries_total", retries)
+    assert await server.metric("pinactors_journal_failures_total") == lost + 1
+
+
+@asynccontextmanager
+async def nothing(server: Server, between: Network, session_id: str) -> AsyncIterator[None]:
+    yield
+    assert between.broken == 0
+
+
+FAULTS: dict[str, tuple[Fault, float]] = {
+    "drop": (partial(breaking, "drop"), 0.1),
+    "stall": (partial(breaking, "stall"), 0.1),
+    "half-close": (partial(meanwhile, half_closed), WORK),
+    "duplicate request": (nothing, 0.1),
+    "worker kill -9": (partial(meanwhile, workers_killed), WORK),
+    "server kill -9 and restart": (partial(meanwhile, server_killed), WORK),
+    "database locked": (partial(meanwhile, database_locked), WORK),
+    "disk full": (partial(meanwhile, disk_full), WORK),
+}
+"""The fault, and how many seconds authenticity takes meanwhile."""
+
+
+@pytest.mark.parametrize("framing", FRAMINGS)
+@pytest.mark.parametrize("name", FAULTS)
+async def test_one_answer_whatever_happens(server: Server, name: str, framing: Framing) -> None:
+    fault, work = FAULTS[name]
+    session_id = f"{name}-{framing}".replace(" ", "-")
+    images = {View.FRONT: f"PHOTO {session_id}".encode(), View.BACK: f"SLEEP {work} {session_id}".encode()}
+    photographs = Photographs(images, session_id)
+    count = 3 if name == "duplicate request" else 1
+    with trio.fail_after(LIMIT):
+        async with network(server.port) as between:
+            phones = [Phone(between.url, photographs, framing, SILENCE) for _ in range(count)]
+            async with fault(server, between, session_id), trio.open_nursery() as nursery:
+                for phone in phones:
+                    nursery.start_soon(phone.run)
+        stored = await stored_packets(server.settings.data, session_id, phones[0].stream_id)
+    check_log(stored)
+    for phone in phones:
+        check_phone(phone, stored)
+
+
+async def stored_packets(data: Path, session_id: str, stream_id: str) -> list[bytes]:
+    """Asserts that there is one record of the session, and that it is the one the phone was told of."""
+    records = await Records.open(Settings(data=data))
+    try:
+        stream = await records.stream(stream_id)
+        pins, _ = await records.provisional("")
+    finally:
+        await records.close()
+    assert stream is not None, "no record"
+    assert [pin.record_number for pin in pins if pin.pin_id == session_id] == [stream.record_number]
+    return stream.packets
+
+
+def check_log(stored: list[bytes]) -> None:
+    fields = [json.loads(packet) for packet in stored]
+    kinds = [kind_of(packet) for packet in stored]
+    assert [packet["sequence"] for packet in fields] == list(range(len(stored)))
+    assert len(kinds) == len(set(kinds)) == 8
+    assert kinds.count("AUTHENTICATION_RESULT") == 1
+    assert kinds[-1] == "ANALYSIS_COMPLETE"
+    result = fields[kinds.index("AUTHENTICATION_RESULT")]
+    assert (result["authentic"], result["authenticityRating"]) == (True, 90), "it was analysed, not given up"
+
+
+def check_phone(phone: Phone, stored: list[bytes]) -> None:
+    if phone.framing == "buffered":
+        assert phone.answer == merge(stored)
+        return
+    assert phone.witness.packets(phone.stream_id) == stored, "what came over the wires is what was stored"
+    assert (phone.witness.gaps, phone.witness.repeats, phone.witness.changes) == (0, 0, 0)
+    kinds = [packet.kind for packet in phone.received]
+    assert len(kinds) == len(set(kinds)) == 8
+    assert kinds.count("AUTHENTICATION_RESULT") == 1
+    assert kinds[-1] == "ANALYSIS_COMPLETE"
+
+
+FULL = b"PHOTO for a full disk"
+
+
+async def test_a_full_disk_refuses_uploads_and_nothing_stays_behind(server: Server) -> None:
+    images = sorted(server.settings.images_folder.rglob("*"))
+    with server.full_disk():
+        answer = await ask(server.port, "POST", "/mobile-upload", json_body(frontImageData=FULL), JSON)
+    assert (answer.status, answer.json()["errorCode"]) == (503, "overloaded")
+    assert int(answer.headers["retry-after"]) > 0
+    assert [path for path in sorted(server.settings.images_folder.rglob("*")) if path.is_file()] == [
+        path for path in images if path.is_file()
+    ]
+    after = await ask(server.port, "POST", "/mobile-upload", json_body(frontImageData=FULL), JSON)
+    assert (after.status, after.json()["success"]) == (200, True)
