@@ -39,4 +39,5 @@ def install(app: Quart) -> None:
         response.headers.setdefault("Access-Control-Allow-Origin", "*")
         response.headers.setdefault("Access-Control-Allow-Headers", ALLOWED)
         response.headers.setdefault("Access-Control-Expose-Headers", EXPOSED)
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")  # JSON that holds HTML stays JSON
         return response
