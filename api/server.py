@@ -26,7 +26,7 @@ from pinactors.compute.processes import open_processes
 from pinactors.pipeline.component import Analysis
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry
-from pinactors.pipeline.stalls import Stalls
+from pinactors.pipeline.stalls import Stalls, calm_collector
 from pinactors.settings import Settings
 
 BACKLOG = 1024
@@ -184,6 +184,7 @@ async def serve(
             open_registry(analysis, compute, records, settings, metrics)
         )
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
+        stack.enter_context(calm_collector())
         if not await records.has_keys():
             log.warning("no key is configured: the server is open to everybody")
         await run(app, settings, sockets, registry.drain, shutdown, task_status)

@@ -131,7 +131,7 @@ def imported_catalog(source: Path, data: Path) -> Path:
         imported = import_catalog(source, target, progress)
     if imported.problems:
         terminal.errors.print(
-            f"{len(imported.problems)} rows of the catalogue are left out; `pinactors catalog import` says why"
+            f"{len(imported.problems)} rows of the catalogue are left out; see `pinactors catalog import`"
         )
     return target
 
