@@ -11,7 +11,7 @@ import datetime as dt
 import re
 import secrets
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -285,7 +285,8 @@ _DECODER = msgspec.json.Decoder(AnyPacket)
 
 def decode(encoded: bytes | str) -> Packet:
     """One packet from its JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
-    return _DECODER.decode(encoded)
+    packet: Packet = _DECODER.decode(encoded)
+    return packet
 
 
 def timed_out() -> AuthenticationResult:
@@ -311,7 +312,7 @@ def new_session_id(now: dt.datetime | None = None) -> str:
     return (now or dt.datetime.now(dt.UTC)).strftime("%y%m%d%H%M%S")
 
 
-_SESSION_ID = re.compile(r"[\x21-\x7e]{1,%d}" % SESSION_ID_LIMIT)
+_SESSION_ID = re.compile(rf"[\x21-\x7e]{{1,{SESSION_ID_LIMIT}}}")
 
 
 def check_session_id(value: object) -> str:

@@ -1,4 +1,4 @@
-"""One typed, frozen settings object. Only the CLI reads the environment (`load`); everything else is handed it."""
+"""One typed, frozen settings object. Only the CLI reads the environment (`load`); the rest is handed it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,29 @@ MEBIBYTE = 1 << 20
 
 
 class Settings(BaseModel):
-    """Every knob, with its default. Durations are seconds, sizes bytes; the README's table is tested against this."""
+    """Every knob, with its default. Durations are seconds, sizes bytes. The README's table is held to this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="Address the server binds to")
     port: int = Field(8080, ge=0, le=65535, description="Port the server binds to; 0 picks a free one")
     data: Path = Field(Path("pinactors-data"), description="Folder of the database, images and catalogue")
-    database_url: str = Field("", description="Any peewee database URL; empty: SQLite (WAL) in the data folder")
+    database_url: str = Field(
+        "", description="Any peewee database URL; empty: SQLite (WAL) in the data folder"
+    )
     calibration: Path | None = Field(
         None, description="File of evidence weights from `pinactors calibrate`; none: the one that ships"
     )
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
-    worker_niceness: int = Field(5, ge=0, le=19, description="How far workers step back behind the event loop")
+    worker_niceness: int = Field(
+        5, ge=0, le=19, description="How far workers step back behind the event loop"
+    )
 
     deadline: float = Field(DEADLINE_SECONDS, gt=0, description="A session's time after its work begins")
     basic_reserve: float = Field(15.0, ge=0, description="Part of the deadline kept for basic analysis")
-    keepalive: float = Field(KEEPALIVE_SECONDS, gt=0, description="Silence after which a reader gets a sign of life")
+    keepalive: float = Field(
+        KEEPALIVE_SECONDS, gt=0, description="Silence after which a reader gets a sign of life"
+    )
     replay: float = Field(900.0, ge=0, description="How long a finished session's packets can be read again")
     disconnect: Literal["continue", "cancel"] = Field(
         "continue", description="What a session does when its last reader leaves"
@@ -38,18 +44,26 @@ class Settings(BaseModel):
 
     max_request_bytes: int = Field(50 * MEBIBYTE, gt=0, description="Largest upload")
     max_image_pixels: int = Field(64_000_000, gt=0, description="Largest image, in pixels")
-    upload_floor_bytes: int = Field(4096, ge=0, description="Bytes an upload must bring in every floor window")
+    upload_floor_bytes: int = Field(
+        4096, ge=0, description="Bytes an upload must bring in every floor window"
+    )
     upload_floor_window: float = Field(30.0, gt=0, description="Length of that window")
     stalled_reader: float = Field(60.0, gt=0, description="How long one write to a client may take")
 
     restarts: int = Field(2, ge=0, description="Worker deaths a component survives within one session")
     restart_backoff: float = Field(0.1, ge=0, description="Pause before the first repeat; doubled each time")
-    breaker_failures: int = Field(5, ge=1, description="Failures of full analysis in a row that trip a breaker")
-    breaker_pause: float = Field(60.0, gt=0, description="How long a tripped component goes straight to basic")
+    breaker_failures: int = Field(
+        5, ge=1, description="Failures of full analysis in a row that trip a breaker"
+    )
+    breaker_pause: float = Field(
+        60.0, gt=0, description="How long a tripped component goes straight to basic"
+    )
 
     max_sessions: int = Field(500, ge=1, description="Sessions under way at once; more are refused with 503")
     max_connections: int = Field(10_000, ge=1, description="Open connections at once")
-    max_sessions_per_key: int = Field(50, ge=1, description="Sessions one key may have under way; more get 429")
+    max_sessions_per_key: int = Field(
+        50, ge=1, description="Sessions one key may have under way; more get 429"
+    )
     rate_per_minute: int = Field(600, ge=1, description="Uploads one key may start a minute; more get 429")
 
     graceful_shutdown: float = Field(95.0, gt=0, description="Time sessions get to finish after SIGTERM")
@@ -66,7 +80,9 @@ class Settings(BaseModel):
         5.0, gt=0, description="For how long at first; doubled each time, up to a minute"
     )
 
-    log_format: Literal["console", "json"] = Field("console", description="Shape of the log on standard error")
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Shape of the log on standard error"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
 
     @property

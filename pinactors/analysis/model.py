@@ -1,7 +1,7 @@
-"""The shared findings: what one analysis step hands to the next. Plain values, no behaviour that costs anything.
+"""The shared findings: what one analysis step hands to the next. Plain values; nothing here costs anything.
 
-Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width), 0 or 255; points float32 (n, 2) as
-x, y in pixels. "Working" pixels are those of `PreparedView.rgb`; "crop" pixels those of `Cutout.rgb`.
+Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width), 0 or 255; points float32 (n,
+2) as x, y in pixels. "Working" pixels are those of `PreparedView.rgb`; "crop" pixels those of `Cutout.rgb`.
 """
 
 from __future__ import annotations
