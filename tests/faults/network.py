@@ -51,7 +51,7 @@ class Network:
         self._plan, self.connections, self.broken = plan, 0, 0
 
     async def half_close(self) -> int:
-        """Tells the server on every connection that the client sends no more; answers still pass. How many."""
+        """Tells the server on every connection that the client sends no more. How many there were."""
         streams = list(self._open)
         for stream in streams:
             await stream.send_eof()
@@ -92,9 +92,7 @@ class Network:
                         break
                     if not planned.upwards:
                         await trio.sleep_forever()
-                    while await source.receive_some(
-                        CHUNK
-                    ):  # swallowed, so that the client is seen to give up
+                    while await source.receive_some(CHUNK):  # swallowed: the client is seen to go
                         pass
                     break
                 data = await source.receive_some(int(min(left, CHUNK)))
