@@ -102,7 +102,10 @@ def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]
 
 def plating_tone(back: Reference) -> npt.NDArray[np.float64]:
     """Median Lab colour of a catalogue back: the bare metal."""
-    lab = cv2.cvtColor(back.rgb.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[back.mask > 127]
+    size = (128, 128)
+    small = cv2.resize(back.rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    mask = cv2.resize(back.mask, size, interpolation=cv2.INTER_NEAREST) > 127
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[mask]
     return np.median(lab, axis=0).astype(np.float64)
 
 

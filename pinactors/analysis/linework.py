@@ -29,7 +29,9 @@ EDGE = 2.2
 REACH, PULL = 7.0, 4.0
 """How far from its place a line is looked for, and how far it may be before nearer edges win, in crop pixels."""
 
-MOST_POINTS = 3000
+MOST_POINTS, ENOUGH_POINTS = 2400, 800
+"""Pieces of line that are measured, and that the view is fitted to."""
+
 LEAST_POINTS = 150
 
 NEIGHBOURHOOD = 9.0
@@ -65,27 +67,24 @@ class Drawing:
 
 def trace(seen: Comparison) -> Drawing | None:
     """The drawing of the catalogue picture as the photograph shows it. None where the picture has too few lines."""
-    reference = _smooth(seen.reference)
+    reference = np.asarray(cv2.GaussianBlur(seen.reference_lab, (0, 0), BLUR), np.float32)
     points, normals = _edges(reference, seen)
     if len(points) < LEAST_POINTS:
         return None
     ideal, contrast = _across(reference, points, normals, np.eye(3))
-    photo = _smooth(seen.photo)
+    photo = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), BLUR), np.float32)
     correction = np.eye(3)
+    some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
     for _ in range(ROUNDS):
-        measured, _ = _across(photo, points, normals, correction)
-        correction = correction @ _fit(points, normals, measured - ideal)
+        measured, _ = _across(photo, points[some], normals[some], correction)
+        correction = correction @ _fit(points[some], normals[some], measured - ideal[some])
     measured, strength = _across(photo, points, normals, correction)
     return Drawing(points, normals, measured - ideal, strength / np.maximum(contrast, 1e-3), correction)
 
 
-def _smooth(rgb: Floats) -> Floats:
-    return np.asarray(cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), (0, 0), BLUR), np.float32)
-
-
 def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
     """Ridge points of the colour gradient (Di Zenzo 1986) inside the outline, thinned evenly, and their normals."""
-    dx, dy = cv2.Sobel(lab, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(lab, cv2.CV_32F, 0, 1) / 8
+    dx, dy = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=1 / 8)
     xx, yy, xy = (dx * dx).sum(axis=2), (dy * dy).sum(axis=2), (dx * dy).sum(axis=2)
     angle = np.asarray(0.5 * np.arctan2(2 * xy, xx - yy), np.float32)
     strength = np.sqrt(np.maximum(0.5 * (xx + yy + np.hypot(xx - yy, 2 * xy)), 0)).astype(np.float32)

@@ -14,6 +14,8 @@ EVEN, NORMAL, BLOTCHY = 3.0, 9.0, 18.0
 """Spread of a* and b* over a back, in Lab units after smoothing, of even plating, of plating that says nothing, and
 of blotches."""
 
+HOUGH_SIDE = 320
+
 POST_RADII = (0.018, 0.06)
 """Radius of a post's foot, in pin diameters: 1 to 2 mm on pins of 20 to 50 mm."""
 
@@ -62,7 +64,7 @@ def posts(seen: Comparison | None) -> Finding:
         return Finding(name, "no post stands out in the catalogue's back")
     if seen.view.quality.clipped > 0.05:
         return Finding(name, "a reflection covers part of the back")
-    lab = cv2.cvtColor(seen.photo, cv2.COLOR_RGB2LAB)
+    lab = seen.photo_lab
     contrast = [_stands_out(lab, *place) for place in places]
     score = ramp(float(np.mean(contrast)), 0.2, 0.7, 2.0)
     if score >= 0:
@@ -93,10 +95,11 @@ def _stands_out(lab: npt.NDArray[np.floating], x: float, y: float, radius: float
 
 def _circles(seen: Comparison) -> list[tuple[float, float, float]]:
     """Round feet in the catalogue's back, x, y and radius, by Hough's transform on gradients; at most two."""
-    grey = cv2.cvtColor((seen.reference * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
-    low, high = (max(3, round(share * seen.diameter)) for share in POST_RADII)
+    grey = (cv2.resize(seen.reference_lab[..., 0], (HOUGH_SIDE, HOUGH_SIDE)) * 2.55).astype(np.uint8)
+    ratio = HOUGH_SIDE / seen.inside.shape[0]
+    low, high = (max(3, round(share * seen.diameter * ratio)) for share in POST_RADII)
     circles = cv2.HoughCircles(
-        cv2.GaussianBlur(grey, (0, 0), 1.5),
+        cv2.GaussianBlur(grey, (0, 0), 1.0),
         cv2.HOUGH_GRADIENT_ALT,
         1.5,
         4 * low,
@@ -108,9 +111,12 @@ def _circles(seen: Comparison) -> list[tuple[float, float, float]]:
     if circles is None:
         return []
     kept = []
-    for x, y, radius in circles[0]:
-        row, column = round(float(y)), round(float(x))
-        inside = 0 <= row < grey.shape[0] and 0 <= column < grey.shape[1] and seen.inside[row, column]
-        if inside:
+    for x, y, radius in np.asarray(circles[0], np.float64) / ratio:
+        row, column = round(y), round(x)
+        if (
+            0 <= row < seen.inside.shape[0]
+            and 0 <= column < seen.inside.shape[1]
+            and seen.inside[row, column]
+        ):
             kept.append((float(x), float(y), float(radius)))
     return kept[:2]

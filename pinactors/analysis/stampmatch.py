@@ -21,7 +21,7 @@ from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-LOOK_SIDE = 416
+LOOK_SIDE = 400
 """Side of the catalogue picture in which its lines are looked for."""
 
 LINE_HEIGHT, SLACK = 32, 4
@@ -66,17 +66,17 @@ def measure(seen: Comparison | None) -> StampMatch | None:
     border = cv2.erode(seen.reference_mask.astype(np.uint8), np.ones((25, 25), np.uint8), borderValue=0)
     written: Mask = (text > 0) & seen.inside
     rest: Mask = (border > 0) & (surroundings == 0) & seen.inside
-    photo = _strength(seen.photo)
+    photo = _strength(seen.photo_lab[..., 0], 0.7)
+    sharp = _strength(seen.reference_lab[..., 0], 0.7)
     best, pattern = np.full(len(quads), -1.0), -1.0
-    for blur in (0.0, 1.2, 2.4):  # the photograph is less sharp than the catalogue, nobody knows by how much
-        reference = _strength(seen.reference if blur == 0 else cv2.GaussianBlur(seen.reference, (0, 0), blur))
+    for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue, nobody knows by how much
+        reference = sharp if blur == 0.7 else _strength(seen.reference_lab[..., 0], blur)
         found = [_likeness(photo, reference, quad) for quad in quads]
         best = np.maximum(best, found)
         pattern = max(pattern, correlation(photo, reference, rest))
-    reference = _strength(seen.reference)
     # A plain back has nothing to hold the letters against.
-    has_rest = int(rest.sum()) > 3000 and reference[rest].mean() > 0.5 * reference[written].mean()
-    strokes = _ratio(photo, reference, written) - _ratio(photo, reference, rest) if has_rest else None
+    has_rest = int(rest.sum()) > 3000 and sharp[rest].mean() > 0.5 * sharp[written].mean()
+    strokes = _ratio(photo, sharp, written) - _ratio(photo, sharp, rest) if has_rest else None
     lengths = np.array([max(_sides(quad)) for quad in quads])
     height = (
         0.75 * float(np.median([min(_sides(quad)) for quad in quads])) * seen.resolution / seen.view.scale
@@ -98,11 +98,12 @@ def _present(
     name = "stamp_match"
     if seen is None or match is None:
         return Finding(name, "no stamp in a catalogue back to look for")
-    if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
-        return Finding(name, "The stamp reads as the catalogue's does.", 1.0)
     if match.height < LEAST_TEXT:
         return Finding(name, "the stamp is too small in the photograph")
     score = ramp(match.mean, 0.15, 0.42, 0.75)
+    if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
+        # What reads right cannot look wrong all over: then it is the comparison that is off.
+        return Finding(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
     if score >= 0:
         return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
@@ -152,11 +153,11 @@ def _sides(quad: Points) -> tuple[float, float]:
     return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[1]))
 
 
-def _strength(rgb: Floats) -> Floats:
+def _strength(lightness: Floats, blur: float) -> Floats:
     """Square root of the gradient of lightness: letters lit from another side keep their outline."""
-    lightness = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[..., 0], (0, 0), 0.7)
-    dx, dy = cv2.Sobel(lightness, cv2.CV_32F, 1, 0), cv2.Sobel(lightness, cv2.CV_32F, 0, 1)
-    return np.asarray(np.sqrt(np.hypot(dx, dy) / 8), np.float32)
+    smooth = cv2.GaussianBlur(lightness, (0, 0), blur)
+    dx, dy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    return np.asarray(cv2.sqrt(cv2.magnitude(dx, dy) / 8), np.float32)
 
 
 def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.comparison import Comparison, lab_of
 from pinactors.analysis.evidence import Finding, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, PreparedView
 from pinactors.protocol import Box
@@ -66,16 +66,16 @@ def lattice(correlogram: Floats, crop_side: int) -> Lattice:
     return Lattice(float(repeats[0, 2]), period, strong[:6])
 
 
-def autocorrelation(rgb: Floats, inside: Mask) -> Floats:
+def autocorrelation(lightness: Floats, inside: Mask) -> Floats:
     """Of the relief inside a mask, normalised for every shift by what overlaps there; (SIDE, SIDE), -1 to 1."""
-    relief = _relief(rgb, inside)
-    small = cv2.resize(relief, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(lightness, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     weight = cv2.resize(inside.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    small = small * weight
+    relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32))
     shape = (2 * SIDE, 2 * SIDE)
-    signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (small, weight, small * small))
+    signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
     product = np.fft.irfft2(signal * signal.conj())
-    here, there = np.fft.irfft2(energy * window.conj()), np.fft.irfft2(window * energy.conj())
+    here = np.fft.irfft2(energy * window.conj())
+    there = np.roll(here[::-1, ::-1], (1, 1), axis=(0, 1))  # the other's energy is the same, mirrored
     covered = np.fft.irfft2(window * window.conj())
     normal = np.sqrt(np.maximum(here * there, 1.0))
     whole = np.where(covered > 0.2 * weight.sum(), product / normal, 0.0)
@@ -85,15 +85,13 @@ def autocorrelation(rgb: Floats, inside: Mask) -> Floats:
     )
 
 
-def _relief(rgb: Floats, inside: Mask, reach: float = 10.0) -> Floats:
+def _relief(lightness: Floats, weight: Floats, reach: float = 3.2) -> Floats:
     """Lightness without its slow changes, over its local spread: relief, whatever light falls on it."""
-    lightness = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[..., 0] / 100
-    weight = inside.astype(np.float32)
     around = cv2.GaussianBlur(weight, (0, 0), reach) + 1e-3
     level = cv2.GaussianBlur(lightness * weight, (0, 0), reach) / around
     difference = (lightness - level) * weight
     spread = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), reach) / around)
-    return np.asarray(difference / (spread + 0.015), np.float32)
+    return np.asarray(difference / (spread + 1.0), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +116,16 @@ def measure(back: PreparedView, seen: Comparison | None) -> Pattern | None:
         return None
     region = box_of(back, back.pin.outline)
     if seen is None:
-        rgb, inside = back.pin.rgb.astype(np.float32) / 255, back.pin.crop_mask > 127
-        ours = lattice(autocorrelation(rgb, _core(inside)), CROP_SIDE)
-        along = _along_over_across(rgb, inside, _along_outline(inside))
+        lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
+        ours = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
+        along = _along_over_across(lightness, inside, _along_outline(inside))
         return Pattern(
             ours, None, 0.0, along, None, ours.period / back.pin.to_crop[0, 0] / back.scale, region
         )
     core = _core(seen.reference_mask)
-    theirs = lattice(autocorrelation(seen.reference, core), CROP_SIDE)
-    here = autocorrelation(seen.photo, core & seen.inside)
+    photo, reference = seen.photo_lab[..., 0], seen.reference_lab[..., 0]
+    theirs = lattice(autocorrelation(reference, core), CROP_SIDE)
+    here = autocorrelation(photo, core & seen.inside)
     shared = 0.0
     if len(theirs.repeats):
         near = cv2.dilate(here, np.ones((5, 5), np.uint8))
@@ -138,8 +137,8 @@ def measure(back: PreparedView, seen: Comparison | None) -> Pattern | None:
         lattice(here, CROP_SIDE),
         theirs,
         shared,
-        _along_over_across(seen.photo, seen.inside, frame),
-        _along_over_across(seen.reference, seen.inside, frame),
+        _along_over_across(photo, seen.inside, frame),
+        _along_over_across(reference, seen.inside, frame),
         theirs.period * seen.resolution / back.scale,
         region,
     )
@@ -241,13 +240,13 @@ def _along_outline(mask: Mask) -> tuple[Floats, Floats, Floats]:
     )
 
 
-def _along_over_across(rgb: Floats, inside: Mask, frame: tuple[Floats, Floats, Floats]) -> float | None:
+def _along_over_across(lightness: Floats, inside: Mask, frame: tuple[Floats, Floats, Floats]) -> float | None:
     """Log ratio of mean gradient along the outline to across it, in the rim's band."""
     distance, nx, ny = frame
     rim = inside & (distance > RIM_FROM) & (distance < RIM_TO)
     if rim.sum() < 800:
         return None
-    lightness = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)[..., 0], (0, 0), 1.4)
+    lightness = np.asarray(cv2.GaussianBlur(lightness, (0, 0), 1.4), np.float32)
     dx, dy = cv2.Sobel(lightness, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(lightness, cv2.CV_32F, 0, 1) / 8
     along, across = np.abs(dy * nx - dx * ny)[rim], np.abs(dx * nx + dy * ny)[rim]
     # Means of roots: a few bright burrs or a highlight must not outweigh the rest of the edge.
