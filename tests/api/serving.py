@@ -5,7 +5,9 @@ The second argument is the analysis: `drawn` is the fast one of the tests, `pins
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import sys
 from functools import partial
 
@@ -29,4 +31,6 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: killed tests leave no server behind
     trio.run(main)
