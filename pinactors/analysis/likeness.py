@@ -16,9 +16,6 @@ from pinactors.analysis.portrait import COARSE, SIDE, Floats, Portrait, as_float
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _CENTRE = as_floats((np.arange(COARSE) - (COARSE - 1) / 2) / COARSE)
 
-FAR = 14.0
-"""Colour difference (lightness at 0.6) beyond which a place counts as another colour: phones err by 10 and
-more between pictures, but evenly, and that evenness is fitted."""
 LIGHTNESS_SHARE = 0.6
 SAME_DIRECTION = 0.8
 LINE_LEVEL = 0.3
@@ -30,9 +27,8 @@ HAZE = 0.02
 class Likeness:
     """`outline`: intersection over union; `lines`, `inner_lines`: correlation of the line fields, all and
     away
-    from the outline (-1 to 1); `other_colour`: share of the pin whose colour is clearly another;
-    `difference`: 80th percentile of the colour difference; `chroma`: correlation of the chroma pattern,
-    `relief`: of lightness.
+    from the outline (-1 to 1); `difference`: 80th percentile of the colour difference (Lab units, lightness
+    at 0.6) once the light is fitted; `chroma`: correlation of the chroma pattern, `relief`: of lightness.
 
     `points`: places on the reference's lines where the photograph has a line of the same direction.
     """
@@ -40,27 +36,41 @@ class Likeness:
     outline: float
     lines: float
     inner_lines: float
-    other_colour: float
     difference: float
     chroma: float
     relief: float
     points: int
 
 
-FIELDS = ("outline", "lines", "inner_lines", "other_colour", "difference", "chroma", "relief")
-WEIGHTS = (-4.0, 6.0, 7.0, -5.0, -0.1, 3.0, 1.0)
-INTERCEPT = -6.0
+INTERCEPT = -6.5
+INNER_LINES, DIFFERENCE, CHROMA, RELIEF, DETAIL = 4.8, -0.09, 2.4, 0.95, 0.45
+FEW_POINTS = 50
+"""A logistic fit (L2, C = 0.5) on 4,009 pairs a search among 1,714 pins brought up, 1,568 of them the same
+pin; photographs with even ids. Outlines and outer lines carry no weight: whatever a search brings up shares
+them."""
+
+UNLIKE = -8.0
+LEAST_OUTLINE, LEAST_LINES = 0.8, 0.6
+"""What 99 and 98 of 100 pairs of the same pin exceed: below it, the geometry does not count as verified."""
 
 
 def log_odds(likeness: Likeness | None) -> float:
     """Natural log odds that the two are the same pin, one that a search brought up."""
     if likeness is None:
         return UNLIKE
-    values = (getattr(likeness, name) for name in FIELDS)
-    return INTERCEPT + math.fsum(weight * value for weight, value in zip(WEIGHTS, values, strict=True))
+    return (
+        INTERCEPT
+        + INNER_LINES * likeness.inner_lines
+        + DIFFERENCE * likeness.difference
+        + CHROMA * likeness.chroma
+        + RELIEF * likeness.relief
+        + DETAIL * math.log(likeness.points + FEW_POINTS)
+    )
 
 
-UNLIKE = -8.0
+def verified(likeness: Likeness | None) -> bool:
+    """True when outline and lines fall on each other: without that, alike colours are no match."""
+    return likeness is not None and likeness.outline >= LEAST_OUTLINE and likeness.lines >= LEAST_LINES
 
 
 def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
@@ -84,7 +94,6 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
         outline,
         lines,
         inner_lines,
-        float((difference > FAR).mean()),
         float(np.percentile(difference, 80)),
         _correlation(a[:, 1:], b[:, 1:]),
         _correlation(a[:, :1], b[:, :1]),

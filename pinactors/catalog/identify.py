@@ -29,11 +29,11 @@ ALTERNATIVES, ALTERNATIVE_LIST, ALTERNATIVE_PAIRS = 14, 4, 10
 """Cuts tried, pins looked up for each, and how many (cut, pin) pairs are then laid on each other."""
 CANDIDATES = 5
 
-CONTENT = 1.0
+CONTENT = 0.5
 """Log odds of the best from which no other cut is tried."""
 
-CLAIM = 0.75
-"""Probability from which a pin is claimed."""
+CLAIM = 0.65
+"""Probability from which a pin is claimed, its geometry being verified."""
 DECIDED_ODDS, DECIDED_LEAD = 3.0, 4.0
 """Log odds, and their lead, from which another photograph would not change the answer."""
 
@@ -42,7 +42,7 @@ LEAST = 1e-9
 
 NOT_SEEN = -4.0
 """Log odds a view contributes for a pin it could not be compared with."""
-VIEW_WEIGHTS, VIEW_INTERCEPT = (0.7, 0.7), 0.0
+VIEW_WEIGHTS, VIEW_INTERCEPT = (0.65, 0.7), -0.2
 """How the log odds of the front and the tilted view join: they share their reference and their pin's wear."""
 
 EMPTY = "The catalogue is empty: there is nothing to compare with."
@@ -74,6 +74,7 @@ class _Fit:
 
     odds: float
     points: int
+    verified: bool
     to_reference: Matrix | None
 
 
@@ -166,7 +167,8 @@ def _fit(look: _Look, face: Face) -> _Fit:
     to_reference: Matrix | None = None
     if look.to_pin is not None:
         to_reference = np.asarray(np.linalg.inv(look.to_pin @ alignment.to_query), np.float64)
-    return _Fit(likeness.log_odds(alike), alike.points if alike else 0, to_reference)
+    points = alike.points if alike else 0
+    return _Fit(likeness.log_odds(alike), points, likeness.verified(alike), to_reference)
 
 
 def _join(
@@ -181,7 +183,9 @@ def _join(
         other = tilted.get(number)
         odds = (fit.odds, other.odds if other else NOT_SEEN)
         total = VIEW_INTERCEPT + sum(w * o for w, o in zip(VIEW_WEIGHTS, odds, strict=True))
-        joined[number] = _Fit(total, fit.points + (other.points if other else 0), fit.to_reference)
+        points = fit.points + (other.points if other else 0)
+        verified = fit.verified or (other is not None and other.verified)
+        joined[number] = _Fit(total, points, verified, fit.to_reference)
     return joined
 
 
@@ -189,7 +193,7 @@ def _fits_of(catalog: Catalog, view: PreparedView, numbers: set[int]) -> dict[in
     """These pins compared with the view's own cut; pins it cannot be compared with count as not seen."""
     look = _Look.of(view) if numbers else None
     if look is None:
-        return {number: _Fit(NOT_SEEN, 0, None) for number in numbers}
+        return {number: _Fit(NOT_SEEN, 0, False, None) for number in numbers}
     return {number: _fit(look, face) for number, face in catalog.faces(numbers).items()}
 
 
@@ -220,7 +224,7 @@ def _remembered(catalog: Catalog, first: Match) -> dict[int, _Fit]:
         number = catalog.number(candidate.pin.pin_id)
         if number is not None:
             odds = math.log(max(candidate.score, LEAST) / none)
-            fits[number] = _Fit(odds, candidate.inliers, candidate.to_reference)
+            fits[number] = _Fit(odds, candidate.inliers, candidate.inliers > 0, candidate.to_reference)
     return fits
 
 
@@ -234,10 +238,10 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
     weights = [math.exp(min(fit.odds, 30.0)) for _, fit in ranked]
     total = 1 + sum(weights)  # 1 stands for "none of them"
     candidates = tuple(
-        MatchCandidate(pin, weight / total, fit.points, fit.to_reference)
+        MatchCandidate(pin, weight / total, fit.points if fit.verified else 0, fit.to_reference)
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )
-    if candidates[0].score < CLAIM:
+    if candidates[0].score < CLAIM or not ranked[0][1].verified:
         together = sum(candidate.score for candidate in candidates)
         reason = TOO_CLOSE if together >= CLAIM else problem or NO_MATCH
         return dataclasses.replace(_unclaimed(catalog, reason), candidates=candidates)

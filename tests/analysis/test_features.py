@@ -106,9 +106,10 @@ def test_the_light_drops_out_and_another_colour_does_not() -> None:
     hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
     recoloured = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
     same, other = likeness_of((lit, mask), (rgb, mask)), likeness_of((recoloured, mask), (rgb, mask))
-    assert same.other_colour < 0.1
-    assert other.other_colour > 0.4
+    assert same.difference < 10
+    assert other.difference > 25
     assert same.lines > 0.9
+    assert likeness.verified(same)
     assert likeness.log_odds(same) > 2
     assert likeness.log_odds(other) < 0
 
@@ -124,3 +125,4 @@ def test_pins_that_do_not_overlap_are_unlike() -> None:
     away = np.array([[1, 0, 2 * CROP_SIDE], [0, 1, 0], [0, 0, 1.0]])
     assert likeness.compare(portrait, portrait, away) is None
     assert likeness.log_odds(None) < -5
+    assert not likeness.verified(None)
