@@ -155,7 +155,7 @@ class BodyReader:
 
     async def chunk(self) -> bytes:
         """The next bytes, empty at the end. Raises `PinactorsError`: `too_large`, `cancelled` (stalled)."""
-        while True:
+        while True:  # noqa: ASYNC913 - every round waits for the body
             began = trio.current_time()
             data = b""
             with trio.move_on_after(self._window - self._waited) as patience:

@@ -152,7 +152,7 @@ def most_files() -> int:
     return soft if soft != resource.RLIM_INFINITY else 1 << 20
 
 
-async def serve(
+async def serve(  # noqa: ASYNC128 - hands `task_status` on
     settings: Settings,
     *,
     catalog: Path | None = None,

@@ -14,7 +14,7 @@ MEBIBYTE = 1 << 20
 
 
 class Settings(BaseModel):
-    """Every knob, with its default. Durations are seconds, sizes bytes. The README's table is held to this."""
+    """Every knob, with its default. Durations are seconds, sizes bytes. The README is held to this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -96,7 +96,7 @@ class Connection:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        await self.close()  # noqa: ASYNC102 - closes at once, waits for nothing
 
     async def close(self) -> None:
         """Drops the connection at once; without one nothing happens."""
@@ -131,7 +131,7 @@ class Connection:
                 await self._connect()
                 return await self._exchange(head, None, None)
         except BaseException:
-            await self.close()
+            await self.close()  # noqa: ASYNC102 - closes at once, waits for nothing
             raise
 
     async def _connect(self) -> bool:

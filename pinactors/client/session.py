@@ -153,4 +153,4 @@ async def _delivered(
         # The delivery raises nothing: what is alone in here came out of the caller's own block.
         if len(group.exceptions) > 1:
             raise
-        raise group.exceptions[0] from None
+        raise group.exceptions[0] from None  # noqa: ASYNC123 - it is the block's own

@@ -80,7 +80,7 @@ def application() -> Application:
 
     @app.get("/group")
     async def group() -> str:
-        async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:  # noqa: ASYNC112 - a group is what is tested
             nursery.start_soon(fail)
         return ""
 
@@ -133,7 +133,7 @@ async def serving(**settings: Any) -> AsyncIterator[Served]:
     async with trio.open_nursery() as nursery:
         sockets = await open_sockets(chosen)
         nursery.start_soon(listener.accept, sockets, nursery)
-        with trio.fail_after(LIMIT):
+        with trio.fail_after(LIMIT):  # noqa: ASYNC100 - around the test
             yield Served(port_of(sockets), listener)
         listener.abort()
         nursery.cancel_scope.cancel()
