@@ -168,7 +168,11 @@ class Catalog:
             row = next(iter(query.execute(self._database)), None)
         if row is None:
             return None
-        crop = _decode((self.folder / PICTURE_FOLDER / row[0]).read_bytes(), cv2.IMREAD_COLOR)
+        try:
+            data = (self.folder / PICTURE_FOLDER / row[0]).read_bytes()
+        except FileNotFoundError:  # an import has replaced the picture since the row was read
+            return None
+        crop = _decode(data, cv2.IMREAD_COLOR)
         return Reference(view, np.ascontiguousarray(crop[..., ::-1]), _decode(row[1], cv2.IMREAD_GRAYSCALE))
 
     def picture(self, pin_id: str, view: View) -> Path | None:
