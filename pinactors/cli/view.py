@@ -261,5 +261,8 @@ def verdict(fields: dict[str, Any]) -> RenderableType:
         rows.add_row(
             Text(shown, style=tone), Text(clean(row["name"])), Text(clean(row["finding"]), style=tone)
         )
+    hidden = len(evidence) - EVIDENCE_SHOWN
+    if hidden > 0:
+        rows.add_row("", Text(f"and {hidden} more", style="dim"))
     advice = [Text("• " + clean(str(line))) for line in fields.get("advice") or []]
     return Panel(Group(head, Text(), rows, *advice), border_style=style)
