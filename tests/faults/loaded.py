@@ -1,0 +1,49 @@
+"""An analysis whose full half costs a worker `COST` seconds and whose basic half costs next to nothing."""
+
+from __future__ import annotations
+
+import time
+
+from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import AuthenticationResult, Verdict
+from pinactors.settings import Settings
+
+COST = 0.2
+
+
+def warm() -> None:
+    """Everything is loaded by the import."""
+
+
+def glance(max_pixels: int, image: StoredImage) -> int:
+    return image.size
+
+
+def authenticate(max_pixels: int, front: int) -> AuthenticationResult:
+    time.sleep(COST)
+    return glance_over(max_pixels, front)
+
+
+def glance_over(max_pixels: int, front: int) -> AuthenticationResult:
+    return AuthenticationResult(
+        authentic=True, authenticity_rating=90, confidence=0.9, verdict=Verdict.AUTHENTIC, evidence=[]
+    )
+
+
+def declare(settings: Settings) -> Analysis:
+    return Analysis(
+        settings.max_image_pixels,
+        findings=(Finding("front", ("front_image",), glance),),
+        components=(
+            Component(
+                "authenticity",
+                AuthenticationResult,
+                ("front",),
+                authenticate,
+                ("front",),
+                glance_over,
+                required=True,
+            ),
+        ),
+    )

@@ -1,0 +1,191 @@
+"""More uploads than there is capacity for, on real workers: nobody waits in vain, or waits to be refused."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from api.server import serve
+from pinactors.records import Records
+from pinactors.settings import Settings
+from tests.api.conftest import running
+from tests.api.wire import JSON, LIMIT, PHONE, Answer, ask, connected, json_body
+from tests.faults import loaded
+
+UPLOAD = "/mobile-upload"
+ASYNC = {"Prefer": "respond-async"}
+DEADLINE = 4.0
+RESERVE = 2.0
+CAPACITY = DEADLINE / loaded.COST
+"""Sessions one worker can do in full before the deadline of the last one."""
+
+BASIC = "Basic analysis used due to processing constraints"
+OFFERED = int(2 * CAPACITY)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Settings]:
+    """One worker, a short deadline, and sessions whose cost is known from two earlier ones."""
+    settings = Settings(
+        data=tmp_path, port=0, workers=1, worker_niceness=0, deadline=DEADLINE, basic_reserve=RESERVE
+    )
+    shutdown = trio.Event()
+    run = partial(serve, settings, analysis=loaded.declare(settings), warm=loaded.warm, shutdown=shutdown)
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(run)
+        for number in range(2):
+            answer = await ask(port, "POST", UPLOAD, json_body(frontImageData=b"%d" % number), JSON)
+            assert answer.status == 200
+        yield settings.model_copy(update={"port": port})
+        shutdown.set()
+
+
+@dataclass
+class Course:
+    """What one phone saw: the types of its packets as they came, in the order of all phones' events."""
+
+    number: int
+    events: list[tuple[int, str]]
+    status: int = 0
+    retry_after: str | None = None
+    packets: list[dict[str, Any]] = field(default_factory=list)
+
+    async def run(self, port: int) -> None:
+        body = json_body(sessionId=f"o{self.number}", frontImageData=b"photo %d" % self.number)
+        async with connected(port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            received = b""
+            while data := await wire.stream.receive_some(65536):
+                received += data
+                self._note(received)
+                if received.endswith((b"}", b"0\r\n\r\n")):  # a refusal's body, a stream's last chunk
+                    break
+        self.status = int(received.split(b" ", 2)[1])
+        if self.status != 200:
+            self.events.append((self.number, "REFUSED"))
+        head = received.partition(b"\r\n\r\n")[0].decode().lower()
+        self.retry_after = next(
+            (line.partition(": ")[2] for line in head.splitlines() if line.startswith("retry-after: ")), None
+        )
+
+    def _note(self, received: bytes) -> None:
+        """Takes down the packets that are whole; the chunks' lengths stand on lines of their own."""
+        lines = [line for line in received.split(b"\n")[:-1] if line.startswith(b'{"packetType"')]
+        for line in lines[len(self.packets) :]:
+            self.packets.append(json.loads(line))
+            self.events.append((self.number, self.packets[-1]["packetType"]))
+
+    @property
+    def result(self) -> dict[str, Any]:
+        [result] = [packet for packet in self.packets if packet["packetType"] == "AUTHENTICATION_RESULT"]
+        return result
+
+
+async def test_more_than_can_be_done(server: Settings) -> None:
+    events: list[tuple[int, str]] = []
+    courses = [Course(number, events) for number in range(OFFERED)]
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            for course in courses:
+                nursery.start_soon(course.run, server.port)
+    done = [course for course in courses if course.status == 200]
+    refused = [course for course in courses if course.status != 200]
+    assert done
+    assert refused, "twice the capacity was offered"
+    for course in refused:
+        assert course.status == 503
+        assert int(course.retry_after or 0) > 0
+    notes = Counter(course.result.get("note") for course in done)
+    assert set(notes) == {None, BASIC}, f"full or basic, never timed out: {notes}"
+    for course in done:
+        assert course.packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
+        assert course.packets[-1]["processingTime"] <= 1000 * DEADLINE, "nobody is over the deadline"
+    first = [index for index, (_, kind) in enumerate(events) if kind == "PROCESSING_STARTED"]
+    ended = [index for index, (_, kind) in enumerate(events) if kind == "ANALYSIS_COMPLETE"]
+    assert len(first) == len(ended) == len(done)
+    no = [index for index, (_, kind) in enumerate(events) if kind == "REFUSED"]
+    middle = ended[len(ended) // 2]
+    assert first[-1] < middle, "first packets do not wait behind the queue"
+    assert no[-1] < middle, "nobody waits to be refused"
+
+
+async def test_who_is_watched_goes_before_who_is_not(server: Settings) -> None:
+    """Eight sessions nobody watches are queued; the one that comes last, watched, is done before most."""
+    with trio.fail_after(LIMIT):
+        left = []
+        for number in range(8):
+            body = json_body(sessionId=f"u{number}", frontImageData=b"unwatched %d" % number)
+            accepted = await ask(server.port, "POST", UPLOAD, body, JSON | ASYNC)
+            assert accepted.status == 202
+            left.append(accepted.json()["streamId"])
+        body = json_body(sessionId="w", frontImageData=b"watched")
+        watched = await ask(server.port, "POST", UPLOAD, body, JSON)
+        numbers = [(await followed(server.port, stream))["id"] for stream in left]
+    before = [number for number in numbers if number < watched.json()["id"]]
+    assert len(before) <= 4, f"record {watched.json()['id']} among {numbers}"
+    assert numbers, "they were done all the same"
+
+
+async def followed(port: int, stream_id: str) -> dict[str, Any]:
+    """The terminal packet."""
+    answer = await ask(port, "GET", f"/streams/{stream_id}", headers={"Accept": "application/x-ndjson"})
+    assert answer.types[-1] == "ANALYSIS_COMPLETE"
+    return answer.packets[-1]
+
+
+class TestKeys:
+    """What one key asks for is bounded, and the next one does not notice."""
+
+    async def test_sessions_at_once(self, tmp_path: Path) -> None:
+        async with running(tmp_path, max_sessions_per_key=2) as server:
+            first, other = await keys(server.settings, 2)
+            with trio.fail_after(LIMIT):
+                streams = []
+                for number in range(2):
+                    answer = await upload(server.port, first, f"SLEEP 1 {number}", ASYNC)
+                    streams.append(answer.json()["streamId"])
+                refused = await upload(server.port, first, "PHOTO third")
+                assert (refused.status, refused.json()["errorCode"]) == (429, "overloaded")
+                assert int(refused.headers["retry-after"]) > 0
+                assert (await upload(server.port, other, "PHOTO other")).status == 200
+                for stream in streams:
+                    path = f"/streams/{stream}"
+                    answer = await ask(
+                        server.port, "GET", path, headers=key(first) | {"Accept": "application/x-ndjson"}
+                    )
+                    assert answer.types[-1] == "ANALYSIS_COMPLETE"
+                assert (await upload(server.port, first, "PHOTO third")).status == 200, "there is room again"
+
+    async def test_uploads_a_minute(self, tmp_path: Path) -> None:
+        async with running(tmp_path, rate_per_minute=3) as server:
+            first, other = await keys(server.settings, 2)
+            with trio.fail_after(LIMIT):
+                answers = [await upload(server.port, first, f"PHOTO {number}") for number in range(4)]
+                assert [answer.status for answer in answers] == [200, 200, 200, 429]
+                assert 1 <= int(answers[-1].headers["retry-after"]) <= 20
+                assert (await upload(server.port, other, "PHOTO other")).status == 200
+
+
+def key(token: str) -> dict[str, str]:
+    return {"x-api-key": token}
+
+
+async def keys(settings: Settings, count: int) -> list[str]:
+    records = await Records.open(settings)
+    try:
+        return [await records.add_key(f"key {number}") for number in range(count)]
+    finally:
+        await records.close()
+
+
+async def upload(port: int, token: str, front: str, headers: dict[str, str] | None = None) -> Answer:
+    body = json_body(frontImageData=front.encode())
+    return await ask(port, "POST", UPLOAD, body, JSON | key(token) | (headers or {}))
