@@ -41,6 +41,7 @@ from pinactors.protocol import (
     decode,
     timestamp,
 )
+from pinactors.settings import Settings
 
 OPENING_LIMIT = 16 * 1024
 """Bytes of the first frame; a real one has fewer than 300."""
@@ -81,7 +82,7 @@ async def converse() -> None:
         owner = await authenticate(websocket.headers, given.records)
     session_id = None
     try:
-        opening = await _opening(given)
+        opening = await opening_of(given.settings)
         session_id = opening.session_id
         if owner is None:
             owner = await authenticate({"x-api-key": opening.api_key or ""}, given.records)
@@ -91,41 +92,79 @@ async def converse() -> None:
             conversation = Conversation(given, _upload(opening, owner), opening.images)
         code = await conversation.run()
     except PinactorsError as error:
-        await _refuse(error, session_id)
+        await refuse(error, session_id)
     else:
         await websocket.close(code)
 
 
-async def _opening(given: Services) -> Opening:
-    with trio.move_on_after(given.settings.upload_floor_window) as patience:
+async def opening_of(settings: Settings) -> Opening:
+    """The first frame. Raises `PinactorsError` when it is none, or does not come."""
+    with trio.move_on_after(settings.upload_floor_window) as patience:
         frame = await websocket.receive()
     if patience.cancelled_caught:
         raise PinactorsError(ErrorCode.CANCELLED, "Upload stalled", "The first frame did not arrive")
     if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
-        raise _invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
+        raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
     try:
         return _OPENING.decode(frame)
     except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
-        raise _invalid(f"the first frame cannot be read: {error}") from error
+        raise invalid(f"the first frame cannot be read: {error}") from error
 
 
-def _upload(opening: Opening, owner: str) -> Upload:
+def check_images(opening: Opening) -> None:
+    """Raises `PinactorsError` for an upload that cannot be one."""
     if View.FRONT not in opening.images:
         raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT)
     if len(set(opening.images)) < len(opening.images):
-        raise _invalid("images names a view twice")
+        raise invalid("images names a view twice")
+
+
+def _upload(opening: Opening, owner: str) -> Upload:
+    check_images(opening)
     return Upload(check_session_id(opening.session_id), owner, check_idempotency_key(opening.idempotency_key))
 
 
 async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
     found = await given.registry.find(opening.stream_id or "", owner)
+    return Conversation(given, None, (), found, position_in(found, opening))
+
+
+def position_in(found: PacketLog, opening: Opening) -> int:
+    """Where a client goes on reading. Raises `PinactorsError` for an offset that nobody issued."""
     try:
         position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
     except ValueError as error:
-        raise _invalid("offset was not issued by this server") from error
+        raise invalid("offset was not issued by this server") from error
     if position > len(found.packets):
-        raise _invalid("offset lies behind everything written so far")
-    return Conversation(given, None, (), found, position)
+        raise invalid("offset lies behind everything written so far")
+    return position
+
+
+async def send_packets(log: PacketLog, position: int) -> int:
+    """Writes a log as it grows, to its end; returns where that is."""
+    with log.watching():
+        while position < len(log.packets) or not log.closed:
+            await log.wait_beyond(position)
+            for packet in log.packets[position:]:
+                await websocket.send(packet.decode())
+                position += 1
+    return position
+
+
+def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
+    """Of a finished log; `mistaken`: its upload was broken off by a frame of the wrong kind."""
+    last = log.packets[-1]
+    if kind_of(last) != "ERROR":
+        return NORMAL
+    error = decode(last)
+    assert isinstance(error, ErrorPacket)
+    return UNSUPPORTED if mistaken else CLOSE_CODES.get(error.error_code, POLICY)
+
+
+async def drain() -> None:
+    """Takes and ignores what nobody announced, so that a disconnect behind it is seen."""
+    while True:
+        await websocket.receive()
 
 
 class Conversation:
@@ -149,7 +188,7 @@ class Conversation:
         if self._upload is None:
             assert self._log is not None
             self._settled.set()
-            receive = self._drain
+            receive = drain
         else:
             self._log = await self._given.registry.open(self._upload)
             receive = self._receive
@@ -162,28 +201,15 @@ class Conversation:
             if self._upload is not None and not self._upload.complete:
                 gone = PinactorsError(ErrorCode.CANCELLED, "Upload broken off", "The connection ended early")
                 self._upload.fail(gone)
-        return self._close_code()
-
-    def _close_code(self) -> int:
         assert self._log is not None
-        last = self._log.packets[-1]
-        if kind_of(last) != "ERROR":
-            return NORMAL
-        error = decode(last)
-        assert isinstance(error, ErrorPacket)
-        return UNSUPPORTED if self._messages.mistaken else CLOSE_CODES.get(error.error_code, POLICY)
+        return close_code(self._log, mistaken=self._messages.mistaken)
 
     async def _send(self) -> None:
         """Writes the log as it grows, then, where settling led to another log, that one from its start."""
         while True:
             current = self._log
             assert current is not None
-            with current.watching():
-                while self._position < len(current.packets) or not current.closed:
-                    await current.wait_beyond(self._position)
-                    for packet in current.packets[self._position :]:
-                        await websocket.send(packet.decode())
-                        self._position += 1
+            await send_packets(current, self._position)
             if ends(current.packets):
                 return
             await self._settled.wait()
@@ -207,7 +233,7 @@ class Conversation:
                 upload.fail(error)  # and the session ends with it; a conflict it has learnt of before us
         finally:
             self._settled.set()
-        await self._drain()
+        await drain()
 
     async def _photograph(self, view: View, reader: BodyReader) -> StoredImage:
         """Spools one message as it arrives. Raises `PinactorsError`."""
@@ -218,7 +244,7 @@ class Conversation:
             while data := await reader.chunk():
                 await threads(sink.write, data)
             if not sink.size:
-                raise _invalid(f"the {view} image is empty")
+                raise invalid(f"the {view} image is empty")
             return await threads(sink.keep)
         except OSError as error:
             log.error(
@@ -230,11 +256,6 @@ class Conversation:
         finally:
             if sink is not None:
                 sink.discard()  # nothing happens after `keep`; else an unlink, which may not be awaited here
-
-    async def _drain(self) -> None:
-        """Takes and ignores what nobody announced, so that a disconnect behind it is seen."""
-        while True:
-            await websocket.receive()
 
 
 class Messages:
@@ -263,16 +284,17 @@ class Messages:
         message = cast("Piece | str", await websocket.receive())
         if isinstance(message, str):
             self.mistaken = True
-            raise _invalid(f"a binary message with the {self._view} image was expected, text came")
+            raise invalid(f"a binary message with the {self._view} image was expected, text came")
         self._ended = message.last
         return message.data
 
 
-def _invalid(detail: str) -> PinactorsError:
+def invalid(detail: str) -> PinactorsError:
+    """A frame that is not what the protocol has there."""
     return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
 
 
-async def _refuse(error: PinactorsError, session_id: str | None) -> None:
+async def refuse(error: PinactorsError, session_id: str | None) -> None:
     """A refusal before there is a session: a log of one packet."""
     packet = ErrorPacket.of(error)
     with suppress(PinactorsError):  # a session id that is refused is not repeated

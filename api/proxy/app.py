@@ -9,50 +9,35 @@ import msgspec
 import prometheus_client
 import structlog
 import trio
-from quart import Blueprint, Response, current_app, g, request
+from quart import Blueprint, Response, g, request
 from quart.wrappers.response import ResponseBody
 
 from api import streams
 from api.app import Application
-from api.auth import TOKEN_LIMIT, token_of
 from api.body import BodyReader
 from api.framings import choose
-from api.proxy import routing
+from api.proxy import routing, websocket
 from api.proxy.forward import forward
 from api.proxy.masters import Masters, describe
 from api.proxy.metrics import Metrics
-from api.proxy.session import RelayedLog, Services, Session
+from api.proxy.receiving import receive
+from api.proxy.session import RelayedLog, Services
 from api.proxy.sessions import Sessions, open_sessions, owner_of
-from api.proxy.spool import Spool
+from api.proxy.state import EXTENSION, Proxy, key_in, proxy
 from api.proxy.upstream import Head
 from api.reader import respond
 from api.server import open_sockets, run
 from api.services import DISK_THREADS
 from api.uploads import content_type, idempotency_key
 from pinactors.protocol import (
-    ErrorCode,
-    PinactorsError,
     check_session_id,
     new_stream_id,
     timestamp,
 )
 from pinactors.settings import Settings
 
-EXTENSION = "pinactors.proxy"
-
 blueprint = Blueprint("proxy", __name__)
 log = structlog.get_logger(__name__)
-
-
-class Proxy:
-    """What the handlers stand on."""
-
-    def __init__(self, services: Services, sessions: Sessions) -> None:
-        self.services, self.sessions = services, sessions
-
-
-def proxy() -> Proxy:
-    return cast(Proxy, current_app.extensions[EXTENSION])
 
 
 def create_proxy(services: Services, sessions: Sessions) -> Application:
@@ -60,6 +45,7 @@ def create_proxy(services: Services, sessions: Sessions) -> Application:
     app = Application.bare()
     app.extensions[EXTENSION] = Proxy(services, sessions)
     app.register_blueprint(blueprint)
+    app.register_blueprint(websocket.blueprint)
     return app
 
 
@@ -85,13 +71,6 @@ async def serve_proxy(
     log.info("stopped")
 
 
-def _token() -> str | None:
-    token = token_of(request.headers)
-    if token is not None and (len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable()):
-        raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "No key looks like this")
-    return token or None
-
-
 @blueprint.post("/mobile-upload")
 @blueprint.post("/api/proxy/mobile-upload")
 async def relay_upload() -> Response:
@@ -100,7 +79,7 @@ async def relay_upload() -> Response:
     settings = given.services.settings
     framing = choose(request)
     content_type(request)
-    token, key = _token(), idempotency_key(request)
+    token, key = key_in(request.headers), idempotency_key(request)
     reader = BodyReader(request, settings, settings.max_request_bytes)
     named = request.headers.get("x-session-id")
     if named:
@@ -111,19 +90,22 @@ async def relay_upload() -> Response:
         g.session_id = session_id
     head = Head(request.headers["Content-Type"], request.content_length, token, key or new_stream_id(), named)
     route = routing.route_of(owner_of(token), key, session_id, start)
-    try:
-        session, spool = await given.sessions.open(head, route)
-    except OSError as error:
-        raise _not_stored(error) from error
-    try:
-        answer = await _relay(reader, session, spool, start)
-    finally:
-        if not spool.complete:
-            session.fail(_BROKEN_OFF)
+    answer = await receive(given.sessions, head, route, _Request(reader, start))
     response = await respond(request, framing, answer, settings)
     if isinstance(answer, RelayedLog):
         _measure(response, answer, given.services.metrics)
     return response
+
+
+class _Request:
+    """The body from its first bytes on, which were read to choose a master."""
+
+    def __init__(self, reader: BodyReader, start: bytes) -> None:
+        self._reader, self._start = reader, start
+
+    async def chunk(self) -> bytes:
+        start, self._start = self._start, b""
+        return start or await self._reader.chunk()
 
 
 async def _start(reader: BodyReader) -> bytes:
@@ -133,48 +115,12 @@ async def _start(reader: BodyReader) -> bytes:
     return start
 
 
-async def _relay(reader: BodyReader, session: Session, spool: Spool, start: bytes) -> Any:
-    """Spools the upload while it is relayed. A master's refusal ends it wherever it is.
-
-    Raises `PinactorsError`.
-    """
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_receive, reader, session, spool, start)
-        await session.wait_answered()
-        nursery.cancel_scope.cancel()
-    return await session.answer()
-
-
-async def _receive(reader: BodyReader, session: Session, spool: Spool, start: bytes) -> None:
-    try:
-        data = start
-        while data:
-            await spool.write(data)
-            data = await reader.chunk()
-        spool.finish()
-    except PinactorsError as error:
-        session.fail(error)
-    except OSError as error:
-        session.fail(_not_stored(error))
-
-
-def _not_stored(error: OSError) -> PinactorsError:
-    log.error("upload not stored", error=str(error))
-    detail = "The upload could not be stored; it may be sent again"
-    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=30.0)
-
-
-_BROKEN_OFF = PinactorsError(
-    ErrorCode.CANCELLED, "Upload broken off", "The connection ended before the upload did"
-)
-
-
 class Measured(ResponseBody):
     """Notes when packets have been handed to a phone's connection: when the next piece is asked for."""
 
     def __init__(self, body: Any, log: RelayedLog, metrics: Metrics) -> None:
         self._body, self._log, self._metrics = body, log, metrics
-        self._seen = self._handed = len(log.arrivals)
+        self._seen = self._handed = 0
 
     async def __aenter__(self) -> Self:
         await self._body.__aenter__()
@@ -202,14 +148,16 @@ class Measured(ResponseBody):
 
 
 def _measure(response: Response, answer: RelayedLog, metrics: Metrics) -> None:
-    if response.timeout is None and isinstance(response.response, ResponseBody):  # a stream
+    streamed = response.timeout is None and isinstance(response.response, ResponseBody)
+    if streamed and not answer.measured:
+        answer.measured = True
         response.response = Measured(response.response, answer, metrics)
 
 
 @blueprint.get("/streams/<stream_id>")
 async def get_stream(stream_id: str) -> Response:
     given = proxy()
-    found = await given.sessions.find(stream_id, _token())
+    found = await given.sessions.find(stream_id, key_in(request.headers))
     if request.method == "HEAD":
         response = streams.describe(found)
     else:
@@ -219,7 +167,7 @@ async def get_stream(stream_id: str) -> Response:
 
 @blueprint.delete("/streams/<stream_id>")
 async def cancel_stream(stream_id: str) -> Response:
-    await proxy().sessions.cancel(stream_id, _token())
+    await proxy().sessions.cancel(stream_id, key_in(request.headers))
     response = Response(b"", 204)
     del response.headers["Content-Type"]
     return await streams.protect(response)
@@ -266,5 +214,5 @@ async def metrics() -> Response:
 @blueprint.get("/api/mobile/<path:_>")
 @blueprint.post("/api/mobile/<path:_>")
 async def small(_: str = "") -> Response:
-    token = _token()
+    token = key_in(request.headers)
     return await forward(request, proxy().services, owner_of(token) or request.path)

@@ -61,15 +61,15 @@ _root = structlog.get_logger(__name__)
 
 
 class RelayedLog(PacketLog):
-    """A log that knows when each packet arrived from its master (trio's clock); `first` is the first one's
-    position."""
+    """A log that knows when each packet arrived here from its master (trio's clock). `measured`: a reader
+    notes when it hands them on; one does, the others may come late."""
 
-    __slots__ = ("arrivals", "first")
+    __slots__ = ("arrivals", "measured")
 
     def __init__(self, stream_id: str, session_id: str, owner: str, packets: list[bytes]) -> None:
         super().__init__(stream_id, session_id, owner, packets=packets)
-        self.first = len(packets)
         self.arrivals: list[float] = []
+        self.measured = False
 
     def append(self, encoded: bytes, *, terminal: bool) -> None:
         self.arrivals.append(trio.current_time())

@@ -212,4 +212,5 @@ def refusal_of(
     except ValueError:
         code = ErrorCode.PROCESSING_ERROR
     message, detail = str(body.get("message", "Request refused")), str(body.get("error", ""))
-    return PinactorsError(code, message, detail, status=status, retry_after=retry_after)
+    field = str(body.get("field", ""))
+    return PinactorsError(code, message, detail, field=field, status=status, retry_after=retry_after)

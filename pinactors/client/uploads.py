@@ -37,15 +37,16 @@ class Photographs:
     async def multipart(self) -> Body:
         """The whole upload as `multipart/form-data`. Raises `OSError` for a file that cannot be read."""
         boundary = secrets.token_hex(16)
-        contents: list[Photograph] = [_head(boundary, "sessionId") + self.session_id.encode()]
+        contents: list[Photograph] = [part_head(boundary, "sessionId") + self.session_id.encode()]
         for view in self.views:
-            contents += [b"\r\n" + _head(boundary, f"{view}_image", f"{view}.img"), self.images[view]]
+            contents += [b"\r\n" + part_head(boundary, f"{view}_image", f"{view}.img"), self.images[view]]
         contents.append(f"\r\n--{boundary}--\r\n".encode())
         size = sum([await size_of(content) for content in contents])
         return Body(f"multipart/form-data; boundary={boundary}", size, contents)
 
 
-def _head(boundary: str, name: str, filename: str | None = None) -> bytes:
+def part_head(boundary: str, name: str, filename: str | None = None) -> bytes:
+    """What stands before a part's content; a line break belongs behind it."""
     file = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
     return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode()
 

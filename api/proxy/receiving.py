@@ -1,0 +1,67 @@
+"""An upload on its way in: spooled as it comes, while its session relays it to a master."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import structlog
+import trio
+
+from api.proxy.session import Session
+from api.proxy.sessions import Sessions
+from api.proxy.spool import Spool
+from api.proxy.upstream import Head
+from pinactors.pipeline.log import PacketLog
+from pinactors.protocol import ErrorCode, PinactorsError
+
+STORAGE_RETRY = 30.0
+
+BROKEN_OFF = PinactorsError(
+    ErrorCode.CANCELLED, "Upload broken off", "The connection ended before the upload did"
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Source(Protocol):
+    async def chunk(self) -> bytes:
+        """The next bytes, empty at the end. Raises `PinactorsError`."""
+        ...
+
+
+async def receive(sessions: Sessions, head: Head, route: str, source: Source) -> PacketLog:
+    """The log the upload is answered from. A refusal, the master's or ours, ends it wherever it is.
+
+    Raises `PinactorsError`.
+    """
+    try:
+        session, spool = await sessions.open(head, route)
+    except OSError as error:
+        raise _not_stored(error) from error
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_write, source, session, spool)
+            await session.wait_answered()
+            nursery.cancel_scope.cancel()
+    finally:
+        if not spool.complete:
+            session.fail(BROKEN_OFF)
+    return await session.answer()
+
+
+async def _write(source: Source, session: Session, spool: Spool) -> None:
+    """Tells the session of every failure, and raises none."""
+    try:
+        while data := await source.chunk():
+            await spool.write(data)
+        spool.finish()
+    except PinactorsError as error:
+        session.fail(error)
+    except OSError as error:
+        session.fail(_not_stored(error))
+
+
+def _not_stored(error: OSError) -> PinactorsError:
+    log.error("upload not stored", error=str(error))
+    detail = "The upload could not be stored; it may be sent again"
+    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY)

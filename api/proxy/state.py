@@ -1,0 +1,35 @@
+"""What the handlers stand on, bound to the application once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from quart import current_app
+from werkzeug.datastructures import Headers
+
+from api.auth import TOKEN_LIMIT, token_of
+from api.proxy.session import Services
+from api.proxy.sessions import Sessions
+from pinactors.protocol import ErrorCode, PinactorsError
+
+EXTENSION = "pinactors.proxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    services: Services
+    sessions: Sessions
+
+
+def proxy() -> Proxy:
+    """The running application's. Only inside a request or websocket."""
+    return cast(Proxy, current_app.extensions[EXTENSION])
+
+
+def key_in(headers: Headers | dict[str, str]) -> str | None:
+    """The key of a request, to be passed on. Raises `PinactorsError` (`unauthorized`) for what is none."""
+    token = token_of(headers)
+    if token is not None and (len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable()):
+        raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "No key looks like this")
+    return token or None

@@ -1,0 +1,110 @@
+"""`/ws` at the proxy: the master's conversation, with the proxy's failover behind it.
+
+The photographs become a multipart upload in the spool, relayed as it grows, so that a master works on the
+front image while the back one is still being sent, and another master can begin again. The packets come down
+once the last photograph is in: only then a master names the session.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import trio
+from quart import Blueprint, websocket
+
+from api.body import BodyReader
+from api.proxy import routing
+from api.proxy.receiving import receive
+from api.proxy.sessions import owner_of
+from api.proxy.state import Proxy, key_in, proxy
+from api.proxy.upstream import Head
+from api.uploads import MULTIPART_TYPE, check_idempotency_key
+from api.websocket import (
+    Messages,
+    Opening,
+    check_images,
+    close_code,
+    drain,
+    invalid,
+    opening_of,
+    position_in,
+    refuse,
+    send_packets,
+)
+from pinactors.client.uploads import part_head
+from pinactors.pipeline.log import PacketLog
+from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id
+
+blueprint = Blueprint("proxy websocket", __name__)
+
+
+@blueprint.websocket("/ws")
+async def converse() -> None:
+    given = proxy()
+    session_id = None
+    try:
+        opening = await opening_of(given.services.settings)
+        session_id = opening.session_id
+        token = key_in(websocket.headers) or key_in({"x-api-key": opening.api_key or ""})
+        if opening.stream_id is not None:
+            found = await given.sessions.find(opening.stream_id, token)
+            position = position_in(found, opening)
+        else:
+            found, position = await _uploaded(given, opening, token), 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain, name="websocket receive")
+            await send_packets(found, position)
+            nursery.cancel_scope.cancel()
+        code = close_code(found)
+    except PinactorsError as error:
+        await refuse(error, session_id)
+    else:
+        await websocket.close(code)
+
+
+async def _uploaded(given: Proxy, opening: Opening, token: str | None) -> PacketLog:
+    check_images(opening)
+    session_id = check_session_id(opening.session_id)
+    key = check_idempotency_key(opening.idempotency_key)
+    photographs = Photographs(opening.images, given)
+    head = Head(
+        f"{MULTIPART_TYPE}; boundary={photographs.boundary}", None, token, key or new_stream_id(), session_id
+    )
+    route = routing.route_of(owner_of(token), key, session_id, b"")
+    return await receive(given.sessions, head, route, photographs)
+
+
+class Photographs:
+    """The binary messages as the body of a multipart upload, piece by piece."""
+
+    def __init__(self, views: list[View], given: Proxy) -> None:
+        settings = given.services.settings
+        self.boundary = secrets.token_hex(16)
+        self._coming = list(views)
+        self._view: View | None = None
+        self._messages = Messages()
+        self._reader = BodyReader(self._messages, settings, settings.max_request_bytes)
+        self._empty = self._ended = False
+
+    async def chunk(self) -> bytes:
+        """Raises `PinactorsError`."""
+        if self._view is None:
+            return self._next()
+        if data := await self._reader.chunk():
+            self._empty = False
+            return data
+        if self._empty:
+            raise invalid(f"the {self._view} image is empty")
+        self._view = None
+        return b"\r\n" + self._next()
+
+    def _next(self) -> bytes:
+        """The head of the next part, the body's end behind the last one, then nothing."""
+        if self._coming:
+            self._view, self._empty = self._coming.pop(0), True
+            self._messages.begin(self._view)
+            return part_head(self.boundary, f"{self._view}_image", f"{self._view}.img")
+        if self._ended:
+            return b""
+        self._ended = True
+        return f"--{self.boundary}--\r\n".encode()
