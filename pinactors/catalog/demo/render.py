@@ -40,6 +40,10 @@ PLATING = {
 }
 
 
+STEEL = (128, 130, 136)
+"""Of the posts: they are soldered on after plating."""
+
+
 class Light(NamedTuple):
     """Where the window is (direction in the picture's plane, x right and y down) and how strong its glint."""
 
@@ -104,7 +108,9 @@ def back(design: Design, side: int) -> Face:
     for post_x, post_y in post_places(design, side):
         radius = np.hypot(columns - post_x, rows - post_y) / unit
         relief += 0.06 * _smooth(0.1, 0.07, radius) + 0.1 * _smooth(0.045, 0.03, radius)
-        colour *= (1 - 0.3 * _smooth(0.13, 0.1, radius) * _smooth(0.06, 0.09, radius))[..., None]
+        foot = _smooth(0.1, 0.085, radius)[..., None]
+        colour += foot * (np.array(STEEL, np.float32) / 255 - colour)
+        colour *= (1 - 0.3 * _smooth(0.14, 0.11, radius) * _smooth(0.09, 0.1, radius))[..., None]
     return Face(relief.astype(np.float32), colour.astype(np.float32), mask.copy(), mask)
 
 
