@@ -16,6 +16,9 @@ const NAMES = {
   authenticity: "authenticity", characters: "characters", pricing: "price", details: "details", display: "photographs",
 };
 
+/** A log10 likelihood ratio below which a finding says next to nothing. */
+const SLIGHT = 0.1;
+
 const CARDS = [
   { type: "AUTHENTICATION_RESULT", component: "authenticity", title: "Genuine?", draw: verdictCard },
   { type: "CHARACTER_IDENTIFICATION", component: "characters", title: "Who is on it?", draw: characterCard },
@@ -84,6 +87,8 @@ function verdictCard(packet, context) {
     .filter((row) => row.assessed)
     .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
   const open = packet.evidence.filter((row) => !row.assessed);
+  const rows = (evidence) => evidence.map((row) => evidenceRow(row, context));
+  const slight = weighed.filter((row) => Math.abs(row.weight) < SLIGHT);
   const decided = packet.note !== "Analysis timed out" && packet.verdict !== "not_a_pin";
   return [
     h("p", { class: `verdict verdict-${packet.verdict}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign),
@@ -93,8 +98,10 @@ function verdictCard(packet, context) {
     packet.advice?.length &&
       h("div", { class: "advice" }, h("h4", {}, "What would help"), h("ul", {}, packet.advice.map((text) => h("li", {}, text)))),
     weighed.length
-      ? h("ul", { class: "evidence", "aria-label": "Evidence" }, weighed.map((row) => evidenceRow(row, context)))
+      ? h("ul", { class: "evidence", "aria-label": "Evidence" }, rows(weighed.filter((row) => !slight.includes(row))))
       : h("p", { class: "missing" }, "No finding could be weighed."),
+    slight.length &&
+      h("details", {}, h("summary", {}, `Of little weight (${slight.length})`), h("ul", { class: "evidence" }, rows(slight))),
     open.length &&
       h("details", {}, h("summary", {}, `Could not be assessed (${open.length})`),
         h("ul", { class: "unassessed" }, open.map((row) => h("li", {}, h("strong", {}, words(row.name)), " ", row.finding)))),
@@ -116,8 +123,8 @@ function evidenceRow(row, { pictures, highlight }) {
       onfocus: () => highlight(row.box), onmouseenter: () => highlight(row.box), onclick: () => highlight(row.box, true),
       onblur: () => highlight(null), onmouseleave: () => highlight(null) }, image);
   }
-  return h("li", { class: `evidence-row ${direction}` },
-    region ?? h("span", { class: "region none", "aria-hidden": "true" }),
+  return h("li", { class: `evidence-row ${direction}${region ? " located" : ""}` },
+    region,
     h("div", {},
       h("strong", {}, words(row.name)), h("p", {}, row.finding),
       h("span", { class: "bar", role: "img", "aria-label": `Weight ${row.weight.toFixed(2)}, ${direction}` }, bar),

@@ -30,6 +30,7 @@ export function gauge(rating, confidence, verdict) {
     { viewBox: "0 0 200 118", class: "gauge", role: "img", "data-verdict": verdict,
       "aria-label": `Rating ${rating} of 100, confidence ${Math.round(confidence * 100)} percent` },
     s("path", { d: arc(0, 100, 80), class: "gauge-track" }),
+    s("path", { d: arc(0, rating, 80), class: "gauge-fill" }),
     s("path", { d: arc(low, high, 80), class: "gauge-spread" }),
     s("circle", { cx: x, cy: y, r: 8, class: "gauge-needle" }),
     s("text", { x: 100, y: 88, class: "gauge-number" }, String(rating)),
