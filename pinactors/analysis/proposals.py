@@ -29,6 +29,10 @@ BINS = (8, 10, 10)
 LEAST = 0.01
 """Share of the picture below which a region is not taken for the pin that was photographed."""
 
+PLAIN = 0.5
+"""Gradient (Lab units a pixel, 1.6 times the upper quartile in the border) at which a background counts as
+half plain."""
+
 _NOISE = 2.0
 """Standard deviation in Lab below which a background is not believed to be uniform: compression, sensor."""
 
@@ -47,7 +51,11 @@ class Scene:
     """One picture at `SIDE`: `lab` smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge` the same
     thickened by a pixel, `fine` the gradient of the unsmoothed picture, `strange` how many standard
     deviations a colour lies from the background's, `bins` each pixel's colour bin, `border` the frame taken
-    for background."""
+    for background.
+
+    `foreign` is where edges are stronger than any texture of the border, `plain` how untextured that is (0 to
+    1).
+    """
 
     rgb: Image
     lab: Floats
@@ -57,6 +65,8 @@ class Scene:
     border: Flags
     strange: Floats
     bins: npt.NDArray[np.intp]
+    foreign: Flags
+    plain: float
     models: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -78,7 +88,10 @@ def look(rgb: Image) -> Scene:
     models["surface"] = _illumination_surface(lab, border)
     strange = np.minimum(models["colours"], models["surface"])
     ridge = np.asarray(cv2.dilate(edges, disk(1)), np.float32)
-    return Scene(rgb, lab, edges, ridge, _gradient(raw), border, strange, _bins(lab), models)
+    busy = 1.6 * float(np.quantile(edges[border], 0.75))
+    plain = 1 / (1 + (busy / PLAIN) ** 2)
+    foreign = edges > 2 * busy + 0.6
+    return Scene(rgb, lab, edges, ridge, _gradient(raw), border, strange, _bins(lab), foreign, plain, models)
 
 
 def propose(scene: Scene) -> list[Proposal]:
