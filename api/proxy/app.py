@@ -20,8 +20,9 @@ from api.proxy import routing, websocket
 from api.proxy.forward import forward
 from api.proxy.masters import Masters, describe
 from api.proxy.metrics import Metrics
+from api.proxy.outlet import RelayedLog
 from api.proxy.receiving import receive
-from api.proxy.session import RelayedLog, Services
+from api.proxy.session import Services
 from api.proxy.sessions import Sessions, open_sessions, owner_of
 from api.proxy.state import EXTENSION, Proxy, key_in, proxy
 from api.proxy.upstream import Head

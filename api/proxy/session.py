@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,27 +13,24 @@ import structlog
 import trio
 
 from api.errors import status_of
-from api.proxy import journal as journals
 from api.proxy import upstream
-from api.proxy.journal import Kept, Moved, Relayed
+from api.proxy.journal import Kept, Relayed
 from api.proxy.masters import Master, Masters
 from api.proxy.metrics import Metrics
-from api.proxy.packets import OPENING, Line, read, restamped
+from api.proxy.outlet import Outlet, RelayedLog
+from api.proxy.packets import OPENING, Line, read
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors, Unreachable
-from pinactors.merge import TERMINAL, kind_of
-from pinactors.pipeline.journal import Journal
+from pinactors.merge import kind_of
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (
     ConnectionEstablished,
     ErrorCode,
     ErrorPacket,
-    Packet,
     PinactorsError,
     new_session_id,
     new_stream_id,
-    timestamp,
 )
 from pinactors.settings import Settings
 
@@ -58,22 +56,6 @@ LATE = PinactorsError(
 )
 
 _root = structlog.get_logger(__name__)
-
-
-class RelayedLog(PacketLog):
-    """A log that knows when each packet arrived here from its master (trio's clock). `measured`: a reader
-    notes when it hands them on; one does, the others may come late."""
-
-    __slots__ = ("arrivals", "measured")
-
-    def __init__(self, stream_id: str, session_id: str, owner: str, packets: list[bytes]) -> None:
-        super().__init__(stream_id, session_id, owner, packets=packets)
-        self.arrivals: list[float] = []
-        self.measured = False
-
-    def append(self, encoded: bytes, *, terminal: bool) -> None:
-        self.arrivals.append(trio.current_time())
-        super().append(encoded, terminal=terminal)
 
 
 @dataclass(slots=True)
@@ -129,12 +111,10 @@ class Session:
         kept: Kept | None = None,
     ) -> None:
         self.owner, self.head = owner, head
-        self.log: RelayedLog | None = None
         self.place = place
         self._services, self._others = services, others
         self._route, self._spool = route, spool
-        self._journal: Journal | None = None
-        self._had: set[str] = set()
+        self._outlet: Outlet | None = None
         self._avoided: set[Master] = set()
         self._rounds = 0
         self._pause = 0.0
@@ -148,6 +128,10 @@ class Session:
         self._log = _root.bind(session=head.session_id)
         if kept is not None:
             self._take_up(kept)
+
+    @property
+    def log(self) -> RelayedLog | None:
+        return self._outlet.log if self._outlet is not None else None
 
     def __repr__(self) -> str:
         return f"<relayed Session {self.log or self.head.session_id}>"
@@ -175,10 +159,10 @@ class Session:
                     nursery.start_soon(self._clock, name="clock")
                     await self._deliver()
                     nursery.cancel_scope.cancel()
-            self._end(self._error or LATE)
+            self._end(self._error or self._refusal or LATE)
         finally:
-            if self._journal is not None:
-                self._journal.release()
+            if self._outlet is not None:
+                self._outlet.release()
             if self._spool is not None:
                 self._spool.close()
         if self._spool is not None:
@@ -279,7 +263,7 @@ class Session:
         self._avoided.clear()
         if self._bad >= ROUNDS * len(order):
             self._open_alone()
-            self._end(LOST)
+            self._end(self._refusal or LOST)
             return False
         if self.log is None and (self._rounds >= ROUNDS or self._refusal is not None):
             self._refuse(self._refusal or NO_MASTER)
@@ -297,11 +281,12 @@ class Session:
             return
         if self._spool is None:
             self.fail(refusal)
-        elif status_of(refusal) >= 500 or self.log is not None:
-            self._refusal = refusal
-            self._leave(place, "refused")
+        elif status_of(refusal) < 500 and (self.log is None or len(self.log.packets) == 1):
+            self._end(refusal)
         else:
-            self._refuse(refusal)
+            self._refusal = refusal
+            self._bad += status_of(refusal) < 500
+            self._leave(place, "refused")
 
     def _fail_over(self, place: Place, failure: Broken | NotPinactors) -> None:
         masters, metrics = self._services.masters, self._services.metrics
@@ -347,14 +332,17 @@ class Session:
                 return False
         place.taken += 1
         place.breaks = 0
-        if line.packet_type in self._had:
-            return True
-        if self.log is None:
-            self._open(line)
-        assert self.log is not None
-        raw = restamped(raw, line, len(self.log.packets), self.log.session_id)
-        self._append(raw, line.packet_type)
-        return not self.log.closed
+        outlet = self._outlet or self._open(line)
+        outlet.take(raw, line)
+        self._told(outlet)
+        return not outlet.log.closed
+
+    def _told(self, outlet: Outlet) -> None:
+        """The phone has something."""
+        if not self._answered.is_set():
+            self._settle(outlet.log)
+        if outlet.log.closed:
+            self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
 
     def _arrive(self, place: Place, line: Line) -> None:
         """The first packet of a new conversation names the stream: perhaps one that is relayed already."""
@@ -366,73 +354,58 @@ class Session:
             self._settle(other.log)
             return
         place.stream_id = line.stream_id
-        if self._journal is not None:
-            self._journal.mark(Moved(place.master.url, line.stream_id))
+        if self._outlet is not None:
+            self._outlet.moved(place.master.url, line.stream_id)
 
-    def _open(self, line: Line) -> None:
+    def _open(self, line: Line) -> Outlet:
         """The master answered in time: the phone's stream bears the master's name."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self._spool is not None:
             allowed = line.deadline_ms / 1000 - self._services.settings.deadline
             self._due.deadline += min(0.0, allowed)
-        self._begin(line.stream_id, line.session_id)
+        return self._begin(line.stream_id, line.session_id)
 
     def _open_alone(self) -> None:
         """Nobody did: the phone gets its sign of life from here, and a name made here."""
-        if self.log is not None or self._answered.is_set():
+        if self._outlet is not None or self._answered.is_set():
             return
         settings = self._services.settings
         stream_id = new_stream_id()
-        self._begin(stream_id, self.head.session_id or new_session_id())
+        outlet = self._begin(stream_id, self.head.session_id or new_session_id())
         deadline_ms = round(1000 * settings.deadline)
-        self._write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
+        outlet.write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
+        self._told(outlet)
 
-    def _begin(self, stream_id: str, session_id: str) -> None:
-        self.log = RelayedLog(stream_id, session_id, self.owner, [])
+    def _begin(self, stream_id: str, session_id: str) -> Outlet:
         self._log = _root.bind(session=session_id, stream=stream_id[:8])
-        self._journal = journals.create(
-            self._services.folder,
-            Relayed(
-                stream_id,
-                session_id,
-                self.owner,
-                time.time() + min(self._remaining(), self._services.settings.deadline),
-                self._spool.path.name if self._spool is not None else None,
-                self.head.content_type,
-                self.head.idempotency_key,
-            ),
-            self._journal_failed,
+        relayed = Relayed(
+            stream_id,
+            session_id,
+            self.owner,
+            time.time() + min(self._remaining(), self._services.settings.deadline),
+            self._spool.path.name if self._spool is not None else None,
+            self.head.content_type,
+            self.head.idempotency_key,
         )
+        outlet = self._outlet = Outlet.create(self._services.folder, relayed, self._journal_failed)
         if self.place is not None and self.place.stream_id is not None:
-            self._journal.mark(Moved(self.place.master.url, self.place.stream_id))
+            outlet.moved(self.place.master.url, self.place.stream_id)
+        self._heed_readers(outlet.log)
         self._others.register(self)
+        return outlet
 
     def _take_up(self, kept: Kept) -> None:
         """Goes on where another process was."""
-        relayed = kept.relayed
-        self.log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, kept.packets)
-        self._had = {kind_of(packet) for packet in kept.packets}
-        self._journal = journals.reopen(self._services.folder, relayed.stream_id, self._journal_failed)
-        left = max(relayed.ends_at - time.time(), self._services.settings.proxy_silence)
+        outlet = self._outlet = Outlet.reopen(self._services.folder, kept, self._journal_failed)
+        left = max(kept.relayed.ends_at - time.time(), self._services.settings.proxy_silence)
         self._due.deadline = trio.current_time() + left
-        self._settle(self.log)
+        self._heed_readers(outlet.log)
+        self._settle(outlet.log)
 
-    def _append(self, raw: bytes, kind: str) -> None:
-        assert self.log is not None
-        assert self._journal is not None
-        self._had.add(kind)
-        self._journal.packet(raw)
-        self.log.append(raw, terminal=kind in TERMINAL)
-        if not self._answered.is_set():
-            self._settle(self.log)
-        if self.log.closed:
-            self._services.metrics.sessions.labels(kind.lower()).inc()
-
-    def _write(self, packet: Packet) -> None:
-        assert self.log is not None
-        packet.session_id, packet.timestamp = self.log.session_id, timestamp()
-        packet.sequence = len(self.log.packets)
-        self._append(packet.encode(), packet.packet_type)
+    def _heed_readers(self, log: PacketLog) -> None:
+        """Where the policy is that a session ends when its last reader leaves."""
+        if self._services.settings.disconnect == "cancel":
+            log.on_abandoned(partial(self.fail, _ABANDONED))
 
     # The end
 
@@ -447,10 +420,12 @@ class Session:
 
     def _end(self, error: PinactorsError) -> None:
         """Whatever is still open ends with `error`; nothing happens where all is said."""
-        if self.log is None:
+        outlet = self._outlet
+        if outlet is None:
             self._refuse(error)
-        elif not self.log.closed:
-            self._write(ErrorPacket.of(error))
+        elif not outlet.log.closed:
+            outlet.write(ErrorPacket.of(error))
+            self._told(outlet)
 
     async def _cancel_upstream(self) -> None:
         place = self.place
@@ -466,6 +441,7 @@ class Session:
         self._log.error("session goes on without journal", error=repr(error))
 
 
+_ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
 _UNREADABLE = PinactorsError(
     ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be kept; it may be sent again"
 )

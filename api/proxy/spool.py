@@ -5,8 +5,9 @@ again by each.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import trio
 
@@ -15,6 +16,9 @@ PIECE = 256 * 1024
 
 LEAD = 4 << 20
 """Bytes the phone may be ahead of the master; further, and TCP slows it down."""
+
+
+T = TypeVar("T")
 
 
 class Spool:
@@ -29,6 +33,8 @@ class Spool:
         self._moved = trio.lowlevel.ParkingLot()
         self._newest = (0, b"")
         self._read = 0
+        self._busy = 0
+        self._closed = False
 
     @classmethod
     def create(cls, path: Path, disk: trio.CapacityLimiter) -> Self:
@@ -51,12 +57,18 @@ class Spool:
         await self._complete.wait()
 
     async def write(self, data: bytes) -> None:
-        """Returns once `data` is on disk and its reader has come near enough. Raises `OSError`."""
-        await trio.to_thread.run_sync(_write, self._descriptor, data, limiter=self._disk)
+        """Returns once `data` is on disk and its reader has come near enough. Raises `OSError`.
+
+        On a closed one nothing happens: the session is over, and its phone about to hear of it.
+        """
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._on_disk(_write, self._descriptor, data)
         self._newest = (self.size, data)
         self.size += len(data)
         self._moved.unpark_all()
-        while self.size - self._read > LEAD:
+        while self.size - self._read > LEAD and not self._closed:
             await self._moved.park()
 
     def finish(self) -> None:
@@ -78,13 +90,25 @@ class Spool:
             await trio.lowlevel.checkpoint()
             return newest
         length = min(PIECE, self.size - position)
-        return await trio.to_thread.run_sync(os.pread, self._descriptor, length, position, limiter=self._disk)
+        return await self._on_disk(os.pread, self._descriptor, length, position)
 
     def close(self) -> None:
         """Leaves the file to whoever comes next."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if not self._closed:
+            self._closed = True
+            self._moved.unpark_all()
+            if not self._busy:
+                os.close(self._descriptor)
+
+    async def _on_disk(self, step: Callable[..., T], *arguments: object) -> T:
+        """In a thread. The descriptor stays open while one uses it: its number would be another file's."""
+        self._busy += 1
+        try:
+            return await trio.to_thread.run_sync(step, *arguments, limiter=self._disk)
+        finally:
+            self._busy -= 1
+            if self._closed and not self._busy:
+                os.close(self._descriptor)
 
     async def remove(self) -> None:
         """Nobody needs it any more."""

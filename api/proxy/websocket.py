@@ -1,8 +1,8 @@
 """`/ws` at the proxy: the master's conversation, with the proxy's failover behind it.
 
 The photographs become a multipart upload in the spool, relayed as it grows, so that a master works on the
-front image while the back one is still being sent, and another master can begin again. The packets come down
-once the last photograph is in: only then a master names the session.
+front image while the back one is still being sent, and another master can begin again. The packets come
+down once the last photograph is in: only then a master names the session.
 """
 
 from __future__ import annotations
