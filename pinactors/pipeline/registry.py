@@ -126,7 +126,7 @@ class Registry:
         log = await self.find(stream_id, owner)
         session = self._live.get(stream_id)
         if session is not None:
-            session.fail(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
+            session.cancel(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
         await log.wait_closed()
 
     def statistics(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class Registry:
         session = Session(upload, course, log, journal, self._services)
         if self._settings.disconnect == "cancel":
             error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
-            log.on_abandoned(partial(session.fail, error))
+            log.on_abandoned(partial(session.cancel, error))
         if upload.complete:  # compared with earlier ones already
             session.settlement.reach(log)
         self._live[course.stream_id] = session

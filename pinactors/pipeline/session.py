@@ -83,6 +83,7 @@ class Session:
         self.course = course
         self.log = log
         self.error: PinactorsError | None = None
+        self._cancelled = False
         self.settlement = Settlement()
         self._journal = journal
         self._services = services
@@ -175,12 +176,20 @@ class Session:
         self.settlement.reach(answer)
 
     def fail(self, error: PinactorsError) -> None:
-        """Ends the session with `error`; the first one counts, and none once the terminal packet is in."""
+        """Ends the session with `error`; the first one counts, and none once the terminal packet is in.
+
+        A job at work may end: a broken upload, sent again and again, must not cost a worker each time.
+        """
         if self.error is None and not self.log.closed:
             self.error = error
             self._deadline.scope.cancel()
             self._recording.cancel()
-            self._sender.stop()
+
+    def cancel(self, error: PinactorsError) -> None:
+        """As `fail`, and the CPU is free at once: somebody asked for it."""
+        self._cancelled = True
+        self.fail(error)
+        self._sender.stop()
 
     def end_with(self, error: PinactorsError) -> None:
         """Writes the terminal `ERROR`. A session whose work had begun is recorded all the same."""
@@ -288,12 +297,12 @@ class Session:
         return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0)
 
     def _grace(self) -> float:
-        """A job that is given up while the session goes on, or gives way, may end: a new worker costs more.
+        """A job that is given up may end: a new worker costs more.
 
-        With the session failed or its deadline come the CPU is to be free at once.
+        With the session cancelled or its deadline come the CPU is to be free at once.
         """
         left = self._deadline.at - trio.current_time()
-        return 0.0 if self.error is not None else min(GRACE, max(0.0, left))
+        return 0.0 if self._cancelled else min(GRACE, max(0.0, left))
 
     def _findings(self, nursery: trio.Nursery) -> Findings:
         return Findings(
