@@ -34,7 +34,7 @@ class Failure(msgspec.Struct, rename="camel"):
 
 
 class PinConfirmation(msgspec.Struct, rename="camel"):
-    """`pinId` is the session id of the analysis, `recordNumber` its `id`; `userAgreement` agree or disagree."""
+    """`pinId` is the analysis's session id, `recordNumber` its `id`; `userAgreement` agree or disagree."""
 
     record_number: int
     pin_id: str
@@ -95,10 +95,22 @@ def _failures(*statuses: int) -> Json:
 
 _PACKET_LINES = {"$ref": _REFERENCE.format(name="Packet")}
 _STREAM_ID = _parameter("streamId", "path", "From CONNECTION_ESTABLISHED")
+_EVENT = {
+    "type": "object",
+    "description": "An event; its id is the offset behind it, for `Last-Event-ID`.",
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": JSON_TYPE, "contentSchema": _PACKET_LINES},
+    },
+    "required": ["data"],
+}
+_FOLLOWED = _content(NDJSON_TYPE, schema=_PACKET_LINES) | _content(SSE_TYPE, schema=_EVENT)
 _UPLOAD_ANSWER = {
     "description": "A line, or an event, for each packet the moment it exists; or one object for desktops. "
-    "Who gets which is decided by `response`, then `Accept`, then `User-Agent`.",
-    "content": _content(JSON_TYPE, NDJSON_TYPE, SSE_TYPE, schema=_PACKET_LINES),
+    "Who gets which is decided by `response`, then `Accept`, then `User-Agent`. Phones get the lines as "
+    "`application/json`, which is why that type has no schema here.",
+    "content": _content(JSON_TYPE) | _FOLLOWED,
 }
 
 
@@ -165,7 +177,7 @@ def _stream() -> Json:
                     for name in ("Stream-Next-Offset", "Stream-Up-To-Date", "Stream-Closed")
                 },
                 "content": _content(JSON_TYPE, schema={"type": "array", "items": _PACKET_LINES})
-                | _content(NDJSON_TYPE, SSE_TYPE, schema=_PACKET_LINES),
+                | _FOLLOWED,
             },
             "204": {"description": "A long-poll without news"},
             "304": {"description": "Nothing new since If-None-Match"},
