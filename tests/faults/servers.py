@@ -132,6 +132,11 @@ class Server:
         finally:
             resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
+    def peak_memory(self) -> int:
+        """Bytes, the most the server process ever had."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+
     async def metric(self, name: str) -> float:
         """The sum over all labels."""
         answer = await ask(self.port, "GET", "/metrics")

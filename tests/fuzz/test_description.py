@@ -1,0 +1,50 @@
+"""Schemathesis over the server's own description: no 500, no answer the description does not know.
+
+Skipped where schemathesis is not installed (`pip install schemathesis`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.servers import Server
+
+CHECKS = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_schema_conformance",
+    "response_headers_conformance",
+]
+EXAMPLES = 12
+SECONDS = 120
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("schemathesis") is None, reason="schemathesis is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("described") / "data") as server:
+        yield server
+
+
+def test_every_answer_is_described(server: Server, tmp_path: Path) -> None:
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{server.port}/openapi.json"),
+        *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
+        *("--max-examples", str(EXAMPLES), "--generation-deterministic", "--request-timeout", "20"),
+        *("--no-color", "--continue-on-failure"),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=tmp_path, check=False)
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    assert "/mobile-upload" in run.stdout or " passed" in run.stdout, run.stdout[-2000:]
+    assert "Traceback" not in server.log
+    assert '"level": "error"' not in server.log
