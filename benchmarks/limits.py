@@ -1,0 +1,191 @@
+"""The physical limit of a session: what its link and its components allow, whatever the server.
+
+A result cannot reach the phone before the photographs it needs have crossed the link at full use of every
+delivery opportunity, the functions between them and the result have run, each as long as it takes on an idle
+machine and all that can run side by side doing so, and the link has carried the first byte back. Lost
+packets, silences and jitter of a written profile are left out: the limit is a bound from below. The opening
+of the connection costs the link's round trip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.work import inputs, warm_worker
+from pinactors import components
+from pinactors.client.link import Shaper
+from pinactors.client.profiles import Direction, Profile
+from pinactors.client.uploads import Photographs
+from pinactors.pipeline.component import INPUTS, Analysis
+from pinactors.protocol import View
+from pinactors.settings import Settings
+
+REPEATS = 2
+"""Times each function is run; the fastest counts."""
+
+HEAD_BYTES = 300
+"""Of the request line and headers in front of the body."""
+
+Costs = Mapping[str, float]
+"""Seconds of each finding and component by name; a finding that an earlier one decided has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Seconds after the tap: the whole upload is in, the first packet, authenticity, the last result."""
+
+    upload: float
+    first: float
+    authenticated: float
+    completed: float
+
+
+def alone(data: Path, pins: list[dict[View, Path]]) -> list[dict[str, float]]:
+    """What each function costs for each of `pins`, on a warm process that does nothing else.
+
+    In a process of its own: what OCR and OpenCV load stays there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        order, answer = Path(folder) / "order", Path(folder) / "answer"
+        order.write_bytes(pickle.dumps((data, pins)))
+        subprocess.run([sys.executable, "-m", "benchmarks.limits", str(order), str(answer)], check=True)
+        costs: list[dict[str, float]] = pickle.loads(answer.read_bytes())  # noqa: S301 - our own file
+    return costs
+
+
+def _costs(analysis: Analysis, photographs: dict[View, Path]) -> dict[str, float]:
+    fastest: dict[str, float] = {}
+    for _ in range(REPEATS):
+        values: dict[str, Any] = dict(inputs({str(view): str(path) for view, path in photographs.items()}))
+        for finding in analysis.findings:
+            first = values.get(finding.decided_by or "")
+            needs = [values[name] for name in finding.needs]
+            if getattr(first, "decided", False):
+                values[finding.name] = first
+            elif all(value is None for value in needs):
+                values[finding.name] = None
+            else:
+                began = time.perf_counter()
+                values[finding.name] = finding.function(analysis.context, *needs)
+                _keep(fastest, finding.name, time.perf_counter() - began)
+        for component in analysis.components:
+            needs = [values[name] for name in component.needs]
+            began = time.perf_counter()
+            component.full(analysis.context, *needs)
+            _keep(fastest, component.name, time.perf_counter() - began)
+    return fastest
+
+
+def _keep(fastest: dict[str, float], name: str, seconds: float) -> None:
+    fastest[name] = min(seconds, fastest.get(name, seconds))
+
+
+def shifted(profile: Profile, seconds: float) -> Profile:
+    """The same link met `seconds` later in its trace: phones do not all start at its first line."""
+    return dataclasses.replace(
+        profile, up=_shifted(profile.up, seconds), down=_shifted(profile.down, seconds)
+    )
+
+
+def _shifted(direction: Direction, seconds: float) -> Direction:
+    """Times are counted from the new start; the last one still closes a lap of the same length."""
+    if not direction.opportunities:
+        return direction
+    times = np.asarray(direction.opportunities, np.int64)
+    period = int(times[-1])
+    start = int(seconds * 1000) % period
+    first = int(np.searchsorted(times, start, "right"))
+    moved = np.concatenate([times[first:] - start, times[:first] + period - start])
+    if not len(moved) or moved[-1] < period:  # the lap's length is its last time: an empty moment closes it
+        moved = np.append(moved, period)
+    return dataclasses.replace(direction, opportunities=moved.tolist())
+
+
+def plain(direction: Direction) -> Direction:
+    """Without what chance takes away."""
+    return dataclasses.replace(direction, jitter=0.0, loss=0.0, stall_every=0.0, stall=0.0)
+
+
+async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, costs: Costs) -> Limit:
+    """The limit of one session that taps when `profile`'s trace begins.
+
+    Raises `OSError` for a photograph that cannot be read.
+    """
+    body = await photographs.multipart()
+    ends: dict[View, int] = {}
+    sent = HEAD_BYTES
+    for content in body.contents:
+        sent += len(content) if isinstance(content, bytes) else os.path.getsize(content)  # type: ignore[arg-type]
+        for view, photograph in photographs.images.items():
+            if content is photograph:
+                ends[view] = sent
+    arrivals, upload = arrive(profile, ends, sent)
+    results = finish(analysis, costs, arrivals)
+    down = plain(profile.down)
+    required = [each.name for each in analysis.components if each.required]
+    authenticated = max(results[name] for name in required)
+    return Limit(
+        upload=upload,
+        first=_back(down, upload),
+        authenticated=_back(down, authenticated),
+        completed=_back(down, max(upload, *results.values())),
+    )
+
+
+def arrive(profile: Profile, ends: Mapping[View, int], total: int) -> tuple[dict[View, float], float]:
+    """When each photograph, whose last byte is the `ends`th, has arrived; and the whole of `total` bytes."""
+    shaper = Shaper(plain(profile.up), 0.0)
+    arrivals: dict[View, float] = {}
+    sent, now = 0, profile.round_trip
+    arrival = now
+    while sent < total:
+        count, arrival = shaper.take(now, total - sent)
+        sent += count
+        for view, end in ends.items():
+            if view not in arrivals and sent >= end:
+                arrivals[view] = arrival
+    return arrivals, arrival
+
+
+def finish(analysis: Analysis, costs: Costs, arrivals: Mapping[View, float]) -> dict[str, float]:
+    """When each component's result can exist with a core for everything that can run side by side."""
+    ready = {name: arrivals.get(view, 0.0) for view, name in INPUTS.items()}
+    for finding in analysis.findings:
+        if finding.name in costs:
+            ready[finding.name] = max(ready[name] for name in finding.needs) + costs[finding.name]
+        else:
+            ready[finding.name] = ready[finding.decided_by] if finding.decided_by else 0.0
+    return {
+        component.name: max(ready[name] for name in component.needs) + costs[component.name]
+        for component in analysis.components
+    }
+
+
+def _back(down: Direction, at: float) -> float:
+    """When a byte sent at `at` arrives at the phone."""
+    _, arrival = Shaper(down, 0.0).take(at, 1)
+    return arrival
+
+
+def main() -> None:
+    data, pins = pickle.loads(Path(sys.argv[1]).read_bytes())  # noqa: S301 - our own file
+    warm_worker(null=False)
+    analysis = components.declare(Settings(data=data))
+    _costs(analysis, pins[0])  # whatever is loaded at the first use
+    Path(sys.argv[2]).write_bytes(pickle.dumps([_costs(analysis, photographs) for photographs in pins]))
+
+
+if __name__ == "__main__":
+    main()

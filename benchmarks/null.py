@@ -1,0 +1,98 @@
+"""What each design costs around components that return at once: sessions a second, eight packets a session.
+
+All designs are up during the whole run and are driven in turn, a few rounds each, by the same closed loop of
+phones: what else the machine does meets all of them alike. The driver shares the machine, so that the CPU
+time of the server's event loop a session says more than its throughput: both are given. Components run in the
+event loop in every design. `recorded` designs insert a row before the last packet, as ours has to; the others
+leave that out. Ours also keeps a journal, a log to resume from and every photograph.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from benchmarks import phones
+from benchmarks.load import percentiles
+from benchmarks.overhead import CLOSED_LOOP, PHOTOGRAPH, machine
+from benchmarks.peers.start import OURS, running, unavailable
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Tally:
+    """One design's sessions over all rounds. CPU is the server process's, workers aside."""
+
+    seconds: float = 0.0
+    server_cpu: float = 0.0
+    driver_cpu: float = 0.0
+    took: list[float | None] = field(default_factory=list)
+
+
+async def measure(say: Say, designs: list[str], *, rounds: int, seconds: float) -> dict[str, Any]:
+    """`seconds` a round for each design."""
+    skipped = {design: why for design in designs if (why := unavailable(design))}
+    tallies: dict[str, Tally] = {}
+    async with AsyncExitStack() as stack:
+        servers = {}
+        for design in [design for design in designs if design not in skipped]:
+            for recorded in (True,) if design == OURS else (True, False):
+                name = design if design == OURS else f"{design}{', recorded' if recorded else ''}"
+                say(f"{name}: starting")
+                servers[name] = await stack.enter_async_context(running(design, null=True, record=recorded))
+                tallies[name] = Tally()
+                await _drive(servers[name], Tally(), min(1.0, seconds))
+        for number in range(rounds):
+            for name, server in servers.items():
+                say(f"round {number + 1} of {rounds}: {name}")
+                await _drive(server, tallies[name], seconds)
+    return {
+        "benchmark": "null",
+        "machine": machine(),
+        "phones": CLOSED_LOOP,
+        "rounds": rounds,
+        "seconds": seconds,
+        "skipped": skipped,
+        "designs": _figures(tallies),
+    }
+
+
+async def _drive(server: phones.Server, tally: Tally, seconds: float) -> None:
+    began, cpu, own = time.perf_counter(), server.cpu_seconds(), time.process_time()
+    ends = trio.current_time() + seconds
+
+    async def phone() -> None:
+        while trio.current_time() < ends:
+            tally.took.append(await phones.upload(server.port, PHOTOGRAPH))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CLOSED_LOOP):
+            nursery.start_soon(phone)
+    tally.seconds += time.perf_counter() - began
+    tally.server_cpu += server.cpu_seconds() - cpu
+    tally.driver_cpu += time.process_time() - own
+
+
+def _figures(tallies: dict[str, Tally]) -> dict[str, Any]:
+    ours = tallies.get(OURS)
+    figures: dict[str, Any] = {}
+    for name, tally in tallies.items():
+        count = len(tally.took)
+        figures[name] = {
+            "sessions_per_second": count / tally.seconds,
+            "server_cpu_milliseconds": 1000 * tally.server_cpu / count,
+            "driver_cpu_milliseconds": 1000 * tally.driver_cpu / count,
+            "seconds_per_session": percentiles(tally.took),
+        }
+        if ours is not None and ours is not tally:
+            figures[name] |= {
+                "ours_over_it": (len(ours.took) / ours.seconds) / (count / tally.seconds),
+                "ours_over_it_by_server_cpu": (tally.server_cpu / count) / (ours.server_cpu / len(ours.took)),
+            }
+    return figures

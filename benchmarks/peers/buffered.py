@@ -1,0 +1,79 @@
+"""Peer: one buffered answer, sequential analysis, as the replaced system did. Quart, a worker a request.
+
+`python -m benchmarks.peers.buffered '{"data": …, "workers": 2}'` prints its port.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import hypercorn.asyncio
+from hypercorn.config import Config
+from quart import Quart, Response, request
+
+from benchmarks.peers.work import Lines, Plan, Rows, analyse, warm_worker
+from pinactors.protocol import View
+
+plan = Plan.given()
+app = Quart(__name__)
+app.config.update(RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=50 << 20)
+sessions = 0
+
+
+@app.post("/mobile-upload")
+async def upload() -> Response:
+    global sessions
+    sessions += 1
+    began = time.perf_counter()
+    lines = Lines((await request.form).get("sessionId", ""))
+    photographs = {}
+    for view in View:
+        file = (await request.files).get(f"{view}_image")
+        if file is not None:
+            path = plan.folder / f"{secrets.token_hex(8)}.img"
+            if not plan.null:
+                await asyncio.to_thread(file.save, path)
+                photographs[str(view)] = str(path)
+    body = lines.opening()
+    try:
+        if plan.null:
+            packets, missing = analyse(plan, {})
+        else:
+            loop = asyncio.get_running_loop()
+            packets, missing = await loop.run_in_executor(workers, analyse, plan, photographs)
+    except Exception as error:  # noqa: BLE001 - the phone is told
+        return Response(body + lines.failed(error), content_type="application/json")
+    body += b"".join(map(lines.line, packets))
+    record = await rows_inserted(body) if plan.record else sessions
+    body += lines.complete(record, round(1000 * (time.perf_counter() - began)), missing)
+    return Response(body, content_type="application/json")
+
+
+async def rows_inserted(packets: bytes) -> int:
+    return await asyncio.get_running_loop().run_in_executor(writer, rows.insert, packets)
+
+
+@app.get("/stats")
+async def stats() -> dict[str, int]:
+    return {"sessions": sessions}
+
+
+if __name__ == "__main__":
+    rows, writer = Rows(plan.folder), ThreadPoolExecutor(1)
+    workers = ProcessPoolExecutor(plan.workers, initializer=warm_worker, initargs=(plan.null,))
+    if not plan.null:
+        for ready in [workers.submit(os.getpid) for _ in range(plan.workers)]:
+            ready.result()
+    listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    config = Config()
+    config.bind = [f"fd://{listening.fileno()}"]
+    config.loglevel = "ERROR"
+    print(listening.getsockname()[1], flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(hypercorn.asyncio.serve(app, config))

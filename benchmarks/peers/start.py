@@ -1,0 +1,95 @@
+"""Starts the design under test, ours or a peer, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import trio
+
+from benchmarks import phones
+from benchmarks.peers.work import Plan
+
+OURS = "ours"
+DESIGNS = (OURS, "buffered", "express", "fastapi-h11", "fastapi")
+EXPRESS = Path(__file__).parent / "express"
+NPM_SECONDS = 120.0
+
+
+def unavailable(design: str) -> str:
+    """Why a design cannot run here; empty when it can."""
+    if design == "express" and not (shutil.which("node") and shutil.which("npm")):
+        return "node and npm are not installed"
+    if design.startswith("fastapi"):
+        wanted = ["fastapi", "uvicorn", "python_multipart"]
+        wanted += [] if design.endswith("h11") else ["httptools", "uvloop"]
+        missing = [name for name in wanted if find_spec(name) is None]
+        return f"not installed: {', '.join(missing)} (pip install '.[bench]')" if missing else ""
+    return ""
+
+
+@asynccontextmanager
+async def running(
+    design: str, data: Path | None = None, *, null: bool = False, record: bool = True
+) -> AsyncIterator[phones.Server]:
+    """The design over a data folder whose `catalog` it uses, or with components that return at once.
+
+    Raises `RuntimeError` when it does not start.
+    """
+    if design == OURS:
+        kind = "inline" if null else "real"
+        async with phones.server(kind, data=data, max_sessions=100_000 if null else 500) as server:
+            yield server
+        return
+    with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
+        if data is not None:
+            (Path(folder) / "catalog").symlink_to(data / "catalog")
+        workers = 1 if null else len(os.sched_getaffinity(0))
+        given = json.dumps(asdict(Plan(folder, workers, null, record)))
+        async with _started(await _command(design, given, Path(folder))) as server:
+            yield server
+
+
+async def _command(design: str, plan: str, folder: Path) -> list[str]:
+    if design == "buffered":
+        return [sys.executable, "-m", "benchmarks.peers.buffered", plan]
+    if design.startswith("fastapi"):
+        given = ["h11"] if design.endswith("h11") else []
+        return [sys.executable, "-m", "benchmarks.peers.fastapi_app", plan, *given]
+    home = folder / "express"
+    await trio.to_thread.run_sync(shutil.copytree, EXPRESS, home)
+    install = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
+    with trio.fail_after(NPM_SECONDS):
+        installed = await trio.run_process(
+            install, cwd=home, capture_stdout=True, capture_stderr=True, check=False
+        )
+    if installed.returncode:
+        raise RuntimeError(f"npm cannot install Express: {installed.stderr.decode()[-500:]}")
+    return ["node", str(home / "server.js"), sys.executable, plan]
+
+
+@asynccontextmanager
+async def _started(command: list[str]) -> AsyncIterator[phones.Server]:
+    """The process, which prints its port; it and what it started are killed as a group."""
+    async with trio.open_nursery() as nursery:
+        run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False, start_new_session=True)
+        process: trio.Process = await nursery.start(run)
+        try:
+            assert process.stdout is not None
+            line = await process.stdout.receive_some(100)
+            if not line:
+                raise RuntimeError("the peer did not start; its message is above")
+            yield phones.Server(int(line), process.pid)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,160 @@
+"""What the peers share: the same analysis functions as ours, one record a session, packets as lines.
+
+The peers differ in how they receive, spread and answer the work; the work is `pinactors.components`, or
+components that return at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.server import declare_nothing
+from pinactors import components
+from pinactors.compute.worker import prepare
+from pinactors.pipeline.component import INPUTS, Analysis
+from pinactors.pipeline.upload import StoredImage
+from pinactors.protocol import (
+    AnalysisComplete,
+    ConnectionEstablished,
+    ErrorCode,
+    ErrorPacket,
+    Packet,
+    ProcessingStarted,
+    View,
+    timestamp,
+)
+from pinactors.settings import Settings
+
+NICENESS = 5
+"""Of the peers' workers, as of ours: the event loop comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a peer is started with, as JSON. `null`: components that return at once, in the event loop.
+
+    `record` leaves the insert of a row before the last packet out, for what a design costs without any.
+    """
+
+    data: str
+    workers: int
+    null: bool = False
+    record: bool = True
+
+    @classmethod
+    def given(cls) -> Plan:
+        return cls(**json.loads(sys.argv[1]))
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.data)
+
+    def analysis(self) -> Analysis:
+        return declare_nothing() if self.null else components.declare(Settings(data=self.folder))
+
+
+def warm_worker(null: bool) -> None:
+    """What a worker process does first: one thread, lower priority, models loaded."""
+    prepare(NICENESS)
+    if not null:
+        components.warm()
+
+
+class Lines:
+    """Packets of one session as lines, stamped and numbered."""
+
+    def __init__(self, session_id: str) -> None:
+        self._session_id = session_id
+        self._count = 0
+
+    def line(self, packet: Packet) -> bytes:
+        packet.session_id, packet.sequence, packet.timestamp = self._session_id, self._count, timestamp()
+        self._count += 1
+        return packet.encode() + b"\n"
+
+    def opening(self) -> bytes:
+        """No stream id: a peer's session cannot be resumed, a phone that was cut off uploads again."""
+        opened = ConnectionEstablished(message="Connected", stream_id="", deadline_ms=90_000)
+        line = self.line(opened).replace(b'"streamId":"",', b"")
+        return line + self.line(ProcessingStarted(message="Analysis started"))
+
+    def complete(self, record: int, milliseconds: int, missing: list[str]) -> bytes:
+        return self.line(
+            AnalysisComplete(
+                id=record,
+                message="Analysis complete",
+                processing_time=milliseconds,
+                degraded=[],
+                missing=missing,
+            )
+        )
+
+    def failed(self, error: BaseException) -> bytes:
+        return self.line(
+            ErrorPacket(
+                message="Analysis failed", error=repr(error)[:500], error_code=ErrorCode.PROCESSING_ERROR
+            )
+        )
+
+
+def inputs(photographs: dict[str, str]) -> dict[str, StoredImage | None]:
+    """The graph's inputs from the stored files by view. The peers keep no content hash: the path names it."""
+    found: dict[str, StoredImage | None] = {}
+    for view in View:
+        path = photographs.get(view)
+        found[INPUTS[view]] = None if path is None else StoredImage(path, path, Path(path).stat().st_size)
+    return found
+
+
+def analyse(plan: Plan, photographs: dict[str, str]) -> tuple[list[Packet], list[str]]:
+    """The whole graph, one function after the other; packets, and the components that failed.
+
+    Raises what the required component raises.
+    """
+    analysis = _analysis(plan)
+    values: dict[str, Any] = {**inputs(photographs)}
+    for finding in analysis.findings:
+        first = values.get(finding.decided_by or "")
+        needs = [values[name] for name in finding.needs]
+        if getattr(first, "decided", False):
+            values[finding.name] = first
+        elif all(value is None for value in needs):
+            values[finding.name] = None
+        else:
+            values[finding.name] = finding.function(analysis.context, *needs)
+    packets: list[Packet] = []
+    missing: list[str] = []
+    for component in analysis.components:
+        try:
+            packets.append(component.full(analysis.context, *[values[name] for name in component.needs]))
+        except Exception:
+            if component.required:
+                raise
+            missing.append(component.name)
+    return packets, missing
+
+
+@cache
+def _analysis(plan: Plan) -> Analysis:
+    return plan.analysis()
+
+
+class Rows:
+    """The peers' database: one table, WAL, a commit a session. One thread at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = sqlite3.connect(folder / "peer.db", check_same_thread=False)
+        self._database.execute("pragma journal_mode=wal")
+        self._database.execute("pragma synchronous=normal")
+        self._database.execute("create table if not exists analyses (id integer primary key, packets blob)")
+
+    def insert(self, packets: bytes) -> int:
+        with self._database:
+            row = self._database.execute("insert into analyses (packets) values (?)", (packets,))
+        return int(row.lastrowid or 0)

@@ -1,0 +1,130 @@
+"""How it grows: open sessions against memory and packet delay, catalogue size against search and memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import trio
+
+from benchmarks import overhead, phones
+from benchmarks.load import percentiles
+from pinactors.analysis.features import DIMENSIONS
+from pinactors.analysis.portrait import Floats
+from pinactors.catalog import index
+
+SESSIONS = (10, 100, 1000, 5000)
+SIZES = (100, 1000, 10_000, 100_000)
+
+STARTS_A_SECOND = 80
+"""Sessions that begin, and end, a second while delays are measured: the same at every number of open ones."""
+
+LEAST_SPREAD = 2.0
+QUERIES = 300
+SHORTLIST = 6
+NOISE = 0.5
+"""Of a query against its entry's length: another photograph of the same pin (cosine about 0.9)."""
+
+Say = Callable[[str], None]
+
+
+async def measure(
+    say: Say, *, sessions: tuple[int, ...] = SESSIONS, sizes: tuple[int, ...] = SIZES, seconds: float = 8.0
+) -> dict[str, Any]:
+    result: dict[str, Any] = {
+        "benchmark": "scale",
+        "machine": overhead.machine(),
+        "sessions": {},
+        "catalogue": {},
+    }
+    for count in sessions:
+        say(f"memory of {count} open sessions")
+        memory = await overhead.memory(count)
+        say(f"packet delay with {count} open sessions")
+        result["sessions"][str(count)] = {
+            "kilobytes_per_session": memory["kilobytes_per_session"],
+            "packet_delay_seconds": await delay(count, seconds),
+        }
+    for size in sizes:
+        say(f"a catalogue of {size} pins")
+        result["catalogue"][str(size)] = await trio.to_thread.run_sync(catalogue, size)
+    return result
+
+
+async def delay(open_sessions: int, seconds: float) -> dict[str, float | int] | None:
+    """From a result to its bytes in another process, `open_sessions` always open and ending by and by."""
+    spread = max(LEAST_SPREAD, open_sessions / STARTS_A_SECOND)
+    delays: list[float | None] = []
+    async with phones.server("inline", spread=spread) as server, trio.open_nursery() as nursery:
+        counts_from = trio.current_time() + spread
+
+        async def phone(number: int) -> None:
+            await trio.sleep(spread * number / open_sessions)
+            while True:
+                sample: list[float] = []
+                await phones.upload(server.port, overhead.PHOTOGRAPH, sample)
+                if trio.current_time() >= counts_from:
+                    delays.extend(sample)
+
+        for number in range(open_sessions):
+            nursery.start_soon(phone, number)
+        await trio.sleep(spread + seconds)
+        nursery.cancel_scope.cancel()
+    return percentiles(delays)
+
+
+def catalogue(size: int) -> dict[str, Any]:
+    """Builds an index of made-up entries, then searches it in a process that has nothing else in memory."""
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
+        began = time.perf_counter()
+        name = index.build(Path(folder), 1, None, enumerate(_entries(size)))
+        built = time.perf_counter() - began
+        command = [sys.executable, "-m", "benchmarks.scale", f"{folder}/{name}", str(size)]
+        searched = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        bytes_ = (Path(folder) / name).stat().st_size
+    return {"file_megabytes": bytes_ / 1e6, "build_seconds": built, **json.loads(searched)}
+
+
+def _entries(size: int) -> Iterator[Floats]:
+    """Unit vectors in every direction alike: no structure that would help the search."""
+    chance = np.random.default_rng(size)
+    for _ in range(size):
+        vector = chance.standard_normal(DIMENSIONS).astype(np.float32)
+        yield vector / np.linalg.norm(vector)
+
+
+def _search(path: Path, size: int) -> dict[str, Any]:
+    """Search times, memory taken by it, and the share of queries whose entry is on the short list."""
+    wanted = np.random.default_rng(1).integers(0, size, QUERIES)
+    chosen = set(wanted.tolist())
+    entries = {key: vector for key, vector in enumerate(_entries(size)) if key in chosen}
+    before = psutil.Process().memory_info().rss
+    opened = index.SearchIndex(path)
+    noise = np.random.default_rng(2)
+    took: list[float | None] = []
+    found = 0
+    for key in wanted.tolist():
+        shift = noise.standard_normal(DIMENSIONS).astype(np.float32)
+        query = entries[key] + NOISE * shift / np.linalg.norm(shift)
+        query = (query / np.linalg.norm(query))[None, :]
+        began = time.perf_counter()
+        (rows,) = opened.search([query], SHORTLIST)
+        took.append(time.perf_counter() - began)
+        found += key in [number for number, _ in rows]
+    return {
+        "search_seconds": percentiles(took[QUERIES // 10 :]),
+        "found": found / QUERIES,
+        "resident_megabytes": (psutil.Process().memory_info().rss - before) / 1e6,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_search(Path(sys.argv[1]), int(sys.argv[2]))))
