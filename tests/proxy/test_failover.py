@@ -137,3 +137,33 @@ async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Flee
         result = answer.packets[answer.types.index("AUTHENTICATION_RESULT")]
         assert result["note"] == "Analysis timed out"
         assert answer.types[-1] == "ANALYSIS_COMPLETE"
+
+
+async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(fleet: Fleet) -> None:
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    answers: dict[str, Answer] = {}
+
+    async def follow(number: int, opened: trio.Event) -> None:
+        body = json_body(sessionId=f"d{number}", frontImageData=b"SLEEP 0.2")
+        async with connected(proxy.port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await stream_id_of(wire)
+            opened.set()
+            answers[f"d{number}"] = await wire.answer()
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            events = [trio.Event() for _ in range(8)]
+            for number, event in enumerate(events):
+                nursery.start_soon(follow, number, event)
+            for event in events:
+                await event.wait()
+            masters[0].process.terminate()
+            for number in range(8):
+                answers[f"n{number}"] = await upload(proxy.port, f"n{number}")
+        for session_id, answer in answers.items():
+            assert_whole(answer, session_id)
+        lines = (await ask(proxy.port, "GET", "/metrics")).body.decode().splitlines()
+        taken = [line for line in lines if line.startswith("pinactors_proxy_failovers_total")]
+        assert [line for line in taken if 'reason="failed"' in line] == [], "sessions stay where they are"
