@@ -143,10 +143,11 @@ def find_idempotent(
 
 def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest such analysis, if it ended after `since`. One row is read,
-    however many there are."""
+    however many there are. One that failed is none: it may have had only some of its photographs, and
+    whoever sends them again wants another try."""
     row = (
         Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
-        .where(same)
+        .where(same, Analysis.error_code.is_null())
         .order_by(Analysis.id.desc())
         .tuples()
         .first(database)
