@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import calendar
+import datetime as dt
 from typing import Any
 
-from jinja2 import Environment
+from msgspec import UNSET
 
+from pinactors.analysis import appearance, html, stamptext
 from pinactors.analysis.model import Match, PreparedView, StampReading
-from pinactors.protocol import DetailedAnalysis
+from pinactors.protocol import DetailedAnalysis, View
 
-_TEMPLATE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-    """<section class="details"><h3>Details</h3>
-<dl>
-{% for label, value in facts %}<dt>{{ label }}</dt><dd>{{ value }}</dd>
-{% endfor %}</dl>
-{% if unread %}<p>Not read: {{ unread | join(", ") }}.</p>
-{% endif %}
-{% for advice in advices %}<p>{{ advice }}</p>
-{% endfor %}</section>"""
-)
+MARKS = 12
+MARK_BYTES = 60
+MARK_CONFIDENCE = 0.6
+"""Reader's confidence from which a line is shown as read."""
+
+PROBLEMS = 4
+PROBLEM_BYTES = 200
+VALUE_BYTES = 80
+
+_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
 
 def describe(
@@ -28,35 +31,97 @@ def describe(
     stamp: StampReading | None,
     match: Match | None,
 ) -> DetailedAnalysis:
-    """Marks, codes, edition, year, maker, origin, size ratio and the photographs' quality."""
-    details: dict[str, Any] = {}
-    facts: list[tuple[str, str]] = []
-    unread: list[str] = []
-    for label, name, value in _stamped(stamp):
-        if value is None:
-            unread.append(label.lower())
-        else:
-            details[name] = value
-            facts.append((label, str(value)))
-    views = {str(view.view): view for view in (front, back, angled) if view is not None}
+    """Marks, code, edition, year, maker, origin, metal, colours, proportions, photo quality."""
+    views = [view for view in (front, back, angled) if view is not None]
+    values = _stamped(stamp or StampReading()) | _measured(front, back)
+    read = {name: value for name, value in values.items() if value is not None and value != []}
+    marks = _marks(stamp)
+    demonstration = match is not None and match.demonstration
+    details: dict[str, Any] = {_KEYS[name]: value for name, value in read.items()}
+    if marks:
+        details["marks"] = marks
     details["photos"] = {
-        name: {"score": round(view.quality.score, 2), "problems": list(view.quality.problems)}
-        for name, view in views.items()
+        str(view.view): {
+            "score": round(view.quality.score, 2),
+            "pinFound": view.pin is not None,
+            "problems": _problems(view),
+        }
+        for view in views
     }
-    advices = [
-        f"{name.capitalize()}: {problem}" for name, view in views.items() for problem in view.quality.problems
-    ]
-    html = _TEMPLATE.render(facts=facts, unread=unread, advices=advices)
-    return DetailedAnalysis(analysis=html, details=details)
+    return DetailedAnalysis(
+        analysis=html.render(
+            "details.html",
+            facts=[(name, _shown(value)) for name, value in read.items()],
+            marks=marks,
+            unread=[name.lower() for name in values if name not in read],
+            reason=html.plain(stamp.reason, PROBLEM_BYTES) if stamp and stamp.reason else "",
+            advices=[f"{_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)],
+            demonstration=demonstration,
+        ),
+        details=details,
+        demonstration=demonstration or UNSET,
+    )
 
 
-def _stamped(stamp: StampReading | None) -> list[tuple[str, str, Any]]:
-    read = stamp or StampReading()
-    return [
-        ("Factory code", "factoryCode", read.factory_code),
-        ("Year", "year", read.year),
-        ("Edition size", "editionSize", read.edition_size),
-        ("Edition number", "editionNumber", read.edition_number),
-        ("Brand", "brand", read.brand),
-        ("Made in", "origin", read.origin),
-    ]
+_KEYS = {
+    "Factory code": "factoryCode",
+    "Made on": "madeOn",
+    "Year": "year",
+    "Edition size": "editionSize",
+    "Edition number": "editionNumber",
+    "Brand": "brand",
+    "Made in": "origin",
+    "Metal": "metal",
+    "Colours": "colours",
+    "Length to width": "sizeRatio",
+}
+"""What a person sees to what a program reads."""
+
+
+def _stamped(stamp: StampReading) -> dict[str, Any]:
+    return {
+        "Factory code": stamp.factory_code,
+        "Made on": _made_on(stamp.factory_code),
+        "Year": stamp.year,
+        "Edition size": stamp.edition_size,
+        "Edition number": stamp.edition_number,
+        "Brand": html.plain(stamp.brand, VALUE_BYTES) if stamp.brand else None,
+        "Made in": html.plain(stamp.origin, VALUE_BYTES) if stamp.origin else None,
+    }
+
+
+def _measured(front: PreparedView, back: PreparedView | None) -> dict[str, Any]:
+    return {
+        "Metal": appearance.metal(back) if back is not None else None,
+        "Colours": [
+            {"name": colour.name, "hex": colour.hex, "share": colour.share}
+            for colour in appearance.enamel_colours(front)
+        ],
+        "Length to width": appearance.proportions(front),
+    }
+
+
+def _made_on(code: str | None) -> str | None:
+    """The day of manufacture in a code's YYDDD, as an ISO date."""
+    if code is None:
+        return None
+    year, day = stamptext.manufacture(code)
+    if day is None or (day == 366 and not calendar.isleap(year)):
+        return None
+    return (dt.date(year, 1, 1) + dt.timedelta(days=day - 1)).isoformat()
+
+
+def _marks(stamp: StampReading | None) -> list[str]:
+    lines = stamp.lines if stamp else ()
+    return [html.plain(line.text, MARK_BYTES) for line in lines if line.confidence >= MARK_CONFIDENCE][:MARKS]
+
+
+def _problems(view: PreparedView) -> list[str]:
+    problems = (view.pin_problem, *view.quality.problems) if view.pin is None else view.quality.problems
+    return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:PROBLEMS]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"{colour['name']} {colour['share']:.0%}" for colour in value)
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)

@@ -1,0 +1,147 @@
+"""What a pin looks like, in words: its metal, its enamel colours, its proportions.
+
+Colours are as the photograph has them: phones are off by more than 10 ΔE00 on average, so
+they are named coarsely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.model import Image, PreparedView
+
+SIDE = 96
+CLUSTERS = 8
+SAME_COLOUR = 14.0
+"""ΔE*ab under which two clusters are one enamel under uneven light."""
+
+LEAST_SHARE = 0.04
+MOST_COLOURS = 6
+
+SILVER_CHROMA = 9.0
+"""Chroma at L* 50 under which metal has no tint; gold plating lies at 20 and above."""
+
+DARK_METAL = 32.0
+"""Median L* under which untinted metal is called black nickel."""
+
+COPPER_HUE = 58.0
+"""Hue angle in degrees, a*b* plane: copper below, gold and brass above."""
+
+_NAMED = {
+    "black": (12, 0, 0),
+    "dark grey": (35, 0, 0),
+    "grey": (58, 0, 0),
+    "light grey": (78, 0, 0),
+    "white": (96, 0, 0),
+    "red": (45, 62, 40),
+    "dark red": (28, 42, 22),
+    "orange": (66, 38, 62),
+    "brown": (38, 18, 28),
+    "tan": (70, 8, 26),
+    "olive": (50, -5, 34),
+    "yellow": (86, 0, 74),
+    "pale yellow": (84, -7, 42),
+    "cream": (92, 0, 14),
+    "green": (50, -42, 32),
+    "dark green": (30, -24, 14),
+    "light green": (80, -32, 34),
+    "turquoise": (68, -32, -8),
+    "blue": (40, 14, -52),
+    "dark blue": (20, 12, -32),
+    "light blue": (76, -10, -22),
+    "purple": (36, 42, -42),
+    "lilac": (72, 20, -22),
+    "pink": (72, 34, 2),
+    "magenta": (50, 68, -8),
+}
+"""Anchors in L*a*b* (D65) for the words people use, from the foci of the basic colour terms (Berlin and Kay
+1969) with the light and dark shades that enamel comes in."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnamelColour:
+    """`share` of the pin's front, 0 to 1."""
+
+    name: str
+    hex: str
+    share: float
+
+
+def enamel_colours(front: PreparedView) -> list[EnamelColour]:
+    """The dominant colours of the front, largest first; empty when no pin was found."""
+    if front.pin is None:
+        return []
+    lab = _inside(front.pin.rgb, front.pin.crop_mask)
+    if len(lab) < CLUSTERS * 10:
+        return []
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
+    cv2.setRNGSeed(1)  # the same photograph has the same colours
+    start = np.zeros((len(lab), 1), np.int32)
+    _, labels, centres = cv2.kmeans(lab, CLUSTERS, start, criteria, 2, cv2.KMEANS_PP_CENTERS)
+    counts = np.bincount(labels.ravel(), minlength=CLUSTERS)
+    merged: list[tuple[npt.NDArray[np.float64], int]] = []
+    for index in np.argsort(-counts):
+        centre, count = centres[index].astype(np.float64), int(counts[index])
+        for place, (other, size) in enumerate(merged):
+            if np.linalg.norm(other - centre) < SAME_COLOUR or _name(other) == _name(centre):
+                merged[place] = (other, size + count)
+                break
+        else:
+            merged.append((centre, count))
+    found = [
+        EnamelColour(_name(centre), _hex(centre), round(count / len(lab), 2))
+        for centre, count in sorted(merged, key=lambda one: -one[1])
+        if count / len(lab) >= LEAST_SHARE
+    ]
+    return found[:MOST_COLOURS]
+
+
+def metal(back: PreparedView) -> str | None:
+    """`gold`, `silver`, `copper` or `black nickel`, by the bare metal's tint; None if too little is visible.
+
+    The tint is chroma at equal lightness (metal reflects its colour in proportion to the light), its median
+    over what is neither highlight nor shadow.
+    """
+    if back.pin is None:
+        return None
+    lab = _inside(back.pin.rgb, back.pin.crop_mask).astype(np.float64)
+    lightness = lab[:, 0]
+    usable = (lightness > 10) & (lightness < 92)
+    if np.count_nonzero(usable) < 200:
+        return None
+    tint = np.median(lab[usable, 1:] / (lightness[usable, None] + 16) * 66, axis=0)
+    chroma, hue = float(np.hypot(*tint)), float(np.degrees(np.arctan2(tint[1], tint[0])))
+    if chroma < SILVER_CHROMA:
+        return "black nickel" if np.median(lightness) < DARK_METAL else "silver"
+    if not 0 <= hue <= 115:
+        return None  # a tint no plating has: coloured light
+    return "copper" if hue < COPPER_HUE else "gold"
+
+
+def proportions(front: PreparedView) -> float | None:
+    """Longer over shorter side of the smallest rectangle around the outline; None without a whole pin."""
+    if front.pin is None or front.pin.cut_off:
+        return None
+    _, (width, height), _ = cv2.minAreaRect(front.pin.outline)
+    return round(max(width, height) / max(min(width, height), 1.0), 2)
+
+
+def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
+    """L*a*b* of the pixels well inside the mask (n, 3), at a reduced size."""
+    small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (SIDE, SIDE)) > 127
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[inner], np.float32)
+
+
+def _name(lab: npt.NDArray[np.float64]) -> str:
+    return min(_NAMED, key=lambda name: float(np.linalg.norm(lab - np.array(_NAMED[name], np.float64))))
+
+
+def _hex(lab: npt.NDArray[np.float64]) -> str:
+    rgb = cv2.cvtColor(lab.astype(np.float32).reshape(1, 1, 3), cv2.COLOR_LAB2RGB)[0, 0]
+    red, green, blue = (round(float(value) * 255) for value in np.clip(rgb, 0, 1))
+    return f"#{red:02x}{green:02x}{blue:02x}"
