@@ -15,7 +15,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
 
 BUFFERED = 256 * 1024
@@ -178,7 +178,7 @@ class BodyReader:
             if self._brought < self._floor:
                 raise PinactorsError(
                     ErrorCode.CANCELLED,
-                    "Upload stalled",
+                    UPLOAD_STALLED,
                     f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
                     status=408,
                 )

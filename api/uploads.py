@@ -21,7 +21,7 @@ from api.received import Event, OtherField, Parser, Photograph, SessionNamed
 from api.services import Services, services
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id
+from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id
 
 JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
 STORAGE_RETRY = 30.0
@@ -140,7 +140,7 @@ def _reason(error: BaseException) -> PinactorsError:
     if isinstance(error, PinactorsError):
         return error
     return PinactorsError(
-        ErrorCode.CANCELLED, "Upload broken off", "The connection ended before the upload did"
+        ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload did"
     )
 
 

@@ -33,6 +33,8 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import StoredImage, Upload
 from pinactors.protocol import (
     MISSING_FRONT,
+    UPLOAD_BROKEN_OFF,
+    UPLOAD_STALLED,
     ErrorCode,
     ErrorPacket,
     PinactorsError,
@@ -102,7 +104,7 @@ async def opening_of(settings: Settings) -> Opening:
     with trio.move_on_after(settings.upload_floor_window) as patience:
         frame = await websocket.receive()
     if patience.cancelled_caught:
-        raise PinactorsError(ErrorCode.CANCELLED, "Upload stalled", "The first frame did not arrive")
+        raise PinactorsError(ErrorCode.CANCELLED, UPLOAD_STALLED, "The first frame did not arrive")
     if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
         raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
     try:
@@ -199,7 +201,7 @@ class Conversation:
                 nursery.cancel_scope.cancel()
         finally:
             if self._upload is not None and not self._upload.complete:
-                gone = PinactorsError(ErrorCode.CANCELLED, "Upload broken off", "The connection ended early")
+                gone = PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended early")
                 self._upload.fail(gone)
         assert self._log is not None
         return close_code(self._log, mistaken=self._messages.mistaken)

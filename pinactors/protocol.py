@@ -31,6 +31,15 @@ TIMEOUT_NOTE = "Analysis timed out"
 AUTHENTICITY_FAILED = "Authenticity analysis failed"
 MISSING_FRONT = "Front image required"
 
+UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
+    "Upload broken off",
+    "Upload stalled",
+    "Upload interrupted",
+)
+"""Messages of errors that say the photographs did not arrive whole. Only the server can know: a client has
+written them all when the kernel has taken them. Sent again, they may arrive.
+"""
+
 
 class View(StrEnum):
     FRONT = "front"

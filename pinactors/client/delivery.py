@@ -17,7 +17,14 @@ import trio
 from pinactors import protocol
 from pinactors.client.http import Broken, NotPinactors
 from pinactors.merge import TERMINAL
-from pinactors.protocol import ErrorCode, Packet, PinactorsError
+from pinactors.protocol import (
+    UPLOAD_BROKEN_OFF,
+    UPLOAD_INTERRUPTED,
+    UPLOAD_STALLED,
+    ErrorCode,
+    Packet,
+    PinactorsError,
+)
 
 BACKOFF_FIRST = 0.25
 BACKOFF_LIMIT = 8.0
@@ -168,6 +175,11 @@ class Delivery:
         self._failures += 1
         await trio.sleep(wait)
 
+    def _is_upload_lost(self, error: Received) -> bool:
+        """Whether a session ended because not all was sent, or, though all was, not all arrived."""
+        unsent = error.fields.get("errorCode") == ErrorCode.CANCELLED and not self._job.complete
+        return unsent or error.fields.get("message") in _UPLOAD_LOST
+
     async def _take(self, raw: bytes) -> bool:
         packet = _read(raw)
         job = self._job
@@ -183,14 +195,16 @@ class Delivery:
             raise Broken(f"packet {job.position} is missing")
         job.position += 1
         self._failures = 0
-        stalled = packet.fields.get("errorCode") == ErrorCode.CANCELLED and not job.complete
-        if packet.kind == "ERROR" and stalled and self._may_restart():
+        if packet.kind == "ERROR" and self._is_upload_lost(packet) and self._may_restart():
             raise Broken("the upload did not arrive whole")
         if packet.kind not in self._had:  # after a restart, what the caller has already is not repeated
             self._had.add(packet.kind)
             await self._sink.send(packet)
         self._ended = packet.terminal
         return not self._ended
+
+
+_UPLOAD_LOST = (UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED)
 
 
 def _read(raw: bytes) -> Received:

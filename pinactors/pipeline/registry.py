@@ -29,7 +29,14 @@ from pinactors.pipeline.scratchpad import open_scratch
 from pinactors.pipeline.session import Services, Session
 from pinactors.pipeline.settlement import Settlement
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, ErrorPacket, PinactorsError, decode, new_stream_id
+from pinactors.protocol import (
+    UPLOAD_INTERRUPTED,
+    ErrorCode,
+    ErrorPacket,
+    PinactorsError,
+    decode,
+    new_stream_id,
+)
 from pinactors.records import Records
 from pinactors.settings import Settings
 
@@ -172,7 +179,7 @@ class Registry:
             upload.fail(
                 PinactorsError(
                     ErrorCode.PROCESSING_ERROR,
-                    "Upload interrupted",
+                    UPLOAD_INTERRUPTED,
                     "The server was restarted before all photographs were in",
                 )
             )
