@@ -39,6 +39,7 @@ class Network:
         self._server = server
         self._plan: Callable[[int], Break | None] = whole
         self._open: set[trio.SocketStream] = set()
+        self._answered: set[trio.SocketStream] = set()
         self.connections = 0
         self.broken = 0
         self.port = 0
@@ -50,11 +51,15 @@ class Network:
     def plan(self, plan: Callable[[int], Break | None]) -> None:
         self._plan, self.connections, self.broken = plan, 0, 0
 
-    async def half_close(self) -> int:
-        """Tells the server on every connection that the client sends no more. How many there were."""
-        streams = list(self._open)
+    async def half_close(self, *, answered: bool = False) -> int:
+        """Tells the server that the client sends no more, on every connection; with `answered` on those where
+        the server has said something (a request that ends in its middle is the client's own fault). How
+        many.
+        """
+        streams = list(self._answered & self._open if answered else self._open)
         for stream in streams:
-            await stream.send_eof()
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await stream.send_eof()
         return len(streams)
 
     async def carry(self, client: trio.SocketStream) -> None:
@@ -75,6 +80,7 @@ class Network:
                 await trio.sleep_forever()
             finally:
                 self._open.discard(server)
+                self._answered.discard(server)
 
     async def _pump(
         self,
@@ -99,6 +105,8 @@ class Network:
                 if not data:
                     break
                 left -= len(data)
+                if source in self._open:
+                    self._answered.add(source)
                 await target.send_all(data)
         both.cancel()
 

@@ -33,6 +33,9 @@ SILENCE = 2.0
 CUT = 1500
 """Bytes of answer behind which connections break: in the middle of packets, whatever the framing's head."""
 
+LONG = 400_000
+"""Bytes of the second photograph: work on the first has begun before the second is half through."""
+
 WORK = 0.6
 """Seconds authenticity takes, in which a fault that is not the network's happens."""
 
@@ -54,9 +57,9 @@ Fault = Callable[[Server, Network, str], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def breaking(kind: str, server: Server, between: Network, session_id: str) -> AsyncIterator[None]:
+async def breaking(first: Break, server: Server, between: Network, session_id: str) -> AsyncIterator[None]:
     """The first connection breaks."""
-    between.plan(lambda number: Break(kind, CUT) if number == 0 else None)  # type: ignore[arg-type]
+    between.plan(lambda number: first if number == 0 else None)
     yield
     assert between.broken == 1
     assert between.connections >= 2, "the phone has come back"
@@ -134,8 +137,9 @@ async def nothing(server: Server, between: Network, session_id: str) -> AsyncIte
 
 
 FAULTS: dict[str, tuple[Fault, float]] = {
-    "drop": (partial(breaking, "drop"), 0.1),
-    "stall": (partial(breaking, "stall"), 0.1),
+    "drop": (partial(breaking, Break("drop", CUT)), 0.1),
+    "drop in the upload": (partial(breaking, Break("drop", LONG // 2, upwards=True)), 0.1),
+    "stall": (partial(breaking, Break("stall", CUT)), 0.1),
     "half-close": (partial(meanwhile, half_closed), WORK),
     "duplicate request": (nothing, 0.1),
     "worker kill -9": (partial(meanwhile, workers_killed), WORK),
@@ -151,7 +155,10 @@ FAULTS: dict[str, tuple[Fault, float]] = {
 async def test_one_answer_whatever_happens(server: Server, name: str, framing: Framing) -> None:
     fault, work = FAULTS[name]
     session_id = f"{name}-{framing}".replace(" ", "-")
-    images = {View.FRONT: f"PHOTO {session_id}".encode(), View.BACK: f"SLEEP {work} {session_id}".encode()}
+    images = {
+        View.FRONT: f"PHOTO {session_id}".encode(),
+        View.BACK: f"SLEEP {work} {session_id} ".encode() + bytes(LONG),
+    }
     photographs = Photographs(images, session_id)
     count = 3 if name == "duplicate request" else 1
     with trio.fail_after(LIMIT):

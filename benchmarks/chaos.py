@@ -1,0 +1,258 @@
+"""`python -m benchmarks.chaos --minutes 10 --seed 7`: phones over every framing while everything fails.
+
+Connections are cut and stall in both directions, answers are half-closed, workers and the whole server are
+killed, the database is locked; what happens, and to whom, is drawn from the seed. Each session's answer is
+then compared, byte for byte, with what is on record. Ends with 1 unless nothing was lost, doubled or changed.
+
+The analysis is the tests' fast one, on real workers and real sockets: what is put to the test is delivery.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+from rich.console import Console
+
+from pinactors.client.delivery import NetworkError
+from pinactors.client.http import NotPinactors
+from pinactors.client.uploads import Photographs
+from pinactors.merge import kind_of, merge
+from pinactors.protocol import PinactorsError, View
+from pinactors.records import Records
+from tests.faults.network import Break, Network, network
+from tests.faults.phones import FRAMINGS, Phone
+from tests.faults.servers import Server
+
+KEEPALIVE = 0.5
+SILENCE = 3.0
+PATIENCE = 90.0
+BREAKS = 0.4
+"""Share of connections that break."""
+
+TYPICAL_ANSWER, TYPICAL_UPLOAD = 10_000, 90_000
+LARGEST_PHOTOGRAPH = 40_000
+QUIET = (2.0, 6.0)
+"""Seconds between two faults of the server."""
+
+LOCKED = (0.2, 3.0)
+console = Console(stderr=True)
+
+
+@dataclass
+class Counts:
+    """`lost`: phones without a complete answer, or whose answer is not on record. `changes`: packets that
+    came with other bytes than before. `doubled`: records beyond one a session."""
+
+    sessions: int = 0
+    resumes: int = 0
+    joined: int = 0
+    refused: int = 0
+    gaps: int = 0
+    duplicates: int = 0
+    changes: int = 0
+    lost: int = 0
+    doubled: int = 0
+    records: int = 0
+    connections_broken: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    framings: Counter[str] = field(default_factory=Counter)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        return not (self.gaps or self.duplicates or self.changes or self.lost or self.doubled)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sessions} sessions, {self.resumes} resumes, {self.refused} refused, "
+            f"{self.connections_broken} connections broken, {self.faults.total()} faults"
+        )
+
+
+class Chaos:
+    def __init__(self, server: Server, between: Network, seed: int, until: float) -> None:
+        self.counts = Counts()
+        self._server, self._between = server, between
+        self._seed, self._until = seed, until
+        between.plan(self._break)
+
+    @property
+    def over(self) -> bool:
+        return trio.current_time() > self._until
+
+    def _break(self, number: int) -> Break | None:
+        """Of the n-th connection. None once the time is up: what is left is to be had."""
+        chance = random.Random(f"{self._seed} connection {number}")
+        if self.over or chance.random() > BREAKS:
+            return None
+        upwards = chance.random() < 0.4
+        after = chance.randrange(TYPICAL_UPLOAD if upwards else TYPICAL_ANSWER)
+        return Break(chance.choice(["drop", "drop", "stall"]), after, upwards)
+
+    async def phone(self, number: int, results: list[Phone]) -> None:
+        """Uploads, again and again until the time is up; now and then two phones send the same at once."""
+        chance = random.Random(f"{self._seed} phone {number}")
+        turn = 0
+        while not self.over:
+            turn += 1
+            session_id = f"chaos-{number}-{turn}"
+            images = {
+                View.FRONT: _photograph(chance, session_id, "PHOTO"),
+                View.BACK: _photograph(chance, session_id, f"SLEEP {chance.uniform(0, 0.6):.2f}"),
+            }
+            photographs = Photographs(images, session_id)
+            count = 2 if chance.random() < 0.15 else 1
+            async with trio.open_nursery() as nursery:
+                for _ in range(count):
+                    framing = chance.choice(FRAMINGS)
+                    phone = Phone(self._between.url, photographs, framing, SILENCE, PATIENCE)
+                    nursery.start_soon(self._carry_out, phone, results)
+
+    async def _carry_out(self, phone: Phone, results: list[Phone]) -> None:
+        counts = self.counts
+        try:
+            await phone.run()
+        except (PinactorsError, NetworkError, NotPinactors, OSError, RuntimeError) as error:
+            counts.lost += 1
+            counts.reasons.append(f"{phone.photographs.session_id} {phone.framing}: {error!r}")
+        else:
+            results.append(phone)
+        counts.sessions += 1
+        counts.framings[phone.framing] += 1
+        counts.refused += phone.refused
+        counts.resumes += phone.witness.connections - 1
+
+    async def fail(self) -> None:
+        """One fault after another until the time is up."""
+        chance = random.Random(f"{self._seed} faults")
+        faults: dict[str, Callable[[random.Random], Awaitable[None]]] = {
+            "workers killed": self._kill_workers,
+            "server killed": self._kill_server,
+            "database locked": self._lock,
+            "half-closed": self._half_close,
+        }
+        while True:
+            await trio.sleep(chance.uniform(*QUIET))
+            if self.over:
+                return
+            name = chance.choice(list(faults))
+            await faults[name](chance)
+            self.counts.faults[name] += 1
+
+    async def _kill_workers(self, chance: random.Random) -> None:
+        self._server.kill_workers(chance.choice([1, None]))
+
+    async def _kill_server(self, chance: random.Random) -> None:
+        await self._server.restart()
+
+    async def _lock(self, chance: random.Random) -> None:
+        with self._server.locked():
+            await trio.sleep(chance.uniform(*LOCKED))
+
+    async def _half_close(self, chance: random.Random) -> None:
+        await self._between.half_close(answered=True)
+
+    async def report(self, status: Callable[[str], None]) -> None:
+        while True:
+            self.counts.connections_broken = self._between.broken
+            left = max(0.0, self._until - trio.current_time())
+            status(f"{self.counts}; {len(self.counts.reasons)} failures; {left:.0f} s left")
+            await trio.sleep(1)
+
+
+def _photograph(chance: random.Random, session_id: str, start: str) -> bytes:
+    filler = bytes(chance.randrange(LARGEST_PHOTOGRAPH))
+    return f"{start} {session_id} ".encode() + filler
+
+
+async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
+    """Every answer with the record of its session."""
+    records = await Records.open(server.settings)
+    try:
+        streams: dict[str, set[str]] = {}
+        for phone in phones:
+            session_id = phone.photographs.session_id
+            streams.setdefault(session_id, set()).add(phone.stream_id)
+            stored = await records.stream(phone.stream_id)
+            problem = "no record" if stored is None else differs(phone, stored.packets)
+            if problem:
+                counts.lost += 1
+                counts.reasons.append(f"{session_id} {phone.framing}: {problem}")
+            counts.gaps += phone.witness.gaps
+            counts.duplicates += phone.witness.repeats
+            counts.changes += phone.witness.changes
+        counts.joined = len(phones) - len(streams)
+        completed = Counter[str]()
+        offset, total = 0, 1
+        while offset < total:
+            pins, total = await records.provisional("", offset=offset)
+            completed.update(pin.pin_id for pin in pins)
+            offset += len(pins)
+    finally:
+        await records.close()
+    counts.records = completed.total()
+    counts.doubled = sum(count - 1 for count in completed.values())
+
+
+def differs(phone: Phone, stored: list[bytes]) -> str:
+    """What is wrong with a phone's answer, empty when nothing is."""
+    kinds = [kind_of(packet) for packet in stored]
+    if kinds[-1] != "ANALYSIS_COMPLETE" or len(kinds) != len(set(kinds)):
+        return f"on record are {kinds}"
+    if phone.framing == "buffered":
+        return "" if phone.answer == merge(stored) else "the answer is not what is on record"
+    if phone.witness.packets(phone.stream_id) != stored:
+        return "what came is not what is on record"
+    received = [packet.kind for packet in phone.received]
+    if received[-1] != kinds[-1] or sorted(received) != sorted(kinds):
+        return f"handed out were {received}"
+    return ""
+
+
+async def run(minutes: float, seed: int, phones: int, status: Callable[[str], None]) -> Counts:
+    results: list[Phone] = []
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(Path(folder) / "data", keepalive=KEEPALIVE, workers=2, log_level="warning")
+        with server:
+            async with network(server.port) as between:
+                chaos = Chaos(server, between, seed, trio.current_time() + 60 * minutes)
+                async with trio.open_nursery() as around:
+                    around.start_soon(chaos.report, status)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(chaos.fail)
+                        for number in range(phones):
+                            nursery.start_soon(chaos.phone, number, results)
+                    around.cancel_scope.cancel()
+                chaos.counts.connections_broken = between.broken
+            await compare(server, results, chaos.counts)
+            if "Traceback" in server.log:
+                chaos.counts.reasons.append("the server's log has a traceback")
+    return chaos.counts
+
+
+def main(
+    minutes: Annotated[float, typer.Option(help="How long faults go on.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="What happens follows from it.")] = 1,
+    phones: Annotated[int, typer.Option(help="Phones at the same time.")] = 12,
+) -> None:
+    """Many phones, every framing, faults without end: prints the counts; ends with 1 when one is wrong."""
+    with console.status("starting") as status:
+        counts = trio.run(run, minutes, seed, phones, status.update)
+    shown = {name: value for name, value in vars(counts).items() if name != "reasons"}
+    typer.echo(json.dumps({"seed": seed, "minutes": minutes, "phones": phones, **shown}, indent=2))
+    for reason in counts.reasons[:20]:
+        console.print(reason, markup=False)
+    raise typer.Exit(0 if counts.clean and not counts.reasons else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
