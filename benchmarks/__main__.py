@@ -68,7 +68,7 @@ def load_(
     json_file: Json = None,
     page: Page = None,
 ) -> None:
-    """Phones on cellular links and desktops, against ours and the peers; measured against the physical limit."""
+    """Phones on cellular links and desktops: ours, the peers and the physical limit."""
     try:
         link = profiles.captured(*trace) if trace else profiles.profile(profile)
     except (OSError, ValueError, KeyError) as error:

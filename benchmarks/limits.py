@@ -10,7 +10,6 @@ of the connection costs the link's round trip.
 from __future__ import annotations
 
 import dataclasses
-import os
 import pickle
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from benchmarks.peers.work import inputs, warm_worker
 from pinactors import components
 from pinactors.client.link import Shaper
 from pinactors.client.profiles import Direction, Profile
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import Photographs, size_of
 from pinactors.pipeline.component import INPUTS, Analysis
 from pinactors.protocol import View
 from pinactors.settings import Settings
@@ -127,7 +126,7 @@ async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, 
     ends: dict[View, int] = {}
     sent = HEAD_BYTES
     for content in body.contents:
-        sent += len(content) if isinstance(content, bytes) else os.path.getsize(content)  # type: ignore[arg-type]
+        sent += await size_of(content)
         for view, photograph in photographs.images.items():
             if content is photograph:
                 ends[view] = sent

@@ -38,7 +38,7 @@ async def upload() -> Response:
         if file is not None:
             path = plan.folder / f"{secrets.token_hex(8)}.img"
             if not plan.null:
-                await asyncio.to_thread(file.save, path)
+                await file.save(path)
                 photographs[str(view)] = str(path)
     body = lines.opening()
     try:
