@@ -41,10 +41,13 @@ STAMP_SIDE = 600
 """Pixels across the pin that stamp work asks for."""
 
 VERIFIED = 0.45
-"""Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it the
-outlines may fit and the drawing not, by another turn or by another pin."""
+"""Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it
+the outlines may fit and the drawing not, by another turn or by another pin."""
 
-WEIGH_IT = "At home: weigh it and hold it beside one bought from a shop; no photograph shows weight, feel or magnetism."
+WEIGH_IT = (
+    "At home: weigh it and hold it beside one bought from a shop. "
+    "No photograph shows weight, feel or magnetism."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,8 @@ def arrange(
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED:
             notes.append(
-                f"Front and back outlines mirror each other by {overlap:.2f} only: these may be different pins."
+                f"Front and back outlines mirror each other by {overlap:.0%} only: "
+                "these may be different pins."
             )
             back = None
     return Scene(front, back, angled, front_seen, back_seen, tuple(notes))
@@ -132,12 +136,15 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
             stampevidence.edition_number(back, reading, pin),
         ]
         rows += [metal.uniformity(back), metal.posts(scene.back_seen)]
-    seen = scene.front_seen
-    reference = match.references.get(View.BACK)
-    plating = colours.plating_tone(reference) if reference else None
-    rows += linework.rows(seen, linework.trace(seen) if seen is not None else None)
-    rows.append(colours.regions(seen, plating))
-    rows.append(enamel.fill(seen, enamel.measure(seen, plating)))
+    seen, drawing = scene.front_seen, None
+    if seen is not None:
+        drawing = linework.trace(seen)
+    rows += linework.rows(seen, drawing)
+    if seen is not None and drawing is not None:
+        seen = comparison.relaid(seen, match.references[View.FRONT], drawing.correction)
+    metals = colours.metal_tones(match.references)
+    rows.append(colours.regions(seen, metals[:1]))
+    rows.append(enamel.fill(seen, enamel.measure(seen, metals)))
     rows += edges.rows(front, back, scene.angled)
     return rows
 
@@ -183,8 +190,8 @@ def _views(scene: Scene) -> list[PreparedView]:
 
 
 def _emptiness(scene: Scene) -> float:
-    """How sure it is that no pin was photographed: mean quality of the views without one; 0 unless the front and
-    most of the views are without."""
+    """How sure it is that no pin was photographed: mean quality of the views without one; 0 unless the front
+    and most of the views are without."""
     without = [view for view in _views(scene) if view.pin is None]
     if scene.front.pin is not None or 2 * len(without) <= len(_views(scene)):
         return 0.0
@@ -225,10 +232,7 @@ def _advice(evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match:
     """What is missing, which photograph would settle it, and what to do at home."""
     advice = list(scene.notes)
     if verdict is Verdict.NOT_A_PIN:
-        return [
-            *advice,
-            "Photograph one pin from the front, close, on a plain surface that differs from its edge.",
-        ]
+        return [*advice, "Photograph one pin from the front, close, on a plain surface of another colour."]
     if scene.front.pin is None:
         advice.append(f"Front: {scene.front.pin_problem}")
     if scene.back is None:
@@ -239,12 +243,10 @@ def _advice(evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match:
         unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
         if unread and scene.back.quality.short_side < STAMP_SIDE:
             advice.append(
-                f"The stamp could not be read: photograph the back so that the pin is {STAMP_SIDE} pixels across."
+                f"The stamp could not be read: photograph the back closer, {STAMP_SIDE} pixels across."
             )
         if gates.glaring(scene.back):
-            advice.append(
-                "A reflection covers part of the back: photograph it again with the light from the side."
-            )
+            advice.append("A reflection covers part of the back: photograph it with the light from the side.")
     if scene.angled is None:
         advice.append("Add a photograph tilted under a lamp: it shows how the enamel fills the metal.")
     if match.pin is None:

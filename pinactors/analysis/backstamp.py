@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis import ocr, stamptext
+from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import Image, Points, PreparedView, StampReading, TextLine
 from pinactors.analysis.ocr import Reading
 
@@ -66,8 +67,9 @@ def read(back: PreparedView) -> StampReading:
     """Text, factory code, year, edition, brand and origin of the pin's back.
 
     Lines are looked for as the picture lies and, where that gives no good reading, turned by 90 degrees; each
-    time it is settled whether the text stands on its head. Weak lines are read again with equalised contrast and
-    in the other polarity. The work is bounded by counts, not by a clock: the same picture always reads the same.
+    time it is settled whether the text stands on its head. Weak lines are read again with equalised contrast
+    and in the other polarity. The work is bounded by counts, not by a clock: the same picture always reads
+    the same.
     """
     if back.pin is None:
         return StampReading(reason=back.pin_problem or "no pin was found in the photograph of the back")
@@ -85,17 +87,18 @@ def _source(rgb: Image, mask: Image) -> _Source:
     margin = round(0.03 * max(w, h))
     left, top = max(x - margin, 0), max(y - margin, 0)
     right, bottom = min(x + w + margin, width), min(y + h + margin, height)
-    grey = cv2.cvtColor(rgb[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
+    grey = as_image(cv2.cvtColor(rgb[top:bottom, left:right], cv2.COLOR_RGB2GRAY))
     inside = mask[top:bottom, left:right]
     scale = min(1.0, SOURCE_SIDE / max(w, h))
     if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        inside = cv2.resize(inside, (grey.shape[1], grey.shape[0]), interpolation=cv2.INTER_NEAREST)
+        grey = as_image(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        inside = as_image(cv2.resize(inside, grey.shape[::-1], interpolation=cv2.INTER_NEAREST))
     return _Source(np.asarray(grey, np.uint8), np.asarray(inside, np.uint8), scale, left, top)
 
 
 def _look(source: _Source, *, quarter: bool) -> list[Line]:
-    """Finds text lines (with `quarter` in the picture turned by 90 degrees) and reads the longest, upright or not."""
+    """Finds text lines (with `quarter` in the picture turned by 90 degrees) and reads the longest, upright or
+    not."""
     scale = DETECTION_SIDE / max(source.grey.shape)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(source.grey, None, fx=scale, fy=scale, interpolation=way), np.uint8)
@@ -171,8 +174,8 @@ def _second_look(source: _Source, lines: list[Line]) -> None:
 def factory_code(readings: Sequence[Reading]) -> tuple[str, float] | None:
     """The code that the readings of one line support most, with its confidence; None where none is there.
 
-    A code read sign by sign counts with its reading's confidence; one that only the grammar makes out of similar
-    letters with the mean probability of its signs.
+    A code read sign by sign counts with its reading's confidence; one that only the grammar makes out of
+    similar letters with the mean probability of its signs.
     """
     votes: defaultdict[str, float] = defaultdict(float)
     confidences: defaultdict[str, float] = defaultdict(float)
@@ -231,7 +234,8 @@ def _place(line: Line) -> tuple[bool, float]:
 
 
 def _letter_height(lines: Sequence[Line]) -> float:
-    """Median letter height in source pixels: the detector's quads reach about a quarter beyond the letters."""
+    """Median letter height in source pixels: the detector's quads reach about a quarter beyond the
+    letters."""
     return 0.75 * float(np.median([_thickness(line.quad) for line in lines])) if lines else 0.0
 
 

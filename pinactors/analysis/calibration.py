@@ -1,8 +1,8 @@
 """Fits the evidence weights to labelled photographs: bounded, sign-constrained, held to the reasoned start.
 
-A row in favour can never come to weigh against, nor the other way round, no row can weigh more than `HEAVIEST`, and
-what the photographs do not show stays as it was reasoned: the fit is a maximum a posteriori estimate whose prior
-is the calibration it starts from.
+A row in favour can never come to weigh against, nor the other way round, no row can weigh more than
+`HEAVIEST`, and what the photographs do not show stays as it was reasoned: the fit is a maximum a posteriori
+estimate whose prior is the calibration it starts from.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ HEAVIEST = 1.5
 """Log10 likelihood ratio that no single row may exceed: a photograph can be wrong about anything."""
 
 FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 0.4, 0.03
-"""Standard deviations of the prior around the start: what speaks for a pin is copied easily, so evidence that says
-otherwise must be plenty."""
+"""Standard deviations of the prior around the start: what speaks for a pin is copied easily, so evidence that
+says otherwise must be plenty."""
 
 STEPS = (0.2, 0.1, 0.05, 0.025, 0.0125)
 
@@ -40,8 +40,8 @@ class Observation:
 def fit(observations: Sequence[Observation], start: Calibration, version: str) -> Calibration:
     """The calibration that explains the observations best without leaving the start without reason.
 
-    Coordinate descent on the penalised log-likelihood, group caps included. Raises `ValueError` unless there are
-    genuine pins and others.
+    Coordinate descent on the penalised log-likelihood, group caps included. Raises `ValueError` unless there
+    are genuine pins and others.
     """
     genuine = np.array([observation.genuine for observation in observations])
     if not genuine.any() or genuine.all():

@@ -1,8 +1,8 @@
 """Colour: differences as eyes see them, the paints of a pin, and the evidence row that compares them.
 
-A phone gets colours wrong by more than most counterfeiters do, so nothing is compared absolutely: the light (a gain
-for each channel, a veil of reflection) is fitted to all paints at once, and what is judged is the paint that does
-not follow the others.
+A phone gets colours wrong by more than most counterfeiters do, so nothing is compared absolutely: the light
+(a gain for each channel, a veil of reflection) is fitted to all paints at once, and what is judged is the
+paint that does not follow the others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.comparison import Comparison, lab_of
 from pinactors.analysis.evidence import Finding, box_of, ramp
 from pinactors.analysis.model import Points, Reference
+from pinactors.protocol import View
 
 Floats = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
 
 SIDE = 256
 """Side of the pictures paints are looked for in."""
@@ -31,7 +33,8 @@ SAME_PAINT = 10.0
 """Distance in Lab within which pixels of the catalogue picture are one paint."""
 
 VEILS = np.array([0.0, 0.01, 0.02, 0.04, 0.07, 0.11])
-"""Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a unit."""
+"""Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a
+unit."""
 
 LIGHT_PRIOR = 12.0
 """What a channel's gain costs for each unit of its logarithm away from the others' mean, in mean colour
@@ -43,8 +46,9 @@ LIGHTNESS_SLACK = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """One enamel colour: linear RGB in the photograph and in the reference, `area` as a share of the pin, `spread`
-    the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies (reference)."""
+    """One enamel colour: linear RGB in the photograph and in the reference, `area` as a share of the pin,
+    `spread` the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
+    (reference)."""
 
     photo: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
@@ -100,26 +104,44 @@ def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]
     )
 
 
-def plating_tone(back: Reference) -> npt.NDArray[np.float64]:
-    """Median Lab colour of a catalogue back: the bare metal."""
+def metal_tones(references: dict[View, Reference]) -> list[Values]:
+    """Lab colours of a pin's bare metal as its catalogue pictures show it: the back's median, where there is
+    one, then the front's rim's (which may be enamel)."""
     size = (128, 128)
-    small = cv2.resize(back.rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    mask = cv2.resize(back.mask, size, interpolation=cv2.INTER_NEAREST) > 127
-    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[mask]
-    return np.median(lab, axis=0).astype(np.float64)
+    tones = []
+    for view in (View.BACK, View.FRONT):
+        reference = references.get(view)
+        if reference is None:
+            continue
+        small = cv2.resize(reference.rgb, size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(reference.mask, size, interpolation=cv2.INTER_NEAREST)
+        if view is View.FRONT:
+            mask = cv2.erode(mask, np.ones((3, 3), np.uint8)) - cv2.erode(mask, np.ones((5, 5), np.uint8))
+        if np.count_nonzero(mask):
+            tones.append(np.median(lab_of(np.asarray(small, np.uint8))[mask > 0], axis=0).astype(np.float64))
+    return tones
 
 
-def paints(seen: Comparison, plating: npt.NDArray[np.float64] | None) -> list[Paint]:
+def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray[np.bool_]:
+    """Where a Lab picture has a metal's tint, at any lightness a reflection gives it."""
+    found = np.zeros(lab.shape[:-1], bool)
+    for tone in metals:
+        tint = np.hypot(lab[..., 1] - tone[1], lab[..., 2] - tone[2])
+        found |= (tint < 10) & (np.abs(lab[..., 0] - tone[0]) < 25)
+    return found
+
+
+def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
 
-    Bare metal mirrors its surroundings and is left out (`plating`: its Lab colour); blown highlights and the
+    Bare metal mirrors its surroundings and is left out (`metals`: its Lab colours); blown highlights and the
     brighter half of each field, where gloss lies, as well.
     """
     size = (SIDE, SIDE)
-    reference = cv2.resize(seen.reference, size, interpolation=cv2.INTER_AREA)
-    photo = cv2.resize(seen.photo, size, interpolation=cv2.INTER_AREA)
+    reference = np.asarray(cv2.resize(seen.reference, size, interpolation=cv2.INTER_AREA), np.float32)
+    photo = np.asarray(cv2.resize(seen.photo, size, interpolation=cv2.INTER_AREA), np.float32)
     inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
-    lab = cv2.cvtColor(reference, cv2.COLOR_RGB2LAB)
+    lab = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), np.float32)
     slope = sum(np.abs(cv2.Sobel(lab, cv2.CV_32F, dx, 1 - dx)).sum(axis=2) for dx in (0, 1))
     flat = (cv2.dilate(np.asarray(slope, np.float32), np.ones((3, 3), np.uint8)) < 40) & (
         cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
@@ -132,11 +154,7 @@ def paints(seen: Comparison, plating: npt.NDArray[np.float64] | None) -> list[Pa
     scale = seen.inside.shape[0] / SIDE
     for members in _clusters(lab[rows, columns], LEAST_AREA * whole):
         tone = np.median(lab[rows[members], columns[members]], axis=0)
-        if (
-            plating is not None
-            and np.hypot(*(tone[1:] - plating[1:])) < 10
-            and abs(tone[0] - plating[0]) < 25
-        ):
+        if metallic(tone, metals):
             continue
         here = photo[rows[members], columns[members]]
         clear = here.max(axis=1) < 0.985
@@ -164,7 +182,7 @@ def _clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     """Indices of pixels by colour, the largest first: the densest cell of what is left, and all around it."""
     groups: list[npt.NDArray[np.intp]] = []
     left = np.ones(len(lab), bool)
-    cells = np.floor((lab + [0, 128, 128]) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
+    cells = np.floor((lab + np.array([0, 128, 128])) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
     while left.sum() > least and len(groups) < MOST_PAINTS:
         values, counts = np.unique(cells[left], return_counts=True)
         centre = np.median(lab[left & (cells == values[counts.argmax()])], axis=0)
@@ -182,13 +200,13 @@ def _clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
 def fit_light(found: list[Paint]) -> npt.NDArray[np.float64]:
     """How far each paint is from what the light common to all makes of the catalogue's colour (CIEDE2000).
 
-    The gains are those with the least area-weighted, bounded sum of differences (an M-estimate, started from every
-    paint and every pair), so a paint that is off does not drag the light along.
+    The gains are those with the least area-weighted, bounded sum of differences (an M-estimate, started from
+    every paint and every pair), so a paint that is off does not drag the light along.
     """
     photo, reference = (
         np.array([getattr(paint, name) for paint in found]) for name in ("photo", "reference")
     )
-    weights = np.sqrt([paint.area for paint in found])
+    weights = np.sqrt(np.array([paint.area for paint in found]))
     weights = weights / weights.sum()
     gains = np.log(photo + 0.008) - np.log(reference + 0.008)
     lit = (photo.sum(axis=1) > 0.04) & (reference.sum(axis=1) > 0.04)
@@ -205,7 +223,7 @@ def fit_light(found: list[Paint]) -> npt.NDArray[np.float64]:
             if lower >= cost - 1e-3:
                 break
             light, cost = better, lower
-    return _apart(light[None], photo, reference)[0]
+    return np.asarray(_apart(light[None], photo, reference)[0], np.float64)
 
 
 def _best(
@@ -223,7 +241,8 @@ def _best(
 def _apart(
     lights: npt.NDArray[np.float64], photo: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable veil."""
+    """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable
+    veil."""
     level = np.exp(lights.mean(axis=1))[:, None, None, None]
     tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
     veils = VEILS[None, None, :, None] * np.minimum(1, 0.3 / np.maximum(level, 0.05))
@@ -234,16 +253,16 @@ def _apart(
     return np.asarray((difference(expected, measured) + 0.5 * np.arange(len(VEILS))).min(axis=2))
 
 
-def regions(seen: Comparison | None, plating: npt.NDArray[np.float64] | None) -> Finding:
+def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
     """`colour_regions`: a paint that is off when the light explains all the others.
 
-    With two paints there is no telling which is off, only that they do not go together, and light alone could do
-    some of that: it counts half.
+    With two paints there is no telling which is off, only that they do not go together, and light alone could
+    do some of that: it counts half.
     """
     name = "colour_regions"
     if seen is None:
         return Finding(name, "no catalogue picture of the front to compare colours with")
-    found = paints(seen, plating)
+    found = paints(seen, metals)
     if len(found) < 2:
         return Finding(name, "fewer than two paints could be compared")
     apart = fit_light(found)

@@ -1,8 +1,8 @@
 """A photograph laid on its catalogue picture, pixel on pixel, so that the two can be compared.
 
-The catalogue search's homography is good to a few pixels, and for backs, where relief changes with the light, there
-often is none. So a start is made from it, from the silhouette or from both, and refined by ECC (Evangelidis and
-Psarakis 2008) on what light changes least: where edges are, not how bright they are.
+The catalogue search's homography is good to a few pixels, and for backs, where relief changes with the light,
+there often is none. So a start is made from it, from the silhouette or from both, and refined by ECC
+(Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis import gates
+from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedView, Reference
 
 Floats = npt.NDArray[np.float32]
@@ -24,34 +25,36 @@ TINY, COARSE, FINE = 96, 128, 256
 TURNS = 120
 """Turns tried around the circle: three degrees apart, which the refinement reaches over."""
 
-TURNS_KEPT = 4
+TURNS_KEPT = 5
 
 OUTLINE_WORTH = 3.0
-"""What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a pin's
-counterfeit may differ, and the outlines of another turn come close, so each decides where the other cannot."""
+"""What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a
+pin's counterfeit may differ, and the outlines of another turn come close, so each decides where the other
+cannot."""
 
 AGREEMENT = 0.3
 """Correlation of edges inside the outline from which a fit needs no further support."""
 
 OVERLAP = 0.9
-"""Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes near."""
+"""Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes
+near."""
 
 MARGIN = 0.06
 SURE_AGREEMENT = 0.6
 ROUND = 0.03
-"""What a turn must be better than every other by, unless its edges agree as those of one pin only do;
-and how much better its outline must fit than any other turn's where the edges say nothing: a disc's never does."""
+"""What a turn must be better than every other by, unless its edges agree as those of one pin only do; and how
+much better its outline must fit than any other turn's where the edges say nothing: a disc's never does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything in the reference's crop pixels. `photo` and `reference` are float32 RGB, 0 to 1, with
-    their Lab; `inside` is where
-    both show the pin and the photograph has pixels; `photo_mask` its own cut-out, `reference_mask` the catalogue's.
+    """Everything in the reference's crop pixels. `photo` and `reference` are float32 RGB, 0 to 1, with their
+    Lab; `inside` is where both show the pin and the photograph has pixels; `photo_mask` its own cut-out,
+    `reference_mask` the catalogue's.
 
     `to_reference` maps working pixels here (3x3); `agreement` is the correlation of the edge maps inside the
-    outlines, `overlap` the intersection over union of the silhouettes; `resolution` is photograph pixels per pixel
-    of this picture.
+    outlines, `overlap` the intersection over union of the silhouettes; `resolution` is photograph pixels per
+    pixel of this picture.
     """
 
     view: PreparedView
@@ -79,8 +82,8 @@ class Comparison:
 
 
 def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> Comparison | None:
-    """Lays `view` on `reference`. `start` maps the view's crop pixels to the reference's; None: found from the
-    silhouettes. None where the two do not fit."""
+    """Lays `view` on `reference`. `start` maps the view's crop pixels to the reference's; None: found from
+    the silhouettes. None where the two do not fit."""
     if view.pin is None:
         return None
     crop, target = _Edges(view.pin.rgb, view.pin.crop_mask, FINE), _Edges(reference.rgb, reference.mask, FINE)
@@ -127,6 +130,16 @@ def _lay(view: PreparedView, reference: Reference, fit: _Fit) -> Comparison:
     )
 
 
+def relaid(seen: Comparison, reference: Reference, correction: Matrix) -> Comparison:
+    """The comparison with the photograph laid anew, where `correction` (3x3, from reference pixels to where
+    the photograph shows them) moves anything by a pixel; else as it is."""
+    assert seen.view.pin is not None
+    if _apart(correction, np.eye(3)) < 1.0:
+        return seen
+    matrix = np.linalg.inv(correction) @ seen.to_reference @ np.linalg.inv(seen.view.pin.to_crop)
+    return _lay(seen.view, reference, _Fit(matrix, seen.agreement, seen.overlap))
+
+
 def lab_of(rgb: Image) -> Floats:
     """CIE Lab as float32 by way of eight bits: a tenth of the time, and finer than a camera's noise."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -136,7 +149,8 @@ def lab_of(rgb: Image) -> Floats:
 
 
 def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
-    """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's gradient."""
+    """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's
+    gradient."""
     lab = cv2.cvtColor(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
     planes = cv2.GaussianBlur(lab, (0, 0), 1.0).astype(np.float32)
     dx, dy = cv2.Sobel(planes, cv2.CV_32F, 1, 0), cv2.Sobel(planes, cv2.CV_32F, 0, 1)
@@ -190,23 +204,24 @@ class _Fit:
 
 
 class _Edges:
-    """A crop's edge map with its silhouette, and the silhouette's inside: outlines of different pins agree too
-    easily to tell a right turn from a wrong one."""
+    """A crop's edge map with its silhouette, and the silhouette's inside: outlines of different pins agree
+    too easily to tell a right turn from a wrong one."""
 
     def __init__(self, rgb: Image, mask: Image, side: int) -> None:
         self.side = side
         self.map = edge_map(rgb, mask, side)
         self.mask = (cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
         width = 2 * round(0.04 * side) + 1
-        self.inside = cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0)
+        self.inside = as_image(cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0))
 
     def fit(self, target: _Edges, matrix: Matrix) -> _Fit:
         """How the crop lies on the target under a homography between crops."""
         small, size = _to_side(matrix, self.side), (self.side, self.side)
         laid = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
-        mask = cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST)
-        inside = cv2.warpPerspective(self.inside, small, size, flags=cv2.INTER_NEAREST)
-        overlap = np.count_nonzero(mask & target.mask) / max(np.count_nonzero(mask | target.mask), 1)
+        mask = as_image(cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST))
+        inside = as_image(cv2.warpPerspective(self.inside, small, size, flags=cv2.INTER_NEAREST))
+        both, either = int(np.count_nonzero(mask & target.mask)), int(np.count_nonzero(mask | target.mask))
+        overlap = both / max(either, 1)
         return _Fit(matrix, correlation(laid, target.map, (inside & target.inside) > 0), overlap)
 
     def refine(self, target: _Edges, start: Matrix, steps: int) -> _Fit:
@@ -217,7 +232,7 @@ class _Edges:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-4)
             warp = (matrix / matrix[2, 2]).astype(np.float32)
             try:
-                _, found = cv2.findTransformECC(
+                _, found = cv2.findTransformECC(  # type: ignore[call-overload]  # None is no mask
                     target.map, self.map, warp, cv2.MOTION_HOMOGRAPHY, criteria, None, blur
                 )
             except cv2.error:  # no overlap or no convergence: what was there before stands
@@ -232,40 +247,39 @@ class _Edges:
 
 
 def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
-    """The view of the reference that the silhouettes' moments and one of all turns between them make; None where
-    it fits badly and another turn about as well. (A design that looks the same turned fits both ways well.)"""
+    """The view of the reference that the silhouettes' moments and one of all turns between them make; None
+    where it fits badly and another turn about as well. (A design that looks the same turned fits both ways
+    well.)"""
     back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
     crop, target = _Edges(rgb, mask, TINY), _Edges(reference.rgb, reference.mask, TINY)
     for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
-    tried: list[tuple[int, _Fit]] = []
+    tried: list[_Fit] = []
     for turn in range(TURNS):
         angle = 2 * np.pi * turn / TURNS
         rotation = np.eye(3)
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        tried.append((turn, crop.fit(target, back @ rotation @ here)))
+        tried.append(crop.fit(target, back @ rotation @ here))
     crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
-    likely: list[int] = []
-    refined: list[_Fit] = []
-    for turn, fit in sorted(tried, key=lambda entry: -entry[1].worth):
-        if all(_turns_apart(turn, other) > 4 for other in likely):
-            likely.append(turn)
-            refined.append(crop.refine(target, fit.matrix, 10))
-        if len(likely) == TURNS_KEPT:
-            break
-    chosen, best = max(zip(likely, refined, strict=True), key=lambda entry: entry[1].worth)
+    refined = [crop.refine(target, matrix, 10) for matrix in _peaks(tried)]
+    best = max(refined, key=lambda fit: fit.worth)
     if best.agreement >= SURE_AGREEMENT:
         return best.matrix
-    rivals = [fit.worth for fit in refined if _apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
-    if best.worth < max(rivals, default=-9.0) + MARGIN:
+    rivals = [fit for fit in refined if _apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
+    if best.worth < max((fit.worth for fit in rivals), default=-9.0) + MARGIN:
         return None
-    others = [fit.overlap for turn, fit in tried if _turns_apart(turn, chosen) > TURNS // 15]
-    telling = max(others) < tried[chosen][1].overlap - ROUND
+    telling = best.overlap > max((fit.overlap for fit in rivals), default=0.0) + ROUND
     return best.matrix if telling or best.agreement >= AGREEMENT / 2 else None
 
 
-def _turns_apart(first: int, second: int) -> int:
-    return min((first - second) % TURNS, (second - first) % TURNS)
+def _peaks(tried: list[_Fit]) -> list[Matrix]:
+    """The likeliest turns: those better than their neighbours on either side of the circle."""
+    worth = np.array([fit.worth for fit in tried])
+    reach = TURNS // 24
+    around = np.stack([np.roll(worth, shift) for shift in range(-reach, reach + 1)])
+    peaks = np.flatnonzero(worth >= around.max(axis=0))
+    best = peaks[np.argsort(-worth[peaks])][:TURNS_KEPT]
+    return [tried[turn].matrix for turn in best]
 
 
 def _apart(first: Matrix, second: Matrix) -> float:

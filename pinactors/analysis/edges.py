@@ -31,16 +31,16 @@ LEAST_SIDE = 250.0
 
 @dataclass(frozen=True, slots=True)
 class Roughness:
-    """`typical` is the median distance of the edge from its own smooth course, in diameters; `worst` where along
-    the outline it is largest (working pixels)."""
+    """`typical` is the median distance of the edge from its own smooth course, in diameters; `worst` where
+    along the outline it is largest (working pixels)."""
 
     typical: float
     worst: Points
 
 
 def roughness(view: PreparedView) -> Roughness | None:
-    """The edge's roughness, located in the picture itself: the strongest change of colour along each normal near
-    the cut-out's outline. None where the pin is too small, cut off or not found."""
+    """The edge's roughness, located in the picture itself: the strongest change of colour along each normal
+    near the cut-out's outline. None where the pin is too small, cut off or not found."""
     if (
         view.pin is None
         or view.pin.cut_off
@@ -88,7 +88,8 @@ def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | 
 
 
 SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011
-"""Median straying in diameters of a clean edge, of one that says nothing, and of one with burrs all around."""
+"""Median straying in diameters of a clean edge, of one that says nothing, and of one with burrs all
+around."""
 
 
 def _change_along(view: PreparedView, points: Values, normal: Values, offsets: Values) -> Values:

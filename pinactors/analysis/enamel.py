@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis import colours
 from pinactors.analysis.comparison import Comparison
 from pinactors.analysis.evidence import Finding, box_of, ramp
 from pinactors.analysis.model import Points
@@ -18,7 +19,8 @@ SIDE = 256
 """Side of the pictures the surface is judged in: finer than that is the camera's noise."""
 
 FINE, COARSE = 1.25, 2.5
-"""Standard deviations, in those pixels, between which unevenness is looked for: 0.1 to 0.4 mm of a 35 mm pin."""
+"""Standard deviations, in those pixels, between which unevenness is looked for: 0.1 to 0.4 mm of a 35 mm
+pin."""
 
 FLAT = 4.0
 """Gradient of the catalogue picture (Lab units a pixel) from which a place belongs to a drawn line."""
@@ -29,24 +31,25 @@ LEAST_FIELD = 600
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """`unevenness` is the 97th percentile of lightness differences between the two scales, in L*, over the even
-    fields of the catalogue picture; `worst` where it is largest (reference pixels)."""
+    """`unevenness` is the 97th percentile of lightness differences between the two scales, in L*, over the
+    even fields of the catalogue picture; `worst` where it is largest (reference pixels)."""
 
     unevenness: float
     worst: Points
 
 
-def measure(seen: Comparison | None, plating: npt.NDArray[np.float64] | None) -> Surface | None:
-    """The enamel's surface in the front's photograph. None without a comparison or with too little even enamel.
+def measure(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -> Surface | None:
+    """The enamel's surface in the front's photograph. None without a comparison or with too little even
+    enamel.
 
-    Bare metal (`plating`: its Lab colour) mirrors whatever is around and is left out.
+    Bare metal (`metals`: its Lab colours) mirrors whatever is around and is left out.
     """
     if seen is None:
         return None
     size = (SIDE, SIDE)
-    photo = cv2.cvtColor(cv2.resize(seen.photo, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
-    reference = cv2.cvtColor(
-        cv2.resize(seen.reference, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB
+    photo, reference = (
+        np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
+        for lab in (seen.photo_lab, seen.reference_lab)
     )
     inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     around = np.ones((5, 5), np.uint8)
@@ -55,9 +58,7 @@ def measure(seen: Comparison | None, plating: npt.NDArray[np.float64] | None) ->
         slope = np.hypot(cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)) / 8
         drawn |= slope > FLAT
     even = (cv2.dilate(drawn.astype(np.uint8), around) == 0) & (cv2.erode(inside, around, borderValue=0) > 0)
-    if plating is not None:
-        tint = np.hypot(reference[..., 1] - plating[1], reference[..., 2] - plating[2])
-        even &= (tint >= 10) | (np.abs(reference[..., 0] - plating[0]) >= 25)
+    even &= ~colours.metallic(reference, metals)
     if np.count_nonzero(even) < LEAST_FIELD:
         return None
     lightness = np.asarray(photo[..., 0], np.float32)
@@ -71,7 +72,8 @@ def measure(seen: Comparison | None, plating: npt.NDArray[np.float64] | None) ->
 
 
 def fill(seen: Comparison | None, surface: Surface | None) -> Finding:
-    """`enamel_fill`: a dip says little, since factories allow some; a surface of waves and pits speaks of a reject."""
+    """`enamel_fill`: a dip says little, since factories allow some; a surface of waves and pits speaks of a
+    reject."""
     name = "enamel_fill"
     if seen is None or surface is None:
         return Finding(name, "no even field of enamel to judge")

@@ -1,7 +1,7 @@
 """The evidence model: what a row is, how much each may weigh, and how rows become a probability.
 
-A family of rows (`stampevidence`, `waffle`, `colours`, …) measures and hands back `Finding`s; nothing but this
-module turns them into weights. The figures live in `weights.json`, a versioned file a person can read.
+A family of rows (`stampevidence`, `waffle`, `colours`, …) measures and hands back `Finding`s; nothing but
+this module turns them into weights. The figures live in `weights.json`, a versioned file a person can read.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LOWEST_RATING, HIGHEST_RATING = 3, 97
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One row as measured. `score` runs from -1 (as bad as this row can look) over 0 (says nothing) to 1 (as good
-    as it can look); None when it could not be assessed, and `text` then says why."""
+    """One row as measured. `score` runs from -1 (as bad as this row can look) over 0 (says nothing) to 1 (as
+    good as it can look); None when it could not be assessed, and `text` then says why."""
 
     name: str
     text: str
@@ -36,7 +36,8 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a row may weigh at most, in log10 likelihood ratios: `favour` at a score of 1, `against` at -1 (>= 0)."""
+    """What a row may weigh at most, in log10 likelihood ratios: `favour` at a score of 1, `against` at -1 (>=
+    0)."""
 
     favour: float
     against: float
@@ -44,7 +45,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Everything that was fitted. `prior` is the log10 odds before any evidence, `scale` stretches the sum."""
+    """Everything that was fitted. `prior` is the log10 odds before any evidence, `scale` stretches the
+    sum."""
 
     version: str
     prior: float
@@ -100,7 +102,8 @@ def calibration(text: str = "") -> Calibration:
 
 
 def parse_calibration(text: str) -> Calibration:
-    """A calibration from its JSON. Raises `ValueError` where a bound is negative or a group names an unknown row."""
+    """A calibration from its JSON. Raises `ValueError` where a bound is negative or a group names an unknown
+    row."""
     data = json.loads(text)
     rows = {name: Bounds(**bounds) for name, bounds in data["rows"].items()}
     groups = {name: (float(group["cap"]), tuple(group["rows"])) for name, group in data["groups"].items()}
@@ -121,12 +124,15 @@ def parse_calibration(text: str) -> Calibration:
 
 
 def ramp(value: float, bad: float, neutral: float, good: float) -> float:
-    """A score by straight lines: -1 at `bad`, 0 at `neutral`, 1 at `good`, and no further. Works in either direction."""
-    return float(np.interp(value, *zip(*sorted([(bad, -1.0), (neutral, 0.0), (good, 1.0)]), strict=True)))
+    """A score by straight lines: -1 at `bad`, 0 at `neutral`, 1 at `good`, and no further. Works in either
+    direction."""
+    places, scores = zip(*sorted([(bad, -1.0), (neutral, 0.0), (good, 1.0)]), strict=True)
+    return float(np.interp(value, np.array(places), np.array(scores)))
 
 
 def box_of(view: PreparedView, points: Points) -> Box | None:
-    """The region of the photograph around `points` (n, 2), in working pixels; None when nothing of it is inside."""
+    """The region of the photograph around `points` (n, 2), in working pixels; None when nothing of it is
+    inside."""
     height, width = view.rgb.shape[:2]
     if len(points) == 0:
         return None

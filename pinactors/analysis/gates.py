@@ -1,4 +1,5 @@
-"""What must hold before evidence counts: different photographs, one pin in them, light and size that show something."""
+"""What must hold before evidence counts: different photographs, one pin in them, light and size that show
+something."""
 
 from __future__ import annotations
 
@@ -40,8 +41,8 @@ def glaring(view: PreparedView) -> bool:
 
 
 def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
-    """How far the mirrored front outline covers the back's, in whatever turn and from whatever (affine) side each
-    was photographed: intersection over union, 0 to 1. None where one is missing or cut off."""
+    """How far the mirrored front outline covers the back's, in whatever turn and from whatever (affine) side
+    each was photographed: intersection over union, 0 to 1. None where one is missing or cut off."""
     if front.pin is None or back.pin is None or front.pin.cut_off or back.pin.cut_off:
         return None
     mirrored = _unit(np.ascontiguousarray(front.pin.crop_mask[:, ::-1]))
@@ -51,14 +52,14 @@ def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
     for turn in range(_TURNS):
         rotation = cv2.getRotationMatrix2D((middle, middle), 360 * turn / _TURNS, 1.0)
         turned = cv2.warpAffine(mirrored, rotation, (_SIDE, _SIDE)) > 127
-        both, either = np.count_nonzero(turned & target), np.count_nonzero(turned | target)
+        both, either = int(np.count_nonzero(turned & target)), int(np.count_nonzero(turned | target))
         best = max(best, both / max(either, 1))
     return best
 
 
 def whitening(mask: Image) -> npt.NDArray[np.float64]:
-    """The affinity (3x3) that takes a silhouette to zero mean and unit covariance: what is left of an affine view
-    is a turn."""
+    """The affinity (3x3) that takes a silhouette to zero mean and unit covariance: what is left of an affine
+    view is a turn."""
     moments = cv2.moments(mask, binaryImage=True)
     area = max(moments["m00"], 1.0)
     covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area

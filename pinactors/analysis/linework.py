@@ -1,8 +1,9 @@
 """The front's drawing: every line of the catalogue picture looked for in the photograph, across the line.
 
-What is measured is how far each piece of line lies beside its place. A homography is fitted to these distances
-(point to line, as in ICP), so that the camera's view is out of them; what is left and changes slowly is a shape that
-was drawn again, what changes along a line from one pixel to the next is a line badly made.
+What is measured is how far each piece of line lies beside its place. A homography is fitted to these
+distances (point to line, as in ICP), so that the camera's view is out of them; what is left and changes
+slowly is a shape that was drawn again, what changes along a line from one pixel to the next is a line badly
+made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.comparison import Comparison
 from pinactors.analysis.evidence import Finding, box_of, ramp
-from pinactors.analysis.model import Matrix, Points
+from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
 Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
@@ -26,8 +27,12 @@ BLUR = 1.2
 EDGE = 2.2
 """Least gradient, in Lab units a pixel, of an edge in the catalogue picture."""
 
-REACH, PULL = 7.0, 4.0
-"""How far from its place a line is looked for, and how far it may be before nearer edges win, in crop pixels."""
+REACH = 7.0
+"""How far from its place a line is looked for in the end, in crop pixels; nearer edges win over stronger
+ones."""
+
+APPROACH = (24.0, 14.0, 7.0, 7.0)
+"""How far lines are looked for while the view is fitted, round by round."""
 
 MOST_POINTS, ENOUGH_POINTS = 2400, 800
 """Pieces of line that are measured, and that the view is fitted to."""
@@ -37,14 +42,12 @@ LEAST_POINTS = 150
 NEIGHBOURHOOD = 9.0
 """Distance, in crop pixels, over which pieces of line share a displacement."""
 
-ROUNDS = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Pieces of line: `points` (n, 2) and unit `normals` in reference pixels; `offset` how far each lies beside its
-    place along its normal; `strength` its contrast over the reference's. `correction` (3x3) takes reference pixels to
-    where the comparison's photograph shows them."""
+    """Pieces of line: `points` (n, 2) and unit `normals` in reference pixels; `offset` how far each lies
+    beside its place along its normal; `strength` its contrast over the reference's. `correction` (3x3) takes
+    reference pixels to where the comparison's photograph shows them."""
 
     points: Points
     normals: Points
@@ -55,9 +58,8 @@ class Drawing:
     @property
     def shift(self) -> Values:
         """The displacement shared with the neighbourhood, along each normal."""
-        side = 512
         columns, rows = self.points.round().astype(int).T
-        planes = np.zeros((side, side, 3), np.float32)
+        planes = np.zeros((CROP_SIDE, CROP_SIDE, 3), np.float32)
         planes[rows, columns, :2] = self.offset[:, None] * self.normals
         planes[rows, columns, 2] = 1
         smooth = cv2.GaussianBlur(planes, (0, 0), NEIGHBOURHOOD)[rows, columns]
@@ -66,7 +68,8 @@ class Drawing:
 
 
 def trace(seen: Comparison) -> Drawing | None:
-    """The drawing of the catalogue picture as the photograph shows it. None where the picture has too few lines."""
+    """The drawing of the catalogue picture as the photograph shows it. None where the picture has too few
+    lines."""
     reference = np.asarray(cv2.GaussianBlur(seen.reference_lab, (0, 0), BLUR), np.float32)
     points, normals = _edges(reference, seen)
     if len(points) < LEAST_POINTS:
@@ -75,15 +78,16 @@ def trace(seen: Comparison) -> Drawing | None:
     photo = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), BLUR), np.float32)
     correction = np.eye(3)
     some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
-    for _ in range(ROUNDS):
-        measured, _ = _across(photo, points[some], normals[some], correction)
+    for reach in APPROACH:
+        measured, _ = _across(photo, points[some], normals[some], correction, reach)
         correction = correction @ _fit(points[some], normals[some], measured - ideal[some])
     measured, strength = _across(photo, points, normals, correction)
     return Drawing(points, normals, measured - ideal, strength / np.maximum(contrast, 1e-3), correction)
 
 
 def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
-    """Ridge points of the colour gradient (Di Zenzo 1986) inside the outline, thinned evenly, and their normals."""
+    """Ridge points of the colour gradient (Di Zenzo 1986) inside the outline, thinned evenly, and their
+    normals."""
     dx, dy = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=1 / 8)
     xx, yy, xy = (dx * dx).sum(axis=2), (dy * dy).sum(axis=2), (dx * dy).sum(axis=2)
     angle = np.asarray(0.5 * np.arctan2(2 * xy, xx - yy), np.float32)
@@ -103,22 +107,26 @@ def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
     )
 
 
-def _across(lab: Floats, points: Points, normals: Points, correction: Matrix) -> tuple[Values, Values]:
-    """Where along its normal each line is, and how strong; `correction` maps reference pixels to the picture's."""
-    offsets = np.arange(-REACH, REACH + 0.1, 0.5)
+def _across(
+    lab: Floats, points: Points, normals: Points, correction: Matrix, reach: float = REACH
+) -> tuple[Values, Values]:
+    """Where along its normal each line is, and how strong; `correction` maps reference pixels to the
+    picture's."""
+    step = 0.5 if reach <= 8 else 1.0
+    offsets = np.arange(-reach, reach + 0.1, step)
     places = points[:, None, :] + offsets[None, :, None] * normals[:, None, :]
     flat = places.reshape(1, -1, 2).astype(np.float64)
-    places = cv2.perspectiveTransform(flat, correction).reshape(places.shape)
-    profiles = cv2.remap(lab, places.astype(np.float32), None, cv2.INTER_LINEAR)  # type: ignore[call-overload]
-    change = np.linalg.norm(np.gradient(profiles, axis=1), axis=2) * 2
-    pulled = change * np.exp(-np.square(offsets / PULL))
+    seen = np.asarray(cv2.perspectiveTransform(flat, correction), np.float32).reshape(places.shape)
+    profiles = cv2.remap(lab, seen[..., 0], seen[..., 1], cv2.INTER_LINEAR)
+    change = np.linalg.norm(np.gradient(profiles, axis=1), axis=2) / step
+    pulled = change * np.exp(-np.square(offsets / (0.57 * reach)))
     best = pulled.argmax(axis=1)
     inner = np.clip(best, 1, len(offsets) - 2)
     rows = np.arange(len(points))
     before, here, after = pulled[rows, inner - 1], pulled[rows, inner], pulled[rows, inner + 1]
     bend = before - 2 * here + after
     fraction = np.where(np.abs(bend) > 1e-6, 0.5 * (before - after) / np.where(bend == 0, 1, bend), 0.0)
-    return offsets[inner] + 0.5 * np.clip(fraction, -1, 1), change[rows, best]
+    return offsets[inner] + step * np.clip(fraction, -1, 1), change[rows, best]
 
 
 def _fit(points: Points, normals: Points, offset: Values) -> Matrix:
@@ -145,8 +153,8 @@ def _fit(points: Points, normals: Points, offset: Values) -> Matrix:
 
 GOOD_SHAPE, NORMAL_SHAPE, BAD_SHAPE = 0.08, 0.27, 0.6
 GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
-"""Median displacement of the drawing, and median wobble of its lines beside it, in crop pixels: of a good pin, of
-one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
+"""Median displacement of the drawing, and median wobble of its lines beside it, in crop pixels: of a good
+pin, of one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
 
 
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
@@ -182,9 +190,9 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
 
 def _worst(seen: Comparison, drawing: Drawing, amount: Values) -> Points:
     """The corners (working pixels) of the square in which the amounts add up to most."""
-    plane = np.zeros(seen.inside.shape, np.float32)
+    plane = np.zeros((CROP_SIDE, CROP_SIDE), np.float32)
     columns, rows = drawing.points.round().astype(int).T
     plane[rows, columns] = amount
-    reach = 0.08 * plane.shape[0]
-    y, x = np.unravel_index(int(cv2.GaussianBlur(plane, (0, 0), reach / 2).argmax()), plane.shape)
+    reach = 0.08 * CROP_SIDE
+    y, x = divmod(int(cv2.GaussianBlur(plane, (0, 0), reach / 2).argmax()), CROP_SIDE)
     return seen.to_working(np.array([[x - reach, y - reach], [x + reach, y + reach]], np.float32))

@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.comparison import Comparison, lab_of
 from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import Points, PreparedView
 
 EVEN, NORMAL, BLOTCHY = 3.0, 9.0, 18.0
-"""Spread of a* and b* over a back, in Lab units after smoothing, of even plating, of plating that says nothing, and
-of blotches."""
+"""Spread of a* and b* over a back, in Lab units after smoothing, of even plating, of plating that says
+nothing, and of blotches."""
 
 HOUGH_SIDE = 320
 
@@ -21,17 +22,15 @@ POST_RADII = (0.018, 0.06)
 
 
 def uniformity(back: PreparedView) -> Finding:
-    """`plating_uniformity`: how much the metal's tint changes over the back, highlights and shadows left out."""
+    """`plating_uniformity`: how much the metal's tint changes over the back, highlights and shadows left
+    out."""
     name = "plating_uniformity"
     if back.pin is None:
         return Finding(name, "no pin was found in the photograph of the back")
     if back.quality.clipped > 0.05 or back.quality.glare > 0.1:
         return Finding(name, "reflections tint the metal")
     size = (128, 128)
-    lab = cv2.cvtColor(
-        cv2.resize(back.pin.rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255,
-        cv2.COLOR_RGB2LAB,
-    )
+    lab = lab_of(as_image(cv2.resize(back.pin.rgb, size, interpolation=cv2.INTER_AREA)))
     inside = cv2.resize(cv2.erode(back.pin.crop_mask, np.ones((25, 25), np.uint8)), size) > 127
     lightness = lab[..., 0]
     metal = inside & (lightness > 12) & (lightness < 92)
@@ -53,8 +52,8 @@ def uniformity(back: PreparedView) -> Finding:
 def posts(seen: Comparison | None) -> Finding:
     """`posts`: something round stands out where the catalogue's back has its posts.
 
-    A post, with or without its clutch, is higher than the back: it looks different from every side, but always
-    different from what is around it. So it is its contrast with the ring around it that is measured.
+    A post, with or without its clutch, is higher than the back: it looks different from every side, but
+    always different from what is around it. So it is its contrast with the ring around it that is measured.
     """
     name = "posts"
     if seen is None:
@@ -77,7 +76,8 @@ def posts(seen: Comparison | None) -> Finding:
 
 
 def _stands_out(lab: npt.NDArray[np.floating], x: float, y: float, radius: float) -> float:
-    """Difference of mean colour between disc and ring, over the ring's spread; the best of nine places around."""
+    """Difference of mean colour between disc and ring, over the ring's spread; the best of nine places
+    around."""
     reach = round(3.2 * radius)
     left, top = max(round(x) - reach, 0), max(round(y) - reach, 0)
     part = lab[top : round(y) + reach, left : round(x) + reach]

@@ -1,7 +1,8 @@
-"""The text reader: PP-OCR's detector and recogniser as `rapidocr` carries them, on one thread, once a process.
+"""The text reader: PP-OCR's detector and recogniser as `rapidocr` carries them, on one thread, once a
+process.
 
-The recogniser's classes are cut down to what is stamped into metal (Latin letters, digits, a few signs), and its
-per-step probabilities are handed out, so that a grammar can decide between letters that look alike.
+The recogniser's classes are cut down to what is stamped into metal (Latin letters, digits, a few signs), and
+its per-step probabilities are handed out, so that a grammar can decide between letters that look alike.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy.typing as npt
 from pinactors.analysis.model import Image, Points
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz&'.,-/:#©®\"()"
-"""Signs a stamp is made of. Index 0 of a probability row is the blank, 1 + i is `ALPHABET[i]`, the last a space."""
+"""Signs a stamp is made of. Index 0 of a probability row is the blank, 1 + i is `ALPHABET[i]`, the last a
+space."""
 
 LINE_HEIGHT = 48
 """Pixels a line is scaled to: what the recogniser was trained on."""
@@ -31,8 +33,8 @@ Probabilities = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One line as read: `confidence` 0 to 1 is the mean probability of its letters; `probabilities` is (steps,
-    2 + len(ALPHABET)), each row over blank, alphabet and space."""
+    """One line as read: `confidence` 0 to 1 is the mean probability of its letters; `probabilities` is
+    (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space."""
 
     text: str
     confidence: float
@@ -51,7 +53,7 @@ def _engine() -> _Engine:
     # Imported here: half a second of imports that only a worker which reads text should pay.
     from rapidocr import RapidOCR
 
-    reader = RapidOCR(
+    reader: Any = RapidOCR(
         params={
             "EngineConfig.onnxruntime.intra_op_num_threads": 1,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
@@ -73,7 +75,8 @@ def warm() -> None:
 
 
 def detect(grey: Image) -> list[Points]:
-    """Quadrilaterals of text lines in a grey picture, corners clockwise from the line's own or image's top left."""
+    """Quadrilaterals of text lines in a grey picture, corners clockwise from the line's own or image's top
+    left."""
     found = _engine().detector(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
     if found.boxes is None:
         return []
@@ -81,7 +84,8 @@ def detect(grey: Image) -> list[Points]:
 
 
 def straighten(grey: Image, quad: Points, *, turned: bool = False) -> Image:
-    """The line inside `quad` as a picture `LINE_HEIGHT` high, its longer side horizontal; `turned` by 180 degrees."""
+    """The line inside `quad` as a picture `LINE_HEIGHT` high, its longer side horizontal; `turned` by 180
+    degrees."""
     corners = np.asarray(quad, np.float32)
     width = float(np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
     height = float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2

@@ -1,4 +1,5 @@
-"""Evidence from the back's text: wording, agreement with the catalogue and with itself, the edition's number."""
+"""Evidence from the back's text: wording, agreement with the catalogue and with itself, the edition's
+number."""
 
 from __future__ import annotations
 
@@ -20,9 +21,9 @@ UNREAD = "no stamped text could be read"
 def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
     """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand.
 
-    One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single one
-    says little; a stamp in which most words are near misses, or no word at all, was cut by someone who could not
-    read it.
+    One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single
+    one says little; a stamp in which most words are near misses, or no word at all, was cut by someone who
+    could not read it.
     """
     name = "stamp_wording"
     lines = [line for line in stamp.lines if line.confidence >= SURE_READING and not _is_code(line)]
@@ -52,7 +53,8 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
 def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
     """`stamp_consistency`: factory code, year and edition against the catalogue and against each other.
 
-    Only lines read with confidence count, and digits a reader takes for each other do not make a contradiction.
+    Only lines read with confidence count, and digits a reader takes for each other do not make a
+    contradiction.
     """
     name = "stamp_consistency"
     agree: list[str] = []
@@ -92,7 +94,8 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
 
 
 def unlike(read: str, known: str) -> bool:
-    """True where two numbers differ by more than a reader's slips: a digit that looks like another counts half."""
+    """True where two numbers differ by more than a reader's slips: a digit that looks like another counts
+    half."""
     if len(read) != len(known):
         return stamptext.distance(read, known) > 1
     cost = sum(

@@ -1,8 +1,8 @@
 """Evidence from the stamp's picture: the catalogue's lines looked for, each at its place on the back.
 
-Reading fails on many genuine backs, so not reading is no evidence. But where the back lies on its catalogue picture,
-a line that is there correlates with its counterpart even when nobody could read it, and one that is missing, or
-another one, does not.
+Reading fails on many genuine backs, so not reading is no evidence. But where the back lies on its catalogue
+picture, a line that is there correlates with its counterpart even when nobody could read it, and one that is
+missing, or another one, does not.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ LEAST_TEXT = 7.0
 
 @dataclass(frozen=True, slots=True)
 class StampMatch:
-    """`likeness` of each of the catalogue's lines, -1 to 1, with its corners in reference pixels, `weights` their
-    lengths; `pattern` is the correlation of the rest of the back. `strokes` is the log ratio of the photograph's
-    to the reference's gradient in the lines, relative to the same in the rest (None without a rest); `height` the
-    letters' in pixels of the photograph."""
+    """`likeness` of each of the catalogue's lines, -1 to 1, with its corners in reference pixels, `weights`
+    their lengths; `pattern` is the correlation of the rest of the back. `strokes` is the log ratio of the
+    photograph's to the reference's gradient in the lines, relative to the same in the rest (None without a
+    rest); `height` the letters' in pixels of the photograph."""
 
     quads: tuple[Points, ...]
     likeness: npt.NDArray[np.float64]
@@ -51,7 +51,8 @@ class StampMatch:
 
 
 def measure(seen: Comparison | None) -> StampMatch | None:
-    """The stamp against the catalogue's; None where the catalogue's back shows no text or none lies in view."""
+    """The stamp against the catalogue's; None where the catalogue's back shows no text or none lies in
+    view."""
     if seen is None:
         return None
     quads = [quad for quad in _reference_lines(seen) if _visible(seen, quad)]
@@ -109,12 +110,13 @@ def _present(
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
     box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
     found = len(match.quads) - len(unlike)
-    text = f"{len(unlike)} of the {len(match.quads)} lines of the catalogue's stamp are not found at their place."
+    text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
     return Finding(name, text, score if found < len(match.quads) / 2 else 0.7 * score, box)
 
 
 def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
-    """`stamp_crispness`: how strong the letters' edges are beside the rest of the back, against the catalogue's."""
+    """`stamp_crispness`: how strong the letters' edges are beside the rest of the back, against the
+    catalogue's."""
     name = "stamp_crispness"
     if seen is None or match is None or match.strokes is None:
         return Finding(name, "no stamp in a catalogue back to compare the letters with")

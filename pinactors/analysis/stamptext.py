@@ -1,7 +1,9 @@
-"""What stamped text means: the grammar of factory codes, editions, years, brands and origins. Text in, values out.
+"""What stamped text means: the grammar of factory codes, editions, years, brands and origins. Text in, values
+out.
 
-A factory code is `FAC-nnnnnn-YYDDD`: six digits of the factory, two of the year, three of the day of the year. Codes
-whose last three digits are no day of a year are met and are codes all the same: they just name no day.
+A factory code is `FAC-nnnnnn-YYDDD`: six digits of the factory, two of the year, three of the day of the
+year. Codes whose last three digits are no day of a year are met and are codes all the same: they just name no
+day.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ def factory_code(text: str) -> str | None:
 
 
 def manufacture(code: str) -> tuple[int, int | None]:
-    """Year and day of the year (None where there is no such day) that a factory code names. Two-digit years from
-    70 on are the last century's."""
+    """Year and day of the year (None where there is no such day) that a factory code names. Two-digit years
+    from 70 on are the last century's."""
     short, day = int(code[-5:-3]), int(code[-3:])
     return (1900 if short >= LAST_YEAR - 1999 else 2000) + short, day if 1 <= day <= 366 else None
 
@@ -67,8 +69,8 @@ def fit_code(probabilities: Probabilities) -> tuple[str, float]:
     """The factory code that the reader's probabilities make likeliest, and the mean probability of its signs.
 
     Viterbi over the CTC lattice of the pattern `FAC-nnnnnn-nnnnn`: only digits compete where the grammar has
-    digits, so an O or B that the reader prefers there costs what it must and no more. Whatever stands before and
-    after the code is free. `("", 0.0)` where the line is too short.
+    digits, so an O or B that the reader prefers there costs what it must and no more. Whatever stands before
+    and after the code is free. `("", 0.0)` where the line is too short.
     """
     rows = np.log(np.maximum(probabilities, 1e-7))
     steps, length = rows.shape[0], len(_PATTERN)
@@ -162,7 +164,8 @@ def edition(text: str) -> Edition | None:
 
 
 def year(text: str) -> int | None:
-    """A four-digit year standing by itself; letters read for digits are repaired behind a plausible century."""
+    """A four-digit year standing by itself; letters read for digits are repaired behind a plausible
+    century."""
     for token in re.findall(r"(?<![0-9A-Za-z-])([12][0-9A-Za-z]{3})(?![0-9A-Za-z-])", text):
         digits = token.translate(_DIGIT_LIKE)
         if (
@@ -175,8 +178,8 @@ def year(text: str) -> int | None:
 
 
 def brand(text: str) -> str | None:
-    """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts here
-    and a lone leading O, 0, C, G, e or 6 before capitals followed by a year."""
+    """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts
+    here and a lone leading O, 0, C, G, e or 6 before capitals followed by a year."""
     marked = re.search(
         r"(?:©|\([cC]\)|^[O0CG@e63])\s*([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text.strip()
     )

@@ -1,7 +1,7 @@
 """Evidence from the back's pattern: is there a lattice, is it the catalogue's, does it run off the edge?
 
-A stamped lattice shows as peaks in the autocorrelation of the relief, whatever the motif. All of it is measured in
-the reference's pixels where there is one, else in the crop's.
+A stamped lattice shows as peaks in the autocorrelation of the relief, whatever the motif. All of it is
+measured in the reference's pixels where there is one, else in the crop's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SIDE = 160
-"""Side of the picture autocorrelations are taken of: a lattice of twenty to a pin still has eight pixels a period."""
+"""Side of the picture autocorrelations are taken of: a lattice of twenty to a pin still has eight pixels a
+period."""
 
 SHORTEST_PERIOD, LONGEST_PERIOD = 6.0, 45.0
 """In pixels of that picture."""
@@ -33,14 +34,14 @@ LEAST_PERIOD = 12.0
 """Pixels of the photograph a period must have to be judged."""
 
 RIM_FROM, RIM_TO, CORE_FROM = 0.022, 0.055, 0.09
-"""The band along the outline where a rim would be, and where the inside begins, in pin diameters. A rim is one to
-two millimetres of thirty-five; nearer the edge the bevel's own shading decides."""
+"""The band along the outline where a rim would be, and where the inside begins, in pin diameters. A rim is
+one to two millimetres of thirty-five; nearer the edge the bevel's own shading decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """`strength` of the best repeat (autocorrelation, 0 to 1), `period` in crop pixels, and the repeats found: rows
-    of x, y (pixels of the small picture) and strength."""
+    """`strength` of the best repeat (autocorrelation, 0 to 1), `period` in crop pixels, and the repeats
+    found: rows of x, y (pixels of the small picture) and strength."""
 
     strength: float
     period: float
@@ -67,7 +68,8 @@ def lattice(correlogram: Floats, crop_side: int) -> Lattice:
 
 
 def autocorrelation(lightness: Floats, inside: Mask) -> Floats:
-    """Of the relief inside a mask, normalised for every shift by what overlaps there; (SIDE, SIDE), -1 to 1."""
+    """Of the relief inside a mask, normalised for every shift by what overlaps there; (SIDE, SIDE), -1 to
+    1."""
     small = cv2.resize(lightness, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     weight = cv2.resize(inside.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32))
@@ -96,10 +98,10 @@ def _relief(lightness: Floats, weight: Floats, reach: float = 3.2) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The back's pattern as measured. `ours` is the photograph's lattice, `theirs` the reference's (None without);
-    `shared` the share of the reference's repeats found in the photograph. `along` is the log ratio of the
-    gradient along the outline to that across it, in the photograph and in the reference (None: too little edge).
-    `period` is in pixels of the photograph, `region` the pin's box."""
+    """The back's pattern as measured. `ours` is the photograph's lattice, `theirs` the reference's (None
+    without); `shared` the share of the reference's repeats found in the photograph. `along` is the log ratio
+    of the gradient along the outline to that across it, in the photograph and in the reference (None: too
+    little edge). `period` is in pixels of the photograph, `region` the pin's box."""
 
     ours: Lattice
     theirs: Lattice | None
@@ -111,7 +113,8 @@ class Pattern:
 
 
 def measure(back: PreparedView, seen: Comparison | None) -> Pattern | None:
-    """The pattern of a back, against the reference where the two could be laid on each other. None without a pin."""
+    """The pattern of a back, against the reference where the two could be laid on each other. None without a
+    pin."""
     if back.pin is None:
         return None
     region = box_of(back, back.pin.outline)
@@ -193,9 +196,9 @@ def _regularity(pattern: Pattern | None) -> Finding:
 def _edge_runoff(pattern: Pattern | None) -> Finding:
     """`waffle_edge_runoff`: does the pattern run off the edge, or end at a smooth rim?
 
-    A rim's relief changes across it only, a pattern's along the edge as well: the ratio of the gradient along the
-    outline to that across it, near the outline, against the same in the catalogue's back. Without a reference
-    the ratio by itself says half as much: older genuine pins have rims.
+    A rim's relief changes across it only, a pattern's along the edge as well: the ratio of the gradient along
+    the outline to that across it, near the outline, against the same in the catalogue's back. Without a
+    reference the ratio by itself says half as much: older genuine pins have rims.
     """
     name = "waffle_edge_runoff"
     if pattern is None:
