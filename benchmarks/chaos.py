@@ -190,6 +190,7 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
             counts.gaps += phone.witness.gaps
             counts.duplicates += phone.witness.repeats
             counts.changes += phone.witness.changes
+            counts.reasons += phone.witness.odd
         counts.joined = len(phones) - len(streams)
         completed = Counter[str]()
         offset, total = 0, 1

@@ -14,7 +14,13 @@ from trio.testing import MockClock
 
 from pinactors.client.delivery import BACKOFF_LIMIT, RESTARTS, Delivery, Job, NetworkError, Received, Take
 from pinactors.client.http import Broken, NotPinactors
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import (
+    UPLOAD_BROKEN_OFF,
+    UPLOAD_INTERRUPTED,
+    UPLOAD_STALLED,
+    ErrorCode,
+    PinactorsError,
+)
 
 KINDS = [
     "CONNECTION_ESTABLISHED",
@@ -268,6 +274,17 @@ async def test_an_upload_the_server_lost_patience_with_is_sent_again(autojump_cl
     stalled = packet(1, "ERROR", errorCode="cancelled")
     transport = Scripted([[WHOLE[0], stalled], [packet(0, streamId="second"), *WHOLE[1:]]], completes=False)
     assert raws(await deliver(transport)) == WHOLE
+
+
+@pytest.mark.parametrize("message", [UPLOAD_BROKEN_OFF, UPLOAD_INTERRUPTED, UPLOAD_STALLED])
+async def test_an_upload_that_was_written_and_did_not_arrive_is_sent_again(
+    message: str, autojump_clock: MockClock
+) -> None:
+    """What the kernel took is not what the server got."""
+    lost = packet(1, "ERROR", errorCode="processing_error", message=message)
+    transport = Scripted([[WHOLE[0], Broken("x")], [lost], [packet(0, streamId="second"), *WHOLE[1:]]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "first:1", "upload"]
 
 
 async def test_a_bad_photograph_is_not_sent_again(autojump_clock: MockClock) -> None:

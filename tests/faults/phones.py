@@ -65,7 +65,8 @@ class Witness:
     """Stands between a transport and the client, and sees what the client would mend by itself.
 
     `gaps`: packets that came before the one that was due on their connection. `repeats`: packets that came
-    twice on one connection. `changes`: packets that came with other bytes than before.
+    twice on one connection. `changes`: packets that came with other bytes than before. `odd` has them.
+    An `ERROR` numbered 0 opens no session: it is a refusal, and in nobody's log.
     """
 
     streams: dict[str, dict[int, bytes]] = field(default_factory=dict)
@@ -73,6 +74,7 @@ class Witness:
     gaps: int = 0
     repeats: int = 0
     changes: int = 0
+    odd: list[str] = field(default_factory=list)
 
     def on_connection(self, take: Take, stream_id: str | None, position: int) -> Take:
         self.connections += 1
@@ -82,14 +84,18 @@ class Witness:
             nonlocal current, due
             packet = json.loads(raw)
             sequence = packet["sequence"]
+            if packet["packetType"] == "ERROR" and sequence == 0:
+                return await take(raw)
             if packet.get("streamId", current) != current:  # a new session, or the equal one it was joined to
                 current, due = packet["streamId"], 0
             if current is not None:
                 self.gaps += sequence > due
                 self.repeats += sequence < due
-                due = sequence + 1
+                expected, due = due, sequence + 1
                 earlier = self.streams.setdefault(current, {}).setdefault(sequence, raw)
                 self.changes += earlier != raw
+                if sequence != expected or earlier != raw:
+                    self.odd.append(f"{current} due {expected}: {raw[:200]!r}, earlier {earlier[:200]!r}")
             return await take(raw)
 
         return seen
