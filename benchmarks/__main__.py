@@ -73,8 +73,9 @@ def load_(
         link = profiles.captured(*trace) if trace else profiles.profile(profile)
     except (OSError, ValueError, KeyError) as error:
         raise typer.BadParameter(f"no such link: {error}") from error
+    small = {}
     if quick:
-        phones, desktops, seconds, pins = 2, 1, 1.0, 1
+        phones, desktops, seconds, pins, small = 2, 1, 1.0, 1, {"catalogue": 2}
     with (
         errors.status("starting") as status,
         tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as own,
@@ -91,6 +92,7 @@ def load_(
             pins=pins,
             seed=seed,
             folder=folder or Path(own),
+            **small,
         )
         result = trio.run(run)
     _report(result, json_file, page)

@@ -148,11 +148,13 @@ async def measure(
     pins: int,
     seed: int,
     folder: Path,
+    catalogue: int = len(DESIGNS),
 ) -> dict[str, Any]:
-    """Runs every design on the same scene. `folder` keeps the drawn catalogue and photographs."""
+    """Runs every design on the same scene. `folder` keeps the drawn catalogue of so many pins
+    and the photographs."""
     skipped = {design: why for design in designs if (why := unavailable(design))}
     say("drawing the catalogue and the photographs")
-    data, drawn = await trio.to_thread.run_sync(prepare, folder, pins)
+    data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
     say("measuring each component alone")
     costs = await trio.to_thread.run_sync(limits.alone, data, drawn)
     arrivals = tuple(arrive(phones_, desktops, seconds, len(drawn), drops, seed))
@@ -181,11 +183,11 @@ async def measure(
     return result
 
 
-def prepare(folder: Path, pins: int) -> tuple[Path, list[dict[View, Path]]]:
+def prepare(folder: Path, pins: int, catalogue: int = len(DESIGNS)) -> tuple[Path, list[dict[View, Path]]]:
     """A data folder with an imported catalogue, and photographs of its first `pins` pins; drawn once."""
     data, photographs = folder / "data", folder / "photographs"
     if not (data / "catalog" / "CURRENT").exists():
-        draw_demo(folder / "drawn", dt.datetime.now(dt.UTC).date(), designs=DESIGNS)
+        draw_demo(folder / "drawn", dt.datetime.now(dt.UTC).date(), designs=DESIGNS[:catalogue])
         import_catalog(folder / "drawn", data / "catalog")
     photographs.mkdir(exist_ok=True)
     drawn = []
