@@ -32,7 +32,7 @@ CANDIDATES = 5
 CONTENT = 0.5
 """Log odds of the best from which no other cut is tried."""
 
-CLAIM = 0.65
+CLAIM = 0.62
 """Probability from which a pin is claimed, its geometry being verified."""
 DECIDED_ODDS, DECIDED_LEAD = 3.0, 4.0
 """Log odds, and their lead, from which another photograph would not change the answer."""
@@ -42,7 +42,7 @@ LEAST = 1e-9
 
 NOT_SEEN = -4.0
 """Log odds a view contributes for a pin it could not be compared with."""
-VIEW_WEIGHTS, VIEW_INTERCEPT = (0.65, 0.7), -0.2
+VIEW_WEIGHTS, VIEW_INTERCEPT = (0.65, 0.7), 0.4
 """How the log odds of the front and the tilted view join: they share their reference and their pin's wear."""
 
 EMPTY = "The catalogue is empty: there is nothing to compare with."
