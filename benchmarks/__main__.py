@@ -18,7 +18,10 @@ from pinactors.client import profiles
 
 errors = Console(stderr=True)
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Benchmarks; each says what it does while it runs."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Benchmarks; each says what it does while it runs.",
 )
 
 Quick = Annotated[bool, typer.Option("--quick", help="Short: proves that it works, its figures mean little.")]

@@ -124,7 +124,7 @@ async def delay(open_sessions: int, seconds: float) -> dict[str, float]:
 
 async def memory(count: int) -> dict[str, float]:
     """What a waiting session with its connection adds to the server's resident memory, photographs aside."""
-    async with phones.server("inline", spread=1e6) as server, trio.open_nursery() as nursery:
+    async with phones.server("inline", spread=1e6, deadline=1e6) as server, trio.open_nursery() as nursery:
 
         async def open_to(wanted: int, already: int) -> int:
             for _ in range(wanted - already):
