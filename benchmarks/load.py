@@ -13,6 +13,7 @@ import dataclasses
 import datetime as dt
 import random
 import re
+import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -235,7 +236,7 @@ async def _phone(visit: Visit, port: int, scene: Scene) -> None:
     arrival = visit.arrival
     profile = limits.shifted(scene.profile, arrival.offset)
     # What the client sends, for the limit.
-    photographs = Photographs(scene.pins[arrival.pin], session_id=f"bench_{arrival.number}")
+    photographs = Photographs(scene.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
     if arrival.cut is None:
         visit.limit = await limits.limit(profile, photographs, scene.analysis, scene.costs[arrival.pin])
     sent_before, sent = 0, 0

@@ -47,14 +47,15 @@ async def running(
 
     Raises `RuntimeError` when it does not start.
     """
-    if design == OURS:
-        kind = "inline" if null else "real"
-        async with phones.server(kind, data=data, max_sessions=100_000 if null else 500) as server:
-            yield server
-        return
     with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
+        # A folder of its own: what an earlier run recorded would be joined, not analysed again.
         if data is not None:
             (Path(folder) / "catalog").symlink_to(data / "catalog")
+        if design == OURS:
+            kind, most = ("inline", 100_000) if null else ("real", 500)
+            async with phones.server(kind, data=Path(folder), max_sessions=most) as server:
+                yield server
+            return
         workers = 1 if null else len(os.sched_getaffinity(0))
         given = json.dumps(asdict(Plan(folder, workers, null, record)))
         async with _started(await _command(design, given, Path(folder))) as server:
