@@ -110,8 +110,8 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
 
 # Fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a labelled set of
 # simulated photographs and to drawn pins and catalogue pictures laid on photographs of other things; weights
-# fitted to either source alone choose as well on the other. `left_edges` was added with the rest held, for pale
-# pins in shop pictures: it says nothing on textured surfaces.
+# fitted to either source alone choose as well on the other. `left_edges` was added with the rest held, for
+# pale pins in shop pictures: it says nothing on textured surfaces.
 _WEIGHTS = Measures(
     weakest_edge=0.51,
     gaps=-1.1,

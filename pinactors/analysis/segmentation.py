@@ -19,6 +19,7 @@ from pinactors.analysis.geometry import as_image, largest_outline, window_of
 from pinactors.analysis.model import Image, Points
 from pinactors.analysis.proposal_score import Measures
 from pinactors.analysis.proposals import Proposal, Scene, disk, to_lab
+from pinactors.analysis.shadow import cast_shadow
 
 FINE_SIDE = 400
 """Longest side of the picture in which the outline is refined: finer gained nothing measurable."""
@@ -67,7 +68,10 @@ def segment(rgb: Image) -> Segmentation:
     if not ranked:
         return _nothing(NO_PIN)
     best_score, best = ranked[0].score, ranked[0].proposal
-    refined = _graph_cut(scene, best)
+    shadow = cast_shadow(scene, best)
+    if shadow is not None:
+        best = Proposal(best.mask & (1 - shadow), best.area - cv2.countNonZero(shadow), best.source)
+    refined = _graph_cut(scene, best, shadow)
     measures = proposal_score.measure(refined, scene)
     refined_score = proposal_score.score(measures) if measures else -10.0
     agreement = _overlap(refined, best.mask)
@@ -139,7 +143,7 @@ def _others(ranked: list[Ranked]) -> int:
     return count
 
 
-def _graph_cut(scene: Scene, proposal: Proposal) -> Image:
+def _graph_cut(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
     """One round of GrabCut, free only in a band around the proposal's outline. What lies inside the outline
     and is clearly not the background's colour stays: else a silver rim on white goes to the background, being
     nearer to it than to the enamel."""
@@ -152,9 +156,10 @@ def _graph_cut(scene: Scene, proposal: Proposal) -> Image:
     labels[inside > 0] = cv2.GC_PR_FGD
     labels[(inside > 0) & (scene.strange[window] > STRANGE)] = cv2.GC_FGD
     labels[cv2.erode(inside, disk(band), borderValue=1) > 0] = cv2.GC_FGD
-    frame = np.zeros(
-        mask.shape, bool
-    )  # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
+    if shadow is not None:
+        labels[shadow[window] > 0] = cv2.GC_BGD
+    # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
+    frame = np.zeros(mask.shape, bool)
     frame[:2] = frame[-2:] = frame[:, :2] = frame[:, -2:] = True
     labels[frame[window] & (inside == 0)] = cv2.GC_BGD
     if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):

@@ -122,3 +122,17 @@ def test_the_same_picture_is_cut_the_same_way_each_time() -> None:
     first, second = segment(scene.rgb), segment(scene.rgb)
     assert np.array_equal(first.outline, second.outline)
     assert first.confidence == second.confidence
+
+
+@pytest.mark.parametrize("kind", ["wood", "speckle"])
+def test_a_hard_shadow_is_not_part_of_the_pin_but_a_black_rim_is(kind: str) -> None:
+    surface = table(kind, 2)
+    pose = {"share": 0.7, "at": (0.55, 0.45)}
+    black = drawing.photograph(front(0, metal="black"), surface, **pose)
+    assert overlap(segment(black.rgb), black.mask) > 0.93
+    moved = cv2.warpAffine(black.mask, np.array([[1.0, 0, -34], [0, 1, 26]]), (640, 480))
+    shade = cv2.GaussianBlur(moved, (0, 0), 3).astype(np.float32)[:, :, None] / 255
+    shaded = (surface * (1 - 0.8 * shade)).astype(np.uint8)
+    gold = drawing.photograph(front(0, metal="gold"), shaded, **pose)
+    assert ((black.mask > 0) | (moved > 0)).sum() > 1.15 * (black.mask > 0).sum()  # worth being left out
+    assert overlap(segment(gold.rgb), gold.mask) > 0.93
