@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -74,8 +75,8 @@ def write_state(folder: Path, state: State) -> None:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """The file is there whole or not at all, also after a power cut."""
-    partial = path.with_name(f"{path.name}.partial")
+    """The file is there whole or not at all, also after a power cut; several threads may write the same."""
+    partial = path.with_name(f"{path.name}.{threading.get_ident()}.partial")
     with open(partial, "wb") as file:
         file.write(data)
         file.flush()

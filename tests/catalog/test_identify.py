@@ -88,6 +88,24 @@ def bare(surface: str) -> PreparedView:
     return prepare_view(data, View.FRONT, "bare", folders.MAX_PIXELS)
 
 
+def test_a_coin_is_not_a_plain_pin(tmp_path: Path) -> None:
+    """A disc with a rim looks like a disc with a rim: too little to claim anything."""
+    side = drawing.PIN_SIDE
+    mask, rgb = np.zeros((side, side), np.uint8), np.zeros((side, side, 3), np.uint8)
+    cv2.circle(mask, (side // 2, side // 2), 270, 255, -1)
+    cv2.circle(rgb, (side // 2, side // 2), 270, (196, 172, 84), -1)
+    cv2.circle(rgb, (side // 2, side // 2), 225, (170, 60, 50), -1)
+    folder = folders.write_folder(tmp_path / "in", [1], back=False)
+    folders.save_picture(folder / "images/1_front.png", drawing.Pin(rgb, mask))
+    import_catalog(folder, tmp_path / "catalog")
+    coin = cv2.circle(rgb.copy(), (side // 2, side // 2), 235, (176, 80, 60), -1)
+    match = identify.identify(
+        tmp_path / "catalog", folders.photograph(drawing.Pin(coin, mask), View.FRONT, 2)
+    )
+    assert match.candidates
+    assert not match.identified
+
+
 def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
     front = folders.view(0, View.FRONT, blur=2.5, noise=8.0)
     back, angled = folders.view(0, View.BACK), folders.view(0, View.ANGLED)

@@ -176,6 +176,14 @@ def test_open_reader_sees_a_new_import(source: Path, target: Path, tmp_path: Pat
     assert (before.size, after.size) == (4, 5)
 
 
+def test_rows_that_share_a_picture(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [1], back=False)
+    rows = [folders.pin_row(1, back=False, pin_id=f"S{i}") for i in range(6)]
+    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
+    assert counts(import_catalog(folder, target, threads=4)) == (6, 0, 0, 0)
+    assert len([path for path in (target / "pictures").glob("*/*") if path.is_file()]) == 2
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
