@@ -8,11 +8,7 @@ in the database that the index does not know yet, which the next import finds by
 from __future__ import annotations
 
 import collections
-import csv
-import datetime as dt
 import hashlib
-import math
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -29,11 +25,19 @@ import peewee
 from pinactors.analysis import features
 from pinactors.analysis.portrait import Portrait
 from pinactors.catalog import index, models, pictures
-from pinactors.catalog.reader import DEMONSTRATION_FILE, PICTURE_FOLDER, PIN_COLUMNS, SALE_COLUMNS
-from pinactors.catalog.stampkey import factory_key
+from pinactors.catalog.reader import PICTURE_FOLDER
+from pinactors.catalog.rows import (
+    DEMONSTRATION_FILE,
+    PIN_COLUMNS,
+    SALE_COLUMNS,
+    Row,
+    RowError,
+    check_pin,
+    check_sale,
+    read_rows,
+)
 from pinactors.protocol import PinactorsError, View
 
-MAX_FILE_BYTES = 50 << 20
 AHEAD = 4
 """Rows prepared ahead of the one being stored, for each thread: bounds memory."""
 ORPHAN_SECONDS = 3600.0
@@ -73,21 +77,9 @@ class ImportRunning(Exception):
     """Another import into the same catalogue is under way."""
 
 
-class RowError(Exception):
-    """A row that cannot be taken; the message is for the person who wrote it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    values: dict[str, Any]
-    front: Path
-    back: Path | None
-
-
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    row: _Row
+    row: Row
     digest: str
     pictures: tuple[dict[str, Any], ...]
     warnings: tuple[str, ...]
@@ -135,28 +127,6 @@ def _exclusive(target: Path) -> Iterator[None]:
         lock.close()
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, values) of each row; raises `ValueError` when the header lacks a column."""
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file, restkey="", restval="")
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path.name} has no column {', '.join(missing)}")
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                yield reader.line_num, {"": f"not readable as CSV: {error}"}
-                continue
-            if row is None:
-                return
-            yield (
-                reader.line_num,
-                {name: str(row[name]).strip() for name in columns}
-                | ({"": "more values than columns"} if "" in row else {}),
-            )
-
-
 def _import_pins(
     source: Path,
     target: Path,
@@ -166,7 +136,7 @@ def _import_pins(
     threads: int,
 ) -> None:
     path = source / "pins.csv"
-    total = sum(1 for _ in _rows(path, PIN_COLUMNS))
+    total = sum(1 for _ in read_rows(path, PIN_COLUMNS))
     seen: dict[str, int] = {}
     done = 0
     waiting: collections.deque[tuple[int, Future[_Prepared | None]]] = collections.deque()
@@ -187,7 +157,7 @@ def _import_pins(
             progress(done, total)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
-        for line, values in _rows(path, PIN_COLUMNS):
+        for line, values in read_rows(path, PIN_COLUMNS):
             waiting.append((line, _submit(pool, source, target, database, line, values, seen)))
             if len(waiting) > threads * AHEAD:
                 finish()
@@ -205,7 +175,7 @@ def _submit(
     seen: dict[str, int],
 ) -> Future[_Prepared | None]:
     try:
-        row = _check_pin(source, line, values)
+        row = check_pin(source, line, values)
         pin_id = row.values["pin_id"]
         if pin_id in seen:
             raise RowError(f"pin_id {pin_id} is already on line {seen[pin_id]}")
@@ -219,54 +189,7 @@ def _submit(
     return pool.submit(_prepare, row, known, target)
 
 
-def _check_pin(source: Path, line: int, values: dict[str, str]) -> _Row:
-    if "" in values:
-        raise RowError(values[""])
-    pin_id = values["pin_id"]
-    if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
-        raise RowError("pin_id must be 1 to 64 printable ASCII characters without spaces")
-    if not values["name"] or len(values["name"]) > 300:
-        raise RowError("name must have 1 to 300 characters")
-    characters = ";".join(part.strip() for part in values["characters"].split(";") if part.strip())
-    code = values["factory_code"] or None
-    checked = {
-        "pin_id": pin_id,
-        "name": values["name"],
-        "characters": characters,
-        "series": values["series"] or None,
-        "year": _integer(values, "year", 1900, 2100),
-        "edition_size": _integer(values, "edition_size", 1, 100_000_000),
-        "brand": values["brand"] or None,
-        "factory_code": code,
-        "factory_key": factory_key(code) if code else None,
-    }
-    if not values["front_image"]:
-        raise RowError("front_image is empty")
-    back = _inside(source, values["back_image"], "back_image") if values["back_image"] else None
-    return _Row(line, checked, _inside(source, values["front_image"], "front_image"), back)
-
-
-def _integer(values: dict[str, str], name: str, low: int, high: int) -> int | None:
-    text = values[name]
-    if not text:
-        return None
-    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
-        raise RowError(f"{name} {text!r} is not a whole number from {low} to {high}")
-    return int(text)
-
-
-def _inside(source: Path, name: str, column: str) -> Path:
-    path = (source / name).resolve()
-    if not path.is_relative_to(source.resolve()):
-        raise RowError(f"{column} {name!r} lies outside the import folder")
-    if not path.is_file():
-        raise RowError(f"{column} {name!r} does not exist")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise RowError(f"{column} {name!r} has more than {MAX_FILE_BYTES >> 20} MB")
-    return path
-
-
-def _prepare(row: _Row, known: str | None, target: Path) -> _Prepared | None:
+def _prepare(row: Row, known: str | None, target: Path) -> _Prepared | None:
     """The row with its pictures prepared; None when it is in the catalogue as it is."""
     sources = [(View.FRONT, row.front)] + ([(View.BACK, row.back)] if row.back else [])
     contents = [(view, path.name, path.read_bytes()) for view, path in sources]
@@ -346,9 +269,9 @@ def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportRep
     batch: list[dict[str, Any]] = []
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with database.atomic("IMMEDIATE"):
-        for line, values in _rows(path, SALE_COLUMNS):
+        for line, values in read_rows(path, SALE_COLUMNS):
             try:
-                sale = _check_sale(values, numbers)
+                sale = check_sale(values, numbers)
             except RowError as error:
                 report.problems.append(Problem(path.name, line, str(error)))
                 continue
@@ -363,35 +286,6 @@ def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportRep
         if batch:
             models.Sale.insert_many(batch).execute(database)
         models.set_fact(database, "sales", digest)
-
-
-def _check_sale(values: dict[str, str], numbers: dict[str, int]) -> dict[str, Any]:
-    if "" in values:
-        raise RowError(values[""])
-    number = numbers.get(values["pin_id"])
-    if number is None:
-        raise RowError(f"pin_id {values['pin_id']!r} is not in the catalogue")
-    try:
-        sold_at = dt.date.fromisoformat(values["sold_at"])
-    except ValueError as error:
-        raise RowError(f"sold_at {values['sold_at']!r} is not a date like 2025-12-31") from error
-    try:
-        price = float(values["price"])
-    except ValueError:
-        price = math.nan
-    if not 0 < price < 1e9:
-        raise RowError(f"price {values['price']!r} is not an amount above 0")
-    currency = values["currency"].upper()
-    if not re.fullmatch(r"[A-Z]{3}", currency):
-        raise RowError(f"currency {values['currency']!r} is not a three-letter code")
-    return {
-        "pin": number,
-        "sold_at": sold_at,
-        "price": price,
-        "currency": currency,
-        "condition": values["condition"],
-        "source": values["source"],
-    }
 
 
 def _switch(target: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:

@@ -21,6 +21,7 @@ from pinactors.analysis import features
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
 from pinactors.analysis.portrait import Floats, Portrait
 from pinactors.catalog import index, models
+from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 
 PICTURE_FOLDER = "pictures"
@@ -275,24 +276,6 @@ class Catalog:
         if self.demonstration:
             (target / DEMONSTRATION_FILE).touch()
         return len(pins)
-
-
-PIN_COLUMNS = (
-    "pin_id",
-    "name",
-    "characters",
-    "series",
-    "year",
-    "edition_size",
-    "brand",
-    "factory_code",
-    "front_image",
-    "back_image",
-)
-SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
-DEMONSTRATION_FILE = "DEMONSTRATION"
-"""A file of this name in an import folder marks what is imported from it as a demonstration, not real
-pins."""
 
 
 def _catalog_pin(row: models.Pin) -> CatalogPin:

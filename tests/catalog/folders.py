@@ -10,7 +10,7 @@ import cv2
 
 from pinactors.analysis.model import PreparedView
 from pinactors.analysis.prepare import prepare_view
-from pinactors.catalog.reader import PIN_COLUMNS, SALE_COLUMNS
+from pinactors.catalog.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 from tests import drawing
 
