@@ -176,8 +176,7 @@ def _stream() -> Json:
                     name: {"schema": {"type": "string"}}
                     for name in ("Stream-Next-Offset", "Stream-Up-To-Date", "Stream-Closed")
                 },
-                "content": _content(JSON_TYPE, schema={"type": "array", "items": _PACKET_LINES})
-                | _FOLLOWED,
+                "content": _content(JSON_TYPE, schema={"type": "array", "items": _PACKET_LINES}) | _FOLLOWED,
             },
             "204": {"description": "A long-poll without news"},
             "304": {"description": "Nothing new since If-None-Match"},

@@ -133,7 +133,7 @@ class Measured(ResponseBody):
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        await self._body.__aexit__(exc_type, exc_value, tb)
+        await self._body.__aexit__(exc_type, exc_value, tb)  # noqa: ASYNC102 - passes on, waits for nothing
 
     def __aiter__(self) -> Self:
         return self

@@ -180,7 +180,7 @@ async def stored_packets(data: Path, session_id: str, stream_id: str) -> list[by
         stream = await records.stream(stream_id)
         pins, _ = await records.provisional("")
     finally:
-        await records.close()
+        await records.close()  # noqa: ASYNC102
     assert stream is not None, "no record"
     assert [pin.record_number for pin in pins if pin.pin_id == session_id] == [stream.record_number]
     return stream.packets
