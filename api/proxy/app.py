@@ -50,7 +50,7 @@ def create_proxy(services: Services, sessions: Sessions) -> Application:
     return app
 
 
-async def serve_proxy(
+async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     settings: Settings,
     *,
     shutdown: trio.Event | None = None,
