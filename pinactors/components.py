@@ -147,8 +147,8 @@ def declare(
     `calibration` is JSON that overrides the settings' file. Raises `OSError` or `ValueError` for a file of
     weights that cannot be used.
     """
-    if not calibration and settings.calibration is not None:
-        calibration = settings.calibration.read_text("utf-8")
+    if not calibration and settings.calibration:
+        calibration = Path(settings.calibration).read_text("utf-8")
     evidence.calibration(calibration)
     context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of, calibration)
     return Analysis(

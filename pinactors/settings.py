@@ -24,8 +24,8 @@ class Settings(BaseModel):
     database_url: str = Field(
         "", description="Any peewee database URL; empty: SQLite (WAL) in the data folder"
     )
-    calibration: Path | None = Field(
-        None, description="File of evidence weights from `pinactors calibrate`; none: the one that ships"
+    calibration: str = Field(
+        "", description="File of evidence weights from `pinactors calibrate`; empty: the one that ships"
     )
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
     worker_niceness: int = Field(
