@@ -128,8 +128,9 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
         rows += [Finding(name, missing) for name in BACK_ROWS]
     else:
         reading = stamp or StampReading(reason="the text was not read")
-        rows += waffle.rows(waffle.measure(back, scene.back_seen))
-        rows += stampmatch.rows(scene.back_seen, stampmatch.measure(scene.back_seen), reading, pin)
+        stamped = stampmatch.measure(scene.back_seen)
+        rows += waffle.rows(waffle.measure(back, scene.back_seen, stamped.quads if stamped else ()))
+        rows += stampmatch.rows(scene.back_seen, stamped, reading, pin)
         rows += [
             stampevidence.wording(back, reading, pin),
             stampevidence.consistency(back, reading, pin),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +18,9 @@ DETECTION_SIDE = 576
 """Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it stay near 20
 pixels, and a pass costs about 100 ms."""
 
+PROBED_LINES = 4
+"""Lines by which it is settled whether the text stands on its head."""
+
 SOURCE_SIDE = 1200
 """Longer side of the pin in the picture lines are read from."""
 
@@ -27,6 +29,15 @@ LINE_CONFIDENCE = 0.55
 
 GOOD_LINE = 0.9
 """Mean letter probability from which a line is not looked at again."""
+
+SURE_LINE = 0.985
+"""Mean letter probability from which even a line with a code is not looked at again."""
+
+SQUAT = 4.5
+"""Length over thickness under which a line is wider than a code's letters need."""
+
+MOST_WEAK = 3
+"""Lines read again at most, three times each."""
 
 CODE_CONFIDENCE = 0.4
 """Mean sign probability below which a code that only the grammar found counts as not read."""
@@ -77,6 +88,8 @@ def read(back: PreparedView) -> StampReading:
     lines = _look(source, quarter=False)
     if not _convincing(lines):
         lines = _distinct([*lines, *_look(source, quarter=True)])
+    if all(line.code is None for line in lines):
+        lines += _beside(source, lines)
     _second_look(source, lines)
     return _interpret(source, lines, back.scale)
 
@@ -115,7 +128,12 @@ def _look(source: _Source, *, quarter: bool) -> list[Line]:
     quads = sorted(quads, key=_length, reverse=True)[: ocr.MOST_LINES]
     lines = _read(source.grey, quads, turned=False)
     if quads and not _convincing(lines):
-        lines = max(lines, _read(source.grey, quads, turned=True), key=_worth)
+        # What stands on its head often reads as something: the best lines are looked at both ways.
+        probe = sorted(lines, key=lambda line: _worth([line]), reverse=True)[:PROBED_LINES]
+        other = _read(source.grey, [line.quad for line in probe], turned=True)
+        if _worth(other) > 1.2 * _worth(probe):
+            taken = {id(line.quad) for line in probe}
+            lines = other + _read(source.grey, [quad for quad in quads if id(quad) not in taken], turned=True)
     return lines
 
 
@@ -134,12 +152,21 @@ def _thickness(quad: Points) -> float:
 
 def _worth(lines: Sequence[Line]) -> float:
     """Letters read, each counted by how far its line's confidence is above a guess."""
-    return sum(len(line.best.text) * max(line.best.confidence - 0.4, 0.0) for line in lines)
+    return sum(
+        len(line.best.text) * max(line.best.confidence - 0.4, 0.0)
+        for line in lines
+        if not _pattern(line.best.text)
+    )
+
+
+def _pattern(text: str) -> bool:
+    """True for what a reader makes of a row of the pattern: the same few signs over and over."""
+    return len(text) >= 6 and len(set(text.upper())) <= 3
 
 
 def _convincing(lines: Sequence[Line]) -> bool:
-    letters = sum(len(line.best.text) for line in lines)
-    return letters >= 12 and _worth(lines) >= 0.35 * letters
+    letters = sum(len(line.best.text) for line in lines if not _pattern(line.best.text))
+    return letters >= 12 and _worth(lines) >= 0.46 * letters
 
 
 def _distinct(lines: Sequence[Line]) -> list[Line]:
@@ -152,52 +179,118 @@ def _distinct(lines: Sequence[Line]) -> list[Line]:
     return kept
 
 
+def _beside(source: _Source, lines: list[Line]) -> list[Line]:
+    """The lines before and after those found, at their distance: a detector misses faint ones, and the code
+    is usually the last."""
+    block = sorted((line for line in lines if line.best.confidence >= LINE_CONFIDENCE), key=_place)
+    if len(block) < 2 or not _convincing(block):
+        return []
+    frames = [_upright(line.quad) for line in block]
+    origins = np.array([frame.mean(axis=0) for frame in frames])
+    along = np.mean([frame[1] - frame[0] for frame in frames], axis=0)
+    along /= max(float(np.linalg.norm(along)), 1e-6)
+    down = np.array([-along[1], along[0]]) * (-1 if block[0].turned else 1)
+    depths = np.sort(origins @ down)
+    pitch = float(np.median(np.diff(depths)))
+    half = max(float(np.linalg.norm(frame[1] - frame[0])) for frame in frames) / 2
+    thick = float(np.median([_thickness(line.quad) for line in block])) / 2
+    if pitch < thick:
+        return []
+    middle = float(np.median(origins @ along))
+    quads = []
+    for depth in (depths[0] - pitch, depths[-1] + pitch):
+        centre = middle * along + depth * down
+        u, v = along * half, np.array([-along[1], along[0]]) * thick
+        quads.append(
+            np.stack([centre - u - v, centre + u - v, centre + u + v, centre - u + v]).astype(np.float32)
+        )
+    found = _read(source.grey, quads, turned=block[0].turned)
+    return [line for line in found if line.best.confidence >= LINE_CONFIDENCE or line.code is not None]
+
+
+def _upright(quad: Points) -> Points:
+    """The corners so that the first two lie along the line, as `ocr.straighten` takes them."""
+    width, height = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])
+    return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
+
+
 def _second_look(source: _Source, lines: list[Line]) -> None:
-    """Reads weak lines again: contrast equalised, and dark for bright."""
+    """Reads weak lines again, and those that may hold the code: contrast equalised, dark for bright, with
+    more around them."""
     weak = [
         line
         for line in lines
-        if line.best.confidence < GOOD_LINE and len(line.best.text) >= 4 and line.best.confidence >= 0.3
+        if len(line.best.text) >= 4
+        and (
+            0.3 <= line.best.confidence < GOOD_LINE
+            or (_may_hold_code(line) and line.best.confidence < SURE_LINE)
+        )
     ]
-    weak = sorted(weak, key=lambda line: len(line.best.text), reverse=True)[: ocr.MOST_LINES // 2]
+    weak = sorted(weak, key=lambda line: (_may_hold_code(line), len(line.best.text)), reverse=True)[
+        :MOST_WEAK
+    ]
     equalise = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8))
     pictures = []
     for line in weak:
-        straight = ocr.straighten(source.grey, line.quad, turned=line.turned)
-        equal = np.asarray(equalise.apply(straight), np.uint8)
-        pictures += [equal, 255 - equal]
+        shares = (0.0, 0.2)
+        if _length(line.quad) < SQUAT * _thickness(line.quad):  # more than the letters' height is in it
+            shares = (-0.35, -0.6)
+        first, second = (
+            ocr.straighten(source.grey, _thickened(line.quad, share), turned=line.turned) for share in shares
+        )
+        equal = as_image(equalise.apply(first))
+        pictures += [equal, as_image(255 - equal), second]
     readings = ocr.recognise(pictures)
     for index, line in enumerate(weak):
-        line.readings += readings[2 * index : 2 * index + 2]
+        line.readings += readings[3 * index : 3 * index + 3]
+
+
+def _may_hold_code(line: Line) -> bool:
+    text = line.best.text
+    return text.startswith("FAC") or (len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5)
+
+
+def _thickened(quad: Points, share: float) -> Points:
+    """The quadrilateral with this share of its thickness more (or less) across, and half as much along."""
+    frame = _upright(quad)
+    along, down = frame[1] - frame[0], frame[3] - frame[0]
+    reach = share * _thickness(quad) / 2
+    down = down / max(float(np.linalg.norm(down)), 1e-6) * reach
+    along = along / max(float(np.linalg.norm(along)), 1e-6) * max(reach, 0.0)
+    return np.asarray(frame + np.stack([-along - down, along - down, along + down, down - along]), np.float32)
 
 
 def factory_code(readings: Sequence[Reading]) -> tuple[str, float] | None:
-    """The code that the readings of one line support most, with its confidence; None where none is there.
+    """The code that the readings of one line support together, with its confidence; None where none is there.
 
-    A code read sign by sign counts with its reading's confidence; one that only the grammar makes out of
-    similar letters with the mean probability of its signs.
+    The readings' probabilities are averaged place by place, so two that are unsure about different signs help
+    each other.
     """
-    votes: defaultdict[str, float] = defaultdict(float)
-    confidences: defaultdict[str, float] = defaultdict(float)
-    for reading in readings:
-        if len(reading.text) < 10 or sum(sign.isdigit() for sign in reading.text) < 5:
-            continue
-        code, confidence = stamptext.fit_code(reading.probabilities)
-        plain = stamptext.factory_code(reading.text)
-        if plain is not None and plain == code:
-            confidence = max(reading.confidence, confidence)
-        if code and confidence >= CODE_CONFIDENCE:
-            votes[code] += confidence
-            confidences[code] = max(confidences[code], confidence)
-    if not votes:
+    fits = [
+        fit
+        for reading in readings
+        if len(reading.text) >= 10 and sum(sign.isdigit() for sign in reading.text) >= 5
+        if (fit := stamptext.fit_code(reading.probabilities)) is not None
+        and fit.confidence >= CODE_CONFIDENCE / 2
+    ]
+    if not fits:
         return None
-    best = max(votes, key=lambda code: votes[code])
-    return best, confidences[best]
+    weights = np.array([fit.confidence for fit in fits]) ** 4
+    chances = np.average([np.exp(fit.digits) for fit in fits], axis=0, weights=weights)
+    together = stamptext.code_of(np.log(np.maximum(chances, 1e-9)))
+    confidence = max([together.confidence, *(fit.confidence for fit in fits if fit.code == together.code)])
+    return (together.code, confidence) if confidence >= CODE_CONFIDENCE else None
 
 
 def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampReading:
     ordered = sorted(lines, key=_place)
-    text = [line for line in ordered if line.best.confidence >= LINE_CONFIDENCE and len(line.best.text) >= 2]
+    text = [
+        line
+        for line in ordered
+        if line.best.confidence >= LINE_CONFIDENCE
+        and len(line.best.text) >= 2
+        and not _pattern(line.best.text)
+    ]
     codes = [code for code in (line.code for line in ordered) if code is not None]
     code, confidence = max(codes, key=lambda found: found[1]) if codes else (None, 0.0)
     if not text and code is None:

@@ -60,6 +60,8 @@ def _engine() -> _Engine:
             "Global.log_level": "critical",
             "Global.use_cls": False,
             "Det.limit_type": "max",
+            "Det.thresh": 0.2,  # embossed letters are faint: look twice rather than miss a line
+            "Det.box_thresh": 0.3,
             "Det.limit_side_len": 4096,  # pictures arrive at the size they are to be read at
         }
     )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pinactors.analysis import ocr
 from pinactors.analysis.comparison import Comparison, correlation
 from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 
 Floats = npt.NDArray[np.float32]
@@ -122,7 +123,7 @@ def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
         return Finding(name, "no stamp in a catalogue back to compare the letters with")
     if match.height < 1.3 * LEAST_TEXT:
         return Finding(name, "the stamp is too small in the photograph")
-    if match.mean < 0.2:
+    if match.mean < 0.3:
         return Finding(name, "no letters where the catalogue's stamp is")
     score = ramp(match.strokes, -1.2, -0.55, 0.1)
     if score >= 0:
@@ -137,6 +138,10 @@ def _reference_lines(seen: Comparison) -> list[Points]:
     part = seen.reference[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
     scale = LOOK_SIDE / CROP_SIDE
     grey = cv2.cvtColor((part * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+    inside = seen.reference_mask[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
+    dark, bright = np.percentile(grey[inside], [1, 99])
+    stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10
+    grey = as_image(np.clip(stretched, 0, 255))
     small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     return [np.asarray(quad / scale + [left, top], np.float32) for quad in ocr.detect(small)]
 

@@ -65,17 +65,28 @@ def manufacture(code: str) -> tuple[int, int | None]:
     return (1900 if short >= LAST_YEAR - 1999 else 2000) + short, day if 1 <= day <= 366 else None
 
 
-def fit_code(probabilities: Probabilities) -> tuple[str, float]:
-    """The factory code that the reader's probabilities make likeliest, and the mean probability of its signs.
+@dataclass(frozen=True, slots=True)
+class CodeFit:
+    """A factory code in a line: `confidence` is the geometric mean of its signs' probabilities, `digits` (16,
+    10) the log-probabilities of each digit at each place (0 in the first column only, where a letter
+    stands)."""
+
+    code: str
+    confidence: float
+    digits: npt.NDArray[np.float64]
+
+
+def fit_code(probabilities: Probabilities) -> CodeFit | None:
+    """The factory code that the reader's probabilities make likeliest; None where the line is too short.
 
     Viterbi over the CTC lattice of the pattern `FAC-nnnnnn-nnnnn`: only digits compete where the grammar has
     digits, so an O or B that the reader prefers there costs what it must and no more. Whatever stands before
-    and after the code is free. `("", 0.0)` where the line is too short.
+    and after the code is free.
     """
     rows = np.log(np.maximum(probabilities, 1e-7))
     steps, length = rows.shape[0], len(_PATTERN)
     if steps < length:
-        return "", 0.0
+        return None
     emit = np.where(_ALLOWED, rows[:, _CHOICES], _NEVER)  # (steps, length, 10)
     free = rows.max(axis=1)
     blank = np.full(length + 1, _NEVER)  # before sign 0, between signs, after the last
@@ -117,39 +128,42 @@ def _follow(
     symbol: npt.NDArray[np.float64],
     blank_trail: npt.NDArray[np.intp],
     symbol_trail: npt.NDArray[np.intp],
-) -> tuple[str, float]:
-    """Walks the best path back: the signs it took and the geometric mean of each sign's best step."""
+) -> CodeFit | None:
+    """Walks the best path back and takes each sign where it is clearest."""
     length = symbol.shape[0]
     place, sign = (
         (length, -1) if blank[length] >= symbol[-1].max() else (length - 1, int(symbol[-1].argmax()))
     )
-    taken: dict[int, tuple[int, float]] = {}
+    taken: dict[int, tuple[float, int]] = {}
     for step in range(len(emit) - 1, -1, -1):
         if sign < 0:
             origin = int(blank_trail[step, place])
             if origin:
                 place, sign = place - 1, origin - 1
             continue
-        score = float(emit[step, place, sign])
-        if place not in taken or score > taken[place][1]:
-            taken[place] = (sign, score)
+        taken[place] = max(taken.get(place, (_NEVER, 0)), (float(emit[step, place, sign]), step))
         origin = int(symbol_trail[step, place, sign])
         if origin == 1:
             sign = -1
         elif origin >= 2:
             place, sign = place - 1, origin - 2
     if len(taken) < length:
-        return "", 0.0
+        return None
+    return code_of(np.stack([emit[taken[place][1], place] for place in range(length)]))
+
+
+def code_of(digits: npt.NDArray[np.float64]) -> CodeFit:
+    """The likeliest code by log-probabilities (16, 10) of what stands at each place."""
     letters = "".join(
-        str(taken[place][0]) if expected == "#" else expected for place, expected in enumerate(_PATTERN)
+        str(int(row.argmax())) if sign == "#" else sign for sign, row in zip(_PATTERN, digits, strict=True)
     )
-    return letters, float(np.exp(np.mean([score for _, score in taken.values()])))
+    return CodeFit(letters, float(np.exp(digits.max(axis=1).mean())), digits)
 
 
 def edition(text: str) -> Edition | None:
     """ "LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
     compact = text.upper().strip()
-    limited = re.search(r"\b(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
+    limited = re.search(r"(?<![A-Z])(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
         r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
     )
     if limited:
@@ -166,7 +180,9 @@ def edition(text: str) -> Edition | None:
 def year(text: str) -> int | None:
     """A four-digit year standing by itself; letters read for digits are repaired behind a plausible
     century."""
-    for token in re.findall(r"(?<![0-9A-Za-z-])([12][0-9A-Za-z]{3})(?![0-9A-Za-z-])", text):
+    for token in re.findall(
+        r"(?<![0-9A-Za-z-])([12][0-9A-Za-z]{3})(?![0-9A-Za-z-])", re.sub(r"(?<=\d)LE", " LE", text)
+    ):
         digits = token.translate(_DIGIT_LIKE)
         if (
             digits.isdigit()

@@ -6,6 +6,7 @@ measured in the reference's pixels where there is one, else in the crop's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.comparison import Comparison, lab_of
 from pinactors.analysis.evidence import Finding, box_of, ramp
-from pinactors.analysis.model import CROP_SIDE, PreparedView
+from pinactors.analysis.model import CROP_SIDE, Points, PreparedView
 from pinactors.protocol import Box
 
 Floats = npt.NDArray[np.float32]
@@ -32,6 +33,10 @@ CLEAR_LATTICE = 0.38
 
 LEAST_PERIOD = 12.0
 """Pixels of the photograph a period must have to be judged."""
+
+LEAST_PATTERN = 0.35
+"""Share of the back that must be left once the stamp is taken out, for the pattern to be measured without
+it."""
 
 RIM_FROM, RIM_TO, CORE_FROM = 0.022, 0.055, 0.09
 """The band along the outline where a rim would be, and where the inside begins, in pin diameters. A rim is
@@ -112,9 +117,10 @@ class Pattern:
     region: Box | None
 
 
-def measure(back: PreparedView, seen: Comparison | None) -> Pattern | None:
+def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
     """The pattern of a back, against the reference where the two could be laid on each other. None without a
-    pin."""
+    pin. `text` are the lines of the catalogue's stamp in reference pixels: letters and lines repeat as
+    well."""
     if back.pin is None:
         return None
     region = box_of(back, back.pin.outline)
@@ -126,6 +132,13 @@ def measure(back: PreparedView, seen: Comparison | None) -> Pattern | None:
             ours, None, 0.0, along, None, ours.period / back.pin.to_crop[0, 0] / back.scale, region
         )
     core = _core(seen.reference_mask)
+    if text:
+        letters = np.zeros(core.shape, np.uint8)
+        for quad in text:
+            centre = quad.mean(axis=0)
+            cv2.fillPoly(letters, [((quad - centre) * 1.1 + centre).astype(np.int32)], 1)
+        if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN * np.count_nonzero(core):
+            core &= letters == 0
     photo, reference = seen.photo_lab[..., 0], seen.reference_lab[..., 0]
     theirs = lattice(autocorrelation(reference, core), CROP_SIDE)
     here = autocorrelation(photo, core & seen.inside)
