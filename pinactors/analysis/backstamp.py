@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -330,8 +329,3 @@ def _letter_height(lines: Sequence[Line]) -> float:
     """Median letter height in source pixels: the detector's quads reach about a quarter beyond the
     letters."""
     return 0.75 * float(np.median([_thickness(line.quad) for line in lines])) if lines else 0.0
-
-
-def letters(text: str) -> str:
-    """The text without anything but letters and digits, in capitals."""
-    return re.sub(r"[^0-9A-Z]", "", text.upper())

@@ -152,7 +152,7 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     )
     found: list[Paint] = []
     scale = seen.inside.shape[0] / SIDE
-    for members in _clusters(lab[rows, columns], LEAST_AREA * whole):
+    for members in clusters(lab[rows, columns], LEAST_AREA * whole):
         tone = np.median(lab[rows[members], columns[members]], axis=0)
         if metallic(tone, metals):
             continue
@@ -178,7 +178,7 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     return found
 
 
-def _clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
+def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     """Indices of pixels by colour, the largest first: the densest cell of what is left, and all around it."""
     groups: list[npt.NDArray[np.intp]] = []
     left = np.ones(len(lab), bool)

@@ -18,14 +18,10 @@ import numpy.typing as npt
 from pinactors.analysis.ocr import ALPHABET, Probabilities
 
 FIRST_YEAR, LAST_YEAR = 1950, 2069
-CODE = re.compile(r"FAC-(\d{6})-(\d{2})(\d{3})")
 
 _DIGIT_LIKE = str.maketrans("OoQDIlLiSsBZzGbTqgA", "0000111155822667994")
 """Letters a reader takes for digits. Applied only where the grammar demands a digit."""
 
-_CODE_LIKE = re.compile(
-    r"[FPEKR]?[A4R]?[CGO0(E][\s.:;,/-]*([0-9A-Za-z]{6})[\s.:;,/-]*([0-9A-Za-z]{5})(?![0-9A-Za-z])"
-)
 _PATTERN: tuple[str, ...] = ("F", "A", "C", "-", *["#"] * 6, "-", *["#"] * 5)
 _CHOICES = np.array(
     [[1 + ALPHABET.index(digit if sign == "#" else sign) for digit in "0123456789"] for sign in _PATTERN]
@@ -42,20 +38,6 @@ class Edition:
     number: int | None
     size: int
     blank: bool = False
-
-
-def factory_code(text: str) -> str | None:
-    """The factory code in `text`, letters read for digits repaired; None unless the whole of it is there."""
-    compact = re.sub(r"\s+", "", text)
-    exact = CODE.search(compact)
-    if exact:
-        return exact.group(0)
-    for found in _CODE_LIKE.finditer(compact):
-        numbers = [part.translate(_DIGIT_LIKE) for part in found.groups()]
-        as_digits = sum(character.isdigit() for part in found.groups() for character in part)
-        if as_digits >= 7 and all(part.isdigit() for part in numbers):
-            return f"FAC-{numbers[0]}-{numbers[1]}"
-    return None
 
 
 def manufacture(code: str) -> tuple[int, int | None]:

@@ -1,0 +1,82 @@
+"""Drawn pins as the analysis is handed them: prepared views and references with the true cut-out."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pinactors.analysis.geometry import crop_transform, largest_outline, warp_crop
+from pinactors.analysis.model import (
+    CatalogPin,
+    Cutout,
+    Match,
+    MatchCandidate,
+    PreparedView,
+    Quality,
+    Reference,
+    StampReading,
+    TextLine,
+)
+from pinactors.protocol import View
+from tests import drawing
+from tests.drawing import Pin, Scene
+
+CATALOG_PIN = CatalogPin("P1", "Fox", ("Fox",), None, 2015, 300, "ACME", "FAC-060122-15240")
+
+
+def cutout(scene: Scene) -> Cutout:
+    outline = largest_outline(scene.mask)
+    to_crop = crop_transform(outline)
+    crop, crop_mask = warp_crop(scene.rgb, scene.mask, to_crop)
+    return Cutout(scene.mask, outline, crop, crop_mask, to_crop, 0.95, False)
+
+
+def prepared(scene: Scene, view: View, *, clipped: float = 0.0, score: float = 0.9) -> PreparedView:
+    """The scene as a prepared view with its true mask."""
+    pin = cutout(scene)
+    height, width = scene.rgb.shape[:2]
+    short = float(min(cv2.minAreaRect(pin.outline)[1]))
+    quality = Quality(2.0, 0.5, clipped, clipped, short, score)
+    name = f"{view}{scene.rgb.sum()}"
+    return PreparedView(view, width, height, 1.0, "image/jpeg", name, scene.rgb, quality, pin)
+
+
+def empty(view: View, *, score: float = 0.9) -> PreparedView:
+    """A photograph of a blank table."""
+    rgb = np.full((300, 400, 3), 140, np.uint8)
+    quality = Quality(2.0, 0.5, 0.0, 0.0, 300.0, score)
+    problem = "Nothing stands out from the background."
+    return PreparedView(view, 400, 300, 1.0, "image/jpeg", f"{view}-empty", rgb, quality, None, problem)
+
+
+def photo(
+    pin: Pin, view: View, *, angle: float = 0.0, side: int = 900, seed: int = 1, **how: float
+) -> PreparedView:
+    """The pin photographed on cloth, filling the picture."""
+    table = drawing.background("cloth", side, side, seed)
+    return prepared(drawing.photograph(pin, table, share=0.95, angle=angle, seed=seed, **how), view)
+
+
+def reference(pin: Pin, view: View) -> Reference:
+    """The pin as the catalogue shows it: sharp, upright, on white."""
+    scene = drawing.photograph(pin, drawing.background("white", 640, 640), share=0.95, noise=0, blur=0.3)
+    found = cutout(scene)
+    return Reference(view, found.rgb, found.crop_mask)
+
+
+def match(references: dict[View, Reference], pin: CatalogPin = CATALOG_PIN) -> Match:
+    """`pin` claimed, without registrations."""
+    return Match((MatchCandidate(pin, 0.95, 40),), True, True, references=references)
+
+
+def line(text: str, confidence: float = 0.98) -> TextLine:
+    quad = np.array([[100, 100], [300, 100], [300, 130], [100, 130]], np.float32)
+    return TextLine(text, confidence, quad)
+
+
+def reading(*texts: str, code: str | None = None, confidence: float = 0.98) -> StampReading:
+    return StampReading(
+        lines=tuple(line(text, confidence) for text in texts),
+        factory_code=code,
+        factory_code_confidence=confidence if code else 0.0,
+    )

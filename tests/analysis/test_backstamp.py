@@ -1,0 +1,172 @@
+"""Stamps are read in whatever direction they run, and what is read is only what the grammar allows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pinactors.analysis import backstamp, ocr, stamptext
+from pinactors.analysis.ocr import ALPHABET
+from pinactors.protocol import View
+from tests import drawing
+from tests.analysis import prepared
+
+LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
+
+
+@pytest.mark.parametrize("angle", [0, 8, 90, 180, 270])
+def test_a_stamp_is_read_in_whatever_direction_it_runs(angle: float) -> None:
+    read = backstamp.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=angle))
+    assert read.factory_code == "FAC-060122-15240"
+    assert read.factory_code_confidence > 0.9
+    assert (read.year, read.edition_size, read.origin) == (2015, 300, "CHINA")
+    assert read.text_height > 10
+
+
+def test_lines_are_told_where_they_are_and_in_reading_order() -> None:
+    back = prepared.photo(drawing.pin_back(4, LINES), View.BACK)
+    read = backstamp.read(back)
+    heights = [float(line.quad[:, 1].mean()) for line in read.lines]
+    assert heights == sorted(heights)
+    assert read.lines[0].text.replace(" ", "") == "OFFICIALPINTRADING"
+    assert back.pin is not None
+    for line in read.lines:
+        x, y = line.quad.mean(axis=0).astype(int)
+        assert back.pin.mask[y, x] == 255
+
+
+def test_a_plain_back_reads_nothing() -> None:
+    read = backstamp.read(prepared.photo(drawing.pin_back(4, (), waffle=False), View.BACK))
+    assert (read.lines, read.factory_code, read.year, read.brand) == ((), None, None, None)
+    assert read.reason
+
+
+def test_without_a_pin_nothing_is_read() -> None:
+    read = backstamp.read(prepared.empty(View.BACK))
+    assert read.lines == ()
+    assert read.reason == "Nothing stands out from the background."
+
+
+@pytest.mark.parametrize(
+    ("code", "made"),
+    [
+        ("FAC-060122-15240", (2015, 240)),
+        ("FAC-012185-99139", (1999, 139)),
+        ("FAC-012185-69001", (2069, 1)),
+        ("FAC-012185-70366", (1970, 366)),
+        ("FAC-012000-03876", (2003, None)),
+        ("FAC-012000-03000", (2003, None)),
+    ],
+)
+def test_a_code_names_year_and_day(code: str, made: tuple[int, int | None]) -> None:
+    assert stamptext.manufacture(code) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("LE 750", stamptext.Edition(None, 750)),
+        ("2015LE300", stamptext.Edition(None, 300)),
+        ("LE 7SO", stamptext.Edition(None, 750)),
+        ("LIMITED EDITION OF 1500", stamptext.Edition(None, 1500)),
+        ("12/300", stamptext.Edition(12, 300)),
+        ("/300", stamptext.Edition(None, 300, blank=True)),
+        ("301 / 300", stamptext.Edition(301, 300)),
+        ("24/12/2015", None),
+        ("LE SOO", None),
+        ("OFFICIAL", None),
+    ],
+)
+def test_editions(text: str, expected: stamptext.Edition | None) -> None:
+    assert stamptext.edition(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "year"),
+    [
+        ("© ACME 2015", 2015),
+        ("© ACME 2O15", 2015),
+        ("2015LE300", 2015),
+        ("FAC-012000-20150", None),
+        ("1215", None),
+        ("12015", None),
+        ("ACME", None),
+    ],
+)
+def test_years_stand_by_themselves(text: str, year: int | None) -> None:
+    assert stamptext.year(text) == year
+
+
+@pytest.mark.parametrize(
+    ("text", "brand"),
+    [
+        ("© ACME 2015", "ACME"),
+        ("(c) KITE & CO 2005", "KITE & CO"),
+        ("O NORTHSTAR 2003", "NORTHSTAR"),
+        ("©LUMEN PARKS", "LUMEN PARKS"),
+        ("OFFICIAL PIN TRADING", None),
+        ("2015", None),
+    ],
+)
+def test_brands_stand_behind_the_sign(text: str, brand: str | None) -> None:
+    assert stamptext.brand(text) == brand
+
+
+def test_origin() -> None:
+    assert stamptext.origin("MADE IN CHINA") == "CHINA"
+    assert stamptext.origin("MADEIN TAIWAN") == "TAIWAN"
+    assert stamptext.origin("MADE BY HAND") is None
+
+
+def test_distance() -> None:
+    assert stamptext.distance("TRADING", "TRADING") == 0
+    assert stamptext.distance("TRADING", "TRIDCNI") == 3
+    assert stamptext.distance("", "ABC") == 3
+
+
+def lattice(text: str, doubts: dict[int, dict[str, float]] | None = None) -> ocr.Reading:
+    """A reader's answer: each sign for one step, a blank after it; `doubts` shares a sign's step out."""
+    rows = np.full((2 * len(text) + 1, 2 + len(ALPHABET)), 1e-4, np.float32)
+    rows[::2, 0] = 1.0
+    for index, sign in enumerate(text):
+        shares = (doubts or {}).get(index, {sign: 1.0})
+        for letter, share in shares.items():
+            rows[2 * index + 1, 1 + ALPHABET.index(letter)] = share
+    return ocr.Reading(text, 0.9, rows)
+
+
+def test_the_grammar_takes_the_likelier_digit_over_a_letter() -> None:
+    text = "FAC-O60122-15240"
+    fit = stamptext.fit_code(lattice(text, {4: {"O": 0.7, "0": 0.2, "6": 0.1}}).probabilities)
+    assert fit is not None
+    assert fit.code == "FAC-060122-15240"
+    assert 0.8 < fit.confidence < 1
+
+
+def test_equal_digits_in_a_row_are_not_merged() -> None:
+    fit = stamptext.fit_code(lattice("FAC-000000-11111").probabilities)
+    assert fit is not None
+    assert fit.code == "FAC-000000-11111"
+
+
+def test_what_stands_around_a_code_is_free() -> None:
+    fit = stamptext.fit_code(lattice("NO: FAC-060122-15240 A".replace(" ", "-")).probabilities)
+    assert fit is not None
+    assert fit.code == "FAC-060122-15240"
+    assert stamptext.fit_code(lattice("FAC-06").probabilities) is None
+
+
+def test_no_code_is_made_of_other_words() -> None:
+    assert backstamp.factory_code([lattice("OFFICIAL-PIN-TRADING")]) is None
+    assert backstamp.factory_code([]) is None
+
+
+def test_readings_that_doubt_different_signs_help_each_other() -> None:
+    true = "FAC-060122-15240"
+    first = lattice(true, {5: {"6": 0.3, "8": 0.6}})
+    second = lattice(true, {5: {"6": 0.9, "8": 0.1}, 12: {"5": 0.3, "3": 0.6}})
+    third = lattice(true, {12: {"5": 0.9, "3": 0.1}})
+    assert backstamp.factory_code([first]) == ("FAC-080122-15240", pytest.approx(0.97, abs=0.03))
+    found = backstamp.factory_code([first, second, third])
+    assert found is not None
+    assert found[0] == true

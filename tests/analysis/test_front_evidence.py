@@ -1,0 +1,241 @@
+"""What the front shows: colours under any light, the drawing's shape and lines, enamel and edge."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from pinactors.analysis import colours, comparison, edges, enamel, linework, metal
+from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.evidence import Finding
+from pinactors.analysis.model import PreparedView
+from pinactors.protocol import View
+from tests import drawing
+from tests.analysis import prepared
+from tests.drawing import PIN_SIDE, Pin
+
+SEED = 4
+FRONT = drawing.pin_front(SEED)
+
+
+def seen(pin: Pin, **how: float) -> Comparison:
+    found = comparison.compare(
+        prepared.photo(pin, View.FRONT, **how), prepared.reference(FRONT, View.FRONT), None
+    )
+    assert found is not None
+    return found
+
+
+def geometry(found: Comparison) -> dict[str, Finding]:
+    return {row.name: row for row in linework.rows(found, linework.trace(found))}
+
+
+def score(row: Finding) -> float:
+    assert row.score is not None, row.text
+    return row.score
+
+
+def warped(pin: Pin, reach: float, wave: float) -> Pin:
+    """The drawing bent by sine waves of this amplitude and length, in drawing pixels."""
+    ys, xs = np.mgrid[:PIN_SIDE, :PIN_SIDE].astype(np.float32)
+    mapped_x = (xs + reach * np.sin(2 * np.pi * ys / wave)).astype(np.float32)
+    mapped_y = (ys + reach * np.sin(2 * np.pi * xs / wave)).astype(np.float32)
+    rgb = cv2.remap(pin.rgb, mapped_x, mapped_y, cv2.INTER_LINEAR)
+    return Pin(
+        np.asarray(rgb, np.uint8),
+        np.asarray(cv2.remap(pin.mask, mapped_x, mapped_y, cv2.INTER_NEAREST), np.uint8),
+    )
+
+
+def repainted(pin: Pin) -> tuple[Pin, float]:
+    """The pin with its largest enamel field in another hue, and the field's share of the pin."""
+    lab = comparison.lab_of(pin.rgb)[pin.mask > 0]
+    members = colours.clusters(lab, 0.02 * len(lab))[0]
+    places = np.argwhere(pin.mask > 0)[members]
+    rgb = pin.rgb.copy()
+    field = rgb[places[:, 0], places[:, 1]]
+    rgb[places[:, 0], places[:, 1]] = field[:, [1, 2, 0]]
+    return Pin(rgb, pin.mask), len(members) / len(lab)
+
+
+@pytest.mark.parametrize("angle", [0, 33, 120, 200])
+def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
+    found = seen(FRONT, angle=angle)
+    assert found.agreement > 0.8
+    assert found.overlap > 0.95
+    where = found.inside
+    assert comparison.correlation(found.photo_lab[..., 0], found.reference_lab[..., 0], where) > 0.9
+
+
+def test_another_pin_is_not_laid_on_it() -> None:
+    other = prepared.photo(drawing.pin_front(SEED + 6), View.FRONT)  # the same outline, another drawing
+    found = comparison.compare(other, prepared.reference(FRONT, View.FRONT), None)
+    assert found is None or found.agreement < 0.45
+
+
+def test_places_lead_back_to_the_photograph() -> None:
+    found = seen(FRONT, angle=33)
+    rows, columns = np.nonzero(found.inside)
+    working = (
+        found.to_working(np.column_stack([columns[::500], rows[::500]]).astype(np.float32))
+        .round()
+        .astype(int)
+    )
+    assert found.view.pin is not None
+    assert (found.view.pin.mask[working[:, 1], working[:, 0]] > 0).mean() > 0.98
+
+
+def test_the_same_drawing_speaks_for_itself() -> None:
+    rows = geometry(seen(FRONT, angle=7, tilt=8))
+    assert score(rows["front_geometry"]) > 0.3
+    assert score(rows["front_lines"]) > 0.3
+
+
+def test_a_drawing_drawn_again_is_seen() -> None:
+    rows = geometry(seen(warped(FRONT, 5, 320)))
+    assert score(rows["front_geometry"]) < -0.5
+    assert rows["front_geometry"].box is not None
+
+
+def test_wavering_lines_are_seen() -> None:
+    rows = geometry(seen(warped(FRONT, 2.5, 24)))
+    assert score(rows["front_lines"]) < -0.3
+    assert score(rows["front_lines"]) < score(geometry(seen(FRONT))["front_lines"]) - 0.5
+
+
+def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
+    reference = prepared.reference(FRONT, View.FRONT)
+    view = prepared.photo(FRONT, View.FRONT)
+    exact = comparison.compare(view, reference, None)
+    assert exact is not None
+    assert view.pin is not None
+    start = (
+        np.array([[1, 0, 3.0], [0, 1, -3.0], [0, 0, 1]])
+        @ exact.to_reference
+        @ np.linalg.inv(view.pin.to_crop)
+    )
+    found = comparison.compare(view, reference, start)
+    assert found is not None
+    assert score(geometry(found)["front_geometry"]) > 0.3
+
+
+@pytest.mark.parametrize("light", [0.55, 0.8, 1.0])
+def test_light_alone_is_no_other_colour(light: float) -> None:
+    row = colours.regions(seen(FRONT, light=light), [])
+    assert score(row) > 0
+    assert row.box is None
+
+
+def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
+    view = prepared.photo(FRONT, View.FRONT)
+    assert view.pin is not None
+    tinted = np.clip(view.rgb * np.array([1.1, 1.0, 0.9]) * 0.8, 0, 255).astype(np.uint8)
+    view = dataclasses.replace(view, rgb=tinted)
+    found = comparison.compare(view, prepared.reference(FRONT, View.FRONT), None)
+    assert score(colours.regions(found, [])) > 0
+
+
+def test_one_repainted_field_is_seen() -> None:
+    pin, share = repainted(FRONT)
+    assert 0.03 < share < 0.6
+    row = colours.regions(seen(pin), [])
+    assert score(row) < -0.5
+    assert row.box is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        # Sharma, Wu and Dalal 2005, table 1
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, -1.3802, -84.2814), (50.0, 0.0, -82.7485), 1.0),
+        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
+        ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_colour_differences_are_those_of_the_standard(
+    first: tuple[float, ...], second: tuple[float, ...], expected: float
+) -> None:
+    assert colours.difference(np.array(first), np.array(second)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_colours_through_linear_light_and_back() -> None:
+    rgb = np.array([[0.2, 0.5, 0.9], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    lab = colours.lab_of_linear(colours.linear(rgb))
+    direct = cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    assert np.abs(lab - direct).max() < 0.05
+
+
+def test_bare_metal_is_told_from_paint() -> None:
+    tone = np.array([75.0, 5.0, 40.0])
+    lab = np.array([[80.0, 6.0, 45.0], [60.0, 0.0, 35.0], [75.0, -20.0, 40.0], [20.0, 5.0, 40.0]])
+    assert colours.metallic(lab, [tone]).tolist() == [True, True, False, False]
+    assert not colours.metallic(lab, []).any()
+
+
+def test_a_wavy_surface_is_seen() -> None:
+    rng = np.random.default_rng(2)
+    waves = cv2.GaussianBlur(rng.normal(0, 1, (PIN_SIDE, PIN_SIDE)).astype(np.float32), (0, 0), 5)
+    wavy = np.clip(FRONT.rgb * (1 + 2.2 * waves[..., None]), 0, 255).astype(np.uint8)
+    smooth, uneven = seen(FRONT), seen(Pin(wavy, FRONT.mask))
+    assert score(enamel.fill(smooth, enamel.measure(smooth, []))) > 0
+    bad = enamel.fill(uneven, enamel.measure(uneven, []))
+    assert score(bad) < -0.4
+    assert bad.box is not None
+
+
+def frayed(pin: Pin, depth: int) -> Pin:
+    """Burrs of this depth (drawing pixels) all around: bites out of the outline and bits beside it."""
+    rng = np.random.default_rng(5)
+    mask = pin.mask.copy()
+    (contour, *_), _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for x, y in contour[::9, 0]:
+        cv2.circle(mask, (int(x), int(y)), int(rng.integers(1, depth + 1)), int(rng.choice([0, 255])), -1)
+    rgb = pin.rgb.copy()
+    rgb[(mask > 0) & (pin.mask == 0)] = drawing.METALS["silver"]
+    return Pin(rgb, mask)
+
+
+def edge(front: PreparedView, back: PreparedView | None = None) -> Finding:
+    (row,) = edges.rows(front, back, None)
+    return row
+
+
+def test_burrs_are_seen_and_smooth_edges_are_not_blamed() -> None:
+    clean = edge(prepared.photo(FRONT, View.FRONT, side=700))
+    rough = edge(prepared.photo(frayed(FRONT, 6), View.FRONT, side=700))
+    assert score(clean) > 0.3
+    assert score(rough) < -0.5
+    assert clean.box is None
+    assert rough.box is not None
+
+
+def test_an_edge_cut_off_or_too_small_is_not_judged() -> None:
+    view = prepared.photo(FRONT, View.FRONT, side=700)
+    assert view.pin is not None
+    cut = dataclasses.replace(view, pin=dataclasses.replace(view.pin, cut_off=True))
+    assert edge(cut).score is None
+    assert edge(prepared.photo(FRONT, View.FRONT, side=200)).score is None
+    assert edge(prepared.empty(View.FRONT)).score is None
+
+
+def test_even_plating_and_blotches() -> None:
+    pin = drawing.pin_back(SEED, (), waffle=False, metal="gold")
+    blotched = pin.rgb.copy()
+    blotched[: PIN_SIDE // 2] = np.clip(blotched[: PIN_SIDE // 2] * np.array([1.0, 0.62, 1.3]), 0, 255)
+    even = metal.uniformity(prepared.photo(pin, View.BACK))
+    spotty = metal.uniformity(prepared.photo(Pin(blotched, pin.mask), View.BACK))
+    assert score(even) > 0.3
+    assert score(spotty) < -0.3
+    assert metal.uniformity(prepared.empty(View.BACK)).score is None
+
+
+def test_nothing_is_said_without_a_comparison() -> None:
+    for row in [*linework.rows(None, None), colours.regions(None, []), enamel.fill(None, None)]:
+        assert row.score is None
+        assert row.text
