@@ -19,7 +19,7 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedV
 
 Floats = npt.NDArray[np.float32]
 
-TINY, COARSE, FINE = 96, 128, 256
+TINY, COARSE, FINE = 96, 128, 192
 """Sides of the pictures in which turns are tried, the likeliest compared, and the best of them refined."""
 
 TURNS = 120
@@ -88,7 +88,7 @@ def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> C
         return None
     crop, target = _Edges(view.pin.rgb, view.pin.crop_mask, FINE), _Edges(reference.rgb, reference.mask, FINE)
     if start is not None:
-        known = crop.refine(target, start, 15)
+        known = crop.refine(target, start, 12)
         if known.agreement >= AGREEMENT:
             return _lay(view, reference, known)
     if view.pin.cut_off:
@@ -96,31 +96,37 @@ def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> C
     turn = _turn(view.pin.rgb, view.pin.crop_mask, reference)
     if turn is None:
         return None
-    found = crop.refine(target, turn, 15)
+    found = crop.refine(target, turn, 12)
     return _lay(view, reference, found) if found.overlap >= OVERLAP or found.agreement >= AGREEMENT else None
 
 
-def _lay(view: PreparedView, reference: Reference, fit: _Fit) -> Comparison:
+def _lay(view: PreparedView, reference: Reference, fit: _Fit, laid: Comparison | None = None) -> Comparison:
+    """The comparison under `fit`; what `laid` holds of the reference is taken over."""
     assert view.pin is not None
     to_reference = fit.matrix @ view.pin.to_crop
     size = (CROP_SIDE, CROP_SIDE)
     resolution = 1 / max(float(np.sqrt(abs(np.linalg.det(to_reference[:2, :2])))), 1e-6)
-    rgb = view.rgb
+    window, shift = _window(view)
+    rgb, mask = view.rgb[window], view.pin.mask[window]
     if resolution > 1.5:  # sampling alone would alias
-        rgb = np.asarray(cv2.GaussianBlur(rgb, (0, 0), 0.4 * resolution), np.uint8)
-    photo = cv2.warpPerspective(
-        rgb, to_reference, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        rgb = as_image(cv2.GaussianBlur(rgb, (0, 0), 0.4 * resolution))
+    there = to_reference @ shift
+    photo = as_image(
+        cv2.warpPerspective(rgb, there, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
-    seen = cv2.warpPerspective(np.full(rgb.shape[:2], 255, np.uint8), to_reference, size) > 250
-    photo_mask = cv2.warpPerspective(view.pin.mask, to_reference, size) > 127
+    photo_mask = cv2.warpPerspective(mask, there, size) > 127
     reference_mask = reference.mask > 127
+    if laid is None:
+        known = np.asarray(reference.rgb, np.float32) / np.float32(255), lab_of(reference.rgb)
+    else:
+        known = laid.reference, laid.reference_lab
     return Comparison(
         view,
         np.asarray(photo, np.float32) / np.float32(255),
-        np.asarray(reference.rgb, np.float32) / np.float32(255),
-        lab_of(np.asarray(photo, np.uint8)),
-        lab_of(reference.rgb),
-        np.asarray(seen & photo_mask & reference_mask),
+        known[0],
+        lab_of(photo),
+        known[1],
+        np.asarray(photo_mask & reference_mask),
         np.asarray(photo_mask),
         np.asarray(reference_mask),
         to_reference,
@@ -130,6 +136,17 @@ def _lay(view: PreparedView, reference: Reference, fit: _Fit) -> Comparison:
     )
 
 
+def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:
+    """The part of the working picture around the pin, and the translation (3x3) from its pixels to the
+    whole's."""
+    assert view.pin is not None
+    x, y, width, height = cv2.boundingRect(view.pin.mask)
+    margin = 8 + max(width, height) // 20
+    left, top = max(x - margin, 0), max(y - margin, 0)
+    shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], np.float64)
+    return (slice(top, y + height + margin), slice(left, x + width + margin)), shift
+
+
 def relaid(seen: Comparison, reference: Reference, correction: Matrix) -> Comparison:
     """The comparison with the photograph laid anew, where `correction` (3x3, from reference pixels to where
     the photograph shows them) moves anything by a pixel; else as it is."""
@@ -137,24 +154,25 @@ def relaid(seen: Comparison, reference: Reference, correction: Matrix) -> Compar
     if _apart(correction, np.eye(3)) < 1.0:
         return seen
     matrix = np.linalg.inv(correction) @ seen.to_reference @ np.linalg.inv(seen.view.pin.to_crop)
-    return _lay(seen.view, reference, _Fit(matrix, seen.agreement, seen.overlap))
+    return _lay(seen.view, reference, _Fit(matrix, seen.agreement, seen.overlap), seen)
 
 
 def lab_of(rgb: Image) -> Floats:
     """CIE Lab as float32 by way of eight bits: a tenth of the time, and finer than a camera's noise."""
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.float32)
-    lab *= np.array([100 / 255, 1, 1], np.float32)
-    lab -= np.array([0, 128, 128], np.float32)
-    return lab
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # L times 2.55, a and b plus 128
+    scale, offset = np.array([100 / 255, 1.0, 1.0, 0.0]), np.array([0.0, 128.0, 128.0, 0.0])
+    return np.asarray(cv2.subtract(cv2.multiply(lab, scale, dtype=cv2.CV_32F), offset), np.float32)
 
 
 def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
     """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's
     gradient."""
     lab = cv2.cvtColor(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
-    planes = cv2.GaussianBlur(lab, (0, 0), 1.0).astype(np.float32)
-    dx, dy = cv2.Sobel(planes, cv2.CV_32F, 1, 0), cv2.Sobel(planes, cv2.CV_32F, 0, 1)
-    strength = np.sqrt((np.square(dx) + np.square(dy)).sum(axis=2))
+    total = np.zeros((side, side), np.float32)
+    for plane in cv2.split(cv2.GaussianBlur(lab, (0, 0), 1.0)):
+        dx, dy = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
+        total += dx * dx + dy * dy
+    strength = np.sqrt(total)
     inside = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     level = cv2.GaussianBlur(strength * inside, (0, 0), side / 16) / (
         cv2.GaussianBlur(inside, (0, 0), side / 16) + 1e-3

@@ -88,23 +88,29 @@ def trace(seen: Comparison) -> Drawing | None:
 def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
     """Ridge points of the colour gradient (Di Zenzo 1986) inside the outline, thinned evenly, and their
     normals."""
-    dx, dy = cv2.Sobel(lab, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(lab, cv2.CV_32F, 0, 1, scale=1 / 8)
-    xx, yy, xy = (dx * dx).sum(axis=2), (dy * dy).sum(axis=2), (dx * dy).sum(axis=2)
-    angle = np.asarray(0.5 * np.arctan2(2 * xy, xx - yy), np.float32)
-    strength = np.sqrt(np.maximum(0.5 * (xx + yy + np.hypot(xx - yy, 2 * xy)), 0)).astype(np.float32)
-    ux, uy = np.cos(angle), np.sin(angle)
-    rows, columns = np.mgrid[: lab.shape[0], : lab.shape[1]].astype(np.float32)
-    ahead = cv2.remap(strength, columns + ux, rows + uy, cv2.INTER_LINEAR)
-    behind = cv2.remap(strength, columns - ux, rows - uy, cv2.INTER_LINEAR)
+    xx, yy, xy = (np.zeros(lab.shape[:2], np.float32) for _ in range(3))
+    for plane in cv2.split(lab):
+        dx = cv2.Sobel(plane, cv2.CV_32F, 1, 0, scale=1 / 8)
+        dy = cv2.Sobel(plane, cv2.CV_32F, 0, 1, scale=1 / 8)
+        xx += dx * dx
+        yy += dy * dy
+        xy += dx * dy
+    spread = cv2.magnitude(xx - yy, 2 * xy)
+    strength = np.asarray(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)), np.float32)
     core = cv2.erode(seen.reference_mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
-    ridge = (strength >= ahead) & (strength > behind) & (strength > EDGE) & core & seen.inside
-    y, x = np.nonzero(ridge)
+    y, x = np.nonzero((strength > EDGE) & core & seen.inside)
+    angle = 0.5 * np.arctan2(2 * xy[y, x], xx[y, x] - yy[y, x])
+    ux, uy = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    if len(x) == 0:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+    dx8, dy8 = np.rint(ux).astype(int), np.rint(uy).astype(int)  # the nearest of the eight neighbours
+    ahead, behind = strength[y + dy8, x + dx8], strength[y - dy8, x - dx8]
+    ridge = (strength[y, x] >= ahead) & (strength[y, x] > behind)
+    x, y, ux, uy = x[ridge], y[ridge], ux[ridge], uy[ridge]
     if len(x) > MOST_POINTS:
         kept = np.linspace(0, len(x) - 1, MOST_POINTS).astype(int)
-        y, x = y[kept], x[kept]
-    return np.column_stack([x, y]).astype(np.float32), np.column_stack([ux[y, x], uy[y, x]]).astype(
-        np.float32
-    )
+        x, y, ux, uy = x[kept], y[kept], ux[kept], uy[kept]
+    return np.column_stack([x, y]).astype(np.float32), np.column_stack([ux, uy])
 
 
 def _across(
