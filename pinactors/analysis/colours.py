@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.comparison import Comparison, lab_of
-from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.model import Points, Reference
 from pinactors.protocol import View
 
@@ -274,7 +274,7 @@ def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
     worst = int((apart * trust).argmax())
     off = float(apart[worst] * trust[worst])
     score = ramp(off, 17.0, 8.5, 3.0) * (1.0 if len(found) > 2 else 0.7)
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
     text = f"One colour is {off:.0f} ΔE00 off when the light explains the others."
     return Finding(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.model import Points, PreparedView
 
 Values = npt.NDArray[np.float64]
@@ -81,7 +81,7 @@ def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | 
     typical = float(np.mean([rough.typical for _, rough in found]))
     score = ramp(typical, ROUGH, NORMAL, SMOOTH)
     permille = f"{1000 * typical:.1f} ‰ of its diameter"
-    if score >= 0:
+    if score >= SLIGHT:
         return [Finding(name, f"The edge is smooth: it strays {permille}.", score)]
     view, worst = max(found, key=lambda entry: entry[1].typical)
     return [Finding(name, f"The edge is rough: it strays {permille}.", score, box_of(view, worst.worst))]

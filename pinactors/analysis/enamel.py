@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pinactors.analysis import colours
 from pinactors.analysis.comparison import Comparison
-from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.model import Points
 
 Floats = npt.NDArray[np.float32]
@@ -80,7 +80,7 @@ def fill(seen: Comparison | None, surface: Surface | None) -> Finding:
     if seen.view.quality.clipped > 0.05:
         return Finding(name, "a reflection hides the enamel")
     score = ramp(surface.unevenness, WAVY, NORMAL, SMOOTH)
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, "The enamel lies evenly in its fields.", score)
     box = box_of(seen.view, seen.to_working(surface.worst))
     return Finding(name, "The enamel's surface is uneven: waves, pits or specks.", score, box)

@@ -23,6 +23,10 @@ LOWEST_RATING, HIGHEST_RATING = 3, 97
 """No photograph proves anything absolutely, and clients show a 0 as "no rating"."""
 
 
+SLIGHT = -0.1
+"""A score above which a row that speaks against a pin speaks too softly to be worded as a finding."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One row as measured. `score` runs from -1 (as bad as this row can look) over 0 (says nothing) to 1 (as

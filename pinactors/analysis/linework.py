@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.comparison import Comparison
-from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
 Floats = npt.NDArray[np.float32]
@@ -189,8 +189,8 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
     )
     found = []
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
-        box = None if score >= 0 else box_of(seen.view, _worst(seen, drawing, np.abs(values)))
-        found.append(Finding(name, good if score >= 0 else bad, score, box))
+        box = None if score >= SLIGHT else box_of(seen.view, _worst(seen, drawing, np.abs(values)))
+        found.append(Finding(name, good if score >= SLIGHT else bad, score, box))
     return found
 
 

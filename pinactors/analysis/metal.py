@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.comparison import Comparison, lab_of
-from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import Points, PreparedView
 
@@ -44,7 +44,7 @@ def uniformity(back: PreparedView) -> Finding:
     low, high = np.percentile(smooth[metal], [10, 90], axis=0)
     spread = float(np.hypot(*((high - low) / 2.56)))
     score = ramp(spread, BLOTCHY, NORMAL, EVEN)
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, "The plating has one tint all over.", score)
     return Finding(name, "The plating's tint changes over the back.", score, box_of(back, back.pin.outline))
 
@@ -66,7 +66,7 @@ def posts(seen: Comparison | None) -> Finding:
     lab = seen.photo_lab
     contrast = [_stands_out(lab, *place) for place in places]
     score = ramp(float(np.mean(contrast)), 0.2, 0.7, 2.0)
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, "The posts are where the catalogue has them.", score)
     corners: Points = np.array(
         [[x + way * radius, y + way * radius] for x, y, radius in places for way in (-1.5, 1.5)], np.float32

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pinactors.analysis import ocr
 from pinactors.analysis.comparison import Comparison, correlation
-from pinactors.analysis.evidence import Finding, box_of, ramp
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 
@@ -106,7 +106,7 @@ def _present(
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
         # What reads right cannot look wrong all over: then it is the comparison that is off.
         return Finding(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
     box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
@@ -126,7 +126,7 @@ def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
     if match.mean < 0.3:
         return Finding(name, "no letters where the catalogue's stamp is")
     score = ramp(match.strokes, -1.2, -0.55, 0.1)
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, "The letters are as crisp as the rest of the back.", score)
     box = box_of(seen.view, seen.to_working(np.concatenate(match.quads)))
     return Finding(name, "The letters are softer than the rest of the back.", score, box)

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.comparison import Comparison, lab_of
-from pinactors.analysis.evidence import Finding, box_of, ramp
-from pinactors.analysis.model import CROP_SIDE, Points, PreparedView
+from pinactors.analysis.comparison import Comparison, edge_map, lab_of
+from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.model import CROP_SIDE, Cutout, Points, PreparedView
 from pinactors.protocol import Box
 
 Floats = npt.NDArray[np.float32]
@@ -30,6 +30,10 @@ SHORTEST_PERIOD, LONGEST_PERIOD = 6.0, 45.0
 
 CLEAR_LATTICE = 0.38
 """Autocorrelation from which a pattern counts as repeating; plain metal stays below 0.2."""
+
+CLEAR_GRID = 0.25
+"""Mean and least autocorrelation, averaged, of two repeats with their sum and difference, from which even a
+faint pattern counts as repeating: chance does not keep to a parallelogram."""
 
 LEAST_PERIOD = 12.0
 """Pixels of the photograph a period must have to be judged."""
@@ -72,12 +76,34 @@ def lattice(correlogram: Floats, crop_side: int) -> Lattice:
     return Lattice(float(repeats[0, 2]), period, strong[:6])
 
 
-def autocorrelation(lightness: Floats, inside: Mask) -> Floats:
+def grid(correlogram: Floats) -> float:
+    """How well two repeats, their sum and their difference show together (0 to 1): a lattice of faint or thin
+    figures has no single strong repeat, but all of them."""
+    middle = correlogram.shape[0] // 2
+    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
+    near = cv2.dilate(correlogram, np.ones((5, 5), np.uint8))
+    peaks = (near <= correlogram + 1e-6) & (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD)
+    rows, columns = np.nonzero(peaks & (correlogram > 0.08))
+    order = np.argsort(-correlogram[rows, columns])[:24]
+    repeats = np.column_stack([columns[order], rows[order]]) - middle
+    best = 0.0
+    for index, one in enumerate(repeats):
+        for other in repeats[index + 1 :]:
+            spread = abs(one[0] * other[1] - one[1] * other[0])
+            corners = np.array([one, other, one + other, one - other])
+            if spread < 0.4 * np.linalg.norm(one) * np.linalg.norm(other) or np.abs(corners).max() >= middle:
+                continue
+            strengths = near[corners[:, 1] + middle, corners[:, 0] + middle]
+            best = max(best, float(strengths.mean() + strengths.min()) / 2)
+    return best
+
+
+def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
     """Of the relief inside a mask, normalised for every shift by what overlaps there; (SIDE, SIDE), -1 to
     1."""
-    small = cv2.resize(lightness, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     weight = cv2.resize(inside.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32))
+    relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32), reach)
     shape = (2 * SIDE, 2 * SIDE)
     signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
     product = np.fft.irfft2(signal * signal.conj())
@@ -92,7 +118,7 @@ def autocorrelation(lightness: Floats, inside: Mask) -> Floats:
     )
 
 
-def _relief(lightness: Floats, weight: Floats, reach: float = 3.2) -> Floats:
+def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
     """Lightness without its slow changes, over its local spread: relief, whatever light falls on it."""
     around = cv2.GaussianBlur(weight, (0, 0), reach) + 1e-3
     level = cv2.GaussianBlur(lightness * weight, (0, 0), reach) / around
@@ -115,6 +141,7 @@ class Pattern:
     reference_along: float | None
     period: float
     region: Box | None
+    repeating: bool
 
 
 def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
@@ -128,9 +155,9 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
         ours = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
         along = _along_over_across(lightness, inside, _along_outline(inside))
-        return Pattern(
-            ours, None, 0.0, along, None, ours.period / back.pin.to_crop[0, 0] / back.scale, region
-        )
+        repeating = ours.strength >= CLEAR_LATTICE or grid(_faint(back.pin)) >= CLEAR_GRID
+        period = ours.period / float(back.pin.to_crop[0, 0]) / back.scale
+        return Pattern(ours, None, 0.0, along, None, period, region, repeating)
     core = _core(seen.reference_mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
@@ -157,6 +184,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         _along_over_across(reference, seen.inside, frame),
         theirs.period * seen.resolution / back.scale,
         region,
+        lattice(here, CROP_SIDE).strength >= CLEAR_LATTICE,
     )
 
 
@@ -181,11 +209,14 @@ def _unusable(pattern: Pattern | None) -> str:
 def _absent(pattern: Pattern | None) -> Finding:
     """`waffle_absent`: no repeating pattern where the catalogue's back has one."""
     name, problem = "waffle_absent", _unusable(pattern)
+    if pattern is not None and pattern.theirs is None:
+        shows = "a repeating pattern shows" if pattern.repeating else "no repeating pattern was made out"
+        return Finding(name, f"{shows}; {problem}")
     if problem or pattern is None or pattern.theirs is None:
         return Finding(name, problem)
     seen = max(pattern.ours.strength, pattern.shared * pattern.theirs.strength)
     score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
-    if score >= 0:
+    if score >= SLIGHT:
         return Finding(name, "The back has a repeating pattern, as the catalogue's has.", score)
     return Finding(name, "The back looks plain where the catalogue's has a pattern.", score, pattern.region)
 
@@ -231,9 +262,19 @@ def _edge_runoff(pattern: Pattern | None) -> Finding:
         if pattern.shared < 0.35 and pattern.ours.strength < CLEAR_LATTICE:
             return Finding(name, "no repeating pattern whose edge could be judged")
         score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
-    if score < 0:
+    if score < SLIGHT:
         return Finding(name, "The pattern ends at a smooth rim along the edge.", score, pattern.region)
     return Finding(name, "The pattern runs off the edge.", score)
+
+
+def _faint(pin: Cutout) -> Floats:
+    """The autocorrelation of where edges are, however faint: outlines of thin or shallow figures."""
+    edges = cv2.GaussianBlur(edge_map(pin.rgb, pin.crop_mask, 256), (0, 0), 2)
+    core = cv2.resize(
+        _core(pin.crop_mask > 127).astype(np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST
+    )
+    inner = cv2.erode(core, np.ones((7, 7), np.uint8)) > 0
+    return autocorrelation(np.asarray(edges, np.float32) * 100, inner, reach=6.0)
 
 
 def _core(mask: Mask) -> Mask:

@@ -136,3 +136,32 @@ def test_nothing_is_said_about_a_back_nobody_found() -> None:
     for row in [*waffle.rows(None), *stampmatch.rows(None, None, StampReading(), None), metal.posts(None)]:
         assert row.score is None
         assert row.text
+
+
+@pytest.mark.parametrize(
+    ("waffled", "words"), [(True, "a repeating pattern shows"), (False, "no repeating pattern")]
+)
+def test_a_pattern_is_seen_without_a_catalogue_and_counts_for_nothing(waffled: bool, words: str) -> None:
+    pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), waffle=waffled), View.BACK), None)
+    assert pattern is not None
+    assert pattern.repeating is waffled
+    _, _, absent = waffle.rows(pattern)
+    assert words in absent.text
+    assert absent.score is None
+
+
+def test_a_grid_keeps_to_a_parallelogram() -> None:
+    """Faint figures on a slanted grid are told from as many placed by chance."""
+    rng = np.random.default_rng(7)
+    side, inside = 512, np.ones((512, 512), bool)
+    noise = rng.normal(0, 6, (side, side))
+    steps = [(x * 61 + y * 30, y * 52) for x in range(-5, 10) for y in range(10)]
+    chance = rng.integers(0, side, (len(steps), 2)).tolist()
+    strengths = []
+    for places in (steps, chance):
+        plane = noise.copy()
+        for x, y in places:
+            plane[max(y, 0) : y + 14, max(x, 0) : x + 14] += 10
+        found = waffle.autocorrelation(plane.astype(np.float32), inside, reach=6.0)
+        strengths.append(waffle.grid(found))
+    assert strengths[0] > waffle.CLEAR_GRID > strengths[1]
