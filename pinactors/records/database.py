@@ -83,9 +83,8 @@ def connect(settings: Settings) -> peewee.Database:
 
 
 def _sqlite(path: str) -> peewee.Database:
-    pragmas = [  # busy_timeout first: the others may have to wait
+    pragmas = [  # the journal's mode is the file's, not the connection's: migrating sets it
         ("busy_timeout", BUSY_MILLISECONDS),
-        ("journal_mode", "wal"),
         ("synchronous", "normal"),
         ("foreign_keys", 1),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -32,6 +33,8 @@ STEPS: tuple[Step, ...] = (add_provisional,)
 
 _LOCK_NUMBER = 7_465_107
 _LOCK_SECONDS = 60
+_WAL_SECONDS = 2
+_RETRY_SECONDS = 0.02
 
 
 class SchemaTooNew(Exception):
@@ -67,6 +70,7 @@ def _alone(database: Any) -> Iterator[None]:
     """A transaction that only one process at a time is in."""
     execute: Any = database.execute_sql
     if isinstance(database, peewee.SqliteDatabase):
+        _write_ahead(execute)
         execute("PRAGMA foreign_keys = 0")  # a column changes by making its table anew under the same name
         try:
             with database.atomic("EXCLUSIVE"):
@@ -88,3 +92,17 @@ def _alone(database: Any) -> Iterator[None]:
                 yield
         finally:
             execute("SELECT RELEASE_LOCK(%s)", (name,))
+
+
+def _write_ahead(execute: Any) -> None:
+    """Turns the file to WAL, which stays with it. Two processes that do so to a fresh file at once can each
+    hold a lock the other needs: SQLite then fails one of them immediately, whatever its busy timeout."""
+    give_up = time.monotonic() + _WAL_SECONDS
+    while True:
+        try:
+            execute("PRAGMA journal_mode = wal")
+            return
+        except peewee.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(_RETRY_SECONDS)
