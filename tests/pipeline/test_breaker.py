@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.breaker import Breaker, State
-from pinactors.protocol import BASIC_NOTE, AuthenticationResult, ErrorCode, PinactorsError
-from tests.pipeline.fakes import Pipeline, final, only, open_pipeline, upload
+from pinactors.protocol import BASIC_NOTE, AuthenticationResult, ErrorCode, PinactorsError, View
+from tests.pipeline.fakes import ANALYSIS, Pipeline, final, only, open_pipeline, upload
 
 BUG = ValueError("a bug")
 
@@ -114,6 +115,25 @@ async def test_bad_uploads_trip_nothing(autojump_clock: MockClock, pipeline: Pip
     for number in range(7):
         await pipeline.analyse(upload(content=f"pin {number}"))
     assert pipeline.registry.statistics()["breakers"] == {}
+
+
+async def test_cut_uploads_trip_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """A component that waits for a photograph may learn that it will not come before its session does."""
+    needing = [
+        replace(component, needs=("back_image",), basic_needs=("back_image",))
+        if component.name == "details"
+        else component
+        for component in ANALYSIS.components
+    ]
+    analysis = replace(ANALYSIS, components=tuple(needing))
+    async with open_pipeline(tmp_path, analysis=analysis, breaker_failures=1) as pipeline:
+        for number in range(20):
+            sent = upload(View.FRONT, content=f"pin {number}", complete=False)
+            log = await pipeline.registry.open(sent)
+            await wait_all_tasks_blocked()
+            sent.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, "Upload interrupted"))
+            await log.wait_closed()
+        assert pipeline.registry.statistics()["breakers"] == {}
 
 
 async def test_cancelled_sessions_trip_nothing(autojump_clock: MockClock, pipeline: Pipeline) -> None:

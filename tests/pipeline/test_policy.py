@@ -155,7 +155,9 @@ async def test_findings_that_hang_make_way_for_basic(
     autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
 ) -> None:
     pipeline.compute.always["match"] = [1000.0]
+    started = trio.current_time()
     packets = await pipeline.analyse()
+    assert trio.current_time() - started == pytest.approx(75.0)  # nobody waits for it, nor does its worker
     assert "match" in pipeline.compute.cancelled
     assert only(packets, AuthenticationResult).note == BASIC_NOTE
     assert pipeline.compute.started.count("front") == 1

@@ -89,6 +89,23 @@ async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path
             assert final(await watch(await registry.open(upload(tmp_path)))).degraded == []
 
 
+async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Path) -> None:
+    """Full analysis had its time and may still come to its end, in grace, beside basic analysis."""
+    with trio.fail_after(TIMEOUT):
+        (tmp_path / "authenticity.spin").touch()
+        async with open_server(tmp_path, deadline=6.0) as (registry, compute):
+            pids = compute.statistics()["pids"]
+            log = await registry.open(upload(tmp_path))
+            await until((tmp_path / "authenticity.pid").exists)
+            full = (tmp_path / "authenticity.pid").read_text()
+            await until(lambda: (tmp_path / "authenticity.pid").read_text() != full)
+            assert cpu_seconds(int(full)) is not None
+            started = time.perf_counter()
+            await registry.cancel(log.stream_id, "")
+            await until(lambda: all(cpu_seconds(pid) is None for pid in pids))
+            assert time.perf_counter() - started < 1
+
+
 async def test_the_deadline_frees_the_cpu(tmp_path: Path) -> None:
     """Full analysis spins until its reserve, basic analysis beside it until the deadline."""
     with trio.fail_after(TIMEOUT):

@@ -395,6 +395,33 @@ async def test_a_queue_longer_than_the_deadline_is_refused(autojump_clock: MockC
         assert (refused.value.status, refused.value.retry_after) == (503, 10.0)
 
 
+async def test_who_is_short_of_time_goes_first_then_who_is_watched(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    priorities: list[Number] = []
+
+    class Asked(FakeCompute):
+        def view(self, priority: Number, grace: Number) -> ComputeView:
+            priorities.append(priority)
+            return PlainView(self)
+
+    async with open_pipeline(tmp_path, compute=Asked()) as pipeline:
+        pipeline.compute.always["authenticity"] = [1000.0]
+        pipeline.compute.always["authenticity_basic"] = [10.0]
+        sending = upload(View.FRONT, content="sending", complete=False)
+        await pipeline.registry.open(sending)
+        left = await pipeline.registry.open(upload(content="left"))
+        await trio.sleep(70)
+        watched = await pipeline.registry.open(upload(content="watched"))
+        with watched.watching():
+            of_sending, of_left, of_watched = priorities
+            assert of_sending() == of_watched() < of_left()
+            await trio.sleep(6)  # only its reserve is left
+            assert of_left() < of_watched()
+        sending.close()
+        await left.wait_closed()
+
+
 async def test_draining(autojump_clock: MockClock, pipeline: Pipeline) -> None:
     pipeline.compute.always["display"] = [5.0]
     log = await pipeline.registry.open(upload())
