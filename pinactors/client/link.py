@@ -144,7 +144,7 @@ async def _offer(data: bytes, shaper: Shaper, send: trio.MemorySendChannel[tuple
 def _due(
     receive: trio.MemoryReceiveChannel[tuple[float, bytes]], data: bytes
 ) -> tuple[bytes, tuple[float, bytes]]:
-    """`data` with all that has arrived by now, in one piece; and what comes next, empty when nothing waits."""
+    """`data` with all that has arrived by now, in one piece; and what comes next, empty where nothing is."""
     pieces, now = [data], trio.current_time()
     with suppress(trio.WouldBlock, trio.EndOfChannel):
         while True:
