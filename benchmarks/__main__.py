@@ -1,9 +1,12 @@
-"""`python -m benchmarks NAME`: the benchmarks, one command each."""
+"""`python -m benchmarks NAME`: the benchmarks, one command each; `all` runs what the README shows."""
 
 from __future__ import annotations
 
 import json
+import resource
 import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,17 +15,13 @@ import trio
 import typer
 from rich.console import Console
 
-from benchmarks import load, null, overhead, report, scale
+from benchmarks import capacity, chaos, load, netem, null, overhead, proxy, report, scale
 from benchmarks.peers.start import DESIGNS
 from pinactors.client import profiles
+from pinactors.client.profiles import Profile
 
 errors = Console(stderr=True)
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Benchmarks; each says what it does while it runs.",
-)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Quick = Annotated[bool, typer.Option("--quick", help="Short: proves that it works, its figures mean little.")]
 Json = Annotated[
@@ -32,20 +31,80 @@ Page = Annotated[
     Path | None, typer.Option("--report", help="Write a page with plots to this file.", show_default=False)
 ]
 Designs = Annotated[str, typer.Option(help="Which designs, separated by commas.")]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Keeps the drawings for the next run.", show_default=False)
+]
+TraceDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace-dir",
+        help="Captured links: every NAME.up with NAME.down, or gzipped; phones are spread over them.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of arrivals, links and drops.")]
+
 ALL = ",".join(DESIGNS)
+SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11")
+"""With real analysis the parser of the HTTP server does not tell: one of the two FastAPI peers will do."""
+
+QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
+QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 6.0, "pins": 1, "catalogue": 2}
+QUICK_SCALE: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0}
+
+Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
 
 
 @app.callback()
 def benchmarks() -> None:
-    """Figures depend on the machine and on what else runs on it: compare figures of one run."""
+    """Figures depend on the machine and on what else runs on it: compare figures of one run.
+
+    Each says what it does while it runs.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of this process and the servers it starts
 
 
-@app.command("overhead")
-def overhead_(quick: Quick = False, json_file: Json = None) -> None:
-    """What the pipeline costs when components do nothing: throughput, delay, memory, loop stalls."""
-    with errors.status("starting") as status:
-        result = trio.run(partial(overhead.measure, status.update, quick=quick))
-    _report(result, json_file)
+@app.command("all")
+def all_(
+    trace_dir: TraceDir = None,
+    folder: Folder = None,
+    seed: Seed = 1,
+    quick: Quick = False,
+    json_file: Json = None,
+    page: Page = None,
+) -> None:
+    """The named run of the README: link, overload, load, null, scale and overhead, a quarter of an hour."""
+    links = _links("lte", None, trace_dir)
+    with _folder(folder) as kept:
+        small, few, least = (QUICK_OVERLOAD, QUICK_LOAD, QUICK_SCALE) if quick else ({}, {}, {})
+        designs = _chosen("ours,buffered" if quick else SAME_ANALYSIS)
+        peers = _chosen("ours,buffered" if quick else ALL)
+        rounds, seconds = (1, 0.3) if quick else (3, 3.0)
+        parts: dict[str, Measure] = {
+            "link": partial(netem.measure, quick=quick),
+            "overload": partial(capacity.measure, folder=kept, seed=seed, **small),
+            "load": partial(load.measure, links=links, designs=designs, folder=kept, seed=seed, **few),
+            "null": partial(null.measure, designs=peers, rounds=rounds, seconds=seconds),
+            "scale": partial(scale.measure, **least),
+            "overhead": partial(overhead.measure, quick=quick),
+        }
+        results: dict[str, dict[str, Any]] = {}
+        for name, measure in parts.items():
+            if name == "load" and not quick:
+                measure = partial(measure, capacity=results["overload"]["capacity"])
+            results[name] = _run(measure, f"{name}: ")
+            if json_file is not None:  # what has been measured is kept should a later part fail
+                json_file.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
+    typer.echo(json.dumps(results, indent=2))
+    if page is not None:
+        report.write(list(results.values()), page)
+
+
+@app.command("link")
+def link_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
+    """The simulated cellular link against arithmetic, and against tc netem where the machine has it."""
+    _report(_run(partial(netem.measure, quick=quick)), json_file, page)
 
 
 @app.command("load")
@@ -57,47 +116,65 @@ def load_(
             help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
         ),
     ] = None,
-    designs: Designs = ALL,
-    phones: Annotated[int, typer.Option(min=1, help="Phones that arrive.")] = 12,
-    desktops: Annotated[int, typer.Option(min=0, help="Desktops that arrive.")] = 2,
-    seconds: Annotated[float, typer.Option(help="Time in which they arrive, for each design.")] = 20.0,
-    drops: Annotated[float, typer.Option(min=0, max=1, help="Share of phones that are cut off once.")] = 0.1,
-    pins: Annotated[int, typer.Option(min=1, help="Pins photographed.")] = 4,
-    seed: Annotated[int, typer.Option(help="Of arrivals, links and drops.")] = 1,
-    folder: Annotated[
-        Path | None, typer.Option(help="Keeps the drawings for the next run.", show_default=False)
+    trace_dir: TraceDir = None,
+    designs: Designs = SAME_ANALYSIS,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Arrivals a second, instead of --share.", show_default=False),
     ] = None,
+    share: Annotated[
+        float, typer.Option(min=0.01, help="Arrivals as a share of our measured capacity.")
+    ] = 0.5,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="Time in which they arrive, for each design.")
+    ] = 60.0,
+    desktops: Annotated[float, typer.Option(min=0, max=1, help="Share of desktops among them.")] = 0.15,
+    drops: Annotated[float, typer.Option(min=0, max=1, help="Share of phones that are cut off once.")] = 0.1,
+    pins: Annotated[int, typer.Option(min=1, help="Pins photographed.")] = 6,
+    seed: Seed = 1,
+    folder: Folder = None,
     quick: Quick = False,
     json_file: Json = None,
     page: Page = None,
 ) -> None:
     """Phones on cellular links and desktops: ours, the peers and the physical limit."""
-    try:
-        link = profiles.captured(*trace) if trace else profiles.profile(profile)
-    except (OSError, ValueError, KeyError) as error:
-        raise typer.BadParameter(f"no such link: {error}") from error
-    small = {}
-    if quick:
-        phones, desktops, seconds, pins, small = 2, 1, 1.0, 1, {"catalogue": 2}
-    with (
-        errors.status("starting") as status,
-        tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as own,
-    ):
-        run = partial(
+    given = {"seconds": seconds, "rate": rate, "share": share, "pins": pins} | (QUICK_LOAD if quick else {})
+    links = _links(profile, trace, trace_dir)
+    with _folder(folder) as kept:
+        measure = partial(
             load.measure,
-            status.update,
-            link,
-            _chosen(designs),
-            phones_=phones,
+            links=links,
+            designs=_chosen(designs),
+            folder=kept,
             desktops=desktops,
-            seconds=seconds,
             drops=drops,
-            pins=pins,
             seed=seed,
-            folder=folder or Path(own),
-            **small,
+            **given,
         )
-        result = trio.run(run)
+        result = _run(measure)
+    _report(result, json_file, page)
+
+
+@app.command("overload")
+def overload_(
+    times: Annotated[
+        float, typer.Option(min=0.1, help="Arrivals as a multiple of our measured capacity.")
+    ] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time in which they arrive.")] = 30.0,
+    deadline: Annotated[
+        float | None, typer.Option(min=1, help="Of a session, instead of the default.", show_default=False)
+    ] = None,
+    seed: Seed = 1,
+    folder: Folder = None,
+    quick: Quick = False,
+    json_file: Json = None,
+    page: Page = None,
+) -> None:
+    """Our capacity at saturation, and what becomes of four times as many uploads."""
+    given = {"seconds": seconds} | (QUICK_OVERLOAD if quick else {})
+    with _folder(folder) as kept:
+        measure = partial(capacity.measure, folder=kept, times=times, deadline=deadline, seed=seed, **given)
+        result = _run(measure)
     _report(result, json_file, page)
 
 
@@ -113,22 +190,71 @@ def null_(
     """Sessions a second with components that return at once: ours beside the peers."""
     if quick:
         rounds, seconds = 1, 0.3
-    with errors.status("starting") as status:
-        run = partial(null.measure, status.update, _chosen(designs), rounds=rounds, seconds=seconds)
-        result = trio.run(run)
-    _report(result, json_file, page)
+    measure = partial(null.measure, designs=_chosen(designs), rounds=rounds, seconds=seconds)
+    _report(_run(measure), json_file, page)
 
 
 @app.command("scale")
 def scale_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
     """Open sessions against memory and packet delay; catalogue size against search time and memory."""
-    small: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0} if quick else {}
-    with errors.status("starting") as status:
-        result = trio.run(partial(scale.measure, status.update, **small))
-    _report(result, json_file, page)
+    _report(_run(partial(scale.measure, **(QUICK_SCALE if quick else {}))), json_file, page)
 
 
-def _chosen(designs: str) -> list[str]:
+@app.command("overhead")
+def overhead_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
+    """What the pipeline costs when components do nothing: throughput, delay, memory, loop stalls."""
+    _report(_run(partial(overhead.measure, quick=quick)), json_file, page)
+
+
+@app.command("proxy")
+def proxy_(
+    sessions: Annotated[int, typer.Option(min=1, help="Pairs of uploads, directly and through it.")] = 200,
+    held: Annotated[int, typer.Option(min=1, help="Sessions held open for its memory.")] = 200,
+    quick: Quick = False,
+    json_file: Json = None,
+) -> None:
+    """What the proxy adds: delay of each packet beside the direct way, CPU and memory a session."""
+    if quick:
+        sessions, held = 5, 5
+
+    async def measure(say: Callable[[str], None]) -> dict[str, Any]:
+        return {"benchmark": "proxy", **await proxy.measure(sessions, held, say)}
+
+    _report(_run(measure), json_file)
+
+
+app.command("chaos")(chaos.main)
+
+
+def _run(measure: Measure, prefix: str = "") -> dict[str, Any]:
+    with errors.status(f"{prefix}starting") as status:
+
+        def say(text: str) -> None:
+            status.update(prefix + text)
+            if not errors.is_terminal:
+                errors.print(prefix + text, markup=False, highlight=False)
+
+        return trio.run(measure, say)
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as own:
+        folder = given or Path(own)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def _links(profile: str, trace: tuple[Path, Path] | None, trace_dir: Path | None) -> list[Profile]:
+    try:
+        if trace_dir is not None:
+            return profiles.captures(trace_dir)
+        return [profiles.captured(*trace) if trace else profiles.profile(profile)]
+    except (OSError, ValueError, KeyError) as error:
+        raise typer.BadParameter(f"no such link: {error}") from error
+
+
+def _chosen(designs: str) -> Sequence[str]:
     chosen = designs.split(",")
     unknown = set(chosen) - set(DESIGNS)
     if unknown:
@@ -142,7 +268,7 @@ def _report(result: dict[str, Any], json_file: Path | None, page: Path | None = 
     if json_file is not None:
         json_file.write_text(text + "\n", "utf-8")
     if page is not None:
-        report.write(result, page)
+        report.write([result], page)
 
 
 if __name__ == "__main__":

@@ -1,67 +1,52 @@
 """Phones on cellular links and desktops, arriving by chance, against ours and the peers in turn.
 
 Open loop: arrivals are a Poisson process fixed by a seed before anything starts, so that a slow server is not
-flattered by phones that wait for it. Every design meets the same arrivals, photographs, links and drops,
-one design after the other on the same machine. A phone has a link of its own, met at a random moment of its
-trace, and uploads with the project's client: after a break ours is resumed, a peer, which has no resume, gets
-the upload again.
+flattered by phones that wait for it. Their rate is a share of what our server can do, measured before, unless
+it is given: near saturation every design queues, and the figures are of the queue. Every design meets the
+same arrivals, photographs, links and drops, one after the other on the same machine, so that visits can be
+compared in pairs. A phone has a link of its own, met at a random moment of its trace, and uploads with the
+project's client: after a break ours is resumed, a peer, which has no resume, gets the upload again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
-import random
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import trio
 
 from benchmarks import limits, phones
+from benchmarks.arrivals import Arrival, Pin, arrive, prepare
+from benchmarks.capacity import CAPACITY_SECONDS, saturate
+from benchmarks.figures import Percentiles, Usage, bucket, percentiles, total
 from benchmarks.overhead import machine
 from benchmarks.peers.start import OURS, running, unavailable
 from pinactors import components
-from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.demo import DESIGNS
 from pinactors.client import NetworkError, NotPinactors, analyze
 from pinactors.client.link import Relay, relay
 from pinactors.client.profiles import Profile
 from pinactors.client.uploads import Photographs
 from pinactors.pipeline.component import Analysis
-from pinactors.protocol import PinactorsError, View
+from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
 
 PATIENCE = 150.0
 """Seconds after which a phone puts its session down as lost."""
 
 SAMPLE_SECONDS = 0.5
-OFFSET_SECONDS = 120.0
-"""Phones meet their link's trace at a random moment of this many seconds."""
-
 TIMES = ("first", "authenticated", "completed")
 STALL_STEPS = ("0.01", "0.05", "0.1")
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Somebody taps `at` seconds after the start. `cut` seconds later the connection breaks, if at all."""
-
-    number: int
-    at: float
-    phone: bool
-    pin: int
-    offset: float
-    cut: float | None
 
 
 @dataclass(slots=True)
@@ -84,94 +69,63 @@ class Visit:
 class Scene:
     """Who comes when, over which link, with what."""
 
-    profile: Profile
-    arrivals: tuple[Arrival, ...]
+    links: Sequence[Profile]
+    arrivals: Sequence[Arrival]
     data: Path
-    pins: list[dict[View, Path]]
-    costs: list[dict[str, float]]
+    pins: Sequence[Pin]
+    costs: Sequence[limits.Costs]
     analysis: Analysis
-
-
-@dataclass(slots=True)
-class Usage:
-    """Of a server and what it started, sampled."""
-
-    cpu: dict[int, float] = field(default_factory=dict)
-    peak_bytes: int = 0
-
-    def sample(self, pid: int) -> None:
-        try:
-            root = psutil.Process(pid)
-            tree = [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        resident = 0
-        for process in tree:
-            try:
-                times = process.cpu_times()
-                resident += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-            self.cpu[process.pid] = times.user + times.system
-        self.peak_bytes = max(self.peak_bytes, resident)
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.cpu.values())
-
-
-def arrive(phones_: int, desktops: int, seconds: float, pins: int, drops: float, seed: int) -> list[Arrival]:
-    """A Poisson process given its count: so many moments, evenly spread by chance.
-
-    `drops` is the share of phones whose connection breaks once, within the first ten seconds.
-    """
-    chance = random.Random(seed)
-    kinds = [True] * phones_ + [False] * desktops
-    chance.shuffle(kinds)
-    moments = sorted(chance.uniform(0, seconds) for _ in kinds)
-    arrivals = []
-    for number, (at, phone) in enumerate(zip(moments, kinds, strict=True)):
-        pin, offset = chance.randrange(pins), chance.uniform(0, OFFSET_SECONDS)
-        breaks, cut = chance.random() < drops, chance.uniform(0.5, 10.0)
-        arrivals.append(Arrival(number, at, phone, pin, offset, cut if phone and breaks else None))
-    return arrivals
 
 
 async def measure(
     say: Say,
-    profile: Profile,
-    designs: list[str],
+    links: Sequence[Profile],
+    designs: Sequence[str],
     *,
-    phones_: int,
-    desktops: int,
-    seconds: float,
-    drops: float,
-    pins: int,
-    seed: int,
     folder: Path,
+    seconds: float = 60.0,
+    rate: float | None = None,
+    share: float = 0.5,
+    capacity: dict[str, Any] | None = None,
+    desktops: float = 0.15,
+    drops: float = 0.1,
+    pins: int = 6,
+    seed: int = 1,
     catalogue: int = len(DESIGNS),
 ) -> dict[str, Any]:
-    """Runs every design on the same scene. `folder` keeps the drawn catalogue of so many pins
-    and the photographs."""
+    """Runs every design on the same scene: `rate` arrivals a second, or `share` of our capacity, which is
+    measured where `capacity` does not say what it was a moment ago.
+
+    `folder` keeps the drawn catalogue of so many pins and the photographs. Raises `OSError`, `RuntimeError`.
+    """
     skipped = {design: why for design in designs if (why := unavailable(design))}
     say("drawing the catalogue and the photographs")
     data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
     say("measuring each component alone")
     costs = await trio.to_thread.run_sync(limits.alone, data, drawn)
-    arrivals = tuple(arrive(phones_, desktops, seconds, len(drawn), drops, seed))
-    analysis = components.declare(Settings(data=data))
-    scene = Scene(profile, arrivals, data, drawn, costs, analysis)
+    if rate is None:
+        if capacity is None:
+            async with running(OURS, data) as server:
+                capacity = await saturate(say, server, drawn, CAPACITY_SECONDS)
+        rate = share * capacity["sessions_per_second"]
+    arrivals = arrive(
+        rate, seconds, desktops=desktops, pins=len(drawn), links=len(links), drops=drops, seed=seed
+    )
+    scene = Scene(links, arrivals, data, drawn, costs, components.declare(Settings(data=data)))
+    sizes = [path.stat().st_size for pin in drawn for path in pin.values()]
     result: dict[str, Any] = {
         "benchmark": "load",
         "machine": machine(),
-        "link": profile.name,
-        "phones": phones_,
-        "desktops": desktops,
+        "links": [link.name for link in links],
+        "phones": sum(arrival.phone for arrival in arrivals),
+        "desktops": sum(not arrival.phone for arrival in arrivals),
+        "rate_per_second": rate,
+        "capacity": capacity,
         "seconds": seconds,
         "drops": drops,
         "seed": seed,
         "skipped": skipped,
-        "photograph_bytes": int(np.mean([path.stat().st_size for pin in drawn for path in pin.values()])),
+        "photograph_bytes": {"least": min(sizes), "mean": int(np.mean(sizes)), "most": max(sizes)},
         "alone_seconds": {
             name: float(np.mean([each[name] for each in costs if name in each]))
             for name in sorted({name for each in costs for name in each})
@@ -181,32 +135,14 @@ async def measure(
     for design in designs:
         if design not in skipped:
             result["designs"][design] = await _run(say, design, scene)
+    compare(result["designs"])
     return result
-
-
-def prepare(folder: Path, pins: int, catalogue: int = len(DESIGNS)) -> tuple[Path, list[dict[View, Path]]]:
-    """A data folder with an imported catalogue, and photographs of its first `pins` pins; drawn once."""
-    data, photographs = folder / "data", folder / "photographs"
-    if not (data / "catalog" / "CURRENT").exists():
-        draw_demo(folder / "drawn", dt.datetime.now(dt.UTC).date(), designs=DESIGNS[:catalogue])
-        import_catalog(folder / "drawn", data / "catalog")
-    photographs.mkdir(exist_ok=True)
-    drawn = []
-    for design in DESIGNS[:pins]:
-        paths = {view: photographs / f"{design.pin_id}_{view}.jpg" for view in View}
-        for view, path in paths.items():
-            if not path.exists():
-                path.write_bytes(photograph(design, view, 5))
-        drawn.append(paths)
-    return data, drawn
 
 
 async def _run(say: Say, design: str, scene: Scene) -> dict[str, Any]:
     say(f"{design}: starting")
     async with running(design, scene.data) as server:
-        await phones.upload(
-            server.port, {str(view): path.read_bytes() for view, path in scene.pins[0].items()}
-        )
+        await phones.upload(server.port, phones.read(scene.pins[0]))
         usage, before = Usage(), Usage()
         before.sample(server.pid)
         counted = await _sessions(design, server.port)
@@ -219,7 +155,8 @@ async def _run(say: Say, design: str, scene: Scene) -> dict[str, Any]:
         elapsed = trio.current_time() - began
         analyses = await _sessions(design, server.port) - counted
         metrics = await phones.fetch(server.port, "/metrics") if design == OURS else ""
-    return summary(visits, analyses, usage.seconds - before.seconds, usage.peak_bytes, elapsed, metrics)
+    used = usage.seconds - before.seconds, usage.peak_bytes
+    return summary(visits, scene, analyses, used, elapsed, metrics)
 
 
 async def _visit(visit: Visit, began: float, port: int, scene: Scene) -> None:
@@ -234,7 +171,7 @@ async def _visit(visit: Visit, began: float, port: int, scene: Scene) -> None:
 
 async def _phone(visit: Visit, port: int, scene: Scene) -> None:
     arrival = visit.arrival
-    profile = limits.shifted(scene.profile, arrival.offset)
+    profile = limits.shifted(scene.links[arrival.link], arrival.offset)
     # What the client sends, for the limit.
     photographs = Photographs(scene.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
     if arrival.cut is None:
@@ -281,8 +218,7 @@ async def _cut(way: Relay, after: float) -> None:
 
 async def _desktop(visit: Visit, port: int, scene: Scene) -> None:
     """On the machine's own network, wanting one object; a peer that cannot do that streams to it."""
-    images = {str(view): path.read_bytes() for view, path in scene.pins[visit.arrival.pin].items()}
-    request = phones.request(images, stream=False)
+    request = phones.request(phones.read(scene.pins[visit.arrival.pin]), stream=False)
     tap = trio.current_time()
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(request)
@@ -334,17 +270,16 @@ async def _sessions(design: str, port: int) -> int:
     return round(total(text, "pinactors_sessions_total"))
 
 
-def total(metrics: str, name: str) -> float:
-    """The sum over a metric's labels."""
-    return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", metrics, re.M))
-
-
 def summary(
-    visits: list[Visit], analyses: int, cpu: float, peak: int, elapsed: float, metrics: str
+    visits: list[Visit], scene: Scene, analyses: int, usage: tuple[float, int], elapsed: float, metrics: str
 ) -> dict[str, Any]:
-    """One design's figures. Percentiles are of those that completed; `lost` counts the others."""
+    """One design's figures. Percentiles are of those that completed; `lost` counts the others.
+
+    `usage` is the server's CPU seconds and its largest resident bytes, workers included.
+    """
     phones_ = [visit for visit in visits if visit.arrival.phone]
     complete = [visit for visit in visits if visit.completed is not None]
+    cpu, peak = usage
     result: dict[str, Any] = {
         "sessions": len(visits),
         "complete": len(complete),
@@ -359,51 +294,64 @@ def summary(
         "connections": sum(visit.connections for visit in visits),
         "cpu_seconds_per_session": cpu / max(1, len(complete)),
         "peak_megabytes": peak / 1e6,
-        "desktop_completed": percentiles([visit.completed for visit in visits if not visit.arrival.phone]),
-        "phones": {name: percentiles([getattr(visit, name) for visit in phones_]) for name in TIMES},
-        "times_over_limit": {
-            name: percentiles(
-                [
-                    value / getattr(visit.limit, name)
-                    for visit in phones_
-                    if visit.limit is not None and (value := getattr(visit, name)) is not None
-                ]
-            )
-            for name in TIMES
+        "desktop_completed": percentiles(visit.completed for visit in visits if not visit.arrival.phone),
+        "phones": {name: percentiles(getattr(visit, name) for visit in phones_) for name in TIMES},
+        "times_over_limit": _over_limit(phones_),
+        "links": {
+            link.name: _over_limit([visit for visit in phones_ if visit.arrival.link == number])
+            for number, link in enumerate(scene.links)
         },
         "first_after_upload": percentiles(
-            [
-                visit.first - visit.limit.upload
-                for visit in phones_
-                if visit.first is not None and visit.limit is not None
-            ]
+            visit.first - visit.limit.upload
+            for visit in phones_
+            if visit.first is not None and visit.limit is not None
         ),
-        "visits": [_row(visit) for visit in visits],
+        "visits": [_row(visit, scene) for visit in visits],
     }
     if metrics:
         result["refused"] = total(metrics, "pinactors_refused_total")
         result["longest_stall_seconds"] = total(metrics, "pinactors_loop_longest_stall_seconds")
-        count = total(metrics, "pinactors_loop_stall_seconds_count")
-        result["stalls_over"] = {step: count - _bucket(metrics, step) for step in STALL_STEPS}
+        stalls = "pinactors_loop_stall_seconds"
+        count = total(metrics, f"{stalls}_count")
+        result["stalls_over"] = {step: count - bucket(metrics, stalls, step) for step in STALL_STEPS}
     return result
 
 
-def _bucket(metrics: str, step: str) -> float:
-    found = re.search(rf'^pinactors_loop_stall_seconds_bucket{{le="{step}"}} (\S+)$', metrics, re.M)
-    return float(found[1]) if found else 0.0
+def _over_limit(visits: Sequence[Visit]) -> dict[str, Percentiles | None]:
+    """Measured by the physical limit, of phones that were not cut off."""
+    return {
+        name: percentiles(
+            value / getattr(visit.limit, name)
+            for visit in visits
+            if visit.limit is not None and (value := getattr(visit, name)) is not None
+        )
+        for name in TIMES
+    }
 
 
-def _row(visit: Visit) -> dict[str, Any]:
+def _row(visit: Visit, scene: Scene) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(visit, name) for name in TIMES}
     row["phone"], row["cut"] = visit.arrival.phone, visit.arrival.cut is not None
+    row["link"] = scene.links[visit.arrival.link].name if visit.arrival.phone else None
     row["limit"] = dataclasses.asdict(visit.limit) if visit.limit else None
     return row
 
 
-def percentiles(values: list[float | None]) -> dict[str, float | int] | None:
-    """Of those that are there; None without any."""
-    there = [value for value in values if value is not None]
-    if not there:
-        return None
-    p50, p95, p99 = np.percentile(there, (50, 95, 99))
-    return {"n": len(there), "p50": float(p50), "p95": float(p95), "p99": float(p99), "max": max(there)}
+def compare(designs: dict[str, dict[str, Any]]) -> None:
+    """Adds to each peer how its phones fared against the same phones with ours: the same photographs, links
+    and moments. `median_ratio` is the peer's time to the authentication result over ours."""
+    ours = designs.get(OURS)
+    for name, figures in designs.items():
+        if ours is None or name == OURS:
+            continue
+        pairs = [
+            (mine["authenticated"], theirs["authenticated"])
+            for mine, theirs in zip(ours["visits"], figures["visits"], strict=True)
+            if mine["authenticated"] is not None and theirs["authenticated"] is not None
+        ]
+        if pairs:
+            figures["paired"] = {
+                "n": len(pairs),
+                "ours_sooner": sum(mine < theirs for mine, theirs in pairs) / len(pairs),
+                "median_ratio": float(np.median([theirs / mine for mine, theirs in pairs])),
+            }

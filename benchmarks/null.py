@@ -18,7 +18,7 @@ from typing import Any
 import trio
 
 from benchmarks import phones
-from benchmarks.load import percentiles
+from benchmarks.figures import percentiles
 from benchmarks.overhead import CLOSED_LOOP, PHOTOGRAPH, machine
 from benchmarks.peers.start import OURS, running, unavailable
 

@@ -24,12 +24,17 @@ import numpy as np
 import trio
 
 from benchmarks import phones
+from benchmarks.server import HELD_BYTES
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
 from pinactors.catalog.importer import import_catalog
 from pinactors.protocol import View
 
 PHOTOGRAPH = {"front": b"\xff\xd8 no component looks at it \xff\xd9"}
+HELD = {"front": b"\xff\xd8" + bytes(HELD_BYTES)}
+"""A photograph whose session waits without end."""
+
 CLOSED_LOOP = 32
+OPENING = 32
 STALL_STEPS = ("0.005", "0.01", "0.02", "0.05", "0.1")
 STALL_DESIGNS = 6
 
@@ -39,7 +44,7 @@ Say = Callable[[str], None]
 async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
     """Runs everything, one after the other; about two minutes, or fifteen seconds when `quick`."""
     seconds = 2.0 if quick else 12.0
-    result: dict[str, Any] = {"machine": machine(), "quick": quick}
+    result: dict[str, Any] = {"benchmark": "overhead", "machine": machine(), "quick": quick}
     result["throughput"] = {}
     for kind in ("inline", "workers"):
         say(f"throughput, {kind}: {seconds:.0f} s")
@@ -124,27 +129,37 @@ async def delay(open_sessions: int, seconds: float) -> dict[str, float]:
 
 async def memory(count: int) -> dict[str, float]:
     """What a waiting session with its connection adds to the server's resident memory, photographs aside."""
-    async with phones.server("inline", spread=1e6, deadline=1e6) as server, trio.open_nursery() as nursery:
-
-        async def open_to(wanted: int, already: int) -> int:
-            for _ in range(wanted - already):
-                nursery.start_soon(_hold, server.port)
-            line = f"pinactors_live_sessions {float(wanted)}"
-            while line not in await phones.fetch(server.port, "/metrics"):  # noqa: ASYNC110 - another process
-                await trio.sleep(0.2)
-            return server.resident()
-
-        before = await open_to(count // 10, 0)
-        after = await open_to(count, count // 10)
+    async with phones.server("inline", deadline=1e6) as server, trio.open_nursery() as nursery:
+        await hold(nursery, server, count // 10, 0)
+        before = server.resident()
+        await hold(nursery, server, count, count // 10)
+        after = server.resident()
         nursery.cancel_scope.cancel()
     return {"kilobytes_per_session": (after - before) / (count - count // 10) / 1024, "sessions": count}
 
 
-async def _hold(port: int) -> None:
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(phones.request(PHOTOGRAPH))
-        while await stream.receive_some():
-            pass
+async def hold(nursery: trio.Nursery, server: phones.Server, wanted: int, already: int) -> None:
+    """Opens sessions that never get a result until there are `wanted`; they live as long as the nursery.
+
+    A few at a time, each until its first packet is here: all at once would be a test of the listen queue.
+    """
+    opening = trio.CapacityLimiter(OPENING)
+
+    async def one(*, task_status: trio.TaskStatus[None]) -> None:
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(phones.request(HELD))
+            await stream.receive_some()
+            task_status.started()
+            while await stream.receive_some():
+                pass
+
+    async def open_one() -> None:
+        async with opening:
+            await nursery.start(one)
+
+    async with trio.open_nursery() as openers:
+        for _ in range(wanted - already):
+            openers.start_soon(open_one)
 
 
 async def stalls(seconds: float) -> dict[str, Any]:

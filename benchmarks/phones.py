@@ -12,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
+
+from pinactors.protocol import View
 
 STAMP = re.compile(rb"@(\d+)@")
 """Where a component that does nothing wrote when its result existed."""
@@ -95,6 +97,11 @@ def _part(boundary: str, name: str, data: bytes, file: str = "") -> bytes:
     return head.encode() + data + b"\r\n"
 
 
+def read(pin: Mapping[View, Path]) -> dict[str, bytes]:
+    """Photographs from their files, by the view's name."""
+    return {str(view): path.read_bytes() for view, path in pin.items()}
+
+
 async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | None = None) -> float:
     """Seconds from the first byte sent to the answer's end; appends each stamped result's delay in seconds.
 
@@ -112,6 +119,39 @@ async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | N
     if b"ANALYSIS_COMPLETE" not in tail:
         raise RuntimeError(f"an upload did not complete: {tail!r}")
     return time.perf_counter() - began
+
+
+async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[str, Any]], None]) -> int:
+    """Uploads and hands out every packet when it is here; the answer's HTTP status.
+
+    A refusal may come while photographs are still being sent: it is read all the same. Raises `OSError` or
+    `trio.BrokenResourceError` for a connection that ends without an answer.
+    """
+    received = b""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(_send, stream, request(images))
+        while b"\r\n\r\n" not in received:
+            data = await stream.receive_some(PIECE)
+            if not data:
+                raise trio.BrokenResourceError("no answer")
+            received += data
+        head, _, rest = received.partition(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        while status == 200:
+            *lines, rest = rest.split(b"\n")
+            for line in lines:
+                if line.startswith(b"{"):  # what else there is: chunk sizes and signs of life
+                    on_line(json.loads(line))
+            if not (data := await stream.receive_some(PIECE)):
+                break
+            rest += data
+        nursery.cancel_scope.cancel()
+    return status
+
+
+async def _send(stream: trio.SocketStream, data: bytes) -> None:
+    with suppress(trio.BrokenResourceError):  # refused: the answer says why
+        await stream.send_all(data)
 
 
 async def fetch(port: int, path: str) -> str:

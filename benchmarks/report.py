@@ -1,39 +1,63 @@
-"""A run's figures as one page: tables and plots in SVG, nothing loaded from anywhere."""
+"""A run's figures as one page: tables and plots, nothing loaded from anywhere."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-WIDTH, HEIGHT, MARGIN = 640, 260, 46
-COLOURS = ("#0b6e4f", "#c1440e", "#3454d1", "#8e5572", "#9a8700", "#4f4f4f", "#00798c", "#7a1fa2", "#333333")
+from benchmarks.plots import bar_chart, cumulative, plot
 
-Line = tuple[str, Sequence[tuple[float, float]]]
-"""A label and its points."""
+FIRST_AIM = 0.25
+"""Seconds in which the first packet is to be there under overload."""
+
+LIMIT_AIM = 1.1
+"""Time to the authentication result by the physical limit."""
+
+Plots = list[tuple[str, Markup]]
 
 
-def write(result: dict[str, Any], path: Path) -> None:
-    """The page of a `load`, `null` or `scale` run. Raises `OSError`."""
+def write(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """The page of one run or several. Raises `OSError`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
     template = environment.get_template("report.html.j2")
-    path.write_text(template.render(result=result, plots=PLOTS[result["benchmark"]](result)), "utf-8")
+    parts = [(result, PLOTS.get(result["benchmark"], _none)(result)) for result in results]
+    path.write_text(template.render(parts=parts), "utf-8")
 
 
-def _load_plots(result: dict[str, Any]) -> list[tuple[str, Markup]]:
-    plots = []
+def _none(_: dict[str, Any]) -> Plots:
+    return []
+
+
+def _load_plots(result: dict[str, Any]) -> Plots:
+    plots: Plots = []
+    designs = result["designs"].items()
+    ratios = [
+        (
+            design,
+            cumulative(
+                [
+                    row["authenticated"] and row["authenticated"] / row["limit"]["authenticated"]
+                    for row in figures["visits"]
+                    if row["limit"]
+                ]
+            ),
+        )
+        for design, figures in designs
+    ]
+    title = "Share of phones by time to the authentication result ÷ physical limit"
+    plots.append((title, plot(ratios, "times the limit", "share", marks=[("aim", LIMIT_AIM)])))
     for name in ("first", "authenticated", "completed"):
         lines = [
-            (design, _cumulative([row[name] for row in figures["visits"] if row["phone"]]))
-            for design, figures in result["designs"].items()
+            (design, cumulative([row[name] for row in figures["visits"] if row["phone"]]))
+            for design, figures in designs
         ]
         limits = [
             row["limit"][name]
@@ -41,17 +65,33 @@ def _load_plots(result: dict[str, Any]) -> list[tuple[str, Markup]]:
             for row in figures["visits"]
             if row["limit"]
         ]
-        lines.append(("physical limit", _cumulative(limits)))
-        plots.append((f"share of phones by seconds from the tap: {name}", plot(lines, "seconds", "share")))
+        lines.append(("physical limit", cumulative(limits)))
+        plots.append((f"Share of phones by seconds from the tap: {name}", plot(lines, "seconds", "share")))
     return plots
 
 
-def _null_plots(result: dict[str, Any]) -> list[tuple[str, Markup]]:
+def _overload_plots(result: dict[str, Any]) -> Plots:
+    accepted = [row for row in result["visits"] if row["status"] == 200]
+    lines = [("first packet", cumulative([row["first"] for row in accepted]))]
+    ends = [("last packet", cumulative([row["ended"] for row in accepted]))]
+    return [
+        (
+            "Share of accepted sessions by seconds to the first packet",
+            plot(lines, "seconds", "share", marks=[("aim", FIRST_AIM)]),
+        ),
+        (
+            "Share of accepted sessions by seconds to the last packet",
+            plot(ends, "seconds", "share", marks=[("deadline", result["deadline_seconds"])]),
+        ),
+    ]
+
+
+def _null_plots(result: dict[str, Any]) -> Plots:
     bars = [(name, each["sessions_per_second"]) for name, each in result["designs"].items()]
-    return [("sessions a second", bar_chart(bars))]
+    return [("Sessions a second", bar_chart(bars))]
 
 
-def _scale_plots(result: dict[str, Any]) -> list[tuple[str, Markup]]:
+def _scale_plots(result: dict[str, Any]) -> Plots:
     sessions = result["sessions"].items()
     memory = [(float(count), each["kilobytes_per_session"]) for count, each in sessions]
     delays = [
@@ -63,74 +103,18 @@ def _scale_plots(result: dict[str, Any]) -> list[tuple[str, Markup]]:
         (label, [(float(size), 1000 * each["search_seconds"][label]) for size, each in sizes])
         for label in ("p50", "p99")
     ]
+    resident = [("MB", [(float(size), each["resident_megabytes"]) for size, each in sizes])]
     return [
-        ("memory a session by open sessions", plot([("kB", memory)], "open sessions", "kB", log=True)),
-        ("packet delay by open sessions", plot(delays, "open sessions", "ms", log=True)),
-        ("search time by catalogue size", plot(search, "pins", "ms", log=True)),
+        ("Memory a session by open sessions", plot([("kB", memory)], "open sessions", "kB", log=True)),
+        ("Packet delay by open sessions", plot(delays, "open sessions", "ms", log=True)),
+        ("Search time by catalogue size", plot(search, "pins", "ms", log=True)),
+        ("Memory of the search by catalogue size", plot(resident, "pins", "MB", log=True)),
     ]
 
 
-PLOTS = {"load": _load_plots, "null": _null_plots, "scale": _scale_plots}
-
-
-def _cumulative(values: Sequence[float | None]) -> list[tuple[float, float]]:
-    """Those that never came keep the curve below 1."""
-    there = sorted(value for value in values if value is not None)
-    return [(value, (number + 1) / len(values)) for number, value in enumerate(there)]
-
-
-def plot(lines: Sequence[Line], across: str, up: str, *, log: bool = False) -> Markup:
-    """Lines over linear axes from 0; `log`: across by its logarithm."""
-    xs = [x for _, points in lines for x, _ in points]
-    ys = [y for _, points in lines for _, y in points]
-    if not xs:
-        return Markup("")
-    left, right, top = (min(xs) if log else 0.0), max(xs), max(ys) or 1.0
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        if log and right > left:
-            share = math.log(x / left) / math.log(right / left)
-        else:
-            share = (x - left) / ((right - left) or 1.0)
-        return MARGIN + share * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - y / top * (HEIGHT - 2 * MARGIN)
-
-    drawn = []
-    for number, (label, points) in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
-        path = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
-        drawn.append(
-            Markup('<polyline fill="none" stroke-width="1.8" stroke="{}" points="{}"/>').format(colour, path)
-        )
-        drawn.append(
-            Markup('<text x="{}" y="{}" fill="{}">{}</text>').format(
-                WIDTH - MARGIN + 6, MARGIN + 15 * number, colour, label
-            )
-        )
-    for share in (0.0, 0.5, 1.0):
-        _, y = place(right, share * top)
-        drawn.append(Markup('<text x="4" y="{:.0f}">{:.3g}</text>').format(y, share * top))
-        x = left * (right / left) ** share if log else left + share * (right - left)
-        drawn.append(
-            Markup('<text x="{:.0f}" y="{}">{:.3g}</text>').format(place(x, 0)[0], HEIGHT - MARGIN + 16, x)
-        )
-    caption = Markup('<text x="{}" y="{}">{}; up: {}</text>').format(MARGIN, HEIGHT - 8, across, up)
-    return _svg([*drawn, caption], WIDTH + 130, HEIGHT)
-
-
-def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
-    most = max((value for _, value in bars), default=1.0)
-    drawn = []
-    for number, (label, value) in enumerate(bars):
-        y, width = 8 + 24 * number, 360 * value / most
-        drawn.append(
-            Markup(
-                '<text x="0" y="{}">{}</text><rect x="170" y="{}" width="{:.1f}" height="16" fill="{}"/>'
-                '<text x="{:.1f}" y="{}">{:.0f}</text>'
-            ).format(y + 13, label, y, width, COLOURS[number % len(COLOURS)], 176 + width, y + 13, value)
-        )
-    return _svg(drawn, WIDTH, 16 + 24 * len(bars))
-
-
-def _svg(parts: Sequence[Markup], width: int, height: int) -> Markup:
-    head = Markup('<svg viewBox="0 0 {} {}" width="{}" role="img">').format(width, height, width)
-    return head + Markup("").join(parts) + Markup("</svg>")
+PLOTS: dict[str, Callable[[dict[str, Any]], Plots]] = {
+    "load": _load_plots,
+    "overload": _overload_plots,
+    "null": _null_plots,
+    "scale": _scale_plots,
+}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psutil
 import trio
 
 from benchmarks import overhead, phones
-from benchmarks.load import percentiles
+from benchmarks.figures import Percentiles, percentiles
 from pinactors.analysis.features import DIMENSIONS
 from pinactors.analysis.portrait import Floats
 from pinactors.catalog import index
@@ -24,12 +25,14 @@ from pinactors.catalog import index
 SESSIONS = (10, 100, 1000, 5000)
 SIZES = (100, 1000, 10_000, 100_000)
 
-STARTS_A_SECOND = 80
-"""Sessions that begin, and end, a second while delays are measured: the same at every number of open ones."""
+PROBES = 20
+PROBE_SPREAD = 2.0
+"""Sessions that come and go while delays are measured, and how long each takes: about ten begin, and fifty
+results come, a second, whatever the number of sessions that wait beside them."""
 
-LEAST_SPREAD = 2.0
 QUERIES = 300
 SHORTLIST = 6
+SPARE_FILES = 200
 NOISE = 0.5
 """Of a query against its entry's length: another photograph of the same pin (cosine about 0.9)."""
 
@@ -37,47 +40,59 @@ Say = Callable[[str], None]
 
 
 async def measure(
-    say: Say, *, sessions: tuple[int, ...] = SESSIONS, sizes: tuple[int, ...] = SIZES, seconds: float = 8.0
+    say: Say, *, sessions: Sequence[int] = SESSIONS, sizes: Sequence[int] = SIZES, seconds: float = 8.0
 ) -> dict[str, Any]:
+    """Both ascending. Raises `RuntimeError` where this process may not open that many connections."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if max(sessions) + SPARE_FILES > most:
+        raise RuntimeError(
+            f"{max(sessions)} sessions need more than the {most} open files allowed (ulimit -n)"
+        )
     result: dict[str, Any] = {
         "benchmark": "scale",
         "machine": overhead.machine(),
         "sessions": {},
         "catalogue": {},
     }
-    for count in sessions:
-        say(f"memory of {count} open sessions")
-        memory = await overhead.memory(count)
-        say(f"packet delay with {count} open sessions")
-        result["sessions"][str(count)] = {
-            "kilobytes_per_session": memory["kilobytes_per_session"],
-            "packet_delay_seconds": await delay(count, seconds),
-        }
+    async with (
+        phones.server("inline", spread=PROBE_SPREAD, deadline=1e6) as server,
+        trio.open_nursery() as nursery,
+    ):
+        await delay(server, PROBE_SPREAD)  # what is loaded and allocated once
+        already, before = 0, server.resident()
+        for count in sessions:
+            say(f"opening {count} sessions")
+            began, cpu = time.perf_counter(), server.cpu_seconds()
+            await overhead.hold(nursery, server, count, already)
+            opened, cpu = time.perf_counter() - began, server.cpu_seconds() - cpu
+            say(f"packet delay beside {count} open sessions")
+            result["sessions"][str(count)] = {
+                "kilobytes_per_session": (server.resident() - before) / count / 1024,
+                "packet_delay_seconds": await delay(server, seconds),
+                "opened_per_second": (count - already) / opened,
+                "cpu_milliseconds_to_open": 1000 * cpu / (count - already),
+            }
+            already = count
+        nursery.cancel_scope.cancel()
     for size in sizes:
         say(f"a catalogue of {size} pins")
         result["catalogue"][str(size)] = await trio.to_thread.run_sync(catalogue, size)
     return result
 
 
-async def delay(open_sessions: int, seconds: float) -> dict[str, float | int] | None:
-    """From a result to its bytes in another process, `open_sessions` always open and ending by and by."""
-    spread = max(LEAST_SPREAD, open_sessions / STARTS_A_SECOND)
-    delays: list[float | None] = []
-    async with phones.server("inline", spread=spread) as server, trio.open_nursery() as nursery:
-        counts_from = trio.current_time() + spread
+async def delay(server: phones.Server, seconds: float) -> Percentiles | None:
+    """From a result to its bytes in this process, of sessions that come and go."""
+    delays: list[float] = []
+    ends = trio.current_time() + PROBE_SPREAD + seconds
 
-        async def phone(number: int) -> None:
-            await trio.sleep(spread * number / open_sessions)
-            while True:
-                sample: list[float] = []
-                await phones.upload(server.port, overhead.PHOTOGRAPH, sample)
-                if trio.current_time() >= counts_from:
-                    delays.extend(sample)
+    async def phone(number: int) -> None:
+        await trio.sleep(PROBE_SPREAD * number / PROBES)
+        while trio.current_time() < ends:
+            await phones.upload(server.port, overhead.PHOTOGRAPH, delays)
 
-        for number in range(open_sessions):
+    async with trio.open_nursery() as nursery:
+        for number in range(PROBES):
             nursery.start_soon(phone, number)
-        await trio.sleep(spread + seconds)
-        nursery.cancel_scope.cancel()
     return percentiles(delays)
 
 

@@ -2,7 +2,8 @@
 
 `python -m benchmarks.server KIND '{"data": …}' [SPREAD]` prints its port. Kinds: `real` (the pin analysis),
 `workers` (components that return at once, in worker processes), `inline` (the same in the event loop, each
-result up to SPREAD seconds after its session began: what is left is the pipeline and the wire).
+result up to SPREAD seconds after its session began, or never where the photograph is `HELD_BYTES` or larger:
+what is left is the pipeline and the wire).
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ from pinactors.settings import Settings
 
 FILLER = "x" * 1000
 """Brings packets to a size that is usual for them."""
+
+
+HELD_BYTES = 200
 
 
 def stamp() -> str:
@@ -98,12 +102,14 @@ def nothing() -> None:
 
 
 class Inline:
-    """A compute without processes: jobs run in the event loop, after a random pause."""
+    """A compute without processes: jobs run in the event loop, after a random pause or not at all."""
 
     def __init__(self, spread: float) -> None:
         self._spread = spread
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if any(isinstance(each, StoredImage) and each.size >= HELD_BYTES for each in arguments):
+            await trio.sleep_forever()
         await trio.sleep(random.uniform(0, self._spread))
         return function(*arguments)
 

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -41,11 +42,11 @@ def unavailable(design: str) -> str:
 
 @asynccontextmanager
 async def running(
-    design: str, data: Path | None = None, *, null: bool = False, record: bool = True
+    design: str, data: Path | None = None, *, null: bool = False, record: bool = True, **settings: Any
 ) -> AsyncIterator[phones.Server]:
     """The design over a data folder whose `catalog` it uses, or with components that return at once.
 
-    Raises `RuntimeError` when it does not start.
+    `settings` are ours only. Raises `RuntimeError` when it does not start.
     """
     with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
         # A folder of its own: what an earlier run recorded would be joined, not analysed again.
@@ -53,7 +54,7 @@ async def running(
             (Path(folder) / "catalog").symlink_to(data / "catalog")
         if design == OURS:
             kind, most = ("inline", 100_000) if null else ("real", 500)
-            async with phones.server(kind, data=Path(folder), max_sessions=most) as server:
+            async with phones.server(kind, data=Path(folder), max_sessions=most, **settings) as server:
                 yield server
             return
         workers = 1 if null else len(os.sched_getaffinity(0))

@@ -12,6 +12,7 @@ import random
 import socket
 import struct
 from bisect import bisect_left
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import trio
@@ -140,6 +141,20 @@ async def _offer(data: bytes, shaper: Shaper, send: trio.MemorySendChannel[tuple
         offset += count
 
 
+def _due(
+    receive: trio.MemoryReceiveChannel[tuple[float, bytes]], data: bytes
+) -> tuple[bytes, tuple[float, bytes]]:
+    """`data` with all that has arrived by now, in one piece; and what comes next, empty where nothing is."""
+    pieces, now = [data], trio.current_time()
+    with suppress(trio.WouldBlock, trio.EndOfChannel):
+        while True:
+            arrival, data = receive.receive_nowait()
+            if arrival > now:
+                return b"".join(pieces), (arrival, data)
+            pieces.append(data)
+    return b"".join(pieces), (0.0, b"")
+
+
 async def _deliver(
     receive: trio.MemoryReceiveChannel[tuple[float, bytes]],
     sink: trio.abc.HalfCloseableStream,
@@ -148,8 +163,10 @@ async def _deliver(
     try:
         async with receive:
             async for arrival, data in receive:
-                await trio.sleep_until(arrival)
-                await sink.send_all(data)
+                while data:
+                    await trio.sleep_until(arrival)
+                    due, (arrival, data) = _due(receive, data)
+                    await sink.send_all(due)
             await sink.send_eof()
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         connection.cancel()

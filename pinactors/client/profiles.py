@@ -13,7 +13,7 @@ import math
 import random
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PACKET = 1500
@@ -69,6 +69,24 @@ def captured(up: Path, down: Path, delay: float = 0.03) -> Profile:
     return Profile(
         f"{up.name}/{down.name}", Direction(read_trace(up), delay), Direction(read_trace(down), delay)
     )
+
+
+def captures(folder: Path) -> list[Profile]:
+    """The links of every pair of captures `NAME.up` and `NAME.down` in a folder, gzipped or not, by name.
+
+    Raises `OSError`, or `ValueError` where there is none, one has no other half, or one cannot be used.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        name, _, way = path.name.removesuffix(".gz").rpartition(".")
+        if way in ("up", "down"):
+            found.setdefault(name, {})[way] = path
+    halves = [name for name, ways in found.items() if len(ways) < 2]
+    if halves or not found:
+        raise ValueError(
+            f"{folder}: " + (f"{halves[0]} has one direction only" if halves else "no NAME.up and NAME.down")
+        )
+    return [replace(captured(ways["up"], ways["down"]), name=name) for name, ways in found.items()]
 
 
 def read_trace(path: Path) -> Sequence[int]:

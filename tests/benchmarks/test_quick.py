@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +13,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import trio
 
-from benchmarks import load, report
+from benchmarks import capacity, figures, load, plots
+from benchmarks.arrivals import Arrival, arrive
 from benchmarks.peers.start import DESIGNS, unavailable
 
 ROOT = Path(__file__).parent.parent.parent
@@ -19,78 +24,212 @@ HERE = [design for design in DESIGNS if design != "express" and not unavailable(
 
 
 def run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
-    page = tmp_path / "page.html"
-    command = [sys.executable, "-m", "benchmarks", *arguments, "--json", str(tmp_path / "figures.json")]
+    command = [sys.executable, "-m", "benchmarks", *arguments, "--quick"]
     done = subprocess.run(
-        [*command, "--quick", "--report", str(page)], cwd=ROOT, capture_output=True, text=True, timeout=240
+        [*command, "--json", str(tmp_path / "figures.json")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    text = page.read_text("utf-8")
-    drawn = [part.split("</svg>")[0] + "</svg>" for part in text.split("<svg")[1:]]
-    assert drawn
-    for svg in drawn:
-        ElementTree.fromstring("<svg" + svg)
     result: dict[str, Any] = json.loads((tmp_path / "figures.json").read_text())
     return result
 
 
-def test_null(tmp_path: Path) -> None:
-    result = run(tmp_path, "null", "--designs", ",".join(HERE))
-    assert {name.partition(",")[0] for name in result["designs"]} == set(HERE)
-    for figures in result["designs"].values():
-        assert figures["sessions_per_second"] > 0
-        assert figures["seconds_per_session"]["n"] > 0
+def drawn(page: Path) -> str:
+    """The page's text; every plot is well-formed."""
+    text = page.read_text("utf-8")
+    plots_ = [part.split("</svg>")[0] + "</svg>" for part in text.split("<svg")[1:]]
+    assert plots_
+    for svg in plots_:
+        ElementTree.fromstring("<svg" + svg)
+    return text
 
 
-def test_load(tmp_path: Path) -> None:
-    designs = ["ours", "buffered"]
-    result = run(tmp_path, "load", "--designs", ",".join(designs), "--profile", "5g", "--drops", "0")
-    assert list(result["designs"]) == designs
-    for figures in result["designs"].values():
-        assert (figures["complete"], figures["lost"], figures["errors"]) == (3, 0, [])
-        assert figures["analyses_beyond_one_each"] == 0
-        assert figures["phones"]["completed"]["n"] == 2
-        assert figures["desktop_completed"]["n"] == 1
-        assert figures["cpu_seconds_per_session"] > 0
-        for row in figures["visits"]:
+def capture(folder: Path, name: str) -> None:
+    """A link of 12 Mbit/s, as a capture is kept."""
+    for way in ("up", "down"):
+        (folder / f"{name}.{way}.gz").write_bytes(
+            gzip.compress(b"".join(b"%d\n" % n for n in range(1, 1001)))
+        )
+
+
+def test_the_named_run(tmp_path: Path) -> None:
+    traces, page = tmp_path / "traces", tmp_path / "page.html"
+    traces.mkdir()
+    capture(traces, "One-LTE")
+    capture(traces, "Two-UMTS")
+    results = run(tmp_path, "all", "--trace-dir", str(traces), "--report", str(page))
+    assert list(results) == ["link", "overload", "load", "null", "scale", "overhead"]
+    text = drawn(page)
+    for name in results:
+        assert f"<h2>{name}</h2>" in text
+
+    for case in results["link"]["cases"]:
+        assert case["simulated_seconds"] >= 0.999 * case["ideal_seconds"], "never early"
+
+    overload = results["overload"]
+    assert overload["capacity"]["sessions"] > 0
+    assert 0 < overload["capacity"]["share_of_available"] <= 1.1
+    outcomes = ("complete", "failed", "refused", "lost")
+    assert sum(overload[name] for name in outcomes) == overload["arrived"] > 0
+    assert overload["lost"] == 0
+
+    assert results["load"]["links"] == ["One-LTE", "Two-UMTS"]
+    assert list(results["load"]["designs"]) == ["ours", "buffered"]
+    for design in results["load"]["designs"].values():
+        assert (design["complete"], design["lost"]) == (design["sessions"], 0)
+        assert design["analyses_beyond_one_each"] == sum(row["cut"] for row in design["visits"]) == 0
+        assert design["cpu_seconds_per_session"] > 0
+        for row in design["visits"]:
             if row["phone"]:  # nobody can be faster than the link
                 assert row["first"] > row["limit"]["upload"]
                 assert row["authenticated"] > row["limit"]["upload"]
                 assert row["first"] <= row["authenticated"] <= row["completed"]
+    assert results["load"]["designs"]["buffered"]["paired"]["n"] > 0
+
+    assert set(results["scale"]["sessions"]) == {"10", "20"}
+    small, large = (results["scale"]["catalogue"][size] for size in ("100", "300"))
+    assert small["found"] == large["found"] == 1.0
+    assert large["file_megabytes"] > small["file_megabytes"]
+    assert results["overhead"]["stalls"]["uploads"] > 0
 
 
-def test_scale(tmp_path: Path) -> None:
-    result = run(tmp_path, "scale")
-    assert set(result["sessions"]) == {"10", "20"}
-    assert result["catalogue"]["300"]["found"] == 1.0
-    assert result["catalogue"]["300"]["file_megabytes"] > result["catalogue"]["100"]["file_megabytes"]
+def test_null_beside_every_peer_there_is(tmp_path: Path) -> None:
+    result = run(tmp_path, "null", "--designs", ",".join(HERE))
+    assert {name.partition(",")[0] for name in result["designs"]} == set(HERE)
+    for each in result["designs"].values():
+        assert each["sessions_per_second"] > 0
+        assert each["seconds_per_session"]["n"] > 0
 
 
-def test_arrivals_are_the_same_for_the_same_seed_and_spread_over_the_time() -> None:
-    come = load.arrive(300, 100, 60.0, pins=3, drops=0.25, seed=7)
-    assert come == load.arrive(300, 100, 60.0, pins=3, drops=0.25, seed=7)
-    assert come != load.arrive(300, 100, 60.0, pins=3, drops=0.25, seed=8)
-    moments = [arrival.at for arrival in come]
-    assert moments == sorted(moments)
-    assert 0 <= moments[0] < 3
-    assert 57 < moments[-1] <= 60
-    assert sum(arrival.phone for arrival in come) == 300
-    assert {arrival.pin for arrival in come} == {0, 1, 2}
-    cut = [arrival for arrival in come if arrival.cut is not None]
+def test_the_proxy(tmp_path: Path) -> None:
+    result = run(tmp_path, "proxy")
+    assert (result["benchmark"], result["sessions"]) == ("proxy", 5)
+    assert result["packets"] == 5 * 8
+
+
+def test_a_folder_without_captures_is_refused_by_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "load", "--trace-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "no NAME.up and NAME.down" in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_arrivals_are_a_poisson_process_fixed_by_its_seed() -> None:
+    def come(seed: int) -> list[Arrival]:
+        return arrive(8.0, 60.0, desktops=0.25, pins=3, links=2, drops=0.25, seed=seed)
+
+    arrivals = come(7)
+    assert arrivals == come(7) != come(8)
+    assert 393 <= len(arrivals) <= 567, "480 expected, four deviations either way"
+    gaps = [later.at - earlier.at for earlier, later in itertools.pairwise(arrivals)]
+    assert min(gaps) >= 0
+    spread = statistics.pstdev(gaps) / statistics.fmean(gaps)
+    assert 0.8 <= spread <= 1.2, "as wide as they are long: nothing is evened out"
+    phones = [arrival for arrival in arrivals if arrival.phone]
+    assert 0.66 <= len(phones) / len(arrivals) <= 0.84
+    assert {arrival.pin for arrival in arrivals} == {0, 1, 2}
+    assert {arrival.link for arrival in arrivals} == {0, 1}
+    cut = [arrival for arrival in arrivals if arrival.cut is not None]
     assert all(arrival.phone for arrival in cut)
-    assert 45 <= len(cut) <= 105  # 75 expected, four deviations either way
+    assert 0.15 <= len(cut) / len(phones) <= 0.35
 
 
-def test_a_metric_is_summed_over_its_labels() -> None:
-    text = '# HELP a_total b\na_total{x="1"} 2.0\na_total{x="2"} 3.0\nb_total 7.0\na_total_more 9.0\n'
-    assert load.total(text, "a_total") == 5.0
-    assert load.total(text, "b_total") == 7.0
+def test_a_short_run_has_an_arrival_all_the_same() -> None:
+    (only,) = arrive(0.001, 1.0, desktops=1.0, pins=1, links=1, drops=0.0, seed=1)
+    assert only.phone
+    assert only.at <= 1.0
+
+
+def test_each_fate_under_overload_is_counted_once() -> None:
+    def visit(**given: Any) -> capacity.Visit:
+        return capacity.Visit(status=200, first=0.1, **given)
+
+    visits = [
+        capacity.Visit(status=503),
+        visit(ended=12.0, complete=True),
+        visit(ended=90.5, complete=True, degraded=True, timed_out=True),
+        visit(ended=91.5),
+        visit(lost="the answer broke off"),
+    ]
+    found = capacity.summary(visits, deadline=90.0)
+    counts = {
+        name: found[name] for name in ("arrived", "refused", "complete", "failed", "degraded", "timed_out")
+    }
+    assert counts == {"arrived": 5, "refused": 1, "complete": 2, "failed": 1, "degraded": 1, "timed_out": 1}
+    assert (found["lost"], found["past_deadline"]) == (1, 1)
+    assert found["first"] is not None
+    assert found["first"]["n"] == 4
+
+
+def test_packets_are_noted_as_they_come() -> None:
+    visit = capacity.Visit()
+
+    async def take() -> None:
+        tap = trio.current_time() - 2.0
+        visit.note(tap, {"packetType": "CONNECTION_ESTABLISHED"})
+        visit.note(tap - 1, {"packetType": "AUTHENTICATION_RESULT", "note": "Analysis timed out"})
+        visit.note(tap - 2, {"packetType": "ANALYSIS_COMPLETE", "degraded": [], "missing": ["pricing"]})
+
+    trio.run(take)
+    assert visit.first == pytest.approx(2.0, abs=0.5)
+    assert visit.authenticated is not None
+    assert visit.ended is not None
+    assert visit.first < visit.authenticated < visit.ended
+    assert (visit.complete, visit.degraded, visit.timed_out) == (True, True, True)
+
+
+def test_phones_are_compared_with_the_same_ones() -> None:
+    designs: dict[str, dict[str, Any]] = {
+        "ours": {"visits": [{"authenticated": each} for each in (1.0, 2.0, 4.0, None)]},
+        "peer": {"visits": [{"authenticated": each} for each in (2.0, 1.0, 12.0, 5.0)]},
+    }
+    load.compare(designs)
+    assert designs["peer"]["paired"] == {"n": 3, "ours_sooner": pytest.approx(2 / 3), "median_ratio": 2.0}
+    assert "paired" not in designs["ours"]
+
+
+METRICS = """# HELP a_total b
+a_total{x="1"} 2.0
+a_total{x="2"} 3.0
+b_total 7.0
+a_total_more 9.0
+s_bucket{le="0.05"} 4.0
+s_bucket{le="0.1"} 6.0
+"""
+
+
+def test_a_metric_is_summed_over_its_labels_and_read_by_its_buckets() -> None:
+    assert figures.total(METRICS, "a_total") == 5.0
+    assert figures.total(METRICS, "b_total") == 7.0
+    assert figures.bucket(METRICS, "s", "0.1") == 6.0
+    assert figures.bucket(METRICS, "s", "0.2") == 0.0
 
 
 def test_who_never_came_keeps_the_curve_below_one() -> None:
-    assert report._cumulative([3.0, None, 1.0, None]) == [(1.0, 0.25), (3.0, 0.5)]
+    assert plots.cumulative([3.0, None, 1.0, None]) == [(1.0, 0.25), (3.0, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("most", "ticks"),
+    [
+        (1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (1.02, [0, 0.25, 0.5, 0.75, 1.0, 1.25]),
+        (0.0, [0, 1]),
+        (37, [0, 10, 20, 30, 40]),
+    ],
+)
+def test_axes_have_round_steps_that_hold_everything(most: float, ticks: list[float]) -> None:
+    assert plots._ticks(most) == ticks
+
+
+def test_logarithmic_axes_go_from_power_to_power() -> None:
+    assert plots._powers(10, 5000) == [10, 100, 1000, 10_000]
+    assert plots._powers(100, 100) == [100, 1000]
 
 
 @pytest.mark.parametrize("values", [[], [None]])
 def test_no_figure_is_made_of_nothing(values: list[float | None]) -> None:
-    assert load.percentiles(values) is None
+    assert figures.percentiles(values) is None

@@ -1,0 +1,207 @@
+"""What our server can do at most, and what it does with four times as much.
+
+`saturate` keeps more sessions under way than the cores can work on and counts those that end: sessions a
+second, CPU a session, and how much of the machine that is. `measure` then lets uploads arrive at a multiple
+of that rate, whatever becomes of them, and looks for what must hold even so: the first packet at once, nobody
+kept past the deadline, the rest refused before they have sent anything, or degraded, and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from benchmarks import phones
+from benchmarks.arrivals import Pin, arrive, prepare
+from benchmarks.figures import Usage, machine_seconds, percentiles, total
+from benchmarks.overhead import machine
+from benchmarks.peers.start import OURS, running
+from pinactors.catalog.demo import DESIGNS
+from pinactors.settings import Settings
+
+CAPACITY_SECONDS = 15.0
+SATURATED = 3
+"""Sessions under way for each core."""
+
+MARGIN = 1.0
+"""Seconds behind its deadline in which a session's record and last packet may still be on their way."""
+
+PATIENCE = 30.0
+"""Seconds beyond the deadline after which a phone puts its session down as lost."""
+
+SAMPLE_SECONDS = 0.5
+
+Say = Callable[[str], None]
+
+
+async def saturate(
+    say: Say, server: phones.Server, pins: Sequence[Pin], seconds: float
+) -> dict[str, float | int]:
+    """A closed loop over loopback. `share_of_available`: of the cores' time that nobody else used, the load
+    generator included; on a quiet machine with a generator of its own it is `share_of_cores`, which is
+    throughput by cores ÷ CPU a session."""
+    images = [phones.read(pin) for pin in pins]
+    cores = os.cpu_count() or 1
+    ended: list[float] = []
+
+    async def phone(number: int) -> None:
+        while True:
+            number += 1
+            await phones.upload(server.port, images[number % len(images)])
+            ended.append(time.perf_counter())
+
+    say(f"measuring our capacity: {seconds:.0f} s")
+    await phones.upload(server.port, images[0])
+    async with trio.open_nursery() as nursery:
+        for number in range(SATURATED * cores):
+            nursery.start_soon(phone, number)
+        await trio.sleep(seconds / 3)  # until sessions are at different points of their way
+        before, after = Usage(), Usage()
+        before.sample(server.pid)
+        began, all_before, ended_before = time.perf_counter(), machine_seconds(), len(ended)
+        await trio.sleep(seconds)
+        after.sample(server.pid)
+        elapsed, others = time.perf_counter() - began, machine_seconds() - all_before
+        count = len(ended) - ended_before
+        nursery.cancel_scope.cancel()
+    cpu = after.seconds - before.seconds
+    others = max(0.0, others - cpu)
+    if not count:
+        raise RuntimeError(f"no session ended within {seconds:g} s: give it longer")
+    return {
+        "sessions": count,
+        "sessions_per_second": count / elapsed,
+        "cpu_seconds_per_session": cpu / count,
+        "cores": cores,
+        "share_of_cores": cpu / (cores * elapsed),
+        "share_of_available": cpu / (cores * elapsed - others),
+        "others_cpu_share": others / (cores * elapsed),
+    }
+
+
+@dataclass(slots=True)
+class Visit:
+    """What one upload met, seconds after the tap."""
+
+    status: int = 0
+    first: float | None = None
+    authenticated: float | None = None
+    ended: float | None = None
+    complete: bool = False
+    degraded: bool = False
+    timed_out: bool = False
+    lost: str = ""
+
+    def note(self, tap: float, packet: Mapping[str, Any]) -> None:
+        now, kind = trio.current_time() - tap, packet["packetType"]
+        if self.first is None:
+            self.first = now
+        if kind == "AUTHENTICATION_RESULT":
+            self.authenticated = now
+            self.timed_out = packet.get("note") == "Analysis timed out"
+        elif kind in ("ANALYSIS_COMPLETE", "ERROR"):
+            self.ended = now
+            self.complete = kind == "ANALYSIS_COMPLETE"
+            self.degraded = bool(packet.get("degraded") or packet.get("missing"))
+
+
+async def measure(
+    say: Say,
+    *,
+    folder: Path,
+    times: float = 4.0,
+    seconds: float = 30.0,
+    capacity_seconds: float = CAPACITY_SECONDS,
+    pins: int = 6,
+    seed: int = 1,
+    deadline: float | None = None,
+    catalogue: int = len(DESIGNS),
+) -> dict[str, Any]:
+    """Capacity, then `times` as many arrivals for `seconds`; takes up to a deadline longer than that.
+
+    Raises `OSError`, `RuntimeError`.
+    """
+    deadline = deadline or float(Settings.model_fields["deadline"].default)
+    say("drawing the catalogue and the photographs")
+    data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
+    async with running(OURS, data, deadline=deadline) as server:
+        capacity = await saturate(say, server, drawn, capacity_seconds)
+    rate = times * capacity["sessions_per_second"]
+    arrivals = arrive(rate, seconds, desktops=0.0, pins=len(drawn), links=1, drops=0.0, seed=seed)
+    images = [phones.read(pin) for pin in drawn]
+    visits = [Visit() for _ in arrivals]
+    async with running(OURS, data, deadline=deadline) as server:
+        await phones.upload(server.port, images[0])
+
+        async def one(visit: Visit, at: float, pin: int) -> None:
+            await trio.sleep_until(began + at)
+            tap = trio.current_time()
+            with trio.move_on_after(deadline + PATIENCE) as scope:
+                try:
+                    visit.status = await phones.watch(server.port, images[pin], partial(visit.note, tap))
+                except* (trio.BrokenResourceError, OSError) as group:
+                    visit.lost = repr(group.exceptions[0])
+            if scope.cancelled_caught:
+                visit.lost = "no end came"
+            elif visit.status == 200 and visit.ended is None:
+                visit.lost = visit.lost or "the answer broke off"
+
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_progress, say, visits, began, nursery.cancel_scope)
+            for visit, arrival in zip(visits, arrivals, strict=True):
+                nursery.start_soon(one, visit, arrival.at, arrival.pin)
+        metrics = await phones.fetch(server.port, "/metrics")
+    return {
+        "benchmark": "overload",
+        "machine": machine(),
+        "capacity": capacity,
+        "times": times,
+        "seconds": seconds,
+        "rate_per_second": rate,
+        "deadline_seconds": deadline,
+        "seed": seed,
+        **summary(visits, deadline),
+        "longest_stall_seconds": total(metrics, "pinactors_loop_longest_stall_seconds"),
+    }
+
+
+async def _progress(say: Say, visits: list[Visit], began: float, scope: trio.CancelScope) -> None:
+    while True:
+        ended = sum(visit.ended is not None for visit in visits)
+        refused = sum(visit.status in (429, 503) for visit in visits)
+        lost = sum(bool(visit.lost) for visit in visits)
+        took = trio.current_time() - began
+        say(f"overload: {took:.0f} s, {len(visits)} come: {ended} ended, {refused} refused, {lost} lost")
+        if ended + refused + lost >= len(visits):
+            break
+        await trio.sleep(SAMPLE_SECONDS)
+    await trio.sleep(SAMPLE_SECONDS)  # the last ones close their connections
+    scope.cancel()
+
+
+def summary(visits: Sequence[Visit], deadline: float) -> dict[str, Any]:
+    """`past_deadline` counts sessions that took over `MARGIN` longer than theirs, from the tap on."""
+    ends = [visit.ended for visit in visits if visit.ended is not None]
+    return {
+        "arrived": len(visits),
+        "refused": sum(visit.status in (429, 503) for visit in visits),
+        "complete": sum(visit.complete for visit in visits),
+        "failed": sum(visit.ended is not None and not visit.complete for visit in visits),
+        "degraded": sum(visit.degraded for visit in visits),
+        "timed_out": sum(visit.timed_out for visit in visits),
+        "lost": sum(bool(visit.lost) for visit in visits),
+        "errors": sorted({visit.lost for visit in visits if visit.lost})[:10],
+        "past_deadline": sum(end > deadline + MARGIN for end in ends),
+        "first": percentiles(visit.first for visit in visits),
+        "authenticated": percentiles(visit.authenticated for visit in visits),
+        "ended": percentiles(ends),
+        "visits": [{"first": visit.first, "ended": visit.ended, "status": visit.status} for visit in visits],
+    }

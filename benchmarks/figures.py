@@ -1,0 +1,66 @@
+"""Figures out of samples and of a server's metrics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+import psutil
+
+Percentiles = dict[str, float | int]
+
+
+def percentiles(values: Iterable[float | None]) -> Percentiles | None:
+    """Of those that are there; None without any."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return None
+    p50, p95, p99 = np.percentile(there, (50, 95, 99))
+    return {"n": len(there), "p50": float(p50), "p95": float(p95), "p99": float(p99), "max": max(there)}
+
+
+def total(metrics: str, name: str) -> float:
+    """The sum over a metric's labels, in Prometheus' text form."""
+    return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", metrics, re.M))
+
+
+def bucket(metrics: str, name: str, step: str) -> float:
+    """How many observations of a histogram were at most `step`."""
+    found = re.search(rf'^{re.escape(name)}_bucket{{le="{re.escape(step)}"}} (\S+)$', metrics, re.M)
+    return float(found[1]) if found else 0.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """CPU and memory of a server and what it started, sampled. A process that ends keeps its last sample."""
+
+    cpu: dict[int, float] = field(default_factory=dict)
+    peak_bytes: int = 0
+
+    def sample(self, pid: int) -> None:
+        try:
+            root = psutil.Process(pid)
+            tree = [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        resident = 0
+        for process in tree:
+            try:
+                times = process.cpu_times()
+                resident += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+            self.cpu[process.pid] = times.user + times.system
+        self.peak_bytes = max(self.peak_bytes, resident)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.cpu.values())
+
+
+def machine_seconds() -> float:
+    """CPU seconds that all processes of this machine have used since it started."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)

@@ -1,0 +1,194 @@
+"""The simulated link beside the kernel's: the same bytes over both, where the machine has network namespaces.
+
+Each way is shaped once by `pinactors.client.link` and once by `tc netem` on a pair of virtual interfaces, one
+of which lies in a namespace of its own. What is compared is the time for a bulk of bytes at several rates and
+delays. Of the kernel's figure, TCP's slow start and headers (66 of 1,514 bytes) are part; the simulated link
+has neither.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import trio
+
+from benchmarks.overhead import machine
+from pinactors.client.link import relay
+from pinactors.client.profiles import PACKET, Direction, Profile
+
+NAMESPACE = f"pinbench{os.getpid()}"
+NEAR, FAR = f"pb{os.getpid()}n", f"pb{os.getpid()}f"
+NEAR_ADDRESS, FAR_ADDRESS = "10.231.77.1", "10.231.77.2"
+
+PIECE = 1 << 16
+CONNECTS = 50
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A steady link: bits a second, seconds one way, and how many bytes go over it."""
+
+    megabits: float
+    delay: float
+    size: int
+
+    @property
+    def ideal(self) -> float:
+        """Seconds from the first byte sent to the last one there."""
+        return self.size * 8 / (self.megabits * 1e6) + self.delay
+
+    def direction(self) -> Direction:
+        """Opportunities so often that they carry the rate, over one second."""
+        count = round(self.megabits * 1e6 / 8 / PACKET)
+        return Direction(
+            [round(1000 * (number + 1) / count) for number in range(count)], self.delay, queue=2000
+        )
+
+
+CASES = (Case(1.2, 0.06, 300_000), Case(6.0, 0.03, 1_500_000), Case(24.0, 0.01, 6_000_000))
+QUICK = (Case(6.0, 0.01, 60_000),)
+
+
+async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
+    """Both links at each rate; `skipped` says why the kernel's is not there."""
+    why = unavailable()
+    cases = []
+    for case in QUICK if quick else CASES:
+        say(f"{case.megabits:g} Mbit/s, {1000 * case.delay:g} ms: simulated")
+        simulated = await _simulated(case)
+        kernel = None
+        if not why:
+            say(f"{case.megabits:g} Mbit/s, {1000 * case.delay:g} ms: tc netem")
+            with _shaped(case):
+                kernel = await _kernel(case)
+        cases.append(
+            {
+                "megabits_per_second": case.megabits,
+                "delay_seconds": case.delay,
+                "bytes": case.size,
+                "ideal_seconds": case.ideal,
+                "simulated_seconds": simulated,
+                "simulated_over_ideal": simulated / case.ideal,
+                "netem_seconds": kernel,
+                "simulated_over_netem": simulated / kernel if kernel else None,
+            }
+        )
+    return {
+        "benchmark": "link",
+        "machine": machine(),
+        "cases": cases,
+        "skipped": {"tc netem": why} if why else {},
+    }
+
+
+def unavailable() -> str:
+    """Why the kernel cannot shape a link here; empty when it can."""
+    if sys.platform != "linux" or not (shutil.which("ip") and shutil.which("tc")):
+        return "ip and tc are not installed"
+    try:
+        with _shaped(QUICK[0]):
+            return ""
+    except RuntimeError as error:
+        return str(error)
+
+
+@contextmanager
+def _shaped(case: Case) -> Iterator[None]:
+    """The interfaces, with netem towards the namespace. Raises `RuntimeError` with what the kernel said."""
+    inside = ("ip", "netns", "exec", NAMESPACE)
+    shape = f"netem delay {1000 * case.delay:g}ms rate {case.megabits:g}mbit limit 10000"
+    try:
+        _do("ip", "netns", "add", NAMESPACE)
+        _do("ip", "link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", NAMESPACE)
+        _do("ip", "addr", "add", f"{NEAR_ADDRESS}/30", "dev", NEAR)
+        _do("ip", "link", "set", NEAR, "up")
+        _do(*inside, "ip", "addr", "add", f"{FAR_ADDRESS}/30", "dev", FAR)
+        _do(*inside, "ip", "link", "set", FAR, "up")
+        _do("tc", "qdisc", "add", "dev", NEAR, "root", *shape.split())
+        yield
+    finally:
+        for command in (("ip", "link", "del", NEAR), ("ip", "netns", "del", NAMESPACE)):
+            subprocess.run(command, capture_output=True, check=False)
+
+
+def _do(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:3])}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+async def _simulated(case: Case) -> float:
+    """Seconds to the last byte, the connection's opening aside."""
+    direction = case.direction()
+    async with trio.open_nursery() as nursery:
+        finished: list[float] = []
+        listeners = await nursery.start(
+            partial(trio.serve_tcp, partial(_drain, finished), 0, host="127.0.0.1")
+        )
+        port = listeners[0].socket.getsockname()[1]
+        profile = Profile("steady", direction, Direction((), 0.0))
+        way = await nursery.start(relay, profile, "127.0.0.1", port)
+        async with await trio.open_tcp_stream("127.0.0.1", way.port) as stream:
+            await trio.sleep(2 * profile.round_trip)  # the relay's own connection is open by then
+            began = trio.current_time()
+            await _send(stream, case.size)
+            await stream.receive_some(1)  # the far end's, which comes when all of it has arrived
+        nursery.cancel_scope.cancel()
+    return finished[0] - began
+
+
+async def _kernel(case: Case) -> float:
+    """The same, to a sink in the namespace that answers with a byte; the way back is not shaped."""
+    sink = [sys.executable, "-m", "benchmarks.netem"]
+    async with trio.open_nursery() as nursery:
+        command = ["ip", "netns", "exec", NAMESPACE, *sink]
+        process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
+        port = int(await process.stdout.receive_some(100))
+        async with await trio.open_tcp_stream(FAR_ADDRESS, port) as stream:
+            began = trio.current_time()
+            await _send(stream, case.size)
+            await stream.receive_some(1)
+            took = trio.current_time() - began
+        process.kill()
+    return took
+
+
+async def _send(stream: trio.SocketStream, size: int) -> None:
+    while size:
+        count = min(size, PIECE)
+        await stream.send_all(bytes(count))
+        size -= count
+    await stream.send_eof()
+
+
+async def _drain(finished: list[float], stream: trio.SocketStream) -> None:
+    async for _ in stream:
+        pass
+    finished.append(trio.current_time())
+    await stream.send_eof()
+
+
+def main() -> None:
+    """The sink: takes one connection to its end, then says so."""
+    with socket.create_server((FAR_ADDRESS, 0)) as listening:
+        print(listening.getsockname()[1], flush=True)
+        connection, _ = listening.accept()
+        with connection:
+            while connection.recv(PIECE):
+                pass
+            connection.sendall(b".")
+
+
+if __name__ == "__main__":
+    main()
