@@ -180,7 +180,6 @@ class BodyReader:
                     ErrorCode.CANCELLED,
                     UPLOAD_STALLED,
                     f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
-                    status=408,
                 )
             self._waited, self._brought = 0.0, 0
 

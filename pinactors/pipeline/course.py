@@ -23,7 +23,8 @@ class Course:
     """`started_at` and `ends_at` are Unix times: when work began and when its deadline is; None before.
 
     `packets` are encoded, in order, the terminal one included; the session's packet log shares the list.
-    `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone.
+    `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone. `repeats`: the
+    packets are those of an equal session, and so is the record.
     """
 
     stream_id: str
@@ -37,6 +38,7 @@ class Course:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     packed: set[str] = field(default_factory=set)
     analysed: bool = False
+    repeats: bool = False
 
     @property
     def degraded(self) -> list[str]:

@@ -12,8 +12,10 @@ structs. The file is locked as long as its process lives: nobody adopts the sess
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -66,10 +68,14 @@ class Analysed(Mark, frozen=True):
     pass
 
 
+class Repeats(Mark, frozen=True):
+    pass
+
+
 log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Opened | Arrived | Began | UploadComplete | Ended | Analysed)
+_DECODER = msgspec.json.Decoder(Opened | Arrived | Began | UploadComplete | Ended | Analysed | Repeats)
 
 
 class Journal:
@@ -109,6 +115,14 @@ class Journal:
 
     def packet(self, encoded: bytes, component: str = "-", outcome: str = "-") -> None:
         self._append(f"P {component} {outcome} ".encode() + encoded + b"\n")
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last line; infinite where there is no file."""
+        try:
+            return max(0.0, time.time() - self.path.stat().st_mtime)
+        except OSError:
+            return math.inf
 
     def release(self) -> None:
         """Closes the file and leaves it where it is."""
@@ -152,6 +166,12 @@ def find(folder: Path, stream_id: str) -> Course | None:
         return load(folder / f"{stream_id}{SUFFIX}")
     except OSError:
         return None
+
+
+def remove(folder: Path, stream_id: str) -> None:
+    """The journal of a session that nobody may ask for any more. Nothing happens where there is none."""
+    with suppress(OSError):
+        (folder / f"{stream_id}{SUFFIX}").unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> None:
@@ -218,4 +238,6 @@ def _apply(course: Course | None, mark: Mark) -> Course | None:
             course.outcomes[mark.component] = mark.outcome
         case Analysed():
             course.analysed = True
+        case Repeats():
+            course.repeats = True
     return course

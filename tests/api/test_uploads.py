@@ -24,6 +24,7 @@ from tests.api.wire import (
     connected,
     head,
     json_body,
+    metric,
     multipart,
     part,
 )
@@ -34,13 +35,6 @@ LONG = b"PHOTO" + bytes(1000)
 
 async def upload(port: int, body: bytes, headers: dict[str, str]) -> Answer:
     return await ask(port, "POST", UPLOAD, body, headers)
-
-
-async def metric(port: int, line: str) -> float:
-    """The value of one line of `/metrics`, 0 when it is not there yet."""
-    text = (await ask(port, "GET", "/metrics")).body.decode()
-    values = [row.rpartition(" ")[2] for row in text.splitlines() if row.rpartition(" ")[0] == line]
-    return float(values[0]) if values else 0.0
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -174,7 +168,7 @@ class TestBrokenOff:
                 async with connected(server.port) as wire:
                     await wire.send(head("POST", UPLOAD, JSON | {"Content-Length": "1000"}) + b'{"session')
                     answer = await wire.answer()
-            assert (answer.status, answer.json()["errorCode"]) == (408, "cancelled")
+            assert (answer.status, answer.json()["errorCode"]) == (409, "cancelled")
             assert answer.json()["message"] == "Upload stalled"
 
     async def test_one_that_is_slow_but_goes_on_is_not(self, tmp_path: Path) -> None:
