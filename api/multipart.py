@@ -5,7 +5,7 @@ from __future__ import annotations
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio import multipart
 
-from api.imagestore import ImageStore
+from api.imagestore import Place
 from api.received import (
     SESSION_FIELD,
     TEXT_FIELDS,
@@ -33,7 +33,7 @@ BOUNDARY_LIMIT = 200
 class MultipartUpload:
     """See `api.received.Parser`. `boundary` is the content type's."""
 
-    def __init__(self, store: ImageStore, boundary: str | None) -> None:
+    def __init__(self, store: Place, boundary: str | None) -> None:
         if not boundary or len(boundary) > BOUNDARY_LIMIT or not boundary.isascii():
             raise malformed("its content type names no usable boundary")
         self.session_id: str | None = None

@@ -153,8 +153,7 @@ def _upload() -> Json:
                 _parameter("x-session-id", "header", "The session id, when the body names none"),
             ],
             "requestBody": _upload_body(),
-            "responses": {"200": _UPLOAD_ANSWER}
-            | _failures(400, 401, 409, 413, 415, 422, 429, 500, 503),
+            "responses": {"200": _UPLOAD_ANSWER} | _failures(400, 401, 409, 413, 415, 422, 429, 500, 503),
         }
     }
 

@@ -48,11 +48,13 @@ async def upload_photographs() -> Response:
     if session_id:
         g.session_id = session_id
     reception = Reception(given, upload, named=bool(session_id))
-    if parser_type == JSON_TYPE:
-        parser: Parser = JsonUpload(given.store)
-    else:
-        parser = MultipartUpload(given.store, request.mimetype_params.get("boundary"))
-    return await respond(request, framing, await reception.receive(reader, parser), given.settings)
+    with given.store.leasing() as lease:
+        if parser_type == JSON_TYPE:
+            parser: Parser = JsonUpload(lease)
+        else:
+            parser = MultipartUpload(lease, request.mimetype_params.get("boundary"))
+        answer = await reception.receive(reader, parser)
+    return await respond(request, framing, answer, given.settings)
 
 
 class Reception:

@@ -3,8 +3,8 @@
 The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
 binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
 "offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
-come down as text frames; every failure is an `ERROR` packet and a close code. An upload that turns out to equal an
-earlier one goes on with that one's packets, each of them once.
+come down as text frames; every failure is an `ERROR` packet and a close code. An upload that turns out to
+equal an earlier one goes on with that one's packets, each of them once.
 
 Signs of life are pings, sent by the HTTP server at the interval it is configured with.
 """
@@ -23,7 +23,7 @@ from quart import Blueprint, websocket
 
 from api.auth import authenticate, token_of
 from api.body import BodyReader, Piece
-from api.imagestore import Sink
+from api.imagestore import Lease, Sink
 from api.services import Services, services
 from api.uploads import check_idempotency_key
 from pinactors.merge import kind_of
@@ -208,20 +208,21 @@ class Conversation:
         assert upload is not None
         reader = BodyReader(self._messages, self._given.settings, self._given.settings.max_request_bytes)
         try:
-            for view in self._views:
-                self._messages.begin(view)
-                upload.put(view, await self._photograph(view, reader))
-            upload.close()
+            with self._given.store.leasing() as lease:
+                for view in self._views:
+                    self._messages.begin(view)
+                    upload.put(view, await self._photograph(view, reader, lease))
+                upload.close()
         except PinactorsError as error:
             upload.fail(error)  # and the session ends with it
         await drain()
 
-    async def _photograph(self, view: View, reader: BodyReader) -> StoredImage:
+    async def _photograph(self, view: View, reader: BodyReader, lease: Lease) -> StoredImage:
         """Spools one message as it arrives. Raises `PinactorsError`."""
         threads = partial(trio.to_thread.run_sync, limiter=self._given.disk)
         sink: Sink | None = None
         try:
-            sink = await threads(Sink, self._given.store)
+            sink = await threads(Sink, lease)
             while data := await reader.chunk():
                 await threads(sink.write, data)
             if not sink.size:

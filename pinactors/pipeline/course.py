@@ -23,8 +23,8 @@ class Course:
     """`started_at` and `ends_at` are Unix times: when work began and when its deadline is; None before.
 
     `packets` are encoded, in order, the terminal one included; the session's packet log shares the list.
-    `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone. `repeats`: the
-    packets are those of an equal session, and so is the record.
+    `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone.
+    `repeats`: the packets are those of an equal session, and so is the record.
     """
 
     stream_id: str

@@ -30,6 +30,7 @@ from pinactors.protocol import View
 
 SUFFIX = ".journal"
 
+_HASH = re.compile(r'"sha256":"([0-9a-f]{64})"')
 _STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -166,6 +167,15 @@ def find(folder: Path, stream_id: str) -> Course | None:
         return load(folder / f"{stream_id}{SUFFIX}")
     except OSError:
         return None
+
+
+def photographs(folder: Path) -> set[str]:
+    """Hashes of those that any file in `folder` refers to, the ones set aside included."""
+    found: set[str] = set()
+    for path in folder.iterdir():
+        with suppress(OSError):
+            found.update(_HASH.findall(path.read_text(errors="replace")))
+    return found
 
 
 def remove(folder: Path, stream_id: str) -> None:

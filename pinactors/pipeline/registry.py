@@ -103,8 +103,8 @@ class Registry:
         """The log to answer from; waits until `upload` is complete and has been compared with earlier ones.
 
         The session of an upload that joins another one is dropped, and its log closed without a terminal
-        packet; that of an announced one goes on with the other's packets, and stays its answer. Raises `PinactorsError` (`session_conflict`, 422) for an `Idempotency-Key` that came with
-        other images.
+        packet; an announced one goes on with the other's packets, and answers. Raises `PinactorsError`
+        (`session_conflict`, 422) for an `Idempotency-Key` that came with other images.
         """
         settlement = self._settlements.get(upload)
         if settlement is None:
@@ -130,7 +130,8 @@ class Registry:
     async def cancel(self, stream_id: str, owner: str) -> None:
         """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
 
-        With one that repeats an equal one that one ends, and so do both. One that has ended already is left as it is. Raises `PinactorsError` as `find` does.
+        Where it repeats an equal one, both end. One that has ended already is left as it is. Raises
+        `PinactorsError` as `find` does.
         """
         log = await self.find(stream_id, owner)
         session = self._live.get(stream_id)
@@ -139,6 +140,11 @@ class Registry:
         if session is not None:
             session.cancel(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
         await log.wait_closed()
+
+    def photographs(self) -> set[str]:
+        """Hashes of those that sessions under way, or waiting in memory to be recorded, refer to."""
+        used = {image.sha256 for session in self._live.values() for image in session.upload.images.values()}
+        return used | self._services.recorder.photographs()
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for health and metrics; `breakers` names those that are not closed."""
@@ -179,9 +185,7 @@ class Registry:
                 self._resume(journal, course)
 
     def _resume(self, journal: Journal, course: Course) -> None:
-        upload = Upload(
-            course.session_id, course.owner, course.idempotency_key, announced=course.repeats
-        )
+        upload = Upload(course.session_id, course.owner, course.idempotency_key, announced=course.repeats)
         for view, image in course.images.items():
             upload.put(view, image)
         if course.ends_at is None:

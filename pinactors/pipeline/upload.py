@@ -26,8 +26,8 @@ class Upload:
 
     `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name
     for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
-    on, where that is less than a session has by itself. `announced`: the client reads its packets, and has the
-    name of its stream, before the last photograph is in.
+    on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
+    its stream, before the last photograph is in.
     """
 
     def __init__(
