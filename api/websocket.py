@@ -266,14 +266,19 @@ class Messages:
         message = cast("Piece | str", await websocket.receive())
         if isinstance(message, str):
             self.mistaken = True
-            raise invalid(f"a binary message with the {self._view} image was expected, text came")
+            detail = f"a binary message with the {self._view} image was expected, text came"
+            raise invalid(detail, WrongKind)
         self._ended = message.last
         return message.data
 
 
-def invalid(detail: str) -> PinactorsError:
+def invalid(detail: str, kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
     """A frame that is not what the protocol has there."""
-    return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+    return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+
+
+class WrongKind(PinactorsError):
+    """Text in place of a photograph, which has a close code of its own."""
 
 
 async def refuse(error: PinactorsError, session_id: str | None) -> None:
@@ -283,4 +288,6 @@ async def refuse(error: PinactorsError, session_id: str | None) -> None:
         packet.session_id = check_session_id(session_id)
     packet.timestamp, packet.sequence = timestamp(), 0
     await websocket.send(packet.encode().decode())
-    await websocket.close(CLOSE_CODES.get(error.code, POLICY))
+    await websocket.close(
+        UNSUPPORTED if isinstance(error, WrongKind) else CLOSE_CODES.get(error.code, POLICY)
+    )
