@@ -12,9 +12,11 @@ from typing import Any, NamedTuple, Protocol, cast
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from quart import Response
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
+from api.reader import Overlapping
 from pinactors.protocol import UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
 
@@ -93,8 +95,9 @@ class HTTPConnection(TrioASGIHTTPConnection):
         sends_one = bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "")
         if sends_one and not body.complete:
             response.headers["Connection"] = "close"  # what of the body is still to come is in the way
-        # From here on nobody reads the body: what still comes must not keep a disconnect from being seen.
-        body.discard()
+        if not isinstance(response, Response) or not isinstance(response.response, Overlapping):
+            # Nobody reads the body any more: what still comes must not keep a disconnect from being seen.
+            body.discard()
         await self._send_response(send, response)
         nursery.cancel_scope.cancel()
 
@@ -180,7 +183,6 @@ class BodyReader:
                     ErrorCode.CANCELLED,
                     UPLOAD_STALLED,
                     f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
-                    status=408,
                 )
             self._waited, self._brought = 0.0, 0
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from api.imagestore import ImageStore
+from api.imagestore import Place
 from api.received import (
     SESSION_FIELD,
     TEXT_FIELDS,
@@ -52,7 +52,7 @@ _LONGEST_ESCAPE = 6
 class JsonUpload:
     """See `api.received.Parser`. Each state is a method: it consumes, and says whether to go on."""
 
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: Place) -> None:
         self.session_id: str | None = None
         self._store = store
         self._state: Callable[[], bool] = self._opening

@@ -5,7 +5,7 @@ from __future__ import annotations
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio import multipart
 
-from api.imagestore import ImageStore
+from api.imagestore import Place
 from api.received import (
     SESSION_FIELD,
     TEXT_FIELDS,
@@ -30,12 +30,17 @@ BOUNDARY_LIMIT = 200
 """RFC 2046 allows 70 characters."""
 
 
-class MultipartUpload:
-    """See `api.received.Parser`. `boundary` is the content type's."""
+def checked_boundary(boundary: str | None) -> str:
+    """Raises `PinactorsError` (`invalid_format`) for one that separates nothing."""
+    if not boundary or len(boundary) > BOUNDARY_LIMIT or not boundary.isascii():
+        raise malformed("its content type names no usable boundary")
+    return boundary
 
-    def __init__(self, store: ImageStore, boundary: str | None) -> None:
-        if not boundary or len(boundary) > BOUNDARY_LIMIT or not boundary.isascii():
-            raise malformed("its content type names no usable boundary")
+
+class MultipartUpload:
+    """See `api.received.Parser`. `boundary` is the content type's, checked."""
+
+    def __init__(self, store: Place, boundary: str) -> None:
         self.session_id: str | None = None
         self._store = store
         self._marker = b"--" + boundary.encode()

@@ -76,7 +76,6 @@ def _failures(*statuses: int) -> Json:
         401: "A key is needed",
         404: "Unknown, or another key's",
         405: "Method not allowed",
-        408: "The upload stood still",
         409: "Cancelled",
         410: "Gone: its packets have expired",
         413: "Too large",
@@ -154,8 +153,7 @@ def _upload() -> Json:
                 _parameter("x-session-id", "header", "The session id, when the body names none"),
             ],
             "requestBody": _upload_body(),
-            "responses": {"200": _UPLOAD_ANSWER}
-            | _failures(400, 401, 408, 409, 413, 415, 422, 429, 500, 503),
+            "responses": {"200": _UPLOAD_ANSWER} | _failures(400, 401, 409, 413, 415, 422, 429, 500, 503),
         }
     }
 

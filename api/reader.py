@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -25,7 +26,9 @@ STREAM_HEADERS = {
 }
 
 
-ASYNC = "respond-async"
+ASYNC, EARLY = "respond-async", "respond-early"
+"""Preferences (RFC 7240) of an upload: to be answered with the session's name at once, or with its packets
+while the rest of the upload is still coming (ours: a proxy asks so)."""
 
 
 class Log(Protocol):
@@ -93,6 +96,38 @@ class Follow(ResponseBody):
         raise StopAsyncIteration
 
 
+class Overlapping(ResponseBody):
+    """An answer that is sent while its request's body is still being read: by `receive`, which raises
+    nothing."""
+
+    def __init__(self, answer: Follow, receive: Callable[[], Awaitable[None]]) -> None:
+        self._answer, self._receive = answer, receive
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            await stack.enter_async_context(self._answer)
+            nursery.start_soon(self._receive, name="upload")
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(exc_type, exc_value, tb)  # noqa: ASYNC102 - the nursery is cancelled
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._answer.__anext__()
+
+
 def follow(
     request: Request, log: Log, framing: Framing, settings: Settings, *, position: int = 0
 ) -> Response:
@@ -130,14 +165,14 @@ def accepted_only(log: Log) -> Response:
     return Response(msgspec.json.encode(body), 202, headers, content_type=JSON_TYPE)
 
 
-def prefers_async(request: Request) -> bool:
-    """Whether the client asked to be answered before there is a result."""
-    preferences = ",".join(request.headers.getlist("Prefer")).split(",")
-    return any(preference.partition(";")[0].strip().lower() == ASYNC for preference in preferences)
+def prefers(request: Request, preference: str) -> bool:
+    """Whether the client asked for `preference`."""
+    named = ",".join(request.headers.getlist("Prefer")).split(",")
+    return any(name.partition(";")[0].strip().lower() == preference for name in named)
 
 
 async def respond(request: Request, framing: Framing | None, log: Log, settings: Settings) -> Response:
     """The answer to an upload: `log` in `framing`, or one buffered object when that is None."""
-    if prefers_async(request):
+    if prefers(request, ASYNC):
         return accepted_only(log)
     return await buffered(log) if framing is None else follow(request, log, framing, settings)

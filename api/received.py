@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.base64stream import Base64Decoder
-from api.imagestore import ImageStore, Sink
+from api.imagestore import Place, Sink
 from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
@@ -63,7 +63,7 @@ class Parser(Protocol):
 class Receiving:
     """One photograph on its way in, as bytes or as base64 (`encoded`)."""
 
-    def __init__(self, store: ImageStore, field: str, view: View, *, encoded: bool) -> None:
+    def __init__(self, store: Place, field: str, view: View, *, encoded: bool) -> None:
         self.view = view
         self._decoder = Base64Decoder(field) if encoded else None
         self._sink = Sink(store)

@@ -20,7 +20,9 @@ from api.app import create_app
 from api.auth import RememberingRecords
 from api.connection import Connection
 from api.errors import RETRY_AFTER
+from api.housekeeping import Housekeeper
 from api.logs import ServerLog
+from api.services import EXTENSION
 from pinactors import components
 from pinactors.compute.processes import open_processes
 from pinactors.pipeline.component import Analysis
@@ -187,7 +189,11 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         stack.enter_context(calm_collector())
         if not await records.has_keys():
             log.warning("no key is configured: the server is open to everybody")
-        await run(app, settings, sockets, registry.drain, shutdown, task_status)
+        store = app.extensions[EXTENSION].store
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Housekeeper(store, registry, records, settings).run, name="housekeeper")
+            await run(app, settings, sockets, registry.drain, shutdown, task_status)
+            nursery.cancel_scope.cancel()
     log.info("stopped")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 import structlog
 import trio
@@ -14,9 +16,10 @@ from quart import Blueprint, Request, Response, g, request
 from api.auth import authenticate
 from api.body import BodyReader
 from api.framings import choose
+from api.imagestore import Lease
 from api.jsonupload import JsonUpload
-from api.multipart import MultipartUpload
-from api.reader import respond
+from api.multipart import MultipartUpload, checked_boundary
+from api.reader import EARLY, Follow, Overlapping, prefers, respond
 from api.received import Event, OtherField, Parser, Photograph, SessionNamed
 from api.services import Services, services
 from pinactors.pipeline.log import PacketLog
@@ -44,15 +47,24 @@ async def upload_photographs() -> Response:
     parser_type = content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
-    upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
+    early = bool(session_id) and framing is not None and prefers(request, EARLY)
+    upload = Upload(
+        check_session_id(session_id), owner, idempotency_key(request), deadline(request), announced=early
+    )
     if session_id:
         g.session_id = session_id
-    reception = Reception(given, upload, named=bool(session_id))
     if parser_type == JSON_TYPE:
-        parser: Parser = JsonUpload(given.store)
+        parser: Callable[[Lease], Parser] = JsonUpload
     else:
-        parser = MultipartUpload(given.store, request.mimetype_params.get("boundary"))
-    return await respond(request, framing, await reception.receive(reader, parser), given.settings)
+        boundary = checked_boundary(request.mimetype_params.get("boundary"))
+        parser = partial(MultipartUpload, boundary=boundary)
+    reception = Reception(given, upload, reader, parser, named=bool(session_id))
+    if not early:
+        return await respond(request, framing, await reception.receive(), given.settings)
+    response = await respond(request, framing, await reception.open(), given.settings)
+    if isinstance(response.response, Follow):
+        response.response = Overlapping(response.response, reception.receive_rest)
+    return response
 
 
 class Reception:
@@ -62,32 +74,59 @@ class Reception:
     name: a packet cannot be renamed.
     """
 
-    def __init__(self, given: Services, upload: Upload, *, named: bool) -> None:
+    def __init__(
+        self,
+        given: Services,
+        upload: Upload,
+        reader: BodyReader,
+        parser: Callable[[Lease], Parser],
+        *,
+        named: bool,
+    ) -> None:
         self._given = given
         self._upload = upload
+        self._reader, self._parser = reader, parser
         self._named = named
         self._log: PacketLog | None = None
 
-    async def receive(self, reader: BodyReader, parser: Parser) -> PacketLog:
+    async def receive(self) -> PacketLog:
         """Reads to the end; the log to answer from. A session that was opened hears of every failure.
 
         Raises `PinactorsError`.
         """
-        try:
-            await self._read(reader, parser)
+        with self._telling(), self._given.store.leasing() as lease:
+            await self._read(lease, g)
             self._upload.close()
             opened = self._log or await self._given.registry.open(self._upload)
             return await self._given.registry.settle(self._upload, opened)
-        except (
-            BaseException
-        ) as error:  # a cancellation, too: the client is gone, and its session must not wait
+
+    async def open(self) -> PacketLog:
+        """The session before anything was read. Raises `PinactorsError`."""
+        self._log = await self._given.registry.open(self._upload)
+        return self._log
+
+    async def receive_rest(self) -> None:
+        """Reads to the end behind `open`. Raises nothing: every failure is in the log."""
+        with suppress(PinactorsError), self._telling(), self._given.store.leasing() as lease:
+            await self._read(lease, None)
+            self._upload.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Whatever ends the upload ends its session, which must not wait for the rest: a cancellation, too
+        (the client is gone)."""
+        try:
+            yield
+        except BaseException as error:
             if not self._upload.complete:
                 self._upload.fail(_reason(error))
             raise
 
-    async def _read(self, reader: BodyReader, parser: Parser) -> None:
+    async def _read(self, lease: Lease, named: Any) -> None:
+        """`named` is where the session id is left for refusals."""
+        parser = self._parser(lease)
         try:
-            while data := await reader.chunk():
+            while data := await self._reader.chunk():
                 await self._take(await self._in_thread(parser.feed, data))
             await self._take(await self._in_thread(parser.finish))
         except OSError as error:
@@ -99,9 +138,9 @@ class Reception:
                 retry_after=STORAGE_RETRY,
             ) from error
         finally:
-            if parser.session_id:
+            if parser.session_id and named is not None:
                 with suppress(PinactorsError):
-                    g.session_id = check_session_id(parser.session_id)  # a refusal names it
+                    named.session_id = check_session_id(parser.session_id)
             parser.discard()
 
     async def _in_thread(self, step: Callable[..., list[Event]], *arguments: bytes) -> list[Event]:
@@ -126,13 +165,14 @@ class Reception:
         name = check_session_id(session_id)
         before = self._upload
         if self._log is not None and name != before.session_id:
+            renamed = PinactorsError(ErrorCode.SESSION_CONFLICT, "Session renamed", f"It goes on as {name}")
+            if before.announced:
+                raise renamed
             self._log = None
             self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
             for view, image in before.images.items():
                 self._upload.put(view, image)
-            before.fail(
-                PinactorsError(ErrorCode.SESSION_CONFLICT, "Session renamed", f"It goes on as {name}")
-            )
+            before.fail(renamed)
         self._upload.session_id = name
 
 

@@ -3,9 +3,8 @@
 The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
 binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
 "offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
-come down as text frames; every failure is an `ERROR` packet and a close code. A second
-`CONNECTION_ESTABLISHED` on one connection says that the upload turned out to equal an earlier one: its
-packets follow from the first.
+come down as text frames; every failure is an `ERROR` packet and a close code. An upload that turns out to
+equal an earlier one goes on with that one's packets, each of them once.
 
 Signs of life are pings, sent by the HTTP server at the interval it is configured with.
 """
@@ -24,10 +23,10 @@ from quart import Blueprint, websocket
 
 from api.auth import authenticate, token_of
 from api.body import BodyReader, Piece
-from api.imagestore import Sink
+from api.imagestore import Lease, Sink
 from api.services import Services, services
 from api.uploads import check_idempotency_key
-from pinactors.merge import ends, kind_of
+from pinactors.merge import kind_of
 from pinactors.offsets import to_position
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import StoredImage, Upload
@@ -123,7 +122,8 @@ def check_images(opening: Opening) -> None:
 
 def _upload(opening: Opening, owner: str) -> Upload:
     check_images(opening)
-    return Upload(check_session_id(opening.session_id), owner, check_idempotency_key(opening.idempotency_key))
+    key = check_idempotency_key(opening.idempotency_key)
+    return Upload(check_session_id(opening.session_id), owner, key, announced=True)
 
 
 async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
@@ -182,67 +182,47 @@ class Conversation:
     ) -> None:
         self._given, self._upload, self._views = given, upload, views
         self._log, self._position = resumed, position
-        self._settled = trio.Event()
         self._messages = Messages()
 
     async def run(self) -> int:
         """Raises `PinactorsError` when the session is refused, before anything was sent."""
         if self._upload is None:
-            assert self._log is not None
-            self._settled.set()
             receive = drain
         else:
             self._log = await self._given.registry.open(self._upload)
             receive = self._receive
+        assert self._log is not None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receive, name="websocket receive")
-                await self._send()
+                await send_packets(self._log, self._position)
                 nursery.cancel_scope.cancel()
         finally:
             if self._upload is not None and not self._upload.complete:
                 gone = PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended early")
                 self._upload.fail(gone)
-        assert self._log is not None
         return close_code(self._log, mistaken=self._messages.mistaken)
 
-    async def _send(self) -> None:
-        """Writes the log as it grows, then, where settling led to another log, that one from its start."""
-        while True:
-            current = self._log
-            assert current is not None
-            await send_packets(current, self._position)
-            if ends(current.packets):
-                return
-            await self._settled.wait()
-            if self._log is current:
-                return
-            self._position = 0
-
     async def _receive(self) -> None:
-        upload, opened = self._upload, self._log
+        upload = self._upload
         assert upload is not None
-        assert opened is not None
         reader = BodyReader(self._messages, self._given.settings, self._given.settings.max_request_bytes)
         try:
-            for view in self._views:
-                self._messages.begin(view)
-                upload.put(view, await self._photograph(view, reader))
-            upload.close()
-            self._log = await self._given.registry.settle(upload, opened)
+            with self._given.store.leasing() as lease:
+                for view in self._views:
+                    self._messages.begin(view)
+                    upload.put(view, await self._photograph(view, reader, lease))
+                upload.close()
         except PinactorsError as error:
-            if not upload.complete:
-                upload.fail(error)  # and the session ends with it; a conflict it has learnt of before us
-        finally:
-            self._settled.set()
+            upload.fail(error)  # and the session ends with it
         await drain()
 
-    async def _photograph(self, view: View, reader: BodyReader) -> StoredImage:
+    async def _photograph(self, view: View, reader: BodyReader, lease: Lease) -> StoredImage:
         """Spools one message as it arrives. Raises `PinactorsError`."""
         threads = partial(trio.to_thread.run_sync, limiter=self._given.disk)
         sink: Sink | None = None
         try:
-            sink = await threads(Sink, self._given.store)
+            sink = await threads(Sink, lease)
             while data := await reader.chunk():
                 await threads(sink.write, data)
             if not sink.size:
@@ -286,14 +266,19 @@ class Messages:
         message = cast("Piece | str", await websocket.receive())
         if isinstance(message, str):
             self.mistaken = True
-            raise invalid(f"a binary message with the {self._view} image was expected, text came")
+            detail = f"a binary message with the {self._view} image was expected, text came"
+            raise invalid(detail, WrongKind)
         self._ended = message.last
         return message.data
 
 
-def invalid(detail: str) -> PinactorsError:
+def invalid(detail: str, kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
     """A frame that is not what the protocol has there."""
-    return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+    return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+
+
+class WrongKind(PinactorsError):
+    """Text in place of a photograph, which has a close code of its own."""
 
 
 async def refuse(error: PinactorsError, session_id: str | None) -> None:
@@ -303,4 +288,6 @@ async def refuse(error: PinactorsError, session_id: str | None) -> None:
         packet.session_id = check_session_id(session_id)
     packet.timestamp, packet.sequence = timestamp(), 0
     await websocket.send(packet.encode().decode())
-    await websocket.close(CLOSE_CODES.get(error.code, POLICY))
+    await websocket.close(
+        UNSUPPORTED if isinstance(error, WrongKind) else CLOSE_CODES.get(error.code, POLICY)
+    )

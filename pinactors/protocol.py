@@ -31,7 +31,7 @@ TIMEOUT_NOTE = "Analysis timed out"
 AUTHENTICITY_FAILED = "Authenticity analysis failed"
 MISSING_FRONT = "Front image required"
 
-UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
+UPLOAD_LOST = UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
     "Upload broken off",
     "Upload stalled",
     "Upload interrupted",

@@ -108,6 +108,10 @@ class _Request:
         start, self._start = self._start, b""
         return start or await self._reader.chunk()
 
+    async def rest(self) -> None:
+        """The connection throws it away by itself."""
+        await trio.lowlevel.checkpoint()
+
 
 async def _start(reader: BodyReader) -> bytes:
     start = b""

@@ -23,7 +23,7 @@ SPOOL_SUFFIX = ".spool"
 
 class Relayed(Mark, frozen=True):
     """The session begins. `ends_at` is a Unix time; `spool` the name of the file with its upload, if there is
-    one."""
+    one and it is whole."""
 
     stream_id: str
     session_id: str
@@ -41,7 +41,14 @@ class Moved(Mark, frozen=True):
     stream_id: str
 
 
-_DECODER = msgspec.json.Decoder(Relayed | Moved)
+class Uploaded(Mark, frozen=True):
+    """The upload that was still coming is in."""
+
+    spool: str
+    ends_at: float
+
+
+_DECODER = msgspec.json.Decoder(Relayed | Moved | Uploaded)
 
 
 @dataclass(slots=True)
@@ -107,8 +114,10 @@ def _replay(content: bytes) -> Kept | None:
             mark = _DECODER.decode(rest)
             if isinstance(mark, Relayed):
                 kept = Kept(mark)
-            elif kept is not None:
+            elif kept is not None and isinstance(mark, Moved):
                 kept.moved = mark
+            elif kept is not None:
+                kept.relayed = msgspec.structs.replace(kept.relayed, spool=mark.spool, ends_at=mark.ends_at)
     return kept
 
 

@@ -9,7 +9,7 @@ from typing import Self
 import trio
 
 from api.proxy import journal as journals
-from api.proxy.journal import Kept, Moved, Relayed
+from api.proxy.journal import Kept, Moved, Relayed, Uploaded
 from api.proxy.packets import Line, restamped
 from pinactors.merge import TERMINAL, kind_of
 from pinactors.pipeline.journal import Journal
@@ -54,6 +54,10 @@ class Outlet:
     def moved(self, master: str, stream_id: str) -> None:
         """The next packets are from there."""
         self._journal.mark(Moved(master, stream_id))
+
+    def uploaded(self, spool: str, ends_at: float) -> None:
+        """The upload is whole."""
+        self._journal.mark(Uploaded(spool, ends_at))
 
     def take(self, raw: bytes, line: Line) -> None:
         """A master's packet, put in the phone's order. Raises `NotPinactors` when it does not fit."""

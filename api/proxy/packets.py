@@ -8,7 +8,7 @@ import msgspec
 
 from pinactors import protocol
 from pinactors.client.http import NotPinactors
-from pinactors.protocol import PACKET_LIMIT
+from pinactors.protocol import PACKET_LIMIT, UPLOAD_LOST
 
 OPENING = "CONNECTION_ESTABLISHED"
 
@@ -26,6 +26,12 @@ class Line(msgspec.Struct, rename="camel"):
     session_id: str
     stream_id: str | None = None
     deadline_ms: int | None = None
+    message: str | None = None
+
+    @property
+    def upload_lost(self) -> bool:
+        """Whether the session ended because the master has not got all of the upload."""
+        return self.packet_type == "ERROR" and self.message in UPLOAD_LOST
 
 
 _LINE = msgspec.json.Decoder(Line)

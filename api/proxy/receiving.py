@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
@@ -12,12 +13,12 @@ from api.proxy.sessions import Sessions
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError
 
 STORAGE_RETRY = 30.0
 
 BROKEN_OFF = PinactorsError(
-    ErrorCode.CANCELLED, "Upload broken off", "The connection ended before the upload did"
+    ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload did"
 )
 
 log = structlog.get_logger(__name__)
@@ -28,11 +29,22 @@ class Source(Protocol):
         """The next bytes, empty at the end. Raises `PinactorsError`."""
         ...
 
+    async def rest(self) -> None:
+        """Takes and ignores what comes behind the upload."""
+        ...
 
-async def receive(sessions: Sessions, head: Head, route: str, source: Source) -> PacketLog:
+
+async def receive(
+    sessions: Sessions,
+    head: Head,
+    route: str,
+    source: Source,
+    meanwhile: Callable[[PacketLog], Awaitable[None]] | None = None,
+) -> PacketLog:
     """The log the upload is answered from. A refusal, the master's or ours, ends it wherever it is.
 
-    Raises `PinactorsError`.
+    `meanwhile` is called with a log that there is before the upload is in, and returns at its end. Raises
+    `PinactorsError`.
     """
     try:
         session, spool = await sessions.open(head, route)
@@ -42,6 +54,8 @@ async def receive(sessions: Sessions, head: Head, route: str, source: Source) ->
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, source, session, spool)
             await session.wait_answered()
+            if meanwhile is not None and session.log is not None:
+                await meanwhile(session.log)
             nursery.cancel_scope.cancel()
     finally:
         if not spool.complete:
@@ -59,6 +73,7 @@ async def _write(source: Source, session: Session, spool: Spool) -> None:
         session.fail(error)
     except OSError as error:
         session.fail(_not_stored(error))
+    await source.rest()
 
 
 def _not_stored(error: OSError) -> PinactorsError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,12 +61,16 @@ _root = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Place:
-    """Where the session is: at a master, under the id it has there. `taken` packets of that log are known."""
+    """Where the session is: at a master, under the id it has there. `taken` packets of that log are known.
+
+    `whole`: it has the upload; what breaks before can only begin again.
+    """
 
     master: Master
     stream_id: str | None = None
     taken: int = 0
     breaks: int = 0
+    whole: bool = True
 
 
 class Others(Protocol):
@@ -125,6 +130,8 @@ class Session:
         self._answered = trio.Event()
         self._scope = trio.CancelScope()
         self._due = trio.CancelScope()
+        self._time = services.settings.deadline
+        self._uploaded_at = math.inf
         self._log = _root.bind(session=head.session_id)
         if kept is not None:
             self._take_up(kept)
@@ -194,7 +201,10 @@ class Session:
         settings = self._services.settings
         if self._spool is not None:
             await self._spool.wait_complete()
-        self._due.deadline = min(self._due.deadline, trio.current_time() + settings.deadline)
+        self._uploaded_at = trio.current_time()
+        self._hasten()
+        if self._spool is not None and self._outlet is not None:
+            self._outlet.uploaded(self._spool.path.name, time.time() + self._remaining())
         with trio.move_on_after(settings.keepalive):
             await self._answered.wait()
         if not self._answered.is_set() and self._spool is not None:
@@ -209,6 +219,10 @@ class Session:
     def _at_work(self) -> bool:
         """Whether the present master has begun, and has not failed since."""
         return self.place is not None and self.place.taken > 1 and not self.place.breaks
+
+    def _hasten(self) -> None:
+        """The deadline is as early as anything we know says."""
+        self._due.deadline = min(self._due.deadline, self._uploaded_at + self._time)
 
     def _remaining(self) -> float:
         return self._due.deadline - trio.current_time()
@@ -248,9 +262,15 @@ class Session:
             )
         else:
             assert self._spool is not None
-            await upstream.upload(
-                place.master, self.head, self._spool, self._remaining(), silence, self._take
-            )
+            sending = upstream.Sending(self._spool)
+            try:
+                await upstream.upload(
+                    place.master, self.head, sending, self._remaining(), silence, self._take
+                )
+            finally:
+                place.whole = sending.ended
+                if self._outlet is not None:  # the phone is not refused any more, so its clock has to begin
+                    self._spool.leave()
 
     def _choose(self) -> bool:
         """The next master in the session's order; False when the session is over because there is none."""
@@ -297,7 +317,7 @@ class Session:
         else:
             masters.failed(place.master, failure)
             self._bad += isinstance(failure, NotPinactors)
-        if place.stream_id is not None:
+        if place.stream_id is not None and place.whole:
             alone = self._spool is None or not masters.others_available(place.master)
             waits = unreachable and alone
             again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < RESUMES)
@@ -326,6 +346,9 @@ class Session:
             return True
         if line.sequence > place.taken:
             raise Broken(f"packet {place.taken} is missing")
+        if line.upload_lost and self._spool is not None:
+            place.whole = False
+            raise Broken("the upload did not arrive whole")
         if place.stream_id is None:
             self._arrive(place, line)
             if self._answered.is_set() and self._answer is not self.log:
@@ -361,8 +384,8 @@ class Session:
         """The master answered in time: the phone's stream bears the master's name."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self._spool is not None:
-            allowed = line.deadline_ms / 1000 - self._services.settings.deadline
-            self._due.deadline += min(0.0, allowed)
+            self._time = min(self._time, line.deadline_ms / 1000)
+            self._hasten()
         return self._begin(line.stream_id, line.session_id)
 
     def _open_alone(self) -> None:
@@ -383,7 +406,7 @@ class Session:
             session_id,
             self.owner,
             time.time() + min(self._remaining(), self._services.settings.deadline),
-            self._spool.path.name if self._spool is not None else None,
+            self._spool.path.name if self._spool is not None and self._spool.complete else None,
             self.head.content_type,
             self.head.idempotency_key,
         )

@@ -33,6 +33,7 @@ class Spool:
         self._moved = trio.lowlevel.ParkingLot()
         self._newest = (0, b"")
         self._read = 0
+        self._awaited = True
         self._busy = 0
         self._closed = False
 
@@ -57,7 +58,7 @@ class Spool:
         await self._complete.wait()
 
     async def write(self, data: bytes) -> None:
-        """Returns once `data` is on disk and its reader has come near enough. Raises `OSError`.
+        """Returns once `data` is on disk and its reader, if there is one, near enough. Raises `OSError`.
 
         On a closed one nothing happens: the session is over, and its phone about to hear of it.
         """
@@ -68,7 +69,7 @@ class Spool:
         self._newest = (self.size, data)
         self.size += len(data)
         self._moved.unpark_all()
-        while self.size - self._read > LEAD and not self._closed:
+        while self.size - self._read > LEAD and self._awaited and not self._closed:
             await self._moved.park()
 
     def finish(self) -> None:
@@ -79,7 +80,7 @@ class Spool:
 
     async def read(self, position: int) -> bytes:
         """Some bytes from `position` on, waiting for them; empty at the end. Raises `OSError`."""
-        self._read = position
+        self._read, self._awaited = position, True
         self._moved.unpark_all()
         while position >= self.size and not self.complete:
             await self._moved.park()
@@ -91,6 +92,11 @@ class Spool:
             return newest
         length = min(PIECE, self.size - position)
         return await self._on_disk(os.pread, self._descriptor, length, position)
+
+    def leave(self) -> None:
+        """Its reader is gone: until another one comes the phone need not wait for it."""
+        self._awaited = False
+        self._moved.unpark_all()
 
     def close(self) -> None:
         """Leaves the file to whoever comes next."""

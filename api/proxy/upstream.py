@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 import trio
@@ -18,6 +19,7 @@ import trio
 from api.framings import JSON_TYPE, NDJSON_TYPE
 from api.proxy.masters import Master
 from api.proxy.spool import Spool
+from api.reader import EARLY
 from api.uploads import DEADLINE_HEADER
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
 from pinactors.client.transports import check
@@ -33,19 +35,25 @@ Take = Callable[[bytes], bool]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What of a phone's request a master is told. `token` is its key; `size` is None for a chunked body."""
+    """What of a phone's request a master is told. `token` is its key; `size` is None for a chunked body.
+
+    `early`: the phone reads packets while it sends.
+    """
 
     content_type: str
     size: int | None
     token: str | None
     idempotency_key: str
     session_id: str | None
+    early: bool = False
 
     def headers(self, remaining: float) -> Headers:
         """`remaining`: seconds of the phone's time, infinite before its upload is in."""
         headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
         if self.session_id:
             headers["x-session-id"] = self.session_id
+        if self.early:
+            headers["Prefer"] = EARLY
         if remaining < math.inf:
             headers[DEADLINE_HEADER] = str(max(0, round(1000 * remaining)))
         return headers
@@ -73,29 +81,42 @@ class Silence:
             raise Broken(f"the master was silent for {self._seconds:g} s")
 
 
-class _Sending:
-    """The spool as a body; behind its last byte the master's time begins."""
+class Sending:
+    """The spool as a body. `ended`: it was read to its last byte."""
 
-    def __init__(self, spool: Spool, silence: Silence) -> None:
-        self._spool, self._silence = spool, silence
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self.ended = False
+        self.on_end: Callable[[], None] = lambda: None
 
     async def read(self, position: int) -> bytes:
         data = await self._spool.read(position)
         if not data:
-            self._silence.renew()
+            self.ended = True
+            self.on_end()
         return data
 
 
 async def upload(
-    master: Master, head: Head, spool: Spool, remaining: float, silence: float, take: Take
+    master: Master, head: Head, sending: Sending, remaining: float, silence: float, take: Take
 ) -> None:
-    """Sends the spool, also while it grows, and hands over the packets that come back."""
+    """Sends the spool, also while it grows, and hands over the packets that come back.
+
+    They come behind its end, or from the beginning on where `head` wants it early. The master's time begins
+    behind the last byte.
+    """
     patience = Silence(silence)
+    sending.on_end = patience.renew
     with patience.scope:
         async with _connection(master, silence) as connection:
-            body = Body(head.content_type, head.size, [_Sending(spool, patience)])
-            answer = await connection.request("POST", "/mobile-upload", head.headers(remaining), body)
-            await _hand_over(answer, patience, take)
+            body = Body(head.content_type, head.size, [sending])
+            receive = partial(_hand_over, patience=patience, take=take)
+            if head.early:
+                await connection.converse("/mobile-upload", head.headers(remaining), body, receive)
+            else:
+                await receive(
+                    await connection.request("POST", "/mobile-upload", head.headers(remaining), body)
+                )
     patience.check()
 
 

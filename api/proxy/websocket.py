@@ -1,8 +1,8 @@
 """`/ws` at the proxy: the master's conversation, with the proxy's failover behind it.
 
-The photographs become a multipart upload in the spool, relayed as it grows, so that a master works on the
-front image while the back one is still being sent, and another master can begin again. The packets come
-down once the last photograph is in: only then a master names the session.
+The photographs become a multipart upload in the spool, relayed as it grows, and the master is asked for its
+packets early: the front image's results come down while the back image still goes up, and another master can
+begin again at any moment.
 """
 
 from __future__ import annotations
@@ -46,32 +46,49 @@ async def converse() -> None:
         opening = await opening_of(given.services.settings)
         session_id = opening.session_id
         token = key_in(websocket.headers) or key_in({"x-api-key": opening.api_key or ""})
-        if opening.stream_id is not None:
-            found = await given.sessions.find(opening.stream_id, token)
-            position = position_in(found, opening)
+        if opening.stream_id is None:
+            code = await _upload(given, opening, token)
         else:
-            found, position = await _uploaded(given, opening, token), 0
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(drain, name="websocket receive")
-            await send_packets(found, position)
-            nursery.cancel_scope.cancel()
-        code = close_code(found)
+            found = await given.sessions.find(opening.stream_id, token)
+            await _deliver(found, position_in(found, opening))
+            code = close_code(found)
     except PinactorsError as error:
         await refuse(error, session_id)
     else:
         await websocket.close(code)
 
 
-async def _uploaded(given: Proxy, opening: Opening, token: str | None) -> PacketLog:
+async def _deliver(log: PacketLog, position: int) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(drain, name="websocket receive")
+        await send_packets(log, position)
+        nursery.cancel_scope.cancel()
+
+
+async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
+    """Relays what comes, and delivers what comes back; the close code."""
     check_images(opening)
     session_id = check_session_id(opening.session_id)
     key = check_idempotency_key(opening.idempotency_key)
     photographs = Photographs(opening.images, given)
     head = Head(
-        f"{MULTIPART_TYPE}; boundary={photographs.boundary}", None, token, key or new_stream_id(), session_id
+        f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
+        None,
+        token,
+        key or new_stream_id(),
+        session_id,
+        early=True,
     )
     route = routing.route_of(owner_of(token), key, session_id, b"")
-    return await receive(given.sessions, head, route, photographs)
+    sent = 0
+
+    async def meanwhile(log: PacketLog) -> None:
+        nonlocal sent
+        sent = await send_packets(log, 0)
+
+    log = await receive(given.sessions, head, route, photographs, meanwhile)
+    await _deliver(log, sent)
+    return close_code(log, mistaken=photographs.mistaken)
 
 
 class Photographs:
@@ -86,6 +103,11 @@ class Photographs:
         self._reader = BodyReader(self._messages, settings, settings.max_request_bytes)
         self._empty = self._ended = False
 
+    @property
+    def mistaken(self) -> bool:
+        """Whether something else came in place of one."""
+        return self._messages.mistaken
+
     async def chunk(self) -> bytes:
         """Raises `PinactorsError`."""
         if self._view is None:
@@ -97,6 +119,9 @@ class Photographs:
             raise invalid(f"the {self._view} image is empty")
         self._view = None
         return b"\r\n" + self._next()
+
+    async def rest(self) -> None:
+        await drain()
 
     def _next(self) -> bytes:
         """The head of the next part, the body's end behind the last one, then nothing."""

@@ -17,14 +17,7 @@ import trio
 from pinactors import protocol
 from pinactors.client.http import Broken, NotPinactors
 from pinactors.merge import TERMINAL
-from pinactors.protocol import (
-    UPLOAD_BROKEN_OFF,
-    UPLOAD_INTERRUPTED,
-    UPLOAD_STALLED,
-    ErrorCode,
-    Packet,
-    PinactorsError,
-)
+from pinactors.protocol import UPLOAD_LOST, ErrorCode, Packet, PinactorsError
 
 BACKOFF_FIRST = 0.25
 BACKOFF_LIMIT = 8.0
@@ -178,7 +171,7 @@ class Delivery:
     def _is_upload_lost(self, error: Received) -> bool:
         """Whether a session ended because not all was sent, or, though all was, not all arrived."""
         unsent = error.fields.get("errorCode") == ErrorCode.CANCELLED and not self._job.complete
-        return unsent or error.fields.get("message") in _UPLOAD_LOST
+        return unsent or error.fields.get("message") in UPLOAD_LOST
 
     async def _take(self, raw: bytes) -> bool:
         packet = _read(raw)
@@ -202,9 +195,6 @@ class Delivery:
             await self._sink.send(packet)
         self._ended = packet.terminal
         return not self._ended
-
-
-_UPLOAD_LOST = (UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED)
 
 
 def _read(raw: bytes) -> Received:

@@ -8,7 +8,7 @@ closed on its own (servers take that for a disconnect).
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -18,6 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import h11
 import trio
+
+from pinactors.protocol import PinactorsError
 
 RECEIVE = 64 * 1024
 PIECE = 64 * 1024
@@ -116,11 +118,7 @@ class Connection:
 
         Raises `Broken`, and `NotPinactors` when the answer is no HTTP.
         """
-        head = h11.Request(
-            method=method,
-            target=self._url.path.rstrip("/") + path,
-            headers=[("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)],
-        )
+        head = self._head(method, path, headers, body)
         try:
             if await self._connect() or body is not None:
                 return await self._exchange(head, body, on_sent)
@@ -133,6 +131,44 @@ class Connection:
         except BaseException:
             await self.close()  # noqa: ASYNC102 - closes at once, waits for nothing
             raise
+
+    async def converse(
+        self,
+        path: str,
+        headers: Headers,
+        body: Body,
+        receive: Callable[[Answer], Awaitable[None]],
+        on_sent: Callable[[int], None] | None = None,
+    ) -> None:
+        """Posts `body`, and has `receive` read the answer at the same time; what is unsent when it returns
+        stays so.
+
+        Raises what `receive` raises, and as `request` does.
+        """
+        await self._connect()
+        failure: Exception | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                nonlocal failure
+                try:
+                    await self._send_contents(body)
+                except Broken:
+                    pass  # a refusal may be waiting in what was received; if none is, reading it says so
+                except OSError as error:
+                    failure = error
+                    nursery.cancel_scope.cancel()
+
+            try:
+                await self._send(self._head("POST", path, headers, body))
+                self._sent, self._on_sent = 0, on_sent
+                nursery.start_soon(send, name="upload")
+                await receive(Answer(self, await self._response(inf)))
+            except (Broken, NotPinactors, PinactorsError) as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def _connect(self) -> bool:
         """True for a new connection, False for a kept one."""
@@ -152,12 +188,21 @@ class Connection:
             await self._send_body(body, on_sent)
         else:
             await self._send(h11.EndOfMessage())
-        patience = self._silence if body is None else self._upload_silence
+        return Answer(self, await self._response(self._silence if body is None else self._upload_silence))
+
+    def _head(self, method: str, path: str, headers: Headers, body: Body | None) -> h11.Request:
+        return h11.Request(
+            method=method,
+            target=self._url.path.rstrip("/") + path,
+            headers=[("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)],
+        )
+
+    async def _response(self, patience: float) -> h11.Response:
         event = await self.event(patience)
         while isinstance(event, h11.InformationalResponse):
             event = await self.event(patience)
         assert isinstance(event, h11.Response)
-        return Answer(self, event)
+        return event
 
     async def _send_body(self, body: Body, on_sent: Callable[[int], None] | None) -> None:
         """Sends until done or refused: an answer that is no success ends the upload where it is."""
@@ -166,18 +211,23 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
             try:
-                for content in body.contents:
-                    await self._send_content(content)
-                await self._send(h11.EndOfMessage())
+                await self._send_contents(body)
             except Broken:
                 pass  # a refusal may be waiting in what was received; if none is, reading it says so
             except OSError as error:
                 unreadable = error
-            except h11.LocalProtocolError:  # more or fewer bytes than announced
-                unreadable = OSError("a photograph changed while it was being sent")
             nursery.cancel_scope.cancel()
         if unreadable is not None:
             raise unreadable
+
+    async def _send_contents(self, body: Body) -> None:
+        """Raises `Broken`, and `OSError` for what cannot be read as it was announced."""
+        try:
+            for content in body.contents:
+                await self._send_content(content)
+            await self._send(h11.EndOfMessage())
+        except h11.LocalProtocolError as error:  # more or fewer bytes than announced
+            raise OSError("a photograph changed while it was being sent") from error
 
     async def _send_content(self, content: bytes | Path | Arriving) -> None:
         match content:

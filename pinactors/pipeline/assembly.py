@@ -10,7 +10,7 @@ from pinactors.pipeline.component import Component
 from pinactors.pipeline.course import Course, Outcome
 from pinactors.pipeline.journal import Ended, Journal
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import Packet, timestamp
+from pinactors.protocol import Packet, decode, timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class Assembly:
             self._written.add(packet.packet_type)
             sealed = self.seal(packet)
             self._append(sealed, terminal=packet.terminal, component=component, outcome=outcome)
+
+    def repeat(self, encoded: bytes) -> None:
+        """A packet of an equal session, as the next one of this."""
+        self.write(decode(encoded))
 
     def seal(self, packet: Packet) -> bytes:
         """`packet` encoded as the next one, without appending it. Safe on another thread."""

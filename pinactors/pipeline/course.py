@@ -24,6 +24,7 @@ class Course:
 
     `packets` are encoded, in order, the terminal one included; the session's packet log shares the list.
     `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone.
+    `repeats`: the packets are those of an equal session, and so is the record.
     """
 
     stream_id: str
@@ -37,6 +38,7 @@ class Course:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     packed: set[str] = field(default_factory=set)
     analysed: bool = False
+    repeats: bool = False
 
     @property
     def degraded(self) -> list[str]:

@@ -12,8 +12,10 @@ structs. The file is locked as long as its process lives: nobody adopts the sess
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,7 @@ from pinactors.protocol import View
 
 SUFFIX = ".journal"
 
+_HASH = re.compile(r'"sha256":"([0-9a-f]{64})"')
 _STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -66,10 +69,14 @@ class Analysed(Mark, frozen=True):
     pass
 
 
+class Repeats(Mark, frozen=True):
+    pass
+
+
 log = structlog.get_logger(__name__)
 
 _ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(Opened | Arrived | Began | UploadComplete | Ended | Analysed)
+_DECODER = msgspec.json.Decoder(Opened | Arrived | Began | UploadComplete | Ended | Analysed | Repeats)
 
 
 class Journal:
@@ -109,6 +116,14 @@ class Journal:
 
     def packet(self, encoded: bytes, component: str = "-", outcome: str = "-") -> None:
         self._append(f"P {component} {outcome} ".encode() + encoded + b"\n")
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last line; infinite where there is no file."""
+        try:
+            return max(0.0, time.time() - self.path.stat().st_mtime)
+        except OSError:
+            return math.inf
 
     def release(self) -> None:
         """Closes the file and leaves it where it is."""
@@ -152,6 +167,21 @@ def find(folder: Path, stream_id: str) -> Course | None:
         return load(folder / f"{stream_id}{SUFFIX}")
     except OSError:
         return None
+
+
+def photographs(folder: Path) -> set[str]:
+    """Hashes of those that any file in `folder` refers to, the ones set aside included."""
+    found: set[str] = set()
+    for path in folder.iterdir():
+        with suppress(OSError):
+            found.update(_HASH.findall(path.read_text(errors="replace")))
+    return found
+
+
+def remove(folder: Path, stream_id: str) -> None:
+    """The journal of a session that nobody may ask for any more. Nothing happens where there is none."""
+    with suppress(OSError):
+        (folder / f"{stream_id}{SUFFIX}").unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> None:
@@ -218,4 +248,6 @@ def _apply(course: Course | None, mark: Mark) -> Course | None:
             course.outcomes[mark.component] = mark.outcome
         case Analysed():
             course.analysed = True
+        case Repeats():
+            course.repeats = True
     return course

@@ -49,6 +49,11 @@ class Recorder:
         """Analyses in the outbox."""
         return len(self._outbox)
 
+    def photographs(self) -> set[str]:
+        """Hashes of those that analyses in memory refer to; the others' are in their journals."""
+        courses = [item for item in self._outbox if isinstance(item, Course)]
+        return {image.sha256 for course in courses for image in course.images.values()}
+
     async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> bytes:
         """The final packet as it is stored. Tries while the database is away: the caller's scope bounds it.
 

@@ -66,6 +66,7 @@ class Registry:
         self._settlements: WeakKeyDictionary[Upload, Settlement] = WeakKeyDictionary()
         self._finished: OrderedDict[str, tuple[float, PacketLog]] = OrderedDict()
         self._finished_bytes = 0
+        self._repeated: OrderedDict[str, float] = OrderedDict()
         self._ended = trio.lowlevel.ParkingLot()
 
     @property
@@ -102,14 +103,15 @@ class Registry:
         """The log to answer from; waits until `upload` is complete and has been compared with earlier ones.
 
         The session of an upload that joins another one is dropped, and its log closed without a terminal
-        packet. Raises `PinactorsError` (`session_conflict`, 422) for an `Idempotency-Key` that came with
-        other images.
+        packet; an announced one goes on with the other's packets, and answers. Raises `PinactorsError`
+        (`session_conflict`, 422) for an `Idempotency-Key` that came with other images.
         """
         settlement = self._settlements.get(upload)
         if settlement is None:
             await trio.lowlevel.checkpoint()
             return log
-        return await settlement.wait()
+        answer = await settlement.wait()
+        return log if upload.announced else answer
 
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
@@ -128,13 +130,21 @@ class Registry:
     async def cancel(self, stream_id: str, owner: str) -> None:
         """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
 
-        One that has ended already is left as it is. Raises `PinactorsError` as `find` does.
+        Where it repeats an equal one, both end. One that has ended already is left as it is. Raises
+        `PinactorsError` as `find` does.
         """
         log = await self.find(stream_id, owner)
         session = self._live.get(stream_id)
+        if session is not None and session.equal is not None:
+            session = self._live.get(session.equal.stream_id)
         if session is not None:
             session.cancel(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
         await log.wait_closed()
+
+    def photographs(self) -> set[str]:
+        """Hashes of those that sessions under way, or waiting in memory to be recorded, refer to."""
+        used = {image.sha256 for session in self._live.values() for image in session.upload.images.values()}
+        return used | self._services.recorder.photographs()
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for health and metrics; `breakers` names those that are not closed."""
@@ -164,15 +174,18 @@ class Registry:
         for journal, course in journals.adopt(self._settings.journal_folder, self._journal_failed):
             last = decode(course.packets[-1]) if course.packets else None
             if last is not None and last.terminal:
-                if isinstance(last, ErrorPacket) and course.started_at is not None:
+                if course.repeats and journal.age < self._settings.replay:
+                    self._repeated[course.stream_id] = trio.current_time() - journal.age
+                    journal.release()
+                elif not course.repeats and isinstance(last, ErrorPacket) and course.started_at is not None:
                     self._services.recorder.later(course, journal)
-                else:  # stored before its last packet was written
+                else:  # stored before its last packet was written, or too old
                     journal.remove()
             else:
                 self._resume(journal, course)
 
     def _resume(self, journal: Journal, course: Course) -> None:
-        upload = Upload(course.session_id, course.owner, course.idempotency_key)
+        upload = Upload(course.session_id, course.owner, course.idempotency_key, announced=course.repeats)
         for view, image in course.images.items():
             upload.put(view, image)
         if course.ends_at is None:
@@ -186,7 +199,7 @@ class Registry:
         else:
             upload.close()
         log = _log_of(course)
-        if upload.error is None:
+        if upload.error is None and not course.repeats:
             self._joins.adopt(upload, log)
         self._start(upload, course, log, journal)
         _root.info("session adopted", session=course.session_id, packets=len(log.packets))
@@ -196,7 +209,7 @@ class Registry:
         if self._settings.disconnect == "cancel":
             error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
             log.on_abandoned(partial(session.cancel, error))
-        if upload.complete:  # compared with earlier ones already
+        if upload.complete and not course.repeats:  # compared with earlier ones already
             session.settlement.reach(log)
         self._live[course.stream_id] = session
         self._settlements[upload] = session.settlement
@@ -221,7 +234,9 @@ class Registry:
         log.on_abandoned(None)
         del self._live[log.stream_id]
         self._admission.leave(log.owner)
-        if session.settlement.answer is log and log.closed:
+        if log.closed and (session.equal is None or session.upload.announced):
+            if session.course.repeats and session.error is None:
+                self._repeated[log.stream_id] = trio.current_time()
             if not completed(log.packets):
                 self._joins.forget(log.stream_id)
             self._finished[log.stream_id] = (trio.current_time(), log)
@@ -232,6 +247,8 @@ class Registry:
     def _prune(self) -> None:
         """Lets go of finished sessions that are too old to be read again, or too many to keep here."""
         oldest_kept = trio.current_time() - self._settings.replay
+        while self._repeated and next(iter(self._repeated.values())) < oldest_kept:
+            journals.remove(self._settings.journal_folder, self._repeated.popitem(last=False)[0])
         while self._finished:
             stream_id, (ended, log) = next(iter(self._finished.items()))
             if ended >= oldest_kept and self._finished_bytes <= FINISHED_BYTES:

@@ -23,7 +23,7 @@ from pinactors.pipeline.component import Analysis, Component
 from pinactors.pipeline.course import Course, Outcome
 from pinactors.pipeline.deadline import Deadline
 from pinactors.pipeline.findings import Findings
-from pinactors.pipeline.journal import Analysed, Arrived, Began, Journal, UploadComplete
+from pinactors.pipeline.journal import Analysed, Arrived, Began, Journal, Repeats, UploadComplete
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder, record_of
@@ -75,7 +75,8 @@ class Services:
 class Session:
     """`run` returns when the terminal packet is in the log, or the session gave way to an equal one.
 
-    `settlement` says which, once that is known.
+    `settlement` says which, once that is known. A session whose stream a client has the name of already does
+    not give way: its log goes on, with the equal one's packets.
     """
 
     def __init__(self, upload: Upload, course: Course, log: PacketLog, journal: Journal, services: Services):
@@ -108,15 +109,25 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.course.session_id} {self.course.stream_id[:8]}>"
 
+    @property
+    def equal(self) -> PacketLog | None:
+        """The log of the equal session that answers this upload, once it is known that there is one."""
+        answer = self.settlement.answer
+        return answer if answer is not self.log else None
+
     async def run(self) -> None:
         """The whole life of an upload."""
         await self._analyse()
-        if self.settlement.answer not in (None, self.log):
+        equal = self.equal
+        if equal is not None and not self.upload.announced:
             self._give_way()
             return
-        if self.error is None:
+        self.course.repeats = equal is not None
+        if equal is not None:
+            await self._repeat(equal)
+        elif self.error is None:
             self._answer_for_the_undecided()
-        if self.error is None:
+        if self.error is None and equal is None:
             await self._record()
         if self.error is not None:
             self.end_with(self.error)
@@ -283,6 +294,22 @@ class Session:
         self.log.close()
         self._services.metrics.joined.inc()
         self._log.info("session joined an equal one")
+
+    async def _repeat(self, equal: PacketLog) -> None:
+        """What a client has had of this session stays; the equal one's packets follow, each type once.
+
+        The journal is kept when all is said: no record has this stream.
+        """
+        self._journal.mark(Repeats())
+        self._services.metrics.joined.inc()
+        self._log.info("session repeats an equal one", other=equal.stream_id[:8])
+        position = 0
+        with self._recording, equal.watching():
+            while position < len(equal.packets) or not equal.closed:
+                await equal.wait_beyond(position)
+                for packet in equal.packets[position:]:
+                    self._assembly.repeat(packet)
+                    position += 1
 
     def _ended(self, outcome: str) -> None:
         self._services.metrics.sessions.labels(outcome).inc()

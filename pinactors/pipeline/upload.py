@@ -26,7 +26,8 @@ class Upload:
 
     `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name
     for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
-    on, where that is less than a session has by itself.
+    on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
+    its stream, before the last photograph is in.
     """
 
     def __init__(
@@ -35,11 +36,14 @@ class Upload:
         owner: str = "",
         idempotency_key: str | None = None,
         deadline: float = math.inf,
+        *,
+        announced: bool = False,
     ) -> None:
         self.session_id = session_id
         self.owner = owner
         self.idempotency_key = idempotency_key
         self.deadline = deadline
+        self.announced = announced
         self.images: dict[View, StoredImage] = {}
         self.error: PinactorsError | None = None
         self._arrived = {view: trio.Event() for view in View}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,11 @@ def save(
         )
         AnalysisImage.insert(analysis=number, view=view.value, image=image.sha256).execute(database)
     return number
+
+
+def known_images(database: peewee.Database, hashes: Sequence[str]) -> set[str]:
+    rows = Image.select(Image.sha256).where(Image.sha256.in_(hashes)).tuples().execute(database)
+    return {sha256 for (sha256,) in rows}
 
 
 def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
@@ -58,6 +58,10 @@ class Records:
     async def stream(self, stream_id: str) -> StoredStream | None:
         """However long ago it ended; whether it may still be read again is the caller's to say."""
         return await self._store.read(partial(analyses.stream, stream_id=stream_id))
+
+    async def known_images(self, hashes: Sequence[str]) -> set[str]:
+        """Those of `hashes` (a few hundred at most) whose photographs some analysis has seen."""
+        return await self._store.read(partial(analyses.known_images, hashes=hashes))
 
     async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
         """The newest stream of the same upload that ended within `settings.replay` seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.api.wire import (
     connected,
     head,
     json_body,
+    metric,
     multipart,
     part,
 )
@@ -34,13 +36,6 @@ LONG = b"PHOTO" + bytes(1000)
 
 async def upload(port: int, body: bytes, headers: dict[str, str]) -> Answer:
     return await ask(port, "POST", UPLOAD, body, headers)
-
-
-async def metric(port: int, line: str) -> float:
-    """The value of one line of `/metrics`, 0 when it is not there yet."""
-    text = (await ask(port, "GET", "/metrics")).body.decode()
-    values = [row.rpartition(" ")[2] for row in text.splitlines() if row.rpartition(" ")[0] == line]
-    return float(values[0]) if values else 0.0
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -174,7 +169,7 @@ class TestBrokenOff:
                 async with connected(server.port) as wire:
                     await wire.send(head("POST", UPLOAD, JSON | {"Content-Length": "1000"}) + b'{"session')
                     answer = await wire.answer()
-            assert (answer.status, answer.json()["errorCode"]) == (408, "cancelled")
+            assert (answer.status, answer.json()["errorCode"]) == (409, "cancelled")
             assert answer.json()["message"] == "Upload stalled"
 
     async def test_one_that_is_slow_but_goes_on_is_not(self, tmp_path: Path) -> None:
@@ -220,3 +215,83 @@ async def test_overload_is_said_at_once(tmp_path: Path) -> None:
 
 async def first_line(wire: Wire) -> bytes:
     return await wire.stream.receive_some(2000)
+
+
+class TestEarlyAnswers:
+    """What a proxy asks for: packets while the upload is still coming (`Prefer: respond-early`)."""
+
+    HEADERS = MULTIPART | {
+        "Accept": "application/x-ndjson",
+        "Prefer": "respond-early",
+        "x-session-id": "early",
+    }
+
+    async def lines(self, wire: Wire, count: int) -> list[dict[str, Any]]:
+        """The next packets, without the head and the chunks they come in."""
+        received = b""
+        while received.count(b'"sequence"') < count or not received.endswith(b"\n\r\n"):
+            received += await wire.stream.receive_some(65536)
+        return [json.loads(line) for line in received.split(b"\n") if line.startswith(b"{")]
+
+    async def test_results_of_the_front_come_while_the_back_is_sent(self, shared: Process) -> None:
+        front, back = part("front_image", b"PHOTO early front", "f"), part("back_image", b"PHOTO" * 1000, "b")
+        body = multipart([front, back])
+        with trio.fail_after(LIMIT):
+            async with connected(shared.port) as wire:
+                await wire.send(head("POST", UPLOAD, self.HEADERS | {"Content-Length": str(len(body))}))
+                packets = await self.lines(wire, 1)
+                await wire.send(body[: len(front) + 500])
+                packets += await self.lines(wire, 4)
+                assert [packet["sequence"] for packet in packets] == list(range(5))
+                await wire.send(body[len(front) + 500 :])
+                packets += await self.lines(wire, 3)
+                assert await wire.is_closed() is False  # the last chunk
+        assert [packet["sequence"] for packet in packets] == list(range(8))
+        assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
+
+    @pytest.mark.parametrize(
+        ("rest", "code"),
+        [(b"--a-boundary\r\nnonsense\r\n\r\n--a-boundary--\r\n", "invalid_format"), (None, "cancelled")],
+    )
+    async def test_what_goes_wrong_behind_the_head_is_in_the_stream(
+        self, tmp_path: Path, rest: bytes | None, code: str
+    ) -> None:
+        async with running(tmp_path, upload_floor_window=0.5) as server:
+            with trio.fail_after(LIMIT):
+                async with connected(server.port) as wire:
+                    front = part("front_image", b"PHOTO", "f")
+                    size = len(front) + len(rest or b"xxx")
+                    await wire.send(
+                        head("POST", UPLOAD, self.HEADERS | {"Content-Length": str(size)}) + front
+                    )
+                    await wire.send(rest or b"")
+                    answer = await wire.answer()
+                    assert (answer.status, answer.ended) == (200, True)
+                    assert answer.packets[-1]["errorCode"] == code
+                    assert [packet["sequence"] for packet in answer.packets] == list(
+                        range(len(answer.packets))
+                    )
+                await until_sessions(server, 0)
+
+    async def test_one_that_hangs_up_ends_its_session(self, server: Running) -> None:
+        with trio.fail_after(LIMIT):
+            async with connected(server.port) as wire:
+                await wire.send(head("POST", UPLOAD, self.HEADERS | {"Content-Length": "1000"}))
+                [packet] = await self.lines(wire, 1)
+            await until_sessions(server, 0)
+            log = await ask(server.port, "GET", f"/streams/{packet['streamId']}")
+        assert json.loads(log.body)[-1]["errorCode"] == "cancelled"
+
+    async def test_without_a_name_or_for_one_object_it_is_answered_as_ever(self, shared: Process) -> None:
+        body = multipart([part("sessionId", b"named"), part("front_image", b"PHOTO unnamed", "f")])
+        for without in ("Accept", "x-session-id"):
+            headers = {name: value for name, value in self.HEADERS.items() if name != without}
+            answer = await upload(shared.port, body, headers)
+            assert (answer.status, answer.ended) == (200, True)
+
+
+async def until_sessions(server: Running, count: float) -> None:
+    async def so_many() -> bool:
+        return await metric(server.port, "pinactors_live_sessions") == count
+
+    await until(so_many)

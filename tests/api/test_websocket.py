@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -12,7 +13,7 @@ from pinactors.offsets import to_token
 from tests.api.conftest import Process, Running, running
 from tests.api.rawsocket import RawSocket, opened, types
 from tests.api.site import PACKETS, Site
-from tests.api.wire import ask
+from tests.api.wire import ask, metric
 
 LIMIT = 20
 ANALYSED = {"CHARACTER_IDENTIFICATION", "PRICING_ANALYSIS", "HTML_DISPLAY_DATA"}
@@ -54,17 +55,71 @@ async def test_a_session_is_resumed_behind_what_was_had(shared: Process) -> None
     assert [packet["sequence"] for packet in first + rest] == list(range(8))
 
 
-async def test_the_same_upload_again_is_joined(shared: Process) -> None:
+def content(packet: dict[str, Any]) -> dict[str, Any]:
+    """What a packet says, without its place in a stream."""
+    return {
+        name: value
+        for name, value in packet.items()
+        if name not in ("sequence", "timestamp", "streamId", "deadlineMs")
+    }
+
+
+async def test_the_same_upload_again_joins_and_gets_each_packet_once(shared: Process) -> None:
+    """With its own stream, which can be read again; nothing is analysed twice."""
     conversations = []
     with trio.fail_after(LIMIT):
         for _ in range(2):
             async with opened(shared.port) as socket:
-                await socket.send(sessionId="ws3", images=["front"])
+                await socket.send(sessionId="ws3", images=["front", "back"])
                 await socket.send_photograph(b"PHOTO front 3")
+                await socket.send_photograph(b"PHOTO back 3")
                 conversations.append(await socket.until("ANALYSIS_COMPLETE"))
-    first, second = conversations
-    begin = max(i for i, kind in enumerate(types(second)) if kind == "CONNECTION_ESTABLISHED")
-    assert second[begin:] == first
+                assert await socket.close_code() == 1000
+        first, second = conversations
+        path = f"/streams/{second[0]['streamId']}"
+        again = await ask(shared.port, "GET", path, headers={"Accept": "application/x-ndjson"})
+    assert second[0]["streamId"] != first[0]["streamId"]
+    assert again.packets == second
+    assert [packet["sequence"] for packet in second] == list(range(8))
+    assert sorted(types(second)) == sorted(types(first))
+    assert second[-1]["id"] == first[-1]["id"]
+    for kind in types(first):
+        assert content(second[types(second).index(kind)]) == content(first[types(first).index(kind)])
+
+
+async def test_a_joined_upload_follows_the_running_one_and_ends_with_it(server: Running) -> None:
+    """Over either stream: what is cancelled is the one analysis there is."""
+    with trio.fail_after(LIMIT):
+        async with opened(server.port) as first, opened(server.port) as second:
+            had = []
+            for socket in (first, second):
+                await socket.send(sessionId="ws8", images=["front", "back"])
+                await socket.send_photograph(b"PHOTO front 8")
+                had.append(await socket.until("HTML_DISPLAY_DATA"))
+            for socket in (first, second):
+                await socket.send_photograph(b"SLEEP 15 back")
+            while await metric(server.port, "pinactors_joined_total") < 1:  # noqa: ASYNC110 - only it can tell
+                await trio.sleep(0.02)
+            assert (await ask(server.port, "DELETE", f"/streams/{had[1][0]['streamId']}")).status == 204
+            for socket, packets in zip((first, second), had, strict=True):
+                packets += await socket.until("ERROR")
+                assert packets[-1]["errorCode"] == "cancelled"
+                assert [packet["sequence"] for packet in packets] == list(range(len(packets)))
+                assert len(set(types(packets))) == len(packets)
+
+
+async def test_a_joined_upload_is_read_again_after_a_restart(tmp_path: Path) -> None:
+    opening = {"sessionId": "ws9", "images": ["front"]}
+    with trio.fail_after(LIMIT):
+        async with running(tmp_path) as server:
+            for _ in range(2):
+                async with opened(server.port) as socket:
+                    await socket.send(**opening)
+                    await socket.send_photograph(b"PHOTO front 9")
+                    packets = await socket.until("ANALYSIS_COMPLETE")
+        async with running(tmp_path) as server, opened(server.port) as socket:
+            await socket.send(streamId=packets[0]["streamId"])
+            assert await socket.until("ANALYSIS_COMPLETE") == packets
 
 
 async def test_a_photograph_is_not_held_in_memory(shared: Process) -> None:

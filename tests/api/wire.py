@@ -122,6 +122,13 @@ async def ask(
             return await wire.answer()
 
 
+async def metric(port: int, line: str) -> float:
+    """The value of one line of `/metrics`, 0 when it is not there yet."""
+    text = (await ask(port, "GET", "/metrics")).body.decode()
+    values = [row.rpartition(" ")[2] for row in text.splitlines() if row.rpartition(" ")[0] == line]
+    return float(values[0]) if values else 0.0
+
+
 def json_body(**fields: Any) -> bytes:
     """A JSON upload; bytes become base64."""
     return json.dumps(

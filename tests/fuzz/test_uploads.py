@@ -29,7 +29,7 @@ SECONDS = 20
 GROWTH = 1.5
 """How far the process's largest size may rise over what it was after the first uploads."""
 
-ANSWERS = {200, 400, 408, 413, 415, 422}
+ANSWERS = {200, 400, 409, 413, 415, 422}
 fuzzed = settings(
     max_examples=EXAMPLES,
     deadline=None,

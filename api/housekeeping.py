@@ -1,0 +1,89 @@
+"""Removes photographs that nobody refers to: those of refused uploads, and what a killed process left.
+
+A photograph is kept for a record, for a session under way, or for one whose journal waits for the database.
+They are asked in the order in which a session goes through them, backwards in no case: one that moves on
+while it is being looked for is found at the next place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import structlog
+import trio
+
+from api.imagestore import STALE_SECONDS, ImageStore
+from pinactors.pipeline import journal as journals
+from pinactors.pipeline.registry import Registry
+from pinactors.records import Records, RecordsUnavailable
+from pinactors.settings import Settings
+
+SWEEP_SECONDS = 10.0
+"""Pause between two looks at what uploads have left."""
+
+BATCH = 200
+"""Photographs one question to the records is about."""
+
+log = structlog.get_logger(__name__)
+
+
+class Housekeeper:
+    def __init__(self, store: ImageStore, registry: Registry, records: Records, settings: Settings) -> None:
+        self._store, self._registry, self._records = store, registry, records
+        self._journals = settings.journal_folder
+
+    async def run(self) -> None:
+        """For ever. While the database is away nothing is removed."""
+        swept = -math.inf
+        while True:
+            try:
+                if trio.current_time() >= swept + STALE_SECONDS:
+                    await self.sweep_stale()
+                    swept = trio.current_time()
+                await self.sweep()
+            except (RecordsUnavailable, OSError) as error:
+                log.warning("photographs not swept", error=repr(error))
+            await trio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> None:
+        """One look at the photographs that came lately. Raises `RecordsUnavailable`, `OSError`."""
+        unsettled = self._store.unsettled()
+        used = self._registry.photographs()
+        idle = [sha256 for sha256 in unsettled if sha256 not in used]
+        unrecorded = await self._unknown_to_journals(idle)
+        for batch in _batches(unrecorded):
+            known = await self._records.known_images(batch)
+            for sha256 in known:
+                self._store.settle(sha256)
+            removed = sum(
+                [
+                    await trio.to_thread.run_sync(self._store.remove, sha256, unsettled[sha256])
+                    for sha256 in batch
+                    if sha256 not in known
+                ]
+            )
+            if removed:
+                log.info("photographs of refused uploads removed", count=removed)
+
+    async def sweep_stale(self) -> None:
+        """One look at the whole store. Raises `RecordsUnavailable`, `OSError`."""
+        folders = self._store.stale()
+        while (found := await trio.to_thread.run_sync(next, folders, None)) is not None:
+            used = self._registry.photographs()
+            idle = [sha256 for sha256 in found if sha256 not in used]
+            for batch in _batches(await self._unknown_to_journals(idle)):
+                known = await self._records.known_images(batch)
+                for sha256 in set(batch) - known:
+                    await trio.to_thread.run_sync(self._store.remove_stale, sha256)
+
+    async def _unknown_to_journals(self, hashes: list[str]) -> list[str]:
+        if not hashes:
+            await trio.lowlevel.checkpoint()
+            return []
+        noted = await trio.to_thread.run_sync(journals.photographs, self._journals)
+        return [sha256 for sha256 in hashes if sha256 not in noted]
+
+
+def _batches(hashes: Sequence[str]) -> list[Sequence[str]]:
+    return [hashes[start : start + BATCH] for start in range(0, len(hashes), BATCH)]
