@@ -12,6 +12,8 @@ const NAMES = {
 
 /** A score in which a resemblance is none: such candidates are not worth a line. */
 const UNLIKELY = 0.005;
+/** One from which a pin that is not identified is worth to be laid beside the photograph. */
+const ALIKE = 0.1;
 
 const CARDS = [
   { type: "AUTHENTICATION_RESULT", title: "Genuine?", draw: verdictCard, say: sayVerdict },
@@ -120,7 +122,7 @@ function problemsOf(photos) {
 
 function characterCard(packet, { pictures, catalogPicture }) {
   const [best, ...others] = packet.candidates;
-  const compare = best && pictures.front ? pair(packet, best, pictures.front, catalogPicture) : null;
+  const compare = best && pictures.front && (packet.identified || best.score >= ALIKE) ? pair(packet, best, pictures.front, catalogPicture) : null;
   const likely = (packet.identified ? others : packet.candidates).filter((candidate) => candidate.score >= UNLIKELY);
   const list = likely.length > 0 &&
     h("ol", { class: "candidates", "aria-label": "Candidates" }, likely.map((candidate) => candidateRow(candidate, catalogPicture)));

@@ -29,6 +29,9 @@ let running = null;
 /** The analysis on the board: its packets and its front photograph. */
 let current = { packets: [], pictures: {} };
 
+/** Catalogue pictures that were asked for, as promises by pin and view. */
+const catalogPictures = new Map();
+
 const apiKey = () => {
   try {
     return localStorage.getItem(KEY) ?? "";
@@ -48,8 +51,6 @@ byId("history-clear").addEventListener("click", () => {
   showHistory();
 });
 byId("key-open").addEventListener("click", askKey);
-controls();
-showHistory();
 
 /** Buttons as the moment allows them. */
 function controls() {
@@ -189,8 +190,6 @@ function complain(code, message, detail) {
   say(`${plain}${more}`, true);
 }
 
-const catalogPictures = new Map();
-
 /** A catalogue picture as an object URL (fetched, since an `img` cannot send a key); null where there is none. */
 function catalogPicture(pinId, view) {
   const name = `${pinId}/${view}`;
@@ -204,7 +203,9 @@ function catalogPicture(pinId, view) {
   return catalogPictures.get(name);
 }
 
-const found = (packets, type) => packets.find((packet) => packet.packetType === type);
+function found(packets, type) {
+  return packets.find((packet) => packet.packetType === type);
+}
 
 async function shareResult() {
   const verdict = found(current.packets, "AUTHENTICATION_RESULT");
@@ -242,7 +243,9 @@ function showHistory() {
   }));
 }
 
-const when = (at) => new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+function when(at) {
+  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
 
 async function reopen(entry) {
   if (running) return;
@@ -292,3 +295,6 @@ function askKey() {
   dialog.returnValue = "";
   dialog.showModal();
 }
+
+controls();
+showHistory();
