@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import metadata, resources
 from typing import Any, get_args
 
 import msgspec
 from jinja2 import Environment
+from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
 from api.answers import Card, Failure, Health, PinConfirmed, ProvisionalPins
@@ -292,5 +294,11 @@ def _encoded() -> bytes:
 @cache
 def _page() -> str:
     source = resources.files("api").joinpath("templates", "docs.html").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(api=description())
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["marked"] = _marked
+    return environment.from_string(source).render(api=description())
+
+
+def _marked(text: str | None) -> Markup:
+    """Text whose `words` in backquotes are code."""
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", escape(text or "")))

@@ -121,6 +121,7 @@ def _invalid(field: str, detail: str) -> PinactorsError:
 def confirm(
     database: peewee.Database, statement: PinConfirmation, owner: str, now: dt.datetime
 ) -> Confirmation:
+    agreement, comment = statement.user_agreement, statement.feedback_comment or ""
     session_id = None
     if 0 < statement.record_number <= _LARGEST_NUMBER:
         session_id = (
@@ -144,11 +145,11 @@ def confirm(
         .tuples()
     )
     history = list(rows.execute(database))
-    if not history or history[0][1:] != (statement.user_agreement, (statement.feedback_comment or "")):
+    if not history or history[0][1:] != (agreement, comment):
         Feedback.insert(
             analysis=statement.record_number,
-            agreement=statement.user_agreement,
-            comment=(statement.feedback_comment or ""),
+            agreement=agreement,
+            comment=comment,
             created_at=now,
         ).execute(database)
         Analysis.update(provisional=False).where(Analysis.id == statement.record_number).execute(database)
@@ -158,8 +159,8 @@ def confirm(
     return Confirmation(
         statement.record_number,
         statement.pin_id,
-        statement.user_agreement,
-        (statement.feedback_comment or ""),
+        agreement,
+        comment,
         session_id,
         now,
     )
