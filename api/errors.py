@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import msgspec
 import structlog
 from quart import Quart, Response, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
 
+from api.answers import Failure
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
 
 log = structlog.get_logger(__name__)
@@ -44,19 +44,16 @@ def status_of(error: PinactorsError) -> int:
     return error.status or STATUS[error.code]
 
 
-def body_of(error: PinactorsError, session_id: str | None = None) -> dict[str, Any]:
+def body_of(error: PinactorsError, session_id: str | None = None) -> Failure:
     """The answer's JSON object; `field` only where one is at fault."""
-    body: dict[str, Any] = {
-        "success": False,
-        "message": error.message,
-        "error": error.detail,
-        "errorCode": error.code,
-        "sessionId": session_id,
-        "timestamp": timestamp(),
-    }
-    if error.field:
-        body["field"] = error.field
-    return body
+    return Failure(
+        message=error.message,
+        error=error.detail,
+        error_code=error.code,
+        session_id=session_id,
+        timestamp=timestamp(),
+        field=error.field or msgspec.UNSET,
+    )
 
 
 def headers_of(error: PinactorsError) -> dict[str, str]:

@@ -2,58 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import metadata, resources
 from typing import Any, get_args
 
 import msgspec
 from jinja2 import Environment
+from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
+from api.answers import Card, Failure, Health, PinConfirmed, ProvisionalPins
 from api.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
 from api.page import HEADERS
 from api.received import SESSION_FIELD, TEXT_FIELDS
-from pinactors.protocol import AnyPacket, ErrorCode
+from pinactors.protocol import AnyPacket
+from pinactors.records.feedback import PinConfirmation
 
 Json = dict[str, Any]
 
 _PACKETS = get_args(AnyPacket)
 _REFERENCE = "#/components/schemas/{name}"
-
-
-class Failure(msgspec.Struct, rename="camel"):
-    """The body of every refusal. `field` names the one at fault, where there is one."""
-
-    success: bool
-    message: str
-    error: str
-    error_code: ErrorCode
-    session_id: str | None
-    timestamp: str
-    field: str | msgspec.UnsetType = msgspec.UNSET
-
-
-class PinConfirmation(msgspec.Struct, rename="camel"):
-    """`pinId` is the analysis's session id, `recordNumber` its `id`; `userAgreement` agree or disagree."""
-
-    record_number: int
-    pin_id: str
-    user_agreement: str
-    feedback_comment: str | None = None
-
-
-class ProvisionalPin(msgspec.Struct, rename="camel"):
-    pin_id: str
-    record_number: int
-    name: str
-    created_at: str
-
-
-class ProvisionalPins(msgspec.Struct, rename="camel"):
-    success: bool
-    provisional_pins: list[ProvisionalPin]
-    total: int
-    timestamp: str
 
 
 def _content(*kinds: str, schema: Json | None = None) -> Json:
@@ -192,9 +161,9 @@ def _stream() -> Json:
     }
 
 
-def _answer(name: str) -> Json:
+def _answer(name: str, description: str = "Done") -> Json:
     schema = {"$ref": _REFERENCE.format(name=name)}
-    return {"200": {"description": "Done", "content": _content(JSON_TYPE, schema=schema)}}
+    return {"200": {"description": description, "content": _content(JSON_TYPE, schema=schema)}}
 
 
 def _feedback() -> Json:
@@ -203,7 +172,7 @@ def _feedback() -> Json:
         "post": {
             "summary": "Say whether an analysis is right",
             "requestBody": {"required": True, "content": _content(JSON_TYPE, schema=schema)},
-            "responses": _answer("PinConfirmation") | _failures(400, 401, 404, 413, 503),
+            "responses": _answer("PinConfirmed") | _failures(400, 401, 404, 413, 503),
         }
     }
 
@@ -228,24 +197,54 @@ def _paths() -> Json:
     ]
     catalog = _plain("A catalogue picture", "image/*", parameters=picture)
     catalog["get"]["responses"] |= _failures(401, 404)
+    health = _plain("Whether it works, and how busy it is", JSON_TYPE)
+    health["get"]["responses"] = _answer("Health", "`status` says whether all of it works")
+    card = _plain("The page, or the service's card", "text/html")
+    card["get"]["responses"] = _answer("Card", "A browser gets the page, anything else the card")
+    card["get"]["responses"]["200"]["content"] |= _content("text/html")
     return {
         "/mobile-upload": _upload(),
         "/streams/{streamId}": _stream(),
         "/api/mobile/confirm-pin": _feedback(),
         "/api/mobile/provisional-pins": provisional,
         "/catalog/{pinId}/{view}": catalog,
-        "/health": _plain("Whether it works, and how busy it is", JSON_TYPE),
+        "/health": health,
         "/metrics": _plain("Prometheus metrics", "text/plain"),
-        "/": _plain("The page, or the service's card", "text/html", JSON_TYPE),
+        "/": card,
         "/openapi.json": _plain("This description", JSON_TYPE),
         "/docs": _plain("This description as a page", "text/html"),
     }
 
 
+_TAGS = {
+    "Analyse": "Photographs in, packets out.",
+    "Read again": "A session's packets from any place on, and its end.",
+    "Feedback": "What people say about analyses.",
+    "Operate": "How the service is, and what it looks like.",
+}
+
+_OPERATIONS = {
+    "/mobile-upload": {"post": ("analyse", "Analyse")},
+    "/streams/{streamId}": {"get": ("readStream", "Read again"), "delete": ("cancelStream", "Read again")},
+    "/api/mobile/confirm-pin": {"post": ("confirmPin", "Feedback")},
+    "/api/mobile/provisional-pins": {"get": ("provisionalPins", "Feedback")},
+    "/catalog/{pinId}/{view}": {"get": ("catalogPicture", "Analyse")},
+    "/health": {"get": ("health", "Operate")},
+    "/metrics": {"get": ("metrics", "Operate")},
+    "/": {"get": ("card", "Operate")},
+    "/openapi.json": {"get": ("description", "Operate")},
+    "/docs": {"get": ("documentation", "Operate")},
+}
+
+
 @cache
 def description() -> Json:
     """The OpenAPI 3.1 document. Schemas come from the structs that are encoded and decoded."""
-    types = [*_PACKETS, Failure, PinConfirmation, ProvisionalPins]
+    types = [*_PACKETS, Failure, PinConfirmation, PinConfirmed, ProvisionalPins, Health, Card]
+    paths = _paths()
+    for path, name in _OPERATIONS.items():
+        for method, (operation, tag) in name.items():
+            paths[path][method] |= {"operationId": operation, "tags": [tag]}
     _, schemas = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     schemas["Packet"] = {
         "description": "One line of a stream; `packetType` says which.",
@@ -259,7 +258,8 @@ def description() -> Json:
             "description": "Photographs of a trading pin in, each real result out the moment it exists. "
             "Also `/ws`, a WebSocket: a text frame naming the images, a binary frame for each, packets back.",
         },
-        "paths": _paths(),
+        "tags": [{"name": tag, "description": meaning} for tag, meaning in _TAGS.items()],
+        "paths": paths,
         "components": {
             "schemas": schemas,
             "securitySchemes": {
@@ -292,5 +292,11 @@ def _encoded() -> bytes:
 @cache
 def _page() -> str:
     source = resources.files("api").joinpath("templates", "docs.html").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(api=description())
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["marked"] = _marked
+    return environment.from_string(source).render(api=description())
+
+
+def _marked(text: str | None) -> Markup:
+    """Text whose `words` in backquotes are code."""
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", escape(text or "")))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import prometheus_client
 import trio
 from quart import Blueprint, Response, request
 
+from api.answers import (
+    Card,
+    CatalogueState,
+    DatabaseState,
+    Health,
+    PinConfirmed,
+    ProvisionalPin,
+    ProvisionalPins,
+)
 from api.auth import authenticate
 from api.body import BodyReader
 from api.services import services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
-from pinactors.records import ProvisionalPin
+from pinactors.records.feedback import Agreement, PinConfirmation
 
 SERVICE = "pinactors"
 FEEDBACK_BYTES = 64 * 1024
@@ -37,7 +46,7 @@ ENDPOINTS = {
 blueprint = Blueprint("operations", __name__)
 
 
-def _json(body: dict[str, Any]) -> Response:
+def _json(body: msgspec.Struct) -> Response:
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(msgspec.json.encode(body), 200, headers)
 
@@ -51,7 +60,7 @@ async def card() -> Response:
         and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     ):
         return await given.page()
-    return _json({"service": SERVICE, "status": "running", "timestamp": timestamp(), "endpoints": ENDPOINTS})
+    return _json(Card(SERVICE, "running", timestamp(), ENDPOINTS))
 
 
 @blueprint.get("/health")
@@ -64,29 +73,17 @@ async def health() -> Response:
     catalogue = await trio.to_thread.run_sync(_catalogue, given.catalog_folder, limiter=given.disk)
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
-    works = database and catalogue["available"] and not actors.get("breakers")
-    body = {
-        "status": "ok" if works else "degraded",
-        "timestamp": timestamp(),
-        "actors": actors,
-        "queue": queue,
-        "database": {"available": database},
-        "catalogue": catalogue,
-    }
-    return _json(body)
+    works = database and catalogue.available and not actors.get("breakers")
+    status: Literal["ok", "degraded"] = "ok" if works else "degraded"
+    return _json(Health(status, timestamp(), actors, queue, DatabaseState(database), catalogue))
 
 
-def _catalogue(folder: Path) -> dict[str, Any]:
+def _catalogue(folder: Path) -> CatalogueState:
     try:
         catalog = Catalog.open(folder)
     except (OSError, ValueError):  # damaged: analyses go on and find nothing
-        return {"available": False}
-    return {
-        "available": True,
-        "pins": catalog.size,
-        "version": catalog.version,
-        "demonstration": catalog.demonstration,
-    }
+        return CatalogueState(available=False)
+    return CatalogueState(True, catalog.size, catalog.version, catalog.demonstration)
 
 
 @blueprint.get("/metrics")
@@ -101,20 +98,19 @@ async def confirm_pin() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
     body = _object(await BodyReader(request, given.settings, FEEDBACK_BYTES).whole())
-    number, pin_id = body.get("recordNumber"), body.get("pinId")
-    agreement, comment = body.get("userAgreement"), body.get("feedbackComment")
+    fields = msgspec.structs.fields(PinConfirmation)
+    number, pin_id, agreement, comment = (body.get(field.encode_name) for field in fields)
     saved = await given.records.confirm(number, pin_id, agreement, comment, owner)
     return _json(
-        {
-            "success": True,
-            "message": "Feedback recorded",
-            "timestamp": timestamp(saved.confirmed_at),
-            "sessionId": saved.session_id,
-            "recordNumber": saved.record_number,
-            "pinId": saved.pin_id,
-            "userAgreement": saved.user_agreement,
-            "feedbackComment": saved.feedback_comment,
-        }
+        PinConfirmed(
+            message="Feedback recorded",
+            timestamp=timestamp(saved.confirmed_at),
+            session_id=saved.session_id,
+            record_number=saved.record_number,
+            pin_id=saved.pin_id,
+            user_agreement=Agreement(saved.user_agreement),
+            feedback_comment=saved.feedback_comment,
+        )
     )
 
 
@@ -123,23 +119,10 @@ async def provisional_pins() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
     pins, total = await given.records.provisional(owner, _number("limit", 200), _number("offset", 0))
-    return _json(
-        {
-            "success": True,
-            "provisionalPins": [_pin(pin) for pin in pins],
-            "total": total,
-            "timestamp": timestamp(),
-        }
-    )
-
-
-def _pin(pin: ProvisionalPin) -> dict[str, Any]:
-    return {
-        "pinId": pin.pin_id,
-        "recordNumber": pin.record_number,
-        "name": pin.name,
-        "createdAt": timestamp(pin.created_at),
-    }
+    listed = [
+        ProvisionalPin(pin.pin_id, pin.record_number, pin.name, timestamp(pin.created_at)) for pin in pins
+    ]
+    return _json(ProvisionalPins(provisional_pins=listed, total=total, timestamp=timestamp()))
 
 
 def _number(name: str, default: int) -> int:

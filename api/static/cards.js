@@ -1,45 +1,49 @@
 /** The results as cards: each waits until its packet is there, and then says it. */
 
-import { gauge, money, priceChart } from "./charts.js";
+import { money, priceChart } from "./charts.js";
 import { h } from "./dom.js";
 import { fragment } from "./fragments.js";
-import { cut } from "./photographs.js";
+import { scaled } from "./photographs.js";
+import { VIEWS, capitalised, helpList, stage, verdictCard, verdictInWords } from "./verdict.js";
 
-const VERDICTS = {
-  authentic: ["✓", "Looks genuine"],
-  counterfeit: ["✕", "Looks counterfeit"],
-  undetermined: ["?", "Undetermined"],
-  not_a_pin: ["–", "This does not look like a pin"],
-};
-const VIEWS = { front: "front", back: "back", angled: "tilted" };
 const NAMES = {
   authenticity: "authenticity", characters: "characters", pricing: "price", details: "details", display: "photographs",
 };
 
-/** A log10 likelihood ratio below which a finding says next to nothing. */
-const SLIGHT = 0.1;
+/** A score in which a resemblance is none: such candidates are not worth a line. */
+const UNLIKELY = 0.005;
+/** One from which a pin that is not identified is worth to be laid beside the photograph. */
+const ALIKE = 0.1;
 
 const CARDS = [
-  { type: "AUTHENTICATION_RESULT", component: "authenticity", title: "Genuine?", draw: verdictCard },
-  { type: "CHARACTER_IDENTIFICATION", component: "characters", title: "Who is on it?", draw: characterCard },
-  { type: "PRICING_ANALYSIS", component: "pricing", title: "What is it worth?", draw: priceCard },
-  { type: "DETAILED_ANALYSIS", component: "details", title: "Details", draw: detailCard },
-  { type: "HTML_DISPLAY_DATA", component: "display", title: "The photographs", draw: displayCard },
+  { type: "AUTHENTICATION_RESULT", title: "Genuine?", draw: verdictCard, say: sayVerdict },
+  { type: "CHARACTER_IDENTIFICATION", title: "Who is on it?", draw: characterCard, say: (packet) => packet.characters || "Not identified" },
+  { type: "PRICING_ANALYSIS", title: "What is it worth?", draw: priceCard, say: sayPrice },
+  { type: "DETAILED_ANALYSIS", title: "Details", draw: detailCard },
+  { type: "HTML_DISPLAY_DATA", title: "The photographs", draw: displayCard },
 ];
 
 /**
- * A board of cards in `root`. `pictures` are canvases by view (null in the history), `catalogPicture(pinId, view)`
- * resolves to a URL or null, `highlight(box | null)` marks a region on the photographs above.
+ * A board of cards in `root`. `pictures` are canvases by view, `catalogPicture(pinId, view)` resolves to a URL or
+ * null, `retake(view)` leads to that photograph (absent where it cannot be retaken).
  */
 export class Board {
-  constructor(root, { pictures = {}, catalogPicture, highlight }) {
-    this.context = { pictures, catalogPicture, highlight };
+  constructor(root, { pictures = {}, catalogPicture, retake = null }) {
+    this.help = h("div", {});
+    this.context = { pictures, catalogPicture, help: this.help };
+    this.retake = retake;
+    this.sent = Object.keys(pictures);
+    this.advice = [];
+    this.problems = {};
     this.started = performance.now();
     this.cards = new Map();
     root.replaceChildren();
     for (const card of CARDS) {
       const time = h("span", { class: "arrival" });
-      const body = h("div", { class: "card-body" }, h("p", { class: "waiting" }, "Waiting for this result …"));
+      const verdict = card.type === "AUTHENTICATION_RESULT";
+      const waiting = h("p", { class: "waiting" }, verdict ? "Weighing the evidence …" : "Waiting for this result …");
+      const body = h("div", { class: "card-body" },
+        ...(verdict ? [h("div", { class: "verdict-head" }, stage(pictures).element, h("div", { class: "verdict-words" }, waiting))] : [waiting]));
       const element = h("article", { class: "card waiting-card", "data-type": card.type, "aria-busy": "true" },
         h("header", {}, h("h3", {}, card.title), time), body);
       this.cards.set(card.type, { ...card, element, body, time });
@@ -47,14 +51,35 @@ export class Board {
     }
   }
 
-  /** Shows a packet; `live` false for one out of the history, whose arrival time says nothing. */
+  /** Results that are in, and all there are. */
+  get progress() {
+    const open = [...this.cards.values()].filter((card) => card.element.hasAttribute("aria-busy")).length;
+    return [this.cards.size - open, this.cards.size];
+  }
+
+  /**
+   * Shows a packet; `live` false for one out of the history, whose arrival time says nothing. Returns what a screen
+   * reader should say of it, if anything.
+   */
   show(packet, live = true) {
     const card = this.cards.get(packet.packetType);
-    if (!card) return;
+    if (!card) return null;
     card.body.replaceChildren(...card.draw(packet, this.context).filter(Boolean));
     card.element.classList.remove("waiting-card");
     card.element.removeAttribute("aria-busy");
-    if (live) card.time.textContent = `after ${((performance.now() - this.started) / 1000).toFixed(1)} s`;
+    if (live) {
+      card.element.classList.add("arrived");
+      card.time.textContent = `after ${((performance.now() - this.started) / 1000).toFixed(1)} s`;
+    }
+    this.advise(packet);
+    return `${card.title} ${card.say?.(packet) ?? "is there."}`;
+  }
+
+  advise(packet) {
+    if (packet.packetType === "AUTHENTICATION_RESULT") this.advice = packet.advice ?? [];
+    else if (packet.packetType === "DETAILED_ANALYSIS") this.problems = problemsOf(packet.details.photos);
+    else return;
+    this.help.replaceChildren(...helpList(this.advice, this.problems, this.sent, this.retake));
   }
 
   /** Nothing more will come: says so on the cards that stayed empty. */
@@ -72,98 +97,69 @@ export class Board {
 export function summary(packet) {
   const list = (names) => names.map((name) => NAMES[name] ?? name).join(", ");
   const parts = [`Done in ${(packet.processingTime / 1000).toFixed(1)} s.`];
-  if (packet.degraded.length) parts.push(`Simplified: ${list(packet.degraded)}.`);
+  if (packet.degraded.length) parts.push(`Simplified for lack of time: ${list(packet.degraded)}.`);
   if (packet.missing.length) parts.push(`Not available: ${list(packet.missing)}.`);
   return parts.join(" ");
 }
 
-export function verdictInWords(packet) {
-  return VERDICTS[packet.verdict]?.[1] ?? "Undetermined";
+function sayVerdict(packet) {
+  return `${verdictInWords(packet)}, rating ${packet.authenticityRating} of 100.`;
 }
 
-function verdictCard(packet, context) {
-  const [sign] = VERDICTS[packet.verdict] ?? ["?"];
-  const weighed = packet.evidence
-    .filter((row) => row.assessed)
-    .sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
-  const open = packet.evidence.filter((row) => !row.assessed);
-  const rows = (evidence) => evidence.map((row) => evidenceRow(row, context));
-  const slight = weighed.filter((row) => Math.abs(row.weight) < SLIGHT);
-  const decided = packet.note !== "Analysis timed out" && packet.verdict !== "not_a_pin";
-  return [
-    h("p", { class: `verdict verdict-${packet.verdict}` }, h("span", { class: "sign", "aria-hidden": "true" }, sign),
-      verdictInWords(packet)),
-    decided && gauge(packet.authenticityRating, packet.confidence, packet.verdict),
-    packet.note && h("p", { class: "note" }, packet.note),
-    packet.advice?.length &&
-      h("div", { class: "advice" }, h("h4", {}, "What would help"), h("ul", {}, packet.advice.map((text) => h("li", {}, text)))),
-    weighed.length
-      ? h("ul", { class: "evidence", "aria-label": "Evidence" }, rows(weighed.filter((row) => !slight.includes(row))))
-      : h("p", { class: "missing" }, "No finding could be weighed."),
-    slight.length &&
-      h("details", {}, h("summary", {}, `Of little weight (${slight.length})`), h("ul", { class: "evidence" }, rows(slight))),
-    open.length &&
-      h("details", {}, h("summary", {}, `Could not be assessed (${open.length})`),
-        h("ul", { class: "unassessed" }, open.map((row) => h("li", {}, h("strong", {}, words(row.name)), " ", row.finding)))),
-  ];
+function sayPrice({ estimate }) {
+  return estimate ? `${money(estimate.median, estimate.currency)}, if genuine.` : "No price.";
 }
 
-function evidenceRow(row, { pictures, highlight }) {
-  const picture = row.box && pictures[row.box.view];
-  const direction = row.weight > 0 ? "for" : row.weight < 0 ? "against" : "neutral";
-  const size = Math.min(100, (Math.abs(row.weight) / 1.2) * 100);
-  const bar = h("span", { class: "bar-fill" });
-  bar.style.width = `${size}%`;
-  let region = null;
-  if (picture) {
-    const image = cut(picture, row.box);
-    image.setAttribute("role", "img");
-    image.setAttribute("aria-label", `Region on the ${VIEWS[row.box.view]} photograph`);
-    region = h("button", { class: "region", type: "button", title: "Show where",
-      onfocus: () => highlight(row.box), onmouseenter: () => highlight(row.box), onclick: () => highlight(row.box, true),
-      onblur: () => highlight(null), onmouseleave: () => highlight(null) }, image);
+/** {view: [text]} from a packet's details, whatever they hold. */
+function problemsOf(photos) {
+  const problems = {};
+  for (const view of Object.keys(VIEWS)) {
+    const found = photos?.[view]?.problems;
+    if (Array.isArray(found) && found.length) problems[view] = found.map(String);
   }
-  return h("li", { class: `evidence-row ${direction}${region ? " located" : ""}` },
-    region,
-    h("div", {},
-      h("strong", {}, words(row.name)), h("p", {}, row.finding),
-      h("span", { class: "bar", role: "img", "aria-label": `Weight ${row.weight.toFixed(2)}, ${direction}` }, bar),
-      h("span", { class: "weight" }, direction === "neutral" ? "no weight" : `speaks ${direction} (${row.weight > 0 ? "+" : "−"}${Math.abs(row.weight).toFixed(2)})`)));
+  return problems;
 }
 
 function characterCard(packet, { pictures, catalogPicture }) {
-  const best = packet.candidates[0];
-  const compare = best && pictures.front ? pair(best, pictures.front, catalogPicture) : null;
+  const [best, ...others] = packet.candidates;
+  const compare = best && pictures.front && (packet.identified || best.score >= ALIKE) ? pair(packet, best, pictures.front, catalogPicture) : null;
+  const likely = (packet.identified ? others : packet.candidates).filter((candidate) => candidate.score >= UNLIKELY);
+  const list = likely.length > 0 &&
+    h("ol", { class: "candidates", "aria-label": "Candidates" }, likely.map((candidate) => candidateRow(candidate, catalogPicture)));
   return [
-    fragment(packet.identification),
     compare,
-    packet.candidates.length > 0 &&
-      h("ol", { class: "candidates", "aria-label": "Candidates" }, packet.candidates.map((candidate) =>
-        h("li", {}, catalogImage(candidate, catalogPicture),
-          h("div", {}, h("strong", {}, candidate.name), h("span", {}, candidate.characters),
-            h("small", {}, [candidate.series, candidate.year].filter(Boolean).join(", "))),
-          h("meter", { min: 0, max: 1, value: candidate.score, "aria-label": `Score ${Math.round(candidate.score * 100)} percent` })))),
+    fragment(packet.identification),
+    list && packet.identified ? h("details", {}, h("summary", {}, `Others that were considered (${likely.length})`), list) : list,
   ];
 }
 
-function pair(candidate, picture, catalogPicture) {
-  const mine = cut(picture, { x: 0, y: 0, width: 1, height: 1 }, 220);
+function candidateRow(candidate, catalogPicture) {
+  const percent = Math.round(candidate.score * 100);
+  return h("li", {}, catalogImage(candidate, catalogPicture),
+    h("div", {}, h("strong", {}, candidate.name), h("span", {}, candidate.characters),
+      h("small", {}, [candidate.series, candidate.year].filter(Boolean).join(", "))),
+    h("span", { class: "score" }, percent < 1 ? "under 1 %" : `${percent} %`));
+}
+
+function pair(packet, candidate, picture, catalogPicture) {
+  const mine = scaled(picture, 320);
   mine.setAttribute("role", "img");
   mine.setAttribute("aria-label", "Your photograph");
   return h("div", { class: "pair" },
     h("figure", {}, mine, h("figcaption", {}, "Yours")),
-    h("figure", {}, catalogImage(candidate, catalogPicture), h("figcaption", {}, "Catalogue")));
+    h("figure", {}, catalogImage(candidate, catalogPicture), h("figcaption", {}, packet.identified ? "Catalogue" : "Most similar")));
 }
 
 function catalogImage(candidate, catalogPicture) {
-  const image = h("img", { class: "catalog-picture", alt: "", hidden: true, loading: "lazy" });
+  const image = h("img", { class: "catalog-picture", alt: "", hidden: true });
+  const place = h("span", { class: "catalog-place" }, image);
   catalogPicture(candidate.pinId, "front").then((url) => {
     if (!url) return;
     image.alt = `Catalogue picture of ${candidate.name}`;
     image.src = url;
     image.hidden = false;
   });
-  return image;
+  return place;
 }
 
 function priceCard(packet) {
@@ -172,7 +168,7 @@ function priceCard(packet) {
   return [
     estimate &&
       h("p", { class: "price" }, h("strong", {}, money(estimate.median, estimate.currency)),
-        h("span", {}, ` ${money(estimate.low, estimate.currency)} – ${money(estimate.high, estimate.currency)}`)),
+        h("span", {}, `usually ${money(estimate.low, estimate.currency)} to ${money(estimate.high, estimate.currency)}`)),
     sales.length > 1 && priceChart(sales, estimate),
     fragment(packet.pricing),
   ];
@@ -185,14 +181,19 @@ function detailCard(packet) {
     swatch.style.backgroundColor = colour.hex;
     return h("li", {}, swatch, colour.name ?? colour.hex);
   });
-  return [fragment(packet.analysis), swatches.length > 0 && h("ul", { class: "swatches", "aria-label": "Colours" }, swatches)];
+  return [swatches.length > 0 && h("ul", { class: "swatches", "aria-label": "Colours" }, swatches), fragment(packet.analysis)];
 }
 
-function displayCard(packet) {
-  return [packet.frontHtml, packet.backHtml, packet.angledHtml].filter(Boolean).map(fragment);
+function displayCard(packet, { pictures }) {
+  const html = { front: packet.frontHtml, back: packet.backHtml, angled: packet.angledHtml };
+  return [h("div", { class: "views" }, Object.keys(VIEWS).filter((view) => html[view]).map((view) => {
+    const picture = pictures[view] && scaled(pictures[view], 240);
+    if (picture) {
+      picture.setAttribute("role", "img");
+      picture.setAttribute("aria-label", `${capitalised(VIEWS[view])} photograph`);
+    }
+    return h("div", { class: "view" }, picture, fragment(html[view]));
+  }))];
 }
 
-const words = (name) => {
-  const text = name.replaceAll("_", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
-};
+export { verdictInWords };

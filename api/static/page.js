@@ -1,21 +1,36 @@
 /** The page: photographs in, cards out. What a packet looks like is decided in `cards.js`. */
 
+import { Capture } from "./capture.js";
 import { Board, summary, verdictInWords } from "./cards.js";
+import { money } from "./charts.js";
 import { byId, h } from "./dom.js";
+import { feedbackCard } from "./feedback.js";
 import * as kept from "./history.js";
-import { readPhotograph, thumbnail } from "./photographs.js";
-import { PinactorsError, analyze, confirm } from "./pinactors.js";
+import { restored, thumbnail } from "./photographs.js";
+import { PinactorsError, analyze } from "./pinactors.js";
+import { share } from "./share.js";
 
-const VIEWS = [
-  { view: "front", title: "Front", hint: "Fill the frame, straight from above.", required: true },
-  { view: "back", title: "Back", hint: "The stamp and the pattern must be sharp." },
-  { view: "angled", title: "Tilted", hint: "Tilt it so that light runs over the enamel." },
-];
 const KEY = "pinactors.key";
+const UNNAMED = "Results";
 
-const photographs = {};
-const slots = {};
+/** What a refusal means for the person who reads it; `detail` of the server is added where it helps. */
+const REFUSALS = {
+  unauthorized: "This server needs an access key.",
+  overloaded: "The server is busy. Please try again in a moment.",
+  too_large: "These photographs are too large for this server.",
+  invalid_format: "A photograph could not be read.",
+  network: "No connection for a long time. Your photographs are still here: analyse again when you are back online.",
+  stream_not_found: "The server no longer has this analysis. Please analyse again.",
+  cancelled: "The analysis was stopped.",
+};
+const EXPLAINED = new Set(["invalid_format", "too_large"]);
+
 let running = null;
+/** The analysis on the board: its packets and its front photograph. */
+let current = { packets: [], pictures: {} };
+
+/** Catalogue pictures that were asked for, as promises by pin and view. */
+const catalogPictures = new Map();
 
 const apiKey = () => {
   try {
@@ -25,126 +40,47 @@ const apiKey = () => {
   }
 };
 
-for (const { view, title, hint, required } of VIEWS) slots[view] = slot(view, title, hint, required);
-byId("slots").append(...Object.values(slots).map((one) => one.element));
+const capture = new Capture(byId("capture"), controls);
 byId("analyze").addEventListener("click", start);
 byId("stop").addEventListener("click", () => running?.abort());
 byId("fresh").addEventListener("click", fresh);
+byId("change").addEventListener("click", () => capture.focus("front"));
+byId("share").addEventListener("click", () => void shareResult());
 byId("history-clear").addEventListener("click", () => {
   kept.forgetAll();
   showHistory();
 });
 byId("key-open").addEventListener("click", askKey);
-showHistory();
 
-/** One photograph's place: example, preview, buttons, warnings. */
-function slot(view, title, hint, required) {
-  const example = h("img", { src: `static/example-${view}.svg`, alt: `Example of a ${title.toLowerCase()} photograph`, class: "example" });
-  const frame = h("div", { class: "frame" }, example);
-  const warning = h("p", { class: "warning", role: "status" });
-  const camera = h("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, tabindex: -1, "aria-label": `Camera, ${title}` });
-  const chooser = h("input", { type: "file", accept: "image/*,.heic,.heif", id: `choose-${view}`, class: "visually-hidden", "aria-label": `${title} photograph` });
-  for (const input of [camera, chooser]) {
-    input.addEventListener("change", () => {
-      if (input.files[0]) void take(view, input.files[0]);
-      input.value = "";
-    });
-  }
-  const remove = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => clear(view) }, "Remove");
-  const element = h("figure", { class: "slot", id: `slot-${view}` },
-    h("figcaption", {}, h("strong", {}, title), required ? " (needed)" : " (helps)", h("small", {}, hint)),
-    frame, warning,
-    h("div", { class: "slot-actions" },
-      h("button", { type: "button", onclick: () => openCamera(view, hint, camera), "aria-label": `Take the ${title.toLowerCase()} photograph` }, "Camera"),
-      h("label", { for: `choose-${view}`, class: "button" }, "Choose"), remove),
-    camera, chooser);
-  element.addEventListener("dragover", (event) => event.preventDefault());
-  element.addEventListener("drop", (event) => {
-    event.preventDefault();
-    const file = event.dataTransfer?.files[0];
-    if (file) void take(view, file);
-  });
-  return { element, frame, example, warning, remove };
-}
-
-async function take(view, file) {
-  const place = slots[view];
-  place.warning.textContent = "Reading …";
-  const photograph = await readPhotograph(file);
-  photographs[view] = photograph;
-  const shown = photograph.picture ?? h("p", { class: "no-preview" }, "This format cannot be shown here. It is sent as it is.");
-  if (photograph.picture) {
-    shown.setAttribute("role", "img");
-    shown.setAttribute("aria-label", `Your ${view} photograph`);
-  }
-  place.frame.replaceChildren(shown);
-  place.warning.textContent = photograph.problems.join(" ");
-  place.element.classList.toggle("warned", photograph.problems.length > 0);
-  place.element.classList.add("taken");
-  place.remove.hidden = false;
-  byId("analyze").disabled = !photographs.front || running !== null;
-}
-
-function clear(view) {
-  const place = slots[view];
-  delete photographs[view];
-  place.frame.replaceChildren(place.example);
-  place.warning.textContent = "";
-  place.element.classList.remove("warned", "taken");
-  place.remove.hidden = true;
-  byId("analyze").disabled = !photographs.front || running !== null;
-}
-
-/** Phones have a better camera app than any page; elsewhere the browser's own camera is opened. */
-async function openCamera(view, hint, input) {
-  if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices?.getUserMedia) {
-    input.click();
-    return;
-  }
-  let stream;
-  try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 }, facingMode: "environment" } });
-  } catch {
-    slots[view].warning.textContent = "No camera could be opened. Choose a file instead.";
-    return;
-  }
-  const dialog = byId("camera");
-  const video = byId("camera-picture");
-  byId("camera-hint").textContent = hint;
-  video.srcObject = stream;
-  byId("camera-take").onclick = () => {
-    const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
-    canvas.getContext("2d").drawImage(video, 0, 0);
-    canvas.toBlob((blob) => blob && void take(view, new File([blob], `${view}.jpg`, { type: blob.type })), "image/jpeg", 0.95);
-    dialog.close();
-  };
-  byId("camera-close").onclick = () => dialog.close();
-  dialog.onclose = () => stream.getTracks().forEach((track) => track.stop());
-  dialog.showModal();
+/** Buttons as the moment allows them. */
+function controls() {
+  const busy = running !== null;
+  const shown = !byId("results").hidden;
+  byId("analyze").disabled = busy || !capture.ready;
+  byId("analyze").textContent = busy ? "Analysing …" : shown ? "Analyse again" : "Analyse this pin";
+  byId("analyze").hidden = capture.compact && !busy;
+  byId("stop").hidden = !busy;
+  byId("fresh").hidden = busy || !shown;
+  byId("change").hidden = busy || !capture.compact;
 }
 
 async function start() {
-  const pictures = Object.fromEntries(Object.entries(photographs).map(([view, one]) => [view, one.picture]));
-  const images = Object.fromEntries(Object.entries(photographs).map(([view, one]) => [view, one.blob]));
+  const pictures = capture.each("picture");
   running = new AbortController();
-  busy(true);
-  let sent = false;
+  byId("sending").hidden = false;
+  byId("sent").value = 0;
+  byId("sent-share").textContent = "";
   const board = openBoard(pictures);
-  const entry = { at: Date.now(), thumbnail: pictures.front ? thumbnail(pictures.front) : null, packets: [] };
+  controls();
+  const entry = { at: Date.now(), thumbnails: thumbnails(pictures), packets: [] };
+  current = { packets: entry.packets, pictures };
   try {
-    for await (const packet of analyze(images, {
+    for await (const packet of analyze(capture.each("blob"), {
       apiKey: apiKey(),
       signal: running.signal,
-      onUploadProgress: (bytes, total) => {
-        byId("sent").value = total ? bytes / total : 0;
-        sent = total !== undefined && bytes >= total;
-        say(sent ? "Sent. Waiting for the first result …" : "Sending …");
-      },
-      onState: (state) => {
-        if (state === "uploading") say("Sending …");
-        byId("status").dataset.state = state;
-        if (state === "reconnecting") say("Reconnecting … nothing is lost.");
-      },
+      cancelOnAbort: true,
+      onUploadProgress: showProgress,
+      onState: showState,
     })) {
       entry.packets.push(packet);
       receive(packet, board, entry);
@@ -153,45 +89,94 @@ async function start() {
     failed(error, board);
   } finally {
     running = null;
-    busy(false);
+    byId("sending").hidden = true;
+    controls();
   }
+}
+
+function thumbnails(pictures) {
+  return Object.fromEntries(Object.entries(pictures).filter(([, picture]) => picture).map(([view, picture]) => [view, thumbnail(picture)]));
+}
+
+function showProgress(bytes, total) {
+  byId("sent").value = total ? bytes / total : 0;
+  byId("sent-share").textContent = total ? `${kilobytes(bytes)} of ${kilobytes(total)} kB` : `${kilobytes(bytes)} kB`;
+  say(total !== undefined && bytes >= total ? "Sent. Waiting for the first result …" : "Sending …");
+}
+
+const kilobytes = (bytes) => Math.round(bytes / 1024).toLocaleString();
+
+function showState(state, { retryIn = 0, error } = {}) {
+  byId("status").dataset.state = state;
+  if (state === "uploading") say("Sending …");
+  if (state !== "reconnecting") return;
+  if (error?.code === "overloaded") say(`The server is busy. Trying again in ${Math.ceil(retryIn / 1000)} s …`);
+  else say(navigator.onLine === false ? "You are offline. It goes on as soon as you are back; nothing is lost." : "Reconnecting … nothing is lost.");
+}
+
+function openBoard(pictures, retakes = true) {
+  byId("results").hidden = false;
+  byId("demonstration").hidden = true;
+  byId("share").hidden = true;
+  byId("results-heading").textContent = UNNAMED;
+  byId("announcement").textContent = "";
+  return new Board(byId("cards"), { pictures, catalogPicture, retake: retakes ? (view) => capture.focus(view) : null });
 }
 
 function receive(packet, board, entry) {
   byId("sending").hidden = true;
-  if (packet.demonstration) byId("demonstration").hidden = false;
-  board.show(packet);
+  const said = show(packet, board);
+  if (said) byId("announcement").textContent = said;
+  const [done, all] = board.progress;
   switch (packet.packetType) {
     case "CONNECTION_ESTABLISHED":
       entry.streamId = packet.streamId;
-      say("Connected. The analysis is under way; results appear as they are found.");
+      capture.compact = true;
+      controls();
+      say("Connected. Results appear as they are found.");
       break;
     case "ANALYSIS_COMPLETE":
       board.finish("This part could not be had this time.");
       say(summary(packet));
-      byId("cards").append(feedbackCard(packet));
       kept.remember(entry);
       showHistory();
       break;
     case "ERROR":
+      capture.compact = false;
       board.finish("No result.");
-      say(packet.error && packet.error !== packet.message ? `${packet.message}: ${packet.error}` : packet.message, true);
+      complain(packet.errorCode, packet.message, packet.error);
       break;
     default:
-      say("More results are on the way …");
+      if (said) say(`${done} of ${all} results are in …`);
   }
 }
 
+/** A packet on the board, whether it comes from the server or from the history. */
+function show(packet, board, live = true) {
+  if (packet.demonstration) byId("demonstration").hidden = false;
+  const said = board.show(packet, live);
+  if (packet.packetType === "CHARACTER_IDENTIFICATION" && packet.identified) {
+    byId("results-heading").textContent = packet.candidates[0].name;
+  }
+  if (packet.packetType === "ANALYSIS_COMPLETE") {
+    byId("cards").append(feedbackCard(packet, apiKey));
+    byId("share").hidden = false;
+  }
+  return said;
+}
+
 function failed(error, board) {
-  byId("sending").hidden = true;
   if (error?.name === "AbortError") {
     board.finish("Stopped.");
+    capture.compact = false;
     say("Stopped.");
     return;
   }
   board.finish("No result.");
+  capture.compact = false;
+  if (board.progress[0] === board.progress[1] && !current.packets.length) byId("results").hidden = true;
   if (error instanceof PinactorsError) {
-    say(error.detail && error.detail !== error.message ? `${error.message}: ${error.detail}` : error.message, true);
+    complain(error.code, error.message, error.detail);
     if (error.code === "unauthorized") askKey();
     return;
   }
@@ -199,30 +184,11 @@ function failed(error, board) {
   throw error;
 }
 
-function openBoard(pictures) {
-  byId("results").hidden = false;
-  byId("demonstration").hidden = true;
-  return new Board(byId("cards"), { pictures, catalogPicture, highlight });
+function complain(code, message, detail) {
+  const plain = REFUSALS[code] ?? message;
+  const more = (EXPLAINED.has(code) || !REFUSALS[code]) && detail && detail !== message ? ` ${detail}` : "";
+  say(`${plain}${more}`, true);
 }
-
-/** Marks a region on the photograph it came from; `scroll` brings that photograph into sight. */
-function highlight(box, scroll = false) {
-  document.querySelectorAll(".mark").forEach((mark) => mark.remove());
-  if (!box) return;
-  const { frame } = slots[box.view];
-  const picture = frame.querySelector("canvas");
-  if (!picture) return;
-  const mark = h("span", { class: "mark", "aria-hidden": "true" });
-  const [area, inside] = [frame.getBoundingClientRect(), picture.getBoundingClientRect()];
-  mark.style.left = `${inside.left - area.left + box.x * inside.width}px`;
-  mark.style.top = `${inside.top - area.top + box.y * inside.height}px`;
-  mark.style.width = `${box.width * inside.width}px`;
-  mark.style.height = `${box.height * inside.height}px`;
-  frame.append(mark);
-  if (scroll) frame.scrollIntoView({ block: "center", behavior: "smooth" });
-}
-
-const catalogPictures = new Map();
 
 /** A catalogue picture as an object URL (fetched, since an `img` cannot send a key); null where there is none. */
 function catalogPicture(pinId, view) {
@@ -237,72 +203,72 @@ function catalogPicture(pinId, view) {
   return catalogPictures.get(name);
 }
 
-function feedbackCard(packet) {
-  const comment = h("textarea", { id: "comment", rows: 2, maxlength: 2000 });
-  const answer = h("p", { role: "status" });
-  const buttons = [["agree", "I agree"], ["disagree", "I disagree"]].map(([agreement, label]) =>
-    h("button", { type: "button", "data-agreement": agreement, "aria-pressed": "false", onclick: (event) => save(event.currentTarget) }, label));
-  async function save(button) {
-    answer.textContent = "Saving …";
-    try {
-      await confirm(
-        { recordNumber: packet.id, pinId: packet.sessionId, agree: button.dataset.agreement === "agree", comment: comment.value.trim() },
-        { apiKey: apiKey() },
-      );
-      buttons.forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
-      answer.textContent = "Saved. Thank you.";
-    } catch (error) {
-      answer.textContent = error instanceof PinactorsError ? error.message : "Not saved: no connection. Please try again.";
-    }
+function found(packets, type) {
+  return packets.find((packet) => packet.packetType === type);
+}
+
+async function shareResult() {
+  const verdict = found(current.packets, "AUTHENTICATION_RESULT");
+  const price = found(current.packets, "PRICING_ANALYSIS")?.estimate;
+  const judged = verdict && verdict.verdict !== "not_a_pin" && verdict.authenticityRating > 0;
+  try {
+    await share({
+      picture: current.pictures.front,
+      verdict: verdict?.verdict,
+      words: verdict ? verdictInWords(verdict) : "Not decided",
+      rating: judged ? verdict.authenticityRating : null,
+      title: byId("results-heading").textContent === UNNAMED ? "Not identified" : byId("results-heading").textContent,
+      price: price ? `${money(price.low, price.currency)} to ${money(price.high, price.currency)} if genuine` : "",
+    });
+  } catch (error) {
+    if (error?.name !== "AbortError") say("The picture could not be shared.", true);
   }
-  return h("article", { class: "card feedback" }, h("header", {}, h("h3", {}, "Is this right?")),
-    h("div", { class: "card-body" }, h("label", { for: "comment" }, "Comment (if you like)"), comment,
-      h("div", { class: "actions" }, ...buttons), answer,
-      h("p", { class: "hint" }, "A better photograph of one view? Replace it above and analyse again.")));
 }
 
 function showHistory() {
   const entries = kept.all();
   byId("history").hidden = !entries.length;
   byId("history-list").replaceChildren(...entries.map((entry) => {
-    const verdict = entry.packets.find((packet) => packet.packetType === "AUTHENTICATION_RESULT");
-    const characters = entry.packets.find((packet) => packet.packetType === "CHARACTER_IDENTIFICATION");
-    const picture = /^data:image\/jpeg;base64,/.test(entry.thumbnail ?? "") ? entry.thumbnail : null;
-    return h("li", {}, h("button", { type: "button", class: "history-entry", onclick: () => reopen(entry) },
-      picture && h("img", { src: picture, alt: "", width: 48, height: 48 }),
-      h("span", {}, h("strong", {}, characters?.characters || "Not identified"), h("small", {}, verdict ? verdictInWords(verdict) : "No verdict")),
-      h("time", { datetime: new Date(entry.at).toISOString() }, new Date(entry.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }))));
+    const verdict = found(entry.packets, "AUTHENTICATION_RESULT");
+    const characters = found(entry.packets, "CHARACTER_IDENTIFICATION");
+    const picture = entry.thumbnails?.front;
+    const image = h("img", { alt: "", width: 56, height: 56, hidden: true });
+    if (/^data:image\/jpeg;base64,/.test(picture ?? "")) Object.assign(image, { src: picture, hidden: false });
+    const name = characters?.identified ? characters.candidates[0].name : characters?.characters;
+    return h("li", {}, h("button", { type: "button", class: "history-entry", onclick: () => void reopen(entry) },
+      image,
+      h("span", {}, h("strong", {}, name || "Not identified"),
+        h("small", { class: `tone-${verdict?.verdict}` }, verdict ? verdictInWords(verdict) : "No verdict")),
+      h("time", { datetime: new Date(entry.at).toISOString() }, when(entry.at))));
   }));
 }
 
-function reopen(entry) {
+function when(at) {
+  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+async function reopen(entry) {
   if (running) return;
-  const board = openBoard({});
-  for (const packet of entry.packets) {
-    board.show(packet, false);
-    if (packet.demonstration) byId("demonstration").hidden = false;
-    if (packet.packetType === "ANALYSIS_COMPLETE") byId("cards").append(feedbackCard(packet));
+  const pictures = {};
+  for (const [view, url] of Object.entries(entry.thumbnails ?? {})) {
+    const picture = await restored(url);
+    if (picture) pictures[view] = picture;
   }
+  const board = openBoard(pictures, false);
+  current = { packets: entry.packets, pictures };
+  for (const packet of entry.packets) show(packet, board, false);
   board.finish("This part was not had at the time.");
-  say(`From ${new Date(entry.at).toLocaleString()}.`);
+  say(`From ${when(entry.at)}.`);
+  controls();
   byId("results-heading").focus();
+  byId("results").scrollIntoView({ block: "start" });
 }
 
 function fresh() {
-  for (const { view } of VIEWS) clear(view);
+  capture.clearAll();
   byId("results").hidden = true;
-  byId("fresh").hidden = true;
   say("");
-  byId("slot-front").querySelector("button").focus();
-}
-
-function busy(on) {
-  byId("analyze").disabled = on || !photographs.front;
-  byId("analyze").textContent = on ? "Analysing …" : "Analyse this pin";
-  byId("stop").hidden = !on;
-  byId("fresh").hidden = on;
-  byId("sending").hidden = !on;
-  byId("sent").value = 0;
+  capture.focus("front");
 }
 
 function say(text, wrong = false) {
@@ -324,7 +290,11 @@ function askKey() {
       say("This browser keeps nothing, so the key could not be saved.", true);
       return;
     }
-    say(key ? "Key saved on this device." : "Key removed.");
+    say(key ? "Key saved on this device. Please analyse again." : "Key removed.");
   };
+  dialog.returnValue = "";
   dialog.showModal();
 }
+
+controls();
+showHistory();

@@ -39,10 +39,28 @@ export function cut(picture, box, side = 96) {
   return canvas;
 }
 
+/** A copy of a picture, no longer than `side`. */
+export function scaled(picture, side) {
+  const scale = Math.min(1, side / Math.max(picture.width, picture.height));
+  return draw(picture, Math.round(picture.width * scale), Math.round(picture.height * scale));
+}
+
 /** A small picture for the history, as a data URL. */
-export function thumbnail(picture, side = 96) {
-  const scale = side / Math.max(picture.width, picture.height);
-  return draw(picture, Math.round(picture.width * scale), Math.round(picture.height * scale)).toDataURL("image/jpeg", 0.7);
+export function thumbnail(picture, side = 320) {
+  return scaled(picture, side).toDataURL("image/jpeg", 0.7);
+}
+
+/** The canvas of a data URL that `thumbnail` made; null for anything else. */
+export async function restored(url) {
+  if (!/^data:image\/jpeg;base64,/.test(url ?? "")) return null;
+  const image = new Image();
+  image.src = url;
+  try {
+    await image.decode();
+  } catch {
+    return null;
+  }
+  return scaled(image, Math.max(image.width, image.height));
 }
 
 function draw(source, width, height) {
@@ -57,7 +75,8 @@ function draw(source, width, height) {
 
 /**
  * What a person should know before sending. Brightness is the mean of the middle of the picture; blur the strongest
- * one percent of second differences there: a sharp edge anywhere on the pin makes them large.
+ * one percent of second differences there: a sharp edge anywhere on the pin makes them large (in the dark and in
+ * glare they are small in any case, so blur is not judged there).
  */
 function judge(picture) {
   const scale = PROBE / Math.min(picture.width, picture.height);
@@ -81,9 +100,9 @@ function judge(picture) {
   const mean = sum / count;
   const strongest = edges.sort((a, b) => b - a)[Math.floor(edges.length * 0.01)] ?? 0;
   const problems = [];
-  if (mean < 45) problems.push("This picture is very dark. More light would help.");
-  if (mean > 235) problems.push("This picture is overexposed. Less light would help.");
-  if (strongest < 18) problems.push("This picture looks blurred. Hold still and tap the pin to focus.");
-  if (Math.min(picture.width, picture.height) < 400) problems.push("This picture is small. Move closer or use the original.");
+  if (mean < 45) problems.push("Very dark: more light would help.");
+  else if (mean > 235) problems.push("Overexposed: less light would help.");
+  else if (strongest < 18) problems.push("Looks blurred: hold still and tap the pin to focus.");
+  if (Math.min(picture.width, picture.height) < 400) problems.push("Small: move closer, or use the original.");
   return problems;
 }

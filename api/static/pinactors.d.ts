@@ -1,6 +1,10 @@
 export type View = "front" | "back" | "angled";
 export type Verdict = "authentic" | "counterfeit" | "undetermined" | "not_a_pin";
 export type State = "uploading" | "following" | "reconnecting";
+/** The protocol's codes, and "network" for a connection that stayed away. */
+export type ErrorCode =
+  | "missing_image" | "invalid_format" | "too_large" | "missing_fields" | "unauthorized" | "invalid_agreement"
+  | "record_not_found" | "stream_not_found" | "session_conflict" | "cancelled" | "overloaded" | "processing_error";
 
 interface Stamped {
   sessionId: string;
@@ -18,6 +22,9 @@ export interface Estimate {
   currency: string; low: number; median: number; high: number; sampleSize: number; asOf: string;
 }
 
+/** A dated sale behind a price; `soldAt` is an ISO date. */
+export interface Sale { soldAt: string; price: number; currency: string; condition: string; source: string }
+
 export type Packet = Stamped & (
   | { packetType: "CONNECTION_ESTABLISHED"; message: string; streamId: string; deadlineMs: number }
   | { packetType: "PROCESSING_STARTED"; message: string }
@@ -32,7 +39,7 @@ export type Packet = Stamped & (
     }
   | {
       packetType: "PRICING_ANALYSIS"; pricing: string; estimate: Estimate | null; method?: string;
-      reason?: string; sales?: Record<string, unknown>[]; demonstration?: boolean;
+      reason?: string; sales?: Sale[]; demonstration?: boolean;
     }
   | { packetType: "DETAILED_ANALYSIS"; analysis: string; details: Record<string, unknown>; demonstration?: boolean }
   | {
@@ -43,7 +50,7 @@ export type Packet = Stamped & (
       packetType: "ANALYSIS_COMPLETE"; success: true; complete: true; id: number; message: string;
       processingTime: number; degraded: string[]; missing: string[]; demonstration?: boolean;
     }
-  | { packetType: "ERROR"; success: false; message: string; error: string; errorCode: string }
+  | { packetType: "ERROR"; success: false; message: string; error: string; errorCode: ErrorCode }
 );
 
 export interface Options {
@@ -53,7 +60,12 @@ export interface Options {
   signal?: AbortSignal;
   /** Chosen by what the environment can do when left out. */
   transport?: "stream" | "long-poll";
-  onState?: (state: State) => void;
+  /** Also told, before a pause, how many milliseconds it lasts and what broke. */
+  onState?: (state: State, more?: { retryIn: number; error: Error }) => void;
+  /** When `signal` is aborted, cancel the session on the server as well; without it the analysis goes on there. */
+  cancelOnAbort?: boolean;
+  /** Milliseconds without a byte after which a connection is given up and resumed (three keep-alives). */
+  silence?: number;
   /** Milliseconds without any progress after which a PinactorsError with code "network" is thrown (180,000). */
   giveUpAfter?: number;
   fetch?: typeof fetch;
@@ -66,8 +78,13 @@ export interface AnalyzeOptions extends Options {
   onUploadProgress?: (sent: number, total: number | undefined) => void;
 }
 
+export interface Confirmation {
+  success: true; message: string; timestamp: string; sessionId: string; recordNumber: number; pinId: string;
+  userAgreement: "agree" | "disagree"; feedbackComment: string;
+}
+
 export class PinactorsError extends Error {
-  code: string;
+  code: ErrorCode | "network";
   status: number;
   detail: string;
   /** Seconds. */
@@ -83,4 +100,4 @@ export function cancel(streamId: string, options?: Options): Promise<void>;
 export function confirm(
   feedback: { recordNumber: number; pinId: string; agree: boolean; comment?: string },
   options?: Options,
-): Promise<Record<string, unknown>>;
+): Promise<Confirmation>;

@@ -16,11 +16,16 @@ const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LIMIT_MS = 8_000;
 /** How long to keep trying without any progress before giving up. */
 const GIVE_UP_MS = 180_000;
+/** How often an upload may be sent again because the server lost it, and how often to come back to a busy server. */
+const RESTARTS = 2;
+const BUSY = 5;
 /** Digits of an offset token: the number of packets already received, in a fixed width. */
 const OFFSET_WIDTH = 16;
 
 const FIELDS = { front: "front_image", back: "back_image", angled: "angled_image" };
 const NDJSON = "application/x-ndjson";
+/** Messages of ERRORs that say the photographs did not arrive whole, which only the server can know. */
+const UPLOAD_LOST = new Set(["Upload broken off", "Upload stalled", "Upload interrupted"]);
 
 /** A refusal by the server (`status`, `code` as in the protocol) or a network that stayed away (`code` "network"). */
 export class PinactorsError extends Error {
@@ -82,6 +87,9 @@ class Session {
     this.streamId = streamId;
     /** Sequence number of the packet that is due next. */
     this.next = next;
+    /** Types of the packets handed out: after a restart they are not repeated. */
+    this.had = new Set();
+    this.restarts = 0;
     this.fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
     this.longPoll = options.transport ? options.transport === "long-poll" : !readsPiecewise();
   }
@@ -107,8 +115,33 @@ class Session {
     }
   }
 
-  say(state) {
-    this.options.onState?.(state);
+  say(state, more) {
+    this.options.onState?.(state, more);
+  }
+
+  /** The next connection starts with the upload. */
+  forget() {
+    this.streamId = null;
+    this.next = 0;
+  }
+
+  /** Whether a packet is new; throws where the connection cannot be trusted to hold the rest. */
+  takes(packet, canUpload) {
+    if (canUpload && packet.streamId && packet.streamId !== this.streamId) {
+      this.streamId = packet.streamId; // a new log, or the earlier one that the upload has joined
+      this.next = 0;
+    }
+    if (packet.sequence < this.next) return false; // had it on another connection
+    if (packet.sequence !== this.next) throw new Broken("a packet is missing");
+    this.next += 1;
+    if (packet.packetType === "ERROR" && UPLOAD_LOST.has(packet.message) && this.restarts < RESTARTS && canUpload) {
+      this.restarts += 1;
+      this.forget();
+      throw new Broken("the upload did not arrive whole");
+    }
+    if (this.had.has(packet.packetType)) return false;
+    this.had.add(packet.packetType);
+    return true;
   }
 }
 
@@ -127,16 +160,12 @@ async function* deliver(options, open, start) {
     try {
       session.say(failures ? "reconnecting" : session.streamId ? "following" : "uploading");
       const lines = session.streamId ? resume(session) : open(session);
-      const patience = session.streamId && !session.longPoll ? SILENCE_MS : PATIENCE_MS;
-      for await (const line of watched(lines(connection.signal), connection, patience, session)) {
+      for await (const line of watched(lines(connection.signal), connection, session)) {
         progress = Date.now();
         if (!line.trim()) continue; // a sign of life
         const packet = parse(line);
-        if (packet.sequence < session.next) continue; // had it on another connection
-        if (packet.sequence > session.next) throw new Broken("a packet is missing");
-        session.next += 1;
+        if (!session.takes(packet, open !== null)) continue;
         failures = 0;
-        if (packet.packetType === "CONNECTION_ESTABLISHED") session.streamId = packet.streamId;
         session.say("following");
         yield packet;
         signal?.throwIfAborted();
@@ -144,19 +173,25 @@ async function* deliver(options, open, start) {
       }
       throw new Broken("the connection ended early");
     } catch (error) {
+      if (signal?.aborted && options.cancelOnAbort && session.streamId) void give(session);
       signal?.throwIfAborted();
-      const wait = again(error, session, failures, open !== null);
-      if (wait === null) throw error;
+      const retryIn = again(error, session, failures, open !== null);
+      if (retryIn === null) throw error;
       if (Date.now() - progress > (options.giveUpAfter ?? GIVE_UP_MS)) {
         throw new PinactorsError("The network stayed away", { code: "network", detail: error.message });
       }
       failures += 1;
-      session.say("reconnecting");
-      await pause(wait, signal);
+      session.say("reconnecting", { retryIn, error });
+      await pause(retryIn, signal);
     } finally {
       connection.abort();
     }
   }
+}
+
+/** Cancels the session nobody waits for any more; if that cannot be said, it ends by itself. */
+async function give(session) {
+  await cancel(session.streamId, { ...session.options, signal: undefined }).catch(() => {});
 }
 
 /** Milliseconds until the next attempt, or null when another attempt cannot help. */
@@ -164,10 +199,14 @@ function again(error, session, failures, canUpload) {
   const backoff = Math.min(BACKOFF_LIMIT_MS, BACKOFF_FIRST_MS * 2 ** failures) * (0.5 + Math.random() / 2);
   if (error instanceof Broken) return backoff;
   if (!(error instanceof PinactorsError)) return null;
-  if (error.code === "overloaded" && failures < 5) return Math.max(error.retryAfter * 1000, backoff);
-  if (error.code === "stream_not_found" && canUpload && session.next <= 2 && failures < 3) {
-    session.streamId = null; // nothing was answered yet: the same upload may simply be sent again
-    session.next = 0;
+  if (error.code === "overloaded" || error.status === 429 || error.status === 503) {
+    return failures < BUSY ? Math.max(error.retryAfter * 1000, backoff) : null;
+  }
+  const lost = error.code === "stream_not_found" && session.streamId !== null;
+  const stalled = error.status === 408 && session.streamId === null;
+  if ((lost || stalled) && canUpload && session.restarts < RESTARTS) {
+    session.restarts += 1;
+    session.forget();
     return backoff;
   }
   return null;
@@ -185,7 +224,7 @@ async function* stream(session, signal) {
     signal,
   });
   if (!response.ok) throw await refusal(response);
-  yield* lines(response);
+  yield* lines(response, session);
 }
 
 /** Long-poll: each answer is an array of packets; an empty one is a sign of life. */
@@ -219,7 +258,7 @@ function upload(images, idempotencyKey, session) {
   return async function* (signal) {
     const response = await session.request(url, { method: "POST", headers, body: form, signal });
     if (!response.ok) throw await refusal(response);
-    yield* lines(response);
+    yield* lines(response, session);
   };
 }
 
@@ -279,7 +318,11 @@ async function* uploadWithProgress(session, url, form, headers, signal) {
 }
 
 /** The lines of a body as they arrive; a last line without its newline was cut off and is not handed out. */
-async function* lines(response) {
+async function* lines(response, session) {
+  if (!response.body?.getReader) {
+    session.longPoll = true; // this environment cannot, whatever its classes say
+    throw new Broken("the body cannot be read piecewise");
+  }
   const reader = response.body.getReader();
   const decoder = new TextDecoder();
   let rest = "";
@@ -302,32 +345,32 @@ async function* lines(response) {
   }
 }
 
+/** How long a connection may be silent. An upload without progress events cannot be told from a stalled one: it
+ * is bounded by the server's floor on progress, and by this. */
+function patience(session) {
+  if (!session.streamId && !session.options.onUploadProgress) return GIVE_UP_MS * 10;
+  return session.streamId && !session.longPoll ? (session.options.silence ?? SILENCE_MS) : PATIENCE_MS;
+}
+
 /**
- * Passes lines on; `patience` milliseconds without one break the connection. An upload without progress events
- * cannot be told from a stalled one: it is bounded by the server's floor on progress alone.
+ * Passes lines on until the connection is silent for longer than `patience`. It does not rely on an abort to wake the
+ * source: some implementations of fetch ignore the signal.
  */
-async function* watched(source, connection, patience, session) {
-  let timer;
-  let silent = false;
-  const blind = !session.streamId && !session.options.onUploadProgress;
-  const arm = (limit) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      silent = true;
-      connection.abort();
-    }, limit);
-  };
-  try {
-    arm(blind ? GIVE_UP_MS * 10 : patience);
-    for await (const line of source) {
+async function* watched(source, connection, session) {
+  while (true) {
+    let timer;
+    const silence = new Promise((_, reject) => {
+      timer = setTimeout(() => reject(new Broken("the connection fell silent")), patience(session));
+    });
+    try {
+      const next = source.next();
+      next.catch(() => {}); // it may fail after the race is over
+      const { done, value } = await Promise.race([next, silence, connection.aborted]);
+      if (done) return;
+      yield value;
+    } finally {
       clearTimeout(timer);
-      yield line;
-      arm(session.streamId && !session.longPoll ? SILENCE_MS : patience);
     }
-  } catch (error) {
-    throw silent ? new Broken("the connection fell silent") : error;
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -369,12 +412,20 @@ function refused(status, text, retryAfter) {
   });
 }
 
-/** A controller of its own that also follows `signal`. */
+/** A controller of its own that also follows `signal`; `aborted` rejects when that one is aborted. */
 function linked(signal) {
   const controller = new AbortController();
-  const pass = () => controller.abort(signal.reason);
+  let pass;
+  const aborted = new Promise((_, reject) => {
+    pass = () => {
+      controller.abort(signal.reason);
+      reject(signal.reason);
+    };
+  });
+  aborted.catch(() => {}); // nobody may be waiting
   signal?.addEventListener("abort", pass, { once: true });
   return {
+    aborted,
     signal: controller.signal,
     abort() {
       signal?.removeEventListener("abort", pass);
@@ -383,22 +434,30 @@ function linked(signal) {
   };
 }
 
+/** Waits, less when the device comes back online meanwhile. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    const stop = () => {
+    const events = typeof addEventListener === "function" ? globalThis : null;
+    const end = (settle) => () => {
       clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
       signal?.removeEventListener("abort", stop);
-      resolve();
-    }, milliseconds);
+      events?.removeEventListener("online", go);
+      settle();
+    };
+    const go = end(resolve);
+    const stop = end(() => reject(signal.reason));
+    const timer = setTimeout(go, milliseconds);
     signal?.addEventListener("abort", stop, { once: true });
+    events?.addEventListener("online", go, { once: true });
   });
 }
 
 function readsPiecewise() {
-  return typeof ReadableStream !== "undefined" && typeof Response !== "undefined" && "body" in Response.prototype;
+  try {
+    return typeof new Response("").body?.getReader === "function";
+  } catch {
+    return false;
+  }
 }
 
 const token = (position) => String(position).padStart(OFFSET_WIDTH, "0");

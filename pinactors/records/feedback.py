@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
 
+import msgspec
 import peewee
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image
 
-AGREEMENTS = ("agree", "disagree")
+
+class Agreement(StrEnum):
+    AGREE = "agree"
+    DISAGREE = "disagree"
+
 
 COMMENT_LIMIT = 2000
 """Characters of one comment."""
@@ -58,23 +65,24 @@ class Opinion:
     images: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A checked request to confirm."""
+class PinConfirmation(msgspec.Struct, rename="camel", frozen=True):
+    """A request to confirm: `pinId` is the analysis's session id, `recordNumber` its `id`. The values are
+    checked by these types; a `recordNumber` in digits is taken for the number."""
 
     record_number: int
     pin_id: str
-    agreement: str
-    comment: str
+    user_agreement: Agreement
+    feedback_comment: Annotated[str, msgspec.Meta(max_length=COMMENT_LIMIT)] | None = None
 
 
-def check(record_number: object, pin_id: object, agreement: object, comment: object) -> Statement:
-    """The statement in a client's values, whatever they are.
+def check(*values: object) -> PinConfirmation:
+    """The statement in a client's values, whatever they are, in the order of its fields.
 
     Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`.
     """
-    given = {"recordNumber": record_number, "pinId": pin_id, "userAgreement": agreement}
-    absent = [name for name, value in given.items() if value is None or value == ""]
+    fields = msgspec.structs.fields(PinConfirmation)
+    given = list(zip(fields, values, strict=True))
+    absent = [field.encode_name for field, value in given if field.required and value in (None, "")]
     if absent:
         raise PinactorsError(
             ErrorCode.MISSING_FIELDS,
@@ -82,35 +90,38 @@ def check(record_number: object, pin_id: object, agreement: object, comment: obj
             f"Missing: {', '.join(absent)}",
             field=absent[0],
         )
-    if agreement not in AGREEMENTS:
-        raise PinactorsError(
-            ErrorCode.INVALID_AGREEMENT,
-            "Invalid agreement",
-            f"userAgreement must be one of {', '.join(AGREEMENTS)}",
-            field="userAgreement",
-        )
-    if isinstance(record_number, str) and record_number.isascii() and record_number.isdigit():
-        record_number = int(record_number[:20])
-    if not isinstance(record_number, int) or isinstance(record_number, bool):
-        raise _invalid("recordNumber", "recordNumber must be an integer")
-    if not isinstance(pin_id, str):
-        raise _invalid("pinId", "pinId must be text")
-    if comment is None:
-        comment = ""
-    if not isinstance(comment, str) or len(comment) > COMMENT_LIMIT:
-        raise _invalid(
-            "feedbackComment", f"feedbackComment must be text of at most {COMMENT_LIMIT} characters"
-        )
+    statement = PinConfirmation(*(_converted(field, value) for field, value in given))
+    comment = statement.feedback_comment or ""
     if "\0" in comment or any("\ud800" <= character <= "\udfff" for character in comment):
         raise _invalid("feedbackComment", "feedbackComment holds characters that are no text")
-    return Statement(record_number, pin_id, str(agreement), comment)
+    return statement
+
+
+def _converted(field: msgspec.structs.FieldInfo, value: object) -> Any:
+    name = field.encode_name
+    if field.type is int and isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value[:20])
+    try:
+        return msgspec.convert(value, field.type)
+    except msgspec.ValidationError as error:
+        if field.type is Agreement:
+            raise PinactorsError(
+                ErrorCode.INVALID_AGREEMENT,
+                "Invalid agreement",
+                f"{name} must be one of {', '.join(Agreement)}",
+                field=name,
+            ) from None
+        raise _invalid(name, f"{name}: {error}") from None
 
 
 def _invalid(field: str, detail: str) -> PinactorsError:
     return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)
 
 
-def confirm(database: peewee.Database, statement: Statement, owner: str, now: dt.datetime) -> Confirmation:
+def confirm(
+    database: peewee.Database, statement: PinConfirmation, owner: str, now: dt.datetime
+) -> Confirmation:
+    agreement, comment = statement.user_agreement, statement.feedback_comment or ""
     session_id = None
     if 0 < statement.record_number <= _LARGEST_NUMBER:
         session_id = (
@@ -134,11 +145,11 @@ def confirm(database: peewee.Database, statement: Statement, owner: str, now: dt
         .tuples()
     )
     history = list(rows.execute(database))
-    if not history or history[0][1:] != (statement.agreement, statement.comment):
+    if not history or history[0][1:] != (agreement, comment):
         Feedback.insert(
             analysis=statement.record_number,
-            agreement=statement.agreement,
-            comment=statement.comment,
+            agreement=agreement,
+            comment=comment,
             created_at=now,
         ).execute(database)
         Analysis.update(provisional=False).where(Analysis.id == statement.record_number).execute(database)
@@ -146,7 +157,12 @@ def confirm(database: peewee.Database, statement: Statement, owner: str, now: dt
         if surplus:
             Feedback.delete().where(Feedback.id.in_(surplus)).execute(database)
     return Confirmation(
-        statement.record_number, statement.pin_id, statement.agreement, statement.comment, session_id, now
+        statement.record_number,
+        statement.pin_id,
+        agreement,
+        comment,
+        session_id,
+        now,
     )
 
 

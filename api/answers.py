@@ -1,0 +1,86 @@
+"""The JSON bodies of answers that are no packets: encoded from these types, and described by them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from pinactors.protocol import ErrorCode
+from pinactors.records.feedback import Agreement
+
+
+class Failure(msgspec.Struct, rename="camel", kw_only=True):
+    """The body of every refusal. `field` names the one at fault, where there is one."""
+
+    success: Literal[False] = False
+    message: str
+    error: str
+    error_code: ErrorCode
+    session_id: str | None
+    timestamp: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class PinConfirmed(msgspec.Struct, rename="camel", kw_only=True):
+    """What was recorded; the latest word on an analysis counts."""
+
+    success: Literal[True] = True
+    message: str
+    timestamp: str
+    session_id: str
+    record_number: int
+    pin_id: str
+    user_agreement: Agreement
+    feedback_comment: str
+
+
+class ProvisionalPin(msgspec.Struct, rename="camel"):
+    """An analysis without a confirmation: `pinId` is its session id, `name` that of the pin it claimed."""
+
+    pin_id: str
+    record_number: int
+    name: str
+    created_at: str
+
+
+class ProvisionalPins(msgspec.Struct, rename="camel", kw_only=True):
+    """One page of them, newest first; `total` counts all."""
+
+    success: Literal[True] = True
+    provisional_pins: list[ProvisionalPin]
+    total: int
+    timestamp: str
+
+
+class Card(msgspec.Struct, rename="camel"):
+    """What the service calls itself; `endpoints` by purpose."""
+
+    service: str
+    status: str
+    timestamp: str
+    endpoints: dict[str, str]
+
+
+class CatalogueState(msgspec.Struct, rename="camel", omit_defaults=True):
+    """The other fields are there when it is `available`."""
+
+    available: bool
+    pins: int | None = None
+    version: str | None = None
+    demonstration: bool | None = None
+
+
+class DatabaseState(msgspec.Struct, rename="camel"):
+    available: bool
+
+
+class Health(msgspec.Struct, rename="camel"):
+    """`ok`, or `degraded`: it answers, but not everything works. `actors` and `queue` are figures by name."""
+
+    status: Literal["ok", "degraded"]
+    timestamp: str
+    actors: dict[str, Any]
+    queue: dict[str, Any]
+    database: DatabaseState
+    catalogue: CatalogueState
