@@ -207,7 +207,7 @@ class Catalog:
         first."""
         if self._index is None or not layouts:
             return [[] for _ in layouts]
-        return self._index.search([features.turned(grid) for grid in layouts], count)
+        return self._index.search(layouts, count)
 
     def stats(self) -> CatalogStats:
         """Counts over the whole catalogue."""
