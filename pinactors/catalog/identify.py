@@ -286,6 +286,7 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
         demonstration=catalog.demonstration,
         references=_references(catalog, candidates[0].pin.pin_id),
         sales=catalog.sales(candidates[0].pin.pin_id),
+        rates=catalog.rates(),
     )
 
 
