@@ -18,7 +18,7 @@ import trio
 
 from benchmarks import overhead, phones
 from benchmarks.figures import Percentiles, percentiles
-from pinactors.analysis.features import DIMENSIONS
+from pinactors.analysis.features import CHANNELS, RINGS, SECTORS
 from pinactors.analysis.portrait import Floats
 from pinactors.catalog import index
 
@@ -109,11 +109,11 @@ def catalogue(size: int) -> dict[str, Any]:
 
 
 def _entries(size: int) -> Iterator[Floats]:
-    """Unit vectors in every direction alike: no structure that would help the search."""
+    """Layouts of length 1 in every direction alike: no structure that would help the search."""
     chance = np.random.default_rng(size)
     for _ in range(size):
-        vector = chance.standard_normal(DIMENSIONS).astype(np.float32)
-        yield vector / np.linalg.norm(vector)
+        layout = chance.standard_normal((RINGS, SECTORS, CHANNELS)).astype(np.float32)
+        yield layout / np.linalg.norm(layout)
 
 
 def _search(path: Path, size: int) -> dict[str, Any]:
@@ -127,9 +127,9 @@ def _search(path: Path, size: int) -> dict[str, Any]:
     took: list[float | None] = []
     found = 0
     for key in wanted.tolist():
-        shift = noise.standard_normal(DIMENSIONS).astype(np.float32)
+        shift = noise.standard_normal((RINGS, SECTORS, CHANNELS)).astype(np.float32)
         query = entries[key] + NOISE * shift / np.linalg.norm(shift)
-        query = (query / np.linalg.norm(query))[None, :]
+        query = np.roll(query / np.linalg.norm(query), int(noise.integers(SECTORS)), axis=1)
         began = time.perf_counter()
         (rows,) = opened.search([query], SHORTLIST)
         took.append(time.perf_counter() - began)

@@ -160,7 +160,8 @@ class Match:
     """The catalogue search. `identified` only with a verified geometry and a margin over the runner-up.
 
     `decided`: further views would not change it. `reason` says, for a person, why nothing is claimed.
-    `references` are the catalogue pictures of the identified pin, by view.
+    `references` are the catalogue pictures of the identified pin, by view; `rates` the catalogue's US dollars
+    a unit of each currency.
     """
 
     candidates: tuple[MatchCandidate, ...] = ()
@@ -172,6 +173,7 @@ class Match:
     demonstration: bool = False
     references: dict[View, Reference] = field(default_factory=dict)
     sales: tuple[Sale, ...] = ()
+    rates: dict[str, float] = field(default_factory=dict)
 
     @property
     def pin(self) -> CatalogPin | None:

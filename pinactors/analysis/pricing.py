@@ -76,11 +76,11 @@ class _Sample:
         return float(low), float(median), float(high)
 
 
-def price(match: Match, as_of: dt.date, rates: Mapping[str, float] | None = None) -> PricingAnalysis:
+def price(match: Match, as_of: dt.date) -> PricingAnalysis:
     """The packet for the pin `match` claims, as of a day; later sales are not known yet.
 
-    `rates` are US dollars a unit of each currency, as they came with the catalogue. With them rows are
-    brought to one currency; without, only the currency with the most sales counts: no rate is made up. The
+    With the catalogue's exchange rates rows are brought to one currency; without, only the currency with the
+    most sales counts, and what is left out is said: no rate is made up. The
     condition is that with most sales, as nobody knows the photographed pin's; the others are named beside.
     """
     if match.pin is None:
@@ -91,7 +91,7 @@ def price(match: Match, as_of: dt.date, rates: Mapping[str, float] | None = None
     year = [row for row in rows if row.age <= WIDE_WINDOW_DAYS]
     if not year:
         return _no_price(match, f"It was not sold in the last {WIDE_WINDOW_DAYS} days.", rows)
-    converted = _in_one_currency(year, rates)
+    converted = _in_one_currency(year, match.rates)
     groups: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for row in converted:
         groups[row.condition, row.currency].append(row)
@@ -104,7 +104,8 @@ def price(match: Match, as_of: dt.date, rates: Mapping[str, float] | None = None
         for (other, unit), found in groups.items()
         if unit == currency and other != condition
     }
-    return _estimate(match, as_of, sample, condition, currency, others)
+    foreign = sum(row.currency != currency for row in converted)
+    return _estimate(match, as_of, sample, condition, currency, others, foreign)
 
 
 def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
@@ -126,9 +127,11 @@ def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
     return sorted(rows, key=lambda row: (row.age, row.currency, row.amount))
 
 
-def _in_one_currency(rows: list[_Row], rates: Mapping[str, float] | None) -> list[_Row]:
+def _in_one_currency(rows: list[_Row], rates: Mapping[str, float]) -> list[_Row]:
     """Rows in the currency most of them have, as far as rates reach; the others stay as they are."""
-    known = {unit: rate for unit, rate in (rates or {}).items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
+    known = {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
+    if known:
+        known = {"USD": 1.0} | known
     counts: dict[str, int] = defaultdict(int)
     for row in rows:
         counts[row.currency] += 1
@@ -172,7 +175,13 @@ def _weighted_quantile(
 
 
 def _estimate(
-    match: Match, as_of: dt.date, sample: _Sample, condition: str, currency: str, others: dict[str, _Sample]
+    match: Match,
+    as_of: dt.date,
+    sample: _Sample,
+    condition: str,
+    currency: str,
+    others: dict[str, _Sample],
+    foreign: int,
 ) -> PricingAnalysis:
     low, median, high = sample.quartiles()
     size = len(sample.rows)
@@ -190,7 +199,7 @@ def _estimate(
             condition=plain(condition, LABEL_BYTES),
             window=_window(sample),
             as_of=as_of.isoformat(),
-            method=(method := _method(sample, currency)),
+            method=(method := _method(sample, currency, foreign)),
             others=[
                 {
                     "condition": plain(other, LABEL_BYTES),
@@ -253,11 +262,13 @@ def _chart(rows: list[_Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _method(sample: _Sample, currency: str) -> str:
+def _method(sample: _Sample, currency: str, foreign: int) -> str:
     text = f"Sold prices only, median weighted by recency (half-life {HALF_LIFE_DAYS:.0f} days)"
     converted = sum(row.sale.currency.strip().upper() != currency for row in sample.rows)
     if converted:
         text += f", {converted} converted at the catalogue's rates"
+    if foreign:
+        text += f", {_count(foreign)} in other currencies left out for want of an exchange rate"
     if sample.outliers:
         text += f", {sample.outliers} outside {FENCE} interquartile ranges left out"
     return text + "."

@@ -32,9 +32,9 @@ CANDIDATES = 5
 CONTENT = 0.5
 """Log odds of the best from which no other cut is tried."""
 
-CLAIM = 0.62
+CLAIM = 0.75
 """Probability from which a pin is claimed, its geometry being verified."""
-DECIDED_ODDS, DECIDED_LEAD = 3.0, 4.0
+DECIDED_ODDS, DECIDED_LEAD = 4.0, 4.0
 """Log odds, and their lead, from which another photograph would not change the answer."""
 
 LEAST = 1e-9
@@ -42,8 +42,11 @@ LEAST = 1e-9
 
 NOT_SEEN = -4.0
 """Log odds a view contributes for a pin it could not be compared with."""
-VIEW_WEIGHTS, VIEW_INTERCEPT = (0.65, 0.7), 0.4
+VIEW_WEIGHTS, VIEW_INTERCEPT = (0.6, 0.7), 0.4
 """How the log odds of the front and the tilted view join: they share their reference and their pin's wear."""
+
+BACKS, BACKS_BEHIND = 3, 7.0
+"""Candidates whose back is compared, none of them further behind the best than this (log odds)."""
 
 EMPTY = "The catalogue is empty: there is nothing to compare with."
 OUTDATED = "The catalogue was imported by another version of this program and has to be imported again."
@@ -76,6 +79,7 @@ class _Fit:
     points: int
     verified: bool
     to_reference: Matrix | None
+    back_to_reference: Matrix | None = None
 
 
 def identify(catalog_dir: str | Path, front: PreparedView) -> Match:
@@ -107,11 +111,9 @@ def refine(
             fits = _join(catalog, fits, front, angled)
         if stamp is not None:
             fits = _with_stamp(catalog, fits, front, stamp)
+        if back is not None:
+            fits = _with_back(catalog, fits, back)
         match = _conclude(catalog, fits, front.pin_problem)
-        if match.identified:
-            found = registration.back_to_reference(match, back)
-            best = dataclasses.replace(match.candidates[0], back_to_reference=found)
-            match = dataclasses.replace(match, candidates=(best, *match.candidates[1:]))
         return dataclasses.replace(match, decided=True)
 
 
@@ -215,6 +217,28 @@ def _with_stamp(
     }
 
 
+def _with_back(catalog: Catalog, fits: dict[int, _Fit], back: PreparedView) -> dict[int, _Fit]:
+    """The fits, those in front with their backs compared. A pin whose back the catalogue lacks stays as it
+    is."""
+    look = _Look.of(back)
+    if look is None:
+        return fits
+    best = sorted(fits, key=lambda number: -fits[number].odds)[:BACKS]
+    close = [number for number in best if fits[number].odds > fits[best[0]].odds - BACKS_BEHIND]
+    compared = dict(fits)
+    for number, face in catalog.faces(close, View.BACK).items():
+        turns = features.turns(look.layout, face.layout, TURNS)
+        to_query = registration.align(look.portrait, face.portrait, turns).to_query
+        alike = likeness.compare(look.portrait, face.portrait, to_query)
+        lies = alike is not None and alike.outline >= registration.BACK_OVERLAP
+        compared[number] = dataclasses.replace(
+            fits[number],
+            odds=fits[number].odds + likeness.back_log_odds(alike),
+            back_to_reference=np.asarray(np.linalg.inv(to_query), np.float64) if lies else None,
+        )
+    return compared
+
+
 def _remembered(catalog: Catalog, first: Match) -> dict[int, _Fit]:
     """The fits behind a match's candidates: their odds are against "none of them", whose share is what is
     left."""
@@ -238,7 +262,13 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
     weights = [math.exp(min(fit.odds, 30.0)) for _, fit in ranked]
     total = 1 + sum(weights)  # 1 stands for "none of them"
     candidates = tuple(
-        MatchCandidate(pin, weight / total, fit.points if fit.verified else 0, fit.to_reference)
+        MatchCandidate(
+            pin,
+            weight / total,
+            fit.points if fit.verified else 0,
+            fit.to_reference,
+            fit.back_to_reference,
+        )
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )
     if candidates[0].score < CLAIM or not ranked[0][1].verified:
@@ -256,6 +286,7 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
         demonstration=catalog.demonstration,
         references=_references(catalog, candidates[0].pin.pin_id),
         sales=catalog.sales(candidates[0].pin.pin_id),
+        rates=catalog.rates(),
     )
 
 

@@ -29,10 +29,12 @@ from pinactors.catalog.reader import PICTURE_FOLDER
 from pinactors.catalog.rows import (
     DEMONSTRATION_FILE,
     PIN_COLUMNS,
+    RATE_COLUMNS,
     SALE_COLUMNS,
     Row,
     RowError,
     check_pin,
+    check_rate,
     check_sale,
     read_rows,
 )
@@ -90,11 +92,12 @@ def import_catalog(
 ) -> ImportReport:
     """Imports the folder `source` into the catalogue folder `target` (made where absent).
 
-    `source` holds pins.csv, optionally sales.csv, the pictures they name, and the empty file DEMONSTRATION
-    when its pins are made up. Rows already imported and unchanged are skipped, so that an import that was
-    killed goes on where it stopped. A pin's sales become those of sales.csv when it names the pin. Pins
-    that pins.csv does not name stay. Raises `FileNotFoundError` without pins.csv, `ValueError` for a file
-    without the columns, `ImportRunning`, `CatalogTooNew`.
+    `source` holds pins.csv, optionally sales.csv and fx.csv, the pictures they name, and the empty file
+    DEMONSTRATION when its pins are made up. Rows already imported and unchanged are skipped, so that an
+    import that was killed goes on where it stopped. A pin's sales become those of sales.csv when it names
+    the pin, the exchange rates those of fx.csv when it is there. Pins that pins.csv does not name stay.
+    Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns,
+    `ImportRunning`, `CatalogTooNew`.
     """
     cv2.setNumThreads(1)
     (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -106,6 +109,8 @@ def import_catalog(
             _import_pins(source, target, database, report, progress, threads)
             if (source / "sales.csv").exists():
                 _import_sales(source / "sales.csv", database, report)
+            if (source / "fx.csv").exists():
+                _import_rates(source / "fx.csv", database, report)
             if report.demonstration:
                 models.set_fact(database, "demonstration", "1")
             _switch(target, database, report)
@@ -288,6 +293,25 @@ def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportRep
         models.set_fact(database, "sales", digest)
 
 
+def _import_rates(path: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
+    """Replaces all exchange rates, in one transaction."""
+    rates: dict[str, dict[str, Any]] = {}
+    for line, values in read_rows(path, RATE_COLUMNS):
+        try:
+            rate = check_rate(values)
+            if rate["currency"] in rates:
+                raise RowError(f"currency {rate['currency']} has a rate already")
+        except RowError as error:
+            report.problems.append(Problem(path.name, line, str(error)))
+            continue
+        rates[rate["currency"]] = rate
+    with database.atomic("IMMEDIATE"):
+        models.Rate.delete().execute(database)
+        if rates:
+            models.Rate.insert_many(list(rates.values())).execute(database)
+        models.set_fact(database, "rates", hashlib.sha256(repr(sorted(rates.items())).encode()).hexdigest())
+
+
 def _switch(target: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
     """Brings the index up to the database and puts both in force."""
     previous = index.read_state(target)
@@ -296,7 +320,8 @@ def _switch(target: Path, database: peewee.SqliteDatabase, report: ImportReport)
     revision = int(models.fact(database, "revision") or 0)
     size = models.Pin.select().count(database)
     demonstration = models.fact(database, "demonstration") == "1"
-    identity = (revision, models.fact(database, "sales"), demonstration, features.VERSION)
+    tables = models.fact(database, "sales"), models.fact(database, "rates")
+    identity = (revision, tables, demonstration, features.VERSION)
     report.size, report.demonstration = size, demonstration
     report.version = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
     if previous is not None and previous.version == report.version:

@@ -6,15 +6,18 @@ before or after, never something between, and an import that is killed leaves th
 
 usearch is used because it searches a memory-mapped file as it lies on disk (faiss maps only inverted lists,
 hnswlib and voyager load everything into each process), adds to an existing index, has wheels for every Python
-supported here and is maintained. Its HNSW graph grows logarithmically in search time.
+supported here and is maintained. Its HNSW graph (Malkov and Yashunin 2020) is searched once a photograph,
+by a vector that a turn of the pin does not change; what comes up is put in order by the layouts themselves,
+which lie in a mapped array beside the graph.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,18 @@ from typing import Any
 import numpy as np
 from usearch.index import Index
 
-from pinactors.analysis.features import DIMENSIONS
+from pinactors.analysis import features
 from pinactors.analysis.portrait import Floats
 
 CURRENT_FILE = "CURRENT"
 INDEX_FOLDER = "index"
 
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 96
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 64
+BROUGHT_UP = 48
+"""Pins the graph brings up for their layouts to be compared: with 32 as many are found as with 64."""
+LAYOUTS = ".layouts"
+"""Suffix of the array beside an index file: a row of float16 a pin number."""
+CELLS = features.RINGS * features.SECTORS * features.CHANNELS
 BATCH = 2048
 
 
@@ -70,7 +78,7 @@ def write_state(folder: Path, state: State) -> None:
     """The switch: from here on `state` is what readers see. Older index files are then removed."""
     write_durably(folder / CURRENT_FILE, json.dumps(asdict(state)).encode())
     for path in (folder / INDEX_FOLDER).iterdir():
-        if path.name != Path(state.index).name:
+        if path.stem != Path(state.index).stem:
             path.unlink(missing_ok=True)  # a reader that has it mapped keeps it
 
 
@@ -85,68 +93,80 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def build(folder: Path, revision: int, previous: State | None, changed: Iterable[tuple[int, Floats]]) -> str:
-    """A new index file: the previous one with `changed` (key, vector) added or replaced. Returns its name."""
-    index = Index(
-        ndim=DIMENSIONS,
+    """A new index file: the previous one with `changed` (key, layout) added or replaced. Returns its name."""
+    index = _empty()
+    layouts = np.zeros((0, CELLS), np.float16)
+    if previous is not None:
+        index.load(str(folder / previous.index))
+        layouts = np.fromfile(_layouts_of(folder / previous.index), np.float16).reshape(-1, CELLS)
+    used = len(layouts)
+    rows = iter(changed)
+    while batch := dict(itertools.islice(rows, BATCH)):
+        used = max(used, max(batch) + 1)
+        if used > len(layouts):
+            more = np.zeros((used - len(layouts) + len(layouts) // 2, CELLS), np.float16)
+            layouts = np.concatenate([layouts, more])
+        keys = np.array(list(batch), np.uint64)
+        grids = np.stack(list(batch.values())).reshape(-1, *SHAPE)
+        layouts[keys] = grids.reshape(-1, CELLS)
+        for key in batch:
+            if key in index:
+                index.remove(key)
+        index.add(keys, features.unturned(grids), threads=1)
+    (folder / INDEX_FOLDER).mkdir(exist_ok=True)
+    name = f"{INDEX_FOLDER}/{revision:08d}.usearch"
+    _place(_layouts_of(folder / name), lambda path: layouts[:used].tofile(path))
+    _place(folder / name, lambda path: index.save(str(path)))
+    return name
+
+
+SHAPE = (features.RINGS, features.SECTORS, features.CHANNELS)
+
+
+def _empty() -> Index:
+    return Index(
+        ndim=features.DIMENSIONS,
         metric="cos",
-        dtype="bf16",
+        dtype="i8",
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
         expansion_search=EXPANSION_SEARCH,
     )
-    if previous is not None:
-        index.load(str(folder / previous.index))
-    keys: list[int] = []
-    vectors: list[Floats] = []
-    for key, vector in changed:
-        keys.append(key)
-        vectors.append(vector)
-        if len(keys) >= BATCH:
-            _add(index, keys, vectors)
-            keys, vectors = [], []
-    _add(index, keys, vectors)
-    (folder / INDEX_FOLDER).mkdir(exist_ok=True)
-    name = f"{INDEX_FOLDER}/{revision:08d}.usearch"
-    partial = folder / f"{name}.partial"
-    index.save(str(partial))
+
+
+def _layouts_of(path: Path) -> Path:
+    return path.with_suffix(LAYOUTS)
+
+
+def _place(path: Path, write: Callable[[Path], object]) -> None:
+    """The file that `write` writes, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    write(partial)
     descriptor = os.open(partial, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.replace(partial, folder / name)
-    return name
-
-
-def _add(index: Index, keys: list[int], vectors: list[Floats]) -> None:
-    if not keys:
-        return
-    for key in keys:
-        if key in index:
-            index.remove(key)
-    index.add(np.array(keys, np.uint64), np.stack(vectors), threads=1)
+    os.replace(partial, path)
 
 
 class SearchIndex:
-    """An index file, mapped. `search` is safe from several threads."""
+    """An index file and its layouts, mapped. `search` is safe from several threads."""
 
     def __init__(self, path: Path) -> None:
-        self._index = Index(ndim=DIMENSIONS, metric="cos", dtype="bf16", expansion_search=EXPANSION_SEARCH)
+        self._index = _empty()
         self._index.view(str(path))
+        self._layouts = np.memmap(_layouts_of(path), np.float16, "r").reshape(-1, *SHAPE)
 
-    def search(self, queries: Sequence[Floats], count: int) -> list[list[tuple[int, float]]]:
-        """For each of `queries` (n, DIMENSIONS) the `count` keys most similar (-1 to 1) to any of its
-        rows."""
-        stacked = np.concatenate(list(queries))
-        matches: Any = self._index.search(stacked, count, threads=1)  # a batch, also of one row
-        keys, distances = np.atleast_2d(matches.keys), np.atleast_2d(matches.distances)
-        counts = np.atleast_1d(matches.counts) if len(stacked) > 1 else np.array([keys.shape[1]])
-        found, row = [], 0
-        for query in queries:
-            best: dict[int, float] = {}
-            for at in range(row, row + len(query)):
-                for key, distance in zip(keys[at, : counts[at]], distances[at, : counts[at]], strict=True):
-                    best[int(key)] = max(best.get(int(key), -1.0), 1.0 - float(distance))
-            row += len(query)
-            found.append(sorted(best.items(), key=lambda item: -item[1])[:count])
+    def search(self, layouts: Sequence[Floats], count: int) -> list[list[tuple[int, float]]]:
+        """For each of `layouts` the `count` keys most similar to it in any turn: (key, similarity), best
+        first."""
+        vectors = features.unturned(np.stack(list(layouts)))
+        found = []
+        for layout, vector in zip(layouts, vectors, strict=True):
+            matches: Any = self._index.search(vector, BROUGHT_UP, threads=1)
+            keys = np.asarray(matches.keys, np.int64)
+            similar = features.similarities(layout, np.asarray(self._layouts[keys], np.float32))
+            best = np.argsort(-similar, kind="stable")[:count]
+            found.append([(int(keys[at]), float(similar[at])) for at in best])
         return found

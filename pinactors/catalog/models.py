@@ -67,6 +67,16 @@ class Sale(peewee.Model):
         table_name = "sale"
 
 
+class Rate(peewee.Model):
+    """What a unit of a currency is worth in US dollars, as imported."""
+
+    currency = peewee.TextField(primary_key=True)
+    usd_per_unit = peewee.FloatField()
+
+    class Meta:
+        table_name = "rate"
+
+
 class Fact(peewee.Model):
     """A fact about the catalogue as a whole: `schema`, `revision`, `demonstration`."""
 
@@ -77,7 +87,7 @@ class Fact(peewee.Model):
         table_name = "fact"
 
 
-TABLES: tuple[type[peewee.Model], ...] = (Pin, Picture, Sale, Fact)
+TABLES: tuple[type[peewee.Model], ...] = (Pin, Picture, Sale, Rate, Fact)
 
 
 class CatalogTooNew(Exception):

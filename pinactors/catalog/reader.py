@@ -21,7 +21,7 @@ from pinactors.analysis import features
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
 from pinactors.analysis.portrait import Floats, Portrait
 from pinactors.catalog import index, models
-from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, SALE_COLUMNS
+from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 
 PICTURE_FOLDER = "pictures"
@@ -154,6 +154,14 @@ class Catalog:
                 for row in query.execute(self._database)
             )
 
+    def rates(self) -> dict[str, float]:
+        """US dollars a unit of each currency; empty where the catalogue came without."""
+        if not self.size or self.outdated:
+            return {}
+        query = models.Rate.select(models.Rate.currency, models.Rate.usd_per_unit).tuples()
+        with self.connected:
+            return {str(currency): float(rate) for currency, rate in query.execute(self._database)}
+
     def reference(self, pin_id: str, view: View) -> Reference | None:
         """The prepared catalogue picture; None where the catalogue has none."""
         if not self.size:
@@ -207,7 +215,7 @@ class Catalog:
         first."""
         if self._index is None or not layouts:
             return [[] for _ in layouts]
-        return self._index.search([features.turned(grid) for grid in layouts], count)
+        return self._index.search(layouts, count)
 
     def stats(self) -> CatalogStats:
         """Counts over the whole catalogue."""
@@ -273,6 +281,9 @@ class Catalog:
                             sale.source,
                         ]
                     )
+        if rates := self.rates():
+            with open(target / "fx.csv", "w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([RATE_COLUMNS, *((unit, repr(rates[unit])) for unit in rates)])
         if self.demonstration:
             (target / DEMONSTRATION_FILE).touch()
         return len(pins)

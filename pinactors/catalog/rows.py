@@ -26,6 +26,7 @@ PIN_COLUMNS = (
     "back_image",
 )
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
+RATE_COLUMNS = ("currency", "usd_per_unit")
 DEMONSTRATION_FILE = "DEMONSTRATION"
 """A file of this name in an import folder marks what is imported from it as a demonstration, not real
 pins."""
@@ -129,20 +130,35 @@ def check_sale(values: dict[str, str], numbers: dict[str, int]) -> dict[str, Any
         sold_at = dt.date.fromisoformat(values["sold_at"])
     except ValueError as error:
         raise RowError(f"sold_at {values['sold_at']!r} is not a date like 2025-12-31") from error
-    try:
-        price = float(values["price"])
-    except ValueError:
-        price = math.nan
-    if not 0 < price < 1e9:
-        raise RowError(f"price {values['price']!r} is not an amount above 0")
-    currency = values["currency"].upper()
-    if not re.fullmatch(r"[A-Z]{3}", currency):
-        raise RowError(f"currency {values['currency']!r} is not a three-letter code")
     return {
         "pin": number,
         "sold_at": sold_at,
-        "price": price,
-        "currency": currency,
+        "price": _amount(values, "price"),
+        "currency": _currency(values),
         "condition": values["condition"],
         "source": values["source"],
     }
+
+
+def check_rate(values: dict[str, str]) -> dict[str, Any]:
+    """The exchange rate as the table takes it. Raises `RowError`."""
+    if "" in values:
+        raise RowError(values[""])
+    return {"currency": _currency(values), "usd_per_unit": _amount(values, "usd_per_unit")}
+
+
+def _amount(values: dict[str, str], name: str) -> float:
+    try:
+        amount = float(values[name])
+    except ValueError:
+        amount = math.nan
+    if not 0 < amount < 1e9:
+        raise RowError(f"{name} {values[name]!r} is not an amount above 0")
+    return amount
+
+
+def _currency(values: dict[str, str]) -> str:
+    currency = values["currency"].upper()
+    if not re.fullmatch(r"[A-Z]{3}", currency):
+        raise RowError(f"currency {values['currency']!r} is not a three-letter code")
+    return currency

@@ -38,7 +38,7 @@ app = typer.Typer(
 @app.command("import")
 def import_(
     source: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with pins.csv, sales.csv and the pictures.")
+        Path, typer.Argument(metavar="DIR", help="Folder with pins.csv, sales.csv, fx.csv and the pictures.")
     ],
     data: Data = None,
     catalog: Folder = None,
@@ -47,8 +47,8 @@ def import_(
 
     pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
     brand, factory_code, front_image, back_image. sales.csv: pin_id, sold_at, price, currency, condition,
-    source. A bad row is reported with its line and left out; the others are imported. Exit status 1 if there
-    was one.
+    source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. A bad row is reported with its line and
+    left out; the others are imported. Exit status 1 if there was one.
     """
     with terminal.explaining(), bar("importing") as progress:
         report = import_catalog(source, folder(data, catalog), progress)

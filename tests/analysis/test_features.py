@@ -36,7 +36,7 @@ def turn(degrees: float, stretch: float = 1.0) -> Matrix:
 
 
 def similarity(one: Portrait, other: Portrait) -> float:
-    return float((features.turned(features.layout(one)) @ features.layout(other).ravel()).max())
+    return float(features.similarities(features.layout(one), features.layout(other)[None])[0])
 
 
 @pytest.mark.parametrize(("degrees", "stretch"), [(40, 1.0), (-110, 1.0), (180, 1.0), (25, 0.7)])
@@ -53,7 +53,20 @@ def test_layouts_have_length_one() -> None:
     grid = features.layout(Portrait.of(*crop(1)))
     assert grid.shape == (features.RINGS, features.SECTORS, features.CHANNELS)
     assert np.linalg.norm(grid) == pytest.approx(1, abs=1e-5)
-    assert features.turned(grid).shape == (features.SECTORS, features.DIMENSIONS)
+
+
+def test_search_vectors_do_not_know_turns_but_know_pins() -> None:
+    grids = np.stack([features.layout(Portrait.of(*crop(seed))) for seed in range(8)])
+    vectors = features.unturned(grids)
+    assert vectors.shape == (8, features.DIMENSIONS)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert features.unturned(np.roll(grids, 5, axis=2)) == pytest.approx(vectors, abs=1e-5)
+    moved = features.unturned(features.layout(Portrait.of(*crop(3, turn(-70, 0.8))))[None])[0]
+    alike = vectors @ moved
+    assert int(np.argmax(alike)) == 3
+    assert alike[3] > np.sort(alike)[-2] + 0.1
+    mirrored = features.unturned(grids[:, :, ::-1])
+    assert (mirrored * vectors).sum(1).max() < 0.999, "a mirrored pin is another one"
 
 
 def test_the_turn_is_found() -> None:

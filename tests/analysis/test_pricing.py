@@ -24,12 +24,13 @@ def sale(
     return Sale(TODAY - dt.timedelta(days=age), amount, currency, condition, source)
 
 
-def match(sales: list[Sale]) -> Match:
-    return Match((MatchCandidate(PIN, 0.9, 40),), True, True, catalog_size=1, sales=tuple(sales))
+def match(sales: list[Sale], rates: dict[str, float] | None = None) -> Match:
+    found = (MatchCandidate(PIN, 0.9, 40),)
+    return Match(found, True, True, catalog_size=1, sales=tuple(sales), rates=rates or {})
 
 
 def estimate(sales: list[Sale], rates: dict[str, float] | None = None) -> Estimate:
-    found = price(match(sales), TODAY, rates).estimate
+    found = price(match(sales, rates), TODAY).estimate
     assert found is not None
     return found
 
@@ -140,13 +141,16 @@ def test_without_rates_the_currency_of_most_sales_counts_and_none_is_made_up() -
     euro, dollar = [sale(10.0, n, "eur") for n in range(12)], [sale(20.0, n) for n in range(11)]
     found = estimate(euro + dollar)
     assert (found.currency, found.median, found.sample_size) == ("EUR", 10.0, 12)
+    packet = price(match(euro + dollar), TODAY)
+    assert "11 sales in other currencies left out for want of an exchange rate" in str(packet.method)
 
 
 def test_with_rates_all_sales_count() -> None:
     euro, dollar = [sale(10.0, n, "EUR") for n in range(4)], [sale(11.0, n) for n in range(11)]
-    packet = price(match([*euro, *dollar, sale(3.0, 1, "XYZ")]), TODAY, {"USD": 1.0, "EUR": 1.1})
+    packet = price(match([*euro, *dollar, sale(3.0, 1, "XYZ")], {"EUR": 1.1}), TODAY)
     assert packet.estimate == Estimate("USD", 11.0, 11.0, 11.0, 15, "2026-06-30")
     assert "4 converted" in str(packet.method)
+    assert "1 sale in other currencies left out" in str(packet.method)
     assert {row["currency"] for row in packet.sales} == {"USD", "EUR"}  # type: ignore[union-attr]
 
 
@@ -225,7 +229,7 @@ rows = st.builds(
 
 @given(st.lists(rows, max_size=80), st.sampled_from([None, {"USD": 1.0, "EUR": 1.1, "JPY": 0.007}]))
 def test_an_estimate_lies_among_its_sales(sales: list[Sale], rates: dict[str, float] | None) -> None:
-    packet = price(match(sales), TODAY, rates)
+    packet = price(match(sales, rates), TODAY)
     assert len(packet.encode()) <= PACKET_LIMIT
     if packet.estimate is None:
         assert packet.reason

@@ -150,6 +150,23 @@ def test_bad_sales_are_named_by_line(target: Path, tmp_path: Path) -> None:
     assert len(Catalog.open(target).sales("T000")) == 1
 
 
+def test_exchange_rates_come_along_and_bad_ones_are_named_by_line(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False)
+    before = import_catalog(folder, target).version
+    assert Catalog.open(target).rates() == {}
+    (folder / "fx.csv").write_text("currency,usd_per_unit\nEUR,1.09\nGBP,none\n£,1.2\neur,1.1\nJPY,0.0067\n")
+    report = import_catalog(folder, target)
+    assert [(problem.file, problem.line) for problem in report.problems] == [("fx.csv", n) for n in (3, 4, 5)]
+    assert report.version != before, "an open reader has to notice"
+    assert Catalog.open(target).rates() == {"EUR": 1.09, "JPY": 0.0067}
+    Catalog.open(target).export(tmp_path / "out")
+    import_catalog(tmp_path / "out", tmp_path / "again")
+    assert Catalog.open(tmp_path / "again").rates() == Catalog.open(target).rates()
+    (folder / "fx.csv").write_text("currency,dollars\nEUR,1.09\n")
+    with pytest.raises(ValueError, match="usd_per_unit"):
+        import_catalog(folder, target)
+
+
 def test_missing_columns_and_file(target: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(FileNotFoundError):
@@ -226,7 +243,7 @@ def test_kill_between_rows_and_switch(source: Path, target: Path, monkeypatch: p
     resumed = import_catalog(source, target)
     assert counts(resumed) == (0, 0, 4, 0)
     assert Catalog.open(target).size == 4
-    assert len(list((target / "index").iterdir())) == 1
+    assert len({path.stem for path in (target / "index").iterdir()}) == 1
 
 
 def test_one_import_at_a_time(source: Path, target: Path) -> None:

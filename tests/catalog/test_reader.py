@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pinactors.analysis.features import DIMENSIONS
+from pinactors.analysis.features import CHANNELS, RINGS, SECTORS
 from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.analysis.portrait import Floats
 from pinactors.catalog import index, stampkey
@@ -71,28 +72,31 @@ def test_a_damaged_state_file_is_an_error_that_says_what_to_do(tmp_path: Path) -
         Catalog.open(tmp_path)
 
 
-def vectors(count: int, seed: int = 0) -> Floats:
-    found = np.random.default_rng(seed).normal(size=(count, DIMENSIONS)).astype(np.float32)
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+def layouts(count: int, seed: int = 0) -> Floats:
+    shape = (count, RINGS, SECTORS, CHANNELS)
+    found = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+    return np.asarray(found / np.sqrt((found**2).sum((1, 2, 3), keepdims=True)), np.float32)
 
 
 def test_index_finds_adds_and_replaces(tmp_path: Path) -> None:
-    known = vectors(50)
-    name = index.build(tmp_path, 1, None, list(enumerate(known)))
-    (found,) = index.SearchIndex(tmp_path / name).search([known[7:8]], 3)
-    assert found[0][0] == 7
+    known = layouts(300)
+    name = index.build(tmp_path, 1, None, enumerate(known))
+    (found,) = index.SearchIndex(tmp_path / name).search([np.roll(known[7], 3, axis=1)], 3)
+    assert found[0][0] == 7, "turned, it is still the same"
     assert found[0][1] == pytest.approx(1, abs=0.01)
     assert found[1][1] < 0.5
 
-    other = vectors(2, seed=1)
-    state = index.State("v", 1, name, 50, False, 1)
-    later = index.build(tmp_path, 2, state, [(7, other[0]), (60, other[1])])
+    other = layouts(2, seed=1)
+    state = index.State("v", 1, name, 300, False, 1)
+    later = index.build(tmp_path, 2, state, [(7, other[0]), (900, other[1])])
     searcher = index.SearchIndex(tmp_path / later)
-    (replaced, added, gone) = searcher.search([other[:1], other[1:], known[7:8]], 1)
-    assert (replaced[0][0], added[0][0]) == (7, 60)
-    assert gone[0][1] < 0.5, "the old vector is no longer found"
-    (both,) = searcher.search([np.stack([known[3], known[9]])], 2)
-    assert {key for key, _ in both} == {3, 9}, "any row of a query counts"
+    (replaced, added, gone, kept) = searcher.search([other[0], other[1], known[7], known[250]], 1)
+    assert (replaced[0][0], added[0][0], kept[0][0]) == (7, 900, 250)
+    assert gone[0][1] < 0.6, "the old layout is no longer found"
+
+    index.write_state(tmp_path, dataclasses.replace(state, index=later))
+    left = {path.name for path in (tmp_path / "index").iterdir()}
+    assert left == {"00000002.usearch", "00000002.layouts"}
 
 
 PIN = CatalogPin("T", "T", (), None, 2015, 300, None, "FAC-060122-15240")
@@ -105,7 +109,9 @@ PIN = CatalogPin("T", "T", (), None, 2015, 300, None, "FAC-060122-15240")
         (StampReading(factory_code="fac 060122 15240"), stampkey.EXACT_CODE),
         (StampReading(factory_code="FAC-060123-15240"), stampkey.NEAR_CODE),
         (StampReading(factory_code="FAC-999888-01001", factory_code_confidence=0.9), stampkey.OTHER_CODE),
-        (StampReading(factory_code="FAC-999888-01001", factory_code_confidence=0.3), 0.0),
+        (StampReading(factory_code="FAC-999888-01001"), stampkey.OTHER_CODE / 2),
+        (StampReading(factory_code="FAC-060122-00240", factory_code_confidence=0.9), stampkey.NEAR_CODE),
+        (StampReading(factory_code="FAC-060777-15240", factory_code_confidence=0.9), 0.0),
         (StampReading(year=2015, edition_size=300), stampkey.SAME_YEAR + stampkey.SAME_EDITION),
         (StampReading(year=2014), stampkey.OTHER_YEAR),
     ],
