@@ -13,6 +13,7 @@ import peewee
 from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import View
 from pinactors.records.models import Analysis, AnalysisImage, Image, StoredPacket
+from pinactors.records.prepared import Inserting, Prepared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,13 @@ class StoredStream:
     record_number: int
 
 
+_number_of = Prepared(lambda: Analysis.select(Analysis.id).where(Analysis.stream_id == ":stream_id"))
+_insert_analysis = Inserting(Analysis)
+_insert_packets = Inserting(StoredPacket)
+_insert_image = Inserting(Image, ignore=True)
+_insert_analysis_image = Inserting(AnalysisImage)
+
+
 def save(
     database: peewee.Database,
     record: AnalysisRecord,
@@ -62,43 +70,39 @@ def save(
     now: dt.datetime,
     images_folder: Path,
 ) -> int:
-    known = Analysis.select(Analysis.id).where(Analysis.stream_id == record.stream_id)
-    number: int | None = known.scalar(database)
-    if number is not None:
-        return number
-    Analysis.insert(
-        stream_id=record.stream_id,
-        session_id=record.session_id,
-        owner=record.owner,
-        idempotency_key=record.idempotency_key,
-        fingerprint=record.fingerprint,
-        started_at=record.started_at,
-        finished_at=now,
-        processing_ms=record.processing_ms,
-        verdict=record.verdict,
-        authentic=record.authentic,
-        rating=record.rating,
-        confidence=record.confidence,
-        pin_id=record.pin_id,
-        pin_name=record.pin_name,
-        degraded=json.dumps(record.degraded),
-        missing=json.dumps(record.missing),
-        error_code=record.error_code,
-        provisional=record.error_code is None,
-    ).execute(database)
-    number = int(known.clone().scalar(database))
+    known = _number_of(database, stream_id=record.stream_id).fetchone()
+    if known is not None:
+        return int(known[0])
+    row = (
+        record.stream_id,
+        record.session_id,
+        record.owner,
+        record.idempotency_key,
+        record.fingerprint,
+        record.started_at,
+        now,
+        record.processing_ms,
+        record.verdict,
+        record.authentic,
+        record.rating,
+        record.confidence,
+        record.pin_id,
+        record.pin_name,
+        json.dumps(record.degraded),
+        json.dumps(record.missing),
+        record.error_code,
+        record.error_code is None,
+    )
+    _insert_analysis(database, [row])
+    number = int(_number_of(database, stream_id=record.stream_id).fetchone()[0])
     # Sealed only after the row is in: from here on no other attempt can store another final packet.
     packets = [*record.packets, seal(number)]
-    StoredPacket.insert_many(
-        [{"analysis": number, "sequence": sequence, "body": body} for sequence, body in enumerate(packets)]
-    ).execute(database)
+    _insert_packets(database, [(number, sequence, body) for sequence, body in enumerate(packets)])
     for view, image in record.images.items():
         path = Path(image.path)
         relative = path.relative_to(images_folder) if path.is_relative_to(images_folder) else path
-        Image.insert(sha256=image.sha256, size=image.size, path=str(relative)).on_conflict_ignore().execute(
-            database
-        )
-        AnalysisImage.insert(analysis=number, view=view.value, image=image.sha256).execute(database)
+        _insert_image(database, [(image.sha256, image.size, str(relative))])
+        _insert_analysis_image(database, [(number, view.value, image.sha256)])
     return number
 
 
@@ -128,33 +132,47 @@ def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
     return StoredStream(stream_id, session_id, owner, packets, finished_at, number)
 
 
+def _newest(same: peewee.Expression) -> Prepared:
+    """One row is read, however many there are. An analysis that failed is none: it may have had only some of
+    its photographs, and whoever sends them again wants another try."""
+    columns = (Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
+    return Prepared(
+        lambda: (
+            Analysis.select(*columns)
+            .where(same, Analysis.error_code.is_null())
+            .order_by(Analysis.id.desc())
+            .limit(1)
+        )
+    )
+
+
+_same_upload = _newest(
+    (Analysis.owner == ":owner")
+    & (Analysis.session_id == ":session_id")
+    & (Analysis.fingerprint == ":fingerprint")
+)
+_same_key = _newest((Analysis.owner == ":owner") & (Analysis.idempotency_key == ":idempotency_key"))
+
+
 def find_upload(
     database: peewee.Database, owner: str, session_id: str, fingerprint: str, since: dt.datetime
 ) -> str | None:
-    same = (
-        (Analysis.owner == owner)
-        & (Analysis.session_id == session_id)
-        & (Analysis.fingerprint == fingerprint)
-    )
-    found = _newest(database, same, since)
+    """Stream id of the newest such analysis, if it ended after `since`."""
+    cursor = _same_upload(database, owner=owner, session_id=session_id, fingerprint=fingerprint)
+    found = _ended_after(since, cursor.fetchone())
     return found[0] if found else None
 
 
 def find_idempotent(
     database: peewee.Database, owner: str, idempotency_key: str, since: dt.datetime
 ) -> tuple[str, str] | None:
-    return _newest(database, (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key), since)
+    """Stream id and fingerprint of the newest such analysis, if it ended after `since`."""
+    cursor = _same_key(database, owner=owner, idempotency_key=idempotency_key)
+    return _ended_after(since, cursor.fetchone())
 
 
-def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
-    """Stream id and fingerprint of the newest such analysis, if it ended after `since`. One row is read,
-    however many there are. One that failed is none: it may have had only some of its photographs, and
-    whoever sends them again wants another try."""
-    row = (
-        Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
-        .where(same, Analysis.error_code.is_null())
-        .order_by(Analysis.id.desc())
-        .tuples()
-        .first(database)
-    )
-    return (row[0], row[1]) if row is not None and row[2] >= since else None
+def _ended_after(since: dt.datetime, row: tuple[str, str, int] | None) -> tuple[str, str] | None:
+    if row is None:
+        return None
+    stream_id, fingerprint, finished_at = row
+    return (stream_id, fingerprint) if finished_at >= since.timestamp() * 1000 else None

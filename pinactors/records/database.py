@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import outcome
 import peewee
 import structlog
 import trio
@@ -15,6 +16,7 @@ from playhouse import db_url  # type: ignore[import-untyped]
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import migrations
+from pinactors.records.sharing import Sharing
 from pinactors.settings import Settings
 
 T = TypeVar("T")
@@ -36,14 +38,16 @@ class RecordsUnavailable(PinactorsError):
     """The database is busy, locked, full or gone. Nothing was changed; the same call may be made again."""
 
 
-def unavailable() -> RecordsUnavailable:
+def unavailable(cause: BaseException | None) -> RecordsUnavailable:
     """What a client may know: never a path, a host or a statement."""
-    return RecordsUnavailable(
+    error = RecordsUnavailable(
         ErrorCode.OVERLOADED,
         "Records are unavailable",
         "The database cannot be used at the moment",
         retry_after=5.0,
     )
+    error.__cause__ = cause
+    return error
 
 
 def connect(settings: Settings) -> peewee.Database:
@@ -99,9 +103,9 @@ def _sqlite(path: str) -> peewee.Database:
 
 
 class Store:
-    """Runs functions of a database, each in one transaction on one thread under a limiter of its own.
+    """Runs functions of a database, each in a transaction on one thread under a limiter of its own.
 
-    Writers of SQLite queue here, in order, instead of polling for its one write lock.
+    Writers of SQLite queue here, in order, instead of polling for its one write lock, and share transactions.
     """
 
     def __init__(self, database: peewee.Database) -> None:
@@ -110,26 +114,33 @@ class Store:
         self._identity: tuple[int, int] | None = None
         self._migrating = threading.Lock()
         self._readers = trio.CapacityLimiter(READERS)
-        self._writers = trio.CapacityLimiter(1 if self._file else SERVER_WRITERS)
+        self._writing = Sharing(self._together, 1 if self._file else SERVER_WRITERS)
+        self._looking_up = Sharing(self._apart, 1)
 
     async def open(self) -> None:
         """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`."""
-        await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._writers)
+        await trio.to_thread.run_sync(self._guard, self._migrate, limiter=self._readers)
 
     async def read(self, function: Callable[[peewee.Database], T]) -> T:
         return await trio.to_thread.run_sync(
             self._guard, self._transaction, function, "", limiter=self._readers
         )
 
+    async def look_up(self, function: Callable[[peewee.Database], T]) -> T:
+        """As `read`, for a function that runs one quick statement: alone it needs no transaction."""
+        value: T = await self._looking_up.call(function)
+        return value
+
     async def write(self, function: Callable[[peewee.Database], T]) -> T:
-        """Cancellation waits for the transaction's end: what was asked for is done or not, never unknown."""
-        mode = "IMMEDIATE" if self._file else ""
-        return await trio.to_thread.run_sync(
-            self._guard, self._transaction, function, mode, limiter=self._writers
-        )
+        """May call `function` twice: the transaction it shared with others comes to nothing for one of them.
+
+        Cancellation waits for the transaction's end: what was asked for is done or not, never unknown.
+        """
+        value: T = await self._writing.call(function)
+        return value
 
     async def close(self) -> None:
-        await trio.to_thread.run_sync(self.database.close_all, limiter=self._writers)
+        await trio.to_thread.run_sync(self.database.close_all, limiter=self._readers)
 
     def _guard(self, work: Callable[..., T], *arguments: object) -> T:
         try:
@@ -138,11 +149,35 @@ class Store:
             raise  # ours to mend, not to repeat
         except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:
             log.warning("database unavailable", reason=str(error))
-            raise unavailable() from error
+            raise unavailable(error) from error
 
     def _transaction(self, function: Callable[[peewee.Database], T], mode: str) -> T:
         self._check_file()
         with self.database.connection_context(), self.database.atomic(*filter(None, [mode])):
+            return function(self.database)
+
+    def _together(self, functions: Sequence[Callable[[peewee.Database], Any]]) -> list[outcome.Outcome[Any]]:
+        """All in one transaction; each in its own where one of them fails."""
+        mode = "IMMEDIATE" if self._file else ""
+
+        def work(database: peewee.Database) -> list[outcome.Outcome[Any]]:
+            return [outcome.Value(function(database)) for function in functions]
+
+        try:
+            return self._guard(self._transaction, work, mode)
+        except RecordsUnavailable as error:
+            return [outcome.Error(unavailable(error.__cause__)) for _ in functions]
+        except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
+            if len(functions) == 1:
+                return [outcome.Error(error)]
+            return [answer for function in functions for answer in self._together([function])]
+
+    def _apart(self, functions: Sequence[Callable[[peewee.Database], Any]]) -> list[outcome.Outcome[Any]]:
+        return [outcome.capture(self._guard, self._look_up, function) for function in functions]
+
+    def _look_up(self, function: Callable[[peewee.Database], T]) -> T:
+        self._check_file()
+        with self.database.connection_context():
             return function(self.database)
 
     def _migrate(self) -> None:

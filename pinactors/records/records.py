@@ -47,8 +47,8 @@ class Records:
         """Stores the analysis with all packets; `seal(id)` makes the final one, on another thread.
 
         Idempotent by `stream_id`: an attempt after one that was stored, however it seemed to end, changes
-        nothing, does not call `seal` and returns the stored id. What the latest call of `seal` returned is
-        therefore what is stored.
+        nothing, does not call `seal` and returns the stored id. One attempt may call it twice. What
+        the latest call of `seal` returned is therefore what is stored.
         """
         folder = self._settings.images_folder
         return await self._store.write(
@@ -65,13 +65,13 @@ class Records:
 
     async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
         """The newest stream of the same upload that ended within `settings.replay` seconds."""
-        return await self._store.read(
+        return await self._store.look_up(
             lambda database: analyses.find_upload(database, owner, session_id, fingerprint, self._since())
         )
 
     async def find_idempotent(self, owner: str, idempotency_key: str) -> tuple[str, str] | None:
         """Stream id and fingerprint of the newest upload with that key, ended within `settings.replay`."""
-        return await self._store.read(
+        return await self._store.look_up(
             lambda database: analyses.find_idempotent(database, owner, idempotency_key, self._since())
         )
 
@@ -116,16 +116,16 @@ class Records:
         """The owner a token stands for, None for an unknown or revoked one."""
         if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
             return None
-        return await self._store.read(partial(keys.owner_of, token=token))
+        return await self._store.look_up(partial(keys.owner_of, token=token))
 
     async def has_keys(self) -> bool:
         """Whether keys were ever configured: revoking the last one closes the server, it does not open it."""
-        return await self._store.read(keys.any_known)
+        return await self._store.look_up(keys.any_known)
 
     async def check(self) -> bool:
         """Whether the database answers."""
         try:
-            await self.has_keys()
+            await self._store.look_up(keys.any_known)
         except RecordsUnavailable:
             return False
         return True

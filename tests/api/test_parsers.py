@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.sansio.multipart import MultipartDecoder
 
 from api.imagestore import STALE_SECONDS, ImageStore
 from api.jsonupload import JsonUpload
-from api.multipart import MultipartUpload, checked_boundary
+from api.multipart import Decoder, MultipartUpload, checked_boundary
 from api.received import Event, OtherField, Parser, Photograph, SessionNamed
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from tests.api.wire import BOUNDARY, multipart, part
@@ -196,3 +197,24 @@ def test_a_boundary_has_to_be_one() -> None:
         with pytest.raises(PinactorsError) as refused:
             checked_boundary(boundary)
         assert refused.value.code is ErrorCode.INVALID_FORMAT
+
+
+PIECES = [b"\r\n", b"\n", b"\r", b"--", b"-", b" ", b"\t", b"a", b"BORDER"]
+
+
+@given(
+    boundary=st.sampled_from([b"x", b"xx", b"x-", b"--x", b"b.+"]),
+    pieces=st.lists(st.sampled_from(PIECES), max_size=12),
+    start=st.integers(0, 8),
+)
+def test_a_border_is_found_where_the_librarys_own_patterns_find_it(
+    boundary: bytes, pieces: list[bytes], start: int
+) -> None:
+    theirs, ours = MultipartDecoder(boundary), Decoder(boundary)
+    buffer = bytearray(b"".join(pieces).replace(b"BORDER", b"--" + boundary))
+    for name in ("preamble_re", "boundary_re"):
+        expected, found = (getattr(each, name).search(buffer, start) for each in (theirs, ours))
+        assert (expected is None) is (found is None)
+        if expected is not None:
+            assert (found.start(), found.end()) == expected.span()
+            assert found.group(1) == expected.group(1)
