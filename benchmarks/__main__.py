@@ -49,7 +49,7 @@ SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11"
 """With real analysis the parser of the HTTP server does not tell: one of the two FastAPI peers will do."""
 
 QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
-QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 6.0, "pins": 1, "catalogue": 2}
+QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 1.0, "pins": 1, "catalogue": 2}
 QUICK_SCALE: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0}
 
 Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
