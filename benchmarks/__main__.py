@@ -74,7 +74,7 @@ def all_(
     json_file: Json = None,
     page: Page = None,
 ) -> None:
-    """The named run of the README: link, overload, load, null, scale and overhead, a quarter of an hour."""
+    """The named run of the README: link, overload, load, null and scale, a quarter of an hour."""
     links = _links("lte", None, trace_dir)
     with _folder(folder) as kept:
         small, few, least = (QUICK_OVERLOAD, QUICK_LOAD, QUICK_SCALE) if quick else ({}, {}, {})
@@ -87,7 +87,6 @@ def all_(
             "load": partial(load.measure, links=links, designs=designs, folder=kept, seed=seed, **few),
             "null": partial(null.measure, designs=peers, rounds=rounds, seconds=seconds),
             "scale": partial(scale.measure, **least),
-            "overhead": partial(overhead.measure, quick=quick),
         }
         results: dict[str, dict[str, Any]] = {}
         for name, measure in parts.items():
