@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -48,8 +49,10 @@ ALL = ",".join(DESIGNS)
 SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11")
 """With real analysis the parser of the HTTP server does not tell: one of the two FastAPI peers will do."""
 
+LOG_SECONDS = 5.0
+
 QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
-QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 6.0, "pins": 1, "catalogue": 2}
+QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 1.0, "pins": 1, "catalogue": 2}
 QUICK_SCALE: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0}
 
 Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
@@ -74,7 +77,7 @@ def all_(
     json_file: Json = None,
     page: Page = None,
 ) -> None:
-    """The named run of the README: link, overload, load, null, scale and overhead, a quarter of an hour."""
+    """The named run of the README: link, overload, load, null and scale, a quarter of an hour."""
     links = _links("lte", None, trace_dir)
     with _folder(folder) as kept:
         small, few, least = (QUICK_OVERLOAD, QUICK_LOAD, QUICK_SCALE) if quick else ({}, {}, {})
@@ -87,7 +90,6 @@ def all_(
             "load": partial(load.measure, links=links, designs=designs, folder=kept, seed=seed, **few),
             "null": partial(null.measure, designs=peers, rounds=rounds, seconds=seconds),
             "scale": partial(scale.measure, **least),
-            "overhead": partial(overhead.measure, quick=quick),
         }
         results: dict[str, dict[str, Any]] = {}
         for name, measure in parts.items():
@@ -227,14 +229,24 @@ app.command("chaos")(chaos.main)
 
 
 def _run(measure: Measure, prefix: str = "") -> dict[str, Any]:
+    """Shows what the benchmark says it does: in place, or in a log when a step begins and now and then."""
+    said, at = "", 0.0
     with errors.status(f"{prefix}starting") as status:
 
         def say(text: str) -> None:
-            status.update(prefix + text)
-            if not errors.is_terminal:
-                errors.print(prefix + text, markup=False, highlight=False)
+            nonlocal said, at
+            step, now = text.partition(":")[0], time.monotonic()
+            if errors.is_terminal:
+                status.update(prefix + text)
+            elif step != said or now > at + LOG_SECONDS:
+                errors.print(prefix + text, markup=False, highlight=False, soft_wrap=True)
+                said, at = step, now
 
-        return trio.run(measure, say)
+        try:
+            return trio.run(measure, say)
+        except (RuntimeError, OSError) as error:
+            errors.print(f"{prefix}{error}", markup=False, style="red")
+            raise typer.Exit(1) from error
 
 
 @contextmanager

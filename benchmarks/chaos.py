@@ -1,4 +1,4 @@
-"""`python -m benchmarks.chaos --minutes 10 --seed 7`: phones over every framing while everything fails.
+"""`python -m benchmarks chaos --minutes 10 --seed 7`: phones over every framing while everything fails.
 
 Connections are cut and stall in both directions, answers are half-closed, workers and the whole server are
 killed, the database is locked; what happens, and to whom, is drawn from the seed. Each session's answer is
@@ -253,7 +253,3 @@ def main(
     for reason in counts.reasons[:20]:
         console.print(reason, markup=False)
     raise typer.Exit(0 if counts.clean and not counts.reasons else 1)
-
-
-if __name__ == "__main__":
-    typer.run(main)

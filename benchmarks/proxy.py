@@ -1,7 +1,5 @@
 """What the proxy costs: the delay it adds to each packet, and its CPU and memory for a session.
 
-    python -m benchmarks.proxy [--sessions 200] [--held 200] [--json]
-
 Everything runs on this machine, the proxy as a process of its own. **Delay**: a master whose packets carry
 the moment they were sent (the system's monotonic clock, which all processes share) answers pairs of uploads,
 one directly and one through the proxy, in turn; the difference of each pair's delays is what the proxy adds.
@@ -11,7 +9,6 @@ sessions are held open.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -155,7 +152,7 @@ async def proxy_of(masters: str) -> AsyncIterator[tuple[int, int]]:
     """A proxy in a process of its own: its port and process id."""
     with tempfile.TemporaryDirectory() as data:
         settings = {"data": data, "port": 0, "proxy_masters": masters, "log_level": "warning"}
-        command = [sys.executable, "-m", "benchmarks.proxy", "--serve", json.dumps(settings)]
+        command = [sys.executable, "-m", "benchmarks.proxy", json.dumps(settings)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - at once
         try:
             assert process.stdout is not None
@@ -216,6 +213,7 @@ async def measure(sessions: int, held_sessions: int, note: Any) -> dict[str, flo
 
 
 async def serve(text: str) -> None:
+    """A proxy with these settings, as JSON, in this process; prints its port."""
     settings = Settings(**json.loads(text))
     logs.configure(settings)
     async with trio.open_nursery() as nursery:
@@ -223,29 +221,5 @@ async def serve(text: str) -> None:
         print(port, flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The proxy's delay, CPU and memory.")
-    parser.add_argument("--sessions", type=int, default=200)
-    parser.add_argument("--held", type=int, default=200)
-    parser.add_argument(
-        "--json", action="store_true", help="the figures as one JSON object on standard output"
-    )
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
-        trio.run(serve, given.serve)
-        return
-
-    def note(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    figures = trio.run(measure, given.sessions, given.held, note)
-    if given.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:24} {value:10.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    trio.run(serve, sys.argv[1])

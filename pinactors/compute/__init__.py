@@ -57,13 +57,14 @@ class ComputeView(Compute, Protocol):
 
 
 Number = Callable[[], float]
+Priority = Callable[[], tuple[float, ...]]
 
 
 @runtime_checkable
 class SharedCompute(Protocol):
     """A compute that knows its senders apart."""
 
-    def view(self, priority: Number, grace: Number) -> ComputeView:
+    def view(self, priority: Priority, grace: Number) -> ComputeView:
         """For one sender. `priority` is asked whenever a worker is free: lower first.
 
         `grace` is asked when a job is cancelled: so many seconds it may still go on to spare its worker,
@@ -86,6 +87,6 @@ class PlainView:
         """Cancelled jobs are gone already."""
 
 
-def view_of(compute: Compute, priority: Number, grace: Number) -> ComputeView:
+def view_of(compute: Compute, priority: Priority, grace: Number) -> ComputeView:
     """`compute` for one sender, with what it can do of `SharedCompute.view`."""
     return compute.view(priority, grace) if isinstance(compute, SharedCompute) else PlainView(compute)

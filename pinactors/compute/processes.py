@@ -21,7 +21,7 @@ import structlog
 import trio
 import trio_parallel  # type: ignore[import-untyped]
 
-from pinactors.compute import Handle, Number, WorkerDied
+from pinactors.compute import Handle, Number, Priority, WorkerDied
 from pinactors.compute.queue import JobQueue, Sender
 from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, prepare, warm
 from pinactors.settings import Settings
@@ -94,7 +94,7 @@ class Processes:
         self._busy = 0
         self._restarts = 0
         self._senders = 0
-        self._anyone = Sender(0, _none, _none)
+        self._anyone = Sender(0, _first, _none)
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._submit(self._anyone, call, function, arguments)
@@ -103,7 +103,7 @@ class Processes:
         handle: Handle | None = await self._submit(self._anyone, call_and_keep, folder, function, arguments)
         return handle
 
-    def view(self, priority: Number, grace: Number) -> View:
+    def view(self, priority: Priority, grace: Number) -> View:
         self._senders += 1
         return View(self, Sender(self._senders, priority, grace))
 
@@ -258,6 +258,10 @@ class View:
 
 def _none() -> float:
     return 0.0
+
+
+def _first() -> tuple[float, ...]:
+    return ()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections import deque
 
 import trio
 
-from pinactors.compute import Number
+from pinactors.compute import Number, Priority
 
 
 class Sender:
@@ -14,7 +14,7 @@ class Sender:
 
     __slots__ = ("grace", "number", "priority", "seconds", "unwanted")
 
-    def __init__(self, number: int, priority: Number, grace: Number) -> None:
+    def __init__(self, number: int, priority: Priority, grace: Number) -> None:
         self.number = number
         self.priority = priority
         self.grace = grace

@@ -317,11 +317,15 @@ class Session:
             self._services.metrics.session_seconds.observe(self._elapsed_ms / 1000)
         self._log.info("session ended", outcome=outcome, milliseconds=self._elapsed_ms)
 
-    def _priority(self) -> float:
-        """What must be ready soon goes first, and whoever is watched or still sending before who is not."""
+    def _priority(self) -> tuple[float, ...]:
+        """What must be ready soon goes first, and whoever is watched or still sending before who is not; then
+        by deadline.
+
+        A session without one is still sending: work for it can wait until the link has brought the rest.
+        """
         urgent = trio.current_time() >= self._deadline.full_ends_at
         watched = self.log.readers or not self.upload.complete
-        return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0)
+        return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0), self._deadline.at
 
     def _grace(self) -> float:
         """A job that is given up may end: a new worker costs more.

@@ -30,7 +30,7 @@ def run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     result: dict[str, Any] = json.loads((tmp_path / "figures.json").read_text())
@@ -61,7 +61,7 @@ def test_the_named_run(tmp_path: Path) -> None:
     capture(traces, "One-LTE")
     capture(traces, "Two-UMTS")
     results = run(tmp_path, "all", "--trace-dir", str(traces), "--report", str(page))
-    assert list(results) == ["link", "overload", "load", "null", "scale", "overhead"]
+    assert list(results) == ["link", "overload", "load", "null", "scale"]
     text = drawn(page)
     for name in results:
         assert f"<h2>{name}</h2>" in text
@@ -93,7 +93,6 @@ def test_the_named_run(tmp_path: Path) -> None:
     small, large = (results["scale"]["catalogue"][size] for size in ("100", "300"))
     assert small["found"] == large["found"] == 1.0
     assert large["file_megabytes"] > small["file_megabytes"]
-    assert results["overhead"]["stalls"]["uploads"] > 0
 
 
 def test_null_beside_every_peer_there_is(tmp_path: Path) -> None:

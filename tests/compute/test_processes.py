@@ -166,7 +166,7 @@ async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path)
             await until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
 
             async def job(name: str) -> None:
-                await processes.view(lambda: urgency[name], lambda: 0.0).run(jobs.nap, 0.0)
+                await processes.view(lambda: (urgency[name],), lambda: 0.0).run(jobs.nap, 0.0)
                 order.append(name)
 
             nursery.start_soon(job, "early")

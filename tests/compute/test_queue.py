@@ -3,13 +3,17 @@ from __future__ import annotations
 from pinactors.compute.queue import JobQueue, Sender
 
 
+def alike() -> tuple[float, ...]:
+    return ()
+
+
 def zero() -> float:
     return 0.0
 
 
 def test_the_oldest_sender_goes_first_job_by_job() -> None:
     queue = JobQueue()
-    first, second = Sender(1, zero, zero), Sender(2, zero, zero)
+    first, second = Sender(1, alike, zero), Sender(2, alike, zero)
     late = queue.add(second)
     jobs = [queue.add(first), queue.add(first)]
     assert len(queue) == 3
@@ -20,7 +24,7 @@ def test_the_oldest_sender_goes_first_job_by_job() -> None:
 def test_priority_is_asked_when_a_job_is_taken() -> None:
     urgency = {"a": 0.0, "b": 0.0}
     queue = JobQueue()
-    first, second = Sender(1, lambda: urgency["a"], zero), Sender(2, lambda: urgency["b"], zero)
+    first, second = Sender(1, lambda: (urgency["a"],), zero), Sender(2, lambda: (urgency["b"],), zero)
     early, late = queue.add(first), queue.add(second)
     urgency["a"] = 1.0
     assert queue.pop() is late
@@ -29,7 +33,7 @@ def test_priority_is_asked_when_a_job_is_taken() -> None:
 
 def test_a_job_nobody_waits_for_is_gone() -> None:
     queue = JobQueue()
-    sender = Sender(1, zero, zero)
+    sender = Sender(1, alike, zero)
     gone, stays = queue.add(sender), queue.add(sender)
     queue.discard(sender, gone)
     assert len(queue) == 1

@@ -51,6 +51,27 @@ async def test_bytes_arrive_at_their_opportunities_and_the_end_after_them(
         assert b"".join(data for _, data in got) == sent
 
 
+async def test_what_is_due_at_once_arrives_in_one_piece_and_the_rest_at_its_time(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    bursts = Direction((100, 100, 100, 200, 300), delay=0.05, queue=20)
+    with trio.fail_after(60):
+        phone, phone_far = ends()
+        server_far, server = ends()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", bursts, FAST)).carry, phone_far, server_far)
+            await phone.send_all(bytes(range(250)) * 30)  # five packets
+            await phone.send_eof()
+            got = await read_all(server)
+            await server.send_eof()
+        assert [(pytest.approx(time), len(data)) for time, data in got] == [
+            (0.15, 3 * PACKET),
+            (0.25, PACKET),
+            (0.35, PACKET),
+        ]
+        assert b"".join(data for _, data in got) == bytes(range(250)) * 30
+
+
 async def test_both_ways_at_once_do_not_wait_for_each_other(autojump_clock: trio.abc.Clock) -> None:
     with trio.fail_after(60):
         phone, phone_far = ends()

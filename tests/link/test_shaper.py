@@ -14,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinactors.client.link import Shaper
-from pinactors.client.profiles import NAMES, PACKET, TRACE_SECONDS, Direction, captured, profile, read_trace
+from pinactors.client.profiles import (
+    NAMES,
+    PACKET,
+    TRACE_SECONDS,
+    Direction,
+    captured,
+    captures,
+    profile,
+    read_trace,
+)
 
 TRACE = (10, 10, 25, 40, 100)
 
@@ -152,6 +161,25 @@ def test_captures_are_read_plain_and_gzipped(tmp_path: Path) -> None:
     assert list(link.up.opportunities) == [1, 1, 7]
     assert list(link.down.opportunities) == [0, 3]
     assert math.isclose(link.round_trip, 0.4)
+
+
+def test_a_folder_of_captures_is_a_list_of_links(tmp_path: Path) -> None:
+    for name in ("b.up", "b.down", "a.1.up.gz", "a.1.down.gz"):
+        text = f"{len(name)}\n".encode()
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    (tmp_path / "README.md").write_text("no capture")
+    links = captures(tmp_path)
+    assert [link.name for link in links] == ["a.1", "b"]
+    assert [list(link.up.opportunities) for link in links] == [[9], [4]]
+    assert [list(link.down.opportunities) for link in links] == [[11], [6]]
+
+
+def test_half_a_capture_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no NAME\.up"):
+        captures(tmp_path)
+    (tmp_path / "lonely.up").write_text("1\n")
+    with pytest.raises(ValueError, match="lonely has one direction only"):
+        captures(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from pinactors.compute import ComputeView, Number, PlainView
+from pinactors.compute import ComputeView, Number, PlainView, Priority
 from pinactors.pipeline.admission import Admission
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.session import Session
@@ -380,7 +380,7 @@ async def test_the_rate_of_a_key(mock_clock: MockClock) -> None:
 
 async def test_a_queue_longer_than_the_deadline_is_refused(autojump_clock: MockClock, tmp_path: Path) -> None:
     class Costly(FakeCompute):
-        def view(self, priority: Number, grace: Number) -> ComputeView:
+        def view(self, priority: Priority, grace: Number) -> ComputeView:
             view = PlainView(self)
             view.seconds = 50.0
             return view
@@ -395,31 +395,57 @@ async def test_a_queue_longer_than_the_deadline_is_refused(autojump_clock: MockC
         assert (refused.value.status, refused.value.retry_after) == (503, 10.0)
 
 
+class Asked(FakeCompute):
+    """Keeps what the sessions' work is ranked by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.priorities: list[Priority] = []
+
+    def view(self, priority: Priority, grace: Number) -> ComputeView:
+        self.priorities.append(priority)
+        return PlainView(self)
+
+
 async def test_who_is_short_of_time_goes_first_then_who_is_watched(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    priorities: list[Number] = []
-
-    class Asked(FakeCompute):
-        def view(self, priority: Number, grace: Number) -> ComputeView:
-            priorities.append(priority)
-            return PlainView(self)
-
-    async with open_pipeline(tmp_path, compute=Asked()) as pipeline:
-        pipeline.compute.always["authenticity"] = [1000.0]
-        pipeline.compute.always["authenticity_basic"] = [10.0]
+    compute = Asked()
+    compute.always["authenticity"] = [1000.0]
+    compute.always["authenticity_basic"] = [10.0]
+    async with open_pipeline(tmp_path, compute=compute) as pipeline:
         sending = upload(View.FRONT, content="sending", complete=False)
         await pipeline.registry.open(sending)
         left = await pipeline.registry.open(upload(content="left"))
         await trio.sleep(70)
         watched = await pipeline.registry.open(upload(content="watched"))
         with watched.watching():
-            of_sending, of_left, of_watched = priorities
-            assert of_sending() == of_watched() < of_left()
+            of_sending, of_left, of_watched = compute.priorities
+            assert of_watched() < of_sending() < of_left()
             await trio.sleep(6)  # only its reserve is left
             assert of_left() < of_watched()
         sending.close()
         await left.wait_closed()
+
+
+async def test_workers_go_to_the_nearest_deadline_and_to_uploads_under_way_last(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    compute = Asked()
+    compute.always["display"] = [50.0]
+    async with open_pipeline(tmp_path, compute=compute) as pipeline:
+        sending = upload(content="sending", complete=False)
+        logs = [await pipeline.registry.open(sending)]
+        await trio.sleep(1)
+        for content in ("first", "second"):
+            logs.append(await pipeline.registry.open(upload(content=content)))
+            await trio.sleep(1)
+        with logs[0].watching(), logs[1].watching(), logs[2].watching():
+            of_sending, of_first, of_second = compute.priorities
+            assert of_first() < of_second() < of_sending()
+            sending.close()
+            await wait_all_tasks_blocked()
+            assert of_first() < of_second() < of_sending(), "its time has begun with its last photograph"
 
 
 async def test_draining(autojump_clock: MockClock, pipeline: Pipeline) -> None:
