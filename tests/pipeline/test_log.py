@@ -60,10 +60,16 @@ def test_readers_are_counted_and_the_last_one_is_missed() -> None:
     log = new()
     missed: list[int] = []
     log.on_abandoned(lambda: missed.append(log.readers))
-    with log.watching(), log.watching():
-        assert log.readers == 2
+    with pytest.raises(BrokenPipeError), log.watching():
+        with pytest.raises(BrokenPipeError), log.watching():
+            assert log.readers == 2
+            raise BrokenPipeError
+        raise BrokenPipeError
     assert missed == [0]
-    log.append(b"end", terminal=True)
     with log.watching():
         pass
+    assert missed == [0]  # one whose poll was answered comes back
+    log.append(b"end", terminal=True)
+    with pytest.raises(BrokenPipeError), log.watching():
+        raise BrokenPipeError
     assert missed == [0]  # leaving after the end abandons nothing

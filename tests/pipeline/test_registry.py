@@ -321,10 +321,13 @@ async def test_the_disconnect_policy(autojump_clock: MockClock, tmp_path: Path) 
         pipeline.compute.always["display"] = [5.0]
         log = await pipeline.registry.open(upload())
         with log.watching():
+            await log.wait_beyond(0)  # a poll that was answered: the next one comes
+        with trio.move_on_after(2), log.watching():
             with trio.move_on_after(1), log.watching():
                 await log.wait_closed()
-            await trio.sleep(1)
+            await trio.sleep(0.5)
             assert not log.closed  # one reader is left
+            await log.wait_closed()
         await log.wait_closed()
         assert b'"cancelled"' in log.packets[-1]
         assert trio.current_time() == pytest.approx(2.0)

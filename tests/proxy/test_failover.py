@@ -167,3 +167,51 @@ async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(flee
         lines = (await ask(proxy.port, "GET", "/metrics")).body.decode().splitlines()
         taken = [line for line in lines if line.startswith("pinactors_proxy_failovers_total")]
         assert [line for line in taken if 'reason="failed"' in line] == [], "sessions stay where they are"
+
+
+async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet) -> None:
+    """The phone that repeats its upload while a master dies gets what the first try got; once, on record."""
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    key = {"Idempotency-Key": "one-upload"}
+    body = json_body(sessionId="again", frontImageData=b"SLEEP 1")
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as first:
+            await first.request("POST", UPLOAD, body, JSON | PHONE | key)
+            stream_id = await stream_id_of(first)
+        await trio.sleep(0.2)
+        [home] = [master for master in masters if await _has(master.port, stream_id)]
+        home.kill()
+        async with connected(proxy.port) as second:
+            await second.request("POST", UPLOAD, body, JSON | PHONE | key)
+            answer = await second.answer()
+        assert_whole(answer, "again")
+        log = await ask(proxy.port, "GET", f"/streams/{stream_id}", headers=NDJSON)
+        assert_whole(log, "again")
+        assert log.packets[-1]["id"] == answer.packets[-1]["id"], "one analysis"
+        other = json_body(sessionId="again", frontImageData=b"PHOTO other")
+        refused = await ask(proxy.port, "POST", UPLOAD, other, JSON | key)
+        assert (refused.status, refused.json()["errorCode"]) == (422, "session_conflict")
+
+
+async def test_two_phones_with_one_session_id_never_see_each_others_packets(fleet: Fleet) -> None:
+    """Not even when their master dies, and both begin again at the same other one."""
+    masters = fleet.masters(2, workers=2)
+    proxy = fleet.proxy(masters)
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as one, connected(proxy.port) as two:
+            for wire, front in ((one, b"SLEEP 1 x"), (two, b"SLEEP 1 another")):
+                body = json_body(sessionId="260101120000", frontImageData=front)
+                await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            names = [await stream_id_of(one), await stream_id_of(two)]
+            assert names[0] != names[1]
+            [home] = [master for master in masters if await _has(master.port, names[0])]
+            assert await _has(home.port, names[1]), "one session id, one master"
+            home.kill()
+            answers = [await one.answer(), await two.answer()]
+        for answer, name, size in zip(answers, names, (9, 15), strict=True):
+            assert_whole(answer, "260101120000")
+            assert answer.packets[0]["streamId"] == name
+            details = answer.packets[answer.types.index("DETAILED_ANALYSIS")]["details"]
+            assert details["bytes"]["front"] == size
+        assert answers[0].packets[-1]["id"] != answers[1].packets[-1]["id"]
