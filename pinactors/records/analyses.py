@@ -146,6 +146,17 @@ def find_idempotent(
     return _newest(database, (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key), since)
 
 
+def has_named(
+    database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
+) -> bool:
+    mine = Analysis.owner == owner
+    if _newest(database, mine & (Analysis.session_id == session_id), since) is not None:
+        return True
+    return (
+        idempotency_key is not None and find_idempotent(database, owner, idempotency_key, since) is not None
+    )
+
+
 def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest such analysis, if it ended after `since`. One row is read,
     however many there are. One that failed is none: it may have had only some of its photographs, and
