@@ -37,12 +37,13 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
     proxy = fleet.proxy(masters)
     answers: dict[str, Answer] = {}
     opened = [trio.Event() for _ in range(20)]
+    names: dict[str, str] = {}
 
     async def follow(number: int) -> None:
-        body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.15")
+        body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.4")
         async with connected(proxy.port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await stream_id_of(wire)
+            names[f"follow{number}"] = await stream_id_of(wire)
             opened[number].set()
             answers[f"follow{number}"] = await wire.answer()
 
@@ -59,10 +60,13 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
                 json_body(sessionId=f"half{number}", frontImageData=b"PHOTO" * 20_000) for number in range(15)
             ]
             halves = [await stack.enter_async_context(half_sent(proxy.port, body)) for body in bodies]
+            there = [name for name in names if await _has(masters[0].port, names[name])]
             masters[0].pause()
             for number in range(15):
                 nursery.start_soon(send, number)
             await trio.sleep(0.5)
+            assert [name for name in there if name not in answers], "none of its sessions is under way"
+            assert len(answers) < 35, "none of those that have sent everything waits for its first packet"
             masters[0].kill()
             for number, (wire, body) in enumerate(zip(halves, bodies, strict=True)):
                 await wire.send(body[len(body) // 2 :])
