@@ -52,11 +52,11 @@ class Base64Decoder:
         if start[:5].lower() != b"data:"[: len(start)]:
             self._headless = True
             return start
-        head, mark, rest = start.partition(_MARK)
-        if mark:
+        comma = start.find(b",")
+        if 0 <= comma <= PREFIX_LIMIT and start[: comma + 1].lower().endswith(_MARK):
             self._headless = True
-            return rest
-        if len(head) > PREFIX_LIMIT or b"," in head:
+            return start[comma + 1 :]
+        if comma >= 0 or len(start) > PREFIX_LIMIT:
             raise self._wrong("its data: URL is not ;base64,")
         return start
 

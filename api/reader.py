@@ -74,7 +74,7 @@ class Follow(ResponseBody):
         exc_value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        self._watching.close()
+        self._watching.__exit__(exc_type, exc_value, tb)
 
     def __aiter__(self) -> Self:
         return self

@@ -48,9 +48,8 @@ async def upload_photographs() -> Response:
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
     early = bool(session_id) and framing is not None and prefers(request, EARLY)
-    upload = Upload(
-        check_session_id(session_id), owner, idempotency_key(request), deadline(request), announced=early
-    )
+    upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
+    upload.announced = early = early and not await given.registry.may_join(upload)
     if session_id:
         g.session_id = session_id
     if parser_type == JSON_TYPE:

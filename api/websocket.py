@@ -3,8 +3,11 @@
 The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
 binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
 "offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
-come down as text frames; every failure is an `ERROR` packet and a close code. An upload that turns out to
-equal an earlier one goes on with that one's packets, each of them once.
+come down as text frames; every failure is an `ERROR` packet and a close code.
+
+Where an earlier session has the same session id or key, the upload may turn out to be the same: packets come
+once it is in and compared, the earlier session's from the first. Two of them that are sent at the same time
+may be found out later, when some packets are out: the others are then those of the other one.
 
 Signs of life are pings, sent by the HTTP server at the interval it is configured with.
 """
@@ -123,7 +126,7 @@ def check_images(opening: Opening) -> None:
 def _upload(opening: Opening, owner: str) -> Upload:
     check_images(opening)
     key = check_idempotency_key(opening.idempotency_key)
-    return Upload(check_session_id(opening.session_id), owner, key, announced=True)
+    return Upload(check_session_id(opening.session_id), owner, key)
 
 
 async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
@@ -182,6 +185,7 @@ class Conversation:
     ) -> None:
         self._given, self._upload, self._views = given, upload, views
         self._log, self._position = resumed, position
+        self._received = trio.Event()
         self._messages = Messages()
 
     async def run(self) -> int:
@@ -189,12 +193,18 @@ class Conversation:
         if self._upload is None:
             receive = drain
         else:
-            self._log = await self._given.registry.open(self._upload)
+            registry = self._given.registry
+            self._upload.announced = not await registry.may_join(self._upload)
+            self._log = await registry.open(self._upload)
             receive = self._receive
         assert self._log is not None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(receive, name="websocket receive")
+                if self._upload is not None and not self._upload.announced:
+                    await self._received.wait()
+                    with suppress(PinactorsError):  # a conflict is in the session's own log
+                        self._log = await self._given.registry.settle(self._upload, self._log)
                 await send_packets(self._log, self._position)
                 nursery.cancel_scope.cancel()
         finally:
@@ -215,6 +225,7 @@ class Conversation:
                 upload.close()
         except PinactorsError as error:
             upload.fail(error)  # and the session ends with it
+        self._received.set()
         await drain()
 
     async def _photograph(self, view: View, reader: BodyReader, lease: Lease) -> StoredImage:

@@ -30,7 +30,7 @@ from pinactors.protocol import PinactorsError, View
 from pinactors.records import Records
 from tests.faults.network import Break, Network, network
 from tests.faults.phones import FRAMINGS, Phone
-from tests.faults.servers import Server
+from tests.faults.servers import Server, kept_packets
 
 KEEPALIVE = 0.5
 SILENCE = 3.0
@@ -182,8 +182,8 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
         for phone in phones:
             session_id = phone.photographs.session_id
             streams.setdefault(session_id, set()).add(phone.stream_id)
-            stored = await records.stream(phone.stream_id)
-            problem = "no record" if stored is None else differs(phone, stored.packets)
+            stored = await kept_packets(server.settings, phone.stream_id)
+            problem = "no record" if stored is None else differs(phone, stored)
             if problem:
                 counts.lost += 1
                 counts.reasons.append(f"{session_id} {phone.framing}: {problem}")

@@ -71,15 +71,18 @@ class PacketLog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A reader is present while inside."""
+        """A reader is present while inside. One that leaves in order comes back: the next poll, or nothing
+        more to say. One whose connection is gone leaves with an exception, a cancellation."""
         self.readers += 1
+        gone = True
         try:
             yield
+            gone = False
         finally:
             self.readers -= 1
-            if not self.readers and not self.closed and self._abandoned is not None:
+            if gone and not self.readers and not self.closed and self._abandoned is not None:
                 self._abandoned()
 
     def on_abandoned(self, callback: Callable[[], None] | None) -> None:
-        """`callback` runs whenever the last reader leaves before the end."""
+        """`callback` runs whenever the last reader is gone before the end."""
         self._abandoned = callback

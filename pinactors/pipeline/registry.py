@@ -37,7 +37,7 @@ from pinactors.protocol import (
     decode,
     new_stream_id,
 )
-from pinactors.records import Records
+from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
 
 FINISHED_BYTES = 64 << 20
@@ -98,6 +98,21 @@ class Registry:
         journal = Journal.create(self._settings.journal_folder, course, self._journal_failed)
         self._start(upload, course, log, journal)
         return log
+
+    async def may_join(self, upload: Upload) -> bool:
+        """Whether a session, under way or ended well, has the same name or `Idempotency-Key`: `upload` may
+        turn out to equal its upload, and is better not announced.
+        """
+        for session in self._live.values():
+            course, key = session.course, upload.idempotency_key
+            same = course.session_id == upload.session_id or (key and course.idempotency_key == key)
+            if same and course.owner == upload.owner:
+                await trio.lowlevel.checkpoint()
+                return True
+        try:
+            return await self._records.has_named(upload.owner, upload.session_id, upload.idempotency_key)
+        except RecordsUnavailable:
+            return False
 
     async def settle(self, upload: Upload, log: PacketLog) -> PacketLog:
         """The log to answer from; waits until `upload` is complete and has been compared with earlier ones.

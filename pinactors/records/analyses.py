@@ -151,6 +151,7 @@ _same_upload = _newest(
     & (Analysis.session_id == ":session_id")
     & (Analysis.fingerprint == ":fingerprint")
 )
+_same_session = _newest((Analysis.owner == ":owner") & (Analysis.session_id == ":session_id"))
 _same_key = _newest((Analysis.owner == ":owner") & (Analysis.idempotency_key == ":idempotency_key"))
 
 
@@ -169,6 +170,18 @@ def find_idempotent(
     """Stream id and fingerprint of the newest such analysis, if it ended after `since`."""
     cursor = _same_key(database, owner=owner, idempotency_key=idempotency_key)
     return _ended_after(since, cursor.fetchone())
+
+
+def has_named(
+    database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
+) -> bool:
+    """Whether there is an analysis of that session id, or of that key, that ended after `since`."""
+    cursor = _same_session(database, owner=owner, session_id=session_id)
+    if _ended_after(since, cursor.fetchone()) is not None:
+        return True
+    return idempotency_key is not None and (
+        find_idempotent(database, owner, idempotency_key, since) is not None
+    )
 
 
 def _ended_after(since: dt.datetime, row: tuple[str, str, int] | None) -> tuple[str, str] | None:

@@ -63,6 +63,12 @@ class Records:
         """Those of `hashes` (a few hundred at most) whose photographs some analysis has seen."""
         return await self._store.read(partial(analyses.known_images, hashes=hashes))
 
+    async def has_named(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
+        """Whether an analysis of that session id or key ended well within `settings.replay` seconds."""
+        return await self._store.read(
+            lambda database: analyses.has_named(database, owner, session_id, idempotency_key, self._since())
+        )
+
     async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
         """The newest stream of the same upload that ended within `settings.replay` seconds."""
         return await self._store.look_up(

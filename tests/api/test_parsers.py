@@ -77,6 +77,7 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
         ),
         "spaced": json.dumps({"frontImageData": TEXT, "n": [1, {"b": []}]}, indent=4).encode(),
         "a data URL": as_json(frontImageData=f"data:image/jpeg;base64,{TEXT}"),
+        "a data URL in capitals": as_json(frontImageData=f"DATA:IMAGE/JPEG;charset=x;BASE64,{TEXT}"),
         "escaped as Apple does": as_json(frontImageData=TEXT).replace(b"/", b"\\/"),
         "escaped as .NET does": as_json(frontImageData=TEXT).replace(b"+", b"\\u002B"),
         "escaped as Gson does": as_json(frontImageData="data:image/jpeg;base64," + TEXT).replace(

@@ -18,6 +18,8 @@ from typing import Any
 
 import trio
 
+from pinactors.pipeline import journal as journals
+from pinactors.records import Records
 from pinactors.records.database import DATABASE_FILE
 from pinactors.settings import Settings
 from tests.api.wire import ask
@@ -164,6 +166,20 @@ class Server:
                     if _under_way(path.read_text(), session_id):
                         return
             await trio.sleep(POLL)
+
+
+async def kept_packets(settings: Settings, stream_id: str) -> list[bytes] | None:
+    """What is kept of a session: its record's packets, or, where it goes on with those of an equal one that
+    overtook it, its journal's. None when there is nothing."""
+    records = await Records.open(settings)
+    try:
+        stored = await records.stream(stream_id)
+    finally:
+        await records.close()  # noqa: ASYNC102
+    if stored is not None:
+        return stored.packets
+    course = journals.find(settings.journal_folder, stream_id)
+    return course.packets if course is not None and course.repeats else None
 
 
 def _under_way(journal: str, session_id: str) -> bool:

@@ -9,7 +9,6 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -19,11 +18,10 @@ from pinactors.client.uploads import Photographs
 from pinactors.merge import kind_of, merge
 from pinactors.protocol import View
 from pinactors.records import Records
-from pinactors.settings import Settings
 from tests.api.wire import JSON, ask, json_body
 from tests.faults.network import Break, Network, network
 from tests.faults.phones import FRAMINGS, Framing, Phone
-from tests.faults.servers import Server
+from tests.faults.servers import Server, kept_packets
 
 LIMIT = 40
 KEEPALIVE = 0.3
@@ -167,23 +165,16 @@ async def test_one_answer_whatever_happens(server: Server, name: str, framing: F
             async with fault(server, between, session_id), trio.open_nursery() as nursery:
                 for phone in phones:
                     nursery.start_soon(phone.run)
-        stored = await stored_packets(server.settings.data, session_id, phones[0].stream_id)
-    check_log(stored)
-    for phone in phones:
-        check_phone(phone, stored)
-
-
-async def stored_packets(data: Path, session_id: str, stream_id: str) -> list[bytes]:
-    """Asserts that there is one record of the session, and that it is the one the phone was told of."""
-    records = await Records.open(Settings(data=data))
-    try:
-        stream = await records.stream(stream_id)
+        kept = [await kept_packets(server.settings, phone.stream_id) for phone in phones]
+        records = await Records.open(server.settings)
         pins, _ = await records.provisional("")
-    finally:
-        await records.close()  # noqa: ASYNC102
-    assert stream is not None, "no record"
-    assert [pin.record_number for pin in pins if pin.pin_id == session_id] == [stream.record_number]
-    return stream.packets
+        await records.close()
+    for phone, stored in zip(phones, kept, strict=True):
+        assert stored is not None, "no record"
+        check_log(stored)
+        check_phone(phone, stored)
+        number = json.loads(stored[-1])["id"]
+        assert [pin.record_number for pin in pins if pin.pin_id == session_id] == [number]
 
 
 def check_log(stored: list[bytes]) -> None:

@@ -240,6 +240,18 @@ class FakeRecords:
             )
         )
 
+    async def has_named(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
+        await trio.lowlevel.checkpoint()
+        return any(
+            record.owner == owner
+            and record.error_code is None
+            and (
+                record.session_id == session_id
+                or (idempotency_key is not None and record.idempotency_key == idempotency_key)
+            )
+            for _, record, _ in self.saved.values()
+        )
+
     async def find_idempotent(self, owner: str, idempotency_key: str) -> tuple[str, str] | None:
         found = await self._find(
             lambda record: (record.owner, record.idempotency_key) == (owner, idempotency_key)

@@ -60,10 +60,20 @@ def test_readers_are_counted_and_the_last_one_is_missed() -> None:
     log = new()
     missed: list[int] = []
     log.on_abandoned(lambda: missed.append(log.readers))
-    with log.watching(), log.watching():
-        assert log.readers == 2
+    one, two = log.watching(), log.watching()
+    one.__enter__()
+    two.__enter__()
+    assert log.readers == 2
+    gone = BrokenPipeError()
+    assert not one.__exit__(BrokenPipeError, gone, None)
+    assert missed == []
+    assert not two.__exit__(BrokenPipeError, gone, None)
     assert missed == [0]
-    log.append(b"end", terminal=True)
     with log.watching():
         pass
+    assert missed == [0]  # one whose poll was answered comes back
+    log.append(b"end", terminal=True)
+    three = log.watching()
+    three.__enter__()
+    assert not three.__exit__(BrokenPipeError, gone, None)
     assert missed == [0]  # leaving after the end abandons nothing

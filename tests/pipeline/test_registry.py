@@ -321,10 +321,13 @@ async def test_the_disconnect_policy(autojump_clock: MockClock, tmp_path: Path) 
         pipeline.compute.always["display"] = [5.0]
         log = await pipeline.registry.open(upload())
         with log.watching():
+            await log.wait_beyond(0)  # a poll that was answered: the next one comes
+        with trio.move_on_after(2), log.watching():
             with trio.move_on_after(1), log.watching():
                 await log.wait_closed()
-            await trio.sleep(1)
+            await trio.sleep(0.5)
             assert not log.closed  # one reader is left
+            await log.wait_closed()
         await log.wait_closed()
         assert b'"cancelled"' in log.packets[-1]
         assert trio.current_time() == pytest.approx(2.0)
@@ -419,6 +422,7 @@ async def test_who_is_short_of_time_goes_first_then_who_is_watched(
         left = await pipeline.registry.open(upload(content="left"))
         await trio.sleep(70)
         watched = await pipeline.registry.open(upload(content="watched"))
+        await wait_all_tasks_blocked()
         with watched.watching():
             of_sending, of_left, of_watched = compute.priorities
             assert of_watched() < of_sending() < of_left()

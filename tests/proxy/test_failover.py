@@ -37,12 +37,13 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
     proxy = fleet.proxy(masters)
     answers: dict[str, Answer] = {}
     opened = [trio.Event() for _ in range(20)]
+    names: dict[str, str] = {}
 
     async def follow(number: int) -> None:
-        body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.15")
+        body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.4")
         async with connected(proxy.port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await stream_id_of(wire)
+            names[f"follow{number}"] = await stream_id_of(wire)
             opened[number].set()
             answers[f"follow{number}"] = await wire.answer()
 
@@ -59,10 +60,13 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
                 json_body(sessionId=f"half{number}", frontImageData=b"PHOTO" * 20_000) for number in range(15)
             ]
             halves = [await stack.enter_async_context(half_sent(proxy.port, body)) for body in bodies]
+            there = [name for name in names if await _has(masters[0].port, names[name])]
             masters[0].pause()
             for number in range(15):
                 nursery.start_soon(send, number)
             await trio.sleep(0.5)
+            assert [name for name in there if name not in answers], "none of its sessions is under way"
+            assert len(answers) < 35, "none of those that have sent everything waits for its first packet"
             masters[0].kill()
             for number, (wire, body) in enumerate(zip(halves, bodies, strict=True)):
                 await wire.send(body[len(body) // 2 :])
@@ -167,3 +171,51 @@ async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(flee
         lines = (await ask(proxy.port, "GET", "/metrics")).body.decode().splitlines()
         taken = [line for line in lines if line.startswith("pinactors_proxy_failovers_total")]
         assert [line for line in taken if 'reason="failed"' in line] == [], "sessions stay where they are"
+
+
+async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet) -> None:
+    """The phone that repeats its upload while a master dies gets what the first try got; once, on record."""
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    key = {"Idempotency-Key": "one-upload"}
+    body = json_body(sessionId="again", frontImageData=b"SLEEP 1")
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as first:
+            await first.request("POST", UPLOAD, body, JSON | PHONE | key)
+            stream_id = await stream_id_of(first)
+        await trio.sleep(0.2)
+        [home] = [master for master in masters if await _has(master.port, stream_id)]
+        home.kill()
+        async with connected(proxy.port) as second:
+            await second.request("POST", UPLOAD, body, JSON | PHONE | key)
+            answer = await second.answer()
+        assert_whole(answer, "again")
+        log = await ask(proxy.port, "GET", f"/streams/{stream_id}", headers=NDJSON)
+        assert_whole(log, "again")
+        assert log.packets[-1]["id"] == answer.packets[-1]["id"], "one analysis"
+        other = json_body(sessionId="again", frontImageData=b"PHOTO other")
+        refused = await ask(proxy.port, "POST", UPLOAD, other, JSON | key)
+        assert (refused.status, refused.json()["errorCode"]) == (422, "session_conflict")
+
+
+async def test_two_phones_with_one_session_id_never_see_each_others_packets(fleet: Fleet) -> None:
+    """Not even when their master dies, and both begin again at the same other one."""
+    masters = fleet.masters(2, workers=2)
+    proxy = fleet.proxy(masters)
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as one, connected(proxy.port) as two:
+            for wire, front in ((one, b"SLEEP 1 x"), (two, b"SLEEP 1 another")):
+                body = json_body(sessionId="260101120000", frontImageData=front)
+                await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            names = [await stream_id_of(one), await stream_id_of(two)]
+            assert names[0] != names[1]
+            [home] = [master for master in masters if await _has(master.port, names[0])]
+            assert await _has(home.port, names[1]), "one session id, one master"
+            home.kill()
+            answers = [await one.answer(), await two.answer()]
+        for answer, name, size in zip(answers, names, (9, 15), strict=True):
+            assert_whole(answer, "260101120000")
+            assert answer.packets[0]["streamId"] == name
+            details = answer.packets[answer.types.index("DETAILED_ANALYSIS")]["details"]
+            assert details["bytes"]["front"] == size
+        assert answers[0].packets[-1]["id"] != answers[1].packets[-1]["id"]

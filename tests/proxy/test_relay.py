@@ -12,6 +12,7 @@ import trio
 from pinactors.client import analyze
 from pinactors.protocol import View
 from tests.api.conftest import running
+from tests.api.test_bad_input import CASES
 from tests.api.wire import JSON, MULTIPART, PHONE, ask, json_body, multipart, part
 from tests.proxy.conftest import LIMIT, UPLOAD, assert_whole, metric, proxying, upload
 
@@ -80,6 +81,18 @@ async def test_what_the_master_refuses_is_refused_alike(pair: Pair) -> None:
             assert through.status == direct.status == status
             for name in ("message", "error", "errorCode", "field"):
                 assert through.json().get(name) == direct.json().get(name), name
+
+
+async def test_whatever_is_wrong_with_an_upload_is_said_in_the_masters_words(pair: Pair) -> None:
+    with trio.fail_after(2 * LIMIT):
+        for name, case in CASES.items():
+            path = f"{UPLOAD}?response=pdf" if case.field == "response" else UPLOAD
+            through = await ask(pair.proxy, "POST", path, case.body, case.headers)
+            direct = await ask(pair.master, "POST", path, case.body, case.headers)
+            status = case.status if len(case.body) <= 1 << 20 else 413  # the limit here
+            assert through.status == direct.status == status, name
+            for field in ("message", "error", "errorCode", "field"):
+                assert through.json().get(field) == direct.json().get(field), (name, field)
 
 
 async def test_the_same_key_with_other_images_is_a_conflict(pair: Pair) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import trio
 
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running
+from tests.api.rawsocket import opened
 from tests.api.wire import JSON, PHONE, ask, connected, json_body
 from tests.proxy.conftest import (
     LIMIT,
@@ -170,3 +172,84 @@ async def test_a_phone_that_hangs_up_later_finds_everything(tmp_path: Path) -> N
             async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
                 again = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa", headers={})
                 assert [packet["packetType"] for packet in json.loads(again.body)] == KEPT
+
+
+async def until_cancelled(port: int, path: str) -> None:
+    while True:
+        packets = (await ask(port, "GET", f"{path}?offset=-1")).body
+        if b'"cancelled"' in packets:
+            return
+        await trio.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["stream", "websocket"])
+async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
+    tmp_path: Path, how: str
+) -> None:
+    """At the proxy and, though its own policy is to go on, at the master: its CPU is wanted by others."""
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], disconnect="cancel") as port,
+        ):
+            if how == "stream":
+                async with connected(port) as wire:
+                    body = json_body(frontImageData=b"SLEEP 30")
+                    await wire.request("POST", UPLOAD, body, JSON | PHONE)
+                    path = f"/streams/{await stream_id_of(wire)}"
+            else:
+                async with opened(port) as socket:
+                    await socket.send(images=["front"])
+                    await socket.send_photograph(b"SLEEP 30")
+                    path = f"/streams/{(await socket.until('PROCESSING_STARTED'))[0]['streamId']}"
+            await wait_for_sessions(port, 0)
+            await until_cancelled(port, path)
+            await until_cancelled(master.port, path)
+            again = await upload(port, "next")
+            assert_whole(again, "next")
+
+
+async def test_with_the_policy_cancel_who_polls_has_not_left_between_two_polls(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master", disconnect="cancel") as master,
+            proxying(
+                tmp_path / "proxy",
+                [f"http://127.0.0.1:{master.port}"],
+                disconnect="cancel",
+                keepalive=0.3,
+            ) as port,
+        ):
+            body = json_body(sessionId="poll", frontImageData=b"SLEEP 1")
+            accepted = await ask(port, "POST", UPLOAD, body, JSON | {"Prefer": "respond-async"})
+            assert accepted.status == 202
+            packets, headers = [], {"stream-next-offset": "-1"}
+            while "stream-closed" not in headers:
+                query = f"?offset={headers['stream-next-offset']}&live=long-poll"
+                answer = await ask(port, "GET", accepted.headers["location"] + query)
+                assert answer.status in (200, 204)
+                packets += json.loads(answer.body or b"[]")
+                headers = answer.headers
+            assert [packet["sequence"] for packet in packets] == list(range(8))
+            assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
+
+
+async def test_events_are_resumed_through_the_proxy_as_a_browser_does_it(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
+        ):
+            body = json_body(sessionId="sse", frontImageData=b"PHOTO")
+            whole = await ask(port, "POST", UPLOAD, body, JSON | {"Accept": "text/event-stream"})
+            events = [event for event in whole.body.split(b"\n\n") if event.startswith(b"id:")]
+            assert len(events) == 8
+            path = f"/streams/{json.loads(events[0].partition(b'data:')[2])['streamId']}"
+            for had in range(1, 8):
+                last = events[had - 1].partition(b"\n")[0].removeprefix(b"id:").decode()
+                headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+                for asked in (port, master.port):
+                    rest = await ask(asked, "GET", path, headers=headers)
+                    assert rest.body.split(b"\n\n")[:-1] == events[had:]
+            done = {"Accept": "text/event-stream", "Last-Event-ID": events[-1][3:19].decode()}
+            assert (await ask(port, "GET", path, headers=done)).status == 204
