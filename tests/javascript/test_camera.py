@@ -67,7 +67,8 @@ def test_a_cancelled_camera_is_let_go_too(browser: Any, site: Site) -> None:
         page.wait_for_selector("#camera[open] #camera-take:not([disabled])")
         page.evaluate("window.tracks = document.getElementById('camera-picture').srcObject.getTracks()")
         page.keyboard.press("Escape")
-        page.wait_for_function("window.tracks.every((one) => one.readyState === 'ended')")
+        page.wait_for_selector("#camera:not([open])", state="attached")
+        assert page.evaluate("window.tracks.map((one) => one.readyState)") == ["ended"]
         assert page.query_selector(".slot.taken") is None
         assert page.is_disabled("#analyze")
 
@@ -82,6 +83,6 @@ def test_without_permission_a_file_is_suggested(browser: Any, site: Site) -> Non
             }"""
         )
         page.click("#slot-front .slot-actions button")
-        page.wait_for_function("document.querySelector('#slot-front .warning').textContent !== ''")
+        page.wait_for_selector("#slot-front .warning:has-text('Choose a file')")
         assert "Choose a file" in page.inner_text("#slot-front .warning")
         assert not page.is_visible("#camera")

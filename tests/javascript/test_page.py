@@ -149,7 +149,7 @@ def test_a_better_photograph_of_one_view_is_analysed_with_the_others(
         page.set_input_files("#choose-back", str(better))
         page.wait_for_selector("#slot-back.taken")
         page.click("#analyze")
-        page.wait_for_function("document.querySelector('#status').textContent.startsWith('Done')")
+        page.wait_for_selector("#status:text-matches('^Done')")
         kept = json.loads(page.evaluate("localStorage.getItem('pinactors.history')"))
         assert [sorted(entry["thumbnails"]) for entry in kept] == [["back", "front"], ["front"]]
 
