@@ -145,12 +145,25 @@ class Session {
   }
 }
 
-/**
- * The delivery loop: open a source of lines, hand its packets out in order, and on a break open the next source
- * where the last one stopped. `open(session)` starts the session while it has no stream id.
- */
+/** Delivers a session; `open(session)` starts it while it has no stream id, null where it exists already. */
 async function* deliver(options, open, start) {
   const session = new Session(options, start);
+  try {
+    yield* connections(session, options, open);
+  } catch (error) {
+    if (options.signal?.aborted && options.cancelOnAbort && session.streamId) {
+      // nobody waits for it any more; if that cannot be said, the session ends by itself
+      cancel(session.streamId, { ...options, signal: undefined }).catch(() => {});
+    }
+    throw error;
+  }
+}
+
+/**
+ * Opens a source of lines, hands its packets out in order, and on a break opens the next source where the last one
+ * stopped.
+ */
+async function* connections(session, options, open) {
   const { signal } = options;
   let failures = 0;
   let progress = Date.now();
@@ -173,7 +186,6 @@ async function* deliver(options, open, start) {
       }
       throw new Broken("the connection ended early");
     } catch (error) {
-      if (signal?.aborted && options.cancelOnAbort && session.streamId) void give(session);
       signal?.throwIfAborted();
       const retryIn = again(error, session, failures, open !== null);
       if (retryIn === null) throw error;
@@ -187,11 +199,6 @@ async function* deliver(options, open, start) {
       connection.abort();
     }
   }
-}
-
-/** Cancels the session nobody waits for any more; if that cannot be said, it ends by itself. */
-async function give(session) {
-  await cancel(session.streamId, { ...session.options, signal: undefined }).catch(() => {});
 }
 
 /** Milliseconds until the next attempt, or null when another attempt cannot help. */
@@ -437,6 +444,7 @@ function linked(signal) {
 /** Waits, less when the device comes back online meanwhile. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
     const events = typeof addEventListener === "function" ? globalThis : null;
     const end = (settle) => () => {
       clearTimeout(timer);

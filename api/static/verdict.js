@@ -51,7 +51,11 @@ export function stage(pictures, boxes = []) {
   if (!views.length) return { element: null, point() {} };
   const screen = h("div", { class: "stage-screen" });
   const tabs = views.map((view) =>
-    h("button", { type: "button", class: "tab", onclick: () => show(view) }, capitalised(VIEWS[view])));
+    h("button", { type: "button", class: "tab", onclick: () => show(view) }, capitalised(VIEWS[view]), marked(view)));
+  function marked(view) {
+    const count = boxes.filter(({ box }) => box.view === view).length;
+    return count > 0 && h("b", { title: "Marked regions" }, String(count));
+  }
   function show(view, active = null) {
     const picture = scaled(pictures[view], 900);
     picture.setAttribute("role", "img");

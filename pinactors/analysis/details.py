@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from pinactors.analysis import appearance, html, stamptext
 from pinactors.analysis.model import Match, PreparedView, StampReading
-from pinactors.protocol import DetailedAnalysis
+from pinactors.protocol import DetailedAnalysis, View
 
 MARKS = 12
 MARK_BYTES = 60
@@ -20,6 +20,8 @@ MARK_CONFIDENCE = 0.6
 PROBLEMS = 4
 PROBLEM_BYTES = 200
 VALUE_BYTES = 80
+
+_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
 
 def describe(
@@ -53,6 +55,7 @@ def describe(
             marks=marks,
             unread=[name.lower() for name in values if name not in read],
             reason=html.plain(stamp.reason, PROBLEM_BYTES) if stamp and stamp.reason else "",
+            advices=[f"{_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)],
             demonstration=demonstration,
         ),
         details=details,

@@ -198,8 +198,8 @@ class LiveView:
     def _picture(self) -> RenderableType:
         table = Table(box=None, padding=(0, 1), expand=True)
         table.add_column("", width=2)
-        table.add_column("component", width=13, style="bold")
-        table.add_column("at", width=9, justify="right")
+        table.add_column("component", min_width=10, style="bold", no_wrap=True)
+        table.add_column("at", width=8, justify="right")
         table.add_column("result", ratio=1, overflow="fold")
         if self._total:
             share = 100 * self._sent // self._total
@@ -233,36 +233,67 @@ class LiveView:
 
 
 def verdict(fields: dict[str, Any]) -> RenderableType:
-    """The verdict as a bar of its rating, then the evidence, heaviest first."""
+    """The verdict as a bar of its rating, the evidence, heaviest first, and what would help."""
     style = VERDICT_STYLES.get(_verdict(fields), "white")
     rating = int(fields.get("authenticityRating", 0))
     head = Table.grid(padding=(0, 1), expand=True)
-    head.add_column(width=14)
-    head.add_column(ratio=1)
-    head.add_column(width=22, justify="right")
+    head.add_column()
+    head.add_column(justify="right")
     head.add_row(
-        Text(clean(_verdict(fields)), style=f"bold {style}"),
-        Bar(100, 0, rating, color=style),
-        f"{rating} / 100, sure to {fields.get('confidence', 0):.2f}",
+        Text(clean(_verdict(fields)).replace("_", " "), style=f"bold {style}"),
+        f"{rating} / 100, confidence {fields.get('confidence', 0):.2f}",
     )
-    rows = Table.grid(padding=(0, 1))
-    rows.add_column(width=6, justify="right")
-    rows.add_column(width=22, style="bold")
-    rows.add_column(overflow="fold")
-    evidence = sorted(
-        fields.get("evidence") or [], key=lambda row: (not row.get("assessed", True), -abs(row["weight"]))
+    ends = Table.grid(expand=True)
+    ends.add_column()
+    ends.add_column(justify="right")
+    ends.add_row(Text("counterfeit", style="dim"), Text("genuine", style="dim"))
+    parts: list[RenderableType] = [head, Bar(100, 0, rating, color=style, bgcolor="grey30"), ends]
+    rows = fields.get("evidence") or []
+    weighed = sorted(
+        (row for row in rows if row.get("assessed", True)), key=lambda row: -abs(float(row["weight"]))
     )
-    for row in evidence[:EVIDENCE_SHOWN]:
+    if weighed:
+        parts += [Text(), _weighed(weighed)]
+    if len(weighed) < len(rows):
+        parts += [Text("\nCould not be assessed", style="bold"), *_open(rows)]
+    if fields.get("advice"):
+        parts.append(Text("\nWhat would help", style="bold"))
+        parts += [_point(clean(str(line))) for line in fields["advice"]]
+    return Panel(Group(*parts), border_style=style)
+
+
+def _weighed(rows: list[dict[str, Any]]) -> RenderableType:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=6, justify="right")
+    table.add_column(ratio=1, max_width=22, style="bold", overflow="fold")
+    table.add_column(ratio=2, overflow="fold")
+    for row in rows[:EVIDENCE_SHOWN]:
         weight = float(row["weight"])
-        tone = (
-            "dim" if not row.get("assessed", True) else "green" if weight > 0 else "red" if weight < 0 else ""
+        tone = "green" if weight > 0 else "red" if weight < 0 else "dim"
+        table.add_row(
+            Text(f"{weight:+.2f}", style=tone),
+            Text(clean(row["name"])),
+            Text(clean(row["finding"]), style=tone),
         )
-        shown = f"{weight:+.2f}" if row.get("assessed", True) else "  ?"
-        rows.add_row(
-            Text(shown, style=tone), Text(clean(row["name"])), Text(clean(row["finding"]), style=tone)
-        )
-    hidden = len(evidence) - EVIDENCE_SHOWN
+    hidden = len(rows) - EVIDENCE_SHOWN
     if hidden > 0:
-        rows.add_row("", Text(f"and {hidden} more", style="dim"))
-    advice = [Text("• " + clean(str(line))) for line in fields.get("advice") or []]
-    return Panel(Group(head, Text(), rows, *advice), border_style=style)
+        table.add_row("", Text(f"and {hidden} more", style="dim"))
+    return table
+
+
+def _open(rows: list[dict[str, Any]]) -> list[RenderableType]:
+    """What could not be assessed, said once for all rows that share the reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.get("assessed", True):
+            reasons.setdefault(clean(row["finding"]), []).append(clean(row["name"]))
+    return [_point(f"{reason}: {', '.join(names)}", style="dim") for reason, names in reasons.items()]
+
+
+def _point(text: str, style: str = "") -> RenderableType:
+    """A line of a list, which hangs when it is folded."""
+    line = Table.grid(padding=(0, 1))
+    line.add_column(width=1)
+    line.add_column(overflow="fold")
+    line.add_row("•", Text(text, style=style))
+    return line

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from api.answers import Card, Failure, Health, ProvisionalPins
+from api.openapi import description
 from pinactors.catalog.index import CURRENT_FILE
 from pinactors.records import Records
 from tests.api.conftest import Process, Running
@@ -72,6 +75,19 @@ async def test_the_card_and_the_page(shared: Process) -> None:
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
     page = await ask(shared.port, "GET", "/", headers={"Accept": browser})
     assert page.headers["content-type"].startswith("text/html")
+
+
+async def test_answers_are_of_the_types_that_describe_them(shared: Process) -> None:
+    for path, kind in (
+        ("/", Card),
+        ("/health", Health),
+        (PROVISIONAL, ProvisionalPins),
+        ("/nowhere", Failure),
+    ):
+        body = (await ask(shared.port, "GET", path)).body
+        assert msgspec.json.decode(msgspec.json.encode(msgspec.json.decode(body, type=kind))) == (
+            msgspec.json.decode(body)
+        )
 
 
 class TestCors:
@@ -143,6 +159,9 @@ class TestFeedback:
             (b'{"recordNumber": 1}', 400, "missing_fields"),
             (json_body(recordNumber=1, pinId="x", userAgreement="maybe"), 400, "invalid_agreement"),
             (json_body(recordNumber=[1], pinId="x", userAgreement="agree"), 400, "invalid_format"),
+            (json_body(recordNumber=True, pinId="x", userAgreement="agree"), 400, "invalid_format"),
+            (json_body(recordNumber=1, pinId=5, userAgreement="agree"), 400, "invalid_format"),
+            (json_body(recordNumber=1, pinId="x", userAgreement=["agree"]), 400, "invalid_agreement"),
             (json_body(recordNumber=10**30, pinId="x", userAgreement="agree"), 404, "record_not_found"),
             (json_body(recordNumber=999, pinId="x", userAgreement="agree"), 404, "record_not_found"),
             (json_body(feedbackComment="x" * 70_000), 413, "too_large"),
@@ -151,6 +170,16 @@ class TestFeedback:
     async def test_bad_feedback(self, shared: Process, body: bytes, status: int, code: str) -> None:
         answer = await ask(shared.port, "POST", CONFIRM, body, JSON)
         assert (answer.status, answer.json()["errorCode"]) == (status, code)
+
+    async def test_the_field_at_fault_is_named(self, shared: Process) -> None:
+        right = {"recordNumber": 1, "pinId": "x", "userAgreement": "agree", "feedbackComment": "x"}
+        assert right.keys() == description()["components"]["schemas"]["PinConfirmation"]["properties"].keys()
+        for name in right:
+            answer = await ask(shared.port, "POST", CONFIRM, json_body(**right | {name: {}}), JSON)
+            assert (answer.status, answer.json()["field"]) == (400, name)
+            assert answer.json()["error"].startswith(name)
+        long = json_body(**right | {"feedbackComment": "x" * 2001})
+        assert (await ask(shared.port, "POST", CONFIRM, long, JSON)).json()["field"] == "feedbackComment"
 
     @pytest.mark.parametrize("query", ["limit=x", "offset=-1", "limit=" + "9" * 50, "limit=%C2%B2"])
     async def test_a_bad_page_is_refused(self, shared: Process, query: str) -> None:

@@ -2,110 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import shutil
-import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pinactors.catalog import demo
-from pinactors.catalog.importer import import_catalog
 from pinactors.protocol import View
-from tests.api.conftest import launch
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-
-HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>Fox'
-PATIENCE = 60_000
-"""Milliseconds a page may take: three photographs on two busy cores."""
-
-PHONE = {
-    "viewport": {"width": 320, "height": 640},
-    "is_mobile": True,
-    "has_touch": True,
-    "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Mobile",
-}
-
-
-@dataclass(frozen=True)
-class Site:
-    port: int
-    photographs: dict[View, Path]
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server whose catalogue holds four drawn pins, the first with a hostile name, and its photographs."""
-    folder = tmp_path_factory.mktemp("page")
-    designs = [replace(demo.DESIGNS[0], name=HOSTILE, characters=(HOSTILE,)), *demo.DESIGNS[1:4]]
-    today = dt.datetime.now(dt.UTC).date()
-    demo.draw_demo(folder / "drawn", today, designs=designs)
-    import_catalog(folder / "drawn", folder / "data" / "catalog")
-    photographs = {}
-    for view in View:
-        photographs[view] = folder / f"{view}.jpg"
-        photographs[view].write_bytes(demo.photograph(designs[0], view, 3))
-    process, port = launch(folder / "data", analysis="pins")
-    try:
-        yield Site(port, photographs)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-            ],
-        )
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def opened(browser: Any, url: str, *, refused: str = "-", **options: Any) -> Iterator[Any]:
-    """A page on which what the console calls an error fails the test, except what starts with `refused`."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    wrong: list[str] = []
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(url)
-    yield page
-    context.close()
-    expected = ("Failed to load resource: net::", refused)
-    assert [line for line in wrong if not line.startswith(expected)] == []
-
-
-def choose(page: Any, site: Site) -> None:
-    for view, photograph in site.photographs.items():
-        page.set_input_files(f"#choose-{view}", str(photograph))
-        page.wait_for_selector(f"#slot-{view}.taken")
+from tests.javascript.conftest import HOSTILE, PATIENCE, PHONE, Site, choose, opened
 
 
 def test_whole_analysis_on_a_phone_with_a_slow_link(browser: Any, site: Site) -> None:
@@ -135,7 +42,8 @@ def test_whole_analysis_on_a_phone_with_a_slow_link(browser: Any, site: Site) ->
 
         page.reload()
         page.click(".history-entry")
-        assert page.is_visible(".gauge"), "the history shows the analysis again"
+        page.wait_for_selector(".gauge")
+        assert page.is_visible(".stage-photo canvas"), "the history shows the photographs again"
 
 
 def test_hostile_catalogue_text_is_shown_and_does_not_run(browser: Any, site: Site) -> None:
@@ -222,6 +130,91 @@ def test_refusal_is_said_plainly(browser: Any, site: Site, tmp_path: Path) -> No
         page.wait_for_selector("#status.wrong")
         assert page.inner_text("#status") != ""
         assert page.query_selector_all("[aria-busy]") == []
+
+
+def test_a_better_photograph_of_one_view_is_analysed_with_the_others(
+    browser: Any, site: Site, tmp_path: Path
+) -> None:
+    better = tmp_path / "better.jpg"
+    better.write_bytes(demo.photograph(demo.DESIGNS[0], View.BACK, 4))
+    with opened(browser, site.url) as page:
+        page.set_input_files("#choose-front", str(site.photographs[View.FRONT]))
+        page.click("#analyze:not([disabled])")
+        page.wait_for_selector(".feedback")
+        assert "undetermined" in page.get_attribute(".verdict", "class")
+        help_wanted = page.inner_text(".help")
+        assert "Photograph the back" in help_wanted
+        page.click('[data-retake="back"]')
+        assert page.evaluate("document.activeElement.closest('.slot').id") == "slot-back"
+        page.set_input_files("#choose-back", str(better))
+        page.wait_for_selector("#slot-back.taken")
+        page.click("#analyze")
+        page.wait_for_selector("#status:text-matches('^Done')")
+        kept = json.loads(page.evaluate("localStorage.getItem('pinactors.history')"))
+        assert [sorted(entry["thumbnails"]) for entry in kept] == [["back", "front"], ["front"]]
+
+
+def test_stopping_ends_the_session_on_the_server_too(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        choose(page, site)
+        with page.expect_request(lambda request: request.method == "DELETE") as cancelling:
+            page.click("#analyze")
+            page.wait_for_selector("#capture.compact")
+            page.click("#stop")
+        assert "/streams/" in cancelling.value.url
+        assert page.inner_text("#status") == "Stopped."
+        assert page.query_selector_all("[aria-busy]") == []
+
+
+def test_the_result_can_be_shown_to_others_as_a_picture(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        choose(page, site)
+        page.click("#analyze")
+        page.wait_for_selector(".feedback")
+        with page.expect_download() as download:
+            page.click("#share")
+        picture = Path(download.value.path()).read_bytes()
+        assert download.value.suggested_filename == "pin.jpg"
+        assert picture.startswith(b"\xff\xd8\xff")
+        assert len(picture) > 20_000
+
+
+def test_a_history_that_somebody_else_wrote_cannot_run_anything(browser: Any, site: Site) -> None:
+    packets = [
+        {"packetType": "CONNECTION_ESTABLISHED", "sequence": 0, "sessionId": HOSTILE, "streamId": "x"},
+        {
+            "packetType": "CHARACTER_IDENTIFICATION",
+            "sequence": 1,
+            "sessionId": HOSTILE,
+            "characters": HOSTILE,
+            "identification": HOSTILE,
+            "identified": True,
+            "candidates": [{"pinId": "../x", "name": HOSTILE, "characters": HOSTILE, "score": 1}],
+        },
+        {
+            "packetType": "ANALYSIS_COMPLETE",
+            "sequence": 2,
+            "sessionId": HOSTILE,
+            "id": 1,
+            "processingTime": 1,
+            "degraded": [HOSTILE],
+            "missing": [],
+        },
+    ]
+    entry = {
+        "at": 0,
+        "streamId": "x",
+        "thumbnails": {"front": "javascript:window.hacked=1"},
+        "packets": packets,
+    }
+    with opened(browser, site.url, refused="Executing inline") as page:
+        page.evaluate("entry => localStorage.setItem('pinactors.history', JSON.stringify([entry]))", entry)
+        page.reload()
+        page.click(".history-entry")
+        page.wait_for_selector(".feedback")
+        assert HOSTILE in page.inner_text("#results-heading")
+        assert page.evaluate("window.hacked") is None
+        assert page.query_selector("main script, main [onerror], main img[src^=javascript]") is None
 
 
 @contextmanager

@@ -1,0 +1,110 @@
+"""A real browser and a real server with a real (drawn) catalogue, for what a person sees."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinactors.catalog import demo
+from pinactors.catalog.importer import import_catalog
+from pinactors.protocol import View
+from tests.api.conftest import launch
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>Fox'
+PATIENCE = 60_000
+"""Milliseconds a page may take: three photographs on two busy cores."""
+
+PHONE = {
+    "viewport": {"width": 320, "height": 640},
+    "is_mobile": True,
+    "has_touch": True,
+    "user_agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) Mobile",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    port: int
+    photographs: dict[View, Path]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server whose catalogue holds four drawn pins, the first with a hostile name, and its photographs."""
+    folder = tmp_path_factory.mktemp("page")
+    designs = [replace(demo.DESIGNS[0], name=HOSTILE, characters=(HOSTILE,)), *demo.DESIGNS[1:4]]
+    today = dt.datetime.now(dt.UTC).date()
+    demo.draw_demo(folder / "drawn", today, designs=designs)
+    import_catalog(folder / "drawn", folder / "data" / "catalog")
+    photographs = {}
+    for view in View:
+        photographs[view] = folder / f"{view}.jpg"
+        photographs[view].write_bytes(demo.photograph(designs[0], view, 3))
+    process, port = launch(folder / "data", analysis="pins")
+    try:
+        yield Site(port, photographs)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+
+
+@contextmanager
+def chromium(*more: str) -> Iterator[Any]:
+    """A headless browser; skips with a word where there is none."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with driver.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *more])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@contextmanager
+def opened(browser: Any, url: str, *, refused: str = "-", **options: Any) -> Iterator[Any]:
+    """A page on which what the console calls an error fails the test, except what starts with `refused`."""
+    context = browser.new_context(**options)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    wrong: list[str] = []
+    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(url)
+    yield page
+    context.close()
+    expected = ("Failed to load resource: net::", refused)
+    assert [line for line in wrong if not line.startswith(expected)] == []
+
+
+def choose(page: Any, site: Site) -> None:
+    for view, photograph in site.photographs.items():
+        page.set_input_files(f"#choose-{view}", str(photograph))
+        page.wait_for_selector(f"#slot-{view}.taken")
