@@ -11,12 +11,20 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple, Protocol, cast
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+)
 from quart import Response
+from quart.typing import ResponseTypes
+from quart.utils import encode_headers
+from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioBody, TrioRequest
 
-from api.reader import Overlapping
+from api.reader import Follow, Overlapping
 from pinactors.protocol import UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
 
@@ -100,6 +108,30 @@ class HTTPConnection(TrioASGIHTTPConnection):
             body.discard()
         await self._send_response(send, response)
         nursery.cancel_scope.cancel()
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """As Quart does, but what is ready together is sent together: the head with the first piece, the end
+        with the last one, of a body that has its first at once and knows its last."""
+        head = {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": encode_headers(response.headers),
+        }
+        await send(cast(HTTPResponseStartEvent, head))
+        more = True
+        async with cast(Response, response).response as body:
+            if not isinstance(body, DataBody | Follow):
+                await send(_body(b"", more=True))
+            async for data in body:
+                more = not (isinstance(body, Follow) and body.ended)
+                await send(_body(data, more=more))
+        if more:
+            await send(_body(b"", more=False))
+
+
+def _body(data: bytes | str, *, more: bool) -> HTTPResponseBodyEvent:
+    body = data.encode() if isinstance(data, str) else data
+    return {"type": "http.response.body", "body": body, "more_body": more}
 
 
 class Piece(NamedTuple):

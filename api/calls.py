@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import structlog
@@ -52,15 +52,19 @@ class Inbox:
 class Calls:
     """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only.
 
-    `wanted` is called whenever the application asks for more of the request; once `over`, what it sends is
-    dropped.
+    `wanted` is called whenever the application asks for more of the request; `together` runs steps whose
+    bytes leave with one write; once `over`, what the application sends is dropped.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, wanted: Callable[[], Awaitable[None]], over: Callable[[], bool]
+        self,
+        nursery: trio.Nursery,
+        wanted: Callable[[], Awaitable[None]],
+        together: Callable[[Iterable[Awaitable[None]]], Awaitable[None]],
+        over: Callable[[], bool],
     ) -> None:
         self._nursery = nursery
-        self._wanted, self._over = wanted, over
+        self._wanted, self._together, self._over = wanted, together, over
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
@@ -77,11 +81,18 @@ class Calls:
             await self._wanted()
             return await inbox.get()
 
+        head: list[Any] = []
+
         async def send_on(message: Any) -> None:
+            """The head of an answer waits for the first piece of its body, be it empty (as ASGI has it)."""
             if self._over():
                 await trio.lowlevel.checkpoint()
+            elif message is not None and message["type"] == "http.response.start":
+                head.append(message)
             else:
-                await send(message)
+                messages = [*head, message] if message is not None else [message]
+                head.clear()
+                await self._together(map(send, messages))
 
         try:
             await app(scope, receive, send_on)

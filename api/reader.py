@@ -55,14 +55,15 @@ class Follow(ResponseBody):
     """Writes a log's packets from `position` on, the moment they exist, and signs of life in between.
 
     Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A
-    reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The body ends
-    when the log does.
+    reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The first
+    piece comes at once, empty where there is no packet yet: the answer's head leaves with it. The body ends
+    when the log does; `ended` says that the last piece was the last.
     """
 
     def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
         self._log, self._framing, self._position, self._keepalive = log, framing, position, keepalive
         self._watching = ExitStack()
-        self._opened = self._ended = False
+        self._opened = self.ended = False
 
     async def __aenter__(self) -> Self:
         self._watching.enter_context(self._log.watching())
@@ -80,18 +81,22 @@ class Follow(ResponseBody):
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._ended:
+        while not self.ended:
             if self._opened:
-                with trio.move_on_after(self._keepalive) as silence:
-                    await self._log.wait_beyond(self._position)
-                if silence.cancelled_caught:
-                    return self._framing.keepalive
-            self._opened = True
+                if len(self._log.packets) > self._position or self._log.closed:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    with trio.move_on_after(self._keepalive) as silence:
+                        await self._log.wait_beyond(self._position)
+                    if silence.cancelled_caught:
+                        return self._framing.keepalive
+            first, self._opened = not self._opened, True
             start = self._position
             packets = self._log.packets[start:]
             self._position += len(packets)
-            self._ended = self._log.closed
-            if data := self._framing.encode(packets, start, closed=self._ended):
+            self.ended = self._log.closed
+            data = self._framing.encode(packets, start, closed=self.ended)
+            if data or first:
                 return data
         raise StopAsyncIteration
 

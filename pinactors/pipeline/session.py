@@ -361,7 +361,7 @@ class Session:
             results,
             self.fail,
             self._services.metrics,
-            self._log.bind(component=component.name),
+            self._log,
         )
 
     def _restarts(self, work: str) -> Restarts:

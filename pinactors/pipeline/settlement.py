@@ -58,7 +58,7 @@ class Patient:
 
     def __init__(self, compute: Compute, upload: Upload, settlement: Settlement) -> None:
         self._compute, self._upload, self._settlement = compute, upload, settlement
-        self._patience = PATIENCE
+        self._patient: trio.Event | None = None
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         await self._wait()
@@ -69,8 +69,15 @@ class Patient:
         return await self._compute.keep(folder, function, *arguments)
 
     async def _wait(self) -> None:
-        if self._upload.complete and not self._settlement.known and self._patience:
-            with trio.move_on_after(self._patience) as scope:
+        """The first to come has a clock for all; should it be given up, whoever waits with it goes on."""
+        if not self._upload.complete or self._settlement.known:
+            return
+        if self._patient is not None:
+            await self._patient.wait()
+            return
+        self._patient = trio.Event()
+        try:
+            with trio.move_on_after(PATIENCE):
                 await self._settlement.wait_known()
-            if scope.cancelled_caught:
-                self._patience = 0.0
+        finally:
+            self._patient.set()

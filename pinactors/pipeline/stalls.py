@@ -22,19 +22,21 @@ log = structlog.get_logger(__name__)
 
 
 class Stalls(trio.abc.Instrument):
-    """A trio instrument; costs two clock readings a step."""
+    """A trio instrument; costs a clock reading a step, which lasts since the one before it, or since the
+    loop came back from waiting."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._started = 0.0
+        self._since = time.perf_counter()
         self.longest = 0.0
 
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._started = time.perf_counter()
+    def after_io_wait(self, timeout: float) -> None:
+        self._since = time.perf_counter()
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        elapsed = time.perf_counter() - self._started
-        if elapsed < NOTICED or not self._started:
+        now = time.perf_counter()
+        elapsed, self._since = now - self._since, now
+        if elapsed < NOTICED:
             return
         self._metrics.stalls.observe(elapsed)
         if elapsed > self.longest:

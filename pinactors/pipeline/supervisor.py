@@ -52,10 +52,15 @@ class Supervisor:
         self._results = results
         self._fail = fail
         self._metrics = metrics
-        self._log = log
+        self._session_log = log
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._component.name}>"
+
+    @property
+    def _log(self) -> structlog.stdlib.BoundLogger:
+        """Bound when something is to be said: a waiting session need not hold five of them."""
+        return self._session_log.bind(component=self._component.name)
 
     async def run(self) -> None:
         """Returns when the result is sent."""
