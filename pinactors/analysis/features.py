@@ -7,6 +7,7 @@ depends neither on the light nor on what the metal mirrors.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import cv2
@@ -73,7 +74,7 @@ def unturned(grids: Floats) -> Floats:
 
     A turn multiplies each angular frequency of all cells by one phase, so that the products of their
     amplitudes with each other stay (the power spectrum is the diagonal of them, and loses too much). They
-    are 5,184 numbers; random products of random sums stand for them, as in tensor sketches (Pham and Pagh
+    are 5,184 numbers; products of randomly signed sums stand for them, as in tensor sketches (Pham and Pagh
     2013): the cosine of two vectors is, in the mean, the sum over the frequencies of the squared coherence.
     """
     spectra = np.fft.rfft(grids, axis=2).transpose(2, 0, 1, 3).reshape(FREQUENCIES, len(grids), -1)
@@ -93,10 +94,11 @@ weigh as their root."""
 @cache
 def _sums() -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.complex64]]:
     """The same in every process and version: a catalogue's vectors lie on disk."""
-    chance = np.random.Generator(np.random.PCG64(4))
-    parts = chance.standard_normal((2, 2, FREQUENCIES, RINGS * CHANNELS, DIMENSIONS), np.float32)
-    one, other = (parts[:, 0] + 1j * parts[:, 1]).astype(np.complex64)
-    return one, other
+    shape = 4, FREQUENCIES, RINGS * CHANNELS, DIMENSIONS
+    raw = np.random.PCG64(4).random_raw(math.prod(shape) // 64)  # raw bits are what numpy keeps stable
+    bits = np.unpackbits(raw.astype("<u8").view(np.uint8))
+    signs = as_floats(2.0 * bits.reshape(shape) - 1)
+    return (signs[0] + 1j * signs[1]).astype(np.complex64), (signs[2] + 1j * signs[3]).astype(np.complex64)
 
 
 def similarities(query: Floats, grids: Floats) -> Floats:

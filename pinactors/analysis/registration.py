@@ -12,9 +12,8 @@ import cv2
 import numpy as np
 
 from pinactors.analysis import features
-from pinactors.analysis.model import CROP_SIDE, Cutout, Match, Matrix, PreparedView, Reference
+from pinactors.analysis.model import CROP_SIDE, Matrix
 from pinactors.analysis.portrait import COARSE, Floats, Portrait, as_floats, scaling
-from pinactors.protocol import View
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 HUBER = 0.5
@@ -101,28 +100,6 @@ def register(query: Portrait, reference: Portrait) -> Alignment:
     """Aligns two portraits from nothing but themselves."""
     turns = features.turns(features.layout(query), features.layout(reference), 3)
     return align(query, reference, turns)
-
-
-def back_to_reference(match: Match, back: PreparedView | None) -> Matrix | None:
-    """Back crop pixels to those of the claimed pin's catalogue back: as the match holds it, else computed;
-    None when no pin is claimed, one of the two is missing, or they do not fit."""
-    if not match.identified or back is None or back.pin is None:
-        return None
-    known = match.candidates[0].back_to_reference
-    reference = match.references.get(View.BACK)
-    if known is not None or reference is None:
-        return known
-    return register_back(back.pin, reference)
-
-
-def register_back(back: Cutout, reference: Reference) -> Matrix | None:
-    """Back crop pixels to the reference's; None when the outlines do not fit."""
-    query = Portrait.of(back.rgb, back.crop_mask)
-    known = Portrait.of(reference.rgb, reference.mask)
-    alignment = register(query, known)
-    if overlap(query, known, alignment.to_query) < BACK_OVERLAP:
-        return None
-    return np.asarray(np.linalg.inv(alignment.to_query), np.float64)
 
 
 BACK_OVERLAP = 0.85

@@ -80,14 +80,20 @@ class Catalog:
         Cached per process until an import ends. Raises `ValueError` for a damaged catalogue.
         """
         path = Path(folder).absolute()
-        now = index.stamp(path)
         with _lock:
-            cached = _open.get(path)
-            if cached is not None and cached[0] == now:
-                return cached[1]
-            catalog = cls(path, index.read_state(path))
-            _open[path] = now, catalog
-            return catalog
+            while True:
+                now = index.stamp(path)
+                cached = _open.get(path)
+                if cached is not None and cached[0] == now:
+                    return cached[1]
+                try:
+                    catalog = cls(path, index.read_state(path))
+                except (OSError, RuntimeError):
+                    if index.stamp(path) == now:
+                        raise
+                    continue  # an import ended meanwhile and took the index away
+                _open[path] = now, catalog
+                return catalog
 
     @property
     def connected(self) -> Any:

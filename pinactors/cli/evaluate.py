@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from pinactors import components
 from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import local, terminal
 from pinactors.cli.catalog import bar
@@ -64,12 +67,15 @@ def evaluate(
     with terminal.explaining():
         given = dataset.load(folder)
         chosen = given.photos[first::every]
+        if not chosen:
+            raise ValueError(f"--first {first} leaves none of the {len(given.photos)} photo sets")
         imported = imported_catalog(catalog or given.catalog, data)
         found = run(chosen, imported, settings, day)
     if found is None:
         raise typer.Exit(terminal.INTERRUPTED)
     results, timings = found
     opened = Catalog.open(imported)
+    _tell_missing(chosen, opened)
     result = figures.figures(given, results, opened.pin) | {
         "stages": timings,
         "catalog": {"version": opened.version, "pins": opened.size},
@@ -123,10 +129,14 @@ async def _run(
 
 
 def imported_catalog(source: Path, data: Path) -> Path:
-    """`source` itself when it is an imported catalogue, else where it was imported to."""
+    """`source` itself when it is an imported catalogue, else where it was imported to: a folder of its own
+    for each list of pins, as an import never takes pins away. Raises `FileNotFoundError` if it is neither."""
     if not (source / "pins.csv").is_file():
+        if read_state(source) is None:
+            raise FileNotFoundError(f"{source} holds neither pins.csv nor an imported catalogue")
         return source
-    target = data / source.resolve().parent.name
+    identity = str(source.resolve()).encode() + (source / "pins.csv").read_bytes()
+    target = data / f"{source.resolve().parent.name}-{hashlib.sha256(identity).hexdigest()[:8]}"
     with bar("importing") as progress:
         imported = import_catalog(source, target, progress)
     if imported.problems:
@@ -134,6 +144,18 @@ def imported_catalog(source: Path, data: Path) -> Path:
             f"{len(imported.problems)} rows of the catalogue are left out; see `pinactors catalog import`"
         )
     return target
+
+
+def _tell_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None:
+    wanted = {photo.pin_id for photo in photos if photo.pin_id and photo.kind in figures.KNOWN}
+    missing = sorted(pin_id for pin_id in wanted if catalog.pin(pin_id) is None)
+    if missing:
+        some = ", ".join(missing[:5])
+        terminal.errors.print(
+            f"{len(missing)} labelled pins are not in the catalogue ({terminal.clean(some)}): "
+            "they count as not found.",
+            markup=False,
+        )
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
@@ -148,12 +170,59 @@ def tables(result: dict[str, Any]) -> list[Table]:
             value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
             table.add_row(name, value, interval, str(figure["n"]))
         shown.append(table)
-    times = Table(title="Milliseconds", title_justify="left", box=None)
-    for column in ("", "mean", "count"):
-        times.add_column(column, justify="left" if not column else "right")
-    for stage, figure in result["stages"].items():
-        times.add_row(stage, f"{figure['mean']:.0f}", str(figure["count"]))
-    return [*shown, times]
+    judged = result["authenticity"]
+    shown += [
+        _table(
+            "Reliability of the rating",
+            ("said", "seen genuine", "cases"),
+            [
+                (f"{one['said']:.2f}", f"{one['seen']:.2f}", str(one["count"]))
+                for one in judged["reliability"]
+            ],
+        ),
+        _table(
+            "Wrong among the surest",
+            ("coverage", "risk"),
+            [
+                (f"{at['coverage']:.0%}", f"{at['risk']:.3f}")
+                for at in _quarters(judged["risk against coverage"])
+            ],
+        ),
+        _table(
+            "Verdicts",
+            ("", "verdict", "cases"),
+            [
+                (kind, verdict, str(count))
+                for kind, row in judged["verdicts"].items()
+                for verdict, count in sorted(row.items())
+            ],
+        ),
+        _table(
+            "Milliseconds",
+            ("", "mean", "count"),
+            [
+                (stage, f"{figure['mean']:.0f}", str(figure["count"]))
+                for stage, figure in result["stages"].items()
+            ]
+            + [(f"whole analysis, {name}", str(value), "") for name, value in result["milliseconds"].items()],
+        ),
+    ]
+    return shown
+
+
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
+    for column in columns:
+        table.add_column(column, justify="left" if not column else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _quarters(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    """The points at a tenth, a quarter, a half, three quarters and all of the cases."""
+    shares = (0.1, 0.25, 0.5, 0.75, 1.0)
+    return [curve[max(0, round(share * len(curve)) - 1)] for share in shares] if curve else []
 
 
 def flat(figures_of: dict[str, Any], prefix: str = "") -> list[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pinactors.protocol import View
 
-SUFFIXES = ("jpg", "jpeg", "png", "webp", "heic")
+SUFFIXES = ("jpg", "jpeg", "png", "webp", "heic", "heif", "JPG", "JPEG", "PNG", "HEIC")
 
 
 class Kind(StrEnum):
@@ -57,6 +57,8 @@ def load(folder: Path) -> Dataset:
     Raises `ValueError` naming file and line of a bad row, `FileNotFoundError` for a set without truth or a
     photo without its front.
     """
+    if not (folder / "truth" / "photos.csv").is_file():
+        raise FileNotFoundError(f"{folder} is no labelled set: it has no truth/photos.csv")
     photos = tuple(_photo(folder, where, row) for where, row in _rows(folder / "truth" / "photos.csv"))
     if not photos:
         raise ValueError(f"{folder / 'truth' / 'photos.csv'} names no photographs")
@@ -64,7 +66,7 @@ def load(folder: Path) -> Dataset:
         folder,
         photos,
         _numbers(folder / "truth" / "values.csv", "pin_id", "true_value"),
-        _numbers(folder / "truth" / "fx.csv", "currency", "usd_per_unit") or {"USD": 1.0},
+        {"USD": 1.0} | _numbers(folder / "truth" / "fx.csv", "currency", "usd_per_unit"),
     )
 
 
@@ -81,7 +83,7 @@ def _photo(folder: Path, where: str, row: dict[str, str]) -> PhotoSet:
     if not photo_id or "/" in photo_id or photo_id.startswith("."):
         raise ValueError(f"{where}: photo_id {photo_id!r} is not a name")
     try:
-        kind = Kind(row.get("kind", ""))
+        kind = Kind(row.get("kind", "").lower().replace("-", "_").replace(" ", "_"))
     except ValueError:
         raise ValueError(f"{where}: kind {row.get('kind')!r} is none of {', '.join(Kind)}") from None
     pin_id = row.get("pin_id") or None

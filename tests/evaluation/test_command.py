@@ -77,3 +77,36 @@ def test_a_set_that_is_none_is_refused(tmp_path: Path) -> None:
     assert refused.returncode == 1
     assert "photos.csv" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_a_set_without_a_catalogue_is_refused_before_any_work(tmp_path: Path) -> None:
+    """An evaluation against nothing would look like an engine that finds nothing."""
+    folder = drawn(tmp_path)
+    (folder / "catalog").rename(folder / "elsewhere")
+    refused = command("evaluate", str(folder), "--data", str(tmp_path / "kept"))
+    assert refused.returncode == 1
+    assert "neither pins.csv nor an imported catalogue" in " ".join(refused.stderr.split())
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_set_of_another_shape_is_evaluated(tmp_path: Path) -> None:
+    """Kinds in capitals, no tilted photographs, no values, a labelled pin that the catalogue lacks."""
+    folder = drawn(tmp_path)
+    for path in (folder / "photos").glob("*_angled.jpg"):
+        path.unlink()
+    (folder / "photos" / "2_front.jpg").rename(folder / "photos" / "2_front.JPG")
+    truth = folder / "truth" / "photos.csv"
+    first = demo.DESIGNS[0].pin_id
+    truth.write_text(f"photo_id,kind,pin_id\n0,Genuine,{first}\n2,GENUINE,NOWHERE\n")
+    found = command("evaluate", str(folder), "--data", str(tmp_path / "kept"))
+    assert found.returncode == 0, found.stderr
+    assert "NOWHERE" in found.stderr
+    for title in (
+        "recall@1",
+        "coverage at 98% precision",
+        "Reliability",
+        "Wrong among the surest",
+        "Verdicts",
+    ):
+        assert title in found.stdout, title
+    assert "whole analysis" in found.stdout
