@@ -11,7 +11,7 @@ import trio.testing
 from quart import Quart, Response, request
 
 from api.framings import NDJSON, PHONE, SSE, Framing
-from api.reader import Follow, buffered, follow, prefers_async, respond
+from api.reader import ASYNC, Follow, buffered, follow, prefers, respond
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode
 from pinactors.settings import Settings
@@ -226,4 +226,4 @@ async def test_a_client_that_will_poll_is_told_the_name_at_once(tmp_path: Path) 
 )
 async def test_prefer(value: str, expected: bool) -> None:
     async with Quart(__name__).test_request_context("/", headers={"Prefer": value}):
-        assert prefers_async(request) is expected
+        assert prefers(request, ASYNC) is expected
