@@ -9,7 +9,8 @@ from api.auth import token_of
 from api.body import BodyReader
 from api.operations import FEEDBACK_BYTES
 from api.proxy.masters import Master
-from api.proxy.session import NO_MASTER, Services
+from api.proxy.refusals import NO_MASTER
+from api.proxy.session import Services
 from api.proxy.upstream import key_headers
 from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
 

@@ -20,6 +20,7 @@ from api.proxy.masters import Master, Masters
 from api.proxy.metrics import Metrics
 from api.proxy.outlet import Outlet, RelayedLog
 from api.proxy.packets import OPENING, Line, read
+from api.proxy.refusals import ABANDONED, LATE, LOST, NO_MASTER, UNREADABLE
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors, Unreachable
@@ -47,14 +48,6 @@ PAUSE_FIRST, PAUSE_LIMIT = 0.1, 2.0
 
 RECORD_GRACE = 2.0
 """Seconds beyond the deadline for a master that keeps to the protocol to store its record."""
-
-NO_MASTER = PinactorsError(
-    ErrorCode.OVERLOADED, "Server busy, try again later", "No server can take the upload now", status=503
-)
-LOST = PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis")
-LATE = PinactorsError(
-    ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis in time"
-)
 
 _root = structlog.get_logger(__name__)
 
@@ -250,7 +243,7 @@ class Session:
                 self._fail_over(place, failure)
             except OSError as error:
                 self._log.error("upload not readable", error=str(error))
-                self._end(_UNREADABLE)
+                self._end(UNREADABLE)
             finally:
                 place.master.sessions -= 1
 
@@ -428,7 +421,7 @@ class Session:
     def _heed_readers(self, log: PacketLog) -> None:
         """Where the policy is that a session ends when its last reader leaves."""
         if self._services.settings.disconnect == "cancel":
-            log.on_abandoned(partial(self.fail, _ABANDONED))
+            log.on_abandoned(partial(self.fail, ABANDONED))
 
     # The end
 
@@ -462,9 +455,3 @@ class Session:
     def _journal_failed(self, error: OSError) -> None:
         self._services.metrics.journal_failures.inc()
         self._log.error("session goes on without journal", error=repr(error))
-
-
-_ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
-_UNREADABLE = PinactorsError(
-    ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be kept; it may be sent again"
-)

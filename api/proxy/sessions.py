@@ -16,7 +16,8 @@ from api.proxy import upstream
 from api.proxy.journal import SPOOL_SUFFIX, Kept
 from api.proxy.masters import Master
 from api.proxy.packets import STREAM_ID
-from api.proxy.session import LOST, Place, Services, Session
+from api.proxy.refusals import LOST
+from api.proxy.session import Place, Services, Session
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors

@@ -1,0 +1,17 @@
+"""How a session ends when no master, or nobody at all, carries it on."""
+
+from __future__ import annotations
+
+from pinactors.protocol import ErrorCode, PinactorsError
+
+NO_MASTER = PinactorsError(
+    ErrorCode.OVERLOADED, "Server busy, try again later", "No server can take the upload now", status=503
+)
+LOST = PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis")
+LATE = PinactorsError(
+    ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis in time"
+)
+ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
+UNREADABLE = PinactorsError(
+    ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be kept; it may be sent again"
+)
