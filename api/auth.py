@@ -21,9 +21,6 @@ REMEMBERED_SECONDS = 900.0
 
 REMEMBERED_KEYS = 10_000
 
-OPEN_SECONDS = 1.0
-"""How long a server without keys may go on without asking again: the first key closes it that late."""
-
 ANYONE = ""
 """Owner of everything on a server without keys."""
 
@@ -62,29 +59,20 @@ class RememberingRecords(Records):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._closed_server: bool | None = None
-        self._asked_at = 0.0
         self._owners: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     async def has_keys(self) -> bool:
-        """A server that had a key stays closed; whether an open one still is, is asked once in a while."""
-        if self._closed_server or self._recently_open():
+        """A server that had a key stays closed; whether an open one still is, is asked every time: the first
+        key, which another process makes, counts at once."""
+        if self._closed_server:
             await trio.lowlevel.checkpoint()
-            return self._closed_server is True
+            return True
         try:
             self._closed_server = await super().has_keys()
-            self._asked_at = trio.current_time()
         except RecordsUnavailable:
             if self._closed_server is None:
                 raise
         return self._closed_server
-
-    async def add_key(self, name: str) -> str:
-        token = await super().add_key(name)
-        self._closed_server = True
-        return token
-
-    def _recently_open(self) -> bool:
-        return self._closed_server is False and trio.current_time() - self._asked_at < OPEN_SECONDS
 
     async def authenticate(self, token: str) -> str | None:
         digest = hashlib.sha256(token.encode(errors="replace")).digest()  # the key itself is kept nowhere

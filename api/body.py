@@ -112,6 +112,9 @@ class HTTPConnection(TrioASGIHTTPConnection):
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         """As Quart does, but what is ready together is sent together: the head with the first piece, the end
         with the last one, of a body that has its first at once and knows its last."""
+        if not isinstance(response, Response):  # Werkzeug's own
+            await super()._send_response(send, response)
+            return
         head = {
             "type": "http.response.start",
             "status": response.status_code,
@@ -119,7 +122,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
         }
         await send(cast(HTTPResponseStartEvent, head))
         more = True
-        async with cast(Response, response).response as body:
+        async with response.response as body:
             if not isinstance(body, DataBody | Follow):
                 await send(_body(b"", more=True))
             async for data in body:
