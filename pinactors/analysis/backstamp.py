@@ -219,19 +219,28 @@ def _look_again(source: _Source, lines: Sequence[Line]) -> None:
     equalise = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8))
     plain = []
     for line in chosen:
-        squat = _may_hold_code(line) and _length(line.quad) < SQUAT * _thickness(line.quad)
-        # More than the letters' height is in a squat line.
+        squat = _is_squat(line)
         plain.append(
-            ocr.straighten(source.grey, _grown(line.quad, across=-0.35 if squat else 0.0), turned=line.turned)
+            ocr.straighten(source.grey, _grown(line.quad, across=-0.6 if squat else 0.0), turned=line.turned)
         )
-    equal = [as_image(equalise.apply(picture)) for picture in plain]
+    equal = [
+        # Small letters are enlarged: equalising would bring out the compression's blocks.
+        _blurred(ocr.straighten(source.grey, _grown(line.quad, across=-0.5), turned=line.turned))
+        if _is_squat(line)
+        else as_image(equalise.apply(picture))
+        for line, picture in zip(chosen, plain, strict=True)
+    ]
     _add(chosen, [*equal, *map(_blurred, plain)])
-    doubted = [index for index, line in enumerate(chosen) if not _settled(line)]
+    least = stampvote.READ_POORLY if _poor(lines) else SETTLED
+    doubted = [index for index, line in enumerate(chosen) if not _settled(line, least)]
     wider = []
     for index in doubted:
         line = chosen[index]
         grown = _grown(line.quad, across=0.2, along=0.25 if _may_hold_code(line) else 0.02)
-        wider.append(ocr.straighten(source.grey, grown, turned=line.turned))
+        if _is_squat(line):
+            grown = _grown(line.quad, across=-0.35)
+        picture = ocr.straighten(source.grey, grown, turned=line.turned)
+        wider.append(_blurred(picture) if _is_squat(line) else picture)
     _add([chosen[index] for index in doubted], [*(as_image(255 - equal[index]) for index in doubted), *wider])
 
 
@@ -247,12 +256,25 @@ def _blurred(picture: Image) -> Image:
     return as_image(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
-def _settled(line: Line) -> bool:
-    """True where the readings agree, and on a code if it looks like one."""
+def _is_squat(line: Line) -> bool:
+    """True for a line with a code that is too short for its thickness: more than the letters' height is in
+    it."""
+    return _may_hold_code(line) and _length(line.quad) < SQUAT * _thickness(line.quad)
+
+
+def _poor(lines: Sequence[Line]) -> bool:
+    """True where known words came out misspelt."""
+    return any(
+        stamptext.misspelt(line.best.text) for line in lines if line.best.confidence >= LINE_CONFIDENCE
+    )
+
+
+def _settled(line: Line, least: float) -> bool:
+    """True where the readings agree so far, and on a code if it looks like one."""
     code = stampvote.code(line.readings)
     others = [stampvote.year(line.readings), stampvote.edition(line.readings)]
     found = [value for value in (code, *others) if value is not None]
-    sure = bool(found) and all(value.agreement >= SETTLED for value in found)
+    sure = bool(found) and all(value.agreement >= least for value in found)
     return sure and (not _may_hold_code(line) or code is not None)
 
 
@@ -294,8 +316,7 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
     if not text and code is None:
         return StampReading(reason="no text could be read on the back")
     words = [line.best.text for line in text if line.best.confidence >= GOOD_LINE]
-    poor = any(stamptext.misspelt(line.best.text) for line in text)
-    least = stampvote.READ_POORLY if poor else stampvote.READ
+    least = stampvote.READ_POORLY if _poor(text) else stampvote.READ
     return StampReading(
         lines=tuple(
             TextLine(line.best.text, round(line.best.confidence, 3), source.to_working(line.quad))
