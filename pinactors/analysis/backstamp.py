@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
-from pinactors.analysis import ocr, stamptext
+from pinactors.analysis import ocr, stamptext, stampvote
 from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import Image, Points, PreparedView, StampReading, TextLine
 from pinactors.analysis.ocr import Reading
+from pinactors.analysis.stamptext import Edition
+from pinactors.analysis.stampvote import Agreed
+
+V = TypeVar("V", bound=Hashable)
 
 DETECTION_SIDE = 576
 """Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it stay near 20
@@ -27,19 +32,16 @@ LINE_CONFIDENCE = 0.55
 """Mean letter probability below which a line counts as not read."""
 
 GOOD_LINE = 0.9
-"""Mean letter probability from which a line is not looked at again."""
-
-SURE_LINE = 0.985
-"""Mean letter probability from which even a line with a code is not looked at again."""
+"""Mean letter probability from which a word that was read once is told as read."""
 
 SQUAT = 4.5
 """Length over thickness under which a line is wider than a code's letters need."""
 
-MOST_WEAK = 3
-"""Lines read again at most, three times each."""
+MOST_NUMBERS = 4
+"""Lines read several times at most."""
 
-CODE_CONFIDENCE = 0.4
-"""Mean sign probability below which a code that only the grammar found counts as not read."""
+SETTLED = 0.85
+"""Agreement of readings from which a line is not looked at again."""
 
 
 @dataclass(slots=True)
@@ -53,10 +55,6 @@ class Line:
     @property
     def best(self) -> Reading:
         return max(self.readings, key=lambda reading: reading.confidence)
-
-    @property
-    def code(self) -> tuple[str, float] | None:
-        return factory_code(self.readings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +75,9 @@ def read(back: PreparedView) -> StampReading:
     """Text, factory code, year, edition, brand and origin of the pin's back.
 
     Lines are looked for as the picture lies and, where that gives no good reading, turned by 90 degrees; each
-    time it is settled whether the text stands on its head. Weak lines are read again with equalised contrast
-    and in the other polarity. The work is bounded by counts, not by a clock: the same picture always reads
-    the same.
+    time it is settled whether the text stands on its head. Lines with numbers are read again in other
+    contrast, sharpness, polarity and margins until the readings agree, and a number counts as read only where
+    they do. The work is bounded by counts, not by a clock: the same picture always reads the same.
     """
     if back.pin is None:
         return StampReading(reason=back.pin_problem or "no pin was found in the photograph of the back")
@@ -87,9 +85,9 @@ def read(back: PreparedView) -> StampReading:
     lines = _look(source, quarter=False)
     if not _convincing(lines):
         lines = _distinct([*lines, *_look(source, quarter=True)])
-    if all(line.code is None for line in lines):
+    if not any(_may_hold_code(line) for line in lines):
         lines += _beside(source, lines)
-    _second_look(source, lines)
+    _look_again(source, lines)
     return _interpret(source, lines, back.scale)
 
 
@@ -204,7 +202,7 @@ def _beside(source: _Source, lines: list[Line]) -> list[Line]:
             np.stack([centre - u - v, centre + u - v, centre + u + v, centre - u + v]).astype(np.float32)
         )
     found = _read(source.grey, quads, turned=block[0].turned)
-    return [line for line in found if line.best.confidence >= LINE_CONFIDENCE or line.code is not None]
+    return [line for line in found if line.best.confidence >= LINE_CONFIDENCE or _may_hold_code(line)]
 
 
 def _upright(quad: Points) -> Points:
@@ -213,35 +211,81 @@ def _upright(quad: Points) -> Points:
     return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
 
 
-def _second_look(source: _Source, lines: list[Line]) -> None:
-    """Reads weak lines again, and those that may hold the code: contrast equalised, dark for bright, with
-    more around them."""
-    weak = [
-        line
-        for line in lines
-        if len(line.best.text) >= 4
-        and (
-            0.3 <= line.best.confidence < GOOD_LINE
-            or (_may_hold_code(line) and line.best.confidence < SURE_LINE)
-        )
-    ]
-    weak = sorted(weak, key=lambda line: (_may_hold_code(line), len(line.best.text)), reverse=True)[
-        :MOST_WEAK
-    ]
+def _look_again(source: _Source, lines: Sequence[Line]) -> None:
+    """Reads lines with numbers in other ways: contrast equalised and blurred, then, where that leaves doubts,
+    dark for bright and with more around them."""
+    chosen = sorted(filter(_may_hold_number, lines), key=lambda line: len(line.best.text), reverse=True)
+    chosen = chosen[:MOST_NUMBERS]
     equalise = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8))
-    pictures = []
-    for line in weak:
-        shares = (0.0, 0.2)
-        if _length(line.quad) < SQUAT * _thickness(line.quad):  # more than the letters' height is in it
-            shares = (-0.35, -0.6)
-        first, second = (
-            ocr.straighten(source.grey, _thickened(line.quad, share), turned=line.turned) for share in shares
+    plain = []
+    for line in chosen:
+        squat = _is_squat(line)
+        plain.append(
+            ocr.straighten(source.grey, _grown(line.quad, across=-0.6 if squat else 0.0), turned=line.turned)
         )
-        equal = as_image(equalise.apply(first))
-        pictures += [equal, as_image(255 - equal), second]
-    readings = ocr.recognise(pictures)
-    for index, line in enumerate(weak):
-        line.readings += readings[3 * index : 3 * index + 3]
+    equal = [
+        # Small letters are enlarged: equalising would bring out the compression's blocks.
+        _blurred(ocr.straighten(source.grey, _grown(line.quad, across=-0.5), turned=line.turned))
+        if _is_squat(line)
+        else as_image(equalise.apply(picture))
+        for line, picture in zip(chosen, plain, strict=True)
+    ]
+    _add(chosen, [*equal, *map(_blurred, plain)])
+    least = stampvote.READ_POORLY if _poor(lines) else SETTLED
+    doubted = [index for index, line in enumerate(chosen) if not _settled(line, least)]
+    wider = []
+    for index in doubted:
+        line = chosen[index]
+        grown = _grown(line.quad, across=0.2, along=0.25 if _may_hold_code(line) else 0.02)
+        if _is_squat(line):
+            grown = _grown(line.quad, across=-0.35)
+        picture = ocr.straighten(source.grey, grown, turned=line.turned)
+        wider.append(_blurred(picture) if _is_squat(line) else picture)
+    _add([chosen[index] for index in doubted], [*(as_image(255 - equal[index]) for index in doubted), *wider])
+
+
+def _add(lines: Sequence[Line], pictures: list[Image]) -> None:
+    """Reads `pictures`, one of each line, then the next of each line, and so on."""
+    for index, reading in enumerate(ocr.recognise(pictures)):
+        lines[index % len(lines)].readings.append(reading)
+
+
+def _blurred(picture: Image) -> Image:
+    height, width = picture.shape
+    small = cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    return as_image(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def _is_squat(line: Line) -> bool:
+    """True for a line with a code that is too short for its thickness: more than the letters' height is in
+    it."""
+    return _may_hold_code(line) and _length(line.quad) < SQUAT * _thickness(line.quad)
+
+
+def _poor(lines: Sequence[Line]) -> bool:
+    """True where known words came out misspelt."""
+    return any(
+        stamptext.misspelt(line.best.text) for line in lines if line.best.confidence >= LINE_CONFIDENCE
+    )
+
+
+def _settled(line: Line, least: float) -> bool:
+    """True where the readings agree so far, and on a code if it looks like one."""
+    code = stampvote.code(line.readings)
+    others = [stampvote.year(line.readings), stampvote.edition(line.readings)]
+    found = [value for value in (code, *others) if value is not None]
+    sure = bool(found) and all(value.agreement >= least for value in found)
+    return sure and (not _may_hold_code(line) or code is not None)
+
+
+def _may_hold_number(line: Line) -> bool:
+    text = line.best.text
+    return _may_hold_code(line) or (
+        len(text) >= 3
+        and line.best.confidence >= 0.3
+        and (sum(sign.isdigit() for sign in text) >= 2 or text.startswith(("©", "(c)")))
+        and not _pattern(text)
+    )
 
 
 def _may_hold_code(line: Line) -> bool:
@@ -249,36 +293,13 @@ def _may_hold_code(line: Line) -> bool:
     return text.startswith("FAC") or (len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5)
 
 
-def _thickened(quad: Points, share: float) -> Points:
-    """The quadrilateral with this share of its thickness more (or less) across, and half as much along."""
+def _grown(quad: Points, *, across: float, along: float = 0.0) -> Points:
+    """The quadrilateral with this share of its thickness more (or less) across, and this share of its length
+    more at either end."""
     frame = _upright(quad)
-    along, down = frame[1] - frame[0], frame[3] - frame[0]
-    reach = share * _thickness(quad) / 2
-    down = down / max(float(np.linalg.norm(down)), 1e-6) * reach
-    along = along / max(float(np.linalg.norm(along)), 1e-6) * max(reach, 0.0)
-    return np.asarray(frame + np.stack([-along - down, along - down, along + down, down - along]), np.float32)
-
-
-def factory_code(readings: Sequence[Reading]) -> tuple[str, float] | None:
-    """The code that the readings of one line support together, with its confidence; None where none is there.
-
-    The readings' probabilities are averaged place by place, so two that are unsure about different signs help
-    each other.
-    """
-    fits = [
-        fit
-        for reading in readings
-        if len(reading.text) >= 10 and sum(sign.isdigit() for sign in reading.text) >= 5
-        if (fit := stamptext.fit_code(reading.probabilities)) is not None
-        and fit.confidence >= CODE_CONFIDENCE / 2
-    ]
-    if not fits:
-        return None
-    weights = np.array([fit.confidence for fit in fits]) ** 4
-    chances = np.average([np.exp(fit.digits) for fit in fits], axis=0, weights=weights)
-    together = stamptext.code_of(np.log(np.maximum(chances, 1e-9)))
-    confidence = max([together.confidence, *(fit.confidence for fit in fits if fit.code == together.code)])
-    return (together.code, confidence) if confidence >= CODE_CONFIDENCE else None
+    length, thickness = frame[1] - frame[0], frame[3] - frame[0]
+    u, v = length * along, thickness * across / 2
+    return np.asarray(frame + np.stack([-u - v, u - v, u + v, v - u]), np.float32)
 
 
 def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampReading:
@@ -290,26 +311,47 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
         and len(line.best.text) >= 2
         and not _pattern(line.best.text)
     ]
-    codes = [code for code in (line.code for line in ordered) if code is not None]
-    code, confidence = max(codes, key=lambda found: found[1]) if codes else (None, 0.0)
+    code, year = _strongest(ordered, stampvote.code), _strongest(ordered, stampvote.year)
+    edition, brand = _strongest(ordered, stampvote.edition), _strongest(ordered, stampvote.brand)
     if not text and code is None:
         return StampReading(reason="no text could be read on the back")
-    words = [line.best.text for line in text]
-    edition = next(filter(None, map(stamptext.edition, words)), None)
+    words = [line.best.text for line in text if line.best.confidence >= GOOD_LINE]
+    least = stampvote.READ_POORLY if _poor(text) else stampvote.READ
     return StampReading(
         lines=tuple(
             TextLine(line.best.text, round(line.best.confidence, 3), source.to_working(line.quad))
             for line in text
         ),
-        factory_code=code,
-        factory_code_confidence=round(confidence, 3),
-        year=next(filter(None, map(stamptext.year, words)), None),
-        edition_number=edition.number if edition else None,
-        edition_size=edition.size if edition else None,
-        brand=next(filter(None, map(stamptext.brand, words)), None),
+        factory_code=code.value if code and code.agreement >= least else None,
+        factory_code_confidence=round(code.agreement, 3) if code and code.agreement >= least else 0.0,
+        year=year.value if year and year.agreement >= least else None,
+        edition_number=edition.value.number if edition and edition.agreement >= least else None,
+        edition_size=edition.value.size if edition and edition.agreement >= least else None,
+        brand=brand.value if brand and brand.agreement >= least else None,
         origin=next(filter(None, map(stamptext.origin, words)), None),
+        likely=_likely(least, code, year, edition),
         text_height=round(_letter_height(text or ordered) / source.scale / scale, 1),
     )
+
+
+def _strongest(
+    lines: Sequence[Line], vote: Callable[[Sequence[Reading]], Agreed[V] | None]
+) -> Agreed[V] | None:
+    found = [value for line in lines if (value := vote(line.readings)) is not None]
+    return max(found, key=lambda value: value.agreement, default=None)
+
+
+def _likely(
+    least: float, code: Agreed[str] | None, year: Agreed[int] | None, edition: Agreed[Edition] | None
+) -> dict[str, str | int]:
+    likely: dict[str, str | int] = {}
+    if code and code.agreement < least:
+        likely["factory_code"] = code.value
+    if year and year.agreement < least:
+        likely["year"] = year.value
+    if edition and edition.agreement < least:
+        likely["edition_size"] = edition.value.size
+    return likely
 
 
 def _place(line: Line) -> tuple[bool, float]:

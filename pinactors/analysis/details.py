@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from pinactors.analysis import appearance, html, stamptext
-from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis import appearance, html, stampevidence, stamptext
+from pinactors.analysis.model import CatalogPin, Match, PreparedView, StampReading
 from pinactors.protocol import DetailedAnalysis, View
 
 MARKS = 12
@@ -33,7 +33,7 @@ def describe(
 ) -> DetailedAnalysis:
     """Marks, code, edition, year, maker, origin, metal, colours, proportions, photo quality."""
     views = [view for view in (front, back, angled) if view is not None]
-    values = _stamped(stamp or StampReading()) | _measured(front, back)
+    values = _stamped(stamp or StampReading(), match.pin if match else None) | _measured(front, back)
     read = {name: value for name, value in values.items() if value is not None and value != []}
     marks = _marks(stamp)
     demonstration = match is not None and match.demonstration
@@ -78,16 +78,32 @@ _KEYS = {
 """What a person sees to what a program reads."""
 
 
-def _stamped(stamp: StampReading) -> dict[str, Any]:
+def _stamped(stamp: StampReading, pin: CatalogPin | None) -> dict[str, Any]:
+    code = _held_against(stamp.factory_code, stamp.likely.get("factory_code"), pin and pin.factory_code)
     return {
-        "Factory code": stamp.factory_code,
-        "Made on": _made_on(stamp.factory_code),
-        "Year": stamp.year,
-        "Edition size": stamp.edition_size,
+        "Factory code": code,
+        "Made on": _made_on(code),
+        "Year": _held_against(stamp.year, stamp.likely.get("year"), pin and pin.year),
+        "Edition size": _held_against(
+            stamp.edition_size, stamp.likely.get("edition_size"), pin and pin.edition_size
+        ),
         "Edition number": stamp.edition_number,
         "Brand": html.plain(stamp.brand, VALUE_BYTES) if stamp.brand else None,
         "Made in": html.plain(stamp.origin, VALUE_BYTES) if stamp.origin else None,
     }
+
+
+def _held_against(read: Any, likely: Any, known: Any) -> Any:
+    """What is told of a number on the stamp, given what the catalogue says of the identified pin.
+
+    The catalogue never puts a number there: it settles one that most readings gave, and silences one that
+    differs from its own by digits a reader takes for each other, which is a slip as often as another stamp.
+    """
+    if read is None:
+        return known if likely is not None and likely == known else None
+    if known is not None and read != known and not stampevidence.unlike(str(read), str(known)):
+        return None
+    return read
 
 
 def _measured(front: PreparedView, back: PreparedView | None) -> dict[str, Any]:

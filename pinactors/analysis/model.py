@@ -96,7 +96,9 @@ class StampReading:
     """What the back says. Fields are None when not read; `reason` says why when nothing could be.
 
     `factory_code` in the form FAC-nnnnnn-YYDDD; `edition_number`/`edition_size` from "n/N" or "LE N";
-    `text_height` is the median letter height in pixels of the photograph as sent.
+    `text_height` is the median letter height in pixels of the photograph as sent. `likely` holds by field
+    name what most readings of a number gave without agreeing enough to count as read: something to hold
+    against a catalogue, never to report by itself.
     """
 
     lines: tuple[TextLine, ...] = ()
@@ -109,6 +111,7 @@ class StampReading:
     origin: str | None = None
     text_height: float = 0.0
     reason: str = ""
+    likely: dict[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,12 @@ Probabilities = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One line as read: `confidence` 0 to 1 is the mean probability of its letters; `probabilities` is
-    (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space."""
+    """One line as read: `confidence` 0 to 1 is the mean probability of its letters, `letters` that of each
+    sign of `text`; `probabilities` is (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space."""
 
     text: str
     confidence: float
+    letters: Probabilities
     probabilities: Probabilities
 
 
@@ -132,5 +133,7 @@ def _greedy(probabilities: Probabilities) -> Reading:
     fresh = np.flatnonzero((best != 0) & (best != np.concatenate([[0], best[:-1]])))
     text = "".join((ALPHABET + " ")[best[step] - 1] for step in fresh)
     stripped = text.strip()
-    confidence = float(probabilities[fresh, best[fresh]].mean()) if stripped else 0.0
-    return Reading(stripped, confidence, probabilities)
+    letters = probabilities[fresh, best[fresh]]
+    confidence = float(letters.mean()) if stripped else 0.0
+    start = len(text) - len(text.lstrip())
+    return Reading(stripped, confidence, letters[start : start + len(stripped)], probabilities)

@@ -27,6 +27,7 @@ _CHOICES = np.array(
     [[1 + ALPHABET.index(digit if sign == "#" else sign) for digit in "0123456789"] for sign in _PATTERN]
 )
 _ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign in _PATTERN])
+_IS_DIGIT = np.array([sign == "#" for sign in _PATTERN])
 _TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
 _NEVER = -1e9
 
@@ -56,6 +57,13 @@ class CodeFit:
     code: str
     confidence: float
     digits: npt.NDArray[np.float64]
+
+    @property
+    def weakest_digit(self) -> float:
+        """Probability, among the digits, of the one the reader is least sure of: 0 to 1. That it would rather
+        see a D than a 0 is no doubt where the grammar has digits."""
+        chances = np.exp(self.digits[_IS_DIGIT])
+        return float((chances.max(axis=1) / chances.sum(axis=1)).min())
 
 
 def fit_code(probabilities: Probabilities) -> CodeFit | None:
@@ -144,34 +152,49 @@ def code_of(digits: npt.NDArray[np.float64]) -> CodeFit:
 
 def edition(text: str) -> Edition | None:
     """ "LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
-    compact = text.upper().strip()
+    found = find_edition(text)
+    return found[0] if found else None
+
+
+def find_edition(text: str) -> tuple[Edition, slice] | None:
+    """The edition in `text` as `edition` gives it, and which signs of `text` it stands in."""
+    compact = text.upper()
     limited = re.search(r"(?<![A-Z])(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
         r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
     )
     if limited:
         size = limited.group(1).translate(_DIGIT_LIKE)
         if size.isdigit() and int(size) > 0 and any(c.isdigit() for c in limited.group(1)):
-            return Edition(None, int(size))
+            return Edition(None, int(size)), slice(*limited.span(1))
     numbered = re.search(r"(?<![\d/])(\d{0,6})\s*/\s*(\d{2,6})(?![\d/])", compact)
     if numbered and int(numbered.group(2)) > 0:
         number = int(numbered.group(1)) if numbered.group(1) else None
-        return Edition(number, int(numbered.group(2)), blank=number is None)
+        return Edition(number, int(numbered.group(2)), blank=number is None), slice(*numbered.span())
     return None
 
 
 def year(text: str) -> int | None:
     """A four-digit year standing by itself; letters read for digits are repaired behind a plausible
     century."""
-    for token in re.findall(
-        r"(?<![0-9A-Za-z-])([12][0-9A-Za-z]{3})(?![0-9A-Za-z-])", re.sub(r"(?<=\d)LE", " LE", text)
-    ):
+    found = find_year(text)
+    return found[0] if found else None
+
+
+def find_year(text: str) -> tuple[int, slice] | None:
+    """The year in `text` as `year` gives it, and which signs of `text` it stands in: an edition of 2000 is
+    none."""
+    limited = find_edition(text)
+    taken = limited[1] if limited else slice(0, 0)
+    for found in re.finditer(r"(?<![0-9A-Za-z-])[12][0-9A-Za-z]{3}(?=LE|[^0-9A-Za-z-]|$)", text):
+        token = found.group()
         digits = token.translate(_DIGIT_LIKE)
         if (
             digits.isdigit()
             and sum(c.isdigit() for c in token) >= 2
+            and not taken.start <= found.start() < taken.stop
             and FIRST_YEAR <= int(digits) <= LAST_YEAR
         ):
-            return int(digits)
+            return int(digits), slice(*found.span())
     return None
 
 
@@ -201,6 +224,15 @@ LEXICON = (
     "AUTHENTIC", "ORIGINAL", "PARKS", "DISNEY", "PIXAR", "WORLD", "LAND", "BASED", "ON", "WORKS", "BY",
 )  # fmt: skip
 """Words stamped on trading pins. A word one or two letters away from one of these is a misspelling."""
+
+
+def misspelt(text: str) -> bool:
+    """True where a word of `text` is one or two letters off a word that stamps use."""
+    for word in re.findall(r"[A-Z]{4,}", text.upper()):
+        away = min(distance(word, known) for known in LEXICON)
+        if 0 < away <= 2 and len(word) >= 3 * away + 1:
+            return True
+    return False
 
 
 @functools.cache

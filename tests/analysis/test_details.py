@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from pinactors.analysis import appearance, details
-from pinactors.analysis.model import Cutout, PreparedView, Quality, StampReading, TextLine
+from pinactors.analysis.model import (
+    CatalogPin,
+    Cutout,
+    Match,
+    MatchCandidate,
+    PreparedView,
+    Quality,
+    StampReading,
+    TextLine,
+)
 from pinactors.protocol import PACKET_LIMIT, View
 
 
@@ -91,3 +100,25 @@ def test_a_full_back_fits_a_packet() -> None:
     packet = details.describe(*views, StampReading(lines=(line,) * 40, reason="x" * 900), None)
     assert len(packet.encode()) <= PACKET_LIMIT
     assert packet.details["marks"]
+
+
+@pytest.mark.parametrize(
+    ("read", "likely", "known", "told"),
+    [
+        (1000, None, 1000, 1000),
+        (1000, None, None, 1000),
+        (1099, None, 1000, None),  # digits a reader takes for each other
+        (750, None, 300, 750),
+        (None, 1000, 1000, 1000),
+        (None, 1099, 1000, None),
+        (None, None, 1000, None),  # the catalogue never puts a number on a stamp
+    ],
+)
+def test_a_number_is_held_against_the_catalogue(
+    read: int | None, likely: int | None, known: int | None, told: int | None
+) -> None:
+    pin = CatalogPin("P1", "A pin", (), None, None, known, None, None)
+    match = Match((MatchCandidate(pin, 0.99, 80),), identified=True)
+    stamp = StampReading(edition_size=read, likely={} if likely is None else {"edition_size": likely})
+    packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, stamp, match)
+    assert packet.details.get("editionSize") == told
