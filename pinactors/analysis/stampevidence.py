@@ -53,16 +53,13 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
 def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
     """`stamp_consistency`: factory code, year and edition against the catalogue and against each other.
 
-    Only lines read with confidence count, and digits a reader takes for each other do not make a
-    contradiction.
+    Only what several readings agreed on counts (`stampvote`), and digits a reader takes for each other do not
+    make a contradiction.
     """
     name = "stamp_consistency"
     agree: list[str] = []
     differ: list[str] = []
-    sure = [line.text for line in stamp.lines if line.confidence >= SURE_READING]
-    code = stamp.factory_code if stamp.factory_code_confidence >= SURE_READING else None
-    year = next(filter(None, map(stamptext.year, sure)), None)
-    edition = next(filter(None, map(stamptext.edition, sure)), None)
+    code, year = stamp.factory_code, stamp.year
     if code and year:
         made, _ = stamptext.manufacture(code)
         # A © year is when the design was registered: the pin is made that year or within a few after.
@@ -71,11 +68,10 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
         elif unlike(str(made), str(year)):
             differ.append(f"the factory code says {made}, the stamp {year}")
     if pin is not None:
-        edition_size = edition.size if edition else None
         for label, read, known in (
             ("factory code", code, pin.factory_code),
             ("year", year, pin.year),
-            ("edition size", edition_size, pin.edition_size),
+            ("edition size", stamp.edition_size, pin.edition_size),
         ):
             if not read or not known:
                 continue

@@ -11,9 +11,9 @@ EXACT_CODE = 7.0
 NEAR_CODE = 4.0
 """For one or two characters apart: what readers confuse."""
 OTHER_CODE = -2.5
-"""For quite another code read with confidence: a stamp copied from another pin or a misreading (of 67 codes
-read with confidence on 104 backs none was that far from the pin's own). Half as much without confidence."""
-SURE = 0.8
+"""For quite another code that counts as read: a stamp copied from another pin or a misreading (of 67 codes
+read with confidence on 104 backs none was that far from the pin's own). Half as much for one that is only
+likely."""
 NEAR, FAR = 2, 5
 """Characters apart up to which it may be the code misread, and from which it is another."""
 SAME_YEAR, OTHER_YEAR = 1.2, -1.2
@@ -31,14 +31,15 @@ def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
     """Natural log odds the reading adds for `pin`; what was not read, or is not in the catalogue, adds
     nothing."""
     total = 0.0
-    if stamp.factory_code and pin.factory_code:
-        apart = _distance(factory_key(stamp.factory_code), factory_key(pin.factory_code))
+    code = stamp.factory_code or stamp.likely.get("factory_code")
+    if code and pin.factory_code:
+        apart = _distance(factory_key(str(code)), factory_key(pin.factory_code))
         if apart == 0:
             total += EXACT_CODE
         elif apart <= NEAR:
             total += NEAR_CODE
         elif apart >= FAR:
-            total += OTHER_CODE if stamp.factory_code_confidence >= SURE else OTHER_CODE / 2
+            total += OTHER_CODE if stamp.factory_code else OTHER_CODE / 2
     if stamp.year and pin.year:
         total += SAME_YEAR if stamp.year == pin.year else OTHER_YEAR
     if stamp.edition_size and pin.edition_size:
