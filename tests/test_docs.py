@@ -72,7 +72,7 @@ def test_the_fallback_table_names_real_notes_settings_and_figures() -> None:
     assert f"{protocol.DEADLINE_SECONDS:g} s after work began" in table
     assert f"nothing to send for {protocol.KEEPALIVE_SECONDS:g} s" in table
     named = set(re.findall(r"`([a-z_]+)`", table))
-    known = set(Settings.model_fields) | {"degraded", "missing", "not_a_pin"}
+    known = set(Settings.model_fields) | {"degraded", "missing", "not_a_pin"} | set(ErrorCode)
     assert named <= known, named - known
 
 
