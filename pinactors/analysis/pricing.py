@@ -289,8 +289,8 @@ def _too_few(size: int) -> str:
     if size < THIN:
         return f"Only {_count(size)} in the last {WIDE_WINDOW_DAYS} days: too few for an estimate."
     return (
-        f"Of the {size} sales in the last {WIDE_WINDOW_DAYS} days no {THIN} are comparable: "
-        "they differ in condition and currency."
+        f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition and currency: "
+        f"an estimate needs {THIN} that compare."
     )
 
 
