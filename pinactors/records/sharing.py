@@ -63,14 +63,11 @@ class Sharing:
 
     async def _lead(self, leader: _Call) -> None:
         calls = [leader, *(self._waiting.popleft() for _ in range(min(MOST, len(self._waiting))))]
-        answers: list[outcome.Outcome[Any]] = []
+        answers: list[outcome.Outcome[Any]] = [outcome.Error(RuntimeError("no thread ran it")) for _ in calls]
         try:
             with trio.CancelScope(shield=True):
                 functions = [call.function for call in calls]
                 answers = await trio.to_thread.run_sync(self._run, functions, limiter=self._limiter)
-        except BaseException as error:
-            answers = [outcome.Error(error) for _ in calls]
-            raise
         finally:
             for call, answer in zip(calls, answers, strict=True):
                 call.answer = answer
