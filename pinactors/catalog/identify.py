@@ -51,6 +51,7 @@ BACKS, BACKS_BEHIND = 3, 7.0
 EMPTY = "The catalogue is empty: there is nothing to compare with."
 OUTDATED = "The catalogue was imported by another version of this program and has to be imported again."
 NO_MATCH = "No pin of the catalogue fits this photograph well enough to be claimed."
+UNVERIFIED = "One pin of the catalogue is likely, but the photograph could not be laid on its picture."
 TOO_CLOSE = "Several pins of the catalogue fit this photograph about equally well."
 
 
@@ -272,8 +273,12 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )
     if candidates[0].score < CLAIM or not ranked[0][1].verified:
-        together = sum(candidate.score for candidate in candidates)
-        reason = TOO_CLOSE if together >= CLAIM else problem or NO_MATCH
+        if candidates[0].score >= CLAIM:
+            reason = UNVERIFIED
+        elif sum(candidate.score for candidate in candidates) >= CLAIM:
+            reason = TOO_CLOSE
+        else:
+            reason = problem or NO_MATCH
         return dataclasses.replace(_unclaimed(catalog, reason), candidates=candidates)
     odds = [fit.odds for _, fit in ranked]
     lead = odds[0] - (odds[1] if len(odds) > 1 else NOT_SEEN)

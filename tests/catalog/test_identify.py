@@ -139,6 +139,21 @@ def test_a_code_alone_claims_nothing(catalog: Path) -> None:
     assert not match.identified
 
 
+@pytest.mark.parametrize(
+    ("odds", "reason"),
+    [
+        ({1: 5.0}, identify.UNVERIFIED),
+        ({1: 3.0, 2: 2.5}, identify.TOO_CLOSE),
+        ({1: 0.0}, identify.NO_MATCH),
+    ],
+)
+def test_why_nothing_is_claimed(catalog: Path, odds: dict[int, float], reason: str) -> None:
+    fits = {number: identify._Fit(each, 0, False, None) for number, each in odds.items()}
+    match = identify._conclude(Catalog.open(catalog), fits, "")
+    assert not match.identified
+    assert match.reason == reason
+
+
 def test_an_empty_or_absent_catalogue_says_so(tmp_path: Path) -> None:
     front = folders.view(1, View.FRONT)
     for folder in (tmp_path, tmp_path / "absent"):
