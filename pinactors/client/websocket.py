@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError
 
 from pinactors.client.delivery import Job, Progress, Take
 from pinactors.client.http import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
@@ -65,6 +66,10 @@ class WebSocketTransport:
             pairs = rejection.headers or ()
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
             conversation.failure = _caught(rejection.status_code, headers, rejection.body or b"")
+        except* LocalProtocolError as errors:
+            # A ping that crosses our goodbye: trio-websocket answers it, which wsproto does not allow.
+            if not conversation.over:
+                conversation.failure = Broken(f"the WebSocket broke: {errors.exceptions[0]}")
         finally:
             await trio.aclose_forcefully(stream)
         if conversation.failure is not None:
@@ -72,7 +77,10 @@ class WebSocketTransport:
 
 
 class Conversation:
-    """One connection. What went wrong is left in `failure`: no group of errors has to be taken apart."""
+    """One connection. What went wrong is left in `failure`: no group of errors has to be taken apart.
+
+    `over`: everything there was to receive has been, and only the goodbye is left.
+    """
 
     def __init__(
         self,
@@ -87,6 +95,7 @@ class Conversation:
         self._job, self._take, self._progress = job, take, progress
         self.on_activity: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
+        self.over = False
 
     async def hold(self, stream: trio.abc.Stream, host: str, path: str) -> None:
         """Returns when the terminal packet was taken or the connection is over."""
@@ -107,6 +116,7 @@ class Conversation:
             else:
                 nursery.start_soon(self._send, socket, nursery.cancel_scope)
                 await self._receive(socket)
+                self.over = True
                 with trio.move_on_after(CLOSE_SECONDS):
                     await socket.aclose()
             nursery.cancel_scope.cancel()

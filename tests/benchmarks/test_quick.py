@@ -18,6 +18,7 @@ import trio
 from benchmarks import capacity, figures, load, plots
 from benchmarks.arrivals import Arrival, arrive
 from benchmarks.peers.start import DESIGNS, unavailable
+from pinactors.client.profiles import PACKET
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = [design for design in DESIGNS if design != "express" and not unavailable(design)]
@@ -67,7 +68,9 @@ def test_the_named_run(tmp_path: Path) -> None:
         assert f"<h2>{name}</h2>" in text
 
     for case in results["link"]["cases"]:
-        assert case["simulated_seconds"] >= 0.999 * case["ideal_seconds"], "never early"
+        opportunity = PACKET * 8 / (case["megabits_per_second"] * 1e6)  # the first one may come at once
+        rounding = 0.0005  # they fall on whole milliseconds
+        assert case["simulated_seconds"] >= case["ideal_seconds"] - opportunity - rounding, "never early"
 
     overload = results["overload"]
     assert overload["capacity"]["sessions"] > 0

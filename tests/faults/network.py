@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Network:
         self._plan: Callable[[int], Break | None] = whole
         self._open: set[trio.SocketStream] = set()
         self._answered: set[trio.SocketStream] = set()
+        self._sending: defaultdict[trio.SocketStream, trio.Lock] = defaultdict(trio.Lock)
         self.connections = 0
         self.broken = 0
         self.port = 0
@@ -59,7 +61,8 @@ class Network:
         streams = list(self._answered & self._open if answered else self._open)
         for stream in streams:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await stream.send_eof()
+                async with self._sending[stream]:
+                    await stream.send_eof()
         return len(streams)
 
     async def carry(self, client: trio.SocketStream) -> None:
@@ -81,6 +84,7 @@ class Network:
             finally:
                 self._open.discard(server)
                 self._answered.discard(server)
+                self._sending.pop(server, None)
 
     async def _pump(
         self,
@@ -107,7 +111,8 @@ class Network:
                 left -= len(data)
                 if source in self._open:
                     self._answered.add(source)
-                await target.send_all(data)
+                async with self._sending[target]:
+                    await target.send_all(data)
         both.cancel()
 
 
