@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence import HIGHEST_RATING, LOWEST_RATING, Bounds, Calibration, Finding
+from pinactors.analysis.evidence import HIGHEST_RATING, LOWEST_RATING, Bounds, Calibration, Finding, joined
 
 Values = npt.NDArray[np.float64]
 
@@ -91,7 +91,7 @@ class _Problem:
         weights = self.favour * values[:count] - self.against * values[count:-1]
         total = weights[:, self.free].sum(axis=1)
         for cap, members in self.caps:
-            total += np.clip(weights[:, members].sum(axis=1), -cap, cap)
+            total += joined(weights[:, members], cap)
         odds = np.log(10) * (values[-1] + self.base.scale * total)
         probability = np.clip(1 / (1 + np.exp(-odds)), LOWEST_RATING / 100, HIGHEST_RATING / 100)
         likelihood = np.log(np.where(self.genuine, probability, 1 - probability)).sum()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
+import numpy.typing as npt
 from msgspec import UNSET
 
 from pinactors.analysis.model import Points, PreparedView
@@ -22,6 +23,9 @@ from pinactors.protocol import Box, Evidence
 LOWEST_RATING, HIGHEST_RATING = 3, 97
 """No photograph proves anything absolutely, and clients show a 0 as "no rating"."""
 
+
+FAVOUR_SHARE = 0.3
+"""Share of a group's cap that its rows may weigh in favour: lacking a fault proves little."""
 
 SLIGHT = -0.1
 """A score above which a row that speaks against a pin speaks too softly to be worded as a finding."""
@@ -75,11 +79,11 @@ class Calibration:
         return Evidence(finding.name, finding.text, round(weight, 3) + 0.0, box=box)
 
     def total(self, rows: Sequence[Evidence]) -> float:
-        """Sum of the weights, with groups of rows that see the same thing held to the group's cap."""
+        """Sum of the weights, with groups of rows that see the same thing `joined` under the group's cap."""
         weights = {row.name: row.weight for row in rows}
         total = 0.0
         for cap, names in self.groups.values():
-            total += min(max(sum(weights.pop(name, 0.0) for name in names), -cap), cap)
+            total += float(joined(np.array([[weights.pop(name, 0.0) for name in names]]), cap)[0])
         return total + sum(weights.values())
 
     def probability(self, rows: Sequence[Evidence]) -> float:
@@ -92,6 +96,16 @@ class Calibration:
         worth = {name: bounds.favour + bounds.against for name, bounds in self.rows.items()}
         assessed = sum(worth[row.name] for row in rows if row.assessed)
         return assessed / sum(worth.values())
+
+
+def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
+    """What the rows of a group (columns) weigh together, for each pin (rows), from -`cap` upwards.
+
+    Rows in favour add up to `FAVOUR_SHARE` of the cap at most: they see the same thing, and a fault in one
+    respect stands whatever else was copied well.
+    """
+    favour = np.minimum(np.maximum(weights, 0).sum(axis=1), FAVOUR_SHARE * cap)
+    return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
 
 
 def rating(probability: float) -> int:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.comparison import OVERLAP, Comparison
 from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
@@ -32,7 +32,8 @@ REACH = 7.0
 ones."""
 
 APPROACH = (24.0, 14.0, 7.0, 7.0)
-"""How far lines are looked for while the view is fitted, round by round."""
+"""How far lines are looked for while the view is fitted, round by round: affinely beyond `REACH`, where many
+a line is taken for its neighbour and a perspective would run away with them."""
 
 MOST_POINTS, ENOUGH_POINTS = 2400, 800
 """Pieces of line that are measured, and that the view is fitted to."""
@@ -80,7 +81,8 @@ def trace(seen: Comparison) -> Drawing | None:
     some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
     for reach in APPROACH:
         measured, _ = _across(photo, points[some], normals[some], correction, reach)
-        correction = correction @ _fit(points[some], normals[some], measured - ideal[some])
+        offset = measured - ideal[some]
+        correction = correction @ _fit(points[some], normals[some], offset, perspective=reach <= REACH)
     measured, strength = _across(photo, points, normals, correction)
     return Drawing(points, normals, measured - ideal, strength / np.maximum(contrast, 1e-3), correction)
 
@@ -135,23 +137,26 @@ def _across(
     return offsets[inner] + step * np.clip(fraction, -1, 1), change[rows, best]
 
 
-def _fit(points: Points, normals: Points, offset: Values) -> Matrix:
-    """The homography that takes the points by `offset` along their normals, robustly (Tukey's biweight)."""
+def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) -> Matrix:
+    """The homography, or else the affine map, that takes the points by `offset` along their normals, robustly
+    (Tukey's biweight)."""
     centre, scale = points.mean(axis=0), 128.0
     x, y = ((points - centre) / scale).T.astype(np.float64)
     nx, ny = normals.T.astype(np.float64)
     radial = nx * x + ny * y
     columns = np.column_stack([nx * x, nx * y, nx, ny * x, ny * y, ny, -x * radial, -y * radial])
-    solution = np.zeros(8)
+    damping = np.diag([1e-5] * 6 + [1e-4] * 2) * len(points)
+    if not perspective:
+        columns, damping = columns[:, :6], damping[:6, :6]
+    solution = np.zeros(columns.shape[1])
     target = offset / scale
     for _ in range(6):
         residual = target - columns @ solution
         width = max(4.685 * 1.4826 * float(np.median(np.abs(residual))), 0.5 / scale)
         weight = np.square(np.maximum(1 - np.square(residual / width), 0))
         weighted = columns * weight[:, None]
-        damping = np.diag([1e-3] * 6 + [1e-2] * 2) * len(points)
-        solution = np.linalg.solve(weighted.T @ columns + 1e-2 * damping, weighted.T @ target)
-    a, b, c, d, e, f, g, h = solution
+        solution = np.linalg.solve(weighted.T @ columns + damping, weighted.T @ target)
+    a, b, c, d, e, f, g, h = np.pad(solution, (0, 8 - len(solution)))
     change = np.array([[1 + a, b, c], [d, 1 + e, f], [g, h, 1.0]])
     place = np.array([[1 / scale, 0, -centre[0] / scale], [0, 1 / scale, -centre[1] / scale], [0, 0, 1]])
     return np.asarray(np.linalg.inv(place) @ change @ place, np.float64)
@@ -161,6 +166,11 @@ GOOD_SHAPE, NORMAL_SHAPE, BAD_SHAPE = 0.08, 0.27, 0.6
 GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
 """Median displacement of the drawing, and median wobble of its lines beside it, in crop pixels: of a good
 pin, of one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
+
+
+LAID_EDGES = 0.8
+"""Agreement of edges under which a drawing is only blamed if at least the outlines lie on each other: where
+neither fits, it is the cut-out or the registration that is off."""
 
 
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
@@ -188,7 +198,13 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
         ),
     )
     found = []
+    laid = seen.agreement >= LAID_EDGES or seen.overlap >= OVERLAP
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
+        if score < 0 and not laid:
+            found.append(
+                Finding(name, "the front lies too badly on its catalogue picture to blame its lines")
+            )
+            continue
         box = None if score >= SLIGHT else box_of(seen.view, _worst(seen, drawing, np.abs(values)))
         found.append(Finding(name, good if score >= SLIGHT else bad, score, box))
     return found

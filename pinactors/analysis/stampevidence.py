@@ -26,6 +26,21 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
     could not read it.
     """
     name = "stamp_wording"
+    right, wrong = words(stamp, pin)
+    if len(right) + len(wrong) < 2:
+        return Finding(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
+    share = len(wrong) / (len(right) + len(wrong))
+    if not wrong:
+        return Finding(name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0)
+    box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
+    pairs = ", ".join(f"{word} for {nearest}" for word, nearest, _ in wrong[:3])
+    if share < 0.5:
+        return Finding(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
+    return Finding(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
+
+
+def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[tuple[str, str, TextLine]]]:
+    """The words surely read that such stamps use, and those one or two letters off with the word meant."""
     lines = [line for line in stamp.lines if line.confidence >= SURE_READING and not _is_code(line)]
     known = set(stamptext.LEXICON) | set(re.findall(r"[A-Z]+", (pin.brand or "").upper() if pin else ""))
     right: list[str] = []
@@ -38,16 +53,7 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
                 right.append(word)
             elif away <= 2 and len(word) >= 3 * away + 1:
                 wrong.append((word, nearest, line))
-    if len(right) + len(wrong) < 2:
-        return Finding(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
-    share = len(wrong) / (len(right) + len(wrong))
-    if not wrong:
-        return Finding(name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0)
-    box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
-    pairs = ", ".join(f"{word} for {nearest}" for word, nearest, _ in wrong[:3])
-    if share < 0.5:
-        return Finding(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
-    return Finding(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
+    return right, wrong
 
 
 def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:

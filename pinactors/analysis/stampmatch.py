@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis import ocr
+from pinactors.analysis import ocr, stampevidence
 from pinactors.analysis.comparison import Comparison, correlation
 from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.geometry import as_image
@@ -108,6 +108,10 @@ def _present(
         return Finding(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
     if score >= SLIGHT:
         return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
+    right, wrong = stampevidence.words(stamp, pin)
+    if len(right) >= 2 and not wrong:
+        # Words that read right are there: it is their places that were not found, or another year's back.
+        return Finding(name, "the stamp's words read right, yet not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
     box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
     found = len(match.quads) - len(unlike)

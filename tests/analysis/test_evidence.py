@@ -80,8 +80,16 @@ def test_what_was_not_assessed_weighs_nothing_and_comes_last() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_groups_of_rows_that_see_the_same_are_capped(group: str, cap: float, sign: int) -> None:
     names = SHIPPED.groups[group][1]
-    assert SHIPPED.total([Evidence(name, "", sign * 2.0) for name in names]) == pytest.approx(sign * cap)
+    bound = cap if sign < 0 else evidence.FAVOUR_SHARE * cap
+    assert SHIPPED.total([Evidence(name, "", sign * 2.0) for name in names]) == pytest.approx(sign * bound)
     assert SHIPPED.total([Evidence(names[0], "", sign * 0.1)]) == pytest.approx(sign * 0.1)
+
+
+def test_a_fault_stands_whatever_else_was_copied_well() -> None:
+    fault = Evidence("colour_regions", "", -0.6)
+    copied = [Evidence("front_geometry", "", 0.4), Evidence("front_lines", "", 0.4)]
+    assert SHIPPED.total([fault, *copied]) == pytest.approx(-0.6 + 0.3 * 1.0)
+    assert SHIPPED.total([fault]) == pytest.approx(-0.6)
 
 
 def test_groups_add_to_each_other_and_to_rows_in_none() -> None:

@@ -94,6 +94,23 @@ def test_the_same_drawing_speaks_for_itself() -> None:
     assert score(rows["front_lines"]) > 0.3
 
 
+def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
+    """Lines lie further from their places than from their neighbours', and pull the fit every way."""
+    found = seen(FRONT)
+    askew = np.array([[1, 0.03, 12], [-0.03, 1, -6], [0, 0, 1.0]])
+    laid = np.asarray(cv2.warpPerspective(found.photo_lab, askew, found.photo_lab.shape[:2]), np.float32)
+    drawn = linework.trace(dataclasses.replace(found, photo_lab=laid))
+    assert drawn is not None
+    assert np.abs(drawn.correction[2, :2]).max() * 256 < 0.01
+
+
+def test_a_drawing_is_not_blamed_where_nothing_lies_on_its_picture() -> None:
+    bad = seen(warped(FRONT, 5, 320))
+    for agreement, overlap, assessed in ((0.6, 0.7, False), (0.6, 0.95, True), (0.9, 0.7, True)):
+        row = geometry(dataclasses.replace(bad, agreement=agreement, overlap=overlap))["front_geometry"]
+        assert (row.score is not None) is assessed
+
+
 def test_a_drawing_drawn_again_is_seen() -> None:
     rows = geometry(seen(warped(FRONT, 5, 320)))
     assert score(rows["front_geometry"]) < -0.5

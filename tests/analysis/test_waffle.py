@@ -99,6 +99,17 @@ def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
     assert row.score == 0
 
 
+def test_words_that_read_right_are_not_missing() -> None:
+    """Read and not found at their place: the comparison is at fault, or the back is another year's."""
+    reference = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), reference, None)
+    stamp = stampmatch.measure(seen)
+    for words, assessed in ((("OFFICIAL", "MADE IN CHINA"), False), (("OFFICAIL", "MADE IN CHINA"), True)):
+        row, _ = stampmatch.rows(seen, stamp, prepared.reading(*words), prepared.CATALOG_PIN)
+        assert (row.score is not None) is assessed
+        assert row.text
+
+
 def test_small_text_is_not_judged() -> None:
     far = prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK, side=150)
     found = rows(far)
