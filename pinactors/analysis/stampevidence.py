@@ -46,12 +46,10 @@ def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[
     right: list[str] = []
     wrong: list[tuple[str, str, TextLine]] = []
     for line in lines:
-        for word in re.findall(r"[A-Z]{4,}", line.text.upper()):
-            nearest = min(known, key=lambda entry: stamptext.distance(word, entry))
-            away = stamptext.distance(word, nearest)
-            if away == 0:
+        for word in stamptext.words(line.text):
+            if word in known:
                 right.append(word)
-            elif away <= 2 and len(word) >= 3 * away + 1:
+            elif nearest := stamptext.meant(word, known):
                 wrong.append((word, nearest, line))
     return right, wrong
 

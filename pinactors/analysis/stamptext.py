@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,13 +227,22 @@ LEXICON = (
 """Words stamped on trading pins. A word one or two letters away from one of these is a misspelling."""
 
 
+def words(text: str) -> list[str]:
+    """Those long enough to be judged by their spelling, in capitals."""
+    return re.findall(r"[A-Z]{4,}", text.upper())
+
+
+def meant(word: str, known: Collection[str]) -> str | None:
+    """The word of `known` that `word` is one or two letters off; None where it is one of them, or like
+    none."""
+    nearest = min(known, key=lambda entry: distance(word, entry))
+    away = distance(word, nearest)
+    return nearest if 0 < away <= 2 and len(word) >= 3 * away + 1 else None
+
+
 def misspelt(text: str) -> bool:
     """True where a word of `text` is one or two letters off a word that stamps use."""
-    for word in re.findall(r"[A-Z]{4,}", text.upper()):
-        away = min(distance(word, known) for known in LEXICON)
-        if 0 < away <= 2 and len(word) >= 3 * away + 1:
-            return True
-    return False
+    return any(meant(word, LEXICON) for word in words(text))
 
 
 @functools.cache
