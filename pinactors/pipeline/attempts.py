@@ -25,14 +25,19 @@ class Restarts:
     before.
     """
 
-    def __init__(self, limit: int, backoff: float, noticed: Callable[[WorkerDied], None]) -> None:
+    __slots__ = ("_left", "_noticed", "_pause", "_work")
+
+    def __init__(
+        self, work: str, limit: int, backoff: float, noticed: Callable[[str, WorkerDied], None]
+    ) -> None:
+        self._work = work
         self._left = limit
         self._pause = backoff
         self._noticed = noticed
 
     async def after(self, error: WorkerDied) -> None:
         """Waits before the next repeat. Raises `error` when there is none left."""
-        self._noticed(error)
+        self._noticed(self._work, error)
         if self._left <= 0:
             raise error
         self._left -= 1

@@ -4,8 +4,9 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import trio
@@ -38,6 +39,27 @@ class _Work:
         self.error: Exception | None = None
 
 
+class _Hold:
+    """Works are wanted while inside."""
+
+    __slots__ = ("_works",)
+
+    def __init__(self, works: list[_Work]) -> None:
+        self._works = works
+
+    def __enter__(self) -> None:
+        for work in self._works:
+            work.wanted += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        for work in self._works:
+            work.wanted -= 1
+            if not work.wanted and work.scope is not None:
+                work.scope.cancel()
+
+
 class Findings:
     """Computes in `nursery`. Work nobody wants any more is cancelled, which frees its worker.
 
@@ -66,19 +88,9 @@ class Findings:
         self._findings = {finding.name: finding for finding in analysis.findings}
         self._works = {name: _Work() for name in self._findings}
 
-    @contextmanager
-    def holding(self, names: Sequence[str]) -> Iterator[None]:
+    def holding(self, names: Sequence[str]) -> _Hold:
         """While inside, work on `names` that is under way is not given up."""
-        works = [self._works[name] for name in names if name in self._works]
-        for work in works:
-            work.wanted += 1
-        try:
-            yield
-        finally:
-            for work in works:
-                work.wanted -= 1
-                if not work.wanted and work.scope is not None:
-                    work.scope.cancel()
+        return _Hold([self._works[name] for name in names if name in self._works])
 
     async def gather(self, names: Sequence[str]) -> list[Any]:
         """The values of `names` (a finding, or a photograph), computed at the same time.
@@ -129,10 +141,8 @@ class Findings:
         if all(value is None for value in values):
             return None
         context = self._analysis.context
-        return await repeated(
-            lambda: self._compute.keep(self._folder, finding.function, context, *values),
-            self._restarts(finding.name),
-        )
+        work = partial(self._compute.keep, self._folder, finding.function, context, *values)
+        return await repeated(work, self._restarts(finding.name))
 
     def _judged(self, finding: Finding, error: Exception) -> Exception:
         """A refused photograph ends the session, and so does one that nothing survives decoding."""

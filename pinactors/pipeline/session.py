@@ -161,7 +161,7 @@ class Session:
             findings = self._findings(nursery)
             for component in self._components:
                 if component.name not in self.course.outcomes:
-                    actor = self._supervisor(component, findings, results.clone())
+                    actor = self._supervisor(component, findings, results)
                     nursery.start_soon(actor.run, name=repr(actor))
 
     async def _intake(self) -> None:
@@ -365,12 +365,12 @@ class Session:
         )
 
     def _restarts(self, work: str) -> Restarts:
-        def noticed(error: WorkerDied) -> None:
-            self._services.metrics.worker_deaths.labels(work).inc()
-            self._log.warning("worker died", work=work, error=str(error))
-
         settings = self._services.settings
-        return Restarts(settings.restarts, settings.restart_backoff, noticed)
+        return Restarts(work, settings.restarts, settings.restart_backoff, self._worker_died)
+
+    def _worker_died(self, work: str, error: WorkerDied) -> None:
+        self._services.metrics.worker_deaths.labels(work).inc()
+        self._log.warning("worker died", work=work, error=str(error))
 
     def _finding_ended(self, name: str, seconds: float, error: Exception | None) -> None:
         self._services.metrics.finding_seconds.labels(name).observe(seconds)

@@ -62,7 +62,7 @@ def test_what_is_produced_fits_whatever_assembly_stamps_on_it(rows: int) -> None
 
 async def test_backoff_doubles(autojump_clock: MockClock) -> None:
     noticed: list[float] = []
-    restarts = Restarts(3, 1.0, lambda error: noticed.append(trio.current_time()))
+    restarts = Restarts("work", 3, 1.0, lambda _, error: noticed.append(trio.current_time()))
 
     async def die() -> None:
         await trio.lowlevel.checkpoint()
