@@ -7,6 +7,7 @@ handler reads (`api.calls.INBOX`), so that TCP slows the sender down.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, Self, cast
 
 import trio
@@ -18,7 +19,6 @@ from hypercorn.typing import (
 )
 from quart import Response
 from quart.typing import ResponseTypes
-from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioRequest
@@ -27,6 +27,7 @@ from api.calls import Inbox
 from api.reader import Follow, Overlapping
 from pinactors.protocol import UPLOAD_BROKEN_OFF, UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
+
 
 class ArrivingBody:
     """A body that is asked for piece by piece, and never kept."""
@@ -86,18 +87,27 @@ class HTTPConnection(TrioASGIHTTPConnection):
         head = {
             "type": "http.response.start",
             "status": response.status_code,
-            "headers": encode_headers(response.headers),
+            "headers": [(_encoded(name.lower()), _encoded(value)) for name, value in response.headers],
         }
         await send(cast(HTTPResponseStartEvent, head))
+        content = response.response
+        del response, head  # a body can take minutes, and its next piece: what was sent is not kept
         more = True
-        async with response.response as body:
+        async with content as body:
             if not isinstance(body, DataBody | Follow):
                 await send(_body(b"", more=True))
             async for data in body:
                 more = not (isinstance(body, Follow) and body.ended)
                 await send(_body(data, more=more))
+                del data
         if more:
             await send(_body(b"", more=False))
+
+
+@lru_cache(256)
+def _encoded(text: str) -> bytes:
+    """Of a header. Most answers have the same ones: each is there once, however many are open."""
+    return text.encode()
 
 
 def _body(data: bytes | str, *, more: bool) -> HTTPResponseBodyEvent:

@@ -18,15 +18,14 @@ log = structlog.get_logger(__name__)
 class Inbox:
     """What the client sent, for one application call, which awaits it as ASGI's `receive`.
 
-    Bounded, but for the disconnect, which never waits: `gone` is called with it at once. What has come of a
-    body meanwhile is one message. `wanted` is awaited whenever the application asks for more; `complete` says
+    Bounded, but for the disconnect, which never waits. What has come of a body meanwhile is one message. `wanted` is awaited whenever the application asks for more; `complete` says
     that the client has sent all of a request.
     """
 
-    __slots__ = ("_changed", "_closed", "_gone", "_last", "_messages", "_wanted", "complete")
+    __slots__ = ("_changed", "_closed", "_last", "_messages", "_wanted", "complete")
 
-    def __init__(self, wanted: Callable[[], Awaitable[None]], gone: Callable[[], None]) -> None:
-        self._wanted, self._gone = wanted, gone
+    def __init__(self, wanted: Callable[[], Awaitable[None]]) -> None:
+        self._wanted = wanted
         self._messages: list[Any] = []
         self._last: Any = None
         self._closed = self.complete = False
@@ -35,7 +34,6 @@ class Inbox:
     async def put(self, message: Any) -> None:
         if message["type"].endswith(".disconnect"):
             self._last = message
-            self._gone()
         else:
             while len(self._messages) >= INBOX and self._last is None and not self._closed:
                 await self._changed.park()
@@ -64,8 +62,8 @@ class Inbox:
 
 
 class Calls:
-    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only,
-    and so does an HTTP client that disconnects; a WebSocket's handler is told.
+    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only;
+    what runs when the client goes is cancelled with `nursery`.
 
     `wanted` is called whenever the application asks for more of the request; `together` runs steps whose
     bytes leave with one write; once `over`, what the application sends is dropped.
@@ -84,15 +82,14 @@ class Calls:
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
     ) -> Callable[[Any], Awaitable[None]]:
-        present = trio.CancelScope()
-        inbox = Inbox(self._wanted, present.cancel if scope["type"] == "http" else _told)
-        self._nursery.start_soon(self._call, app, scope, inbox, send, present)
+        inbox = Inbox(self._wanted)
+        self._nursery.start_soon(self._call, app, scope, inbox, send)
         return inbox.put
 
     def spawn(self, function: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         self._nursery.start_soon(function, *arguments)
 
-    async def _call(self, app: Any, scope: Any, inbox: Inbox, send: Any, present: trio.CancelScope) -> None:
+    async def _call(self, app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
         head: list[Any] = []
 
         async def send_on(message: Any) -> None:
@@ -107,8 +104,7 @@ class Calls:
                 await self._together(map(send, messages))
 
         try:
-            with present:
-                await app(scope, inbox, send_on)
+            await app(scope, inbox, send_on)
         except* Exception as group:
             # The application's last boundary: this connection ends in the middle of its answer, others go on.
             path = scope["raw_path"].decode("ascii", "replace")[:200]
@@ -116,7 +112,3 @@ class Calls:
         finally:
             inbox.close()
         await send_on(None)
-
-
-def _told() -> None:
-    """The disconnect is a message like others."""

@@ -45,11 +45,13 @@ class Restarts:
         await trio.sleep(pause)
 
 
-async def repeated(work: Callable[[], Awaitable[T]], restarts: Restarts) -> T:
-    """`await work()`, again after its worker died. Whatever else it raises is final: it would do so again."""
+async def repeated(restarts: Restarts, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+    """`await work(*arguments)`, again after its worker died. Whatever else it raises is final: it would do so
+    again.
+    """
     while True:
         try:
-            return await work()
+            return await work(*arguments)
         except WorkerDied as error:
             await restarts.after(error)
 

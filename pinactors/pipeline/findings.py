@@ -5,7 +5,6 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +13,7 @@ import trio
 from pinactors.compute import Compute, WorkerDied
 from pinactors.pipeline.attempts import Restarts, repeated
 from pinactors.pipeline.component import INPUTS, Analysis, Finding
+from pinactors.pipeline.settlement import Patience
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
@@ -44,7 +44,7 @@ class _Hold:
 
     __slots__ = ("_works",)
 
-    def __init__(self, works: list[_Work]) -> None:
+    def __init__(self, works: tuple[_Work, ...]) -> None:
         self._works = works
 
     def __enter__(self) -> None:
@@ -73,6 +73,7 @@ class Findings:
         compute: Compute,
         folder: str,
         nursery: trio.Nursery,
+        patience: Patience,
         restarts: Callable[[str], Restarts],
         rejected: Callable[[PinactorsError], None],
         finished: Callable[[str, float, Exception | None], None],
@@ -82,6 +83,7 @@ class Findings:
         self._compute = compute
         self._folder = folder
         self._nursery = nursery
+        self._patience = patience
         self._restarts = restarts
         self._rejected = rejected
         self._finished = finished
@@ -90,17 +92,20 @@ class Findings:
 
     def holding(self, names: Sequence[str]) -> _Hold:
         """While inside, work on `names` that is under way is not given up."""
-        return _Hold([self._works[name] for name in names if name in self._works])
+        return _Hold(tuple(self._works[name] for name in names if name in self._works))
 
     async def gather(self, names: Sequence[str]) -> list[Any]:
-        """The values of `names` (a finding, or a photograph), computed at the same time.
+        """The values of `names` (a finding, or a photograph), computed at the same time, once what is made of
+        them is known to be wanted.
 
         Raises `FindingFailed`, or the upload's error.
         """
         with self.holding(names):
             for name in names:
                 self._begin(name)
-            return [await self._value(name) for name in names]
+            values = [await self._value(name) for name in names]
+        await self._patience.wait()
+        return values
 
     def _begin(self, name: str) -> None:
         work = self._works.get(name)
@@ -141,8 +146,8 @@ class Findings:
         if all(value is None for value in values):
             return None
         context = self._analysis.context
-        work = partial(self._compute.keep, self._folder, finding.function, context, *values)
-        return await repeated(work, self._restarts(finding.name))
+        restarts = self._restarts(finding.name)
+        return await repeated(restarts, self._compute.keep, self._folder, finding.function, context, *values)
 
     def _judged(self, finding: Finding, error: Exception) -> Exception:
         """A refused photograph ends the session, and so does one that nothing survives decoding."""

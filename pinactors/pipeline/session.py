@@ -27,7 +27,7 @@ from pinactors.pipeline.journal import Analysed, Arrived, Began, Journal, Repeat
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder, record_of
-from pinactors.pipeline.settlement import Patient, Settlement
+from pinactors.pipeline.settlement import Patience, Settlement
 from pinactors.pipeline.supervisor import Supervisor
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -95,8 +95,7 @@ class Session:
             self._deadline.start(course.ends_at - time.time())
         self._recording = trio.CancelScope()
         self._began_at = trio.current_time()
-        self._sender = view_of(services.compute, self._priority, self._grace)
-        self._compute = Patient(self._sender, upload, self.settlement)
+        self._compute = view_of(services.compute, self._priority, self._grace)
         self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
         self._assembly.write(
             ConnectionEstablished(
@@ -200,7 +199,7 @@ class Session:
         """As `fail`, and the CPU is free at once: somebody asked for it."""
         self._cancelled = True
         self.fail(error)
-        self._sender.stop()
+        self._compute.stop()
 
     def end_with(self, error: PinactorsError) -> None:
         """Writes the terminal `ERROR`. A session whose work had begun is recorded all the same."""
@@ -218,7 +217,7 @@ class Session:
 
     async def clear(self) -> None:
         """Removes what the session kept for its workers."""
-        self._services.work.done(self._sender.seconds)
+        self._services.work.done(self._compute.seconds)
         if self._folder.is_dir():
             await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
@@ -342,6 +341,7 @@ class Session:
             self._compute,
             str(self._folder),
             nursery,
+            Patience(self.upload, self.settlement),
             restarts=self._restarts,
             rejected=self.fail,
             finished=self._finding_ended,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 import structlog
@@ -117,8 +116,8 @@ class Supervisor:
 
     def _attempt(self, function: Callable[..., Packet], values: list[Any], note: str) -> Awaitable[Packet]:
         expected = self._component.packet
-        work = partial(self._compute.run, produce, function, expected, note, self._context, *values)
-        return repeated(work, self._restarts)
+        run, context = self._compute.run, self._context
+        return repeated(self._restarts, run, produce, function, expected, note, context, *values)
 
 
 def _upload_to_blame(error: BaseException | None) -> bool:

@@ -69,5 +69,5 @@ async def test_backoff_doubles(autojump_clock: MockClock) -> None:
         raise WorkerDied("always")
 
     with trio.fail_after(100), pytest.raises(WorkerDied):
-        await repeated(die, restarts)
+        await repeated(restarts, die)
     assert noticed == [0.0, 1.0, 3.0, 7.0]
