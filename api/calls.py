@@ -18,8 +18,9 @@ log = structlog.get_logger(__name__)
 class Inbox:
     """What the client sent, for one application call, which awaits it as ASGI's `receive`.
 
-    Bounded, but for the disconnect, which never waits. What has come of a body meanwhile is one message. `wanted` is awaited whenever the application asks for more; `complete` says
-    that the client has sent all of a request.
+    Bounded, but for the disconnect, which never waits. What has come of a body meanwhile is one message.
+    `wanted` is awaited whenever the application asks for more; `complete` says that all of a request has
+    come.
     """
 
     __slots__ = ("_changed", "_closed", "_last", "_messages", "_wanted", "complete")

@@ -141,10 +141,13 @@ class Session:
         results, received = trio.open_memory_channel[Result](len(self._components))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._assembly.run, received, name=repr(self._assembly))
-            with results, self._deadline.scope:
-                await self._work(results)
+            with results:
+                async with trio.open_nursery() as actors:
+                    self._deadline.encloses(actors.cancel_scope)
+                    await self._start_actors(actors, results)
 
-    async def _work(self, results: trio.MemorySendChannel[Result]) -> None:
+    async def _start_actors(self, actors: trio.Nursery, results: trio.MemorySendChannel[Result]) -> None:
+        """Once the front image is in."""
         try:
             front = await self.upload.image(View.FRONT)
             if front is None:
@@ -155,13 +158,12 @@ class Session:
             self.fail(error)
             return
         self._begin()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._intake, name="intake")
-            findings = self._findings(nursery)
-            for component in self._components:
-                if component.name not in self.course.outcomes:
-                    actor = self._supervisor(component, findings, results)
-                    nursery.start_soon(actor.run, name=repr(actor))
+        actors.start_soon(self._intake, name="intake")
+        findings = self._findings(actors)
+        for component in self._components:
+            if component.name not in self.course.outcomes:
+                actor = self._supervisor(component, findings, results)
+                actors.start_soon(actor.run, name=repr(actor))
 
     async def _intake(self) -> None:
         """Notes what arrives. With the last photograph in, the clock starts and the upload finds its log."""
@@ -182,7 +184,7 @@ class Session:
             self.fail(error)
             return
         if answer is not self.log:
-            self._deadline.scope.cancel()
+            self._deadline.end()
         self.settlement.reach(answer)
 
     def fail(self, error: PinactorsError) -> None:
@@ -192,7 +194,7 @@ class Session:
         """
         if self.error is None and not self.log.closed:
             self.error = error
-            self._deadline.scope.cancel()
+            self._deadline.end()
             self._recording.cancel()
 
     def cancel(self, error: PinactorsError) -> None:
