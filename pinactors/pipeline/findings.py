@@ -11,7 +11,7 @@ from typing import Any
 import trio
 
 from pinactors.compute import Compute, WorkerDied
-from pinactors.pipeline.attempts import Restarts, repeated
+from pinactors.pipeline.attempts import Restarts
 from pinactors.pipeline.component import INPUTS, Analysis, Finding
 from pinactors.pipeline.settlement import Patience
 from pinactors.pipeline.upload import Upload
@@ -74,7 +74,7 @@ class Findings:
         folder: str,
         nursery: trio.Nursery,
         patience: Patience,
-        restarts: Callable[[str], Restarts],
+        restarts: Restarts,
         rejected: Callable[[PinactorsError], None],
         finished: Callable[[str, float, Exception | None], None],
     ) -> None:
@@ -146,8 +146,8 @@ class Findings:
         if all(value is None for value in values):
             return None
         context = self._analysis.context
-        restarts = self._restarts(finding.name)
-        return await repeated(restarts, self._compute.keep, self._folder, finding.function, context, *values)
+        keep, folder = self._compute.keep, self._folder
+        return await self._restarts.repeat(finding.name, keep, folder, finding.function, context, *values)
 
     def _judged(self, finding: Finding, error: Exception) -> Exception:
         """A refused photograph ends the session, and so does one that nothing survives decoding."""

@@ -97,6 +97,8 @@ class Session:
         self._began_at = trio.current_time()
         self._compute = view_of(services.compute, self._priority, self._grace)
         self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
+        noticed = partial(_worker_died, services.metrics, self._log)
+        self._restarts = Restarts(settings.restarts, settings.restart_backoff, noticed)
         self._assembly.write(
             ConnectionEstablished(
                 message="Connected",
@@ -344,7 +346,7 @@ class Session:
             str(self._folder),
             nursery,
             Patience(self.upload, self.settlement),
-            restarts=self._restarts,
+            self._restarts,
             rejected=self.fail,
             finished=self._finding_ended,
         )
@@ -359,20 +361,12 @@ class Session:
             self._compute,
             self._deadline,
             self._services.breakers[component.name],
-            self._restarts(component.name),
+            self._restarts,
             results,
             self.fail,
             self._services.metrics,
             self._log,
         )
-
-    def _restarts(self, work: str) -> Restarts:
-        settings = self._services.settings
-        return Restarts(work, settings.restarts, settings.restart_backoff, self._worker_died)
-
-    def _worker_died(self, work: str, error: WorkerDied) -> None:
-        self._services.metrics.worker_deaths.labels(work).inc()
-        self._log.warning("worker died", work=work, error=str(error))
 
     def _finding_ended(self, name: str, seconds: float, error: Exception | None) -> None:
         self._services.metrics.finding_seconds.labels(name).observe(seconds)
@@ -392,6 +386,11 @@ class Session:
     @property
     def _elapsed_ms(self) -> int:
         return round(1000 * (trio.current_time() - self._began_at))
+
+
+def _worker_died(metrics: Metrics, log: structlog.stdlib.BoundLogger, work: str, error: WorkerDied) -> None:
+    metrics.worker_deaths.labels(work).inc()
+    log.warning("worker died", work=work, error=str(error))
 
 
 def _not_recorded() -> PinactorsError:

@@ -10,7 +10,7 @@ import trio
 
 from pinactors.compute import Compute
 from pinactors.pipeline.assembly import Result
-from pinactors.pipeline.attempts import Restarts, produce, repeated
+from pinactors.pipeline.attempts import Restarts, produce
 from pinactors.pipeline.breaker import Breaker
 from pinactors.pipeline.component import Component
 from pinactors.pipeline.course import Outcome
@@ -115,9 +115,9 @@ class Supervisor:
             return None
 
     def _attempt(self, function: Callable[..., Packet], values: list[Any], note: str) -> Awaitable[Packet]:
-        expected = self._component.packet
+        name, expected = self._component.name, self._component.packet
         run, context = self._compute.run, self._context
-        return repeated(self._restarts, run, produce, function, expected, note, context, *values)
+        return self._restarts.repeat(name, run, produce, function, expected, note, context, *values)
 
 
 def _upload_to_blame(error: BaseException | None) -> bool:
