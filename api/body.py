@@ -1,14 +1,14 @@
-"""Request bodies as they arrive: at most `BUFFERED` bytes of one are in memory, and a sender must make
-progress.
+"""Request bodies as they arrive, and a sender that must make progress.
 
 Quart collects a whole body before anybody asks for it; here the connection is read no faster than the
-handler reads, so that TCP slows the sender down.
+handler reads (`api.calls.INBOX`), so that TCP slows the sender down.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, NamedTuple, Protocol, cast
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, Self, cast
 
 import trio
 from hypercorn.typing import (
@@ -19,95 +19,64 @@ from hypercorn.typing import (
 )
 from quart import Response
 from quart.typing import ResponseTypes
-from quart.utils import encode_headers
 from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
-from quart_trio.wrappers.request import TrioBody, TrioRequest
+from quart_trio.wrappers.request import TrioRequest
 
+from api.calls import Inbox
 from api.reader import Follow, Overlapping
-from pinactors.protocol import UPLOAD_STALLED, ErrorCode, PinactorsError
+from pinactors.protocol import UPLOAD_BROKEN_OFF, UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
 
-BUFFERED = 256 * 1024
-"""Bytes of a body held while its handler is busy; one more read of the socket (64 KB) may come on top."""
 
-
-class ArrivingBody(TrioBody):
-    """A body with room for `BUFFERED` bytes; a handler that is done with it lets the rest be thrown away."""
+class ArrivingBody:
+    """A body that is asked for piece by piece, and never kept."""
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
-        super().__init__(expected_content_length, max_content_length)
-        self._room = trio.Event()
-        self._wanted = trio.Event()
-        self._discarding = False
+        self._receive: ASGIReceiveCallable | None = None
+        self.read = False
 
-    @property
-    def complete(self) -> bool:
-        return self._complete.is_set()
+    def come_from(self, receive: ASGIReceiveCallable) -> None:
+        self._receive = receive
 
-    async def wait_until_wanted(self) -> None:
-        """Returns when somebody reads the body, or throws it away."""
-        await self._wanted.wait()
-
-    async def wait_for_room(self) -> None:
-        while len(self._data) >= BUFFERED and not self._discarding:
-            self._room = trio.Event()
-            await self._room.wait()
+    def __aiter__(self) -> Self:
+        return self
 
     async def __anext__(self) -> bytes:
-        self._wanted.set()
-        data = await super().__anext__()
-        self._room.set()
-        return data
-
-    def append(self, data: bytes) -> None:
-        if not self._discarding:
-            super().append(data)
-
-    def discard(self) -> None:
-        self._discarding = True
-        self._wanted.set()
-        self._data.clear()
-        self._room.set()
+        """Raises `PinactorsError` (`cancelled`) when the client has gone."""
+        if self.read or self._receive is None:
+            raise StopAsyncIteration
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF)
+        self.read = not message.get("more_body", False)
+        return message.get("body", b"")
 
 
 class ArrivingRequest(TrioRequest):
-    body_class = ArrivingBody
+    body_class = ArrivingBody  # type: ignore[assignment]  # what Quart does with a whole body is not done here
 
 
 class HTTPConnection(TrioASGIHTTPConnection):
-    """One request: the body is fetched while the handler runs, a disconnect ends the handler."""
+    """One request in one task: the handler reads the body as far as it wants. Whoever calls this ends it when
+    the client goes."""
 
-    async def handle_messages(  # type: ignore[override]
-        self, nursery: trio.Nursery, request: ArrivingRequest, receive: ASGIReceiveCallable
-    ) -> None:
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await self._send_response(send, await self._answer(receive, send))
+
+    async def _answer(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> ResponseTypes:
+        """The request is not kept while its answer is being sent, which may take minutes."""
+        request = self._create_request_from_scope(send)
         body = cast(ArrivingBody, request.body)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await body.wait_until_wanted()  # asking for it lets the client send it
-        while True:
-            message = await receive()
-            if message["type"] == "http.request":
-                await body.wait_for_room()
-                body.append(message.get("body", b""))
-                if not message.get("more_body", False):
-                    body.set_complete()
-            elif message["type"] == "http.disconnect":
-                break
-        nursery.cancel_scope.cancel()
-
-    async def handle_request(  # type: ignore[override]
-        self, nursery: trio.Nursery, request: ArrivingRequest, send: ASGISendCallable
-    ) -> None:
+        body.come_from(receive)
         response = await self.app.handle_request(request)
-        body = cast(ArrivingBody, request.body)
         sends_one = bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "")
-        if sends_one and not body.complete:
+        inbox = receive if isinstance(receive, Inbox) else None
+        if sends_one and not (body.read or (inbox is not None and inbox.complete)):
             response.headers["Connection"] = "close"  # what of the body is still to come is in the way
-        if not isinstance(response, Response) or not isinstance(response.response, Overlapping):
-            # Nobody reads the body any more: what still comes must not keep a disconnect from being seen.
-            body.discard()
-        await self._send_response(send, response)
-        nursery.cancel_scope.cancel()
+        if inbox is not None and not isinstance(getattr(response, "response", None), Overlapping):
+            inbox.close()
+        return response
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
         """As Quart does, but what is ready together is sent together: the head with the first piece, the end
@@ -118,18 +87,27 @@ class HTTPConnection(TrioASGIHTTPConnection):
         head = {
             "type": "http.response.start",
             "status": response.status_code,
-            "headers": encode_headers(response.headers),
+            "headers": [(_encoded(name.lower()), _encoded(value)) for name, value in response.headers],
         }
         await send(cast(HTTPResponseStartEvent, head))
+        content = response.response
+        del response, head  # a body can take minutes, and its next piece: what was sent is not kept
         more = True
-        async with response.response as body:
+        async with content as body:
             if not isinstance(body, DataBody | Follow):
                 await send(_body(b"", more=True))
             async for data in body:
                 more = not (isinstance(body, Follow) and body.ended)
                 await send(_body(data, more=more))
+                del data
         if more:
             await send(_body(b"", more=False))
+
+
+@lru_cache(256)
+def _encoded(text: str) -> bytes:
+    """Of a header. Most answers have the same ones: each is there once, however many are open."""
+    return text.encode()
 
 
 def _body(data: bytes | str, *, more: bool) -> HTTPResponseBodyEvent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -17,12 +16,20 @@ log = structlog.get_logger(__name__)
 
 
 class Inbox:
-    """What the client sent, for one application call: bounded, but for the disconnect, which never waits."""
+    """What the client sent, for one application call, which awaits it as ASGI's `receive`.
 
-    def __init__(self) -> None:
-        self._messages: deque[Any] = deque()
+    Bounded, but for the disconnect, which never waits. What has come of a body meanwhile is one message.
+    `wanted` is awaited whenever the application asks for more; `complete` says that all of a request has
+    come.
+    """
+
+    __slots__ = ("_changed", "_closed", "_last", "_messages", "_wanted", "complete")
+
+    def __init__(self, wanted: Callable[[], Awaitable[None]]) -> None:
+        self._wanted = wanted
+        self._messages: list[Any] = []
         self._last: Any = None
-        self._closed = False
+        self._closed = self.complete = False
         self._changed = trio.lowlevel.ParkingLot()
 
     async def put(self, message: Any) -> None:
@@ -31,26 +38,33 @@ class Inbox:
         else:
             while len(self._messages) >= INBOX and self._last is None and not self._closed:
                 await self._changed.park()
+            self.complete = message["type"] == "http.request" and not message.get("more_body", False)
             if self._last is None and not self._closed:
                 self._messages.append(message)
         self._changed.unpark_all()
 
-    async def get(self) -> Any:
+    async def __call__(self) -> Any:
+        await self._wanted()
         while not self._messages and self._last is None:
             await self._changed.park()
-        message = self._messages.popleft() if self._messages else self._last
+        message = self._messages.pop(0) if self._messages else self._last
+        if self._messages and message["type"] == "http.request":
+            pieces = [message, *self._messages]
+            self._messages.clear()
+            message = {**pieces[-1], "body": b"".join(piece["body"] for piece in pieces)}
         self._changed.unpark_all()
         return message
 
     def close(self) -> None:
-        """Nobody reads any more."""
+        """Nobody reads any more: what still comes is dropped, so that a disconnect is seen behind it."""
         self._closed = True
         self._messages.clear()
         self._changed.unpark_all()
 
 
 class Calls:
-    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only.
+    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only;
+    what runs when the client goes is cancelled with `nursery`.
 
     `wanted` is called whenever the application asks for more of the request; `together` runs steps whose
     bytes leave with one write; once `over`, what the application sends is dropped.
@@ -69,7 +83,7 @@ class Calls:
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
     ) -> Callable[[Any], Awaitable[None]]:
-        inbox = Inbox()
+        inbox = Inbox(self._wanted)
         self._nursery.start_soon(self._call, app, scope, inbox, send)
         return inbox.put
 
@@ -77,10 +91,6 @@ class Calls:
         self._nursery.start_soon(function, *arguments)
 
     async def _call(self, app: Any, scope: Any, inbox: Inbox, send: Any) -> None:
-        async def receive() -> Any:
-            await self._wanted()
-            return await inbox.get()
-
         head: list[Any] = []
 
         async def send_on(message: Any) -> None:
@@ -95,7 +105,7 @@ class Calls:
                 await self._together(map(send, messages))
 
         try:
-            await app(scope, receive, send_on)
+            await app(scope, inbox, send_on)
         except* Exception as group:
             # The application's last boundary: this connection ends in the middle of its answer, others go on.
             path = scope["raw_path"].decode("ascii", "replace")[:200]

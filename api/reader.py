@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -62,11 +62,11 @@ class Follow(ResponseBody):
 
     def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
         self._log, self._framing, self._position, self._keepalive = log, framing, position, keepalive
-        self._watching = ExitStack()
+        self._watching = log.watching()
         self._opened = self.ended = False
 
     async def __aenter__(self) -> Self:
-        self._watching.enter_context(self._log.watching())
+        self._watching.__enter__()
         return self
 
     async def __aexit__(

@@ -21,32 +21,32 @@ _LONGEST_STAMP = {"session_id": '"' * SESSION_ID_LIMIT, "timestamp": timestamp()
 
 
 class Restarts:
-    """How often one piece of work may still be repeated after its worker died, and how long it waits
+    """How often each piece of a session's work is repeated after its worker died, and how long it waits
     before.
     """
 
-    def __init__(self, limit: int, backoff: float, noticed: Callable[[WorkerDied], None]) -> None:
-        self._left = limit
-        self._pause = backoff
+    def __init__(self, limit: int, backoff: float, noticed: Callable[[str, WorkerDied], None]) -> None:
+        self._limit = limit
+        self._backoff = backoff
         self._noticed = noticed
+        self._deaths: dict[str, int] = {}
 
-    async def after(self, error: WorkerDied) -> None:
-        """Waits before the next repeat. Raises `error` when there is none left."""
-        self._noticed(error)
-        if self._left <= 0:
+    async def after(self, name: str, error: WorkerDied) -> None:
+        """Waits before the next repeat of the work called `name`. Raises `error` when there is none left."""
+        self._noticed(name, error)
+        deaths = self._deaths.get(name, 0)
+        if deaths >= self._limit:
             raise error
-        self._left -= 1
-        pause, self._pause = self._pause, self._pause * BACKOFF_FACTOR
-        await trio.sleep(pause)
+        self._deaths[name] = deaths + 1
+        await trio.sleep(self._backoff * BACKOFF_FACTOR**deaths)
 
-
-async def repeated(work: Callable[[], Awaitable[T]], restarts: Restarts) -> T:
-    """`await work()`, again after its worker died. Whatever else it raises is final: it would do so again."""
-    while True:
-        try:
-            return await work()
-        except WorkerDied as error:
-            await restarts.after(error)
+    async def repeat(self, name: str, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        """`await work(*arguments)`, again after its worker died. What else it raises is final."""
+        while True:
+            try:
+                return await work(*arguments)
+            except WorkerDied as error:
+                await self.after(name, error)
 
 
 def produce(

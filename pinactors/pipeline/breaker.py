@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
+from types import TracebackType
+from typing import Self
 
 import trio
 
@@ -17,10 +18,25 @@ class State(StrEnum):
 
 
 class Trial:
-    """One attempt; the first verdict counts, and none at all leaves the breaker as it was."""
+    """One attempt, reported when it is left; no verdict at all leaves the breaker as it was.
 
-    def __init__(self) -> None:
+    Entering it gives itself, or None where the attempt is not to be made.
+    """
+
+    __slots__ = ("_breaker", "_probe", "verdict")
+
+    def __init__(self, breaker: Breaker | None, *, probe: bool = False) -> None:
+        self._breaker, self._probe = breaker, probe
         self.verdict: bool | None = None
+
+    def __enter__(self) -> Self | None:
+        return self if self._breaker is not None else None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._breaker is not None:
+            self._breaker.ended(self.verdict, probe=self._probe)
 
     def succeeded(self) -> None:
         self.verdict = True
@@ -49,23 +65,20 @@ class Breaker:
             return State.CLOSED
         return State.OPEN if trio.current_time() < self._open_until else State.HALF_OPEN
 
-    @contextmanager
-    def attempt(self) -> Iterator[Trial | None]:
-        """A trial to report on, or None where the attempt is not to be made."""
+    def attempt(self) -> Trial:
+        """To be entered at once, and left with a verdict."""
         if self.state is State.OPEN or self._probing:
-            yield None
-            return
-        trial = Trial()
-        probe = self._probing = self.state is State.HALF_OPEN
-        try:
-            yield trial
-        finally:
-            if probe:
-                self._probing = False
-            if trial.verdict is True:
-                self._close()
-            elif trial.verdict is False:
-                self._count(probe)
+            return Trial(None)
+        self._probing = self.state is State.HALF_OPEN
+        return Trial(self, probe=self._probing)
+
+    def ended(self, verdict: bool | None, *, probe: bool) -> None:
+        if probe:
+            self._probing = False
+        if verdict is True:
+            self._close()
+        elif verdict is False:
+            self._count(probe)
 
     def _close(self) -> None:
         self._failures.clear()

@@ -4,15 +4,16 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
 import trio
 
 from pinactors.compute import Compute, WorkerDied
-from pinactors.pipeline.attempts import Restarts, repeated
+from pinactors.pipeline.attempts import Restarts
 from pinactors.pipeline.component import INPUTS, Analysis, Finding
+from pinactors.pipeline.settlement import Patience
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
@@ -38,6 +39,27 @@ class _Work:
         self.error: Exception | None = None
 
 
+class _Hold:
+    """Works are wanted while inside."""
+
+    __slots__ = ("_works",)
+
+    def __init__(self, works: tuple[_Work, ...]) -> None:
+        self._works = works
+
+    def __enter__(self) -> None:
+        for work in self._works:
+            work.wanted += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        for work in self._works:
+            work.wanted -= 1
+            if not work.wanted and work.scope is not None:
+                work.scope.cancel()
+
+
 class Findings:
     """Computes in `nursery`. Work nobody wants any more is cancelled, which frees its worker.
 
@@ -51,7 +73,8 @@ class Findings:
         compute: Compute,
         folder: str,
         nursery: trio.Nursery,
-        restarts: Callable[[str], Restarts],
+        patience: Patience,
+        restarts: Restarts,
         rejected: Callable[[PinactorsError], None],
         finished: Callable[[str, float, Exception | None], None],
     ) -> None:
@@ -60,35 +83,29 @@ class Findings:
         self._compute = compute
         self._folder = folder
         self._nursery = nursery
+        self._patience = patience
         self._restarts = restarts
         self._rejected = rejected
         self._finished = finished
         self._findings = {finding.name: finding for finding in analysis.findings}
         self._works = {name: _Work() for name in self._findings}
 
-    @contextmanager
-    def holding(self, names: Sequence[str]) -> Iterator[None]:
+    def holding(self, names: Sequence[str]) -> _Hold:
         """While inside, work on `names` that is under way is not given up."""
-        works = [self._works[name] for name in names if name in self._works]
-        for work in works:
-            work.wanted += 1
-        try:
-            yield
-        finally:
-            for work in works:
-                work.wanted -= 1
-                if not work.wanted and work.scope is not None:
-                    work.scope.cancel()
+        return _Hold(tuple(self._works[name] for name in names if name in self._works))
 
     async def gather(self, names: Sequence[str]) -> list[Any]:
-        """The values of `names` (a finding, or a photograph), computed at the same time.
+        """The values of `names` (a finding, or a photograph), computed at the same time, once what is made of
+        them is known to be wanted.
 
         Raises `FindingFailed`, or the upload's error.
         """
         with self.holding(names):
             for name in names:
                 self._begin(name)
-            return [await self._value(name) for name in names]
+            values = [await self._value(name) for name in names]
+        await self._patience.wait()
+        return values
 
     def _begin(self, name: str) -> None:
         work = self._works.get(name)
@@ -129,10 +146,8 @@ class Findings:
         if all(value is None for value in values):
             return None
         context = self._analysis.context
-        return await repeated(
-            lambda: self._compute.keep(self._folder, finding.function, context, *values),
-            self._restarts(finding.name),
-        )
+        keep, folder = self._compute.keep, self._folder
+        return await self._restarts.repeat(finding.name, keep, folder, finding.function, context, *values)
 
     def _judged(self, finding: Finding, error: Exception) -> Exception:
         """A refused photograph ends the session, and so does one that nothing survives decoding."""

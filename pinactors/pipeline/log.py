@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import TracebackType
 
 import trio
 
@@ -69,20 +69,34 @@ class PacketLog:
             await self.wait_beyond(len(self.packets))
         await trio.lowlevel.checkpoint()
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Watching:
         """A reader is present while inside. One that leaves in order comes back: the next poll, or nothing
         more to say. One whose connection is gone leaves with an exception, a cancellation."""
-        self.readers += 1
-        gone = True
-        try:
-            yield
-            gone = False
-        finally:
-            self.readers -= 1
-            if gone and not self.readers and not self.closed and self._abandoned is not None:
-                self._abandoned()
+        return Watching(self)
+
+    def left(self, *, gone: bool) -> None:
+        """A reader is not present any more."""
+        self.readers -= 1
+        if gone and not self.readers and not self.closed and self._abandoned is not None:
+            self._abandoned()
 
     def on_abandoned(self, callback: Callable[[], None] | None) -> None:
         """`callback` runs whenever the last reader is gone before the end."""
         self._abandoned = callback
+
+
+class Watching:
+    """A reader's presence."""
+
+    __slots__ = ("_log",)
+
+    def __init__(self, log: PacketLog) -> None:
+        self._log = log
+
+    def __enter__(self) -> None:
+        self._log.readers += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._log.left(gone=kind is not None)

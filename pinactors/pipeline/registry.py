@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
@@ -68,6 +69,7 @@ class Registry:
         self._finished_bytes = 0
         self._repeated: OrderedDict[str, float] = OrderedDict()
         self._ended = trio.lowlevel.ParkingLot()
+        self._context = contextvars.copy_context()
 
     @property
     def metrics(self) -> Metrics:
@@ -229,7 +231,8 @@ class Registry:
         self._live[course.stream_id] = session
         self._settlements[upload] = session.settlement
         self._admission.enter(course.owner)
-        self._nursery.start_soon(self._supervise, session, name=repr(session))
+        # Not in the context of the request that opened it, which would be kept as long as the session.
+        self._context.run(partial(self._nursery.start_soon, self._supervise, session, name=repr(session)))
 
     async def _supervise(self, session: Session) -> None:
         """Nothing a session raises gets further than here; a cancellation leaves its journal for adoption."""

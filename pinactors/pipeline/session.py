@@ -27,7 +27,7 @@ from pinactors.pipeline.journal import Analysed, Arrived, Began, Journal, Repeat
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder, record_of
-from pinactors.pipeline.settlement import Patient, Settlement
+from pinactors.pipeline.settlement import Patience, Settlement
 from pinactors.pipeline.supervisor import Supervisor
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -95,9 +95,10 @@ class Session:
             self._deadline.start(course.ends_at - time.time())
         self._recording = trio.CancelScope()
         self._began_at = trio.current_time()
-        self._sender = view_of(services.compute, self._priority, self._grace)
-        self._compute = Patient(self._sender, upload, self.settlement)
+        self._compute = view_of(services.compute, self._priority, self._grace)
         self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
+        noticed = partial(_worker_died, services.metrics, self._log)
+        self._restarts = Restarts(settings.restarts, settings.restart_backoff, noticed)
         self._assembly.write(
             ConnectionEstablished(
                 message="Connected",
@@ -142,10 +143,13 @@ class Session:
         results, received = trio.open_memory_channel[Result](len(self._components))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._assembly.run, received, name=repr(self._assembly))
-            with results, self._deadline.scope:
-                await self._work(results)
+            with results:
+                async with trio.open_nursery() as actors:
+                    self._deadline.encloses(actors.cancel_scope)
+                    await self._start_actors(actors, results)
 
-    async def _work(self, results: trio.MemorySendChannel[Result]) -> None:
+    async def _start_actors(self, actors: trio.Nursery, results: trio.MemorySendChannel[Result]) -> None:
+        """Once the front image is in."""
         try:
             front = await self.upload.image(View.FRONT)
             if front is None:
@@ -156,13 +160,12 @@ class Session:
             self.fail(error)
             return
         self._begin()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._intake, name="intake")
-            findings = self._findings(nursery)
-            for component in self._components:
-                if component.name not in self.course.outcomes:
-                    actor = self._supervisor(component, findings, results.clone())
-                    nursery.start_soon(actor.run, name=repr(actor))
+        actors.start_soon(self._intake, name="intake")
+        findings = self._findings(actors)
+        for component in self._components:
+            if component.name not in self.course.outcomes:
+                actor = self._supervisor(component, findings, results)
+                actors.start_soon(actor.run, name=repr(actor))
 
     async def _intake(self) -> None:
         """Notes what arrives. With the last photograph in, the clock starts and the upload finds its log."""
@@ -183,7 +186,7 @@ class Session:
             self.fail(error)
             return
         if answer is not self.log:
-            self._deadline.scope.cancel()
+            self._deadline.end()
         self.settlement.reach(answer)
 
     def fail(self, error: PinactorsError) -> None:
@@ -193,14 +196,14 @@ class Session:
         """
         if self.error is None and not self.log.closed:
             self.error = error
-            self._deadline.scope.cancel()
+            self._deadline.end()
             self._recording.cancel()
 
     def cancel(self, error: PinactorsError) -> None:
         """As `fail`, and the CPU is free at once: somebody asked for it."""
         self._cancelled = True
         self.fail(error)
-        self._sender.stop()
+        self._compute.stop()
 
     def end_with(self, error: PinactorsError) -> None:
         """Writes the terminal `ERROR`. A session whose work had begun is recorded all the same."""
@@ -218,7 +221,7 @@ class Session:
 
     async def clear(self) -> None:
         """Removes what the session kept for its workers."""
-        self._services.work.done(self._sender.seconds)
+        self._services.work.done(self._compute.seconds)
         if self._folder.is_dir():
             await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
 
@@ -342,7 +345,8 @@ class Session:
             self._compute,
             str(self._folder),
             nursery,
-            restarts=self._restarts,
+            Patience(self.upload, self.settlement),
+            self._restarts,
             rejected=self.fail,
             finished=self._finding_ended,
         )
@@ -357,20 +361,12 @@ class Session:
             self._compute,
             self._deadline,
             self._services.breakers[component.name],
-            self._restarts(component.name),
+            self._restarts,
             results,
             self.fail,
             self._services.metrics,
             self._log,
         )
-
-    def _restarts(self, work: str) -> Restarts:
-        def noticed(error: WorkerDied) -> None:
-            self._services.metrics.worker_deaths.labels(work).inc()
-            self._log.warning("worker died", work=work, error=str(error))
-
-        settings = self._services.settings
-        return Restarts(settings.restarts, settings.restart_backoff, noticed)
 
     def _finding_ended(self, name: str, seconds: float, error: Exception | None) -> None:
         self._services.metrics.finding_seconds.labels(name).observe(seconds)
@@ -390,6 +386,11 @@ class Session:
     @property
     def _elapsed_ms(self) -> int:
         return round(1000 * (trio.current_time() - self._began_at))
+
+
+def _worker_died(metrics: Metrics, log: structlog.stdlib.BoundLogger, work: str, error: WorkerDied) -> None:
+    metrics.worker_deaths.labels(work).inc()
+    log.warning("worker died", work=work, error=str(error))
 
 
 def _not_recorded() -> PinactorsError:

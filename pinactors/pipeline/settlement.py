@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import trio
 
-from pinactors.compute import Compute, Handle
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import PinactorsError
@@ -49,35 +45,27 @@ class Settlement:
         return self.answer
 
 
-class Patient:
-    """A compute that begins nothing while a complete upload is being compared with earlier ones.
+class Patience:
+    """Work on a complete upload waits while that is being compared with earlier ones.
 
     That takes milliseconds, and most uploads that join would otherwise just have put a worker to work on
     their last photograph, which then has to be killed and replaced.
     """
 
-    def __init__(self, compute: Compute, upload: Upload, settlement: Settlement) -> None:
-        self._compute, self._upload, self._settlement = compute, upload, settlement
-        self._patient: trio.Event | None = None
+    def __init__(self, upload: Upload, settlement: Settlement) -> None:
+        self._upload, self._settlement = upload, settlement
+        self._ended: trio.Event | None = None
 
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        await self._wait()
-        return await self._compute.run(function, *arguments)
-
-    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        await self._wait()
-        return await self._compute.keep(folder, function, *arguments)
-
-    async def _wait(self) -> None:
+    async def wait(self) -> None:
         """The first to come has a clock for all; should it be given up, whoever waits with it goes on."""
         if not self._upload.complete or self._settlement.known:
             return
-        if self._patient is not None:
-            await self._patient.wait()
+        if self._ended is not None:
+            await self._ended.wait()
             return
-        self._patient = trio.Event()
+        self._ended = trio.Event()
         try:
             with trio.move_on_after(PATIENCE):
                 await self._settlement.wait_known()
         finally:
-            self._patient.set()
+            self._ended.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -10,7 +10,7 @@ import trio
 
 from pinactors.compute import Compute
 from pinactors.pipeline.assembly import Result
-from pinactors.pipeline.attempts import Restarts, produce, repeated
+from pinactors.pipeline.attempts import Restarts, produce
 from pinactors.pipeline.breaker import Breaker
 from pinactors.pipeline.component import Component
 from pinactors.pipeline.course import Outcome
@@ -65,7 +65,7 @@ class Supervisor:
     async def run(self) -> None:
         """Returns when the result is sent."""
         component, started = self._component, trio.current_time()
-        with self._results, self._findings.holding(component.basic_needs):
+        with self._findings.holding(component.basic_needs):
             packet, outcome = await self._full(), Outcome.FULL
             if packet is None:
                 packet, outcome = await self._basic(), Outcome.BASIC
@@ -88,7 +88,8 @@ class Supervisor:
                 return None
             with self._deadline.full() as scope:
                 try:
-                    packet = await self._attempt(component.full, component.needs, note="")
+                    values = await self._findings.gather(component.needs)
+                    packet = await self._attempt(component.full, values, note="")
                 except Exception as error:  # noqa: BLE001 - the actor's boundary: basic analysis follows
                     if not _upload_to_blame(error):
                         trial.failed()
@@ -107,19 +108,16 @@ class Supervisor:
             self._log.error("component missing", error="there is no basic analysis")
             return None
         try:
-            return await self._attempt(component.basic, component.basic_needs, note=BASIC_NOTE)
+            values = await self._findings.gather(component.basic_needs)
+            return await self._attempt(component.basic, values, note=BASIC_NOTE)
         except Exception as error:  # noqa: BLE001 - the actor's boundary: the component is missing
             self._log.error("component missing", error=repr(error))
             return None
 
-    async def _attempt(self, function: Callable[..., Packet], needs: Sequence[str], note: str) -> Packet:
-        values = await self._findings.gather(needs)
-        expected = self._component.packet
-        packet: Packet = await repeated(
-            lambda: self._compute.run(produce, function, expected, note, self._context, *values),
-            self._restarts,
-        )
-        return packet
+    def _attempt(self, function: Callable[..., Packet], values: list[Any], note: str) -> Awaitable[Packet]:
+        name, expected = self._component.name, self._component.packet
+        run, context = self._compute.run, self._context
+        return self._restarts.repeat(name, run, produce, function, expected, note, context, *values)
 
 
 def _upload_to_blame(error: BaseException | None) -> bool:

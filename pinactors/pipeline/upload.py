@@ -46,40 +46,44 @@ class Upload:
         self.announced = announced
         self.images: dict[View, StoredImage] = {}
         self.error: PinactorsError | None = None
-        self._arrived = {view: trio.Event() for view in View}
-        self._complete = trio.Event()
+        self.complete = False
+        self._awaited: dict[View | None, trio.Event] = {}
 
     def put(self, view: View, image: StoredImage) -> None:
         self.images[view] = image
-        self._arrived[view].set()
+        if view in self._awaited:
+            self._awaited.pop(view).set()
 
     def close(self) -> None:
         """Nothing more will come: views that did not arrive were not sent."""
-        for event in self._arrived.values():
-            event.set()
-        self._complete.set()
+        self.complete = True
+        while self._awaited:
+            self._awaited.popitem()[1].set()
 
     def fail(self, error: PinactorsError) -> None:
         """The rest cannot be had; whoever waits for it gets `error`."""
         self.error = error
         self.close()
 
-    @property
-    def complete(self) -> bool:
-        return self._complete.is_set()
-
     async def image(self, view: View) -> StoredImage | None:
         """Waits until `view` has arrived; None when it was not sent. Raises the upload's error."""
-        await self._arrived[view].wait()
+        await self._arrival(view)
         if view not in self.images and self.error is not None:
             raise self.error
         return self.images.get(view)
 
     async def wait_complete(self) -> None:
         """Waits until every photograph is in. Raises the upload's error."""
-        await self._complete.wait()
+        await self._arrival(None)
         if self.error is not None:
             raise self.error
+
+    async def _arrival(self, view: View | None) -> None:
+        """Of a view, or of the last one."""
+        if view in self.images or self.complete:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self._awaited.setdefault(view, trio.Event()).wait()
 
     def fingerprint(self) -> str:
         return fingerprint(self.images)

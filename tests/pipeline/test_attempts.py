@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock
 
 from pinactors.compute import WorkerDied
-from pinactors.pipeline.attempts import Restarts, produce, repeated
+from pinactors.pipeline.attempts import Restarts, produce
 from pinactors.protocol import (
     BASIC_NOTE,
     PACKET_LIMIT,
@@ -62,12 +62,27 @@ def test_what_is_produced_fits_whatever_assembly_stamps_on_it(rows: int) -> None
 
 async def test_backoff_doubles(autojump_clock: MockClock) -> None:
     noticed: list[float] = []
-    restarts = Restarts(3, 1.0, lambda error: noticed.append(trio.current_time()))
+    restarts = Restarts(3, 1.0, lambda _, error: noticed.append(trio.current_time()))
 
     async def die() -> None:
         await trio.lowlevel.checkpoint()
         raise WorkerDied("always")
 
     with trio.fail_after(100), pytest.raises(WorkerDied):
-        await repeated(die, restarts)
+        await restarts.repeat("work", die)
     assert noticed == [0.0, 1.0, 3.0, 7.0]
+
+
+async def test_each_piece_of_work_has_repeats_of_its_own(autojump_clock: MockClock) -> None:
+    died: list[str] = []
+    restarts = Restarts(1, 1.0, lambda name, _: died.append(name))
+
+    async def die() -> None:
+        await trio.lowlevel.checkpoint()
+        raise WorkerDied("always")
+
+    with trio.fail_after(100):
+        for name in ("one", "other", "one"):
+            with pytest.raises(WorkerDied):
+                await restarts.repeat(name, die)
+    assert died == ["one", "one", "other", "other", "one"]  # its second try has none left
