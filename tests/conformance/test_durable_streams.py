@@ -52,6 +52,7 @@ async def run_suite(folder: Path, url: str) -> dict[str, str]:
     report = folder / "report.json"
     pattern = "^(?!" + "|".join(EXPIRY) + ")"
     command = ["npx", "vitest", "run", "--reporter=json", f"--outputFile={report}", "-t", pattern]
+    command.append("--testTimeout=30000")  # five seconds are few for ten megabytes on a busy machine
     environment = {**os.environ, "CONFORMANCE_URL": url}
     await trio.run_process(
         command, cwd=folder, env=environment, capture_stdout=True, capture_stderr=True, check=False
