@@ -1,8 +1,9 @@
 """Colour: differences as eyes see them, the paints of a pin, and the evidence row that compares them.
 
 A phone gets colours wrong by more than most counterfeiters do, so nothing is compared absolutely: the light
-(a gain for each channel, a veil of reflection) is fitted to all paints at once, and what is judged is the
-paint that does not follow the others.
+(a gain for each channel, a veil of reflection) is what all paints share, and what is judged is the paint that
+does not follow the others under any light there is. Paints count as paints, however large: a field that was
+painted in another colour is as often the largest as any other.
 """
 
 from __future__ import annotations
@@ -32,13 +33,26 @@ MOST_PAINTS = 12
 SAME_PAINT = 10.0
 """Distance in Lab within which pixels of the catalogue picture are one paint."""
 
-VEILS = np.array([0.0, 0.01, 0.02, 0.04, 0.07, 0.11])
+VEILS = np.array([0.0, 0.02, 0.06, 0.12])
 """Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a
 unit."""
 
-LIGHT_PRIOR = 12.0
-"""What a channel's gain costs for each unit of its logarithm away from the others' mean, in mean colour
-difference: phones' white balance is rarely off by more than a tenth."""
+WARMTH, GREENNESS = 0.14, 0.05
+"""Standard deviations of the light's log gains once a phone has balanced it: half of red over blue, and green
+over the mean of both. Daylight and lamps differ along the first (Planck's locus), hardly along the second."""
+
+LEVEL_STEP, WARMTH_STEP, GREENNESS_STEP = 0.12, 0.07, 0.05
+"""Steps of the lights that are tried, in log units; three standard deviations of tint to either side."""
+
+PAINT_NOISE, METAL_NOISE = 4.0, 9.0
+"""Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's, which mirrors what is
+around it, about what the light makes of the catalogue's."""
+
+DOUBT = 4.5
+"""What a paint that is off can cost a light at most (nats): three standard deviations."""
+
+ENOUGH_AREA = 0.02
+"""Share of the pin from which a paint counts in full."""
 
 LIGHTNESS_SLACK = 6.0
 """Lightness may differ by this much for nothing: light is uneven, gloss differs."""
@@ -46,15 +60,21 @@ LIGHTNESS_SLACK = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """One enamel colour: linear RGB in the photograph and in the reference, `area` as a share of the pin,
-    `spread` the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
-    (reference)."""
+    """One colour: linear RGB in the photograph and in the reference, `area` as a share of the pin, `spread`
+    the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
+    (reference); `metal` where it may be bare metal, by its tint."""
 
     photo: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
     area: float
     spread: float
     points: Points
+    metal: bool
+
+    @property
+    def trust(self) -> float:
+        """How much it counts, 0 to 1: little where it is tiny, or where glare or glitter lies over it."""
+        return min(1.0, self.area / ENOUGH_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
 
 
 def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -134,8 +154,8 @@ def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray
 def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
 
-    Bare metal mirrors its surroundings and is left out (`metals`: its Lab colours); blown highlights and the
-    brighter half of each field, where gloss lies, as well.
+    What may be bare metal is marked (`metals`: its Lab colours): white enamel and silver look alike. Blown
+    highlights and the brighter half of each field, where gloss lies, are left out.
     """
     size = (SIDE, SIDE)
     reference = np.asarray(cv2.resize(seen.reference, size, interpolation=cv2.INTER_AREA), np.float32)
@@ -154,8 +174,6 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     scale = seen.inside.shape[0] / SIDE
     for members in clusters(lab[rows, columns], LEAST_AREA * whole):
         tone = np.median(lab[rows[members], columns[members]], axis=0)
-        if metallic(tone, metals):
-            continue
         here = photo[rows[members], columns[members]]
         clear = here.max(axis=1) < 0.985
         if clear.mean() < 0.3:
@@ -173,6 +191,7 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
                 len(members) / max(whole, 1),
                 float(np.log((high + 0.03) / (quarter + 0.03))),
                 np.column_stack([columns[members], rows[members]]).astype(np.float32) * scale,
+                bool(metallic(tone, metals)),
             )
         )
     return found
@@ -197,45 +216,58 @@ def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     return groups
 
 
-def fit_light(found: list[Paint]) -> npt.NDArray[np.float64]:
-    """How far each paint is from what the light common to all makes of the catalogue's colour (CIEDE2000).
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How each paint stands to the others: `deviation` in standard deviations from what they and the prior of
+    the light leave open for it, `apart` its distance (CIEDE2000) under the light that fits the others
+    best."""
 
-    The gains are those with the least area-weighted, bounded sum of differences (an M-estimate, started from
-    every paint and every pair), so a paint that is off does not drag the light along.
+    deviation: Values
+    apart: Values
+
+
+def stand(found: list[Paint]) -> Standing:
+    """How far each paint is from all that the light could make of the catalogue's colour.
+
+    The profile likelihood ratio of "this paint is under the light of the others" against "it is another
+    colour", over all lights: where the others leave the light open, a paint has to be further off. The
+    others' costs are bounded, so that one that is off as well does not drag the light along.
     """
     photo, reference = (
         np.array([getattr(paint, name) for paint in found]) for name in ("photo", "reference")
     )
-    weights = np.sqrt(np.array([paint.area for paint in found]))
-    weights = weights / weights.sum()
-    gains = np.log(photo + 0.008) - np.log(reference + 0.008)
-    lit = (photo.sum(axis=1) > 0.04) & (reference.sum(axis=1) > 0.04)
-    starts = gains[lit] if lit.any() else gains
-    pairs = [(starts[i] + starts[j]) / 2 for i in range(len(starts)) for j in range(i)]
-    tries = np.concatenate([starts, np.array(pairs).reshape(-1, 3)])
-    mean = tries.mean(axis=1, keepdims=True)
-    light = np.concatenate([mean + share * (tries - mean) for share in (0.0, 0.5, 1.0)])
-    light, cost = _best(light, photo, reference, weights)
-    moves = np.concatenate([np.eye(3), -np.eye(3), np.ones((1, 3)), -np.ones((1, 3))])
-    for step in (0.16, 0.08, 0.04, 0.02):
-        for _ in range(4):
-            better, lower = _best(light + step * moves, photo, reference, weights)
-            if lower >= cost - 1e-3:
-                break
-            light, cost = better, lower
-    return np.asarray(_apart(light[None], photo, reference)[0], np.float64)
+    noise = np.array([METAL_NOISE if paint.metal else PAINT_NOISE for paint in found])
+    trust = np.array([paint.trust for paint in found])
+    lights, prior = _lights(photo, reference)
+    apart = _apart(lights, photo, reference)
+    cost = 0.5 * np.square(apart / noise)
+    bounded = np.minimum(cost, DOUBT) * trust
+    total = bounded.sum(axis=1) + prior
+    others = total[:, None] - bounded
+    evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
+    alone = apart[others.argmin(axis=0), np.arange(len(found))]
+    return Standing(np.sqrt(2 * np.maximum(evidence, 0.0)), alone)
 
 
-def _best(
-    lights: npt.NDArray[np.float64],
-    photo: npt.NDArray[np.float64],
-    reference: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], float]:
-    apart = np.minimum(_apart(lights, photo, reference), 18.0)
-    tint = np.abs(lights - lights.mean(axis=1, keepdims=True)).max(axis=1)
-    costs = apart @ weights + LIGHT_PRIOR * tint
-    return lights[costs.argmin()], float(costs.min())
+def _lights(photo: Values, reference: Values) -> tuple[Values, Values]:
+    """Lights (n, 3), as log gains, on a grid of level, warmth and greenness, and what each costs in nats."""
+    levels = np.log(photo.sum(axis=1) + 0.02) - np.log(reference.sum(axis=1) + 0.02)
+    low, high = float(levels.min()) - 0.2, float(levels.max()) + 0.2
+    warm, green = (
+        step * np.arange(-round(3 * deviation / step), round(3 * deviation / step) + 1)
+        for deviation, step in ((WARMTH, WARMTH_STEP), (GREENNESS, GREENNESS_STEP))
+    )
+    grid = np.meshgrid(np.linspace(low, high, 1 + round((high - low) / LEVEL_STEP)), warm, green)
+    level, warmth, greenness = (axis.ravel() for axis in grid)
+    lights = np.stack(
+        [
+            level + warmth - greenness / 3,
+            level + 2 * greenness / 3,
+            level - warmth - greenness / 3,
+        ],
+        axis=1,
+    )
+    return lights, 0.5 * (np.square(warmth / WARMTH) + np.square(greenness / GREENNESS))
 
 
 def _apart(
@@ -254,10 +286,9 @@ def _apart(
 
 
 def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
-    """`colour_regions`: a paint that is off when the light explains all the others.
+    """`colour_regions`: a paint that is off whatever light the others allow.
 
-    With two paints there is no telling which is off, only that they do not go together, and light alone could
-    do some of that: it counts half.
+    With two paints there is no telling which is off, only that no plausible light makes both.
     """
     name = "colour_regions"
     if seen is None:
@@ -265,16 +296,17 @@ def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
     found = paints(seen, metals)
     if len(found) < 2:
         return Finding(name, "fewer than two paints could be compared")
-    apart = fit_light(found)
-    trust = np.array(
-        [min(1.0, paint.area / 0.03) * np.clip((0.9 - paint.spread) / 0.5, 0, 1) for paint in found]
-    )
-    if np.count_nonzero(trust > 0.5) < 2:
+    if sum(paint.trust > 0.5 for paint in found) < 2:
         return Finding(name, "glare or glitter hides the paints")
-    worst = int((apart * trust).argmax())
-    off = float(apart[worst] * trust[worst])
-    score = ramp(off, 17.0, 8.5, 3.0) * (1.0 if len(found) > 2 else 0.7)
+    standing = stand(found)
+    worst = int(standing.deviation.argmax())
+    score = ramp(float(standing.deviation[worst]), FOREIGN, OPEN, TOGETHER)
     if score >= SLIGHT:
         return Finding(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
-    text = f"One colour is {off:.0f} ΔE00 off when the light explains the others."
+    text = f"One colour is {standing.apart[worst]:.0f} ΔE00 off when the light explains the others."
     return Finding(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))
+
+
+TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5
+"""Standard deviations of the paint furthest off, of a dozen: of a good pin, where nothing can be said, and of
+another colour."""

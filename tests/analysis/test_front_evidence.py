@@ -163,6 +163,69 @@ def test_one_repainted_field_is_seen() -> None:
     assert row.box is not None
 
 
+PAINTS = {"red": (0.60, 0.05, 0.06), "blue": (0.05, 0.12, 0.55), "white": (0.85, 0.85, 0.83)}
+
+
+def painted(
+    name: str,
+    light: tuple[float, float, float],
+    area: float,
+    shown: tuple[float, float, float] | None = None,
+    *,
+    metal: bool = False,
+) -> colours.Paint:
+    """A field that the catalogue shows as `name` and the photograph, under `light`, as `shown`."""
+    there = np.array(PAINTS[name])
+    here = np.array(shown or PAINTS[name]) * light
+    return colours.Paint(here, there, area, 0.1, np.zeros((1, 2), np.float32), metal)
+
+
+WARM, GREEN = (0.8, 0.65, 0.5), (0.5, 0.75, 0.5)
+
+
+def test_the_largest_field_does_not_say_what_the_light_is() -> None:
+    """Seen alone it would: nine tenths of the pixels, and a light that makes it."""
+    standing = colours.stand(
+        [
+            painted("white", (0.7, 0.7, 0.7), 0.8, (0.45, 0.85, 0.6)),
+            painted("red", (0.7, 0.7, 0.7), 0.03),
+            painted("blue", (0.7, 0.7, 0.7), 0.03),
+        ]
+    )
+    assert standing.deviation.argmax() == 0
+    assert standing.deviation[0] > colours.OPEN + 0.5
+    assert standing.apart[0] > 10
+    assert standing.deviation[1:].max() < standing.deviation[0] - 1
+
+
+def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
+    standing = colours.stand([painted(name, WARM, 0.2) for name in PAINTS])
+    assert standing.deviation.max() < colours.OPEN / 2
+
+
+def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
+    """Two paints leave the light open but for what lights are: green is none, warm is one."""
+    warm, green = (
+        colours.stand([painted("white", light, 0.5), painted("blue", (0.65, 0.65, 0.65), 0.1)])
+        for light in (WARM, GREEN)
+    )
+    assert green.deviation.max() > warm.deviation.max() + 1
+
+
+def test_what_may_be_metal_is_judged_more_mildly() -> None:
+    paint, bare = (
+        colours.stand(
+            [
+                painted("white", (0.7, 0.7, 0.7), 0.3, (0.7, 0.55, 0.4), metal=metal),
+                painted("red", (0.7, 0.7, 0.7), 0.1),
+                painted("blue", (0.7, 0.7, 0.7), 0.1),
+            ]
+        ).deviation[0]
+        for metal in (False, True)
+    )
+    assert 0 < bare < paint / 1.5
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
