@@ -200,7 +200,7 @@ def test_the_largest_field_does_not_say_what_the_light_is() -> None:
 
 def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
     standing = colours.stand([painted(name, WARM, 0.2) for name in PAINTS])
-    assert standing.deviation.max() < colours.OPEN / 2
+    assert standing.deviation.max() < colours.OPEN
 
 
 def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
