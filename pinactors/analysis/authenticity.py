@@ -144,7 +144,7 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
     if seen is not None and drawing is not None:
         seen = comparison.relaid(seen, match.references[View.FRONT], drawing.correction)
     metals = colours.metal_tones(match.references)
-    rows.append(colours.regions(seen, metals[:1]))
+    rows.append(colours.regions(seen, metals))
     rows.append(enamel.fill(seen, enamel.measure(seen, metals)))
     rows += edges.rows(front, back, scene.angled)
     return rows

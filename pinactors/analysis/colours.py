@@ -1,8 +1,9 @@
 """Colour: differences as eyes see them, the paints of a pin, and the evidence row that compares them.
 
 A phone gets colours wrong by more than most counterfeiters do, so nothing is compared absolutely: the light
-(a gain for each channel, a veil of reflection) is fitted to all paints at once, and what is judged is the
-paint that does not follow the others.
+(a gain for each channel, a veil of reflection) is what all paints share, and what is judged is the paint that
+does not follow the others under any light there is. Paints count as paints, however large: a field that was
+painted in another colour is as often the largest as any other.
 """
 
 from __future__ import annotations
@@ -32,13 +33,34 @@ MOST_PAINTS = 12
 SAME_PAINT = 10.0
 """Distance in Lab within which pixels of the catalogue picture are one paint."""
 
-VEILS = np.array([0.0, 0.01, 0.02, 0.04, 0.07, 0.11])
+VEILS = np.array([0.0, 0.03, 0.1, 0.25], np.float32)
 """Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a
 unit."""
 
-LIGHT_PRIOR = 12.0
-"""What a channel's gain costs for each unit of its logarithm away from the others' mean, in mean colour
-difference: phones' white balance is rarely off by more than a tenth."""
+WARMTH, GREENNESS = 0.14, 0.05
+"""Standard deviations of the light's log gains once a phone has balanced it: half of red over blue, and green
+over the mean of both. Daylight and lamps differ along the first (Planck's locus), hardly along the second."""
+
+LEVEL_STEP, WARMTH_STEP, GREENNESS_STEP = 0.12, 0.07, 0.05
+"""Steps of the lights that are tried, in log units; three standard deviations of tint to either side."""
+
+PAINT_NOISE, METAL_NOISE = 4.0, 7.0
+"""Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's, which mirrors what is
+around it, about what the light makes of the catalogue's."""
+
+DOUBT = 4.5
+"""What a paint that is off can cost a light at most (nats): three standard deviations."""
+
+ENOUGH_AREA = 0.02
+"""Share of the pin from which a paint counts in full."""
+
+DARK = 0.004
+"""Linear units of a white paint below which a camera tells no colours."""
+
+_PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+LUMINANCE = _PRIMARIES[:, 1].astype(np.float32)
+_TO_XYZ = _PRIMARIES / _PRIMARIES.sum(axis=0)
+"""Linear sRGB (rows) to XYZ over the white's (IEC 61966-2-1)."""
 
 LIGHTNESS_SLACK = 6.0
 """Lightness may differ by this much for nothing: light is uneven, gloss differs."""
@@ -46,15 +68,21 @@ LIGHTNESS_SLACK = 6.0
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """One enamel colour: linear RGB in the photograph and in the reference, `area` as a share of the pin,
-    `spread` the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
-    (reference)."""
+    """One colour: linear RGB in the photograph and in the reference, `area` as a share of the pin, `spread`
+    the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
+    (reference); `metal` where it may be bare metal, by its tint."""
 
     photo: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
     area: float
     spread: float
     points: Points
+    metal: bool
+
+    @property
+    def trust(self) -> float:
+        """How much it counts, 0 to 1: little where it is tiny, or where glare or glitter lies over it."""
+        return min(1.0, self.area / ENOUGH_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
 
 
 def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -63,20 +91,20 @@ def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 
-def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Linear RGB (…, 3), clipped to 0 to 1, to CIE Lab under D65."""
-    values = np.clip(np.asarray(rgb, np.float64), 0, 1)
-    encoded = np.where(values <= 0.0031308, 12.92 * values, 1.055 * values ** (1 / 2.4) - 0.055)
-    flat = encoded.reshape(1, -1, 3).astype(np.float32)
-    return np.asarray(cv2.cvtColor(flat, cv2.COLOR_RGB2LAB), np.float64).reshape(values.shape)
+def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Linear sRGB (…, 3), non-negative, to CIE Lab under D65, in the same precision. More than white is no
+    error and is not clipped: under too dim a light a paint would be, and must not lose its tint by that."""
+    ratio = rgb @ _TO_XYZ.astype(rgb.dtype)
+    cube = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    x, y, z = np.moveaxis(cube, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
 
 
-def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3)."""
-    l1, a1, b1 = np.moveaxis(np.asarray(first, np.float64), -1, 0)
-    l2, a2, b2 = np.moveaxis(np.asarray(second, np.float64), -1, 0)
-    mean_chroma = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
-    stretch = 1.5 - 0.5 * np.sqrt(mean_chroma**7 / (mean_chroma**7 + 25.0**7))
+def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3), as precisely as they come."""
+    l1, a1, b1 = np.moveaxis(np.asarray(first), -1, 0)
+    l2, a2, b2 = np.moveaxis(np.asarray(second), -1, 0)
+    stretch = 1.5 - 0.5 * _chromatic((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2)
     a1, a2 = a1 * stretch, a2 * stretch
     c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
     h1, h2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
@@ -94,14 +122,15 @@ def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]
     )
     sl = 1 + 0.015 * lightness**2 / np.sqrt(20 + lightness**2)
     sc, sh = 1 + 0.045 * chroma, 1 + 0.015 * chroma * t
-    rotation = (
-        -2
-        * np.sqrt(chroma**7 / (chroma**7 + 25.0**7))
-        * np.sin(np.radians(60 * np.exp(-(((hue - 275) / 25) ** 2))))
-    )
-    return np.asarray(
-        np.sqrt((dl / sl) ** 2 + (dc / sc) ** 2 + (dh / sh) ** 2 + rotation * (dc / sc) * (dh / sh))
-    )
+    rotation = -2 * _chromatic(chroma) * np.sin(np.radians(60 * np.exp(-np.square((hue - 275) / 25))))
+    dl, dc, dh = dl / sl, dc / sc, dh / sh
+    return np.asarray(np.sqrt(dl * dl + dc * dc + dh * dh + rotation * dc * dh))
+
+
+def _chromatic(chroma: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    cube = np.power(chroma / 25, 3)
+    seventh = cube * cube * chroma / 25
+    return np.asarray(np.sqrt(seventh / (seventh + 1)))
 
 
 def metal_tones(references: dict[View, Reference]) -> list[Values]:
@@ -134,8 +163,8 @@ def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray
 def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
 
-    Bare metal mirrors its surroundings and is left out (`metals`: its Lab colours); blown highlights and the
-    brighter half of each field, where gloss lies, as well.
+    What may be bare metal is marked (`metals`: its Lab colours): white enamel and silver look alike. Blown
+    highlights and the brighter half of each field, where gloss lies, are left out.
     """
     size = (SIDE, SIDE)
     reference = np.asarray(cv2.resize(seen.reference, size, interpolation=cv2.INTER_AREA), np.float32)
@@ -154,8 +183,6 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     scale = seen.inside.shape[0] / SIDE
     for members in clusters(lab[rows, columns], LEAST_AREA * whole):
         tone = np.median(lab[rows[members], columns[members]], axis=0)
-        if metallic(tone, metals):
-            continue
         here = photo[rows[members], columns[members]]
         clear = here.max(axis=1) < 0.985
         if clear.mean() < 0.3:
@@ -165,14 +192,15 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
         low, middle, high = np.percentile(brightness, [10, 55, 75])
         quarter = float(np.percentile(brightness, 25))
         matte = (brightness >= low) & (brightness <= middle)
-        there = linear(reference[rows[members], columns[members]])
+        there = np.median(reference[rows[members], columns[members]], axis=0)
         found.append(
             Paint(
                 np.median(colours[matte], axis=0),
-                np.median(there, axis=0),
+                linear(there),
                 len(members) / max(whole, 1),
                 float(np.log((high + 0.03) / (quarter + 0.03))),
                 np.column_stack([columns[members], rows[members]]).astype(np.float32) * scale,
+                bool(metallic(tone, metals)),
             )
         )
     return found
@@ -181,83 +209,109 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
 def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     """Indices of pixels by colour, the largest first: the densest cell of what is left, and all around it."""
     groups: list[npt.NDArray[np.intp]] = []
-    left = np.ones(len(lab), bool)
     cells = np.floor((lab + np.array([0, 128, 128])) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
-    while left.sum() > least and len(groups) < MOST_PAINTS:
-        values, counts = np.unique(cells[left], return_counts=True)
-        centre = np.median(lab[left & (cells == values[counts.argmax()])], axis=0)
+    _, cells = np.unique(cells, return_inverse=True)
+    left = np.arange(len(lab))
+    while len(left) > least and len(groups) < MOST_PAINTS:
+        here, cell = lab[left], cells[left]
+        densest = cell == np.bincount(cell).argmax()
+        centre = np.median(here[densest], axis=0)
         for _ in range(2):
-            near = left & (np.linalg.norm(lab - centre, axis=1) < SAME_PAINT)
-            centre = np.median(lab[near], axis=0) if near.any() else centre
-        near = left & (np.linalg.norm(lab - centre, axis=1) < SAME_PAINT)
+            near = _within(here, centre, SAME_PAINT)
+            centre = np.median(here[near], axis=0) if near.any() else centre
+        near = _within(here, centre, SAME_PAINT)
         if near.sum() > least:
-            groups.append(np.flatnonzero(near))
-        left &= np.linalg.norm(lab - centre, axis=1) >= 1.3 * SAME_PAINT
-        left &= cells != values[counts.argmax()]
+            groups.append(left[near])
+        left = left[~(densest | _within(here, centre, 1.3 * SAME_PAINT))]
     return groups
 
 
-def fit_light(found: list[Paint]) -> npt.NDArray[np.float64]:
-    """How far each paint is from what the light common to all makes of the catalogue's colour (CIEDE2000).
+def _within(lab: Floats, centre: npt.NDArray[np.floating], reach: float) -> npt.NDArray[np.bool_]:
+    away = lab - centre.astype(np.float32)
+    return np.asarray(np.einsum("ij,ij->i", away, away) < reach * reach)
 
-    The gains are those with the least area-weighted, bounded sum of differences (an M-estimate, started from
-    every paint and every pair), so a paint that is off does not drag the light along.
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How each paint stands to the others: `deviation` in standard deviations from what they and the prior of
+    the light leave open for it, `apart` its distance (CIEDE2000) under the light that fits the others
+    best."""
+
+    deviation: Values
+    apart: Values
+
+
+def stand(found: list[Paint]) -> Standing:
+    """How far each paint is from all that the light could make of the catalogue's colour.
+
+    The profile likelihood ratio of "this paint is under the light of the others" against "it is another
+    colour", over all lights: where the others leave the light open, a paint has to be further off. The
+    others' costs are bounded, so that one that is off as well does not drag the light along.
     """
     photo, reference = (
-        np.array([getattr(paint, name) for paint in found]) for name in ("photo", "reference")
+        np.array([getattr(paint, name) for paint in found], np.float32) for name in ("photo", "reference")
     )
-    weights = np.sqrt(np.array([paint.area for paint in found]))
-    weights = weights / weights.sum()
-    gains = np.log(photo + 0.008) - np.log(reference + 0.008)
-    lit = (photo.sum(axis=1) > 0.04) & (reference.sum(axis=1) > 0.04)
-    starts = gains[lit] if lit.any() else gains
-    pairs = [(starts[i] + starts[j]) / 2 for i in range(len(starts)) for j in range(i)]
-    tries = np.concatenate([starts, np.array(pairs).reshape(-1, 3)])
-    mean = tries.mean(axis=1, keepdims=True)
-    light = np.concatenate([mean + share * (tries - mean) for share in (0.0, 0.5, 1.0)])
-    light, cost = _best(light, photo, reference, weights)
-    moves = np.concatenate([np.eye(3), -np.eye(3), np.ones((1, 3)), -np.ones((1, 3))])
-    for step in (0.16, 0.08, 0.04, 0.02):
-        for _ in range(4):
-            better, lower = _best(light + step * moves, photo, reference, weights)
-            if lower >= cost - 1e-3:
-                break
-            light, cost = better, lower
-    return np.asarray(_apart(light[None], photo, reference)[0], np.float64)
+    metal = np.array([paint.metal for paint in found])
+    noise = np.where(metal, METAL_NOISE, PAINT_NOISE)
+    trust = np.array([paint.trust for paint in found])
+    telling = ~metal | metal.all()  # of how bright it was
+    lights, prior = _lights(photo[telling], reference[telling])
+    apart = _apart(lights, photo, reference, metal)
+    cost = 0.5 * np.square(apart / noise)
+    bounded = np.minimum(cost, DOUBT) * trust
+    total = bounded.sum(axis=1) + prior
+    others = total[:, None] - bounded
+    evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
+    alone = apart[others.argmin(axis=0), np.arange(len(found))]
+    return Standing(np.sqrt(2 * np.maximum(evidence, 0.0)), alone)
 
 
-def _best(
-    lights: npt.NDArray[np.float64],
-    photo: npt.NDArray[np.float64],
-    reference: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float64], float]:
-    apart = np.minimum(_apart(lights, photo, reference), 18.0)
-    tint = np.abs(lights - lights.mean(axis=1, keepdims=True)).max(axis=1)
-    costs = apart @ weights + LIGHT_PRIOR * tint
-    return lights[costs.argmin()], float(costs.min())
+def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
+    """Lights (n, 3), as log gains, on a grid of level, warmth and greenness, and what each costs in nats."""
+    levels = np.log(photo.sum(axis=1) + 0.02) - np.log(reference.sum(axis=1) + 0.02)
+    low, high = float(levels.min()) - 0.2, float(levels.max()) + 0.2
+    warm, green = (
+        step * np.arange(-round(3 * deviation / step), round(3 * deviation / step) + 1)
+        for deviation, step in ((WARMTH, WARMTH_STEP), (GREENNESS, GREENNESS_STEP))
+    )
+    grid = np.meshgrid(np.linspace(low, high, 1 + round((high - low) / LEVEL_STEP)), warm, green)
+    level, warmth, greenness = (axis.ravel() for axis in grid)
+    lights = np.stack(
+        [
+            level + warmth - greenness / 3,
+            level + 2 * greenness / 3,
+            level - warmth - greenness / 3,
+        ],
+        axis=1,
+    )
+    return lights.astype(np.float32), 0.5 * (np.square(warmth / WARMTH) + np.square(greenness / GREENNESS))
 
 
-def _apart(
-    lights: npt.NDArray[np.float64], photo: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable
-    veil."""
-    level = np.exp(lights.mean(axis=1))[:, None, None, None]
+def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[np.bool_]) -> Values:
+    """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable veil.
+
+    Metal mirrors as much of the light as the room behind the camera has to offer, from all to next to none:
+    only its tint tells.
+    """
+    level = np.exp(lights.mean(axis=1))[:, None, None]
     tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
-    veils = VEILS[None, None, :, None] * np.minimum(1, 0.3 / np.maximum(level, 0.05))
-    expected = lab_of_linear(reference[None, :, None, :] * tint + veils)
-    measured = np.broadcast_to(lab_of_linear(photo[None, :, None, :] / level), expected.shape).copy()
+    veils = VEILS * np.minimum(1, 0.3 / np.maximum(level, 0.05))
+    expected = reference[None, :, None, :] * tint + veils[..., None]
+    seen = np.maximum(photo, DARK)
+    mirrored = expected @ LUMINANCE / (seen @ LUMINANCE)[None, :, None]
+    gain = np.where(metal[None, :, None], mirrored, 1 / level)
+    expected = lab_of_linear(expected)
+    measured = lab_of_linear(seen[None, :, None, :] * gain[..., None])
     off = measured[..., 0] - expected[..., 0]
     measured[..., 0] = expected[..., 0] + 0.6 * np.sign(off) * np.maximum(np.abs(off) - LIGHTNESS_SLACK, 0)
-    return np.asarray((difference(expected, measured) + 0.5 * np.arange(len(VEILS))).min(axis=2))
+    costs = np.arange(len(VEILS)) / 2
+    return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
 
 
 def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
-    """`colour_regions`: a paint that is off when the light explains all the others.
+    """`colour_regions`: a paint that is off whatever light the others allow.
 
-    With two paints there is no telling which is off, only that they do not go together, and light alone could
-    do some of that: it counts half.
+    With two paints there is no telling which is off, only that no plausible light makes both.
     """
     name = "colour_regions"
     if seen is None:
@@ -265,16 +319,17 @@ def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
     found = paints(seen, metals)
     if len(found) < 2:
         return Finding(name, "fewer than two paints could be compared")
-    apart = fit_light(found)
-    trust = np.array(
-        [min(1.0, paint.area / 0.03) * np.clip((0.9 - paint.spread) / 0.5, 0, 1) for paint in found]
-    )
-    if np.count_nonzero(trust > 0.5) < 2:
+    if sum(paint.trust > 0.5 for paint in found) < 2:
         return Finding(name, "glare or glitter hides the paints")
-    worst = int((apart * trust).argmax())
-    off = float(apart[worst] * trust[worst])
-    score = ramp(off, 17.0, 8.5, 3.0) * (1.0 if len(found) > 2 else 0.7)
+    standing = stand(found)
+    worst = int(standing.deviation.argmax())
+    score = ramp(float(standing.deviation[worst]), FOREIGN, OPEN, TOGETHER)
     if score >= SLIGHT:
         return Finding(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
-    text = f"One colour is {off:.0f} ΔE00 off when the light explains the others."
+    text = f"One colour is {standing.apart[worst]:.0f} ΔE00 off when the light explains the others."
     return Finding(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))
+
+
+TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5
+"""Standard deviations of the paint furthest off, of a dozen: of a good pin, where nothing can be said, and of
+another colour."""
