@@ -160,22 +160,27 @@ async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path)
     with trio.fail_after(TIMEOUT):
         order: list[str] = []
         urgency = {"early": 1.0, "late": 1.0}
-        async with trio.open_nursery() as nursery, trio.open_nursery() as busy:
-            for number in range(2):
-                busy.start_soon(processes.run, jobs.spin, str(tmp_path / str(number)))
-            await until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
+        async with trio.open_nursery() as nursery:
+            async with (
+                trio.open_nursery() as freed
+            ):  # one of the two workers: the jobs run one after the other
+                nursery.start_soon(processes.run, jobs.spin, str(tmp_path / "0"))
+                freed.start_soon(processes.run, jobs.spin, str(tmp_path / "1"))
+                await until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
 
-            async def job(name: str) -> None:
-                await processes.view(lambda: (urgency[name],), lambda: 0.0).run(jobs.nap, 0.0)
-                order.append(name)
+                async def job(name: str) -> None:
+                    await processes.view(lambda: (urgency[name],), lambda: 0.0).run(jobs.nap, 0.0)
+                    order.append(name)
 
-            nursery.start_soon(job, "early")
-            await until(lambda: processes.statistics()["queued"] == 1)
-            nursery.start_soon(job, "late")
-            await until(lambda: processes.statistics()["queued"] == 2)
-            urgency["late"] = 0.0  # its reader came back while it waited
-            busy.cancel_scope.cancel()
-        assert order[0] == "late"
+                nursery.start_soon(job, "early")
+                await until(lambda: processes.statistics()["queued"] == 1)
+                nursery.start_soon(job, "late")
+                await until(lambda: processes.statistics()["queued"] == 2)
+                urgency["late"] = 0.0  # its reader came back while it waited
+                freed.cancel_scope.cancel()
+            await until(lambda: len(order) == 2)
+            nursery.cancel_scope.cancel()
+        assert order == ["late", "early"]
 
 
 async def test_a_job_given_up_may_end_within_its_grace(processes: Processes, tmp_path: Path) -> None:
