@@ -342,7 +342,7 @@ def _may_hold_number(line: Line) -> bool:
 
 def _may_hold_code(line: Line) -> bool:
     text = line.best.text
-    return text.startswith("FAC") or (len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5)
+    return text.startswith("FAC") or stamptext.like_code(text)
 
 
 def _grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) -> Points:

@@ -78,6 +78,11 @@ class CodeFit:
         return np.asarray(chances / chances.sum(axis=1, keepdims=True))
 
 
+def like_code(text: str) -> bool:
+    """True for a text as long as most of a code, with digits enough for one."""
+    return len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5
+
+
 def fit_code(probabilities: Probabilities) -> CodeFit | None:
     """The factory code that the reader's probabilities make likeliest; None where the line is too short.
 

@@ -75,15 +75,10 @@ def pooled(sights: Sequence[Sight]) -> Agreed[str] | None:
 
 def code_sight(reading: Reading) -> Sight | None:
     """The factory code in a reading, if it looks like one. The dearest of the sights: to be kept."""
-    if len(reading.text) < 10 or sum(sign.isdigit() for sign in reading.text) < 5:
+    if not stamptext.like_code(reading.text):
         return None
     fit = stamptext.fit_code(reading.probabilities)
     return Sight(stamptext.CODE, fit.chances) if fit is not None and fit.confidence >= LEAST_FIT else None
-
-
-def code(readings: Iterable[Reading]) -> Agreed[str] | None:
-    """The factory code that the readings of one line support together."""
-    return pooled([sight for reading in readings if (sight := code_sight(reading)) is not None])
 
 
 def year(readings: Sequence[Reading]) -> Agreed[int] | None:

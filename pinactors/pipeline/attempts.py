@@ -31,7 +31,7 @@ class Restarts:
         self._noticed = noticed
         self._deaths: dict[str, int] = {}
 
-    async def after(self, name: str, error: WorkerDied) -> None:
+    async def _after(self, name: str, error: WorkerDied) -> None:
         """Waits before the next repeat of the work called `name`. Raises `error` when there is none left."""
         self._noticed(name, error)
         deaths = self._deaths.get(name, 0)
@@ -46,7 +46,7 @@ class Restarts:
             try:
                 return await work(*arguments)
             except WorkerDied as error:
-                await self.after(name, error)
+                await self._after(name, error)
 
 
 def produce(
