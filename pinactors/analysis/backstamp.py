@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import cv2
@@ -14,7 +14,7 @@ from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import Image, Points, PreparedView, StampReading, TextLine
 from pinactors.analysis.ocr import Reading
 from pinactors.analysis.stamptext import Edition
-from pinactors.analysis.stampvote import Agreed
+from pinactors.analysis.stampvote import Agreed, Sight
 
 V = TypeVar("V", bound=Hashable)
 
@@ -22,8 +22,11 @@ DETECTION_SIDE = 576
 """Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it stay near 20
 pixels, and a pass costs about 100 ms."""
 
-PROBED_LINES = 4
-"""Lines by which it is settled whether the text stands on its head."""
+PROBED_LINES = 2
+"""Lines read both ways at a time until it is settled whether the text stands on its head."""
+
+PROBES = 2
+"""How often at most."""
 
 SOURCE_SIDE = 1200
 """Longer side of the pin in the picture lines are read from."""
@@ -40,21 +43,50 @@ SQUAT = 4.5
 MOST_NUMBERS = 4
 """Lines read several times at most."""
 
-SETTLED = 0.85
-"""Agreement of readings from which a line is not looked at again."""
+SETTLED = 0.9
+"""Agreement of readings from which a line is not looked at again: beyond what three readings of a wrong code
+reached (0.81)."""
+
+CODE_LETTERS = len(stamptext.CODE)
 
 
 @dataclass(slots=True)
 class Line:
-    """A text line under examination: its corners in source pixels and every reading of it so far."""
+    """A text line under examination: its corners in source pixels, every reading of it so far, and the code
+    as each shows it."""
 
     quad: Points
-    readings: list[Reading]
     turned: bool
+    readings: list[Reading] = field(default_factory=list)
+    codes: list[Sight] = field(default_factory=list)
 
     @property
     def best(self) -> Reading:
         return max(self.readings, key=lambda reading: reading.confidence)
+
+    @property
+    def code(self) -> Agreed[str] | None:
+        return stampvote.pooled(self.codes)
+
+    @property
+    def year(self) -> Agreed[int] | None:
+        return stampvote.year(self.readings)
+
+    @property
+    def edition(self) -> Agreed[Edition] | None:
+        return stampvote.edition(self.readings)
+
+    @property
+    def brand(self) -> Agreed[str] | None:
+        return stampvote.brand(self.readings)
+
+    def read(self, picture: Image) -> None:
+        """Reads it in one more picture."""
+        reading = ocr.recognise(picture)
+        self.readings.append(reading)
+        sight = stampvote.code_sight(reading)
+        if sight is not None:
+            self.codes.append(sight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +140,25 @@ def _source(rgb: Image, mask: Image) -> _Source:
 
 def _look(source: _Source, *, quarter: bool) -> list[Line]:
     """Finds text lines (with `quarter` in the picture turned by 90 degrees) and reads the longest, upright or
-    not."""
+    not: what stands on its head often reads as something, so the longest are read both ways."""
+    quads = _find(source, quarter=quarter)
+    upright: list[Line] = []
+    turned: list[Line] = []
+    for start in range(0, PROBED_LINES * PROBES, PROBED_LINES):
+        probe = quads[start : start + PROBED_LINES]
+        upright += _read(source.grey, probe, turned=False)
+        if _convincing(upright):
+            break
+        turned += _read(source.grey, probe, turned=True)
+        if _worth(turned) > 1.2 * _worth(upright) or _worth(upright) > 2 * _worth(turned):
+            break
+    on_its_head = _worth(turned) > 1.2 * _worth(upright)
+    lines = turned if on_its_head else upright
+    return lines + _read(source.grey, quads[len(lines) :], turned=on_its_head)
+
+
+def _find(source: _Source, *, quarter: bool) -> list[Points]:
+    """Quadrilaterals of text lines on the pin, in source pixels, the longest first."""
     scale = DETECTION_SIDE / max(source.grey.shape)
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = np.asarray(cv2.resize(source.grey, None, fx=scale, fy=scale, interpolation=way), np.uint8)
@@ -122,21 +172,14 @@ def _look(source: _Source, *, quarter: bool) -> list[Line]:
         inside = 0 <= y < source.mask.shape[0] and 0 <= x < source.mask.shape[1] and source.mask[y, x]
         if inside and _length(quad) >= 1.2 * _thickness(quad):
             quads.append(quad)
-    quads = sorted(quads, key=_length, reverse=True)[: ocr.MOST_LINES]
-    lines = _read(source.grey, quads, turned=False)
-    if quads and not _convincing(lines):
-        # What stands on its head often reads as something: the best lines are looked at both ways.
-        probe = sorted(lines, key=lambda line: _worth([line]), reverse=True)[:PROBED_LINES]
-        other = _read(source.grey, [line.quad for line in probe], turned=True)
-        if _worth(other) > 1.2 * _worth(probe):
-            taken = {id(line.quad) for line in probe}
-            lines = other + _read(source.grey, [quad for quad in quads if id(quad) not in taken], turned=True)
-    return lines
+    return sorted(quads, key=_length, reverse=True)[: ocr.MOST_LINES]
 
 
 def _read(grey: Image, quads: Sequence[Points], *, turned: bool) -> list[Line]:
-    readings = ocr.recognise([ocr.straighten(grey, quad, turned=turned) for quad in quads])
-    return [Line(quad, [reading], turned) for quad, reading in zip(quads, readings, strict=True)]
+    lines = [Line(quad, turned) for quad in quads]
+    for line in lines:
+        line.read(ocr.straighten(grey, line.quad, turned=turned))
+    return lines
 
 
 def _length(quad: Points) -> float:
@@ -211,43 +254,50 @@ def _upright(quad: Points) -> Points:
     return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
 
 
-def _look_again(source: _Source, lines: Sequence[Line]) -> None:
-    """Reads lines with numbers in other ways: contrast equalised and blurred, then, where that leaves doubts,
-    dark for bright and with more around them."""
-    chosen = sorted(filter(_may_hold_number, lines), key=lambda line: len(line.best.text), reverse=True)
-    chosen = chosen[:MOST_NUMBERS]
-    equalise = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8))
-    plain = []
+def _look_again(source: _Source, lines: list[Line]) -> None:
+    """Reads lines with numbers in other ways until their readings agree: contrast equalised, blurred, dark
+    for bright, and with more around them."""
+    for index, line in enumerate(lines):
+        lines[index] = _whole(source, line)
+    chosen = sorted(filter(_may_hold_number, lines), key=_worth_of_number, reverse=True)[:MOST_NUMBERS]
     for line in chosen:
-        squat = _is_squat(line)
-        plain.append(
-            ocr.straighten(source.grey, _grown(line.quad, across=-0.6 if squat else 0.0), turned=line.turned)
-        )
-    equal = [
-        # Small letters are enlarged: equalising would bring out the compression's blocks.
-        _blurred(ocr.straighten(source.grey, _grown(line.quad, across=-0.5), turned=line.turned))
-        if _is_squat(line)
-        else as_image(equalise.apply(picture))
-        for line, picture in zip(chosen, plain, strict=True)
-    ]
-    _add(chosen, [*equal, *map(_blurred, plain)])
-    least = stampvote.READ_POORLY if _poor(lines) else SETTLED
-    doubted = [index for index, line in enumerate(chosen) if not _settled(line, least)]
-    wider = []
-    for index in doubted:
-        line = chosen[index]
-        grown = _grown(line.quad, across=0.2, along=0.25 if _may_hold_code(line) else 0.02)
-        if _is_squat(line):
-            grown = _grown(line.quad, across=-0.35)
-        picture = ocr.straighten(source.grey, grown, turned=line.turned)
-        wider.append(_blurred(picture) if _is_squat(line) else picture)
-    _add([chosen[index] for index in doubted], [*(as_image(255 - equal[index]) for index in doubted), *wider])
+        for picture in _other_pictures(source, line):
+            line.read(picture)
+            if _settled(line):
+                break
 
 
-def _add(lines: Sequence[Line], pictures: list[Image]) -> None:
-    """Reads `pictures`, one of each line, then the next of each line, and so on."""
-    for index, reading in enumerate(ocr.recognise(pictures)):
-        lines[index % len(lines)].readings.append(reading)
+def _whole(source: _Source, line: Line) -> Line:
+    """`line`, or where it begins like a code and ends too early (glare hides the rest from the detector), the
+    line with the rest if that reads as more of it."""
+    text = line.best.text
+    if not text.startswith("FAC") or not CODE_LETTERS / 2 <= len(text) < CODE_LETTERS - 1:
+        return line
+    missing = (CODE_LETTERS + 0.5) / len(text) - 1
+    start, end = (missing, 0.0) if line.turned else (0.0, missing)
+    longer = Line(_grown(line.quad, across=0.0, start=start, end=end), line.turned)
+    longer.read(ocr.straighten(source.grey, longer.quad, turned=line.turned))
+    return longer if len(longer.best.text) > len(text) else line
+
+
+def _other_pictures(source: _Source, line: Line) -> Iterator[Image]:
+    """Ways to see a line besides as it is, those that helped most often first."""
+    squat = _is_squat(line)
+    # More than the letters' height is in a squat line; they are small, and are enlarged.
+    plain = ocr.straighten(source.grey, _grown(line.quad, across=-0.6 if squat else 0.0), turned=line.turned)
+    if squat:  # equalising would bring out the compression's blocks
+        equal = _blurred(ocr.straighten(source.grey, _grown(line.quad, across=-0.5), turned=line.turned))
+    else:
+        equal = as_image(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8)).apply(plain))
+    yield equal
+    yield _blurred(plain)
+    yield as_image(255 - equal)
+    along = 0.25 if _may_hold_code(line) else 0.02
+    wider = (
+        _grown(line.quad, across=-0.35) if squat else _grown(line.quad, across=0.2, start=along, end=along)
+    )
+    picture = ocr.straighten(source.grey, wider, turned=line.turned)
+    yield _blurred(picture) if squat else picture
 
 
 def _blurred(picture: Image) -> Image:
@@ -269,13 +319,15 @@ def _poor(lines: Sequence[Line]) -> bool:
     )
 
 
-def _settled(line: Line, least: float) -> bool:
-    """True where the readings agree so far, and on a code if it looks like one."""
-    code = stampvote.code(line.readings)
-    others = [stampvote.year(line.readings), stampvote.edition(line.readings)]
-    found = [value for value in (code, *others) if value is not None]
-    sure = bool(found) and all(value.agreement >= least for value in found)
-    return sure and (not _may_hold_code(line) or code is not None)
+def _settled(line: Line) -> bool:
+    """True where the readings agree, and on a code if the line looks like one."""
+    found = [value for value in (line.code, line.year, line.edition) if value is not None]
+    sure = bool(found) and all(value.agreement >= SETTLED for value in found)
+    return sure and (not _may_hold_code(line) or line.code is not None)
+
+
+def _worth_of_number(line: Line) -> tuple[bool, int]:
+    return _may_hold_code(line), len(line.best.text)
 
 
 def _may_hold_number(line: Line) -> bool:
@@ -290,16 +342,17 @@ def _may_hold_number(line: Line) -> bool:
 
 def _may_hold_code(line: Line) -> bool:
     text = line.best.text
-    return text.startswith("FAC") or (len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5)
+    return text.startswith("FAC") or stamptext.like_code(text)
 
 
-def _grown(quad: Points, *, across: float, along: float = 0.0) -> Points:
-    """The quadrilateral with this share of its thickness more (or less) across, and this share of its length
-    more at either end."""
+def _grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) -> Points:
+    """The quadrilateral with this share of its thickness more (or less) across, and these shares of its
+    length more before and behind."""
     frame = _upright(quad)
     length, thickness = frame[1] - frame[0], frame[3] - frame[0]
-    u, v = length * along, thickness * across / 2
-    return np.asarray(frame + np.stack([-u - v, u - v, u + v, v - u]), np.float32)
+    v = thickness * across / 2
+    before, behind = -length * start, length * end
+    return np.asarray(frame + np.stack([before - v, behind - v, behind + v, before + v]), np.float32)
 
 
 def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampReading:
@@ -311,12 +364,14 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
         and len(line.best.text) >= 2
         and not _pattern(line.best.text)
     ]
-    code, year = _strongest(ordered, stampvote.code), _strongest(ordered, stampvote.year)
-    edition, brand = _strongest(ordered, stampvote.edition), _strongest(ordered, stampvote.brand)
+    code, year = _strongest(line.code for line in ordered), _strongest(line.year for line in ordered)
+    edition = _strongest(line.edition for line in ordered)
+    brand = _strongest(line.brand for line in ordered)
     if not text and code is None:
         return StampReading(reason="no text could be read on the back")
     words = [line.best.text for line in text if line.best.confidence >= GOOD_LINE]
-    least = stampvote.READ_POORLY if _poor(text) else stampvote.READ
+    poor = _poor(text)
+    least = stampvote.READ_POORLY if poor else stampvote.READ
     return StampReading(
         lines=tuple(
             TextLine(line.best.text, round(line.best.confidence, 3), source.to_working(line.quad))
@@ -327,18 +382,17 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
         year=year.value if year and year.agreement >= least else None,
         edition_number=edition.value.number if edition and edition.agreement >= least else None,
         edition_size=edition.value.size if edition and edition.agreement >= least else None,
-        brand=brand.value if brand and brand.agreement >= least else None,
+        brand=brand.value if brand and brand.agreement >= least and not poor else None,
         origin=next(filter(None, map(stamptext.origin, words)), None),
         likely=_likely(least, code, year, edition),
         text_height=round(_letter_height(text or ordered) / source.scale / scale, 1),
     )
 
 
-def _strongest(
-    lines: Sequence[Line], vote: Callable[[Sequence[Reading]], Agreed[V] | None]
-) -> Agreed[V] | None:
-    found = [value for line in lines if (value := vote(line.readings)) is not None]
-    return max(found, key=lambda value: value.agreement, default=None)
+def _strongest(values: Iterable[Agreed[V] | None]) -> Agreed[V] | None:
+    return max(
+        (value for value in values if value is not None), key=lambda value: value.agreement, default=None
+    )
 
 
 def _likely(

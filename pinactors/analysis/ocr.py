@@ -25,21 +25,25 @@ space."""
 LINE_HEIGHT = 48
 """Pixels a line is scaled to: what the recogniser was trained on."""
 
+LEAST_WIDTH = 96
+"""Pixels a line is filled up to: shorter ones read worse."""
+
 MOST_LINES = 8
-"""Lines recognised in one pass, the longest first; each costs about 30 ms."""
+"""Lines read of one picture at most, the longest first; each costs about 30 ms."""
 
 Probabilities = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One line as read: `confidence` 0 to 1 is the mean probability of its letters, `letters` that of each
-    sign of `text`; `probabilities` is (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space."""
+    """One line as read: `confidence` 0 to 1 is the mean probability of its letters, `probabilities` is
+    (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space, and `steps` the row in which each
+    sign of `text` stands."""
 
     text: str
     confidence: float
-    letters: Probabilities
     probabilities: Probabilities
+    steps: npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +114,19 @@ def straighten(grey: Image, quad: Points, *, turned: bool = False) -> Image:
     )
 
 
-def recognise(lines: list[Image]) -> list[Reading]:
-    """Reads straightened grey lines, all in one batch."""
-    if not lines:
-        return []
+def recognise(line: Image) -> Reading:
+    """Reads one straightened grey line.
+
+    Not in batches: lines would be filled up to the longest, and a batch of equals costs no less a line.
+    """
     engine = _engine()
-    columns = max(LINE_HEIGHT * 4, *(line.shape[1] for line in lines))
-    columns = 8 * math.ceil(columns / 8)
-    batch = np.zeros((len(lines), 3, LINE_HEIGHT, columns), np.float32)
-    for row, line in zip(batch, lines, strict=True):
-        row[:, :, : line.shape[1]] = line.astype(np.float32) / 127.5 - 1.0
-    kept = np.asarray(engine.recogniser.session(batch))[:, :, engine.columns]
-    kept /= np.maximum(kept.sum(axis=2, keepdims=True), 1e-6)
-    readings = []
-    for line, rows in zip(lines, kept, strict=True):
-        steps = math.ceil(rows.shape[0] * line.shape[1] / columns)
-        readings.append(_greedy(np.ascontiguousarray(rows[: max(steps, 1)], np.float32)))
-    return readings
+    columns = 8 * math.ceil(line.shape[1] / 8)
+    pixels = np.zeros((1, 3, LINE_HEIGHT, max(columns, LEAST_WIDTH)), np.float32)
+    pixels[:, :, :, : line.shape[1]] = line.astype(np.float32) / 127.5 - 1.0
+    rows = np.asarray(engine.recogniser.session(pixels))[0][:, engine.columns]
+    rows = rows[: max(math.ceil(len(rows) * line.shape[1] / pixels.shape[3]), 1)]
+    rows /= np.maximum(rows.sum(axis=1, keepdims=True), 1e-6)
+    return _greedy(np.ascontiguousarray(rows, np.float32))
 
 
 def _greedy(probabilities: Probabilities) -> Reading:
@@ -135,7 +135,6 @@ def _greedy(probabilities: Probabilities) -> Reading:
     fresh = np.flatnonzero((best != 0) & (best != np.concatenate([[0], best[:-1]])))
     text = "".join((ALPHABET + " ")[best[step] - 1] for step in fresh)
     stripped = text.strip()
-    letters = probabilities[fresh, best[fresh]]
-    confidence = float(letters.mean()) if stripped else 0.0
+    confidence = float(probabilities[fresh, best[fresh]].mean()) if stripped else 0.0
     start = len(text) - len(text.lstrip())
-    return Reading(stripped, confidence, letters[start : start + len(stripped)], probabilities)
+    return Reading(stripped, confidence, probabilities, fresh[start : start + len(stripped)])

@@ -23,7 +23,12 @@ FIRST_YEAR, LAST_YEAR = 1950, 2069
 _DIGIT_LIKE = str.maketrans("OoQDIlLiSsBZzGbTqgA", "0000111155822667994")
 """Letters a reader takes for digits. Applied only where the grammar demands a digit."""
 
-_PATTERN: tuple[str, ...] = ("F", "A", "C", "-", *["#"] * 6, "-", *["#"] * 5)
+LETTER_FOR_DIGIT = 0.5
+"""What the probability of such a letter counts towards its digit: never enough to be told as read."""
+
+CODE = "FAC-######-#####"
+
+_PATTERN = tuple(CODE)
 _CHOICES = np.array(
     [[1 + ALPHABET.index(digit if sign == "#" else sign) for digit in "0123456789"] for sign in _PATTERN]
 )
@@ -31,6 +36,12 @@ _ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign
 _IS_DIGIT = np.array([sign == "#" for sign in _PATTERN])
 _TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
 _NEVER = -1e9
+
+_DIGITS = [1 + ALPHABET.index(digit) for digit in "0123456789"]
+_LETTERS = [1 + ALPHABET.index(chr(letter)) for letter in _DIGIT_LIKE]
+_LIKENESS = np.array(
+    [[chr(digit) == sign for sign in "0123456789"] for digit in _DIGIT_LIKE.values()], np.float32
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +71,16 @@ class CodeFit:
     digits: npt.NDArray[np.float64]
 
     @property
-    def weakest_digit(self) -> float:
-        """Probability, among the digits, of the one the reader is least sure of: 0 to 1. That it would rather
-        see a D than a 0 is no doubt where the grammar has digits."""
+    def chances(self) -> npt.NDArray[np.float64]:
+        """(11, 10): the probability, among the digits, of each at each digit's place. That the reader would
+        rather see a D than a 0 is no doubt where the grammar has digits."""
         chances = np.exp(self.digits[_IS_DIGIT])
-        return float((chances.max(axis=1) / chances.sum(axis=1)).min())
+        return np.asarray(chances / chances.sum(axis=1, keepdims=True))
+
+
+def like_code(text: str) -> bool:
+    """True for a text as long as most of a code, with digits enough for one."""
+    return len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5
 
 
 def fit_code(probabilities: Probabilities) -> CodeFit | None:
@@ -149,6 +165,12 @@ def code_of(digits: npt.NDArray[np.float64]) -> CodeFit:
         str(int(row.argmax())) if sign == "#" else sign for sign, row in zip(_PATTERN, digits, strict=True)
     )
     return CodeFit(letters, float(np.exp(digits.max(axis=1).mean())), digits)
+
+
+def digit_chances(rows: Probabilities) -> npt.NDArray[np.float64]:
+    """(n, 10) for `n` rows of a reader's probabilities: those of the digits, each with its share of the
+    letters it is taken for."""
+    return np.asarray(rows[:, _DIGITS] + LETTER_FOR_DIGIT * (rows[:, _LETTERS] @ _LIKENESS), np.float64)
 
 
 def edition(text: str) -> Edition | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from pinactors.analysis import backstamp, ocr, stamptext, stampvote
@@ -132,8 +133,7 @@ def lattice(text: str, doubts: dict[int, dict[str, float]] | None = None) -> ocr
         shares = (doubts or {}).get(index, {sign: 1.0})
         for letter, share in shares.items():
             rows[2 * index + 1, 1 + ALPHABET.index(letter)] = share
-    letters = rows[1::2, 1:].max(axis=1)
-    return ocr.Reading(text, 0.9, letters, rows)
+    return ocr.Reading(text, 0.9, rows, np.arange(1, 2 * len(text), 2))
 
 
 def test_the_grammar_takes_the_likelier_digit_over_a_letter() -> None:
@@ -157,28 +157,103 @@ def test_what_stands_around_a_code_is_free() -> None:
     assert stamptext.fit_code(lattice("FAC-06").probabilities) is None
 
 
+def pooled_code(readings: list[ocr.Reading]) -> stampvote.Agreed[str] | None:
+    return stampvote.pooled([sight for each in readings if (sight := stampvote.code_sight(each)) is not None])
+
+
 def test_no_code_is_made_of_other_words() -> None:
-    assert stampvote.code([lattice("OFFICIAL-PIN-TRADING")] * 3) is None
-    assert stampvote.code([]) is None
+    assert pooled_code([lattice("OFFICIAL-PIN-TRADING")] * 3) is None
+    assert pooled_code([]) is None
 
 
 def test_only_what_readings_agree_on_counts_as_read() -> None:
     true = lattice("FAC-060122-15240")
-    assert stampvote.code([true]) is None
-    both = stampvote.code([true, true, true])
+    assert pooled_code([true]) is None
+    both = pooled_code([true, true, true])
     assert both is not None
     assert both.value == "FAC-060122-15240"
     assert both.agreement > stampvote.READ
     other = lattice("FAC-080122-15240")
-    torn = stampvote.code([true, true, other])
+    torn = pooled_code([true, true, other])
     assert torn is not None
     assert torn.value == "FAC-060122-15240"
     assert stampvote.LIKELY <= torn.agreement < stampvote.READ
 
 
+def test_each_digit_is_judged_by_itself() -> None:
+    """Readings that err in different places make a number that none of them shows."""
+    readings = [lattice(f"FAC-{day}-152{last}") for day, last in (("060122", "90"), ("080122", "40"))]
+    readings += [lattice("FAC-060127-15240")] * 2 + [lattice("FAC-060122-15240", {15: {"0": 0.9}})]
+    found = pooled_code(readings)
+    assert found is not None
+    assert found.value == "FAC-060122-15240"
+    assert found.agreement == pytest.approx(3 / 5, abs=0.01)
+
+
+def test_a_reading_of_another_shape_stands_against_every_digit() -> None:
+    long, short = lattice("LE1500"), lattice("LE150")
+    agreed = [stampvote.edition(readings) for readings in ([long] * 4, [long] * 3 + [short])]
+    assert [found.value.size for found in agreed if found is not None] == [1500, 1500]
+    assert [round(found.agreement, 2) for found in agreed if found is not None] == [1.0, 0.75]
+    assert stampvote.edition([long, short]) is None
+
+
+def test_numbered_editions_are_pooled_with_their_number() -> None:
+    found = stampvote.edition([lattice("12/300"), lattice("17/300"), lattice("12/300")])
+    assert found is not None
+    assert found.value == stamptext.Edition(12, 300)
+    assert found.agreement == pytest.approx(2 / 3, abs=0.01)
+    blank = stampvote.edition([lattice("/300")] * 2)
+    assert blank is not None
+    assert blank.value == stamptext.Edition(None, 300, blank=True)
+
+
+def test_a_brand_is_what_most_readings_show() -> None:
+    shown = [lattice(text) for text in ("©ACME", "©ACME", "©ACNE")]
+    found = stampvote.brand(shown)
+    assert found is not None
+    assert (found.value, round(found.agreement, 2)) == ("ACME", 0.6)
+    assert stampvote.brand(shown[1:]) is None
+
+
+def test_a_clean_line_is_not_read_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What readings agree on is settled: there are four other ways to see the two lines with numbers."""
+    recognised = []
+    recognise = ocr.recognise
+
+    def counted(line: npt.NDArray[np.uint8]) -> ocr.Reading:
+        recognised.append(line.shape)
+        return recognise(line)
+
+    monkeypatch.setattr(ocr, "recognise", counted)
+    read = backstamp.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK))
+    assert read.factory_code == "FAC-060122-15240"
+    assert len(recognised) < len(LINES) + 2 * 4
+
+
+@pytest.mark.parametrize("on_its_head", [False, True])
+def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, on_its_head: bool
+) -> None:
+    find = backstamp._find
+
+    def cut(source: backstamp._Source, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
+        """The code's line without its last third."""
+        quads = find(source, quarter=quarter)
+        places = [float(quad[:, 1].mean()) for quad in quads]
+        code = quads[places.index(min(places) if on_its_head else max(places))]
+        kept, lost = ([1, 2], [0, 3]) if on_its_head else ([0, 3], [1, 2])
+        code[lost] += 0.35 * (code[kept] - code[lost])
+        return quads
+
+    monkeypatch.setattr(backstamp, "_find", cut)
+    back = prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=180 if on_its_head else 0)
+    assert backstamp.read(back).factory_code == "FAC-060122-15240"
+
+
 def test_an_unsure_digit_weighs_little() -> None:
-    unsure = lattice("FAC-060122-15240", {5: {"6": 0.4, "8": 0.3, "0": 0.3}})
-    found = stampvote.code([unsure] * 3)
+    unsure = lattice("FAC-060122-15240", {5: {"6": 0.6, "8": 0.2, "0": 0.2}})
+    found = pooled_code([unsure] * 3)
     assert found is not None
     assert found.agreement < stampvote.READ
 
