@@ -371,20 +371,28 @@ def _interpret(source: _Source, lines: Sequence[Line], scale: float) -> StampRea
         return StampReading(reason="no text could be read on the back")
     words = [line.best.text for line in text if line.best.confidence >= GOOD_LINE]
     poor = _poor(text)
-    least = stampvote.READ_POORLY if poor else stampvote.READ
+    code, likely_code = _told(code, stampvote.CODE_READ, poor=poor)
+    year, likely_year = _told(year, stampvote.READ, poor=poor)
+    edition, likely_edition = _told(edition, stampvote.READ, poor=poor)
+    brand, _ = _told(brand, stampvote.READ, poor=poor)
+    likely = {
+        "factory_code": likely_code.value if likely_code else None,
+        "year": likely_year.value if likely_year else None,
+        "edition_size": likely_edition.value.size if likely_edition else None,
+    }
     return StampReading(
         lines=tuple(
             TextLine(line.best.text, round(line.best.confidence, 3), source.to_working(line.quad))
             for line in text
         ),
-        factory_code=code.value if code and code.agreement >= least else None,
-        factory_code_confidence=round(code.agreement, 3) if code and code.agreement >= least else 0.0,
-        year=year.value if year and year.agreement >= least else None,
-        edition_number=edition.value.number if edition and edition.agreement >= least else None,
-        edition_size=edition.value.size if edition and edition.agreement >= least else None,
-        brand=brand.value if brand and brand.agreement >= least and not poor else None,
+        factory_code=code.value if code else None,
+        factory_code_confidence=round(code.agreement, 3) if code else 0.0,
+        year=year.value if year else None,
+        edition_number=edition.value.number if edition else None,
+        edition_size=edition.value.size if edition else None,
+        brand=brand.value if brand and not poor else None,
         origin=next(filter(None, map(stamptext.origin, words)), None),
-        likely=_likely(least, code, year, edition),
+        likely={field: value for field, value in likely.items() if value is not None},
         text_height=round(_letter_height(text or ordered) / source.scale / scale, 1),
     )
 
@@ -395,17 +403,11 @@ def _strongest(values: Iterable[Agreed[V] | None]) -> Agreed[V] | None:
     )
 
 
-def _likely(
-    least: float, code: Agreed[str] | None, year: Agreed[int] | None, edition: Agreed[Edition] | None
-) -> dict[str, str | int]:
-    likely: dict[str, str | int] = {}
-    if code and code.agreement < least:
-        likely["factory_code"] = code.value
-    if year and year.agreement < least:
-        likely["year"] = year.value
-    if edition and edition.agreement < least:
-        likely["edition_size"] = edition.value.size
-    return likely
+def _told(found: Agreed[V] | None, least: float, *, poor: bool) -> tuple[Agreed[V] | None, Agreed[V] | None]:
+    """`found` as what counts as read, or else as what is likely."""
+    if found is None or found.agreement >= least + (stampvote.POORER if poor else 0.0):
+        return found, None
+    return None, found
 
 
 def _place(line: Line) -> tuple[bool, float]:

@@ -35,6 +35,8 @@ _CHOICES = np.array(
 _ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign in _PATTERN])
 _IS_DIGIT = np.array([sign == "#" for sign in _PATTERN])
 _TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
+_GROUPS = tuple((run.start() - 1, slice(*run.span())) for run in re.finditer("#+", CODE))
+"""The runs of digits, each with the place of the sign before it."""
 _NEVER = -1e9
 
 _DIGITS = [1 + ALPHABET.index(digit) for digit in "0123456789"]
@@ -64,11 +66,12 @@ def manufacture(code: str) -> tuple[int, int | None]:
 class CodeFit:
     """A factory code in a line: `confidence` is the geometric mean of its signs' probabilities, `digits` (16,
     10) the log-probabilities of each digit at each place (0 in the first column only, where a letter
-    stands)."""
+    stands), `steps` (16,) the reader's step at which each sign is clearest."""
 
     code: str
     confidence: float
     digits: npt.NDArray[np.float64]
+    steps: npt.NDArray[np.intp]
 
     @property
     def chances(self) -> npt.NDArray[np.float64]:
@@ -76,6 +79,16 @@ class CodeFit:
         rather see a D than a 0 is no doubt where the grammar has digits."""
         chances = np.exp(self.digits[_IS_DIGIT])
         return np.asarray(chances / chances.sum(axis=1, keepdims=True))
+
+    def seen(self, signs: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        """(11,): whether all digits of its group were seen, where `signs` are the steps at which the reader
+        by itself sees a sign. Which one is missing of a group that shows fewer cannot be told: the grammar
+        then spreads those there are over all places."""
+        whole = np.zeros(len(_PATTERN), np.bool_)
+        for before, group in _GROUPS:
+            within = (signs > self.steps[before]) & (signs <= self.steps[group.stop - 1])
+            whole[group] = int(within.sum()) >= group.stop - group.start
+        return np.asarray(whole[_IS_DIGIT])
 
 
 def like_code(text: str) -> bool:
@@ -156,15 +169,12 @@ def _follow(
             place, sign = place - 1, origin - 2
     if len(taken) < length:
         return None
-    return code_of(np.stack([emit[taken[place][1], place] for place in range(length)]))
-
-
-def code_of(digits: npt.NDArray[np.float64]) -> CodeFit:
-    """The likeliest code by log-probabilities (16, 10) of what stands at each place."""
+    steps = np.array([taken[place][1] for place in range(length)])
+    digits = emit[steps, np.arange(length)]
     letters = "".join(
         str(int(row.argmax())) if sign == "#" else sign for sign, row in zip(_PATTERN, digits, strict=True)
     )
-    return CodeFit(letters, float(np.exp(digits.max(axis=1).mean())), digits)
+    return CodeFit(letters, float(np.exp(digits.max(axis=1).mean())), digits, steps)
 
 
 def digit_chances(rows: Probabilities) -> npt.NDArray[np.float64]:
@@ -223,13 +233,15 @@ def find_year(text: str) -> tuple[int, slice] | None:
 
 def brand(text: str) -> str | None:
     """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts
-    here and a lone leading O, 0, C, G, e or 6 before capitals followed by a year."""
+    here, and before capitals followed by a year a leading @, 0, 3 or 6, and a leading O, C, G or e that
+    stands alone: without a space it is as likely the name's own."""
+    text = text.strip()
     marked = re.search(
-        r"(?:©|\([cC]\)|^[O0CG@e63])\s*([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text.strip()
+        r"(?:(?:©|\([cC]\)|^[0@63])\s*|^[OCGe]\s+)([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text
     )
     if not marked:
         return None
-    if not text.strip().startswith(("©", "(c)", "(C)")) and year(text) is None:
+    if not text.startswith(("©", "(c)", "(C)")) and year(text) is None:
         return None
     words = re.sub(r"\s+", " ", marked.group(1)).strip(" .-'")
     return words.upper() if len(words) >= 3 else None
