@@ -10,8 +10,8 @@ import numpy as np
 
 from pinactors.analysis import proposals, segmentation
 from pinactors.analysis.geometry import as_image, crop_transform, largest_outline, warp_crop
-from pinactors.analysis.model import Image, Matrix
-from pinactors.analysis.portrait import Portrait
+from pinactors.analysis.model import CROP_SIDE, Image, Matrix
+from pinactors.analysis.portrait import SIDE, Portrait, scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,8 @@ def alternatives(rgb: Image, limit: int) -> list[Alternative]:
         if len(outline) < 8:
             continue
         to_crop = crop_transform(outline)
-        crop, crop_mask = warp_crop(as_image(middle), mask, to_crop)
+        # Twice a portrait's side is all that it keeps anything of.
+        crop, crop_mask = warp_crop(as_image(middle), mask, scaling(CROP_SIDE, 2 * SIDE) @ to_crop, 2 * SIDE)
         found.append(
             Alternative(Portrait.of(crop, crop_mask), to_crop @ np.diag([2.0, 2.0, 1.0]) @ reduction)
         )

@@ -45,8 +45,8 @@ def crop_transform(outline: Points) -> Matrix:
     return np.array([[scale, 0, middle - scale * x], [0, scale, middle - scale * y], [0, 0, 1]], np.float64)
 
 
-def warp_crop(rgb: Image, mask: Image, to_crop: Matrix) -> tuple[Image, Image]:
-    """(rgb, mask) in crop pixels, the surroundings in neutral grey.
+def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -> tuple[Image, Image]:
+    """(rgb, mask) in the pixels that `to_crop` leads to, a square of `side`, the surroundings in neutral grey.
 
     Strong reductions are filtered first: sampling alone would alias fine waffle and text.
     """
@@ -60,7 +60,7 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix) -> tuple[Image, Image]:
         matrix = matrix @ np.linalg.inv(_scaling(size[0] / rgb.shape[1], size[1] / rgb.shape[0]))
         rgb = as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
         mask = as_image(cv2.resize(mask, size, interpolation=cv2.INTER_AREA))
-    square = (CROP_SIDE, CROP_SIDE)
+    square = (side, side)
     replicate = cv2.BORDER_REPLICATE
     crop = as_image(cv2.warpAffine(rgb, matrix[:2], square, flags=cv2.INTER_LINEAR, borderMode=replicate))
     soft = cv2.warpAffine(mask, matrix[:2], square, flags=cv2.INTER_LINEAR)
