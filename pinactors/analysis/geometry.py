@@ -46,7 +46,7 @@ def crop_transform(outline: Points) -> Matrix:
 
 
 def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -> tuple[Image, Image]:
-    """(rgb, mask) in the pixels that `to_crop` leads to, a square of `side`, the surroundings in neutral grey.
+    """(rgb, mask) in the pixels that `to_crop` leads to, a square of `side`, the surroundings neutral grey.
 
     Strong reductions are filtered first: sampling alone would alias fine waffle and text.
     """

@@ -21,6 +21,8 @@ HUBER = 0.5
 STEP = 0.12
 """Largest change of one parameter in one iteration, in picture widths."""
 DONE = 2e-3
+TRIAL = 3
+"""Iterations after which one of two turns to start from is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +92,11 @@ def align(query: Portrait, reference: Portrait, turns: list[float], iterations: 
         starts.append((template.cost(query.planes, matrix), matrix))
     starts.sort(key=lambda start: start[0])
     close = [matrix for cost, matrix in starts if cost < 1.15 * starts[0][0]][:2]
-    matrix, cost = min(
-        (template.refine(query.planes, m, iterations) for m in close), key=lambda found: found[1]
-    )
+    if len(close) > 1:  # a few steps tell which is worth the rest
+        tried = [template.refine(query.planes, matrix, TRIAL) for matrix in close]
+        close = [min(tried, key=lambda found: found[1])[0]]
+        iterations -= TRIAL
+    matrix, cost = template.refine(query.planes, close[0], iterations)
     return Alignment(np.asarray(up @ matrix @ down, np.float64), cost)
 
 
