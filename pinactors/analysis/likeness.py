@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import cv2
 import numpy as np
@@ -105,7 +106,7 @@ def back_log_odds(likeness: Likeness | None) -> float:
     return min(BACK_MOST, max(BACK_LEAST, total))
 
 
-def verified(likeness: Likeness | None) -> bool:
+def verified(likeness: Likeness | None) -> TypeGuard[Likeness]:
     """True when outline and lines fall on each other everywhere, and there are enough of them."""
     return (
         likeness is not None

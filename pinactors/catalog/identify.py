@@ -231,10 +231,13 @@ def _with_back(catalog: Catalog, fits: dict[int, _Fit], back: PreparedView) -> d
         turns = features.turns(look.layout, face.layout, TURNS)
         to_query = registration.align(look.portrait, face.portrait, turns).to_query
         alike = likeness.compare(look.portrait, face.portrait, to_query)
+        fit = fits[number]
+        if likeness.verified(alike) and not fit.verified:  # a back stands for a front that was not cut out
+            fit = dataclasses.replace(fit, points=alike.points, verified=True)
         lies = alike is not None and alike.outline >= registration.BACK_OVERLAP
         compared[number] = dataclasses.replace(
-            fits[number],
-            odds=fits[number].odds + likeness.back_log_odds(alike),
+            fit,
+            odds=fit.odds + likeness.back_log_odds(alike),
             back_to_reference=np.asarray(np.linalg.inv(to_query), np.float64) if lies else None,
         )
     return compared

@@ -121,6 +121,23 @@ def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
     assert [sale.price for sale in match.sales] == [12.5]
 
 
+@pytest.mark.parametrize(("seed", "same"), [(5, True), (2, False)])
+def test_a_back_verifies_a_pin_whose_front_could_not_be_laid(tmp_path: Path, seed: int, same: bool) -> None:
+    """A front half covered is likely and not verified: a back as rich in lines settles it, no other does."""
+    folder = folders.write_folder(tmp_path / "in", [0])
+    folders.save_picture(folder / "images/0_back.png", drawing.pin_front(5))
+    import_catalog(folder, tmp_path / "catalog")
+    opened = Catalog.open(tmp_path / "catalog")
+    with opened.connected:
+        number = opened.number("T000")
+        assert number is not None
+        fits = {number: identify._Fit(3.0, 0, False, None)}
+        found = identify._with_back(opened, fits, folders.view(seed, View.FRONT))
+    assert found[number].verified == same
+    assert (found[number].points > 0) == same
+    assert (found[number].odds > 3.0) == same
+
+
 def test_a_catalogue_without_backs_works(catalog: Path) -> None:
     front, back = folders.view(3, View.FRONT), folders.view(3, View.BACK)
     match = identify.refine(catalog, identify.identify(catalog, front), front, back, None, None)
