@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
@@ -44,7 +44,10 @@ class Measures:
     on_border: float
 
     def vector(self) -> npt.NDArray[np.float64]:
-        return np.array(list(asdict(self).values()))
+        return np.array([getattr(self, name) for name in _NAMES])
+
+
+_NAMES = tuple(entry.name for entry in fields(Measures))
 
 
 def measure(mask: Image, scene: Scene) -> Measures | None:
@@ -68,26 +71,26 @@ def measure(mask: Image, scene: Scene) -> Measures | None:
     if len(xs) < 15 or np.count_nonzero(outside) < 30 or not around.any():
         return None
     edge = np.sort(scene.ridge[ys, xs])
-    texture = scene.edges[::2, ::2][outside]
+    coarse = scene.coarse
+    elsewhere = np.flatnonzero(outside)
+    texture = coarse.edges.take(elsewhere)
     level = float(np.partition(texture, int(0.9 * (len(texture) - 1)))[int(0.9 * (len(texture) - 1))]) + 0.4
-    bins = scene.bins[::2, ::2]
-    rest = _histogram(bins[outside])
-    beside = _histogram(bins[around])
+    rest = _histogram(coarse.bins.take(elsewhere))
+    beside = _histogram(coarse.bins[around])
     moments = cv2.moments(contour)
     area = moments["m00"] + 1.0
     centre_x, centre_y = moments["m10"] / area, moments["m01"] / area
     hull = cv2.convexHull(contour)
-    focus = _focus(scene.fine[ys, xs], edge) - _focus(scene.fine[::2, ::2][outside], texture)
+    focus = _focus(scene.fine[ys, xs], edge) - _focus(coarse.fine.take(elsewhere), texture)
     return Measures(
         weakest_edge=math.log((float(edge[len(edge) // 10]) + 0.05) / level),
         gaps=float((edge < level).mean()),
         focus=focus,
-        contrast=_chi_squared(_histogram(bins[within]), beside),
-        difference=_chi_squared(_histogram(bins[half > 0]), rest),
+        contrast=_chi_squared(_histogram(coarse.bins[within]), beside),
+        difference=_chi_squared(_histogram(coarse.bins[half > 0]), rest),
         halo=_chi_squared(beside, rest),
-        left_out=math.log(0.02 + 4 * np.count_nonzero(scene.strange[::2, ::2][outside] > 4) / area),
-        left_edges=scene.plain
-        * math.log(0.01 + 4 * np.count_nonzero(scene.foreign[::2, ::2][outside]) / area),
+        left_out=math.log(0.02 + 4 * np.count_nonzero(coarse.odd & outside) / area),
+        left_edges=scene.plain * math.log(0.01 + 4 * np.count_nonzero(coarse.foreign & outside) / area),
         roughness=cv2.arcLength(contour, True) / cv2.arcLength(hull, True),
         solidity=area / (cv2.contourArea(hull) + 1.0),
         size_odd=math.log(5 * area / mask.size) ** 2,
@@ -127,6 +130,7 @@ _WEIGHTS = Measures(
     off_centre=-7.9,
     on_border=-6.5,
 )
+_SCALE = _WEIGHTS.vector()
 _INTERCEPT = -4.5
 
 # The same photographs, with blank surfaces and other things as counter-examples: score of the refined cut,
@@ -137,7 +141,7 @@ _CONFIDENCE_INTERCEPT = -4.4
 
 def score(measures: Measures) -> float:
     """Log odds that the region is the pin."""
-    return _INTERCEPT + float(measures.vector() @ _WEIGHTS.vector())
+    return _INTERCEPT + float(measures.vector() @ _SCALE)
 
 
 def confidence(refined: float, agreement: float, support: float) -> float:
