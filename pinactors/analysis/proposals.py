@@ -109,7 +109,10 @@ def look(rgb: Image) -> Scene:
     foreign = edges > 2 * busy + 0.6
     fine, bins = _gradient(raw), _bins(lab)
     coarse = Coarse(
-        *(np.ascontiguousarray(each[::2, ::2]) for each in (edges, fine, bins, foreign)),
+        edges=np.ascontiguousarray(edges[::2, ::2]),
+        fine=np.ascontiguousarray(fine[::2, ::2]),
+        bins=np.ascontiguousarray(bins[::2, ::2]),
+        foreign=np.ascontiguousarray(foreign[::2, ::2]),
         odd=strange[::2, ::2] > ODD,
     )
     return Scene(rgb, lab, edges, ridge, fine, border, strange, bins, foreign, plain, coarse, models)
