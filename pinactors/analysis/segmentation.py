@@ -24,7 +24,7 @@ from pinactors.analysis.shadow import cast_shadow
 FINE_SIDE = 400
 """Longest side of the picture in which the outline is refined: finer gained nothing measurable."""
 
-FOUND = 0.35
+FOUND = 0.3
 """Confidence below which a cut is not called a pin."""
 
 CUT_OFF = 0.06
