@@ -39,9 +39,9 @@ def recut(scene: Scene, proposal: Proposal) -> Image | None:
 
 
 def refine(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
-    """GrabCut, free only in a narrow band around the proposal's outline. What lies inside the
-    outline and is clearly not the background's colour stays: else a silver rim on white goes to the
-    background, being nearer to it than to the enamel."""
+    """GrabCut, free only in a narrow band around the proposal's outline. What lies inside the outline and is
+    clearly not the background's colour stays: else a silver rim on white goes to the background, being nearer
+    to it than to the enamel."""
     mask = proposal.mask
     band = int(np.clip(round(0.06 * math.sqrt(proposal.area)), 3, 8))
     window = window_of(mask, 3 * band)
@@ -69,8 +69,8 @@ def _labels(inside: Image, band: int) -> Image:
 
 
 def _cut(rgb: Image, labels: Image) -> Image:
-    """Foreground (1), sure or probable, after one round of GrabCut, more gained nothing; none where nothing is
-    sure."""
+    """Foreground (1), sure or probable, after one round of GrabCut (more gained nothing); none where nothing
+    is sure."""
     if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):
         return np.zeros_like(labels)
     cv2.setRNGSeed(1)

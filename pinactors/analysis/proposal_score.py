@@ -136,10 +136,10 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
     return 0.5 * float(((one - other) ** 2 / (one + other + 1e-12)).sum())
 
 
-# Fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a labelled set of
-# simulated photographs and to drawn pins and catalogue pictures laid on photographs of other things; weights
-# fitted to either source alone choose as well on the other. `left_edges` was added with the rest held, for
-# pale pins in shop pictures: it says nothing on textured surfaces.
+# Fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a set of composed
+# pictures: catalogue pictures under simulated light, tilt and blur on photographs of other things, patterns and
+# drawn surfaces. Two are held as they were: `left_edges`, for pale pins in shop pictures, since it says nothing
+# on textured surfaces, and `on_border`, since the composed pins lie whole in the picture.
 _WEIGHTS = Measures(
     weakest_edge=0.75,
     gaps=-1.1,
@@ -159,9 +159,9 @@ _WEIGHTS = Measures(
 _SCALE = _WEIGHTS.vector()
 _INTERCEPT = -3.3
 
-# Between pictures other weights hold than between the regions of one. Fitted (logistic, L2, same signs) to the
-# refined cuts of half of the composed pictures, with pins reaching out of the picture among them, and of
-# surfaces and things without a pin: drawn stripes, tiles, bricks and dots are as sharp and as plain as a pin.
+# Between pictures other weights hold than between the regions of one. Fitted (logistic, L2, same signs) to
+# the refined cuts of that half, to pins reaching out of the picture, and to pictures without one: surfaces,
+# other things, and drawn stripes, tiles and bricks, as sharp and plain as a pin.
 _SURE = Measures(
     weakest_edge=0.58,
     gaps=0.0,
