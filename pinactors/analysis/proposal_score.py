@@ -137,9 +137,9 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
 
 
 # Fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a set of composed
-# pictures: catalogue pictures under simulated light, tilt and blur on photographs of other things, patterns and
-# drawn surfaces. Two are held as they were: `left_edges`, for pale pins in shop pictures, since it says nothing
-# on textured surfaces, and `on_border`, since the composed pins lie whole in the picture.
+# pictures: catalogue pictures under simulated light, tilt and blur on photographs of other things, patterns
+# and drawn surfaces. Two are held as they were: `left_edges`, for pale pins in shop pictures, since it says
+# nothing on textured surfaces, and `on_border`, since the composed pins lie whole in the picture.
 _WEIGHTS = Measures(
     weakest_edge=0.75,
     gaps=-1.1,
