@@ -22,9 +22,9 @@ FREE = 0.15
 
 
 def recut(scene: Scene, proposal: Proposal) -> Image | None:
-    """The region (0 or 1) of the best cut near a proposal's outline, at half the scene's size; None when
-    there is none. Colours are learnt beside the outline: that parts what no model of the whole background
-    does."""
+    """The region (0 or 1, at the scene's size) of the best cut near a proposal's outline; None when there is
+    none. Colours are learnt beside the outline: that parts what no model of the whole background does. Half
+    the size is fine enough for a start, and a quarter of the work."""
     height, width = proposal.mask.shape
     size = max(1, width // 2), max(1, height // 2)
     rgb = as_image(cv2.resize(scene.rgb, size, interpolation=cv2.INTER_AREA))
