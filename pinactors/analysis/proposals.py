@@ -33,6 +33,9 @@ PLAIN = 0.5
 """Gradient (Lab units a pixel, 1.6 times the upper quartile in the border) at which a background counts as
 half plain."""
 
+ODD = 4.0
+"""Standard deviations from every background colour at which a pixel speaks for an object."""
+
 _NOISE = 2.0
 """Standard deviation in Lab below which a background is not believed to be uniform: compression, sensor."""
 
@@ -44,6 +47,18 @@ class Proposal:
     mask: Image
     area: int
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """Every second pixel of a scene's `edges`, `fine`, `bins` and `foreign`, and where `strange` is `odd`:
+    what regions are compared on."""
+
+    edges: Floats
+    fine: Floats
+    bins: npt.NDArray[np.intp]
+    foreign: Flags
+    odd: Flags
 
 
 @dataclass(slots=True)
@@ -67,6 +82,7 @@ class Scene:
     bins: npt.NDArray[np.intp]
     foreign: Flags
     plain: float
+    coarse: Coarse
     models: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -91,7 +107,15 @@ def look(rgb: Image) -> Scene:
     busy = 1.6 * float(np.quantile(edges[border], 0.75))
     plain = 1 / (1 + (busy / PLAIN) ** 2)
     foreign = edges > 2 * busy + 0.6
-    return Scene(rgb, lab, edges, ridge, _gradient(raw), border, strange, _bins(lab), foreign, plain, models)
+    fine, bins = _gradient(raw), _bins(lab)
+    coarse = Coarse(
+        edges=np.ascontiguousarray(edges[::2, ::2]),
+        fine=np.ascontiguousarray(fine[::2, ::2]),
+        bins=np.ascontiguousarray(bins[::2, ::2]),
+        foreign=np.ascontiguousarray(foreign[::2, ::2]),
+        odd=strange[::2, ::2] > ODD,
+    )
+    return Scene(rgb, lab, edges, ridge, fine, border, strange, bins, foreign, plain, coarse, models)
 
 
 def propose(scene: Scene) -> list[Proposal]:
@@ -114,10 +138,11 @@ def to_lab(rgb: Image) -> Floats:
 
 def _bins(lab: Floats) -> npt.NDArray[np.intp]:
     """Each pixel's colour bin; a* and b* from -60 to 60, beyond that the outermost bin."""
-    low, high = np.array([0, -60, -60], np.float32), np.array([100, 60, 60], np.float32)
-    share = (lab - low) / (high - low) * np.array(BINS, np.float32)
-    part = np.clip(share, 0, np.array(BINS, np.float32) - 1).astype(np.intp)
-    return np.asarray((part[..., 0] * BINS[1] + part[..., 1]) * BINS[2] + part[..., 2], np.intp)
+    index = np.zeros(lab.shape[:2], np.float32)
+    for channel, low, high, bins in zip(cv2.split(lab), (0, -60, -60), (100, 60, 60), BINS, strict=True):
+        part = np.clip((channel - np.float32(low)) * np.float32(bins / (high - low)), 0, bins - 1)
+        index = index * bins + np.floor(part)
+    return index.astype(np.intp)
 
 
 def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) -> None:
@@ -220,12 +245,13 @@ def _illumination_surface(lab: Floats, border: Flags) -> Floats:
         weights = (1 / (1 + (residual / (2 * size)) ** 2)).astype(np.float32)
     rest = outputs - inputs @ coefficients
     usual = np.linalg.norm(rest, axis=1) < 3 * size
-    return _mahalanobis(np.asarray(lab - terms @ coefficients, np.float32), rest[usual], centred=True)
+    surface = (terms.reshape(-1, 6) @ coefficients).reshape(lab.shape)
+    return _mahalanobis(np.asarray(lab - surface, np.float32), rest[usual], centred=True)
 
 
 def _mahalanobis(lab: Floats, samples: Floats, *, centred: bool = False) -> Floats:
     centre = np.zeros(3, np.float32) if centred else samples.mean(axis=0)
     spread = np.cov(samples.T) if len(samples) > 3 else np.zeros((3, 3))
     root = np.linalg.cholesky(np.linalg.inv(spread + np.eye(3) * _NOISE**2)).astype(np.float32)
-    offset = (lab - centre) @ root
+    offset = cv2.transform(lab, np.column_stack([root.T, -root.T @ centre]))
     return np.asarray(np.sqrt(np.einsum("hwc,hwc->hw", offset, offset)), np.float32)

@@ -1,8 +1,8 @@
 """The pin cut out of its background, and how sure that cut is.
 
-Proposals from several cues are judged by the same measures (`proposals`, `proposal_score`); the best is
-refined by a graph cut around its outline (GrabCut, Rother et al. 2004) and its edge by guided filtering (He
-et al. 2010).
+Proposals from several cues are judged by the same measures (`proposals`, `proposal_score`), the best of them
+again after a graph cut (`graphcut`); the one chosen is refined by another, and its edge by guided filtering
+(He et al. 2010).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis import proposal_score, proposals
+from pinactors.analysis import graphcut, proposal_score, proposals
 from pinactors.analysis.geometry import as_image, largest_outline, window_of
 from pinactors.analysis.model import Image, Points
 from pinactors.analysis.proposal_score import Measures
@@ -24,14 +24,20 @@ from pinactors.analysis.shadow import cast_shadow
 FINE_SIDE = 400
 """Longest side of the picture in which the outline is refined: finer gained nothing measurable."""
 
-FOUND = 0.2
-"""Confidence below which a cut is not called a pin."""
+FOUND = 0.3
+"""Confidence below which a cut is not called a pin: lower, more blank surfaces pass than pins are saved."""
 
 CUT_OFF = 0.06
 """Share of the outline on the photograph's border from which the pin counts as half outside."""
 
-STRANGE = 6.0
-"""Standard deviations from every background colour from which a pixel in a proposal is not given up again."""
+RECUT = 3
+"""How many of the best proposals, unlike each other, are cut anew before one is chosen."""
+
+RIVAL = 3.0
+"""Log odds below the best from which a proposal is not cut anew."""
+
+AGREED = 0.95
+"""Share of the evidence on one outline from which none is cut anew."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNSURE = "Something is in the photograph, but its outline could not be told from the background as a pin's."
@@ -67,17 +73,16 @@ def segment(rgb: Image) -> Segmentation:
     ranked = rank(scene)
     if not ranked:
         return _nothing(NO_PIN)
-    best_score, best = ranked[0].score, ranked[0].proposal
+    best = ranked[0].proposal
     shadow = cast_shadow(scene, best)
     if shadow is not None:
         best = Proposal(best.mask & (1 - shadow), best.area - cv2.countNonZero(shadow), best.source)
-    refined = _graph_cut(scene, best, shadow)
+    refined = graphcut.refine(scene, best, shadow)
     measures = proposal_score.measure(refined, scene)
-    refined_score = proposal_score.score(measures) if measures else -10.0
     agreement = _overlap(refined, best.mask)
-    if agreement < 0.5:  # the cut ran away along something else: trust the proposal
-        refined, refined_score = best.mask, best_score
-    confidence = proposal_score.confidence(refined_score, agreement, _support(ranked))
+    if measures is None or agreement < 0.5:  # the cut ran away along something else: trust the proposal
+        refined, measures = best.mask, ranked[0].measures
+    confidence = proposal_score.confidence(measures, agreement, _support(ranked))
     if confidence < FOUND:
         return _nothing(UNSURE, confidence)
     height, width = rgb.shape[:2]
@@ -93,7 +98,8 @@ def segment(rgb: Image) -> Segmentation:
 
 
 def rank(scene: Scene) -> list[Ranked]:
-    """Proposals with their scores, best first; the best few also without what is loosely attached to them."""
+    """Proposals with their scores, best first; the best few also without what is loosely attached to them,
+    and, where the cues disagree, cut anew along their outline."""
     found = proposals.propose(scene)
     ranked = _scored(scene, found)
     first = len(found)
@@ -101,13 +107,36 @@ def rank(scene: Scene) -> list[Ranked]:
         for radius in (3, 6):
             opened = cv2.morphologyEx(candidate.proposal.mask, cv2.MORPH_OPEN, disk(radius))
             proposals.add_regions(as_image(opened), "opened", found, keep=1)
-    return sorted(ranked + _scored(scene, found[first:]), key=lambda candidate: -candidate.score)
+    ranked = _best_first(ranked + _scored(scene, found[first:]))
+    if not ranked or _support(ranked) >= AGREED:
+        return ranked
+    first = len(found)
+    for candidate in _rivals(ranked):
+        cut = graphcut.recut(scene, candidate.proposal)
+        if cut is not None:
+            proposals.add_regions(cut, "recut", found, keep=1)
+    return _best_first(ranked + _scored(scene, found[first:]))
 
 
 def _scored(scene: Scene, found: list[Proposal]) -> list[Ranked]:
     measured = ((proposal_score.measure(proposal.mask, scene), proposal) for proposal in found)
     scored = [Ranked(proposal_score.score(m), proposal, m) for m, proposal in measured if m is not None]
-    return sorted(scored, key=lambda candidate: -candidate.score)
+    return _best_first(scored)
+
+
+def _best_first(ranked: list[Ranked]) -> list[Ranked]:
+    return sorted(ranked, key=lambda candidate: -candidate.score)
+
+
+def _rivals(ranked: list[Ranked]) -> list[Ranked]:
+    """The best, and what scores nearly as well without overlapping a better one by 0.85 or more."""
+    chosen: list[Ranked] = []
+    for candidate in ranked:
+        if len(chosen) == RECUT or candidate.score < ranked[0].score - RIVAL:
+            break
+        if all(_overlap(candidate.proposal.mask, other.proposal.mask) < 0.85 for other in chosen):
+            chosen.append(candidate)
+    return chosen
 
 
 def _support(ranked: list[Ranked]) -> float:
@@ -141,39 +170,6 @@ def _others(ranked: list[Ranked]) -> int:
         count += 1
         taken = cv2.bitwise_or(taken, proposal.mask)
     return count
-
-
-def _graph_cut(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
-    """One round of GrabCut, free only in a band around the proposal's outline. What lies inside the outline
-    and is clearly not the background's colour stays: else a silver rim on white goes to the background, being
-    nearer to it than to the enamel."""
-    mask = proposal.mask
-    band = int(np.clip(round(0.06 * math.sqrt(proposal.area)), 3, 8))
-    window = window_of(mask, 3 * band)
-    inside = mask[window]
-    labels = np.full(inside.shape, cv2.GC_BGD, np.uint8)
-    labels[cv2.dilate(inside, disk(band)) > 0] = cv2.GC_PR_BGD
-    labels[inside > 0] = cv2.GC_PR_FGD
-    labels[(inside > 0) & (scene.strange[window] > STRANGE)] = cv2.GC_FGD
-    labels[cv2.erode(inside, disk(band), borderValue=1) > 0] = cv2.GC_FGD
-    if shadow is not None:
-        labels[shadow[window] > 0] = cv2.GC_BGD
-    # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
-    frame = np.zeros(mask.shape, bool)
-    frame[:2] = frame[-2:] = frame[:, :2] = frame[:, -2:] = True
-    labels[frame[window] & (inside == 0)] = cv2.GC_BGD
-    if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):
-        return mask
-    cv2.setRNGSeed(1)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(
-        np.ascontiguousarray(scene.rgb[window]), labels, (0, 0, 1, 1), *models, 1, cv2.GC_INIT_WITH_MASK
-    )
-    cut = np.zeros_like(mask)
-    cut[window] = labels & 1  # foreground, sure or probable
-    regions: list[Proposal] = []
-    proposals.add_regions(as_image(cv2.morphologyEx(cut, cv2.MORPH_OPEN, disk(1))), "cut", regions, keep=1)
-    return regions[0].mask if regions else mask
 
 
 def _guided(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:

@@ -42,8 +42,8 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
     meets the pin there is a real edge, its own edge is softer.
     """
     mask = proposal.mask
-    dimmed = _dimmed(scene)
-    dark = as_image(cv2.morphologyEx((dimmed & (mask > 0)).astype(np.uint8), cv2.MORPH_OPEN, disk(1)))
+    dimmed = _dimmed(scene, mask > 0)
+    dark = as_image(cv2.morphologyEx(dimmed.astype(np.uint8), cv2.MORPH_OPEN, disk(1)))
     regions: list[Proposal] = []
     add_regions(as_image(cv2.morphologyEx(mask - dark, cv2.MORPH_OPEN, disk(2))), "rest", regions, keep=1)
     if not regions:
@@ -69,20 +69,19 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
     return shadow if _same_surface(scene.rgb, cv2.erode(shadow, disk(1)) > 0, beside) else None
 
 
-def _dimmed(scene: Scene) -> Flags:
-    """Where a colour is roughly one of the background's in less light; dark pixels, whose tint is mostly
-    noise, are given the benefit of the doubt."""
-    linear = _linear(cv2.GaussianBlur(scene.rgb, (0, 0), 1.0)) + 0.002
-    tint = _tint(linear)
-    light = linear @ np.array([0.25, 0.65, 0.1], np.float32)
-    features = np.dstack([tint, 0.5 * np.log(light)])
-    samples = features[scene.border]
-    samples = np.ascontiguousarray(samples[:: len(samples) // 1200 + 1], np.float32)
+def _dimmed(scene: Scene, inside: Flags) -> Flags:
+    """Where, inside, a colour is roughly one of the background's in less light; dark pixels, whose tint is
+    mostly noise, are given the benefit of the doubt."""
+    rgb = as_image(cv2.GaussianBlur(scene.rgb, (0, 0), 1.0))
+    border = rgb[scene.border]
+    tint, light = _tint_and_light(border[:: len(border) // 1200 + 1])
+    samples = np.column_stack([tint, 0.5 * np.log(light)])
     cv2.setRNGSeed(1)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 0.02)
     _, labels, _ = cv2.kmeans(samples, 3, np.empty(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
+    tint, light = _tint_and_light(rgb[inside])
     tolerance = 2 * (0.05 + 0.004 / light)
-    dimmed = np.zeros(scene.border.shape, bool)
+    dim = np.zeros(len(light), bool)
     for cluster in range(3):
         members = samples[labels.ravel() == cluster]
         if len(members) < 0.1 * len(samples):
@@ -90,8 +89,15 @@ def _dimmed(scene: Scene) -> Flags:
         centre, spread = members.mean(axis=0), members[:, :2].std(axis=0)
         off = np.abs(tint - centre[:2]) - 2 * spread
         left = light / np.exp(2 * centre[2])
-        dimmed |= (off.max(axis=2) < tolerance) & (left > 0.02) & (left < 0.85)
+        dim |= (np.maximum(off[:, 0], off[:, 1]) < tolerance) & (left > 0.02) & (left < 0.85)
+    dimmed = np.zeros(inside.shape, bool)
+    dimmed[inside] = dim
     return dimmed
+
+
+def _tint_and_light(rgb: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    linear = _linear(rgb) + np.float32(0.002)
+    return _tint(linear), linear @ np.array([0.25, 0.65, 0.1], np.float32)
 
 
 def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
@@ -108,9 +114,12 @@ def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
     return float((_tint(dark) - tint) @ tint) / strength > -BLEACHED
 
 
-def _linear(rgb: npt.ArrayLike) -> npt.NDArray[np.float32]:
+_LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))
+
+
+def _linear(rgb: Image) -> npt.NDArray[np.float32]:
     """Light from sRGB code values, 0 to 1, by a power of 2.2."""
-    return np.power(np.asarray(rgb, np.float32) / 255, np.float32(2.2))
+    return _LIGHT[rgb]
 
 
 def _tint(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.segmentation import FOUND, Segmentation, segment
+from pinactors.analysis import graphcut, proposal_score, proposals
+from pinactors.analysis.segmentation import FOUND, Segmentation, rank, segment
 from tests import drawing
 
 
@@ -19,6 +20,20 @@ def overlap(found: Segmentation, truth: drawing.Picture) -> float:
 
 front = cache(drawing.pin_front)
 back = cache(drawing.pin_back)
+
+
+def printed(seed: int) -> drawing.Picture:
+    """A card with discs and blocks of many colours, which reach behind whatever lies on it."""
+    rng = np.random.default_rng([seed, 4])
+    rgb = np.tile(rng.uniform(60, 230, 3), (480, 640, 1))
+    for _ in range(30):
+        x, y = (int(part) for part in rng.uniform(0, 1, 2) * (640, 480))
+        colour, size = rng.uniform(20, 240, 3).tolist(), int(rng.uniform(10, 70))
+        if rng.random() < 0.5:
+            cv2.circle(rgb, (x, y), size, colour, -1, cv2.LINE_AA)
+        else:
+            cv2.rectangle(rgb, (x, y), (x + 2 * size, y + size), colour, -1)
+    return np.clip(cv2.GaussianBlur(rgb, (0, 0), 1), 0, 255).astype(np.uint8)
 
 
 @cache
@@ -38,6 +53,60 @@ def test_pins_are_cut_out_of_every_surface(kind: str, side: str) -> None:
         overlaps.append(overlap(segment(scene.rgb), scene.mask))
     assert min(overlaps) > 0.9
     assert float(np.median(overlaps)) > 0.95
+
+
+def test_pins_are_cut_out_of_a_printed_card() -> None:
+    for seed in (11, 12, 13):
+        pose = {"share": 0.55 + 0.05 * (seed % 6), "at": (0.5 + 0.05 * (seed % 3 - 1), 0.5)}
+        scene = drawing.photograph(back(seed), printed(seed), angle=25 * seed, seed=seed, **pose)
+        assert overlap(segment(scene.rgb), scene.mask) > 0.85
+
+
+def test_an_outline_is_cut_anew_only_where_the_cues_disagree() -> None:
+    busy = drawing.photograph(back(13), printed(13), share=0.6)
+    plain = drawing.photograph(back(13), table("grey"), share=0.6)
+    assert "recut" in sources(busy.rgb)
+    assert "recut" not in sources(plain.rgb)
+
+
+def sources(rgb: drawing.Picture) -> set[str]:
+    scene = proposals.look(cv2.resize(rgb, (224, 168), interpolation=cv2.INTER_AREA))
+    return {candidate.proposal.source for candidate in rank(scene)}
+
+
+@pytest.mark.parametrize("kind", ["cloth", "wood", "speckle"])
+def test_an_outline_far_too_wide_is_cut_anew_along_the_pin(kind: str) -> None:
+    for seed in range(4):
+        scene, truth = small(drawing.photograph(front(seed), table(kind, seed), share=0.7))
+        for moved in (0, 4):
+            shift = np.array([[1.0, 0, moved], [0, 1, 0]])
+            rough = cv2.warpAffine(cv2.dilate(truth, proposals.disk(8)), shift, (224, 168))
+            cut = graphcut.recut(scene, proposals.Proposal(rough, cv2.countNonZero(rough), "rough"))
+            assert cut is not None
+            assert shared(rough, truth) < 0.78
+            assert shared(cut, truth) > 0.9
+
+
+def test_one_metal_all_round_has_a_quieter_rim_than_a_part_of_the_enamel() -> None:
+    for seed in range(4):
+        scene, truth = small(drawing.photograph(front(seed, metal="gold"), table("white"), share=0.8))
+        part = truth.copy()
+        part[:, 112:] = 0
+        whole, half = proposal_score.measure(truth, scene), proposal_score.measure(part, scene)
+        assert whole is not None
+        assert half is not None
+        assert whole.rim < half.rim
+
+
+def small(taken: drawing.Scene) -> tuple[proposals.Scene, drawing.Picture]:
+    """The scene and the truth (0 or 1) at the size proposals are made in."""
+    size = (224, 168)
+    truth = cv2.resize(taken.mask, size, interpolation=cv2.INTER_AREA) // 128
+    return proposals.look(cv2.resize(taken.rgb, size, interpolation=cv2.INTER_AREA)), truth
+
+
+def shared(one: drawing.Picture, other: drawing.Picture) -> float:
+    return float(((one > 0) & (other > 0)).sum() / ((one > 0) | (other > 0)).sum())
 
 
 def test_a_silver_rim_on_white() -> None:
@@ -69,6 +138,18 @@ def test_a_blank_table_has_no_pin_and_says_so(kind: str) -> None:
         assert found.confidence < FOUND
         assert len(found.problem) > 20
         assert len(found.outline) == 0
+
+
+def test_a_chequered_surface_is_not_taken_for_pins() -> None:
+    taken = 0
+    for seed in (0, 3, 5, 7, 9, 13):  # squares as sharp, plain and closed as a pin, and alike
+        rng = np.random.default_rng([seed, 5])
+        rgb = np.tile(rng.uniform(60, 230, 3), (480, 640, 1))
+        ys, xs = np.mgrid[:480, :640]
+        side = int(rng.integers(40, 120))
+        rgb[(xs // side + ys // side) % 2 == 0] = rng.uniform(30, 230, 3)
+        taken += segment(cv2.GaussianBlur(rgb, (0, 0), 1).astype(np.uint8)).mask is not None
+    assert taken <= 1
 
 
 def test_uniform_noise_and_tiny_pictures_have_no_pin() -> None:
