@@ -32,7 +32,8 @@ class Compute(Protocol):
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        """Like `run`, but the result stays in `folder` and its handle is returned (None for a None)."""
+        """Like `run`, but the result stays in `folder` and its handle is returned (None for a None). Of what
+        one sender has waiting, what is to be kept runs last: it is nobody's answer yet."""
         ...
 
 

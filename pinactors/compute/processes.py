@@ -32,6 +32,10 @@ GRACE = 2.0
 WARM_PAUSE, WARM_PAUSE_LIMIT = 0.1, 5.0
 """Seconds between attempts to warm a worker that dies while warming: doubled up to the limit."""
 
+LINGER = 0.002
+"""Seconds for which a worker is held back once it has a value that is kept: what it makes possible is asked
+for within about half of them, and would else wait behind everything that is waiting already."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -100,7 +104,9 @@ class Processes:
         return await self._submit(self._anyone, call, function, arguments)
 
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        handle: Handle | None = await self._submit(self._anyone, call_and_keep, folder, function, arguments)
+        handle: Handle | None = await self._submit(
+            self._anyone, call_and_keep, folder, function, arguments, kept=True
+        )
         return handle
 
     def view(self, priority: Priority, grace: Number) -> View:
@@ -117,9 +123,9 @@ class Processes:
             "pids": [worker.pid for worker in self._workers if worker.pid is not None],
         }
 
-    async def _submit(self, sender: Sender, *work: Any) -> Any:
+    async def _submit(self, sender: Sender, *work: Any, kept: bool = False) -> Any:
         """One job from queue to answer. A worker that is lost on the way is replaced in the background."""
-        job = self._queue.add(sender)
+        job = self._queue.add(sender, kept=kept)
         self._grant()
         try:
             await job.granted.wait()
@@ -131,7 +137,7 @@ class Processes:
             raise
         assert job.worker is not None
         occupation = _Occupation(sender)
-        self._nursery.start_soon(self._occupy, occupation, self._workers[job.worker], work)
+        self._nursery.start_soon(self._occupy, occupation, self._workers[job.worker], kept, work)
         try:
             await occupation.over.wait()
         except trio.Cancelled:
@@ -143,7 +149,9 @@ class Processes:
             raise
         return occupation.answer.unwrap()
 
-    async def _occupy(self, occupation: _Occupation, worker: _Worker, work: tuple[Any, ...]) -> None:
+    async def _occupy(
+        self, occupation: _Occupation, worker: _Worker, kept: bool, work: tuple[Any, ...]
+    ) -> None:
         """Runs a job in a task of its own, so that it may outlast the call that asked for it."""
         started = trio.current_time()
         lost = True
@@ -162,8 +170,14 @@ class Processes:
             occupation.end(trio.current_time() - started)
             if lost:
                 self._replace(worker)
+            elif kept and self._queue:
+                self._nursery.start_soon(self._free_soon, worker, name=f"free {worker!r}")
             else:
                 self._free(worker)
+
+    async def _free_soon(self, worker: _Worker) -> None:
+        await trio.sleep(LINGER)
+        self._free(worker)
 
     def _grant(self) -> None:
         while self._idle and (job := self._queue.pop()):
@@ -251,7 +265,7 @@ class View:
 
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         handle: Handle | None = await self._processes._submit(
-            self._sender, call_and_keep, folder, function, arguments
+            self._sender, call_and_keep, folder, function, arguments, kept=True
         )
         return handle
 

@@ -23,17 +23,19 @@ class Sender:
 
 
 class Job:
-    """A place in the queue; `granted` once a worker is `worker`'s."""
+    """A place in the queue; `granted` once a worker is `worker`'s. `kept`: its value is for other jobs."""
 
-    __slots__ = ("granted", "worker")
+    __slots__ = ("granted", "kept", "worker")
 
-    def __init__(self) -> None:
+    def __init__(self, kept: bool) -> None:
+        self.kept = kept
         self.worker: int | None = None
         self.granted = trio.Event()
 
 
 class JobQueue:
-    """Waiting jobs, by who sent them: lowest priority first, then the sender that came first, then in order.
+    """Waiting jobs, by who sent them: lowest priority first, then the sender that came first, then what it
+    can send before what only leads to that, then in order.
 
     Oldest sender first, not oldest job: under load some sessions are then complete in time, where taking
     turns would have all of them half done at their deadlines.
@@ -49,9 +51,9 @@ class JobQueue:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, sender: Sender) -> Job:
+    def add(self, sender: Sender, *, kept: bool = False) -> Job:
         self._count += 1
-        job = Job()
+        job = Job(kept)
         self._waiting.setdefault(sender, deque()).append(job)
         return job
 
@@ -60,7 +62,8 @@ class JobQueue:
         if not self._waiting:
             return None
         sender = min(self._waiting, key=lambda each: (each.priority(), each.number))
-        job = self._waiting[sender][0]
+        jobs = self._waiting[sender]
+        job = next((each for each in jobs if not each.kept), jobs[0])
         self.discard(sender, job)
         return job
 

@@ -183,6 +183,36 @@ async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path)
         assert order == ["late", "early"]
 
 
+async def test_what_a_value_makes_possible_is_not_overtaken(
+    processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made of a finding is asked for once it is there: other findings wait already, and a worker."""
+    monkeypatch.setattr("pinactors.compute.processes.LINGER", 0.5)  # a busy machine may be slow
+    order: list[str] = []
+    folder = str(tmp_path / "kept")
+    view = processes.view(lambda: (), lambda: 0.0)
+
+    async def result() -> None:
+        await view.keep(folder, jobs.nap, 0.1)
+        await view.run(jobs.nap, 0.0)
+        order.append("result")
+
+    async def finding() -> None:
+        await view.keep(folder, jobs.nap, 0.0)
+        order.append("finding")
+
+    with trio.fail_after(TIMEOUT):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(view.run, jobs.spin, str(tmp_path / "0"))  # one of the two workers
+            await until((tmp_path / "0").exists)
+            nursery.start_soon(result)
+            await until(lambda: processes.statistics()["busy"] == 2)
+            nursery.start_soon(finding)
+            await until(lambda: len(order) == 2)
+            nursery.cancel_scope.cancel()
+    assert order == ["result", "finding"]
+
+
 async def test_a_job_given_up_may_end_within_its_grace(processes: Processes, tmp_path: Path) -> None:
     with trio.fail_after(TIMEOUT):
         pids = set(processes.statistics()["pids"])

@@ -21,6 +21,16 @@ def test_the_oldest_sender_goes_first_job_by_job() -> None:
     assert len(queue) == 0
 
 
+def test_what_can_be_sent_goes_before_what_only_leads_to_it() -> None:
+    """Of one sender: another's finding is not held up by it."""
+    queue = JobQueue()
+    first, second = Sender(1, alike, zero), Sender(2, alike, zero)
+    found = [queue.add(first, kept=True), queue.add(first, kept=True)]
+    late = queue.add(second)
+    sent = [queue.add(first), queue.add(first)]
+    assert [queue.pop() for _ in range(5)] == [*sent, *found, late]
+
+
 def test_priority_is_asked_when_a_job_is_taken() -> None:
     urgency = {"a": 0.0, "b": 0.0}
     queue = JobQueue()
