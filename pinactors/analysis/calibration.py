@@ -1,8 +1,9 @@
 """Fits the evidence weights to labelled photographs: bounded, sign-constrained, held to the reasoned start.
 
-A row in favour can never come to weigh against, nor the other way round, no row can weigh more than
-`HEAVIEST`, and what the photographs do not show stays as it was reasoned: the fit is a maximum a posteriori
-estimate whose prior is the calibration it starts from.
+A row in favour can never come to weigh against, nor the other way round, none speaks louder for a pin than
+against it (a mark is copied, its lack is not) or weighs more than `HEAVIEST`, and what the photographs do not
+show stays as it was reasoned: the fit is a maximum a posteriori estimate whose prior is the calibration it
+starts from.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ Values = npt.NDArray[np.float64]
 HEAVIEST = 1.5
 """Log10 likelihood ratio that no single row may exceed: a photograph can be wrong about anything."""
 
-FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 0.4, 0.03
+FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 0.6, 0.03
 """Standard deviations of the prior around the start: what speaks for a pin is copied easily, so evidence that
-says otherwise must be plenty."""
+says otherwise must be plenty. Cross-validated Brier score of 104 simulated pins with 0.4, 0.6 and 0.8 for the
+second: 0.135, 0.125, 0.118. More than 0.6 empties rows that others stand for where a pin is in the catalogue,
+such as its stamp's spelling, and that are all there is where it is not."""
 
 STEPS = (0.2, 0.1, 0.05, 0.025, 0.0125)
 
@@ -57,8 +60,7 @@ def fit(observations: Sequence[Observation], start: Calibration, version: str) -
                 for change in (step, -step):
                     trial = values.copy()
                     trial[index] += change
-                    if index < len(values) - 1:
-                        trial[index] = np.clip(trial[index], 0.0, HEAVIEST)
+                    trial[index] = np.clip(trial[index], *problem.limits(index, values))
                     cost = problem.cost(trial)
                     if cost < best - 1e-4:
                         best, values, improved = cost, trial, True
@@ -84,6 +86,13 @@ class _Problem:
         grouped = [[self.names.index(name) for name in names] for _, names in start.groups.values()]
         self.caps = [(cap, members) for (cap, _), members in zip(start.groups.values(), grouped, strict=True)]
         self.free = [index for index in range(count) if all(index not in members for members in grouped)]
+
+    def limits(self, index: int, values: Values) -> tuple[float, float]:
+        """What the value at `index` may be, the others being as they are."""
+        count = len(self.names)
+        if index < count:
+            return 0.0, float(values[count + index])
+        return (float(values[index - count]), HEAVIEST) if index < 2 * count else (-np.inf, np.inf)
 
     def cost(self, values: Values) -> float:
         """Negative log-likelihood plus half the squared standardised distance from the start."""

@@ -163,7 +163,7 @@ def _observations(row: str, count: int = 40) -> list[Observation]:
 
 
 def test_a_fit_trusts_the_row_that_separates_and_leaves_unseen_ones_alone() -> None:
-    start = SHIPPED
+    start = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {"edge_roughness": evidence.Bounds(0.1, 0.3)})
     fitted = calibration.fit(_observations("edge_roughness"), start, "test")
     assert fitted.version == "test"
     assert fitted.rows["edge_roughness"].against > start.rows["edge_roughness"].against + 0.1
@@ -180,6 +180,17 @@ def test_a_fit_never_turns_a_row_round() -> None:
     fitted = calibration.fit(contrary, SHIPPED, "contrary")
     assert fitted.rows["edge_roughness"].favour == 0
     assert 0 <= fitted.rows["edge_roughness"].against < SHIPPED.rows["edge_roughness"].against
+
+
+def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
+    """Where only good scores part the pins: every genuine one has the mark, half of the others lack it."""
+    observations = [
+        Observation([Finding("edge_roughness", "", score)], genuine=genuine)
+        for genuine, score in [(True, 1.0), (True, 1.0), (False, 0.0), (True, -1.0)] * 50
+    ]
+    start = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {"edge_roughness": evidence.Bounds(0.1, 0.3)})
+    found = calibration.fit(observations, start, "for").rows["edge_roughness"]
+    assert 0.1 < found.favour <= found.against
 
 
 def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
