@@ -98,16 +98,13 @@ class Processes:
         self._busy = 0
         self._restarts = 0
         self._senders = 0
-        self._anyone = Sender(0, _first, _none)
+        self._anyone = View(self, Sender(0, _first, _none))
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await self._submit(self._anyone, call, function, arguments)
+        return await self._anyone.run(function, *arguments)
 
     async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        handle: Handle | None = await self._submit(
-            self._anyone, call_and_keep, folder, function, arguments, kept=True
-        )
-        return handle
+        return await self._anyone.keep(folder, function, *arguments)
 
     def view(self, priority: Priority, grace: Number) -> View:
         self._senders += 1

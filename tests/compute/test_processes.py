@@ -161,9 +161,8 @@ async def test_who_is_asked_last_runs_last(processes: Processes, tmp_path: Path)
         order: list[str] = []
         urgency = {"early": 1.0, "late": 1.0}
         async with trio.open_nursery() as nursery:
-            async with (
-                trio.open_nursery() as freed
-            ):  # one of the two workers: the jobs run one after the other
+            # One of the two workers is freed: the jobs run one after the other.
+            async with trio.open_nursery() as freed:
                 nursery.start_soon(processes.run, jobs.spin, str(tmp_path / "0"))
                 freed.start_soon(processes.run, jobs.spin, str(tmp_path / "1"))
                 await until(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
