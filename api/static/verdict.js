@@ -23,6 +23,7 @@ const EVIDENCE = {
   stamp_consistency: "Year and code on the stamp",
   edition_number: "Edition number",
   front_geometry: "Shape of the drawing",
+  front_proportions: "Length against width",
   front_lines: "Lines of the drawing",
   colour_regions: "Colours beside each other",
   enamel_fill: "Fill of the enamel",

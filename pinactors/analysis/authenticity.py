@@ -16,6 +16,7 @@ from pinactors.analysis import (
     gates,
     linework,
     metal,
+    proportions,
     stampevidence,
     stampmatch,
     waffle,
@@ -141,6 +142,7 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
     if seen is not None:
         drawing = linework.trace(seen)
     rows += linework.rows(seen, drawing)
+    rows.append(proportions.row(seen, drawing))
     if seen is not None and drawing is not None:
         seen = comparison.relaid(seen, match.references[View.FRONT], drawing.correction)
     metals = colours.metal_tones(match.references)

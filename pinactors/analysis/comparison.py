@@ -39,6 +39,10 @@ OVERLAP = 0.9
 """Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes
 near."""
 
+LAID_EDGES = 0.8
+"""Agreement of edges under which a pin's shape is only blamed if at least the outlines lie on each other:
+where neither fits, it is the cut-out or the registration that is off."""
+
 MARGIN = 0.06
 SURE_AGREEMENT = 0.6
 ROUND = 0.03
@@ -74,6 +78,11 @@ class Comparison:
     def diameter(self) -> float:
         """Of a disc with the reference's area, in pixels: the unit for tolerances."""
         return 2 * float(np.sqrt(self.reference_mask.sum() / np.pi))
+
+    @property
+    def laid(self) -> bool:
+        """Whether the photograph lies well enough for the pin to be blamed for what lies beside its place."""
+        return self.agreement >= LAID_EDGES or self.overlap >= OVERLAP
 
     def to_working(self, points: Points) -> Points:
         """Points (n, 2) of this picture in working pixels."""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.comparison import OVERLAP, Comparison
+from pinactors.analysis.comparison import Comparison
 from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
@@ -168,11 +168,6 @@ GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
 pin, of one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
 
 
-LAID_EDGES = 0.8
-"""Agreement of edges under which a drawing is only blamed if at least the outlines lie on each other: where
-neither fits, it is the cut-out or the registration that is off."""
-
-
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
     """`front_geometry`: the drawing's shape; `front_lines`: how its lines are made."""
     names = ("front_geometry", "front_lines")
@@ -198,9 +193,8 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
         ),
     )
     found = []
-    laid = seen.agreement >= LAID_EDGES or seen.overlap >= OVERLAP
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
-        if score < 0 and not laid:
+        if score < 0 and not seen.laid:
             found.append(
                 Finding(name, "the front lies too badly on its catalogue picture to blame its lines")
             )
