@@ -22,8 +22,8 @@ from pinactors.analysis import (
     waffle,
 )
 from pinactors.analysis.comparison import Comparison
-from pinactors.analysis.evidence import LOWEST_RATING, Calibration, Finding, calibration, rating
-from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis.evidence import LOWEST_RATING, Calibration, Finding, calibration, joint, rating
+from pinactors.analysis.model import Match, Matrix, PreparedView, Reference, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
@@ -61,6 +61,7 @@ class Scene:
     angled: PreparedView | None
     front_seen: Comparison | None
     back_seen: Comparison | None
+    angled_seen: Comparison | None
     notes: tuple[str, ...] = ()
 
 
@@ -100,13 +101,14 @@ def arrange(
     if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
         notes.append("The tilted photograph is one of the others again.")
         angled = None
-    front_seen = back_seen = None
+    front_seen = back_seen = angled_seen = None
     if match.pin is not None:
         claimed = match.candidates[0]
         if View.FRONT in match.references:
-            front_seen = comparison.compare(front, match.references[View.FRONT], claimed.to_reference)
-            if front_seen is not None and front_seen.agreement < VERIFIED:
-                front_seen = None
+            picture = match.references[View.FRONT]
+            front_seen = _verified(front, picture, claimed.to_reference)
+            if angled is not None:
+                angled_seen = _verified(angled, picture, claimed.angled_to_reference)
         if back is not None and View.BACK in match.references:
             back_seen = comparison.compare(back, match.references[View.BACK], claimed.back_to_reference)
     if back is not None and back_seen is None:
@@ -117,7 +119,13 @@ def arrange(
                 "these may be different pins."
             )
             back = None
-    return Scene(front, back, angled, front_seen, back_seen, tuple(notes))
+    return Scene(front, back, angled, front_seen, back_seen, angled_seen, tuple(notes))
+
+
+def _verified(view: PreparedView, picture: Reference, start: Matrix | None) -> Comparison | None:
+    """The front or tilted photograph on the catalogue picture; None where its drawing is not that."""
+    seen = comparison.compare(view, picture, start)
+    return seen if seen is not None and seen.agreement >= VERIFIED else None
 
 
 def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Finding]:
@@ -138,16 +146,17 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
             stampevidence.edition_number(back, reading, pin),
         ]
         rows += [metal.uniformity(back), metal.posts(scene.back_seen)]
-    seen, drawing = scene.front_seen, None
-    if seen is not None:
-        drawing = linework.trace(seen)
-    rows += linework.rows(seen, drawing)
-    rows.append(proportions.row(seen, drawing))
-    if seen is not None and drawing is not None:
-        seen = comparison.relaid(seen, match.references[View.FRONT], drawing.correction)
+    drawn = scene.front_seen or scene.angled_seen  # the drawing is judged as straight on as it was seen
+    drawing = linework.trace(drawn) if drawn is not None else None
+    rows += linework.rows(drawn, drawing)
+    rows.append(proportions.row(scene.front_seen, drawing))
+    if drawn is not None and drawing is not None:
+        drawn = comparison.relaid(drawn, match.references[View.FRONT], drawing.correction)
     metals = colours.metal_tones(match.references)
-    rows.append(colours.regions(seen, metals))
-    rows.append(enamel.fill(seen, enamel.measure(seen, metals)))
+    coloured = colours.regions(drawn, metals)
+    if scene.front_seen is not None and scene.angled_seen is not None:
+        coloured = joint(coloured, colours.regions(scene.angled_seen, metals))
+    rows += [coloured, enamel.fill(drawn, enamel.measure(drawn, metals))]
     rows += edges.rows(front, back, scene.angled)
     return rows
 

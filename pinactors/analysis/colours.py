@@ -167,8 +167,10 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     highlights and the brighter half of each field, where gloss lies, are left out.
     """
     size = (SIDE, SIDE)
-    reference = np.asarray(cv2.resize(seen.reference, size, interpolation=cv2.INTER_AREA), np.float32)
-    photo = np.asarray(cv2.resize(seen.photo, size, interpolation=cv2.INTER_AREA), np.float32)
+    reference, photo = (
+        np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+        for rgb in (seen.reference, seen.photo)
+    )
     inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     lab = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), np.float32)
     slope = sum(np.abs(cv2.Sobel(lab, cv2.CV_32F, dx, 1 - dx)).sum(axis=2) for dx in (0, 1))

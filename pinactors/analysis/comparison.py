@@ -8,6 +8,7 @@ there often is none. So a start is made from it, from the silhouette or from bot
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -26,6 +27,10 @@ TURNS = 120
 """Turns tried around the circle: three degrees apart, which the refinement reaches over."""
 
 TURNS_KEPT = 5
+
+NEAR, TURNED, FAR = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
+"""Rounds of ECC, the width of their smoothing in pixels and their steps at most: from where the catalogue
+search laid the pin, from a turn that was tried, and from the best of these."""
 
 OUTLINE_WORTH = 3.0
 """What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a
@@ -50,11 +55,10 @@ ROUND = 0.03
 much better its outline must fit than any other turn's where the edges say nothing: a disc's never does."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what is computed on demand is kept
 class Comparison:
-    """Everything in the reference's crop pixels. `photo` and `reference` are float32 RGB, 0 to 1, with their
-    Lab; `inside` is where both show the pin and the photograph has pixels; `photo_mask` its own cut-out,
-    `reference_mask` the catalogue's.
+    """Everything in the reference's crop pixels. `photo` and `reference` are RGB; `inside` is where both show
+    the pin and the photograph has pixels; `photo_mask` its own cut-out, `reference_mask` the catalogue's.
 
     `to_reference` maps working pixels here (3x3); `agreement` is the correlation of the edge maps inside the
     outlines, `overlap` the intersection over union of the silhouettes; `resolution` is photograph pixels per
@@ -62,10 +66,8 @@ class Comparison:
     """
 
     view: PreparedView
-    photo: Floats
-    reference: Floats
-    photo_lab: Floats
-    reference_lab: Floats
+    photo: Image
+    reference: Image
     inside: npt.NDArray[np.bool_]
     photo_mask: npt.NDArray[np.bool_]
     reference_mask: npt.NDArray[np.bool_]
@@ -73,6 +75,14 @@ class Comparison:
     agreement: float
     overlap: float
     resolution: float
+
+    @cached_property
+    def photo_lab(self) -> Floats:
+        return lab_of(self.photo)
+
+    @cached_property
+    def reference_lab(self) -> Floats:
+        return lab_of(self.reference)
 
     @property
     def diameter(self) -> float:
@@ -97,7 +107,7 @@ def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> C
         return None
     crop, target = _Edges(view.pin.rgb, view.pin.crop_mask, FINE), _Edges(reference.rgb, reference.mask, FINE)
     if start is not None:
-        known = crop.refine(target, start, 12)
+        known = crop.refine(target, start, NEAR)
         if known.agreement >= AGREEMENT:
             return _lay(view, reference, known)
     if view.pin.cut_off:
@@ -105,12 +115,12 @@ def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> C
     turn = _turn(view.pin.rgb, view.pin.crop_mask, reference)
     if turn is None:
         return None
-    found = crop.refine(target, turn, 12)
+    found = crop.refine(target, turn, FAR)
     return _lay(view, reference, found) if found.overlap >= OVERLAP or found.agreement >= AGREEMENT else None
 
 
-def _lay(view: PreparedView, reference: Reference, fit: _Fit, laid: Comparison | None = None) -> Comparison:
-    """The comparison under `fit`; what `laid` holds of the reference is taken over."""
+def _lay(view: PreparedView, reference: Reference, fit: _Fit) -> Comparison:
+    """The comparison under `fit`."""
     assert view.pin is not None
     to_reference = fit.matrix @ view.pin.to_crop
     size = (CROP_SIDE, CROP_SIDE)
@@ -125,16 +135,10 @@ def _lay(view: PreparedView, reference: Reference, fit: _Fit, laid: Comparison |
     )
     photo_mask = cv2.warpPerspective(mask, there, size) > 127
     reference_mask = reference.mask > 127
-    if laid is None:
-        known = np.asarray(reference.rgb, np.float32) / np.float32(255), lab_of(reference.rgb)
-    else:
-        known = laid.reference, laid.reference_lab
     return Comparison(
         view,
-        np.asarray(photo, np.float32) / np.float32(255),
-        known[0],
-        lab_of(photo),
-        known[1],
+        photo,
+        reference.rgb,
         np.asarray(photo_mask & reference_mask),
         np.asarray(photo_mask),
         np.asarray(reference_mask),
@@ -163,7 +167,7 @@ def relaid(seen: Comparison, reference: Reference, correction: Matrix) -> Compar
     if _apart(correction, np.eye(3)) < 1.0:
         return seen
     matrix = np.linalg.inv(correction) @ seen.to_reference @ np.linalg.inv(seen.view.pin.to_crop)
-    return _lay(seen.view, reference, _Fit(matrix, seen.agreement, seen.overlap), seen)
+    return _lay(seen.view, reference, _Fit(matrix, seen.agreement, seen.overlap))
 
 
 def lab_of(rgb: Image) -> Floats:
@@ -251,11 +255,11 @@ class _Edges:
         overlap = both / max(either, 1)
         return _Fit(matrix, correlation(laid, target.map, (inside & target.inside) > 0), overlap)
 
-    def refine(self, target: _Edges, start: Matrix, steps: int) -> _Fit:
+    def refine(self, target: _Edges, start: Matrix, rounds: tuple[tuple[int, int], ...]) -> _Fit:
         """The start or what ECC makes of it, whichever fits better."""
         best = self.fit(target, start)
         matrix = np.linalg.inv(_to_side(start, self.side))
-        for blur in (9, 3):
+        for blur, steps in rounds:
             criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-4)
             warp = (matrix / matrix[2, 2]).astype(np.float32)
             try:
@@ -288,7 +292,7 @@ def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         tried.append(crop.fit(target, back @ rotation @ here))
     crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
-    refined = [crop.refine(target, matrix, 10) for matrix in _peaks(tried)]
+    refined = [crop.refine(target, matrix, TURNED) for matrix in _peaks(tried)]
     best = max(refined, key=lambda fit: fit.worth)
     if best.agreement >= SURE_AGREEMENT:
         return best.matrix

@@ -6,6 +6,7 @@ this module turns them into weights. The figures live in `weights.json`, a versi
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -106,6 +107,17 @@ def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float
     """
     favour = np.minimum(np.maximum(weights, 0).sum(axis=1), FAVOUR_SHARE * cap)
     return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
+
+
+def joint(straight: Finding, tilted: Finding) -> Finding:
+    """One row from two photographs of the front: the mean, since what is on the pin shows in both and what
+    the light does to it in one. Words and region are those of the one that says more in that direction."""
+    if straight.score is None or tilted.score is None:
+        return tilted if straight.score is None else straight
+    score = (straight.score + tilted.score) / 2
+    pick = min if score < SLIGHT else max
+    said = pick(straight, tilted, key=lambda finding: finding.score or 0.0)
+    return dataclasses.replace(said, score=score)
 
 
 def rating(probability: float) -> int:

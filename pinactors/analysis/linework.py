@@ -41,7 +41,9 @@ MOST_POINTS, ENOUGH_POINTS = 2400, 800
 LEAST_POINTS = 150
 
 NEIGHBOURHOOD = 9.0
-"""Distance, in crop pixels, over which pieces of line share a displacement."""
+COARSER = 4
+"""Distance, in crop pixels, over which pieces of line share a displacement; and how many of these pixels are
+one where it is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,12 @@ class Drawing:
     @property
     def shift(self) -> Values:
         """The displacement shared with the neighbourhood, along each normal."""
-        columns, rows = self.points.round().astype(int).T
-        planes = np.zeros((CROP_SIDE, CROP_SIDE, 3), np.float32)
-        planes[rows, columns, :2] = self.offset[:, None] * self.normals
-        planes[rows, columns, 2] = 1
-        smooth = cv2.GaussianBlur(planes, (0, 0), NEIGHBOURHOOD)[rows, columns]
+        side = CROP_SIDE // COARSER
+        columns, rows = (self.points / COARSER).astype(int).T
+        planes = np.zeros((side, side, 3), np.float32)
+        moved = np.column_stack([self.offset[:, None] * self.normals, np.ones(len(self.points))])
+        np.add.at(planes, (rows, columns), moved)
+        smooth = cv2.GaussianBlur(planes, (0, 0), NEIGHBOURHOOD / COARSER)[rows, columns]
         shared = smooth[:, :2] / (smooth[:, 2:] + 1e-6)
         return np.asarray((shared * self.normals).sum(axis=1), np.float64)
 

@@ -148,7 +148,8 @@ class Reference:
 class MatchCandidate:
     """`score` 0 to 1 is calibrated to the probability that this is the pin; `inliers` verified keypoints.
 
-    `to_reference` maps crop pixels of the photograph to crop pixels of the reference (3x3), None unverified.
+    `to_reference` maps crop pixels of the front to crop pixels of the reference (3x3), the other two those of
+    the other photographs to theirs; None where nothing was laid.
     """
 
     pin: CatalogPin
@@ -156,6 +157,7 @@ class MatchCandidate:
     inliers: int
     to_reference: Matrix | None = None
     back_to_reference: Matrix | None = None
+    angled_to_reference: Matrix | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,7 +141,7 @@ def _reference_lines(seen: Comparison) -> list[Points]:
     top, left = max(int(rows.min()) - 4, 0), max(int(columns.min()) - 4, 0)
     part = seen.reference[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
     scale = LOOK_SIDE / CROP_SIDE
-    grey = cv2.cvtColor((part * 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
     inside = seen.reference_mask[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
     dark, bright = np.percentile(grey[inside], [1, 99])
     stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10

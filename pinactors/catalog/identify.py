@@ -81,6 +81,7 @@ class _Fit:
     verified: bool
     to_reference: Matrix | None
     back_to_reference: Matrix | None = None
+    angled_to_reference: Matrix | None = None
 
 
 def identify(catalog_dir: str | Path, front: PreparedView) -> Match:
@@ -188,7 +189,13 @@ def _join(
         total = VIEW_INTERCEPT + sum(w * o for w, o in zip(VIEW_WEIGHTS, odds, strict=True))
         points = fit.points + (other.points if other else 0)
         verified = fit.verified or (other is not None and other.verified)
-        joined[number] = _Fit(total, points, verified, fit.to_reference)
+        joined[number] = _Fit(
+            total,
+            points,
+            verified,
+            fit.to_reference,
+            angled_to_reference=other.to_reference if other else None,
+        )
     return joined
 
 
@@ -272,6 +279,7 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
             fit.points if fit.verified else 0,
             fit.to_reference,
             fit.back_to_reference,
+            fit.angled_to_reference,
         )
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )

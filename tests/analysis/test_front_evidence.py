@@ -98,8 +98,8 @@ def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
     """Lines lie further from their places than from their neighbours', and pull the fit every way."""
     found = seen(FRONT)
     askew = np.array([[1, 0.03, 12], [-0.03, 1, -6], [0, 0, 1.0]])
-    laid = np.asarray(cv2.warpPerspective(found.photo_lab, askew, found.photo_lab.shape[:2]), np.float32)
-    drawn = linework.trace(dataclasses.replace(found, photo_lab=laid))
+    laid = np.asarray(cv2.warpPerspective(found.photo, askew, found.photo.shape[:2]), np.uint8)
+    drawn = linework.trace(dataclasses.replace(found, photo=laid))
     assert drawn is not None
     assert np.abs(drawn.correction[2, :2]).max() * 256 < 0.01
 
