@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pinactors.analysis import proposals, segmentation
 from pinactors.analysis.geometry import as_image, crop_transform, largest_outline, warp_crop
-from pinactors.analysis.model import CROP_SIDE, Image, Matrix
+from pinactors.analysis.model import CROP_SIDE, Matrix, PreparedView
 from pinactors.analysis.portrait import SIDE, Portrait, scaling
 
 
@@ -22,20 +21,18 @@ class Alternative:
     to_crop: Matrix
 
 
-def alternatives(rgb: Image, limit: int) -> list[Alternative]:
-    """Portraits of the `limit` best proposals of the working picture, unrefined, best first."""
-    scale = min(1.0, proposals.SIDE / max(rgb.shape[:2]))
-    size = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
-    small = as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
-    if min(small.shape[:2]) < 16:
+def alternatives(view: PreparedView) -> list[Alternative]:
+    """Portraits of the view's proposals, unrefined, best first."""
+    if view.proposals is None:
         return []
-    reduction = np.diag([size[0] / rgb.shape[1], size[1] / rgb.shape[0], 1.0])
-    middle = cv2.resize(rgb, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_AREA)
+    masks = view.proposals.masks
+    height, width = masks[0].shape
+    size = width * 2, height * 2
+    reduction = np.diag([width / view.rgb.shape[1], height / view.rgb.shape[0], 1.0])
+    middle = cv2.resize(view.rgb, size, interpolation=cv2.INTER_AREA)
     found = []
-    for ranked in segmentation.rank(proposals.look(small))[:limit]:
-        mask = cv2.resize(
-            ranked.proposal.mask * 255, (size[0] * 2, size[1] * 2), interpolation=cv2.INTER_LINEAR
-        )
+    for proposal in masks:
+        mask = cv2.resize(proposal * 255, size, interpolation=cv2.INTER_LINEAR)
         mask = as_image(np.where(mask > 127, 255, 0))
         outline = largest_outline(mask)
         if len(outline) < 8:

@@ -61,7 +61,7 @@ class Scene:
     angled: PreparedView | None
     front_seen: Comparison | None
     back_seen: Comparison | None
-    angled_seen: Comparison | None
+    angled_seen: Comparison | None = None
     notes: tuple[str, ...] = ()
 
 

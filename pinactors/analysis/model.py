@@ -7,6 +7,7 @@ Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width)
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,11 +64,29 @@ class Cutout:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposals:
+    """Masks of how a pin could be cut out, best first, a bit a pixel: they travel between processes."""
+
+    bits: Image
+    width: int
+
+    @classmethod
+    def of(cls, masks: Sequence[Image]) -> Proposals:
+        """Of masks (height, width) of 0 and 1, all of one size."""
+        return cls(np.packbits(np.stack(masks), axis=2), masks[0].shape[1])
+
+    @property
+    def masks(self) -> list[Image]:
+        return list(np.unpackbits(self.bits, axis=2, count=self.width))
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedView:
     """One photograph, decoded, upright by EXIF, scaled to at most `WORKING_SIDE`, judged and cut out.
 
     `width`, `height` are those of the photograph as sent (after EXIF); `scale` is working over sent pixels.
-    `pin` is None when no pin was found, and `pin_problem` then says why.
+    `pin` is None when no pin was found, and `pin_problem` then says why. `proposals` are the ways it could
+    have been cut out, None where there was nothing to propose.
     """
 
     view: View
@@ -80,6 +99,7 @@ class PreparedView:
     quality: Quality
     pin: Cutout | None
     pin_problem: str = ""
+    proposals: Proposals | None = None
 
 
 @dataclass(frozen=True, slots=True)

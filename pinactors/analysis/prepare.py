@@ -33,6 +33,7 @@ def prepare_view(data: bytes, view: View, sha256: str, max_pixels: int) -> Prepa
         quality=quality.measure(photograph.rgb, found.mask, found.outline, photograph.scale, _notes(found)),
         pin=pin,
         pin_problem=found.problem,
+        proposals=found.proposals,
     )
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis import graphcut, proposal_score, proposals
 from pinactors.analysis.geometry import as_image, largest_outline, window_of
-from pinactors.analysis.model import Image, Points
+from pinactors.analysis.model import Image, Points, Proposals
 from pinactors.analysis.proposal_score import Measures
 from pinactors.analysis.proposals import Proposal, Scene, disk, to_lab
 from pinactors.analysis.shadow import cast_shadow
@@ -39,6 +39,9 @@ RIVAL = 3.0
 AGREED = 0.95
 """Share of the evidence on one outline from which none is cut anew."""
 
+KEPT = 14
+"""Proposals that are kept for a catalogue to choose from."""
+
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNSURE = "Something is in the photograph, but its outline could not be told from the background as a pin's."
 
@@ -46,7 +49,8 @@ UNSURE = "Something is in the photograph, but its outline could not be told from
 @dataclass(frozen=True, slots=True)
 class Segmentation:
     """`mask` (height, width; 0 or 255) and `outline` (n, 2) in the picture's pixels; the mask is None, with a
-    `problem` for a person, when no pin was found. `others`: further pin-like objects beside it."""
+    `problem` for a person, when no pin was found. `others`: further pin-like objects beside it; `proposals`:
+    the best of what it was chosen from, unrefined."""
 
     mask: Image | None
     outline: Points
@@ -54,6 +58,7 @@ class Segmentation:
     cut_off: bool
     problem: str = ""
     others: int = 0
+    proposals: Proposals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ def segment(rgb: Image) -> Segmentation:
     ranked = rank(scene)
     if not ranked:
         return _nothing(NO_PIN)
+    kept = Proposals.of([candidate.proposal.mask for candidate in ranked[:KEPT]])
     best = ranked[0].proposal
     shadow = cast_shadow(scene, best)
     if shadow is not None:
@@ -84,17 +90,18 @@ def segment(rgb: Image) -> Segmentation:
         refined, measures = best.mask, ranked[0].measures
     confidence = proposal_score.confidence(measures, agreement, _support(ranked))
     if confidence < FOUND:
-        return _nothing(UNSURE, confidence)
+        return _nothing(UNSURE, confidence, kept)
     height, width = rgb.shape[:2]
     soft = cv2.resize(_guided(fine, refined), (width, height), interpolation=cv2.INTER_LINEAR)
     outline = largest_outline(as_image(soft > 0.5))
     if len(outline) < 8:
-        return _nothing(UNSURE)
+        return _nothing(UNSURE, confidence, kept)
     mask = as_image(
         cv2.drawContours(np.zeros((height, width), np.uint8), [outline.astype(np.int32)], -1, 255, -1)
     )
     edge = ((outline <= 1) | (outline >= np.array([width, height], np.float32) - 2)).any(axis=1)
-    return Segmentation(mask, outline, confidence, float(edge.mean()) > CUT_OFF, others=_others(ranked))
+    cut_off = float(edge.mean()) > CUT_OFF
+    return Segmentation(mask, outline, confidence, cut_off, others=_others(ranked), proposals=kept)
 
 
 def rank(scene: Scene) -> list[Ranked]:
@@ -212,5 +219,5 @@ def _reduced(rgb: Image, side: int) -> Image:
     return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
-def _nothing(problem: str, confidence: float = 0.0) -> Segmentation:
-    return Segmentation(None, np.zeros((0, 2), np.float32), confidence, False, problem)
+def _nothing(problem: str, confidence: float = 0.0, kept: Proposals | None = None) -> Segmentation:
+    return Segmentation(None, np.zeros((0, 2), np.float32), confidence, False, problem, proposals=kept)

@@ -25,8 +25,8 @@ from pinactors.protocol import View
 
 SHORTLIST = 6
 TURNS = 3
-ALTERNATIVES, ALTERNATIVE_LIST, ALTERNATIVE_PAIRS = 14, 4, 10
-"""Cuts tried, pins looked up for each, and how many (cut, pin) pairs are then laid on each other."""
+ALTERNATIVE_LIST, ALTERNATIVE_PAIRS = 4, 10
+"""Pins looked up for each other cut, and how many (cut, pin) pairs are then laid on each other."""
 CANDIDATES = 5
 
 CONTENT = 0.5
@@ -143,7 +143,7 @@ def _search(catalog: Catalog, view: PreparedView) -> dict[int, _Fit]:
 
 def _search_alternatives(catalog: Catalog, view: PreparedView) -> dict[int, _Fit]:
     looks = []
-    for other in alternatives(view.rgb, ALTERNATIVES):
+    for other in alternatives(view):
         to_pin = view.pin.to_crop @ np.linalg.inv(other.to_crop) if view.pin is not None else None
         looks.append(_Look(other.portrait, features.layout(other.portrait), to_pin))
     found = catalog.search([look.layout for look in looks], ALTERNATIVE_LIST)

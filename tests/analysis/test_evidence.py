@@ -42,6 +42,20 @@ def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
     assert SHIPPED.version
 
 
+def test_a_row_of_two_photographs_is_their_mean_in_the_words_of_the_one_that_says_more() -> None:
+    good = Finding("colour_regions", "As the catalogue's.", 0.8)
+    off = Finding("colour_regions", "One is off.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
+    unseen = Finding("colour_regions", "Too few colours.")
+    both = evidence.joint(good, off)
+    assert both.score == pytest.approx(-0.1)
+    assert both.text == good.text  # too slight to be worded as a fault
+    worse = evidence.joint(dataclasses.replace(good, score=0.2), off)
+    assert (worse.score, worse.text, worse.box) == (pytest.approx(-0.4), off.text, off.box)
+    assert evidence.joint(unseen, off) == off
+    assert evidence.joint(good, unseen) == good
+    assert evidence.joint(unseen, unseen).score is None
+
+
 def test_no_evidence_is_even_odds() -> None:
     assert SHIPPED.probability([]) == pytest.approx(0.5, abs=0.02)
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis import colours, comparison, edges, enamel, linework, metal, proportions
+from pinactors.analysis import authenticity, colours, comparison, edges, enamel, linework, metal, proportions
 from pinactors.analysis.comparison import Comparison
 from pinactors.analysis.evidence import Finding
 from pinactors.analysis.model import PreparedView
@@ -187,6 +187,21 @@ def test_every_camera_leaves_a_flat_pin_its_proportions(focus: float, axis: tupl
                 assert found < proportions.NORMAL / 2
             else:
                 assert found > proportions.NORMAL
+
+
+def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
+    """Another colour in one of them only is the light's; one in both is the pin's."""
+    known = prepared.match({View.FRONT: prepared.reference(FRONT, View.FRONT)})
+    other, _ = repainted(FRONT)
+
+    def judged(straight: Pin, tilted: Pin) -> float:
+        front, angled = prepared.photo(straight, View.FRONT), prepared.photo(tilted, View.ANGLED, tilt=30)
+        scene = authenticity.arrange(front, None, angled, known)
+        rows = authenticity.findings(scene, None, known)
+        return score(next(row for row in rows if row.name == "colour_regions"))
+
+    assert judged(other, other) < -0.5
+    assert judged(other, other) < judged(other, FRONT) - 0.3 < judged(FRONT, FRONT) - 0.6
 
 
 def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:

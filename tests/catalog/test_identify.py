@@ -117,6 +117,7 @@ def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
     assert match.decided
     assert match.candidates[0].score >= first.candidates[0].score
     assert match.candidates[0].back_to_reference is not None
+    assert match.candidates[0].angled_to_reference is not None
     assert set(match.references) == {View.FRONT, View.BACK}
     assert [sale.price for sale in match.sales] == [12.5]
 
