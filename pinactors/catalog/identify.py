@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,9 @@ VIEW_WEIGHTS, VIEW_INTERCEPT = (0.6, 0.7), 0.4
 
 BACKS, BACKS_BEHIND = 3, 7.0
 """Candidates whose back is compared, none of them further behind the best than this (log odds)."""
+
+CLOSE = 5.0
+"""Log odds behind the best up to which a pin is its rival."""
 
 EMPTY = "The catalogue is empty: there is nothing to compare with."
 OUTDATED = "The catalogue was imported by another version of this program and has to be imported again."
@@ -91,7 +95,8 @@ def identify(catalog_dir: str | Path, front: PreparedView) -> Match:
     if unusable:
         return _unclaimed(catalog, unusable)
     with catalog.connected:
-        return _conclude(catalog, _search(catalog, front), front.pin_problem)
+        fits = _dueled(catalog, _search(catalog, front), front, lambda fit: fit.to_reference)
+        return _conclude(catalog, fits, front.pin_problem)
 
 
 def refine(
@@ -115,6 +120,8 @@ def refine(
             fits = _with_stamp(catalog, fits, front, stamp)
         if back is not None:
             fits = _with_back(catalog, fits, back)
+        if angled is not None:  # the front's duels are in the first match
+            fits = _dueled(catalog, fits, angled, lambda fit: fit.angled_to_reference)
         match = _conclude(catalog, fits, front.pin_problem)
         return dataclasses.replace(match, decided=True)
 
@@ -248,6 +255,37 @@ def _with_back(catalog: Catalog, fits: dict[int, _Fit], back: PreparedView) -> d
             back_to_reference=np.asarray(np.linalg.inv(to_query), np.float64) if lies else None,
         )
     return compared
+
+
+def _dueled(
+    catalog: Catalog,
+    fits: dict[int, _Fit],
+    view: PreparedView,
+    laid: Callable[[_Fit], Matrix | None],
+) -> dict[int, _Fit]:
+    """The fits, close rivals of the best having met it in `view`, on which `laid` says how they lie: who
+    loses falls back."""
+    look = _Look.of(view)
+    ranked = sorted(fits, key=lambda number: -fits[number].odds)
+    close = [number for number in ranked if fits[number].odds > fits[ranked[0]].odds - CLOSE][:CANDIDATES]
+    if look is None or len(close) < 2:
+        return fits
+    faces = catalog.faces(close)
+    to_query = {
+        number: np.asarray(np.linalg.inv(matrix), np.float64)
+        for number in close
+        if number in faces and (matrix := laid(fits[number])) is not None
+    }
+    met = dict(fits)
+    best, *rivals = list(to_query) or [0]
+    for rival in rivals:
+        odds = likeness.duel(
+            look.portrait, faces[best].portrait, faces[rival].portrait, to_query[best], to_query[rival]
+        )
+        loser = rival if odds > 0 else best
+        met[loser] = dataclasses.replace(met[loser], odds=met[loser].odds - abs(odds))
+        best = max(best, rival, key=lambda number: met[number].odds)
+    return met
 
 
 def _remembered(catalog: Catalog, first: Match) -> dict[int, _Fit]:
