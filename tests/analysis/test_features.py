@@ -115,10 +115,8 @@ def test_the_light_drops_out_and_another_colour_does_not() -> None:
     rgb, mask = crop(2)
     slope = np.linspace(0.6, 1.0, CROP_SIDE)[None, :, None] * np.array([1.1, 1.0, 0.85])
     lit = np.clip(rgb * slope, 0, 255).astype(np.uint8)
-    hsv = cv2.cvtColor(rgb, cv2.COLOR_RGB2HSV)
-    hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
-    recoloured = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
-    same, other = likeness_of((lit, mask), (rgb, mask)), likeness_of((recoloured, mask), (rgb, mask))
+    recoloured = in_another_hue((rgb, mask))
+    same, other = likeness_of((lit, mask), (rgb, mask)), likeness_of(recoloured, (rgb, mask))
     assert same.difference < 10
     assert other.difference > 25
     assert same.lines > 0.9
@@ -139,3 +137,54 @@ def test_pins_that_do_not_overlap_are_unlike() -> None:
     assert likeness.compare(portrait, portrait, away) is None
     assert likeness.log_odds(None) < -5
     assert not likeness.verified(None)
+
+
+def duel(query: tuple[Image, Image], one: tuple[Image, Image], other: tuple[Image, Image]) -> float:
+    seen, first, second = (Portrait.of(*picture) for picture in (query, one, other))
+    lies = [registration.register(seen, pin).to_query for pin in (first, second)]
+    return likeness.duel(seen, first, second, *lies)
+
+
+def with_a_mark(picture: tuple[Image, Image], at: tuple[int, int]) -> tuple[Image, Image]:
+    """The pin with a ring drawn on it, in the colours there already."""
+    rgb = picture[0].copy()
+    cv2.circle(rgb, at, 34, (20, 20, 20), 7)
+    return rgb, picture[1]
+
+
+def in_another_hue(picture: tuple[Image, Image]) -> tuple[Image, Image]:
+    hsv = cv2.cvtColor(picture[0], cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0].astype(int) + 60) % 180
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8), picture[1]
+
+
+def seen_turned(picture: tuple[Image, Image]) -> tuple[Image, Image]:
+    pose = turn(33, 0.9)
+    size = (CROP_SIDE, CROP_SIDE)
+    rgb, mask = (cv2.warpPerspective(plane, pose, size) for plane in picture)
+    dim = np.clip(rgb * np.array([0.8, 0.75, 0.6]), 0, 255).astype(np.uint8)
+    return dim, np.where(mask < 128, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_a_duel_is_won_by_the_pin_whose_lines_are_there(seed: int) -> None:
+    plain = crop(seed)
+    marked = with_a_mark(plain, (256, 256))
+    for shown, other in ((plain, marked), (marked, plain)):
+        query = seen_turned(shown)
+        assert duel(query, shown, other) > 0.5
+        assert duel(query, other, shown) < -0.5
+
+
+def test_a_duel_is_won_by_the_pin_whose_colours_are_there() -> None:
+    plain = crop(2)
+    other = in_another_hue(plain)
+    assert duel(seen_turned(plain), plain, other) > 1
+    assert duel(seen_turned(other), plain, other) < -1
+
+
+def test_a_duel_of_one_pin_with_itself_is_a_draw_and_none_decides_alone() -> None:
+    query, one, other = seen_turned(crop(1)), crop(1), crop(7)
+    assert abs(duel(query, one, one)) < 0.2
+    assert abs(duel(query, one, other)) <= likeness.DUEL_MOST
+    assert duel(query, one, other) > 1

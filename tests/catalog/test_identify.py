@@ -139,6 +139,26 @@ def test_a_back_verifies_a_pin_whose_front_could_not_be_laid(tmp_path: Path, see
     assert (found[number].odds > 3.0) == same
 
 
+def test_sister_pins_are_told_apart_where_they_differ(tmp_path: Path) -> None:
+    """Two pins of one drawing, one with a mark on it: each is claimed as itself, straight and tilted."""
+    plain = drawing.pin_front(4)
+    rgb = plain.rgb.copy()
+    cv2.circle(rgb, (drawing.PIN_SIDE // 2, drawing.PIN_SIDE // 2), drawing.PIN_SIDE // 14, (20, 20, 20), 9)
+    folder = folders.write_folder(tmp_path / "in", [0, 1], back=False)
+    for seed, pin in enumerate((plain, drawing.Pin(rgb, plain.mask))):
+        folders.save_picture(folder / f"images/{seed}_front.png", pin)
+    import_catalog(folder, tmp_path / "catalog")
+    for seed, pin in enumerate((plain, drawing.Pin(rgb, plain.mask))):
+        front = folders.photograph(pin, View.FRONT, 3, angle=20)
+        angled = folders.photograph(pin, View.ANGLED, 4, tilt=30)
+        match = identify.identify(tmp_path / "catalog", front)
+        assert match.pin is not None
+        assert match.pin.pin_id == f"T{seed:03d}"
+        match = identify.refine(tmp_path / "catalog", match, front, None, angled, None)
+        assert match.pin is not None
+        assert match.pin.pin_id == f"T{seed:03d}"
+
+
 def test_a_catalogue_without_backs_works(catalog: Path) -> None:
     front, back = folders.view(3, View.FRONT), folders.view(3, View.BACK)
     match = identify.refine(catalog, identify.identify(catalog, front), front, back, None, None)
