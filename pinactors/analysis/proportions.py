@@ -26,9 +26,9 @@ CUT_AWAY = 0.2
 """How far from the photograph's middle, across and down and in diagonals, the camera's axis may lie: pictures
 are cut down."""
 
-GOOD, NORMAL, BAD = 0.004, 0.012, 0.03
+GOOD, NORMAL, BAD = 0.004, 0.014, 0.04
 """Stretch of a good pin, of one that says nothing, and of another casting. A catalogue picture taken
-from nine degrees aside is off by the second itself, from fourteen by the third."""
+from ten degrees aside is off by the second itself, from sixteen by the third."""
 
 
 def stretch(seen: Comparison, drawing: Drawing) -> float:
