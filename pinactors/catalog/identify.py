@@ -263,21 +263,19 @@ def _dueled(
     view: PreparedView,
     laid: Callable[[_Fit], Matrix | None],
 ) -> dict[int, _Fit]:
-    """The fits, close rivals of the best having met it in `view`, on which `laid` says how they lie: who
-    loses falls back."""
-    look = _Look.of(view)
-    ranked = sorted(fits, key=lambda number: -fits[number].odds)
-    close = [number for number in ranked if fits[number].odds > fits[ranked[0]].odds - CLOSE][:CANDIDATES]
-    if look is None or len(close) < 2:
-        return fits
-    faces = catalog.faces(close)
+    """The fits, close rivals of the best having met it in `view`, which they are `laid` on: who loses falls
+    back."""
+    ranked = sorted(fits, key=lambda number: -fits[number].odds)[:CANDIDATES]
     to_query = {
         number: np.asarray(np.linalg.inv(matrix), np.float64)
-        for number in close
-        if number in faces and (matrix := laid(fits[number])) is not None
+        for number in ranked
+        if fits[number].odds > fits[ranked[0]].odds - CLOSE and (matrix := laid(fits[number])) is not None
     }
+    if len(to_query) < 2 or (look := _Look.of(view)) is None:
+        return fits
+    faces = catalog.faces(to_query)
     met = dict(fits)
-    best, *rivals = list(to_query) or [0]
+    best, *rivals = (number for number in to_query if number in faces)
     for rival in rivals:
         odds = likeness.duel(
             look.portrait, faces[best].portrait, faces[rival].portrait, to_query[best], to_query[rival]
