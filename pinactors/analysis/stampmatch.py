@@ -8,6 +8,7 @@ missing, or another one, does not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -147,7 +148,14 @@ def _reference_lines(seen: Comparison) -> list[Points]:
     stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10
     grey = as_image(np.clip(stretched, 0, 255))
     small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-    return [np.asarray(quad / scale + [left, top], np.float32) for quad in ocr.detect(small)]
+    lines = _lines_in(small.tobytes(), small.shape[1])
+    return [np.asarray(quad / scale + [left, top], np.float32) for quad in lines]
+
+
+@lru_cache(maxsize=64)  # of 160 kB each: catalogue pictures come again, photographs do not
+def _lines_in(grey: bytes, width: int) -> list[Points]:
+    """The corners of each line of text in a picture."""
+    return ocr.detect(np.frombuffer(grey, np.uint8).reshape(-1, width))
 
 
 def _visible(seen: Comparison, quad: Points) -> bool:

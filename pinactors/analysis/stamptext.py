@@ -118,7 +118,8 @@ def fit_code(probabilities: Probabilities) -> CodeFit | None:
     symbol_trail = np.zeros(
         (steps, length, 10), np.intp
     )  # 0: repeated, 1: from blank, 2 + j: from choice j before
-    places = np.arange(length)
+    places, choices, twins = np.arange(length), np.arange(10)[None, :], _TWINS[:, None]
+    before = places - 1
     for step in range(steps):
         best_at = symbol.argmax(axis=1)
         best = symbol[places, best_at]
@@ -126,9 +127,9 @@ def fit_code(probabilities: Probabilities) -> CodeFit | None:
         others[places, best_at] = _NEVER
         second_at = others.argmax(axis=1)
         # A sign may follow its neighbour without a blank between unless both are the same digit.
-        same = _TWINS[:, None] & (np.arange(10)[None, :] == np.roll(best_at, 1)[:, None])
-        reach = np.where(same, np.roll(others[places, second_at], 1)[:, None], np.roll(best, 1)[:, None])
-        reach_at = np.where(same, np.roll(second_at, 1)[:, None], np.roll(best_at, 1)[:, None])
+        same = twins & (choices == best_at[before, None])
+        reach = np.where(same, others[places, second_at][before, None], best[before, None])
+        reach_at = np.where(same, second_at[before, None], best_at[before, None])
         reach[0] = _NEVER
         ways = np.stack([symbol, np.broadcast_to(blank[:-1, None], symbol.shape), reach])
         way = ways.argmax(axis=0)
