@@ -146,17 +146,15 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
             stampevidence.edition_number(back, reading, pin),
         ]
         rows += [metal.uniformity(back), metal.posts(scene.back_seen)]
-    drawn = scene.front_seen or scene.angled_seen  # the drawing is judged as straight on as it was seen
-    drawing = linework.trace(drawn) if drawn is not None else None
-    rows += linework.rows(drawn, drawing)
-    rows.append(proportions.row(scene.front_seen, drawing))
-    if drawn is not None and drawing is not None:
-        drawn = comparison.relaid(drawn, match.references[View.FRONT], drawing.correction)
+    seen = scene.front_seen
+    drawing = linework.trace(seen) if seen is not None else None
+    rows += [*linework.rows(seen, drawing), proportions.row(seen, drawing)]
+    if seen is not None and drawing is not None:
+        seen = comparison.relaid(seen, match.references[View.FRONT], drawing.correction)
     metals = colours.metal_tones(match.references)
-    coloured = colours.regions(drawn, metals)
-    if scene.front_seen is not None and scene.angled_seen is not None:
-        coloured = joint(coloured, colours.regions(scene.angled_seen, metals))
-    rows += [coloured, enamel.fill(drawn, enamel.measure(drawn, metals))]
+    # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
+    rows.append(joint(colours.regions(seen, metals), colours.regions(scene.angled_seen, metals)))
+    rows.append(enamel.fill(seen, enamel.measure(seen, metals)))
     rows += edges.rows(front, back, scene.angled)
     return rows
 

@@ -112,8 +112,10 @@ def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float
 def joint(straight: Finding, tilted: Finding) -> Finding:
     """One row from two photographs of the front: the mean, since what is on the pin shows in both and what
     the light does to it in one. Words and region are those of the one that says more in that direction."""
-    if straight.score is None or tilted.score is None:
-        return tilted if straight.score is None else straight
+    if tilted.score is None:
+        return straight
+    if straight.score is None:
+        return tilted
     score = (straight.score + tilted.score) / 2
     pick = min if score < SLIGHT else max
     said = pick(straight, tilted, key=lambda finding: finding.score or 0.0)

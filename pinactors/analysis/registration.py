@@ -91,7 +91,7 @@ def align(query: Portrait, reference: Portrait, turns: list[float], iterations: 
         matrix = down @ query.frame @ rotation @ np.linalg.inv(reference.frame) @ up
         starts.append((template.cost(query.planes, matrix), matrix))
     starts.sort(key=lambda start: start[0])
-    close = [matrix for cost, matrix in starts if cost < 1.15 * starts[0][0]][:2]
+    close = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
     if len(close) > 1:  # a few steps tell which is worth the rest
         tried = [template.refine(query.planes, matrix, TRIAL) for matrix in close]
         close = [min(tried, key=lambda found: found[1])[0]]

@@ -104,6 +104,14 @@ def test_registration_is_exact_to_a_few_pixels(seed: int) -> None:
     assert np.abs(wanted[:2] / wanted[2] - found[:2] / found[2]).max() < 4
 
 
+def test_a_picture_lies_on_itself() -> None:
+    """The catalogue's own picture sent in: nothing differs, and a cost of nothing has to be borne."""
+    portrait = Portrait.of(*crop(2))
+    alignment = registration.register(portrait, portrait)
+    assert alignment.cost == pytest.approx(0, abs=1e-6)
+    assert alignment.to_query == pytest.approx(np.eye(3), abs=1e-3)
+
+
 def likeness_of(query: tuple[Image, Image], reference: tuple[Image, Image]) -> likeness.Likeness:
     one, other = Portrait.of(*query), Portrait.of(*reference)
     found = likeness.compare(one, other, registration.register(one, other).to_query)
