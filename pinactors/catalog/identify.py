@@ -275,7 +275,8 @@ def _dueled(
         return fits
     faces = catalog.faces(to_query)
     met = dict(fits)
-    best, *rivals = (number for number in to_query if number in faces)
+    # an import may have taken some away meanwhile
+    best, *rivals = [number for number in to_query if number in faces] or [ranked[0]]
     for rival in rivals:
         odds = likeness.duel(
             look.portrait, faces[best].portrait, faces[rival].portrait, to_query[best], to_query[rival]
