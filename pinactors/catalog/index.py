@@ -31,7 +31,7 @@ from pinactors.analysis.portrait import Floats
 CURRENT_FILE = "CURRENT"
 INDEX_FOLDER = "index"
 
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 64
+CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 48
 BROUGHT_UP = 48
 """Pins the graph brings up for their layouts to be compared: with 32 as many are found as with 64."""
 LAYOUTS = ".layouts"
