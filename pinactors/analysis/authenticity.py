@@ -103,14 +103,14 @@ def arrange(
         angled = None
     front_seen = back_seen = angled_seen = None
     if match.pin is not None:
-        claimed = match.candidates[0]
+        laid = match.candidates[0].laid
         if View.FRONT in match.references:
             picture = match.references[View.FRONT]
-            front_seen = _verified(front, picture, claimed.to_reference)
+            front_seen = _verified(front, picture, laid.get(View.FRONT))
             if angled is not None:
-                angled_seen = _verified(angled, picture, claimed.angled_to_reference)
+                angled_seen = _verified(angled, picture, laid.get(View.ANGLED))
         if back is not None and View.BACK in match.references:
-            back_seen = comparison.compare(back, match.references[View.BACK], claimed.back_to_reference)
+            back_seen = comparison.compare(back, match.references[View.BACK], laid.get(View.BACK))
     if back is not None and back_seen is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED:

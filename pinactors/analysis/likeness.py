@@ -130,7 +130,7 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     known = reference.coarse[1]
     shared = np.minimum(mask, known)
     outline = float(shared.sum() / max(float(np.maximum(mask, known).sum()), 1.0))
-    inner = np.asarray(cv2.erode(shared, np.ones((3, 3), np.uint8)) > 0.9)
+    inner = _inner(shared)
     if inner.sum() < LEAST_INNER:
         return None
     lab_seen, lab_lit, light_tint = _in_one_light(seen, reference.linear, inner)
@@ -202,7 +202,7 @@ def _nearer_in_colours(
     photo, seen = _laid_colours(query, to_query)
     other, known = _laid_colours(second, to_second)
     shared = np.minimum(np.minimum(seen, known), first.coarse[1])
-    inner = np.asarray(cv2.erode(as_floats(shared), np.ones((3, 3), np.uint8)) > 0.9)
+    inner = _inner(as_floats(shared))
     if inner.sum() < LEAST_INNER:
         return 0.0
     scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
@@ -238,6 +238,11 @@ def _laid_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floa
         for plane in (portrait.linear, portrait.coarse[1])
     )
     return light, mask
+
+
+def _inner(shared: Floats) -> npt.NDArray[np.bool_]:
+    """Where a place and all around it lie inside."""
+    return np.asarray(cv2.erode(shared, np.ones((3, 3), np.uint8)) > 0.9)
 
 
 def _in_one_light(

@@ -168,16 +168,13 @@ class Reference:
 class MatchCandidate:
     """`score` 0 to 1 is calibrated to the probability that this is the pin; `inliers` verified keypoints.
 
-    `to_reference` maps crop pixels of the front to crop pixels of the reference (3x3), the other two those of
-    the other photographs to theirs; None where nothing was laid.
+    `laid` maps, for each view that lies on a catalogue picture, its crop pixels to that picture's (3x3).
     """
 
     pin: CatalogPin
     score: float
     inliers: int
-    to_reference: Matrix | None = None
-    back_to_reference: Matrix | None = None
-    angled_to_reference: Matrix | None = None
+    laid: dict[View, Matrix] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +63,7 @@ class _Look:
     """One way a photograph's pin looks. `to_pin` maps this look's crop pixels to those of the view's own
     cut-out; None when it has none."""
 
+    view: View
     portrait: Portrait
     layout: Floats
     to_pin: Matrix | None
@@ -73,19 +73,17 @@ class _Look:
         if view.pin is None:
             return None
         portrait = Portrait.of(view.pin.rgb, view.pin.crop_mask)
-        return cls(portrait, features.layout(portrait), np.eye(3))
+        return cls(view.view, portrait, features.layout(portrait), np.eye(3))
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """One catalogue pin laid on one look."""
+    """One catalogue pin laid on the looks of one or more views; `laid` as a `MatchCandidate` has it."""
 
     odds: float
     points: int
     verified: bool
-    to_reference: Matrix | None
-    back_to_reference: Matrix | None = None
-    angled_to_reference: Matrix | None = None
+    laid: dict[View, Matrix] = field(default_factory=dict)
 
 
 def identify(catalog_dir: str | Path, front: PreparedView) -> Match:
@@ -95,7 +93,7 @@ def identify(catalog_dir: str | Path, front: PreparedView) -> Match:
     if unusable:
         return _unclaimed(catalog, unusable)
     with catalog.connected:
-        fits = _dueled(catalog, _search(catalog, front), front, lambda fit: fit.to_reference)
+        fits = _dueled(catalog, _search(catalog, front), front)
         return _conclude(catalog, fits, front.pin_problem)
 
 
@@ -121,7 +119,7 @@ def refine(
         if back is not None:
             fits = _with_back(catalog, fits, back)
         if angled is not None:  # the front's duels are in the first match
-            fits = _dueled(catalog, fits, angled, lambda fit: fit.angled_to_reference)
+            fits = _dueled(catalog, fits, angled)
         match = _conclude(catalog, fits, front.pin_problem)
         return dataclasses.replace(match, decided=True)
 
@@ -152,7 +150,7 @@ def _search_alternatives(catalog: Catalog, view: PreparedView) -> dict[int, _Fit
     looks = []
     for other in alternatives(view):
         to_pin = view.pin.to_crop @ np.linalg.inv(other.to_crop) if view.pin is not None else None
-        looks.append(_Look(other.portrait, features.layout(other.portrait), to_pin))
+        looks.append(_Look(view.view, other.portrait, features.layout(other.portrait), to_pin))
     found = catalog.search([look.layout for look in looks], ALTERNATIVE_LIST)
     pairs = [
         (similarity, number, look)
@@ -175,11 +173,11 @@ def _fit(look: _Look, face: Face) -> _Fit:
     turns = features.turns(look.layout, face.layout, TURNS)
     alignment = registration.align(look.portrait, face.portrait, turns)
     alike = likeness.compare(look.portrait, face.portrait, alignment.to_query)
-    to_reference: Matrix | None = None
+    laid = {}
     if look.to_pin is not None:
-        to_reference = np.asarray(np.linalg.inv(look.to_pin @ alignment.to_query), np.float64)
+        laid[look.view] = np.asarray(np.linalg.inv(look.to_pin @ alignment.to_query), np.float64)
     points = alike.points if alike else 0
-    return _Fit(likeness.log_odds(alike), points, likeness.verified(alike), to_reference)
+    return _Fit(likeness.log_odds(alike), points, likeness.verified(alike), laid)
 
 
 def _join(
@@ -196,13 +194,7 @@ def _join(
         total = VIEW_INTERCEPT + sum(w * o for w, o in zip(VIEW_WEIGHTS, odds, strict=True))
         points = fit.points + (other.points if other else 0)
         verified = fit.verified or (other is not None and other.verified)
-        joined[number] = _Fit(
-            total,
-            points,
-            verified,
-            fit.to_reference,
-            angled_to_reference=other.to_reference if other else None,
-        )
+        joined[number] = _Fit(total, points, verified, fit.laid | (other.laid if other else {}))
     return joined
 
 
@@ -210,7 +202,7 @@ def _fits_of(catalog: Catalog, view: PreparedView, numbers: set[int]) -> dict[in
     """These pins compared with the view's own cut; pins it cannot be compared with count as not seen."""
     look = _Look.of(view) if numbers else None
     if look is None:
-        return {number: _Fit(NOT_SEEN, 0, False, None) for number in numbers}
+        return {number: _Fit(NOT_SEEN, 0, False) for number in numbers}
     return {number: _fit(look, face) for number, face in catalog.faces(numbers).items()}
 
 
@@ -248,38 +240,33 @@ def _with_back(catalog: Catalog, fits: dict[int, _Fit], back: PreparedView) -> d
         fit = fits[number]
         if likeness.verified(alike) and not fit.verified:  # a back stands for a front that was not cut out
             fit = dataclasses.replace(fit, points=alike.points, verified=True)
-        lies = alike is not None and alike.outline >= registration.BACK_OVERLAP
-        compared[number] = dataclasses.replace(
-            fit,
-            odds=fit.odds + likeness.back_log_odds(alike),
-            back_to_reference=np.asarray(np.linalg.inv(to_query), np.float64) if lies else None,
-        )
+        laid = fit.laid
+        if alike is not None and alike.outline >= registration.BACK_OVERLAP:
+            laid = laid | {View.BACK: np.asarray(np.linalg.inv(to_query), np.float64)}
+        odds = fit.odds + likeness.back_log_odds(alike)
+        compared[number] = dataclasses.replace(fit, odds=odds, laid=laid)
     return compared
 
 
-def _dueled(
-    catalog: Catalog,
-    fits: dict[int, _Fit],
-    view: PreparedView,
-    laid: Callable[[_Fit], Matrix | None],
-) -> dict[int, _Fit]:
-    """The fits, close rivals of the best having met it in `view`, which they are `laid` on: who loses falls
+def _dueled(catalog: Catalog, fits: dict[int, _Fit], view: PreparedView) -> dict[int, _Fit]:
+    """The fits, close rivals of the best having met it where both are laid on `view`: who loses falls
     back."""
     ranked = sorted(fits, key=lambda number: -fits[number].odds)[:CANDIDATES]
     to_query = {
-        number: np.asarray(np.linalg.inv(matrix), np.float64)
+        number: np.asarray(np.linalg.inv(fits[number].laid[view.view]), np.float64)
         for number in ranked
-        if fits[number].odds > fits[ranked[0]].odds - CLOSE and (matrix := laid(fits[number])) is not None
+        if fits[number].odds > fits[ranked[0]].odds - CLOSE and view.view in fits[number].laid
     }
-    if len(to_query) < 2 or (look := _Look.of(view)) is None:
+    if view.pin is None or len(to_query) < 2:
         return fits
+    portrait = Portrait.of(view.pin.rgb, view.pin.crop_mask)
     faces = catalog.faces(to_query)
     met = dict(fits)
     # an import may have taken some away meanwhile
     best, *rivals = [number for number in to_query if number in faces] or [ranked[0]]
     for rival in rivals:
         odds = likeness.duel(
-            look.portrait, faces[best].portrait, faces[rival].portrait, to_query[best], to_query[rival]
+            portrait, faces[best].portrait, faces[rival].portrait, to_query[best], to_query[rival]
         )
         loser = rival if odds > 0 else best
         met[loser] = dataclasses.replace(met[loser], odds=met[loser].odds - abs(odds))
@@ -296,7 +283,7 @@ def _remembered(catalog: Catalog, first: Match) -> dict[int, _Fit]:
         number = catalog.number(candidate.pin.pin_id)
         if number is not None:
             odds = math.log(max(candidate.score, LEAST) / none)
-            fits[number] = _Fit(odds, candidate.inliers, candidate.inliers > 0, candidate.to_reference)
+            fits[number] = _Fit(odds, candidate.inliers, candidate.inliers > 0, candidate.laid)
     return fits
 
 
@@ -314,9 +301,7 @@ def _conclude(catalog: Catalog, fits: dict[int, _Fit], problem: str) -> Match:
             pin,
             weight / total,
             fit.points if fit.verified else 0,
-            fit.to_reference,
-            fit.back_to_reference,
-            fit.angled_to_reference,
+            fit.laid,
         )
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )

@@ -31,9 +31,10 @@ from pinactors.analysis.portrait import Floats
 CURRENT_FILE = "CURRENT"
 INDEX_FOLDER = "index"
 
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 48
+CONNECTIVITY, EXPANSION_ADD = 16, 128
 BROUGHT_UP = 48
-"""Pins the graph brings up for their layouts to be compared: with 32 as many are found as with 64."""
+"""Pins the graph brings up for their layouts to be compared, and no further does it search: with 32 as many
+are found as with 64."""
 LAYOUTS = ".layouts"
 """Suffix of the array beside an index file: a row of float16 a pin number."""
 CELLS = features.RINGS * features.SECTORS * features.CHANNELS
@@ -130,7 +131,7 @@ def _empty() -> Index:
         dtype="i8",
         connectivity=CONNECTIVITY,
         expansion_add=EXPANSION_ADD,
-        expansion_search=EXPANSION_SEARCH,
+        expansion_search=BROUGHT_UP,
     )
 
 

@@ -177,7 +177,7 @@ def _observations(row: str, count: int = 40) -> list[Observation]:
 
 
 def test_a_fit_trusts_the_row_that_separates_and_leaves_unseen_ones_alone() -> None:
-    start = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {"edge_roughness": evidence.Bounds(0.1, 0.3)})
+    start = _starting_at(0.3)
     fitted = calibration.fit(_observations("edge_roughness"), start, "test")
     assert fitted.version == "test"
     assert fitted.rows["edge_roughness"].against > start.rows["edge_roughness"].against + 0.1
@@ -202,19 +202,20 @@ def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
         Observation([Finding("edge_roughness", "", score)], genuine=genuine)
         for genuine, score in [(True, 1.0), (True, 1.0), (False, 0.0), (True, -1.0)] * 50
     ]
-    start = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {"edge_roughness": evidence.Bounds(0.1, 0.3)})
+    start = _starting_at(0.3)
     found = calibration.fit(observations, start, "for").rows["edge_roughness"]
     assert 0.1 < found.favour <= found.against
 
 
 def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
-    fitted = calibration.fit(_observations("edge_roughness", 2000), _heavy(SHIPPED), "heavy")
+    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(HEAVIEST), "heavy")
     assert fitted.rows["edge_roughness"].against == HEAVIEST
 
 
-def _heavy(base: Calibration) -> Calibration:
-    rows = base.rows | {"edge_roughness": evidence.Bounds(0.1, HEAVIEST)}
-    return dataclasses.replace(base, rows=rows)
+def _starting_at(against: float) -> Calibration:
+    """The shipped calibration but for what a rough edge weighs."""
+    rows = SHIPPED.rows | {"edge_roughness": evidence.Bounds(0.1, against)}
+    return dataclasses.replace(SHIPPED, rows=rows)
 
 
 def test_a_fit_needs_both_kinds() -> None:
