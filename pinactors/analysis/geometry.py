@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points
 
@@ -19,6 +20,14 @@ NEUTRAL = 128
 def as_image(array: Any) -> Image:
     """`array` as uint8: OpenCV's annotations promise less than it returns."""
     return np.asarray(array, np.uint8)
+
+
+def dot(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(height, width): what the channels of two pictures make together, pixel by pixel."""
+    total = one[..., 0] * other[..., 0]
+    for channel in range(1, one.shape[2]):
+        total += one[..., channel] * other[..., channel]
+    return np.asarray(total, np.float32)
 
 
 def window_of(mask: Image, margin: int) -> tuple[slice, slice]:
@@ -64,9 +73,8 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
     replicate = cv2.BORDER_REPLICATE
     crop = as_image(cv2.warpAffine(rgb, matrix[:2], square, flags=cv2.INTER_LINEAR, borderMode=replicate))
     soft = cv2.warpAffine(mask, matrix[:2], square, flags=cv2.INTER_LINEAR)
-    crop_mask = np.where(soft >= 128, 255, 0).astype(np.uint8)
-    crop[crop_mask == 0] = NEUTRAL
-    return crop, crop_mask
+    crop_mask = as_image(cv2.threshold(soft, 127, 255, cv2.THRESH_BINARY)[1])
+    return as_image(cv2.copyTo(crop, crop_mask, np.full_like(crop, NEUTRAL))), crop_mask
 
 
 def _scaling(x: float, y: float) -> Matrix:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Matrix
 from pinactors.analysis.portrait import COARSE, SIDE, Floats, Portrait, as_floats, line_field, scaling
 
@@ -255,6 +256,17 @@ def _in_one_light(
     return _to_lab(as_floats(seen / exposure)), _to_lab(as_floats(lit / exposure)), tint
 
 
+_PARTS = np.array(
+    [
+        [[1, of_red, of_blue, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+        for of_red, of_blue in ((1, 0), (0, 0), (0, 1))
+    ],
+    np.float64,
+)
+"""What level, slope across and slope down of each channel's log gain are made of: level, red over green, blue
+over green, slope across, slope down."""
+
+
 def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
     """Gains (COARSE, COARSE, 3) that turn the reference's light into the photograph's, and the length of
     their tint: one for each colour channel and a slope across the pin, fitted robustly to log ratios. The
@@ -262,23 +274,20 @@ def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> 
     there, here = expected[inner], seen[inner]
     ratio = np.log(here + HAZE) - np.log(there + HAZE)
     ys, xs = np.nonzero(inner)
-    x, y = _CENTRE[xs], _CENTRE[ys]
-    count = len(x)
-    design = np.zeros((count, 3, 5), np.float32)
-    design[:, :, 0] = 1
-    design[:, 0, 1] = design[:, 2, 2] = 1
-    design[:, :, 3], design[:, :, 4] = x[:, None], y[:, None]
+    places = np.stack([np.ones(len(xs), np.float32), _CENTRE[xs], _CENTRE[ys]])
     bright = there.mean(1) + 0.05
     bright /= bright.mean()
     weight = bright
-    ridge = np.diag([0, 0.02, 0.02, 0.05, 0.05]).astype(np.float32) * count
-    flat, target = design.reshape(-1, 5), ratio.reshape(-1)
-    solution = np.zeros(5, np.float32)
+    ridge = np.diag([0, 0.02, 0.02, 0.05, 0.05]) * len(xs)
+    solution = np.zeros(5)
     for _ in range(4):
-        weighted = flat * np.repeat(weight, 3)[:, None]
-        solution = np.linalg.solve(weighted.T @ flat + ridge, weighted.T @ target)
-        residual = np.abs(target - flat @ solution).reshape(-1, 3).max(1)
-        weight = bright / np.maximum(1, residual / 0.15)
+        weighted = places * weight
+        spread, shared = weighted @ places.T, weighted @ ratio
+        normal = sum(part.T @ spread @ part for part in _PARTS)
+        right = sum(part.T @ column for part, column in zip(_PARTS, shared.T, strict=True))
+        solution = np.linalg.solve(normal + ridge, right)
+        off = np.abs(ratio.T - (_PARTS @ solution).astype(np.float32) @ places)
+        weight = bright / np.maximum(1, np.maximum.reduce(off) / 0.15)
     level, red, blue, slope_x, slope_y = (float(value) for value in solution)
     slope = level + slope_x * _CENTRE[None, :] + slope_y * _CENTRE[:, None]
     gains = np.exp(slope[..., None] + np.array([red, 0, blue]))
@@ -296,8 +305,8 @@ def _difference(one: Floats, other: Floats) -> Floats:
     scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
     one, other = one * scale, other * scale
     shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-    squared = [np.square(np.roll(one, shift, (0, 1)) - other).sum(2) for shift in shifts]
-    return as_floats(np.sqrt(np.minimum.reduce(squared)))
+    away = [np.roll(one, shift, (0, 1)) - other for shift in shifts]
+    return as_floats(np.sqrt(np.minimum.reduce([dot(each, each) for each in away])))
 
 
 def _correlation(one: Floats, other: Floats) -> float:
@@ -314,9 +323,9 @@ def _line_agreement(
     kernel = np.ones((7, 7), np.uint8)
     inner = as_floats(cv2.erode(np.minimum(mask, known), kernel, iterations=2))
     wide = as_floats(cv2.dilate(np.maximum(mask, known), kernel))
-    shared = np.einsum("hwc,hwc->hw", field, reference.lines)
-    seen = np.einsum("hwc,hwc->hw", field, field)
-    expected = np.einsum("hwc,hwc->hw", reference.lines, reference.lines)
+    shared = dot(field, reference.lines)
+    seen = dot(field, field)
+    expected = dot(reference.lines, reference.lines)
 
     def agreement(weight: Floats) -> float:
         power = float((seen * weight).sum()) * float((expected * weight).sum())

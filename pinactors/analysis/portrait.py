@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 
 Floats = npt.NDArray[np.float32]
@@ -139,18 +140,18 @@ def line_field(rgb: Image, mask: Floats) -> Floats:
     From the structure tensor over L, a and b, divided by the strength around (a line on a pale field counts
     like one on a vivid field).
     """
-    lab = to_lab(rgb)
-    lab[..., 1:] *= CHROMA_GAIN
+    lab = cv2.multiply(to_lab(rgb), (1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0))
     smooth = cv2.GaussianBlur(lab, (0, 0), 0.8)
     gx = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32))
     gy = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32))
-    cosine = np.einsum("hwc,hwc->hw", gx, gx) - np.einsum("hwc,hwc->hw", gy, gy)
-    sine = 2 * np.einsum("hwc,hwc->hw", gx, gy)
+    cosine = dot(gx, gx) - dot(gy, gy)
+    sine = 2 * dot(gx, gy)
     root = np.sqrt(np.sqrt(cosine * cosine + sine * sine) + 1e-6)
-    field = as_floats(cv2.GaussianBlur(np.dstack([cosine / root, sine / root]), (0, 0), LINE_BLUR))
-    power = np.einsum("hwc,hwc->hw", field, field) * mask
+    field = as_floats(cv2.GaussianBlur(cv2.merge([cosine / root, sine / root]), (0, 0), LINE_BLUR))
+    power = dot(field, field) * mask
     small = (SIDE // 4, SIDE // 4)
-    stacked = cv2.resize(np.dstack([power, mask]), small, interpolation=cv2.INTER_AREA)
+    stacked = cv2.resize(cv2.merge([power, mask]), small, interpolation=cv2.INTER_AREA)
     around = as_floats(cv2.resize(cv2.GaussianBlur(stacked, (0, 0), LINE_SCALE / 4), (SIDE, SIDE)))
-    level = np.sqrt(around[..., 0] / np.maximum(around[..., 1], 1e-3))
-    return as_floats(field / (level[..., None] + LINE_FLOOR))
+    power, mask = cv2.split(around)
+    level = np.sqrt(power / np.maximum(mask, 1e-3)) + LINE_FLOOR
+    return as_floats(cv2.divide(field, cv2.merge([level, level])))

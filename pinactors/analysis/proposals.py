@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.geometry import as_image
+from pinactors.analysis.geometry import as_image, dot
 from pinactors.analysis.model import Image
 
 Floats = npt.NDArray[np.float32]
@@ -185,9 +185,7 @@ def _gradient(lab: Floats) -> Floats:
     """Length of the colour gradient, Lab units a pixel."""
     across = cv2.Scharr(lab, cv2.CV_32F, 1, 0) / 32
     down = cv2.Scharr(lab, cv2.CV_32F, 0, 1) / 32
-    return np.asarray(
-        np.sqrt(np.einsum("hwc,hwc->hw", across, across) + np.einsum("hwc,hwc->hw", down, down))
-    )
+    return np.asarray(np.sqrt(dot(across, across) + dot(down, down)))
 
 
 def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, Floats]:
@@ -254,4 +252,4 @@ def _mahalanobis(lab: Floats, samples: Floats, *, centred: bool = False) -> Floa
     spread = np.cov(samples.T) if len(samples) > 3 else np.zeros((3, 3))
     root = np.linalg.cholesky(np.linalg.inv(spread + np.eye(3) * _NOISE**2)).astype(np.float32)
     offset = cv2.transform(lab, np.column_stack([root.T, -root.T @ centre]))
-    return np.asarray(np.sqrt(np.einsum("hwc,hwc->hw", offset, offset)), np.float32)
+    return np.asarray(np.sqrt(dot(offset, offset)), np.float32)

@@ -168,8 +168,9 @@ def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, f
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     lightness = lab[:, :, 0] * (100 / 255)
     step = max(1, max(pin.shape[:2]) // 512)
-    seen = pin[::step, ::step][inside[::step, ::step] > 0]
-    clipped = float((seen.min(axis=1) >= 250).mean()) if len(seen) else 0.0
+    seen = inside[::step, ::step]
+    blown = cv2.inRange(pin[::step, ::step], (250, 250, 250), (255, 255, 255))
+    clipped = cv2.countNonZero(cv2.bitwise_and(blown, seen)) / max(1, cv2.countNonZero(seen))
     exposure = float(lightness[where].mean()) / 100 if where.any() else 0.0
     return exposure, clipped, _glare(lab, lightness, where, sharpness * scale)
 

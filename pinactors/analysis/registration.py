@@ -7,9 +7,11 @@ outline and lines together (Lucas and Kanade; robust inverse composition as in B
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from pinactors.analysis import features
 from pinactors.analysis.model import CROP_SIDE, Matrix
@@ -40,15 +42,15 @@ class Template:
     def __init__(self, planes: Floats, mask: Floats) -> None:
         self.side = side = planes.shape[0]
         self.planes = planes
-        self.inside = np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0.05)
-        gx = as_floats(cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=side / 8))[self.inside]
-        gy = as_floats(cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=side / 8))[self.inside]
-        ys, xs = np.nonzero(self.inside)
+        self.inside = np.flatnonzero(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0.05)
+        gx = self._seen(cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=side / 8))
+        gy = self._seen(cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=side / 8))
+        ys, xs = np.divmod(self.inside, side)
         x = as_floats((xs - (side - 1) / 2) / side)[:, None]
         y = as_floats((ys - (side - 1) / 2) / side)[:, None]
-        columns = [gx * x, gx * y, gx, gy * x, gy * y, gy]
-        self.values = planes[self.inside]
-        self.steepest = np.stack(columns, -1).reshape(-1, len(columns))
+        rows = [gx * x, gx * y, gx, gy * x, gy * y, gy]
+        self.values = self._seen(planes)
+        self.steepest = np.stack(rows).reshape(len(rows), -1)
         unit = np.array(
             [[1 / side, 0, -(side - 1) / 2 / side], [0, 1 / side, -(side - 1) / 2 / side], [0, 0, 1]]
         )
@@ -59,17 +61,21 @@ class Template:
 
     def _residual(self, query: Floats, to_query: Matrix) -> Floats:
         warped = cv2.warpPerspective(query, to_query, (self.side, self.side), flags=_SAMPLE)
-        return as_floats(warped[self.inside] - self.values)
+        return self._seen(warped) - self.values
+
+    def _seen(self, planes: npt.NDArray[Any]) -> Floats:
+        """The places that count of a picture, (places, channels)."""
+        return as_floats(planes.reshape(self.side * self.side, -1).take(self.inside, axis=0))
 
     def refine(self, query: Floats, to_query: Matrix, iterations: int) -> tuple[Matrix, float]:
         """The better transformation (in the planes' pixels) and its cost."""
         matrix = np.asarray(to_query, np.float64)
-        damping = np.eye(self.steepest.shape[1], dtype=np.float32) * 1e-3 * len(self.values)
+        damping = np.eye(len(self.steepest), dtype=np.float32) * 1e-3 * len(self.values)
         for _ in range(iterations):
             residual = self._residual(query, matrix).reshape(-1)
             weight = 1 / np.maximum(1, np.abs(residual) / HUBER)
-            weighted = self.steepest * weight[:, None]
-            step = np.linalg.solve(weighted.T @ self.steepest + damping, weighted.T @ residual)
+            weighted = self.steepest * weight
+            step = np.linalg.solve(weighted @ self.steepest.T + damping, weighted @ residual)
             step = np.clip(step, -STEP, STEP)
             change = np.eye(3)
             change.flat[: len(step)] += step
