@@ -18,7 +18,7 @@ from pinactors.analysis.stampvote import Agreed, Sight
 
 V = TypeVar("V", bound=Hashable)
 
-DETECTION_SIDE = 576
+DETECTION_SIDE = 480
 """Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it stay near 20
 pixels, and a pass costs about 100 ms."""
 

@@ -22,7 +22,7 @@ def as_image(array: Any) -> Image:
     return np.asarray(array, np.uint8)
 
 
-def dot(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def dot(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """(height, width): what the channels of two pictures make together, pixel by pixel."""
     total = one[..., 0] * other[..., 0]
     for channel in range(1, one.shape[2]):

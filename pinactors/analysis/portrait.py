@@ -140,7 +140,7 @@ def line_field(rgb: Image, mask: Floats) -> Floats:
     From the structure tensor over L, a and b, divided by the strength around (a line on a pale field counts
     like one on a vivid field).
     """
-    lab = cv2.multiply(to_lab(rgb), (1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0))
+    lab = cv2.multiply(to_lab(rgb), np.array([1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0]))
     smooth = cv2.GaussianBlur(lab, (0, 0), 0.8)
     gx = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32))
     gy = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32))
@@ -152,6 +152,6 @@ def line_field(rgb: Image, mask: Floats) -> Floats:
     small = (SIDE // 4, SIDE // 4)
     stacked = cv2.resize(cv2.merge([power, mask]), small, interpolation=cv2.INTER_AREA)
     around = as_floats(cv2.resize(cv2.GaussianBlur(stacked, (0, 0), LINE_SCALE / 4), (SIDE, SIDE)))
-    power, mask = cv2.split(around)
-    level = np.sqrt(power / np.maximum(mask, 1e-3)) + LINE_FLOOR
+    strength, share = cv2.split(around)
+    level = np.sqrt(strength / np.maximum(share, 1e-3)) + LINE_FLOOR
     return as_floats(cv2.divide(field, cv2.merge([level, level])))

@@ -110,7 +110,7 @@ def _present(
     if score >= SLIGHT:
         return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
     right, wrong = stampevidence.words(stamp, pin)
-    if len(right) >= 2 and not wrong:
+    if len(right) >= 2 and len(right) > len(wrong):
         # Words that read right are there: it is their places that were not found, or another year's back.
         return Finding(name, "the stamp's words read right, yet not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
