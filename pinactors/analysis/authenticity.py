@@ -21,9 +21,9 @@ from pinactors.analysis import (
     stampmatch,
     waffle,
 )
-from pinactors.analysis.comparison import Comparison
+from pinactors.analysis.comparison import Comparison, Target
 from pinactors.analysis.evidence import LOWEST_RATING, Calibration, Finding, calibration, joint, rating
-from pinactors.analysis.model import Match, Matrix, PreparedView, Reference, StampReading
+from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
@@ -105,12 +105,12 @@ def arrange(
     if match.pin is not None:
         laid = match.candidates[0].laid
         if View.FRONT in match.references:
-            picture = match.references[View.FRONT]
+            picture = Target.of(match.references[View.FRONT])
             front_seen = _verified(front, picture, laid.get(View.FRONT))
             if angled is not None:
                 angled_seen = _verified(angled, picture, laid.get(View.ANGLED))
         if back is not None and View.BACK in match.references:
-            back_seen = comparison.compare(back, match.references[View.BACK], laid.get(View.BACK))
+            back_seen = comparison.compare(back, Target.of(match.references[View.BACK]), laid.get(View.BACK))
     if back is not None and back_seen is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED:
@@ -122,7 +122,7 @@ def arrange(
     return Scene(front, back, angled, front_seen, back_seen, angled_seen, tuple(notes))
 
 
-def _verified(view: PreparedView, picture: Reference, start: Matrix | None) -> Comparison | None:
+def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
     """The front or tilted photograph on the catalogue picture; None where its drawing is not that."""
     seen = comparison.compare(view, picture, start)
     return seen if seen is not None and seen.agreement >= VERIFIED else None
@@ -150,7 +150,7 @@ def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Fin
     drawing = linework.trace(seen) if seen is not None else None
     rows += [*linework.rows(seen, drawing), proportions.row(seen, drawing)]
     if seen is not None and drawing is not None:
-        seen = comparison.relaid(seen, match.references[View.FRONT], drawing.correction)
+        seen = comparison.relaid(seen, drawing.correction)
     metals = colours.metal_tones(match.references)
     # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
     rows.append(joint(colours.regions(seen, metals), colours.regions(scene.angled_seen, metals)))

@@ -85,10 +85,9 @@ class Paint:
         return min(1.0, self.area / ENOUGH_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
 
 
-def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """sRGB, 0 to 1, to linear light (IEC 61966-2-1)."""
-    values = np.asarray(rgb, np.float64)
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """sRGB, 0 to 1, to linear light (IEC 61966-2-1), in the same precision."""
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
 def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -169,39 +168,44 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     size = (SIDE, SIDE)
     reference, photo = (
         np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
-        for rgb in (seen.reference, seen.photo)
+        for rgb in (seen.target.rgb, seen.photo)
     )
     inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     lab = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), np.float32)
-    slope = sum(np.abs(cv2.Sobel(lab, cv2.CV_32F, dx, 1 - dx)).sum(axis=2) for dx in (0, 1))
-    flat = (cv2.dilate(np.asarray(slope, np.float32), np.ones((3, 3), np.uint8)) < 40) & (
+    slope = np.zeros(size, np.float32)
+    for dx in (0, 1):
+        for plane in cv2.split(np.abs(cv2.Sobel(lab, cv2.CV_32F, dx, 1 - dx))):
+            slope += plane
+    flat = (cv2.dilate(slope, np.ones((3, 3), np.uint8)) < 40) & (
         cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
     )
-    rows, columns = np.nonzero(flat)
+    places = np.flatnonzero(flat)
+    lab, reference, photo = (plane.reshape(-1, 3).take(places, axis=0) for plane in (lab, reference, photo))
     whole = int(
-        (cv2.resize(seen.reference_mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
+        (cv2.resize(seen.target.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
     )
     found: list[Paint] = []
     scale = seen.inside.shape[0] / SIDE
-    for members in clusters(lab[rows, columns], LEAST_AREA * whole):
-        tone = np.median(lab[rows[members], columns[members]], axis=0)
-        here = photo[rows[members], columns[members]]
-        clear = here.max(axis=1) < 0.985
+    for members in clusters(lab, LEAST_AREA * whole):
+        tone = np.median(lab[members], axis=0)
+        here = photo[members]
+        clear = np.maximum.reduce(here.T) < 0.985
         if clear.mean() < 0.3:
             continue
         colours = linear(here[clear])
-        brightness = colours.sum(axis=1)
+        brightness = np.add.reduce(colours.T)
         low, middle, high = np.percentile(brightness, [10, 55, 75])
         quarter = float(np.percentile(brightness, 25))
         matte = (brightness >= low) & (brightness <= middle)
-        there = np.median(reference[rows[members], columns[members]], axis=0)
+        there = np.median(reference[members], axis=0)
+        rows, columns = np.divmod(places[members], SIDE)
         found.append(
             Paint(
                 np.median(colours[matte], axis=0),
-                linear(there),
+                np.asarray(linear(there), np.float64),
                 len(members) / max(whole, 1),
                 float(np.log((high + 0.03) / (quarter + 0.03))),
-                np.column_stack([columns[members], rows[members]]).astype(np.float32) * scale,
+                np.column_stack([columns, rows]).astype(np.float32) * scale,
                 bool(metallic(tone, metals)),
             )
         )

@@ -1,7 +1,7 @@
 """A photograph laid on its catalogue picture, pixel on pixel, so that the two can be compared.
 
-The catalogue search's homography is good to a few pixels, and for backs, where relief changes with the light,
-there often is none. So a start is made from it, from the silhouette or from both, and refined by ECC
+The catalogue search lays pins in small, good to a few pixels; where it did not, or its way does not hold (on
+backs relief changes with the light), all turns of the silhouette are tried. Either is refined by ECC
 (Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright they are.
 """
 
@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis import gates
+from pinactors.analysis import gates, registration
 from pinactors.analysis.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedView, Reference
+from pinactors.analysis.portrait import Portrait
 
 Floats = npt.NDArray[np.float32]
 
@@ -56,22 +57,49 @@ much better its outline must fit than any other turn's where the edges say nothi
 
 
 @dataclass(frozen=True)  # no slots: what is computed on demand is kept
-class Comparison:
-    """Everything in the reference's crop pixels. `photo` and `reference` are RGB; `inside` is where both show
-    the pin and the photograph has pixels; `photo_mask` its own cut-out, `reference_mask` the catalogue's.
+class Target:
+    """A catalogue picture (RGB, and where it shows the pin) that photographs are laid on."""
 
-    `to_reference` maps working pixels here (3x3); `agreement` is the correlation of the edge maps inside the
+    rgb: Image
+    mask: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, reference: Reference) -> Target:
+        return cls(reference.rgb, np.asarray(reference.mask > 127))
+
+    @cached_property
+    def lab(self) -> Floats:
+        return lab_of(self.rgb)
+
+    @cached_property
+    def edges(self) -> _Edges:
+        return _Edges(self.rgb, self.silhouette, FINE)
+
+    @cached_property
+    def portrait(self) -> Portrait:
+        return Portrait.of(self.rgb, self.silhouette)
+
+    @property
+    def silhouette(self) -> Image:
+        return as_image(self.mask) * 255
+
+
+@dataclass(frozen=True)  # no slots, as above
+class Comparison:
+    """Everything in the target's pixels, the catalogue's crop. `photo` is RGB; `inside` is where both show
+    the pin and the photograph has pixels; `photo_mask` its own cut-out.
+
+    `to_target` maps working pixels here (3x3); `agreement` is the correlation of the edge maps inside the
     outlines, `overlap` the intersection over union of the silhouettes; `resolution` is photograph pixels per
     pixel of this picture.
     """
 
     view: PreparedView
+    target: Target
     photo: Image
-    reference: Image
     inside: npt.NDArray[np.bool_]
     photo_mask: npt.NDArray[np.bool_]
-    reference_mask: npt.NDArray[np.bool_]
-    to_reference: Matrix
+    to_target: Matrix
     agreement: float
     overlap: float
     resolution: float
@@ -80,14 +108,10 @@ class Comparison:
     def photo_lab(self) -> Floats:
         return lab_of(self.photo)
 
-    @cached_property
-    def reference_lab(self) -> Floats:
-        return lab_of(self.reference)
-
     @property
     def diameter(self) -> float:
-        """Of a disc with the reference's area, in pixels: the unit for tolerances."""
-        return 2 * float(np.sqrt(self.reference_mask.sum() / np.pi))
+        """Of a disc with the target's area, in pixels: the unit for tolerances."""
+        return 2 * float(np.sqrt(self.target.mask.sum() / np.pi))
 
     @property
     def laid(self) -> bool:
@@ -96,53 +120,54 @@ class Comparison:
 
     def to_working(self, points: Points) -> Points:
         """Points (n, 2) of this picture in working pixels."""
-        inverse = np.linalg.inv(self.to_reference)
+        inverse = np.linalg.inv(self.to_target)
         return np.asarray(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0], np.float32)
 
 
-def compare(view: PreparedView, reference: Reference, start: Matrix | None) -> Comparison | None:
-    """Lays `view` on `reference`. `start` maps the view's crop pixels to the reference's; None: found from
-    the silhouettes. None where the two do not fit."""
+def compare(view: PreparedView, target: Target, start: Matrix | None) -> Comparison | None:
+    """Lays `view` on `target`. `start` maps the view's crop pixels to the target's; None: it is registered
+    here. None where the two do not fit."""
     if view.pin is None:
         return None
-    crop, target = _Edges(view.pin.rgb, view.pin.crop_mask, FINE), _Edges(reference.rgb, reference.mask, FINE)
-    if start is not None:
-        known = crop.refine(target, start, NEAR)
-        if known.agreement >= AGREEMENT:
-            return _lay(view, reference, known)
+    if start is None:
+        pin = Portrait.of(view.pin.rgb, view.pin.crop_mask)
+        to_view = registration.register(pin, target.portrait).to_query
+        start = np.asarray(np.linalg.inv(to_view), np.float64)
+    crop = _Edges(view.pin.rgb, view.pin.crop_mask, FINE)
+    known = crop.refine(target.edges, start, NEAR)
+    if known.agreement >= AGREEMENT:
+        return _lay(view, target, known)
     if view.pin.cut_off:
         return None
-    turn = _turn(view.pin.rgb, view.pin.crop_mask, reference)
+    turn = _turn(view.pin.rgb, view.pin.crop_mask, target)
     if turn is None:
         return None
-    found = crop.refine(target, turn, FAR)
-    return _lay(view, reference, found) if found.overlap >= OVERLAP or found.agreement >= AGREEMENT else None
+    found = crop.refine(target.edges, turn, FAR)
+    return _lay(view, target, found) if found.overlap >= OVERLAP or found.agreement >= AGREEMENT else None
 
 
-def _lay(view: PreparedView, reference: Reference, fit: _Fit) -> Comparison:
+def _lay(view: PreparedView, target: Target, fit: _Fit) -> Comparison:
     """The comparison under `fit`."""
     assert view.pin is not None
-    to_reference = fit.matrix @ view.pin.to_crop
+    to_target = fit.matrix @ view.pin.to_crop
     size = (CROP_SIDE, CROP_SIDE)
-    resolution = 1 / max(float(np.sqrt(abs(np.linalg.det(to_reference[:2, :2])))), 1e-6)
+    resolution = 1 / max(float(np.sqrt(abs(np.linalg.det(to_target[:2, :2])))), 1e-6)
     window, shift = _window(view)
     rgb, mask = view.rgb[window], view.pin.mask[window]
     if resolution > 1.5:  # sampling alone would alias
         rgb = as_image(cv2.GaussianBlur(rgb, (0, 0), 0.4 * resolution))
-    there = to_reference @ shift
+    there = to_target @ shift
     photo = as_image(
         cv2.warpPerspective(rgb, there, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     )
     photo_mask = cv2.warpPerspective(mask, there, size) > 127
-    reference_mask = reference.mask > 127
     return Comparison(
         view,
+        target,
         photo,
-        reference.rgb,
-        np.asarray(photo_mask & reference_mask),
+        np.asarray(photo_mask & target.mask),
         np.asarray(photo_mask),
-        np.asarray(reference_mask),
-        to_reference,
+        to_target,
         fit.agreement,
         fit.overlap,
         resolution,
@@ -160,14 +185,14 @@ def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:
     return (slice(top, y + height + margin), slice(left, x + width + margin)), shift
 
 
-def relaid(seen: Comparison, reference: Reference, correction: Matrix) -> Comparison:
-    """The comparison with the photograph laid anew, where `correction` (3x3, from reference pixels to where
-    the photograph shows them) moves anything by a pixel; else as it is."""
+def relaid(seen: Comparison, correction: Matrix) -> Comparison:
+    """The comparison with the photograph laid anew, where `correction` (3x3, from the target's pixels to
+    where the photograph shows them) moves anything by a pixel; else as it is."""
     assert seen.view.pin is not None
     if _apart(correction, np.eye(3)) < 1.0:
         return seen
-    matrix = np.linalg.inv(correction) @ seen.to_reference @ np.linalg.inv(seen.view.pin.to_crop)
-    return _lay(seen.view, reference, _Fit(matrix, seen.agreement, seen.overlap))
+    matrix = np.linalg.inv(correction) @ seen.to_target @ np.linalg.inv(seen.view.pin.to_crop)
+    return _lay(seen.view, seen.target, _Fit(matrix, seen.agreement, seen.overlap))
 
 
 def lab_of(rgb: Image) -> Floats:
@@ -180,18 +205,25 @@ def lab_of(rgb: Image) -> Floats:
 def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
     """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's
     gradient."""
-    lab = cv2.cvtColor(cv2.resize(rgb, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
+    lab = cv2.cvtColor(_at_side(rgb, side), cv2.COLOR_RGB2LAB)
     total = np.zeros((side, side), np.float32)
     for plane in cv2.split(cv2.GaussianBlur(lab, (0, 0), 1.0)):
         dx, dy = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
         total += dx * dx + dy * dy
     strength = np.sqrt(total)
-    inside = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    inside = _at_side(mask, side).astype(np.float32) / 255
     level = cv2.GaussianBlur(strength * inside, (0, 0), side / 16) / (
         cv2.GaussianBlur(inside, (0, 0), side / 16) + 1e-3
     )
     edges = strength / (strength + level + 6.0) * inside
     return np.asarray(cv2.GaussianBlur(edges, (0, 0), side / 200), np.float32)
+
+
+def _at_side(picture: Image, side: int) -> Image:
+    """A crop smaller. By way of its half: a reduction by two costs next to nothing, one by a fraction a lot
+    for each pixel there was."""
+    half = cv2.resize(picture, (CROP_SIDE // 2, CROP_SIDE // 2), interpolation=cv2.INTER_AREA)
+    return as_image(cv2.resize(half, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _to_side(matrix: Matrix, side: int) -> Matrix:
@@ -241,7 +273,7 @@ class _Edges:
     def __init__(self, rgb: Image, mask: Image, side: int) -> None:
         self.side = side
         self.map = edge_map(rgb, mask, side)
-        self.mask = (cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) > 127).astype(np.uint8)
+        self.mask = as_image(_at_side(mask, side) > 127)
         width = 2 * round(0.04 * side) + 1
         self.inside = as_image(cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0))
 
@@ -277,12 +309,12 @@ class _Edges:
         return best
 
 
-def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
-    """The view of the reference that the silhouettes' moments and one of all turns between them make; None
-    where it fits badly and another turn about as well. (A design that looks the same turned fits both ways
-    well.)"""
-    back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
-    crop, target = _Edges(rgb, mask, TINY), _Edges(reference.rgb, reference.mask, TINY)
+def _turn(rgb: Image, mask: Image, picture: Target) -> Matrix | None:
+    """The view of the catalogue's picture that the silhouettes' moments and one of all turns between them
+    make; None where it fits badly and another turn about as well. (A design that looks the same turned fits
+    both ways well.)"""
+    back, here = np.linalg.inv(gates.whitening(picture.silhouette)), gates.whitening(mask)
+    crop, target = _Edges(rgb, mask, TINY), _Edges(picture.rgb, picture.silhouette, TINY)
     for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
     tried: list[_Fit] = []
@@ -291,7 +323,7 @@ def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
         rotation = np.eye(3)
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         tried.append(crop.fit(target, back @ rotation @ here))
-    crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
+    crop, target = _Edges(rgb, mask, COARSE), _Edges(picture.rgb, picture.silhouette, COARSE)
     refined = [crop.refine(target, matrix, TURNED) for matrix in _peaks(tried)]
     best = max(refined, key=lambda fit: fit.worth)
     if best.agreement >= SURE_AGREEMENT:

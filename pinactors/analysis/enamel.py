@@ -49,7 +49,7 @@ def measure(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -> S
     size = (SIDE, SIDE)
     photo, reference = (
         np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
-        for lab in (seen.photo_lab, seen.reference_lab)
+        for lab in (seen.photo_lab, seen.target.lab)
     )
     inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     around = np.ones((5, 5), np.uint8)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.comparison import Comparison
 from pinactors.analysis.evidence import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
 Floats = npt.NDArray[np.float32]
@@ -74,7 +75,7 @@ class Drawing:
 def trace(seen: Comparison) -> Drawing | None:
     """The drawing of the catalogue picture as the photograph shows it. None where the picture has too few
     lines."""
-    reference = np.asarray(cv2.GaussianBlur(seen.reference_lab, (0, 0), BLUR), np.float32)
+    reference = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR), np.float32)
     points, normals = _edges(reference, seen)
     if len(points) < LEAST_POINTS:
         return None
@@ -102,7 +103,7 @@ def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
         xy += dx * dy
     spread = cv2.magnitude(xx - yy, 2 * xy)
     strength = np.asarray(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)), np.float32)
-    core = cv2.erode(seen.reference_mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
+    core = cv2.erode(seen.target.mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
     y, x = np.nonzero((strength > EDGE) & core & seen.inside)
     angle = 0.5 * np.arctan2(2 * xy[y, x], xx[y, x] - yy[y, x])
     ux, uy = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
@@ -129,7 +130,8 @@ def _across(
     flat = places.reshape(1, -1, 2).astype(np.float64)
     seen = np.asarray(cv2.perspectiveTransform(flat, correction), np.float32).reshape(places.shape)
     profiles = cv2.remap(lab, seen[..., 0], seen[..., 1], cv2.INTER_LINEAR)
-    change = np.linalg.norm(np.gradient(profiles, axis=1), axis=2) / step
+    slope = np.gradient(profiles, axis=1)
+    change = np.sqrt(dot(slope, slope)) / step
     pulled = change * np.exp(-np.square(offsets / (0.57 * reach)))
     best = pulled.argmax(axis=1)
     inner = np.clip(best, 1, len(offsets) - 2)

@@ -86,16 +86,16 @@ def _stands_out(lab: npt.NDArray[np.floating], x: float, y: float, radius: float
     for dx in (-0.7, 0.0, 0.7):
         for dy in (-0.7, 0.0, 0.7):
             away = np.hypot(columns - (x - left + dx * radius), rows - (y - top + dy * radius)) / radius
-            disc, ring = part[away < 1.1], part[(away > 1.5) & (away < 2.4)]
-            if len(disc) > 10 and len(ring) > 20:
-                difference = float(np.linalg.norm(disc.mean(axis=0) - ring.mean(axis=0)))
-                best = max(best, difference / (float(ring.std(axis=0).mean()) + 1))
+            disc, ring = as_image(away < 1.1), as_image((away > 1.5) & (away < 2.4))
+            if cv2.countNonZero(disc) > 10 and cv2.countNonZero(ring) > 20:
+                (inner, _), (outer, spread) = cv2.meanStdDev(part, mask=disc), cv2.meanStdDev(part, mask=ring)
+                best = max(best, float(np.linalg.norm(inner - outer)) / (float(spread.mean()) + 1))
     return best
 
 
 def _circles(seen: Comparison) -> list[tuple[float, float, float]]:
     """Round feet in the catalogue's back, x, y and radius, by Hough's transform on gradients; at most two."""
-    grey = (cv2.resize(seen.reference_lab[..., 0], (HOUGH_SIDE, HOUGH_SIDE)) * 2.55).astype(np.uint8)
+    grey = (cv2.resize(seen.target.lab[..., 0], (HOUGH_SIDE, HOUGH_SIDE)) * 2.55).astype(np.uint8)
     ratio = HOUGH_SIDE / seen.inside.shape[0]
     low, high = (max(3, round(share * seen.diameter * ratio)) for share in POST_RADII)
     circles = cv2.HoughCircles(

@@ -36,9 +36,9 @@ def stretch(seen: Comparison, drawing: Drawing) -> float:
     the camera that explains most of it."""
     height, width = seen.view.rgb.shape[:2]
     diagonal = float(np.hypot(height, width))
-    to_photo = np.linalg.inv(seen.to_reference) @ drawing.correction
+    to_photo = np.linalg.inv(seen.to_target) @ drawing.correction
     camera = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, diagonal]]) / diagonal
-    rows, columns = np.nonzero(seen.reference_mask)
+    rows, columns = np.nonzero(seen.target.mask)
     pin = np.array([[seen.diameter, 0, columns.mean()], [0, seen.diameter, rows.mean()], [0, 0, 1]])
     return least_anisotropy(camera @ to_photo @ pin)
 

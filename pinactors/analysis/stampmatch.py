@@ -66,14 +66,14 @@ def measure(seen: Comparison | None) -> StampMatch | None:
         centre = quad.mean(axis=0)
         cv2.fillPoly(text, [quad.astype(np.int32)], 1)
         cv2.fillPoly(surroundings, [((quad - centre) * 1.2 + centre).astype(np.int32)], 1)
-    border = cv2.erode(seen.reference_mask.astype(np.uint8), np.ones((25, 25), np.uint8), borderValue=0)
+    border = cv2.erode(seen.target.mask.astype(np.uint8), np.ones((25, 25), np.uint8), borderValue=0)
     written: Mask = (text > 0) & seen.inside
     rest: Mask = (border > 0) & (surroundings == 0) & seen.inside
     photo = _strength(seen.photo_lab[..., 0], 0.7)
-    sharp = _strength(seen.reference_lab[..., 0], 0.7)
+    sharp = _strength(seen.target.lab[..., 0], 0.7)
     best, pattern = np.full(len(quads), -1.0), -1.0
     for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue, nobody knows by how much
-        reference = sharp if blur == 0.7 else _strength(seen.reference_lab[..., 0], blur)
+        reference = sharp if blur == 0.7 else _strength(seen.target.lab[..., 0], blur)
         found = [_likeness(photo, reference, quad) for quad in quads]
         best = np.maximum(best, found)
         pattern = max(pattern, correlation(photo, reference, rest))
@@ -138,12 +138,12 @@ def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
 
 
 def _reference_lines(seen: Comparison) -> list[Points]:
-    rows, columns = np.nonzero(seen.reference_mask)
+    rows, columns = np.nonzero(seen.target.mask)
     top, left = max(int(rows.min()) - 4, 0), max(int(columns.min()) - 4, 0)
-    part = seen.reference[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
+    part = seen.target.rgb[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
     scale = LOOK_SIDE / CROP_SIDE
     grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
-    inside = seen.reference_mask[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
+    inside = seen.target.mask[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
     dark, bright = np.percentile(grey[inside], [1, 99])
     stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10
     grey = as_image(np.clip(stretched, 0, 255))

@@ -158,7 +158,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         repeating = ours.strength >= CLEAR_LATTICE or grid(_faint(back.pin)) >= CLEAR_GRID
         period = ours.period / float(back.pin.to_crop[0, 0]) / back.scale
         return Pattern(ours, None, 0.0, along, None, period, region, repeating)
-    core = _core(seen.reference_mask)
+    core = _core(seen.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
         for quad in text:
@@ -166,7 +166,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
             cv2.fillPoly(letters, [((quad - centre) * 1.1 + centre).astype(np.int32)], 1)
         if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN * np.count_nonzero(core):
             core &= letters == 0
-    photo, reference = seen.photo_lab[..., 0], seen.reference_lab[..., 0]
+    photo, reference = seen.photo_lab[..., 0], seen.target.lab[..., 0]
     theirs = lattice(autocorrelation(reference, core), CROP_SIDE)
     here = autocorrelation(photo, core & seen.inside)
     shared = 0.0
@@ -175,16 +175,17 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         middle = SIDE // 2
         found = [near[round(y) + middle, round(x) + middle] / strength for x, y, strength in theirs.repeats]
         shared = float(np.clip(np.mean(found), 0.0, 1.0))
-    frame = _along_outline(seen.reference_mask)
+    frame = _along_outline(seen.target.mask)
+    ours = lattice(here, CROP_SIDE)
     return Pattern(
-        lattice(here, CROP_SIDE),
+        ours,
         theirs,
         shared,
         _along_over_across(photo, seen.inside, frame),
         _along_over_across(reference, seen.inside, frame),
         theirs.period * seen.resolution / back.scale,
         region,
-        lattice(here, CROP_SIDE).strength >= CLEAR_LATTICE,
+        ours.strength >= CLEAR_LATTICE,
     )
 
 
