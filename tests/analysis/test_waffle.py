@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis import comparison, metal, stampmatch, waffle
+from pinactors.analysis.comparison import Target
 from pinactors.analysis.evidence import Finding
 from pinactors.analysis.model import PreparedView, StampReading
 from pinactors.protocol import View
@@ -18,8 +19,8 @@ LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-152
 
 def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Finding]:
     """Pattern and stamp rows of a photographed back against the catalogue's."""
-    reference = prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK)
-    seen = comparison.compare(back, reference, None)
+    known = Target.of(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
+    seen = comparison.compare(back, known, None)
     assert seen is not None
     stamp = stampmatch.measure(seen)
     found = waffle.rows(waffle.measure(back, seen, stamp.quads if stamp else ()))
@@ -79,10 +80,10 @@ def test_a_missing_stamp_is_seen() -> None:
 
 def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
     garbled = ("ORTSIAL QIN TNADJGE", "2S07 KB 5B8", "WABE EN OHLMA", "PAO-5B9731-06B19")
-    reference = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
+    known = Target.of(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     likeness = []
     for lines in (LINES, garbled):
-        seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), reference, None)
+        seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), known, None)
         stamp = stampmatch.measure(seen)
         assert stamp is not None
         assert len(stamp.likeness) == 4
@@ -92,8 +93,8 @@ def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
 
 
 def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
-    reference = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
-    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), reference, None)
+    known = Target.of(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
     read = prepared.reading(code=prepared.CATALOG_PIN.factory_code)
     row, _ = stampmatch.rows(seen, stampmatch.measure(seen), read, prepared.CATALOG_PIN)
     assert row.score == 0
@@ -101,10 +102,14 @@ def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
 
 def test_words_that_read_right_are_not_missing() -> None:
     """Read and not found at their place: the comparison is at fault, or the back is another year's."""
-    reference = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
-    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), reference, None)
+    known = Target.of(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
     stamp = stampmatch.measure(seen)
-    for words, assessed in ((("OFFICIAL", "MADE IN CHINA"), False), (("OFFICAIL", "MADE IN CHINA"), True)):
+    for words, assessed in (
+        (("OFFICIAL", "MADE IN CHINA"), False),
+        (("OFFICIAL", "MADE IN CHNIA"), False),  # one slip of the reader
+        (("OFFICAIL", "MADE IN CHNIA"), True),
+    ):
         row, _ = stampmatch.rows(seen, stamp, prepared.reading(*words), prepared.CATALOG_PIN)
         assert (row.score is not None) is assessed
         assert row.text
