@@ -65,9 +65,10 @@ search brings up shares them. The rim's measures enter by their square root: wha
 gold or silver, not how much it mirrors."""
 
 BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
-BACK_LEAST, BACK_MOST = -4.0, 2.5
+BACK_LEAST, BACK_MOST = -1.7, 2.5
 """The same for the backs of candidates, counterfeits with other backs among them. Fronts of sister pins
-differ in a few fields; their backs are plated, patterned and stamped anew."""
+differ in a few fields; their backs are plated, patterned and stamped anew. A back that hardly fits says less
+than the fit would have it: one in twenty of a pin's own does so as well, and one in four of its rivals'."""
 
 MOST_TINT = 1.0
 """Log gains up to which a light's tint counts: beyond, the fit has followed something else."""
