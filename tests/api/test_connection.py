@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from quart import Response, request, websocket
 from quart.wrappers.response import ResponseBody
 
@@ -420,7 +421,7 @@ async def test_the_server_may_go_while_nobody_reads() -> None:
     async with serving(stalled_reader=60) as served, connected(served.port) as wire:
         await wire.request("GET", "/flood")
         await served.wait_for_connections(1)
-        await trio.sleep(0.1)  # until its buffers are full
+        await trio.testing.wait_all_tasks_blocked(0.05)  # its buffers are full
         await served.listener.stop()
         served.listener.abort()
         await served.listener.wait_quiet()

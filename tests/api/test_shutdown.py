@@ -17,7 +17,7 @@ import api.server
 from api.server import serve
 from pinactors.settings import Settings
 from tests.api.conftest import Running, launch
-from tests.api.wire import JSON, LIMIT, PHONE, Wire, ask, connected, json_body
+from tests.api.wire import JSON, LIMIT, PHONE, ask, connected, json_body
 
 UPLOAD = "/mobile-upload"
 
@@ -58,14 +58,6 @@ async def wait(process: subprocess.Popen[str]) -> int:
         return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
-async def stream_id_of(wire: Wire) -> str:
-    """From the first packet; what is read with it is lost to the wire."""
-    text = (await wire.stream.receive_some(4000)).decode()
-    while "streamId" not in text:
-        text += (await wire.stream.receive_some(4000)).decode()
-    return text.partition('"streamId":"')[2].partition('"')[0]
-
-
 async def is_refused(port: int) -> bool:
     try:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
@@ -81,7 +73,7 @@ async def test_sigterm_lets_the_running_session_finish(launched: Launched) -> No
     with trio.fail_after(LIMIT):
         async with connected(port) as wire, connected(port) as idle:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await trio.sleep(0.3)
+            await wire.stream_id()
             process.send_signal(signal.SIGTERM)
             assert await idle.is_closed()
             while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
@@ -98,7 +90,7 @@ async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(laun
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            stream_id = await stream_id_of(wire)
+            stream_id = await wire.stream_id()
             process.send_signal(signal.SIGTERM)
             while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
                 await trio.sleep(0.05)
@@ -119,7 +111,7 @@ async def test_a_killed_server_loses_no_session(launched: Launched) -> None:
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            stream_id = await stream_id_of(wire)
+            stream_id = await wire.stream_id()
     os.kill(process.pid, signal.SIGKILL)
     await wait(process)
     _, port = launched.start()
@@ -134,7 +126,7 @@ async def test_sessions_longer_than_the_grace_are_cut(launched: Launched) -> Non
         async with connected(port) as wire:
             body = json_body(sessionId="g", frontImageData=b"SLEEP 30")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await stream_id_of(wire)
+            await wire.stream_id()
             process.send_signal(signal.SIGTERM)
             await wait(process)
     assert '"session ended"' not in launched.log

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import trio
 
-from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, json_body
+from tests.api.wire import JSON, PHONE, Answer, ask, connected, json_body
 from tests.proxy.conftest import (
     LIMIT,
     NDJSON,
@@ -18,17 +18,6 @@ from tests.proxy.conftest import (
     upload,
     wait_for_sessions,
 )
-
-
-async def stream_id_of(wire: Wire) -> str:
-    """Waits for the first packet; its bytes are given back to the wire."""
-    received = b""
-    while b"streamId" not in received:
-        data = bytes(await wire.stream.receive_some(2000))
-        assert data
-        received += data
-    wire._buffered = received
-    return received.partition(b'"streamId":"')[2].partition(b'"')[0].decode()
 
 
 async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fleet) -> None:
@@ -43,7 +32,7 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
         body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.4")
         async with connected(proxy.port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            names[f"follow{number}"] = await stream_id_of(wire)
+            names[f"follow{number}"] = await wire.stream_id()
             opened[number].set()
             answers[f"follow{number}"] = await wire.answer()
 
@@ -86,7 +75,7 @@ async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> Non
     with trio.fail_after(LIMIT):
         async with connected(proxy.port) as phone, connected(proxy.port) as desktop:
             await phone.request("POST", UPLOAD, body, JSON | PHONE | {"Idempotency-Key": "both"})
-            stream_id = await stream_id_of(phone)
+            stream_id = await phone.stream_id()
             await desktop.request("POST", UPLOAD, body, JSON | {"Idempotency-Key": "both"})
             await trio.sleep(0.3)
             [victim] = [master for master in masters if await _has(master.port, stream_id)]
@@ -111,7 +100,7 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
         async with connected(proxy.port) as wire:
             body = json_body(sessionId="back", frontImageData=b"SLEEP 1")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await stream_id_of(wire)
+            await wire.stream_id()
             await trio.sleep(0.2)
             master.kill()
             master.start()
@@ -129,7 +118,7 @@ async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Flee
         async with connected(proxy.port) as wire:
             body = json_body(sessionId="late", frontImageData=b"SLEEP 8")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            stream_id = await stream_id_of(wire)
+            stream_id = await wire.stream_id()
             began = trio.current_time()
             await trio.sleep(2)
             [victim] = [master for master in masters if await _has(master.port, stream_id)]
@@ -152,7 +141,7 @@ async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(flee
         body = json_body(sessionId=f"d{number}", frontImageData=b"SLEEP 0.2")
         async with connected(proxy.port) as wire:
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            await stream_id_of(wire)
+            await wire.stream_id()
             opened.set()
             answers[f"d{number}"] = await wire.answer()
 
@@ -182,7 +171,7 @@ async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet)
     with trio.fail_after(LIMIT):
         async with connected(proxy.port) as first:
             await first.request("POST", UPLOAD, body, JSON | PHONE | key)
-            stream_id = await stream_id_of(first)
+            stream_id = await first.stream_id()
         await trio.sleep(0.2)
         [home] = [master for master in masters if await _has(master.port, stream_id)]
         home.kill()
@@ -207,7 +196,7 @@ async def test_two_phones_with_one_session_id_never_see_each_others_packets(flee
             for wire, front in ((one, b"SLEEP 1 x"), (two, b"SLEEP 1 another")):
                 body = json_body(sessionId="260101120000", frontImageData=front)
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            names = [await stream_id_of(one), await stream_id_of(two)]
+            names = [await one.stream_id(), await two.stream_id()]
             assert names[0] != names[1]
             [home] = [master for master in masters if await _has(master.port, names[0])]
             assert await _has(home.port, names[1]), "one session id, one master"

@@ -25,7 +25,6 @@ from tests.proxy.conftest import (
     wait_for_sessions,
 )
 from tests.proxy.scripted import OPENING, STARTED, STREAM, chunk, says, scripted
-from tests.proxy.test_failover import stream_id_of
 
 KEPT = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED"]
 
@@ -41,7 +40,7 @@ async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet) -> None:
             async with connected(proxy.port) as wire:
                 body = json_body(sessionId=session_id, frontImageData=b"SLEEP 1")
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
-                names[session_id] = await stream_id_of(wire)
+                names[session_id] = await wire.stream_id()
         proxy.kill()
         proxy.start()
         proxy.wait_started()
@@ -118,7 +117,7 @@ async def test_cancelling_ends_the_session_here_and_at_the_master(tmp_path: Path
         ):
             body = json_body(sessionId="c", frontImageData=b"SLEEP 15")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
-            path = f"/streams/{await stream_id_of(wire)}"
+            path = f"/streams/{await wire.stream_id()}"
             assert (await ask(port, "DELETE", path)).status == 204
             answer = await wire.answer()
             assert answer.packets[-1]["errorCode"] == "cancelled"
@@ -139,7 +138,7 @@ async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path) -
         ):
             body = json_body(sessionId="j", frontImageData=b"SLEEP 1")
             await first.request("POST", UPLOAD, body, JSON | PHONE)
-            await stream_id_of(first)
+            await first.stream_id()
             await second.request("POST", "/api/proxy/mobile-upload", body, JSON | PHONE)
             one, two = await first.answer(), await second.answer()
             assert_whole(one, "j")
@@ -167,7 +166,7 @@ async def test_a_phone_that_hangs_up_later_finds_everything(tmp_path: Path) -> N
             async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
                 async with connected(port) as wire:
                     await wire.request("POST", UPLOAD, json_body(frontImageData=b"PHOTO"), JSON | PHONE)
-                    await stream_id_of(wire)
+                    await wire.stream_id()
                 assert (await ask(port, "GET", "/health")).json()["sessions"] == 1
             async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
                 again = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa", headers={})
@@ -196,7 +195,7 @@ async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
                 async with connected(port) as wire:
                     body = json_body(frontImageData=b"SLEEP 30")
                     await wire.request("POST", UPLOAD, body, JSON | PHONE)
-                    path = f"/streams/{await stream_id_of(wire)}"
+                    path = f"/streams/{await wire.stream_id()}"
             else:
                 async with opened(port) as socket:
                     await socket.send(images=["front"])
