@@ -19,8 +19,8 @@ from pinactors.analysis.stampvote import Agreed, Sight
 V = TypeVar("V", bound=Hashable)
 
 DETECTION_SIDE = 480
-"""Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it stay near 20
-pixels, and a pass costs about 100 ms."""
+"""Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it have 16. A
+pass over 576 costs a third more and finds no more lines."""
 
 PROBED_LINES = 2
 """Lines read both ways at a time until it is settled whether the text stands on its head."""

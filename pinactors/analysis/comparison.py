@@ -1,8 +1,9 @@
 """A photograph laid on its catalogue picture, pixel on pixel, so that the two can be compared.
 
-The catalogue search lays pins in small, good to a few pixels; where it did not, or its way does not hold (on
-backs relief changes with the light), all turns of the silhouette are tried. Either is refined by ECC
-(Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright they are.
+The catalogue search, or the same registration done here, lays pins in small, good to a few pixels; where that
+does not hold (on backs relief changes with the light), all turns of the silhouette are tried. Either is
+refined by ECC (Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright
+they are.
 """
 
 from __future__ import annotations

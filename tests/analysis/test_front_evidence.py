@@ -218,6 +218,13 @@ def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
     assert score(geometry(found)["front_geometry"]) > 0.3
 
 
+def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(comparison, "_turn")
+    assert seen(FRONT, angle=115.0).agreement > comparison.SURE_AGREEMENT
+
+
 @pytest.mark.parametrize("light", [0.55, 0.8, 1.0])
 def test_light_alone_is_no_other_colour(light: float) -> None:
     row = colours.regions(seen(FRONT, light=light), [])
