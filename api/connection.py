@@ -30,6 +30,10 @@ from api.http1 import Protocol, ProtocolRefused
 RECEIVE = 64 * 1024
 """Bytes read from the socket at once."""
 
+DRIP = 0.02
+"""Seconds between reads of a large body that comes in small pieces: a cellular link brings a packet at a
+time, and taking 2.7 MB packet by packet took three times the CPU."""
+
 PIECE = 64 * 1024
 """Bytes of one write that has to be done within the stalled reader's time."""
 
@@ -124,6 +128,7 @@ class Connection:
 
     async def _read(self) -> None:
         """Until the client is gone, idle for too long, or answered for the last time."""
+        brought = 0
         while not self._closing:
             data = await self._receive()
             if data is None or self._closing:
@@ -133,6 +138,9 @@ class Connection:
                 if not isinstance(self._protocol.connection, H11WSConnection) and not self._idle:
                     await self._over.wait()
                 return
+            brought = 0 if self._idle else brought + len(data)
+            if brought > RECEIVE > 2 * len(data):
+                await trio.sleep(DRIP)
 
     async def _receive(self) -> bytes | None:
         """None when the connection is broken or its time is up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -96,6 +97,10 @@ def application() -> Application:
     async def read() -> str:
         return str(sum([len(piece) async for piece in request.body]))
 
+    @app.post("/pieces")
+    async def pieces() -> list[int]:
+        return [len(piece) async for piece in request.body]
+
     @app.post("/wait")
     async def wait() -> Response:
         return Response(Drip(1, pause=10 * LIMIT))
@@ -154,6 +159,20 @@ async def test_a_connection_is_used_again(served: Served) -> None:
         for _ in range(3):
             await wire.request("GET", "/")
             assert (await wire.answer()).body == b"hello"
+
+
+async def test_small_pieces_of_a_large_body_are_read_together(served: Served) -> None:
+    large, small, count = 2 * connection.RECEIVE, 1400, 100
+    began = trio.current_time()
+    async with connected(served.port) as wire:
+        length = {"Content-Length": str(large + count * small)}
+        await wire.send(head("POST", "/pieces", length) + bytes(large))
+        for _ in range(count):
+            await trio.sleep(0.001)  # a cellular link's pace
+            await wire.send(bytes(small))
+        pieces = json.loads((await wire.answer()).body)
+    assert sum(pieces) == large + count * small
+    assert len(pieces) < 10 + (trio.current_time() - began) / connection.DRIP
 
 
 async def still_takes(wire: Wire, data: bytes) -> bool:
