@@ -362,7 +362,9 @@ class TestEarlyRefusal:
                 head("POST", "/refuse", JSON | {"Content-Length": str(connection.LINGER_BYTES // 2)})
             )
             for _ in range(8):
-                await trio.sleep(0.02)  # the refusal is out by now: this is sent in spite of it
+                await trio.testing.wait_all_tasks_blocked(
+                    0.01
+                )  # the refusal is out; more is sent all the same
                 await wire.send(bytes(connection.LINGER_BYTES // 16))
             answer = await wire.answer()
             assert answer.status == 401
