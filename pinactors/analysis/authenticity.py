@@ -105,12 +105,12 @@ def arrange(
     if match.pin is not None:
         laid = match.candidates[0].laid
         if View.FRONT in match.references:
-            picture = Target.of(match.references[View.FRONT])
+            picture = Target(match.references[View.FRONT])
             front_seen = _verified(front, picture, laid.get(View.FRONT))
             if angled is not None:
                 angled_seen = _verified(angled, picture, laid.get(View.ANGLED))
         if back is not None and View.BACK in match.references:
-            back_seen = comparison.compare(back, Target.of(match.references[View.BACK]), laid.get(View.BACK))
+            back_seen = comparison.compare(back, Target(match.references[View.BACK]), laid.get(View.BACK))
     if back is not None and back_seen is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED:

@@ -59,14 +59,17 @@ much better its outline must fit than any other turn's where the edges say nothi
 
 @dataclass(frozen=True)  # no slots: what is computed on demand is kept
 class Target:
-    """A catalogue picture (RGB, and where it shows the pin) that photographs are laid on."""
+    """A catalogue picture that photographs are laid on; `mask` is where it shows the pin."""
 
-    rgb: Image
-    mask: npt.NDArray[np.bool_]
+    reference: Reference
 
-    @classmethod
-    def of(cls, reference: Reference) -> Target:
-        return cls(reference.rgb, np.asarray(reference.mask > 127))
+    @property
+    def rgb(self) -> Image:
+        return self.reference.rgb
+
+    @cached_property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.reference.mask > 127)
 
     @cached_property
     def lab(self) -> Floats:
@@ -74,15 +77,11 @@ class Target:
 
     @cached_property
     def edges(self) -> _Edges:
-        return _Edges(self.rgb, self.silhouette, FINE)
+        return _Edges(self.rgb, self.reference.mask, FINE)
 
     @cached_property
     def portrait(self) -> Portrait:
-        return Portrait.of(self.rgb, self.silhouette)
-
-    @property
-    def silhouette(self) -> Image:
-        return as_image(self.mask) * 255
+        return Portrait.of(self.rgb, self.reference.mask)
 
 
 @dataclass(frozen=True)  # no slots, as above
@@ -140,7 +139,7 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
         return _lay(view, target, known)
     if view.pin.cut_off:
         return None
-    turn = _turn(view.pin.rgb, view.pin.crop_mask, target)
+    turn = _turn(view.pin.rgb, view.pin.crop_mask, target.reference)
     if turn is None:
         return None
     found = crop.refine(target.edges, turn, FAR)
@@ -206,13 +205,19 @@ def lab_of(rgb: Image) -> Floats:
 def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
     """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's
     gradient."""
-    lab = cv2.cvtColor(_at_side(rgb, side), cv2.COLOR_RGB2LAB)
+    return _edges_within(_at_side(rgb, side), _at_side(mask, side))
+
+
+def _edges_within(rgb: Image, mask: Image) -> Floats:
+    """`edge_map` of a crop and its mask that are at its side already."""
+    side = mask.shape[0]
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
     total = np.zeros((side, side), np.float32)
     for plane in cv2.split(cv2.GaussianBlur(lab, (0, 0), 1.0)):
         dx, dy = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
         total += dx * dx + dy * dy
     strength = np.sqrt(total)
-    inside = _at_side(mask, side).astype(np.float32) / 255
+    inside = mask.astype(np.float32) / 255
     level = cv2.GaussianBlur(strength * inside, (0, 0), side / 16) / (
         cv2.GaussianBlur(inside, (0, 0), side / 16) + 1e-3
     )
@@ -273,8 +278,9 @@ class _Edges:
 
     def __init__(self, rgb: Image, mask: Image, side: int) -> None:
         self.side = side
-        self.map = edge_map(rgb, mask, side)
-        self.mask = as_image(_at_side(mask, side) > 127)
+        small = _at_side(mask, side)
+        self.map = _edges_within(_at_side(rgb, side), small)
+        self.mask = as_image(small > 127)
         width = 2 * round(0.04 * side) + 1
         self.inside = as_image(cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0))
 
@@ -310,12 +316,12 @@ class _Edges:
         return best
 
 
-def _turn(rgb: Image, mask: Image, picture: Target) -> Matrix | None:
-    """The view of the catalogue's picture that the silhouettes' moments and one of all turns between them
-    make; None where it fits badly and another turn about as well. (A design that looks the same turned fits
-    both ways well.)"""
-    back, here = np.linalg.inv(gates.whitening(picture.silhouette)), gates.whitening(mask)
-    crop, target = _Edges(rgb, mask, TINY), _Edges(picture.rgb, picture.silhouette, TINY)
+def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
+    """The view of the reference that the silhouettes' moments and one of all turns between them make; None
+    where it fits badly and another turn about as well. (A design that looks the same turned fits both ways
+    well.)"""
+    back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
+    crop, target = _Edges(rgb, mask, TINY), _Edges(reference.rgb, reference.mask, TINY)
     for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
     tried: list[_Fit] = []
@@ -324,7 +330,7 @@ def _turn(rgb: Image, mask: Image, picture: Target) -> Matrix | None:
         rotation = np.eye(3)
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         tried.append(crop.fit(target, back @ rotation @ here))
-    crop, target = _Edges(rgb, mask, COARSE), _Edges(picture.rgb, picture.silhouette, COARSE)
+    crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
     refined = [crop.refine(target, matrix, TURNED) for matrix in _peaks(tried)]
     best = max(refined, key=lambda fit: fit.worth)
     if best.agreement >= SURE_AGREEMENT:

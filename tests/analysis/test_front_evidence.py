@@ -23,7 +23,7 @@ FRONT = drawing.pin_front(SEED)
 
 def seen(pin: Pin, **how: float) -> Comparison:
     found = comparison.compare(
-        prepared.photo(pin, View.FRONT, **how), Target.of(prepared.reference(FRONT, View.FRONT)), None
+        prepared.photo(pin, View.FRONT, **how), Target(prepared.reference(FRONT, View.FRONT)), None
     )
     assert found is not None
     return found
@@ -72,7 +72,7 @@ def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
 
 def test_another_pin_is_not_laid_on_it() -> None:
     other = prepared.photo(drawing.pin_front(SEED + 6), View.FRONT)  # the same outline, another drawing
-    found = comparison.compare(other, Target.of(prepared.reference(FRONT, View.FRONT)), None)
+    found = comparison.compare(other, Target(prepared.reference(FRONT, View.FRONT)), None)
     assert found is None or found.agreement < 0.45
 
 
@@ -207,13 +207,13 @@ def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
 def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
     reference = prepared.reference(FRONT, View.FRONT)
     view = prepared.photo(FRONT, View.FRONT)
-    exact = comparison.compare(view, Target.of(reference), None)
+    exact = comparison.compare(view, Target(reference), None)
     assert exact is not None
     assert view.pin is not None
     start = (
         np.array([[1, 0, 3.0], [0, 1, -3.0], [0, 0, 1]]) @ exact.to_target @ np.linalg.inv(view.pin.to_crop)
     )
-    found = comparison.compare(view, Target.of(reference), start)
+    found = comparison.compare(view, Target(reference), start)
     assert found is not None
     assert score(geometry(found)["front_geometry"]) > 0.3
 
@@ -237,7 +237,7 @@ def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
     assert view.pin is not None
     tinted = np.clip(view.rgb * np.array([1.1, 1.0, 0.9]) * 0.8, 0, 255).astype(np.uint8)
     view = dataclasses.replace(view, rgb=tinted)
-    found = comparison.compare(view, Target.of(prepared.reference(FRONT, View.FRONT)), None)
+    found = comparison.compare(view, Target(prepared.reference(FRONT, View.FRONT)), None)
     assert score(colours.regions(found, [])) > 0
 
 

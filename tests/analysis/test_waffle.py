@@ -19,7 +19,7 @@ LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-152
 
 def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Finding]:
     """Pattern and stamp rows of a photographed back against the catalogue's."""
-    known = Target.of(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
+    known = Target(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
     seen = comparison.compare(back, known, None)
     assert seen is not None
     stamp = stampmatch.measure(seen)
@@ -80,7 +80,7 @@ def test_a_missing_stamp_is_seen() -> None:
 
 def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
     garbled = ("ORTSIAL QIN TNADJGE", "2S07 KB 5B8", "WABE EN OHLMA", "PAO-5B9731-06B19")
-    known = Target.of(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     likeness = []
     for lines in (LINES, garbled):
         seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), known, None)
@@ -93,7 +93,7 @@ def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
 
 
 def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
-    known = Target.of(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
     read = prepared.reading(code=prepared.CATALOG_PIN.factory_code)
     row, _ = stampmatch.rows(seen, stampmatch.measure(seen), read, prepared.CATALOG_PIN)
@@ -102,7 +102,7 @@ def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
 
 def test_words_that_read_right_are_not_missing() -> None:
     """Read and not found at their place: the comparison is at fault, or the back is another year's."""
-    known = Target.of(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
     stamp = stampmatch.measure(seen)
     for words, assessed in (
