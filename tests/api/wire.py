@@ -59,11 +59,11 @@ class Wire:
 
     async def stream_id(self) -> str:
         """From the first packet, which `answer` still begins with."""
-        while b"streamId" not in self._buffered:
+        while b'"' not in (rest := self._buffered.partition(b'"streamId":"')[2]):
             data = bytes(await self.stream.receive_some(2000))
             assert data, "the connection ended before its first packet"
             self._buffered += data
-        return self._buffered.partition(b'"streamId":"')[2].partition(b'"')[0].decode()
+        return rest.partition(b'"')[0].decode()
 
     async def answer(self) -> Answer:
         """The next message; what is missing of it when the connection ends is missing."""
