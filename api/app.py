@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Self
 import prometheus_client
 from quart_trio import QuartTrio
 
-from api import cors, errors, openapi, operations, page, streams, uploads, websocket
-from api.body import ArrivingRequest, HTTPConnection, WebsocketConnection
-from api.imagestore import ImageStore
+from api import cors, errors, openapi, operations
+from api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
+from api.page import pages
 from api.services import EXTENSION, Services
+from api.streams import durable_streams, websocket
+from api.uploads import mobile_upload
+from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
     from pinactors.compute import Compute
@@ -64,8 +67,8 @@ def create_app(
         store,
         catalog or settings.catalog_folder,
         metrics or prometheus_client.CollectorRegistry(),
-        page=page.page,
+        page=pages.page,
     )
-    for module in (uploads, streams, websocket, operations, page, openapi):
+    for module in (mobile_upload, durable_streams, websocket, operations, pages, openapi):
         app.register_blueprint(module.blueprint)
     return app

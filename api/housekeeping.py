@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from api.imagestore import STALE_SECONDS, ImageStore
 from pinactors.pipeline import journal as journals
 from pinactors.pipeline.registry import Registry
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
+from pinactors.storage.images import STALE_SECONDS, ImageStore
 
 SWEEP_SECONDS = 10.0
 """Pause between two looks at what uploads have left."""

@@ -13,9 +13,9 @@ from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
 from api.answers import Card, Failure, Health, PinConfirmed, ProvisionalPins
-from api.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
-from api.page import HEADERS
-from api.received import SESSION_FIELD, TEXT_FIELDS
+from api.page.pages import HEADERS
+from api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
+from api.uploads.received import SESSION_FIELD, TEXT_FIELDS
 from pinactors.protocol import AnyPacket
 from pinactors.records.feedback import PinConfirmation
 
@@ -291,7 +291,7 @@ def _encoded() -> bytes:
 
 @cache
 def _page() -> str:
-    source = resources.files("api").joinpath("templates", "docs.html").read_text("utf-8")
+    source = resources.files("api.page").joinpath("templates", "docs.html").read_text("utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["marked"] = _marked
     return environment.from_string(source).render(api=description())

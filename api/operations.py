@@ -20,7 +20,7 @@ from api.answers import (
     ProvisionalPins,
 )
 from api.auth import authenticate
-from api.body import BodyReader
+from api.http.body import BodyReader
 from api.services import services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp

@@ -18,13 +18,13 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from api.app import create_app
 from api.auth import RememberingRecords
-from api.connection import Connection
 from api.errors import RETRY_AFTER
 from api.housekeeping import Housekeeper
-from api.logs import ServerLog
+from api.http.connection import Connection
 from api.services import EXTENSION
 from pinactors import components
 from pinactors.compute.processes import open_processes
+from pinactors.logs import ServerLog
 from pinactors.pipeline.component import Analysis
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry

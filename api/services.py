@@ -11,7 +11,7 @@ import prometheus_client
 import trio
 from quart import Response, current_app
 
-from api.imagestore import ImageStore
+from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
     from pinactors.compute import Compute

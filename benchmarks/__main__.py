@@ -18,8 +18,8 @@ from rich.console import Console
 
 from benchmarks import capacity, chaos, load, netem, null, overhead, proxy, report, scale
 from benchmarks.peers.start import DESIGNS
-from pinactors.client import profiles
-from pinactors.client.profiles import Profile
+from pinactors.simulation import profiles
+from pinactors.simulation.profiles import Profile
 
 errors = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -25,8 +25,8 @@ from rich.console import Console
 from pinactors.client.delivery import NetworkError
 from pinactors.client.http import NotPinactors
 from pinactors.client.uploads import Photographs
-from pinactors.merge import kind_of, merge
 from pinactors.protocol import PinactorsError, View
+from pinactors.protocol.merge import kind_of, merge
 from pinactors.records import Records
 from tests.faults.network import Break, Network, network
 from tests.faults.phones import FRAMINGS, Phone

@@ -24,12 +24,12 @@ import numpy as np
 
 from benchmarks.peers.work import inputs, warm_worker
 from pinactors import components
-from pinactors.client.link import Shaper
-from pinactors.client.profiles import Direction, Profile
 from pinactors.client.uploads import Photographs, size_of
 from pinactors.pipeline.component import INPUTS, Analysis
 from pinactors.protocol import View
 from pinactors.settings import Settings
+from pinactors.simulation.link import Shaper
+from pinactors.simulation.profiles import Direction, Profile
 
 REPEATS = 2
 """Times each function is run; the fastest counts."""

@@ -32,12 +32,12 @@ from benchmarks.peers.start import OURS, running, unavailable
 from pinactors import components
 from pinactors.catalog.demo import DESIGNS
 from pinactors.client import NetworkError, NotPinactors, analyze
-from pinactors.client.link import Relay, relay
-from pinactors.client.profiles import Profile
 from pinactors.client.uploads import Photographs
 from pinactors.pipeline.component import Analysis
 from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
+from pinactors.simulation.link import Relay, relay
+from pinactors.simulation.profiles import Profile
 
 PATIENCE = 150.0
 """Seconds after which a phone puts its session down as lost."""

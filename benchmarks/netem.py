@@ -1,9 +1,10 @@
-"""The simulated link beside the kernel's: the same bytes over both, where the machine has network namespaces.
+"""The simulated link beside the kernel's: the same bytes over both, where the machine has network
+namespaces.
 
-Each way is shaped once by `pinactors.client.link` and once by `tc netem` on a pair of virtual interfaces, one
-of which lies in a namespace of its own. What is compared is the time for a bulk of bytes at several rates and
-delays. Of the kernel's figure, TCP's slow start and headers (66 of 1,514 bytes) are part; the simulated link
-has neither.
+Each way is shaped once by `pinactors.simulation.link` and once by `tc netem` on a pair of virtual
+interfaces, one of which lies in a namespace of its own. What is compared is the time for a bulk of bytes
+at several rates and delays. Of the kernel's figure, TCP's slow start and headers (66 of 1,514 bytes) are
+part; the simulated link has neither.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import Any
 import trio
 
 from benchmarks.overhead import machine
-from pinactors.client.link import relay
-from pinactors.client.profiles import PACKET, Direction, Profile
+from pinactors.simulation.link import relay
+from pinactors.simulation.profiles import PACKET, Direction, Profile
 
 NAMESPACE = f"pinbench{os.getpid()}"
 NEAR, FAR = f"pb{os.getpid()}n", f"pb{os.getpid()}f"

@@ -18,8 +18,8 @@ import trio
 
 from benchmarks import overhead, phones
 from benchmarks.figures import Percentiles, percentiles
-from pinactors.analysis.features import CHANNELS, RINGS, SECTORS
-from pinactors.analysis.portrait import Floats
+from pinactors.analysis.imaging.portrait import Floats
+from pinactors.analysis.matching.features import CHANNELS, RINGS, SECTORS
 from pinactors.catalog import index
 
 SESSIONS = (10, 100, 1000, 5000)

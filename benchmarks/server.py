@@ -20,12 +20,10 @@ from unittest import mock
 
 import trio
 
-from api import logs
 from api.server import serve
-from pinactors import components
+from pinactors import components, logs
 from pinactors.compute import Handle
 from pinactors.pipeline.component import Analysis, Component
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import (
     AuthenticationResult,
     CharacterIdentification,
@@ -36,6 +34,7 @@ from pinactors.protocol import (
     Verdict,
 )
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 FILLER = "x" * 1000
 """Brings packets to a size that is usual for them."""

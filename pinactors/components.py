@@ -10,21 +10,13 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinactors.analysis import (
-    authenticity,
-    backstamp,
-    characters,
-    details,
-    display,
-    evidence,
-    ocr,
-    prepare,
-    pricing,
-)
+from pinactors.analysis.evidence import likelihood, verdict
+from pinactors.analysis.imaging import prepare
 from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis.report import characters, details, display, pricing
+from pinactors.analysis.stamp import ocr, reading
 from pinactors.catalog import identify
 from pinactors.pipeline.component import Analysis, Component, Finding
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import (
     AuthenticationResult,
     CharacterIdentification,
@@ -34,6 +26,7 @@ from pinactors.protocol import (
     View,
 )
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +57,7 @@ def _prepare(context: Context, image: StoredImage, view: View) -> PreparedView:
 
 
 def read_stamp(context: Context, back: PreparedView) -> StampReading:
-    return backstamp.read(back)
+    return reading.read(back)
 
 
 def match_front(context: Context, front: PreparedView) -> Match:
@@ -90,13 +83,13 @@ def authenticity_full(
     stamp: StampReading | None,
     match: Match,
 ) -> AuthenticationResult:
-    return authenticity.assess(front, back, angled, stamp, match, evidence.calibration(context.calibration))
+    return verdict.assess(front, back, angled, stamp, match, likelihood.calibration(context.calibration))
 
 
 def authenticity_basic(
     context: Context, front: PreparedView, back: PreparedView | None
 ) -> AuthenticationResult:
-    return authenticity.assess_basic(front, back)
+    return verdict.assess_basic(front, back)
 
 
 def characters_full(context: Context, match: Match) -> CharacterIdentification:
@@ -149,7 +142,7 @@ def declare(
     """
     if not calibration and settings.calibration:
         calibration = Path(settings.calibration).read_text("utf-8")
-    evidence.calibration(calibration)
+    likelihood.calibration(calibration)
     context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of, calibration)
     return Analysis(
         context,

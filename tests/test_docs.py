@@ -11,9 +11,9 @@ import typer.main
 
 from pinactors import protocol
 from pinactors.cli import app
-from pinactors.client import profiles
 from pinactors.protocol import ErrorCode, Packet
 from pinactors.settings import Settings
+from pinactors.simulation import profiles
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -12,10 +12,8 @@ import trio
 from quart import Blueprint, Response, g, request
 from quart.wrappers.response import ResponseBody
 
-from api import streams
 from api.app import Application
-from api.body import BodyReader
-from api.framings import choose
+from api.http.body import BodyReader
 from api.proxy import routing, websocket
 from api.proxy.forward import forward
 from api.proxy.masters import Masters, describe
@@ -26,10 +24,12 @@ from api.proxy.session import Services
 from api.proxy.sessions import Sessions, open_sessions, owner_of
 from api.proxy.state import EXTENSION, Proxy, key_in, proxy
 from api.proxy.upstream import Head
-from api.reader import respond
 from api.server import open_sockets, run
 from api.services import DISK_THREADS
-from api.uploads import content_type, idempotency_key
+from api.streams import durable_streams
+from api.streams.framings import choose
+from api.streams.reader import respond
+from api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,
@@ -164,10 +164,10 @@ async def get_stream(stream_id: str) -> Response:
     given = proxy()
     found = await given.sessions.find(stream_id, key_in(request.headers))
     if request.method == "HEAD":
-        response = streams.describe(found)
+        response = durable_streams.describe(found)
     else:
-        response = await streams.read(request, found, given.services.settings)
-    return await streams.protect(response)
+        response = await durable_streams.read(request, found, given.services.settings)
+    return await durable_streams.protect(response)
 
 
 @blueprint.delete("/streams/<stream_id>")
@@ -175,7 +175,7 @@ async def cancel_stream(stream_id: str) -> Response:
     await proxy().sessions.cancel(stream_id, key_in(request.headers))
     response = Response(b"", 204)
     del response.headers["Content-Type"]
-    return await streams.protect(response)
+    return await durable_streams.protect(response)
 
 
 def _json(body: dict[str, Any]) -> Response:

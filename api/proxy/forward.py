@@ -6,7 +6,7 @@ import trio
 from quart import Request, Response
 
 from api.auth import token_of
-from api.body import BodyReader
+from api.http.body import BodyReader
 from api.operations import FEEDBACK_BYTES
 from api.proxy.masters import Master
 from api.proxy.refusals import NO_MASTER

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from api.proxy.packets import STREAM_ID
-from pinactors.merge import ends
 from pinactors.pipeline.journal import SUFFIX, Journal, Mark
+from pinactors.protocol.merge import ends
 
 SPOOL_SUFFIX = ".spool"
 

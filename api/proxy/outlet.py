@@ -11,10 +11,10 @@ import trio
 from api.proxy import journal as journals
 from api.proxy.journal import Kept, Moved, Relayed, Uploaded
 from api.proxy.packets import Line, restamped
-from pinactors.merge import TERMINAL, kind_of
 from pinactors.pipeline.journal import Journal
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import Packet, timestamp
+from pinactors.protocol.merge import TERMINAL, kind_of
 
 
 class RelayedLog(PacketLog):

@@ -24,7 +24,6 @@ from api.proxy.refusals import ABANDONED, LATE, LOST, NO_MASTER, UNREADABLE
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors, Unreachable
-from pinactors.merge import kind_of
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (
     ConnectionEstablished,
@@ -34,6 +33,7 @@ from pinactors.protocol import (
     new_session_id,
     new_stream_id,
 )
+from pinactors.protocol.merge import kind_of
 from pinactors.settings import Settings
 
 RESUMES = 3

@@ -16,15 +16,15 @@ from urllib.parse import quote
 
 import trio
 
-from api.framings import JSON_TYPE, NDJSON_TYPE
 from api.proxy.masters import Master
 from api.proxy.spool import Spool
-from api.reader import EARLY
-from api.uploads import DEADLINE_HEADER
+from api.streams.framings import JSON_TYPE, NDJSON_TYPE
+from api.streams.reader import EARLY
+from api.uploads.mobile_upload import DEADLINE_HEADER
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
 from pinactors.client.transports import check
-from pinactors.offsets import to_position, to_token
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol.offsets import to_position, to_token
 
 QUESTION_SECONDS = 5.0
 """How long a master has for a small question."""

@@ -12,14 +12,13 @@ import secrets
 import trio
 from quart import Blueprint, websocket
 
-from api.body import BodyReader
+from api.http.body import BodyReader
 from api.proxy import routing
 from api.proxy.receiving import receive
 from api.proxy.sessions import owner_of
 from api.proxy.state import Proxy, key_in, proxy
 from api.proxy.upstream import Head
-from api.uploads import MULTIPART_TYPE, check_idempotency_key
-from api.websocket import (
+from api.streams.websocket import (
     Messages,
     Opening,
     check_images,
@@ -31,6 +30,7 @@ from api.websocket import (
     refuse,
     send_packets,
 )
+from api.uploads.mobile_upload import MULTIPART_TYPE, check_idempotency_key
 from pinactors.client.uploads import part_head
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id

@@ -18,7 +18,6 @@ from benchmarks.server import declare_nothing
 from pinactors import components
 from pinactors.compute.worker import prepare
 from pinactors.pipeline.component import INPUTS, Analysis
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import (
     AnalysisComplete,
     ConnectionEstablished,
@@ -30,6 +29,7 @@ from pinactors.protocol import (
     timestamp,
 )
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 NICENESS = 5
 """Of the peers' workers, as of ours: the event loop comes first."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pinactors.analysis import features, likeness, registration
-from pinactors.analysis.alternatives import alternatives
+from pinactors.analysis.evidence import registration
+from pinactors.analysis.imaging.portrait import Floats, Portrait
+from pinactors.analysis.matching import features, likeness, stamp_key
 from pinactors.analysis.model import Match, MatchCandidate, Matrix, PreparedView, Reference, StampReading
-from pinactors.analysis.portrait import Floats, Portrait
-from pinactors.catalog import stampkey
+from pinactors.analysis.segmentation.alternatives import alternatives
 from pinactors.catalog.reader import Catalog, Face
 from pinactors.protocol import View
 
@@ -214,11 +214,11 @@ def _with_stamp(
     if its looks brought up others. That counterfeits copy codes does not matter here: they copy the pin's
     own."""
     if stamp.factory_code:
-        named = set(catalog.by_code(stampkey.factory_key(stamp.factory_code)))
+        named = set(catalog.by_code(stamp_key.factory_key(stamp.factory_code)))
         fits = fits | _fits_of(catalog, front, named - fits.keys())
     pins = catalog.numbered(fits)
     return {
-        number: dataclasses.replace(fit, odds=fit.odds + stampkey.log_odds(stamp, pins[number]))
+        number: dataclasses.replace(fit, odds=fit.odds + stamp_key.log_odds(stamp, pins[number]))
         for number, fit in fits.items()
         if number in pins
     }

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 import peewee
 
-from pinactors.analysis import features
-from pinactors.analysis.portrait import Portrait
+from pinactors.analysis.imaging.portrait import Portrait
+from pinactors.analysis.matching import features
 from pinactors.catalog import index, models, pictures
 from pinactors.catalog.reader import PICTURE_FOLDER
 from pinactors.catalog.rows import (

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from usearch.index import Index
 
-from pinactors.analysis import features
-from pinactors.analysis.portrait import Floats
+from pinactors.analysis.imaging.portrait import Floats
+from pinactors.analysis.matching import features
 
 CURRENT_FILE = "CURRENT"
 INDEX_FOLDER = "index"

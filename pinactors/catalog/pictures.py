@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis import segmentation
-from pinactors.analysis.decode import decode
-from pinactors.analysis.geometry import as_image, crop_transform, largest_outline, warp_crop
+from pinactors.analysis.imaging.decode import decode
+from pinactors.analysis.imaging.geometry import as_image, crop_transform, largest_outline, warp_crop
+from pinactors.analysis.imaging.portrait import as_floats
 from pinactors.analysis.model import Image
-from pinactors.analysis.portrait import as_floats
+from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
 PICTURE_SIDE = 800
@@ -62,15 +62,15 @@ def content_name(data: bytes) -> str:
 def cut(rgb: Image) -> tuple[Image, Image, bool]:
     """(crop, mask) of the pin, and whether it runs out of the picture. Raises `NoPin`."""
     plain = _cut_from_plain(rgb)
-    found = segmentation.segment(rgb)
+    found = outline.segment(rgb)
     mask = found.mask
     if plain is not None and (mask is None or _covered(plain, mask) < LOST):
         mask = plain
     if mask is None:
         raise NoPin(found.problem)
-    outline = largest_outline(mask)
-    edge = (outline <= 1) | (outline >= np.array([rgb.shape[1], rgb.shape[0]]) - 2)
-    crop, crop_mask = warp_crop(rgb, mask, crop_transform(outline))
+    border = largest_outline(mask)
+    edge = (border <= 1) | (border >= np.array([rgb.shape[1], rgb.shape[0]]) - 2)
+    crop, crop_mask = warp_crop(rgb, mask, crop_transform(border))
     return crop, crop_mask, float(edge.any(axis=1).mean()) > 0.02
 
 

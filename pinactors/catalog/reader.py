@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import peewee
 
-from pinactors.analysis import features
+from pinactors.analysis.imaging.portrait import Floats, Portrait
+from pinactors.analysis.matching import features
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
-from pinactors.analysis.portrait import Floats, Portrait
 from pinactors.catalog import index, models
 from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View

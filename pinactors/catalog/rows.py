@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pinactors.catalog.stampkey import factory_key
+from pinactors.analysis.matching.stamp_key import factory_key
 
 PIN_COLUMNS = (
     "pin_id",

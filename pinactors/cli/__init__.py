@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from api import logs
+from pinactors import logs
 from pinactors.cli import catalog, feedback, keys
 from pinactors.cli.analyze import analyze
 from pinactors.cli.calibrate import calibrate

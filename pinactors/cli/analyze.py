@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pinactors import client, merge
+from pinactors import client
 from pinactors.cli import local, terminal
 from pinactors.cli.view import Lines, LiveView
 from pinactors.cli.view import View as Shown
-from pinactors.protocol import View
+from pinactors.protocol import View, merge
 from pinactors.settings import Settings
 
 

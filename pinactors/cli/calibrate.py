@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from pinactors.analysis import calibration, evidence
+from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
-from pinactors.evaluation import dataset
+from pinactors.evaluation import calibration, dataset
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.figures import KNOWN
 
@@ -35,7 +35,7 @@ def calibrate(
     settings = terminal.settings()
     with terminal.explaining():
         photos = dataset.load(folder).photos[first::every]
-        start = evidence.calibration()
+        start = likelihood.calibration()
         known = tuple(photo for photo in photos if photo.kind in KNOWN)
         imported = evaluate.imported_catalog(catalog or folder / "catalog", data)
         found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(start)))
@@ -49,9 +49,9 @@ def calibrate(
     terminal.output.print(f"{output}: {fitted.version}, from {len(observations)} pins.", markup=False)
 
 
-def _unit(start: evidence.Calibration) -> evidence.Calibration:
+def _unit(start: likelihood.Calibration) -> likelihood.Calibration:
     """Every bound 1: a row's weight in the answer is then its score."""
-    return dataclasses.replace(start, rows=dict.fromkeys(start.rows, evidence.Bounds(1.0, 1.0)))
+    return dataclasses.replace(start, rows=dict.fromkeys(start.rows, likelihood.Bounds(1.0, 1.0)))
 
 
 def _observation(answer: Answer) -> calibration.Observation | None:
@@ -59,7 +59,7 @@ def _observation(answer: Answer) -> calibration.Observation | None:
     if packet is None or not packet.evidence:
         return None
     findings = [
-        evidence.Finding(row.name, row.finding, row.weight if row.assessed else None)
+        likelihood.Finding(row.name, row.finding, row.weight if row.assessed else None)
         for row in packet.evidence
     ]
     return calibration.Observation(findings, answer.photo.kind == "genuine")

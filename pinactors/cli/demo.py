@@ -17,20 +17,19 @@ import trio
 import typer
 from rich.text import Text
 
-from api import logs
 from api.server import serve
-from pinactors import client
+from pinactors import client, logs
 from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
 from pinactors.catalog.importer import import_catalog
 from pinactors.cli import catalog as catalogs
 from pinactors.cli import terminal
 from pinactors.cli.view import Lines
 from pinactors.client.http import Connection
-from pinactors.client.link import Relay, relay
-from pinactors.client.profiles import NAMES, PACKET, Direction, Profile, captured, profile
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
 from pinactors.settings import Settings
+from pinactors.simulation.link import Relay, relay
+from pinactors.simulation.profiles import NAMES, PACKET, Direction, Profile, captured, profile
 
 DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
 DESKTOP_SILENCE = 120.0

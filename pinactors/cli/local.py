@@ -12,7 +12,6 @@ from typing import Self
 import msgspec
 import trio
 
-from api.imagestore import ImageStore
 from pinactors import components
 from pinactors.client import Received
 from pinactors.compute.processes import open_processes
@@ -20,10 +19,12 @@ from pinactors.pipeline.component import Analysis
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import Registry, open_registry
-from pinactors.pipeline.upload import StoredImage, Upload
+from pinactors.pipeline.upload import Upload
 from pinactors.protocol import View, new_session_id
 from pinactors.records import Records
 from pinactors.settings import Settings
+from pinactors.storage.images import ImageStore
+from pinactors.storage.stored_image import StoredImage
 
 
 @dataclasses.dataclass

@@ -8,8 +8,8 @@ from typing import Annotated
 import trio
 import typer
 
-from api import logs
 from api.proxy.app import serve_proxy
+from pinactors import logs
 from pinactors.cli import terminal
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import trio
 import typer
 
-from api import logs
 from api.server import serve as run_server
+from pinactors import logs
 from pinactors.cli import terminal
 
 

@@ -16,8 +16,8 @@ import trio
 
 from pinactors import protocol
 from pinactors.client.http import Broken, NotPinactors
-from pinactors.merge import TERMINAL
 from pinactors.protocol import UPLOAD_LOST, ErrorCode, Packet, PinactorsError
+from pinactors.protocol.merge import TERMINAL
 
 BACKOFF_FIRST = 0.25
 BACKOFF_LIMIT = 8.0

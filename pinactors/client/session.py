@@ -14,8 +14,8 @@ from pinactors.client.http import Broken, Connection
 from pinactors.client.transports import LineTransport, PollTransport, Server, check
 from pinactors.client.uploads import Photograph, Photographs
 from pinactors.client.websocket import WebSocketTransport
-from pinactors.merge import merge
 from pinactors.protocol import View
+from pinactors.protocol.merge import merge
 
 TransportName = Literal["ndjson", "long-poll", "websocket"]
 

@@ -12,7 +12,7 @@ import msgspec
 from pinactors.client.delivery import Job, Progress, Take, refusal_of
 from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
 from pinactors.client.uploads import Photographs
-from pinactors.offsets import to_token
+from pinactors.protocol.offsets import to_token
 
 NDJSON = "application/x-ndjson"
 

@@ -15,8 +15,8 @@ from pinactors.client.delivery import Job, Progress, Take
 from pinactors.client.http import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
 from pinactors.client.transports import Server, refused
 from pinactors.client.uploads import Photographs, whole
-from pinactors.offsets import to_token
 from pinactors.protocol import PACKET_LIMIT, PinactorsError
+from pinactors.protocol.offsets import to_token
 
 MESSAGE_QUEUE = 16
 """Packets that may wait for a slow caller; a session has fewer, so that an unread one never blocks a pong."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import AnalysisComplete, Packet, View, decode
+from pinactors.storage.stored_image import StoredImage
 
 
 class Outcome(StrEnum):

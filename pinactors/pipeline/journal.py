@@ -25,8 +25,8 @@ import msgspec
 import structlog
 
 from pinactors.pipeline.course import Course, Outcome
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import View
+from pinactors.storage.stored_image import StoredImage
 
 SUFFIX = ".journal"
 

@@ -16,6 +16,7 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from pinactors.compute import Compute, Measured
+from pinactors.compute.scratch_folder import open_scratch
 from pinactors.pipeline import journal as journals
 from pinactors.pipeline.admission import Admission, Work
 from pinactors.pipeline.breaker import Breaker
@@ -26,7 +27,6 @@ from pinactors.pipeline.journal import Journal
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
-from pinactors.pipeline.scratchpad import open_scratch
 from pinactors.pipeline.session import Services, Session
 from pinactors.pipeline.settlement import Settlement
 from pinactors.pipeline.upload import Upload

@@ -5,20 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import trio
 
 from pinactors.protocol import PinactorsError, View
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """A photograph as sent, stored once by content hash: `path` in the image store, `size` in bytes."""
-
-    path: str
-    sha256: str
-    size: int
+from pinactors.storage.stored_image import StoredImage
 
 
 class Upload:

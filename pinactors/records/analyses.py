@@ -10,10 +10,10 @@ from pathlib import Path
 
 import peewee
 
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import View
 from pinactors.records.models import Analysis, AnalysisImage, Image, StoredPacket
 from pinactors.records.prepared import Inserting, Prepared
+from pinactors.storage.stored_image import StoredImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pinactors.analysis import stamptext, stampvote
-from pinactors.analysis.geometry import crop_transform, largest_outline, warp_crop
+from pinactors.analysis.imaging.geometry import crop_transform, largest_outline, warp_crop
 from pinactors.analysis.model import (
     CatalogPin,
     Cutout,
@@ -18,6 +17,7 @@ from pinactors.analysis.model import (
     StampReading,
     TextLine,
 )
+from pinactors.analysis.stamp import grammar, voting
 from pinactors.protocol import View
 from tests import drawing
 from tests.drawing import Pin, Scene
@@ -77,12 +77,12 @@ def line(text: str, confidence: float = 0.98) -> TextLine:
 
 def reading(*texts: str, code: str | None = None, confidence: float = 0.98) -> StampReading:
     """What several readings of these lines agree on, if they are sure enough of it."""
-    agreed = texts if confidence >= stampvote.READ else ()
-    edition = next(filter(None, map(stamptext.edition, agreed)), None)
+    agreed = texts if confidence >= voting.READ else ()
+    edition = next(filter(None, map(grammar.edition, agreed)), None)
     return StampReading(
         lines=tuple(line(text, confidence) for text in texts),
         factory_code=code,
         factory_code_confidence=confidence if code else 0.0,
-        year=next(filter(None, map(stamptext.year, agreed)), None),
+        year=next(filter(None, map(grammar.year, agreed)), None),
         edition_size=edition.size if edition else None,
     )

@@ -10,9 +10,8 @@ import signal
 import time
 from pathlib import Path
 
-from pinactors.analysis.decode import decode
+from pinactors.analysis.imaging.decode import decode
 from pinactors.pipeline.component import Analysis, Component, Finding
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import (
     AuthenticationResult,
     CharacterIdentification,
@@ -23,6 +22,7 @@ from pinactors.protocol import (
     View,
 )
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 BIG_HTML = 7000
 """Bytes of a display fragment: a session's answer is then too large for small socket buffers."""

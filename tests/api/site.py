@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import trio
 from quart import Response
 
-from api import cors, errors, streams, websocket
+from api import cors, errors
 from api.app import Application
 from api.server import Listener
 from api.services import EXTENSION
+from api.streams import durable_streams, websocket
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
@@ -71,7 +72,7 @@ class Site:
         )
         errors.install(self.app)
         cors.install(self.app)
-        for module in (streams, websocket):
+        for module in (durable_streams, websocket):
             self.app.register_blueprint(module.blueprint)
         self.client = self.app.test_client()
 

@@ -12,10 +12,10 @@ import pytest
 import trio
 
 from api.housekeeping import Housekeeper
-from api.imagestore import STALE_SECONDS, ImageStore
 from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
+from pinactors.storage.images import STALE_SECONDS, ImageStore
 from tests.api.conftest import Running, running
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, LIMIT, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part

@@ -188,4 +188,4 @@ class TestFeedback:
 
 
 def test_the_page_is_part_of_the_package() -> None:
-    assert (Path(__file__).parents[2] / "api" / "static" / "index.html").is_file()
+    assert (Path(__file__).parents[2] / "api" / "page" / "static" / "index.html").is_file()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from benchmarks.limits import arrive, finish, limit, shifted
-from pinactors.client.profiles import PACKET, Direction, Profile
 from pinactors.client.uploads import Photographs
 from pinactors.pipeline.component import Analysis, Component, Finding
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, View
+from pinactors.simulation.profiles import PACKET, Direction, Profile
 
 
 def nothing(*_: Any) -> Any:

@@ -18,7 +18,7 @@ import trio
 from benchmarks import capacity, figures, load, plots
 from benchmarks.arrivals import Arrival, arrive
 from benchmarks.peers.start import DESIGNS, unavailable
-from pinactors.client.profiles import PACKET
+from pinactors.simulation.profiles import PACKET
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = [design for design in DESIGNS if design != "express" and not unavailable(design)]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import cv2
 
+from pinactors.analysis.imaging.prepare import prepare_view
 from pinactors.analysis.model import PreparedView
-from pinactors.analysis.prepare import prepare_view
 from pinactors.catalog.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 from tests import drawing

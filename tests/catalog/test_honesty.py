@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis import authenticity, characters, evidence, pricing
+from pinactors.analysis.evidence import likelihood, verdict
+from pinactors.analysis.imaging.prepare import prepare_view
 from pinactors.analysis.model import Match, PreparedView
-from pinactors.analysis.prepare import prepare_view
+from pinactors.analysis.report import characters, pricing
 from pinactors.catalog import identify
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog
@@ -57,7 +58,7 @@ def answers(
         match,
         characters.describe(match),
         pricing.price(match, TODAY),
-        authenticity.assess(front, back, angled, None, match, evidence.calibration("")),
+        verdict.assess(front, back, angled, None, match, likelihood.calibration("")),
     )
 
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from pinactors.analysis.imaging.prepare import prepare_view
 from pinactors.analysis.model import PreparedView, StampReading
-from pinactors.analysis.prepare import prepare_view
 from pinactors.catalog import identify
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinactors.analysis.features import CHANNELS, RINGS, SECTORS
+from pinactors.analysis.imaging.portrait import Floats
+from pinactors.analysis.matching import stamp_key
+from pinactors.analysis.matching.features import CHANNELS, RINGS, SECTORS
 from pinactors.analysis.model import CatalogPin, StampReading
-from pinactors.analysis.portrait import Floats
-from pinactors.catalog import index, stampkey
+from pinactors.catalog import index
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from tests.catalog import folders
@@ -106,16 +107,16 @@ PIN = CatalogPin("T", "T", (), None, 2015, 300, None, "FAC-060122-15240")
     ("reading", "expected"),
     [
         (StampReading(), 0.0),
-        (StampReading(factory_code="fac 060122 15240"), stampkey.EXACT_CODE),
-        (StampReading(factory_code="FAC-060123-15240"), stampkey.NEAR_CODE),
-        (StampReading(factory_code="FAC-999888-01001"), stampkey.OTHER_CODE),
-        (StampReading(likely={"factory_code": "FAC-999888-01001"}), stampkey.OTHER_CODE / 2),
-        (StampReading(likely={"factory_code": "FAC-060122-15240"}), stampkey.EXACT_CODE),
-        (StampReading(factory_code="FAC-060122-00240"), stampkey.NEAR_CODE),
+        (StampReading(factory_code="fac 060122 15240"), stamp_key.EXACT_CODE),
+        (StampReading(factory_code="FAC-060123-15240"), stamp_key.NEAR_CODE),
+        (StampReading(factory_code="FAC-999888-01001"), stamp_key.OTHER_CODE),
+        (StampReading(likely={"factory_code": "FAC-999888-01001"}), stamp_key.OTHER_CODE / 2),
+        (StampReading(likely={"factory_code": "FAC-060122-15240"}), stamp_key.EXACT_CODE),
+        (StampReading(factory_code="FAC-060122-00240"), stamp_key.NEAR_CODE),
         (StampReading(factory_code="FAC-060777-15240", factory_code_confidence=0.9), 0.0),
-        (StampReading(year=2015, edition_size=300), stampkey.SAME_YEAR + stampkey.SAME_EDITION),
-        (StampReading(year=2014), stampkey.OTHER_YEAR),
+        (StampReading(year=2015, edition_size=300), stamp_key.SAME_YEAR + stamp_key.SAME_EDITION),
+        (StampReading(year=2014), stamp_key.OTHER_YEAR),
     ],
 )
 def test_what_a_stamp_says_for_a_pin(reading: StampReading, expected: float) -> None:
-    assert stampkey.log_odds(reading, PIN) == pytest.approx(expected)
+    assert stamp_key.log_odds(reading, PIN) == pytest.approx(expected)

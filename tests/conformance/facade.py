@@ -19,12 +19,13 @@ from hypercorn.trio import serve
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from api import cors, errors, streams
-from api.framings import JSON_BATCH, JSON_TYPE, Encoding
+from api import cors, errors
 from api.services import EXTENSION
-from pinactors.offsets import to_token
+from api.streams import durable_streams
+from api.streams.framings import JSON_BATCH, JSON_TYPE, Encoding
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol.offsets import to_token
 from pinactors.settings import Settings
 
 
@@ -92,7 +93,7 @@ def create_facade(settings: Settings) -> QuartTrio:
     app.extensions[EXTENSION] = SimpleNamespace(settings=settings)
     errors.install(app)
     cors.install(app)
-    app.after_request(streams.protect)
+    app.after_request(durable_streams.protect)
     known: dict[str, Stream] = {}
 
     def find(name: str) -> Stream:
@@ -104,8 +105,8 @@ def create_facade(settings: Settings) -> QuartTrio:
     async def get(name: str) -> Response:
         stream = find(name)
         if request.method == "HEAD":
-            return streams.describe(stream, stream.encoding)
-        return await streams.read(request, stream, settings, stream.encoding)
+            return durable_streams.describe(stream, stream.encoding)
+        return await durable_streams.read(request, stream, settings, stream.encoding)
 
     @app.put("/v1/stream/<path:name>")
     async def create(name: str) -> Response:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.analysis.evidence import parse_calibration
+from pinactors.analysis.evidence.likelihood import parse_calibration
 from pinactors.catalog import demo
 from pinactors.protocol import View
 

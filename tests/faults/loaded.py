@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from pinactors.pipeline.component import Analysis, Component, Finding
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import AuthenticationResult, Verdict
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 COST = 0.2
 

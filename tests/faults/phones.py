@@ -20,8 +20,8 @@ from pinactors.client.http import Broken, Lines
 from pinactors.client.session import TRANSPORTS
 from pinactors.client.transports import LineTransport, Server, check, read_json
 from pinactors.client.uploads import Photographs
-from pinactors.offsets import to_token
 from pinactors.protocol import PinactorsError
+from pinactors.protocol.offsets import to_token
 
 Framing = Literal["ndjson", "sse", "long-poll", "websocket", "buffered"]
 FRAMINGS: list[Framing] = ["ndjson", "sse", "long-poll", "websocket", "buffered"]

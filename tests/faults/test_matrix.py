@@ -15,8 +15,8 @@ import trio
 
 from pinactors.client import delivery
 from pinactors.client.uploads import Photographs
-from pinactors.merge import kind_of, merge
 from pinactors.protocol import View
+from pinactors.protocol.merge import kind_of, merge
 from pinactors.records import Records
 from tests.api.wire import JSON, ask, json_body
 from tests.faults.network import Break, Network, network

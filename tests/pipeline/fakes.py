@@ -17,7 +17,7 @@ from pinactors.pipeline.attempts import produce
 from pinactors.pipeline.component import Analysis, Component, Finding
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry import Registry, open_registry
-from pinactors.pipeline.upload import StoredImage, Upload
+from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
     AnalysisComplete,
     AuthenticationResult,
@@ -34,6 +34,7 @@ from pinactors.protocol import (
 )
 from pinactors.records import AnalysisRecord, RecordsUnavailable, StoredStream
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 # -- the analysis ------------------------------------------------------------------------------------------
 

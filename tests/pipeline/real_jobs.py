@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from pinactors.pipeline.component import Analysis, Component, Finding
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, HtmlDisplayData, Verdict
+from pinactors.storage.stored_image import StoredImage
 
 
 def warm() -> None:

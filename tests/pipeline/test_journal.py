@@ -9,8 +9,8 @@ import pytest
 from pinactors.pipeline import journal as journals
 from pinactors.pipeline.course import Course, Outcome
 from pinactors.pipeline.journal import Analysed, Arrived, Began, Ended, Journal, UploadComplete
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import View
+from pinactors.storage.stored_image import StoredImage
 from tests.conftest import ErrorLogs
 
 STREAM = "a-stream_id0123456789"

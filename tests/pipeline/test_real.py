@@ -17,7 +17,7 @@ import trio
 
 from pinactors.compute.processes import Processes, open_processes
 from pinactors.pipeline.registry import Registry, open_registry
-from pinactors.pipeline.upload import StoredImage, Upload
+from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
     TIMEOUT_NOTE,
     AuthenticationResult,
@@ -29,6 +29,7 @@ from pinactors.protocol import (
 )
 from pinactors.records import Records
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 from tests.compute.test_processes import cpu_seconds, until
 from tests.pipeline import real_jobs
 from tests.pipeline.fakes import final, only, types, watch

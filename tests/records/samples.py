@@ -5,9 +5,9 @@ import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import View
 from pinactors.records import AnalysisRecord
+from pinactors.storage.stored_image import StoredImage
 
 NOW = dt.datetime(2026, 6, 30, 12, 0, 0, 123000, dt.UTC)
 

@@ -6,12 +6,12 @@ import peewee
 import pytest
 import trio
 
-from pinactors.pipeline.upload import StoredImage
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.records.feedback import COMMENT_LIMIT, HISTORY_LIMIT, PAGE_LIMIT
 from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 from tests.records.samples import NOW, Clock, record, sealer
 
 

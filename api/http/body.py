@@ -1,0 +1,211 @@
+"""Request bodies as they arrive, and a sender that must make progress.
+
+Quart collects a whole body before anybody asks for it; here the connection is read no faster than the
+handler reads (`api.http.calls.INBOX`), so that TCP slows the sender down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol, Self, cast
+
+import trio
+from hypercorn.typing import (
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    HTTPResponseBodyEvent,
+    HTTPResponseStartEvent,
+)
+from quart import Response
+from quart.typing import ResponseTypes
+from quart.wrappers.response import DataBody
+from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
+from quart_trio.wrappers.request import TrioRequest
+
+from api.http.calls import Inbox
+from api.streams.reader import Follow, Overlapping
+from pinactors.protocol import UPLOAD_BROKEN_OFF, UPLOAD_STALLED, ErrorCode, PinactorsError
+from pinactors.settings import Settings
+
+
+class ArrivingBody:
+    """A body that is asked for piece by piece, and never kept."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        self._receive: ASGIReceiveCallable | None = None
+        self.read = False
+
+    def come_from(self, receive: ASGIReceiveCallable) -> None:
+        self._receive = receive
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Raises `PinactorsError` (`cancelled`) when the client has gone."""
+        if self.read or self._receive is None:
+            raise StopAsyncIteration
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF)
+        self.read = not message.get("more_body", False)
+        return message.get("body", b"")
+
+
+class ArrivingRequest(TrioRequest):
+    body_class = ArrivingBody  # type: ignore[assignment]  # what Quart does with a whole body is not done here
+
+
+class HTTPConnection(TrioASGIHTTPConnection):
+    """One request in one task: the handler reads the body as far as it wants. Whoever calls this ends it when
+    the client goes."""
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await self._send_response(send, await self._answer(receive, send))
+
+    async def _answer(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> ResponseTypes:
+        """The request is not kept while its answer is being sent, which may take minutes."""
+        request = self._create_request_from_scope(send)
+        body = cast(ArrivingBody, request.body)
+        body.come_from(receive)
+        response = await self.app.handle_request(request)
+        sends_one = bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "")
+        inbox = receive if isinstance(receive, Inbox) else None
+        if sends_one and not (body.read or (inbox is not None and inbox.complete)):
+            response.headers["Connection"] = "close"  # what of the body is still to come is in the way
+        if inbox is not None and not isinstance(getattr(response, "response", None), Overlapping):
+            inbox.close()
+        return response
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        """As Quart does, but what is ready together is sent together: the head with the first piece, the end
+        with the last one, of a body that has its first at once and knows its last."""
+        if not isinstance(response, Response):  # Werkzeug's own
+            await super()._send_response(send, response)
+            return
+        head = {
+            "type": "http.response.start",
+            "status": response.status_code,
+            "headers": [(_encoded(name.lower()), _encoded(value)) for name, value in response.headers],
+        }
+        await send(cast(HTTPResponseStartEvent, head))
+        content = response.response
+        del response, head  # a body can take minutes, and its next piece: what was sent is not kept
+        more = True
+        async with content as body:
+            if not isinstance(body, DataBody | Follow):
+                await send(_body(b"", more=True))
+            async for data in body:
+                more = not (isinstance(body, Follow) and body.ended)
+                await send(_body(data, more=more))
+                del data
+        if more:
+            await send(_body(b"", more=False))
+
+
+@lru_cache(256)
+def _encoded(text: str) -> bytes:
+    """Of a header. Most answers have the same ones: each is there once, however many are open."""
+    return text.encode()
+
+
+def _body(data: bytes | str, *, more: bool) -> HTTPResponseBodyEvent:
+    body = data.encode() if isinstance(data, str) else data
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+class Piece(NamedTuple):
+    """Part of a binary message (see `api.http.websocket_stream`); `last`: the message ends with it."""
+
+    data: bytes
+    last: bool
+
+
+class WebsocketConnection(TrioASGIWebsocketConnection):
+    """Hands messages to the handler one by one, binary ones in pieces; Quart would queue ten whole ones."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self._messages, self.receive_channel = trio.open_memory_channel[Piece | str](0)  # type: ignore[assignment]
+
+    async def handle_messages(  # type: ignore[override]
+        self, nursery: trio.Nursery, receive: ASGIReceiveCallable
+    ) -> None:
+        while True:
+            event = cast(dict[str, Any], await receive())
+            if event["type"] == "websocket.receive":
+                text = event.get("text")
+                piece = Piece(event.get("bytes") or b"", not event.get("more_body", False))
+                await self._messages.send(piece if text is None else text)
+            elif event["type"] == "websocket.disconnect":
+                break
+        nursery.cancel_scope.cancel()
+
+
+class Arriving(Protocol):
+    """Where a body comes from; a request is one."""
+
+    @property
+    def body(self) -> AsyncIterator[bytes]: ...
+
+    @property
+    def content_length(self) -> int | None: ...
+
+
+class BodyReader:
+    """Reads one request's body within `limit` bytes.
+
+    The client is held to the progress floor (`settings.upload_floor_bytes` in every `upload_floor_window`
+    seconds that are spent waiting for it); there is no limit on the whole.
+    """
+
+    def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:
+        self._body = request.body
+        self._limit = limit
+        self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window
+        self._waited, self._brought = 0.0, 0
+        self.size = 0
+        if (request.content_length or 0) > limit:
+            raise too_large(limit)
+
+    async def chunk(self) -> bytes:
+        """The next bytes, empty at the end. Raises `PinactorsError`: `too_large`, `cancelled` (stalled)."""
+        while True:  # noqa: ASYNC913 - every round waits for the body
+            began = trio.current_time()
+            data = b""
+            with trio.move_on_after(self._window - self._waited) as patience:
+                try:
+                    data = await self._body.__anext__()
+                except StopAsyncIteration:
+                    return b""
+            self._account(len(data), trio.current_time() - began, expired=patience.cancelled_caught)
+            if data:
+                return data
+
+    def _account(self, brought: int, waited: float, *, expired: bool) -> None:
+        """Only the time spent waiting for the client counts: a slow disk is not its fault."""
+        self._waited += waited
+        self._brought += brought
+        self.size += brought
+        if self.size > self._limit:
+            raise too_large(self._limit)
+        if expired or self._waited >= self._window:
+            if self._brought < self._floor:
+                raise PinactorsError(
+                    ErrorCode.CANCELLED,
+                    UPLOAD_STALLED,
+                    f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
+                )
+            self._waited, self._brought = 0.0, 0
+
+    async def whole(self) -> bytes:
+        """The body in one piece, for small ones."""
+        pieces = []
+        while data := await self.chunk():
+            pieces.append(data)
+        return b"".join(pieces)
+
+
+def too_large(limit: int) -> PinactorsError:
+    return PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")

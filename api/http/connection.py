@@ -1,0 +1,242 @@
+"""One TCP connection: hypercorn's HTTP/1.1 and WebSocket protocols on a loop of our own.
+
+Hypercorn's own connection lets one client hurt all others: an exception ends the whole server, a client
+that does not read blocks it for ever, an idle connection is never closed, and a refused upload is reset
+before its sender reads why. Here a connection ends alone, by itself and within bounded time.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Iterable
+from contextlib import suppress
+from math import inf
+from typing import Any
+
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h11 import H11WSConnection
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+from hypercorn.utils import parse_socket_addr
+
+from api.http.calls import Calls
+from api.http.http1 import Protocol, ProtocolRefused
+
+RECEIVE = 64 * 1024
+"""Bytes read from the socket at once."""
+
+DRIP = 0.02
+"""Seconds between reads of a large body that comes in small pieces: a cellular link brings a packet at a
+time, and taking 2.7 MB packet by packet took three times the CPU."""
+
+PIECE = 64 * 1024
+"""Bytes of one write that has to be done within the stalled reader's time."""
+
+LINGER_SECONDS = 5.0
+"""How long a client that is still sending gets to read an early answer before it is cut off."""
+
+LINGER_BYTES = 1 << 20
+"""How much of what it sends is read and thrown away meanwhile."""
+
+log = structlog.get_logger(__name__)
+
+
+class Connection:
+    """`run` returns when the connection is over; it raises nothing but cancellation.
+
+    A client that closes its sending side after a complete request still gets its answer. One that is gone is
+    noticed by a reset, or by a write that fails.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        config: Config,
+        context: WorkerContext,
+        stalled_reader: float,
+        stream: trio.SocketStream,
+    ) -> None:
+        self._app, self._config, self._context = app, config, context
+        self._stalled_reader = stalled_reader
+        self._stream = stream
+        self._writing = trio.Lock()
+        self._gathered: list[bytes] | None = None
+        self._reading = trio.CancelScope()
+        self._idle = True
+        self._closing = False
+        self._over = trio.Event()
+        self._tasks: trio.Nursery | None = None
+        self._deadline = trio.current_time() + config.keep_alive_timeout
+
+    async def run(self) -> None:
+        try:
+            await self._serve()
+        except* OSError:
+            pass  # gone before it could be talked to
+        except* Exception as group:
+            # The connection's boundary: whatever a client provoked ends with it.
+            log.error("connection crashed", exc_info=group)
+        finally:
+            self._stream.socket.close()
+            self._over.set()
+
+    def stop(self) -> None:
+        """The server is going: an idle connection is closed, another one after its answer."""
+        if self._idle:
+            self._finish()
+            self._set_deadline(trio.current_time())  # nothing is unread: there is nothing to linger for
+
+    async def wait_said_all(self) -> None:
+        """Returns when the last byte for the client is in the kernel's hands, or the connection is over."""
+        await self._over.wait()
+
+    def abort(self) -> None:
+        """Ends it at once. What the kernel has not sent yet is dropped, unless everything was said."""
+        if not self._closing:
+            with suppress(OSError):
+                self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._stream.socket.close()
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+
+    async def _serve(self) -> None:
+        sock = self._stream.socket
+        client = parse_socket_addr(sock.family, sock.getpeername())
+        server = parse_socket_addr(sock.family, sock.getsockname())
+        async with trio.open_nursery() as nursery:
+            self._tasks = nursery
+            tasks: Any = Calls(nursery, self._invite, self._together, lambda: self._closing)
+            state = ConnectionState({})
+            self._protocol = Protocol(
+                self._app, self._config, self._context, tasks, state, False, client, server, self._send
+            )
+            with suppress(ProtocolRefused):
+                await self._read()
+            if self._closing:
+                await self._linger()
+            else:
+                await self._protocol.handle(Closed())
+            nursery.cancel_scope.cancel()
+
+    async def _invite(self) -> None:
+        await self._protocol.invite()
+
+    async def _read(self) -> None:
+        """Until the client is gone, idle for too long, or answered for the last time."""
+        brought = 0
+        while not self._closing:
+            data = await self._receive()
+            if data is None or self._closing:
+                return
+            await self._protocol.handle(RawData(data))
+            if not data:
+                if not isinstance(self._protocol.connection, H11WSConnection) and not self._idle:
+                    await self._over.wait()
+                return
+            brought = 0 if self._idle else brought + len(data)
+            if brought > RECEIVE > 2 * len(data):
+                await trio.sleep(DRIP)
+
+    async def _receive(self) -> bytes | None:
+        """None when the connection is broken or its time is up."""
+        data = None
+        gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
+        with trio.CancelScope(deadline=self._deadline) as self._reading, gone:
+            data = bytes(await self._stream.receive_some(RECEIVE))
+        return data
+
+    async def _linger(self) -> None:
+        """Our side is closed. Closing the other with data unread would reset a client before it has read."""
+        dropped = 0
+        while dropped < LINGER_BYTES:
+            data = await self._receive()
+            if not data:
+                return
+            dropped += len(data)
+        await trio.sleep_until(self._deadline)
+
+    async def _together(self, steps: Iterable[Awaitable[None]]) -> None:
+        """What `steps` send leaves with one write."""
+        self._gathered = []
+        try:
+            for step in steps:
+                await step
+            await self._flush()
+        finally:
+            self._gathered = None
+
+    async def _flush(self) -> None:
+        while self._gathered:
+            data = b"".join(self._gathered)
+            self._gathered.clear()
+            await self._write(data)
+
+    async def _send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            if self._gathered is None:
+                await self._write(event.data)
+            elif event.data:
+                self._gathered.append(event.data)
+            return
+        await self._flush()
+        if isinstance(event, Closed):
+            self._finish()
+            await self._protocol.handle(Closed())
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            self._set_deadline(trio.current_time() + self._config.keep_alive_timeout if event.idle else inf)
+            if event.idle and self._context.terminated.is_set():
+                self._finish()
+
+    async def _write(self, data: bytes) -> None:
+        """Shielded, as half a chunk would spoil the connection, but within the stalled reader's time.
+
+        What the kernel takes at once costs nothing more than that: no scope, and no checkpoint.
+        """
+        try:
+            if not self._writing.locked():
+                data = self._offer(data)
+            if data:
+                await self._write_slowly(data)
+            if self._protocol.said_all:
+                self._finish()
+            return
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        except trio.TooSlowError:
+            log.info("stalled reader dropped")
+        with trio.CancelScope(shield=True):
+            await self._protocol.handle(Closed())
+        self.abort()
+
+    def _offer(self, data: bytes) -> bytes:
+        """What of `data` the kernel does not take now. Raises `OSError`."""
+        try:
+            return data[os.write(self._stream.socket.fileno(), data) :]
+        except BlockingIOError:
+            return data
+
+    async def _write_slowly(self, data: bytes) -> None:
+        with trio.CancelScope(shield=True):
+            async with self._writing:
+                for start in range(0, len(data), PIECE):
+                    with trio.fail_after(self._stalled_reader):
+                        await self._stream.send_all(data[start : start + PIECE])
+
+    def _finish(self) -> None:
+        """Closes our side. No checkpoint: it must happen even where the application was just cancelled."""
+        if self._closing:
+            return
+        self._closing = True
+        with suppress(OSError):
+            self._stream.socket.shutdown(socket.SHUT_WR)
+        self._set_deadline(trio.current_time() + LINGER_SECONDS)
+        self._over.set()
+
+    def _set_deadline(self, deadline: float) -> None:
+        self._deadline = self._reading.deadline = deadline

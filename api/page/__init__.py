@@ -1,0 +1,1 @@
+"""The page a browser gets: its files, as they are served."""

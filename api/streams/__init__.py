@@ -1,0 +1,1 @@
+"""Readers of a session's packets and their framings: NDJSON, SSE, long-poll, WebSocket, one object."""

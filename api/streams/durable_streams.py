@@ -1,0 +1,209 @@
+"""A session's packets read again and followed live: the read side of the public Durable Streams protocol.
+
+Beside its catch-up, long-poll and batched SSE reads, a log can be followed packet by packet: line by line
+(`Accept: application/x-ndjson`) or by events (`Accept: text/event-stream`, resumed with `Last-Event-ID`).
+All of them answer the same bytes of every packet.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from dataclasses import dataclass
+from typing import Literal
+
+import trio
+from quart import Blueprint, Request, Response, request
+
+from api.auth import authenticate
+from api.services import services
+from api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
+from api.streams.reader import Log, follow
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol.offsets import to_position, to_token
+from pinactors.settings import Settings
+
+CURSOR_EPOCH = dt.datetime(2024, 10, 9, tzinfo=dt.UTC)
+CURSOR_INTERVAL = 20
+"""Live answers carry the number of the 20 s interval since the protocol's epoch, so that caches expire."""
+
+CURSOR_JITTER = 3600
+"""Most seconds by which a cursor is moved on when the client already holds the current one."""
+
+CURSOR_LIMIT = 10**15
+
+NO_STORE = "no-store"
+REVALIDATE = "private, no-cache"
+"""An open log grows within seconds: a cache may keep its batch but asks again, for a 304 or more."""
+
+FINAL = "private, max-age=60, stale-while-revalidate=300"
+VARY = "Accept, Authorization, X-Api-Key"
+
+blueprint = Blueprint("streams", __name__)
+
+Live = Literal["long-poll", "sse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a GET asks for. `position` None means the tail (`now`); `resumed`: an event reader came back."""
+
+    position: int | None
+    live: Live | None
+    following: Framing | None
+    resumed: bool
+    cursor: int | None
+
+
+def _invalid(field: str, detail: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)
+
+
+def parse(asked: Request) -> Read:
+    """Reads the query and the headers. Raises `PinactorsError` (`invalid_format`) for what nobody issued."""
+    live = asked.args.get("live")
+    if live not in (None, "long-poll", "sse"):
+        raise _invalid("live", "live must be long-poll or sse")
+    following = accepted(asked) if live is None else None
+    resumed = asked.headers.get("Last-Event-ID") if live == "sse" or following is SSE else None
+    offsets = asked.args.getlist("offset") if resumed is None else [resumed]
+    if len(offsets) > 1:
+        raise _invalid("offset", "offset may be given once")
+    if live is not None and not offsets:
+        raise _invalid("offset", "live reads need an offset; -1 reads from the start")
+    return Read(
+        position=_position(offsets[0]) if offsets else 0,
+        live=live,  # type: ignore[arg-type]  # checked above
+        following=following,
+        resumed=resumed is not None,
+        cursor=_cursor(asked.args.get("cursor")),
+    )
+
+
+def _position(token: str) -> int | None:
+    if token == "-1":
+        return 0
+    if token == "now":
+        return None
+    try:
+        return to_position(token)
+    except ValueError as error:
+        raise _invalid("offset", "not an offset this server issued") from error
+
+
+def _cursor(value: str | None) -> int | None:
+    # A cursor only steers caches: one nobody can have been given is ignored, not refused.
+    usable = (
+        value is not None and value.isascii() and value.isdigit() and len(value) <= len(str(CURSOR_LIMIT))
+    )
+    return int(value) if value is not None and usable else None
+
+
+def next_cursor(held: int | None, now: dt.datetime | None = None) -> str:
+    """The current interval's number, or one beyond `held` when the client has that one already."""
+    current = int(((now or dt.datetime.now(dt.UTC)) - CURSOR_EPOCH).total_seconds() // CURSOR_INTERVAL)
+    if held is None or held < current:
+        return str(current)
+    return str(held + max(1, (1 + secrets.randbelow(CURSOR_JITTER)) // CURSOR_INTERVAL))
+
+
+def marks(log: Log, position: int, *, cursor: str | None = None) -> dict[str, str]:
+    """The headers that say where an answer ending at `position` leaves its reader."""
+    headers = {"Stream-Next-Offset": to_token(position)}
+    if position == len(log.packets):
+        headers["Stream-Up-To-Date"] = "true"
+        if log.closed:
+            headers["Stream-Closed"] = "true"
+    if cursor is not None and "Stream-Closed" not in headers:
+        headers["Stream-Cursor"] = cursor
+    return headers
+
+
+async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding = JSON_BATCH) -> Response:
+    """Answers a GET on `log`. Raises `PinactorsError` for an offset that nobody issued."""
+    wanted = parse(asked)
+    tail = len(log.packets)
+    position = tail if wanted.position is None else wanted.position
+    if position > tail:
+        raise _invalid("offset", "this offset lies behind everything written so far")
+    if wanted.live == "sse" or wanted.following is not None:
+        if wanted.resumed and log.closed and position == tail:
+            return _empty(204, marks(log, position))  # tells an EventSource to stop coming back
+        framing = wanted.following or BatchEvents(encoding, next_cursor(wanted.cursor))
+        response = follow(asked, log, framing, settings, position=position)
+        response.headers["Stream-Next-Offset"] = to_token(position)
+        if wanted.live and not encoding.text:
+            response.headers["Stream-SSE-Data-Encoding"] = "base64"
+        return response
+    cursor = None
+    if wanted.live == "long-poll":
+        # Ends before a client that gives up after ten silent seconds: no sign of life fits before a status.
+        with log.watching(), trio.move_on_after(settings.keepalive):
+            await log.wait_beyond(position)
+        cursor = next_cursor(wanted.cursor)
+        if len(log.packets) == position:
+            return _empty(204, marks(log, position, cursor=cursor))
+    return _batch(asked, log, wanted, position, encoding, cursor)
+
+
+def _batch(
+    asked: Request, log: Log, wanted: Read, position: int, encoding: Encoding, cursor: str | None
+) -> Response:
+    packets = log.packets[position:]
+    end = position + len(packets)
+    headers = {
+        **marks(log, end, cursor=cursor),
+        "Content-Type": encoding.content_type,
+        "Cache-Control": (FINAL if log.closed else REVALIDATE) if packets else NO_STORE,
+        "Vary": VARY,
+    }
+    if wanted.position is None and not wanted.live:
+        return Response(encoding.batch([]), 200, {**headers, "Cache-Control": NO_STORE})
+    tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.closed else ''}"
+    headers["ETag"] = f'"{tag}"'
+    if not wanted.live and asked.if_none_match.contains_weak(tag):
+        return _empty(304, headers)
+    return Response(encoding.batch(packets), 200, headers)
+
+
+def _empty(status: int, headers: dict[str, str]) -> Response:
+    response = Response(b"", status, headers)
+    del response.headers["Content-Type"]
+    return response
+
+
+def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
+    """Answers a HEAD: where the log ends, and whether for good."""
+    headers = {
+        **marks(log, len(log.packets)),
+        "Content-Type": encoding.content_type,
+        "Cache-Control": NO_STORE,
+    }
+    return Response(b"", 200, headers)
+
+
+async def protect(response: Response) -> Response:
+    """What browsers must not do with packets: guess their type, or keep a refusal."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    response.headers.setdefault("Cache-Control", NO_STORE)
+    return response
+
+
+blueprint.after_request(protect)
+
+
+@blueprint.get("/streams/<stream_id>")
+async def get_stream(stream_id: str) -> Response:
+    running = services()
+    owner = await authenticate(request.headers, running.records)
+    log = await running.registry.find(stream_id, owner)
+    return describe(log) if request.method == "HEAD" else await read(request, log, running.settings)
+
+
+@blueprint.delete("/streams/<stream_id>")
+async def cancel_stream(stream_id: str) -> Response:
+    running = services()
+    owner = await authenticate(request.headers, running.records)
+    await running.registry.cancel(stream_id, owner)
+    return _empty(204, {})

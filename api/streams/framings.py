@@ -1,0 +1,160 @@
+"""Packets on the wire: pure encoders, and who gets which of them.
+
+An encoder turns packets that are ready together into the bytes of one write. It keeps no state and does
+no I/O; the position of the first packet in the log is all it is told, so a resumed reader's bytes continue an
+interrupted one's exactly. Packets are single lines (they never hold a line break) and come out byte for byte.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from werkzeug.sansio.request import Request
+
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol.offsets import to_token
+
+NDJSON_TYPE = "application/x-ndjson"
+SSE_TYPE = "text/event-stream"
+JSON_TYPE = "application/json"
+
+
+class Framing(Protocol):
+    """How a stream of packets is written. `keepalive` is a sign of life that every client skips."""
+
+    @property
+    def content_type(self) -> str: ...
+
+    @property
+    def keepalive(self) -> bytes: ...
+
+    def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
+        """The bytes of `packets`, the first at `start` in its log; `closed`: nothing will follow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """One packet a line. The type is the phones' `application/json` unless NDJSON was asked for by name."""
+
+    content_type: str = JSON_TYPE
+    keepalive: bytes = b"\n"
+
+    def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
+        return b"".join(packet + b"\n" for packet in packets)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """One packet an event, its id the offset behind it: a browser sends it back as `Last-Event-ID`."""
+
+    content_type: str = SSE_TYPE
+    keepalive: bytes = b":\n\n"
+
+    def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
+        return b"".join(
+            b"id:%b\ndata:%b\n\n" % (to_token(position).encode(), packet)
+            for position, packet in enumerate(packets, start + 1)
+        )
+
+
+class Encoding(Protocol):
+    """How a batch of messages becomes one body; the public protocol ties it to the stream's content type.
+
+    `text`: events carry the messages as they are; what is not text goes as base64.
+    """
+
+    @property
+    def content_type(self) -> str: ...
+
+    @property
+    def text(self) -> bool: ...
+
+    def batch(self, messages: Sequence[bytes]) -> bytes: ...
+
+    def event_lines(self, messages: Sequence[bytes]) -> Iterable[bytes]:
+        """The batch as lines free of line breaks, for a server-sent event."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JsonBatch:
+    """An array. Each message starts a line, so that a client can take packets out as the bytes they are."""
+
+    content_type: str = JSON_TYPE
+    text: bool = True
+
+    def batch(self, messages: Sequence[bytes]) -> bytes:
+        return b"[" + b",\n".join(messages) + b"]"
+
+    def event_lines(self, messages: Sequence[bytes]) -> Iterable[bytes]:
+        return self.batch(messages).split(b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEvents:
+    """The public Durable Streams protocol's events: a batch, then a control event saying where it ends.
+
+    `cursor` is the interval number to hand back while the log is open (see `api.streams.durable_streams`).
+    """
+
+    encoding: Encoding
+    cursor: str
+    content_type: str = SSE_TYPE
+    keepalive: bytes = b":\n\n"
+
+    def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
+        token = to_token(start + len(packets))
+        control: dict[str, Any] = {"streamNextOffset": token, "upToDate": True}
+        control |= {"streamClosed": True} if closed else {"streamCursor": self.cursor}
+        data = b""
+        if packets:
+            lines = b"".join(b"data:%b\n" % line for line in self.encoding.event_lines(packets))
+            data = b"event: data\nid:%b\n%b\n" % (token.encode(), lines)
+        return data + b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
+
+
+PHONE = Lines()
+NDJSON = Lines(NDJSON_TYPE)
+SSE = Events()
+JSON_BATCH = JsonBatch()
+
+_MOBILE = re.compile(r"Mobile|Android|iPhone|iPad|iPod|BlackBerry|IEMobile|Opera Mini", re.IGNORECASE)
+_BY_TYPE: dict[str, Framing] = {NDJSON_TYPE: NDJSON, SSE_TYPE: SSE}
+
+
+def accepted(request: Request) -> Framing | None:
+    """The stream framing named in `Accept`, the most wanted one; wildcards name none."""
+    named = [
+        (quality, kind) for kind, quality in request.accept_mimetypes if kind in _BY_TYPE and quality > 0
+    ]
+    return _BY_TYPE[max(named, key=lambda pair: pair[0])[1]] if named else None
+
+
+def choose(request: Request) -> Framing | None:
+    """The framing an upload is answered in; None stands for one buffered object.
+
+    `?response=` decides before `Accept`, and `Accept` before the User-Agent. Raises `PinactorsError`
+    (`invalid_format`) for a `?response=` that is not `stream`, `sse` or `json`.
+    """
+    by_type = accepted(request)
+    match request.args.get("response"):
+        case "stream":
+            return NDJSON if by_type is NDJSON else PHONE
+        case "sse":
+            return SSE
+        case "json":
+            return None
+        case None:
+            return by_type or (PHONE if _MOBILE.search(request.headers.get("User-Agent", "")) else None)
+        case _:
+            raise PinactorsError(
+                ErrorCode.INVALID_FORMAT,
+                "Invalid response parameter",
+                "response must be one of stream, sse, json",
+                field="response",
+            )

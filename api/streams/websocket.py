@@ -1,0 +1,305 @@
+"""`/ws`: photographs go up while results already come down, on one connection.
+
+The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
+binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
+"offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
+come down as text frames; every failure is an `ERROR` packet and a close code.
+
+Where an earlier session has the same session id or key, the upload may turn out to be the same: packets come
+once it is in and compared, the earlier session's from the first. Two of them that are sent at the same time
+may be found out later, when some packets are out: the others are then those of the other one.
+
+Signs of life are pings, sent by the HTTP server at the interval it is configured with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Self, cast
+
+import msgspec
+import structlog
+import trio
+from quart import Blueprint, websocket
+
+from api.auth import authenticate, token_of
+from api.http.body import BodyReader, Piece
+from api.services import Services, services
+from api.uploads.mobile_upload import check_idempotency_key
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import (
+    MISSING_FRONT,
+    UPLOAD_BROKEN_OFF,
+    UPLOAD_STALLED,
+    ErrorCode,
+    ErrorPacket,
+    PinactorsError,
+    View,
+    check_session_id,
+    decode,
+    timestamp,
+)
+from pinactors.protocol.merge import kind_of
+from pinactors.protocol.offsets import to_position
+from pinactors.settings import Settings
+from pinactors.storage.images import Lease, Sink
+from pinactors.storage.stored_image import StoredImage
+
+OPENING_LIMIT = 16 * 1024
+"""Bytes of the first frame; a real one has fewer than 300."""
+
+NORMAL, UNSUPPORTED, INVALID, POLICY, TOO_BIG, INTERNAL, TRY_AGAIN = 1000, 1003, 1007, 1008, 1009, 1011, 1013
+CLOSE_CODES = {
+    ErrorCode.INVALID_FORMAT: INVALID,
+    ErrorCode.TOO_LARGE: TOO_BIG,
+    ErrorCode.OVERLOADED: TRY_AGAIN,
+    ErrorCode.PROCESSING_ERROR: INTERNAL,
+}
+"""Close codes (RFC 6455, IANA) of failures; every other one breaks a rule of ours (1008)."""
+
+blueprint = Blueprint("websocket", __name__)
+log = structlog.get_logger(__name__)
+
+
+class Opening(msgspec.Struct, rename="camel"):
+    """The first frame. Fields a newer client may add are ignored."""
+
+    session_id: str | None = None
+    images: list[View] = []
+    stream_id: str | None = None
+    offset: str | None = None
+    api_key: str | None = None
+    idempotency_key: str | None = None
+
+
+_OPENING = msgspec.json.Decoder(Opening)
+
+
+@blueprint.websocket("/ws")
+async def converse() -> None:
+    """A wrong key in the header is refused before the upgrade, with 401."""
+    given = services()
+    owner: str | None = None
+    if token_of(websocket.headers) is not None or not await given.records.has_keys():
+        owner = await authenticate(websocket.headers, given.records)
+    session_id = None
+    try:
+        opening = await opening_of(given.settings)
+        session_id = opening.session_id
+        if owner is None:
+            owner = await authenticate({"x-api-key": opening.api_key or ""}, given.records)
+        if opening.stream_id is not None:
+            conversation = await _resumed(given, opening, owner)
+        else:
+            conversation = Conversation(given, _upload(opening, owner), opening.images)
+        code = await conversation.run()
+    except PinactorsError as error:
+        await refuse(error, session_id)
+    else:
+        await websocket.close(code)
+
+
+async def opening_of(settings: Settings) -> Opening:
+    """The first frame. Raises `PinactorsError` when it is none, or does not come."""
+    with trio.move_on_after(settings.upload_floor_window) as patience:
+        frame = await websocket.receive()
+    if patience.cancelled_caught:
+        raise PinactorsError(ErrorCode.CANCELLED, UPLOAD_STALLED, "The first frame did not arrive")
+    if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
+        raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
+    try:
+        return _OPENING.decode(frame)
+    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        raise invalid(f"the first frame cannot be read: {error}") from error
+
+
+def check_images(opening: Opening) -> None:
+    """Raises `PinactorsError` for an upload that cannot be one."""
+    if View.FRONT not in opening.images:
+        raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT)
+    if len(set(opening.images)) < len(opening.images):
+        raise invalid("images names a view twice")
+
+
+def _upload(opening: Opening, owner: str) -> Upload:
+    check_images(opening)
+    key = check_idempotency_key(opening.idempotency_key)
+    return Upload(check_session_id(opening.session_id), owner, key)
+
+
+async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
+    found = await given.registry.find(opening.stream_id or "", owner)
+    return Conversation(given, None, (), found, position_in(found, opening))
+
+
+def position_in(found: PacketLog, opening: Opening) -> int:
+    """Where a client goes on reading. Raises `PinactorsError` for an offset that nobody issued."""
+    try:
+        position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
+    except ValueError as error:
+        raise invalid("offset was not issued by this server") from error
+    if position > len(found.packets):
+        raise invalid("offset lies behind everything written so far")
+    return position
+
+
+async def send_packets(log: PacketLog, position: int) -> int:
+    """Writes a log as it grows, to its end; returns where that is."""
+    with log.watching():
+        while position < len(log.packets) or not log.closed:
+            await log.wait_beyond(position)
+            for packet in log.packets[position:]:
+                await websocket.send(packet.decode())
+                position += 1
+    return position
+
+
+def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
+    """Of a finished log; `mistaken`: its upload was broken off by a frame of the wrong kind."""
+    last = log.packets[-1]
+    if kind_of(last) != "ERROR":
+        return NORMAL
+    error = decode(last)
+    assert isinstance(error, ErrorPacket)
+    return UNSUPPORTED if mistaken else CLOSE_CODES.get(error.error_code, POLICY)
+
+
+async def drain() -> None:
+    """Takes and ignores what nobody announced, so that a disconnect behind it is seen."""
+    while True:
+        await websocket.receive()
+
+
+class Conversation:
+    """One connection. `run` returns the close code once the log's last packet is sent."""
+
+    def __init__(
+        self,
+        given: Services,
+        upload: Upload | None,
+        views: Sequence[View],
+        resumed: PacketLog | None = None,
+        position: int = 0,
+    ) -> None:
+        self._given, self._upload, self._views = given, upload, views
+        self._log, self._position = resumed, position
+        self._received = trio.Event()
+        self._messages = Messages()
+
+    async def run(self) -> int:
+        """Raises `PinactorsError` when the session is refused, before anything was sent."""
+        if self._upload is None:
+            receive = drain
+        else:
+            registry = self._given.registry
+            self._upload.announced = not await registry.may_join(self._upload)
+            self._log = await registry.open(self._upload)
+            receive = self._receive
+        assert self._log is not None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive, name="websocket receive")
+                if self._upload is not None and not self._upload.announced:
+                    await self._received.wait()
+                    with suppress(PinactorsError):  # a conflict is in the session's own log
+                        self._log = await self._given.registry.settle(self._upload, self._log)
+                await send_packets(self._log, self._position)
+                nursery.cancel_scope.cancel()
+        finally:
+            if self._upload is not None and not self._upload.complete:
+                gone = PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended early")
+                self._upload.fail(gone)
+        return close_code(self._log, mistaken=self._messages.mistaken)
+
+    async def _receive(self) -> None:
+        upload = self._upload
+        assert upload is not None
+        reader = BodyReader(self._messages, self._given.settings, self._given.settings.max_request_bytes)
+        try:
+            with self._given.store.leasing() as lease:
+                for view in self._views:
+                    self._messages.begin(view)
+                    upload.put(view, await self._photograph(view, reader, lease))
+                upload.close()
+        except PinactorsError as error:
+            upload.fail(error)  # and the session ends with it
+        self._received.set()
+        await drain()
+
+    async def _photograph(self, view: View, reader: BodyReader, lease: Lease) -> StoredImage:
+        """Spools one message as it arrives. Raises `PinactorsError`."""
+        threads = partial(trio.to_thread.run_sync, limiter=self._given.disk)
+        sink: Sink | None = None
+        try:
+            sink = await threads(Sink, lease)
+            while data := await reader.chunk():
+                await threads(sink.write, data)
+            if not sink.size:
+                raise invalid(f"the {view} image is empty")
+            return await threads(sink.keep)
+        except OSError as error:
+            log.error(
+                "photograph not stored", session=self._upload and self._upload.session_id, error=str(error)
+            )
+            raise PinactorsError(
+                ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be stored; send it again"
+            ) from error
+        finally:
+            if sink is not None:
+                sink.discard()  # nothing happens after `keep`; else an unlink, which may not be awaited here
+
+
+class Messages:
+    """The binary messages of the connection, one after another, as bodies: each ends its own iteration."""
+
+    content_length = None
+
+    def __init__(self) -> None:
+        self._view = View.FRONT
+        self._ended = False
+        self.mistaken = False
+
+    def begin(self, view: View) -> None:
+        self._view, self._ended = view, False
+
+    @property
+    def body(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        message = cast("Piece | str", await websocket.receive())
+        if isinstance(message, str):
+            self.mistaken = True
+            detail = f"a binary message with the {self._view} image was expected, text came"
+            raise invalid(detail, WrongKind)
+        self._ended = message.last
+        return message.data
+
+
+def invalid(detail: str, kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
+    """A frame that is not what the protocol has there."""
+    return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+
+
+class WrongKind(PinactorsError):
+    """Text in place of a photograph, which has a close code of its own."""
+
+
+async def refuse(error: PinactorsError, session_id: str | None) -> None:
+    """A refusal before there is a session: a log of one packet."""
+    packet = ErrorPacket.of(error)
+    with suppress(PinactorsError):  # a session id that is refused is not repeated
+        packet.session_id = check_session_id(session_id)
+    packet.timestamp, packet.sequence = timestamp(), 0
+    await websocket.send(packet.encode().decode())
+    await websocket.close(
+        UNSUPPORTED if isinstance(error, WrongKind) else CLOSE_CODES.get(error.code, POLICY)
+    )

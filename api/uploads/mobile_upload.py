@@ -1,0 +1,226 @@
+"""`POST /mobile-upload`: from a body that arrives slowly to a session, and to the answer its packets make."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import structlog
+import trio
+from quart import Blueprint, Request, Response, g, request
+
+from api.auth import authenticate
+from api.http.body import BodyReader
+from api.services import Services, services
+from api.streams.framings import choose
+from api.streams.reader import EARLY, Follow, Overlapping, prefers, respond
+from api.uploads.json_body import JsonUpload
+from api.uploads.multipart import MultipartUpload, checked_boundary
+from api.uploads.received import Event, OtherField, Parser, Photograph, SessionNamed
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id
+from pinactors.storage.images import Lease
+
+JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
+STORAGE_RETRY = 30.0
+
+DEADLINE_HEADER = "x-deadline-ms"
+"""What is left of the phone's time when a proxy starts its session again: milliseconds from the upload on."""
+
+blueprint = Blueprint("uploads", __name__)
+log = structlog.get_logger(__name__)
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@blueprint.post("/mobile-upload")
+async def upload_photographs() -> Response:
+    """What can be refused is refused before the body is read: a phone pays for every byte it sends."""
+    given = services()
+    owner = await authenticate(request.headers, given.records)
+    framing = choose(request)
+    parser_type = content_type(request)
+    reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
+    session_id = request.headers.get("x-session-id")
+    early = bool(session_id) and framing is not None and prefers(request, EARLY)
+    upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
+    upload.announced = early = early and not await given.registry.may_join(upload)
+    if session_id:
+        g.session_id = session_id
+    if parser_type == JSON_TYPE:
+        parser: Callable[[Lease], Parser] = JsonUpload
+    else:
+        boundary = checked_boundary(request.mimetype_params.get("boundary"))
+        parser = partial(MultipartUpload, boundary=boundary)
+    reception = Reception(given, upload, reader, parser, named=bool(session_id))
+    if not early:
+        return await respond(request, framing, await reception.receive(), given.settings)
+    response = await respond(request, framing, await reception.open(), given.settings)
+    if isinstance(response.response, Follow):
+        response.response = Overlapping(response.response, reception.receive_rest)
+    return response
+
+
+class Reception:
+    """One upload being received. Its session opens, and works, as soon as the front image is in.
+
+    A session id that comes behind the front image, where none was known, starts the session anew under that
+    name: a packet cannot be renamed.
+    """
+
+    def __init__(
+        self,
+        given: Services,
+        upload: Upload,
+        reader: BodyReader,
+        parser: Callable[[Lease], Parser],
+        *,
+        named: bool,
+    ) -> None:
+        self._given = given
+        self._upload = upload
+        self._reader, self._parser = reader, parser
+        self._named = named
+        self._log: PacketLog | None = None
+
+    async def receive(self) -> PacketLog:
+        """Reads to the end; the log to answer from. A session that was opened hears of every failure.
+
+        Raises `PinactorsError`.
+        """
+        with self._telling(), self._given.store.leasing() as lease:
+            await self._read(lease, g)
+            self._upload.close()
+            opened = self._log or await self._given.registry.open(self._upload)
+            return await self._given.registry.settle(self._upload, opened)
+
+    async def open(self) -> PacketLog:
+        """The session before anything was read. Raises `PinactorsError`."""
+        self._log = await self._given.registry.open(self._upload)
+        return self._log
+
+    async def receive_rest(self) -> None:
+        """Reads to the end behind `open`. Raises nothing: every failure is in the log."""
+        with suppress(PinactorsError), self._telling(), self._given.store.leasing() as lease:
+            await self._read(lease, None)
+            self._upload.close()
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Whatever ends the upload ends its session, which must not wait for the rest: a cancellation, too
+        (the client is gone)."""
+        try:
+            yield
+        except BaseException as error:
+            if not self._upload.complete:
+                self._upload.fail(_reason(error))
+            raise
+
+    async def _read(self, lease: Lease, named: Any) -> None:
+        """`named` is where the session id is left for refusals."""
+        parser = self._parser(lease)
+        try:
+            while data := await self._reader.chunk():
+                await self._take(await self._in_thread(parser.feed, data))
+            await self._take(await self._in_thread(parser.finish))
+        except OSError as error:
+            log.error("upload not stored", session=self._upload.session_id, error=str(error))
+            raise PinactorsError(
+                ErrorCode.OVERLOADED,
+                "Storage unavailable",
+                "The upload could not be stored; it may be sent again",
+                retry_after=STORAGE_RETRY,
+            ) from error
+        finally:
+            if parser.session_id and named is not None:
+                with suppress(PinactorsError):
+                    named.session_id = check_session_id(parser.session_id)
+            parser.discard()
+
+    async def _in_thread(self, step: Callable[..., list[Event]], *arguments: bytes) -> list[Event]:
+        return await trio.to_thread.run_sync(step, *arguments, limiter=self._given.disk)
+
+    async def _take(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case SessionNamed(session_id):
+                    self._name(session_id)
+                case Photograph(view, image):
+                    self._upload.put(view, image)
+                case OtherField():  # the session id does not follow at once: nothing is waited for any more
+                    self._named = self._named or View.FRONT in self._upload.images
+            if self._log is None and self._named and View.FRONT in self._upload.images:
+                self._log = await self._given.registry.open(self._upload)
+
+    def _name(self, session_id: str | None) -> None:
+        if not session_id:
+            return
+        self._named = True
+        name = check_session_id(session_id)
+        before = self._upload
+        if self._log is not None and name != before.session_id:
+            renamed = PinactorsError(ErrorCode.SESSION_CONFLICT, "Session renamed", f"It goes on as {name}")
+            if before.announced:
+                raise renamed
+            self._log = None
+            self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
+            for view, image in before.images.items():
+                self._upload.put(view, image)
+            before.fail(renamed)
+        self._upload.session_id = name
+
+
+def _reason(error: BaseException) -> PinactorsError:
+    if isinstance(error, PinactorsError):
+        return error
+    return PinactorsError(
+        ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload did"
+    )
+
+
+def content_type(asked: Request) -> str:
+    """Raises `PinactorsError` (`invalid_format`, 415) for a body that cannot be an upload."""
+    if asked.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
+        found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "and was not given"
+        detail = f"Content-Type must be {JSON_TYPE} or {MULTIPART_TYPE}, {found}"
+    elif asked.headers.get("Content-Encoding", "identity").lower() != "identity":
+        detail = "Content-Encoding must be identity"
+    else:
+        return asked.mimetype
+    raise PinactorsError(ErrorCode.INVALID_FORMAT, "Unsupported content type", detail, status=415)
+
+
+def idempotency_key(asked: Request) -> str | None:
+    return check_idempotency_key(asked.headers.get("Idempotency-Key"))
+
+
+def check_idempotency_key(key: str | None) -> str | None:
+    """Raises `PinactorsError` (`invalid_format`) for one that cannot be kept."""
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT,
+            "Invalid Idempotency-Key",
+            "Idempotency-Key must be 1 to 255 printable ASCII characters",
+            field="Idempotency-Key",
+        )
+    return key
+
+
+def deadline(asked: Request) -> float:
+    """Seconds; infinity where the sender names none. Raises `PinactorsError` (`invalid_format`)."""
+    text = asked.headers.get(DEADLINE_HEADER)
+    if text is None:
+        return math.inf
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT,
+            f"Invalid {DEADLINE_HEADER}",
+            f"{DEADLINE_HEADER} must be a number of milliseconds",
+            field=DEADLINE_HEADER,
+        )
+    return int(text) / 1000

@@ -1,0 +1,341 @@
+"""Colour: differences as eyes see them, the paints of a pin, and the evidence row that compares them.
+
+A phone gets colours wrong by more than most counterfeiters do, so nothing is compared absolutely: the light
+(a gain for each channel, a veil of reflection) is what all paints share, and what is judged is the paint that
+does not follow the others under any light there is. Paints count as paints, however large: a field that was
+painted in another colour is as often the largest as any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.evidence.comparison import Comparison, lab_of
+from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.model import Points, Reference
+from pinactors.protocol import View
+
+Floats = npt.NDArray[np.float32]
+Values = npt.NDArray[np.float64]
+
+SIDE = 256
+"""Side of the pictures paints are looked for in."""
+
+LEAST_AREA = 0.006
+"""Share of the pin below which a paint is not looked at."""
+
+MOST_PAINTS = 12
+
+SAME_PAINT = 10.0
+"""Distance in Lab within which pixels of the catalogue picture are one paint."""
+
+VEILS = np.array([0.0, 0.03, 0.1, 0.25], np.float32)
+"""Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a
+unit."""
+
+WARMTH, GREENNESS = 0.14, 0.05
+"""Standard deviations of the light's log gains once a phone has balanced it: half of red over blue, and green
+over the mean of both. Daylight and lamps differ along the first (Planck's locus), hardly along the second."""
+
+LEVEL_STEP, WARMTH_STEP, GREENNESS_STEP = 0.12, 0.07, 0.05
+"""Steps of the lights that are tried, in log units; three standard deviations of tint to either side."""
+
+PAINT_NOISE, METAL_NOISE = 4.0, 7.0
+"""Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's, which mirrors what is
+around it, about what the light makes of the catalogue's."""
+
+DOUBT = 4.5
+"""What a paint that is off can cost a light at most (nats): three standard deviations."""
+
+ENOUGH_AREA = 0.02
+"""Share of the pin from which a paint counts in full."""
+
+DARK = 0.004
+"""Linear units of a white paint below which a camera tells no colours."""
+
+_PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+LUMINANCE = _PRIMARIES[:, 1].astype(np.float32)
+_TO_XYZ = _PRIMARIES / _PRIMARIES.sum(axis=0)
+"""Linear sRGB (rows) to XYZ over the white's (IEC 61966-2-1)."""
+
+LIGHTNESS_SLACK = 6.0
+"""Lightness may differ by this much for nothing: light is uneven, gloss differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """One colour: linear RGB in the photograph and in the reference, `area` as a share of the pin, `spread`
+    the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
+    (reference); `metal` where it may be bare metal, by its tint."""
+
+    photo: npt.NDArray[np.float64]
+    reference: npt.NDArray[np.float64]
+    area: float
+    spread: float
+    points: Points
+    metal: bool
+
+    @property
+    def trust(self) -> float:
+        """How much it counts, 0 to 1: little where it is tiny, or where glare or glitter lies over it."""
+        return min(1.0, self.area / ENOUGH_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
+
+
+def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """sRGB, 0 to 1, to linear light (IEC 61966-2-1), in the same precision."""
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Linear sRGB (…, 3), non-negative, to CIE Lab under D65, in the same precision. More than white is no
+    error and is not clipped: under too dim a light a paint would be, and must not lose its tint by that."""
+    ratio = rgb @ _TO_XYZ.astype(rgb.dtype)
+    cube = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    x, y, z = np.moveaxis(cube, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3), as precisely as they come."""
+    l1, a1, b1 = np.moveaxis(np.asarray(first), -1, 0)
+    l2, a2, b2 = np.moveaxis(np.asarray(second), -1, 0)
+    stretch = 1.5 - 0.5 * _chromatic((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2)
+    a1, a2 = a1 * stretch, a2 * stretch
+    c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    h1, h2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
+    turn = (h2 - h1 + 180) % 360 - 180
+    turn = np.where(c1 * c2 == 0, 0.0, turn)
+    hue = (h1 + turn / 2) % 360
+    dl, dc, dh = l2 - l1, c2 - c1, 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn / 2))
+    lightness, chroma = (l1 + l2) / 2 - 50, (c1 + c2) / 2
+    t = (
+        1
+        - 0.17 * np.cos(np.radians(hue - 30))
+        + 0.24 * np.cos(np.radians(2 * hue))
+        + 0.32 * np.cos(np.radians(3 * hue + 6))
+        - 0.20 * np.cos(np.radians(4 * hue - 63))
+    )
+    sl = 1 + 0.015 * lightness**2 / np.sqrt(20 + lightness**2)
+    sc, sh = 1 + 0.045 * chroma, 1 + 0.015 * chroma * t
+    rotation = -2 * _chromatic(chroma) * np.sin(np.radians(60 * np.exp(-np.square((hue - 275) / 25))))
+    dl, dc, dh = dl / sl, dc / sc, dh / sh
+    return np.asarray(np.sqrt(dl * dl + dc * dc + dh * dh + rotation * dc * dh))
+
+
+def _chromatic(chroma: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    cube = np.power(chroma / 25, 3)
+    seventh = cube * cube * chroma / 25
+    return np.asarray(np.sqrt(seventh / (seventh + 1)))
+
+
+def metal_tones(references: dict[View, Reference]) -> list[Values]:
+    """Lab colours of a pin's bare metal as its catalogue pictures show it: the back's median, where there is
+    one, then the front's rim's (which may be enamel)."""
+    size = (128, 128)
+    tones = []
+    for view in (View.BACK, View.FRONT):
+        reference = references.get(view)
+        if reference is None:
+            continue
+        small = cv2.resize(reference.rgb, size, interpolation=cv2.INTER_AREA)
+        mask = cv2.resize(reference.mask, size, interpolation=cv2.INTER_NEAREST)
+        if view is View.FRONT:
+            mask = cv2.erode(mask, np.ones((3, 3), np.uint8)) - cv2.erode(mask, np.ones((5, 5), np.uint8))
+        if np.count_nonzero(mask):
+            tones.append(np.median(lab_of(np.asarray(small, np.uint8))[mask > 0], axis=0).astype(np.float64))
+    return tones
+
+
+def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray[np.bool_]:
+    """Where a Lab picture has a metal's tint, at any lightness a reflection gives it."""
+    found = np.zeros(lab.shape[:-1], bool)
+    for tone in metals:
+        tint = np.hypot(lab[..., 1] - tone[1], lab[..., 2] - tone[2])
+        found |= (tint < 10) & (np.abs(lab[..., 0] - tone[0]) < 25)
+    return found
+
+
+def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
+    """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
+
+    What may be bare metal is marked (`metals`: its Lab colours): white enamel and silver look alike. Blown
+    highlights and the brighter half of each field, where gloss lies, are left out.
+    """
+    size = (SIDE, SIDE)
+    reference, photo = (
+        np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
+        for rgb in (seen.target.rgb, seen.photo)
+    )
+    inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    lab = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), np.float32)
+    slope = np.zeros(size, np.float32)
+    for dx in (0, 1):
+        for plane in cv2.split(np.abs(cv2.Sobel(lab, cv2.CV_32F, dx, 1 - dx))):
+            slope += plane
+    flat = (cv2.dilate(slope, np.ones((3, 3), np.uint8)) < 40) & (
+        cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
+    )
+    places = np.flatnonzero(flat)
+    lab, reference, photo = (plane.reshape(-1, 3).take(places, axis=0) for plane in (lab, reference, photo))
+    whole = int(
+        (cv2.resize(seen.target.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
+    )
+    found: list[Paint] = []
+    scale = seen.inside.shape[0] / SIDE
+    for members in clusters(lab, LEAST_AREA * whole):
+        tone = np.median(lab[members], axis=0)
+        here = photo[members]
+        clear = np.maximum.reduce(here.T) < 0.985
+        if clear.mean() < 0.3:
+            continue
+        colours = linear(here[clear])
+        brightness = np.add.reduce(colours.T)
+        low, middle, high = np.percentile(brightness, [10, 55, 75])
+        quarter = float(np.percentile(brightness, 25))
+        matte = (brightness >= low) & (brightness <= middle)
+        there = np.median(reference[members], axis=0)
+        rows, columns = np.divmod(places[members], SIDE)
+        found.append(
+            Paint(
+                np.median(colours[matte], axis=0),
+                np.asarray(linear(there), np.float64),
+                len(members) / max(whole, 1),
+                float(np.log((high + 0.03) / (quarter + 0.03))),
+                np.column_stack([columns, rows]).astype(np.float32) * scale,
+                bool(metallic(tone, metals)),
+            )
+        )
+    return found
+
+
+def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
+    """Indices of pixels by colour, the largest first: the densest cell of what is left, and all around it."""
+    groups: list[npt.NDArray[np.intp]] = []
+    cells = np.floor((lab + np.array([0, 128, 128])) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
+    _, cells = np.unique(cells, return_inverse=True)
+    left = np.arange(len(lab))
+    while len(left) > least and len(groups) < MOST_PAINTS:
+        here, cell = lab[left], cells[left]
+        densest = cell == np.bincount(cell).argmax()
+        centre = np.median(here[densest], axis=0)
+        for _ in range(2):
+            near = _within(here, centre, SAME_PAINT)
+            centre = np.median(here[near], axis=0) if near.any() else centre
+        near = _within(here, centre, SAME_PAINT)
+        if near.sum() > least:
+            groups.append(left[near])
+        left = left[~(densest | _within(here, centre, 1.3 * SAME_PAINT))]
+    return groups
+
+
+def _within(lab: Floats, centre: npt.NDArray[np.floating], reach: float) -> npt.NDArray[np.bool_]:
+    away = lab - centre.astype(np.float32)
+    return np.asarray(np.einsum("ij,ij->i", away, away) < reach * reach)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How each paint stands to the others: `deviation` in standard deviations from what they and the prior of
+    the light leave open for it, `apart` its distance (CIEDE2000) under the light that fits the others
+    best."""
+
+    deviation: Values
+    apart: Values
+
+
+def stand(found: list[Paint]) -> Standing:
+    """How far each paint is from all that the light could make of the catalogue's colour.
+
+    The profile likelihood ratio of "this paint is under the light of the others" against "it is another
+    colour", over all lights: where the others leave the light open, a paint has to be further off. The
+    others' costs are bounded, so that one that is off as well does not drag the light along.
+    """
+    photo, reference = (
+        np.array([getattr(paint, name) for paint in found], np.float32) for name in ("photo", "reference")
+    )
+    metal = np.array([paint.metal for paint in found])
+    noise = np.where(metal, METAL_NOISE, PAINT_NOISE)
+    trust = np.array([paint.trust for paint in found])
+    telling = ~metal | metal.all()  # of how bright it was
+    lights, prior = _lights(photo[telling], reference[telling])
+    apart = _apart(lights, photo, reference, metal)
+    cost = 0.5 * np.square(apart / noise)
+    bounded = np.minimum(cost, DOUBT) * trust
+    total = bounded.sum(axis=1) + prior
+    others = total[:, None] - bounded
+    evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
+    alone = apart[others.argmin(axis=0), np.arange(len(found))]
+    return Standing(np.sqrt(2 * np.maximum(evidence, 0.0)), alone)
+
+
+def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
+    """Lights (n, 3), as log gains, on a grid of level, warmth and greenness, and what each costs in nats."""
+    levels = np.log(photo.sum(axis=1) + 0.02) - np.log(reference.sum(axis=1) + 0.02)
+    low, high = float(levels.min()) - 0.2, float(levels.max()) + 0.2
+    warm, green = (
+        step * np.arange(-round(3 * deviation / step), round(3 * deviation / step) + 1)
+        for deviation, step in ((WARMTH, WARMTH_STEP), (GREENNESS, GREENNESS_STEP))
+    )
+    grid = np.meshgrid(np.linspace(low, high, 1 + round((high - low) / LEVEL_STEP)), warm, green)
+    level, warmth, greenness = (axis.ravel() for axis in grid)
+    lights = np.stack(
+        [
+            level + warmth - greenness / 3,
+            level + 2 * greenness / 3,
+            level - warmth - greenness / 3,
+        ],
+        axis=1,
+    )
+    return lights.astype(np.float32), 0.5 * (np.square(warmth / WARMTH) + np.square(greenness / GREENNESS))
+
+
+def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[np.bool_]) -> Values:
+    """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable veil.
+
+    Metal mirrors as much of the light as the room behind the camera has to offer, from all to next to none:
+    only its tint tells.
+    """
+    level = np.exp(lights.mean(axis=1))[:, None, None]
+    tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
+    veils = VEILS * np.minimum(1, 0.3 / np.maximum(level, 0.05))
+    expected = reference[None, :, None, :] * tint + veils[..., None]
+    seen = np.maximum(photo, DARK)
+    mirrored = expected @ LUMINANCE / (seen @ LUMINANCE)[None, :, None]
+    gain = np.where(metal[None, :, None], mirrored, 1 / level)
+    expected = lab_of_linear(expected)
+    measured = lab_of_linear(seen[None, :, None, :] * gain[..., None])
+    off = measured[..., 0] - expected[..., 0]
+    measured[..., 0] = expected[..., 0] + 0.6 * np.sign(off) * np.maximum(np.abs(off) - LIGHTNESS_SLACK, 0)
+    costs = np.arange(len(VEILS)) / 2
+    return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
+
+
+def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
+    """`colour_regions`: a paint that is off whatever light the others allow.
+
+    With two paints there is no telling which is off, only that no plausible light makes both.
+    """
+    name = "colour_regions"
+    if seen is None:
+        return Finding(name, "no catalogue picture of the front to compare colours with")
+    found = paints(seen, metals)
+    if len(found) < 2:
+        return Finding(name, "fewer than two paints could be compared")
+    if sum(paint.trust > 0.5 for paint in found) < 2:
+        return Finding(name, "glare or glitter hides the paints")
+    standing = stand(found)
+    worst = int(standing.deviation.argmax())
+    score = ramp(float(standing.deviation[worst]), FOREIGN, OPEN, TOGETHER)
+    if score >= SLIGHT:
+        return Finding(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
+    text = f"One colour is {standing.apart[worst]:.0f} ΔE00 off when the light explains the others."
+    return Finding(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))
+
+
+TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5
+"""Standard deviations of the paint furthest off, of a dozen: of a good pin, where nothing can be said, and of
+another colour."""

@@ -1,0 +1,122 @@
+"""Evidence from the pin's edge: burrs and roughness that stamping and tumbling should not leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.model import Points, PreparedView
+
+Values = npt.NDArray[np.float64]
+
+SAMPLES = 1024
+"""Points the outline is resampled to."""
+
+SHAPE = 0.012
+"""Smoothing, in pin diameters, that leaves the design's own shape and takes burrs away: 0.4 mm of 35."""
+
+REACH = 0.022
+"""How far from the cut-out's outline, in diameters, the edge is looked for."""
+
+NEARNESS = 0.008
+"""How far, in diameters, the cut-out's own outline pulls: of two edges the nearer one wins."""
+
+LEAST_SIDE = 250.0
+"""Short side of the pin, in pixels of the photograph, below which its edge is not judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roughness:
+    """`typical` is the median distance of the edge from its own smooth course, in diameters; `worst` where
+    along the outline it is largest (working pixels)."""
+
+    typical: float
+    worst: Points
+
+
+def roughness(view: PreparedView) -> Roughness | None:
+    """The edge's roughness, located in the picture itself: the strongest change of colour along each normal
+    near the cut-out's outline. None where the pin is too small, cut off or not found."""
+    if (
+        view.pin is None
+        or view.pin.cut_off
+        or view.quality.short_side < LEAST_SIDE
+        or len(view.pin.outline) < 200
+    ):
+        return None
+    diameter = 2 * float(np.sqrt(np.count_nonzero(view.pin.mask) / np.pi))
+    outline, step = _resample(view.pin.outline.astype(np.float64))
+    smooth = _smooth(outline, SHAPE * diameter / step)
+    tangent = np.roll(smooth, -1, axis=0) - np.roll(smooth, 1, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
+    normal = np.column_stack([-tangent[:, 1], tangent[:, 0]])
+    offsets = np.arange(-np.ceil(REACH * diameter), np.ceil(REACH * diameter) + 0.1, 0.5)
+    change = _change_along(view, smooth, normal, offsets)
+    own = ((outline - smooth) * normal).sum(axis=1)
+    near = np.exp(-np.square((offsets[None] - own[:, None]) / (NEARNESS * diameter)))
+    edge = offsets[(change * near).argmax(axis=1)] / diameter
+    edge -= _smooth(edge[:, None], SHAPE * diameter / step)[:, 0]
+    window = max(3, SAMPLES // 24)
+    local = np.convolve(
+        np.concatenate([np.abs(edge), np.abs(edge[:window])]), np.ones(window) / window, "valid"
+    )
+    start = int(local[:SAMPLES].argmax())
+    worst = smooth[np.arange(start, start + window) % SAMPLES]
+    return Roughness(float(np.median(np.abs(edge))), worst.astype(np.float32))
+
+
+def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | None) -> list[Finding]:
+    """`edge_roughness`, the mean of the views straight on; the tilted view only where there is no other."""
+    name = "edge_roughness"
+    measured = [(view, roughness(view)) for view in (front, back) if view is not None]
+    if all(found is None for _, found in measured) and angled is not None:
+        measured = [(angled, roughness(angled))]
+    found = [(view, rough) for view, rough in measured if rough is not None]
+    if not found:
+        return [Finding(name, "no edge large and whole enough to measure")]
+    typical = float(np.mean([rough.typical for _, rough in found]))
+    score = ramp(typical, ROUGH, NORMAL, SMOOTH)
+    permille = f"{1000 * typical:.1f} ‰ of its diameter"
+    if score >= SLIGHT:
+        return [Finding(name, f"The edge is smooth: it strays {permille}.", score)]
+    view, worst = max(found, key=lambda entry: entry[1].typical)
+    return [Finding(name, f"The edge is rough: it strays {permille}.", score, box_of(view, worst.worst))]
+
+
+SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011
+"""Median straying in diameters of a clean edge, of one that says nothing, and of one with burrs all
+around."""
+
+
+def _change_along(view: PreparedView, points: Values, normal: Values, offsets: Values) -> Values:
+    """How fast colour changes along each normal, (points, offsets)."""
+    assert view.pin is not None
+    x, y, w, h = cv2.boundingRect(view.pin.mask)
+    margin = int(np.abs(offsets).max()) + 4
+    left, top = max(x - margin, 0), max(y - margin, 0)
+    part = view.rgb[top : y + h + margin, left : x + w + margin]
+    lab = cv2.GaussianBlur(cv2.cvtColor(part, cv2.COLOR_RGB2LAB), (0, 0), 1.0).astype(np.float32)
+    xs = (points[:, :1] + offsets * normal[:, :1] - left).astype(np.float32)
+    ys = (points[:, 1:] + offsets * normal[:, 1:] - top).astype(np.float32)
+    profiles = cv2.remap(lab, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(np.abs(np.gradient(profiles, axis=1)).sum(axis=2), np.float64)
+
+
+def _resample(outline: Values) -> tuple[Values, float]:
+    """`SAMPLES` points evenly along a closed outline, and the distance between them."""
+    closed = np.vstack([outline, outline[:1]])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    places = np.linspace(0, along[-1], SAMPLES, endpoint=False)
+    points = np.column_stack([np.interp(places, along, closed[:, axis]) for axis in (0, 1)])
+    return points, float(along[-1] / SAMPLES)
+
+
+def _smooth(values: Values, sigma: float) -> Values:
+    """Gaussian smoothing of closed curves, columns by themselves; `sigma` in samples."""
+    frequency = np.fft.rfftfreq(len(values))
+    response = np.exp(-2 * np.square(np.pi * frequency * sigma))
+    return np.fft.irfft(np.fft.rfft(values, axis=0) * response[:, None], len(values), axis=0)

@@ -1,0 +1,124 @@
+"""Registration: the transformation that lays one picture's pin on another's.
+
+Whole pins are aligned by their silhouettes' frames, the turn by their layouts, and both refined on colour,
+outline and lines together (Lucas and Kanade; robust inverse composition as in Baker and Matthews 2004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.portrait import COARSE, Floats, Portrait, as_floats, scaling
+from pinactors.analysis.matching import features
+from pinactors.analysis.model import CROP_SIDE, Matrix
+
+_SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+HUBER = 0.5
+"""Residual (in the planes' units) up to which a difference counts squared: glare and fingers exceed it."""
+STEP = 0.12
+"""Largest change of one parameter in one iteration, in picture widths."""
+DONE = 2e-3
+TRIAL = 3
+"""Iterations after which one of two turns to start from is dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """`to_query` maps crop pixels of the reference to crop pixels of the query; `cost` (0 to 1) is the mean
+    bounded difference left."""
+
+    to_query: Matrix
+    cost: float
+
+
+class Template:
+    """What the alignment to one reference needs, computed once: gradients and their products."""
+
+    def __init__(self, planes: Floats, mask: Floats) -> None:
+        self.side = side = planes.shape[0]
+        self.planes = planes
+        self.inside = np.flatnonzero(cv2.dilate(mask, np.ones((5, 5), np.uint8)) > 0.05)
+        gx = self._seen(cv2.Sobel(planes, cv2.CV_32F, 1, 0, scale=side / 8))
+        gy = self._seen(cv2.Sobel(planes, cv2.CV_32F, 0, 1, scale=side / 8))
+        ys, xs = np.divmod(self.inside, side)
+        x = as_floats((xs - (side - 1) / 2) / side)[:, None]
+        y = as_floats((ys - (side - 1) / 2) / side)[:, None]
+        rows = [gx * x, gx * y, gx, gy * x, gy * y, gy]
+        self.values = self._seen(planes)
+        self.steepest = np.stack(rows).reshape(len(rows), -1)
+        unit = np.array(
+            [[1 / side, 0, -(side - 1) / 2 / side], [0, 1 / side, -(side - 1) / 2 / side], [0, 0, 1]]
+        )
+        self._to_unit, self._from_unit = unit, np.linalg.inv(unit)
+
+    def cost(self, query: Floats, to_query: Matrix) -> float:
+        return float(np.minimum(np.abs(self._residual(query, to_query)), 1.0).mean())
+
+    def _residual(self, query: Floats, to_query: Matrix) -> Floats:
+        warped = cv2.warpPerspective(query, to_query, (self.side, self.side), flags=_SAMPLE)
+        return self._seen(warped) - self.values
+
+    def _seen(self, planes: npt.NDArray[Any]) -> Floats:
+        """The places that count of a picture, (places, channels)."""
+        return as_floats(planes.reshape(self.side * self.side, -1).take(self.inside, axis=0))
+
+    def refine(self, query: Floats, to_query: Matrix, iterations: int) -> tuple[Matrix, float]:
+        """The better transformation (in the planes' pixels) and its cost."""
+        matrix = np.asarray(to_query, np.float64)
+        damping = np.eye(len(self.steepest), dtype=np.float32) * 1e-3 * len(self.values)
+        for _ in range(iterations):
+            residual = self._residual(query, matrix).reshape(-1)
+            weight = 1 / np.maximum(1, np.abs(residual) / HUBER)
+            weighted = self.steepest * weight
+            step = np.linalg.solve(weighted @ self.steepest.T + damping, weighted @ residual)
+            step = np.clip(step, -STEP, STEP)
+            change = np.eye(3)
+            change.flat[: len(step)] += step
+            matrix = matrix @ self._from_unit @ np.linalg.inv(change) @ self._to_unit
+            matrix /= matrix[2, 2]
+            if np.abs(step).max() < DONE:
+                break
+        return matrix, self.cost(query, matrix)
+
+
+def align(query: Portrait, reference: Portrait, turns: list[float], iterations: int = 10) -> Alignment:
+    """The best affine alignment from the `turns` (radians, reference to query) to start from."""
+    template = Template(reference.planes, reference.coarse[1])
+    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
+    starts = []
+    for turn in turns:
+        cosine, sine = np.cos(turn), np.sin(turn)
+        rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+        matrix = down @ query.frame @ rotation @ np.linalg.inv(reference.frame) @ up
+        starts.append((template.cost(query.planes, matrix), matrix))
+    starts.sort(key=lambda start: start[0])
+    close = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
+    if len(close) > 1:  # a few steps tell which is worth the rest
+        tried = [template.refine(query.planes, matrix, TRIAL) for matrix in close]
+        close = [min(tried, key=lambda found: found[1])[0]]
+        iterations -= TRIAL
+    matrix, cost = template.refine(query.planes, close[0], iterations)
+    return Alignment(np.asarray(up @ matrix @ down, np.float64), cost)
+
+
+def register(query: Portrait, reference: Portrait) -> Alignment:
+    """Aligns two portraits from nothing but themselves."""
+    turns = features.turns(features.layout(query), features.layout(reference), 3)
+    return align(query, reference, turns)
+
+
+BACK_OVERLAP = 0.85
+"""Least intersection over union of the registered outlines: the gate for front against back, as well."""
+
+
+def overlap(query: Portrait, reference: Portrait, to_query: Matrix) -> float:
+    """Intersection over union of the two silhouettes once aligned."""
+    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
+    warped = cv2.warpPerspective(query.coarse[1], down @ to_query @ up, (COARSE, COARSE), flags=_SAMPLE)
+    mask = reference.coarse[1]
+    return float(np.minimum(warped, mask).sum() / max(float(np.maximum(warped, mask).sum()), 1.0))

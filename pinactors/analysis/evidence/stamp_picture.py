@@ -1,0 +1,206 @@
+"""Evidence from the stamp's picture: the catalogue's lines looked for, each at its place on the back.
+
+Reading fails on many genuine backs, so not reading is no evidence. But where the back lies on its catalogue
+picture, a line that is there correlates with its counterpart even when nobody could read it, and one that is
+missing, or another one, does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.evidence import stamp_text
+from pinactors.analysis.evidence.comparison import Comparison, correlation
+from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
+from pinactors.analysis.stamp import ocr
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+LOOK_SIDE = 400
+"""Side of the catalogue picture in which its lines are looked for."""
+
+LINE_HEIGHT, SLACK = 32, 4
+"""Pixels a line is compared at, and how many it may lie off: a registration error of two crop pixels."""
+
+LEAST_TEXT = 7.0
+"""Letter height, in pixels of the photograph, below which a stamp cannot be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class StampMatch:
+    """`likeness` of each of the catalogue's lines, -1 to 1, with its corners in reference pixels, `weights`
+    their lengths; `pattern` is the correlation of the rest of the back. `strokes` is the log ratio of the
+    photograph's to the reference's gradient in the lines, relative to the same in the rest (None without a
+    rest); `height` the letters' in pixels of the photograph."""
+
+    quads: tuple[Points, ...]
+    likeness: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    pattern: float | None
+    strokes: float | None
+    height: float
+
+    @property
+    def mean(self) -> float:
+        return float(np.average(self.likeness, weights=self.weights))
+
+
+def measure(seen: Comparison | None) -> StampMatch | None:
+    """The stamp against the catalogue's; None where the catalogue's back shows no text or none lies in
+    view."""
+    if seen is None:
+        return None
+    quads = [quad for quad in _reference_lines(seen) if _visible(seen, quad)]
+    if not quads:
+        return None
+    text = np.zeros(seen.inside.shape, np.uint8)
+    surroundings = text.copy()
+    for quad in quads:
+        centre = quad.mean(axis=0)
+        cv2.fillPoly(text, [quad.astype(np.int32)], 1)
+        cv2.fillPoly(surroundings, [((quad - centre) * 1.2 + centre).astype(np.int32)], 1)
+    border = cv2.erode(seen.target.mask.astype(np.uint8), np.ones((25, 25), np.uint8), borderValue=0)
+    written: Mask = (text > 0) & seen.inside
+    rest: Mask = (border > 0) & (surroundings == 0) & seen.inside
+    photo = _strength(seen.photo_lab[..., 0], 0.7)
+    sharp = _strength(seen.target.lab[..., 0], 0.7)
+    best, pattern = np.full(len(quads), -1.0), -1.0
+    for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue, nobody knows by how much
+        reference = sharp if blur == 0.7 else _strength(seen.target.lab[..., 0], blur)
+        found = [_likeness(photo, reference, quad) for quad in quads]
+        best = np.maximum(best, found)
+        pattern = max(pattern, correlation(photo, reference, rest))
+    # A plain back has nothing to hold the letters against.
+    has_rest = int(rest.sum()) > 3000 and sharp[rest].mean() > 0.5 * sharp[written].mean()
+    strokes = _ratio(photo, sharp, written) - _ratio(photo, sharp, rest) if has_rest else None
+    lengths = np.array([max(_sides(quad)) for quad in quads])
+    height = (
+        0.75 * float(np.median([min(_sides(quad)) for quad in quads])) * seen.resolution / seen.view.scale
+    )
+    return StampMatch(tuple(quads), best, lengths, pattern if has_rest else None, strokes, height)
+
+
+def rows(
+    seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
+) -> list[Finding]:
+    """`stamp_match` and `stamp_crispness`."""
+    return [_present(seen, match, stamp, pin), _crispness(seen, match)]
+
+
+def _present(
+    seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
+) -> Finding:
+    """`stamp_match`: the catalogue's stamp is there, line by line."""
+    name = "stamp_match"
+    if seen is None or match is None:
+        return Finding(name, "no stamp in a catalogue back to look for")
+    if match.height < LEAST_TEXT:
+        return Finding(name, "the stamp is too small in the photograph")
+    score = ramp(match.mean, 0.15, 0.42, 0.75)
+    if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
+        # What reads right cannot look wrong all over: then it is the comparison that is off.
+        return Finding(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
+    if score >= SLIGHT:
+        return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
+    right, wrong = stamp_text.words(stamp, pin)
+    if len(right) >= 2 and len(right) > len(wrong):
+        # Words that read right are there: it is their places that were not found, or another year's back.
+        return Finding(name, "the stamp's words read right, yet not where the catalogue's lines are")
+    unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
+    box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
+    found = len(match.quads) - len(unlike)
+    text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
+    return Finding(name, text, score if found < len(match.quads) / 2 else 0.7 * score, box)
+
+
+def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
+    """`stamp_crispness`: how strong the letters' edges are beside the rest of the back, against the
+    catalogue's."""
+    name = "stamp_crispness"
+    if seen is None or match is None or match.strokes is None:
+        return Finding(name, "no stamp in a catalogue back to compare the letters with")
+    if match.height < 1.3 * LEAST_TEXT:
+        return Finding(name, "the stamp is too small in the photograph")
+    if match.mean < 0.3:
+        return Finding(name, "no letters where the catalogue's stamp is")
+    score = ramp(match.strokes, -1.2, -0.55, 0.1)
+    if score >= SLIGHT:
+        return Finding(name, "The letters are as crisp as the rest of the back.", score)
+    box = box_of(seen.view, seen.to_working(np.concatenate(match.quads)))
+    return Finding(name, "The letters are softer than the rest of the back.", score, box)
+
+
+def _reference_lines(seen: Comparison) -> list[Points]:
+    rows, columns = np.nonzero(seen.target.mask)
+    top, left = max(int(rows.min()) - 4, 0), max(int(columns.min()) - 4, 0)
+    part = seen.target.rgb[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
+    scale = LOOK_SIDE / CROP_SIDE
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY)
+    inside = seen.target.mask[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
+    dark, bright = np.percentile(grey[inside], [1, 99])
+    stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10
+    grey = as_image(np.clip(stretched, 0, 255))
+    small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+    lines = _lines_in(small.tobytes(), small.shape[1])
+    return [np.asarray(quad / scale + [left, top], np.float32) for quad in lines]
+
+
+@lru_cache(maxsize=64)  # of 160 kB each: catalogue pictures come again, photographs do not
+def _lines_in(grey: bytes, width: int) -> list[Points]:
+    """The corners of each line of text in a picture."""
+    return ocr.detect(np.frombuffer(grey, np.uint8).reshape(-1, width))
+
+
+def _visible(seen: Comparison, quad: Points) -> bool:
+    low, high = (
+        np.clip(quad.min(axis=0), 0, CROP_SIDE).astype(int),
+        np.clip(quad.max(axis=0), 0, CROP_SIDE).astype(int),
+    )
+    inside = seen.inside[low[1] : high[1], low[0] : high[0]]
+    length, thickness = max(_sides(quad)), min(_sides(quad))
+    return inside.size > 0 and float(inside.mean()) > 0.8 and thickness >= 6 and length >= 1.5 * thickness
+
+
+def _sides(quad: Points) -> tuple[float, float]:
+    return float(np.linalg.norm(quad[1] - quad[0])), float(np.linalg.norm(quad[2] - quad[1]))
+
+
+def _strength(lightness: Floats, blur: float) -> Floats:
+    """Square root of the gradient of lightness: letters lit from another side keep their outline."""
+    smooth = cv2.GaussianBlur(lightness, (0, 0), blur)
+    dx, dy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    return np.asarray(cv2.sqrt(cv2.magnitude(dx, dy) / 8), np.float32)
+
+
+def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
+    """Correlation of one line in the two pictures, at the best shift within the slack."""
+    corners = np.asarray(quad, np.float32)
+    width, height = _sides(corners)
+    if height > 1.5 * width:
+        corners, width, height = np.roll(corners, 1, axis=0), height, width
+    columns = int(np.clip(round(width * LINE_HEIGHT / height), 16, 16 * LINE_HEIGHT))
+    right, bottom = columns + SLACK, LINE_HEIGHT + SLACK
+    target = np.array([[SLACK, SLACK], [right, SLACK], [right, bottom], [SLACK, bottom]], np.float32)
+    transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
+    size = (columns + 2 * SLACK, LINE_HEIGHT + 2 * SLACK)
+    here, there = (cv2.warpPerspective(plane, transform, size) for plane in (photo, reference))
+    core = there[SLACK:-SLACK, SLACK:-SLACK]
+    if float(core.std()) < 1e-3 or float(here.std()) < 1e-3:
+        return 0.0
+    return float(cv2.matchTemplate(here, core, cv2.TM_CCOEFF_NORMED).max())
+
+
+def _ratio(photo: Floats, reference: Floats, where: Mask) -> float:
+    """Log ratio of mean gradient strength, photograph over reference."""
+    if not where.any():
+        return 0.0
+    levels = [2 * np.log(float(plane[where].mean()) + 0.2) for plane in (photo, reference)]
+    return float(levels[0] - levels[1])

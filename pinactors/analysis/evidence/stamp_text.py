@@ -1,0 +1,147 @@
+"""Evidence from the back's text: wording, agreement with the catalogue and with itself, the edition's
+number."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from pinactors.analysis.evidence.likelihood import Finding, box_of
+from pinactors.analysis.model import CatalogPin, Points, PreparedView, StampReading, TextLine
+from pinactors.analysis.stamp import grammar
+
+SURE_READING = 0.85
+"""Mean letter probability from which a misreading by the machine is unlikely enough to blame the stamp."""
+
+UNREAD = "no stamped text could be read"
+
+
+def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+    """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand.
+
+    One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single
+    one says little; a stamp in which most words are near misses, or no word at all, was cut by someone who
+    could not read it.
+    """
+    name = "stamp_wording"
+    right, wrong = words(stamp, pin)
+    if len(right) + len(wrong) < 2:
+        return Finding(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
+    share = len(wrong) / (len(right) + len(wrong))
+    if not wrong:
+        return Finding(name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0)
+    box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
+    pairs = ", ".join(f"{word} for {nearest}" for word, nearest, _ in wrong[:3])
+    if share < 0.5:
+        return Finding(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
+    return Finding(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
+
+
+def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[tuple[str, str, TextLine]]]:
+    """The words surely read that such stamps use, and those one or two letters off with the word meant."""
+    lines = [line for line in stamp.lines if line.confidence >= SURE_READING and not _is_code(line)]
+    known = set(grammar.LEXICON) | set(re.findall(r"[A-Z]+", (pin.brand or "").upper() if pin else ""))
+    right: list[str] = []
+    wrong: list[tuple[str, str, TextLine]] = []
+    for line in lines:
+        for word in grammar.words(line.text):
+            if word in known:
+                right.append(word)
+            elif nearest := grammar.meant(word, known):
+                wrong.append((word, nearest, line))
+    return right, wrong
+
+
+def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+    """`stamp_consistency`: factory code, year and edition against the catalogue and against each other.
+
+    Only what several readings agreed on counts (`stamp.voting`), and digits a reader takes for each other
+    do not make a contradiction.
+    """
+    name = "stamp_consistency"
+    agree: list[str] = []
+    differ: list[str] = []
+    code, year = stamp.factory_code, stamp.year
+    if code and year:
+        made, _ = grammar.manufacture(code)
+        # A © year is when the design was registered: the pin is made that year or within a few after.
+        if -1 <= made - year <= 8:
+            agree.append(f"the factory code's year {made} goes with © {year}")
+        elif unlike(str(made), str(year)):
+            differ.append(f"the factory code says {made}, the stamp {year}")
+    if pin is not None:
+        for label, read, known in (
+            ("factory code", code, pin.factory_code),
+            ("year", year, pin.year),
+            ("edition size", stamp.edition_size, pin.edition_size),
+        ):
+            if not read or not known:
+                continue
+            if str(read) == str(known):
+                agree.append(f"the {label} {read} is the catalogue's")
+            elif unlike(str(read), str(known)):
+                differ.append(f"the {label} {read} is not the catalogue's {known}")
+    if not agree and not differ:
+        return Finding(
+            name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD
+        )
+    box = box_of(back, _all_points(stamp.lines))
+    if differ:
+        return Finding(name, _sentence(differ), min(-0.2, -0.4 - 0.3 * len(differ) + 0.25 * len(agree)), box)
+    return Finding(name, _sentence(agree), min(1.0, 0.35 * len(agree)), box)
+
+
+def unlike(read: str, known: str) -> bool:
+    """True where two numbers differ by more than a reader's slips: a digit that looks like another counts
+    half."""
+    if len(read) != len(known):
+        return grammar.distance(read, known) > 1
+    cost = sum(
+        0.0 if a == b else 0.5 if any(a in group and b in group for group in LOOKALIKES) else 1.0
+        for a, b in zip(read, known, strict=True)
+    )
+    return cost >= 2.0
+
+
+LOOKALIKES = ("0689", "358", "17", "247", "49", "56")
+"""Digits that embossing and blur turn into each other."""
+
+
+def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+    """`edition_number`: a numbered edition names its copy, and no copy beyond its last."""
+    name = "edition_number"
+    for line in stamp.lines:
+        edition = grammar.edition(line.text)
+        if (
+            edition is None
+            or line.confidence < SURE_READING
+            or (edition.number is None and not edition.blank)
+        ):
+            continue
+        box = box_of(back, line.quad)
+        if edition.blank:
+            return Finding(
+                name, f'The edition\'s number is blank: only "/{edition.size}" is there.', -1.0, box
+            )
+        assert edition.number is not None
+        if not 1 <= edition.number <= edition.size:
+            return Finding(
+                name, f"Number {edition.number} of an edition of {edition.size} cannot be.", -1.0, box
+            )
+        return Finding(name, f"Number {edition.number} of {edition.size} is possible.", 1.0, box)
+    return Finding(name, "no copy number was read: not a numbered pin, or not readable")
+
+
+def _is_code(line: TextLine) -> bool:
+    return sum(sign.isdigit() for sign in line.text) > len(line.text) / 2
+
+
+def _all_points(lines: Sequence[TextLine]) -> Points:
+    return np.concatenate([line.quad for line in lines]) if lines else np.zeros((0, 2), np.float32)
+
+
+def _sentence(parts: Sequence[str]) -> str:
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,273 @@
+"""The verdict: gates, rows of evidence, probability, and what would settle what stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from msgspec import UNSET
+
+from pinactors.analysis.evidence import (
+    colours,
+    comparison,
+    edges,
+    enamel,
+    gates,
+    linework,
+    metal,
+    proportions,
+    stamp_picture,
+    stamp_text,
+    waffle,
+)
+from pinactors.analysis.evidence.comparison import Comparison, Target
+from pinactors.analysis.evidence.likelihood import (
+    LOWEST_RATING,
+    Calibration,
+    Finding,
+    calibration,
+    joint,
+    rating,
+)
+from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
+from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
+
+CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
+"""How sure an answer may be at most, by what there was to see."""
+
+STRONG_FINDING = -0.7
+"""A single finding this bad bars the verdict `authentic`."""
+
+LEAST_CONFIDENCE = 0.25
+"""Below this nothing is decided, whatever the probability."""
+
+LOOKED_WELL = 0.5
+"""Quality of a photograph from which not finding a pin in it means something."""
+
+STAMP_SIDE = 600
+"""Pixels across the pin that stamp work asks for."""
+
+VERIFIED = 0.45
+"""Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it
+the outlines may fit and the drawing not, by another turn or by another pin."""
+
+WEIGH_IT = (
+    "At home: weigh it and hold it beside one bought from a shop. "
+    "No photograph shows weight, feel or magnetism."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The photographs as evidence sees them: `back` and `angled` are None where they were not sent or cannot
+    belong to this pin; `notes` say which and why."""
+
+    front: PreparedView
+    back: PreparedView | None
+    angled: PreparedView | None
+    front_seen: Comparison | None
+    back_seen: Comparison | None
+    angled_seen: Comparison | None = None
+    notes: tuple[str, ...] = ()
+
+
+def assess(
+    front: PreparedView,
+    back: PreparedView | None,
+    angled: PreparedView | None,
+    stamp: StampReading | None,
+    match: Match,
+    weights: Calibration | None = None,
+) -> AuthenticationResult:
+    """Everything that the photographs and the catalogue can tell; `weights` None are the ones that ship."""
+    scene = arrange(front, back, angled, match)
+    return conclude(findings(scene, stamp, match), scene, match, weights or calibration())
+
+
+def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
+    """What can be told without reading text and without the catalogue. The rating is 100 x confidence, as the
+    protocol fixes it for this fallback, and nothing is decided."""
+    result = assess(front, back, None, None, Match(reason="the catalogue was not searched"))
+    result.note = BASIC_NOTE
+    if result.verdict is not Verdict.NOT_A_PIN:
+        result.verdict = Verdict.UNDETERMINED
+        result.authentic = False
+        result.authenticity_rating = rating(result.confidence)
+    return result
+
+
+def arrange(
+    front: PreparedView, back: PreparedView | None, angled: PreparedView | None, match: Match
+) -> Scene:
+    """Applies the gates and lays the photographs on the catalogue pictures of the claimed pin."""
+    notes: list[str] = []
+    if back is not None and gates.same_picture(front, back):
+        notes.append("The front was sent as the back as well: the back has not been seen.")
+        back = None
+    if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
+        notes.append("The tilted photograph is one of the others again.")
+        angled = None
+    front_seen = back_seen = angled_seen = None
+    if match.pin is not None:
+        laid = match.candidates[0].laid
+        if View.FRONT in match.references:
+            picture = Target(match.references[View.FRONT])
+            front_seen = _verified(front, picture, laid.get(View.FRONT))
+            if angled is not None:
+                angled_seen = _verified(angled, picture, laid.get(View.ANGLED))
+        if back is not None and View.BACK in match.references:
+            back_seen = comparison.compare(back, Target(match.references[View.BACK]), laid.get(View.BACK))
+    if back is not None and back_seen is None:
+        overlap = gates.mirror_overlap(front, back)
+        if overlap is not None and overlap < gates.MIRRORED:
+            notes.append(
+                f"Front and back outlines mirror each other by {overlap:.0%} only: "
+                "these may be different pins."
+            )
+            back = None
+    return Scene(front, back, angled, front_seen, back_seen, angled_seen, tuple(notes))
+
+
+def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
+    """The front or tilted photograph on the catalogue picture; None where its drawing is not that."""
+    seen = comparison.compare(view, picture, start)
+    return seen if seen is not None and seen.agreement >= VERIFIED else None
+
+
+def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Finding]:
+    """Every row, in the table's order, assessed or not."""
+    front, back, pin = scene.front, scene.back, match.pin
+    rows: list[Finding] = []
+    if back is None or back.pin is None:
+        missing = "the back was not seen"
+        rows += [Finding(name, missing) for name in BACK_ROWS]
+    else:
+        reading = stamp or StampReading(reason="the text was not read")
+        stamped = stamp_picture.measure(scene.back_seen)
+        rows += waffle.rows(waffle.measure(back, scene.back_seen, stamped.quads if stamped else ()))
+        rows += stamp_picture.rows(scene.back_seen, stamped, reading, pin)
+        rows += [
+            stamp_text.wording(back, reading, pin),
+            stamp_text.consistency(back, reading, pin),
+            stamp_text.edition_number(back, reading, pin),
+        ]
+        rows += [metal.uniformity(back), metal.posts(scene.back_seen)]
+    seen = scene.front_seen
+    drawing = linework.trace(seen) if seen is not None else None
+    rows += [*linework.rows(seen, drawing), proportions.row(seen, drawing)]
+    if seen is not None and drawing is not None:
+        seen = comparison.relaid(seen, drawing.correction)
+    metals = colours.metal_tones(match.references)
+    # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
+    rows.append(joint(colours.regions(seen, metals), colours.regions(scene.angled_seen, metals)))
+    rows.append(enamel.fill(seen, enamel.measure(seen, metals)))
+    rows += edges.rows(front, back, scene.angled)
+    return rows
+
+
+BACK_ROWS = (
+    "waffle_edge_runoff",
+    "waffle_regularity",
+    "waffle_absent",
+    "stamp_match",
+    "stamp_crispness",
+    "stamp_wording",
+    "stamp_consistency",
+    "edition_number",
+    "plating_uniformity",
+    "posts",
+)
+
+
+def conclude(
+    rows: Sequence[Finding], scene: Scene, match: Match, weights: Calibration
+) -> AuthenticationResult:
+    """Weighs the rows: rating, confidence, verdict and advice."""
+    evidence = weights.weigh(rows)
+    probability = weights.probability(evidence)
+    confidence = _confidence(evidence, scene, match, weights)
+    verdict = _verdict(evidence, probability, confidence, scene, match, weights)
+    if verdict is Verdict.NOT_A_PIN:
+        confidence = min(_emptiness(scene), CAP_EVERYTHING if scene.back or scene.angled else CAP_FRONT_ONLY)
+    return AuthenticationResult(
+        authentic=verdict is Verdict.AUTHENTIC,
+        authenticity_rating=LOWEST_RATING if verdict is Verdict.NOT_A_PIN else rating(probability),
+        confidence=round(confidence, 2),
+        verdict=verdict,
+        evidence=evidence,
+        advice=_advice(evidence, verdict, scene, match),
+        calibration=weights.version,
+        demonstration=match.demonstration or UNSET,
+    )
+
+
+def _views(scene: Scene) -> list[PreparedView]:
+    return [view for view in (scene.front, scene.back, scene.angled) if view is not None]
+
+
+def _emptiness(scene: Scene) -> float:
+    """How sure it is that no pin was photographed: mean quality of the views without one; 0 unless the front
+    and most of the views are without."""
+    without = [view for view in _views(scene) if view.pin is None]
+    if scene.front.pin is not None or 2 * len(without) <= len(_views(scene)):
+        return 0.0
+    return float(np.mean([view.quality.score for view in without]))
+
+
+def _confidence(evidence: Sequence[Evidence], scene: Scene, match: Match, weights: Calibration) -> float:
+    """The share of the weight that could be assessed, times the photographs' mean quality, capped."""
+    quality = float(np.mean([view.quality.score for view in _views(scene)]))
+    cap = CAP_EVERYTHING
+    if match.pin is None:
+        cap = CAP_NO_MATCH
+    if scene.back is None or scene.back.pin is None:
+        cap = CAP_NO_BACK if scene.angled is not None else CAP_FRONT_ONLY
+    return min(weights.assessed_share(evidence) * quality, cap)
+
+
+def _verdict(
+    evidence: Sequence[Evidence],
+    probability: float,
+    confidence: float,
+    scene: Scene,
+    match: Match,
+    weights: Calibration,
+) -> Verdict:
+    if match.pin is None and _emptiness(scene) >= LOOKED_WELL:
+        return Verdict.NOT_A_PIN
+    if scene.back is None or scene.back.pin is None or confidence < LEAST_CONFIDENCE:
+        return Verdict.UNDETERMINED
+    if probability < weights.counterfeit_below:
+        return Verdict.COUNTERFEIT
+    if probability >= weights.authentic_from and all(row.weight > STRONG_FINDING for row in evidence):
+        return Verdict.AUTHENTIC
+    return Verdict.UNDETERMINED
+
+
+def _advice(evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match) -> list[str]:
+    """What is missing, which photograph would settle it, and what to do at home."""
+    advice = list(scene.notes)
+    if verdict is Verdict.NOT_A_PIN:
+        return [*advice, "Photograph one pin from the front, close, on a plain surface of another colour."]
+    if scene.front.pin is None:
+        advice.append(f"Front: {scene.front.pin_problem}")
+    if scene.back is None:
+        advice.append("Photograph the back straight on: its pattern and its stamp tell most.")
+    elif scene.back.pin is None:
+        advice.append(f"Back: {scene.back.pin_problem}")
+    else:
+        unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
+        if unread and scene.back.quality.short_side < STAMP_SIDE:
+            advice.append(
+                f"The stamp could not be read: photograph the back closer, {STAMP_SIDE} pixels across."
+            )
+        if gates.glaring(scene.back):
+            advice.append("A reflection covers part of the back: photograph it with the light from the side.")
+    if scene.angled is None:
+        advice.append("Add a photograph tilted under a lamp: it shows how the enamel fills the metal.")
+    if match.pin is None:
+        advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
+    if verdict is not Verdict.AUTHENTIC:
+        advice.append(WEIGH_IT)
+    return advice

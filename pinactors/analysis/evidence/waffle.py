@@ -1,0 +1,312 @@
+"""Evidence from the back's pattern: is there a lattice, is it the catalogue's, does it run off the edge?
+
+A stamped lattice shows as peaks in the autocorrelation of the relief, whatever the motif. All of it is
+measured in the reference's pixels where there is one, else in the crop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.evidence.comparison import Comparison, edge_map, lab_of
+from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.model import CROP_SIDE, Cutout, Points, PreparedView
+from pinactors.protocol import Box
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+SIDE = 160
+"""Side of the picture autocorrelations are taken of: a lattice of twenty to a pin still has eight pixels a
+period."""
+
+SHORTEST_PERIOD, LONGEST_PERIOD = 6.0, 45.0
+"""In pixels of that picture."""
+
+CLEAR_LATTICE = 0.38
+"""Autocorrelation from which a pattern counts as repeating; plain metal stays below 0.2."""
+
+CLEAR_GRID = 0.25
+"""Mean and least autocorrelation, averaged, of two repeats with their sum and difference, from which even a
+faint pattern counts as repeating: chance does not keep to a parallelogram."""
+
+LEAST_PERIOD = 12.0
+"""Pixels of the photograph a period must have to be judged."""
+
+LEAST_PATTERN = 0.35
+"""Share of the back that must be left once the stamp is taken out, for the pattern to be measured without
+it."""
+
+RIM_FROM, RIM_TO, CORE_FROM = 0.022, 0.055, 0.09
+"""The band along the outline where a rim would be, and where the inside begins, in pin diameters. A rim is
+one to two millimetres of thirty-five; nearer the edge the bevel's own shading decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lattice:
+    """`strength` of the best repeat (autocorrelation, 0 to 1), `period` in crop pixels, and the repeats
+    found: rows of x, y (pixels of the small picture) and strength."""
+
+    strength: float
+    period: float
+    repeats: npt.NDArray[np.float64]
+
+
+def lattice(correlogram: Floats, crop_side: int) -> Lattice:
+    """The strongest repeats in an autocorrelation with its origin in the middle."""
+    middle = correlogram.shape[0] // 2
+    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
+    peaks = cv2.dilate(correlogram, np.ones((5, 5), np.uint8)) <= correlogram + 1e-6
+    peaks &= (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD) & (correlogram > 0.1)
+    rows, columns = np.nonzero(peaks)
+    strengths = correlogram[rows, columns]
+    order = np.argsort(-strengths)[:12]
+    repeats = np.column_stack([columns[order] - middle, rows[order] - middle, strengths[order]]).astype(
+        np.float64
+    )
+    if not len(repeats):
+        return Lattice(0.0, 0.0, repeats)
+    strong = repeats[repeats[:, 2] > 0.6 * repeats[0, 2]]
+    period = float(np.hypot(strong[:, 0], strong[:, 1]).min()) * crop_side / correlogram.shape[0]
+    return Lattice(float(repeats[0, 2]), period, strong[:6])
+
+
+def grid(correlogram: Floats) -> float:
+    """How well two repeats, their sum and their difference show together (0 to 1): a lattice of faint or thin
+    figures has no single strong repeat, but all of them."""
+    middle = correlogram.shape[0] // 2
+    away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
+    near = cv2.dilate(correlogram, np.ones((5, 5), np.uint8))
+    peaks = (near <= correlogram + 1e-6) & (away >= SHORTEST_PERIOD) & (away <= LONGEST_PERIOD)
+    rows, columns = np.nonzero(peaks & (correlogram > 0.08))
+    order = np.argsort(-correlogram[rows, columns])[:24]
+    repeats = np.column_stack([columns[order], rows[order]]) - middle
+    best = 0.0
+    for index, one in enumerate(repeats):
+        for other in repeats[index + 1 :]:
+            spread = abs(one[0] * other[1] - one[1] * other[0])
+            corners = np.array([one, other, one + other, one - other])
+            if spread < 0.4 * np.linalg.norm(one) * np.linalg.norm(other) or np.abs(corners).max() >= middle:
+                continue
+            strengths = near[corners[:, 1] + middle, corners[:, 0] + middle]
+            best = max(best, float(strengths.mean() + strengths.min()) / 2)
+    return best
+
+
+def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
+    """Of the relief inside a mask, normalised for every shift by what overlaps there; (SIDE, SIDE), -1 to
+    1."""
+    small = cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(inside.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32), reach)
+    shape = (2 * SIDE, 2 * SIDE)
+    signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
+    product = np.fft.irfft2(signal * signal.conj())
+    here = np.fft.irfft2(energy * window.conj())
+    there = np.roll(here[::-1, ::-1], (1, 1), axis=(0, 1))  # the other's energy is the same, mirrored
+    covered = np.fft.irfft2(window * window.conj())
+    normal = np.sqrt(np.maximum(here * there, 1.0))
+    whole = np.where(covered > 0.2 * weight.sum(), product / normal, 0.0)
+    half = SIDE // 2
+    return np.asarray(
+        np.fft.fftshift(whole)[SIDE - half : SIDE + half, SIDE - half : SIDE + half], np.float32
+    )
+
+
+def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
+    """Lightness without its slow changes, over its local spread: relief, whatever light falls on it."""
+    around = cv2.GaussianBlur(weight, (0, 0), reach) + 1e-3
+    level = cv2.GaussianBlur(lightness * weight, (0, 0), reach) / around
+    difference = (lightness - level) * weight
+    spread = np.sqrt(cv2.GaussianBlur(difference * difference, (0, 0), reach) / around)
+    return np.asarray(difference / (spread + 1.0), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The back's pattern as measured. `ours` is the photograph's lattice, `theirs` the reference's (None
+    without); `shared` the share of the reference's repeats found in the photograph. `along` is the log ratio
+    of the gradient along the outline to that across it, in the photograph and in the reference (None: too
+    little edge). `period` is in pixels of the photograph, `region` the pin's box."""
+
+    ours: Lattice
+    theirs: Lattice | None
+    shared: float
+    along: float | None
+    reference_along: float | None
+    period: float
+    region: Box | None
+    repeating: bool
+
+
+def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
+    """The pattern of a back, against the reference where the two could be laid on each other. None without a
+    pin. `text` are the lines of the catalogue's stamp in reference pixels: letters and lines repeat as
+    well."""
+    if back.pin is None:
+        return None
+    region = box_of(back, back.pin.outline)
+    if seen is None:
+        lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
+        ours = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
+        along = _along_over_across(lightness, inside, _along_outline(inside))
+        repeating = ours.strength >= CLEAR_LATTICE or grid(_faint(back.pin)) >= CLEAR_GRID
+        period = ours.period / float(back.pin.to_crop[0, 0]) / back.scale
+        return Pattern(ours, None, 0.0, along, None, period, region, repeating)
+    core = _core(seen.target.mask)
+    if text:
+        letters = np.zeros(core.shape, np.uint8)
+        for quad in text:
+            centre = quad.mean(axis=0)
+            cv2.fillPoly(letters, [((quad - centre) * 1.1 + centre).astype(np.int32)], 1)
+        if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN * np.count_nonzero(core):
+            core &= letters == 0
+    photo, reference = seen.photo_lab[..., 0], seen.target.lab[..., 0]
+    theirs = lattice(autocorrelation(reference, core), CROP_SIDE)
+    here = autocorrelation(photo, core & seen.inside)
+    shared = 0.0
+    if len(theirs.repeats):
+        near = cv2.dilate(here, np.ones((5, 5), np.uint8))
+        middle = SIDE // 2
+        found = [near[round(y) + middle, round(x) + middle] / strength for x, y, strength in theirs.repeats]
+        shared = float(np.clip(np.mean(found), 0.0, 1.0))
+    frame = _along_outline(seen.target.mask)
+    ours = lattice(here, CROP_SIDE)
+    return Pattern(
+        ours,
+        theirs,
+        shared,
+        _along_over_across(photo, seen.inside, frame),
+        _along_over_across(reference, seen.inside, frame),
+        theirs.period * seen.resolution / back.scale,
+        region,
+        ours.strength >= CLEAR_LATTICE,
+    )
+
+
+def rows(pattern: Pattern | None) -> list[Finding]:
+    """The three rows of the back's pattern."""
+    return [_edge_runoff(pattern), _regularity(pattern), _absent(pattern)]
+
+
+def _unusable(pattern: Pattern | None) -> str:
+    """Why a pattern cannot be held against the catalogue's, empty when it can."""
+    if pattern is None:
+        return "no pin was found in the photograph of the back"
+    if pattern.theirs is None:
+        return "no catalogue back to compare the pattern with"
+    if pattern.theirs.strength < CLEAR_LATTICE:
+        return "the catalogue's back has no clear repeating pattern"
+    if pattern.period < LEAST_PERIOD:
+        return "the pattern is too small in the photograph of the back"
+    return ""
+
+
+def _absent(pattern: Pattern | None) -> Finding:
+    """`waffle_absent`: no repeating pattern where the catalogue's back has one."""
+    name, problem = "waffle_absent", _unusable(pattern)
+    if pattern is not None and pattern.theirs is None:
+        shows = "a repeating pattern shows" if pattern.repeating else "no repeating pattern was made out"
+        return Finding(name, f"{shows}; {problem}")
+    if problem or pattern is None or pattern.theirs is None:
+        return Finding(name, problem)
+    seen = max(pattern.ours.strength, pattern.shared * pattern.theirs.strength)
+    score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
+    if score >= SLIGHT:
+        return Finding(name, "The back has a repeating pattern, as the catalogue's has.", score)
+    return Finding(name, "The back looks plain where the catalogue's has a pattern.", score, pattern.region)
+
+
+def _regularity(pattern: Pattern | None) -> Finding:
+    """`waffle_regularity`: the repeats are those of the catalogue's back, in pitch and direction."""
+    name, problem = "waffle_regularity", _unusable(pattern)
+    if problem or pattern is None or pattern.theirs is None:
+        return Finding(name, problem)
+    foreign = pattern.ours.strength - pattern.shared * pattern.theirs.strength
+    if pattern.ours.strength < CLEAR_LATTICE and pattern.shared < 0.5:
+        return Finding(name, "no repeating pattern clear enough to measure")
+    if foreign < 0.2:
+        text = "The pattern repeats at the catalogue's distance and direction."
+        return Finding(name, text, ramp(pattern.shared, 0.0, 0.3, 0.8))
+    ratio = pattern.ours.period / pattern.theirs.period
+    text = f"The pattern repeats otherwise than the catalogue's: its pitch is {ratio:.2f} times as large."
+    return Finding(name, text, ramp(foreign, 0.4, 0.2, 0.0), pattern.region)
+
+
+def _edge_runoff(pattern: Pattern | None) -> Finding:
+    """`waffle_edge_runoff`: does the pattern run off the edge, or end at a smooth rim?
+
+    A rim's relief changes across it only, a pattern's along the edge as well: the ratio of the gradient along
+    the outline to that across it, near the outline, against the same in the catalogue's back. Without a
+    reference the ratio by itself says half as much: older genuine pins have rims.
+    """
+    name = "waffle_edge_runoff"
+    if pattern is None:
+        return Finding(name, _unusable(pattern))
+    if pattern.along is None:
+        return Finding(name, "too little of the back's edge is visible")
+    if pattern.theirs is None:
+        if pattern.ours.strength < CLEAR_LATTICE or pattern.period < LEAST_PERIOD:
+            return Finding(name, "no repeating pattern whose edge could be judged")
+        score = 0.5 * ramp(pattern.along, -0.7, -0.35, 0.0)
+    else:
+        problem = _unusable(pattern)
+        if problem:
+            return Finding(name, problem)
+        if pattern.reference_along is None or pattern.reference_along < -0.5:
+            return Finding(name, "the catalogue's own back has a rim")
+        if pattern.shared < 0.35 and pattern.ours.strength < CLEAR_LATTICE:
+            return Finding(name, "no repeating pattern whose edge could be judged")
+        score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
+    if score < SLIGHT:
+        return Finding(name, "The pattern ends at a smooth rim along the edge.", score, pattern.region)
+    return Finding(name, "The pattern runs off the edge.", score)
+
+
+def _faint(pin: Cutout) -> Floats:
+    """The autocorrelation of where edges are, however faint: outlines of thin or shallow figures."""
+    edges = cv2.GaussianBlur(edge_map(pin.rgb, pin.crop_mask, 256), (0, 0), 2)
+    core = cv2.resize(
+        _core(pin.crop_mask > 127).astype(np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST
+    )
+    inner = cv2.erode(core, np.ones((7, 7), np.uint8)) > 0
+    return autocorrelation(np.asarray(edges, np.float32) * 100, inner, reach=6.0)
+
+
+def _core(mask: Mask) -> Mask:
+    """Without the border, whose bevel is no part of the pattern."""
+    core: Mask = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0) > 0
+    return core
+
+
+def _along_outline(mask: Mask) -> tuple[Floats, Floats, Floats]:
+    """Distance to the outline in diameters, and the unit normal's x and y, for every pixel inside."""
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
+    smooth = cv2.GaussianBlur(distance, (0, 0), 3)
+    nx, ny = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    length = np.hypot(nx, ny) + 1e-6
+    diameter = 2 * float(np.sqrt(mask.sum() / np.pi))
+    return (
+        np.asarray(distance / diameter, np.float32),
+        np.asarray(nx / length, np.float32),
+        np.asarray(ny / length, np.float32),
+    )
+
+
+def _along_over_across(lightness: Floats, inside: Mask, frame: tuple[Floats, Floats, Floats]) -> float | None:
+    """Log ratio of mean gradient along the outline to across it, in the rim's band."""
+    distance, nx, ny = frame
+    rim = inside & (distance > RIM_FROM) & (distance < RIM_TO)
+    if rim.sum() < 800:
+        return None
+    lightness = np.asarray(cv2.GaussianBlur(lightness, (0, 0), 1.4), np.float32)
+    dx, dy = cv2.Sobel(lightness, cv2.CV_32F, 1, 0) / 8, cv2.Sobel(lightness, cv2.CV_32F, 0, 1) / 8
+    along, across = np.abs(dy * nx - dx * ny)[rim], np.abs(dx * nx + dy * ny)[rim]
+    # Means of roots: a few bright burrs or a highlight must not outweigh the rest of the edge.
+    levels = [2 * np.log(float(np.sqrt(part).mean()) + 0.05) for part in (along, across)]
+    return float(levels[0] - levels[1])

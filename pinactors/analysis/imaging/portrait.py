@@ -1,0 +1,157 @@
+"""A pin in small: the picture that is aligned and compared when thousands of pins have to be told apart.
+
+A portrait is made once from a crop and its mask. The catalogue keeps one of every picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.geometry import dot
+from pinactors.analysis.model import CROP_SIDE, Image, Matrix
+
+Floats = npt.NDArray[np.float32]
+
+SIDE = 128
+"""Side of a portrait: lines of an enamel pin are still a pixel wide."""
+COARSE = 64
+"""Side at which colours are aligned and compared."""
+
+LINE_BLUR = 1.0
+LINE_SCALE = 10.0
+LINE_FLOOR = 1.2
+CHROMA_GAIN = 1.6
+"""Fields of enamel differ more in hue than in lightness, and chroma suffers less from reflections."""
+
+MIN_SPREAD = 8.0
+
+
+def scaling(side: int, other: int) -> Matrix:
+    """3x3 from pixels of a `side` square to those of an `other` square (pixel centres at whole numbers)."""
+    ratio = other / side
+    shift = (ratio - 1) / 2
+    return np.array([[ratio, 0, shift], [0, ratio, shift], [0, 0, 1]])
+
+
+def as_floats(array: Any) -> Floats:
+    return np.asarray(array, np.float32)
+
+
+def to_lab(rgb: Image) -> Floats:
+    return as_floats(cv2.cvtColor(as_floats(rgb) / 255, cv2.COLOR_RGB2LAB))
+
+
+_LINEAR = as_floats(
+    [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in range(256))]
+)
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """`rgb` (SIDE, SIDE, 3) and `mask` (SIDE, SIDE; 0 to 255, soft)."""
+
+    rgb: Image
+    mask: Image
+
+    @classmethod
+    def of(cls, crop: Image, mask: Image) -> Portrait:
+        """From a square crop and its mask."""
+        size = (SIDE, SIDE)
+        return cls(
+            np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8),
+            np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8),
+        )
+
+    def encode(self) -> bytes:
+        """The portrait as a PNG with the mask as alpha."""
+        rgba = np.dstack([self.rgb[..., ::-1], self.mask])
+        return bytes(cv2.imencode(".png", rgba, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Portrait:
+        """Raises `ValueError` for damaged data."""
+        rgba = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        if rgba is None or rgba.shape != (SIDE, SIDE, 4):
+            raise ValueError("a portrait is damaged")
+        picture = np.asarray(rgba, np.uint8)
+        return cls(np.ascontiguousarray(picture[..., 2::-1]), np.ascontiguousarray(picture[..., 3]))
+
+    def mirrored(self) -> Portrait:
+        return Portrait(np.ascontiguousarray(self.rgb[:, ::-1]), np.ascontiguousarray(self.mask[:, ::-1]))
+
+    @cached_property
+    def frame(self) -> Matrix:
+        """3x3 from unit coordinates (one standard deviation of the silhouette each way) to crop pixels.
+
+        It undoes, up to a turn, whatever affine view the silhouette was seen from (whitening by its second
+        moments).
+        """
+        moments = cv2.moments(as_floats(self.mask) / 255)
+        area = max(moments["m00"], 1.0)
+        mixed = moments["mu11"] / area
+        covariance = np.array([[moments["mu20"] / area, mixed], [mixed, moments["mu02"] / area]])
+        values, vectors = np.linalg.eigh(covariance + np.eye(2) * 0.1)
+        frame = np.eye(3)
+        frame[:2, :2] = vectors @ np.diag(np.sqrt(values)) @ vectors.T
+        frame[:2, 2] = moments["m10"] / area, moments["m01"] / area
+        return np.asarray(scaling(SIDE, CROP_SIDE) @ frame, np.float64)
+
+    @cached_property
+    def coarse(self) -> tuple[Image, Floats]:
+        """(rgb, mask 0 to 1) at COARSE."""
+        size = (COARSE, COARSE)
+        small = np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        mask = as_floats(cv2.resize(self.mask, size, interpolation=cv2.INTER_AREA))
+        return small, as_floats(mask / 255)
+
+    @cached_property
+    def linear(self) -> Floats:
+        """Light (COARSE, COARSE, 3), 0 to 1, proportional to intensity."""
+        return _LINEAR[self.coarse[0]]
+
+    @cached_property
+    def planes(self) -> Floats:
+        """(COARSE, COARSE, 4): lightness standardised inside the mask, a, b and the mask, on scales that make
+        one unit of each about equally telling; zero outside."""
+        small, mask = self.coarse
+        lab = to_lab(small)
+        weight = mask / max(float(mask.sum()), 1.0)
+        mean = float((lab[..., 0] * weight).sum())
+        spread = max(float(np.sqrt((np.square(lab[..., 0] - mean) * weight).sum())), MIN_SPREAD)
+        lightness = (lab[..., 0] - mean) / spread
+        return as_floats(np.dstack([lightness * mask, lab[..., 1:] / 25 * mask[..., None], 2 * mask]))
+
+    @cached_property
+    def lines(self) -> Floats:
+        """Line field (SIDE, SIDE, 2): see `line_field`."""
+        return line_field(self.rgb, as_floats(self.mask / 255))
+
+
+def line_field(rgb: Image, mask: Floats) -> Floats:
+    """Strength and direction of edges as a vector of twice the angle, so that dark-to-light equals
+    light-to-dark: polished metal is darker or brighter than its enamel depending on what it mirrors.
+
+    From the structure tensor over L, a and b, divided by the strength around (a line on a pale field counts
+    like one on a vivid field).
+    """
+    lab = cv2.multiply(to_lab(rgb), np.array([1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0]))
+    smooth = cv2.GaussianBlur(lab, (0, 0), 0.8)
+    gx = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32))
+    gy = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32))
+    cosine = dot(gx, gx) - dot(gy, gy)
+    sine = 2 * dot(gx, gy)
+    root = np.sqrt(np.sqrt(cosine * cosine + sine * sine) + 1e-6)
+    field = as_floats(cv2.GaussianBlur(cv2.merge([cosine / root, sine / root]), (0, 0), LINE_BLUR))
+    power = dot(field, field) * mask
+    small = (SIDE // 4, SIDE // 4)
+    stacked = cv2.resize(cv2.merge([power, mask]), small, interpolation=cv2.INTER_AREA)
+    around = as_floats(cv2.resize(cv2.GaussianBlur(stacked, (0, 0), LINE_SCALE / 4), (SIDE, SIDE)))
+    strength, share = cv2.split(around)
+    level = np.sqrt(strength / np.maximum(share, 1e-3)) + LINE_FLOOR
+    return as_floats(cv2.divide(field, cv2.merge([level, level])))

@@ -1,0 +1,208 @@
+"""How good a photograph is for what follows, measured on the pin where one was found."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.geometry import as_image, window_of
+from pinactors.analysis.model import Image, Points, Quality
+
+SHORT_SIDE = 600
+"""Pixels across the pin that stamp work needs."""
+
+CLIPPED = 0.05
+"""Share of blown highlights above which surfaces cannot be judged."""
+
+GLARE = 0.06
+"""Share of the pin under a highlight from which it hides something worth seeing."""
+
+DARK, BRIGHT = 0.22, 0.93
+"""Mean L* over 100 outside of which a pin's own colours can no longer be the reason."""
+
+BLURRED, BLURRED_SHARE = 4.0, 0.008
+"""Edge width that counts as blurred: in working pixels, or as a share of the pin's short side where that is
+more (a pin that fills a large picture may be a little softer)."""
+
+MOST_NOISE = 3.0
+"""Grey levels of noise, after smoothing, beyond which it is a texture that was measured."""
+
+WIDEST = 16.0
+"""Edge width reported at most; profiles are not followed further."""
+
+_CELL, _EDGES = 16, 300
+"""Pixels between edges looked at, and how many of them."""
+
+_SMOOTHING, _REACH = 0.8, 20
+"""Sigma against noise, and half the length of an edge's profile, in pixels."""
+
+
+def measure(
+    rgb: Image, mask: Image | None, outline: Points, scale: float, notes: tuple[str, ...] = ()
+) -> Quality:
+    """Quality of the working picture `rgb`; `scale` is working over sent pixels, `notes` are problems found
+    elsewhere (a pin half outside), told first. Without a mask the whole picture is measured."""
+    what = "pin" if mask is not None else "photograph"
+    if mask is None:
+        mask = np.full(rgb.shape[:2], 255, np.uint8)
+        short = float(min(rgb.shape[:2]))
+    else:
+        short = float(min(cv2.minAreaRect(outline)[1]))
+    window = window_of(mask, 0)
+    pin, inside = rgb[window], mask[window]
+    sharpness = edge_width(as_image(cv2.cvtColor(pin, cv2.COLOR_RGB2GRAY)), inside)
+    exposure, clipped, glare = _light(pin, inside, sharpness)
+    short_side = short / scale
+    problems = list(notes)
+    if sharpness > max(BLURRED, BLURRED_SHARE * short):
+        problems.append("The photograph is blurred. Hold the phone still and tap the pin to focus.")
+    if short_side < SHORT_SIDE:
+        problems.append(
+            f"The {what} is only {short_side:.0f} pixels across. Move closer until it fills the picture, "
+            f"and send the photograph in its full size ({SHORT_SIDE} pixels or more)."
+        )
+    if exposure < DARK:
+        problems.append("The photograph is dark. Use more light, from a window rather than the flash.")
+    elif exposure > BRIGHT:
+        problems.append(
+            "The photograph is too bright. Use less light or tap the pin so that the camera adapts."
+        )
+    if clipped > CLIPPED or glare > GLARE:
+        problems.append(
+            "A reflection covers part of the pin. Turn it a little or move the light to the side."
+        )
+    return Quality(
+        sharpness,
+        exposure,
+        clipped,
+        glare,
+        short_side,
+        _score(sharpness, exposure, max(clipped, glare), short, short_side),
+        tuple(problems),
+    )
+
+
+def _score(sharpness: float, exposure: float, lost: float, short: float, short_side: float) -> float:
+    """0 to 1, a product: one bad property spoils a photograph whatever the others are."""
+    sharp = min(1.0, max(BLURRED, BLURRED_SHARE * short) / max(sharpness, 1.0)) ** 1.5
+    size = min(1.0, short_side / SHORT_SIDE) ** 0.5
+    light = min(1.0, exposure / DARK, (1 - exposure) / (1 - BRIGHT))
+    return float(np.clip(sharp * size * light * (1 - min(0.6, 3 * lost)), 0, 1))
+
+
+def edge_width(grey: Image, inside: Image) -> float:
+    """Width (10 to 90 %, pixels) of the sharper edges of a picture where `inside` is set, 1 to `WIDEST`.
+
+    The strongest gradient of each cell of a grid gives an edge; its profile across is followed while it keeps
+    rising, and rise over steepest slope is the width of a blurred step (2.51 sigma; 10 to 90 % is 2.56
+    sigma). Blurring only widens, so the lower quartile tells of the lens rather than of bevels; the smoothing
+    against noise is subtracted again. A picture without edges counts as blurred.
+    """
+    smooth = as_image(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
+    across, down = cv2.Sobel(smooth, cv2.CV_16S, 1, 0), cv2.Sobel(smooth, cv2.CV_16S, 0, 1)
+    size = cv2.add(cv2.convertScaleAbs(across, alpha=0.25), cv2.convertScaleAbs(down, alpha=0.25))
+    ys, xs = _strongest(as_image(cv2.bitwise_and(size, inside)))
+    if len(ys) < 8:
+        return WIDEST
+    direction = np.stack([across[ys, xs], down[ys, xs]], axis=1).astype(np.float32)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    steps = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
+    at_x = (xs[:, None] + direction[:, :1] * steps).astype(np.float32)
+    at_y = (ys[:, None] + direction[:, 1:] * steps).astype(np.float32)
+    profile = np.asarray(
+        cv2.remap(smooth.astype(np.float32), at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    )
+    rise = np.diff(profile, axis=1)
+    peak = rise[:, _REACH - 1 : _REACH + 1].max(axis=1)
+    going = rise > 0.1 * peak[:, None]
+    up = np.cumprod(going[:, _REACH:], axis=1) * rise[:, _REACH:]
+    low = np.cumprod(going[:, _REACH - 1 :: -1], axis=1) * rise[:, _REACH - 1 :: -1]
+    height = up.sum(axis=1) + low.sum(axis=1)
+    clear = height > max(6.0, 7 * min(_noise(smooth, inside), MOST_NOISE))
+    if np.count_nonzero(clear) < 8:
+        return WIDEST
+    widths = height[clear] / np.maximum(peak[clear], 0.1)
+    quarter = (np.arctan2(direction[clear, 1], direction[clear, 0]) * (4 / np.pi) + 0.5).astype(np.int32) % 4
+    ways = [widths[quarter == way] for way in range(4)]
+    quartiles = [float(np.quantile(way, 0.25)) for way in ways if len(way) >= 20]
+    width = max(quartiles) if quartiles else float(np.quantile(widths, 0.25))
+    return float(np.clip(np.sqrt(max(0.0, width**2 - (2.51 * _SMOOTHING) ** 2)), 1.0, WIDEST))
+
+
+def _noise(smooth: Image, inside: Image) -> float:
+    """Standard deviation of the noise left in a smoothed picture: lower quartile of the absolute Laplacian
+    (0.32 sigma of a normal distribution), which most textures leave alone, over the gain that operator has on
+    it."""
+    laplacian = cv2.convertScaleAbs(cv2.Laplacian(smooth, cv2.CV_16S), alpha=16)[::2, ::2]
+    values = laplacian[inside[::2, ::2] > 0]
+    if not len(values):
+        return 0.0
+    at = len(values) // 4
+    return float(np.partition(values, at)[at]) / 16 / 0.32 / 1.5
+
+
+def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Rows and columns of the strongest pixel of each grid cell, the strongest cells first, at most
+    `_EDGES`."""
+    rows, columns = size.shape[0] // _CELL, size.shape[1] // _CELL
+    cells = size[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).transpose(0, 2, 1, 3)
+    flat = cells.reshape(rows * columns, _CELL * _CELL)
+    best = flat.argmax(axis=1)
+    strength = flat[np.arange(len(flat)), best]
+    order = np.argsort(-strength.astype(np.int32), kind="stable")[:_EDGES]
+    order = order[strength[order] > 4]
+    ys = order // max(1, columns) * _CELL + best[order] // _CELL
+    xs = order % max(1, columns) * _CELL + best[order] % _CELL
+    return ys, xs
+
+
+def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, float]:
+    """(mean L* over 100, share of pixels with every channel blown, share under a soft-edged highlight)."""
+    scale = min(1.0, 256 / max(pin.shape[:2]))
+    size = max(1, round(pin.shape[1] * scale)), max(1, round(pin.shape[0] * scale))
+    small = as_image(cv2.resize(pin, size, interpolation=cv2.INTER_AREA))
+    where = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) > 0
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
+    lightness = lab[:, :, 0] * (100 / 255)
+    step = max(1, max(pin.shape[:2]) // 512)
+    seen = inside[::step, ::step]
+    blown = cv2.inRange(pin[::step, ::step], (250, 250, 250), (255, 255, 255))
+    clipped = cv2.countNonZero(cv2.bitwise_and(blown, seen)) / max(1, cv2.countNonZero(seen))
+    exposure = float(lightness[where].mean()) / 100 if where.any() else 0.0
+    return exposure, clipped, _glare(lab, lightness, where, sharpness * scale)
+
+
+def _glare(
+    lab: npt.NDArray[np.float32],
+    lightness: npt.NDArray[np.float32],
+    where: npt.NDArray[np.bool_],
+    crisp: float,
+) -> float:
+    """Share of the pin under highlights: bright, colourless regions whose light fades out, where enamel and
+    paint end in a line. Faded is an edge half as wide again as the picture's own (`crisp` pixels, 10 to 90
+    %)."""
+    chroma = np.hypot(lab[:, :, 1] - 128, lab[:, :, 2] - 128)
+    bright = ((lightness > 88) & (chroma < 14) & where).astype(np.uint8)
+    smooth = cv2.GaussianBlur(lightness, (0, 0), 1.0)
+    slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
+    steepest = cv2.dilate(slope, np.ones((5, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
+    total = max(1, int(np.count_nonzero(where)))
+    covered = 0
+    for index in range(1, count):
+        area = int(stats[index, cv2.CC_STAT_AREA])
+        if area < 0.002 * total:
+            continue
+        region = (labels == index).astype(np.uint8)
+        near = cv2.dilate(region, np.ones((3, 3), np.uint8))
+        rim = (near > 0) & (region == 0) & where
+        beyond = (cv2.dilate(near, np.ones((13, 13), np.uint8)) > 0) & (near == 0) & where
+        if np.count_nonzero(rim) < 8 or not beyond.any():
+            continue
+        contrast = float(np.median(lightness[region > 0]) - np.quantile(lightness[beyond], 0.25))
+        if contrast > 3 and contrast / float(np.median(steepest[rim])) > 1.5 * math.hypot(crisp, 2.51):
+            covered += area
+    return covered / total

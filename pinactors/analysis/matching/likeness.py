@@ -1,0 +1,350 @@
+"""How alike two registered pins are: outline, lines and colours, each measured so that the light drops
+out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.geometry import dot
+from pinactors.analysis.imaging.portrait import COARSE, SIDE, Floats, Portrait, as_floats, line_field, scaling
+from pinactors.analysis.model import CROP_SIDE, Matrix
+
+_SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+_CENTRE = as_floats((np.arange(COARSE) - (COARSE - 1) / 2) / COARSE)
+
+LIGHTNESS_SHARE = 0.6
+NEIGHBOURHOOD = 8.0
+QUIET = 0.05
+SAME_DIRECTION = 0.8
+LINE_LEVEL = 0.3
+RIM = 7
+"""Twice the width, plus one, of what counts as the rim, in pixels of the coarse picture."""
+HAZE = 0.02
+"""Added to linear light before its logarithm: dark places carry noise and haze, not colour."""
+LEAST_INNER = 60
+"""Pixels of the coarse picture inside both outlines from which colours are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """`outline`: intersection over union; `lines`, `inner_lines`: correlation of the line fields, all and
+    away from the outline (-1 to 1), `worst_lines`: what nine tenths of the places exceed; `difference`:
+    80th percentile of the colour difference (Lab units, lightness at 0.6) once the light is fitted;
+    `chroma`: correlation of the chroma pattern, `relief`: of lightness. `light_tint`: how coloured a light
+    had to be assumed (length of the log gains of red and blue over green); `rim_tint`, `rim_lightness`: how
+    far the rim's median, which is bare metal, then still lies off (Lab units).
+
+    `points`: places on the reference's inner lines where the photograph has a line of the same direction.
+    """
+
+    outline: float
+    lines: float
+    inner_lines: float
+    worst_lines: float
+    difference: float
+    chroma: float
+    relief: float
+    light_tint: float
+    rim_tint: float
+    rim_lightness: float
+    points: int
+
+
+INTERCEPT = -3.8
+INNER_LINES, WORST_LINES, DIFFERENCE, CHROMA, RELIEF = 1.2, 2.6, -0.044, 5.1, 1.6
+LIGHT_TINT, RIM_TINT, RIM_LIGHTNESS = -1.5, -0.1, -0.15
+"""A logistic fit (L2, C = 0.5) on 2 x 104 photographs of known pins against what a search among 240 brought
+up, sister pins of other colours and plating among it. Outlines and outer lines carry no weight: whatever a
+search brings up shares them. The rim's measures enter by their square root: what matters is whether it is
+gold or silver, not how much it mirrors."""
+
+BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
+BACK_LEAST, BACK_MOST = -1.7, 2.5
+"""The same for the backs of candidates, counterfeits with other backs among them. Fronts of sister pins
+differ in a few fields; their backs are plated, patterned and stamped anew. A back that hardly fits says less
+than the fit would have it: one in twenty of a pin's own does so as well, and one in four of its rivals'."""
+
+MOST_TINT = 1.0
+"""Log gains up to which a light's tint counts: beyond, the fit has followed something else."""
+
+DUEL_LINES, DUEL_COLOURS, DUEL_MOST = 4.0, 4.0, 5.0
+"""Log odds for the pin whose lines, or colours, are the photograph's wherever two pins differ, and what they
+make together at most. Among 1,043 pins, three quarters of them the others mirrored or in other hues, 1 of 24
+close calls went wrong before, none after."""
+
+UNLIKE = -8.0
+LEAST_OUTLINE, LEAST_LINES, LEAST_WORST_LINES, LEAST_POINTS = 0.8, 0.6, 0.22, 120
+"""What 98 or 99 of 100 pairs of the same pin exceed, each: below one, the geometry does not count as
+verified. Coins, buttons and cards look like plain pins all over but for the last two."""
+
+
+def log_odds(likeness: Likeness | None) -> float:
+    """Natural log odds that the two are the same pin, one that a search brought up."""
+    if likeness is None:
+        return UNLIKE
+    return (
+        INTERCEPT
+        + INNER_LINES * likeness.inner_lines
+        + WORST_LINES * likeness.worst_lines
+        + DIFFERENCE * likeness.difference
+        + CHROMA * likeness.chroma
+        + RELIEF * likeness.relief
+        + LIGHT_TINT * min(likeness.light_tint, MOST_TINT)
+        + RIM_TINT * math.sqrt(likeness.rim_tint)
+        + RIM_LIGHTNESS * math.sqrt(likeness.rim_lightness)
+    )
+
+
+def back_log_odds(likeness: Likeness | None) -> float:
+    """Natural log odds that the back adds to those of the other views; 0 where it cannot be compared."""
+    if likeness is None or likeness.outline < LEAST_OUTLINE:
+        return 0.0
+    total = (
+        BACK_INTERCEPT
+        + BACK_INNER_LINES * likeness.inner_lines
+        + BACK_WORST_LINES * likeness.worst_lines
+        + BACK_LIGHT_TINT * min(likeness.light_tint, MOST_TINT)
+        + BACK_RIM_TINT * math.sqrt(likeness.rim_tint)
+    )
+    return min(BACK_MOST, max(BACK_LEAST, total))
+
+
+def verified(likeness: Likeness | None) -> TypeGuard[Likeness]:
+    """True when outline and lines fall on each other everywhere, and there are enough of them."""
+    return (
+        likeness is not None
+        and likeness.outline >= LEAST_OUTLINE
+        and likeness.lines >= LEAST_LINES
+        and likeness.worst_lines >= LEAST_WORST_LINES
+        and likeness.points >= LEAST_POINTS
+    )
+
+
+def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
+    """Measures `query` in the reference's frame; None when they hardly overlap."""
+    seen, mask = _laid_colours(query, to_query)
+    known = reference.coarse[1]
+    shared = np.minimum(mask, known)
+    outline = float(shared.sum() / max(float(np.maximum(mask, known).sum()), 1.0))
+    inner = _inner(shared)
+    if inner.sum() < LEAST_INNER:
+        return None
+    lab_seen, lab_lit, light_tint = _in_one_light(seen, reference.linear, inner)
+    difference = _difference(lab_lit, lab_seen)[inner]
+    a, b = lab_lit[inner], lab_seen[inner]
+    rim = (shared > 0.9) & (np.asarray(cv2.erode(known, np.ones((RIM, RIM), np.uint8))) < 0.9)
+    off = np.zeros(3)
+    if rim.sum() > 20:
+        off = np.median(lab_seen[rim], axis=0) - np.median(lab_lit[rim], axis=0)
+    lines, inner_lines, worst_lines, points = _line_agreement(query, reference, to_query)
+    return Likeness(
+        outline,
+        lines,
+        inner_lines,
+        worst_lines,
+        float(np.percentile(difference, 80)),
+        _correlation(a[:, 1:], b[:, 1:]),
+        _correlation(a[:, :1], b[:, :1]),
+        light_tint,
+        float(np.hypot(off[1], off[2])),
+        float(abs(off[0])),
+        points,
+    )
+
+
+def duel(
+    query: Portrait, first: Portrait, second: Portrait, first_to_query: Matrix, second_to_query: Matrix
+) -> float:
+    """Natural log odds that the photograph shows the first of two pins and not the second, judged only where
+    these differ: sister pins are alike nearly everywhere, and so is each one's whole picture to the
+    photograph."""
+    to_second = np.linalg.inv(second_to_query) @ first_to_query
+    lines = DUEL_LINES * _nearer_in_lines(query, first, second, first_to_query, to_second)
+    colours = DUEL_COLOURS * _nearer_in_colours(query, first, second, first_to_query, to_second)
+    return float(np.clip(lines + colours, -DUEL_MOST, DUEL_MOST))
+
+
+def _nearer_in_lines(
+    query: Portrait, first: Portrait, second: Portrait, to_query: Matrix, to_second: Matrix
+) -> float:
+    """From 1, the photograph's line field is the first's where the two differ, to -1, it is the second's; 0
+    where they hardly do."""
+    photo, seen = _laid_lines(query, to_query)
+    other, known = _laid_lines(second, to_second)
+    inside = np.minimum(np.minimum(seen, known), first.mask / np.float32(255))
+    inside = cv2.erode(as_floats(inside), np.ones((5, 5), np.uint8))[..., None]
+    apart = (first.lines - other) * inside
+    power = float(np.square(apart).sum())
+    both = float(((np.square(first.lines) + np.square(other)) * inside).sum())
+    share = power / max(both, 1e-6)
+    worth = float(np.clip((share - ALIKE) / (UNALIKE - ALIKE), 0, 1))
+    if worth == 0:
+        return 0.0
+    place = float(((photo - other) * apart).sum()) / power  # 0 at the second, 1 at the first
+    beyond = max(0.0, -place, place - 1)  # what lies far beyond either is not of theirs
+    return worth * float(np.clip(2 * place - 1, -1, 1)) * max(0.0, 1 - 2 * beyond)
+
+
+ALIKE, UNALIKE = 0.03, 0.06
+"""Share of the lines' power in which two pins differ, up to which it is the registration's error, and from
+which it is theirs."""
+
+
+def _nearer_in_colours(
+    query: Portrait, first: Portrait, second: Portrait, to_query: Matrix, to_second: Matrix
+) -> float:
+    """The same by colours, each pin under the light that suits it best: how much nearer the photograph's are
+    to the first's, over how far the two lie apart."""
+    photo, seen = _laid_colours(query, to_query)
+    other, known = _laid_colours(second, to_second)
+    shared = np.minimum(np.minimum(seen, known), first.coarse[1])
+    inner = _inner(as_floats(shared))
+    if inner.sum() < LEAST_INNER:
+        return 0.0
+    scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
+    lit, away = [], []
+    for expected in (first.linear, other):
+        here, there, _ = _in_one_light(photo, expected, inner)
+        lit.append(there * scale)
+        away.append(np.minimum(np.linalg.norm((here - there) * scale, axis=2), MOST_AWAY))
+    apart = np.linalg.norm(lit[0] - lit[1], axis=2)
+    telling = inner & (apart > LEAST_APART)
+    nearer = float((away[1] - away[0])[telling].sum())
+    return nearer / max(float(apart[telling].sum()), 1e-6)
+
+
+MOST_AWAY, LEAST_APART = 25.0, 8.0
+"""Colour differences (Lab units, lightness at 0.6): what a place counts at most, so that a reflection does
+not decide, and from which two pins differ in a place."""
+
+
+def _laid_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
+    """Line field and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
+    matrix, size = scaling(CROP_SIDE, SIDE) @ to_portrait @ scaling(SIDE, CROP_SIDE), (SIDE, SIDE)
+    picture = cv2.warpPerspective(portrait.rgb, matrix, size, flags=_SAMPLE, borderMode=cv2.BORDER_REPLICATE)
+    mask = as_floats(cv2.warpPerspective(portrait.mask, matrix, size, flags=_SAMPLE)) / np.float32(255)
+    return line_field(np.asarray(picture, np.uint8), mask), mask
+
+
+def _laid_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
+    """Light and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
+    matrix = scaling(CROP_SIDE, COARSE) @ to_portrait @ scaling(COARSE, CROP_SIDE)
+    light, mask = (
+        as_floats(cv2.warpPerspective(plane, matrix, (COARSE, COARSE), flags=_SAMPLE))
+        for plane in (portrait.linear, portrait.coarse[1])
+    )
+    return light, mask
+
+
+def _inner(shared: Floats) -> npt.NDArray[np.bool_]:
+    """Where a place and all around it lie inside."""
+    return np.asarray(cv2.erode(shared, np.ones((3, 3), np.uint8)) > 0.9)
+
+
+def _in_one_light(
+    seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats, float]:
+    """Both in Lab, the reference under the photograph's light, and that light's tint."""
+    gains, tint = _fit_light(seen, expected, inner)
+    lit = (expected + HAZE) * gains - HAZE
+    exposure = max(1e-3, float(np.percentile(lit[inner].max(1), 98)))
+    return _to_lab(as_floats(seen / exposure)), _to_lab(as_floats(lit / exposure)), tint
+
+
+_PARTS = np.array(
+    [
+        [[1, of_red, of_blue, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+        for of_red, of_blue in ((1, 0), (0, 0), (0, 1))
+    ],
+    np.float64,
+)
+"""What level, slope across and slope down of each channel's log gain are made of: level, red over green, blue
+over green, slope across, slope down."""
+
+
+def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
+    """Gains (COARSE, COARSE, 3) that turn the reference's light into the photograph's, and the length of
+    their tint: one for each colour channel and a slope across the pin, fitted robustly to log ratios. The
+    colour is free, so that its tint can be judged: lights are nearly white, other plating is not."""
+    there, here = expected[inner], seen[inner]
+    ratio = np.log(here + HAZE) - np.log(there + HAZE)
+    ys, xs = np.nonzero(inner)
+    places = np.stack([np.ones(len(xs), np.float32), _CENTRE[xs], _CENTRE[ys]])
+    bright = there.mean(1) + 0.05
+    bright /= bright.mean()
+    weight = bright
+    ridge = np.diag([0, 0.02, 0.02, 0.05, 0.05]) * len(xs)
+    solution = np.zeros(5)
+    for _ in range(4):
+        weighted = places * weight
+        spread, shared = weighted @ places.T, weighted @ ratio
+        normal = sum(part.T @ spread @ part for part in _PARTS)
+        right = sum(part.T @ column for part, column in zip(_PARTS, shared.T, strict=True))
+        solution = np.linalg.solve(normal + ridge, right)
+        off = np.abs(ratio.T - (_PARTS @ solution).astype(np.float32) @ places)
+        weight = bright / np.maximum(1, np.maximum.reduce(off) / 0.15)
+    level, red, blue, slope_x, slope_y = (float(value) for value in solution)
+    slope = level + slope_x * _CENTRE[None, :] + slope_y * _CENTRE[:, None]
+    gains = np.exp(slope[..., None] + np.array([red, 0, blue]))
+    return as_floats(gains), math.hypot(red, blue)
+
+
+def _to_lab(light: Floats) -> Floats:
+    clipped = np.clip(light, 0, 1)
+    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.power(clipped, 1 / 2.4) - 0.055)
+    return as_floats(cv2.cvtColor(as_floats(encoded), cv2.COLOR_RGB2LAB))
+
+
+def _difference(one: Floats, other: Floats) -> Floats:
+    """Colour difference of each place, the least over shifts by a pixel: registration is not exact."""
+    scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
+    one, other = one * scale, other * scale
+    shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
+    away = [np.roll(one, shift, (0, 1)) - other for shift in shifts]
+    return as_floats(np.sqrt(np.minimum.reduce([dot(each, each) for each in away])))
+
+
+def _correlation(one: Floats, other: Floats) -> float:
+    one, other = one - one.mean(0), other - other.mean(0)
+    scale = np.sqrt(np.square(one).sum() * np.square(other).sum())
+    return float((one * other).sum() / max(float(scale), 1.0))
+
+
+def _line_agreement(
+    query: Portrait, reference: Portrait, to_query: Matrix
+) -> tuple[float, float, float, int]:
+    field, mask = _laid_lines(query, to_query)
+    known = as_floats(reference.mask / 255)
+    kernel = np.ones((7, 7), np.uint8)
+    inner = as_floats(cv2.erode(np.minimum(mask, known), kernel, iterations=2))
+    wide = as_floats(cv2.dilate(np.maximum(mask, known), kernel))
+    shared = dot(field, reference.lines)
+    seen = dot(field, field)
+    expected = dot(reference.lines, reference.lines)
+
+    def agreement(weight: Floats) -> float:
+        power = float((seen * weight).sum()) * float((expected * weight).sum())
+        return float((shared * weight).sum()) / max(math.sqrt(power), 1e-6)
+
+    same = shared > SAME_DIRECTION * np.sqrt(seen * expected)
+    confirmed = (expected > 1) & (seen > LINE_LEVEL) & same & (inner > 0.5)
+    worst = _worst(shared, seen, expected, np.minimum(mask, known))
+    return agreement(wide), agreement(inner), worst, int(confirmed.sum())
+
+
+def _worst(shared: Floats, seen: Floats, expected: Floats, inside: Floats) -> float:
+    """The agreement of lines that nine tenths of the neighbourhoods exceed: a look-alike differs
+    somewhere."""
+    size = (SIDE // 4, SIDE // 4)
+    stacked = np.dstack([shared * inside, seen * inside, expected * inside, inside])
+    small = cv2.resize(as_floats(stacked), size, interpolation=cv2.INTER_AREA)
+    around = as_floats(cv2.GaussianBlur(small, (0, 0), NEIGHBOURHOOD / 4))
+    local = around[..., 0] / np.sqrt((around[..., 1] + QUIET) * (around[..., 2] + QUIET))
+    places = around[..., 3] > 0.5
+    return float(np.percentile(local[places], 10)) if places.any() else 0.0

@@ -1,0 +1,96 @@
+"""Who is on the pin: the catalogue search in words, with a claim only where the search makes one."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
+from pinactors.analysis.report.html import plain, render
+from pinactors.protocol import Candidate, CharacterIdentification
+
+CANDIDATES = 5
+NAME_BYTES = 200
+CHARACTERS_BYTES = 300
+REASON_BYTES = 600
+PIN_ID_BYTES = 200
+"""A longer id is left out with its candidate: half an id would name another pin."""
+
+
+def describe(match: Match) -> CharacterIdentification:
+    """The packet for a finished search. `characters` is empty unless a pin is claimed."""
+    claimed = match.candidates[0] if match.identified and match.candidates else None
+    best = [candidate for candidate in match.candidates[:CANDIDATES] if _fits(candidate.pin.pin_id)]
+    return CharacterIdentification(
+        characters=characters_of(claimed.pin) if claimed else "",
+        identification=render(
+            "characters.html",
+            pin=_claim(claimed) if claimed else None,
+            reason=why_not(match),
+            candidates=[
+                {
+                    "name": plain(candidate.pin.name, NAME_BYTES),
+                    "characters": characters_of(candidate.pin),
+                    "percent": _percent(candidate),
+                }
+                for candidate in best
+            ],
+            size=match.catalog_size,
+            demonstration=match.demonstration,
+        ),
+        candidates=[_candidate(candidate) for candidate in best],
+        identified=claimed is not None and claimed in best,
+        demonstration=match.demonstration or UNSET,
+    )
+
+
+def why_not(match: Match) -> str:
+    """Why nothing is claimed, for a person."""
+    if match.reason:
+        return plain(match.reason, REASON_BYTES)
+    if match.catalog_size == 0:
+        return "The reference catalogue is empty, so there is nothing to compare with."
+    if not match.candidates:
+        return "No pin of the catalogue resembles this one."
+    return "No pin of the catalogue matches clearly better than the others."
+
+
+def characters_of(pin: CatalogPin) -> str:
+    return plain(", ".join(pin.characters), CHARACTERS_BYTES)
+
+
+def _claim(candidate: MatchCandidate) -> dict[str, object]:
+    pin = candidate.pin
+    facts = [
+        ("Series", pin.series),
+        ("Year", pin.year),
+        ("Edition", f"{pin.edition_size:,}" if pin.edition_size else "open"),
+        ("Maker", pin.brand),
+    ]
+    return {
+        "name": plain(pin.name, NAME_BYTES),
+        "characters": characters_of(pin),
+        "facts": [(term, plain(str(value), NAME_BYTES)) for term, value in facts if value],
+        "percent": _percent(candidate),
+        "inliers": candidate.inliers,
+    }
+
+
+def _candidate(candidate: MatchCandidate) -> Candidate:
+    pin = candidate.pin
+    return Candidate(
+        pin_id=pin.pin_id,
+        name=plain(pin.name, NAME_BYTES),
+        characters=characters_of(pin),
+        series=plain(pin.series, NAME_BYTES) if pin.series else None,
+        year=pin.year,
+        score=round(candidate.score, 3),
+    )
+
+
+def _percent(candidate: MatchCandidate) -> int:
+    """Never 100: no photograph makes it certain."""
+    return min(99, round(100 * candidate.score))
+
+
+def _fits(pin_id: str) -> bool:
+    return plain(pin_id, PIN_ID_BYTES) == pin_id

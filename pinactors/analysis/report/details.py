@@ -1,0 +1,146 @@
+"""What was read and measured, in words and as values. Nothing appears here that was not measured."""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from typing import Any
+
+from msgspec import UNSET
+
+from pinactors.analysis.evidence import stamp_text
+from pinactors.analysis.matching import appearance
+from pinactors.analysis.model import CatalogPin, Match, PreparedView, StampReading
+from pinactors.analysis.report import html
+from pinactors.analysis.stamp import grammar
+from pinactors.protocol import DetailedAnalysis, View
+
+MARKS = 12
+MARK_BYTES = 60
+MARK_CONFIDENCE = 0.6
+"""Reader's confidence from which a line is shown as read."""
+
+PROBLEMS = 4
+PROBLEM_BYTES = 200
+VALUE_BYTES = 80
+
+_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
+
+
+def describe(
+    front: PreparedView,
+    back: PreparedView | None,
+    angled: PreparedView | None,
+    stamp: StampReading | None,
+    match: Match | None,
+) -> DetailedAnalysis:
+    """Marks, code, edition, year, maker, origin, metal, colours, proportions, photo quality."""
+    views = [view for view in (front, back, angled) if view is not None]
+    values = _stamped(stamp or StampReading(), match.pin if match else None) | _measured(front, back)
+    read = {name: value for name, value in values.items() if value is not None and value != []}
+    marks = _marks(stamp)
+    demonstration = match is not None and match.demonstration
+    details: dict[str, Any] = {_KEYS[name]: value for name, value in read.items()}
+    if marks:
+        details["marks"] = marks
+    details["photos"] = {
+        str(view.view): {
+            "score": round(view.quality.score, 2),
+            "pinFound": view.pin is not None,
+            "problems": _problems(view),
+        }
+        for view in views
+    }
+    return DetailedAnalysis(
+        analysis=html.render(
+            "details.html",
+            facts=[(name, _shown(value)) for name, value in read.items()],
+            marks=marks,
+            unread=[name.lower() for name in values if name not in read],
+            reason=html.plain(stamp.reason, PROBLEM_BYTES) if stamp and stamp.reason else "",
+            advices=[f"{_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)],
+            demonstration=demonstration,
+        ),
+        details=details,
+        demonstration=demonstration or UNSET,
+    )
+
+
+_KEYS = {
+    "Factory code": "factoryCode",
+    "Made on": "madeOn",
+    "Year": "year",
+    "Edition size": "editionSize",
+    "Edition number": "editionNumber",
+    "Brand": "brand",
+    "Made in": "origin",
+    "Metal": "metal",
+    "Colours": "colours",
+    "Length to width": "sizeRatio",
+}
+"""What a person sees to what a program reads."""
+
+
+def _stamped(stamp: StampReading, pin: CatalogPin | None) -> dict[str, Any]:
+    code = _held_against(stamp.factory_code, stamp.likely.get("factory_code"), pin and pin.factory_code)
+    return {
+        "Factory code": code,
+        "Made on": _made_on(code),
+        "Year": _held_against(stamp.year, stamp.likely.get("year"), pin and pin.year),
+        "Edition size": _held_against(
+            stamp.edition_size, stamp.likely.get("edition_size"), pin and pin.edition_size
+        ),
+        "Edition number": stamp.edition_number,
+        "Brand": html.plain(stamp.brand, VALUE_BYTES) if stamp.brand else None,
+        "Made in": html.plain(stamp.origin, VALUE_BYTES) if stamp.origin else None,
+    }
+
+
+def _held_against(read: Any, likely: Any, known: Any) -> Any:
+    """What is told of a number on the stamp, given what the catalogue says of the identified pin.
+
+    The catalogue never puts a number there: it settles one that most readings gave, and silences one that
+    differs from its own by digits a reader takes for each other, which is a slip as often as another stamp.
+    """
+    if read is None:
+        return known if likely is not None and likely == known else None
+    if known is not None and read != known and not stamp_text.unlike(str(read), str(known)):
+        return None
+    return read
+
+
+def _measured(front: PreparedView, back: PreparedView | None) -> dict[str, Any]:
+    return {
+        "Metal": appearance.metal(back) if back is not None else None,
+        "Colours": [
+            {"name": colour.name, "hex": colour.hex, "share": colour.share}
+            for colour in appearance.enamel_colours(front)
+        ],
+        "Length to width": appearance.proportions(front),
+    }
+
+
+def _made_on(code: str | None) -> str | None:
+    """The day of manufacture in a code's YYDDD, as an ISO date."""
+    if code is None:
+        return None
+    year, day = grammar.manufacture(code)
+    if day is None or (day == 366 and not calendar.isleap(year)):
+        return None
+    return (dt.date(year, 1, 1) + dt.timedelta(days=day - 1)).isoformat()
+
+
+def _marks(stamp: StampReading | None) -> list[str]:
+    lines = stamp.lines if stamp else ()
+    return [html.plain(line.text, MARK_BYTES) for line in lines if line.confidence >= MARK_CONFIDENCE][:MARKS]
+
+
+def _problems(view: PreparedView) -> list[str]:
+    problems = (view.pin_problem, *view.quality.problems) if view.pin is None else view.quality.problems
+    return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:PROBLEMS]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(f"{colour['name']} {colour['share']:.0%}" for colour in value)
+    return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)

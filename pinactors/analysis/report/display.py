@@ -1,0 +1,57 @@
+"""What each photograph is like and what was found in it, as one HTML fragment a view."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec import UNSET
+
+from pinactors.analysis.model import PreparedView, Quality
+from pinactors.analysis.report import html
+from pinactors.protocol import HtmlDisplayData, View
+
+GOOD, USABLE = 0.75, 0.5
+"""Quality scores from which a photograph is called good or usable."""
+
+PROBLEMS = 5
+PROBLEM_BYTES = 300
+"""Five problems, the finding and the frame take under 2,400 bytes: three views fit one packet."""
+
+_TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
+
+
+def render(front: PreparedView, back: PreparedView | None, angled: PreparedView | None) -> HtmlDisplayData:
+    """The packet; a view that was not sent has no fragment."""
+    return HtmlDisplayData(
+        front_html=_fragment(front),
+        back_html=_fragment(back) if back else UNSET,
+        angled_html=_fragment(angled) if angled else UNSET,
+    )
+
+
+def quality_in_words(quality: Quality) -> str:
+    if quality.score >= GOOD:
+        return "good"
+    return "usable" if quality.score >= USABLE else "poor"
+
+
+def _fragment(view: PreparedView) -> str:
+    return html.render(
+        "display.html",
+        view=view.view.value,
+        title=_TITLES[view.view],
+        width=f"{view.width:,}",
+        height=f"{view.height:,}",
+        quality=quality_in_words(view.quality),
+        found=_found(view),
+        problems=[html.plain(problem, PROBLEM_BYTES) for problem in view.quality.problems[:PROBLEMS]],
+    )
+
+
+def _found(view: PreparedView) -> str:
+    if view.pin is None:
+        return f"No pin was made out. {html.plain(view.pin_problem, PROBLEM_BYTES)}".strip()
+    share = max(1, round(100 * np.count_nonzero(view.pin.mask) / view.pin.mask.size))
+    found = f"A pin was made out on {share} % of the picture, {view.quality.short_side:,.0f} pixels across."
+    if view.pin.cut_off:
+        found += " Part of it lies outside the picture: take a step back."
+    return found

@@ -1,0 +1,306 @@
+"""What a pin sells for: sold rows of the identified pin, in one condition and one currency, nothing invented.
+
+Rows outside 1.5 interquartile ranges of the log price (Tukey's fence) are left out: lots and mistyped prices
+lie there. The estimate is the recency-weighted median with the 25th and 75th percentile, in log price, a sale
+losing half its weight every 90 days. With fewer than ten sales in the last 90 days the window is widened to
+365, openly. Ten sales make a firm estimate, three to nine a thin one, one or two are shown as they are.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET
+
+from pinactors.analysis.model import Match, Sale
+from pinactors.analysis.report.html import plain, render
+from pinactors.protocol import Estimate, PricingAnalysis
+
+WINDOW_DAYS = 90
+WIDE_WINDOW_DAYS = 365
+HALF_LIFE_DAYS = 90.0
+FENCE = 1.5
+FENCED_FROM = 4
+"""Rows from which quartiles say something about outliers."""
+FIRM, THIN = 10, 3
+
+PRICE_LIMIT = 1e12
+RATE_LIMIT = 1e9
+"""Bounds in which logarithms, quotients and printed figures stay sane; NaN and infinity lie outside."""
+
+CHART_ROWS = 40
+DATED_ROWS = 5
+OTHER_CONDITIONS = 3
+LABEL_BYTES = 60
+
+_NOT_ONE_SOLD_PIN = re.compile(
+    r"\b(lots?|bundles?|bulk|set of \d+|\d+ ?(pcs|pieces|pins)|asking|asked|listed|listing|unsold)\b",
+    re.IGNORECASE,
+)
+_GRADES = ("sealed", "new", "mint", "near mint", "excellent", "very good", "good", "fair", "poor", "damaged")
+_WITHOUT_CENTS = frozenset({"JPY", "KRW", "VND", "CLP", "ISK", "PYG", "UGX", "XAF", "XOF", "XPF"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A usable sale: `amount` in the sample's currency, `age` in days."""
+
+    sale: Sale
+    condition: str
+    currency: str
+    amount: float
+    age: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Rows of one condition and currency inside `window` days. `outliers` were left out; `recent` counts
+    those of the narrow window."""
+
+    rows: list[_Row]
+    outliers: int
+    window: int
+    recent: int
+
+    def quartiles(self) -> tuple[float, float, float]:
+        logs = np.log([row.amount for row in self.rows])
+        weights = np.power(0.5, np.array([row.age for row in self.rows]) / HALF_LIFE_DAYS)
+        low, median, high = np.exp([_weighted_quantile(logs, weights, q) for q in (0.25, 0.5, 0.75)])
+        return float(low), float(median), float(high)
+
+
+def price(match: Match, as_of: dt.date) -> PricingAnalysis:
+    """The packet for the pin `match` claims, as of a day; later sales are not known yet.
+
+    With the catalogue's exchange rates rows are brought to one currency; without, only the currency with the
+    most sales counts, and what is left out is said: no rate is made up. The
+    condition is that with most sales, as nobody knows the photographed pin's; the others are named beside.
+    """
+    if match.pin is None:
+        return _no_price(match, "The pin is not identified, so there are no sales to go by.", [])
+    rows = _usable(match.sales, as_of)
+    if not rows:
+        return _no_price(match, "The catalogue holds no sale of this pin up to this day.", [])
+    year = [row for row in rows if row.age <= WIDE_WINDOW_DAYS]
+    if not year:
+        return _no_price(match, f"It was not sold in the last {WIDE_WINDOW_DAYS} days.", rows)
+    converted = _in_one_currency(year, match.rates)
+    groups: dict[tuple[str, str], list[_Row]] = defaultdict(list)
+    for row in converted:
+        groups[row.condition, row.currency].append(row)
+    condition, currency = min(groups, key=lambda key: (-len(groups[key]), _grade(key[0]), key))
+    sample = _sample(groups[condition, currency])
+    if len(sample.rows) < THIN:
+        return _no_price(match, _too_few(len(year)), year)
+    others = {
+        other: _sample(found)
+        for (other, unit), found in groups.items()
+        if unit == currency and other != condition
+    }
+    foreign = sum(row.currency != currency for row in converted)
+    return _estimate(match, as_of, sample, condition, currency, others, foreign)
+
+
+def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
+    """Sold rows of one pin each, newest first."""
+    rows = [
+        _Row(
+            sale,
+            " ".join(sale.condition.casefold().split()) or "not stated",
+            sale.currency.strip().upper(),
+            sale.price,
+            (as_of - sale.sold_at).days,
+        )
+        for sale in sales
+        if sale.sold_at <= as_of
+        and 0 < sale.price < PRICE_LIMIT
+        and sale.currency.strip()
+        and not _NOT_ONE_SOLD_PIN.search(f"{sale.condition} {sale.source}")
+    ]
+    return sorted(rows, key=lambda row: (row.age, row.currency, row.amount))
+
+
+def _in_one_currency(rows: list[_Row], rates: Mapping[str, float]) -> list[_Row]:
+    """Rows in the currency most of them have, as far as rates reach; the others stay as they are."""
+    known = {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
+    if known:
+        known = {"USD": 1.0} | known
+    counts: dict[str, int] = defaultdict(int)
+    for row in rows:
+        counts[row.currency] += 1
+    target = min(counts, key=lambda unit: (-counts[unit], unit))
+    if target not in known:
+        return rows
+    return [
+        _Row(row.sale, row.condition, target, row.amount * known[row.currency] / known[target], row.age)
+        if row.currency in known
+        else row
+        for row in rows
+    ]
+
+
+def _sample(rows: list[_Row]) -> _Sample:
+    recent = [row for row in rows if row.age <= WINDOW_DAYS]
+    kept = _fenced(recent)
+    if len(kept) >= FIRM:
+        return _Sample(kept, len(recent) - len(kept), WINDOW_DAYS, len(kept))
+    wide = _fenced(rows)
+    return _Sample(wide, len(rows) - len(wide), WIDE_WINDOW_DAYS, len(kept))
+
+
+def _fenced(rows: list[_Row]) -> list[_Row]:
+    if len(rows) < FENCED_FROM:
+        return rows
+    logs = np.log([row.amount for row in rows])
+    first, third = np.percentile(logs, [25, 75])
+    reach = FENCE * (third - first) + 1e-9  # equal prices differ by rounding once converted
+    return [row for row, log in zip(rows, logs, strict=True) if first - reach <= log <= third + reach]
+
+
+def _weighted_quantile(
+    values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], quantile: float
+) -> float:
+    """Linear between the middles of each value's share of the weight (Hazen's definition, weighted)."""
+    order = np.argsort(values)
+    shares = weights[order]
+    middles = np.cumsum(shares) - shares / 2
+    return float(np.interp(quantile * shares.sum(), middles, values[order]))
+
+
+def _estimate(
+    match: Match,
+    as_of: dt.date,
+    sample: _Sample,
+    condition: str,
+    currency: str,
+    others: dict[str, _Sample],
+    foreign: int,
+) -> PricingAnalysis:
+    low, median, high = sample.quartiles()
+    size = len(sample.rows)
+    named = sorted(others.items(), key=lambda item: (_grade(item[0]), item[0]))
+    return PricingAnalysis(
+        pricing=render(
+            "pricing.html",
+            estimate={
+                "low": _money(low, currency),
+                "median": _money(median, currency),
+                "high": _money(high, currency),
+            },
+            strength="Firm" if size >= FIRM else "Thin, a rough guide only",
+            count=_count(size),
+            condition=plain(condition, LABEL_BYTES),
+            window=_window(sample),
+            as_of=as_of.isoformat(),
+            method=(method := _method(sample, currency, foreign)),
+            others=[
+                {
+                    "condition": plain(other, LABEL_BYTES),
+                    "median": _money(found.quartiles()[1], currency),
+                    "size": len(found.rows),
+                }
+                for other, found in named
+                if len(found.rows) >= THIN
+            ][:OTHER_CONDITIONS],
+            demonstration=match.demonstration,
+        ),
+        estimate=Estimate(
+            currency=plain(currency, LABEL_BYTES),
+            low=_rounded(low, currency),
+            median=_rounded(median, currency),
+            high=_rounded(high, currency),
+            sample_size=size,
+            as_of=as_of.isoformat(),
+        ),
+        method=f"{method} Condition {plain(condition, LABEL_BYTES)}, {_window(sample)}.",
+        sales=_chart(sample.rows),
+        demonstration=match.demonstration or UNSET,
+    )
+
+
+def _no_price(match: Match, reason: str, rows: list[_Row]) -> PricingAnalysis:
+    return PricingAnalysis(
+        pricing=render(
+            "pricing.html",
+            estimate=None,
+            reason=reason,
+            dated=[
+                {
+                    "date": row.sale.sold_at.isoformat(),
+                    "price": _money(row.sale.price, row.currency),
+                    "condition": plain(row.condition, LABEL_BYTES),
+                }
+                for row in rows[:DATED_ROWS]
+            ],
+            demonstration=match.demonstration,
+        ),
+        estimate=None,
+        reason=reason,
+        sales=_chart(rows[:DATED_ROWS]) if rows else UNSET,
+        demonstration=match.demonstration or UNSET,
+    )
+
+
+def _chart(rows: list[_Row]) -> list[dict[str, Any]]:
+    """The newest rows as they were sold, in their own currency."""
+    return [
+        {
+            "soldAt": row.sale.sold_at.isoformat(),
+            "price": row.sale.price,
+            "currency": plain(row.sale.currency, LABEL_BYTES),
+            "condition": plain(row.condition, LABEL_BYTES),
+            "source": plain(row.sale.source, LABEL_BYTES),
+        }
+        for row in rows[:CHART_ROWS]
+    ]
+
+
+def _method(sample: _Sample, currency: str, foreign: int) -> str:
+    text = f"Sold prices only, median weighted by recency (half-life {HALF_LIFE_DAYS:.0f} days)"
+    converted = sum(row.sale.currency.strip().upper() != currency for row in sample.rows)
+    if converted:
+        text += f", {converted} converted at the catalogue's rates"
+    if foreign:
+        text += f", {_count(foreign)} in other currencies left out for want of an exchange rate"
+    if sample.outliers:
+        text += f", {sample.outliers} outside {FENCE} interquartile ranges left out"
+    return text + "."
+
+
+def _window(sample: _Sample) -> str:
+    text = f"the last {sample.window} days"
+    if sample.window > WINDOW_DAYS:
+        text += f" (widened: {sample.recent or 'none'} in the last {WINDOW_DAYS})"
+    return text
+
+
+def _count(size: int) -> str:
+    return "1 sale" if size == 1 else f"{size} sales"
+
+
+def _too_few(size: int) -> str:
+    if size < THIN:
+        return f"Only {_count(size)} in the last {WIDE_WINDOW_DAYS} days: too few for an estimate."
+    return (
+        f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition and currency: "
+        f"an estimate needs {THIN} that compare."
+    )
+
+
+def _grade(condition: str) -> int:
+    return _GRADES.index(condition) if condition in _GRADES else len(_GRADES)
+
+
+def _rounded(amount: float, currency: str) -> float:
+    return round(amount, 0 if currency in _WITHOUT_CENTS else 2)
+
+
+def _money(amount: float, currency: str) -> str:
+    return f"{amount:,.{0 if currency in _WITHOUT_CENTS else 2}f} {plain(currency, LABEL_BYTES)}"

@@ -1,0 +1,255 @@
+"""Proposals for where the pin is: regions that some cue, on its own, separates from the background.
+
+Three cues that fail differently: closed contours (an edge all round, whatever the colours), a colour model of
+the picture's border (whatever the edges), and a smooth illumination surface through the border (plain
+backgrounds with a gradient). None is trusted; `proposal_score` judges them all by the same measures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.geometry import as_image, dot
+from pinactors.analysis.model import Image
+
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+
+SIDE = 224
+"""Longest side of the picture in which proposals are made: a rim is still a pixel or two wide."""
+
+BINS = (8, 10, 10)
+"""Colour histogram: L*, a*, b*."""
+
+LEAST = 0.01
+"""Share of the picture below which a region is not taken for the pin that was photographed."""
+
+PLAIN = 0.5
+"""Gradient (Lab units a pixel, 1.6 times the upper quartile in the border) at which a background counts as
+half plain."""
+
+ODD = 4.0
+"""Standard deviations from every background colour at which a pixel speaks for an object."""
+
+_NOISE = 2.0
+"""Standard deviation in Lab below which a background is not believed to be uniform: compression, sensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """`mask` is 0 or 1, `area` its pixels, `source` the cue that made it."""
+
+    mask: Image
+    area: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """Every second pixel of a scene's `edges`, `fine`, `bins` and `foreign`, and where `strange` is `odd`:
+    what regions are compared on."""
+
+    edges: Floats
+    fine: Floats
+    bins: npt.NDArray[np.intp]
+    foreign: Flags
+    odd: Flags
+
+
+@dataclass(slots=True)
+class Scene:
+    """One picture at `SIDE`: `lab` smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge` the same
+    thickened by a pixel, `fine` the gradient of the unsmoothed picture, `strange` how many standard
+    deviations a colour lies from the background's, `bins` each pixel's colour bin, `border` the frame taken
+    for background.
+
+    `foreign` is where edges are stronger than any texture of the border, `plain` how untextured that is (0 to
+    1).
+    """
+
+    rgb: Image
+    lab: Floats
+    edges: Floats
+    ridge: Floats
+    fine: Floats
+    border: Flags
+    strange: Floats
+    bins: npt.NDArray[np.intp]
+    foreign: Flags
+    plain: float
+    coarse: Coarse
+    models: dict[str, Floats] = field(default_factory=dict)
+
+
+@cache
+def disk(radius: int) -> Image:
+    return as_image(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
+
+
+def look(rgb: Image) -> Scene:
+    """Everything that proposals and their judgement share, computed once."""
+    raw = to_lab(rgb)
+    lab = np.asarray(cv2.GaussianBlur(raw, (0, 0), 1.0), np.float32)
+    edges = _gradient(lab)
+    border = np.zeros(rgb.shape[:2], bool)
+    ring = max(2, round(0.035 * min(rgb.shape[:2])))
+    border[:ring] = border[-ring:] = True
+    border[:, :ring] = border[:, -ring:] = True
+    models = _border_colours(lab, border)
+    models["surface"] = _illumination_surface(lab, border)
+    strange = np.minimum(models["colours"], models["surface"])
+    ridge = np.asarray(cv2.dilate(edges, disk(1)), np.float32)
+    busy = 1.6 * float(np.quantile(edges[border], 0.75))
+    plain = 1 / (1 + (busy / PLAIN) ** 2)
+    foreign = edges > 2 * busy + 0.6
+    fine, bins = _gradient(raw), _bins(lab)
+    coarse = Coarse(
+        edges=np.ascontiguousarray(edges[::2, ::2]),
+        fine=np.ascontiguousarray(fine[::2, ::2]),
+        bins=np.ascontiguousarray(bins[::2, ::2]),
+        foreign=np.ascontiguousarray(foreign[::2, ::2]),
+        odd=strange[::2, ::2] > ODD,
+    )
+    return Scene(rgb, lab, edges, ridge, fine, border, strange, bins, foreign, plain, coarse, models)
+
+
+def propose(scene: Scene) -> list[Proposal]:
+    """Regions of at least 1 % of the picture, without near-duplicates, in no particular order."""
+    found: list[Proposal] = []
+    _closed_contours(scene, found)
+    for name, distance in scene.models.items():
+        for level in (2.5, 3.5, 5.0, 7.0, 10.0, 14.0):
+            above = (distance > level).astype(np.uint8)
+            joined = cv2.morphologyEx(above, cv2.MORPH_CLOSE, disk(3))
+            add_regions(as_image(cv2.morphologyEx(joined, cv2.MORPH_OPEN, disk(2))), name, found)
+    return found
+
+
+def to_lab(rgb: Image) -> Floats:
+    """CIE Lab as float32 (L* 0 to 100), from OpenCV's 8-bit conversion: fast, and exact to half a unit."""
+    coded = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.float32)
+    return (coded - np.array([0, 128, 128], np.float32)) * np.array([100 / 255, 1, 1], np.float32)
+
+
+def _bins(lab: Floats) -> npt.NDArray[np.intp]:
+    """Each pixel's colour bin; a* and b* from -60 to 60, beyond that the outermost bin."""
+    index = np.zeros(lab.shape[:2], np.float32)
+    for channel, low, high, bins in zip(cv2.split(lab), (0, -60, -60), (100, 60, 60), BINS, strict=True):
+        part = np.clip((channel - np.float32(low)) * np.float32(bins / (high - low)), 0, bins - 1)
+        index = index * bins + np.floor(part)
+    return index.astype(np.intp)
+
+
+def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) -> None:
+    """Appends the `keep` largest regions of `mask`, holes filled, unless something like them is there."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    sizes = [(cv2.contourArea(contour), contour) for contour in contours if len(contour) > 20]
+    large = [pair for pair in sizes if pair[0] >= LEAST * mask.size]
+    for _, contour in sorted(large, key=lambda pair: -pair[0])[:keep]:
+        region = as_image(cv2.drawContours(np.zeros_like(mask), [contour], -1, 1, cv2.FILLED))
+        proposal = Proposal(region, cv2.countNonZero(region), source)
+        if not any(same(proposal, other) for other in found):
+            found.append(proposal)
+
+
+def same(one: Proposal, other: Proposal) -> bool:
+    """True when two regions differ by at most 2 % of the larger."""
+    most = 0.02 * max(one.area, other.area)
+    return abs(one.area - other.area) <= most and cv2.norm(one.mask, other.mask, cv2.NORM_L1) <= most
+
+
+def _closed_contours(scene: Scene, found: list[Proposal]) -> None:
+    """What a flood from the picture's frame cannot reach when edges above a level are walls.
+
+    Walls are thickened by 1 to 3 pixels, which closes gaps of twice that, and the region is shrunk by as
+    much.
+    """
+    low = max(0.4, 1.2 * float(np.quantile(scene.edges[scene.border], 0.6)))
+    high = max(1.3 * low, float(np.quantile(scene.edges, 0.985)))
+    for radius in (1, 2, 3):
+        walls = cv2.dilate(scene.edges, disk(radius))
+        for level in np.geomspace(low, high, 8)[:-1]:
+            free = np.pad((walls <= level).astype(np.uint8), 1, constant_values=1)
+            cv2.floodFill(free, np.empty(0, np.uint8), (0, 0), 2, flags=4)
+            enclosed = (free[1:-1, 1:-1] != 2).astype(np.uint8)
+            shrunk = cv2.erode(enclosed, disk(radius), borderValue=1)
+            add_regions(as_image(cv2.morphologyEx(shrunk, cv2.MORPH_OPEN, disk(2))), "contour", found)
+
+
+def _gradient(lab: Floats) -> Floats:
+    """Length of the colour gradient, Lab units a pixel."""
+    across = cv2.Scharr(lab, cv2.CV_32F, 1, 0) / 32
+    down = cv2.Scharr(lab, cv2.CV_32F, 0, 1) / 32
+    return np.asarray(np.sqrt(dot(across, across) + dot(down, down)))
+
+
+def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, Floats]:
+    """Mahalanobis distance to the nearest colour cluster of the border ("colours").
+
+    A cluster that lies in one stretch of the border may be a pin reaching out of the picture, or a thumb:
+    where there is one, a second map ("colours_without") leaves it out.
+    """
+    height, width = border.shape
+    ys, xs = np.nonzero(border)
+    step = len(ys) // 1200 + 1
+    ys, xs = ys[::step], xs[::step]
+    samples = lab[ys, xs]
+    cv2.setRNGSeed(1)
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 0.5)
+    _, labels, _ = cv2.kmeans(samples, clusters, np.empty(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
+    angle = np.arctan2((ys - height / 2) / height, (xs - width / 2) / width)
+    everything = np.full(border.shape, np.inf, np.float32)
+    spread = everything.copy()
+    suspects = 0.0
+    for cluster in range(clusters):
+        members = labels.ravel() == cluster
+        share = float(members.mean())
+        if share < 0.04:
+            continue
+        distance = _mahalanobis(lab, samples[members])
+        everything = np.minimum(everything, distance)
+        directions = np.exp(1j * angle[members])
+        if abs(directions.mean()) > 0.8 and share < 0.35 and suspects + share < 0.5:
+            suspects += share
+        else:
+            spread = np.minimum(spread, distance)
+    maps = {"colours": everything}
+    if suspects > 0 and np.isfinite(spread).all():
+        maps["colours_without"] = spread
+    return maps
+
+
+def _illumination_surface(lab: Floats, border: Flags) -> Floats:
+    """Distance from a quadratic surface fitted to the border, in its standard deviations: one material under
+    one lamp shades smoothly. The fit is robust (Cauchy weights), so a minority of the border may be something
+    else."""
+    height, width = border.shape
+    ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    terms = np.stack([np.ones_like(xs), xs, ys, xs * ys, xs * xs, ys * ys], axis=2)
+    step = int(border.sum()) // 1200 + 1
+    inputs, outputs = terms[border][::step], lab[border][::step]
+    weights = np.ones(len(inputs), np.float32)
+    coefficients = np.zeros((6, 3), np.float32)
+    size = 1.0
+    for _ in range(4):
+        coefficients = np.linalg.lstsq(inputs * weights[:, None], outputs * weights[:, None], rcond=None)[0]
+        residual = np.linalg.norm(outputs - inputs @ coefficients, axis=1)
+        size = float(np.median(residual)) + 0.5
+        weights = (1 / (1 + (residual / (2 * size)) ** 2)).astype(np.float32)
+    rest = outputs - inputs @ coefficients
+    usual = np.linalg.norm(rest, axis=1) < 3 * size
+    surface = (terms.reshape(-1, 6) @ coefficients).reshape(lab.shape)
+    return _mahalanobis(np.asarray(lab - surface, np.float32), rest[usual], centred=True)
+
+
+def _mahalanobis(lab: Floats, samples: Floats, *, centred: bool = False) -> Floats:
+    centre = np.zeros(3, np.float32) if centred else samples.mean(axis=0)
+    spread = np.cov(samples.T) if len(samples) > 3 else np.zeros((3, 3))
+    root = np.linalg.cholesky(np.linalg.inv(spread + np.eye(3) * _NOISE**2)).astype(np.float32)
+    offset = cv2.transform(lab, np.column_stack([root.T, -root.T @ centre]))
+    return np.asarray(np.sqrt(dot(offset, offset)), np.float32)

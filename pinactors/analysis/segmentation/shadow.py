@@ -1,0 +1,128 @@
+"""The shadow a pin casts on what it lies on, told from the pin.
+
+A raised pin under one lamp throws a shadow as strong as itself, and every cue that finds the pin finds both.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.model import Image
+from pinactors.analysis.segmentation.proposals import Flags, Proposal, Scene, add_regions, disk
+
+SHARES = (0.02, 0.45)
+"""Least and most of a proposal that can be its shadow."""
+
+ROUND = 0.75
+"""Share of the pin's outline that a shadow may touch; more, and it is a rim."""
+
+QUIET, FADING = 4.0, 1.6
+"""How much stronger the edge between pin and shadow is than texture in the shadow, and than the shadow's own
+edge, which a lamp's size softens."""
+
+NEUTRAL_TINT = 0.25
+"""Length of the log channel ratios (red and blue over green) below which a background counts as grey."""
+
+GREY_LIGHT = (0.1, 0.55)
+"""Light left in a shadow on grey. There tint cannot tell it from metal: black plating keeps less, silver
+more."""
+
+BLEACHED = 0.3
+"""How far a shadow's tint may lie from the background's towards grey. Shadows keep the tint or deepen it
+(light reflected by the same surface fills them); black rims and lines are grey."""
+
+
+def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
+    """The part (0 or 1) of a proposal that is a shadow the pin casts; None when none was recognised.
+
+    It has the background's tint in less light, lies on one side of the pin and is quiet within; where it
+    meets the pin there is a real edge, its own edge is softer.
+    """
+    mask = proposal.mask
+    dimmed = _dimmed(scene, mask > 0)
+    dark = as_image(cv2.morphologyEx(dimmed.astype(np.uint8), cv2.MORPH_OPEN, disk(1)))
+    regions: list[Proposal] = []
+    add_regions(as_image(cv2.morphologyEx(mask - dark, cv2.MORPH_OPEN, disk(2))), "rest", regions, keep=1)
+    if not regions:
+        return None
+    pin = as_image(cv2.morphologyEx(regions[0].mask, cv2.MORPH_CLOSE, disk(3))) & mask
+    shadow = as_image(cv2.morphologyEx(mask - pin, cv2.MORPH_OPEN, disk(1)))
+    if not SHARES[0] * proposal.area < cv2.countNonZero(shadow) < SHARES[1] * proposal.area:
+        return None
+    pin = mask - shadow
+    rim = (cv2.dilate(pin, disk(1)) > 0) & (pin == 0)
+    contact = rim & (shadow > 0)
+    outer = (cv2.dilate(shadow, disk(1)) > 0) & (mask == 0)
+    within = cv2.erode(shadow, disk(2)) > 0
+    if not (contact.any() and outer.any() and within.any()) or dimmed[shadow > 0].mean() < 0.85:
+        return None
+    if np.count_nonzero(contact) > ROUND * np.count_nonzero(rim):
+        return None
+    edge = float(np.median(scene.ridge[contact]))
+    calm, fading = float(np.median(scene.edges[within])), float(np.median(scene.ridge[outer]))
+    if edge <= QUIET * calm or edge <= FADING * fading:
+        return None
+    beside = (cv2.dilate(shadow, disk(14)) > 0) & (cv2.dilate(mask, disk(3)) == 0)
+    return shadow if _same_surface(scene.rgb, cv2.erode(shadow, disk(1)) > 0, beside) else None
+
+
+def _dimmed(scene: Scene, inside: Flags) -> Flags:
+    """Where, inside, a colour is roughly one of the background's in less light; dark pixels, whose tint is
+    mostly noise, are given the benefit of the doubt."""
+    rgb = as_image(cv2.GaussianBlur(scene.rgb, (0, 0), 1.0))
+    border = rgb[scene.border]
+    tint, light = _tint_and_light(border[:: len(border) // 1200 + 1])
+    samples = np.column_stack([tint, 0.5 * np.log(light)])
+    cv2.setRNGSeed(1)
+    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 0.02)
+    _, labels, _ = cv2.kmeans(samples, 3, np.empty(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
+    tint, light = _tint_and_light(rgb[inside])
+    tolerance = 2 * (0.05 + 0.004 / light)
+    dim = np.zeros(len(light), bool)
+    for cluster in range(3):
+        members = samples[labels.ravel() == cluster]
+        if len(members) < 0.1 * len(samples):
+            continue
+        centre, spread = members.mean(axis=0), members[:, :2].std(axis=0)
+        off = np.abs(tint - centre[:2]) - 2 * spread
+        left = light / np.exp(2 * centre[2])
+        dim |= (np.maximum(off[:, 0], off[:, 1]) < tolerance) & (left > 0.02) & (left < 0.85)
+    dimmed = np.zeros(inside.shape, bool)
+    dimmed[inside] = dim
+    return dimmed
+
+
+def _tint_and_light(rgb: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    linear = _linear(rgb) + np.float32(0.002)
+    return _tint(linear), linear @ np.array([0.25, 0.65, 0.1], np.float32)
+
+
+def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
+    """Whether the mean colour of a shadow is the surface's beside it in less light: means are free of the
+    noise that single dark pixels have."""
+    if not shadow.any() or not beside.any():
+        return False
+    linear = _linear(rgb) + 0.0005
+    dark, lit = linear[shadow].mean(axis=0), linear[beside].mean(axis=0)
+    tint = _tint(lit)
+    strength = float(np.linalg.norm(tint))
+    if strength < NEUTRAL_TINT:
+        return GREY_LIGHT[0] < float((dark / lit).mean()) < GREY_LIGHT[1]
+    return float((_tint(dark) - tint) @ tint) / strength > -BLEACHED
+
+
+_LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))
+
+
+def _linear(rgb: Image) -> npt.NDArray[np.float32]:
+    """Light from sRGB code values, 0 to 1, by a power of 2.2."""
+    return _LIGHT[rgb]
+
+
+def _tint(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Log ratios of red and blue to green: what less light leaves alone."""
+    logs = np.log(linear)
+    return np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], axis=-1)

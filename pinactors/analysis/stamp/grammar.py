@@ -1,0 +1,291 @@
+"""What stamped text means: the grammar of factory codes, editions, years, brands and origins. Text in, values
+out.
+
+A factory code is `FAC-nnnnnn-YYDDD`: six digits of the factory, two of the year, three of the day of the
+year. Codes whose last three digits are no day of a year are met and are codes all the same: they just name no
+day.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.stamp.ocr import ALPHABET, Probabilities
+
+FIRST_YEAR, LAST_YEAR = 1950, 2069
+
+_DIGIT_LIKE = str.maketrans("OoQDIlLiSsBZzGbTqgA", "0000111155822667994")
+"""Letters a reader takes for digits. Applied only where the grammar demands a digit."""
+
+LETTER_FOR_DIGIT = 0.5
+"""What the probability of such a letter counts towards its digit: never enough to be told as read."""
+
+CODE = "FAC-######-#####"
+
+_PATTERN = tuple(CODE)
+_CHOICES = np.array(
+    [[1 + ALPHABET.index(digit if sign == "#" else sign) for digit in "0123456789"] for sign in _PATTERN]
+)
+_ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign in _PATTERN])
+_IS_DIGIT = np.array([sign == "#" for sign in _PATTERN])
+_TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
+_GROUPS = tuple((run.start() - 1, slice(*run.span())) for run in re.finditer("#+", CODE))
+"""The runs of digits, each with the place of the sign before it."""
+_NEVER = -1e9
+
+_DIGITS = [1 + ALPHABET.index(digit) for digit in "0123456789"]
+_LETTERS = [1 + ALPHABET.index(chr(letter)) for letter in _DIGIT_LIKE]
+_LIKENESS = np.array(
+    [[chr(digit) == sign for sign in "0123456789"] for digit in _DIGIT_LIKE.values()], np.float32
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """ "n/N" or "LE N": `number` None where only the size is given; `blank` for a "/N" without its number."""
+
+    number: int | None
+    size: int
+    blank: bool = False
+
+
+def manufacture(code: str) -> tuple[int, int | None]:
+    """Year and day of the year (None where there is no such day) that a factory code names. Two-digit years
+    from 70 on are the last century's."""
+    short, day = int(code[-5:-3]), int(code[-3:])
+    return (1900 if short >= LAST_YEAR - 1999 else 2000) + short, day if 1 <= day <= 366 else None
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFit:
+    """A factory code in a line: `confidence` is the geometric mean of its signs' probabilities, `digits` (16,
+    10) the log-probabilities of each digit at each place (0 in the first column only, where a letter
+    stands), `steps` (16,) the reader's step at which each sign is clearest."""
+
+    code: str
+    confidence: float
+    digits: npt.NDArray[np.float64]
+    steps: npt.NDArray[np.intp]
+
+    @property
+    def chances(self) -> npt.NDArray[np.float64]:
+        """(11, 10): the probability, among the digits, of each at each digit's place. That the reader would
+        rather see a D than a 0 is no doubt where the grammar has digits."""
+        chances = np.exp(self.digits[_IS_DIGIT])
+        return np.asarray(chances / chances.sum(axis=1, keepdims=True))
+
+    def seen(self, signs: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+        """(11,): whether all digits of its group were seen, where `signs` are the steps at which the reader
+        by itself sees a sign. Which one is missing of a group that shows fewer cannot be told: the grammar
+        then spreads those there are over all places."""
+        whole = np.zeros(len(_PATTERN), np.bool_)
+        for before, group in _GROUPS:
+            within = (signs > self.steps[before]) & (signs <= self.steps[group.stop - 1])
+            whole[group] = int(within.sum()) >= group.stop - group.start
+        return np.asarray(whole[_IS_DIGIT])
+
+
+def like_code(text: str) -> bool:
+    """True for a text as long as most of a code, with digits enough for one."""
+    return len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5
+
+
+def fit_code(probabilities: Probabilities) -> CodeFit | None:
+    """The factory code that the reader's probabilities make likeliest; None where the line is too short.
+
+    Viterbi over the CTC lattice of the pattern `FAC-nnnnnn-nnnnn`: only digits compete where the grammar has
+    digits, so an O or B that the reader prefers there costs what it must and no more. Whatever stands before
+    and after the code is free.
+    """
+    rows = np.log(np.maximum(probabilities, 1e-7))
+    steps, length = rows.shape[0], len(_PATTERN)
+    if steps < length:
+        return None
+    emit = np.where(_ALLOWED, rows[:, _CHOICES], _NEVER)  # (steps, length, 10)
+    free = rows.max(axis=1)
+    blank = np.full(length + 1, _NEVER)  # before sign 0, between signs, after the last
+    blank[0] = 0.0
+    symbol = np.full((length, 10), _NEVER)
+    blank_trail = np.zeros(
+        (steps, length + 1), np.intp
+    )  # 0: stayed blank, 1 + j: from choice j of the sign before
+    symbol_trail = np.zeros(
+        (steps, length, 10), np.intp
+    )  # 0: repeated, 1: from blank, 2 + j: from choice j before
+    places, choices, twins = np.arange(length), np.arange(10)[None, :], _TWINS[:, None]
+    before = places - 1
+    for step in range(steps):
+        best_at = symbol.argmax(axis=1)
+        best = symbol[places, best_at]
+        others = symbol.copy()
+        others[places, best_at] = _NEVER
+        second_at = others.argmax(axis=1)
+        # A sign may follow its neighbour without a blank between unless both are the same digit.
+        same = twins & (choices == best_at[before, None])
+        reach = np.where(same, others[places, second_at][before, None], best[before, None])
+        reach_at = np.where(same, second_at[before, None], best_at[before, None])
+        reach[0] = _NEVER
+        ways = np.stack([symbol, np.broadcast_to(blank[:-1, None], symbol.shape), reach])
+        way = ways.argmax(axis=0)
+        symbol_trail[step] = np.where(way == 2, 2 + reach_at, way)
+        left = np.concatenate([[_NEVER], best])
+        blank_trail[step] = np.where(blank >= left, 0, np.concatenate([[0], 1 + best_at]))
+        cost = np.full(length + 1, rows[step, 0])
+        cost[[0, length]] = free[step]
+        blank = np.maximum(blank, left) + cost
+        symbol = ways.max(axis=0) + emit[step]
+    return _follow(emit, blank, symbol, blank_trail, symbol_trail)
+
+
+def _follow(
+    emit: npt.NDArray[np.float64],
+    blank: npt.NDArray[np.float64],
+    symbol: npt.NDArray[np.float64],
+    blank_trail: npt.NDArray[np.intp],
+    symbol_trail: npt.NDArray[np.intp],
+) -> CodeFit | None:
+    """Walks the best path back and takes each sign where it is clearest."""
+    length = symbol.shape[0]
+    place, sign = (
+        (length, -1) if blank[length] >= symbol[-1].max() else (length - 1, int(symbol[-1].argmax()))
+    )
+    taken: dict[int, tuple[float, int]] = {}
+    for step in range(len(emit) - 1, -1, -1):
+        if sign < 0:
+            origin = int(blank_trail[step, place])
+            if origin:
+                place, sign = place - 1, origin - 1
+            continue
+        taken[place] = max(taken.get(place, (_NEVER, 0)), (float(emit[step, place, sign]), step))
+        origin = int(symbol_trail[step, place, sign])
+        if origin == 1:
+            sign = -1
+        elif origin >= 2:
+            place, sign = place - 1, origin - 2
+    if len(taken) < length:
+        return None
+    steps = np.array([taken[place][1] for place in range(length)])
+    digits = emit[steps, np.arange(length)]
+    letters = "".join(
+        str(int(row.argmax())) if sign == "#" else sign for sign, row in zip(_PATTERN, digits, strict=True)
+    )
+    return CodeFit(letters, float(np.exp(digits.max(axis=1).mean())), digits, steps)
+
+
+def digit_chances(rows: Probabilities) -> npt.NDArray[np.float64]:
+    """(n, 10) for `n` rows of a reader's probabilities: those of the digits, each with its share of the
+    letters it is taken for."""
+    return np.asarray(rows[:, _DIGITS] + LETTER_FOR_DIGIT * (rows[:, _LETTERS] @ _LIKENESS), np.float64)
+
+
+def edition(text: str) -> Edition | None:
+    """ "LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
+    found = find_edition(text)
+    return found[0] if found else None
+
+
+def find_edition(text: str) -> tuple[Edition, slice] | None:
+    """The edition in `text` as `edition` gives it, and which signs of `text` it stands in."""
+    compact = text.upper()
+    limited = re.search(r"(?<![A-Z])(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
+        r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
+    )
+    if limited:
+        size = limited.group(1).translate(_DIGIT_LIKE)
+        if size.isdigit() and int(size) > 0 and any(c.isdigit() for c in limited.group(1)):
+            return Edition(None, int(size)), slice(*limited.span(1))
+    numbered = re.search(r"(?<![\d/])(\d{0,6})\s*/\s*(\d{2,6})(?![\d/])", compact)
+    if numbered and int(numbered.group(2)) > 0:
+        number = int(numbered.group(1)) if numbered.group(1) else None
+        return Edition(number, int(numbered.group(2)), blank=number is None), slice(*numbered.span())
+    return None
+
+
+def year(text: str) -> int | None:
+    """A four-digit year standing by itself; letters read for digits are repaired behind a plausible
+    century."""
+    found = find_year(text)
+    return found[0] if found else None
+
+
+def find_year(text: str) -> tuple[int, slice] | None:
+    """The year in `text` as `year` gives it, and which signs of `text` it stands in: an edition of 2000 is
+    none."""
+    limited = find_edition(text)
+    taken = limited[1] if limited else slice(0, 0)
+    for found in re.finditer(r"(?<![0-9A-Za-z-])[12][0-9A-Za-z]{3}(?=LE|[^0-9A-Za-z-]|$)", text):
+        token = found.group()
+        digits = token.translate(_DIGIT_LIKE)
+        if (
+            digits.isdigit()
+            and sum(c.isdigit() for c in token) >= 2
+            and not taken.start <= found.start() < taken.stop
+            and FIRST_YEAR <= int(digits) <= LAST_YEAR
+        ):
+            return int(digits), slice(*found.span())
+    return None
+
+
+def brand(text: str) -> str | None:
+    """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts
+    here, and before capitals followed by a year a leading @, 0, 3 or 6, and a leading O, C, G or e that
+    stands alone: without a space it is as likely the name's own."""
+    text = text.strip()
+    marked = re.search(
+        r"(?:(?:©|\([cC]\)|^[0@63])\s*|^[OCGe]\s+)([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text
+    )
+    if not marked:
+        return None
+    if not text.startswith(("©", "(c)", "(C)")) and year(text) is None:
+        return None
+    words = re.sub(r"\s+", " ", marked.group(1)).strip(" .-'")
+    return words.upper() if len(words) >= 3 else None
+
+
+def origin(text: str) -> str | None:
+    """The country of a "MADE IN …" line."""
+    found = re.search(r"MADE\s*IN\s*([A-Z][A-Z. ]{2,20})", text.upper())
+    return found.group(1).strip(" .") if found else None
+
+
+LEXICON = (
+    "OFFICIAL", "PIN", "TRADING", "MADE", "IN", "CHINA", "TAIWAN", "KOREA", "LIMITED", "EDITION", "OF", "THE",
+    "LICENSED", "PRODUCT", "ALL", "RIGHTS", "RESERVED", "COLLECTION", "COLLECTIBLE", "LE", "RELEASE", "AND",
+    "AUTHENTIC", "ORIGINAL", "PARKS", "DISNEY", "PIXAR", "WORLD", "LAND", "BASED", "ON", "WORKS", "BY",
+)  # fmt: skip
+"""Words stamped on trading pins. A word one or two letters away from one of these is a misspelling."""
+
+
+def words(text: str) -> list[str]:
+    """Those long enough to be judged by their spelling, in capitals."""
+    return re.findall(r"[A-Z]{4,}", text.upper())
+
+
+def meant(word: str, known: Collection[str]) -> str | None:
+    """The word of `known` that `word` is one or two letters off; None where it is one of them, or like
+    none."""
+    nearest = min(known, key=lambda entry: distance(word, entry))
+    away = distance(word, nearest)
+    return nearest if 0 < away <= 2 and len(word) >= 3 * away + 1 else None
+
+
+def misspelt(text: str) -> bool:
+    """True where a word of `text` is one or two letters off a word that stamps use."""
+    return any(meant(word, LEXICON) for word in words(text))
+
+
+@functools.cache
+def distance(first: str, second: str) -> int:
+    """Levenshtein distance."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, 1):
+        diagonal, row[0] = row[0], i
+        for j, b in enumerate(second, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
+    return row[-1]

@@ -1,0 +1,62 @@
+"""Errors that a client is told about: their codes, messages and the exception that carries them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+MISSING_FRONT = "Front image required"
+AUTHENTICITY_FAILED = "Authenticity analysis failed"
+
+UPLOAD_LOST = UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
+    "Upload broken off",
+    "Upload stalled",
+    "Upload interrupted",
+)
+"""Messages of errors that say the photographs did not arrive whole. Only the server can know: a client has
+written them all when the kernel has taken them. Sent again, they may arrive.
+"""
+
+
+class ErrorCode(StrEnum):
+    MISSING_IMAGE = "missing_image"
+    INVALID_FORMAT = "invalid_format"
+    TOO_LARGE = "too_large"
+    MISSING_FIELDS = "missing_fields"
+    UNAUTHORIZED = "unauthorized"
+    INVALID_AGREEMENT = "invalid_agreement"
+    RECORD_NOT_FOUND = "record_not_found"
+    STREAM_NOT_FOUND = "stream_not_found"
+    SESSION_CONFLICT = "session_conflict"
+    CANCELLED = "cancelled"
+    OVERLOADED = "overloaded"
+    PROCESSING_ERROR = "processing_error"
+
+
+class PinactorsError(Exception):
+    """A failure the client is told about, by code; it survives pickling, so a worker may raise it.
+
+    `message` is for a person, `detail` says more (and names `field` where one is at fault), `retry_after` is
+    seconds. `status` overrides the HTTP status that the API derives from `code`.
+    """
+
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        detail: str = "",
+        *,
+        field: str = "",
+        retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(code, message, detail)
+        self.code, self.message, self.detail = code, message, detail or message
+        self.field, self.retry_after, self.status = field, retry_after, status
+
+    def __reduce__(self) -> Any:
+        state = {"field": self.field, "retry_after": self.retry_after, "status": self.status}
+        return type(self), (self.code, self.message, self.detail), state
+
+    def __str__(self) -> str:
+        return f"{self.message}: {self.detail}" if self.detail != self.message else self.message

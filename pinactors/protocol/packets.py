@@ -1,0 +1,255 @@
+"""Packets: the JSON objects of a stream, and the size cap.
+
+A packet is a `Packet` struct; `Packet.encode` stamps nothing,
+it only serialises, trims to `PACKET_LIMIT` and pads the opening packet. Stamping (`session_id`, `timestamp`,
+`sequence`) is packet assembly's job.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from pinactors.protocol.errors import ErrorCode, PinactorsError
+from pinactors.protocol.views import View
+
+PACKET_LIMIT = 8192
+"""Bytes of one encoded packet, without its newline: the clients' line buffer."""
+
+OPENING_PADDING = 513
+"""Bytes the opening packet is padded to: iOS withholds the first 512 of a response."""
+
+DEADLINE_SECONDS = 90.0
+KEEPALIVE_SECONDS = 5.0
+
+BASIC_NOTE = "Basic analysis used due to processing constraints"
+TIMEOUT_NOTE = "Analysis timed out"
+
+
+class Verdict(StrEnum):
+    AUTHENTIC = "authentic"
+    COUNTERFEIT = "counterfeit"
+    UNDETERMINED = "undetermined"
+    NOT_A_PIN = "not_a_pin"
+
+
+class Box(msgspec.Struct, rename="camel", frozen=True):
+    """A region of one photograph, in fractions of its width and height (0 to 1, upright by EXIF)."""
+
+    view: View
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Evidence(msgspec.Struct, rename="camel"):
+    """One row of the evidence model.
+
+    `finding` is a sentence for a person; `weight` is a log10 likelihood ratio, positive for genuine, 0 when
+    the row could not be assessed (`assessed` false).
+    """
+
+    name: str
+    finding: str
+    weight: float
+    assessed: bool = True
+    box: Box | UnsetType = UNSET
+
+
+class Candidate(msgspec.Struct, rename="camel"):
+    pin_id: str
+    name: str
+    characters: str
+    series: str | None
+    year: int | None
+    score: float
+
+
+class Estimate(msgspec.Struct, rename="camel"):
+    """A price in `currency`, quartiles of sold rows; `as_of` is an ISO date."""
+
+    currency: str
+    low: float
+    median: float
+    high: float
+    sample_size: int
+    as_of: str
+
+
+class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=True):
+    session_id: str = ""
+    timestamp: str = ""
+    sequence: int = -1
+
+    @property
+    def packet_type(self) -> str:
+        return str(self.__struct_config__.tag)
+
+    @property
+    def terminal(self) -> bool:
+        """True for the two packets after which nothing follows."""
+        return isinstance(self, AnalysisComplete | ErrorPacket)
+
+    def smaller(self) -> Self | None:
+        """The same packet with its least important part left out, or None when nothing can go."""
+        return None
+
+    def encode(self) -> bytes:
+        """One JSON line without its newline, at most `PACKET_LIMIT` bytes.
+
+        Raises `ValueError` when even the smallest form is over the limit.
+        """
+        packet: Packet | None = self
+        while packet is not None:
+            encoded = _ENCODER.encode(packet)
+            if len(encoded) <= PACKET_LIMIT:
+                return encoded.ljust(OPENING_PADDING) if isinstance(self, ConnectionEstablished) else encoded
+            packet = packet.smaller()
+        raise ValueError(f"{self.packet_type} does not fit {PACKET_LIMIT} bytes")
+
+
+class ConnectionEstablished(Packet, tag="CONNECTION_ESTABLISHED", kw_only=True):
+    message: str
+    stream_id: str
+    deadline_ms: int
+
+
+class ProcessingStarted(Packet, tag="PROCESSING_STARTED", kw_only=True):
+    message: str
+
+
+class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
+    """`authenticity_rating` 0 to 100, `confidence` 0 to 1; `missing` names what could not be assessed and
+    `advice` what would settle it. `catalog` and `calibration` name the versions that decided."""
+
+    authentic: bool
+    authenticity_rating: int
+    confidence: float
+    note: str | UnsetType = UNSET
+    verdict: Verdict
+    evidence: list[Evidence]
+    advice: list[str] | UnsetType = UNSET
+    calibration: str | UnsetType = UNSET
+    demonstration: bool | UnsetType = UNSET
+
+    def smaller(self) -> Self | None:
+        if not self.evidence:
+            return None
+        lightest = min(self.evidence, key=lambda row: (row.assessed, abs(row.weight)))
+        return msgspec.structs.replace(self, evidence=[row for row in self.evidence if row is not lightest])
+
+
+class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=True):
+    """`identified`: the first candidate is claimed; without it candidates are only resemblances."""
+
+    characters: str
+    identification: str
+    candidates: list[Candidate]
+    identified: bool = False
+    demonstration: bool | UnsetType = UNSET
+
+    def smaller(self) -> Self | None:
+        return msgspec.structs.replace(self, candidates=self.candidates[:-1]) if self.candidates else None
+
+
+class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):
+    """`sales` are the newest dated rows behind the estimate, for a chart; `reason` says why there is none."""
+
+    pricing: str
+    estimate: Estimate | None
+    method: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    sales: list[dict[str, Any]] | UnsetType = UNSET
+    demonstration: bool | UnsetType = UNSET
+
+    def smaller(self) -> Self | None:
+        if self.sales is UNSET or not self.sales:
+            return None
+        return msgspec.structs.replace(self, sales=self.sales[: len(self.sales) // 2])
+
+
+class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
+    analysis: str
+    details: dict[str, Any]
+    demonstration: bool | UnsetType = UNSET
+
+    def smaller(self) -> Self | None:
+        if not self.details:
+            return None
+        largest = max(self.details, key=lambda name: len(_ENCODER.encode(self.details[name])))
+        rest = {name: value for name, value in self.details.items() if name != largest}
+        return msgspec.structs.replace(self, details=rest)
+
+
+class HtmlDisplayData(Packet, tag="HTML_DISPLAY_DATA", kw_only=True):
+    front_html: str
+    back_html: str | UnsetType = UNSET
+    angled_html: str | UnsetType = UNSET
+    demonstration: bool | UnsetType = UNSET
+
+
+class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
+    success: Literal[True] = True
+    complete: Literal[True] = True
+    id: int
+    message: str
+    processing_time: int
+    degraded: list[str]
+    missing: list[str]
+    demonstration: bool | UnsetType = UNSET
+
+
+class ErrorPacket(Packet, tag="ERROR", kw_only=True):
+    success: Literal[False] = False
+    message: str
+    error: str
+    error_code: ErrorCode
+
+    @classmethod
+    def of(cls, error: PinactorsError) -> Self:
+        return cls(message=error.message, error=error.detail, error_code=error.code)
+
+
+AnyPacket = (
+    ConnectionEstablished
+    | ProcessingStarted
+    | AuthenticationResult
+    | CharacterIdentification
+    | PricingAnalysis
+    | DetailedAnalysis
+    | HtmlDisplayData
+    | AnalysisComplete
+    | ErrorPacket
+)
+
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(AnyPacket)
+
+
+def decode(encoded: bytes | str) -> Packet:
+    """One packet from its JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
+    packet: Packet = _DECODER.decode(encoded)
+    return packet
+
+
+def timed_out() -> AuthenticationResult:
+    """The packet that answers for authenticity when the deadline decided."""
+    return AuthenticationResult(
+        authentic=False,
+        authenticity_rating=0,
+        confidence=0.0,
+        note=TIMEOUT_NOTE,
+        verdict=Verdict.UNDETERMINED,
+        evidence=[],
+    )
+
+
+def timestamp(now: dt.datetime | None = None) -> str:
+    """ISO 8601, UTC, milliseconds, `Z`."""
+    now = now or dt.datetime.now(dt.UTC)
+    return now.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

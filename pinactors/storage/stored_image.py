@@ -1,0 +1,14 @@
+"""What the rest of the program knows of a photograph that is kept: where it lies and what it contains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A photograph as sent, stored once by content hash: `path` in the image store, `size` in bytes."""
+
+    path: str
+    sha256: str
+    size: int

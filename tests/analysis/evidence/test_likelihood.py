@@ -1,0 +1,225 @@
+"""Scores become weights inside their bounds, groups are capped, and ratings keep clear of both ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from importlib import resources
+
+import numpy as np
+import pytest
+
+from pinactors.analysis.evidence import likelihood
+from pinactors.analysis.evidence.likelihood import Calibration, Finding, parse_calibration, ramp, rating
+from pinactors.evaluation import calibration
+from pinactors.evaluation.calibration import HEAVIEST, Observation
+from pinactors.protocol import Box, Evidence, View
+from tests.analysis import prepared
+
+SHIPPED = likelihood.calibration()
+
+
+def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
+    assert set(SHIPPED.rows) >= {
+        "waffle_edge_runoff",
+        "waffle_regularity",
+        "waffle_absent",
+        "stamp_crispness",
+        "stamp_wording",
+        "stamp_consistency",
+        "edition_number",
+        "front_geometry",
+        "colour_regions",
+        "enamel_fill",
+        "edge_roughness",
+        "plating_uniformity",
+        "posts",
+    }
+    caps = {name: cap for name, (cap, _) in SHIPPED.groups.items()}
+    assert caps == {"back pattern": 0.9, "stamp": 1.2, "front": 1.0}
+    assert all(0 <= bounds.favour <= 0.4 for bounds in SHIPPED.rows.values())
+    assert all(bounds.favour <= bounds.against <= HEAVIEST for bounds in SHIPPED.rows.values())
+    assert SHIPPED.rows["waffle_absent"].favour == 0
+    assert SHIPPED.version
+
+
+def test_a_row_of_two_photographs_is_their_mean_in_the_words_of_the_one_that_says_more() -> None:
+    good = Finding("colour_regions", "As the catalogue's.", 0.8)
+    off = Finding("colour_regions", "One is off.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
+    unseen = Finding("colour_regions", "Too few colours.")
+    both = likelihood.joint(good, off)
+    assert both.score == pytest.approx(-0.1)
+    assert both.text == good.text  # too slight to be worded as a fault
+    worse = likelihood.joint(dataclasses.replace(good, score=0.2), off)
+    assert (worse.score, worse.text, worse.box) == (pytest.approx(-0.4), off.text, off.box)
+    assert likelihood.joint(unseen, off) == off
+    assert likelihood.joint(good, unseen) == good
+    assert likelihood.joint(unseen, unseen).score is None
+
+
+def test_no_evidence_is_even_odds() -> None:
+    assert SHIPPED.probability([]) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED.rows))
+def test_a_row_weighs_within_its_bounds_and_with_its_sign(name: str) -> None:
+    bounds = SHIPPED.rows[name]
+    for score, expected in (
+        (1.0, bounds.favour),
+        (7.0, bounds.favour),
+        (0.5, bounds.favour / 2),
+        (0.0, 0.0),
+        (-0.5, -bounds.against / 2),
+        (-1.0, -bounds.against),
+        (-9.0, -bounds.against),
+    ):
+        (row,) = SHIPPED.weigh([Finding(name, "Seen.", score)])
+        assert row.weight == pytest.approx(expected, abs=5e-4)
+        assert row.assessed
+
+
+def test_what_was_not_assessed_weighs_nothing_and_comes_last() -> None:
+    rows = SHIPPED.weigh(
+        [
+            Finding("posts", "hidden"),
+            Finding("stamp_wording", "Right.", 1.0),
+            Finding("stamp_match", "Gone.", -1.0, Box(View.BACK, 0.1, 0.2, 0.3, 0.4)),
+        ]
+    )
+    assert [row.name for row in rows] == ["stamp_match", "stamp_wording", "posts"]
+    assert (rows[2].weight, rows[2].assessed, rows[2].finding) == (0.0, False, "hidden")
+    assert rows[0].box == Box(View.BACK, 0.1, 0.2, 0.3, 0.4)
+
+
+@pytest.mark.parametrize(("group", "cap"), [("back pattern", 0.9), ("stamp", 1.2), ("front", 1.0)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_groups_of_rows_that_see_the_same_are_capped(group: str, cap: float, sign: int) -> None:
+    names = SHIPPED.groups[group][1]
+    bound = cap if sign < 0 else likelihood.FAVOUR_SHARE * cap
+    assert SHIPPED.total([Evidence(name, "", sign * 2.0) for name in names]) == pytest.approx(sign * bound)
+    assert SHIPPED.total([Evidence(names[0], "", sign * 0.1)]) == pytest.approx(sign * 0.1)
+
+
+def test_a_fault_stands_whatever_else_was_copied_well() -> None:
+    fault = Evidence("colour_regions", "", -0.6)
+    copied = [Evidence("front_geometry", "", 0.4), Evidence("front_lines", "", 0.4)]
+    assert SHIPPED.total([fault, *copied]) == pytest.approx(-0.6 + 0.3 * 1.0)
+    assert SHIPPED.total([fault]) == pytest.approx(-0.6)
+
+
+def test_groups_add_to_each_other_and_to_rows_in_none() -> None:
+    rows = [
+        Evidence("stamp_match", "", -5.0),
+        Evidence("front_geometry", "", -5.0),
+        Evidence("edge_roughness", "", -0.4),
+    ]
+    assert SHIPPED.total(rows) == pytest.approx(-1.2 - 1.0 - 0.4)
+
+
+@pytest.mark.parametrize(
+    ("probability", "expected"), [(0.0, 3), (0.004, 3), (0.034, 3), (0.5, 50), (0.966, 97), (1.0, 97)]
+)
+def test_ratings_keep_clear_of_both_ends(probability: float, expected: int) -> None:
+    assert rating(probability) == expected
+
+
+def test_worst_and_best_evidence_stay_inside_the_ends() -> None:
+    worst = SHIPPED.weigh([Finding(name, "", -1.0) for name in SHIPPED.rows])
+    best = SHIPPED.weigh([Finding(name, "", 1.0) for name in SHIPPED.rows])
+    assert rating(SHIPPED.probability(worst)) == 3
+    assert 85 <= rating(SHIPPED.probability(best)) <= 97
+    assert SHIPPED.assessed_share(worst) == pytest.approx(1.0)
+    assert SHIPPED.assessed_share([]) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [(0.0, -1.0), (1.0, -1.0), (1.5, -0.5), (2.0, 0.0), (5.0, 0.5), (8.0, 1.0), (99.0, 1.0)],
+)
+def test_a_ramp_runs_from_bad_over_neutral_to_good(value: float, score: float) -> None:
+    assert ramp(value, 1.0, 2.0, 8.0) == pytest.approx(score)
+    assert ramp(-value, -1.0, -2.0, -8.0) == pytest.approx(score)
+
+
+def test_a_box_is_a_share_of_the_photograph_and_cut_at_its_border() -> None:
+    view = prepared.empty(View.BACK)  # 400 x 300
+    box = likelihood.box_of(view, np.array([[-40, 30], [200, 150]], np.float32))
+    assert box == Box(View.BACK, 0.0, 0.1, 0.5, 0.4)
+    assert likelihood.box_of(view, np.array([[500, 30], [600, 150]], np.float32)) is None
+    assert likelihood.box_of(view, np.zeros((0, 2), np.float32)) is None
+
+
+def _edited(**changes: object) -> str:
+    text = resources.files("pinactors.analysis.evidence").joinpath("weights.json").read_text("utf-8")
+    return json.dumps(json.loads(text) | changes)
+
+
+def test_a_calibration_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        parse_calibration(_edited(rows={"posts": {"favour": 0.1, "against": -0.5}}, groups={}))
+    with pytest.raises(ValueError, match="unknown"):
+        parse_calibration(_edited(groups={"front": {"cap": 1.0, "rows": ["smell"]}}))
+
+
+def test_a_calibration_survives_being_written() -> None:
+    assert parse_calibration(calibration.dump(SHIPPED)) == SHIPPED
+
+
+def _observations(row: str, count: int = 40) -> list[Observation]:
+    """Genuine pins score well in `row` and others badly; a second row says nothing."""
+    noise = np.random.default_rng(1).uniform(-1, 1, 2 * count)
+    return [
+        Observation(
+            [Finding(row, "", 0.8 if number % 2 else -0.8), Finding("posts", "", float(noise[number]))],
+            genuine=bool(number % 2),
+        )
+        for number in range(2 * count)
+    ]
+
+
+def test_a_fit_trusts_the_row_that_separates_and_leaves_unseen_ones_alone() -> None:
+    start = _starting_at(0.3)
+    fitted = calibration.fit(_observations("edge_roughness"), start, "test")
+    assert fitted.version == "test"
+    assert fitted.rows["edge_roughness"].against > start.rows["edge_roughness"].against + 0.1
+    assert fitted.rows["edge_roughness"].favour > start.rows["edge_roughness"].favour
+    assert fitted.rows["stamp_match"] == start.rows["stamp_match"]
+    assert fitted.groups == start.groups
+
+
+def test_a_fit_never_turns_a_row_round() -> None:
+    """Where good scores come with fakes, the row loses its weight and no more."""
+    contrary = [
+        dataclasses.replace(seen, genuine=not seen.genuine) for seen in _observations("edge_roughness")
+    ]
+    fitted = calibration.fit(contrary, SHIPPED, "contrary")
+    assert fitted.rows["edge_roughness"].favour == 0
+    assert 0 <= fitted.rows["edge_roughness"].against < SHIPPED.rows["edge_roughness"].against
+
+
+def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
+    """Where only good scores part the pins: every genuine one has the mark, half of the others lack it."""
+    observations = [
+        Observation([Finding("edge_roughness", "", score)], genuine=genuine)
+        for genuine, score in [(True, 1.0), (True, 1.0), (False, 0.0), (True, -1.0)] * 50
+    ]
+    start = _starting_at(0.3)
+    found = calibration.fit(observations, start, "for").rows["edge_roughness"]
+    assert 0.1 < found.favour <= found.against
+
+
+def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
+    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(HEAVIEST), "heavy")
+    assert fitted.rows["edge_roughness"].against == HEAVIEST
+
+
+def _starting_at(against: float) -> Calibration:
+    """The shipped calibration but for what a rough edge weighs."""
+    rows = SHIPPED.rows | {"edge_roughness": likelihood.Bounds(0.1, against)}
+    return dataclasses.replace(SHIPPED, rows=rows)
+
+
+def test_a_fit_needs_both_kinds() -> None:
+    genuine = [seen for seen in _observations("posts") if seen.genuine]
+    with pytest.raises(ValueError, match="genuine pins and of others"):
+        calibration.fit(genuine, SHIPPED, "one-sided")

@@ -1,0 +1,297 @@
+"""Verdicts: what may be claimed from what, and that nothing is claimed from nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import pytest
+
+from pinactors.analysis.evidence import gates, likelihood, verdict
+from pinactors.analysis.evidence.likelihood import Finding
+from pinactors.analysis.evidence.verdict import Scene
+from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.protocol import BASIC_NOTE, PACKET_LIMIT, AuthenticationResult, Verdict, View
+from tests import drawing
+from tests.analysis import prepared
+
+SHIPPED = likelihood.calibration()
+SEED = 4
+LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
+READ = prepared.reading(*LINES, code="FAC-060122-15240")
+AVOIDED = ("unable to provide an authenticity verification", "no pin visible")
+
+
+@pytest.fixture(scope="module")
+def front() -> PreparedView:
+    return prepared.photo(drawing.pin_front(SEED), View.FRONT, angle=6)
+
+
+@pytest.fixture(scope="module")
+def back() -> PreparedView:
+    return prepared.photo(drawing.pin_back(SEED, LINES), View.BACK, angle=-5)
+
+
+@pytest.fixture(scope="module")
+def angled() -> PreparedView:
+    return prepared.photo(drawing.pin_front(SEED), View.ANGLED, tilt=35)
+
+
+@pytest.fixture(scope="module")
+def known() -> Match:
+    return prepared.match(
+        {
+            View.FRONT: prepared.reference(drawing.pin_front(SEED), View.FRONT),
+            View.BACK: prepared.reference(drawing.pin_back(SEED, LINES), View.BACK),
+        }
+    )
+
+
+UNKNOWN = Match(reason="No pin of the catalogue fits this photograph.")
+
+
+def spoken(result: AuthenticationResult) -> str:
+    advice = result.advice if isinstance(result.advice, list) else []
+    return " ".join([*advice, *(row.finding for row in result.evidence)])
+
+
+def check(result: AuthenticationResult) -> None:
+    """What holds for every answer."""
+    assert 3 <= result.authenticity_rating <= 97
+    assert 0 <= result.confidence <= 0.95
+    assert result.authentic == (result.verdict is Verdict.AUTHENTIC)
+    assert result.calibration == SHIPPED.version
+    names = [row.name for row in result.evidence]
+    assert len(names) == len(set(names))
+    for row in result.evidence:
+        bounds = SHIPPED.rows[row.name]
+        assert -bounds.against <= row.weight <= bounds.favour
+        assert row.assessed or row.weight == 0
+        assert row.finding
+    assert not any(words in spoken(result).lower() for words in AVOIDED)
+    assert len(result.encode()) <= PACKET_LIMIT
+
+
+def test_a_pin_like_the_catalogues_is_authentic(
+    front: PreparedView, back: PreparedView, angled: PreparedView, known: Match
+) -> None:
+    result = verdict.assess(front, back, angled, READ, known)
+    check(result)
+    assert result.verdict is Verdict.AUTHENTIC
+    assert result.authenticity_rating >= 80
+    assert result.confidence > 0.5
+    assert {row.name for row in result.evidence} == set(SHIPPED.rows)
+
+
+def test_another_back_is_no_authentic_pin(front: PreparedView, angled: PreparedView, known: Match) -> None:
+    fake = prepared.photo(drawing.pin_back(SEED, (), rim=True), View.BACK, angle=-5)
+    result = verdict.assess(front, fake, angled, StampReading(), known)
+    check(result)
+    assert result.verdict is not Verdict.AUTHENTIC
+    assert result.authenticity_rating < 50
+    assert result.evidence[0].weight < -0.5
+    assert result.evidence[0].box
+
+
+def test_the_front_alone_is_undetermined(front: PreparedView, known: Match) -> None:
+    for match in (known, UNKNOWN):
+        result = verdict.assess(front, None, None, None, match)
+        check(result)
+        assert result.verdict is Verdict.UNDETERMINED
+        assert result.confidence <= 0.40
+        assert "back" in spoken(result)
+
+
+def test_without_a_back_confidence_is_capped(front: PreparedView, angled: PreparedView, known: Match) -> None:
+    result = verdict.assess(front, None, angled, None, known)
+    check(result)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert result.confidence <= 0.65
+
+
+def test_without_the_catalogue_confidence_is_capped_and_little_is_said(
+    front: PreparedView, back: PreparedView, angled: PreparedView
+) -> None:
+    result = verdict.assess(front, back, angled, READ, UNKNOWN)
+    check(result)
+    assert result.confidence <= 0.75
+    assert UNKNOWN.reason in spoken(result)
+    judged = {row.name for row in result.evidence if row.assessed}
+    assert judged <= {
+        "waffle_edge_runoff",
+        "stamp_wording",
+        "stamp_consistency",
+        "edition_number",
+        "edge_roughness",
+        "plating_uniformity",
+    }
+
+
+def test_nothing_is_found_where_nothing_can_be_assessed() -> None:
+    bare = prepared.empty(View.FRONT, score=0.3)
+    result = verdict.assess(bare, None, None, None, UNKNOWN)
+    check(result)
+    assert not any(row.assessed for row in result.evidence)
+    assert result.authenticity_rating == pytest.approx(50, abs=2)
+    assert result.confidence == 0
+    assert result.verdict is Verdict.UNDETERMINED
+
+
+def test_a_blank_table_is_not_a_pin() -> None:
+    tables = [dataclasses.replace(prepared.empty(view), sha256=str(view)) for view in View]
+    tables[1] = dataclasses.replace(tables[1], rgb=tables[1].rgb // 2)
+    tables[2] = dataclasses.replace(tables[2], rgb=tables[2].rgb // 3)
+    result = verdict.assess(tables[0], tables[1], tables[2], StampReading(), UNKNOWN)
+    check(result)
+    assert result.verdict is Verdict.NOT_A_PIN
+    assert result.authenticity_rating == likelihood.LOWEST_RATING
+    assert result.confidence > 0.5
+
+
+def test_a_pin_missed_in_one_photograph_is_still_a_pin(back: PreparedView, angled: PreparedView) -> None:
+    result = verdict.assess(prepared.empty(View.FRONT), back, angled, READ, UNKNOWN)
+    check(result)
+    assert result.verdict is not Verdict.NOT_A_PIN
+    assert "Nothing stands out from the background." in spoken(result)
+
+
+def test_the_same_photograph_twice_is_no_back(front: PreparedView, known: Match) -> None:
+    again = dataclasses.replace(front, view=View.BACK)
+    result = verdict.assess(front, again, None, StampReading(), known)
+    check(result)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert result.confidence <= 0.40
+    assert "sent as the back" in spoken(result)
+
+
+def test_the_back_of_another_pin_is_not_counted(front: PreparedView) -> None:
+    other = prepared.photo(drawing.pin_back(1, LINES), View.BACK)  # a rectangle behind a bear
+    result = verdict.assess(front, other, None, READ, UNKNOWN)
+    check(result)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert "different pins" in spoken(result)
+    assert not any(row.assessed for row in result.evidence if row.name.startswith(("waffle", "stamp")))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_front_and_back_of_one_pin_mirror_each_other(seed: int) -> None:
+    one = prepared.photo(drawing.pin_front(seed), View.FRONT, angle=10, side=500)
+    other = prepared.photo(drawing.pin_back(seed), View.BACK, angle=-30, tilt=12, side=500)
+    overlap = gates.mirror_overlap(one, other)
+    assert overlap is not None
+    assert overlap > 0.93
+
+
+def test_other_shapes_do_not_mirror_each_other() -> None:
+    views = [prepared.photo(drawing.pin_front(seed), View.FRONT, side=500) for seed in (1, 2, 3, 4)]
+    for one, other in itertools.combinations(views, 2):
+        overlap = gates.mirror_overlap(one, other)
+        assert overlap is not None
+        assert overlap < 0.95
+    bear, rectangle = views[3], views[0]
+    overlap = gates.mirror_overlap(bear, rectangle)
+    assert overlap is not None
+    assert overlap < gates.MIRRORED
+
+
+def test_a_picture_compressed_again_is_the_same_picture(front: PreparedView, angled: PreparedView) -> None:
+    noisy = dataclasses.replace(front, sha256="other", rgb=front.rgb // 8 * 8)
+    assert gates.same_picture(front, noisy)
+    assert not gates.same_picture(front, angled)
+
+
+def test_only_colours_are_judged_in_the_tilted_photograph_where_the_front_was_not_cut_out(
+    back: PreparedView, angled: PreparedView, known: Match
+) -> None:
+    result = verdict.assess(prepared.empty(View.FRONT), back, angled, READ, known)
+    check(result)
+    rows = {row.name: row for row in result.evidence}
+    assert rows["colour_regions"].assessed
+    assert not any(
+        rows[name].assessed for name in ("front_geometry", "front_lines", "front_proportions", "enamel_fill")
+    )
+
+
+def conclude(rows: list[Finding], scene: Scene, match: Match) -> AuthenticationResult:
+    return verdict.conclude(rows, scene, match, SHIPPED)
+
+
+def good() -> list[Finding]:
+    return [Finding(name, "Good.", 1.0) for name in SHIPPED.rows]
+
+
+def with_score(name: str, score: float) -> list[Finding]:
+    return [Finding(row.name, row.text, score if row.name == name else row.score) for row in good()]
+
+
+@pytest.mark.parametrize("name", [name for name, bounds in SHIPPED.rows.items() if bounds.against > 0.7])
+def test_one_strong_finding_bars_authentic(
+    name: str, front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    scene = Scene(front, back, None, None, None)
+    result = conclude(with_score(name, -1.0), scene, known)
+    assert min(row.weight for row in result.evidence) <= verdict.STRONG_FINDING
+    assert result.verdict is not Verdict.AUTHENTIC
+
+
+def test_a_slight_finding_does_not(front: PreparedView, back: PreparedView, known: Match) -> None:
+    scene = Scene(front, back, None, None, None)
+    assert conclude(with_score("plating_uniformity", -0.5), scene, known).verdict is Verdict.AUTHENTIC
+
+
+def test_much_against_a_pin_is_a_counterfeit_and_needs_the_back(
+    front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    bad = [Finding(name, "Bad.", -1.0) for name in SHIPPED.rows]
+    assert conclude(bad, Scene(front, back, None, None, None), known).verdict is Verdict.COUNTERFEIT
+    assert conclude(bad, Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
+    assert conclude(good(), Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
+
+
+def test_little_seen_decides_nothing(front: PreparedView, back: PreparedView, known: Match) -> None:
+    few = [Finding(name, "Bad.", -1.0) for name in ("edge_roughness", "enamel_fill")]
+    result = conclude(few, Scene(front, back, None, None, None), known)
+    assert result.confidence < verdict.LEAST_CONFIDENCE
+    assert result.verdict is Verdict.UNDETERMINED
+
+
+def test_bad_photographs_lower_confidence(front: PreparedView, back: PreparedView, known: Match) -> None:
+    poor = dataclasses.replace(back, quality=dataclasses.replace(back.quality, score=0.2))
+    clear = conclude(good(), Scene(front, back, None, None, None), known)
+    blurred = conclude(good(), Scene(front, poor, None, None, None), known)
+    assert clear.confidence == pytest.approx(0.9)
+    assert blurred.confidence == pytest.approx(0.55)
+    assert clear.authenticity_rating == blurred.authenticity_rating
+
+
+def test_what_stays_open_says_what_would_settle_it(front: PreparedView, back: PreparedView) -> None:
+    result = conclude([], Scene(front, back, None, None, None), UNKNOWN)
+    text = spoken(result)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert "tilted" in text
+    assert "weigh it" in text
+    assert UNKNOWN.reason in text
+
+
+def test_the_fallback_decides_nothing_and_says_so(front: PreparedView, back: PreparedView) -> None:
+    result = verdict.assess_basic(front, back)
+    check(result)
+    assert result.note == BASIC_NOTE
+    assert result.verdict is Verdict.UNDETERMINED
+    assert not result.authentic
+    assert result.authenticity_rating == max(3, round(100 * result.confidence))
+
+
+def test_a_demonstration_is_marked(front: PreparedView, known: Match) -> None:
+    result = verdict.assess(front, None, None, None, dataclasses.replace(known, demonstration=True))
+    assert result.demonstration is True
+
+
+def test_the_calibration_given_is_the_one_that_decides(
+    front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    strict = dataclasses.replace(SHIPPED, version="strict", authentic_from=0.999)
+    assert verdict.assess(front, back, None, READ, known).verdict is Verdict.AUTHENTIC
+    result = verdict.assess(front, back, None, READ, known, strict)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert result.calibration == "strict"

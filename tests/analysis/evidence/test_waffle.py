@@ -1,0 +1,183 @@
+"""The back's pattern and stamp on drawn backs, against their drawn catalogue pictures and alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pinactors.analysis.evidence import comparison, metal, stamp_picture, waffle
+from pinactors.analysis.evidence.comparison import Target
+from pinactors.analysis.evidence.likelihood import Finding
+from pinactors.analysis.model import PreparedView, StampReading
+from pinactors.protocol import View
+from tests import drawing
+from tests.analysis import prepared
+
+CLOUD, BEAR = 5, 4
+LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
+
+
+def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Finding]:
+    """Pattern and stamp rows of a photographed back against the catalogue's."""
+    known = Target(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
+    seen = comparison.compare(back, known, None)
+    assert seen is not None
+    stamp = stamp_picture.measure(seen)
+    found = waffle.rows(waffle.measure(back, seen, stamp.quads if stamp else ()))
+    found += stamp_picture.rows(seen, stamp, StampReading(), None)
+    return {row.name: row for row in [*found, metal.posts(seen)]}
+
+
+def score(row: Finding) -> float:
+    assert row.score is not None, row.text
+    return row.score
+
+
+@pytest.mark.parametrize("seed", [BEAR, CLOUD])
+def test_the_same_back_speaks_for_itself(seed: int) -> None:
+    found = rows(prepared.photo(drawing.pin_back(seed, LINES), View.BACK, angle=8), seed)
+    for name in ("waffle_edge_runoff", "waffle_regularity", "waffle_absent", "stamp_match"):
+        assert score(found[name]) > 0.3, name
+        assert found[name].box is None
+
+
+def test_a_rim_around_the_pattern_is_seen() -> None:
+    found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, rim=True), View.BACK, angle=8))
+    assert score(found["waffle_edge_runoff"]) < -0.5
+    assert found["waffle_edge_runoff"].box is not None
+    assert score(found["waffle_regularity"]) > 0
+    assert score(found["stamp_match"]) > 0.5
+
+
+def test_a_pattern_of_another_pitch_is_seen() -> None:
+    found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, period=60), View.BACK, angle=8))
+    assert score(found["waffle_regularity"]) < -0.5
+    assert "1.3" in found["waffle_regularity"].text or "1.4" in found["waffle_regularity"].text
+    assert score(found["waffle_absent"]) >= 0
+
+
+def test_a_plain_back_is_seen_where_the_catalogue_has_a_pattern() -> None:
+    found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, waffle=False), View.BACK, angle=8))
+    assert score(found["waffle_absent"]) < -0.3
+    assert found["waffle_edge_runoff"].score is None
+    assert found["waffle_regularity"].score is None
+
+
+def test_a_back_that_never_had_a_pattern_is_not_blamed() -> None:
+    plain = drawing.pin_back(BEAR, LINES, waffle=False)
+    found = rows(prepared.photo(plain, View.BACK, angle=8), waffle=False)
+    for name in ("waffle_edge_runoff", "waffle_regularity", "waffle_absent"):
+        assert found[name].score is None
+        assert found[name].text
+    assert score(found["stamp_match"]) > 0.5
+
+
+def test_a_missing_stamp_is_seen() -> None:
+    found = rows(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK, angle=8))
+    assert score(found["stamp_match"]) < -0.5
+    assert found["stamp_match"].box is not None
+
+
+def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
+    garbled = ("ORTSIAL QIN TNADJGE", "2S07 KB 5B8", "WABE EN OHLMA", "PAO-5B9731-06B19")
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    likeness = []
+    for lines in (LINES, garbled):
+        seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), known, None)
+        stamp = stamp_picture.measure(seen)
+        assert stamp is not None
+        assert len(stamp.likeness) == 4
+        likeness.append(stamp.likeness)
+    assert (likeness[0] > 0.9).all()
+    assert (likeness[1] < likeness[0] - 0.1).all()
+
+
+def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
+    read = prepared.reading(code=prepared.CATALOG_PIN.factory_code)
+    row, _ = stamp_picture.rows(seen, stamp_picture.measure(seen), read, prepared.CATALOG_PIN)
+    assert row.score == 0
+
+
+def test_words_that_read_right_are_not_missing() -> None:
+    """Read and not found at their place: the comparison is at fault, or the back is another year's."""
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
+    stamp = stamp_picture.measure(seen)
+    for words, assessed in (
+        (("OFFICIAL", "MADE IN CHINA"), False),
+        (("OFFICIAL", "MADE IN CHNIA"), False),  # one slip of the reader
+        (("OFFICAIL", "MADE IN CHNIA"), True),
+    ):
+        row, _ = stamp_picture.rows(seen, stamp, prepared.reading(*words), prepared.CATALOG_PIN)
+        assert (row.score is not None) is assessed
+        assert row.text
+
+
+def test_small_text_is_not_judged() -> None:
+    far = prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK, side=150)
+    found = rows(far)
+    assert found["stamp_match"].score is None
+    assert found["stamp_crispness"].score is None
+
+
+def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> None:
+    running = waffle.measure(prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK), None)
+    rimmed = waffle.measure(prepared.photo(drawing.pin_back(BEAR, LINES, rim=True), View.BACK), None)
+    for pattern, low, high in ((running, 0.0, 0.5), (rimmed, -0.5, -0.1)):
+        edge, regular, absent = waffle.rows(pattern)
+        assert low <= score(edge) <= high
+        assert regular.score is None
+        assert absent.score is None
+
+
+def test_a_lattice_has_its_period_whatever_the_view() -> None:
+    """44 pixels of the drawing, photographed at 0.95 x 900 / 640."""
+    pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), period=44), View.BACK, angle=25), None)
+    assert pattern is not None
+    assert pattern.ours.strength > 0.5
+    expected = 44 * 0.95 * 900 / 640
+    assert pattern.period == pytest.approx(expected, rel=0.12)
+
+
+def test_noise_has_no_lattice() -> None:
+    noise = np.random.default_rng(3).normal(50, 15, (512, 512)).astype(np.float32)
+    found = waffle.lattice(waffle.autocorrelation(noise, np.ones((512, 512), bool)), 512)
+    assert found.strength < 0.2
+
+
+def test_nothing_is_said_about_a_back_nobody_found() -> None:
+    assert waffle.measure(prepared.empty(View.BACK), None) is None
+    for row in [*waffle.rows(None), *stamp_picture.rows(None, None, StampReading(), None), metal.posts(None)]:
+        assert row.score is None
+        assert row.text
+
+
+@pytest.mark.parametrize(
+    ("waffled", "words"), [(True, "a repeating pattern shows"), (False, "no repeating pattern")]
+)
+def test_a_pattern_is_seen_without_a_catalogue_and_counts_for_nothing(waffled: bool, words: str) -> None:
+    pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), waffle=waffled), View.BACK), None)
+    assert pattern is not None
+    assert pattern.repeating is waffled
+    _, _, absent = waffle.rows(pattern)
+    assert words in absent.text
+    assert absent.score is None
+
+
+def test_a_grid_keeps_to_a_parallelogram() -> None:
+    """Faint figures on a slanted grid are told from as many placed by chance."""
+    rng = np.random.default_rng(7)
+    side, inside = 512, np.ones((512, 512), bool)
+    noise = rng.normal(0, 6, (side, side))
+    steps = [(x * 61 + y * 30, y * 52) for x in range(-5, 10) for y in range(10)]
+    chance = rng.integers(0, side, (len(steps), 2)).tolist()
+    strengths = []
+    for places in (steps, chance):
+        plane = noise.copy()
+        for x, y in places:
+            plane[max(y, 0) : y + 14, max(x, 0) : x + 14] += 10
+        found = waffle.autocorrelation(plane.astype(np.float32), inside, reach=6.0)
+        strengths.append(waffle.grid(found))
+    assert strengths[0] > waffle.CLEAR_GRID > strengths[1]

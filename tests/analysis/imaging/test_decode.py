@@ -1,0 +1,282 @@
+"""Decoding: what is accepted, what is refused and how; every picture comes out upright, RGB and bounded."""
+
+from __future__ import annotations
+
+import io
+import struct
+import time
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from PIL import ImageCms
+from pillow_heif import register_heif_opener
+
+from pinactors.analysis.imaging.decode import decode, sniff
+from pinactors.analysis.model import WORKING_SIDE
+from pinactors.protocol import ErrorCode, PinactorsError, View
+from tests import drawing
+
+register_heif_opener()
+
+LIMIT = 64_000_000
+RED, GREEN, BLUE, WHITE = (210, 30, 30), (30, 170, 50), (30, 50, 200), (240, 240, 240)
+CORNERS = {"TL": (0, 0), "TR": (0, 1), "BL": (1, 0), "BR": (1, 1)}
+
+
+def quartered(width: int = 96, height: int = 64) -> drawing.Picture:
+    """Red, green / blue, white: every turn and mirroring shows."""
+    rgb = np.zeros((height, width, 3), np.uint8)
+    for (row, column), colour in zip(CORNERS.values(), (RED, GREEN, BLUE, WHITE), strict=True):
+        rows = slice(row * height // 2, (row + 1) * height // 2)
+        rgb[rows, column * width // 2 : (column + 1) * width // 2] = colour
+    return rgb
+
+
+def corner(rgb: drawing.Picture, name: str) -> tuple[int, ...]:
+    height, width = rgb.shape[:2]
+    row, column = CORNERS[name]
+    return tuple(
+        int(value) for value in rgb[height // 4 + row * height // 2, width // 4 + column * width // 2]
+    )
+
+
+def close(one: tuple[int, ...], other: tuple[int, ...], within: int = 14) -> bool:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) <= within
+
+
+def saved(image: Pillow.Image, format_name: str, **options: object) -> bytes:
+    target = io.BytesIO()
+    image.save(target, format_name, **options)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("format_name", "media_type"),
+    [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp"), ("HEIF", "image/heic")],
+)
+def test_each_accepted_format_comes_out_as_it_went_in(format_name: str, media_type: str) -> None:
+    photograph = decode(drawing.encoded(quartered(), format_name), View.FRONT, LIMIT)
+    assert photograph.media_type == media_type
+    assert (photograph.width, photograph.height, photograph.scale) == (96, 64, 1.0)
+    assert photograph.rgb.dtype == np.uint8
+    assert photograph.rgb.flags.c_contiguous
+    assert close(corner(photograph.rgb, "TL"), RED)
+    assert close(corner(photograph.rgb, "BR"), WHITE)
+
+
+# Where the stored picture's upper left and upper right corners belong, by EXIF 2.32, tag 0x0112.
+ORIENTATIONS = {
+    1: "TL TR",
+    2: "TR TL",
+    3: "BR BL",
+    4: "BL BR",
+    5: "TL BL",
+    6: "TR BR",
+    7: "BR TR",
+    8: "BL TL",
+}
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_every_exif_orientation_is_undone(orientation: int, format_name: str) -> None:
+    photograph = decode(drawing.encoded(quartered(), format_name, orientation), View.BACK, LIMIT)
+    left, right = ORIENTATIONS[orientation].split()
+    assert close(corner(photograph.rgb, left), RED)
+    assert close(corner(photograph.rgb, right), GREEN)
+    assert (photograph.width, photograph.height) == ((96, 64) if orientation < 5 else (64, 96))
+    assert photograph.rgb.shape[:2] == (photograph.height, photograph.width)
+
+
+def test_a_large_photograph_is_scaled_to_the_working_side() -> None:
+    photograph = decode(drawing.jpeg(quartered(4000, 3000)), View.FRONT, LIMIT)
+    assert photograph.rgb.shape == (WORKING_SIDE * 3 // 4, WORKING_SIDE, 3)
+    assert (photograph.width, photograph.height) == (4000, 3000)
+    assert photograph.scale == pytest.approx(WORKING_SIDE / 4000)
+    assert close(corner(photograph.rgb, "TR"), GREEN)
+
+
+def test_a_very_narrow_picture_keeps_at_least_a_pixel() -> None:
+    photograph = decode(drawing.encoded(np.full((2, 6000, 3), 80, np.uint8), "PNG"), View.FRONT, LIMIT)
+    assert photograph.rgb.shape == (1, WORKING_SIDE, 3)
+
+
+def test_transparency_is_laid_on_white() -> None:
+    rgba = np.dstack([quartered(), np.full((64, 96), 255, np.uint8)])
+    rgba[:32, :48, 3] = 0
+    for image in (Pillow.fromarray(rgba), Pillow.fromarray(rgba).quantize(8, Pillow.Quantize.FASTOCTREE)):
+        photograph = decode(saved(image, "PNG"), View.FRONT, LIMIT)
+        assert close(corner(photograph.rgb, "TL"), (255, 255, 255), within=2)
+        assert close(corner(photograph.rgb, "TR"), GREEN, within=30)
+
+
+@pytest.mark.parametrize(("mode", "format_name"), [("L", "JPEG"), ("L", "PNG"), ("1", "PNG"), ("LA", "PNG")])
+def test_grey_pictures_become_rgb(mode: str, format_name: str) -> None:
+    photograph = decode(saved(Pillow.fromarray(quartered()).convert(mode), format_name), View.FRONT, LIMIT)
+    assert photograph.rgb.shape == (64, 96, 3)
+    assert np.array_equal(photograph.rgb[..., 0], photograph.rgb[..., 2])
+    assert corner(photograph.rgb, "BR")[0] > 200
+
+
+def test_cmyk_and_palette_keep_their_colours() -> None:
+    picture = Pillow.fromarray(quartered())
+    for data in (saved(picture.convert("CMYK"), "JPEG", quality=95), saved(picture.convert("P"), "PNG")):
+        assert close(corner(decode(data, View.FRONT, LIMIT).rgb, "BL"), BLUE, within=40)
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
+    levels = np.linspace(0, 65535, 256).astype(np.uint16)
+    data = saved(Pillow.fromarray(np.tile(levels, (8, 1))), "PNG")
+    row = decode(data, View.FRONT, LIMIT).rgb[4, :, 0]
+    assert abs(int(row[128]) - 128) <= 1
+    assert (row[0], row[255]) == (0, 255)
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    first, second = Pillow.fromarray(quartered()), Pillow.fromarray(quartered()[::-1, ::-1].copy())
+    for format_name in ("WEBP", "PNG"):
+        data = saved(first, format_name, save_all=True, append_images=[second])
+        assert close(corner(decode(data, View.FRONT, LIMIT).rgb, "TL"), RED)
+
+
+def test_a_wide_gamut_profile_is_converted_and_a_broken_one_ignored() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    plain = saved(Pillow.fromarray(quartered()), "PNG")
+    for broken in (profile, b"no profile at all", b"\0" * 200):
+        data = saved(Pillow.fromarray(quartered()), "PNG", icc_profile=broken)
+        assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, decode(plain, View.FRONT, LIMIT).rgb)
+    data = saved(Pillow.fromarray(quartered()), "PNG", icc_profile=display_p3())
+    wide = corner(decode(data, View.FRONT, LIMIT).rgb, "TR")
+    assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10  # the same numbers mean a stronger green
+
+
+def test_content_decides_not_the_name() -> None:
+    assert sniff(drawing.encoded(quartered(), "PNG")) == ("image/png", "PNG")
+    assert sniff(drawing.encoded(quartered(), "HEIF")) == ("image/heic", "HEIF")
+    assert sniff(b"\x00\x00\x00\x18ftypavif" + bytes(16)) is None
+    assert sniff(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "empty"),
+        (b"GIF89a" + bytes(64), "JPEG, PNG, WebP or HEIC"),
+        (b"<html><img></html>", "JPEG, PNG, WebP or HEIC"),
+        (b"\xff\xd8\xff\xe0" + bytes(20), "damaged"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "damaged"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "damaged"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(16), "damaged"),
+    ],
+)
+@pytest.mark.parametrize("view", View)
+def test_what_is_no_photograph_is_refused_by_field(view: View, data: bytes, expected: str) -> None:
+    with pytest.raises(PinactorsError) as caught:
+        decode(data, view, LIMIT)
+    error = caught.value
+    field = {View.FRONT: "frontImageData", View.BACK: "backImageData", View.ANGLED: "angledImageData"}[view]
+    assert error.code is ErrorCode.INVALID_FORMAT
+    assert error.field == field
+    assert error.detail.startswith(field)
+    assert expected in error.detail
+    assert view in error.message
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("share", [0.02, 0.4, 0.9])
+def test_a_truncated_photograph_is_refused(format_name: str, share: float) -> None:
+    scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 240, 180))
+    data = drawing.encoded(scene.rgb, format_name)
+    with pytest.raises(PinactorsError) as caught:
+        decode(data[: max(1, int(len(data) * share))], View.FRONT, LIMIT)
+    assert caught.value.code is ErrorCode.INVALID_FORMAT
+
+
+def declared(format_name: str, width: int, height: int) -> bytes:
+    """64 kB whose header declares `width` x `height` pixels."""
+    if format_name == "PNG":
+        header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+        pixels = b"IDAT" + bytes(1000)
+        chunk += struct.pack(">I", 1000) + pixels + struct.pack(">I", zlib.crc32(pixels))
+        start = b"\x89PNG\r\n\x1a\n" + chunk
+    elif format_name == "WEBP":
+        size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        start = b"RIFF" + struct.pack("<I", 65528) + b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size
+    else:
+        data = bytearray(drawing.jpeg(quartered()))
+        frame = data.index(b"\xff\xc0")
+        data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+        start = bytes(data)
+    return start.ljust(65536, b"\0")
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
+def test_too_many_pixels_are_refused_by_the_header_alone(format_name: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(PinactorsError) as caught:
+        decode(declared(format_name, 30_000, 30_000), View.ANGLED, LIMIT)
+    assert time.process_time() - begun < 0.2  # 900 megapixels would take seconds
+    assert caught.value.code is ErrorCode.TOO_LARGE
+    assert caught.value.field == "angledImageData"
+    assert "64 megapixels" in caught.value.detail
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF"])
+def test_the_limit_is_the_setting(format_name: str) -> None:
+    data = drawing.encoded(quartered(), format_name)
+    assert decode(data, View.FRONT, 96 * 64).width == 96
+    with pytest.raises(PinactorsError) as caught:
+        decode(data, View.FRONT, 96 * 64 - 1)
+    assert caught.value.code is ErrorCode.TOO_LARGE
+    assert "96 × 64" in caught.value.detail
+
+
+def test_damage_anywhere_never_escapes_as_another_error() -> None:
+    rng = np.random.default_rng(7)
+    scene = drawing.photograph(drawing.pin_front(2), drawing.background("wood", 120, 90))
+    refused = 0
+    for format_name in ("JPEG", "PNG", "WEBP", "HEIF"):
+        whole = drawing.encoded(scene.rgb, format_name)
+        for _ in range(60):
+            data = bytearray(whole)
+            for _ in range(int(rng.integers(1, 12))):
+                data[int(rng.integers(0, min(len(data), 400)))] = int(rng.integers(0, 256))
+            try:
+                decode(bytes(data), View.FRONT, LIMIT)
+            except PinactorsError:
+                refused += 1
+    assert refused > 60
+
+
+def display_p3() -> bytes:
+    """A minimal ICC v2 profile: Display P3 primaries (adapted to D50) with a 2.2 gamma."""
+
+    def xyz(*values: float) -> bytes:
+        return b"XYZ " + bytes(4) + b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    text = b"P3 test\0"
+    gamma = b"curv" + bytes(4) + struct.pack(">IHxx", 1, round(2.2 * 256))
+    tags = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", len(text)) + text + bytes(78),
+        b"cprt": b"text" + bytes(4) + b"none\0",
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.5151, 0.2412, -0.0011),
+        b"gXYZ": xyz(0.2920, 0.6922, 0.0419),
+        b"bXYZ": xyz(0.1571, 0.0666, 0.7841),
+        b"rTRC": gamma,
+        b"gTRC": gamma,
+        b"bTRC": gamma,
+    }
+    offset = 128 + 4 + 12 * len(tags)
+    table, body = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        content = content.ljust(-len(content) % 4 + len(content), b"\0")
+        table += name + struct.pack(">II", offset + len(body), len(content))
+        body += content
+    total = 128 + len(table) + len(body)
+    head = struct.pack(">I4sI4s4s4s", total, bytes(4), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
+    return head.ljust(128, b"\0") + table + body

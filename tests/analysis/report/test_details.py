@@ -1,0 +1,125 @@
+"""Details are what was read and measured, and say what was not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pinactors.analysis.matching import appearance
+from pinactors.analysis.model import (
+    CatalogPin,
+    Cutout,
+    Match,
+    MatchCandidate,
+    PreparedView,
+    Quality,
+    StampReading,
+    TextLine,
+)
+from pinactors.analysis.report import details
+from pinactors.protocol import PACKET_LIMIT, View
+
+
+def view(which: View, colour: tuple[int, int, int], *, found: bool = True, side: int = 512) -> PreparedView:
+    """A square of one colour, 400 by 200 pixels of it the pin."""
+    rgb = np.full((side, side, 3), 128, np.uint8)
+    mask = np.zeros((side, side), np.uint8)
+    mask[156:356, 56:456] = 255
+    rgb[mask > 0] = colour
+    outline = np.array([[56, 156], [456, 156], [456, 356], [56, 356]], np.float32)
+    pin = Cutout(mask, outline, rgb, mask, np.eye(3), 0.9, False) if found else None
+    quality = Quality(1.5, 0.5, 0.0, 0.0, 200.0, 0.8, ("Move <closer>.",))
+    problem = "" if found else "Nothing stands out from the background."
+    return PreparedView(which, side, side, 1.0, "image/jpeg", "0" * 64, rgb, quality, pin, problem)
+
+
+STAMP = StampReading(
+    lines=(
+        TextLine("<b>FAC</b>", 0.9, np.zeros((4, 2), np.float32)),
+        TextLine("guess", 0.2, np.zeros((4, 2), np.float32)),
+    ),
+    factory_code="FAC-060122-15240",
+    year=2015,
+    brand="ACME",
+)
+
+
+@pytest.mark.parametrize(
+    ("colour", "metal"),
+    [
+        ((150, 150, 152), "silver"),
+        ((200, 160, 70), "gold"),
+        ((190, 110, 70), "copper"),
+        ((45, 45, 48), "black nickel"),
+        ((60, 60, 200), None),
+    ],
+)
+def test_metal(colour: tuple[int, int, int], metal: str | None) -> None:
+    assert appearance.metal(view(View.BACK, colour)) == metal
+
+
+def test_colours_have_a_name_a_value_and_a_share() -> None:
+    (colour,) = appearance.enamel_colours(view(View.FRONT, (200, 30, 40)))
+    assert colour.name == "red"
+    assert colour.share == pytest.approx(1.0)
+    assert [abs(int(colour.hex[i : i + 2], 16) - c) <= 3 for i, c in ((1, 200), (3, 30), (5, 40))] == [
+        True
+    ] * 3
+
+
+def test_what_was_read_and_measured() -> None:
+    packet = details.describe(
+        view(View.FRONT, (200, 30, 40)), view(View.BACK, (150, 150, 152)), None, STAMP, None
+    )
+    assert packet.details["factoryCode"] == "FAC-060122-15240"
+    assert packet.details["madeOn"] == "2015-08-28"
+    assert packet.details["metal"] == "silver"
+    assert packet.details["sizeRatio"] == pytest.approx(2.0, abs=0.02)
+    assert packet.details["marks"] == ["<b>FAC</b>"], "a line the reader guessed at is not shown"
+    assert "editionSize" not in packet.details
+    assert "edition size" in packet.analysis
+    assert "<b>FAC" not in packet.analysis, "what stands on a pin is text"
+    assert "&lt;closer&gt;" in packet.analysis
+
+
+def test_nothing_is_claimed_of_what_was_not_seen() -> None:
+    packet = details.describe(view(View.FRONT, (1, 1, 1), found=False), None, None, None, None)
+    assert set(packet.details) == {"photos"}
+    assert packet.details["photos"]["front"]["pinFound"] is False
+    assert "Nothing stands out from the background." in packet.analysis
+
+
+@pytest.mark.parametrize("code", ["FAC-060122-15367", "FAC-060122-15000", "FAC-060122-15366"])
+def test_a_day_that_does_not_exist_is_no_date(code: str) -> None:
+    packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, StampReading(factory_code=code), None)
+    assert "madeOn" not in packet.details
+
+
+def test_a_full_back_fits_a_packet() -> None:
+    line = TextLine('"<&>"' * 40, 0.9, np.zeros((4, 2), np.float32))
+    views = [view(which, (200, 30, 40)) for which in View]
+    packet = details.describe(*views, StampReading(lines=(line,) * 40, reason="x" * 900), None)
+    assert len(packet.encode()) <= PACKET_LIMIT
+    assert packet.details["marks"]
+
+
+@pytest.mark.parametrize(
+    ("read", "likely", "known", "told"),
+    [
+        (1000, None, 1000, 1000),
+        (1000, None, None, 1000),
+        (1099, None, 1000, None),  # digits a reader takes for each other
+        (750, None, 300, 750),
+        (None, 1000, 1000, 1000),
+        (None, 1099, 1000, None),
+        (None, None, 1000, None),  # the catalogue never puts a number on a stamp
+    ],
+)
+def test_a_number_is_held_against_the_catalogue(
+    read: int | None, likely: int | None, known: int | None, told: int | None
+) -> None:
+    pin = CatalogPin("P1", "A pin", (), None, None, known, None, None)
+    match = Match((MatchCandidate(pin, 0.99, 80),), identified=True)
+    stamp = StampReading(edition_size=read, likely={} if likely is None else {"edition_size": likely})
+    packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, stamp, match)
+    assert packet.details.get("editionSize") == told

@@ -1,0 +1,62 @@
+"""The JavaScript client in Node, against a real server."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from api.openapi import description
+from tests.api.conftest import launch
+
+NODE = shutil.which("node")
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_javascript_client_in_node(tmp_path: Path) -> None:
+    process, port = launch(tmp_path / "data")
+    try:
+        result = subprocess.run(
+            [str(NODE), "--test", str(Path(__file__).with_name("client.test.mjs"))],
+            env=os.environ | {"PINACTORS_TEST_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    assert result.returncode == 0, result.stdout
+    assert "fail 0" in result.stdout
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_delivery_over_connections_that_fail_in_node() -> None:
+    result = subprocess.run(
+        [str(NODE), "--test", str(Path(__file__).with_name("delivery.test.mjs"))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    assert "fail 0" in result.stdout
+
+
+def test_the_types_name_every_field_the_server_sends() -> None:
+    text = resources.files("api.page").joinpath("static", "pinactors.d.ts").read_text("utf-8")
+    schemas = description()["components"]["schemas"]
+    sent = [schemas[packet["$ref"].rsplit("/", 1)[1]] for packet in schemas["Packet"]["oneOf"]]
+    sent += [schemas[name] for name in ("Box", "Evidence", "Candidate", "Estimate", "PinConfirmed")]
+    names = {name for schema in sent for name in schema["properties"]}
+    words = {
+        value for name in ("View", "Verdict", "ErrorCode", "Agreement") for value in schemas[name]["enum"]
+    }
+    assert len(names) > 40
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\??:", text)] == []
+    assert [word for word in sorted(words) if f'"{word}"' not in text] == []

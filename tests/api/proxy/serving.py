@@ -1,0 +1,31 @@
+"""A proxy or master of its own process: `python -m tests.api.proxy.serving ROLE SETTINGS` prints its port."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+
+import trio
+
+from api.proxy.app import serve_proxy
+from api.server import serve
+from pinactors import logs
+from pinactors.settings import Settings
+from tests.api import drawn
+
+
+async def main() -> None:
+    settings = Settings(**json.loads(sys.argv[2]))
+    logs.configure(settings)
+    if sys.argv[1] == "proxy":
+        run = partial(serve_proxy, settings)
+    else:
+        run = partial(serve, settings, analysis=drawn.declare(settings), warm=drawn.warm)
+    async with trio.open_nursery() as nursery:
+        sys.stdout.write(f"{await nursery.start(run)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    trio.run(main)

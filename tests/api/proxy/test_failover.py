@@ -1,0 +1,210 @@
+"""Masters are killed, and no phone sees it: processes of their own, real sockets, kill -9."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import trio
+
+from tests.api.proxy.conftest import (
+    LIMIT,
+    NDJSON,
+    UPLOAD,
+    Fleet,
+    assert_whole,
+    half_sent,
+    metric,
+    upload,
+    wait_for_sessions,
+)
+from tests.api.wire import JSON, PHONE, Answer, ask, connected, json_body
+
+
+async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fleet) -> None:
+    """20 phones have their first packet, 15 have sent half, 15 have sent all and got nothing yet."""
+    masters = fleet.masters(2)
+    proxy = fleet.proxy(masters)
+    answers: dict[str, Answer] = {}
+    opened = [trio.Event() for _ in range(20)]
+    names: dict[str, str] = {}
+
+    async def follow(number: int) -> None:
+        body = json_body(sessionId=f"follow{number}", frontImageData=b"SLEEP 0.4")
+        async with connected(proxy.port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            names[f"follow{number}"] = await wire.stream_id()
+            opened[number].set()
+            answers[f"follow{number}"] = await wire.answer()
+
+    async def send(number: int) -> None:
+        answers[f"sent{number}"] = await upload(proxy.port, f"sent{number}")
+
+    with trio.fail_after(LIMIT):
+        async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(follow, number)
+            for event in opened:
+                await event.wait()
+            bodies = [
+                json_body(sessionId=f"half{number}", frontImageData=b"PHOTO" * 20_000) for number in range(15)
+            ]
+            halves = [await stack.enter_async_context(half_sent(proxy.port, body)) for body in bodies]
+            there = [name for name in names if await _has(masters[0].port, names[name])]
+            masters[0].pause()
+            for number in range(15):
+                nursery.start_soon(send, number)
+            await trio.sleep(0.5)
+            assert [name for name in there if name not in answers], "none of its sessions is under way"
+            assert len(answers) < 35, "none of those that have sent everything waits for its first packet"
+            masters[0].kill()
+            for number, (wire, body) in enumerate(zip(halves, bodies, strict=True)):
+                await wire.send(body[len(body) // 2 :])
+                answers[f"half{number}"] = await wire.answer()
+        assert len(answers) == 50
+        for session_id, answer in answers.items():
+            assert_whole(answer, session_id)
+        assert await metric(proxy.port, "pinactors_proxy_failovers_total") >= 15
+        await wait_for_sessions(proxy.port, 0)
+
+
+async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> None:
+    """The killed master had delivered two packets; the desktop's object is put together all the same."""
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    body = json_body(frontImageData=b"SLEEP 1")
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as phone, connected(proxy.port) as desktop:
+            await phone.request("POST", UPLOAD, body, JSON | PHONE | {"Idempotency-Key": "both"})
+            stream_id = await phone.stream_id()
+            await desktop.request("POST", UPLOAD, body, JSON | {"Idempotency-Key": "both"})
+            await trio.sleep(0.3)
+            [victim] = [master for master in masters if await _has(master.port, stream_id)]
+            victim.kill()
+            answer = await phone.answer()
+            assert_whole(answer)
+            assert (await desktop.answer()).json()["streamId"] == stream_id
+        assert answer.packets[0]["streamId"] == stream_id
+        again = await ask(proxy.port, "GET", f"/streams/{stream_id}", headers=NDJSON)
+        assert again.body == answer.body
+
+
+async def _has(port: int, stream_id: str) -> bool:
+    return (await ask(port, "GET", f"/streams/{stream_id}?offset=now")).status == 200
+
+
+async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
+    """There is no other: the session waits for it, and goes on with the journal it left."""
+    (master,) = fleet.masters(1, workers=1)
+    proxy = fleet.proxy([master])
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as wire:
+            body = json_body(sessionId="back", frontImageData=b"SLEEP 1")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await wire.stream_id()
+            await trio.sleep(0.2)
+            master.kill()
+            master.start()
+            master.wait_started()
+            assert_whole(await wire.answer(), "back")
+        assert await metric(proxy.port, "pinactors_proxy_resumes_total") >= 1
+        assert await metric(proxy.port, "pinactors_proxy_failovers_total") == 0
+
+
+async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Fleet) -> None:
+    """The analysis would take twice the deadline: the phone's 4 s end it, not 4 s more of the second one."""
+    masters = fleet.masters(2, workers=1, deadline=4.0, basic_reserve=0.5)
+    proxy = fleet.proxy(masters, deadline=4.0)
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as wire:
+            body = json_body(sessionId="late", frontImageData=b"SLEEP 8")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            stream_id = await wire.stream_id()
+            began = trio.current_time()
+            await trio.sleep(2)
+            [victim] = [master for master in masters if await _has(master.port, stream_id)]
+            victim.kill()
+            answer = await wire.answer()
+            assert trio.current_time() - began < 5.5
+        assert answer.ended
+        assert [packet["sequence"] for packet in answer.packets] == list(range(len(answer.packets)))
+        result = answer.packets[answer.types.index("AUTHENTICATION_RESULT")]
+        assert result["note"] == "Analysis timed out"
+        assert answer.types[-1] == "ANALYSIS_COMPLETE"
+
+
+async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(fleet: Fleet) -> None:
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    answers: dict[str, Answer] = {}
+
+    async def follow(number: int, opened: trio.Event) -> None:
+        body = json_body(sessionId=f"d{number}", frontImageData=b"SLEEP 0.2")
+        async with connected(proxy.port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            await wire.stream_id()
+            opened.set()
+            answers[f"d{number}"] = await wire.answer()
+
+    with trio.fail_after(LIMIT):
+        async with trio.open_nursery() as nursery:
+            events = [trio.Event() for _ in range(8)]
+            for number, event in enumerate(events):
+                nursery.start_soon(follow, number, event)
+            for event in events:
+                await event.wait()
+            masters[0].process.terminate()
+            for number in range(8):
+                answers[f"n{number}"] = await upload(proxy.port, f"n{number}")
+        for session_id, answer in answers.items():
+            assert_whole(answer, session_id)
+        lines = (await ask(proxy.port, "GET", "/metrics")).body.decode().splitlines()
+        taken = [line for line in lines if line.startswith("pinactors_proxy_failovers_total")]
+        assert [line for line in taken if 'reason="failed"' in line] == [], "sessions stay where they are"
+
+
+async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet) -> None:
+    """The phone that repeats its upload while a master dies gets what the first try got; once, on record."""
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    key = {"Idempotency-Key": "one-upload"}
+    body = json_body(sessionId="again", frontImageData=b"SLEEP 1")
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as first:
+            await first.request("POST", UPLOAD, body, JSON | PHONE | key)
+            stream_id = await first.stream_id()
+        await trio.sleep(0.2)
+        [home] = [master for master in masters if await _has(master.port, stream_id)]
+        home.kill()
+        async with connected(proxy.port) as second:
+            await second.request("POST", UPLOAD, body, JSON | PHONE | key)
+            answer = await second.answer()
+        assert_whole(answer, "again")
+        log = await ask(proxy.port, "GET", f"/streams/{stream_id}", headers=NDJSON)
+        assert_whole(log, "again")
+        assert log.packets[-1]["id"] == answer.packets[-1]["id"], "one analysis"
+        other = json_body(sessionId="again", frontImageData=b"PHOTO other")
+        refused = await ask(proxy.port, "POST", UPLOAD, other, JSON | key)
+        assert (refused.status, refused.json()["errorCode"]) == (422, "session_conflict")
+
+
+async def test_two_phones_with_one_session_id_never_see_each_others_packets(fleet: Fleet) -> None:
+    """Not even when their master dies, and both begin again at the same other one."""
+    masters = fleet.masters(2, workers=2)
+    proxy = fleet.proxy(masters)
+    with trio.fail_after(LIMIT):
+        async with connected(proxy.port) as one, connected(proxy.port) as two:
+            for wire, front in ((one, b"SLEEP 1 x"), (two, b"SLEEP 1 another")):
+                body = json_body(sessionId="260101120000", frontImageData=front)
+                await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            names = [await one.stream_id(), await two.stream_id()]
+            assert names[0] != names[1]
+            [home] = [master for master in masters if await _has(master.port, names[0])]
+            assert await _has(home.port, names[1]), "one session id, one master"
+            home.kill()
+            answers = [await one.answer(), await two.answer()]
+        for answer, name, size in zip(answers, names, (9, 15), strict=True):
+            assert_whole(answer, "260101120000")
+            assert answer.packets[0]["streamId"] == name
+            details = answer.packets[answer.types.index("DETAILED_ANALYSIS")]["details"]
+            assert details["bytes"]["front"] == size
+        assert answers[0].packets[-1]["id"] != answers[1].packets[-1]["id"]

@@ -1,0 +1,295 @@
+"""The proxy's parts by themselves: the order of masters, ejection, packets, the spool, the journal."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.proxy import journal as journals
+from api.proxy import routing
+from api.proxy.journal import Moved, Relayed
+from api.proxy.masters import EJECTION_LIMIT, JITTER, Masters
+from api.proxy.packets import read, restamped
+from api.proxy.spool import LEAD, Spool
+from pinactors.client.http import NotPinactors
+from pinactors.protocol import PACKET_LIMIT
+from pinactors.settings import Settings
+from tests.api.conftest import running
+from tests.api.proxy.scripted import OPENING, STARTED, says, scripted
+
+
+def masters_of(text: str, **settings: Any) -> Masters:
+    return Masters.of(Settings(proxy_masters=text, **settings))
+
+
+KEYS = [f"key{number}" for number in range(4000)]
+
+
+async def test_a_masters_share_is_its_weights() -> None:
+    masters = masters_of("http://a http://b;weight=2 http://c;weight=0.5")
+    first = Counter(masters.order(key)[0].url for key in KEYS)
+    for url, share in (("http://a", 1 / 3.5), ("http://b", 2 / 3.5), ("http://c", 0.5 / 3.5)):
+        deviation = math.sqrt(share * (1 - share) / len(KEYS))
+        assert abs(first[url] / len(KEYS) - share) < 4 * deviation, url
+
+
+async def test_a_master_that_goes_moves_only_its_own_sessions() -> None:
+    masters = masters_of("http://a http://b http://c")
+    before = {key: masters.order(key) for key in KEYS}
+    gone = masters.all[1]
+    masters.unreachable(gone)
+    for key, order in before.items():
+        now = masters.order(key)
+        assert now[0] is next(master for master in order if master is not gone)
+        assert now[-1] is gone, "it is the last resort"
+
+
+async def test_the_order_is_the_same_in_every_process() -> None:
+    """Fixed for ever: another value would send resumed uploads to other masters after an update."""
+    masters = masters_of("http://a http://b http://c")
+    names = ["".join(master.url[-1] for master in masters.order(key)) for key in ("1", "2", "3", "4")]
+    again = masters_of("http://c http://b http://a")
+    assert names == ["".join(master.url[-1] for master in again.order(key)) for key in ("1", "2", "3", "4")]
+    assert len(set(names)) > 1
+
+
+async def test_failures_in_a_row_eject_for_longer_each_time(mock_clock: trio.testing.MockClock) -> None:
+    masters = masters_of("http://a", proxy_eject_failures=2, proxy_eject_pause=10)
+    [master] = masters.all
+    masters.failed(master, "x")
+    masters.succeeded(master)
+    masters.failed(master, "x")
+    assert master.available, "not in a row"
+    for pause in (10, 20, 40, EJECTION_LIMIT, EJECTION_LIMIT):
+        masters.failed(master, "x")
+        if master.available:
+            masters.failed(master, "x")
+        assert master.state == "ejected"
+        mock_clock.jump(pause * (1 - JITTER) - 0.01)
+        assert not master.available
+        mock_clock.jump(pause * 2 * JITTER + 0.02)
+        assert master.available
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ftp://a", "http://", "http://a http://a", "http://a;weight=0", "http://a;weight=x", "http://a;b=1"],
+)
+def test_bad_masters_are_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"master|server"):
+        masters_of(text)
+
+
+async def test_health_checks_see_draining_death_and_return(tmp_path: Path) -> None:
+    draining = b'HTTP/1.1 503 No\r\nContent-Length: 21\r\n\r\n{"status":"draining"}'
+    html = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"
+    with trio.fail_after(20):
+        for script, state in ((says(draining), "draining"), (says(html), "down"), (says(b""), "down")):
+            async with scripted(script, reads=False) as server:
+                masters = masters_of(server.url)
+                await check(masters)
+                assert masters.all[0].state == state
+        async with running(tmp_path) as good:
+            masters = masters_of(f"http://127.0.0.1:{good.port}")
+            [master] = masters.all
+            masters.unreachable(master)
+            master.ejected_until = math.inf
+            await check(masters)
+            assert master.state == "up", "another process: what the last one did says nothing about it"
+
+
+async def check(masters: Masters) -> None:
+    from pinactors.client.http import Connection
+
+    [master] = masters.all
+    async with Connection(master.url, silence=2, on_activity=lambda: None) as connection:
+        await masters.check(master, connection)
+
+
+def test_an_undisturbed_packet_is_not_touched() -> None:
+    line = read(STARTED)
+    assert restamped(STARTED, line, 1, "s") is STARTED
+
+
+@given(
+    st.integers(0, 99),
+    st.text(max_size=20),
+    st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False)),
+)
+def test_a_moved_packet_differs_in_its_number_and_session_only(
+    sequence: int, session_id: str, extra: dict[str, float]
+) -> None:
+    fields = {"extra": extra, "packetType": "NEW_KIND", "sessionId": "s", "timestamp": "t", "sequence": 3}
+    raw = msgspec.json.encode(fields)
+    moved = restamped(raw, read(raw), sequence, session_id)
+    assert json.loads(moved) == fields | {"sequence": sequence, "sessionId": session_id}
+    assert b"\n" not in moved
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b'{"packetType":1,"sequence":0,"sessionId":"s"}',
+        b'{"packetType":"lower","sequence":0,"sessionId":"s"}',
+        b'{"packetType":"PROCESSING_STARTED","sequence":"0","sessionId":"s","message":"m"}',
+        b'{"packetType":"ERROR","sequence":0,"sessionId":"s","message":"m","error":"e","errorCode":"new"}',
+        b'{"packetType":"X","sequence":0,"sessionId":"s","deep":' + b"[" * 5000 + b"]" * 5000 + b"}",
+        OPENING.replace(b'"streamId":"a', b'"streamId":"../'),
+        STARTED[:-1] + b" " * PACKET_LIMIT + b"}",
+    ],
+)
+def test_what_is_no_packet_is_not_believed(raw: bytes) -> None:
+    with pytest.raises(NotPinactors):
+        read(raw)
+
+
+@pytest.mark.parametrize(
+    ("start", "found"),
+    [
+        (b'{ "sessionId" : "250101", "frontImageData":"', "250101"),
+        (b'{"frontImageData":"', None),
+        (b'--b\r\nContent-Disposition: form-data; name="sessionId"\r\n\r\nabc\r\n--b', "abc"),
+        (b"--b\r\nContent-Disposition: form-data; name=sessionId\r\nX: y\r\n\r\nabc\r\n--b", "abc"),
+        (b'--b\r\nContent-Disposition: form-data; name="front_image"\r\n\r\n\xff\xd8', None),
+        (b'{"sessionId":"a\\u0041"}', None),
+    ],
+)
+def test_the_session_id_is_found_in_the_first_bytes(start: bytes, found: str | None) -> None:
+    assert routing.session_id_in(start) == found
+
+
+@pytest.fixture
+def disk() -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(2)
+
+
+async def test_a_spool_is_read_while_it_grows_and_again_from_the_start(
+    tmp_path: Path, disk: trio.CapacityLimiter
+) -> None:
+    spool = Spool.create(tmp_path / "x", disk)
+    content = os.urandom(300_000)
+    first = bytearray()
+
+    async def read_all(into: bytearray) -> None:
+        while data := await spool.read(len(into)):
+            into += data
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_all, first)
+            for start in range(0, len(content), 1000):
+                await spool.write(content[start : start + 1000])
+            spool.finish()
+        assert bytes(first) == content
+        again = bytearray()
+        await read_all(again)
+        assert bytes(again) == content
+        await spool.remove()
+    assert not (tmp_path / "x").exists()
+
+
+async def test_a_writer_waits_for_a_reader_that_is_far_behind(
+    tmp_path: Path, disk: trio.CapacityLimiter
+) -> None:
+    spool = Spool.create(tmp_path / "x", disk)
+    piece = b"x" * (1 << 20)
+    with trio.fail_after(10):
+        with trio.move_on_after(0.3) as waiting:
+            for _ in range(2 * LEAD // len(piece)):
+                await spool.write(piece)
+        assert waiting.cancelled_caught
+        assert LEAD < spool.size <= LEAD + len(piece)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(spool.write, piece)
+            assert len(await spool.read(2 * len(piece))) > 0
+    spool.close()
+
+
+async def test_a_spool_closed_under_its_writer_writes_no_other_file(
+    tmp_path: Path, disk: trio.CapacityLimiter
+) -> None:
+    """The number of a closed descriptor is the next file's: it is not closed while a thread uses it."""
+    with trio.fail_after(10):
+        spool = Spool.create(tmp_path / "x", disk)
+        async with disk, disk_of(disk), trio.open_nursery() as nursery:  # no thread is free: the write waits
+            nursery.start_soon(spool.write, b"late")
+            await trio.testing.wait_all_tasks_blocked()
+            spool.close()
+            others = [os.open(tmp_path / f"other{number}", os.O_CREAT | os.O_RDWR) for number in range(8)]
+            disk.total_tokens = 4
+        await spool.write(b"later")
+    assert (tmp_path / "x").read_bytes() == b"late"
+    for number, descriptor in enumerate(others):
+        assert (tmp_path / f"other{number}").read_bytes() == b""
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def disk_of(disk: trio.CapacityLimiter) -> AsyncIterator[None]:
+    """Takes the other token."""
+    borrower = object()
+    await disk.acquire_on_behalf_of(borrower)
+    yield
+    disk.release_on_behalf_of(borrower)
+
+
+async def test_a_journal_is_what_was_delivered(tmp_path: Path) -> None:
+    failures: list[OSError] = []
+    relayed = Relayed("a" * 24, "s", "owner", time.time() + 9, "x.spool", "text/plain", "k")
+    journal = journals.create(tmp_path, relayed, failures.append)
+    journal.packet(OPENING)
+    journal.mark(Moved("http://b", "b" * 24))
+    journal.packet(STARTED)
+    journal.release()
+    path = tmp_path / f"{'a' * 24}.journal"
+    whole = path.read_bytes()
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        kept = journals.load(tmp_path, "a" * 24)
+        lines = whole[:cut].count(b"\n")
+        assert (kept is None) == (lines == 0)
+        if kept is not None:
+            assert kept.relayed == relayed
+            assert kept.packets == [OPENING, STARTED][: (lines >= 2) + (lines >= 4)]
+            assert kept.moved == (Moved("http://b", "b" * 24) if lines >= 3 else None)
+            assert not kept.closed
+            again = journals.reopen(tmp_path, "a" * 24, failures.append)
+            again.packet(STARTED)
+            again.release()
+            appended = journals.load(tmp_path, "a" * 24)
+            assert appended is not None
+            assert appended.packets == [*kept.packets, STARTED]
+    assert failures == []
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a" * 200, "é" * 24, "x\0y"])
+def test_a_stream_id_is_never_a_path(tmp_path: Path, name: str) -> None:
+    assert journals.load(tmp_path, name) is None
+
+
+def test_damaged_journals_and_old_files_go(tmp_path: Path) -> None:
+    (tmp_path / f"{'d' * 24}.journal").write_bytes(b"M {not json}\n")
+    assert journals.load(tmp_path, "d" * 24) is None
+    for name in ("old.spool", "live.spool", "new.spool", "old.txt"):
+        (tmp_path / name).write_bytes(b"")
+        if not name.startswith("new"):
+            os.utime(tmp_path / name, (1, 1))
+    found = {path.name for path in journals.expired(tmp_path, 60, {"live"}.__contains__)}
+    assert found == {"old.spool"}

@@ -1,0 +1,147 @@
+"""The proxy in front of one good master: the same bytes, the same refusals, and the small requests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.client import analyze
+from pinactors.protocol import View
+from tests.api.conftest import running
+from tests.api.proxy.conftest import LIMIT, UPLOAD, assert_whole, metric, proxying, upload
+from tests.api.uploads.test_bad_input import CASES
+from tests.api.wire import JSON, MULTIPART, PHONE, ask, json_body, multipart, part
+
+
+@dataclass
+class Pair:
+    master: int
+    proxy: int
+
+
+@pytest.fixture
+async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with (
+        running(tmp_path / "master", max_request_bytes=1 << 20) as master,
+        proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], max_request_bytes=1 << 20) as port,
+    ):
+        yield Pair(master.port, port)
+
+
+async def test_every_framing_has_the_masters_own_bytes(pair: Pair) -> None:
+    body = json_body(sessionId="same", frontImageData=b"PHOTO", backImageData=b"PHOTO 2")
+    with trio.fail_after(LIMIT):
+        assert_whole(await ask(pair.proxy, "POST", UPLOAD, body, JSON | PHONE), "same")
+        for headers in (PHONE, {"Accept": "text/event-stream"}, {"Accept": "application/x-ndjson"}, {}):
+            through = await ask(pair.proxy, "POST", UPLOAD, body, JSON | headers)
+            direct = await ask(pair.master, "POST", UPLOAD, body, JSON | headers)
+            assert through.body == direct.body
+            assert through.headers["content-type"] == direct.headers["content-type"]
+        assert await metric(pair.proxy, "pinactors_proxy_added_seconds_count") >= 8
+
+
+async def test_a_multipart_upload_without_a_known_length(pair: Pair) -> None:
+    parts = [
+        part("sessionId", b"m"),
+        part("front_image", b"PHOTO" * 20_000, "f"),
+        part("back_image", b"PHOTO", "b"),
+    ]
+    body = multipart(parts)
+    chunks = [body[start : start + 9000] for start in range(0, len(body), 9000)]
+    chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in chunks) + b"0\r\n\r\n"
+    headers = MULTIPART | PHONE | {"Transfer-Encoding": "chunked"}
+    with trio.fail_after(LIMIT):
+        from tests.api.wire import connected, head
+
+        async with connected(pair.proxy) as wire:
+            await wire.send(head("POST", UPLOAD, headers) + chunked)
+            answer = await wire.answer()
+    assert_whole(answer, "m")
+    details = answer.packets[answer.types.index("DETAILED_ANALYSIS")]["details"]["bytes"]
+    assert details == {"front": 100_000, "back": 5, "angled": None}
+
+
+async def test_what_the_master_refuses_is_refused_alike(pair: Pair) -> None:
+    cases = [
+        (b"{}trailing", JSON, 400),
+        (json_body(sessionId="x"), JSON, 400),
+        (b"x", {"Content-Type": "text/plain"}, 415),
+        (json_body(frontImageData=b"x" * (1 << 20)), JSON, 413),
+        (json_body(sessionId="sp ace", frontImageData=b"PHOTO"), JSON, 400),
+        (json_body(frontImageData=b"PHOTO"), JSON | {"Idempotency-Key": "sp ace"}, 400),
+    ]
+    with trio.fail_after(LIMIT):
+        for body, headers, status in cases:
+            through = await ask(pair.proxy, "POST", UPLOAD, body, headers)
+            direct = await ask(pair.master, "POST", UPLOAD, body, headers)
+            assert through.status == direct.status == status
+            for name in ("message", "error", "errorCode", "field"):
+                assert through.json().get(name) == direct.json().get(name), name
+
+
+async def test_whatever_is_wrong_with_an_upload_is_said_in_the_masters_words(pair: Pair) -> None:
+    with trio.fail_after(2 * LIMIT):
+        for name, case in CASES.items():
+            path = f"{UPLOAD}?response=pdf" if case.field == "response" else UPLOAD
+            through = await ask(pair.proxy, "POST", path, case.body, case.headers)
+            direct = await ask(pair.master, "POST", path, case.body, case.headers)
+            status = case.status if len(case.body) <= 1 << 20 else 413  # the limit here
+            assert through.status == direct.status == status, name
+            for field in ("message", "error", "errorCode", "field"):
+                assert through.json().get(field) == direct.json().get(field), (name, field)
+
+
+async def test_the_same_key_with_other_images_is_a_conflict(pair: Pair) -> None:
+    with trio.fail_after(LIMIT):
+        key = {"Idempotency-Key": "k"}
+        assert_whole(await upload(pair.proxy, "one", b"PHOTO 1", **key))
+        other = await ask(
+            pair.proxy, "POST", UPLOAD, json_body(sessionId="one", frontImageData=b"PHOTO 2"), JSON | key
+        )
+        assert (other.status, other.json()["errorCode"]) == (422, "session_conflict")
+
+
+async def test_small_requests_reach_the_master(pair: Pair) -> None:
+    with trio.fail_after(LIMIT):
+        answer = await upload(pair.proxy, "fb")
+        feedback = {"recordNumber": answer.packets[-1]["id"], "pinId": "fb", "userAgreement": "agree"}
+        confirmed = await ask(pair.proxy, "POST", "/api/mobile/confirm-pin", json_body(**feedback), JSON)
+        assert confirmed.json()["success"] is True
+        wrong = await ask(
+            pair.proxy, "POST", "/api/mobile/confirm-pin", json_body(**feedback | {"recordNumber": 99}), JSON
+        )
+        assert wrong.status == 404
+        assert (await ask(pair.proxy, "GET", "/api/mobile/provisional-pins?limit=5")).json()["total"] == 0
+        for path in ("/", "/docs", "/openapi.json"):
+            headers = {"Accept": "text/html"}
+            through = await ask(pair.proxy, "GET", path, headers=headers)
+            direct = await ask(pair.master, "GET", path, headers=headers)
+            assert (through.status, through.body) == (200, direct.body)
+            assert through.headers["content-type"] == direct.headers["content-type"]
+            assert through.headers.get("content-security-policy") == direct.headers.get(
+                "content-security-policy"
+            )
+        preflight = await ask(pair.proxy, "OPTIONS", "/api/proxy/mobile-upload")
+        assert preflight.headers["access-control-max-age"] == "86400"
+        assert (await ask(pair.proxy, "GET", "/api/proxy/health")).json()["status"] == "ok"
+
+
+@pytest.mark.parametrize("transport", ["ndjson", "long-poll", "websocket"])
+async def test_the_client_of_this_project_works_through_it(pair: Pair, transport: str) -> None:
+    images = {View.FRONT: b"PHOTO" * 30_000, View.BACK: b"PHOTO"}
+    with trio.fail_after(LIMIT):
+        async with analyze(
+            f"http://127.0.0.1:{pair.proxy}",
+            images,
+            session_id="c",
+            transport=transport,  # type: ignore[arg-type]
+        ) as packets:
+            received = [packet async for packet in packets]
+    assert [packet.fields["sequence"] for packet in received] == list(range(8))
+    assert received[-1].kind == "ANALYSIS_COMPLETE"
+    details = next(packet for packet in received if packet.kind == "DETAILED_ANALYSIS")
+    assert details.fields["details"]["bytes"] == {"front": 150_000, "back": 5, "angled": None}

@@ -1,0 +1,254 @@
+"""Streams read again at a proxy: of any master, after the proxy was killed, by whoever may."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.records import Records
+from pinactors.settings import Settings
+from tests.api.conftest import running
+from tests.api.proxy.conftest import (
+    LIMIT,
+    NDJSON,
+    UPLOAD,
+    Fleet,
+    assert_whole,
+    metric,
+    proxying,
+    upload,
+    wait_for_sessions,
+)
+from tests.api.proxy.scripted import OPENING, STARTED, STREAM, chunk, says, scripted
+from tests.api.rawsocket import opened
+from tests.api.wire import JSON, PHONE, ask, connected, json_body
+
+KEPT = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED"]
+
+
+async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet) -> None:
+    """Ended ones, running ones, and running ones whose master dies before anybody asks."""
+    masters = fleet.masters(2, workers=1)
+    proxy = fleet.proxy(masters)
+    names = {}
+    with trio.fail_after(LIMIT):
+        ended = await upload(proxy.port, "ended")
+        for session_id in ("running", "orphaned"):
+            async with connected(proxy.port) as wire:
+                body = json_body(sessionId=session_id, frontImageData=b"SLEEP 1")
+                await wire.request("POST", UPLOAD, body, JSON | PHONE)
+                names[session_id] = await wire.stream_id()
+        proxy.kill()
+        proxy.start()
+        proxy.wait_started()
+        again = await ask(proxy.port, "GET", f"/streams/{ended.packets[0]['streamId']}", headers=NDJSON)
+        assert again.body == ended.body
+        assert_whole(await ask(proxy.port, "GET", f"/streams/{names['running']}", headers=NDJSON), "running")
+        home = [master for master in masters if await holds(master.port, names["orphaned"])]
+        home[0].kill()
+        orphaned = await ask(proxy.port, "GET", f"/streams/{names['orphaned']}", headers=NDJSON)
+        assert_whole(orphaned, "orphaned")
+        assert orphaned.packets[0]["streamId"] == names["orphaned"]
+
+
+async def holds(port: int, stream_id: str) -> bool:
+    return (await ask(port, "GET", f"/streams/{stream_id}?offset=now")).status == 200
+
+
+async def test_a_stream_this_proxy_has_never_seen_is_found_at_its_master(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with running(tmp_path / "one") as one, running(tmp_path / "two") as two:
+            masters = [f"http://127.0.0.1:{server.port}" for server in (one, two)]
+            direct = await upload(two.port, "direct")
+            path = f"/streams/{direct.packets[0]['streamId']}"
+            async with proxying(tmp_path / "proxy", masters) as port:
+                token = f"{len(direct.packets) - 1:016}"
+                last = await ask(port, "GET", f"{path}?offset={token}", headers=NDJSON)
+                assert last.packets == direct.packets[-1:]
+                assert (await ask(port, "GET", path, headers=NDJSON)).body == direct.body
+                head = await ask(port, "GET", f"{path}?offset=-1")
+                assert head.headers["stream-closed"] == "true"
+                unknown = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa")
+                assert (unknown.status, unknown.json()["errorCode"]) == (404, "stream_not_found")
+                assert (await ask(port, "GET", "/streams/..%2F..%2Fetc")).status == 404
+
+
+async def test_while_a_master_is_away_an_unknown_stream_is_not_called_unknown(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with running(tmp_path / "one") as one:
+            masters = [f"http://127.0.0.1:{one.port}", "http://127.0.0.1:9"]
+            async with proxying(tmp_path / "proxy", masters) as port:
+                answer = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa")
+                assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_a_stream_is_its_keys(tmp_path: Path) -> None:
+    """Keys are the master's. One of somebody else sees nothing, and none is written down."""
+    records = await Records.open(Settings(data=tmp_path / "master"))
+    mine, other = await records.add_key("mine"), await records.add_key("other")
+    await records.close()
+    async with running(tmp_path / "master") as master:
+        with trio.fail_after(LIMIT):
+            async with proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port:
+                assert (await upload(port, "s")).status == 401
+                answer = await upload(port, "s", **{"x-api-key": mine})
+                assert_whole(answer, "s")
+                path = f"/streams/{answer.packets[0]['streamId']}"
+                bearer = NDJSON | {"Authorization": f"Bearer {mine}"}
+                assert (await ask(port, "GET", path, headers=bearer)).body == answer.body
+                for headers in ({}, {"x-api-key": other}, {"x-api-key": "wrong"}):
+                    refused = await ask(port, "GET", path, headers=NDJSON | headers)
+                    assert refused.status in (401, 404), headers
+                    assert (await ask(port, "DELETE", path, headers=headers)).status in (401, 404)
+        kept = b"".join(file.read_bytes() for file in (tmp_path / "proxy").rglob("*") if file.is_file())
+        assert b"PROCESSING_STARTED" in kept
+        assert mine.encode() not in kept
+
+
+async def test_cancelling_ends_the_session_here_and_at_the_master(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
+            connected(port) as wire,
+        ):
+            body = json_body(sessionId="c", frontImageData=b"SLEEP 15")
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            path = f"/streams/{await wire.stream_id()}"
+            assert (await ask(port, "DELETE", path)).status == 204
+            answer = await wire.answer()
+            assert answer.packets[-1]["errorCode"] == "cancelled"
+            assert [packet["sequence"] for packet in answer.packets] == list(range(len(answer.packets)))
+            assert (await ask(port, "DELETE", path)).status == 204
+            await wait_for_sessions(port, 0)
+            there = await ask(master.port, "GET", path, headers=NDJSON)
+            assert there.packets[-1]["errorCode"] == "cancelled"
+
+
+async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
+            connected(port) as first,
+            connected(port) as second,
+        ):
+            body = json_body(sessionId="j", frontImageData=b"SLEEP 1")
+            await first.request("POST", UPLOAD, body, JSON | PHONE)
+            await first.stream_id()
+            await second.request("POST", "/api/proxy/mobile-upload", body, JSON | PHONE)
+            one, two = await first.answer(), await second.answer()
+            assert_whole(one, "j")
+            assert two.body == one.body
+            assert await metric(port, "pinactors_proxy_joined_total") == 1
+
+
+async def test_a_phone_that_hangs_up_in_its_upload_leaves_nothing(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with scripted(says(STREAM, then_silent=True)) as master:
+            async with proxying(tmp_path, [master.url]) as port:
+                body = json_body(frontImageData=b"PHOTO" * 100_000)
+                async with connected(port) as wire:
+                    await wire.request("POST", UPLOAD, body, JSON | PHONE | {"Content-Length": "900000"})
+                    await wait_for_sessions(port, 1)
+                await wait_for_sessions(port, 0)
+            assert list((tmp_path / "proxy").iterdir()) == []
+
+
+async def test_a_phone_that_hangs_up_later_finds_everything(tmp_path: Path) -> None:
+    """Its session goes on; the proxy's stop leaves what has not ended to the next one."""
+    script = says(STREAM, chunk(OPENING + b"\n" + STARTED + b"\n"), then_silent=True)
+    with trio.fail_after(LIMIT):
+        async with scripted(script) as master:
+            async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
+                async with connected(port) as wire:
+                    await wire.request("POST", UPLOAD, json_body(frontImageData=b"PHOTO"), JSON | PHONE)
+                    await wire.stream_id()
+                assert (await ask(port, "GET", "/health")).json()["sessions"] == 1
+            async with proxying(tmp_path, [master.url], graceful_shutdown=0.1) as port:
+                again = await ask(port, "GET", "/streams/aaaaaaaaaaaaaaaaaaaaaaaa", headers={})
+                assert [packet["packetType"] for packet in json.loads(again.body)] == KEPT
+
+
+async def until_cancelled(port: int, path: str) -> None:
+    while True:
+        packets = (await ask(port, "GET", f"{path}?offset=-1")).body
+        if b'"cancelled"' in packets:
+            return
+        await trio.sleep(0.02)
+
+
+@pytest.mark.parametrize("how", ["stream", "websocket"])
+async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
+    tmp_path: Path, how: str
+) -> None:
+    """At the proxy and, though its own policy is to go on, at the master: its CPU is wanted by others."""
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], disconnect="cancel") as port,
+        ):
+            if how == "stream":
+                async with connected(port) as wire:
+                    body = json_body(frontImageData=b"SLEEP 30")
+                    await wire.request("POST", UPLOAD, body, JSON | PHONE)
+                    path = f"/streams/{await wire.stream_id()}"
+            else:
+                async with opened(port) as socket:
+                    await socket.send(images=["front"])
+                    await socket.send_photograph(b"SLEEP 30")
+                    path = f"/streams/{(await socket.until('PROCESSING_STARTED'))[0]['streamId']}"
+            await wait_for_sessions(port, 0)
+            await until_cancelled(port, path)
+            await until_cancelled(master.port, path)
+            again = await upload(port, "next")
+            assert_whole(again, "next")
+
+
+async def test_with_the_policy_cancel_who_polls_has_not_left_between_two_polls(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master", disconnect="cancel") as master,
+            proxying(
+                tmp_path / "proxy",
+                [f"http://127.0.0.1:{master.port}"],
+                disconnect="cancel",
+                keepalive=0.3,
+            ) as port,
+        ):
+            body = json_body(sessionId="poll", frontImageData=b"SLEEP 1")
+            accepted = await ask(port, "POST", UPLOAD, body, JSON | {"Prefer": "respond-async"})
+            assert accepted.status == 202
+            packets, headers = [], {"stream-next-offset": "-1"}
+            while "stream-closed" not in headers:
+                query = f"?offset={headers['stream-next-offset']}&live=long-poll"
+                answer = await ask(port, "GET", accepted.headers["location"] + query)
+                assert answer.status in (200, 204)
+                packets += json.loads(answer.body or b"[]")
+                headers = answer.headers
+            assert [packet["sequence"] for packet in packets] == list(range(8))
+            assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
+
+
+async def test_events_are_resumed_through_the_proxy_as_a_browser_does_it(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        async with (
+            running(tmp_path / "master") as master,
+            proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
+        ):
+            body = json_body(sessionId="sse", frontImageData=b"PHOTO")
+            whole = await ask(port, "POST", UPLOAD, body, JSON | {"Accept": "text/event-stream"})
+            events = [event for event in whole.body.split(b"\n\n") if event.startswith(b"id:")]
+            assert len(events) == 8
+            path = f"/streams/{json.loads(events[0].partition(b'data:')[2])['streamId']}"
+            for had in range(1, 8):
+                last = events[had - 1].partition(b"\n")[0].removeprefix(b"id:").decode()
+                headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+                for asked in (port, master.port):
+                    rest = await ask(asked, "GET", path, headers=headers)
+                    assert rest.body.split(b"\n\n")[:-1] == events[had:]
+            done = {"Accept": "text/event-stream", "Last-Event-ID": events[-1][3:19].decode()}
+            assert (await ask(port, "GET", path, headers=done)).status == 204

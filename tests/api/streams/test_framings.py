@@ -1,0 +1,221 @@
+"""Framings: one table of logs, written by the encoders and read back whole and byte by byte."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from quart import Quart, request
+
+from api.streams.framings import JSON_BATCH, NDJSON, PHONE, SSE, BatchEvents, Framing, accepted, choose
+from pinactors.protocol import PinactorsError
+from pinactors.protocol.offsets import to_position
+
+OPENING = b'{"packetType":"CONNECTION_ESTABLISHED","sequence":0}'.ljust(513)
+LOGS: list[list[bytes]] = [
+    [OPENING],
+    [OPENING, b'{"sequence":1,"html":"<p>\\n\\n\\r</p>"}', '{"sequence":2,"name":"Dvořák \u2028"}'.encode()],
+    [b"{}", b'{"data":"data: x","event":"event: control"}', b'{"id":"id:1"}', b"{ }"],
+]
+BATCHES = BatchEvents(JSON_BATCH, "1000")
+
+
+class LineReader:
+    """What a client of line framing does: whole lines only, blank ones are signs of life."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.packets: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.packets += [line for line in lines if line]
+
+
+class EventReader:
+    """Server-sent events as the HTML standard reads them, for streams that use only line feeds."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._kind = b""
+        self.last_id: bytes | None = None
+        self.events: list[tuple[bytes, bytes]] = []
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            name, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if not line:
+                if self._data:
+                    self.events.append((self._kind or b"message", b"\n".join(self._data)))
+                self._data, self._kind = [], b""
+            elif name == b"data":
+                self._data.append(value)
+            elif name == b"event":
+                self._kind = value
+            elif name == b"id":
+                self.last_id = value
+
+    @property
+    def packets(self) -> list[bytes]:
+        return [data for kind, data in self.events if kind == b"message"]
+
+
+class BatchReader(EventReader):
+    @property
+    def packets(self) -> list[bytes]:
+        batches = [data for kind, data in self.events if kind == b"data"]
+        return [packet for batch in batches for packet in batch[1:-1].split(b",\n")]
+
+
+READERS: list[tuple[Framing, Callable[[], LineReader | EventReader]]] = [
+    (PHONE, LineReader),
+    (NDJSON, LineReader),
+    (SSE, EventReader),
+    (BATCHES, BatchReader),
+]
+
+
+def written(framing: Framing, log: Sequence[bytes], cuts: Iterable[int] = ()) -> bytes:
+    """A whole answer: the log in writes that end at `cuts`, with a sign of life between them."""
+    ends = [*sorted(set(cuts)), len(log)]
+    pieces, start = [], 0
+    for end in ends:
+        pieces.append(framing.encode(log[start:end], start, closed=end == len(log)))
+        start = end
+    return framing.keepalive.join(pieces)
+
+
+@pytest.mark.parametrize(("framing", "reader"), READERS)
+@pytest.mark.parametrize("log", LOGS)
+def test_packets_come_back_byte_for_byte(
+    framing: Framing, reader: Callable[[], LineReader | EventReader], log: list[bytes]
+) -> None:
+    answer = written(framing, log)
+    whole, piecewise = reader(), reader()
+    whole.feed(answer)
+    for byte in answer:
+        piecewise.feed(bytes([byte]))
+    assert whole.packets == piecewise.packets == log
+
+
+packets = st.dictionaries(st.text(max_size=8), st.text(max_size=30), max_size=3).map(
+    lambda fields: json.dumps(fields, ensure_ascii=False).encode()
+)
+
+
+@given(st.lists(packets, min_size=1, max_size=9), st.sets(st.integers(1, 8), max_size=4), st.data())
+def test_neither_writes_nor_breaks_change_what_a_client_puts_together(
+    log: list[bytes], cuts: set[int], data: st.DataObject
+) -> None:
+    """However packets fall into writes and wherever a connection ends, a resumed reader has the same log."""
+    for framing, reader in READERS:
+        answer = written(framing, log, [cut for cut in cuts if cut < len(log)])
+        broken = data.draw(st.integers(0, len(answer)))
+        first = reader()
+        first.feed(answer[:broken])
+        had = first.packets
+        rest = reader()
+        rest.feed(framing.encode(log[len(had) :], len(had), closed=True))
+        assert had + rest.packets == log
+
+
+def test_the_signs_of_life_are_what_the_protocol_says() -> None:
+    assert (PHONE.keepalive, NDJSON.keepalive) == (b"\n", b"\n")
+    assert SSE.keepalive.startswith(b":")
+    assert SSE.keepalive.endswith(b"\n\n")
+    assert (PHONE.content_type, NDJSON.content_type, SSE.content_type) == (
+        "application/json",
+        "application/x-ndjson",
+        "text/event-stream",
+    )
+
+
+def test_an_events_id_is_the_offset_behind_its_packet() -> None:
+    reader = EventReader()
+    for start in range(3):
+        reader.feed(SSE.encode([b"{}"], start, closed=False))
+        assert reader.last_id is not None
+        assert to_position(reader.last_id.decode()) == start + 1
+
+
+def test_a_batch_is_an_array_of_the_packets_as_they_are() -> None:
+    assert JSON_BATCH.batch([]) == b"[]"
+    for log in LOGS:
+        body = JSON_BATCH.batch(log)
+        assert json.loads(body) == [json.loads(packet) for packet in log]
+        assert body[1:-1].split(b",\n") == log
+
+
+def control(answer: bytes) -> list[dict[str, object]]:
+    reader = EventReader()
+    reader.feed(answer)
+    return [json.loads(data) for kind, data in reader.events if kind == b"control"]
+
+
+def test_a_control_event_says_where_a_batch_ends() -> None:
+    assert control(BATCHES.encode([b"{}", b"{}"], 3, closed=False)) == [
+        {"streamNextOffset": "0000000000000005", "upToDate": True, "streamCursor": "1000"}
+    ]
+
+
+def test_the_last_control_event_closes_the_stream() -> None:
+    assert control(BATCHES.encode([], 5, closed=True)) == [
+        {"streamNextOffset": "0000000000000005", "upToDate": True, "streamClosed": True}
+    ]
+
+
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148"
+DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/120.0 Safari/537.36"
+
+
+@pytest.mark.parametrize(
+    ("agent", "accept", "query", "expected"),
+    [
+        (IPHONE, "*/*", "", PHONE),
+        ("opera mini/8", None, "", PHONE),
+        ("some ANDROID thing", "application/json", "", PHONE),
+        ("BlackBerry9700/5.0", None, "", PHONE),
+        ("x iemobile y", None, "", PHONE),
+        (DESKTOP, "text/html,application/xhtml+xml,*/*;q=0.8", "", None),
+        ("okhttp/4.12.0", None, "", None),
+        ("PinApp/1 CFNetwork/1474 Darwin/23.0.0", "*/*", "", None),
+        (None, None, "", None),
+        (DESKTOP, "application/x-ndjson", "", NDJSON),
+        (IPHONE, "application/x-ndjson", "", NDJSON),
+        (IPHONE, "text/event-stream", "", SSE),
+        (DESKTOP, "text/event-stream;q=0.5, application/x-ndjson", "", NDJSON),
+        (DESKTOP, "text/event-stream, application/x-ndjson;q=0.5", "", SSE),
+        (DESKTOP, "application/x-ndjson;q=0, */*", "", None),
+        (DESKTOP, None, "?response=stream", PHONE),
+        (DESKTOP, "application/x-ndjson", "?response=stream", NDJSON),
+        (DESKTOP, None, "?response=sse", SSE),
+        (IPHONE, "application/x-ndjson", "?response=json", None),
+    ],
+)
+async def test_who_gets_which_answer(
+    agent: str | None, accept: str | None, query: str, expected: Framing | None
+) -> None:
+    headers = {
+        name: value for name, value in (("User-Agent", agent), ("Accept", accept)) if value is not None
+    }
+    async with Quart(__name__).test_request_context("/" + query, headers=headers):
+        assert choose(request) is expected
+
+
+@pytest.mark.parametrize("query", ["?response=", "?response=xml", "?response=STREAM"])
+async def test_an_answer_nobody_makes_is_refused(query: str) -> None:
+    async with Quart(__name__).test_request_context("/" + query):
+        with pytest.raises(PinactorsError) as refusal:
+            choose(request)
+    assert (refusal.value.code, refusal.value.field) == ("invalid_format", "response")
+
+
+async def test_accept_alone_names_no_stream_by_wildcard() -> None:
+    async with Quart(__name__).test_request_context("/", headers={"Accept": "text/*, application/*;q=0.9"}):
+        assert accepted(request) is None

@@ -1,0 +1,221 @@
+"""Bodies in pieces: wherever they are cut, the same photographs come out, and the spool ends up empty."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from werkzeug.sansio.multipart import MultipartDecoder
+
+from api.uploads.json_body import JsonUpload
+from api.uploads.multipart import Decoder, MultipartUpload, checked_boundary
+from api.uploads.received import Event, OtherField, Parser, Photograph, SessionNamed
+from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.storage.images import STALE_SECONDS, ImageStore
+from tests.api.wire import BOUNDARY, multipart, part
+
+JPEG = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 3 + b"\r\n\xff\xd9"
+TEXT = base64.b64encode(JPEG).decode()
+
+Outcome = list[tuple[str, str, int]] | str
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    folder = tmp_path_factory.mktemp("store")
+    store = ImageStore(folder / "images", folder / "spool")
+    store.prepare()
+    return store
+
+
+def outcome(parser: Parser, pieces: list[bytes]) -> Outcome:
+    """What came out, or the code and field of the refusal."""
+    events: list[Event] = []
+    try:
+        for piece in pieces:
+            events += parser.feed(piece)
+        events += parser.finish()
+    except PinactorsError as error:
+        return f"{error.code} {error.field}"
+    finally:
+        parser.discard()
+    return [described(event) for event in events]
+
+
+def described(event: Event) -> tuple[str, str, int]:
+    match event:
+        case Photograph(view, image):
+            return view, image.sha256, image.size
+        case SessionNamed(session_id):
+            return "session", str(session_id), 0
+        case OtherField():
+            return "other", "", 0
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    borders = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(borders)]
+
+
+def as_json(**fields: object) -> bytes:
+    return json.dumps(fields).encode()
+
+
+BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
+    name: (JsonUpload, body)
+    for name, body in {
+        "plain": as_json(sessionId="1", frontImageData=TEXT, backImageData=TEXT, angledImageData=None),
+        "extra fields": as_json(
+            prompts={"a": ["}", '"', "\\", 1.5e3, None]}, frontImageData=TEXT, requireApproval=True
+        ),
+        "spaced": json.dumps({"frontImageData": TEXT, "n": [1, {"b": []}]}, indent=4).encode(),
+        "a data URL": as_json(frontImageData=f"data:image/jpeg;base64,{TEXT}"),
+        "a data URL in capitals": as_json(frontImageData=f"DATA:IMAGE/JPEG;charset=x;BASE64,{TEXT}"),
+        "escaped as Apple does": as_json(frontImageData=TEXT).replace(b"/", b"\\/"),
+        "escaped as .NET does": as_json(frontImageData=TEXT).replace(b"+", b"\\u002B"),
+        "escaped as Gson does": as_json(frontImageData="data:image/jpeg;base64," + TEXT).replace(
+            b"=", b"\\u003d"
+        ),
+        "with line breaks": as_json(frontImageData=base64.encodebytes(JPEG).decode()),
+        "escaped names": b'{"front\\u0049mageData": "%b"}' % TEXT.encode(),
+        "bad base64": as_json(frontImageData=TEXT[:-1]),
+        "padding in the middle": as_json(frontImageData="YQ==YQ=="),
+        "a bad escape": as_json(frontImageData="YW\\"),
+        "a bad value": b'{"frontImageData": "", "x": tru}',
+        "no comma": b'{"a": 1 "b": 2}',
+        "trailing comma": b'{"a": 1,}',
+        "nested deeply": b'{"a": ' + b'{"a": ' * 100 + b"1" + b"}" * 101,
+        "cut off": as_json(frontImageData=TEXT)[:-20],
+        "twice": b'{"sessionId": "1", "sessionId": "2"}',
+    }.items()
+} | {
+    f"multipart, {name}": (lambda store: MultipartUpload(store, BOUNDARY), body)
+    for name, body in {
+        "binary": multipart([part("sessionId", b"7"), part("front_image", JPEG, "a.jpg")]),
+        "text": multipart([part("frontImageData", TEXT.encode()), part("backImageData", b"")]),
+        "text as files": multipart([part("frontImageData", JPEG, "a.jpg")]),
+        "what looks like a boundary": multipart(
+            [part("front_image", b"\r\n--a-bound\r\n--a-boundaryX" + JPEG)]
+        ),
+        "empty": multipart([]),
+        "no front": multipart([part("x", b"1"), part("angled_image", JPEG)]),
+        "bad base64": multipart([part("backImageData", b"!")]),
+        "an epilogue": multipart([part("front_image", JPEG)]) + b"whatever follows" * 99,
+        "cut off": multipart([part("front_image", JPEG)])[:-9],
+        "a name that is no text": multipart([part("?", b"")]).replace(b"?", b"\xff"),
+    }.items()
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_byte_by_byte_is_the_same_as_whole(store: ImageStore, name: str) -> None:
+    make, body = BODIES[name]
+    whole = outcome(make(store), [body])
+    assert outcome(make(store), [body[index : index + 1] for index in range(len(body))]) == whole
+    assert list(store.spool.iterdir()) == []
+
+
+@given(name=st.sampled_from(sorted(BODIES)), places=st.lists(st.integers(0, 10_000), max_size=8))
+def test_cut_anywhere_is_the_same_as_whole(store: ImageStore, name: str, places: list[int]) -> None:
+    make, body = BODIES[name]
+    assert outcome(make(store), cut(body, places)) == outcome(make(store), [body])
+
+
+@given(
+    noise=st.binary(max_size=200),
+    at=st.integers(0, 2000),
+    name=st.sampled_from(sorted(BODIES)),
+    places=st.lists(st.integers(0, 10_000), max_size=3),
+)
+def test_whatever_is_sent_is_parsed_or_refused(
+    store: ImageStore, noise: bytes, at: int, name: str, places: list[int]
+) -> None:
+    """No other exception, and the same answer for the same bytes."""
+    make, body = BODIES[name]
+    at %= len(body) + 1
+    body = body[:at] + noise + body[at + len(noise) :]
+    assert outcome(make(store), cut(body, places)) == outcome(make(store), [body])
+    assert list(store.spool.iterdir()) == []
+
+
+@given(photograph=st.binary(min_size=1, max_size=3000), places=st.lists(st.integers(0, 10_000), max_size=5))
+def test_a_photograph_survives_every_carrier(store: ImageStore, photograph: bytes, places: list[int]) -> None:
+    text = base64.b64encode(photograph)
+    carried = [
+        (JsonUpload(store), b'{"frontImageData":"' + text + b'"}'),
+        (MultipartUpload(store, BOUNDARY), multipart([part("front_image", photograph, "x")])),
+        (MultipartUpload(store, BOUNDARY), multipart([part("frontImageData", text)])),
+    ]
+    for parser, body in carried:
+        events = [event for piece in cut(body, places) for event in parser.feed(piece)]
+        [image] = [event.image for event in [*events, *parser.finish()] if isinstance(event, Photograph)]
+        assert Path(image.path).read_bytes() == photograph
+        assert image.size == len(photograph)
+
+
+def test_a_photograph_is_out_before_the_next_one_is_in(store: ImageStore) -> None:
+    body = as_json(sessionId="1", frontImageData=TEXT, backImageData=TEXT)
+    half = body.index(b"backImageData")
+    events = JsonUpload(store).feed(body[:half])
+    assert [event.view for event in events if isinstance(event, Photograph)] == [View.FRONT]
+    parts = multipart([part("front_image", JPEG, "a"), part("back_image", JPEG, "b")])
+    events = MultipartUpload(store, BOUNDARY).feed(parts[: parts.index(b"back_image") + 20])
+    assert [event.view for event in events if isinstance(event, Photograph)] == [View.FRONT]
+
+
+class TestStore:
+    def test_the_same_content_is_kept_once(self, store: ImageStore) -> None:
+        first, second = store.save(b"one"), store.save(b"one")
+        assert first == second
+        assert Path(first.path).read_bytes() == b"one"
+        assert first.path.endswith(f"/{first.sha256[:2]}/{first.sha256}")
+
+    def test_a_damaged_file_is_replaced(self, store: ImageStore) -> None:
+        kept = store.save(b"another")
+        Path(kept.path).write_bytes(b"")
+        store.save(b"another")
+        assert Path(kept.path).read_bytes() == b"another"
+
+    def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
+        store = ImageStore(tmp_path / "images", tmp_path / "spool")
+        store.prepare()
+        (store.spool / "new").touch()
+        (store.spool / "old").touch()
+        os.utime(store.spool / "old", (0, STALE_SECONDS))
+        store.prepare()
+        assert [file.name for file in store.spool.iterdir()] == ["new"]
+
+
+def test_a_boundary_has_to_be_one() -> None:
+    for boundary in (None, "", "x" * 201, "é"):
+        with pytest.raises(PinactorsError) as refused:
+            checked_boundary(boundary)
+        assert refused.value.code is ErrorCode.INVALID_FORMAT
+
+
+PIECES = [b"\r\n", b"\n", b"\r", b"--", b"-", b" ", b"\t", b"a", b"BORDER"]
+
+
+@given(
+    boundary=st.sampled_from([b"x", b"xx", b"x-", b"--x", b"b.+"]),
+    pieces=st.lists(st.sampled_from(PIECES), max_size=12),
+    start=st.integers(0, 8),
+)
+def test_a_border_is_found_where_the_librarys_own_patterns_find_it(
+    boundary: bytes, pieces: list[bytes], start: int
+) -> None:
+    theirs, ours = MultipartDecoder(boundary), Decoder(boundary)
+    buffer = bytearray(b"".join(pieces).replace(b"BORDER", b"--" + boundary))
+    for name in ("preamble_re", "boundary_re"):
+        expected, found = (getattr(each, name).search(buffer, start) for each in (theirs, ours))
+        assert (expected is None) is (found is None)
+        if expected is not None:
+            assert (found.start(), found.end()) == expected.span()
+            assert found.group(1) == expected.group(1)

@@ -1,0 +1,53 @@
+"""Offset tokens: what every client may rely on without looking inside."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinactors.protocol.offsets import WIDTH, to_position, to_token
+
+positions = st.integers(0, 10**WIDTH - 1)
+
+
+@given(positions)
+def test_a_token_names_its_position(position: int) -> None:
+    assert to_position(to_token(position)) == position
+
+
+@given(positions, positions)
+def test_tokens_sort_as_strings_the_way_positions_do(one: int, other: int) -> None:
+    assert (to_token(one) < to_token(other)) == (one < other)
+
+
+@given(positions)
+def test_tokens_need_no_escaping_and_are_no_reserved_word(position: int) -> None:
+    token = to_token(position)
+    assert token.isascii()
+    assert token.isalnum()
+    assert token not in ("-1", "now")
+
+
+@given(st.text())
+def test_nothing_else_is_a_token(text: str) -> None:
+    try:
+        position = to_position(text)
+    except ValueError:
+        return
+    assert to_token(position) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "-1", "now", "1" * (WIDTH + 1), " " + "0" * (WIDTH - 1), "0" * WIDTH + "\n", "٠" * WIDTH],
+)
+def test_near_misses(text: str) -> None:
+    with pytest.raises(ValueError):
+        to_position(text)
+
+
+@pytest.mark.parametrize("position", [-1, 10**WIDTH])
+def test_positions_no_log_can_have(position: int) -> None:
+    with pytest.raises(ValueError):
+        to_token(position)

@@ -1,0 +1,226 @@
+"""The relay: bytes on a mock clock, back-pressure, ends and breaks; a few times over real sockets."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from pinactors.simulation.link import READ_SIZE, Link, Relay, relay
+from pinactors.simulation.profiles import PACKET, Direction, Profile
+
+Stream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
+
+SLOW = Direction(tuple(range(100, 1001, 100)), delay=0.05, queue=4)
+FAST = Direction((), delay=0.0)
+
+
+def ends() -> tuple[Stream, Stream]:
+    return trio.testing.memory_stream_pair()
+
+
+async def read_all(stream: Stream) -> list[tuple[float, bytes]]:
+    start, pieces = trio.current_time(), []
+    while data := await stream.receive_some():
+        pieces.append((trio.current_time() - start, bytes(data)))
+    return pieces
+
+
+async def test_bytes_arrive_at_their_opportunities_and_the_end_after_them(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    with trio.fail_after(60):
+        phone, phone_far = ends()
+        server_far, server = ends()
+        sent = bytes(range(256)) * 16  # 4,096: two packets and a part
+        got: list[tuple[float, bytes]] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", SLOW, FAST)).carry, phone_far, server_far)
+            await phone.send_all(sent)
+            await phone.send_eof()
+            got = await read_all(server)
+            await server.send_eof()
+            assert await read_all(phone) == []
+        assert [(pytest.approx(time), len(data)) for time, data in got] == [
+            (0.15, 1500),
+            (0.25, 1500),
+            (0.35, 1096),
+        ]
+        assert b"".join(data for _, data in got) == sent
+
+
+async def test_what_is_due_at_once_arrives_in_one_piece_and_the_rest_at_its_time(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    bursts = Direction((100, 100, 100, 200, 300), delay=0.05, queue=20)
+    with trio.fail_after(60):
+        phone, phone_far = ends()
+        server_far, server = ends()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", bursts, FAST)).carry, phone_far, server_far)
+            await phone.send_all(bytes(range(250)) * 30)  # five packets
+            await phone.send_eof()
+            got = await read_all(server)
+            await server.send_eof()
+        assert [(pytest.approx(time), len(data)) for time, data in got] == [
+            (0.15, 3 * PACKET),
+            (0.25, PACKET),
+            (0.35, PACKET),
+        ]
+        assert b"".join(data for _, data in got) == bytes(range(250)) * 30
+
+
+async def test_both_ways_at_once_do_not_wait_for_each_other(autojump_clock: trio.abc.Clock) -> None:
+    with trio.fail_after(60):
+        phone, phone_far = ends()
+        server_far, server = ends()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", SLOW, SLOW)).carry, phone_far, server_far)
+            await phone.send_all(b"a" * PACKET)
+            await server.send_all(b"b" * PACKET)
+            await phone.send_eof()
+            await server.send_eof()
+            up = await read_all(server)
+            down = await read_all(phone)
+        assert [data[:1] for _, data in up + down] == [b"a", b"b"]
+        assert up[0][0] == pytest.approx(0.15)
+
+
+async def test_connections_share_the_link(autojump_clock: trio.abc.Clock) -> None:
+    with trio.fail_after(60):
+        link = Link(Profile("t", SLOW, FAST))
+        arrived: list[float] = []
+
+        async def one() -> None:
+            phone, phone_far = ends()
+            server_far, server = ends()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.carry, phone_far, server_far)
+                await phone.send_all(b"x" * PACKET)
+                await phone.send_eof()
+                arrived.extend(time for time, _ in await read_all(server))
+                await server.send_eof()
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(one)
+        assert sorted(arrived) == pytest.approx([0.15, 0.25, 0.35])
+
+
+class Endless(trio.abc.HalfCloseableStream):
+    """A phone that always has more to send; `given` counts what was taken from it."""
+
+    given = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.given += max_bytes or 1
+        return bytes(max_bytes or 1)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        raise AssertionError("nothing comes back in these tests")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        raise AssertionError("not used")
+
+    async def send_eof(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_full_link_makes_the_sender_wait(autojump_clock: trio.abc.Clock) -> None:
+    with trio.fail_after(60):
+        phone = Endless()
+        server_far, server = ends()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", SLOW, FAST)).carry, phone, server_far)
+            await trio.sleep(20.01)
+            arrived = len(await server.receive_some())
+            assert arrived == 199 * PACKET, "the link is never idle while there is something to send"
+            assert phone.given - arrived <= (SLOW.queue + 2) * PACKET + READ_SIZE, "the queue and one read"
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_reader_that_stops_stops_the_sender(autojump_clock: trio.abc.Clock) -> None:
+    """Nothing piles up in the relay when the far end does not read."""
+    with trio.fail_after(600):
+        phone = Endless()
+        server_far, server = trio.testing.lockstep_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", SLOW, FAST)).carry, phone, server_far)
+            await trio.sleep(100)
+            assert phone.given <= (SLOW.queue + 2) * PACKET + READ_SIZE
+            assert len(await server.receive_some(100_000)) == PACKET, "and what it reads is not lost"
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_broken_end_breaks_the_other(autojump_clock: trio.abc.Clock) -> None:
+    with trio.fail_after(60):
+        phone, phone_far = ends()
+        server_far, server = ends()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Link(Profile("t", FAST, FAST)).carry, phone_far, server_far)
+            await server.aclose()
+            await phone.send_all(b"into the void")
+            await trio.sleep(0.01)
+            with pytest.raises(trio.BrokenResourceError):
+                await phone.send_all(b"more of it")
+
+
+async def echo(stream: trio.SocketStream) -> None:
+    async for data in stream:
+        await stream.send_all(data)
+
+
+async def test_over_real_sockets_bytes_come_back_late_and_whole() -> None:
+    direction = Direction(tuple(range(1, 101)), delay=0.03)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(trio.serve_tcp, echo, 0)
+            port = listeners[0].socket.getsockname()[1]
+            shaped: Relay = await nursery.start(relay, Profile("t", direction, direction), "127.0.0.1", port)
+            began = trio.current_time()
+            async with await trio.open_tcp_stream("127.0.0.1", shaped.port) as stream:
+                await stream.send_all(b"0123456789" * 3000)
+                await stream.send_eof()
+                got = b"".join([bytes(data) async for data in stream])
+            took = trio.current_time() - began
+            assert got == b"0123456789" * 3000
+            assert took >= 0.06 + 0.06 + 20 * 0.001, "handshake, there and back, twenty opportunities"
+            assert shaped.connections == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_cut_resets_what_is_open_and_nothing_later() -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(trio.serve_tcp, echo, 0)
+            port = listeners[0].socket.getsockname()[1]
+            shaped: Relay = await nursery.start(relay, Profile("t", FAST, FAST), "127.0.0.1", port)
+            async with await trio.open_tcp_stream("127.0.0.1", shaped.port) as first:
+                await first.send_all(b"hello")
+                assert await first.receive_some() == b"hello"
+                shaped.cut()
+                with pytest.raises(trio.BrokenResourceError):
+                    await first.receive_some()
+            async with await trio.open_tcp_stream("127.0.0.1", shaped.port) as second:
+                await second.send_all(b"again")
+                assert await second.receive_some() == b"again"
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_is_not_there_is_a_reset() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        closed = taken.getsockname()[1]
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                shaped: Relay = await nursery.start(relay, Profile("t", FAST, FAST), "127.0.0.1", closed)
+                async with await trio.open_tcp_stream("127.0.0.1", shaped.port) as stream:
+                    with pytest.raises(trio.BrokenResourceError):
+                        await stream.receive_some()
+                nursery.cancel_scope.cancel()
