@@ -214,22 +214,16 @@ def test_who_never_came_keeps_the_curve_below_one() -> None:
     assert plots.cumulative([3.0, None, 1.0, None]) == [(1.0, 0.25), (3.0, 0.5)]
 
 
-@pytest.mark.parametrize(
-    ("most", "ticks"),
-    [
-        (1.0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
-        (1.02, [0, 0.25, 0.5, 0.75, 1.0, 1.25]),
-        (0.0, [0, 1]),
-        (37, [0, 10, 20, 30, 40]),
-    ],
-)
-def test_axes_have_round_steps_that_hold_everything(most: float, ticks: list[float]) -> None:
-    assert plots._ticks(most) == ticks
-
-
-def test_logarithmic_axes_go_from_power_to_power() -> None:
-    assert plots._powers(10, 5000) == [10, 100, 1000, 10_000]
-    assert plots._powers(100, 100) == [100, 1000]
+def test_plots_are_well_formed_and_escape_their_labels() -> None:
+    hostile = "<script>&"
+    for svg in (
+        plots.plot([(hostile, [(0.1, 1.0), (2.0, 3.0)]), ("b", [])], hostile, "y", marks=[(hostile, 1.0)]),
+        plots.plot([("a", [(10.0, 1.0), (5000.0, 2.0)])], "x", "y", log=True),
+        plots.bar_chart([(hostile, 3.0), ("b", 1.0)]),
+    ):
+        ElementTree.fromstring(svg)
+        assert hostile not in svg
+    assert plots.plot([("nothing", [])], "x", "y") == ""
 
 
 @pytest.mark.parametrize("values", [[], [None]])
