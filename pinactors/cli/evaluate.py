@@ -59,8 +59,8 @@ def evaluate(
 ) -> None:
     """Measure the engine on labelled photographs, run as the server would run them.
 
-    Figures come with 95 % bootstrap intervals and their number of cases. `--every 2` and
-    `--every 2 --first 1` split a set in halves: fit on one, report the other.
+    Figures come with 95 % intervals (Wilson's for shares, else a bootstrap that draws pins) and their number
+    of photographs. Ratings of basic and timed-out answers are only counted.
     """
     day = _day(as_of)
     settings = terminal.settings()
@@ -163,7 +163,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
     shown = []
     for title in ("identification", "authenticity", "reads", "prices"):
         table = Table(title=title.capitalize(), title_justify="left", box=None)
-        for column in ("", "value", "95 % interval", "cases"):
+        for column in ("", "value", "95 % interval", "photographs"):
             table.add_column(column, justify="left" if not column else "right")
         for name, figure in flat(result[title]):
             interval = "" if figure["low"] is None else f"{figure['low']:.3f} – {figure['high']:.3f}"
@@ -187,6 +187,11 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 (f"{at['coverage']:.0%}", f"{at['risk']:.3f}")
                 for at in _quarters(judged["risk against coverage"])
             ],
+        ),
+        _table(
+            "Answers that were rated (only full ones are probabilities)",
+            ("", "cases"),
+            [(way, str(count)) for way, count in judged["answers"].items()],
         ),
         _table(
             "Verdicts",

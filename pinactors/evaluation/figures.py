@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from pinactors.analysis.model import CatalogPin
 from pinactors.evaluation import metrics
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import Dataset, Kind
-from pinactors.evaluation.metrics import interval
+from pinactors.evaluation.metrics import interval, share
+from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict
 
 KNOWN = (Kind.GENUINE, Kind.COUNTERFEIT)
 PRECISION = 0.98
@@ -45,53 +47,120 @@ def identification(answers: Sequence[Answer]) -> Figures:
     right = np.array([_rank(answer) == 0 for answer in pins], dtype=bool)
     scores = np.array([answer.score for answer in pins])
     return {
-        "recall@1": interval(_mean, [rank == 0 for rank in ranks]),
-        "recall@5": interval(_mean, [rank < 5 for rank in ranks]),
-        "claimed and right": interval(_mean, [answer.claimed == answer.photo.pin_id for answer in known]),
-        "claimed and wrong": interval(
-            _mean, [answer.claimed not in (None, answer.photo.pin_id) for answer in known]
+        "recall@1": share([rank == 0 for rank in ranks], pins_of(known)),
+        "recall@5": share([rank < 5 for rank in ranks], pins_of(known)),
+        "claimed and right": share(
+            [answer.claimed == answer.photo.pin_id for answer in known], pins_of(known)
         ),
-        "unknown pins claimed": interval(_mean, [answer.claimed is not None for answer in unknown]),
-        "non-pins claimed": interval(_mean, [answer.claimed is not None for answer in others]),
+        "claimed and wrong": share(
+            [answer.claimed not in (None, answer.photo.pin_id) for answer in known], pins_of(known)
+        ),
+        "unknown pins claimed": share([answer.claimed is not None for answer in unknown], pins_of(unknown)),
+        "non-pins claimed": share([answer.claimed is not None for answer in others], pins_of(others)),
         f"coverage at {PRECISION:.0%} precision": interval(
-            lambda score, good: metrics.coverage_at_precision(score, good, PRECISION), scores, right
+            lambda score, good: metrics.coverage_at_precision(score, good, PRECISION),
+            scores,
+            right,
+            pins=pins_of(pins),
         ),
     }
+
+
+def pins_of(answers: Sequence[Answer]) -> list[str]:
+    """The pin on each answer's photographs; one that no catalogue holds is another than all the rest."""
+    return [answer.photo.pin_id or f"photo {answer.photo.photo_id}" for answer in answers]
 
 
 def authenticity(answers: Sequence[Answer]) -> Figures:
-    """Over genuine and counterfeit pins. The rating over 100 is the probability of being genuine."""
-    judged = [answer for answer in answers if answer.photo.kind in KNOWN and answer.authenticity]
-    genuine = np.array([answer.photo.kind is Kind.GENUINE for answer in judged], dtype=bool)
-    probability = np.array([_probability(answer) for answer in judged])
-    sureness = np.abs(probability - 0.5)
-    wrong = (probability >= 0.5) != genuine
-    result: Figures = {
-        "ROC AUC": interval(metrics.auc, probability, genuine),
-        "Brier": interval(metrics.brier, probability, genuine),
-        f"fakes found at {FALSE_ALARMS:.0%} false alarms": interval(
-            lambda fake, kind: metrics.found_at(fake, kind, FALSE_ALARMS), 1 - probability, ~genuine
-        ),
-        f"wrong among the surest {SUREST:.0%}": interval(
-            lambda sure, bad: metrics.risk_at(sure, bad, SUREST), sureness, wrong
-        ),
-        "verdicts": _verdicts(answers),
-    }
+    """Over genuine and counterfeit pins that the full analysis rated: its rating over 100 is the probability
+    of being genuine. The rating of a basic or timed-out answer is none and only counted, by how it came."""
+    known = [answer for answer in answers if answer.photo.kind in KNOWN]
+    judged = [answer for answer in known if _how(answer) == "full"]
+    rated = Rated(
+        np.array([_probability(answer) for answer in judged]),
+        np.array([answer.photo.kind is Kind.GENUINE for answer in judged], dtype=bool),
+        pins_of(judged),
+    )
+    ways = [_how(answer) for answer in known]
     defects = sorted({defect for answer in judged for defect in answer.photo.defects})
-    result["AUC by defect"] = {defect: _auc_of(judged, probability, genuine, defect) for defect in defects}
-    result["reliability"] = metrics.reliability(probability, genuine) if len(judged) else []
-    risks = metrics.risk_curve(sureness, wrong) if len(judged) else np.array([])
-    result["risk against coverage"] = [
-        {"coverage": round((at + 1) / len(risks), 4), "risk": round(float(risks[at]), 4)}
-        for at in range(len(risks))
-    ]
-    return result
+    wrong = (rated.probability >= 0.5) != rated.genuine
+    risks = metrics.risk_curve(np.abs(rated.probability - 0.5), wrong) if judged else np.array([])
+    return {
+        "answers": {way: ways.count(way) for way in ("full", "basic", "timed out", "none")},
+        **rated.figures(),
+        **_called(answers),
+        "verdicts": _verdicts(answers),
+        "AUC by defect": {
+            defect: rated.having([defect in answer.photo.defects for answer in judged]).auc()
+            for defect in defects
+        },
+        "reliability": metrics.reliability(rated.probability, rated.genuine) if judged else [],
+        "risk against coverage": [
+            {"coverage": round((at + 1) / len(risks), 4), "risk": round(float(risks[at]), 4)}
+            for at in range(len(risks))
+        ],
+    }
 
 
-def _auc_of(judged: Sequence[Answer], probability: Any, genuine: Any, defect: str) -> Figures:
-    having = np.array([defect in answer.photo.defects for answer in judged], dtype=bool)
-    rows = having | genuine
-    return interval(metrics.auc, probability[rows], genuine[rows])
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """Photographs with their probability of showing a genuine pin (n,), whether it is genuine (n,), and which
+    pin it is (n names)."""
+
+    probability: metrics.Floats
+    genuine: metrics.Bools
+    pins: Sequence[str]
+
+    def having(self, defect: Sequence[bool]) -> Rated:
+        """The genuine ones, and of the others those with the defect."""
+        rows = np.array(defect, dtype=bool) | self.genuine
+        return Rated(self.probability[rows], self.genuine[rows], list(np.array(self.pins, str)[rows]))
+
+    def auc(self) -> Figures:
+        return interval(metrics.auc, self.probability, self.genuine, pins=self.pins)
+
+    def figures(self) -> Figures:
+        wrong = (self.probability >= 0.5) != self.genuine
+        return {
+            "ROC AUC": self.auc(),
+            "Brier": interval(metrics.brier, self.probability, self.genuine, pins=self.pins),
+            f"fakes found at {FALSE_ALARMS:.0%} false alarms": interval(
+                lambda fake, kind: metrics.found_at(fake, kind, FALSE_ALARMS),
+                1 - self.probability,
+                ~self.genuine,
+                pins=self.pins,
+            ),
+            f"wrong among the surest {SUREST:.0%}": interval(
+                lambda sure, bad: metrics.risk_at(sure, bad, SUREST),
+                np.abs(self.probability - 0.5),
+                wrong,
+                pins=self.pins,
+            ),
+        }
+
+
+def _how(answer: Answer) -> str:
+    """Which analysis an answer's rating came from: full, basic, timed out, or none."""
+    packet = answer.authenticity
+    if packet is None:
+        return "none"
+    return {BASIC_NOTE: "basic", TIMEOUT_NOTE: "timed out"}.get(packet.note or "", "full")
+
+
+def _called(answers: Sequence[Answer]) -> Figures:
+    """What verdicts cost: shares of the photographs of a kind, whoever gave the verdict."""
+    shares = {}
+    for name, kind, verdict in (
+        ("genuine called counterfeit", Kind.GENUINE, Verdict.COUNTERFEIT),
+        ("genuine called authentic", Kind.GENUINE, Verdict.AUTHENTIC),
+        ("fakes called authentic", Kind.COUNTERFEIT, Verdict.AUTHENTIC),
+        ("fakes called counterfeit", Kind.COUNTERFEIT, Verdict.COUNTERFEIT),
+        ("unknown pins called authentic", Kind.NOT_IN_CATALOG, Verdict.AUTHENTIC),
+        ("unknown pins called counterfeit", Kind.NOT_IN_CATALOG, Verdict.COUNTERFEIT),
+    ):
+        of = [answer for answer in answers if answer.photo.kind is kind and answer.authenticity]
+        shares[name] = share([a.authenticity.verdict is verdict for a in of if a.authenticity], pins_of(of))
+    return shares
 
 
 def _verdicts(answers: Sequence[Answer]) -> dict[str, dict[str, int]]:
@@ -119,17 +188,19 @@ def reads(answers: Sequence[Answer], pin: Callable[[str], CatalogPin | None]) ->
     }
     result: Figures = {}
     for field, of in fields.items():
-        rows = [(answer.details.get(field), of(truth)) for answer, truth in backs if of(truth) is not None]
+        marked = [(answer, of(truth)) for answer, truth in backs if of(truth) is not None]
+        rows = [(answer.details.get(field), true) for answer, true in marked]
+        pins = pins_of([answer for answer, _ in marked])
         result[field] = {
-            "exact": interval(_mean, [read == true for read, true in rows]),
-            "wrong": interval(_mean, [read is not None and read != true for read, true in rows]),
+            "exact": share([read == true for read, true in rows], pins),
+            "wrong": share([read is not None and read != true for read, true in rows], pins),
         }
     return result
 
 
 def prices(dataset: Dataset, answers: Sequence[Answer]) -> Figures:
     """Absolute log error of the median against known values, where the pin was identified right."""
-    errors, priced = [], []
+    errors, error_pins, priced, priced_pins = [], [], [], []
     for answer in answers:
         value = dataset.values.get(answer.photo.pin_id or "")
         if value is None or answer.claimed != answer.photo.pin_id:
@@ -137,12 +208,16 @@ def prices(dataset: Dataset, answers: Sequence[Answer]) -> Figures:
         estimate = answer.pricing.estimate if answer.pricing else None
         rate = dataset.rates.get(estimate.currency) if estimate else None
         priced.append(rate is not None)
+        priced_pins.append(answer.claimed)
         if estimate and rate:
             errors.append(abs(math.log(estimate.median * rate / value)))
+            error_pins.append(answer.claimed)
     return {
-        "median error": interval(lambda error: math.expm1(float(np.median(error))), errors),
-        "90th percentile": interval(lambda error: math.expm1(float(np.percentile(error, 90))), errors),
-        "estimated": interval(_mean, priced),
+        "median error": interval(lambda error: math.expm1(float(np.median(error))), errors, pins=error_pins),
+        "90th percentile": interval(
+            lambda error: math.expm1(float(np.percentile(error, 90))), errors, pins=error_pins
+        ),
+        "estimated": share(priced, priced_pins),
     }
 
 
@@ -155,10 +230,6 @@ def _rank(answer: Answer) -> float:
 def _probability(answer: Answer) -> float:
     assert answer.authenticity is not None
     return answer.authenticity.authenticity_rating / 100
-
-
-def _mean(values: Any) -> float:
-    return float(np.mean(values))
 
 
 def _spread(values: Sequence[int]) -> Figures:

@@ -16,17 +16,20 @@ RESAMPLES = 1000
 
 SEED = 20261123
 
+Z = 1.959964
+"""The 97.5th percentile of the normal distribution."""
+
 
 def auc(scores: Floats, positive: Bools) -> float:
     """Area under the ROC curve (Mann–Whitney): how often a positive outscores a negative, ties counting half.
 
     NaN unless both kinds are there.
     """
-    ones, zeros = scores[positive], scores[~positive]
+    ones, zeros = scores[positive], np.sort(scores[~positive])
     if not len(ones) or not len(zeros):
         return float("nan")
-    above = (ones[:, None] > zeros[None, :]).mean()
-    return float(above + 0.5 * (ones[:, None] == zeros[None, :]).mean())
+    below, not_above = (np.searchsorted(zeros, ones, side=side) for side in ("left", "right"))
+    return float((below + not_above).mean() / 2 / len(zeros))
 
 
 def brier(probabilities: Floats, outcomes: Bools) -> float:
@@ -86,19 +89,57 @@ def reliability(probabilities: Floats, outcomes: Bools, bins: int = 10) -> list[
     ]
 
 
-def interval(figure: Callable[..., float], *columns: Sequence[Any] | npt.NDArray[Any]) -> dict[str, Any]:
-    """`figure(*columns)` with its 95 % bootstrap interval over rows: {value, low, high, n}."""
+def share(hits: Sequence[bool] | Bools, pins: Sequence[Any] | None = None) -> dict[str, Any]:
+    """The share of photographs for which something holds, with Wilson's 95 % interval: {value, low, high, n,
+    pins}.
+
+    `pins` names the pin on each photograph (None: each shows another). Photographs of one pin fail and
+    succeed together, so the interval is that of as many independent cases as there are pins. The formula is
+    Wilson's (1927): unlike a bootstrap it does not shrink to nothing at 0 or 1.
+    """
+    outcomes = np.asarray(hits, np.float64)
+    size = len(outcomes)
+    cases = size if pins is None else len(set(pins))
+    if not size:
+        return {"value": None, "low": None, "high": None, "n": 0, "pins": 0}
+    value, part = float(outcomes.mean()), Z * Z / cases
+    middle = (value + part / 2) / (1 + part)
+    reach = Z * float(np.sqrt(value * (1 - value) / cases + part / cases / 4)) / (1 + part)
+    low, high = max(middle - reach, 0.0), min(middle + reach, 1.0)
+    return {"value": _json(value), "low": _json(low), "high": _json(high), "n": size, "pins": cases}
+
+
+def interval(
+    figure: Callable[..., float],
+    *columns: Sequence[Any] | npt.NDArray[Any],
+    pins: Sequence[Any] | None = None,
+) -> dict[str, Any]:
+    """`figure(*columns)` with its 95 % percentile bootstrap interval: {value, low, high, n, pins}.
+
+    What is drawn again and again are pins, each with all its photographs (the cluster bootstrap; Davison and
+    Hinkley 1997, section 3.8): `pins` names the pin on each row, None where each row is another. For anything
+    that is no share; a share has `share`.
+    """
     arrays = [np.asarray(column) for column in columns]
     size = len(arrays[0])
     value = figure(*arrays) if size else float("nan")
+    _, pin = np.unique(np.arange(size) if pins is None else np.asarray(pins, str), return_inverse=True)
+    order = np.argsort(pin, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(pin))[:-1]) if size else []
     random = np.random.default_rng(SEED)
-    resampled = [
-        figure(*(array[rows] for array in arrays))
-        for rows in (random.integers(0, size, size) for _ in range(RESAMPLES if size else 0))
-    ]
+    resampled = []
+    for _ in range(RESAMPLES if size else 0):
+        rows = np.concatenate([members[drawn] for drawn in random.integers(0, len(members), len(members))])
+        resampled.append(figure(*(array[rows] for array in arrays)))
     known = [one for one in resampled if np.isfinite(one)]
     low, high = np.percentile(known, [2.5, 97.5]) if known else (float("nan"), float("nan"))
-    return {"value": _json(value), "low": _json(low), "high": _json(high), "n": size}
+    return {
+        "value": _json(value),
+        "low": _json(low),
+        "high": _json(high),
+        "n": size,
+        "pins": len(members),
+    }
 
 
 def _json(value: float) -> float | None:

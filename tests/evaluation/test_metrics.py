@@ -66,18 +66,46 @@ def test_reliability_bins() -> None:
     assert [(one["from"], one["count"], one["seen"]) for one in bins] == [(0.0, 1, 0.0), (0.9, 2, 0.5)]
 
 
+@pytest.mark.parametrize(
+    ("hits", "of", "low", "high"),
+    [(0, 12, 0.0, 0.2425), (104, 104, 0.9644, 1.0), (81, 263, 0.2553, 0.3662), (0, 1, 0.0, 0.7935)],
+)
+def test_a_share_has_wilsons_interval(hits: int, of: int, low: float, high: float) -> None:
+    """81 of 263 is Newcombe's (1998) example; none and all are not certain."""
+    found = metrics.share([True] * hits + [False] * (of - hits))
+    assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+    assert (found["n"], found["pins"]) == (of, of)
+
+
+def test_photographs_of_one_pin_are_one_case() -> None:
+    """Ten photographs of each of five pins tell no more of other pins than one of each."""
+    hits = [True, False, True, True, False]
+    once = metrics.share(hits, "abcde")
+    often = metrics.share(hits * 10, "abcde" * 10)
+    assert {**often, "n": 5} == once
+    assert often["n"] == 50
+    drawn = metrics.interval(_mean, np.array(hits * 10, float), pins=list("abcde" * 10))
+    single = metrics.interval(_mean, np.array(hits, float), pins=list("abcde"))
+    assert drawn["high"] - drawn["low"] == pytest.approx(single["high"] - single["low"], abs=0.05)
+    assert drawn["pins"] == 5
+
+
+def test_a_share_of_nothing_is_unknown() -> None:
+    assert metrics.share([])["value"] is None
+
+
 def test_interval_holds_the_value_and_narrows_with_cases() -> None:
-    few = metrics.interval(lambda values: float(np.mean(values)), [0.0, 1.0] * 5)
-    many = metrics.interval(lambda values: float(np.mean(values)), [0.0, 1.0] * 500)
+    few = metrics.interval(_mean, [0.0, 1.0] * 5)
+    many = metrics.interval(_mean, [0.0, 1.0] * 500)
     assert few["low"] < few["value"] == many["value"] == 0.5 < few["high"]
     assert many["high"] - many["low"] < (few["high"] - few["low"]) / 5
     assert many["n"] == 1000
 
 
 def test_interval_of_nothing_is_unknown() -> None:
-    assert metrics.interval(lambda values: float(np.mean(values)), []) == {
-        "value": None,
-        "low": None,
-        "high": None,
-        "n": 0,
-    }
+    unknown = {"value": None, "low": None, "high": None, "n": 0, "pins": 0}
+    assert metrics.interval(_mean, []) == unknown
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(np.mean(values))

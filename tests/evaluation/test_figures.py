@@ -1,0 +1,65 @@
+"""Figures of answers made by hand: what counts as what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pinactors.evaluation.answers import Answer
+from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.figures import authenticity, pins_of
+from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, AuthenticationResult, Verdict
+
+
+def answer(number: int, kind: Kind, rating: int, verdict: Verdict, note: str = "", pin: str = "") -> Answer:
+    packet = AuthenticationResult(
+        authentic=verdict is Verdict.AUTHENTIC,
+        authenticity_rating=rating,
+        confidence=0.5,
+        verdict=verdict,
+        evidence=[],
+    )
+    if note:
+        packet.note = note
+    return Answer(
+        PhotoSet(str(number), kind, pin or None, (), {"front": Path("front.jpg")}),  # type: ignore[dict-item]
+        (packet,),
+    )
+
+
+def test_a_basic_or_timed_out_answer_is_counted_and_its_rating_is_not() -> None:
+    genuine, fake = Kind.GENUINE, Kind.COUNTERFEIT
+    answers = [
+        answer(0, genuine, 90, Verdict.AUTHENTIC, pin="A"),
+        answer(1, fake, 10, Verdict.COUNTERFEIT, pin="B"),
+        # Either would halve the AUC: their ratings say how much was seen, not how likely it is.
+        answer(2, genuine, 5, Verdict.UNDETERMINED, BASIC_NOTE, pin="C"),
+        answer(3, fake, 95, Verdict.UNDETERMINED, BASIC_NOTE, pin="D"),
+        answer(4, genuine, 0, Verdict.UNDETERMINED, TIMEOUT_NOTE, pin="E"),
+        Answer(answers_without_packet(5), ()),
+    ]
+    found = authenticity(answers)
+    assert found["answers"] == {"full": 2, "basic": 2, "timed out": 1, "none": 1}
+    assert (found["ROC AUC"]["value"], found["ROC AUC"]["n"]) == (1.0, 2)
+    assert found["Brier"]["value"] == 0.01
+    assert found["genuine called authentic"]["n"] == 3
+
+
+def answers_without_packet(number: int) -> PhotoSet:
+    return PhotoSet(str(number), Kind.GENUINE, "F", (), {})
+
+
+def test_verdicts_are_shares_of_the_photographs_of_a_kind() -> None:
+    answers = [
+        answer(number, Kind.GENUINE, 20, Verdict.COUNTERFEIT if number < 2 else Verdict.AUTHENTIC, pin="A")
+        for number in range(4)
+    ]
+    found = authenticity([*answers, answer(9, Kind.NOT_IN_CATALOG, 80, Verdict.AUTHENTIC)])
+    called = found["genuine called counterfeit"]
+    assert (called["value"], called["n"], called["pins"]) == (0.5, 4, 1)
+    assert found["unknown pins called authentic"]["value"] == 1.0
+    assert found["fakes called authentic"]["value"] is None
+
+
+def test_pins_that_no_catalogue_holds_are_different_pins() -> None:
+    unknown = [answer(number, Kind.NOT_IN_CATALOG, 50, Verdict.UNDETERMINED) for number in range(3)]
+    assert len(set(pins_of(unknown))) == 3
