@@ -25,18 +25,21 @@ import peewee
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import features
 from pinactors.catalog import index, models, pictures
+from pinactors.catalog.csv_table import CsvRow, CsvTable, read_table
 from pinactors.catalog.reader import PICTURE_FOLDER
 from pinactors.catalog.rows import (
     DEMONSTRATION_FILE,
     PIN_COLUMNS,
     RATE_COLUMNS,
     SALE_COLUMNS,
+    Pictures,
     Row,
     RowError,
+    check_folder,
     check_pin,
     check_rate,
     check_sale,
-    read_rows,
+    sale_notation,
 )
 from pinactors.protocol import PinactorsError, View
 
@@ -88,7 +91,7 @@ class _Prepared:
 
 
 def import_catalog(
-    source: Path, target: Path, progress: Progress | None = None, *, threads: int = 2
+    source: Path, target: Path, progress: Progress | None = None, *, threads: int = 2, encoding: str = ""
 ) -> ImportReport:
     """Imports the folder `source` into the catalogue folder `target` (made where absent).
 
@@ -96,9 +99,11 @@ def import_catalog(
     DEMONSTRATION when its pins are made up. Rows already imported and unchanged are skipped, so that an
     import that was killed goes on where it stopped. A pin's sales become those of sales.csv when it names
     the pin, the exchange rates those of fx.csv when it is there. Pins that pins.csv does not name stay.
+    `encoding` is that of the CSV files where it is neither UTF-8, UTF-16 nor Windows-1252.
     Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns,
     `ImportRunning`, `CatalogTooNew`.
     """
+    check_folder(source)
     cv2.setNumThreads(1)
     (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
     with _exclusive(target):
@@ -106,11 +111,11 @@ def import_catalog(
         with models.connected(database):
             models.create(database)
             report = ImportReport(demonstration=(source / DEMONSTRATION_FILE).exists())
-            _import_pins(source, target, database, report, progress, threads)
+            _import_pins(source, target, database, report, progress, threads, encoding)
             if (source / "sales.csv").exists():
-                _import_sales(source / "sales.csv", database, report)
+                _import_sales(source / "sales.csv", database, report, encoding)
             if (source / "fx.csv").exists():
-                _import_rates(source / "fx.csv", database, report)
+                _import_rates(source / "fx.csv", database, report, encoding)
             if report.demonstration:
                 models.set_fact(database, "demonstration", "1")
             _switch(target, database, report)
@@ -132,6 +137,13 @@ def _exclusive(target: Path) -> Iterator[None]:
         lock.close()
 
 
+def _table(path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str) -> CsvTable:
+    """The file's rows; what had to be assumed to read it becomes a warning."""
+    table = read_table(path, columns, encoding=encoding)
+    report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
+    return table
+
+
 def _import_pins(
     source: Path,
     target: Path,
@@ -139,9 +151,10 @@ def _import_pins(
     report: ImportReport,
     progress: Progress | None,
     threads: int,
+    encoding: str,
 ) -> None:
-    path = source / "pins.csv"
-    total = sum(1 for _ in read_rows(path, PIN_COLUMNS))
+    table = _table(source / "pins.csv", PIN_COLUMNS, report, encoding)
+    images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
     done = 0
     waiting: collections.deque[tuple[int, Future[_Prepared | None]]] = collections.deque()
@@ -162,8 +175,8 @@ def _import_pins(
             progress(done, total)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
-        for line, values in read_rows(path, PIN_COLUMNS):
-            waiting.append((line, _submit(pool, source, target, database, line, values, seen)))
+        for row in table.rows:
+            waiting.append((row.line, _submit(pool, images, target, database, row, seen)))
             if len(waiting) > threads * AHEAD:
                 finish()
         while waiting:
@@ -172,19 +185,18 @@ def _import_pins(
 
 def _submit(
     pool: ThreadPoolExecutor,
-    source: Path,
+    images: Pictures,
     target: Path,
     database: peewee.SqliteDatabase,
-    line: int,
-    values: dict[str, str],
+    given: CsvRow,
     seen: dict[str, int],
 ) -> Future[_Prepared | None]:
     try:
-        row = check_pin(source, line, values)
+        row = check_pin(given, images)
         pin_id = row.values["pin_id"]
         if pin_id in seen:
             raise RowError(f"pin_id {pin_id} is already on line {seen[pin_id]}")
-        seen[pin_id] = line
+        seen[pin_id] = row.line
         query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
         known = next((str(digest) for (digest,) in query.execute(database)), None)
     except RowError as error:
@@ -266,19 +278,21 @@ def _store(target: Path, database: peewee.SqliteDatabase, prepared: _Prepared, r
         report.warnings.append(Problem("pins.csv", prepared.row.line, message))
 
 
-def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
+def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportReport, encoding: str) -> None:
     """Replaces the sales of every pin the file names, in one transaction."""
     query = models.Pin.select(models.Pin.pin_id, models.Pin.number).tuples()
     numbers = {str(pin_id): int(number) for pin_id, number in query.execute(database)}
     cleared: set[int] = set()
     batch: list[dict[str, Any]] = []
+    table = _table(path, SALE_COLUMNS, report, encoding)
+    notation = sale_notation(table)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with database.atomic("IMMEDIATE"):
-        for line, values in read_rows(path, SALE_COLUMNS):
+        for row in table.rows:
             try:
-                sale = check_sale(values, numbers)
+                sale = check_sale(row, numbers, notation)
             except RowError as error:
-                report.problems.append(Problem(path.name, line, str(error)))
+                report.problems.append(Problem(path.name, row.line, str(error)))
                 continue
             if sale["pin"] not in cleared:
                 cleared.add(sale["pin"])
@@ -293,16 +307,16 @@ def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportRep
         models.set_fact(database, "sales", digest)
 
 
-def _import_rates(path: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
+def _import_rates(path: Path, database: peewee.SqliteDatabase, report: ImportReport, encoding: str) -> None:
     """Replaces all exchange rates, in one transaction."""
     rates: dict[str, dict[str, Any]] = {}
-    for line, values in read_rows(path, RATE_COLUMNS):
+    for row in _table(path, RATE_COLUMNS, report, encoding).rows:
         try:
-            rate = check_rate(values)
+            rate = check_rate(row)
             if rate["currency"] in rates:
                 raise RowError(f"currency {rate['currency']} has a rate already")
         except RowError as error:
-            report.problems.append(Problem(path.name, line, str(error)))
+            report.problems.append(Problem(path.name, row.line, str(error)))
             continue
         rates[rate["currency"]] = rate
     with database.atomic("IMMEDIATE"):

@@ -1,17 +1,17 @@
-"""The import folder's format: its files, their columns and what makes a row acceptable."""
+"""The import folder's format: its files, their columns, its pictures, and what makes a row acceptable."""
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import math
+import os
 import re
-from collections.abc import Iterator
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pinactors.analysis.matching.stamp_key import factory_key
+from pinactors.catalog.csv_table import CsvRow, CsvTable
+from pinactors.catalog.notation import Notation, whole_number
 
 PIN_COLUMNS = (
     "pin_id",
@@ -49,32 +49,90 @@ class Row:
     back: Path | None
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, values) of each row; raises `ValueError` when the header lacks a column."""
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        reader = csv.DictReader(file, restkey="", restval="")
-        missing = [column for column in columns if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path.name} has no column {', '.join(missing)}")
-        while True:
-            try:
-                row = next(reader, None)
-            except csv.Error as error:
-                yield reader.line_num, {"": f"not readable as CSV: {error}"}
-                continue
-            if row is None:
-                return
-            yield (
-                reader.line_num,
-                {name: str(row[name]).strip() for name in columns}
-                | ({"": "more values than columns"} if "" in row else {}),
-            )
+def check_folder(source: Path) -> None:
+    """Raises `FileNotFoundError` or `NotADirectoryError`, in words for whoever named `source`, unless it is a
+    folder with pins.csv."""
+    if (source / "pins.csv").is_file():
+        return
+    if source.is_file():
+        raise NotADirectoryError(f"{source} is a file: give the folder that holds pins.csv and the pictures")
+    if not source.is_dir():
+        raise FileNotFoundError(f"{source}: there is no such folder")
+    books = sorted(path.name for path in source.glob("*.xls*"))
+    hint = f", but {books[0]}: save its sheet of pins as CSV UTF-8" if books else ""
+    raise FileNotFoundError(f"{source} holds no pins.csv{hint}")
 
 
-def check_pin(source: Path, line: int, values: dict[str, str]) -> Row:
+class Pictures:
+    """The picture files of an import folder, found by the names that pins.csv gives them.
+
+    A name is relative to the folder or to its `images`, with either slash. Where no file has exactly that
+    name, the one that differs in letter case or in Unicode composition alone is taken: that is how folders
+    come from other systems.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self._root = source.resolve()
+        self._listed: dict[Path, dict[str, list[str]]] = {}
+
+    def find(self, name: str, column: str) -> Path:
+        """The file; raises `RowError`, naming `column`, for one that cannot be used."""
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name):
+            raise RowError(f"{column} {name!r} is an address: put the picture into the folder")
+        if re.match(r"[A-Za-z]:[\\/]|[\\/]{2}", name):
+            raise RowError(f"{column} {name!r} is a path on another computer: give it relative to the folder")
+        try:
+            path = self._find(name, column)
+            if path is None:
+                raise RowError(f"{column} {_short(name)} does not exist")
+            resolved = path.resolve(strict=True)
+            if not resolved.is_relative_to(self._root):
+                raise RowError(f"{column} {_short(name)} lies outside the import folder")
+            if not resolved.is_file():
+                raise RowError(f"{column} {_short(name)} is not a file")
+            size = resolved.stat().st_size
+        except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+            reason = error.strerror if isinstance(error, OSError) else "its links form a loop"
+            raise RowError(f"{column} {_short(name)} cannot be opened: {reason}") from error
+        if size > MAX_FILE_BYTES:
+            raise RowError(f"{column} {_short(name)} has more than {MAX_FILE_BYTES >> 20} MB")
+        return resolved
+
+    def _find(self, name: str, column: str) -> Path | None:
+        places = []
+        for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
+            place = Path(os.path.normpath(self._root / spelling))
+            if not place.is_relative_to(self._root):
+                raise RowError(f"{column} {_short(name)} lies outside the import folder")
+            places += [place, self._root / "images" / spelling]
+        for path in places:
+            if os.path.lexists(path):
+                return path
+        return next((found for path in places if (found := self._alike(path)) is not None), None)
+
+    def _alike(self, path: Path) -> Path | None:
+        if not path.parent.is_dir() or not path.parent.resolve().is_relative_to(self._root):
+            return None
+        if path.parent not in self._listed:
+            listed: dict[str, list[str]] = {}
+            for entry in os.listdir(path.parent):
+                listed.setdefault(_folded(entry), []).append(entry)
+            self._listed[path.parent] = listed
+        names = self._listed[path.parent].get(_folded(path.name), [])
+        return path.parent / names[0] if len(names) == 1 else None
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:57]}…")
+
+
+def check_pin(row: CsvRow, pictures: Pictures) -> Row:
     """The row's values, typed. Raises `RowError`."""
-    if "" in values:
-        raise RowError(values[""])
+    values = _readable(row)
     pin_id = values["pin_id"]
     if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
         raise RowError("pin_id must be 1 to 64 printable ASCII characters without spaces")
@@ -95,65 +153,71 @@ def check_pin(source: Path, line: int, values: dict[str, str]) -> Row:
     }
     if not values["front_image"]:
         raise RowError("front_image is empty")
-    back = _inside(source, values["back_image"], "back_image") if values["back_image"] else None
-    return Row(line, checked, _inside(source, values["front_image"], "front_image"), back)
+    back = pictures.find(values["back_image"], "back_image") if values["back_image"] else None
+    return Row(row.line, checked, pictures.find(values["front_image"], "front_image"), back)
+
+
+def _readable(row: CsvRow) -> dict[str, str]:
+    if row.problem:
+        raise RowError(row.problem)
+    return row.values
 
 
 def _integer(values: dict[str, str], name: str, low: int, high: int) -> int | None:
     text = values[name]
     if not text:
         return None
-    if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
+    number = whole_number(text)
+    if number is None or not low <= number <= high:
         raise RowError(f"{name} {text!r} is not a whole number from {low} to {high}")
-    return int(text)
+    return number
 
 
-def _inside(source: Path, name: str, column: str) -> Path:
-    path = (source / name).resolve()
-    if not path.is_relative_to(source.resolve()):
-        raise RowError(f"{column} {name!r} lies outside the import folder")
-    if not path.is_file():
-        raise RowError(f"{column} {name!r} does not exist")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise RowError(f"{column} {name!r} has more than {MAX_FILE_BYTES >> 20} MB")
-    return path
+def sale_notation(table: CsvTable) -> Notation:
+    """How the sales in `table` write prices and dates."""
+    values = [row.values for row in table.rows if not row.problem]
+    return Notation.of((one["price"] for one in values), (one["sold_at"] for one in values), table.separator)
 
 
-def check_sale(values: dict[str, str], numbers: dict[str, int]) -> dict[str, Any]:
+def check_sale(row: CsvRow, numbers: dict[str, int], notation: Notation) -> dict[str, Any]:
     """The sale as the table takes it, `numbers` being those of the pins. Raises `RowError`."""
-    if "" in values:
-        raise RowError(values[""])
+    values = _readable(row)
     number = numbers.get(values["pin_id"])
     if number is None:
         raise RowError(f"pin_id {values['pin_id']!r} is not in the catalogue")
     try:
-        sold_at = dt.date.fromisoformat(values["sold_at"])
+        sold_at = notation.date(values["sold_at"])
     except ValueError as error:
-        raise RowError(f"sold_at {values['sold_at']!r} is not a date like 2025-12-31") from error
+        raise RowError(f"sold_at {values['sold_at']!r} {error}") from error
+    currency = _currency(values)
     return {
         "pin": number,
         "sold_at": sold_at,
-        "price": _amount(values, "price"),
-        "currency": _currency(values),
+        "price": _amount(values, "price", notation, currency),
+        "currency": currency,
         "condition": values["condition"],
         "source": values["source"],
     }
 
 
-def check_rate(values: dict[str, str]) -> dict[str, Any]:
+def check_rate(row: CsvRow) -> dict[str, Any]:
     """The exchange rate as the table takes it. Raises `RowError`."""
-    if "" in values:
-        raise RowError(values[""])
-    return {"currency": _currency(values), "usd_per_unit": _amount(values, "usd_per_unit")}
+    values = _readable(row)
+    return {
+        "currency": _currency(values),
+        "usd_per_unit": _amount(values, "usd_per_unit", Notation(), grouped=False),
+    }
 
 
-def _amount(values: dict[str, str], name: str) -> float:
+def _amount(
+    values: dict[str, str], name: str, notation: Notation, currency: str = "", *, grouped: bool = True
+) -> float:
     try:
-        amount = float(values[name])
-    except ValueError:
-        amount = math.nan
-    if not 0 < amount < 1e9:
-        raise RowError(f"{name} {values[name]!r} is not an amount above 0")
+        amount = notation.amount(values[name], currency, grouped=grouped)
+        if not 0 < amount < 1e9:
+            raise ValueError("is not an amount above 0")
+    except ValueError as error:
+        raise RowError(f"{name} {values[name]!r} {error}") from error
     return amount
 
 

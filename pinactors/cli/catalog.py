@@ -42,16 +42,25 @@ def import_(
     ],
     data: Data = None,
     catalog: Folder = None,
+    encoding: Annotated[
+        str,
+        typer.Option(
+            help="Encoding of the CSV files, such as cp1250; UTF-8, UTF-16 and Windows-1252 are recognised.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Import a folder of pins. May be repeated: what has not changed is skipped.
 
     pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
     brand, factory_code, front_image, back_image. sales.csv: pin_id, sold_at, price, currency, condition,
-    source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. A bad row is reported with its line and
-    left out; the others are imported. Exit status 1 if there was one.
+    source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. Pictures are named relative to DIR or to
+    DIR/images. What spreadsheets export is read: separated by comma, semicolon or tab, 12.50 or 12,50, dates
+    as 2025-12-31 or 31.12.2025. What could mean two things, and any other bad row, is reported with its line
+    and left out; the others are imported. Exit status 1 if there was one.
     """
     with terminal.explaining(), bar("importing") as progress:
-        report = import_catalog(source, folder(data, catalog), progress)
+        report = import_catalog(source, folder(data, catalog), progress, encoding=encoding)
     tell(report)
     if report.problems:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,6 +166,105 @@ def test_exchange_rates_come_along_and_bad_ones_are_named_by_line(target: Path, 
     (folder / "fx.csv").write_text("currency,dollars\nEUR,1.09\n")
     with pytest.raises(ValueError, match="usd_per_unit"):
         import_catalog(folder, target)
+
+
+def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
+    """Semicolons, UTF-16, decimal commas, dates with points, empty rows at the end."""
+    folder = folders.write_folder(tmp_path / "in", [0], back=False, changes={0: {"name": "Fuchs Möhre"}})
+    text = (folder / "pins.csv").read_text("utf-8").replace(",", ";") + ";;;;;;;;;\r\n"
+    (folder / "pins.csv").write_bytes(text.replace("Otter 0;Friend", '"Otter 0;Friend"').encode("utf-16"))
+    sold = (
+        "pin_id;sold_at;price;currency;condition;source\r\nT000;03.04.2025;1.234,56;EUR;gut;Börse\r\n;;;;;\n"
+    )
+    (folder / "sales.csv").write_bytes(sold.encode("windows-1252"))
+    (folder / "fx.csv").write_text("sep=;\ncurrency;usd_per_unit\nEUR;1,085\n")
+    report = import_catalog(folder, target)
+    assert counts(report) == (1, 0, 0, 0)
+    assert [str(warning)[:12] for warning in report.warnings] == ["sales.csv:2:"]
+    catalog = Catalog.open(target)
+    pin = catalog.pin("T000")
+    assert pin is not None
+    assert (pin.name, pin.characters) == ("Fuchs Möhre", ("Otter 0", "Friend"))
+    assert [(str(sale.sold_at), sale.price, sale.source) for sale in catalog.sales("T000")] == [
+        ("2025-04-03", 1234.56, "Börse")
+    ]
+    assert catalog.rates() == {"EUR": 1.085}
+
+
+def test_picture_names_that_no_system_can_open_cost_only_their_row(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False)
+    (folder / "images" / "loop.png").symlink_to("loop.png")
+    names = [
+        "x" * 270,
+        "a\0b.png",
+        "images/loop.png",
+        "images",
+        "https://example.com/1.png",
+        "C:\\pins\\1.png",
+    ]
+    rows = [folders.pin_row(0, back=False, pin_id=f"B{i}", front_image=name) for i, name in enumerate(names)]
+    folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, [*rows, folders.pin_row(0, back=False)])
+    report = import_catalog(folder, target)
+    assert report.added == 1
+    assert [problem.line for problem in report.problems] == list(range(2, 2 + len(names)))
+    said = [
+        "does not exist",
+        "control character",
+        "cannot be opened",
+        "is not a file",
+        "is an address",
+        "computer",
+    ]
+    for problem, part in zip(report.problems, said, strict=True):
+        assert "front_image" in problem.message
+        assert part in problem.message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "0_front.png",
+        "images\\0_front.png",
+        "./images/0_front.png",
+        "images/0_Front.PNG",
+        "sub\\0_front.png",
+        "Ana\u0308.png",
+    ],
+)
+def test_picture_names_as_other_systems_write_them(name: str, target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(tmp_path / "in", [0], back=False, changes={0: {"front_image": name}})
+    (folder / "images" / "sub").mkdir()
+    shutil.copy(folder / "images" / "0_front.png", folder / "images" / "sub")
+    shutil.copy(folder / "images" / "0_front.png", folder / "images" / "An\u00e4.png")
+    report = import_catalog(folder, target)
+    assert [problem.message for problem in report.problems] == []
+    assert report.added == 1
+
+
+def test_a_link_that_leads_out_of_the_folder_is_refused(target: Path, tmp_path: Path) -> None:
+    folder = folders.write_folder(
+        tmp_path / "in", [0], back=False, changes={0: {"front_image": "images/out.png"}}
+    )
+    shutil.copy(folder / "images" / "0_front.png", tmp_path / "elsewhere.png")
+    (folder / "images" / "out.png").symlink_to(tmp_path / "elsewhere.png")
+    (problem,) = import_catalog(folder, target).problems
+    assert "lies outside the import folder" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("none", "no such folder"), ("pins.csv", "is a file"), ("empty", "holds no pins.csv, but My pins.xlsx")],
+)
+def test_a_folder_that_is_none_is_said_and_no_catalogue_is_begun(
+    given: str, said: str, target: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pins.csv").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "My pins.xlsx").touch()
+    with pytest.raises(OSError) as raised:
+        import_catalog(tmp_path / given, target)
+    assert said in str(raised.value)
+    assert not target.exists()
 
 
 def test_missing_columns_and_file(target: Path, tmp_path: Path) -> None:

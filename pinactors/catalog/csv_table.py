@@ -1,0 +1,227 @@
+"""A CSV file as spreadsheets and scripts write it: its encoding, separator and header, and its rows by line.
+
+What is told apart: UTF-8 and UTF-16 with or without a byte order mark, Windows-1252 where the text can be
+nothing else; comma, semicolon, tab or bar between the values, named by Excel's `sep=` line or by the header.
+What can be read in two ways is refused with the line and the way to write it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_FILE_BYTES = 512 << 20
+"""Largest CSV file read: its text is held in memory."""
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""Separators tried, the documented one first, and their names in messages."""
+
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NO_TEXT = {
+    b"PK\x03\x04": "an Excel or OpenDocument workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b": "a compressed file",
+}
+_FOREIGN = re.compile(
+    r"[^\x00-\x7f]{3,}"  # words of nothing but accented letters: Cyrillic, Greek, Japanese
+    r"|[\u00a2-\u00a8\u00ac\u00af\u00b1-\u00b3\u00b6\u00b8\u00b9\u00bc\u00be\u00f7][A-Za-z\u00c0-\u00ff]"
+    r"|[A-Za-z\u00c0-\u00ff][\u00a1\u00bf][a-z\u00e0-\u00ff]"  # signs within words: Polish, Czech
+)
+"""What text of another encoding looks like when it is read as Windows-1252."""
+
+_UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+
+_SPREADSHEET_ERROR = re.compile(r"#(N/A|NAME\?|REF!|VALUE!|DIV/0!|NUM!|NULL!|SPILL!)")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_LINE_BREAK = re.compile(r"[ \t]*[\r\n]+[ \t]*")
+_ANNOUNCED = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRow:
+    """A row's values by column name, white space at the ends and line breaks taken out. `line` is the line of
+    the file on which it begins, the first being 1; `problem` says why it cannot be taken, or is empty."""
+
+    line: int
+    values: dict[str, str]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """A CSV file's rows and how they were found. `notes` are for whoever wrote the file: (line, what was
+    assumed)."""
+
+    name: str
+    rows: tuple[CsvRow, ...]
+    separator: str
+    notes: tuple[tuple[int, str], ...]
+
+
+def read_table(
+    path: Path, required: Sequence[str], optional: Sequence[str] = (), encoding: str = ""
+) -> CsvTable:
+    """The table in `path`; only the columns named are read, in any order and letter case.
+
+    `encoding` is Python's name of the file's encoding where it is known. Raises `ValueError`, naming the file
+    and where possible the line, for a file that is no such table; `OSError`.
+    """
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f"{path.name} has more than {MAX_FILE_BYTES >> 20} MB")
+    data = path.read_bytes()
+    for start, what in _NO_TEXT.items():
+        if data.startswith(start):
+            raise ValueError(f'{path.name} is {what}, not CSV: save it as "CSV UTF-8"')
+    text, notes = _text(path.name, data, encoding)
+    lines = io.StringIO(text, newline="").readlines()
+    skipped, separator = _announced(lines)
+    while skipped < len(lines) and not lines[skipped].strip(" \t\r\n,;|"):
+        skipped += 1
+    if skipped == len(lines):
+        raise ValueError(f"{path.name} is empty")
+    wanted = (*required, *optional)
+    separator = separator or _guessed(lines[skipped:], wanted)
+    rows = tuple(_rows(path.name, lines, skipped, separator, required, wanted))
+    return CsvTable(path.name, rows, separator, notes)
+
+
+def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """The file as text, and what had to be assumed."""
+    if encoding:
+        try:
+            return data.decode(encoding).removeprefix("\ufeff"), ()
+        except LookupError:
+            raise ValueError(f"there is no encoding {encoding!r}") from None
+        except UnicodeDecodeError as error:
+            line = 1 + data.count(b"\n", 0, error.start)
+            raise ValueError(f"{name}:{line}: the text is not {encoding}") from None
+    for mark, marked in _BYTE_ORDER_MARKS:
+        if data.startswith(mark):
+            return _decoded(name, data, marked), ()
+    if len(data) % 2 == 0 and 0 in data[:2] and data[:2] != b"\0\0":
+        return _decoded(name, data, "utf-16-le" if data[1] == 0 else "utf-16-be"), ()
+    try:
+        return data.decode("utf-8"), ()
+    except UnicodeDecodeError as error:
+        return _windows(name, data, error.start)
+
+
+def _decoded(name: str, data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        label = encoding.removesuffix("-sig").upper()
+        line = 1 + data[: error.start].decode(encoding, "ignore").count("\n")
+        raise ValueError(
+            f'{name}:{line}: the text is not the {label} that its start says. Save the file as "CSV UTF-8"'
+        ) from None
+
+
+def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, str], ...]]:
+    """Text that is not UTF-8, as Windows-1252 where that gives words of Western languages."""
+    line = 1 + data.count(b"\n", 0, first)
+    refusal = ValueError(
+        f'{name}:{line}: the text is neither UTF-8 nor surely Windows-1252. Save the file as "CSV UTF-8", '
+        "or name its encoding with --encoding"
+    )
+    try:
+        text = data.decode("windows-1252")
+    except UnicodeDecodeError as error:
+        raise refusal from error
+    if _UTF8.search(data) or _FOREIGN.search(text):
+        raise refusal
+    found = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
+    example = found.group() if found else ""
+    note = f"not UTF-8: the file was read as Windows-1252, as in {example!r}; --encoding names another"
+    return text, ((line, note),)
+
+
+def _announced(lines: list[str]) -> tuple[int, str]:
+    """How many lines come before the header, and the separator, by Excel's `sep=` line; 0 and "" without."""
+    announced = _ANNOUNCED.fullmatch(lines[0]) if lines else None
+    return (1, announced[1]) if announced else (0, "")
+
+
+def _guessed(lines: list[str], wanted: Sequence[str]) -> str:
+    """The separator that finds most of the columns in the header."""
+    found = {sign: len(set(_header(lines, sign)) & set(wanted)) for sign in SEPARATORS}
+    return max(found, key=lambda sign: found[sign])
+
+
+def _header(lines: Sequence[str], separator: str) -> list[str]:
+    names = next(csv.reader(lines, delimiter=separator), [])
+    return [re.sub(r"[\s_-]+", "_", name.strip().lower()) for name in names]
+
+
+def _rows(
+    file: str, lines: list[str], skipped: int, separator: str, required: Sequence[str], wanted: Sequence[str]
+) -> Iterator[CsvRow]:
+    header = _header(lines[skipped:], separator)
+    places = {name: header.index(name) for name in wanted if name in header}
+    missing = [name for name in required if name not in places]
+    if missing:
+        columns = ", ".join(name for name in header if name) or "none"
+        raise ValueError(
+            f"{file} has no column {', '.join(missing)}; read with {SEPARATORS.get(separator, separator)} "
+            f"between them, its columns are {columns[:300]}"
+        )
+    twice = [name for name in places if header.count(name) > 1]
+    if twice:
+        raise ValueError(f"{file} has the column {', '.join(twice)} twice")
+    reader = csv.reader(lines[skipped:], delimiter=separator)
+    next(reader)
+    while True:
+        line = skipped + reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield CsvRow(line, dict.fromkeys(wanted, ""), f"not readable as CSV: {error}")
+            continue
+        if cells is None:
+            return
+        if not any(cell.strip() for cell in cells):
+            continue
+        values = {
+            name: _LINE_BREAK.sub(" ", cells[places[name]]).strip()
+            if name in places and places[name] < len(cells)
+            else ""
+            for name in wanted
+        }
+        last = skipped + reader.line_num == len(lines)
+        unclosed = last and _unclosed(lines[line - 1 :], separator)
+        yield CsvRow(line, values, _problem(cells, header, values, unclosed))
+
+
+def _unclosed(lines: list[str], separator: str) -> bool:
+    try:
+        for _ in csv.reader(lines, delimiter=separator, strict=True):
+            pass
+    except csv.Error as error:
+        return "unexpected end" in str(error)
+    return False
+
+
+def _problem(cells: list[str], header: list[str], values: dict[str, str], unclosed: bool) -> str:
+    if unclosed:
+        return "a quotation mark that is opened here is never closed"
+    if any(cell.strip() for cell in cells[len(header) :]):
+        return "more values than columns"
+    for name, value in values.items():
+        control = _CONTROL.search(value)
+        if control:
+            return f"{name} holds a control character (code {ord(control.group())})"
+        if _SPREADSHEET_ERROR.fullmatch(value):
+            return f"{name} holds the spreadsheet's error {value}"
+    return ""

@@ -1,0 +1,136 @@
+"""How a file writes amounts, whole numbers and dates, where languages differ.
+
+12.50 and 12,50, 1,234.56 and 1.234,56, 31.12.2025 and 12/31/2025 are told apart by what else the file holds.
+What could mean two things is refused, with both and with the way to write it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_PLAIN = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:([ '.,])\d{3})(?:\1\d{3})*(?:([.,])\d+)?")
+_DECIMAL = re.compile(r"\d+([.,])\d+")
+_SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})
+_SIGNS = {"€": "EUR", "£": "GBP", "$": "", "¥": ""}
+_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})")
+_MIDNIGHT = re.compile(r"[T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """What a file shows about its notation. `decimal` is the sign before an amount's fraction, `day_first`
+    whether 3/4/2025 is in April; None where the file shows neither or both."""
+
+    decimal: str | None = None
+    day_first: bool | None = None
+
+    @classmethod
+    def of(cls, amounts: Iterable[str], dates: Iterable[str], separator: str) -> Notation:
+        """The notation that the unambiguous values show. Where none does, an amount in a file with commas
+        between its values has the point that the documented format has."""
+        decimals = {sign for text in amounts if (sign := _decimal_of(_bare(text)[0]))}
+        orders = {order for text in dates if (order := _order_of(text)) is not None}
+        decimal = decimals.pop() if len(decimals) == 1 else None
+        if decimal is None and not decimals and separator == ",":
+            decimal = "."
+        return cls(decimal, orders.pop() if len(orders) == 1 else None)
+
+    def amount(self, text: str, currency: str = "", *, grouped: bool = True) -> float:
+        """`grouped` False where nobody groups thousands: 1.085 is then a little more than one.
+
+        Raises `ValueError` that says what is wrong with `text`.
+        """
+        bare, sign = _bare(text, currency)
+        if sign and currency and sign != currency:
+            raise ValueError(f"is in {sign}, its currency {currency}")
+        groups = _GROUPED.fullmatch(bare) if grouped else None
+        if groups and _DECIMAL.fullmatch(bare):
+            whole, fraction = bare.replace(groups[1], ""), bare.replace(groups[1], ".")
+            if self.decimal is None:
+                raise ValueError(f"may be {whole} or {fraction}: write {whole}.00 or {fraction}0")
+            return float(fraction if groups[1] == self.decimal else whole)
+        if _PLAIN.fullmatch(bare):
+            return float(bare)
+        if groups and groups[1] != groups[2]:
+            return float(bare.replace(groups[1], "").replace(",", "."))
+        if _DECIMAL.fullmatch(bare):
+            return float(bare.replace(",", "."))
+        raise ValueError("is not an amount above 0")
+
+    def date(self, text: str) -> dt.date:
+        """Raises `ValueError` that says what is wrong with `text`."""
+        day = _MIDNIGHT.sub("", text)
+        try:
+            return dt.date.fromisoformat(day)
+        except ValueError:
+            pass
+        parts = _DATE.fullmatch(day)
+        if re.fullmatch(r"[3-5]\d{4}", day):
+            raise ValueError("is a spreadsheet's number of a day: show the column as dates before saving")
+        if parts is None:
+            raise ValueError("is not a date like 2025-12-31")
+        first, sign, second, third = int(parts[1]), parts[2], int(parts[3]), int(parts[4])
+        try:
+            if len(parts[1]) == 4:
+                return dt.date(first, second, third)
+            if len(parts[4]) != 4:
+                raise ValueError("has a year of two digits: write it like 2025-12-31")
+            order = True if sign == "." else _order_of(day)
+            if order is None and first != second:
+                order = self.day_first
+            if order is None and first != second:
+                one, other = dt.date(third, second, first), dt.date(third, first, second)
+                raise ValueError(f"may be {one} or {other}: write it like 2025-12-31")
+            return dt.date(third, second, first) if order or order is None else dt.date(third, first, second)
+        except ValueError as error:
+            if "2025-12-31" in str(error):
+                raise
+            raise ValueError("is not a date like 2025-12-31") from None
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number, its thousands grouped or not; also as 2015.0, which a table of numbers becomes when a
+    cell is empty. None for anything else."""
+    bare = text.translate(_SPACES)
+    if re.fullmatch(r"\d{1,12}([.,]0)?", bare):
+        return int(re.split(r"[.,]", bare)[0])
+    grouped = _GROUPED.fullmatch(bare)
+    return int(bare.replace(grouped[1], "")) if grouped and not grouped[2] and len(bare) < 16 else None
+
+
+def _bare(text: str, currency: str = "") -> tuple[str, str]:
+    """The amount without a currency's sign or code at one end, and the currency these name."""
+    bare = text.translate(_SPACES).strip()
+    for mark, code in (*_SIGNS.items(), *(((currency, currency),) if currency else ())):
+        if bare.startswith(mark) or bare.endswith(mark):
+            return bare.removeprefix(mark).removesuffix(mark).strip(), code
+    return bare, ""
+
+
+def _decimal_of(bare: str) -> str | None:
+    """The decimal sign of an amount that can be read in one way only."""
+    grouped = _GROUPED.fullmatch(bare)
+    if grouped:
+        if grouped[2]:
+            return grouped[2] if grouped[1] != grouped[2] else None
+        if len(re.findall(r"[.,]", bare)) > 1:
+            return "." if grouped[1] == "," else ","
+        return None
+    decimal = _DECIMAL.fullmatch(bare)
+    return decimal[1] if decimal else None
+
+
+def _order_of(text: str) -> bool | None:
+    """Whether the day comes first in a date of slashes or dashes with the year last; None where the date does
+    not show it."""
+    parts = _DATE.fullmatch(_MIDNIGHT.sub("", text))
+    if parts is None or parts[2] == "." or len(parts[1]) == 4:
+        return None
+    first, second = int(parts[1]), int(parts[3])
+    if (first > 12) == (second > 12):
+        return None
+    return first > 12

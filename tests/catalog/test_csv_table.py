@@ -1,0 +1,146 @@
+"""CSV files as spreadsheets and scripts write them: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinactors.catalog.csv_table import CsvTable, read_table
+
+COLUMNS = ("pin_id", "name", "price")
+TEXT = "pin_id,name,price\r\nA1,Café Müller,12.50\r\nA2,Plain,3\r\n"
+ROWS = [
+    (2, {"pin_id": "A1", "name": "Café Müller", "price": "12.50"}),
+    (3, {"pin_id": "A2", "name": "Plain", "price": "3"}),
+]
+
+
+def table(tmp_path: Path, data: bytes | str, encoding: str = "") -> CsvTable:
+    path = tmp_path / "pins.csv"
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    return read_table(path, COLUMNS, encoding=encoding)
+
+
+def rows(read: CsvTable) -> list[tuple[int, dict[str, str]]]:
+    assert not [row.problem for row in read.rows if row.problem]
+    return [(row.line, row.values) for row in read.rows]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_unicode_is_told_by_its_first_bytes(encoding: str, tmp_path: Path) -> None:
+    read = table(tmp_path, TEXT.encode(encoding))
+    assert rows(read) == ROWS
+    assert read.notes == ()
+
+
+def test_windows_1252_is_read_and_said_with_an_example(tmp_path: Path) -> None:
+    read = table(tmp_path, TEXT.encode("windows-1252"))
+    assert rows(read) == ROWS
+    ((line, note),) = read.notes
+    assert line == 2
+    assert "Windows-1252" in note
+    assert "'Café'" in note
+    assert "--encoding" in note
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("Король Лев", "windows-1251"),
+        ("ピカチュウ", "shift_jis"),
+        ("皮卡丘", "gbk"),
+        ("Łódź", "windows-1250"),
+        ("Róża", "windows-1250"),
+        ("Ελλάδα", "windows-1253"),
+    ],
+)
+def test_another_encoding_is_refused_with_its_line_and_read_when_named(
+    name: str, encoding: str, tmp_path: Path
+) -> None:
+    data = TEXT.replace("Plain", name).replace("Café Müller", "First").encode(encoding)
+    with pytest.raises(ValueError, match=r"pins\.csv:3: .*--encoding"):
+        table(tmp_path, data)
+    assert rows(table(tmp_path, data, encoding))[1][1]["name"] == name
+
+
+def test_utf_8_with_one_foreign_byte_is_not_taken_for_windows_1252(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pins\.csv:3: "):
+        table(tmp_path, TEXT.encode().replace(b"Plain", b"Pl\xe4in"))
+
+
+def test_an_encoding_that_does_not_fit_or_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pins\.csv:2: the text is not ascii"):
+        table(tmp_path, TEXT, "ascii")
+    with pytest.raises(ValueError, match="no encoding 'klingon'"):
+        table(tmp_path, TEXT, "klingon")
+    with pytest.raises(ValueError, match=r"pins\.csv:2: the text is not the UTF-8"):
+        table(tmp_path, b"\xef\xbb\xbf" + TEXT.encode("windows-1252"))
+
+
+@pytest.mark.parametrize("sign", [";", "\t", "|", ","])
+@pytest.mark.parametrize("announced", [True, False])
+def test_separators(sign: str, announced: bool, tmp_path: Path) -> None:
+    start = f"sep={sign}\r\n" if announced else ""
+    read = table(tmp_path, start + TEXT.replace(",", sign))
+    assert read.separator == sign
+    assert rows(read) == [(line + announced, values) for line, values in ROWS]
+
+
+def test_a_sep_line_that_was_saved_again(tmp_path: Path) -> None:
+    assert len(rows(table(tmp_path, "sep=;;;\n" + TEXT.replace(",", ";")))) == 2
+
+
+def test_headers_in_other_letters_and_order(tmp_path: Path) -> None:
+    read = table(tmp_path, "Price, Pin ID ,other,NAME\n3,A1,x,Marlo\n")
+    assert rows(read) == [(2, {"pin_id": "A1", "name": "Marlo", "price": "3"})]
+
+
+def test_blank_rows_are_skipped_and_lines_stay_right(tmp_path: Path) -> None:
+    read = table(tmp_path, "\n\npin_id;name;price\n;;\nA1;x;3\n\n \nA2;y;4\n;;;;\n;;\n")
+    assert [row.line for row in read.rows] == [5, 8]
+
+
+def test_old_mac_line_ends(tmp_path: Path) -> None:
+    assert rows(table(tmp_path, TEXT.replace("\r\n", "\r"))) == ROWS
+
+
+def test_line_breaks_in_a_cell_become_a_space_and_the_line_is_where_the_row_begins(tmp_path: Path) -> None:
+    read = table(tmp_path, 'pin_id,name,price\nA1,"Marlo \r\n the Fox",1\nA2,"two  spaces",2\n')
+    assert [(row.line, row.values["name"]) for row in read.rows] == [(2, "Marlo the Fox"), (4, "two  spaces")]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("A1,x,1,surplus", "more values than columns"),
+        ("A1,x\0y,1", "name holds a control character (code 0)"),
+        ("A1,#NAME?,1", "name holds the spreadsheet's error #NAME?"),
+        ('A1,"x,1', "a quotation mark that is opened here is never closed"),
+        (f"A1,{'x' * 200_000},1", "not readable as CSV: field larger than field limit (131072)"),
+    ],
+    ids=["surplus", "NUL", "spreadsheet error", "open quotation", "huge"],
+)
+def test_a_bad_row_says_why_and_the_others_are_read(line: str, problem: str, tmp_path: Path) -> None:
+    read = table(tmp_path, f"pin_id,name,price\nA0,before,1,\n{line}\n")
+    assert [(row.line, row.problem) for row in read.rows] == [(2, ""), (3, problem)]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"PK\x03\x04rest", "is an Excel or OpenDocument workbook, not CSV"),
+        (b"\xd0\xcf\x11\xe0", "is an old Excel workbook"),
+        (b"", "is empty"),
+        (b"\n;;\n", "is empty"),
+        (
+            b"pin_id;name\nA;b\n",
+            "has no column price; read with semicolons between them, its columns are pin_id, name",
+        ),
+        (b"pin_id,name,price,name\n", "has the column name twice"),
+    ],
+)
+def test_what_is_no_such_table_is_named(data: bytes, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^pins\.csv") as raised:
+        table(tmp_path, data)
+    assert said in str(raised.value)
