@@ -27,12 +27,12 @@ ANYONE = ""
 
 def token_of(headers: Headers | Mapping[str, str]) -> str | None:
     """The key of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any letter
-    case."""
-    key = headers.get("x-api-key")
-    if key is None:
-        scheme, _, credentials = (headers.get("authorization") or "").partition(" ")
-        key = credentials if scheme.lower() == "bearer" else None
-    return key.strip() if key else None
+    case. An empty header names no key."""
+    key = (headers.get("x-api-key") or "").strip()
+    if not key:
+        scheme, _, credentials = (headers.get("authorization") or "").strip().partition(" ")
+        key = credentials.strip() if scheme.lower() == "bearer" else ""
+    return key or None
 
 
 async def authenticate(headers: Headers | Mapping[str, str], records: Records) -> str:

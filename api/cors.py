@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import re
+
 from quart import Quart, Response, request
 
-METHODS = "GET, POST, DELETE, OPTIONS"
-ALLOWED = "Content-Type, Authorization, x-api-key, x-session-id"
-ALSO_ALLOWED = ("Idempotency-Key", "If-None-Match", "Last-Event-ID", "Prefer")
-"""Ours: allowed when a preflight asks for them, so that clients of the fixed list see the fixed list."""
+METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
+ALLOWED = ("Content-Type", "Authorization", "x-api-key", "x-session-id")
+"""What the protocol names. Whatever else a preflight asks for is granted too: libraries and monitoring add
+headers of their own (`Cache-Control`, `traceparent`), and nothing here is given to a browser by its cookies.
+"""
 
-EXPOSED = "Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, ETag, Location, Retry-After"
+MOST_GRANTED = 50
+"""Header names granted to one preflight beside the fixed ones."""
+
+EXPOSED = ", ".join(
+    [
+        *("Stream-Next-Offset", "Stream-Up-To-Date", "Stream-Closed", "Stream-Cursor", "Stream-Location"),
+        *("ETag", "Location", "Retry-After", "Preference-Applied"),
+        *("Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length", "Upload-Limit"),
+        *("Upload-Draft-Interop-Version", "Upload-Expires", "Upload-Metadata"),
+        *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+    ]
+)
 MAX_AGE = "86400"
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+"""A header's name (RFC 9110, 5.6.2)."""
 
 
 def preflight() -> Response:
-    asked = {
-        name.strip().lower() for name in request.headers.get("Access-Control-Request-Headers", "").split(",")
-    }
-    also = [name for name in ALSO_ALLOWED if name.lower() in asked]
+    """The answer to `OPTIONS` on any route."""
+    known = {name.lower() for name in ALLOWED}
+    asked = [
+        name.strip().title() for name in request.headers.get("Access-Control-Request-Headers", "").split(",")
+    ]
+    also = [name for name in asked if _NAME.fullmatch(name) and name.lower() not in known][:MOST_GRANTED]
     headers = {
         "Access-Control-Allow-Methods": METHODS,
-        "Access-Control-Allow-Headers": ", ".join([ALLOWED, *also]),
+        "Access-Control-Allow-Headers": ", ".join([*ALLOWED, *also]),
         "Access-Control-Max-Age": MAX_AGE,
         "Vary": "Access-Control-Request-Headers",
     }
@@ -37,7 +56,7 @@ def install(app: Quart) -> None:
     @app.after_request
     async def allow(response: Response) -> Response:
         response.headers.setdefault("Access-Control-Allow-Origin", "*")
-        response.headers.setdefault("Access-Control-Allow-Headers", ALLOWED)
+        response.headers.setdefault("Access-Control-Allow-Headers", ", ".join(ALLOWED))
         response.headers.setdefault("Access-Control-Expose-Headers", EXPOSED)
         response.headers.setdefault("X-Content-Type-Options", "nosniff")  # JSON that holds HTML stays JSON
         return response

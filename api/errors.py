@@ -8,6 +8,7 @@ import msgspec
 import structlog
 from quart import Quart, Response, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from api.answers import Failure
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
@@ -15,6 +16,7 @@ from pinactors.protocol import ErrorCode, PinactorsError, timestamp
 log = structlog.get_logger(__name__)
 
 STATUS = {
+    ErrorCode.NOT_FOUND: 404,
     ErrorCode.MISSING_IMAGE: 400,
     ErrorCode.INVALID_FORMAT: 400,
     ErrorCode.MISSING_FIELDS: 400,
@@ -61,6 +63,8 @@ def headers_of(error: PinactorsError) -> dict[str, str]:
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     if status in (429, 503):
         headers["Retry-After"] = str(math.ceil(error.retry_after or RETRY_AFTER))
+    if status == 426:
+        headers |= {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="pinactors"'
     return headers
@@ -72,11 +76,14 @@ def respond(error: PinactorsError, session_id: str | None = None) -> Response:
     return Response(body, status_of(error), headers_of(error))
 
 
-_HTTP_CODES = {413: ErrorCode.TOO_LARGE}
+_HTTP_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
 
 
 def from_http(error: HTTPException) -> PinactorsError:
-    """Routing's refusals (404, 405, …) in the same shape."""
+    """Routing's refusals (404, 405, 426, …) in the same shape."""
+    if isinstance(error, WebsocketMismatch) and has_request_context():
+        detail = "This address speaks WebSocket: ask for it with Upgrade: websocket"
+        return PinactorsError(ErrorCode.INVALID_FORMAT, "Upgrade required", detail, status=426)
     status = error.code or 500
     code = _HTTP_CODES.get(status, ErrorCode.INVALID_FORMAT if status < 500 else ErrorCode.PROCESSING_ERROR)
     return PinactorsError(code, error.name, error.description or error.name, status=status)

@@ -13,12 +13,13 @@ import dataclasses
 from typing import Any, cast
 
 import h11
-from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
+from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
+from wsproto.handshake import WEBSOCKET_VERSION
 
 TEXT_LIMIT = 64 * 1024
 """Characters of a text message; the protocol's only one has fewer than 300."""
@@ -39,6 +40,15 @@ class PiecewiseStream(WSStream):
             await self._send_error_response(400)
             return
         await super().handle(event)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """As Hypercorn does, but a handshake in another version hears which one is spoken (RFC 6455, 4.4)."""
+        if status_code == 400 and self.handshake.version not in (None, WEBSOCKET_VERSION):
+            headers = [(b"content-length", b"0"), (b"sec-websocket-version", WEBSOCKET_VERSION)]
+            await self.send(Response(stream_id=self.stream_id, status_code=426, headers=headers))
+            await self.send(EndBody(stream_id=self.stream_id))
+        else:
+            await super()._send_error_response(status_code)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

@@ -69,9 +69,7 @@ async def static(name: str) -> Response:
 
 def _serve(name: str) -> Response:
     if name not in _files():
-        raise PinactorsError(
-            ErrorCode.RECORD_NOT_FOUND, "Not found", f"No file named {name[:80]!r}", status=404
-        )
+        raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No file named {name[:80]!r}", status=404)
     content, kind, tag = _files()[name]
     headers = HEADERS | {"Content-Type": kind, "ETag": f'"{tag}"'}
     if tag in request.if_none_match:
@@ -91,7 +89,7 @@ async def catalog_picture(pin_id: str, view: str) -> Response:
         )
     if picture is None:
         raise PinactorsError(
-            ErrorCode.RECORD_NOT_FOUND, "Not found", "The catalogue has no such picture", status=404
+            ErrorCode.NOT_FOUND, "Not found", "The catalogue has no such picture", status=404
         )
     content, kind = picture
     headers = {

@@ -65,8 +65,12 @@ def parse(asked: Request) -> Read:
     if live not in (None, "long-poll", "sse"):
         raise _invalid("live", "live must be long-poll or sse")
     following = accepted(asked) if live is None else None
-    resumed = asked.headers.get("Last-Event-ID") if live == "sse" or following is SSE else None
-    offsets = asked.args.getlist("offset") if resumed is None else [resumed]
+    last_event = asked.headers.get("Last-Event-ID") if live == "sse" or following is SSE else None
+    resumed = bool(last_event)
+    if last_event:
+        offsets = [last_event]
+    else:  # an empty one is sent by a reader that has read no event yet
+        offsets = asked.args.getlist("offset") or ["-1"] * (last_event is not None)
     if len(offsets) > 1:
         raise _invalid("offset", "offset may be given once")
     if live is not None and not offsets:
@@ -75,7 +79,7 @@ def parse(asked: Request) -> Read:
         position=_position(offsets[0]) if offsets else 0,
         live=live,  # type: ignore[arg-type]  # checked above
         following=following,
-        resumed=resumed is not None,
+        resumed=resumed,
         cursor=_cursor(asked.args.get("cursor")),
     )
 

@@ -8,11 +8,12 @@ interrupted one's exactly. Packets are single lines (they never hold a line brea
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+from werkzeug.http import parse_list_header, parse_options_header
 from werkzeug.sansio.request import Request
 
 from pinactors.protocol import ErrorCode, PinactorsError
@@ -50,14 +51,18 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """One packet an event, its id the offset behind it: a browser sends it back as `Last-Event-ID`."""
+    """One packet an event, its id the offset behind it: a browser sends it back as `Last-Event-ID`.
+
+    The id is the event's last line: some parsers (`@microsoft/fetch-event-source`) take it over as soon as
+    they have read it, and a connection that ended between id and data would then lose the packet.
+    """
 
     content_type: str = SSE_TYPE
     keepalive: bytes = b":\n\n"
 
     def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
         return b"".join(
-            b"id:%b\ndata:%b\n\n" % (to_token(position).encode(), packet)
+            b"data:%b\nid:%b\n\n" % (packet, to_token(position).encode())
             for position, packet in enumerate(packets, start + 1)
         )
 
@@ -114,7 +119,7 @@ class BatchEvents:
         data = b""
         if packets:
             lines = b"".join(b"data:%b\n" % line for line in self.encoding.event_lines(packets))
-            data = b"event: data\nid:%b\n%b\n" % (token.encode(), lines)
+            data = b"event: data\n%bid:%b\n\n" % (lines, token.encode())
         return data + b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
 
 
@@ -124,15 +129,34 @@ SSE = Events()
 JSON_BATCH = JsonBatch()
 
 _MOBILE = re.compile(r"Mobile|Android|iPhone|iPad|iPod|BlackBerry|IEMobile|Opera Mini", re.IGNORECASE)
+_QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _BY_TYPE: dict[str, Framing] = {NDJSON_TYPE: NDJSON, SSE_TYPE: SSE}
 
 
 def accepted(request: Request) -> Framing | None:
-    """The stream framing named in `Accept`, the most wanted one; wildcards name none."""
-    named = [
-        (quality, kind) for kind, quality in request.accept_mimetypes if kind in _BY_TYPE and quality > 0
-    ]
-    return _BY_TYPE[max(named, key=lambda pair: pair[0])[1]] if named else None
+    """The stream framing that `Accept` prefers (RFC 9110, 12.5.1); None where that is JSON.
+
+    Media types match in any letter case, whatever their parameters. A stream has to be named: wildcards
+    speak for JSON only. Of two that are wanted alike a stream goes before JSON, and the one named first
+    before the other.
+    """
+    qualities: dict[str, float] = {}
+    for named, quality in _media_ranges(request.headers.get("Accept", "")):
+        qualities.setdefault(named, quality)
+    ranges = (JSON_TYPE, "application/*", "*/*")
+    json = next((qualities[name] for name in ranges if name in qualities), 0.0)
+    streams = [(kind, quality) for kind, quality in qualities.items() if kind in _BY_TYPE and quality > 0]
+    kind, quality = max(streams, key=lambda pair: pair[1], default=("", 0.0))
+    return _BY_TYPE[kind] if kind and quality >= json else None
+
+
+def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
+    """Media ranges in lower case without parameters, each with its quality, in the order given."""
+    for element in parse_list_header(accept):
+        kind, parameters = parse_options_header(element)
+        quality = parameters.get("q", "1").strip()
+        if _QUALITY.fullmatch(quality):
+            yield kind.strip().lower(), float(quality)
 
 
 def choose(request: Request) -> Framing | None:

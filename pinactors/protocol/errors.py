@@ -19,6 +19,9 @@ written them all when the kernel has taken them. Sent again, they may arrive.
 
 
 class ErrorCode(StrEnum):
+    """The protocol's name of a failure; messages may change, these do not."""
+
+    NOT_FOUND = "not_found"
     MISSING_IMAGE = "missing_image"
     INVALID_FORMAT = "invalid_format"
     TOO_LARGE = "too_large"

@@ -40,6 +40,8 @@ async def test_a_key_is_taken_from_either_header_in_any_case(keyed: tuple[Runnin
         {"X-API-KEY": key},
         {"Authorization": f"Bearer {key}"},
         {"aUTHORIZATION": f"bearer  {key} "},
+        {"x-api-key": "", "Authorization": f"Bearer {key}"},
+        {"x-api-key": "  ", "Authorization": f"Bearer {key}"},
     ):
         assert (await upload(server.port, headers)).status == 200, headers
 

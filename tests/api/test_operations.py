@@ -109,6 +109,15 @@ class TestCors:
         assert "Idempotency-Key" in answer.headers["access-control-allow-headers"]
         assert "Last-Event-ID" not in answer.headers["access-control-allow-headers"]
 
+    @pytest.mark.parametrize(
+        "name", ["Cache-Control", "Pragma", "X-Requested-With", "Traceparent", "Upload-Offset"]
+    )
+    async def test_what_libraries_add_is_granted(self, shared: Process, name: str) -> None:
+        asked = {"Access-Control-Request-Headers": f"{name.lower()}, content-type,,bad name"}
+        answer = await ask(shared.port, "OPTIONS", UPLOAD, headers=asked)
+        granted = answer.headers["access-control-allow-headers"].split(", ")
+        assert granted == ["Content-Type", "Authorization", "x-api-key", "x-session-id", name]
+
     async def test_answers_and_errors_can_be_read(self, shared: Process) -> None:
         for method, path in (("GET", "/health"), ("GET", "/nowhere"), ("PUT", "/health"), ("POST", UPLOAD)):
             answer = await ask(shared.port, method, path)
@@ -128,6 +137,7 @@ async def test_what_no_route_answers_has_the_same_shape(
     body = answer.json()
     assert body["success"] is False
     assert {"message", "error", "errorCode", "sessionId", "timestamp"} <= body.keys()
+    assert body["errorCode"] == ("not_found" if status == 404 else "invalid_format")
     if status == 405:
         assert answer.headers["allow"]
 

@@ -314,7 +314,7 @@ class TestNotHttp:
             (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
             (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000 + b"\r\n\r\n", 431),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(50), 505),
+            (b"GET / HTTP/3.0\r\n\r\n", 505),
         ],
     )
     async def test_is_refused_in_our_shape(self, served: Served, sent: bytes, status: int) -> None:

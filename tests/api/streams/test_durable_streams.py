@@ -311,7 +311,7 @@ async def test_events_to_the_end(site: Site, autojump_clock: MockClock) -> None:
     log = site.log(2)
     body = await followed(site, lambda: log.append(PACKETS[2], terminal=True), Accept="text/event-stream")
     expected = [
-        b"id:%b\ndata:%b\n\n" % (to_token(i + 1).encode(), packet) for i, packet in enumerate(PACKETS)
+        b"data:%b\nid:%b\n\n" % (packet, to_token(i + 1).encode()) for i, packet in enumerate(PACKETS)
     ]
     assert body == b"".join(expected)
 
@@ -331,13 +331,15 @@ async def test_last_event_id_wins_over_the_address(site: Site, autojump_clock: M
     ]
 
 
-@pytest.mark.parametrize("query", ["", "?offset=-1&live=sse"])
+@pytest.mark.parametrize("query", ["", "?live=sse", "?offset=-1&live=sse"])
 async def test_an_event_reader_that_has_everything_is_told_to_stop(
     site: Site, autojump_clock: MockClock, query: str
 ) -> None:
     site.log(3, closed=True)
     response = await site.get(query, Accept="text/event-stream", Last_Event_ID=to_token(3))
     assert response.status_code == 204
+    response = await site.get(query, Accept="text/event-stream", Last_Event_ID="")
+    assert response.status_code == 200, "who has read no event yet gets all of them"
     response = await site.get(query, Accept="text/event-stream", Last_Event_ID="nonsense")
     assert response.status_code == 400
 

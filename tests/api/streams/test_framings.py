@@ -144,6 +144,42 @@ def test_an_events_id_is_the_offset_behind_its_packet() -> None:
         assert to_position(reader.last_id.decode()) == start + 1
 
 
+class TakesIdsAsTheyCome:
+    """What `@microsoft/fetch-event-source` does: an id counts from its line on, data from the blank line."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._data: list[bytes] = []
+        self.resume_from = b""
+        self.messages: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            name, _, value = line.partition(b":")
+            if not line:
+                self.messages += [b"\n".join(self._data)] if self._data else []
+                self._data = []
+            elif name == b"data":
+                self._data.append(value)
+            elif name == b"id":
+                self.resume_from = value
+
+
+@pytest.mark.parametrize("framing", [SSE, BATCHES])
+def test_no_id_is_read_before_its_data(framing: Framing) -> None:
+    """Cut at any byte, but between the two line feeds that end an event, nothing is lost to such a reader."""
+    log = [OPENING, b'{"sequence":1}', b'{"sequence":2}']
+    answer = b"".join(framing.encode([packet], at, closed=False) for at, packet in enumerate(log))
+    for cut in range(len(answer) + 1):
+        if answer[:cut].endswith(b"\n") and answer[cut : cut + 1] == b"\n":
+            continue
+        reader = TakesIdsAsTheyCome()
+        reader.feed(answer[:cut])
+        had = [data for data in reader.messages if b"streamNextOffset" not in data]
+        assert to_position(reader.resume_from.decode() or "0" * 16) == len(had)
+
+
 def test_a_batch_is_an_array_of_the_packets_as_they_are() -> None:
     assert JSON_BATCH.batch([]) == b"[]"
     for log in LOGS:
@@ -192,6 +228,17 @@ DESKTOP = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/1
         (DESKTOP, "text/event-stream;q=0.5, application/x-ndjson", "", NDJSON),
         (DESKTOP, "text/event-stream, application/x-ndjson;q=0.5", "", SSE),
         (DESKTOP, "application/x-ndjson;q=0, */*", "", None),
+        (DESKTOP, "APPLICATION/X-NDJSON", "", NDJSON),
+        (DESKTOP, "Text/Event-Stream ; Q=0.3", "", SSE),
+        (DESKTOP, 'application/x-ndjson; charset="utf-8"', "", NDJSON),
+        (DESKTOP, "application/x-ndjson;q=0.5, application/json", "", None),
+        (IPHONE, "application/x-ndjson;q=0.5, application/json", "", PHONE),
+        (DESKTOP, "application/x-ndjson;q=0.5, application/json;q=0.1, */*", "", NDJSON),
+        (DESKTOP, "application/x-ndjson;q=0.5, */*;q=0.8", "", None),
+        (DESKTOP, "application/json, application/x-ndjson", "", NDJSON),
+        (DESKTOP, "text/event-stream, application/x-ndjson", "", SSE),
+        (DESKTOP, "application/x-ndjson;q=2, text/event-stream;q=nonsense", "", None),
+        (DESKTOP, "application/x-ndjson;q=0.000", "", None),
         (DESKTOP, None, "?response=stream", PHONE),
         (DESKTOP, "application/x-ndjson", "?response=stream", NDJSON),
         (DESKTOP, None, "?response=sse", SSE),

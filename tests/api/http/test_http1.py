@@ -1,0 +1,64 @@
+"""What the HTTP/1.1 parser lets pass that h11 refuses, and how a client of HTTP/2 is refused."""
+
+from __future__ import annotations
+
+import h2.config
+import h2.connection
+import h2.errors
+import h2.events
+import pytest
+
+from tests.api.http.test_connection import UPGRADE, Served, served
+from tests.api.wire import connected, head
+
+__all__ = ["served"]
+
+
+@pytest.mark.parametrize("blank", [b"\r\n", b"\n", b"\r\n\r\n", b"\r\n" * 100])
+async def test_blank_lines_before_a_request_are_ignored(served: Served, blank: bytes) -> None:
+    async with connected(served.port) as wire:
+        await wire.send(blank + head("POST", "/read", {"Content-Length": "3"}) + b"abc" + blank)
+        assert (await wire.answer()).body == b"3"
+        await wire.send(head("GET", "/", {}))
+        assert (await wire.answer()).body == b"hello"
+        for byte in blank:  # each in a read of its own
+            await wire.send(bytes([byte]))
+        await wire.send(head("GET", "/", {"Connection": "close"}))
+        assert (await wire.answer()).body == b"hello"
+
+
+async def test_a_blank_line_in_a_body_belongs_to_it(served: Served) -> None:
+    async with connected(served.port) as wire:
+        await wire.send(head("POST", "/read", {"Content-Length": "8"}) + b"\r\n\r\n\r\n\r\n")
+        assert (await wire.answer()).body == b"8"
+
+
+async def test_a_client_of_http2_is_told_to_use_another_version(served: Served) -> None:
+    """It cannot read an answer of HTTP/1.1: it is told by GOAWAY, with the code made for that."""
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client.initiate_connection()
+    async with connected(served.port) as wire:
+        await wire.send(client.data_to_send())
+        events = []
+        while data := await wire.stream.receive_some(4096):
+            events += client.receive_data(data)
+    ended = [event for event in events if isinstance(event, h2.events.ConnectionTerminated)]
+    assert [event.error_code for event in ended] == [h2.errors.ErrorCodes.HTTP_1_1_REQUIRED]
+    assert b"HTTP/1.1" in (ended[0].additional_data or b"")
+
+
+async def test_another_version_of_websocket_hears_which_one_is_spoken(served: Served) -> None:
+    async with connected(served.port) as wire:
+        await wire.send(head("GET", "/ws", UPGRADE | {"Sec-WebSocket-Version": "8"}))
+        answer = await wire.answer()
+        assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
+
+
+@pytest.mark.parametrize("extra", [{}, {"Connection": "Upgrade", "Upgrade": "h2c"}, {"Upgrade": "websocket"}])
+async def test_a_websocket_address_asks_for_an_upgrade(served: Served, extra: dict[str, str]) -> None:
+    async with connected(served.port) as wire:
+        await wire.send(head("GET", "/ws", extra))
+        answer = await wire.answer()
+    assert (answer.status, answer.headers["upgrade"]) == (426, "websocket")
+    assert answer.headers["connection"].lower() == "upgrade"
+    assert answer.json()["errorCode"] == "invalid_format"
