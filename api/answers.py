@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from pinactors.protocol import ErrorCode
+from pinactors.protocol import ErrorCode, View
 from pinactors.records.feedback import Agreement
 
 
 class Failure(msgspec.Struct, rename="camel", kw_only=True):
-    """The body of every refusal. `field` names the one at fault, where there is one."""
+    """The body of every refusal. `field` names what is at fault, as it was sent, where that is one field, and
+    `view` the photograph it belongs to."""
 
     success: Literal[False] = False
     message: str
@@ -20,6 +21,7 @@ class Failure(msgspec.Struct, rename="camel", kw_only=True):
     session_id: str | None
     timestamp: str
     field: str | msgspec.UnsetType = msgspec.UNSET
+    view: View | msgspec.UnsetType = msgspec.UNSET
 
 
 class PinConfirmed(msgspec.Struct, rename="camel", kw_only=True):

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from api.answers import Failure
-from pinactors.protocol import ErrorCode, PinactorsError, timestamp
+from pinactors.protocol import ErrorCode, PinactorsError, View, timestamp
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ def status_of(error: PinactorsError) -> int:
 
 
 def body_of(error: PinactorsError, session_id: str | None = None) -> Failure:
-    """The answer's JSON object; `field` only where one is at fault."""
+    """The answer's JSON object; `field` and `view` only where one is at fault."""
     return Failure(
         message=error.message,
         error=error.detail,
@@ -55,6 +55,7 @@ def body_of(error: PinactorsError, session_id: str | None = None) -> Failure:
         session_id=session_id,
         timestamp=timestamp(),
         field=error.field or msgspec.UNSET,
+        view=View(error.view) if error.view else msgspec.UNSET,
     )
 
 

@@ -15,7 +15,7 @@ from quart import Blueprint, Response
 from api.answers import Card, Failure, Health, PinConfirmed, ProvisionalPins
 from api.page.pages import HEADERS
 from api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
-from api.uploads.received import SESSION_FIELD, TEXT_FIELDS
+from api.uploads.fields import SESSION_FIELD, TEXT_FIELDS
 from pinactors.protocol import AnyPacket
 from pinactors.records.feedback import PinConfirmation
 

@@ -31,7 +31,6 @@ from api.uploads.mobile_upload import check_idempotency_key
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
-    MISSING_FRONT,
     UPLOAD_BROKEN_OFF,
     UPLOAD_STALLED,
     ErrorCode,
@@ -40,6 +39,7 @@ from pinactors.protocol import (
     View,
     check_session_id,
     decode,
+    missing_front,
     timestamp,
 )
 from pinactors.protocol.merge import kind_of
@@ -119,7 +119,7 @@ async def opening_of(settings: Settings) -> Opening:
 def check_images(opening: Opening) -> None:
     """Raises `PinactorsError` for an upload that cannot be one."""
     if View.FRONT not in opening.images:
-        raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT)
+        raise missing_front()
     if len(set(opening.images)) < len(opening.images):
         raise invalid("images names a view twice")
 

@@ -1,56 +1,43 @@
 """A JSON upload, read as it arrives: a photograph is decoded and stored while the next one is still being
 sent.
 
-No general parser: it knows an object's outline, streams the photographs' texts and leaves every other
-value, once complete, to `msgspec`. What is held in memory is bounded by `OTHER_BYTES` and the pieces it is
-fed.
+No general parser: it knows an object's outline, streams the photographs' texts, and passes over every value
+it has no use for without keeping or interpreting it (a thumbnail, a number beyond all bounds, half a
+surrogate pair). What is held in memory is bounded by `HELD_BYTES` and the pieces it is fed.
 """
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from collections.abc import Callable
 
-import msgspec
-
-from api.uploads.received import (
-    SESSION_FIELD,
-    TEXT_FIELDS,
-    Event,
-    Fields,
-    OtherField,
-    Receiving,
-    SessionNamed,
-    malformed,
-)
+from api.uploads.fields import SESSION_FIELD, TEXT_FIELDS, malformed, named_session
+from api.uploads.received import Event, Fields, OtherField, Receiving, SessionNamed
 from pinactors.storage.images import Place
 
-OTHER_BYTES = 256 * 1024
-"""What an upload may hold beside its photographs: keys, ignored values, white space."""
+OTHER_BYTES = 3 * (1 << 19)
+"""What an upload may hold beside its photographs: names, ignored values, white space."""
+
+HELD_BYTES = 64 * 1024
+"""Bytes of a name, a session id or a number: what has to be in before it can be looked at."""
 
 MAX_DEPTH = 64
 """Levels of nesting in an ignored value."""
 
 _SPACE = b" \t\r\n"
-_STRUCTURE = re.compile(rb'["\\{}\[\],]')
-_ESCAPES = (
-    # All that can stand in a base64 text: Apple escapes every slash, Gson "=", .NET "+", MIME breaks its
-    # lines.
-    (rb"\/", b"/"),
-    (rb"\n", b""),
-    (rb"\r", b""),
-    (rb"\u002b", b"+"),
-    (rb"\u002B", b"+"),
-    (rb"\u002f", b"/"),
-    (rb"\u002F", b"/"),
-    (rb"\u003d", b"="),
-    (rb"\u003D", b"="),
-)
+_BYTE_ORDER_MARK = codecs.BOM_UTF8
+_STRUCTURE = re.compile(rb'["\\{}\[\]]')
+_SCALAR = re.compile(rb"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_SCALAR_END = re.compile(rb"[\s,\]}]")
+_ESCAPE = re.compile(rb'\\(?:u([0-9a-fA-F]{4})|(["\\/bfnrt]))')
+_LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LONGEST_ESCAPE = 6
 
 
 class JsonUpload:
-    """See `api.received.Parser`. Each state is a method: it consumes, and says whether to go on."""
+    """See `api.uploads.received.Parser`. Each state is a method: it consumes, and says whether to go on."""
 
     def __init__(self, store: Place) -> None:
         self.session_id: str | None = None
@@ -63,18 +50,21 @@ class JsonUpload:
         self._receiving: Receiving | None = None
         self._other = 0
         self._scanned, self._depth, self._quoted = 0, 0, False
+        self._utf8 = codecs.getincrementaldecoder("utf-8")()
         self._events: list[Event] = []
 
     def feed(self, data: bytes) -> list[Event]:
+        """What `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError` (disk)."""
         self._buffer += data
         while self._state():
             pass
-        if self._receiving is None and self._other + len(self._buffer) > OTHER_BYTES:
-            raise malformed(f"it holds more than {OTHER_BYTES} bytes beside the photographs")
+        if self._receiving is None and len(self._buffer) > HELD_BYTES:
+            raise malformed(f"a name or value has more than {HELD_BYTES} bytes")
         events, self._events = self._events, []
         return events
 
     def finish(self) -> list[Event]:
+        """The body has ended. Raises `PinactorsError` when it ended in the middle."""
         if self._state != self._behind:
             raise malformed(
                 "the JSON ends in the middle" if self._other or self._buffer else "the body is empty"
@@ -82,11 +72,16 @@ class JsonUpload:
         return []
 
     def discard(self) -> None:
+        """Removes what was not completed."""
         if self._receiving is not None:
             self._receiving.discard()
 
     def _opening(self) -> bool:
         """Before the object."""
+        if not self._other and _BYTE_ORDER_MARK.startswith(bytes(self._buffer[:3])):
+            if len(self._buffer) < len(_BYTE_ORDER_MARK):
+                return False
+            self._take(len(_BYTE_ORDER_MARK))
         if (mark := self._next()) is None:
             return False
         if mark != b"{":
@@ -103,14 +98,13 @@ class JsonUpload:
             return self._close()
         if mark != b'"':
             raise malformed("a field's name is expected")
-        end = self._end_of_value(start=1, text=True)
+        end = self._end_of_value()
         if end is None:
             return False
-        self._name = str(self._decoded(self._take(end), "a name"))
+        self._name = _text(self._take(end), "a name")
         self._first = False
-        self._fields.begin(
-            self._name, self._name if self._name in TEXT_FIELDS or self._name == SESSION_FIELD else None
-        )
+        means = SESSION_FIELD if self._name == SESSION_FIELD else TEXT_FIELDS.get(self._name)
+        self._fields.begin(self._name, means)
         self._state = self._colon
         return True
 
@@ -131,42 +125,80 @@ class JsonUpload:
             self._events.append(OtherField())
         if view is not None and mark == b'"':
             self._take(1)
-            self._receiving = Receiving(self._store, self._name, view, encoded=True)
+            self._receiving = Receiving(self._store, self._name, view, encoded=True, text=True)
             self._state = self._photograph
+        elif mark not in b'"{[':
+            self._state = self._scalar
+        elif view is not None:
+            raise malformed(f"{self._name} must be text (base64) or null", self._name)
+        elif self._name == SESSION_FIELD:
+            if mark != b'"':
+                raise malformed(f"{self._name} must be text or null", self._name)
+            self._state = self._session
         else:
-            self._state = self._other_value
+            self._utf8.reset()
+            self._state = self._ignored
         return True
 
     def _photograph(self) -> bool:
-        """Inside a photograph's text, which ends at the next quotation mark: none can stand in base64."""
+        """Inside a photograph's text, which ends at the next quotation mark that is not escaped."""
         assert self._receiving is not None
-        end = self._buffer.find(b'"')
+        end = _closing_quote(self._buffer)
         text = bytes(self._buffer[:end] if end >= 0 else self._buffer)
         if b"\\" in text:
-            cut = text.rfind(b"\\", -_LONGEST_ESCAPE + 1) if end < 0 else -1
-            text = text[:cut] if cut >= 0 else text  # an escape may go on in the next piece
-        del self._buffer[: len(text)]
-        self._receiving.write(_unescape(text))
+            if end < 0:
+                text = text[: len(text) - _unfinished_escape(text)]
+            del self._buffer[: len(text)]
+            text = _ESCAPE.sub(_unescaped, text)
+        else:
+            del self._buffer[: len(text)]
+        self._receiving.write(text)
         if end < 0:
             return False
         del self._buffer[:1]
-        self._events += self._receiving.finish()
+        for photograph in self._receiving.finish():
+            self._fields.given(photograph.view)
+            self._events.append(photograph)
         self._receiving = None
         self._state = self._separator
         return True
 
-    def _other_value(self) -> bool:
-        end = self._end_of_value(start=0, text=False)
-        if end is None:
+    def _scalar(self) -> bool:
+        """A number, `true`, `false` or `null`: its own end does not show, what follows it does."""
+        if (end := _SCALAR_END.search(self._buffer)) is None:
             return False
-        value = self._decoded(self._take(end), f"the value of {self._name!r}"[:200])
-        if self._name in TEXT_FIELDS and value is not None:
+        value = self._take(end.start())
+        if not _SCALAR.fullmatch(value):
+            raise malformed(f"the value of {self._name!r} is not JSON"[:200])
+        if value != b"null" and self._name in TEXT_FIELDS:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
         if self._name == SESSION_FIELD:
-            if not isinstance(value, str | None):
+            if value != b"null":
                 raise malformed(f"{self._name} must be text or null", self._name)
-            self.session_id = value
-            self._events.append(SessionNamed(value))
+            self._events.append(SessionNamed(None))
+        self._state = self._separator
+        return True
+
+    def _session(self) -> bool:
+        end = self._end_of_value()
+        if end is None:
+            return False
+        self.session_id = named_session(_text(self._take(end), SESSION_FIELD, SESSION_FIELD))
+        self._events.append(SessionNamed(self.session_id))
+        self._state = self._separator
+        return True
+
+    def _ignored(self) -> bool:
+        """A text, list or object nobody asked for: passed over as it comes."""
+        end = self._end_of_value()
+        passed = self._take(self._scanned if end is None else end)
+        try:
+            self._utf8.decode(passed, final=end is not None)
+        except UnicodeDecodeError as error:
+            raise malformed(f"the value of {self._name!r} is not JSON: {error.reason}"[:200]) from None
+        self._scanned = 0
+        if end is None:
+            return False
         self._state = self._separator
         return True
 
@@ -206,54 +238,72 @@ class JsonUpload:
             raise malformed(f"it holds more than {OTHER_BYTES} bytes beside the photographs")
         return taken
 
-    def _end_of_value(self, *, start: int, text: bool) -> int | None:
-        """Where the value at the buffer's start ends; None when that is not in yet. Goes on where it stopped.
+    def _end_of_value(self) -> int | None:
+        """Where the text, list or object at the buffer's start ends; None when that is not in yet.
 
-        `text`: it is a string whose first quotation mark is before `start`.
+        Goes on where it stopped: `_scanned` bytes of the buffer have been looked at.
         """
-        if not self._scanned:
-            self._scanned, self._depth, self._quoted = start, 0, text
         while found := _STRUCTURE.search(self._buffer, self._scanned):
             mark, at = found[0], found.start()
             if mark == b"\\":
+                if not self._quoted:
+                    raise malformed(f"the value of {self._name!r} is not JSON"[:200])
                 if len(self._buffer) < at + 2:
-                    break  # what it escapes is not in yet
+                    self._scanned = at
+                    return None  # what it escapes is not in yet
                 self._scanned = at + 2
                 continue
-            if self._quoted:
-                self._quoted = mark != b'"'
-                if text and not self._quoted:
-                    return self._ends(at + 1)
-            elif mark == b'"':
-                self._quoted = True
-            elif mark in b"{[":
-                self._depth += 1
+            self._scanned = at + 1
+            if mark == b'"':
+                self._quoted = not self._quoted
+            elif not self._quoted:
+                self._depth += 1 if mark in b"{[" else -1
                 if self._depth > MAX_DEPTH:
                     raise malformed(f"{self._name!r} is nested more than {MAX_DEPTH} deep"[:200])
-            elif self._depth == 0:  # a comma or a bracket of the object itself
-                return self._ends(at)
-            elif mark in b"}]":
-                self._depth -= 1
-            self._scanned = at + 1
-        else:
-            self._scanned = len(self._buffer)
+            if not self._quoted and self._depth == 0:
+                end, self._scanned = self._scanned, 0
+                return end
+        self._scanned = len(self._buffer)
         return None
 
-    def _ends(self, at: int) -> int:
-        self._scanned = 0
-        return at
 
-    @staticmethod
-    def _decoded(value: bytes, what: str) -> object:
-        try:
-            return msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeError) as error:
-            raise malformed(f"{what} is not JSON: {error}") from None
+def _text(value: bytes, what: str, field: str = "") -> str:
+    """A JSON text. Half a surrogate pair in it is kept: whoever uses it says what is wrong with it."""
+    try:
+        return str(json.loads(value.decode()))
+    except ValueError as error:  # also what is not UTF-8
+        raise malformed(f"{what} is not JSON: {error}", field) from None
 
 
-def _unescape(text: bytes) -> bytes:
-    """Base64 out of a JSON string. A backslash that stays makes the base64 decoder refuse it."""
-    if b"\\" in text:
-        for escape, meaning in _ESCAPES:
-            text = text.replace(escape, meaning)
-    return text
+def _closing_quote(text: bytearray) -> int:
+    """Where the text that began before `text` ends; -1 when not in it."""
+    at = text.find(b'"')
+    while at >= 0 and _backslashes_before(text, at) % 2:
+        at = text.find(b'"', at + 1)
+    return at
+
+
+def _backslashes_before(text: bytes | bytearray, end: int) -> int:
+    """How many of them end at `end`; an odd number escapes what follows."""
+    start = end
+    while start and text[start - 1] == 0x5C:
+        start -= 1
+    return end - start
+
+
+def _unfinished_escape(text: bytes) -> int:
+    """How many bytes at the end of `text` may be the beginning of an escape."""
+    cut = text.rfind(b"\\", -_LONGEST_ESCAPE + 1)
+    if cut < 0:
+        return 0
+    if _backslashes_before(text, cut + 1) % 2 == 0:  # escaped backslashes
+        return 0
+    complete = _ESCAPE.match(text, cut)
+    return 0 if complete is not None else len(text) - cut
+
+
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    """The character an escape in a photograph's text stands for, in UTF-8."""
+    if escape[1] is not None:
+        return chr(int(escape[1], 16)).encode("utf-8", "surrogatepass")
+    return _LETTERS.get(escape[2], escape[2])

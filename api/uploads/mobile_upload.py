@@ -150,8 +150,8 @@ class Reception:
             match event:
                 case SessionNamed(session_id):
                     self._name(session_id)
-                case Photograph(view, image):
-                    self._upload.put(view, image)
+                case Photograph(view, image, field):
+                    self._upload.put(view, image, field)
                 case OtherField():  # the session id does not follow at once: nothing is waited for any more
                     self._named = self._named or View.FRONT in self._upload.images
             if self._log is None and self._named and View.FRONT in self._upload.images:
@@ -170,7 +170,7 @@ class Reception:
             self._log = None
             self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
             for view, image in before.images.items():
-                self._upload.put(view, image)
+                self._upload.put(view, image, before.field_of(view))
             before.fail(renamed)
         self._upload.session_id = name
 

@@ -2,7 +2,7 @@
 store.
 
 A parser is fed a body piece by piece, wherever the pieces' borders fall, and emits what a piece completes.
-It works synchronously (hashing, base64, disk): the API calls it in a thread, one call a piece.
+It works synchronously (hashing, base64, disk): its caller does so in a thread, one call a piece.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from api.uploads.base64_stream import Base64Decoder
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
+from api.uploads.fields import SESSION_FIELD, malformed
+from pinactors.protocol import View
 from pinactors.storage.images import Place, Sink
 from pinactors.storage.stored_image import StoredImage
-
-SESSION_FIELD = "sessionId"
-TEXT_FIELDS = {"frontImageData": View.FRONT, "backImageData": View.BACK, "angledImageData": View.ANGLED}
 
 MAX_FIELDS = 100
 """Fields of one upload, ignored ones included; clients send fewer than ten."""
@@ -25,12 +23,17 @@ MAX_FIELDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
+    """A photograph is in. `field` is the name it was sent under."""
+
     view: View
     image: StoredImage
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
 class SessionNamed:
+    """The session id is known; None when the client named none."""
+
     session_id: str | None
 
 
@@ -61,22 +64,33 @@ class Parser(Protocol):
 
 
 class Receiving:
-    """One photograph on its way in, as bytes or as base64 (`encoded`)."""
+    """One photograph on its way in, as bytes or as base64 (`encoded`).
 
-    def __init__(self, store: Place, field: str, view: View, *, encoded: bool) -> None:
-        self.view = view
+    `text`: it came as a text, not as a file, so that it may be a word for nothing.
+    """
+
+    def __init__(self, store: Place, field: str, view: View, *, encoded: bool, text: bool) -> None:
+        self._field, self._view, self._text = field, view, text
         self._decoder = Base64Decoder(field) if encoded else None
+        self._start = b""
         self._sink = Sink(store)
 
     def write(self, data: bytes) -> None:
+        """Raises `PinactorsError` (`invalid_format`), `OSError` (disk)."""
+        if len(self._start) <= LONGEST_NOTHING:
+            self._start += data[: LONGEST_NOTHING + 1]
         self._sink.write(self._decoder.feed(data) if self._decoder else data)
 
     def finish(self) -> Iterable[Photograph]:
-        """Nothing for an empty field: an empty file input means that nothing was chosen."""
+        """Nothing for an empty field (an empty file input means that nothing was chosen), nor for a text that
+        stands for nothing."""
         if self._decoder:
             self._sink.write(self._decoder.finish())
-        if self._sink.size:
-            yield Photograph(self.view, self._sink.keep())
+            absent = self._decoder.absent
+        else:
+            absent = self._text and says_nothing(self._start)
+        if self._sink.size and not absent:
+            yield Photograph(self._view, self._sink.keep(), self._field)
         else:
             self.discard()
 
@@ -85,7 +99,7 @@ class Receiving:
 
 
 class Fields:
-    """Which fields were seen: bounded in number, and ours once each."""
+    """Which fields were seen: bounded in number, the session id once, and one photograph of each view."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -98,11 +112,9 @@ class Fields:
             raise malformed(f"it has more than {MAX_FIELDS} fields")
         if means in self._seen:
             raise malformed(f"{name} is given twice", name)
-        if means is not None:
-            self._seen.add(means)
+        if means == SESSION_FIELD:
+            self.given(means)
 
-
-def malformed(reason: str, field: str = "") -> PinactorsError:
-    return PinactorsError(
-        ErrorCode.INVALID_FORMAT, "Invalid upload", f"The upload is malformed: {reason}", field=field
-    )
+    def given(self, means: object) -> None:
+        """It was there, and not empty: it must not come again."""
+        self._seen.add(means)

@@ -216,5 +216,7 @@ def refusal_of(
     except ValueError:
         code = ErrorCode.PROCESSING_ERROR
     message, detail = str(body.get("message", "Request refused")), str(body.get("error", ""))
-    field = str(body.get("field", ""))
-    return PinactorsError(code, message, detail, field=field, status=status, retry_after=retry_after)
+    field, view = str(body.get("field", "")), str(body.get("view", ""))
+    return PinactorsError(
+        code, message, detail, field=field, view=view, status=status, retry_after=retry_after
+    )

@@ -157,19 +157,19 @@ class Findings:
         if isinstance(error, WorkerDied):
             error = PinactorsError(ErrorCode.INVALID_FORMAT, UNREADABLE, "decoding it ended the decoder")
         if isinstance(error, PinactorsError):
-            self._rejected(_naming(views[0], error))
+            self._rejected(_naming(views[0], self._upload.field_of(views[0]), error))
         return error
 
 
-def _naming(view: View, error: PinactorsError) -> PinactorsError:
-    """`error` with the field at fault, also in its detail: that is what reaches the client."""
-    field = error.field or f"{view}ImageData"
+def _naming(view: View, field: str, error: PinactorsError) -> PinactorsError:
+    """`error` with the view and the field at fault, also in its detail: that is what reaches the client."""
     detail = error.detail if field in error.detail else f"{field}: {error.detail}"
     return PinactorsError(
         error.code,
         error.message,
         detail,
         field=field,
+        view=view,
         retry_after=error.retry_after,
         status=error.status,
     )

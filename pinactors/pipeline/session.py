@@ -31,7 +31,6 @@ from pinactors.pipeline.settlement import Patience, Settlement
 from pinactors.pipeline.supervisor import Supervisor
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
-    MISSING_FRONT,
     AnalysisComplete,
     AuthenticationResult,
     ConnectionEstablished,
@@ -40,6 +39,7 @@ from pinactors.protocol import (
     PinactorsError,
     ProcessingStarted,
     View,
+    missing_front,
     timed_out,
 )
 from pinactors.settings import Settings
@@ -153,7 +153,7 @@ class Session:
         try:
             front = await self.upload.image(View.FRONT)
             if front is None:
-                raise PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT, field="frontImageData")
+                raise missing_front()
             if self.upload.error is not None:
                 raise self.upload.error
         except PinactorsError as error:
@@ -207,7 +207,13 @@ class Session:
 
     def end_with(self, error: PinactorsError) -> None:
         """Writes the terminal `ERROR`. A session whose work had begun is recorded all the same."""
-        short = PinactorsError(error.code, error.message[:DETAIL_LIMIT], error.detail[:DETAIL_LIMIT])
+        short = PinactorsError(
+            error.code,
+            error.message[:DETAIL_LIMIT],
+            error.detail[:DETAIL_LIMIT],
+            field=error.field[:DETAIL_LIMIT],
+            view=error.view,
+        )
         self._assembly.write(ErrorPacket.of(short))
         if self.course.started_at is None or error.code is ErrorCode.SESSION_CONFLICT:
             self._journal.remove()

@@ -38,12 +38,20 @@ class Upload:
         self.images: dict[View, StoredImage] = {}
         self.error: PinactorsError | None = None
         self.complete = False
+        self._fields: dict[View, str] = {}
         self._awaited: dict[View | None, trio.Event] = {}
 
-    def put(self, view: View, image: StoredImage) -> None:
+    def put(self, view: View, image: StoredImage, field: str = "") -> None:
+        """A photograph is in. `field` is the name it was sent under."""
         self.images[view] = image
+        if field:
+            self._fields[view] = field
         if view in self._awaited:
             self._awaited.pop(view).set()
+
+    def field_of(self, view: View) -> str:
+        """The field a photograph was sent in, for messages; the protocol's first name where nobody knows."""
+        return self._fields.get(view, f"{view}ImageData")
 
     def close(self) -> None:
         """Nothing more will come: views that did not arrive were not sent."""

@@ -13,6 +13,7 @@ from pinactors.protocol.errors import (
     UPLOAD_STALLED,
     ErrorCode,
     PinactorsError,
+    missing_front,
 )
 from pinactors.protocol.identifiers import (
     SESSION_ID_LIMIT,
@@ -84,6 +85,7 @@ __all__ = [
     "View",
     "check_session_id",
     "decode",
+    "missing_front",
     "new_session_id",
     "new_stream_id",
     "timed_out",

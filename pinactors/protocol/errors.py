@@ -39,7 +39,8 @@ class ErrorCode(StrEnum):
 class PinactorsError(Exception):
     """A failure the client is told about, by code; it survives pickling, so a worker may raise it.
 
-    `message` is for a person, `detail` says more (and names `field` where one is at fault), `retry_after` is
+    `message` is for a person, `detail` says more. `field` names what is at fault, as it was sent, and `view`
+    the photograph it belongs to (`front`, `back`, `angled`); empty where there is none. `retry_after` is
     seconds. `status` overrides the HTTP status that the API derives from `code`.
     """
 
@@ -50,16 +51,28 @@ class PinactorsError(Exception):
         detail: str = "",
         *,
         field: str = "",
+        view: str = "",
         retry_after: float | None = None,
         status: int | None = None,
     ) -> None:
         super().__init__(code, message, detail)
         self.code, self.message, self.detail = code, message, detail or message
-        self.field, self.retry_after, self.status = field, retry_after, status
+        self.field, self.view = field, view
+        self.retry_after, self.status = retry_after, status
 
     def __reduce__(self) -> Any:
-        state = {"field": self.field, "retry_after": self.retry_after, "status": self.status}
+        state = {
+            "field": self.field,
+            "view": self.view,
+            "retry_after": self.retry_after,
+            "status": self.status,
+        }
         return type(self), (self.code, self.message, self.detail), state
 
     def __str__(self) -> str:
         return f"{self.message}: {self.detail}" if self.detail != self.message else self.message
+
+
+def missing_front() -> PinactorsError:
+    """The refusal of an upload without a front image."""
+    return PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT, field="front", view="front")

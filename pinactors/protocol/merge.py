@@ -32,6 +32,7 @@ OPTIONAL = (
 TERMINAL = ("ANALYSIS_COMPLETE", "ERROR")
 
 _FAILURE = ("success", "message", "error", "errorCode", "sessionId", "timestamp")
+_FAULT = ("field", "view")
 _ENVELOPE = ("packetType", "sequence")
 _ALIASES = ("recordNumber", "recordId")
 
@@ -69,7 +70,7 @@ def merge(packets: Iterable[bytes]) -> dict[str, Any]:
     if kind not in TERMINAL:
         raise ValueError("the packets of a session that has not ended cannot be merged")
     if kind == "ERROR":
-        return {name: merged[name] for name in _FAILURE}
+        return {name: merged[name] for name in (*_FAILURE, *_FAULT) if name in merged}
     merged.update(dict.fromkeys(_ALIASES, merged["id"]))
     for name in _ENVELOPE:
         del merged[name]

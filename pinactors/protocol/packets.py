@@ -205,14 +205,25 @@ class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
 
 
 class ErrorPacket(Packet, tag="ERROR", kw_only=True):
+    """The session cannot go on. `field` is what is at fault, named as it was sent; `view` the photograph."""
+
     success: Literal[False] = False
     message: str
     error: str
     error_code: ErrorCode
+    field: str | UnsetType = UNSET
+    view: View | UnsetType = UNSET
 
     @classmethod
     def of(cls, error: PinactorsError) -> Self:
-        return cls(message=error.message, error=error.detail, error_code=error.code)
+        """The packet that tells a client of `error`."""
+        return cls(
+            message=error.message,
+            error=error.detail,
+            error_code=error.code,
+            field=error.field or UNSET,
+            view=View(error.view) if error.view else UNSET,
+        )
 
 
 AnyPacket = (

@@ -24,9 +24,6 @@ from pinactors.protocol import ErrorCode, PinactorsError, View
 
 register_heif_opener()
 
-FIELDS = {View.FRONT: "frontImageData", View.BACK: "backImageData", View.ANGLED: "angledImageData"}
-"""The upload's field that carries a view, as clients know it."""
-
 ACCEPTED = "JPEG, PNG, WebP or HEIC"
 
 _EXIF_ORIENTATION = 0x0112
@@ -205,12 +202,10 @@ def _check_pixels(width: int, height: int, max_pixels: int, view: View) -> None:
 
 
 def _too_large(view: View, why: str) -> PinactorsError:
-    detail = f"{FIELDS[view]}: {why}. Please send a smaller version"
-    return PinactorsError(
-        ErrorCode.TOO_LARGE, f"The {view} photograph is too large", detail, field=FIELDS[view]
-    )
+    detail = f"{why}. Please send a smaller version"
+    return PinactorsError(ErrorCode.TOO_LARGE, f"The {view} photograph is too large", detail, view=view)
 
 
 def _invalid(view: View, why: str) -> PinactorsError:
     message = f"The {view} photograph cannot be read"
-    return PinactorsError(ErrorCode.INVALID_FORMAT, message, f"{FIELDS[view]}: {why}.", field=FIELDS[view])
+    return PinactorsError(ErrorCode.INVALID_FORMAT, message, f"{why}.", view=view)

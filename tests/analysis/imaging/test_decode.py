@@ -172,14 +172,12 @@ def test_content_decides_not_the_name() -> None:
     ],
 )
 @pytest.mark.parametrize("view", View)
-def test_what_is_no_photograph_is_refused_by_field(view: View, data: bytes, expected: str) -> None:
+def test_what_is_no_photograph_is_refused_by_view(view: View, data: bytes, expected: str) -> None:
     with pytest.raises(PinactorsError) as caught:
         decode(data, view, LIMIT)
     error = caught.value
-    field = {View.FRONT: "frontImageData", View.BACK: "backImageData", View.ANGLED: "angledImageData"}[view]
     assert error.code is ErrorCode.INVALID_FORMAT
-    assert error.field == field
-    assert error.detail.startswith(field)
+    assert error.view == view
     assert expected in error.detail
     assert view in error.message
 
@@ -220,7 +218,7 @@ def test_too_many_pixels_are_refused_by_the_header_alone(format_name: str) -> No
         decode(declared(format_name, 30_000, 30_000), View.ANGLED, LIMIT)
     assert time.process_time() - begun < 0.2  # 900 megapixels would take seconds
     assert caught.value.code is ErrorCode.TOO_LARGE
-    assert caught.value.field == "angledImageData"
+    assert caught.value.view == "angled"
     assert "64 megapixels" in caught.value.detail
 
 

@@ -14,8 +14,10 @@ import pytest
 import trio
 from PIL import Image
 
+from pinactors.protocol import View
 from tests.api.conftest import Process
 from tests.api.wire import (
+    BOUNDARY,
     JSON,
     LIMIT,
     MULTIPART,
@@ -66,12 +68,31 @@ def b64(data: bytes) -> str:
 FINE = b"PHOTO"
 
 CASES = {
-    "no front image": Case(json_body(sessionId="1"), 400, "missing_image", "Front image required"),
-    "front image null": Case(json_body(frontImageData=None), 400, "missing_image", "Front image required"),
-    "front image empty": Case(json_body(frontImageData=""), 400, "missing_image", "Front image required"),
-    "only a back image": Case(json_body(backImageData=FINE), 400, "missing_image", "Front image required"),
+    "no front image": Case(json_body(sessionId="1"), 400, "missing_image", "Front image required", "front"),
+    "front image null": Case(
+        json_body(frontImageData=None), 400, "missing_image", "Front image required", "front"
+    ),
+    "front image empty": Case(
+        json_body(frontImageData=""), 400, "missing_image", "Front image required", "front"
+    ),
+    "front image undefined": Case(
+        json_body(frontImageData="undefined"), 400, "missing_image", "Front image required", "front"
+    ),
+    "only a back image": Case(
+        json_body(backImageData=FINE), 400, "missing_image", "Front image required", "front"
+    ),
     "an empty file input": Case(
-        multipart([part("front_image", b"", "")]), 400, "missing_image", "Front image", headers=MULTIPART
+        multipart([part("front_image", b"", "")]), 400, "missing_image", "Front image", "front", MULTIPART
+    ),
+    "a part without a name": Case(
+        f"--{BOUNDARY}\r\nContent-Type: image/jpeg\r\n\r\nx\r\n--{BOUNDARY}--\r\n".encode(),
+        400,
+        "invalid_format",
+        "Content-Disposition",
+        headers=MULTIPART,
+    ),
+    "half a surrogate pair as session id": Case(
+        b'{"sessionId": "\\ud800"}', 400, "invalid_format", "printable ASCII", "sessionId"
     ),
     "not base64": Case(
         json_body(frontImageData="!!!!"), 400, "invalid_format", "not base64", "frontImageData"
@@ -192,13 +213,33 @@ CASES = {
         "Idempotency-Key",
         JSON | {"Idempotency-Key": "a b"},
     ),
-    "not an image": Case(json_body(frontImageData=b"<html>"), 400, "invalid_format", ""),
-    "a truncated image": Case(json_body(frontImageData=jpeg(256)[:2000]), 400, "invalid_format", ""),
+    "not an image": Case(
+        json_body(frontImageData=b"<html>"), 400, "invalid_format", "frontImageData: ", "frontImageData"
+    ),
+    "a truncated image": Case(
+        json_body(frontImageData=jpeg(256)[:2000]),
+        400,
+        "invalid_format",
+        "frontImageData: ",
+        "frontImageData",
+    ),
     "a file that declares 30,000 x 30,000": Case(
-        json_body(frontImageData=bomb(30_000, 30_000)), 413, "too_large", "pixels"
+        json_body(frontImageData=bomb(30_000, 30_000)), 413, "too_large", "pixels", "frontImageData"
     ),
     "a broken back image": Case(
-        json_body(frontImageData=jpeg(), backImageData=b"<html>"), 400, "invalid_format", ""
+        json_body(frontImageData=jpeg(), backImageData=b"<html>"),
+        400,
+        "invalid_format",
+        "backImageData: ",
+        "backImageData",
+    ),
+    "a broken back image as a file": Case(
+        multipart([part("front_image", jpeg(), "a"), part("back_image", b"<html>", "b")]),
+        400,
+        "invalid_format",
+        "back_image: ",
+        "back_image",
+        MULTIPART,
     ),
 }
 
@@ -213,6 +254,9 @@ async def test_is_refused(shared: Process, name: str) -> None:
     assert body["success"] is False
     assert case.says in f"{body['message']}: {body['error']}"
     assert body.get("field") == case.field
+    views = {"front": "front", **{f"{view}ImageData": view for view in View}}
+    views |= {f"{view}_image": view for view in View}
+    assert body.get("view") == views.get(case.field or "")
     assert body["timestamp"].endswith("Z")
     assert "sessionId" in body
     assert answer.headers["access-control-allow-origin"] == "*"
@@ -228,6 +272,7 @@ async def test_a_phone_hears_of_a_missing_front_image_in_its_stream(shared: Proc
         "Front image required",
         "42",
     )
+    assert (error["field"], error["view"]) == ("front", "front")
 
 
 async def test_a_decoder_that_dies_costs_its_session_only(shared: Process) -> None:
