@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
 import trio
 from hypercorn.config import Config
+
+INFORMATIONAL = "pinactors.informational"
+"""Name of the ASGI extension that sends an informational response: `await send(status, headers)`."""
 
 INBOX = 4
 """Events, of one read of the socket each, that wait for the application before TCP slows the sender down."""
@@ -67,7 +70,8 @@ class Calls:
     what runs when the client goes is cancelled with `nursery`.
 
     `wanted` is called whenever the application asks for more of the request; `together` runs steps whose
-    bytes leave with one write; once `over`, what the application sends is dropped.
+    bytes leave with one write; once `over`, what the application sends is dropped; `inform` sends an
+    informational response.
     """
 
     def __init__(
@@ -76,14 +80,17 @@ class Calls:
         wanted: Callable[[], Awaitable[None]],
         together: Callable[[Iterable[Awaitable[None]]], Awaitable[None]],
         over: Callable[[], bool],
+        inform: Callable[[int, Mapping[str, str]], Awaitable[None]],
     ) -> None:
         self._nursery = nursery
+        self._inform = inform
         self._wanted, self._together, self._over = wanted, together, over
 
     async def spawn_app(
         self, app: Any, config: Config, scope: Any, send: Any
     ) -> Callable[[Any], Awaitable[None]]:
         inbox = Inbox(self._wanted)
+        scope["extensions"][INFORMATIONAL] = self._inform
         self._nursery.start_soon(self._call, app, scope, inbox, send)
         return inbox.put
 

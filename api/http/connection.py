@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from math import inf
 from typing import Any
@@ -110,7 +110,7 @@ class Connection:
         server = parse_socket_addr(sock.family, sock.getsockname())
         async with trio.open_nursery() as nursery:
             self._tasks = nursery
-            tasks: Any = Calls(nursery, self._invite, self._together, lambda: self._closing)
+            tasks: Any = Calls(nursery, self._invite, self._together, lambda: self._closing, self._inform)
             state = ConnectionState({})
             self._protocol = Protocol(
                 self._app, self._config, self._context, tasks, state, False, client, server, self._send
@@ -125,6 +125,9 @@ class Connection:
 
     async def _invite(self) -> None:
         await self._protocol.invite()
+
+    async def _inform(self, status: int, headers: Mapping[str, str]) -> None:
+        await self._protocol.inform(status, headers)
 
     async def _read(self) -> None:
         """Until the client is gone, idle for too long, or answered for the last time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import h11
@@ -15,6 +16,8 @@ from hypercorn.protocol.h11 import H11WSConnection
 from api.errors import body_of
 from api.http.websocket_stream import PiecewiseProtocol
 from pinactors.protocol import ErrorCode, PinactorsError
+
+REASONS = {104: b"Upload Resumption Supported"}
 
 
 class ProtocolRefused(Exception):
@@ -62,6 +65,16 @@ class Protocol(PiecewiseProtocol):
         """The body is wanted."""
         if isinstance(self.connection, RequestParser) and self.connection.asked:
             await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+
+    async def inform(self, status: int, headers: Mapping[str, str]) -> None:
+        """Sends an informational response; nothing happens where the answer has begun already."""
+        parser = self.connection
+        if isinstance(parser, PatientParser) and parser.our_state is h11.SEND_RESPONSE:
+            fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+            reason = REASONS.get(status, b"")
+            await self._send_h11_event(
+                h11.InformationalResponse(status_code=status, headers=fields, reason=reason)
+            )
 
     @property
     def said_all(self) -> bool:
