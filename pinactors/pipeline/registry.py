@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Container, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
@@ -65,6 +65,7 @@ class Registry:
         self._admission = Admission(services.settings)
         self._live: dict[str, Session] = {}
         self._settlements: WeakKeyDictionary[Upload, Settlement] = WeakKeyDictionary()
+        self._unfinished: dict[tuple[str, str], tuple[Upload, PacketLog]] = {}
         self._finished: OrderedDict[str, tuple[float, PacketLog]] = OrderedDict()
         self._finished_bytes = 0
         self._repeated: OrderedDict[str, float] = OrderedDict()
@@ -179,15 +180,23 @@ class Registry:
         }
 
     async def drain(self) -> None:
-        """Stops accepting; returns when every session has ended."""
+        """Stops accepting; returns when every session has ended, but those that wait for a resumable upload:
+        the next process goes on with them."""
         self._admission.accepting = False
         _root.info("draining", sessions=len(self._live))
         await trio.lowlevel.checkpoint()
-        while self._live:
+        while any(not s.upload.resumable or s.upload.complete for s in self._live.values()):
             await self._ended.park()
 
-    def adopt(self) -> None:
-        """Goes on where a killed process was: unfinished sessions run, finished ones reach the records."""
+    def unfinished(self, owner: str, idempotency_key: str) -> tuple[Upload, PacketLog] | None:
+        """The session that waits for the rest of an upload an earlier process began to receive; once."""
+        return self._unfinished.pop((owner, idempotency_key), None)
+
+    def adopt(self, resumed: Container[tuple[str, str]] = ()) -> None:
+        """Goes on where a killed process was: unfinished sessions run, finished ones reach the records.
+
+        `resumed` has owner and `Idempotency-Key` of those whose uploads go on as well (see `unfinished`).
+        """
         for journal, course in journals.adopt(self._settings.journal_folder, self._journal_failed):
             last = decode(course.packets[-1]) if course.packets else None
             if last is not None and last.terminal:
@@ -199,13 +208,17 @@ class Registry:
                 else:  # stored before its last packet was written, or too old
                     journal.remove()
             else:
-                self._resume(journal, course)
+                self._resume(journal, course, resumed)
 
-    def _resume(self, journal: Journal, course: Course) -> None:
+    def _resume(self, journal: Journal, course: Course, resumed: Container[tuple[str, str]]) -> None:
         upload = Upload(course.session_id, course.owner, course.idempotency_key, announced=course.repeats)
+        name = (course.owner, course.idempotency_key or "")
+        upload.resumable = course.ends_at is None and name in resumed
         for view, image in course.images.items():
             upload.put(view, image)
-        if course.ends_at is None:
+        if upload.resumable:
+            pass  # its photographs go on arriving
+        elif course.ends_at is None:
             upload.fail(
                 PinactorsError(
                     ErrorCode.PROCESSING_ERROR,
@@ -216,7 +229,9 @@ class Registry:
         else:
             upload.close()
         log = _log_of(course)
-        if upload.error is None and not course.repeats:
+        if upload.resumable:
+            self._unfinished[name] = (upload, log)
+        elif upload.error is None and not course.repeats:
             self._joins.adopt(upload, log)
         self._start(upload, course, log, journal)
         _root.info("session adopted", session=course.session_id, packets=len(log.packets))
@@ -332,9 +347,11 @@ async def open_registry(
     records: Records,
     settings: Settings,
     metrics: Metrics | None = None,
+    *,
+    resumed: Container[tuple[str, str]] = (),
 ) -> AsyncIterator[Registry]:
     """The registry with its nursery. Leaving the block stops what still runs; journals keep it for the
-    next.
+    next. `resumed`: see `Registry.adopt`.
     """
     metrics = metrics or Metrics(CollectorRegistry())
     settings.journal_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -359,7 +376,7 @@ async def open_registry(
             registry = Registry(services, joins, records, nursery)
             metrics.watch(registry.statistics)
             nursery.start_soon(recorder.run, name="recorder")
-            registry.adopt()
+            registry.adopt(resumed)
             yield registry
             nursery.cancel_scope.cancel()
 

@@ -18,7 +18,7 @@ class Upload:
     `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name
     for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
     on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
-    its stream, before the last photograph is in.
+    its stream, before the last photograph is in. `resumable`: its rest can come to the next process as well.
     """
 
     def __init__(
@@ -29,12 +29,14 @@ class Upload:
         deadline: float = math.inf,
         *,
         announced: bool = False,
+        resumable: bool = False,
     ) -> None:
         self.session_id = session_id
         self.owner = owner
         self.idempotency_key = idempotency_key
         self.deadline = deadline
         self.announced = announced
+        self.resumable = resumable
         self.images: dict[View, StoredImage] = {}
         self.error: PinactorsError | None = None
         self.complete = False
