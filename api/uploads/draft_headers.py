@@ -1,0 +1,184 @@
+"""The header fields of resumable uploads (draft-ietf-httpbis-resumable-upload), read and written. Pure.
+
+The draft's versions differ in names and rules; its interop version says which of them a client speaks:
+
+| interop version | draft | sent by |
+|---|---|---|
+| 3 | -01 | iOS 17: `Upload-Incomplete` instead of `Upload-Complete` |
+| 5 | -03 | iOS 18.0, tus-js-client's `ietf-draft-03` |
+| 6 | -04, -05 | iOS 18.1, tus-js-client's `ietf-draft-05`: `application/partial-upload`, `Upload-Limit` |
+| 8 | -08 and later | iOS 26 |
+
+A client that names none, or another one, is answered as one of version 8, but gets no informational response
+(section "Draft Version Identification": a mismatch forbids it).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pinactors.protocol import ErrorCode, PinactorsError
+
+VERSION = "Upload-Draft-Interop-Version"
+SPOKEN = (3, 5, 6, 8)
+NEWEST = 8
+
+PARTIAL_TYPE = "application/partial-upload"
+PROBLEM_TYPE = "application/problem+json"
+PROBLEMS = "https://iana.org/assignments/http-problem-types#"
+MISMATCH, COMPLETED, INCONSISTENT = (
+    f"{PROBLEMS}mismatching-upload-offset",
+    f"{PROBLEMS}completed-upload",
+    f"{PROBLEMS}inconsistent-upload-length",
+)
+
+_INTEGER = re.compile(r"[0-9]{1,15}")
+"""A non-negative Integer of RFC 9651, 3.3.1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request says of its upload; None is a field that is missing, or that has to be ignored.
+
+    `spoken` is the interop version that the client named, None for none that is spoken here. `length` is that
+    of the whole upload, from `Upload-Length`; `content` is that of this request's body.
+    """
+
+    version: int
+    spoken: int | None
+    complete: bool | None
+    offset: int | None
+    length: int | None
+    content: int | None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a request that creates asks for a resumable upload."""
+        return self.complete is not None
+
+    @property
+    def completes(self) -> bool:
+        """Whether an append's body is the upload's rest. Up to version 5 that goes without saying."""
+        return self.complete if self.complete is not None else self.version <= 5
+
+    def whole_length(self, offset: int) -> int | None:
+        """The upload's length as this request, at `offset`, tells it.
+
+        Raises `PinactorsError` when it tells two.
+        """
+        implied = offset + self.content if self.completes and self.content is not None else None
+        if implied is not None and self.length is not None and implied != self.length:
+            raise inconsistent(f"Upload-Length is {self.length}, but the upload ends at {implied}")
+        return self.length if self.length is not None else implied
+
+
+class Fields(Protocol):
+    """A request's header, which finds names in any letter case; Quart's is one."""
+
+    def get(self, key: str, /) -> str | None: ...
+
+    def __contains__(self, key: str, /) -> bool: ...
+
+
+def read(headers: Fields) -> Asked:
+    named = _integer(headers.get(VERSION))
+    spoken = named if named in SPOKEN else None
+    version = named if named is not None and named in (*SPOKEN, 4, 7) else NEWEST
+    if version == 3:
+        incomplete = _boolean(headers.get("Upload-Incomplete"))
+        complete = None if incomplete is None else not incomplete
+    else:
+        complete = _boolean(headers.get("Upload-Complete"))
+    return Asked(
+        version,
+        spoken,
+        complete,
+        _integer(headers.get("Upload-Offset")),
+        _integer(headers.get("Upload-Length")),
+        _integer(headers.get("Content-Length")),
+    )
+
+
+def check_append(asked: Asked, content_type: str) -> int:
+    """The offset that an append names. Raises `PinactorsError` (400, 415)."""
+    if asked.version >= 6 and content_type.partition(";")[0].strip().lower() != PARTIAL_TYPE:
+        raise _refused(f"Content-Type must be {PARTIAL_TYPE}", "Content-Type", status=415)
+    if asked.offset is None:
+        raise _refused("Upload-Offset must be a number of bytes", "Upload-Offset")
+    return asked.offset
+
+
+def check_question(asked: Asked, headers: Fields) -> None:
+    """Up to version 5 a question for the offset, and a cancellation, name neither offset nor completeness.
+
+    Raises `PinactorsError` (400).
+    """
+    for field in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):
+        if asked.version <= 5 and field in headers:
+            raise _refused(f"{field} does not belong in this request", field)
+
+
+def state(
+    asked: Asked, *, complete: bool | None = None, offset: int | None = None, length: int | None = None
+) -> dict[str, str]:
+    """The header fields that say where an upload is."""
+    fields = {}
+    if offset is not None:
+        fields["Upload-Offset"] = str(offset)
+    if complete is not None and asked.version == 3:
+        fields["Upload-Incomplete"] = _structured(not complete)
+    elif complete is not None:
+        fields["Upload-Complete"] = _structured(complete)
+    if length is not None and asked.version >= 6:
+        fields["Upload-Length"] = str(length)
+    return fields
+
+
+def limits(most: int, seconds: float | None = None) -> dict[str, str]:
+    """`Upload-Limit`: the largest upload in bytes, and for how long an upload is kept without a byte."""
+    age = "" if seconds is None else f", max-age={max(0, int(seconds))}"
+    return {"Upload-Limit": f"max-size={most}{age}"}
+
+
+def created(asked: Asked, location: str, limit: Mapping[str, str]) -> dict[str, str]:
+    """The first informational response's fields: the upload's URL."""
+    fields = {VERSION: str(asked.version), "Location": location}
+    return {**fields, **limit} if asked.version >= 6 else fields
+
+
+def progress(asked: Asked, offset: int) -> dict[str, str] | None:
+    """A later one's: the offset; None in a version that has none."""
+    return {VERSION: str(asked.version), "Upload-Offset": str(offset)} if asked.version >= 5 else None
+
+
+def accepted_status(asked: Asked) -> int:
+    """Of the answer to an append that does not complete: 201 up to version 5, then any success."""
+    return 201 if asked.version <= 5 else 204
+
+
+def inconsistent(detail: str) -> PinactorsError:
+    return PinactorsError(
+        ErrorCode.INVALID_FORMAT, "Inconsistent upload length", detail, field="Upload-Length"
+    )
+
+
+def _refused(detail: str, field: str, *, status: int | None = None) -> PinactorsError:
+    return PinactorsError(
+        ErrorCode.INVALID_FORMAT, "Invalid resumable upload", detail, field=field, status=status
+    )
+
+
+def _boolean(text: str | None) -> bool | None:
+    return {"?0": False, "?1": True}.get((text or "").strip())
+
+
+def _integer(text: str | None) -> int | None:
+    found = (text or "").strip()
+    return int(found) if _INTEGER.fullmatch(found) else None
+
+
+def _structured(value: bool) -> str:
+    return "?1" if value else "?0"
