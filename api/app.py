@@ -13,8 +13,10 @@ from api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from api.page import pages
 from api.services import EXTENSION, Services
 from api.streams import durable_streams, websocket
-from api.uploads import mobile_upload
+from api.uploads import resumable
+from api.uploads.partial import PartialUploads
 from pinactors.storage.images import ImageStore
+from pinactors.storage.partial_uploads import PartialUploadStore
 
 if TYPE_CHECKING:
     from pinactors.compute import Compute
@@ -59,7 +61,7 @@ def create_app(
     app = Application.bare()
     store = ImageStore(settings.images_folder, settings.data / "spool")
     store.prepare()
-    app.extensions[EXTENSION] = Services(
+    given = app.extensions[EXTENSION] = Services(
         registry,
         records,
         compute,
@@ -69,6 +71,8 @@ def create_app(
         metrics or prometheus_client.CollectorRegistry(),
         page=pages.page,
     )
-    for module in (mobile_upload, durable_streams, websocket, operations, pages, openapi):
+    given.uploads = PartialUploads(given, PartialUploadStore(settings.uploads_folder))
+    resumable.install(given.uploads, given)
+    for module in (resumable, durable_streams, websocket, operations, pages, openapi):
         app.register_blueprint(module.blueprint)
     return app

@@ -22,6 +22,7 @@ from api.errors import RETRY_AFTER
 from api.housekeeping import Housekeeper
 from api.http.connection import Connection
 from api.services import EXTENSION
+from api.uploads.partial import load, unfinished
 from pinactors import components
 from pinactors.compute.processes import open_processes
 from pinactors.logs import ServerLog
@@ -30,6 +31,7 @@ from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry
 from pinactors.pipeline.stalls import Stalls, calm_collector
 from pinactors.settings import Settings
+from pinactors.storage.partial_uploads import PartialUploadStore
 
 BACKLOG = 1024
 """Connections the kernel holds until they are accepted."""
@@ -182,16 +184,18 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
         compute = await stack.enter_async_context(open_processes(settings, warm))
+        kept = await trio.to_thread.run_sync(load, PartialUploadStore(settings.uploads_folder))
         registry = await stack.enter_async_context(
-            open_registry(analysis, compute, records, settings, metrics)
+            open_registry(analysis, compute, records, settings, metrics, resumed=unfinished(kept))
         )
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
         stack.enter_context(calm_collector())
         if not await records.has_keys():
             log.warning("no key is configured: the server is open to everybody")
-        store = app.extensions[EXTENSION].store
+        given = app.extensions[EXTENSION]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Housekeeper(store, registry, records, settings).run, name="housekeeper")
+            await nursery.start(given.uploads.run, kept)
+            nursery.start_soon(Housekeeper(given.store, registry, records, settings).run, name="housekeeper")
             await run(app, settings, sockets, registry.drain, shutdown, task_status)
             nursery.cancel_scope.cancel()
     log.info("stopped")

@@ -14,6 +14,7 @@ from quart import Response, current_app
 from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
+    from api.uploads.partial import PartialUploads
     from pinactors.compute import Compute
     from pinactors.pipeline.registry import Registry
     from pinactors.records import Records
@@ -27,7 +28,8 @@ DISK_THREADS = 4
 
 @dataclass(slots=True)
 class Services:
-    """`page` answers a browser's `GET /`; `catalog_folder` is the catalogue in use."""
+    """`page` answers a browser's `GET /`; `catalog_folder` is the catalogue in use; `uploads` are those that
+    come in several requests."""
 
     registry: Registry
     records: Records
@@ -37,6 +39,7 @@ class Services:
     catalog_folder: Path
     metrics: prometheus_client.CollectorRegistry
     page: Callable[[], Awaitable[Response]] | None = None
+    uploads: PartialUploads = field(init=False)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 
 

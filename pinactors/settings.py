@@ -48,6 +48,13 @@ class Settings(BaseModel):
         4096, ge=0, description="Bytes an upload must bring in every floor window"
     )
     upload_floor_window: float = Field(30.0, gt=0, description="Length of that window")
+    upload_expiry: float = Field(
+        3600.0, gt=0, description="How long a resumable upload is kept without a byte"
+    )
+    informational_responses: bool = Field(
+        True,
+        description="Send 104 to clients of resumable uploads; off where a proxy in front cannot pass it",
+    )
     stalled_reader: float = Field(60.0, gt=0, description="How long one write to a client may take")
 
     restarts: int = Field(2, ge=0, description="Worker deaths a component survives within one session")
@@ -88,6 +95,10 @@ class Settings(BaseModel):
     @property
     def images_folder(self) -> Path:
         return self.data / "images"
+
+    @property
+    def uploads_folder(self) -> Path:
+        return self.data / "uploads"
 
     @property
     def catalog_folder(self) -> Path:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 import trio
-from quart import Blueprint, Request, Response, g, request
+from quart import Request, Response, g, request
 
 from api.auth import authenticate
 from api.http.body import BodyReader
@@ -32,15 +32,15 @@ STORAGE_RETRY = 30.0
 DEADLINE_HEADER = "x-deadline-ms"
 """What is left of the phone's time when a proxy starts its session again: milliseconds from the upload on."""
 
-blueprint = Blueprint("uploads", __name__)
 log = structlog.get_logger(__name__)
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@blueprint.post("/mobile-upload")
 async def upload_photographs() -> Response:
-    """What can be refused is refused before the body is read: a phone pays for every byte it sends."""
+    """The upload in one request.
+
+    What can be refused is refused before the body is read: a phone pays for every byte it sends."""
     given = services()
     owner = await authenticate(request.headers, given.records)
     framing = choose(request)
@@ -52,18 +52,20 @@ async def upload_photographs() -> Response:
     upload.announced = early = early and not await given.registry.may_join(upload)
     if session_id:
         g.session_id = session_id
-    if parser_type == JSON_TYPE:
-        parser: Callable[[Lease], Parser] = JsonUpload
-    else:
-        boundary = checked_boundary(request.mimetype_params.get("boundary"))
-        parser = partial(MultipartUpload, boundary=boundary)
+    parser = parser_of(parser_type, request.mimetype_params.get("boundary"))
     reception = Reception(given, upload, reader, parser, named=bool(session_id))
     if not early:
-        return await respond(request, framing, await reception.receive(), given.settings)
+        return await respond(request, framing, await reception.receive(g), given.settings)
     response = await respond(request, framing, await reception.open(), given.settings)
     if isinstance(response.response, Follow):
         response.response = Overlapping(response.response, reception.receive_rest)
     return response
+
+
+class Source(Protocol):
+    async def chunk(self) -> bytes:
+        """The body's next bytes, empty at the end. Raises `PinactorsError`."""
+        ...
 
 
 class Reception:
@@ -71,30 +73,36 @@ class Reception:
 
     A session id that comes behind the front image, where none was known, starts the session anew under that
     name: a packet cannot be renamed.
+
+    `opened` is the session's log where an earlier process opened it already. `kept`: what arrived is on disk,
+    and another process can go on with it when this one ends.
     """
 
     def __init__(
         self,
         given: Services,
         upload: Upload,
-        reader: BodyReader,
+        reader: Source,
         parser: Callable[[Lease], Parser],
         *,
         named: bool,
+        opened: PacketLog | None = None,
+        kept: bool = False,
     ) -> None:
         self._given = given
         self._upload = upload
         self._reader, self._parser = reader, parser
         self._named = named
-        self._log: PacketLog | None = None
+        self._log = opened
+        self._kept = kept
 
-    async def receive(self) -> PacketLog:
+    async def receive(self, named: Any) -> PacketLog:
         """Reads to the end; the log to answer from. A session that was opened hears of every failure.
 
-        Raises `PinactorsError`.
+        `named` is where the session id is left for refusals. Raises `PinactorsError`.
         """
         with self._telling(), self._given.store.leasing() as lease:
-            await self._read(lease, g)
+            await self._read(lease, named)
             self._upload.close()
             opened = self._log or await self._given.registry.open(self._upload)
             return await self._given.registry.settle(self._upload, opened)
@@ -117,7 +125,7 @@ class Reception:
         try:
             yield
         except BaseException as error:
-            if not self._upload.complete:
+            if not self._upload.complete and not (self._kept and isinstance(error, trio.Cancelled)):
                 self._upload.fail(_reason(error))
             raise
 
@@ -169,10 +177,18 @@ class Reception:
                 raise renamed
             self._log = None
             self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
+            self._upload.resumable = before.resumable
             for view, image in before.images.items():
                 self._upload.put(view, image, before.field_of(view))
             before.fail(renamed)
         self._upload.session_id = name
+
+
+def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Parser]:
+    """What reads a body of that type. Raises `PinactorsError` (`invalid_format`) for an unusable boundary."""
+    if content_type == JSON_TYPE:
+        return JsonUpload
+    return partial(MultipartUpload, boundary=checked_boundary(boundary))
 
 
 def _reason(error: BaseException) -> PinactorsError:

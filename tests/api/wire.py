@@ -20,12 +20,14 @@ LIMIT = 60
 
 @dataclass
 class Answer:
-    """`ended`: the message came to its proper end (its length, or its last chunk)."""
+    """`ended`: the message came to its proper end (its length, or its last chunk). `interim` are the
+    informational responses before it."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     ended: bool = False
+    interim: list[tuple[int, dict[str, str]]] = field(default_factory=list)
 
     def json(self) -> dict[str, Any]:
         parsed = json.loads(self.body)
@@ -65,10 +67,10 @@ class Wire:
             self._buffered += data
         return rest.partition(b'"')[0].decode()
 
-    async def answer(self) -> Answer:
+    async def answer(self, method: str = "GET") -> Answer:
         """The next message; what is missing of it when the connection ends is missing."""
         parser = h11.Connection(h11.CLIENT)
-        parser.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
+        parser.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
         parser.send(h11.EndOfMessage())
         if self._buffered:
             parser.receive_data(self._buffered)
@@ -83,9 +85,11 @@ class Wire:
                     parser.receive_data(await self.stream.receive_some(65536))
                 except trio.BrokenResourceError:
                     return answer
+            elif isinstance(event, h11.InformationalResponse):
+                answer.interim.append((event.status_code, _fields(event)))
             elif isinstance(event, h11.Response):
                 answer.status = event.status_code
-                answer.headers = {name.decode().lower(): value.decode() for name, value in event.headers}
+                answer.headers = _fields(event)
             elif isinstance(event, h11.Data):
                 answer.body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -101,6 +105,10 @@ class Wire:
             return not await self.stream.receive_some(1)
         except trio.BrokenResourceError:
             return True
+
+
+def _fields(event: h11.Response | h11.InformationalResponse) -> dict[str, str]:
+    return {name.decode().lower(): value.decode() for name, value in event.headers}
 
 
 def head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
@@ -127,7 +135,7 @@ async def ask(
         async with connected(port) as wire:
             with suppress(trio.BrokenResourceError):
                 await wire.request(method, path, body, headers)
-            return await wire.answer()
+            return await wire.answer("HEAD" if method == "HEAD" else "GET")
 
 
 async def metric(port: int, line: str) -> float:

@@ -1,0 +1,292 @@
+"""Resumable uploads on `/mobile-upload`: draft-ietf-httpbis-resumable-upload in several versions.
+
+What is uploaded is a plain upload's body, whatever its type. A client that asks for it in its `POST` gets the
+upload's URL, in an informational response or in the answer, and sends the rest there (`PATCH`) after asking
+how far the server is (`HEAD`). The request that completes the upload is answered as the plain `POST` would
+have been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import trio
+from quart import Blueprint, Response, g, request
+
+from api.auth import authenticate
+from api.errors import body_of, headers_of, status_of
+from api.errors import respond as refuse
+from api.http.body import BodyReader
+from api.http.calls import INFORMATIONAL
+from api.services import Services, services
+from api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
+from api.streams.reader import respond
+from api.uploads import draft_headers, mobile_upload
+from api.uploads.draft_headers import Asked
+from api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
+from api.uploads.partial import Completed, Description, Mismatch, PartialUpload, PartialUploads, deadline_of
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id
+
+PROTOCOL = "draft"
+
+PROGRESS_SECONDS = 1.0
+"""Shortest pause between two informational responses that tell the offset."""
+
+FRAMINGS: dict[str, Framing | None] = {"json": None, "phone": PHONE, "ndjson": NDJSON, "sse": SSE}
+"""How an upload is answered, by the name under which a description keeps it."""
+
+blueprint = Blueprint("resumable", __name__)
+
+
+@blueprint.post("/mobile-upload")
+async def create() -> Response:
+    """A plain upload, or a resumable one where the client asked for that and can learn its URL."""
+    given = services()
+    asked = draft_headers.read(request.headers)
+    informed = asked.spoken is not None and given.settings.informational_responses
+    if not asked.resumable or (asked.complete and not informed):
+        return await mobile_upload.upload_photographs()
+    owner = await authenticate(request.headers, given.records)
+    limit = given.settings.max_request_bytes
+    try:
+        length = asked.whole_length(0)
+        if length is not None and length > limit:
+            raise PinactorsError(
+                ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted"
+            )
+        upload = await given.uploads.create(describe(owner, length))
+    except PinactorsError as error:
+        return _refused(asked, error, draft_headers.limits(limit), complete=False)
+    location = f"{request.path}/{upload.id}"
+    if informed:
+        kept = draft_headers.limits(limit, given.settings.upload_expiry)
+        await _inform(draft_headers.created(asked, location, kept))
+    response = await _append(given, upload, asked, 0)
+    if response.status_code < 300:
+        response.headers["Location"] = location
+        if not asked.complete:
+            response.status_code = 201
+    return response
+
+
+@blueprint.patch("/mobile-upload/<upload_id>")
+async def append(upload_id: str) -> Response:
+    given = services()
+    asked = draft_headers.read(request.headers)
+    upload = await _find(given, upload_id)
+    try:
+        offset = draft_headers.check_append(asked, request.headers.get("Content-Type", ""))
+        if upload.complete:
+            return await _once_more(given, upload, asked, offset)
+        if upload.offset == offset:
+            _settle_length(upload, asked.whole_length(offset))
+    except PinactorsError as error:
+        return _refused(asked, error, {}, complete=False)
+    return await _append(given, upload, asked, offset)
+
+
+@blueprint.route("/mobile-upload/<upload_id>", methods=["GET", "HEAD"])
+async def tell(upload_id: str) -> Response:
+    """Where the upload goes on. Whoever asks has given up the request before."""
+    given = services()
+    asked = draft_headers.read(request.headers)
+    upload = await _find(given, upload_id)
+    draft_headers.check_question(asked, request.headers)
+    if upload.refusal is not None:
+        raise upload.refusal
+    offset = await upload.settled_offset()
+    state = draft_headers.state(
+        asked, complete=upload.complete, offset=offset, length=upload.description.length
+    )
+    return _empty(204, {**state, **_limits(given, upload), "Cache-Control": "no-store"})
+
+
+@blueprint.delete("/mobile-upload/<upload_id>")
+async def give_up(upload_id: str) -> Response:
+    given = services()
+    upload = await _find(given, upload_id)
+    draft_headers.check_question(draft_headers.read(request.headers), request.headers)
+    await given.uploads.remove(upload)
+    return _empty(204, {})
+
+
+@blueprint.after_app_request
+async def announce(response: Response) -> Response:
+    """`OPTIONS` says what may be uploaded here, and that it can be resumed."""
+    if request.method == "OPTIONS" and request.path == "/mobile-upload":
+        response.headers.update(draft_headers.limits(services().settings.max_request_bytes))
+    return response
+
+
+def describe(owner: str, length: int | None) -> Description:
+    """What has to be known of the creating request. Raises `PinactorsError` for one that makes no sense."""
+    parser_type = content_type(request)
+    boundary = request.mimetype_params.get("boundary")
+    parser_of(parser_type, boundary)
+    named = request.headers.get("x-session-id")
+    framing = choose(request)
+    seconds = deadline(request)
+    return Description(
+        protocol=PROTOCOL,
+        owner=owner,
+        session_id=check_session_id(named),
+        idempotency_key=idempotency_key(request) or f"upload:{new_stream_id()}",
+        named=bool(named),
+        deadline=None if seconds == float("inf") else seconds,
+        content_type=parser_type,
+        boundary=boundary,
+        framing=next(name for name, value in FRAMINGS.items() if value is framing),
+        length=length,
+    )
+
+
+def receiver(given: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]:
+    """What makes a session of such an upload, in this process or in the one after it."""
+
+    async def receive(upload: PartialUpload) -> PacketLog:
+        told = upload.description
+        begun = given.registry.unfinished(told.owner, told.idempotency_key)
+        if begun is None:
+            named = Upload(
+                told.session_id, told.owner, told.idempotency_key, deadline_of(told), resumable=True
+            )
+            opened = None
+        else:
+            named, opened = begun
+        parser = parser_of(told.content_type, told.boundary)
+        reception = Reception(given, named, upload, parser, named=told.named, opened=opened, kept=True)
+        return await reception.receive(None)
+
+    return receive
+
+
+async def _find(given: Services, upload_id: str) -> PartialUpload:
+    owner = await authenticate(request.headers, given.records)
+    upload = given.uploads.find(upload_id, owner, PROTOCOL)
+    g.session_id = upload.description.session_id
+    return upload
+
+
+async def _append(given: Services, upload: PartialUpload, asked: Asked, offset: int) -> Response:
+    """Takes the request's body, and answers."""
+    most = given.settings.max_request_bytes
+    try:
+        reader = BodyReader(request, given.settings, max(0, most - upload.offset))
+        given.uploads.receive(upload)
+        await upload.append(offset, reader, most, _Progress(asked, given.settings.informational_responses))
+        if not asked.completes:
+            state = draft_headers.state(asked, complete=False, offset=await upload.settled_offset())
+            return _empty(draft_headers.accepted_status(asked), {**state, **_limits(given, upload)})
+        await upload.finish()
+    except PinactorsError as error:
+        # What the parser refuses is the upload's answer; what only this request did is not.
+        return _refused(asked, error, _limits(given, upload), complete=error is upload.refusal, upload=upload)
+    return await _answer(given, upload, asked)
+
+
+async def _answer(given: Services, upload: PartialUpload, asked: Asked) -> Response:
+    try:
+        answer = await given.uploads.answer(upload)
+    except PinactorsError as error:
+        return _refused(asked, error, {}, complete=error.code is not ErrorCode.OVERLOADED, upload=upload)
+    g.session_id = answer.session_id
+    response = await respond(request, FRAMINGS[upload.description.framing], answer, given.settings)
+    response.headers.update(draft_headers.state(asked, complete=True, offset=upload.offset))
+    return response
+
+
+async def _once_more(given: Services, upload: PartialUpload, asked: Asked, offset: int) -> Response:
+    """A client that lost the answer completes again, with nothing to add, and gets it."""
+    if offset == upload.offset and asked.completes and not asked.content:
+        return await _answer(given, upload, asked)
+    raise Completed()
+
+
+def _settle_length(upload: PartialUpload, length: int | None) -> None:
+    known = upload.description.length
+    if length is not None and known is not None and length != known:
+        raise draft_headers.inconsistent(f"The upload has {known} bytes, as was said before, not {length}")
+    upload.description.length = length if known is None else known
+
+
+class _Progress:
+    """Tells the client how far the server is, now and then, while its request goes on."""
+
+    def __init__(self, asked: Asked, allowed: bool) -> None:
+        self._asked = asked if allowed and asked.spoken is not None else None
+        self._last = trio.current_time()
+
+    async def __call__(self, offset: int) -> None:
+        now = trio.current_time()
+        if self._asked is None or now < self._last + PROGRESS_SECONDS:
+            return
+        self._last = now
+        fields = draft_headers.progress(self._asked, offset)
+        if fields is not None:
+            await _inform(fields)
+
+
+async def _inform(fields: Mapping[str, str]) -> None:
+    """Sends a 104, where the connection can."""
+    send: Any = request.scope["extensions"].get(INFORMATIONAL)
+    if send is not None and request.http_version == "1.1":
+        await send(104, fields)
+
+
+def _limits(given: Services, upload: PartialUpload) -> dict[str, str]:
+    return draft_headers.limits(given.settings.max_request_bytes, given.uploads.left(upload))
+
+
+def _refused(
+    asked: Asked,
+    error: PinactorsError,
+    limit: Mapping[str, str],
+    *,
+    complete: bool,
+    upload: PartialUpload | None = None,
+) -> Response:
+    """A refusal, as a problem document (RFC 9457) where the draft has a type for it."""
+    response = refuse(error, g.get("session_id"))
+    problem = _problem(error)
+    if problem is not None:
+        body = msgspec.to_builtins(body_of(error, g.get("session_id")))
+        content = msgspec.json.encode({**problem, "status": status_of(error), **body})
+        fields = {**headers_of(error), "Content-Type": draft_headers.PROBLEM_TYPE}
+        response = Response(content, status_of(error), fields)
+    offset = None if upload is None else upload.offset
+    response.headers.update(draft_headers.state(asked, complete=complete, offset=offset))
+    response.headers.update(limit)
+    return response
+
+
+def _problem(error: PinactorsError) -> dict[str, Any] | None:
+    match error:
+        case Mismatch(provided=provided, expected=expected):
+            title = "offset from request does not match offset of resource"
+            return {
+                "type": draft_headers.MISMATCH,
+                "title": title,
+                "expected-offset": expected,
+                "provided-offset": provided,
+            }
+        case Completed():
+            return {"type": draft_headers.COMPLETED, "title": "upload is already completed"}
+        case PinactorsError(field="Upload-Length"):
+            return {"type": draft_headers.INCONSISTENT, "title": "inconsistent length values for upload"}
+    return None
+
+
+def _empty(status: int, fields: Mapping[str, str]) -> Response:
+    response = Response(b"", status, dict(fields))
+    del response.headers["Content-Type"]
+    if status == 204:  # which has no length (RFC 9110, 8.6)
+        del response.headers["Content-Length"]
+    return response
+
+
+def install(uploads: PartialUploads, given: Services) -> None:
+    uploads.receivers[PROTOCOL] = receiver(given)

@@ -1,0 +1,101 @@
+"""Senders of resumable uploads for tests, one request at a time and cut where a test wants."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+
+from tests.api.wire import LIMIT, MULTIPART, Answer, Wire, ask, connected, head, multipart, part
+
+NDJSON = {"Accept": "application/x-ndjson"}
+PARTIAL = {"Content-Type": "application/partial-upload"}
+
+
+def body_of(session_id: str, *, back: bytes = b"PHOTO back") -> bytes:
+    return multipart(
+        [
+            part("sessionId", session_id.encode()),
+            part("front_image", b"PHOTO of " + session_id.encode(), "f"),
+            part("back_image", back, "b"),
+        ]
+    )
+
+
+def said(version: str, *, complete: bool) -> dict[str, str]:
+    """The fields of a version that say whether a body is the upload's rest."""
+    if version == "3":
+        return {"Upload-Draft-Interop-Version": version, "Upload-Incomplete": "?0" if complete else "?1"}
+    named = {"Upload-Draft-Interop-Version": version} if version else {}
+    return {**named, "Upload-Complete": "?1" if complete else "?0"}
+
+
+@dataclass
+class Draft:
+    """A client of the IETF draft, at one server."""
+
+    port: int
+    version: str = "8"
+    path: str = "/mobile-upload"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def create(self, body: bytes = b"", **more: str) -> Answer:
+        fields = {**MULTIPART, **NDJSON, **self.headers, **said(self.version, complete=False), **more}
+        return await ask(self.port, "POST", self.path, body, fields)
+
+    async def append(self, url: str, offset: int, body: bytes, *, complete: bool, **more: str) -> Answer:
+        return await ask(self.port, "PATCH", url, body, {**self._appending(offset, complete), **more})
+
+    async def append_cut(self, url: str, offset: int, body: bytes, cut: int) -> None:
+        """Announces all of `body`, sends `cut` bytes of it and resets the connection."""
+        fields = {**self._appending(offset, True), "Content-Length": str(len(body))}
+        async with connected(self.port) as wire:
+            await wire.send(head("PATCH", url, fields) + body[:cut])
+            reset(wire)
+
+    async def ask(self, url: str, method: str = "HEAD", **more: str) -> Answer:
+        version = {"Upload-Draft-Interop-Version": self.version} if self.version else {}
+        return await ask(self.port, method, url, b"", {**self.headers, **version, **more})
+
+    async def offset(self, url: str) -> int:
+        answer = await self.ask(url)
+        assert answer.status == 204, answer
+        return int(answer.headers["upload-offset"])
+
+    def _appending(self, offset: int, complete: bool) -> dict[str, str]:
+        kind = PARTIAL if self.version not in ("3", "5") else {}
+        return {
+            **kind,
+            **NDJSON,
+            **self.headers,
+            **said(self.version, complete=complete),
+            "Upload-Offset": str(offset),
+        }
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    """Returns once another process, or another task's work on disk, has come so far."""
+    with trio.fail_after(LIMIT):
+        while not await condition():  # noqa: ASYNC110 - only asking tells
+            await trio.sleep(0.02)
+
+
+def reset(wire: Wire) -> None:
+    """The connection ends as one through a tunnel does for its server: with a reset, at once."""
+    wire.stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.stream.socket.close()
+
+
+def comparable(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What has to be the same for the same photographs, in an order that does not depend on chance."""
+    own = {"sessionId", "streamId", "timestamp", "sequence", "id", "processingTime", "urls"}
+    rest = [{name: value for name, value in packet.items() if name not in own} for packet in packets]
+    return sorted(rest, key=lambda packet: str(packet["packetType"]))
+
+
+def is_whole(packets: list[Mapping[str, Any]]) -> bool:
+    numbers = [packet["sequence"] for packet in packets]
+    return numbers == list(range(len(packets))) and packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
