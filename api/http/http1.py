@@ -69,7 +69,7 @@ class Protocol(PiecewiseProtocol):
     async def inform(self, status: int, headers: Mapping[str, str]) -> None:
         """Sends an informational response; nothing happens where the answer has begun already."""
         parser = self.connection
-        if isinstance(parser, PatientParser) and parser.our_state is h11.SEND_RESPONSE:
+        if isinstance(parser, RequestParser) and parser.our_state is h11.SEND_RESPONSE:
             fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
             reason = REASONS.get(status, b"")
             await self._send_h11_event(
