@@ -24,7 +24,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioRequest
 
 from api.http.calls import Inbox
-from api.streams.reader import Follow, Overlapping
+from api.streams.reader import Overlapping, Reader
 from pinactors.protocol import UPLOAD_BROKEN_OFF, UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
 
@@ -94,10 +94,10 @@ class HTTPConnection(TrioASGIHTTPConnection):
         del response, head  # a body can take minutes, and its next piece: what was sent is not kept
         more = True
         async with content as body:
-            if not isinstance(body, DataBody | Follow):
+            if not isinstance(body, DataBody | Reader):
                 await send(_body(b"", more=True))
             async for data in body:
-                more = not (isinstance(body, Follow) and body.ended)
+                more = not (isinstance(body, Reader) and body.ended)
                 await send(_body(data, more=more))
                 del data
         if more:
@@ -157,7 +157,8 @@ class BodyReader:
     """Reads one request's body within `limit` bytes.
 
     The client is held to the progress floor (`settings.upload_floor_bytes` in every `upload_floor_window`
-    seconds that are spent waiting for it); there is no limit on the whole.
+    seconds that are spent waiting for it); there is no limit on the whole. `ended_at` is when the end was
+    read, on trio's clock.
     """
 
     def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:
@@ -166,6 +167,7 @@ class BodyReader:
         self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window
         self._waited, self._brought = 0.0, 0
         self.size = 0
+        self.ended_at: float | None = None
         if (request.content_length or 0) > limit:
             raise too_large(limit)
 
@@ -178,6 +180,8 @@ class BodyReader:
                 try:
                     data = await self._body.__anext__()
                 except StopAsyncIteration:
+                    if self.ended_at is None:
+                        self.ended_at = trio.current_time()
                     return b""
             self._account(len(data), trio.current_time() - began, expired=patience.cancelled_caught)
             if data:

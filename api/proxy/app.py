@@ -19,7 +19,7 @@ from api.proxy.forward import forward
 from api.proxy.masters import Masters, describe
 from api.proxy.metrics import Metrics
 from api.proxy.outlet import RelayedLog
-from api.proxy.receiving import receive
+from api.proxy.receiving import receive, receive_early
 from api.proxy.session import Services
 from api.proxy.sessions import Sessions, open_sessions, owner_of
 from api.proxy.state import EXTENSION, Proxy, key_in, proxy
@@ -28,7 +28,7 @@ from api.server import open_sockets, run
 from api.services import DISK_THREADS
 from api.streams import durable_streams
 from api.streams.framings import choose
-from api.streams.reader import respond
+from api.streams.reader import Overlapping, respond, wants_early
 from api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.protocol import (
     check_session_id,
@@ -78,23 +78,32 @@ async def relay_upload() -> Response:
     """What the proxy can refuse by itself it refuses before the body is read; the rest is the master's."""
     given = proxy()
     settings = given.services.settings
-    framing = choose(request)
+    # Under the proxy's own name one object is what today's web clients read, phones included.
+    framing = choose(request, by_agent=request.path == "/mobile-upload")
     content_type(request)
     token, key = key_in(request.headers), idempotency_key(request)
     reader = BodyReader(request, settings, settings.max_request_bytes)
     named = request.headers.get("x-session-id")
     if named:
         g.session_id = check_session_id(named)
-    start = await _start(reader)
+    early = bool(named) and wants_early(request, framing)
+    start = b"" if early else await _start(reader)
     session_id = routing.session_id_in(start) or named
     if session_id:
         g.session_id = session_id
-    head = Head(request.headers["Content-Type"], request.content_length, token, key or new_stream_id(), named)
+    kind, size = request.headers["Content-Type"], request.content_length
+    head = Head(kind, size, token, key or new_stream_id(), named, early=early)
     route = routing.route_of(owner_of(token), key, session_id, start)
-    answer = await receive(given.sessions, head, route, _Request(reader, start))
-    response = await respond(request, framing, answer, settings)
+    body = _Request(reader, start)
+    if early:
+        answer, rest = await receive_early(given.sessions, head, route, body)
+    else:
+        answer = await receive(given.sessions, head, route, body)
+    response = await respond(request, framing, answer, settings, since=reader.ended_at)
     if isinstance(answer, RelayedLog):
         _measure(response, answer, given.services.metrics)
+    if early:
+        response.response = Overlapping(response.response, rest)
     return response
 
 

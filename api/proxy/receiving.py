@@ -63,10 +63,41 @@ async def receive(
     return await session.answer()
 
 
+async def receive_early(
+    sessions: Sessions, head: Head, route: str, source: Source
+) -> tuple[PacketLog, Callable[[], Awaitable[None]]]:
+    """The log as soon as there is one, and what receives the rest of the upload, which raises nothing.
+
+    Raises `PinactorsError` when the upload is refused before.
+    """
+    try:
+        session, spool = await sessions.open(head, route)
+    except OSError as error:
+        raise _not_stored(error) from error
+
+    async def rest() -> None:
+        try:
+            await _write(source, session, spool)
+        finally:
+            if not spool.complete:
+                session.fail(BROKEN_OFF)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_write, source, session, spool)
+            await session.wait_answered()
+            nursery.cancel_scope.cancel()  # between two pieces, or while waiting for one: none is lost
+        return await session.answer(), rest
+    except BaseException:
+        if not spool.complete:
+            session.fail(BROKEN_OFF)
+        raise
+
+
 async def _write(source: Source, session: Session, spool: Spool) -> None:
     """Tells the session of every failure, and raises none."""
     try:
-        while data := await source.chunk():
+        while not spool.complete and (data := await source.chunk()):
             await spool.write(data)
         spool.finish()
     except PinactorsError as error:

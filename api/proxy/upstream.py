@@ -9,7 +9,7 @@ Everything raises `Broken` (another connection may help), `NotPinactors` (the ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
@@ -152,6 +152,26 @@ async def tail(master: Master, stream_id: str, token: str | None) -> int:
             except ValueError:
                 raise NotPinactors("it does not say where a stream ends") from None
     raise Broken("the master does not answer")
+
+
+async def check_key(masters: Iterable[Master], token: str) -> None:
+    """Asks the first master that answers whether it knows a key. Raises `PinactorsError` (`unauthorized`).
+
+    Where none answers nobody can tell yet, and nothing is raised: whatever the key is used for will be asked
+    about again.
+    """
+    for master in masters:
+        try:
+            with trio.move_on_after(QUESTION_SECONDS):
+                async with _connection(master, QUESTION_SECONDS) as connection:
+                    path = "/api/mobile/provisional-pins?limit=0"
+                    await check(await connection.request("GET", path, key_headers(token)))
+                    return
+        except (Broken, NotPinactors):
+            continue
+        except PinactorsError as refusal:
+            if refusal.code is ErrorCode.UNAUTHORIZED:
+                raise
 
 
 async def cancel(master: Master, stream_id: str, token: str | None) -> None:

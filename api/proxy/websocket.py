@@ -13,7 +13,7 @@ import trio
 from quart import Blueprint, websocket
 
 from api.http.body import BodyReader
-from api.proxy import routing
+from api.proxy import routing, upstream
 from api.proxy.receiving import receive
 from api.proxy.sessions import owner_of
 from api.proxy.state import Proxy, key_in, proxy
@@ -40,12 +40,15 @@ blueprint = Blueprint("proxy websocket", __name__)
 
 @blueprint.websocket("/ws")
 async def converse() -> None:
+    """A wrong key in the header is refused before the upgrade, with 401, as a master does."""
     given = proxy()
     session_id = None
+    if header_key := key_in(websocket.headers):
+        await upstream.check_key(given.services.masters.order(owner_of(header_key)), header_key)
     try:
         opening = await opening_of(given.services.settings)
         session_id = opening.session_id
-        token = key_in(websocket.headers) or key_in({"x-api-key": opening.api_key or ""})
+        token = header_key or key_in({"x-api-key": opening.api_key or ""})
         if opening.stream_id is None:
             code = await _upload(given, opening, token)
         else:

@@ -159,11 +159,12 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
             yield kind.strip().lower(), float(quality)
 
 
-def choose(request: Request) -> Framing | None:
+def choose(request: Request, *, by_agent: bool = True) -> Framing | None:
     """The framing an upload is answered in; None stands for one buffered object.
 
-    `?response=` decides before `Accept`, and `Accept` before the User-Agent. Raises `PinactorsError`
-    (`invalid_format`) for a `?response=` that is not `stream`, `sse` or `json`.
+    `?response=` decides before `Accept`, and `Accept` before the User-Agent, which does not count without
+    `by_agent`. Raises `PinactorsError` (`invalid_format`) for a `?response=` that is not `stream`, `sse` or
+    `json`.
     """
     by_type = accepted(request)
     match request.args.get("response"):
@@ -174,7 +175,8 @@ def choose(request: Request) -> Framing | None:
         case "json":
             return None
         case None:
-            return by_type or (PHONE if _MOBILE.search(request.headers.get("User-Agent", "")) else None)
+            phone = by_agent and _MOBILE.search(request.headers.get("User-Agent", "")) is not None
+            return by_type or (PHONE if phone else None)
         case _:
             raise PinactorsError(
                 ErrorCode.INVALID_FORMAT,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import msgspec
 import trio
@@ -14,7 +14,7 @@ from quart.wrappers.response import ResponseBody
 
 from api.errors import RETRY_AFTER, STATUS
 from api.streams.framings import JSON_TYPE, Framing
-from pinactors.protocol import ErrorCode
+from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode
 from pinactors.protocol.merge import failed, merge
 from pinactors.settings import Settings
 
@@ -25,6 +25,9 @@ STREAM_HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
+
+SILENCE_SECONDS = 8.0
+"""How long a client that waits for one object hears nothing: OkHttp gives up after ten seconds."""
 
 ASYNC, EARLY = "respond-async", "respond-early"
 """Preferences (RFC 7240) of an upload: to be answered with the session's name at once, or with its packets
@@ -48,20 +51,16 @@ class Log(Protocol):
 
     async def wait_beyond(self, count: int) -> None: ...
 
+    async def wait_closed(self) -> None: ...
+
     def watching(self) -> AbstractContextManager[None]: ...
 
 
-class Follow(ResponseBody):
-    """Writes a log's packets from `position` on, the moment they exist, and signs of life in between.
+class Reader(ResponseBody):
+    """A body made from a log: counted as one of its readers while it is sent."""
 
-    Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A
-    reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The first
-    piece comes at once, empty where there is no packet yet: the answer's head leaves with it. The body ends
-    when the log does; `ended` says that the last piece was the last.
-    """
-
-    def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
-        self._log, self._framing, self._position, self._keepalive = log, framing, position, keepalive
+    def __init__(self, log: Log, keepalive: float) -> None:
+        self._log, self._keepalive = log, keepalive
         self._watching = log.watching()
         self._opened = self.ended = False
 
@@ -79,6 +78,24 @@ class Follow(ResponseBody):
 
     def __aiter__(self) -> Self:
         return self
+
+    async def __anext__(self) -> bytes:
+        """The next piece, waited for."""
+        raise NotImplementedError
+
+
+class Follow(Reader):
+    """Writes a log's packets from `position` on, the moment they exist, and signs of life in between.
+
+    Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A
+    reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The first
+    piece comes at once, empty where there is no packet yet: the answer's head leaves with it. The body ends
+    when the log does; `ended` says that the last piece was the last.
+    """
+
+    def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
+        super().__init__(log, keepalive)
+        self._framing, self._position = framing, position
 
     async def __anext__(self) -> bytes:
         while not self.ended:
@@ -101,19 +118,33 @@ class Follow(ResponseBody):
         raise StopAsyncIteration
 
 
+class Awaited(Reader):
+    """One object, once the session has ended; white space, which JSON skips, at once and in between."""
+
+    async def __anext__(self) -> bytes:
+        if self.ended:
+            raise StopAsyncIteration
+        first, self._opened = not self._opened, True
+        with trio.move_on_after(0 if first else self._keepalive):
+            await self._log.wait_closed()
+        self.ended = self._log.closed
+        return msgspec.json.encode(merge(self._log.packets)) if self.ended else b" "
+
+
 class Overlapping(ResponseBody):
     """An answer that is sent while its request's body is still being read: by `receive`, which raises
     nothing."""
 
-    def __init__(self, answer: Follow, receive: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, answer: ResponseBody, receive: Callable[[], Awaitable[None]]) -> None:
         self._answer, self._receive = answer, receive
         self._stack = AsyncExitStack()
+        self._pieces: AsyncIterator[Any]
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(nursery.cancel_scope.cancel)
-            await stack.enter_async_context(self._answer)
+            self._pieces = aiter(await stack.enter_async_context(self._answer))  # type: ignore[arg-type]
             nursery.start_soon(self._receive, name="upload")
             self._stack = stack.pop_all()
         return self
@@ -130,7 +161,7 @@ class Overlapping(ResponseBody):
         return self
 
     async def __anext__(self) -> bytes:
-        return await self._answer.__anext__()
+        return cast(bytes, await anext(self._pieces))
 
 
 def follow(
@@ -145,11 +176,21 @@ def follow(
     return response
 
 
-async def buffered(log: Log) -> Response:
-    """One object, once the session has ended; the client waits in silence, for no status is known before."""
-    with log.watching():
-        while not log.closed:
-            await log.wait_beyond(len(log.packets))
+async def buffered(log: Log, *, since: float | None = None, keepalive: float = KEEPALIVE_SECONDS) -> Response:
+    """One object, once the session has ended, with the status of its failure where it failed.
+
+    A client that has waited `SILENCE_SECONDS` (from `since` on, the end of its upload on trio's clock) gets
+    the head with 200, and white space until the object is there: no status can be told any more, the object's
+    `success` tells. Common HTTP clients give up after ten silent seconds.
+    """
+    begun = trio.current_time() if since is None else since
+    with log.watching(), trio.move_on_at(begun + SILENCE_SECONDS):
+        await log.wait_closed()
+    if not log.closed:
+        response = Response(Awaited(log, keepalive), content_type=JSON_TYPE)
+        response.headers |= {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
+        response.timeout = None  # the session's deadline bounds it
+        return response
     answer = merge(log.packets)
     code = failed(answer)
     response = Response(msgspec.json.encode(answer), STATUS[code] if code else 200, content_type=JSON_TYPE)
@@ -176,8 +217,17 @@ def prefers(request: Request, preference: str) -> bool:
     return any(name.partition(";")[0].strip().lower() == preference for name in named)
 
 
-async def respond(request: Request, framing: Framing | None, log: Log, settings: Settings) -> Response:
-    """The answer to an upload: `log` in `framing`, or one buffered object when that is None."""
+async def respond(
+    request: Request, framing: Framing | None, log: Log, settings: Settings, *, since: float | None = None
+) -> Response:
+    """The answer to an upload that ended at `since`: `log` in `framing`, or one object when that is None."""
     if prefers(request, ASYNC):
         return accepted_only(log)
-    return await buffered(log) if framing is None else follow(request, log, framing, settings)
+    if framing is None:
+        return await buffered(log, since=since, keepalive=settings.keepalive)
+    return follow(request, log, framing, settings)
+
+
+def wants_early(request: Request, framing: Framing | None) -> bool:
+    """Whether the answer is to begin while the upload is still coming (see `EARLY`)."""
+    return framing is not None and prefers(request, EARLY) and not prefers(request, ASYNC)

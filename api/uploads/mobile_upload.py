@@ -17,7 +17,7 @@ from api.auth import authenticate
 from api.http.body import BodyReader
 from api.services import Services, services
 from api.streams.framings import choose
-from api.streams.reader import EARLY, Follow, Overlapping, prefers, respond
+from api.streams.reader import Follow, Overlapping, respond, wants_early
 from api.uploads.json_body import JsonUpload
 from api.uploads.multipart import MultipartUpload, checked_boundary
 from api.uploads.received import Event, OtherField, Parser, Photograph, SessionNamed
@@ -47,7 +47,7 @@ async def upload_photographs() -> Response:
     parser_type = content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
     session_id = request.headers.get("x-session-id")
-    early = bool(session_id) and framing is not None and prefers(request, EARLY)
+    early = bool(session_id) and wants_early(request, framing)
     upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
     upload.announced = early = early and not await given.registry.may_join(upload)
     if session_id:
@@ -55,7 +55,8 @@ async def upload_photographs() -> Response:
     parser = parser_of(parser_type, request.mimetype_params.get("boundary"))
     reception = Reception(given, upload, reader, parser, named=bool(session_id))
     if not early:
-        return await respond(request, framing, await reception.receive(g), given.settings)
+        answer = await reception.receive(g)
+        return await respond(request, framing, answer, given.settings, since=reader.ended_at)
     response = await respond(request, framing, await reception.open(), given.settings)
     if isinstance(response.response, Follow):
         response.response = Overlapping(response.response, reception.receive_rest)

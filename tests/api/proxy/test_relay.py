@@ -12,9 +12,9 @@ import trio
 from pinactors.client import analyze
 from pinactors.protocol import View
 from tests.api.conftest import running
-from tests.api.proxy.conftest import LIMIT, UPLOAD, assert_whole, metric, proxying, upload
+from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, metric, proxying, upload
 from tests.api.uploads.test_bad_input import CASES
-from tests.api.wire import JSON, MULTIPART, PHONE, ask, json_body, multipart, part
+from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part
 
 
 @dataclass
@@ -44,6 +44,81 @@ async def test_every_framing_has_the_masters_own_bytes(pair: Pair) -> None:
         assert await metric(pair.proxy, "pinactors_proxy_added_seconds_count") >= 8
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "kind"),
+    [
+        ("/api/proxy/mobile-upload", PHONE, "application/json"),
+        ("/api/proxy/mobile-upload", {}, "application/json"),
+        (
+            "/api/proxy/mobile-upload",
+            PHONE | {"Accept": "application/json, text/plain, */*"},
+            "application/json",
+        ),
+        ("/api/proxy/mobile-upload", PHONE | {"Accept": "application/x-ndjson"}, "application/x-ndjson"),
+        ("/api/proxy/mobile-upload?response=sse", PHONE, "text/event-stream"),
+        ("/api/proxy/mobile-upload?response=json", PHONE, "application/json"),
+    ],
+)
+async def test_the_proxys_own_name_answers_with_one_object(
+    pair: Pair, path: str, headers: dict[str, str], kind: str
+) -> None:
+    """Today's web client reads `response.json()` there, on a phone as well; a stream is asked for."""
+    body = json_body(sessionId="web", frontImageData=b"PHOTO")
+    answer = await ask(pair.proxy, "POST", path, body, JSON | headers)
+    assert (answer.status, answer.headers["content-type"]) == (200, kind)
+    if kind == "application/json":
+        assert answer.json()["complete"] is True
+
+
+async def test_an_object_that_takes_long_begins_before_clients_give_up(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.streams.reader.SILENCE_SECONDS", 0.1)
+    for port in (pair.master, pair.proxy):
+        body = json_body(sessionId=f"slow {port}".replace(" ", "-"), frontImageData=b"SLEEP 1.5 %d" % port)
+        answer = await ask(port, "POST", "/mobile-upload", body, JSON)
+        assert answer.status == 200
+        assert answer.body.startswith(b" ")
+        assert answer.json()["complete"] is True
+
+
+async def test_packets_come_while_the_upload_goes_on_for_those_who_ask(pair: Pair) -> None:
+    body = json_body(frontImageData=b"PHOTO" * 10, backImageData=b"PHOTO" * 10)
+    behind_front = body.index(b"backImageData") + 30
+    headers = JSON | PHONE | {"Prefer": "respond-early", "Content-Length": str(len(body))}
+    with trio.fail_after(LIMIT):
+        for port in (pair.master, pair.proxy):
+            async with connected(port) as wire:
+                early = headers | {"x-session-id": f"early-{port}"}
+                await wire.send(head("POST", UPLOAD, early) + body[:behind_front])
+                stream_id = await wire.stream_id()  # the first packet, before the upload is whole
+                await wire.send(body[behind_front:])
+                answer = await wire.answer()
+            assert_whole(answer, f"early-{port}")
+            assert answer.packets[0]["streamId"] == stream_id
+
+
+async def test_an_early_answer_is_of_a_refusal_what_any_other_is(pair: Pair) -> None:
+    headers = JSON | PHONE | {"Prefer": "respond-early", "x-session-id": "e1"}
+    answer = await ask(pair.proxy, "POST", UPLOAD, json_body(frontImageData="!!!!"), headers)
+    assert answer.status == 200
+    assert (answer.packets[-1]["errorCode"], answer.packets[-1]["field"]) == (
+        "invalid_format",
+        "frontImageData",
+    )
+    assert answer.ended
+
+
+async def test_who_polls_does_not_leave_an_early_upload_unread(pair: Pair) -> None:
+    """Both preferences at once: the answer names the stream, and the photographs are read all the same."""
+    for port in (pair.master, pair.proxy):
+        headers = JSON | PHONE | {"Prefer": "respond-early, respond-async", "x-session-id": f"b{port}"}
+        answer = await ask(port, "POST", UPLOAD, json_body(frontImageData=b"PHOTO"), headers)
+        assert answer.status == 202
+        stream = await ask(port, "GET", f"/streams/{answer.json()['streamId']}", headers=NDJSON)
+        assert stream.types[-1] == "ANALYSIS_COMPLETE"
+
+
 async def test_a_multipart_upload_without_a_known_length(pair: Pair) -> None:
     parts = [
         part("sessionId", b"m"),
@@ -55,8 +130,6 @@ async def test_a_multipart_upload_without_a_known_length(pair: Pair) -> None:
     chunked = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in chunks) + b"0\r\n\r\n"
     headers = MULTIPART | PHONE | {"Transfer-Encoding": "chunked"}
     with trio.fail_after(LIMIT):
-        from tests.api.wire import connected, head
-
         async with connected(pair.proxy) as wire:
             await wire.send(head("POST", UPLOAD, headers) + chunked)
             answer = await wire.answer()

@@ -139,7 +139,7 @@ async def test_the_same_upload_again_joins_the_running_session(tmp_path: Path) -
             body = json_body(sessionId="j", frontImageData=b"SLEEP 1")
             await first.request("POST", UPLOAD, body, JSON | PHONE)
             await first.stream_id()
-            await second.request("POST", "/api/proxy/mobile-upload", body, JSON | PHONE)
+            await second.request("POST", "/api/proxy/mobile-upload?response=stream", body, JSON | PHONE)
             one, two = await first.answer(), await second.answer()
             assert_whole(one, "j")
             assert two.body == one.body
@@ -241,14 +241,18 @@ async def test_events_are_resumed_through_the_proxy_as_a_browser_does_it(tmp_pat
         ):
             body = json_body(sessionId="sse", frontImageData=b"PHOTO")
             whole = await ask(port, "POST", UPLOAD, body, JSON | {"Accept": "text/event-stream"})
-            events = [event for event in whole.body.split(b"\n\n") if event.startswith(b"id:")]
+            events = [event for event in whole.body.split(b"\n\n") if event.startswith(b"data:")]
             assert len(events) == 8
-            path = f"/streams/{json.loads(events[0].partition(b'data:')[2])['streamId']}"
+            opening = events[0].partition(b"\n")[0].removeprefix(b"data:")
+            path = f"/streams/{json.loads(opening)['streamId']}"
             for had in range(1, 8):
-                last = events[had - 1].partition(b"\n")[0].removeprefix(b"id:").decode()
+                last = events[had - 1].rpartition(b"\nid:")[2].decode()
                 headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
                 for asked in (port, master.port):
                     rest = await ask(asked, "GET", path, headers=headers)
                     assert rest.body.split(b"\n\n")[:-1] == events[had:]
-            done = {"Accept": "text/event-stream", "Last-Event-ID": events[-1][3:19].decode()}
+            done = {
+                "Accept": "text/event-stream",
+                "Last-Event-ID": events[-1].rpartition(b"\nid:")[2].decode(),
+            }
             assert (await ask(port, "GET", path, headers=done)).status == 204

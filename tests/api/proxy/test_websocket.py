@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import trio
-from wsproto.events import BytesMessage
+from wsproto.events import BytesMessage, RejectConnection
 
 from pinactors.protocol.offsets import to_token
 from pinactors.records import Records
@@ -242,6 +242,17 @@ async def test_keys_are_the_masters(tmp_path: Path) -> None:
             running(tmp_path / "master") as master,
             proxying(tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"]) as port,
         ):
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            async with stream:
+                wrong = RawSocket(stream)
+                rejected = await wrong.open({"x-api-key": "wrong"})
+                assert isinstance(rejected, RejectConnection)
+                assert rejected.status_code == 401, "before the upgrade, as the master does"
+                assert (await wrong.rejection())["errorCode"] == "unauthorized"
+            async with opened(port, {"x-api-key": mine}) as socket:
+                await socket.send(images=["front"])
+                await socket.send_photograph(b"PHOTO with the key in the header")
+                assert len(await socket.until("ANALYSIS_COMPLETE")) == 8
             async with opened(port) as socket:
                 await socket.send(images=["front"], apiKey=mine)
                 await socket.send_photograph(b"PHOTO")

@@ -11,7 +11,7 @@ import trio.testing
 from quart import Quart, Response, request
 
 from api.streams.framings import NDJSON, PHONE, SSE, Framing
-from api.streams.reader import ASYNC, Follow, buffered, follow, prefers, respond
+from api.streams.reader import ASYNC, Awaited, Follow, buffered, follow, prefers, respond
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode
 from pinactors.settings import Settings
@@ -185,7 +185,7 @@ async def test_a_buffered_failure_has_its_status(code: ErrorCode, status: int) -
     }
 
 
-async def test_a_desktop_waits_for_the_end(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_desktop_gets_its_status_within_eight_seconds(autojump_clock: trio.testing.MockClock) -> None:
     log = open_log(OPENING)
     responses: list[Response] = []
 
@@ -195,14 +195,45 @@ async def test_a_desktop_waits_for_the_end(autojump_clock: trio.testing.MockCloc
     with trio.fail_after(200):
         async with trio.open_nursery() as nursery, Quart(__name__).app_context():
             nursery.start_soon(read)
-            await trio.sleep(89)
+            await trio.sleep(7.9)
             assert (responses, log.readers) == ([], 1)
             log.append(RESULT, terminal=False)
             await trio.testing.wait_all_tasks_blocked()
             assert responses == []
-            log.append(DONE, terminal=True)
+            log.append(error(ErrorCode.CANCELLED), terminal=True)
     [response] = responses
-    assert response.status_code == 200
+    assert response.status_code == 409
+    assert log.readers == 0
+
+
+@pytest.mark.parametrize(("last", "success"), [(DONE, True), (error(ErrorCode.PROCESSING_ERROR), False)])
+async def test_a_desktop_that_waits_longer_gets_white_space_and_the_same_object(
+    autojump_clock: trio.testing.MockClock, last: bytes, success: bool
+) -> None:
+    """200 is out by then: a failure is told by the object."""
+    log = open_log(OPENING)
+    began = trio.current_time()
+    written: list[tuple[float, bytes]] = []
+
+    async def read() -> None:
+        response = await buffered(log, since=began - 3)  # its upload ended three seconds ago
+        assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+        assert response.timeout is None
+        assert isinstance(response.response, Awaited)
+        async with response.response as body:
+            assert log.readers == 1
+            async for data in body:
+                written.append((trio.current_time() - began, data))
+
+    with trio.fail_after(200):
+        async with trio.open_nursery() as nursery, Quart(__name__).app_context():
+            nursery.start_soon(read)
+            await trio.sleep(17)
+            log.append(last, terminal=True)
+    assert [(round(when, 3), data) for when, data in written[:-1]] == [(5, b" "), (10, b" "), (15, b" ")]
+    assert round(written[-1][0], 3) == 17
+    answer = json.loads(b"".join(data for _, data in written))
+    assert answer["success"] is success
     assert log.readers == 0
 
 
