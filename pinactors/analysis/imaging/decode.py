@@ -1,6 +1,7 @@
 """A photograph's bytes to pixels: what it is (by content, never by name), whether it may be decoded, upright.
 
-The header is read first; a picture that declares more pixels than allowed is refused before any is decoded.
+The header is read first; a picture that declares more pixels than allowed, or whose format would need more
+memory for them than `DECODING_BYTES`, is refused before any is decoded.
 """
 
 from __future__ import annotations
@@ -9,24 +10,43 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
+import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageCms
-from PIL.ImageFile import ImageFile
-from pillow_heif import register_heif_opener
 
+from pinactors.analysis.imaging import formats, streamed
+from pinactors.analysis.imaging.formats import sniff
 from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
 from pinactors.analysis.model import WORKING_SIDE, Image
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
-register_heif_opener()
+__all__ = ["Photograph", "decode", "sniff"]
 
-ACCEPTED = "JPEG, PNG, WebP or HEIC"
+ACCEPTED = "JPEG, PNG, WebP, HEIC or AVIF"
+
+DECODING_BYTES = 300_000_000
+"""Memory that one photograph may take while it is decoded, beside what the process has: with the 60 to 80 MB
+of a worker it stays below 400 MB."""
+
+PNG_INTERLACED_COST = 4.0
+WEBP_LOSSLESS_COST = 4.6
+HEIF_COST, HEIF_DEEP_COST = 4.6, 7.5
+AVIF_COST = 8.8
+"""Bytes a pixel that the decoders take at their peak, measured at 64 megapixels with Pillow 13, libvips 8.18
+and libheif 1.23: planes, the picture made of them and copies. Deep: more than 8 bits a sample. Other PNG and
+WebP are reduced while they are decoded, as JPEG is; only the coefficients of a progressive JPEG are held, 2
+bytes a sample."""
 
 _EXIF_ORIENTATION = 0x0112
+
+_LOSSLESS_WITHIN = 1 << 17
+"""Bytes of a WebP in which its picture's chunk begins, profile and flags before it."""
 
 _LARGEST_PROFILE = 1 << 16
 """Bytes of a colour profile that is read: cameras' take 500 to 3,000."""
@@ -43,9 +63,12 @@ _DECODER_ERRORS = (
     TypeError,
     struct.error,
     zlib.error,
-    MemoryError,
+    streamed.Error,
 )
-"""What Pillow and libheif raise on damaged files: their parsers unpack without checking each step."""
+"""What Pillow, libvips and libheif raise on damaged files: their parsers unpack without checking steps."""
+
+_JPEG_PROCESSES = {3: "lossless", 5: "hierarchical", 6: "hierarchical", 7: "lossless", 11: "lossless"}
+_JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,92 +83,164 @@ class Photograph:
     media_type: str
 
 
-def sniff(data: bytes) -> tuple[str, str] | None:
-    """(media type, Pillow's format name) by the first bytes; None when it is none of the accepted formats."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg", "JPEG"
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png", "PNG"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp", "WEBP"
-    if data[4:8] == b"ftyp":
-        length = min(max(int.from_bytes(data[:4], "big"), 16), 256)
-        brands = {data[8:12], *(data[at : at + 4] for at in range(16, length, 4))}
-        if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}:
-            return "image/heic", "HEIF"
-        if brands & {b"mif1", b"msf1"}:
-            return "image/heif", "HEIF"
-    return None
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """A picture as it lies in the file, with what its metadata says of it."""
+
+    pixels: Pixels
+    orientation: int = 1
+    profile: bytes = b""
 
 
 def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
     """The photograph, upright by EXIF, RGB, scaled to at most `WORKING_SIDE`.
 
     Transparency is laid on white; of an animation the first frame is taken. Raises `PinactorsError`:
-    `too_large` above `max_pixels` (by the header, nothing is decoded), `invalid_format` for anything that is
-    not a whole picture in an accepted format.
+    `too_large` above `max_pixels` or `DECODING_BYTES` (by the header, nothing is decoded), `invalid_format`
+    for anything that is not a whole picture in an accepted format.
     """
     if not data:
         raise _invalid(view, "the photograph is empty: nothing arrived. Please send it again")
     kind = sniff(data)
     if kind is None:
-        raise _invalid(view, f"this is not a photograph we can read. Please send a {ACCEPTED} picture")
+        what = formats.name_of(data) or "not a photograph we can read"
+        raise _invalid(view, f"this is {what}. Please send a {ACCEPTED} picture")
     media_type, format_name = kind
-    if format_name == "WEBP":  # Pillow's opener allocates the canvas, so this header is read here
-        _check_pixels(*_webp_size(data), max_pixels, view)
+    limits = _Limits(view, max_pixels)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # damaged metadata and large pictures warn; the limit below decides
-            with Pillow.open(io.BytesIO(data), formats=(format_name,)) as image:
-                _check_pixels(*image.size, max_pixels, view)
-                return _load(image, media_type)
+            warnings.simplefilter("ignore")  # damaged metadata and large pictures warn; the limits decide
+            return _photograph(_DECODERS[format_name](data, limits), media_type)
     except Pillow.DecompressionBombError as error:
         raise _too_large(
             view, f"it declares more pixels than the {max_pixels / 1e6:.0f} megapixels allowed"
         ) from error
+    except MemoryError as error:
+        raise _too_large(view, "decoding it needs more memory than a photograph may take") from error
     except _DECODER_ERRORS as error:
         raise _invalid(
             view, "the photograph is damaged or did not arrive completely. Please send it again"
         ) from error
 
 
-def _load(image: ImageFile, media_type: str) -> Photograph:
-    width, height = image.size
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    view: View
+    max_pixels: int
+
+    def check(self, width: int, height: int, cost: float, what: str) -> None:
+        """Raises `PinactorsError` for a picture of too many pixels, at `cost` bytes each for a `what`."""
+        pixels = width * height
+        if pixels > self.max_pixels:
+            allowed = f"at most {self.max_pixels / 1e6:g} megapixels are accepted"
+            raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
+        if pixels * cost > DECODING_BYTES:
+            allowed = f"of {what} at most {DECODING_BYTES / cost / 1e6:.0f} megapixels are accepted"
+            raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
+
+    def refuse(self, why: str) -> PinactorsError:
+        return _invalid(self.view, f"{why}. Please send an ordinary {ACCEPTED} picture")
+
+
+def _photograph(decoded: _Decoded, media_type: str) -> Photograph:
+    width, height = decoded.pixels.sent
     scale = min(1.0, WORKING_SIDE / max(width, height))
     target = max(1, round(width * scale)), max(1, round(height * scale))
-    if media_type == "image/jpeg":
-        image.draft(None, target)  # libjpeg then skips what is scaled away
-    image.load()
-    turn = _orientation(image)
-    pixels = _rgb(image)
-    if (pixels.shape[1], pixels.shape[0]) != target:
-        pixels = as_image(cv2.resize(pixels, target, interpolation=cv2.INTER_AREA))
-    pixels = _standard_colours(pixels, image)
-    if turn >= 5:
+    rgb = reduced(decoded.pixels, target)
+    if decoded.pixels.coloured:
+        rgb = _standard_colours(rgb, decoded.profile)
+    if decoded.orientation >= 5:
         width, height = height, width
-    return Photograph(_upright(pixels, turn), width, height, scale, media_type)
+    return Photograph(_upright(rgb, decoded.orientation), width, height, scale, media_type)
 
 
-def _rgb(image: Pillow.Image) -> Image:
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips instead of scaling
-        grey = np.asarray(image).astype(np.uint32)
-        eight = np.clip(grey >> 8 if int(grey.max(initial=0)) > 255 else grey, 0, 255).astype(np.uint8)
-        return np.repeat(eight[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        canvas = Pillow.new("RGBA", rgba.size, "white")
-        return np.array(Pillow.alpha_composite(canvas, rgba).convert("RGB"))
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
+    frame = formats.jpeg_frame(data)
+    if frame is not None:
+        if frame.bits != 8:
+            raise limits.refuse(f"this is a JPEG with {frame.bits} bits a sample, which we cannot read")
+        if frame.process in _JPEG_PROCESSES:
+            raise limits.refuse(f"this is a {_JPEG_PROCESSES[frame.process]} JPEG, which we cannot read")
+        if frame.components not in (1, 3, 4):
+            raise limits.refuse(f"this is a JPEG of {frame.components} colour components")
+        cost = 2 * frame.samples if frame.buffered else 0.0
+        limits.check(frame.width, frame.height, cost, "a progressive JPEG like this")
+    image = Pillow.open(io.BytesIO(data), formats=("JPEG",))
+    width, height = image.size
+    limits.check(width, height, 0.0, "")
+    scale = min(1.0, WORKING_SIDE / max(width, height))
+    image.draft(
+        None, (max(1, round(width * scale)), max(1, round(height * scale)))
+    )  # skips what is scaled away
+    image.load()
+    return _Decoded(PillowPixels(image, (width, height)), _orientation(image), _profile(image.info))
 
 
-def _standard_colours(pixels: Image, image: Pillow.Image) -> Image:
+def _png(data: bytes, limits: _Limits) -> _Decoded:
+    data = formats.pixels_of_png(data)
+    image = Pillow.open(io.BytesIO(data), formats=("PNG",))
+    limits.check(
+        *image.size, PNG_INTERLACED_COST if image.info.get("interlace") else 0.0, "an interlaced PNG"
+    )
+    if image.width * image.height > WHOLE_PIXELS:
+        header = streamed.open_png(data)
+        pixels = streamed.rgb(header.picture, _factor(*image.size))
+        return _Decoded(ArrayPixels(pixels, image.size), header.orientation, header.profile)
+    image.load()
+    return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
+
+
+def _webp(data: bytes, limits: _Limits) -> _Decoded:
+    lossless = data.find(b"VP8L", 12, _LOSSLESS_WITHIN) > 0
+    limits.check(*formats.webp_size(data), WEBP_LOSSLESS_COST if lossless else 0.0, "a lossless WebP")
+    header = streamed.open_webp(data)
+    size = header.width, header.height
+    factor = _factor(*size)
+    if factor > 1:
+        header = streamed.open_webp(data, 1 / factor)
+    pixels = streamed.rgb(header.picture)
+    return _Decoded(ArrayPixels(pixels, size), header.orientation, header.profile)
+
+
+def _factor(width: int, height: int) -> int:
+    """By how much a large picture is reduced while it is decoded."""
+    return max(1, max(width, height) // WORKING_SIDE) if width * height > WHOLE_PIXELS else 1
+
+
+def _heif(data: bytes, limits: _Limits) -> _Decoded:
+    """Without Pillow, whose picture would be one more copy. libheif turns the picture upright."""
+    file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+    deep = int(file.info.get("bit_depth", 8)) > 8
+    what = "a HEIC picture with more than 8 bits a sample" if deep else "a HEIC picture"
+    width, height = file.size
+    limits.check(width, height, HEIF_DEEP_COST if deep else HEIF_COST, what)
+    array = np.asarray(file)
+    profile = file.info.get("icc_profile")
+    return _Decoded(
+        ArrayPixels(as_image(array), (width, height)), profile=profile if isinstance(profile, bytes) else b""
+    )
+
+
+def _avif(data: bytes, limits: _Limits) -> _Decoded:
+    image = Pillow.open(io.BytesIO(data), formats=("AVIF",))
+    limits.check(*image.size, AVIF_COST, "an AVIF picture")
+    image.load()
+    return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
+
+
+_DECODERS = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "HEIF": _heif, "AVIF": _avif}
+
+
+def _profile(info: Mapping[Any, Any]) -> bytes:
+    profile = info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else b""
+
+
+def _standard_colours(pixels: Image, profile: bytes) -> Image:
     """sRGB from what the embedded profile says the numbers mean: phones shoot Display P3, in which the same
     red has a smaller number. A profile that is sRGB, unreadable, huge or not for RGB leaves them as they
     are."""
-    profile = image.info.get("icc_profile")
-    if image.mode != "RGB" or not isinstance(profile, bytes) or not 0 < len(profile) <= _LARGEST_PROFILE:
+    if not 0 < len(profile) <= _LARGEST_PROFILE:
         return pixels
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -162,11 +257,15 @@ def _standard_colours(pixels: Image, image: Pillow.Image) -> Image:
 
 
 def _orientation(image: Pillow.Image) -> int:
-    """EXIF orientation 1 to 8; unreadable EXIF counts as upright. (HEIC comes upright: libheif turns it.)"""
+    """EXIF orientation 1 to 8; unreadable EXIF counts as upright."""
     try:
-        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+        return _turn(image.getexif())
     except _DECODER_ERRORS:
         return 1
+
+
+def _turn(exif: Pillow.Exif) -> int:
+    value = exif.get(_EXIF_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
@@ -179,26 +278,6 @@ def _upright(pixels: Image, orientation: int) -> Image:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk (RFC 9649); (0, 0) when it is not there to read."""
-    chunk, body = data[12:16], data[20:30]
-    if len(body) < 10:
-        return 0, 0
-    if chunk == b"VP8X":
-        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
-    if chunk == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
-
-
-def _check_pixels(width: int, height: int, max_pixels: int, view: View) -> None:
-    if width * height > max_pixels:
-        raise _too_large(
-            view, f"it is {width} × {height} pixels; at most {max_pixels / 1e6:g} megapixels are accepted"
-        )
 
 
 def _too_large(view: View, why: str) -> PinactorsError:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,7 +57,13 @@ def saved(image: Pillow.Image, format_name: str, **options: object) -> bytes:
 
 @pytest.mark.parametrize(
     ("format_name", "media_type"),
-    [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp"), ("HEIF", "image/heic")],
+    [
+        ("JPEG", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("WEBP", "image/webp"),
+        ("HEIF", "image/heic"),
+        ("AVIF", "image/avif"),
+    ],
 )
 def test_each_accepted_format_comes_out_as_it_went_in(format_name: str, media_type: str) -> None:
     photograph = decode(drawing.encoded(quartered(), format_name), View.FRONT, LIMIT)
@@ -79,7 +88,7 @@ ORIENTATIONS = {
 }
 
 
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_every_exif_orientation_is_undone(orientation: int, format_name: str) -> None:
     photograph = decode(drawing.encoded(quartered(), format_name, orientation), View.BACK, LIMIT)
@@ -155,7 +164,8 @@ def test_a_wide_gamut_profile_is_converted_and_a_broken_one_ignored() -> None:
 def test_content_decides_not_the_name() -> None:
     assert sniff(drawing.encoded(quartered(), "PNG")) == ("image/png", "PNG")
     assert sniff(drawing.encoded(quartered(), "HEIF")) == ("image/heic", "HEIF")
-    assert sniff(b"\x00\x00\x00\x18ftypavif" + bytes(16)) is None
+    assert sniff(drawing.encoded(quartered(), "AVIF")) == ("image/avif", "AVIF")
+    assert sniff(b"\x00\x00\x00\x18ftypmp42" + bytes(16)) is None
     assert sniff(b"") is None
 
 
@@ -163,8 +173,8 @@ def test_content_decides_not_the_name() -> None:
     ("data", "expected"),
     [
         (b"", "empty"),
-        (b"GIF89a" + bytes(64), "JPEG, PNG, WebP or HEIC"),
-        (b"<html><img></html>", "JPEG, PNG, WebP or HEIC"),
+        (b"GIF89a" + bytes(64), "JPEG, PNG, WebP, HEIC or AVIF"),
+        (b"<html><img></html>", "JPEG, PNG, WebP, HEIC or AVIF"),
         (b"\xff\xd8\xff\xe0" + bytes(20), "damaged"),
         (b"\x89PNG\r\n\x1a\n" + bytes(20), "damaged"),
         (b"RIFF\x10\0\0\0WEBPVP8 ", "damaged"),
@@ -182,7 +192,7 @@ def test_what_is_no_photograph_is_refused_by_view(view: View, data: bytes, expec
     assert view in error.message
 
 
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
 @pytest.mark.parametrize("share", [0.02, 0.4, 0.9])
 def test_a_truncated_photograph_is_refused(format_name: str, share: float) -> None:
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 240, 180))
@@ -222,7 +232,7 @@ def test_too_many_pixels_are_refused_by_the_header_alone(format_name: str) -> No
     assert "64 megapixels" in caught.value.detail
 
 
-@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
 def test_the_limit_is_the_setting(format_name: str) -> None:
     data = drawing.encoded(quartered(), format_name)
     assert decode(data, View.FRONT, 96 * 64).width == 96
@@ -232,11 +242,197 @@ def test_the_limit_is_the_setting(format_name: str) -> None:
     assert "96 × 64" in caught.value.detail
 
 
+def chunk(kind: bytes, body: bytes, checksum: int | None = None) -> bytes:
+    right = zlib.crc32(kind + body)
+    return (
+        struct.pack(">I", len(body))
+        + kind
+        + body
+        + struct.pack(">I", right if checksum is None else checksum)
+    )
+
+
+BYSTANDERS = {
+    "2 MB of packed text": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2 << 20))),
+    "2 MB of packed international text": chunk(b"iTXt", b"Comment\0\1\0\0\0" + zlib.compress(bytes(2 << 20))),
+    "2 MB of text": chunk(b"tEXt", b"Comment\0" + b"x" * (2 << 20)),
+    "a wrong checksum in a text": chunk(b"tEXt", b"Comment\0hello", 1),
+    "a wrong checksum in a time": chunk(b"tIME", bytes(7), 1),
+    "text that does not unpack": chunk(b"zTXt", b"Comment\0\0" + bytes(20)),
+}
+
+
+@pytest.mark.parametrize("after", [33, -12], ids=["before the pixels", "behind them"])
+@pytest.mark.parametrize("name", BYSTANDERS)
+def test_what_stands_beside_a_pngs_pixels_costs_nobody_the_picture(name: str, after: int) -> None:
+    plain = saved(Pillow.fromarray(quartered()), "PNG")
+    data = plain[:after] + BYSTANDERS[name] + plain[after:]
+    assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered())
+
+
+def test_a_wrong_checksum_of_the_header_is_damage() -> None:
+    data = bytearray(saved(Pillow.fromarray(quartered()), "PNG"))
+    data[29] ^= 1
+    with pytest.raises(PinactorsError, match="damaged"):
+        decode(bytes(data), View.FRONT, LIMIT)
+
+
+def test_avif_in_a_file_that_names_itself_by_the_general_brand() -> None:
+    data = drawing.encoded(quartered(), "AVIF")
+    assert data[8:12] == b"avif"
+    photograph = decode(data[:8] + b"mif1" + data[12:], View.FRONT, LIMIT)
+    assert photograph.media_type == "image/avif"
+    assert close(corner(photograph.rgb, "TL"), RED)
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "name"),
+    [(4, 12, "12 bits a sample"), (1, 0xC3, "lossless JPEG"), (1, 0xC5, "hierarchical JPEG")],
+)
+def test_a_jpeg_that_no_browser_shows_is_refused_by_its_name(at: int, value: int, name: str) -> None:
+    data = bytearray(drawing.jpeg(quartered()))
+    data[data.index(b"\xff\xc0") + at] = value
+    with pytest.raises(PinactorsError) as caught:
+        decode(bytes(data), View.FRONT, LIMIT)
+    assert caught.value.code is ErrorCode.INVALID_FORMAT
+    assert name in caught.value.detail
+    assert "damaged" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (b"GIF89a" + bytes(64), "a GIF picture"),
+        (b"II*\0" + bytes(64), "a TIFF or raw picture"),
+        (b"\0\0\0\x0cJXL " + bytes(64), "a JPEG XL picture"),
+        (b"\0\0\0\x20ftypmp42" + bytes(64), "a video"),
+        (b"%PDF-1.7" + bytes(64), "a PDF document"),
+        (b"  <!DOCTYPE html><p>", "a web page"),
+        (b'<?xml version="1.0"?><svg>', "an SVG drawing"),
+        (b"plain words", "not a photograph we can read"),
+    ],
+)
+def test_other_files_are_refused_by_their_name(data: bytes, name: str) -> None:
+    with pytest.raises(PinactorsError, match=f"this is {name}"):
+        decode(data, View.FRONT, LIMIT)
+
+
+def test_jpegs_of_many_kinds() -> None:
+    picture = Pillow.fromarray(quartered())
+    two = io.BytesIO()
+    picture.save(two, "MPO", save_all=True, append_images=[picture.rotate(180)])
+    for data in (
+        saved(picture, "JPEG", quality=90, progressive=True, subsampling=0),
+        saved(picture, "JPEG", quality=90, subsampling=2, optimize=True),
+        two.getvalue(),
+    ):
+        photograph = decode(data, View.FRONT, LIMIT)
+        assert photograph.media_type == "image/jpeg"
+        assert close(corner(photograph.rgb, "TL"), RED, within=20)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP", "AVIF"])
+def test_a_profile_is_heeded_in_every_format(format_name: str) -> None:
+    options = {"icc_profile": display_p3(), "quality": 100}
+    wide = corner(
+        decode(saved(Pillow.fromarray(quartered()), format_name, **options), View.FRONT, LIMIT).rgb, "TR"
+    )
+    assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP"])
+def test_a_large_picture_is_turned_and_laid_on_white_as_a_small_one(format_name: str) -> None:
+    rgb = np.kron(quartered(100, 80), np.ones((50, 50, 1), np.uint8))
+    alpha = np.full(rgb.shape[:2], 255, np.uint8)
+    alpha[:2000, :2500] = 0
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    image = Pillow.fromarray(np.dstack([rgb, alpha]))
+    options = {"compress_level": 1} if format_name == "PNG" else {"lossless": True, "quality": 0, "method": 0}
+    photograph = decode(saved(image, format_name, exif=exif.tobytes(), **options), View.FRONT, LIMIT)
+    assert (photograph.width, photograph.height) == (4000, 5000)
+    assert photograph.rgb.shape == (WORKING_SIDE, WORKING_SIDE * 4 // 5, 3)
+    assert corner(photograph.rgb, "TR") == (255, 255, 255)
+    assert close(corner(photograph.rgb, "BR"), GREEN, within=2)
+    assert close(corner(photograph.rgb, "TL"), BLUE, within=2)
+
+
+PEAK = """
+import re, sys
+from pathlib import Path
+from pinactors.analysis.imaging.decode import decode
+from pinactors.protocol import View
+photograph = decode(Path(sys.argv[1]).read_bytes(), View.FRONT, 64_000_000)
+assert (photograph.width, photograph.height) == (8000, 8000)
+assert photograph.rgb.shape == (1600, 1600, 3)
+print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
+"""
+
+
+def png_of(side: int, bits: int, kind: int, sample: bytes) -> bytes:
+    """A PNG of one colour, written without ever holding its pixels."""
+    packing = zlib.compressobj(1)
+    row = b"\0" + sample * side
+    body = b"".join(packing.compress(row) for _ in range(side)) + packing.flush()
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, bits, kind, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize(
+    ("name", "most"), [("rgba8.png", 300), ("rgba16.png", 400), ("grey.jpg", 300), ("alpha.webp", 400)]
+)
+def test_sixty_four_megapixels_fit_into_a_worker(name: str, most: int, tmp_path: Path) -> None:
+    """Peak resident memory in MB of a process that does nothing else."""
+    path = tmp_path / name
+    if name.startswith("rgba8"):
+        path.write_bytes(png_of(8000, 8, 6, bytes((10, 20, 30, 200))))
+    elif name.startswith("rgba16"):
+        path.write_bytes(png_of(8000, 16, 6, bytes((10, 0, 20, 0, 30, 0, 200, 0))))
+    elif name.endswith("jpg"):
+        Pillow.new("L", (8000, 8000), 90).save(path)
+    else:
+        Pillow.new("RGBA", (8000, 8000), (9, 9, 9, 99)).save(path, lossless=True, quality=0, method=0)
+    ended = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) < most
+
+
+@pytest.mark.parametrize(
+    ("format_name", "options", "name"),
+    [
+        ("JPEG", {"progressive": True, "subsampling": 0}, "a progressive JPEG like this"),
+        ("WEBP", {"lossless": True}, "a lossless WebP"),
+        ("HEIF", {}, "a HEIC picture"),
+        ("AVIF", {}, "an AVIF picture"),
+    ],
+)
+def test_a_format_that_needs_more_memory_is_refused_at_fewer_pixels_by_its_name(
+    format_name: str, options: dict[str, object], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinactors.analysis.imaging.decode.DECODING_BYTES", 20_000)
+    with pytest.raises(PinactorsError) as caught:
+        decode(drawing.encoded(quartered(), format_name, **options), View.FRONT, LIMIT)
+    assert caught.value.code is ErrorCode.TOO_LARGE
+    assert f"of {name} at most" in caught.value.detail
+
+
+def test_memory_that_a_worker_does_not_get_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    def starved(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pinactors.analysis.imaging.streamed.open_webp", starved)
+    with pytest.raises(PinactorsError) as caught:
+        decode(drawing.encoded(quartered(), "WEBP"), View.FRONT, LIMIT)
+    assert caught.value.code is ErrorCode.TOO_LARGE
+    assert "memory" in caught.value.detail
+
+
 def test_damage_anywhere_never_escapes_as_another_error() -> None:
     rng = np.random.default_rng(7)
     scene = drawing.photograph(drawing.pin_front(2), drawing.background("wood", 120, 90))
     refused = 0
-    for format_name in ("JPEG", "PNG", "WEBP", "HEIF"):
+    for format_name in ("JPEG", "PNG", "WEBP", "HEIF", "AVIF"):
         whole = drawing.encoded(scene.rgb, format_name)
         for _ in range(60):
             data = bytearray(whole)

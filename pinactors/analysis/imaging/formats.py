@@ -1,0 +1,209 @@
+"""What a photograph's first bytes and structure say, read without decoding: its format, how it is coded, and
+what of it a decoder need not see.
+
+Nothing here raises for damaged input: what cannot be read is answered with None or left as it is.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
+_AV1_BRANDS = {b"avif", b"avis"}
+_ANY_BRANDS = {b"mif1", b"msf1", b"miaf"}
+_BRANDS_READ = 256
+_ITEMS_READ = 8192
+"""Bytes of an ISO media file in which the kinds of its items are looked for."""
+
+_OTHERS = (
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a BMP picture"),
+    (b"II*\0", "a TIFF or raw picture"),
+    (b"MM\0*", "a TIFF or raw picture"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"%PDF", "a PDF document"),
+    (b"8BPS", "a Photoshop file"),
+    (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1aE\xdf\xa3", "a video"),
+)
+
+
+def sniff(data: bytes) -> tuple[str, str] | None:
+    """(media type, Pillow's format name) by the first bytes; None when it is none of the accepted formats."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg", "JPEG"
+    if data.startswith(PNG_SIGNATURE):
+        return "image/png", "PNG"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp", "WEBP"
+    if data[4:8] == b"ftyp":
+        brands = _brands(data)
+        if brands & _HEVC_BRANDS:
+            return "image/heic", "HEIF"
+        if brands & _AV1_BRANDS:
+            return "image/avif", "AVIF"
+        if brands & _ANY_BRANDS:
+            av1 = b"av01" in data[:_ITEMS_READ] and b"hvc1" not in data[:_ITEMS_READ]
+            return ("image/avif", "AVIF") if av1 else ("image/heif", "HEIF")
+    return None
+
+
+def _brands(data: bytes) -> set[bytes]:
+    length = min(max(int.from_bytes(data[:4], "big"), 16), _BRANDS_READ)
+    return {data[8:12], *(data[at : at + 4] for at in range(16, length, 4))}
+
+
+def name_of(data: bytes) -> str:
+    """What a file is that is none of the accepted formats, in a word for people; empty where unknown."""
+    if data[4:8] == b"ftyp":
+        return "a video"
+    if data[:4] == b"RIFF":
+        return "a video or a sound" if data[8:12] in (b"AVI ", b"WAVE") else ""
+    start = data[:1024].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    if b"<svg" in start:
+        return "an SVG drawing"
+    return next((name for signature, name in _OTHERS if data.startswith(signature)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFrame:
+    """A JPEG's frame header (ITU T.81, B.2.2). `samples` is the number of samples a pixel of all components
+    together, 3.0 without chroma subsampling; `buffered` whether all coefficients are held before the first
+    row is known: in progressive files and in those with a scan a component."""
+
+    process: int
+    bits: int
+    width: int
+    height: int
+    components: int
+    samples: float
+    buffered: bool
+
+
+def jpeg_frame(data: bytes) -> JpegFrame | None:
+    """The first frame header; None where there is none to read."""
+    frame: JpegFrame | None = None
+    for marker, start, length in jpeg_segments(data):
+        body = data[start : start + length]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and frame is None:
+            frame = _frame(marker & 0xF, body)
+            if frame is None:
+                return None
+        elif marker == 0xDA and frame is not None:
+            scanned = body[0] if body else 0
+            several = frame.buffered or scanned < frame.components
+            return JpegFrame(
+                frame.process, frame.bits, frame.width, frame.height, frame.components, frame.samples, several
+            )
+    return frame
+
+
+def _frame(process: int, body: bytes) -> JpegFrame | None:
+    if len(body) < 6 or len(body) < 6 + 3 * body[5]:
+        return None
+    factors = [(body[7 + 3 * i] >> 4, body[7 + 3 * i] & 15) for i in range(body[5])]
+    most = max((h * v for h, v in factors), default=0)
+    samples = sum(h * v for h, v in factors) / most if most else 0.0
+    height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    return JpegFrame(process, body[0], width, height, body[5], samples, process in (2, 10))
+
+
+def jpeg_segments(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
+    """(marker, start of its body, length of its body) of each segment up to and with the first scan's."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            at += 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xD9 or length < 2:
+            return
+        yield marker, at + 4, length - 2
+        if marker == 0xDA:
+            return
+        at += 2 + length
+
+
+_PNG_NEEDED = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"sBIT", b"bKGD", b"pHYs"}
+_LARGEST_PNG_TEXT = 1 << 16
+"""Bytes of a text chunk, packed and unpacked, up to which a decoder gets to see it: EXIF and XMP of other
+programs, which may say how the picture was held."""
+
+
+def png_chunks(data: bytes | memoryview) -> Iterator[tuple[bytes, int, int]]:
+    """(type, start, end) of each whole chunk with its length and checksum, in order."""
+    at = len(PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if end > len(data):
+            return
+        kind = bytes(data[at + 4 : at + 8])
+        yield kind, at, end
+        if kind == b"IEND":
+            return
+        at = end
+
+
+def pixels_of_png(data: bytes) -> bytes:
+    """The PNG without the ancillary chunks that a decoder stumbles over and that no pixel depends on: large
+    texts, and those with a wrong checksum. `data` itself where there are none."""
+    view = memoryview(data)
+    kept = [view[: len(PNG_SIGNATURE)]]
+    complete = True
+    end = len(PNG_SIGNATURE)
+    for kind, start, end in png_chunks(view):
+        if _to_decode(kind, view[start:end]):
+            kept.append(view[start:end])
+        else:
+            complete = False
+    return data if complete else b"".join([*kept, view[end:]])
+
+
+def _to_decode(kind: bytes, chunk: memoryview) -> bool:
+    if not kind[:1].islower():
+        return True  # critical: if it is damaged, so is the picture
+    if len(chunk) > _LARGEST_PNG_TEXT and kind in (b"tEXt", b"zTXt", b"iTXt"):
+        return False
+    if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
+        return False
+    return not _unpacks_too_far(kind, bytes(chunk[8:-4]))
+
+
+def _unpacks_too_far(kind: bytes, body: bytes) -> bool:
+    _, _, rest = body.partition(b"\0")
+    if kind == b"iTXt" and rest[:1] == b"\1":
+        rest = b"\0" + rest[2:].split(b"\0", 2)[-1]
+    elif kind != b"zTXt":
+        return False
+    try:
+        unpacking = zlib.decompressobj()
+        unpacking.decompress(rest[1:], _LARGEST_PNG_TEXT)
+    except zlib.error:
+        return True
+    return bool(unpacking.unconsumed_tail)
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk (RFC 9649); (0, 0) when it is not there to read."""
+    chunk, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return 0, 0
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF

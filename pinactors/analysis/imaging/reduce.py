@@ -1,0 +1,125 @@
+"""Pictures made small: decoded pixels, taken in strips, to an RGB array of the size that is worked on.
+
+A strip at a time is converted, laid on white where it is transparent, and averaged, so that a picture of
+64 megapixels is never held twice. Averages are over areas (OpenCV's INTER_AREA), first along the rows, then
+across them: the result is that of the whole picture at once but for a rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image as Pillow
+
+from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.model import Image
+
+WHOLE_PIXELS = 16_000_000
+"""Pixels up to which a picture is converted in one piece."""
+STRIP_PIXELS = 2_000_000
+
+
+class Pixels(Protocol):
+    """Decoded pixels, not yet RGB."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        ...
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Width and height in the file: a decoder may have reduced the picture already."""
+        ...
+
+    @property
+    def coloured(self) -> bool:
+        """Whether the numbers are red, green and blue, which a colour profile may be about."""
+        ...
+
+    def rows(self, top: int, bottom: int) -> Image:
+        """(bottom - top, width, 3) RGB."""
+        ...
+
+
+def reduced(pixels: Pixels, target: tuple[int, int]) -> Image:
+    """RGB of `target` (width, height), which is not larger than the picture."""
+    width, height = pixels.size
+    if width * height <= WHOLE_PIXELS:
+        rgb = pixels.rows(0, height)
+        return rgb if (width, height) == target else _resized(rgb, target)
+    step = max(1, STRIP_PIXELS // width)
+    strips = [
+        _resized(pixels.rows(top, min(top + step, height)), (target[0], min(step, height - top)))
+        for top in range(0, height, step)
+    ]
+    return _resized(np.concatenate(strips), target)
+
+
+def _resized(rgb: Image, size: tuple[int, int]) -> Image:
+    return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
+
+
+@dataclass(frozen=True, slots=True)
+class PillowPixels:
+    """A picture that Pillow has loaded; `sent` as `Pixels` has it."""
+
+    image: Pillow.Image
+    sent: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image.size
+
+    @property
+    def coloured(self) -> bool:
+        return self.image.mode == "RGB"
+
+    def rows(self, top: int, bottom: int) -> Image:
+        image = self.image
+        if (top, bottom) != (0, image.height):
+            image = image.crop((0, top, image.width, bottom))
+        if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips instead of scaling
+            grey = np.asarray(image).astype(np.uint32)
+            eight = np.clip(grey >> 8 if int(grey.max(initial=0)) > 255 else grey, 0, 255).astype(np.uint8)
+            return np.repeat(eight[:, :, None], 3, axis=2)
+        if image.has_transparency_data:
+            return on_white(image.convert("RGBA"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayPixels:
+    """A picture as an array (height, width) or (height, width, channels): grey, grey and alpha, RGB or RGBA;
+    `sent` as `Pixels` has it."""
+
+    array: Image
+    sent: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.array.shape[1], self.array.shape[0]
+
+    @property
+    def coloured(self) -> bool:
+        return self.array.ndim == 3 and self.array.shape[2] >= 3
+
+    def rows(self, top: int, bottom: int) -> Image:
+        strip = self.array[top:bottom]
+        if strip.ndim == 2:
+            strip = strip[:, :, None]
+        if strip.shape[2] <= 2:
+            strip = np.concatenate([strip[..., :1]] * 3 + [strip[..., 1:]], axis=2)
+        strip = np.ascontiguousarray(strip)
+        return strip if strip.shape[2] == 3 else on_white(Pillow.fromarray(strip))
+
+
+def on_white(rgba: Pillow.Image) -> Image:
+    """RGB of a picture with straight (not premultiplied) alpha before white."""
+    if rgba.getchannel("A").getextrema() == (255, 255):
+        return np.array(rgba.convert("RGB"))
+    canvas = Pillow.new("RGBA", rgba.size, "white")
+    return np.array(Pillow.alpha_composite(canvas, rgba).convert("RGB"))
