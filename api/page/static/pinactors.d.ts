@@ -50,14 +50,30 @@ export type Packet = Stamped & (
       packetType: "ANALYSIS_COMPLETE"; success: true; complete: true; id: number; message: string;
       processingTime: number; degraded: string[]; missing: string[]; demonstration?: boolean;
     }
-  | { packetType: "ERROR"; success: false; message: string; error: string; errorCode: ErrorCode }
+  | {
+      packetType: "ERROR"; success: false; message: string; error: string; errorCode: ErrorCode;
+      field?: string; view?: View;
+    }
 );
+
+/** A file as React Native names it: its own `fetch` reads it while it sends. */
+export interface PhotographFile { uri: string; name?: string; type?: string }
+export type Photograph = Blob | PhotographFile;
+export interface Photographs { front: Photograph; back?: Photograph | null; angled?: Photograph | null }
+
+/** What is used of an AbortSignal: React Native's has neither `reason` nor `throwIfAborted`. */
+export interface AbortSignalLike {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+  addEventListener?(type: "abort", listener: () => void, options?: { once?: boolean }): void;
+  removeEventListener?(type: "abort", listener: () => void): void;
+}
 
 export interface Options {
   /** The server, e.g. "https://pins.example"; empty for the page's own. */
   baseUrl?: string;
   apiKey?: string;
-  signal?: AbortSignal;
+  signal?: AbortSignalLike;
   /** Chosen by what the environment can do when left out. */
   transport?: "stream" | "long-poll";
   /** Also told, before a pause, how many milliseconds it lasts and what broke. */
@@ -89,10 +105,13 @@ export class PinactorsError extends Error {
   detail: string;
   /** Seconds. */
   retryAfter: number;
+  /** What is at fault, named as it was sent, and the photograph it belongs to. */
+  field?: string;
+  view?: View;
 }
 
 export function analyze(
-  images: { front: Blob; back?: Blob | null; angled?: Blob | null },
+  images: Photographs,
   options?: AnalyzeOptions,
 ): AsyncGenerator<Packet, void, void>;
 export function follow(streamId: string, options?: Options & { from?: number }): AsyncGenerator<Packet, void, void>;

@@ -29,10 +29,10 @@ const UPLOAD_LOST = new Set(["Upload broken off", "Upload stalled", "Upload inte
 
 /** A refusal by the server (`status`, `code` as in the protocol) or a network that stayed away (`code` "network"). */
 export class PinactorsError extends Error {
-  constructor(message, { code = "processing_error", status = 0, detail = message, retryAfter = 0 } = {}) {
+  constructor(message, { code = "processing_error", status = 0, detail = message, retryAfter = 0, field, view } = {}) {
     super(message);
     this.name = "PinactorsError";
-    Object.assign(this, { code, status, detail, retryAfter });
+    Object.assign(this, { code, status, detail, retryAfter, field, view });
   }
 }
 
@@ -42,11 +42,15 @@ class Broken extends Error {}
 /**
  * Uploads photographs and yields the packets of their analysis.
  *
- * @param {{front: Blob, back?: Blob|null, angled?: Blob|null}} images
+ * @param {import("./pinactors").Photographs} images Blobs, or React Native's `{ uri, name, type }`
  * @param {import("./pinactors").AnalyzeOptions} [options]
  */
 export async function* analyze(images, options = {}) {
-  if (!images?.front) throw new PinactorsError("Front image required", { code: "missing_image", status: 400 });
+  if (!images?.front) {
+    throw new PinactorsError("Front image required", {
+      code: "missing_image", status: 400, field: "front", view: "front",
+    });
+  }
   const idempotencyKey = options.idempotencyKey ?? randomKey();
   yield* deliver(options, (session) => upload(images, idempotencyKey, session));
 }
@@ -168,7 +172,7 @@ async function* connections(session, options, open) {
   let failures = 0;
   let progress = Date.now();
   while (true) {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const connection = linked(signal);
     try {
       session.say(failures ? "reconnecting" : session.streamId ? "following" : "uploading");
@@ -181,12 +185,12 @@ async function* connections(session, options, open) {
         failures = 0;
         session.say("following");
         yield packet;
-        signal?.throwIfAborted();
+        throwIfAborted(signal);
         if (packet.packetType === "ANALYSIS_COMPLETE" || packet.packetType === "ERROR") return;
       }
       throw new Broken("the connection ended early");
     } catch (error) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       const retryIn = again(error, session, failures, open !== null);
       if (retryIn === null) throw error;
       if (Date.now() - progress > (options.giveUpAfter ?? GIVE_UP_MS)) {
@@ -251,25 +255,51 @@ async function* poll(session, signal) {
 
 /** The upload: its answer is the stream itself, or (for long-poll) the name under which to ask for it. */
 function upload(images, idempotencyKey, session) {
-  const form = new FormData();
-  if (session.options.sessionId) form.append("sessionId", session.options.sessionId);
-  for (const [view, field] of Object.entries(FIELDS)) {
-    if (images[view]) form.append(field, images[view], images[view].name ?? `${view}.jpg`);
-  }
   const url = session.url("/mobile-upload?response=stream");
   const headers = { Accept: NDJSON, "Idempotency-Key": idempotencyKey };
-  if (session.longPoll) return (signal) => uploadThenPoll(session, url, form, headers, signal);
+  if (session.longPoll) return (signal) => uploadThenPoll(session, url, images, headers, signal);
   if (session.options.onUploadProgress && globalThis.XMLHttpRequest) {
-    return (signal) => uploadWithProgress(session, url, form, headers, signal);
+    return (signal) => uploadWithProgress(session, url, images, headers, signal);
   }
   return async function* (signal) {
+    const form = await formOf(images, session);
     const response = await session.request(url, { method: "POST", headers, body: form, signal });
     if (!response.ok) throw await refusal(response);
     yield* lines(response, session);
   };
 }
 
-async function* uploadThenPoll(session, url, form, headers, signal) {
+/** The multipart body; made anew for each attempt, as some environments use up a body. */
+async function formOf(images, session) {
+  const form = new FormData();
+  if (session.options.sessionId) form.append("sessionId", session.options.sessionId);
+  for (const [view, field] of Object.entries(FIELDS)) {
+    const photograph = images[view];
+    if (!photograph) continue;
+    const name = photograph.name ?? `${view}.jpg`;
+    if (typeof photograph.uri !== "string") {
+      form.append(field, photograph, name);
+      continue;
+    }
+    form.append(field, { type: "image/jpeg", ...photograph, name }); // React Native reads the file itself
+    if (typeof form.get === "function" && form.get(field) === "[object Object]") {
+      form.delete(field); // other environments made a text of it: the file is read here
+      form.append(field, await contentOf(photograph.uri, session), name);
+    }
+  }
+  return form;
+}
+
+async function contentOf(uri, session) {
+  try {
+    return await (await session.fetch(uri)).blob();
+  } catch (error) {
+    throw new PinactorsError("The photograph cannot be read", { code: "invalid_format", detail: `${uri}: ${error}` });
+  }
+}
+
+async function* uploadThenPoll(session, url, images, headers, signal) {
+  const form = await formOf(images, session);
   const request = { method: "POST", headers: { ...headers, Prefer: "respond-async" }, body: form, signal };
   const response = await session.request(url, request);
   if (!response.ok) throw await refusal(response);
@@ -278,7 +308,9 @@ async function* uploadThenPoll(session, url, form, headers, signal) {
 }
 
 /** `fetch` cannot tell how much has been sent; XMLHttpRequest can, and shows its text as it grows. */
-async function* uploadWithProgress(session, url, form, headers, signal) {
+async function* uploadWithProgress(session, url, images, headers, signal) {
+  const form = await formOf(images, session);
+  throwIfAborted(signal);
   const xhr = new XMLHttpRequest();
   const arrivals = [];
   let wake = () => {};
@@ -305,7 +337,7 @@ async function* uploadWithProgress(session, url, form, headers, signal) {
     arrive({ end: true });
   };
   xhr.onerror = xhr.ontimeout = () => arrive({ error: new Broken("the connection broke") });
-  xhr.onabort = () => arrive({ error: new DOMException("Aborted", "AbortError") });
+  xhr.onabort = () => arrive({ error: abortError() });
   signal.addEventListener("abort", () => xhr.abort(), { once: true });
   xhr.send(form);
 
@@ -414,6 +446,8 @@ function refused(status, text, retryAfter) {
   return new PinactorsError(body.message ?? `The server answered ${status}`, {
     code: body.errorCode,
     detail: body.error,
+    field: body.field,
+    view: body.view,
     retryAfter: Number(retryAfter) || 0,
     status,
   });
@@ -425,17 +459,17 @@ function linked(signal) {
   let pass;
   const aborted = new Promise((_, reject) => {
     pass = () => {
-      controller.abort(signal.reason);
-      reject(signal.reason);
+      controller.abort(reasonOf(signal));
+      reject(reasonOf(signal));
     };
   });
   aborted.catch(() => {}); // nobody may be waiting
-  signal?.addEventListener("abort", pass, { once: true });
+  signal?.addEventListener?.("abort", pass, { once: true });
   return {
     aborted,
     signal: controller.signal,
     abort() {
-      signal?.removeEventListener("abort", pass);
+      signal?.removeEventListener?.("abort", pass);
       controller.abort();
     },
   };
@@ -444,18 +478,18 @@ function linked(signal) {
 /** Waits, less when the device comes back online meanwhile. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     const events = typeof addEventListener === "function" ? globalThis : null;
     const end = (settle) => () => {
       clearTimeout(timer);
-      signal?.removeEventListener("abort", stop);
+      signal?.removeEventListener?.("abort", stop);
       events?.removeEventListener("online", go);
       settle();
     };
     const go = end(resolve);
-    const stop = end(() => reject(signal.reason));
+    const stop = end(() => reject(reasonOf(signal)));
     const timer = setTimeout(go, milliseconds);
-    signal?.addEventListener("abort", stop, { once: true });
+    signal?.addEventListener?.("abort", stop, { once: true });
     events?.addEventListener("online", go, { once: true });
   });
 }
@@ -470,7 +504,22 @@ function readsPiecewise() {
 
 const token = (position) => String(position).padStart(OFFSET_WIDTH, "0");
 
+/** Not every environment's signal can throw by itself, or keeps a reason. */
+function throwIfAborted(signal) {
+  if (signal?.aborted) throw reasonOf(signal);
+}
+
+const reasonOf = (signal) => signal.reason ?? abortError();
+
+function abortError() {
+  return Object.assign(new Error("Aborted"), { name: "AbortError" });
+}
+
+/** Has to be unlike any other one, not secret: where there is no `crypto` (React Native, Node 18) the clock and
+ * Math.random do. */
 function randomKey() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const bytes = new Uint8Array(16);
+  if (globalThis.crypto?.getRandomValues) globalThis.crypto.getRandomValues(bytes);
+  else bytes.forEach((_, index) => (bytes[index] = Math.random() * 256));
+  return Date.now().toString(36) + Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

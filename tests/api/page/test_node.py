@@ -37,9 +37,10 @@ def test_javascript_client_in_node(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
-def test_delivery_over_connections_that_fail_in_node() -> None:
+@pytest.mark.parametrize("script", ["delivery", "bare"])
+def test_delivery_over_connections_that_fail_and_where_little_is_there(script: str) -> None:
     result = subprocess.run(
-        [str(NODE), "--test", str(Path(__file__).with_name("delivery.test.mjs"))],
+        [str(NODE), "--test", str(Path(__file__).with_name(f"{script}.test.mjs"))],
         capture_output=True,
         text=True,
         check=False,

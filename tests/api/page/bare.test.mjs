@@ -1,0 +1,139 @@
+// The JavaScript client where little is there, as in React Native and Node 18: no crypto, no DOMException, bodies
+// that cannot be read piece by piece, signals without throwIfAborted and reason, photographs as { uri, name, type }.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+for (const name of ["crypto", "DOMException"]) {
+  Object.defineProperty(globalThis, name, { value: undefined, configurable: true });
+}
+
+const { analyze, cancel, follow } = await import("../../../api/page/static/pinactors.js");
+
+const PACKETS = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED", "ANALYSIS_COMPLETE"].map((packetType, sequence) => ({
+  packetType, sequence, sessionId: "s", streamId: sequence ? undefined : "stream",
+}));
+const EXPECTED = JSON.parse(JSON.stringify(PACKETS));
+
+/** React Native's: what is appended stays what it is, and the file is read when the form is sent. */
+class NativeFormData {
+  constructor() {
+    this.parts = [];
+  }
+  append(name, value) {
+    this.parts.push([name, value]);
+  }
+}
+
+/** A signal as React Native's AbortController has it. */
+function bareSignal() {
+  const listeners = new Set();
+  return {
+    aborted: false,
+    addEventListener: (_, listener) => listeners.add(listener),
+    removeEventListener: (_, listener) => listeners.delete(listener),
+    abort() {
+      this.aborted = true;
+      listeners.forEach((listener) => listener());
+    },
+  };
+}
+
+const answer = (status, body, headers = {}) => ({
+  ok: status < 300,
+  status,
+  headers: { get: (name) => headers[name] ?? null },
+  json: async () => body,
+  text: async () => JSON.stringify(body),
+});
+
+/** A server that is asked by long-poll, as one must where a body cannot be read piece by piece. */
+function polled(requests, { closes = true } = {}) {
+  return async (url, request = {}) => {
+    requests.push({ url, ...request });
+    if (request.method === "POST") return answer(202, { success: true, streamId: "stream" });
+    if (request.method === "DELETE") return answer(204, null);
+    if (!closes) return new Promise(() => {});
+    return answer(200, PACKETS, { "Stream-Closed": "true" });
+  };
+}
+
+async function collect(packets) {
+  const all = [];
+  for await (const packet of packets) all.push(packet);
+  return all;
+}
+
+test("files named by uri go into React Native's form as they are", async () => {
+  const before = globalThis.FormData;
+  globalThis.FormData = NativeFormData;
+  try {
+    const requests = [];
+    const images = {
+      front: { uri: "file:///front.heic", name: "IMG_1.HEIC", type: "image/heic" },
+      back: { uri: "file:///back" },
+    };
+    const signal = bareSignal();
+    const options = { fetch: polled(requests), transport: "long-poll", signal };
+    assert.deepEqual(await collect(analyze(images, options)), EXPECTED);
+    assert.deepEqual(requests[0].body.parts, [
+      ["front_image", images.front],
+      ["back_image", { uri: "file:///back", name: "back.jpg", type: "image/jpeg" }],
+    ]);
+  } finally {
+    globalThis.FormData = before;
+  }
+});
+
+test("elsewhere a file named by uri is read", async () => {
+  const requests = [];
+  const server = polled(requests);
+  const fetch = async (url, request) => (String(url).startsWith("data:") ? globalThis.fetch(url) : server(url, request));
+  const images = { front: { uri: "data:image/jpeg;base64,UEhPVE8=", name: "a.jpg", type: "image/jpeg" } };
+  assert.deepEqual(await collect(analyze(images, { fetch, transport: "long-poll" })), EXPECTED);
+  const sent = requests[0].body.get("front_image");
+  assert.equal(sent.name, "a.jpg");
+  assert.equal(await sent.text(), "PHOTO");
+});
+
+test("every upload has a key of its own without crypto", async () => {
+  const keys = new Set();
+  for (let count = 0; count < 20; count += 1) {
+    const requests = [];
+    await collect(analyze({ front: new Blob(["x"]) }, { fetch: polled(requests), transport: "long-poll" }));
+    keys.add(requests[0].headers["Idempotency-Key"]);
+  }
+  assert.equal(keys.size, 20);
+  for (const key of keys) assert.match(key, /^[\x21-\x7e]{16,255}$/);
+});
+
+test("a signal without throwIfAborted and reason ends the iteration", async () => {
+  for (const early of [true, false]) {
+    const requests = [];
+    const signal = bareSignal();
+    if (early) signal.abort();
+    const packets = follow("stream", { fetch: polled(requests, { closes: false }), transport: "long-poll", signal });
+    const next = packets.next();
+    if (!early) setTimeout(() => signal.abort(), 20);
+    await assert.rejects(next, { name: "AbortError" });
+  }
+});
+
+test("a signal that is only looked at is enough", async () => {
+  const signal = { aborted: false };
+  const packets = follow("stream", { fetch: polled([]), transport: "long-poll", signal });
+  assert.equal((await packets.next()).value.packetType, "CONNECTION_ESTABLISHED");
+  signal.aborted = true;
+  await assert.rejects(packets.next(), { name: "AbortError" });
+});
+
+test("a reason is kept where there is one", async () => {
+  const signal = { aborted: true, reason: new Error("enough") };
+  await assert.rejects(follow("stream", { fetch: polled([]), signal }).next(), /enough/);
+});
+
+test("cancelling works, too", async () => {
+  const requests = [];
+  await cancel("stream", { fetch: polled(requests), signal: bareSignal() });
+  assert.equal(requests[0].method, "DELETE");
+});
