@@ -77,6 +77,12 @@ class DatabaseState(msgspec.Struct, rename="camel"):
     available: bool
 
 
+class StorageState(msgspec.Struct, rename="camel"):
+    """`waiting`: photographs that are on this machine alone, as the object store cannot be reached."""
+
+    waiting: int = 0
+
+
 class Health(msgspec.Struct, rename="camel"):
     """`ok`, or `degraded`: it answers, but not everything works. `actors` and `queue` are figures by name."""
 
@@ -86,3 +92,4 @@ class Health(msgspec.Struct, rename="camel"):
     queue: dict[str, Any]
     database: DatabaseState
     catalogue: CatalogueState
+    storage: StorageState

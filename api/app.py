@@ -15,7 +15,7 @@ from api.services import EXTENSION, Services
 from api.streams import durable_streams, websocket
 from api.uploads import resumable
 from api.uploads.partial import PartialUploads
-from pinactors.storage.images import ImageStore
+from pinactors.storage.images import open_image_store
 from pinactors.storage.partial_uploads import PartialUploadStore
 
 if TYPE_CHECKING:
@@ -56,10 +56,11 @@ def create_app(
 ) -> Application:
     """An application over running services; it opens and closes none of them.
 
-    Makes the folders of the image store. `metrics` is what `/metrics` shows, `catalog` the catalogue in use.
+    Makes the folders of the image store; raises `SettingUnusable` where there can be none. `metrics` is what
+    `/metrics` shows, `catalog` the catalogue in use.
     """
     app = Application.bare()
-    store = ImageStore(settings.images_folder, settings.data / "spool")
+    store = open_image_store(settings)
     store.prepare()
     given = app.extensions[EXTENSION] = Services(
         registry,

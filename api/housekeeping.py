@@ -7,6 +7,7 @@ while it is being looked for is found at the next place.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 
@@ -40,8 +41,11 @@ class Housekeeper:
             try:
                 if trio.current_time() >= swept + STALE_SECONDS:
                     await self.sweep_stale()
+                    await self.sweep_shared()
                     swept = trio.current_time()
                 await self.sweep()
+                if self._store.shared is not None:
+                    await trio.to_thread.run_sync(self._store.shared.retry)
             except (RecordsUnavailable, OSError) as error:
                 log.warning("photographs not swept", error=repr(error))
             await trio.sleep(SWEEP_SECONDS)
@@ -76,6 +80,19 @@ class Housekeeper:
                 known = await self._records.known_images(batch)
                 for sha256 in set(batch) - known:
                     await trio.to_thread.run_sync(self._store.remove_stale, sha256)
+
+    async def sweep_shared(self) -> None:
+        """One look at what several machines share: old copies nobody refers to are removed.
+        Raises `RecordsUnavailable`, `ObjectsUnavailable`."""
+        shared = self._store.shared
+        if shared is None:
+            return
+        oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STALE_SECONDS)
+        found = await trio.to_thread.run_sync(lambda: list(shared.stale(oldest)))
+        for batch in _batches(await self._unknown_to_journals(found)):
+            known = await self._records.known_images(batch)
+            for sha256 in set(batch) - known - self._registry.photographs():
+                await trio.to_thread.run_sync(shared.remove, sha256)
 
     async def _unknown_to_journals(self, hashes: list[str]) -> list[str]:
         if not hashes:

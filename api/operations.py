@@ -18,6 +18,7 @@ from api.answers import (
     PinConfirmed,
     ProvisionalPin,
     ProvisionalPins,
+    StorageState,
 )
 from api.auth import authenticate
 from api.http.body import BodyReader
@@ -73,9 +74,10 @@ async def health() -> Response:
     catalogue = await trio.to_thread.run_sync(_catalogue, given.catalog_folder, limiter=given.disk)
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
-    works = database and catalogue.available and not actors.get("breakers")
+    storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
+    works = database and catalogue.available and not storage.waiting and not actors.get("breakers")
     status: Literal["ok", "degraded"] = "ok" if works else "degraded"
-    return _json(Health(status, timestamp(), actors, queue, DatabaseState(database), catalogue))
+    return _json(Health(status, timestamp(), actors, queue, DatabaseState(database), catalogue, storage))
 
 
 def _catalogue(folder: Path) -> CatalogueState:

@@ -31,6 +31,7 @@ from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry
 from pinactors.pipeline.stalls import Stalls, calm_collector
 from pinactors.settings import Settings
+from pinactors.storage.objects import check_storage
 from pinactors.storage.partial_uploads import PartialUploadStore
 
 BACKLOG = 1024
@@ -174,6 +175,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
     Raises `OSError` when the address cannot be had, and whatever opening the records or the workers raises.
     """
     analysis = analysis or components.declare(settings, catalog=catalog)
+    await trio.to_thread.run_sync(check_storage, settings)
     metrics = Metrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
     sockets = await open_sockets(settings)

@@ -13,6 +13,11 @@ from pinactors.protocol import DEADLINE_SECONDS, KEEPALIVE_SECONDS
 MEBIBYTE = 1 << 20
 
 
+class SettingUnusable(RuntimeError):
+    """What a setting names cannot be used: a server that does not answer, a package that is not installed.
+    One line for whoever starts the program."""
+
+
 class Settings(BaseModel):
     """Every knob, with its default. Durations are seconds, sizes bytes. The README is held to this."""
 
@@ -23,6 +28,12 @@ class Settings(BaseModel):
     data: Path = Field(Path("pinactors-data"), description="Folder of the database, images and catalogue")
     database_url: str = Field(
         "", description="Any peewee database URL; empty: SQLite (WAL) in the data folder"
+    )
+    storage: str = Field(
+        "file:",
+        pattern=r"^(file:.*|s3://\S+)$",
+        description="Where photographs and published catalogues are: `file:` (the data folder), "
+        "`file:/folder` or `s3://bucket/prefix`",
     )
     calibration: str = Field(
         "", description="File of evidence weights from `pinactors calibrate`; empty: the one that ships"
@@ -93,8 +104,14 @@ class Settings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
 
     @property
+    def storage_folder(self) -> Path:
+        """Of `file:` storage; of the copies this machine keeps of any other."""
+        named = self.storage.removeprefix("file:") if self.storage.startswith("file:") else ""
+        return Path(named) if named else self.data
+
+    @property
     def images_folder(self) -> Path:
-        return self.data / "images"
+        return self.storage_folder / "images"
 
     @property
     def uploads_folder(self) -> Path:

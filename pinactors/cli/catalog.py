@@ -13,11 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from pinactors.analysis.model import CatalogPin
+from pinactors.catalog import snapshots
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.importer import ImportReport, import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.protocol import View
+from pinactors.storage.objects import open_objects
 
 PROBLEMS_SHOWN = 20
 SALES_SHOWN = 10
@@ -156,6 +158,20 @@ def export(
     with terminal.explaining():
         count = _open(data, catalog).export(target)
     terminal.output.print(f"{count} pins are in {target}.", markup=False)
+
+
+@app.command()
+def publish(data: Data = None, catalog: Folder = None) -> None:
+    """Upload the catalogue to the storage, as a version that never changes.
+
+    The storage is PINACTORS_STORAGE. Files that an earlier version has are not uploaded again.
+    """
+    source = _open(data, catalog)
+    if not source.size:
+        raise typer.Exit(1)
+    with terminal.explaining(), bar("publishing") as progress:
+        version = snapshots.publish(source.folder, open_objects(terminal.settings(data=data)), progress)
+    terminal.output.print(f"Published as {version}, which is the latest version now.", markup=False)
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,9 @@ import typer
 from pinactors.cli import terminal
 from pinactors.cli.keys import Data, with_records
 from pinactors.evaluation.export import export
+from pinactors.records.feedback import Opinion
+from pinactors.storage.images import ImageStore, open_image_store
+from pinactors.storage.stored_image import StoredImage
 
 app = typer.Typer(no_args_is_help=True, help="Export what people said about analyses.")
 
@@ -28,10 +33,20 @@ def export_(
     Agreement is a label. Disagreement is listed in truth/disagreed.csv, for a person to label.
     """
     opinions = with_records(data, lambda records: records.opinions())
+    settings = terminal.settings(data=data)
     with terminal.explaining():
-        done = export(opinions, terminal.settings(data=data).images_folder, target)
+        _bring(opinions, open_image_store(settings), settings.images_folder)
+        done = export(opinions, settings.images_folder, target)
     terminal.output.print(
         f"{done.labelled} labelled and {done.disagreed} disagreed photo sets are in {target}.", markup=False
     )
     if done.without_photographs:
         terminal.errors.print(f"{done.without_photographs} were left out: their photographs are gone.")
+
+
+def _bring(opinions: Iterable[Opinion], store: ImageStore, folder: Path) -> None:
+    """Photographs that other machines took in; those that are nowhere are left out by the export."""
+    for opinion in opinions:
+        for path in opinion.images.values():
+            with suppress(FileNotFoundError):
+                store.bring(StoredImage(str(folder / path), Path(path).name, 0))

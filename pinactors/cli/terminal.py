@@ -18,7 +18,7 @@ from pinactors.catalog.models import CatalogTooNew
 from pinactors.client import NotPinactors
 from pinactors.protocol import PinactorsError
 from pinactors.records.migrations import SchemaTooNew
-from pinactors.settings import Settings, load
+from pinactors.settings import Settings, SettingUnusable, load
 
 T = TypeVar("T")
 
@@ -26,7 +26,16 @@ USAGE = 2
 """Exit status for what the caller can mend: a setting, a missing file. 1 is for what failed on the way."""
 INTERRUPTED = 130
 
-EXPECTED = (OSError, ValueError, PinactorsError, NotPinactors, SchemaTooNew, CatalogTooNew, ImportRunning)
+EXPECTED = (
+    OSError,
+    ValueError,
+    PinactorsError,
+    NotPinactors,
+    SchemaTooNew,
+    CatalogTooNew,
+    ImportRunning,
+    SettingUnusable,
+)
 """What can go wrong outside of this program: a message, no traceback."""
 
 output = Console(highlight=False, soft_wrap=True)

@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
+from pinactors.settings import Settings
+from pinactors.storage.objects import open_objects
+from pinactors.storage.shared_images import SharedImages
 from pinactors.storage.stored_image import StoredImage
 
 STALE_SECONDS = 24 * 3600
@@ -79,12 +82,16 @@ class Sink:
 class ImageStore:
     """`folder` holds `aa/<sha256>`; `spool`, on the same file system, what is still arriving.
 
+    Where several machines share photographs, `shared` has them all and the folder what came or was asked for
+    here.
+
     `_unsettled` are photographs that this process took in and that may turn out to be nobody's, each with the
     number of its latest arrival: whoever removes one must have looked since then.
     """
 
     folder: Path
     spool: Path
+    shared: SharedImages | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _unsettled: dict[str, int] = field(default_factory=dict)
     _leased: Counter[str] = field(default_factory=Counter)
@@ -122,7 +129,24 @@ class ImageStore:
             if lease is not None and sha256 not in lease.held:
                 lease.held.add(sha256)
                 self._leased[sha256] += 1
+        if self.shared is not None:
+            self.shared.publish(sha256, target)
         return StoredImage(str(target), sha256, size)
+
+    def bring(self, image: StoredImage) -> StoredImage:
+        """`image` on this machine's disk, whichever machine took it in.
+
+        Raises `FileNotFoundError` where it is nowhere, and `OSError`, `ObjectsUnavailable` among it.
+        """
+        path = Path(image.path)
+        if path.is_file():
+            return image
+        path = self.path_of(image.sha256)
+        if not path.is_file():
+            if self.shared is None:
+                raise FileNotFoundError(f"photograph {image.sha256[:12]} is not on this machine")
+            self.shared.fetch(image.sha256, path)
+        return StoredImage(str(path), image.sha256, image.size)
 
     @contextmanager
     def leasing(self) -> Iterator[Lease]:
@@ -147,7 +171,10 @@ class ImageStore:
                 del self._leased[sha256]
 
     def remove(self, sha256: str, arrival: int) -> bool:
-        """Removes what nobody refers to; False when it arrived once more since it was looked at."""
+        """Removes what nobody refers to; False when it arrived once more since it was looked at.
+
+        A shared copy stays until it is stale: another machine may have just been given the same photograph.
+        """
         with self._lock:
             if self._leased[sha256] or self._unsettled.get(sha256) != arrival:
                 return False
@@ -170,6 +197,12 @@ class ImageStore:
         with self._lock, suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - STALE_SECONDS:
                 path.unlink()
+
+
+def open_image_store(settings: Settings) -> ImageStore:
+    """The photographs of `settings.storage`, not prepared yet. Raises `SettingUnusable`."""
+    shared = None if settings.storage.startswith("file:") else SharedImages(open_objects(settings))
+    return ImageStore(settings.images_folder, settings.storage_folder / "spool", shared)
 
 
 @dataclass(frozen=True, slots=True)

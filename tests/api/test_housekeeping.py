@@ -16,6 +16,8 @@ from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
 from pinactors.storage.images import STALE_SECONDS, ImageStore
+from pinactors.storage.objects import FolderObjects
+from pinactors.storage.shared_images import SharedImages
 from tests.api.conftest import Running, running
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, LIMIT, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part
@@ -204,3 +206,21 @@ async def test_a_session_that_was_stored_late_keeps_its_photograph(
         assert answer.json()["success"] is True
         assert tries == 4
     await until_kept(server, {b"PHOTO"})
+
+
+async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path: Path) -> None:
+    objects = FolderObjects(tmp_path / "objects")
+    house.store = ImageStore(house.store.folder, house.store.spool, SharedImages(objects))
+    registry = cast(Any, SimpleNamespace(photographs=lambda: house.live))
+    records = cast(Records, SimpleNamespace(known_images=house.known))
+    keeper = Housekeeper(house.store, registry, records, house.settings)
+    live, recorded, nobodys, young = (
+        house.store.save(data).sha256 for data in (b"live", b"recorded", b"nobody's", b"young")
+    )
+    for sha256 in (live, recorded, nobodys):
+        os.utime(objects.folder / f"images/{sha256[:2]}/{sha256}", (0, 0))
+    house.live.add(live)
+    house.recorded.add(recorded)
+    await keeper.sweep_shared()
+    left = {found.name.rpartition("/")[2] for found in objects.list("images/")}
+    assert left == {live, recorded, young}

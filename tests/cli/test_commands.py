@@ -105,7 +105,8 @@ def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, t
     assert "Traceback" not in result.output
 
 
-OTHER_VALUES = {"host": "0.0.0.0", "database_url": "sqlite:///x", "data": "elsewhere", "disconnect": "cancel"}
+OTHER_VALUES = {
+    "storage": "s3://bucket/pins","host": "0.0.0.0", "database_url": "sqlite:///x", "data": "elsewhere", "disconnect": "cancel"}
 OTHER_VALUES |= {"log_format": "json", "log_level": "error", "calibration": "weights.json"}
 
 

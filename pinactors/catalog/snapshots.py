@@ -1,0 +1,154 @@
+"""Published catalogues: whole folders in the object store, unchangeable, each named by its content.
+
+`publish` stores every file once by content hash, then a manifest named by the version, then the name of the
+latest. `fetch` brings a version to this machine's disk as a folder, whole or not at all; files that an
+earlier version has already are linked to, not fetched again. What is in the files is not looked at.
+
+Layout: `catalogs/files/aa/<sha256>`, `catalogs/versions/<version>.json`, `catalogs/latest`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from pinactors.storage.objects import Objects
+
+LATEST = "catalogs/latest"
+VERSION_LENGTH = 16
+"""Hexadecimal digits of the manifest's SHA-256 that name a version: 64 bits, for names of a few thousand
+versions."""
+
+KEPT_VERSIONS = 3
+"""Versions a machine keeps on its disk: the one in use, the one before, which sessions may still read, and
+one to go back to."""
+
+_VERSION = re.compile(f"[0-9a-f]{{{VERSION_LENGTH}}}")
+
+
+class SnapshotFile(msgspec.Struct, frozen=True, order=True):
+    """A file of a catalogue: `path` relative to its folder, with slashes."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    files: list[SnapshotFile]
+
+
+def publish(folder: Path, objects: Objects, say: Callable[[int, int], None]) -> str:
+    """Uploads the catalogue in `folder` and makes it the latest; its version. `say` gets the bytes that are
+    done, and all. A version that was published before only becomes the latest again.
+
+    Raises `OSError` (`ObjectsUnavailable`, a file that cannot be read) and `ValueError` for an empty folder.
+    """
+    files = sorted(_describe(path, folder) for path in folder.rglob("*") if path.is_file())
+    if not files:
+        raise ValueError(f"there is no catalogue in {folder}")
+    done, total = 0, sum(file.size for file in files)
+    for file in files:
+        if objects.modified(_name(file)) is None:
+            objects.put(_name(file), folder / file.path)
+        done += file.size
+        say(done, total)
+    manifest = msgspec.json.encode(Manifest(files))
+    version = hashlib.sha256(manifest).hexdigest()[:VERSION_LENGTH]
+    objects.put(f"catalogs/versions/{version}.json", manifest)
+    objects.put(LATEST, version.encode())
+    return version
+
+
+def latest(objects: Objects) -> str | None:
+    """The version published last. Raises `ObjectsUnavailable`, `ValueError` for something else under its
+    name."""
+    try:
+        version = objects.get(LATEST).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+    if not _VERSION.fullmatch(version):
+        raise ValueError("the object store's latest catalogue has no version's name")
+    return version
+
+
+def fetch(version: str, objects: Objects, cache: Path) -> Path:
+    """The folder of `version` below `cache`, fetched where it is not there yet. Several processes may.
+
+    Raises `FileNotFoundError` for a version that was never published, `ObjectsUnavailable`, and `ValueError`
+    where what comes is not what was published.
+    """
+    target = cache / version
+    if target.is_dir():
+        os.utime(target)
+        return target
+    content = objects.get(f"catalogs/versions/{version}.json")
+    if hashlib.sha256(content).hexdigest()[:VERSION_LENGTH] != version:
+        raise ValueError(f"catalogue {version}: its manifest is damaged")
+    manifest = msgspec.json.decode(content, type=Manifest)
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache, prefix=".fetching-"))
+    try:
+        for file in manifest.files:
+            _bring(file, objects, cache, _inside(partial, file.path))
+        partial.chmod(0o755)
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.is_dir():  # another process was first otherwise: its folder is as good
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return target
+
+
+def prune(cache: Path) -> None:
+    """Removes all but the versions used last, and what is behind no version any more."""
+    versions = [path for path in cache.iterdir() if _VERSION.fullmatch(path.name)] if cache.is_dir() else []
+    versions.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in versions[KEPT_VERSIONS:]:
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (cache / "files").glob("*"):
+        if path.stat().st_nlink == 1:
+            path.unlink(missing_ok=True)
+
+
+def _bring(file: SnapshotFile, objects: Objects, cache: Path, target: Path) -> None:
+    """Through `files` in the cache, where each content is one file that versions link to."""
+    own = cache / "files" / file.sha256
+    if not own.is_file():
+        data = objects.get(_name(file))
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ValueError(f"catalogue file {file.path}: its content is damaged")
+        own.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=own.parent, prefix=".")
+        with os.fdopen(descriptor, "wb") as writing:
+            writing.write(data)
+        os.replace(temporary, own)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.link(own, target)
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    """Raises `ValueError` for a path that leads out of `folder`."""
+    path = folder / relative
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"catalogue file {relative!r} is not inside its folder")
+    return path
+
+
+def _describe(path: Path, folder: Path) -> SnapshotFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return SnapshotFile(path.relative_to(folder).as_posix(), digest, path.stat().st_size)
+
+
+def _name(file: SnapshotFile) -> str:
+    return f"catalogs/files/{file.sha256[:2]}/{file.sha256}"
