@@ -112,8 +112,8 @@ def _upload() -> Json:
     return {
         "post": {
             "summary": "Analyse photographs of a pin",
-            "description": "Photographs are JPEG, PNG, WebP, HEIC or AVIF. The same upload sent again joins the "
-            "analysis under way and gets every packet from the first.",
+            "description": "Photographs are JPEG, PNG, WebP, HEIC or AVIF. The same upload sent again joins "
+            "the analysis under way and gets every packet from the first.",
             "parameters": [
                 _parameter("response", "query", "Which answer", enum=["stream", "sse", "json"]),
                 _parameter(
