@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +21,7 @@ from api.answers import (
 )
 from api.auth import authenticate
 from api.http.body import BodyReader
-from api.services import services
+from api.services import Services, services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation
@@ -71,7 +70,7 @@ async def health() -> Response:
     database = False
     with trio.move_on_after(DATABASE_SECONDS):
         database = await given.records.check()
-    catalogue = await trio.to_thread.run_sync(_catalogue, given.catalog_folder, limiter=given.disk)
+    catalogue = await trio.to_thread.run_sync(_catalogue, given, limiter=given.disk)
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
@@ -80,7 +79,10 @@ async def health() -> Response:
     return _json(Health(status, timestamp(), actors, queue, DatabaseState(database), catalogue, storage))
 
 
-def _catalogue(folder: Path) -> CatalogueState:
+def _catalogue(given: Services) -> CatalogueState:
+    folder = given.catalog_folder
+    if folder != given.settings.catalog_folder and not folder.is_dir():
+        return CatalogueState(available=False)  # named by whoever started the server, and not there
     try:
         catalog = Catalog.open(folder)
     except (OSError, ValueError):  # damaged: analyses go on and find nothing

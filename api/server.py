@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import signal
 import socket
@@ -65,8 +66,15 @@ def hypercorn_config(settings: Settings) -> Config:
 
 
 async def open_sockets(settings: Settings) -> list[trio.SocketListener]:
-    """Bound and listening: clients that come before anybody accepts wait. Raises `OSError`."""
-    sockets = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=BACKLOG)
+    """Bound and listening: clients that come before anybody accepts wait. Raises `OSError`, naming the
+    address."""
+    try:
+        sockets = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise OSError(f"{where} is taken: another program listens there") from error
+        raise OSError(f"{where} cannot be listened at: {error.strerror or error}") from error
     if not settings.port:  # a name with several addresses would get as many ports
         for surplus in sockets[1:]:
             await surplus.aclose()

@@ -172,5 +172,7 @@ def _parse(text: str) -> Master:
     found = _ADDRESS.fullmatch(text)
     if found is None or (weight := float(found["weight"] or 1)) <= 0:
         raise ValueError(f"not a master: {text!r} (expected URL or URL;weight=2)")
-    split(found["url"])
+    address = split(found["url"])
+    if "://" not in text and address.port is None:
+        raise ValueError(f"not a master: {text!r} (expected a URL such as http://master:8080)")
     return Master(found["url"].rstrip("/"), weight)

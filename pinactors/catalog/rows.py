@@ -57,7 +57,7 @@ def check_folder(source: Path) -> None:
     if source.is_file():
         raise NotADirectoryError(f"{source} is a file: give the folder that holds pins.csv and the pictures")
     if not source.is_dir():
-        raise FileNotFoundError(f"{source}: there is no such folder")
+        raise FileNotFoundError(f"{source}: there is no such folder that holds pins.csv")
     books = sorted(path.name for path in source.glob("*.xls*"))
     hint = f", but {books[0]}: save its sheet of pins as CSV UTF-8" if books else ""
     raise FileNotFoundError(f"{source} holds no pins.csv{hint}")

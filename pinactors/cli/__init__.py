@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import io
+import sys
+from typing import Annotated
+
 import typer
 
 from pinactors import logs
 from pinactors.cli import catalog, feedback, keys
-from pinactors.cli.analyze import analyze
+from pinactors.cli.analyze.one import analyze
 from pinactors.cli.calibrate import calibrate
 from pinactors.cli.demo import demo
 from pinactors.cli.evaluate import evaluate
@@ -24,6 +29,23 @@ app = typer.Typer(
         "moment it exists.\n\nStart with `pinactors demo`."
     ),
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pinactors {importlib.metadata.version('pinactors')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
 app.command(short_help="Run the server.")(serve)
 app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
 app.command(short_help="Analyse photographs of one pin.")(analyze)
@@ -36,6 +58,12 @@ app.add_typer(feedback.app, name="feedback")
 
 
 def main() -> None:
-    """The entry point. Until a server's settings say otherwise, logs are warnings on standard error."""
+    """The entry point. Until a server's settings say otherwise, logs are warnings on standard error.
+
+    What a terminal's encoding cannot show becomes `?`.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":
+            stream.reconfigure(errors="replace")
     logs.configure(Settings(log_level="warning"))
     app()

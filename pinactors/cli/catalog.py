@@ -181,7 +181,7 @@ def demo(
     """Draw the demonstration catalogue as a folder that import reads: made-up pins with made-up sales."""
     with terminal.explaining(), bar("drawing") as progress:
         draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
-    terminal.output.print(f"Now: pinactors catalog import {target}", markup=False)
+    terminal.output.print(f"Now: {terminal.command('catalog', 'import', target)}", markup=False)
 
 
 @contextmanager
@@ -215,7 +215,8 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
         opened = Catalog.open(folder(data, catalog))
     if not opened.size:
         terminal.errors.print(
-            f"{opened.folder} holds no catalogue; `pinactors catalog import DIR` makes one."
+            f"{opened.folder} holds no catalogue; `{terminal.command('catalog', 'import')} DIR` makes one.",
+            markup=False,
         )
     return opened
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+import shlex
+import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,17 +16,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
+import segno
 import trio
 import typer
 from rich.text import Text
 
-from api.server import serve
+from api.launch import run_master
 from pinactors import client, logs
 from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
 from pinactors.catalog.importer import import_catalog
 from pinactors.cli import catalog as catalogs
 from pinactors.cli import terminal
-from pinactors.cli.view import Lines
+from pinactors.cli.analyze.view import Lines
 from pinactors.client.http import Connection
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
@@ -33,6 +37,9 @@ from pinactors.simulation.profiles import NAMES, PACKET, Direction, Profile, cap
 
 DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
 DESKTOP_SILENCE = 120.0
+EVERYWHERE = "0.0.0.0"
+ELSEWHERE = ("192.0.2.1", 9)
+"""An address of no machine (RFC 5737), to learn which of ours would be used."""
 DESKTOP_FIELDS = (
     "id",
     "verdict",
@@ -60,6 +67,12 @@ def demo(
         typer.Option(help="Data folder to use and keep; without it a temporary one.", show_default=False),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one a core.")] = None,
+    lan: Annotated[
+        bool,
+        typer.Option(
+            "--lan", help="Open it to the local network, and show a QR code that a phone's camera opens."
+        ),
+    ] = False,
 ) -> None:
     """See it work: a real server, a made-up catalogue, a phone on a bad link.
 
@@ -77,7 +90,8 @@ def demo(
     except (OSError, ValueError) as error:
         terminal.stop(f"--trace: {error}", terminal.USAGE)
     with _data_folder(data) as folder:
-        settings = terminal.settings(data=folder, port=port, workers=workers, log_level="warning")
+        host = EVERYWHERE if lan else None
+        settings = terminal.settings(data=folder, port=port, workers=workers, host=host, log_level="warning")
         logs.configure(settings)
         with terminal.explaining():
             _prepare_catalog(settings)
@@ -104,7 +118,8 @@ def _prepare_catalog(settings: Settings) -> None:
         with catalogs.bar("drawing the demonstration catalogue ") as progress:
             draw_demo(Path(drawn), dt.datetime.now(dt.UTC).date(), progress)
         with catalogs.bar("importing it                         ") as progress:
-            catalogs.tell(import_catalog(Path(drawn), settings.catalog_folder, progress))
+            report = import_catalog(Path(drawn), settings.catalog_folder, progress)
+        catalogs.tell(report)  # behind the bar: a line within it would draw it a second time
 
 
 def _photographs(design: Design, folder: Path) -> dict[View, Path]:
@@ -129,11 +144,13 @@ class _Walk:
     async def run(self, once: bool) -> None:
         stop, began = trio.Event(), time.monotonic()
         async with trio.open_nursery() as serving:
-            port: int = await serving.start(partial(serve, self.settings, shutdown=stop))
-            server = f"http://{self.settings.host}:{port}"
+            port: int = await serving.start(partial(run_master, self.settings, shutdown=stop))
+            everywhere = self.settings.host == EVERYWHERE
+            near = "127.0.0.1" if everywhere else self.settings.host
+            server = f"http://{local_address() if everywhere else near}:{port}"
             say(f"The server answers at {server} after {time.monotonic() - began:.1f} s.")
             async with trio.open_nursery() as carrying:
-                phone: Relay = await carrying.start(relay, self.link, self.settings.host, port)
+                phone: Relay = await carrying.start(relay, self.link, near, port)
                 await self._phone(f"http://127.0.0.1:{phone.port}")
                 carrying.cancel_scope.cancel()
             if self.outcome == "ANALYSIS_COMPLETE":
@@ -142,6 +159,8 @@ class _Walk:
                 say("\nThe catalogue is a demonstration: its pins, makers and prices are made up.")
             if self.answered and not once:
                 say(_invitation(server, self.photographs))
+                if everywhere:
+                    _show_code(server)
                 await trio.sleep_forever()
             stop.set()
 
@@ -186,10 +205,28 @@ def _described(link: Profile) -> str:
 
 def _invitation(server: str, photographs: dict[View, Path]) -> str:
     front, back = photographs[View.FRONT], photographs[View.BACK]
+    curl = ["curl", "-N", "-A", "iPhone", "-F", f"front_image=@{front}", "-F", f"back_image=@{back}"]
+    here = terminal.command("analyze", front, "--back", back, "--server", server)
     return (
         f"\nStill serving. In a browser: {server}/\n"
-        "With curl, as a phone: "
-        f"curl -N -A iPhone -F front_image=@{front} -F back_image=@{back} {server}/mobile-upload\n"
-        f"From here: pinactors analyze {front} --back {back} --server {server}\n"
+        f"With curl, as a phone: {shlex.join([*curl, f'{server}/mobile-upload'])}\n"
+        f"From here: {here}\n"
         "Ctrl-C ends it."
     )
+
+
+def local_address() -> str:
+    """The address of this machine in its local network; 127.0.0.1 where it is in none. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def _show_code(server: str) -> None:
+    say("Everybody in this network can open it. With a phone's camera:\n")
+    code = io.StringIO()
+    segno.make(f"{server}/", error="m").terminal(code, compact=True)
+    say(code.getvalue())

@@ -17,7 +17,8 @@ from pinactors import components
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
-from pinactors.cli import local, terminal
+from pinactors.cli import terminal
+from pinactors.cli.analyze import local
 from pinactors.cli.catalog import bar
 from pinactors.evaluation import answers, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics

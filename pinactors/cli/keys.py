@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pinactors.cli import terminal
 from pinactors.records import Records
+from pinactors.storage.folders import make_writable
 
 T = TypeVar("T")
 Data = Annotated[Path | None, typer.Option(help="Data folder. [default: pinactors-data]")]
@@ -52,7 +53,8 @@ def revoke(key: Annotated[int, typer.Argument(help="Number from the list.")], da
 
 def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]]) -> T:
     settings = terminal.settings(data=data)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    with terminal.explaining():
+        make_writable(settings.data, "data folder")
 
     async def within() -> T:
         records = await Records.open(settings)

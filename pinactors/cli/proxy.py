@@ -8,7 +8,7 @@ from typing import Annotated
 import trio
 import typer
 
-from api.proxy.app import serve_proxy
+from api.launch import run_proxy
 from pinactors import logs
 from pinactors.cli import terminal
 
@@ -45,4 +45,4 @@ def proxy(
     settings = terminal.settings(assignments, host=host, port=port, data=data, proxy_masters=masters)
     logs.configure(settings)
     with terminal.explaining("cannot serve: "):
-        trio.run(serve_proxy, settings)
+        trio.run(run_proxy, settings)

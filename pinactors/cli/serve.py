@@ -9,7 +9,7 @@ from typing import Annotated
 import trio
 import typer
 
-from api.server import serve as run_server
+from api.launch import run_master
 from pinactors import logs
 from pinactors.cli import terminal
 
@@ -42,4 +42,4 @@ def serve(
     settings = terminal.settings(assignments, host=host, port=port, data=data, workers=workers)
     logs.configure(settings)
     with terminal.explaining("cannot serve: "):
-        trio.run(partial(run_server, settings, catalog=catalog))
+        trio.run(partial(run_master, settings, catalog=catalog))

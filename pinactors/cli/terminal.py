@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pydantic
@@ -109,10 +113,30 @@ def explaining(what: str = "") -> Iterator[None]:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         if isinstance(error, EXPECTED):
-            stop(f"{what}{error}")
+            stop(f"{what}{_worded(error)}")
         raise
     except EXPECTED as error:
-        stop(f"{what}{error}")
+        stop(f"{what}{_worded(error)}")
+
+
+def _worded(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+def command(*arguments: object) -> str:
+    """A command line of this program that works as printed: by its interpreter where the shell would not find
+    it, and quoted where there are spaces."""
+    found = shutil.which("pinactors")
+    ours = found is not None and Path(found).parent == Path(sys.executable).parent
+    start = ["pinactors"] if ours else [sys.executable, "-m", "pinactors"]
+    return shlex.join([*start, *map(str, arguments)])
+
+
+def unicode() -> bool:
+    """Whether standard output can show every character."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def interactive() -> bool:

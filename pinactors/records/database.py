@@ -80,10 +80,16 @@ def connect(settings: Settings) -> peewee.Database:
             connect_timeout=CONNECT_SECONDS,
         )
     except peewee.ImproperlyConfigured:
-        raise ValueError(f"database URL: the driver for {scheme} is not installed") from None
+        raise _driver_missing() from None
     except ValueError:
         raise ValueError("database URL: it cannot be read or names no database") from None
     return database
+
+
+def _driver_missing() -> ValueError:
+    return ValueError(
+        "database URL: its driver is not installed; pip install 'pinactors[postgres]' brings it"
+    )
 
 
 def _sqlite(path: str) -> peewee.Database:
@@ -145,6 +151,8 @@ class Store:
     def _guard(self, work: Callable[..., T], *arguments: object) -> T:
         try:
             return work(*arguments)
+        except peewee.ImproperlyConfigured:
+            raise _driver_missing() from None
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
             raise  # ours to mend, not to repeat
         except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
 from api.answers import Card, Failure, Health, ProvisionalPins
 from api.openapi import description
+from api.server import serve
 from pinactors.catalog.index import CURRENT_FILE
 from pinactors.records import Records
+from pinactors.settings import Settings
+from tests.api import drawn
 from tests.api.conftest import Process, Running
 from tests.api.wire import JSON, ask, json_body
 
@@ -44,6 +49,23 @@ async def test_a_damaged_catalogue_degrades_health(server: Running) -> None:
     server.settings.catalog_folder.mkdir(parents=True)
     (server.settings.catalog_folder / CURRENT_FILE).write_text("{")
     body = (await ask(server.port, "GET", "/health")).json()
+    assert (body["status"], body["catalogue"]) == ("degraded", {"available": False})
+
+
+async def test_a_catalogue_that_was_named_and_is_not_there_is_not_available(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", port=0, workers=1)
+    async with trio.open_nursery() as nursery:
+        start = partial(
+            serve,
+            settings,
+            catalog=tmp_path / "TYPO",
+            analysis=drawn.declare(settings),
+            warm=drawn.warm,
+            shutdown=trio.Event(),
+        )
+        port: int = await nursery.start(start)
+        body = (await ask(port, "GET", "/health")).json()
+        nursery.cancel_scope.cancel()
     assert (body["status"], body["catalogue"]) == ("degraded", {"available": False})
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
+import peewee
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -93,12 +97,14 @@ def test_a_bad_variable_is_named(
         (["demo", "--pin", "P00001"], "expected one of DEMO-01"),
         (["demo", "--trace", "none.up", "none.down"], "none.up"),
         (["analyze", "nothing.jpg"], "front photograph nothing.jpg: no such file"),
+        (["analyze", "front.jpg", "--back", "."], "back photograph .: this is a folder"),
         (["catalog", "export", "."], "not an empty folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, tmp_path: Path) -> None:
     (tmp_path / "a file").touch()
+    (tmp_path / "front.jpg").write_bytes(b"\xff\xd8\xff")
     result = call(*arguments)
     assert result.exit_code == 2, result.output
     assert said in result.stderr
@@ -106,7 +112,13 @@ def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, t
 
 
 OTHER_VALUES = {
-    "storage": "s3://bucket/pins","host": "0.0.0.0", "database_url": "sqlite:///x", "data": "elsewhere", "disconnect": "cancel"}
+    "storage": "s3://bucket/pins",
+    "host": "0.0.0.0",
+    "database_url": "sqlite:///x",
+    "data": "elsewhere",
+    "disconnect": "cancel",
+}
+OTHER_VALUES |= {"informational_responses": "False"}
 OTHER_VALUES |= {"log_format": "json", "log_level": "error", "calibration": "weights.json"}
 
 
@@ -196,6 +208,97 @@ def test_an_empty_catalogue_says_how_to_fill_it(tmp_path: Path) -> None:
     assert "catalog import" in result.stderr
 
 
+def test_the_version() -> None:
+    result = call("--version")
+    assert (result.exit_code, result.output) == (0, f"pinactors {version('pinactors')}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"hello", "not a photograph we can read"), (b"GIF89a", "a GIF picture"), (b"", "the file is empty")],
+)
+def test_a_file_that_is_no_photograph_is_one_line(content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_bytes(content)
+    result = call("analyze", "notes.txt", "--data", tmp_path / "data")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("pinactors: front photograph notes.txt: ")
+    assert said in line
+
+
+def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in (["serve"], ["proxy", "--master", "http://127.0.0.1:9"]):
+            result = call(*command, "--port", port, "--data", tmp_path / "data")
+            assert result.exit_code == 1
+            assert f"cannot serve: 127.0.0.1:{port} is taken: another program listens there" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["serve"], ["proxy", "--master", "http://127.0.0.1:9"], ["keys", "list"]], ids=" ".join
+)
+def test_a_data_folder_that_cannot_be_written_is_named(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = call(*command, "--data", tmp_path / "file" / "data")
+    assert result.exit_code == 1
+    assert f"the data folder {tmp_path / 'file' / 'data'} cannot be written: Not a directory" in result.stderr
+
+
+@pytest.mark.parametrize("master", ["nonsense", "ftp://host", "http://", "http://host:x"])
+def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> None:
+    result = call("proxy", "--master", master, "--data", tmp_path / "data", "--port", "0")
+    assert result.exit_code == 1
+    assert "cannot serve: " in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_database_without_its_driver_is_one_line_that_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise peewee.ImproperlyConfigured("no driver")
+
+    monkeypatch.setattr(peewee.PostgresqlDatabase, "_connect", missing)
+    url = "database_url=postgresql://someone:secret@127.0.0.1/x"
+    result = call("serve", "--port", "0", "--data", tmp_path / "data", "--set", url)
+    assert result.exit_code == 1
+    assert "pip install 'pinactors[postgres]'" in result.stderr
+    assert "secret" not in result.output
+    assert "Traceback" not in result.output
+
+
+def test_a_terminal_that_is_not_utf_8_gets_question_marks(tmp_path: Path, drawn: Path) -> None:
+    data = tmp_path / "data"
+    source = shutil.copytree(drawn, tmp_path / "source")
+    text = (source / "pins.csv").read_text("utf-8").replace("Marlo the Fox", "Märlo 狐")
+    (source / "pins.csv").write_text(text, "utf-8")
+    assert call("catalog", "import", source, "--data", data).exit_code == 0
+    for environment in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
+        listing = process("catalog", "list", "--data", data, PYTHONCOERCECLOCALE="0", **environment)
+        output, said = listing.communicate(timeout=60)
+        assert listing.returncode == 0, said
+        assert "M?rlo ?" in output
+
+
+def test_a_printed_command_works_where_the_shell_does_not_find_the_program(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    line = terminal.command("catalog", "list", "Marlo the Fox")
+    assert shlex.split(line)[1:] == ["-m", "pinactors", "catalog", "list", "Marlo the Fox"]
+    printed = subprocess.run(
+        f"{terminal.command('--version')}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert printed.stdout == f"pinactors {version('pinactors')}\n"
+
+
 def process(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "pinactors", *map(str, arguments)],
@@ -281,6 +384,7 @@ def test_analyze_here_without_a_server(photographs: dict[View, Path], tmp_path: 
     )
     output, said = here.communicate(timeout=90)
     assert here.returncode == 0, said
+    assert f"{tmp_path / 'data' / 'catalog'} holds no catalogue: no pin can be identified." in said
     answer = json.loads(output)
     assert answer["success"] is True
     assert answer["candidates"] == []

@@ -20,15 +20,13 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 
 from pinactors.analysis.imaging import formats, streamed
-from pinactors.analysis.imaging.formats import sniff
+from pinactors.analysis.imaging.formats import ACCEPTED, sniff
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
 from pinactors.analysis.model import WORKING_SIDE, Image
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 __all__ = ["Photograph", "decode", "sniff"]
-
-ACCEPTED = "JPEG, PNG, WebP, HEIC or AVIF"
 
 DECODING_BYTES = 300_000_000
 """Memory that one photograph may take while it is decoded, beside what the process has: with the 60 to 80 MB

@@ -10,14 +10,17 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+ACCEPTED = "JPEG, PNG, WebP, HEIC or AVIF"
+
+START_BYTES = 8192
+"""Bytes from a file's start from which its format is told."""
+
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}
 _AV1_BRANDS = {b"avif", b"avis"}
 _ANY_BRANDS = {b"mif1", b"msf1", b"miaf"}
 _BRANDS_READ = 256
-_ITEMS_READ = 8192
-"""Bytes of an ISO media file in which the kinds of its items are looked for."""
 
 _OTHERS = (
     (b"GIF8", "a GIF picture"),
@@ -50,7 +53,7 @@ def sniff(data: bytes) -> tuple[str, str] | None:
         if brands & _AV1_BRANDS:
             return "image/avif", "AVIF"
         if brands & _ANY_BRANDS:
-            av1 = b"av01" in data[:_ITEMS_READ] and b"hvc1" not in data[:_ITEMS_READ]
+            av1 = b"av01" in data[:START_BYTES] and b"hvc1" not in data[:START_BYTES]
             return ("image/avif", "AVIF") if av1 else ("image/heif", "HEIF")
     return None
 

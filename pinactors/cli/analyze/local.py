@@ -12,7 +12,9 @@ from typing import Self
 import msgspec
 import trio
 
-from pinactors import components
+from pinactors import components, logs
+from pinactors.catalog.reader import Catalog
+from pinactors.cli import terminal
 from pinactors.client import Received
 from pinactors.compute.processes import open_processes
 from pinactors.pipeline.component import Analysis
@@ -77,6 +79,19 @@ async def pipeline(
         compute = await stack.enter_async_context(open_processes(here, components.warm))
         opened = open_registry(analysis, compute, records, here, metrics)
         yield Pipeline(await stack.enter_async_context(opened), store)
+
+
+def prepare(given: Settings) -> None:
+    """Says what an analysis here will lack, and leaves the word to its answer: refusals are told by it."""
+    with terminal.explaining():
+        size = Catalog.open(given.catalog_folder).size
+    if not size:
+        terminal.errors.print(
+            f"{given.catalog_folder} holds no catalogue: no pin can be identified. "
+            f"`{terminal.command('catalog', 'import')} DIR` makes one.",
+            markup=False,
+        )
+    logs.configure(given.model_copy(update={"log_level": "error"}))
 
 
 @asynccontextmanager

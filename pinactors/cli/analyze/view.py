@@ -26,6 +26,8 @@ COMPONENTS = {
 }
 VERDICT_STYLES = {"authentic": "green", "counterfeit": "red", "undetermined": "yellow", "not_a_pin": "yellow"}
 EVIDENCE_SHOWN = 12
+LEGEND = "Numbers: above 0 speaks for genuine, below 0 against it; 1 makes the odds ten times what they were."
+"""Weights are decimal logarithms of likelihood ratios."""
 
 
 class View(Protocol):
@@ -253,7 +255,7 @@ def verdict(fields: dict[str, Any]) -> RenderableType:
         (row for row in rows if row.get("assessed", True)), key=lambda row: -abs(float(row["weight"]))
     )
     if weighed:
-        parts += [Text(), _weighed(weighed)]
+        parts += [Text(), _weighed(weighed), Text(LEGEND, style="dim")]
     if len(weighed) < len(rows):
         parts += [Text("\nCould not be assessed", style="bold"), *_open(rows)]
     if fields.get("advice"):

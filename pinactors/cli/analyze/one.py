@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from pinactors import client
-from pinactors.cli import local, terminal
-from pinactors.cli.view import Lines, LiveView
-from pinactors.cli.view import View as Shown
+from pinactors.analysis.imaging import formats
+from pinactors.cli import terminal
+from pinactors.cli.analyze import local
+from pinactors.cli.analyze.view import Lines, LiveView
+from pinactors.cli.analyze.view import View as Shown
 from pinactors.protocol import View, merge
 from pinactors.settings import Settings
 
@@ -65,9 +67,10 @@ def analyze(
     given = {View.FRONT: front, View.BACK: back, View.ANGLED: angled}
     images = {view: path for view, path in given.items() if path is not None}
     for view, path in images.items():
-        if not path.is_file():
-            terminal.stop(f"{view} photograph {path}: no such file", terminal.USAGE)
+        _check(view, path, here=server is None)
     settings = terminal.settings(data=data)
+    if server is None:
+        local.prepare(settings)
     if as_json:
         shown: Shown = Quiet()
     else:
@@ -78,13 +81,30 @@ def analyze(
         raise typer.Exit(terminal.INTERRUPTED)
     answer = merge.merge(packets)
     if as_json:
-        typer.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        typer.echo(json.dumps(answer, ensure_ascii=not terminal.unicode(), indent=2))
     elif not merge.failed(answer) and answer.get("demonstration"):
         terminal.output.print(
             "The catalogue used is a demonstration: its pins and prices are made up.", style="dim"
         )
     if merge.failed(answer):
         raise typer.Exit(1)
+
+
+def _check(view: View, path: Path, *, here: bool) -> None:
+    """Ends the program for a file that is no photograph: what a server would say takes an upload to learn."""
+    if path.is_dir():
+        terminal.stop(f"{view} photograph {path}: this is a folder", terminal.USAGE)
+    if not path.exists():
+        terminal.stop(f"{view} photograph {path}: no such file", terminal.USAGE)
+    if not here:
+        return
+    with terminal.explaining(), path.open("rb") as file:
+        start = file.read(formats.START_BYTES)
+    if not start:
+        terminal.stop(f"{view} photograph {path}: the file is empty")
+    if formats.sniff(start) is None:
+        what = formats.name_of(start) or "not a photograph we can read"
+        terminal.stop(f"{view} photograph {path}: this is {what}; {formats.ACCEPTED} pictures are read")
 
 
 async def _analyze(

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from pinactors.cli import view
+from pinactors.cli.analyze import view
 from pinactors.client import Received
 from pinactors.protocol import (
     AnalysisComplete,

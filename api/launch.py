@@ -1,0 +1,54 @@
+"""The one entry point of the command line into the server: a master or a proxy, until it is told to stop.
+
+What is wrong with the surroundings (data folder, address) is said before anything is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+import trio
+
+from api.proxy.app import serve_proxy
+from api.server import serve
+from pinactors.catalog.reader import Catalog
+from pinactors.settings import Settings
+from pinactors.storage.folders import make_writable
+
+log = structlog.get_logger(__name__)
+
+DATA_FOLDER = "data folder"
+
+
+async def run_master(  # noqa: ASYNC128 - hands `task_status` on
+    settings: Settings,
+    *,
+    catalog: Path | None = None,
+    shutdown: trio.Event | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """As `api.server.serve`, with the catalogue folder `catalog` instead of the data folder's.
+
+    Raises `OSError`, naming what and where, for a data folder that cannot be written and for an address that
+    cannot be had, and what opening the records or the workers raises.
+    """
+    await trio.to_thread.run_sync(make_writable, settings.data, DATA_FOLDER)
+    await trio.to_thread.run_sync(_tell_catalog, catalog or settings.catalog_folder)
+    await serve(settings, catalog=catalog, shutdown=shutdown, task_status=task_status)
+
+
+async def run_proxy(settings: Settings) -> None:
+    """As `api.proxy.app.serve_proxy`. Raises `ValueError` for bad masters, `OSError` as `run_master` does."""
+    await trio.to_thread.run_sync(make_writable, settings.data, DATA_FOLDER)
+    await serve_proxy(settings)
+
+
+def _tell_catalog(folder: Path) -> None:
+    try:
+        size = Catalog.open(folder).size
+    except (OSError, ValueError) as error:
+        log.warning("the catalogue cannot be read", folder=str(folder), reason=str(error))
+        return
+    if not size:
+        log.warning("there is no catalogue: no pin is identified", folder=str(folder))

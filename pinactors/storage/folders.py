@@ -1,0 +1,19 @@
+"""Folders that the program writes to: made and tried before anything depends on them."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def make_writable(folder: Path, what: str) -> None:
+    """Makes `folder` and a file in it, which it removes. Raises `OSError` that says what cannot be written,
+    where, and why; `what` is its name for people."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise OSError(f"the {what} {folder} cannot be written: {reason}") from error
