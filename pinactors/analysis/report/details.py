@@ -24,6 +24,8 @@ PROBLEMS = 4
 PROBLEM_BYTES = 200
 VALUE_BYTES = 80
 
+PARTLY = "A factory code is stamped, but not every digit of it can be told: photograph the back closer."
+
 _TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
 
@@ -39,10 +41,13 @@ def describe(
     values = _stamped(stamp or StampReading(), match.pin if match else None) | _measured(front, back)
     read = {name: value for name, value in values.items() if value is not None and value != []}
     marks = _marks(stamp)
+    partly = _partly_read(stamp, values)
     demonstration = match is not None and match.demonstration
     details: dict[str, Any] = {_KEYS[name]: value for name, value in read.items()}
     if marks:
         details["marks"] = marks
+    if partly:
+        details["partlyRead"] = ["factoryCode"]
     details["photos"] = {
         str(view.view): {
             "score": round(view.quality.score, 2),
@@ -57,7 +62,7 @@ def describe(
             facts=[(name, _shown(value)) for name, value in read.items()],
             marks=marks,
             unread=[name.lower() for name in values if name not in read],
-            reason=html.plain(stamp.reason, PROBLEM_BYTES) if stamp and stamp.reason else "",
+            reason=PARTLY if partly else html.plain(stamp.reason, PROBLEM_BYTES) if stamp else "",
             advices=[f"{_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)],
             demonstration=demonstration,
         ),
@@ -130,9 +135,17 @@ def _made_on(code: str | None) -> str | None:
     return (dt.date(year, 1, 1) + dt.timedelta(days=day - 1)).isoformat()
 
 
-def _marks(stamp: StampReading | None) -> list[str]:
+def _partly_read(stamp: StampReading | None, values: dict[str, Any]) -> bool:
+    """Whether a line begins like a factory code of which not every digit was read."""
     lines = stamp.lines if stamp else ()
-    return [html.plain(line.text, MARK_BYTES) for line in lines if line.confidence >= MARK_CONFIDENCE][:MARKS]
+    return values["Factory code"] is None and any(grammar.begins_code(line.text) for line in lines)
+
+
+def _marks(stamp: StampReading | None) -> list[str]:
+    """The lines surely read. A code with digits missing or misread is none: it would pass for one."""
+    lines = stamp.lines if stamp else ()
+    sure = [line.text for line in lines if line.confidence >= MARK_CONFIDENCE]
+    return [html.plain(text, MARK_BYTES) for text in sure if not grammar.broken_code(text)][:MARKS]
 
 
 def _problems(view: PreparedView) -> list[str]:

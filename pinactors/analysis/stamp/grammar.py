@@ -96,6 +96,22 @@ def like_code(text: str) -> bool:
     return len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5
 
 
+def begins_code(text: str) -> bool:
+    """True for a text that starts as a code does, however much of it there is."""
+    return text.startswith("FAC")
+
+
+def broken_code(text: str) -> bool:
+    """True for a text that begins like a code and is none: letters for digits, or digits missing."""
+    return begins_code(text) and re.fullmatch(CODE.replace("#", r"\d"), text) is None
+
+
+def digits_of_code(text: str) -> bool:
+    """True for four digits or more with hardly a letter between, as a piece of a code reads."""
+    digits = sum(sign.isdigit() for sign in text)
+    return digits >= 4 and sum(sign.isalpha() for sign in text) <= digits / 3
+
+
 def fit_code(probabilities: Probabilities) -> CodeFit | None:
     """The factory code that the reader's probabilities make likeliest; None where the line is too short.
 

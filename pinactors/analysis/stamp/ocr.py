@@ -28,6 +28,10 @@ LINE_HEIGHT = 48
 LEAST_WIDTH = 96
 """Pixels a line is filled up to: shorter ones read worse."""
 
+STEP = 8
+"""Pixels of a line's width to each step of the recogniser: a sign that has less than two or three of them is
+merged with its neighbour or dropped."""
+
 MOST_LINES = 8
 """Lines read of one picture at most, the longest first; each costs about 30 ms."""
 
@@ -92,9 +96,9 @@ def detect(grey: Image) -> list[Points]:
     return [np.asarray(box, np.float32) for box in found.boxes]
 
 
-def straighten(grey: Image, quad: Points, *, turned: bool = False) -> Image:
+def straighten(picture: Image, quad: Points, *, turned: bool = False, columns: int = 0) -> Image:
     """The line inside `quad` as a picture `LINE_HEIGHT` high, its longer side horizontal; `turned` by 180
-    degrees."""
+    degrees. At least `columns` wide, whatever its proportions. Grey or in colour, as `picture` is."""
     corners = np.asarray(quad, np.float32)
     width = float(np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
     height = float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
@@ -103,28 +107,31 @@ def straighten(grey: Image, quad: Points, *, turned: bool = False) -> Image:
     if turned:
         corners = np.roll(corners, 2, axis=0)
     scale = LINE_HEIGHT / max(height, 1.0)
-    columns = int(np.clip(round(width * scale), LINE_HEIGHT // 2, 16 * LINE_HEIGHT))
+    columns = int(np.clip(max(round(width * scale), columns), LINE_HEIGHT // 2, 16 * LINE_HEIGHT))
     target = np.array([[0, 0], [columns, 0], [columns, LINE_HEIGHT], [0, LINE_HEIGHT]], np.float32)
     transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
     return np.asarray(
         cv2.warpPerspective(
-            grey, transform, (columns, LINE_HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            picture, transform, (columns, LINE_HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         ),
         np.uint8,
     )
 
 
 def recognise(line: Image) -> Reading:
-    """Reads one straightened grey line.
+    """Reads one straightened line, grey or in colour (RGB).
 
-    Not in batches: lines would be filled up to the longest, and a batch of equals costs no less a line.
+    In colour it reads more: what is etched or painted differs in tint from plated metal where it does not in
+    lightness. Not in batches: lines would be filled up to the longest, and a batch of equals costs no less a
+    line.
     """
     engine = _engine()
-    columns = 8 * math.ceil(line.shape[1] / 8)
-    pixels = np.zeros((1, 3, LINE_HEIGHT, max(columns, LEAST_WIDTH)), np.float32)
-    pixels[:, :, :, : line.shape[1]] = line.astype(np.float32) / 127.5 - 1.0
+    width = line.shape[1]
+    pixels = np.zeros((1, 3, LINE_HEIGHT, max(STEP * math.ceil(width / STEP), LEAST_WIDTH)), np.float32)
+    scaled = line.astype(np.float32) / 127.5 - 1.0
+    pixels[0, :, :, :width] = scaled if line.ndim == 2 else np.moveaxis(scaled[..., ::-1], 2, 0)
     rows = np.asarray(engine.recogniser.session(pixels))[0][:, engine.columns]
-    rows = rows[: max(math.ceil(len(rows) * line.shape[1] / pixels.shape[3]), 1)]
+    rows = rows[: max(math.ceil(len(rows) * width / pixels.shape[3]), 1)]
     rows /= np.maximum(rows.sum(axis=1, keepdims=True), 1e-6)
     return _greedy(np.ascontiguousarray(rows, np.float32))
 

@@ -123,3 +123,14 @@ def test_a_number_is_held_against_the_catalogue(
     stamp = StampReading(edition_size=read, likely={} if likely is None else {"edition_size": likely})
     packet = details.describe(view(View.FRONT, (1, 1, 1)), None, None, stamp, match)
     assert packet.details.get("editionSize") == told
+
+
+@pytest.mark.parametrize("text", ["FAC-06122-15240", "FAC-O60122-15240", "FAC-O"])
+def test_a_code_with_digits_missing_is_never_shown_as_read(text: str) -> None:
+    stamp = StampReading(lines=(TextLine(text, 0.95, np.zeros((4, 2), np.float32)),))
+    packet = details.describe(view(View.FRONT, (9, 9, 9)), view(View.BACK, (9, 9, 9)), None, stamp, None)
+    assert "marks" not in packet.details
+    assert "factoryCode" not in packet.details
+    assert packet.details["partlyRead"] == ["factoryCode"]
+    assert text not in packet.analysis
+    assert "not every digit of it can be told" in packet.analysis

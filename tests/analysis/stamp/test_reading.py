@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pinactors.analysis.stamp import grammar, ocr, reading, voting
+from pinactors.analysis.stamp import grammar, lines, ocr, reading, voting
 from pinactors.analysis.stamp.ocr import ALPHABET
 from pinactors.protocol import View
 from tests import drawing
@@ -251,20 +251,46 @@ def test_a_clean_line_is_not_read_to_the_last(monkeypatch: pytest.MonkeyPatch) -
 def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch, on_its_head: bool
 ) -> None:
-    find = reading._find
+    find = lines.Source.find
 
-    def cut(source: reading._Source, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
+    def cut(source: lines.Source, side: int, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
         """The code's line without its last third."""
-        quads = find(source, quarter=quarter)
+        quads = find(source, side, quarter=quarter)
         places = [float(quad[:, 1].mean()) for quad in quads]
         code = quads[places.index(min(places) if on_its_head else max(places))]
         kept, lost = ([1, 2], [0, 3]) if on_its_head else ([0, 3], [1, 2])
         code[lost] += 0.35 * (code[kept] - code[lost])
         return quads
 
-    monkeypatch.setattr(reading, "_find", cut)
+    monkeypatch.setattr(lines.Source, "find", cut)
     back = prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=180 if on_its_head else 0)
     assert reading.read(back).factory_code == "FAC-060122-15240"
+
+
+@pytest.mark.parametrize("angle", [0, 90])
+def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPatch, angle: float) -> None:
+    """What a detector splits at a hyphen: the digits of each piece by themselves look like numbers."""
+    find = lines.Source.find
+
+    def split(source: lines.Source, side: int, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
+        quads = find(source, side, quarter=quarter)
+        whole = [quad for quad in quads if "FAC-060122" in source.read([quad], turned=False)[0].best.text]
+        pieces = []
+        for quad in whole:
+            for start, end in ((0.0, -0.66), (-0.38, 0.0)):
+                pieces.append(lines.grown(quad, across=0.0, start=start, end=end))
+        return [quad for quad in quads if all(quad is not one for one in whole)] + pieces
+
+    monkeypatch.setattr(lines.Source, "find", split)
+    read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=angle))
+    assert read.factory_code == "FAC-060122-15240"
+    assert "FAC-060122-15240" in [line.text for line in read.lines]
+
+
+def test_small_turned_letters_are_read_enlarged() -> None:
+    """Lines that run upwards on a pin of 490 pixels: the second look finds them."""
+    read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=90, side=520))
+    assert read.factory_code == "FAC-060122-15240"
 
 
 def test_an_unsure_digit_weighs_little() -> None:

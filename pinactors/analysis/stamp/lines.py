@@ -1,0 +1,236 @@
+"""Text lines on a back: where they are, and what each reading of them showed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.model import Image, Points, PreparedView
+from pinactors.analysis.stamp import grammar, ocr, voting
+from pinactors.analysis.stamp.grammar import Edition
+from pinactors.analysis.stamp.ocr import Reading
+from pinactors.analysis.stamp.voting import Agreed, Sight
+
+SOURCE_SIDE = 1200
+"""Longer side of the pin in the picture lines are read from."""
+
+CODE_LETTERS = len(grammar.CODE)
+
+STEPS_A_SIGN = 2.5
+"""Steps of the recogniser that each sign of a code gets: with fewer, one of two equal digits is dropped."""
+
+
+@dataclass(slots=True)
+class Line:
+    """A text line under examination: its corners in source pixels, every reading of it so far, and the code
+    as each shows it."""
+
+    quad: Points
+    turned: bool
+    readings: list[Reading] = field(default_factory=list)
+    codes: list[Sight] = field(default_factory=list)
+
+    @property
+    def best(self) -> Reading:
+        return max(self.readings, key=lambda reading: reading.confidence)
+
+    @property
+    def code(self) -> Agreed[str] | None:
+        return voting.pooled(self.codes)
+
+    @property
+    def year(self) -> Agreed[int] | None:
+        return voting.year(self.readings)
+
+    @property
+    def edition(self) -> Agreed[Edition] | None:
+        return voting.edition(self.readings)
+
+    @property
+    def brand(self) -> Agreed[str] | None:
+        return voting.brand(self.readings)
+
+    @property
+    def may_hold_code(self) -> bool:
+        text = self.best.text
+        return grammar.begins_code(text) or grammar.like_code(text)
+
+    def read(self, picture: Image) -> None:
+        """Reads it in one more picture."""
+        reading = ocr.recognise(picture)
+        self.readings.append(reading)
+        sight = voting.code_sight(reading)
+        if sight is not None:
+            self.codes.append(sight)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The pin cut out of the working picture, in colour and in grey; `scale`, `left` and `top` lead back to
+    its pixels."""
+
+    rgb: Image
+    grey: Image
+    mask: Image
+    scale: float
+    left: int
+    top: int
+
+    @classmethod
+    def of(cls, back: PreparedView) -> Source:
+        """Of a view with a pin; its longer side is `SOURCE_SIDE` at most."""
+        assert back.pin is not None
+        height, width = back.pin.mask.shape
+        x, y, w, h = cv2.boundingRect(back.pin.mask)
+        margin = round(0.03 * max(w, h))
+        left, top = max(x - margin, 0), max(y - margin, 0)
+        right, bottom = min(x + w + margin, width), min(y + h + margin, height)
+        rgb, inside = back.rgb[top:bottom, left:right], back.pin.mask[top:bottom, left:right]
+        scale = min(1.0, SOURCE_SIDE / max(w, h))
+        if scale < 1:
+            rgb = as_image(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+            inside = as_image(cv2.resize(inside, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST))
+        grey = as_image(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+        return cls(as_image(rgb), grey, as_image(inside), scale, left, top)
+
+    def to_working(self, quad: Points) -> Points:
+        return np.asarray(quad / self.scale + np.array([self.left, self.top]), np.float32)
+
+    def find(self, side: int, *, quarter: bool) -> list[Points]:
+        """Quadrilaterals of text lines on the pin, in source pixels, the longest first: looked for in the
+        picture with `side` pixels along its longer side, with `quarter` turned by 90 degrees."""
+        scale = side / max(self.grey.shape)
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = as_image(cv2.resize(self.grey, None, fx=scale, fy=scale, interpolation=way))
+        found = ocr.detect(np.ascontiguousarray(np.rot90(picture)) if quarter else picture)
+        quads = []
+        for quad in found:
+            if quarter:  # np.rot90 took (x, y) to (y, width - 1 - x)
+                quad = np.stack([picture.shape[1] - 1 - quad[:, 1], quad[:, 0]], axis=1)
+            quad = np.asarray(quad / scale, np.float32)
+            x, y = quad.mean(axis=0).round().astype(int)
+            inside = 0 <= y < self.mask.shape[0] and 0 <= x < self.mask.shape[1] and self.mask[y, x]
+            if inside and length(quad) >= 1.2 * thickness(quad):
+                quads.append(quad)
+        return sorted(quads, key=length, reverse=True)
+
+    def read(self, quads: Sequence[Points], *, turned: bool) -> list[Line]:
+        """The lines in these quadrilaterals, each read once."""
+        lines = [Line(quad, turned) for quad in quads]
+        for line in lines:
+            line.read(ocr.straighten(self.rgb, line.quad, turned=turned))
+        return lines
+
+    def closer(self, line: Line, *, across: float, along: float = 0.0) -> Image:
+        """The line with this share of its thickness more (or less) around it and of its length more at both
+        ends; one that may hold a code wide enough for all of its signs."""
+        columns = round(STEPS_A_SIGN * ocr.STEP * CODE_LETTERS) if line.may_hold_code else 0
+        quad = grown(line.quad, across=across, start=along, end=along)
+        return ocr.straighten(self.rgb, quad, turned=line.turned, columns=columns)
+
+
+def joined(source: Source, lines: Sequence[Line]) -> list[Line]:
+    """The lines, with two pieces of one code that were found apart read as one line.
+
+    A detector splits letters that stand close from others that stand apart, and a code at its hyphens.
+    """
+    for first in lines:
+        for second in lines:
+            if not _continues(first, second):
+                continue
+            whole = Line(_around(first.quad, second.quad), first.turned)
+            columns = round(STEPS_A_SIGN * ocr.STEP * CODE_LETTERS)
+            whole.read(ocr.straighten(source.rgb, whole.quad, turned=whole.turned, columns=columns))
+            if len(whole.best.text) > max(len(first.best.text), len(second.best.text)) + 2:
+                return [line for line in lines if line is not first and line is not second] + [whole]
+    return list(lines)
+
+
+def _continues(first: Line, second: Line) -> bool:
+    """Whether `second`, all or mostly digits, goes on where `first` ends, which begins like a code: in its
+    direction, of its size, and no further off than two letters."""
+    if first is second or first.turned is not second.turned:
+        return False
+    if not grammar.begins_code(first.best.text) or not grammar.digits_of_code(second.best.text):
+        return False
+    one, other = upright(first.quad), upright(second.quad)
+    along = one[1] - one[0]
+    size = thickness(first.quad)
+    along = along / max(float(np.linalg.norm(along)), 1e-6) * (-1 if first.turned else 1)
+    across = np.array([-along[1], along[0]])
+    apart = other.mean(axis=0) - one.mean(axis=0)
+    gap = float(apart @ along) - (length(first.quad) + length(second.quad)) / 2
+    alike = 0.6 < thickness(second.quad) / max(size, 1e-6) < 1.7
+    return alike and abs(float(apart @ across)) < 0.6 * size and -size < gap < 2 * size
+
+
+def _around(one: Points, other: Points) -> Points:
+    """The quadrilateral around two, along the way from the one to the other: of short pieces the sides tell
+    the direction badly."""
+    along = other.mean(axis=0) - one.mean(axis=0)
+    along /= max(float(np.linalg.norm(along)), 1e-6)
+    axes = np.stack([along, np.array([-along[1], along[0]])])
+    (left, top), (right, bottom) = (
+        edge(np.concatenate([one, other]) @ axes.T, axis=0) for edge in (np.min, np.max)
+    )
+    corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    return np.asarray(corners @ axes, np.float32)
+
+
+def upright(quad: Points) -> Points:
+    """The corners so that the first two lie along the line, as `ocr.straighten` takes them."""
+    width, height = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])
+    return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
+
+
+def grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) -> Points:
+    """The quadrilateral with this share of its thickness more (or less) across, and these shares of its
+    length more before and behind."""
+    frame = upright(quad)
+    run, rise = frame[1] - frame[0], frame[3] - frame[0]
+    v = rise * across / 2
+    before, behind = -run * start, run * end
+    return np.asarray(frame + np.stack([before - v, behind - v, behind + v, before + v]), np.float32)
+
+
+def length(quad: Points) -> float:
+    """Of the longer side, in pixels."""
+    return float(max(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])))
+
+
+def thickness(quad: Points) -> float:
+    """Of the shorter side, in pixels."""
+    return float(min(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])))
+
+
+def distinct(lines: Sequence[Line]) -> list[Line]:
+    """Without lines that lie across a more confident one."""
+    kept: list[Line] = []
+    for line in sorted(lines, key=lambda line: len(line.best.text) * line.best.confidence, reverse=True):
+        centre = tuple(float(value) for value in line.quad.mean(axis=0))
+        if all(cv2.pointPolygonTest(other.quad, centre, False) < 0 for other in kept):
+            kept.append(line)
+    return kept
+
+
+def place(line: Line) -> tuple[bool, float]:
+    """Reading order: lines that run alike together, then down the page as its reader holds it."""
+    corners = line.quad
+    along = (
+        corners[1] - corners[0]
+        if np.linalg.norm(corners[1] - corners[0]) > thickness(line.quad)
+        else (corners[2] - corners[1])
+    )
+    level = abs(float(along[0])) >= abs(float(along[1]))
+    position = float(corners[:, 1].mean() if level else corners[:, 0].mean())
+    return not level, -position if line.turned else position
+
+
+def letter_height(lines: Sequence[Line]) -> float:
+    """Median letter height in source pixels: the detector's quads reach about a quarter beyond the
+    letters."""
+    return 0.75 * float(np.median([thickness(line.quad) for line in lines])) if lines else 0.0
