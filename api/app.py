@@ -13,8 +13,9 @@ from api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from api.page import pages
 from api.services import EXTENSION, Services
 from api.streams import durable_streams, websocket
-from api.uploads import resumable
-from api.uploads.partial import PartialUploads
+from api.uploads.resumable import draft, groups, tus
+from api.uploads.resumable.groups import Groups
+from api.uploads.resumable.uploads import PartialUploads
 from pinactors.storage.images import open_image_store
 from pinactors.storage.partial_uploads import PartialUploadStore
 
@@ -73,7 +74,11 @@ def create_app(
         page=pages.page,
     )
     given.uploads = PartialUploads(given, PartialUploadStore(settings.uploads_folder))
-    resumable.install(given.uploads, given)
-    for module in (resumable, durable_streams, websocket, operations, pages, openapi):
+    given.groups = Groups(given, given.uploads)
+    given.uploads.receivers = {
+        draft.PROTOCOL: draft.receiver(given),
+        groups.PROTOCOL: given.groups.receive,
+    }
+    for module in (draft, tus, durable_streams, websocket, operations, pages, openapi):
         app.register_blueprint(module.blueprint)
     return app

@@ -23,7 +23,7 @@ from api.errors import RETRY_AFTER
 from api.housekeeping import Housekeeper
 from api.http.connection import Connection
 from api.services import EXTENSION
-from api.uploads.partial import load, unfinished
+from api.uploads.resumable.uploads import load, unfinished
 from pinactors import components
 from pinactors.compute.processes import open_processes
 from pinactors.logs import ServerLog

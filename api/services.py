@@ -14,7 +14,8 @@ from quart import Response, current_app
 from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
-    from api.uploads.partial import PartialUploads
+    from api.uploads.resumable.groups import Groups
+    from api.uploads.resumable.uploads import PartialUploads
     from pinactors.compute import Compute
     from pinactors.pipeline.registry import Registry
     from pinactors.records import Records
@@ -29,7 +30,7 @@ DISK_THREADS = 4
 @dataclass(slots=True)
 class Services:
     """`page` answers a browser's `GET /`; `catalog_folder` is the catalogue in use; `uploads` are those that
-    come in several requests."""
+    come in several requests, `groups` bring those of one photograph each together."""
 
     registry: Registry
     records: Records
@@ -40,6 +41,7 @@ class Services:
     metrics: prometheus_client.CollectorRegistry
     page: Callable[[], Awaitable[Response]] | None = None
     uploads: PartialUploads = field(init=False)
+    groups: Groups = field(init=False)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 
 

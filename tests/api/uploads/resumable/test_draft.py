@@ -12,7 +12,16 @@ import trio
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import Process, Running, launch, running
-from tests.api.uploads.resuming import NDJSON, Draft, body_of, comparable, is_whole, reset, said, until
+from tests.api.uploads.resumable.senders import (
+    NDJSON,
+    Draft,
+    body_of,
+    comparable,
+    is_whole,
+    reset,
+    said,
+    until,
+)
 from tests.api.wire import (
     JSON,
     LIMIT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -99,3 +100,53 @@ def comparable(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def is_whole(packets: list[Mapping[str, Any]]) -> bool:
     numbers = [packet["sequence"] for packet in packets]
     return numbers == list(range(len(packets))) and packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
+
+
+def metadata(**values: str) -> str:
+    """`Upload-Metadata` of tus."""
+    return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items())
+
+
+@dataclass
+class Tus:
+    """A client of tus 1.0, at one server."""
+
+    port: int
+    path: str = "/uploads/"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    async def create(self, length: int, **values: str) -> Answer:
+        fields = {"Upload-Length": str(length), "Upload-Metadata": metadata(**values)}
+        return await ask(self.port, "POST", self.path, b"", {**self._fields, **fields})
+
+    async def append(self, url: str, offset: int, content: bytes, **more: str) -> Answer:
+        return await ask(self.port, "PATCH", url, content, {**self._appending(offset), **more})
+
+    async def append_cut(self, url: str, offset: int, content: bytes, cut: int, **more: str) -> None:
+        """Announces all of `content`, sends `cut` bytes of it and resets the connection."""
+        fields = {**self._appending(offset), "Content-Length": str(len(content)), **more}
+        async with connected(self.port) as wire:
+            await wire.send(head("PATCH", url, fields) + content[:cut])
+            reset(wire)
+
+    async def ask(self, url: str, method: str = "HEAD") -> Answer:
+        return await ask(self.port, method, url, b"", self._fields)
+
+    async def send(self, content: bytes, **values: str) -> str:
+        """Creates and sends whole; the stream's URL."""
+        created = await self.create(len(content), **values)
+        assert created.status == 201, created
+        answer = await self.append(created.headers["location"], 0, content)
+        assert answer.status == 204, answer
+        return answer.headers["stream-location"]
+
+    async def packets(self, stream: str) -> list[dict[str, Any]]:
+        return (await ask(self.port, "GET", stream, b"", {**self.headers, **NDJSON})).packets
+
+    @property
+    def _fields(self) -> dict[str, str]:
+        return {"Tus-Resumable": "1.0.0", **self.headers}
+
+    def _appending(self, offset: int) -> dict[str, str]:
+        kind = {"Content-Type": "application/offset+octet-stream"}
+        return {**self._fields, **kind, "Upload-Offset": str(offset)}

@@ -8,6 +8,7 @@ have been.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -23,10 +24,11 @@ from api.http.calls import INFORMATIONAL
 from api.services import Services, services
 from api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
 from api.streams.reader import respond
-from api.uploads import draft_headers, mobile_upload
-from api.uploads.draft_headers import Asked
+from api.uploads import mobile_upload
 from api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
-from api.uploads.partial import Completed, Description, Mismatch, PartialUpload, PartialUploads, deadline_of
+from api.uploads.resumable import draft_headers
+from api.uploads.resumable.draft_headers import Asked
+from api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id
@@ -136,7 +138,7 @@ def describe(owner: str, length: int | None) -> Description:
         session_id=check_session_id(named),
         idempotency_key=idempotency_key(request) or f"upload:{new_stream_id()}",
         named=bool(named),
-        deadline=None if seconds == float("inf") else seconds,
+        deadline=None if seconds == math.inf else seconds,
         content_type=parser_type,
         boundary=boundary,
         framing=next(name for name, value in FRAMINGS.items() if value is framing),
@@ -151,9 +153,8 @@ def receiver(given: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]
         told = upload.description
         begun = given.registry.unfinished(told.owner, told.idempotency_key)
         if begun is None:
-            named = Upload(
-                told.session_id, told.owner, told.idempotency_key, deadline_of(told), resumable=True
-            )
+            seconds = math.inf if told.deadline is None else told.deadline
+            named = Upload(told.session_id, told.owner, told.idempotency_key, seconds, resumable=True)
             opened = None
         else:
             named, opened = begun
@@ -286,7 +287,3 @@ def _empty(status: int, fields: Mapping[str, str]) -> Response:
     if status == 204:  # which has no length (RFC 9110, 8.6)
         del response.headers["Content-Length"]
     return response
-
-
-def install(uploads: PartialUploads, given: Services) -> None:
-    uploads.receivers[PROTOCOL] = receiver(given)

@@ -1,0 +1,195 @@
+"""Photographs that come as uploads of their own, brought together to one session.
+
+A tus upload is one photograph; what belongs together says so by its session id. The session is opened with
+the first of them, before a byte of it is in, so that its client can read the packets while it still sends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from api.services import Services
+from api.uploads.resumable.tus_headers import Photograph
+from api.uploads.resumable.upload import Description, PartialUpload, Withdrawn
+from api.uploads.resumable.uploads import PartialUploads
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id
+from pinactors.storage.images import Lease
+from pinactors.storage.stored_image import StoredImage
+
+PROTOCOL = "tus"
+
+
+class Group:
+    """The photographs of one session. `members` are the uploads they come in, by view."""
+
+    def __init__(self, name: str, upload: Upload, log: PacketLog) -> None:
+        self.name, self.upload, self.log = name, upload, log
+        self.members: dict[View, PartialUpload] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether another photograph may come."""
+        return not self.upload.complete and not self.log.closed
+
+    def close_if_whole(self) -> None:
+        """The last photograph was announced, or there are all views, and every one has arrived."""
+        members = self.members.values()
+        announced = any(member.description.last for member in members) or len(self.members) == len(View)
+        if announced and self.open and all(view in self.upload.images for view in self.members):
+            self.upload.close()
+
+    def give_up(self, upload: PartialUpload, error: PinactorsError) -> None:
+        """It will not come. A photograph that its client takes back leaves the others as they are."""
+        view = View(upload.description.view)
+        if self.members.get(view) is not upload:  # another one came in its place
+            return
+        del self.members[view]
+        if self.open and (not self.members or not isinstance(error, Withdrawn)):
+            self.upload.fail(error)
+        else:
+            self.close_if_whole()
+
+
+class Groups:
+    """Those of this process that are not whole."""
+
+    def __init__(self, given: Services, uploads: PartialUploads) -> None:
+        self._given, self._uploads = given, uploads
+        self._known: dict[str, Group] = {}
+        self._opening = trio.Lock()
+
+    async def join(self, owner: str, photograph: Photograph, metadata: str, length: int) -> PartialUpload:
+        """A new upload for `photograph`, in the group it belongs to. Raises `PinactorsError`."""
+        async with self._opening:
+            group = await self._choose(owner, photograph)
+            most = self._given.settings.max_request_bytes
+            whole = length + sum(member.description.length or 0 for member in group.members.values())
+            if whole > most:
+                raise PinactorsError(
+                    ErrorCode.TOO_LARGE, "Upload too large", f"At most {most} bytes are accepted"
+                )
+            description = Description(
+                protocol=PROTOCOL,
+                owner=owner,
+                session_id=group.upload.session_id,
+                idempotency_key=_key(group.name),
+                named=photograph.session_id is not None,
+                length=length,
+                view=photograph.view,
+                group=group.name,
+                last=photograph.last,
+                metadata=metadata,
+            )
+            upload = await self._uploads.create(description)
+            group.members[photograph.view] = upload
+        self._uploads.receive(upload)
+        return upload
+
+    def stream_of(self, upload: PartialUpload) -> str | None:
+        """The name of the stream its packets are in; None where it came to nothing in an earlier process."""
+        group = self._known.get(upload.description.group)
+        return group.log.stream_id if group is not None else upload.description.stream_id
+
+    async def receive(self, upload: PartialUpload) -> PacketLog:
+        """The receiver of such uploads: returns when the whole group is in."""
+        view = View(upload.description.view)
+        async with self._opening:
+            group = await self._group_of(upload)
+        try:
+            await upload.wait_complete()
+            with self._given.store.leasing() as lease:
+                image = await upload.on_disk(lambda: _take_in(lease, upload.path))
+                group.upload.put(view, image, str(view))
+                group.close_if_whole()
+                await group.upload.wait_complete()
+                return await self._given.registry.settle(group.upload, group.log)
+        except PinactorsError as error:
+            group.give_up(upload, error)
+            raise
+        finally:
+            if not group.open:
+                self._known.pop(group.name, None)
+
+    async def _choose(self, owner: str, photograph: Photograph) -> Group:
+        """The group that is named, or has the same session id and lacks this view; else a new one."""
+        ours = [group for group in self._known.values() if group.upload.owner == owner and group.open]
+        if photograph.stream is not None:
+            named = [group for group in ours if group.log.stream_id == photograph.stream]
+            if not named:
+                raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
+        else:
+            named = [
+                group
+                for group in ours
+                if photograph.session_id is not None and group.upload.session_id == photograph.session_id
+            ]
+        lacking = [group for group in named if await self._lacks(group, photograph.view)]
+        if len(lacking) > 1 or (not lacking and photograph.stream is not None):
+            raise PinactorsError(
+                ErrorCode.SESSION_CONFLICT,
+                "Session id is not unique",
+                "Several uploads have this sessionId, or this one has the photograph already: "
+                "name yours by stream in Upload-Metadata",
+                status=409,
+            )
+        return (
+            lacking[0]
+            if lacking
+            else await self._open(secrets.token_urlsafe(12), owner, photograph.session_id)
+        )
+
+    async def _lacks(self, group: Group, view: View) -> bool:
+        """Whether there is room for `view`. An upload without a byte makes room: its client lost its URL."""
+        member = group.members.get(view)
+        if member is not None and member.offset == 0 and not member.busy:
+            group.members.pop(view)
+            await self._uploads.remove(member)
+            member = None
+        return member is None
+
+    async def _group_of(self, upload: PartialUpload) -> Group:
+        """Also for an upload that an earlier process began."""
+        told = upload.description
+        group = self._known.get(told.group)
+        if group is None:
+            group = await self._open(told.group, told.owner, told.session_id)
+        group.members[View(told.view)] = upload
+        return group
+
+    async def _open(self, name: str, owner: str, session_id: str | None) -> Group:
+        begun = self._given.registry.unfinished(owner, _key(name))
+        if begun is None:
+            upload = Upload(check_session_id(session_id), owner, _key(name), announced=True, resumable=True)
+            log = await self._given.registry.open(upload)
+        else:
+            upload, log = begun
+            upload.announced = True
+        group = self._known[name] = Group(name, upload, log)
+        return group
+
+
+def _key(group: str) -> str:
+    return f"tus:{group}"
+
+
+def _take_in(lease: Lease, path: Path) -> StoredImage:
+    """The photograph in the store: the same file under a second name, until the upload's own is removed."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = os.fstat(file.fileno()).st_size
+    second = lease.spool / secrets.token_hex(16)
+    os.link(path, second)
+    try:
+        return lease.take_in(second, digest, size)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            second.unlink()
+        raise

@@ -1,0 +1,165 @@
+"""tus 1.0 at `/uploads/`: one upload is one photograph.
+
+Core, creation, creation-with-upload, expiration, checksum and termination. Every answer about an upload
+carries `Stream-Location`, the URL at which the packets of its session are read.
+"""
+
+from __future__ import annotations
+
+import time
+
+from quart import Blueprint, Response, g, request
+
+from api.auth import authenticate
+from api.http.body import BodyReader
+from api.services import Services, services
+from api.uploads.mobile_upload import Source
+from api.uploads.resumable import tus_headers
+from api.uploads.resumable.groups import PROTOCOL
+from api.uploads.resumable.tus_headers import Checksum
+from api.uploads.resumable.upload import PartialUpload
+from pinactors.protocol import ErrorCode, PinactorsError
+
+blueprint = Blueprint("tus", __name__)
+
+
+@blueprint.post("/uploads")
+@blueprint.post("/uploads/")
+async def create() -> Response:
+    given = services()
+    owner = await _welcome(given)
+    metadata = request.headers.get("Upload-Metadata", "")
+    photograph = tus_headers.photograph(metadata)
+    length, limit = tus_headers.length(request.headers), given.settings.max_request_bytes
+    if length == 0:
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT, "Empty photograph", "Upload-Length is 0", field="Upload-Length"
+        )
+    if length > limit:
+        raise PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")
+    upload = await given.groups.join(owner, photograph, metadata, length)
+    if request.mimetype == tus_headers.OFFSET_TYPE:
+        await _append(given, upload, 0)
+    return _told(given, upload, 201, {"Location": f"/uploads/{upload.id}"})
+
+
+@blueprint.patch("/uploads/<upload_id>")
+async def append(upload_id: str) -> Response:
+    given = services()
+    upload = await _find(given, upload_id)
+    offset = tus_headers.offset(request.headers, request.headers.get("Content-Type", ""))
+    if not (upload.complete and offset == upload.offset and not request.content_length):
+        await _append(given, upload, offset)
+    return _told(given, upload, 204)
+
+
+@blueprint.route("/uploads/<upload_id>", methods=["HEAD"])
+async def tell(upload_id: str) -> Response:
+    given = services()
+    upload = await _find(given, upload_id)
+    await upload.settled_offset()
+    state = {"Upload-Length": str(upload.description.length), "Cache-Control": "no-store"}
+    if upload.description.metadata:
+        state["Upload-Metadata"] = upload.description.metadata
+    return _told(given, upload, 200, state)
+
+
+@blueprint.delete("/uploads/<upload_id>")
+async def give_up(upload_id: str) -> Response:
+    given = services()
+    await given.uploads.remove(await _find(given, upload_id))
+    response = Response(b"", 204)
+    del response.headers["Content-Type"], response.headers["Content-Length"]
+    return response
+
+
+@blueprint.post("/uploads/<upload_id>")
+async def overridden(upload_id: str) -> Response:
+    """For clients that can send neither `PATCH` nor `DELETE`."""
+    match request.headers.get("X-HTTP-Method-Override", "").upper():
+        case "PATCH":
+            return await append(upload_id)
+        case "DELETE":
+            return await give_up(upload_id)
+        case "HEAD":
+            return await tell(upload_id)
+    raise PinactorsError(
+        ErrorCode.INVALID_FORMAT,
+        "Method not allowed",
+        "POST here needs X-HTTP-Method-Override: PATCH, DELETE or HEAD",
+        field="X-HTTP-Method-Override",
+        status=405,
+    )
+
+
+@blueprint.after_request
+async def sign(response: Response) -> Response:
+    """Refusals, too, say which version is spoken."""
+    response.headers["Tus-Resumable"] = tus_headers.VERSION
+    if response.status_code == 412:
+        response.headers["Tus-Version"] = tus_headers.VERSION
+    return response
+
+
+@blueprint.after_app_request
+async def announce(response: Response) -> Response:
+    """`OPTIONS` says what is spoken here."""
+    if request.method == "OPTIONS" and request.path.startswith("/uploads"):
+        response.headers.update(tus_headers.capabilities(services().settings.max_request_bytes))
+    return response
+
+
+class _Checked:
+    """A request's body that has to have a checksum."""
+
+    def __init__(self, source: Source, checksum: Checksum) -> None:
+        self._source, self._checksum = source, checksum
+
+    async def chunk(self) -> bytes:
+        data = await self._source.chunk()
+        if data:
+            self._checksum.feed(data)
+        else:
+            self._checksum.check()
+        return data
+
+
+async def _append(given: Services, upload: PartialUpload, offset: int) -> None:
+    checksum = tus_headers.checksum(request.headers)
+    length = upload.description.length or 0
+    reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
+    source = reader if checksum is None else _Checked(reader, checksum)
+    given.uploads.receive(upload)
+    if await upload.append(offset, source, length, whole=checksum is not None) == length:
+        await upload.finish()
+
+
+async def _welcome(given: Services) -> str:
+    """The caller's owner. Raises `PinactorsError` (401, 412)."""
+    tus_headers.check_version(request.headers)
+    return await authenticate(request.headers, given.records)
+
+
+async def _find(given: Services, upload_id: str) -> PartialUpload:
+    upload = given.uploads.find(upload_id, await _welcome(given), PROTOCOL)
+    g.session_id = upload.description.session_id
+    if upload.refusal is not None:
+        raise upload.refusal
+    return upload
+
+
+def _told(
+    given: Services, upload: PartialUpload, status: int, more: dict[str, str] | None = None
+) -> Response:
+    """An answer that says where the upload is."""
+    fields = {"Upload-Offset": str(upload.offset), **(more or {})}
+    if not upload.complete:
+        fields |= tus_headers.expires(time.time() + given.uploads.left(upload))
+    stream_id = given.groups.stream_of(upload)
+    if stream_id is not None:
+        fields["Stream-Location"] = f"/streams/{stream_id}"
+    response = Response(b"", status, fields)
+    del response.headers["Content-Type"]
+    if status == 204:
+        del response.headers["Content-Length"]
+    return response

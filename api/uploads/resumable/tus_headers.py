@@ -1,0 +1,162 @@
+"""The header fields of tus 1.0 (https://tus.io/protocols/resumable-upload), read and written. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email.utils
+import hashlib
+import re
+from dataclasses import dataclass
+
+from api.uploads.resumable.draft_headers import Fields
+from pinactors.protocol import ErrorCode, PinactorsError, View
+
+VERSION = "1.0.0"
+EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
+ALGORITHMS = ("sha256", "sha1", "md5")
+OFFSET_TYPE = "application/offset+octet-stream"
+
+METADATA_LIMIT = 4096
+"""Characters of `Upload-Metadata`."""
+
+_INTEGER = re.compile(r"[0-9]{1,15}")
+_KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
+
+
+class ChecksumMismatch(PinactorsError):
+    """What a request brought is not what its sender had; none of it is kept."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ErrorCode.INVALID_FORMAT,
+            "Checksum mismatch",
+            "The content does not have the Upload-Checksum",
+            field="Upload-Checksum",
+            status=460,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """What a creating request says of its photograph, in `Upload-Metadata`.
+
+    `last`: no further photograph follows. `stream` names the session it belongs to, where the client says so.
+    """
+
+    session_id: str | None
+    view: View
+    last: bool
+    stream: str | None
+
+
+def check_version(headers: Fields) -> None:
+    """Raises `PinactorsError` (412) unless the request is in this version."""
+    if headers.get("Tus-Resumable") != VERSION:
+        raise _refused(f"Tus-Resumable must be {VERSION}", "Tus-Resumable", status=412)
+
+
+def photograph(metadata: str) -> Photograph:
+    """From `Upload-Metadata`: `sessionId`, `view`, `complete` and ours, `stream`; other keys are ignored.
+
+    Raises `PinactorsError` (`invalid_format`).
+    """
+    values = _metadata(metadata)
+    text = values.get("view", "front")
+    if text not in {str(view) for view in View}:
+        views = ", ".join(str(view) for view in View)
+        raise _refused(f"view in Upload-Metadata must be one of {views}", "Upload-Metadata")
+    last = values.get("complete")
+    if last not in (None, "", "true", "false", "1", "0"):
+        raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
+    return Photograph(
+        values.get("sessionId") or None, View(text), last in ("", "true", "1"), values.get("stream") or None
+    )
+
+
+def length(headers: Fields) -> int:
+    """`Upload-Length`, which has to be known. Raises `PinactorsError` (400)."""
+    return _integer(headers, "Upload-Length")
+
+
+def offset(headers: Fields, content_type: str) -> int:
+    """That of an append. Raises `PinactorsError` (400, 415)."""
+    if content_type.partition(";")[0].strip().lower() != OFFSET_TYPE:
+        raise _refused(f"Content-Type must be {OFFSET_TYPE}", "Content-Type", status=415)
+    return _integer(headers, "Upload-Offset")
+
+
+class Checksum:
+    """Of one request's content: fed as it comes, and checked at its end."""
+
+    def __init__(self, algorithm: str, expected: bytes) -> None:
+        self._digest = hashlib.new(algorithm, usedforsecurity=False)
+        self._expected = expected
+
+    def feed(self, content: bytes) -> None:
+        self._digest.update(content)
+
+    def check(self) -> None:
+        """Raises `ChecksumMismatch`."""
+        if self._digest.digest() != self._expected:
+            raise ChecksumMismatch
+
+
+def checksum(headers: Fields) -> Checksum | None:
+    """`Upload-Checksum`. Raises `PinactorsError` (400)."""
+    text = headers.get("Upload-Checksum")
+    if text is None:
+        return None
+    algorithm, _, encoded = text.strip().partition(" ")
+    if algorithm not in ALGORITHMS:
+        raise _refused(f"The algorithm must be one of {', '.join(ALGORITHMS)}", "Upload-Checksum")
+    return Checksum(algorithm, _decoded(encoded, "Upload-Checksum"))
+
+
+def expires(at: float) -> dict[str, str]:
+    """When an unfinished upload is given up; `at` is in seconds since 1970."""
+    return {"Upload-Expires": email.utils.formatdate(at, usegmt=True)}
+
+
+def capabilities(most: int) -> dict[str, str]:
+    """What `OPTIONS` tells."""
+    return {
+        "Tus-Resumable": VERSION,
+        "Tus-Version": VERSION,
+        "Tus-Extension": EXTENSIONS,
+        "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
+        "Tus-Max-Size": str(most),
+    }
+
+
+def _metadata(text: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    if len(text) > METADATA_LIMIT:
+        raise _refused(f"Upload-Metadata has more than {METADATA_LIMIT} characters", "Upload-Metadata")
+    for pair in filter(None, (pair.strip() for pair in text.split(","))):
+        key, _, encoded = pair.partition(" ")
+        if not _KEY.fullmatch(key) or key in values:
+            raise _refused(f"Upload-Metadata has no usable key {key[:64]!r}", "Upload-Metadata")
+        try:
+            values[key] = _decoded(encoded, "Upload-Metadata").decode()
+        except UnicodeDecodeError:
+            values[key] = ""  # of a key that nobody here reads: file names come in every encoding
+    return values
+
+
+def _decoded(text: str, field: str) -> bytes:
+    try:
+        return base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise _refused(f"{field} holds something that is not base64", field) from None
+
+
+def _integer(headers: Fields, field: str) -> int:
+    found = (headers.get(field) or "").strip()
+    if not _INTEGER.fullmatch(found):
+        raise _refused(f"{field} must be a number of bytes", field)
+    return int(found)
+
+
+def _refused(detail: str, field: str, *, status: int | None = None) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid tus request", detail, field=field, status=status)

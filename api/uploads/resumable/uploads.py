@@ -1,0 +1,206 @@
+"""All uploads of this process whose bytes come in several requests: made, found, received, given up."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Container
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+import structlog
+import trio
+
+from api.errors import one_error
+from api.services import Services
+from api.uploads.resumable.upload import Description, PartialUpload, Withdrawn, not_found
+from pinactors.pipeline.log import PacketLog
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.storage.partial_uploads import Kept, PartialUploadStore
+
+SWEEP_SECONDS = 5.0
+"""Longest pause between two looks for abandoned uploads."""
+
+RETRY_FULL = 5.0
+
+log = structlog.get_logger(__name__)
+
+Receive = Callable[[PartialUpload], Awaitable[PacketLog]]
+"""Reads an upload to its end and says what answers it. Raises `PinactorsError`."""
+
+
+class PartialUploads:
+    """All of this process. Receivers run in a nursery of their own, which never sees their exceptions.
+
+    `receivers` has the receiver for each protocol.
+    """
+
+    def __init__(self, given: Services, store: PartialUploadStore) -> None:
+        self.receivers: dict[str, Receive] = {}
+        self._given, self._store = given, store
+        self._settings = given.settings
+        self._known: dict[str, PartialUpload] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(
+        self,
+        kept: list[tuple[Kept, Description]],
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Goes on with what an earlier process left, then serves for ever."""
+        async with trio.open_nursery() as self._nursery:
+            now = time.time()
+            for found, description in kept:
+                age = max(0.0, now - found.changed_at)
+                upload = PartialUpload(
+                    found.upload_id, description, self._store, self._given.disk, found.offset, age
+                )
+                if description.complete and description.length is not None:
+                    upload.offset = description.length  # its bytes may have been removed
+                self._known[upload.id] = upload
+            for upload in self._known.values():
+                if upload.description.stream_id is None:
+                    self.receive(upload)
+            task_status.started()
+            await self._sweep()
+
+    async def create(self, description: Description) -> PartialUpload:
+        """Raises `PinactorsError` (`overloaded`: 429, 503)."""
+        owner = description.owner
+        waiting = [upload for upload in self._known.values() if not upload.complete]
+        own = sum(upload.description.owner == owner for upload in waiting)
+        if owner and own >= self._settings.max_sessions_per_key:
+            raise _full("Too many uploads under way with this key", 429)
+        if len(waiting) >= self._settings.max_sessions:
+            raise _full("Too many uploads under way", 503)
+        upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._given.disk)
+        self._known[upload.id] = upload
+        try:
+            content = msgspec.json.encode(description)
+            await upload.on_disk(partial(self._store.create, upload.id, content))
+        except BaseException:
+            del self._known[upload.id]
+            raise
+        return upload
+
+    def find(self, upload_id: str, owner: str, protocol: str) -> PartialUpload:
+        """Raises `PinactorsError` (`not_found`), also for another owner's."""
+        upload = self._known.get(upload_id)
+        if upload is None or upload.description.owner != owner or upload.description.protocol != protocol:
+            raise not_found()
+        return upload
+
+    def of_group(self, group: str) -> list[PartialUpload]:
+        return [upload for upload in self._known.values() if upload.description.group == group]
+
+    def every(self, protocol: str) -> list[PartialUpload]:
+        return [upload for upload in self._known.values() if upload.description.protocol == protocol]
+
+    def receive(self, upload: PartialUpload) -> None:
+        """Starts its receiver, unless it has one, or has its answer. No checkpoint.
+
+        A refusal for lack of room is no answer: what came is kept, and read once more.
+        """
+        if upload.receiving or upload.refusal is not None or isinstance(upload.answer, PacketLog):
+            return
+        assert self._nursery is not None, "the uploads are not run"
+        upload.start_receiving()
+        self._nursery.start_soon(self._supervise, upload, name=repr(upload))
+
+    async def answer(self, upload: PartialUpload) -> PacketLog:
+        """The log a complete upload is answered from; waits for it. Raises `PinactorsError`."""
+        stream_id = upload.description.stream_id
+        if upload.answer is None and stream_id is not None and not upload.receiving:
+            return await self._given.registry.find(stream_id, upload.description.owner)
+        return await upload.wait_answered()
+
+    async def remove(self, upload: PartialUpload, error: PinactorsError | None = None) -> None:
+        """Forgets it. One without an answer ends with `error`, as `cancelled` by its client without one."""
+        self._known.pop(upload.id, None)
+        if upload.answer is None:
+            upload.fail(error or Withdrawn())
+        upload.interrupt()
+        with trio.CancelScope(shield=True):
+            await upload.on_disk(partial(self._store.remove, upload.id))
+
+    def left(self, upload: PartialUpload) -> float:
+        """Seconds for which it is kept without another byte."""
+        answered = upload.description.stream_id is not None
+        lasting = self._settings.replay if answered else self._settings.upload_expiry
+        return upload.touched + lasting - trio.current_time()
+
+    async def _supervise(self, upload: PartialUpload) -> None:
+        """The boundary of a receiver: whatever it raises becomes the upload's answer."""
+        answer: PacketLog | PinactorsError
+        try:
+            answer = await self.receivers[upload.description.protocol](upload)
+        except* Exception as group:
+            error = one_error(group)
+            if isinstance(error, PinactorsError):
+                answer = error
+            else:
+                log.error("upload failed", upload=repr(upload), exc_info=group)
+                answer = PinactorsError(ErrorCode.PROCESSING_ERROR, "Upload failed", "The log has the reason")
+        if isinstance(answer, PinactorsError):
+            upload.end_receiving(answer)  # first: no request may add to what is about to be removed
+        with suppress(PinactorsError):  # gone, or not on disk: the next process then reads it once more
+            await self._keep_answer(upload, answer)
+        if isinstance(answer, PacketLog):
+            upload.end_receiving(answer)
+
+    async def _keep_answer(self, upload: PartialUpload, answer: PacketLog | PinactorsError) -> None:
+        if isinstance(answer, PacketLog):
+            upload.description.stream_id = answer.stream_id
+            await upload.keep()
+            await upload.on_disk(partial(self._store.forget_bytes, upload.id))
+        elif answer.code is ErrorCode.OVERLOADED:
+            upload.description.complete = False  # its client completes it once more
+            await upload.keep()
+        else:
+            await upload.on_disk(partial(self._store.remove, upload.id))
+
+    async def _sweep(self) -> None:
+        """For ever: removes what nobody goes on with, and what was answered long ago."""
+        while True:
+            pause = min(SWEEP_SECONDS, self._settings.upload_expiry)
+            for upload in [upload for upload in self._known.values() if not upload.busy]:
+                if self.left(upload) <= 0:
+                    abandoned = PinactorsError(
+                        ErrorCode.CANCELLED, "Upload abandoned", "Its rest did not come in time"
+                    )
+                    with suppress(PinactorsError):
+                        await self.remove(upload, abandoned)
+            await trio.sleep(pause)
+
+
+def load(store: PartialUploadStore) -> list[tuple[Kept, Description]]:
+    """What an earlier process left; for a thread. Raises `OSError`."""
+    store.prepare()
+    found = []
+    for kept in store.kept():
+        try:
+            found.append((kept, msgspec.json.decode(kept.description, type=Description)))
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            log.warning("upload not readable", upload=kept.upload_id[:8], error=str(error))
+            store.remove(kept.upload_id)
+    return found
+
+
+def unfinished(kept: list[tuple[Kept, Description]]) -> Container[tuple[str, str]]:
+    """Owner and `Idempotency-Key` of the sessions these uploads go on with."""
+    return {
+        (description.owner, description.idempotency_key)
+        for _, description in kept
+        if description.stream_id is None
+    }
+
+
+def _full(detail: str, status: int) -> PinactorsError:
+    return PinactorsError(
+        ErrorCode.OVERLOADED,
+        "Server busy, try again later",
+        detail,
+        status=status,
+        retry_after=RETRY_FULL,
+    )

@@ -1,0 +1,257 @@
+"""tus 1.0 at `/uploads/`, on the wire."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import signal
+from pathlib import Path
+
+import trio
+
+from pinactors.records import Records
+from pinactors.settings import Settings
+from tests.api.conftest import Process, Running, launch, running
+from tests.api.uploads.resumable.senders import Tus, comparable, is_whole, until
+from tests.api.wire import LIMIT, ask, metric, multipart, part
+
+FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
+PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
+COMPLETED = 'pinactors_sessions_total{outcome="complete"}'
+
+
+async def test_two_photographs_make_one_session(server: Running) -> None:
+    client = Tus(server.port)
+    stream = await client.send(FRONT, sessionId="a", view="front")
+    assert await client.send(BACK, sessionId="a", view="back", complete="true") == stream
+    packets = await client.packets(stream)
+    assert is_whole(packets)
+    assert packets[0]["sessionId"] == "a"
+    body = multipart(
+        [part("sessionId", b"b"), part("front_image", FRONT, "f"), part("back_image", BACK, "b")]
+    )
+    fields = {"Content-Type": "multipart/form-data; boundary=a-boundary", "Accept": "application/x-ndjson"}
+    plain = await ask(server.port, "POST", "/mobile-upload", body, fields)
+    assert comparable(packets) == comparable(plain.packets)
+
+
+async def test_they_may_come_in_any_order_and_side_by_side(server: Running) -> None:
+    client = Tus(server.port)
+    back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
+    front = await client.create(len(FRONT), sessionId="a", view="front")
+    assert back.headers["stream-location"] == front.headers["stream-location"]
+    await client.append(back.headers["location"], 0, BACK)
+    await client.append(front.headers["location"], 0, FRONT[:5])
+    await client.append(front.headers["location"], 5, FRONT[5:])
+    assert is_whole(await client.packets(front.headers["stream-location"]))
+
+
+async def test_work_begins_with_the_first_photograph(server: Running) -> None:
+    client = Tus(server.port)
+    stream = await client.send(FRONT, sessionId="a", view="front")
+    await until(lambda: metric(server.port, PRICED))
+    await client.send(BACK, sessionId="a", view="back", complete="true")
+    assert is_whole(await client.packets(stream))
+
+
+async def test_an_upload_says_where_it_is(server: Running) -> None:
+    client = Tus(server.port)
+    created = await client.create(len(FRONT), sessionId="a")
+    assert created.status == 201
+    assert created.headers["tus-resumable"] == "1.0.0"
+    assert created.headers["upload-expires"].endswith("GMT")
+    url = created.headers["location"]
+    assert (await client.append(url, 0, FRONT[:4])).headers["upload-offset"] == "4"
+    told = await client.ask(url)
+    assert told.status == 200
+    assert (told.headers["upload-offset"], told.headers["upload-length"]) == ("4", str(len(FRONT)))
+    assert told.headers["upload-metadata"] == f"sessionId {base64.b64encode(b'a').decode()}"
+    assert told.headers["cache-control"] == "no-store"
+    wrong = await client.append(url, 3, FRONT[3:])
+    assert (wrong.status, wrong.json()["field"]) == (409, "Upload-Offset")
+    assert (await client.append(url, 4, FRONT[4:] + b"!")).status == 400
+    assert (await client.ask("/uploads/nobody-knows-it")).status == 404
+
+
+async def test_it_can_begin_in_the_creating_request(server: Running) -> None:
+    fields = {
+        "Tus-Resumable": "1.0.0",
+        "Upload-Length": str(len(FRONT)),
+        "Upload-Metadata": f"complete,sessionId {base64.b64encode(b'a').decode()}",
+        "Content-Type": "application/offset+octet-stream",
+    }
+    answer = await ask(server.port, "POST", "/uploads/", FRONT, fields)
+    assert (answer.status, answer.headers["upload-offset"]) == (201, str(len(FRONT)))
+    assert is_whole(await Tus(server.port).packets(answer.headers["stream-location"]))
+
+
+async def test_what_has_not_its_checksum_is_not_kept(server: Running) -> None:
+    client = Tus(server.port)
+    url = (await client.create(len(FRONT), sessionId="a", complete="true")).headers["location"]
+    right = f"sha1 {base64.b64encode(hashlib.sha1(FRONT[:6]).digest()).decode()}"
+    bad = await client.append(url, 0, b"garbled", **{"Upload-Checksum": right})
+    assert bad.status == 460
+    assert (await client.ask(url)).headers["upload-offset"] == "0"
+    await client.append_cut(url, 0, FRONT[:6], 3, **{"Upload-Checksum": right})
+    assert (await client.ask(url)).headers["upload-offset"] == "0"
+    good = await client.append(url, 0, FRONT[:6], **{"Upload-Checksum": right})
+    assert (good.status, good.headers["upload-offset"]) == (204, "6")
+    stream = (await client.append(url, 6, FRONT[6:])).headers["stream-location"]
+    assert is_whole(await client.packets(stream))
+
+
+async def test_a_client_without_patch_and_delete(server: Running) -> None:
+    client = Tus(server.port)
+    url = (await client.create(len(FRONT), sessionId="a")).headers["location"]
+    fields = {
+        "Tus-Resumable": "1.0.0",
+        "X-HTTP-Method-Override": "PATCH",
+        "Content-Type": "application/offset+octet-stream",
+        "Upload-Offset": "0",
+    }
+    assert (await ask(server.port, "POST", url, FRONT[:3], fields)).headers["upload-offset"] == "3"
+    fields["X-HTTP-Method-Override"] = "DELETE"
+    assert (await ask(server.port, "POST", url, b"", fields)).status == 204
+    assert (await client.ask(url)).status == 404
+    assert (await ask(server.port, "POST", url, b"", {"Tus-Resumable": "1.0.0"})).status == 405
+
+
+async def test_refusals(tmp_path: Path) -> None:
+    async with running(tmp_path, max_request_bytes=1000) as server:
+        client = Tus(server.port)
+        version = await ask(server.port, "POST", "/uploads/", b"", {"Upload-Length": "5"})
+        assert (version.status, version.headers["tus-version"]) == (412, "1.0.0")
+        assert (await client.create(1001)).status == 413
+        assert (await client.create(0)).status == 400
+        assert (await client.create(5, view="top")).status == 400
+        assert (await client.create(600, sessionId="a")).status == 201
+        assert (await client.create(600, sessionId="a", view="back")).status == 413
+        options = await ask(server.port, "OPTIONS", "/uploads/")
+        assert options.headers["tus-max-size"] == "1000"
+        assert "checksum" in options.headers["tus-extension"]
+
+
+async def test_two_phones_with_one_session_id_are_never_mixed(server: Running) -> None:
+    client = Tus(server.port)
+    one = await client.send(FRONT, sessionId="a", view="front")
+    two = await client.send(b"PHOTO other", sessionId="a", view="front")
+    assert one != two
+    unclear = await client.create(len(BACK), sessionId="a", view="back")
+    assert (unclear.status, unclear.json()["errorCode"]) == (409, "session_conflict")
+    for stream in (one, two):
+        name = stream.rpartition("/")[2]
+        await client.send(BACK, sessionId="a", view="back", complete="true", stream=name)
+        assert is_whole(await client.packets(stream))
+
+
+async def test_a_creation_whose_answer_was_lost_can_be_repeated(server: Running) -> None:
+    client = Tus(server.port)
+    lost = await client.create(len(FRONT), sessionId="a")
+    stream = await client.send(FRONT, sessionId="a")
+    assert lost.headers["stream-location"] == stream
+    assert (await client.ask(lost.headers["location"])).status == 404
+    await client.send(BACK, sessionId="a", view="back", complete="true")
+    assert is_whole(await client.packets(stream))
+
+
+async def test_a_photograph_taken_back_is_not_waited_for(server: Running) -> None:
+    client = Tus(server.port)
+    front = await client.create(len(FRONT), sessionId="b", view="front", complete="true")
+    back = await client.create(len(BACK), sessionId="b", view="back")
+    await client.append(front.headers["location"], 0, FRONT)
+    assert (await client.ask(back.headers["location"], "DELETE")).status == 204
+    assert is_whole(await client.packets(front.headers["stream-location"]))
+
+
+async def test_the_only_photograph_taken_back_ends_the_session(server: Running) -> None:
+    client = Tus(server.port)
+    created = await client.create(len(FRONT), sessionId="a")
+    await client.ask(created.headers["location"], "DELETE")
+    packets = await client.packets(created.headers["stream-location"])
+    assert (packets[-1]["packetType"], packets[-1]["errorCode"]) == ("ERROR", "cancelled")
+
+
+async def test_an_abandoned_photograph_ends_the_session(tmp_path: Path) -> None:
+    async with running(tmp_path, upload_expiry=0.3) as server:
+        client = Tus(server.port)
+        stream = await client.send(FRONT, sessionId="a", view="front")
+        created = await client.create(len(BACK), sessionId="a", view="back")
+        assert created.headers["stream-location"] == stream
+        packets = await client.packets(stream)
+        assert (packets[-1]["packetType"], packets[-1]["message"]) == ("ERROR", "Upload abandoned")
+
+
+async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    process, port = await trio.to_thread.run_sync(lambda: launch(data))
+    try:
+        client = Tus(port)
+        stream = await client.send(FRONT, sessionId="a", view="front")
+        back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
+        url = back.headers["location"]
+        await client.append(url, 0, BACK[:7])
+        await until(lambda: metric(port, PRICED))
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    async with running(data) as server:
+        client = Tus(server.port)
+        told = await client.ask(url)
+        assert (told.headers["upload-offset"], told.headers["stream-location"]) == ("7", stream)
+        await client.append(url, 7, BACK[7:])
+        packets = await client.packets(stream)
+        assert is_whole(packets)
+        assert packets[-1]["id"] == 1
+        assert await metric(server.port, PRICED) == 0
+        assert (await client.ask(url)).headers["upload-offset"] == str(len(BACK))
+
+
+async def test_another_key_sees_nothing(tmp_path: Path) -> None:
+    records = await Records.open(Settings(data=tmp_path))
+    ours, theirs = await records.add_key("ours"), await records.add_key("theirs")
+    await records.close()
+    async with running(tmp_path) as server:
+        mine = Tus(server.port, headers={"x-api-key": ours})
+        other = Tus(server.port, headers={"x-api-key": theirs})
+        assert (await Tus(server.port).create(5)).status == 401
+        created = await mine.create(len(FRONT), sessionId="a")
+        url, name = created.headers["location"], created.headers["stream-location"].rpartition("/")[2]
+        assert (await other.ask(url)).status == 404
+        assert (await other.append(url, 0, FRONT)).status == 404
+        assert (await other.create(5, view="back", stream=name)).status == 404
+        theirs_too = await other.create(5, sessionId="a", view="back")
+        assert theirs_too.headers["stream-location"] != created.headers["stream-location"]
+
+
+async def test_cut_at_every_byte(shared: Process) -> None:
+    before = await metric(shared.port, COMPLETED)
+    client = Tus(shared.port)
+    slots = trio.CapacityLimiter(8)
+    records: set[int] = set()
+    seen: list[object] = []
+
+    async def one(cut: int) -> None:
+        photograph = b"PHOTO %03d " % cut + bytes(range(32, 90))
+        async with slots:
+            created = await client.create(len(photograph), sessionId=f"tus-cut-{cut:03}", complete="true")
+            url = created.headers["location"]
+            await client.append_cut(url, 0, photograph, cut)
+            offset = int((await client.ask(url)).headers["upload-offset"])
+            assert offset <= cut
+            if offset < len(photograph):
+                assert (await client.append(url, offset, photograph[offset:])).status == 204
+            packets = await client.packets(created.headers["stream-location"])
+        assert is_whole(packets)
+        records.add(packets[-1]["id"])
+        seen.append(comparable(packets))
+
+    with trio.fail_after(10 * LIMIT):
+        async with trio.open_nursery() as nursery:
+            for cut in range(70):
+                nursery.start_soon(one, cut)
+    assert len(records) == 70
+    assert all(packets == seen[0] for packets in seen)
+    assert await metric(shared.port, COMPLETED) == before + 70
