@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -186,7 +187,10 @@ def _take_in(lease: Lease, path: Path) -> StoredImage:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = os.fstat(file.fileno()).st_size
     second = lease.spool / secrets.token_hex(16)
-    os.link(path, second)
+    try:
+        os.link(path, second)
+    except OSError:  # the store is on another file system
+        shutil.copyfile(path, second)
     try:
         return lease.take_in(second, digest, size)
     except BaseException:
