@@ -83,6 +83,12 @@ class StorageState(msgspec.Struct, rename="camel"):
     waiting: int = 0
 
 
+class DiskState(msgspec.Struct, rename="camel"):
+    """Whether there is room for one more upload on every volume that is written to."""
+
+    available: bool
+
+
 class Health(msgspec.Struct, rename="camel"):
     """`ok`, or `degraded`: it answers, but not everything works. `actors` and `queue` are figures by name."""
 
@@ -93,3 +99,39 @@ class Health(msgspec.Struct, rename="camel"):
     database: DatabaseState
     catalogue: CatalogueState
     storage: StorageState
+    disk: DiskState
+
+
+class Liveness(msgspec.Struct, rename="camel"):
+    """The process answers. It says nothing of what the process needs: a restart would not bring that back."""
+
+    status: Literal["alive"]
+    timestamp: str
+
+
+class Readiness(msgspec.Struct, rename="camel"):
+    """Whether new uploads should be sent here; `checks` says what of it works."""
+
+    status: Literal["ready", "not_ready"]
+    timestamp: str
+    checks: dict[str, bool]
+
+
+class MasterState(msgspec.Struct, rename="camel"):
+    """A master as its proxy sees it."""
+
+    name: str
+    state: Literal["up", "ejected", "draining", "down"]
+    weight: float
+    sessions: int
+
+
+class ProxyHealth(msgspec.Struct, rename="camel"):
+    """The proxy's `/health`: `degraded` where not every master is up, `unavailable` (503) where none is."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    service: str
+    timestamp: str
+    sessions: int
+    masters: list[MasterState]
+    disk: DiskState

@@ -79,6 +79,7 @@ def create_app(
         draft.PROTOCOL: draft.receiver(given),
         groups.PROTOCOL: given.groups.receive,
     }
-    for module in (draft, tus, durable_streams, websocket, operations, pages, openapi):
+    for module in (draft, tus, durable_streams, websocket, operations, pages):
         app.register_blueprint(module.blueprint)
+    app.register_blueprint(openapi.blueprint_of("master"))
     return app

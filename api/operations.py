@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import msgspec
 import prometheus_client
-import trio
 from quart import Blueprint, Response, request
 
 from api.answers import (
     Card,
     CatalogueState,
     DatabaseState,
+    DiskState,
     Health,
+    Liveness,
     PinConfirmed,
     ProvisionalPin,
     ProvisionalPins,
+    Readiness,
     StorageState,
 )
 from api.auth import authenticate
+from api.errors import RETRY_AFTER
 from api.http.body import BodyReader
 from api.services import Services, services
 from pinactors.catalog.reader import Catalog
@@ -29,9 +33,6 @@ from pinactors.records.feedback import Agreement, PinConfirmation
 SERVICE = "pinactors"
 FEEDBACK_BYTES = 64 * 1024
 
-DATABASE_SECONDS = 2.0
-"""How long the database has to answer to count as available."""
-
 ENDPOINTS = {
     "upload": "POST /mobile-upload",
     "websocket": "GET /ws",
@@ -40,13 +41,16 @@ ENDPOINTS = {
     "confirmPin": "POST /api/mobile/confirm-pin",
     "provisionalPins": "GET /api/mobile/provisional-pins",
     "health": "GET /health",
+    "live": "GET /livez",
+    "ready": "GET /readyz",
     "metrics": "GET /metrics",
 }
 
 blueprint = Blueprint("operations", __name__)
 
 
-def _json(body: msgspec.Struct) -> Response:
+def json_answer(body: msgspec.Struct) -> Response:
+    """A small answer that is never stored."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(msgspec.json.encode(body), 200, headers)
 
@@ -60,23 +64,78 @@ async def card() -> Response:
         and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     ):
         return await given.page()
-    return _json(Card(SERVICE, "running", timestamp(), ENDPOINTS))
+    return json_answer(Card(SERVICE, "running", timestamp(), ENDPOINTS))
+
+
+@blueprint.get("/livez")
+async def live() -> Response:
+    """The process answers, and its event loop runs."""
+    return json_answer(Liveness("alive", timestamp()))
+
+
+@blueprint.get("/readyz")
+async def ready() -> Response:
+    """503 unless the database, the catalogue, the workers and the disk are there and uploads are accepted."""
+    given = services()
+    actors = given.registry.statistics()
+    checks, _ = await _working(given)
+    checks["workers"] = bool(actors.get("compute", {}).get("workers"))
+    checks["accepting"] = bool(actors.get("accepting", True))
+    return readiness(checks)
+
+
+def readiness(checks: dict[str, bool]) -> Response:
+    """The answer of `/readyz`."""
+    if all(checks.values()):
+        return json_answer(Readiness("ready", timestamp(), checks))
+    response = json_answer(Readiness("not_ready", timestamp(), checks))
+    response.status_code = 503
+    response.headers["Retry-After"] = str(RETRY_AFTER)
+    return response
 
 
 @blueprint.get("/health")
 async def health() -> Response:
     """`ok`, or `degraded`: it answers, but not everything works. A draining server accepts no connection."""
     given = services()
-    database = False
-    with trio.move_on_after(DATABASE_SECONDS):
-        database = await given.records.check()
-    catalogue = await trio.to_thread.run_sync(_catalogue, given, limiter=given.disk)
+    checks, catalogue = await _working(given)
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
-    works = database and catalogue.available and not storage.waiting and not actors.get("breakers")
-    status: Literal["ok", "degraded"] = "ok" if works else "degraded"
-    return _json(Health(status, timestamp(), actors, queue, DatabaseState(database), catalogue, storage))
+    works = all(checks.values()) and not storage.waiting and not actors.get("breakers")
+    return json_answer(
+        Health(
+            "ok" if works else "degraded",
+            timestamp(),
+            actors,
+            queue,
+            DatabaseState(checks["database"]),
+            catalogue,
+            storage,
+            DiskState(checks["disk"]),
+        )
+    )
+
+
+async def _working(given: Services) -> tuple[dict[str, bool], CatalogueState]:
+    """What the service needs and whether it works, and what is known of the catalogue."""
+    settings = given.settings
+    folders = [settings.data, settings.images_folder, settings.scratch_folder, settings.journal_folder]
+    catalogue = CatalogueState(available=False)
+
+    async def opened() -> bool:
+        nonlocal catalogue
+        catalogue = await given.checks.in_thread(_catalogue, given, otherwise=catalogue)
+        return catalogue.available
+
+    checks = await given.checks.all(
+        {
+            "database": given.records.check,
+            "catalogue": opened,
+            "disk": partial(given.checks.disk, folders),
+        }
+    )
+    return checks, catalogue
 
 
 def _catalogue(given: Services) -> CatalogueState:
@@ -105,7 +164,7 @@ async def confirm_pin() -> Response:
     fields = msgspec.structs.fields(PinConfirmation)
     number, pin_id, agreement, comment = (body.get(field.encode_name) for field in fields)
     saved = await given.records.confirm(number, pin_id, agreement, comment, owner)
-    return _json(
+    return json_answer(
         PinConfirmed(
             message="Feedback recorded",
             timestamp=timestamp(saved.confirmed_at),
@@ -126,7 +185,7 @@ async def provisional_pins() -> Response:
     listed = [
         ProvisionalPin(pin.pin_id, pin.record_number, pin.name, timestamp(pin.created_at)) for pin in pins
     ]
-    return _json(ProvisionalPins(provisional_pins=listed, total=total, timestamp=timestamp()))
+    return json_answer(ProvisionalPins(provisional_pins=listed, total=total, timestamp=timestamp()))
 
 
 def _number(name: str, default: int) -> int:

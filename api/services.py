@@ -11,6 +11,7 @@ import prometheus_client
 import trio
 from quart import Response, current_app
 
+from api.health import Checks
 from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Services:
     page: Callable[[], Awaitable[Response]] | None = None
     uploads: PartialUploads = field(init=False)
     groups: Groups = field(init=False)
+    checks: Checks = field(default_factory=Checks)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self, cast
 
-import msgspec
 import prometheus_client
 import structlog
 import trio
 from quart import Blueprint, Response, g, request
 from quart.wrappers.response import ResponseBody
 
+from api import openapi
+from api.answers import DiskState, Liveness, ProxyHealth
 from api.app import Application
 from api.http.body import BodyReader
+from api.operations import json_answer, readiness
 from api.proxy import routing, websocket
 from api.proxy.forward import forward
 from api.proxy.masters import Masters, describe
@@ -47,6 +49,7 @@ def create_proxy(services: Services, sessions: Sessions) -> Application:
     app.extensions[EXTENSION] = Proxy(services, sessions)
     app.register_blueprint(blueprint)
     app.register_blueprint(websocket.blueprint)
+    app.register_blueprint(openapi.blueprint_of("proxy"))
     return app
 
 
@@ -187,9 +190,23 @@ async def cancel_stream(stream_id: str) -> Response:
     return await durable_streams.protect(response)
 
 
-def _json(body: dict[str, Any]) -> Response:
-    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
-    return Response(msgspec.json.encode(body), 200, headers)
+@blueprint.get("/livez")
+async def live() -> Response:
+    """The process answers, and its event loop runs."""
+    return json_answer(Liveness("alive", timestamp()))
+
+
+@blueprint.get("/readyz")
+async def ready() -> Response:
+    """503 unless a master is up, the spools have room and uploads are accepted."""
+    given = proxy()
+    return readiness(
+        {
+            "masters": any(master.state == "up" for master in given.services.masters.all),
+            "disk": await given.services.checks.disk([given.services.folder]),
+            "accepting": given.sessions.accepting,
+        }
+    )
 
 
 @blueprint.get("/health")
@@ -198,16 +215,18 @@ async def health() -> Response:
     """`ok`; `degraded` where not every master is up; 503 and `unavailable` where none is."""
     given = proxy()
     states = describe(given.services.masters.all)
-    up = sum(state["state"] == "up" for state in states)
-    status = "ok" if up == len(states) else "degraded" if up else "unavailable"
-    response = _json(
-        {
-            "status": status,
-            "service": "pinactors-proxy",
-            "timestamp": timestamp(),
-            "sessions": len(given.sessions),
-            "masters": states,
-        }
+    up = sum(state.state == "up" for state in states)
+    room = await given.services.checks.disk([given.services.folder])
+    works = room and up == len(states)
+    response = json_answer(
+        ProxyHealth(
+            "ok" if works else "degraded" if up else "unavailable",
+            "pinactors-proxy",
+            timestamp(),
+            len(given.sessions),
+            states,
+            DiskState(room),
+        )
     )
     if not up:
         response.status_code = 503
@@ -221,8 +240,6 @@ async def metrics() -> Response:
 
 
 @blueprint.get("/")
-@blueprint.get("/docs")
-@blueprint.get("/openapi.json")
 @blueprint.get("/static/<path:_>")
 @blueprint.get("/catalog/<path:_>")
 @blueprint.get("/api/mobile/<path:_>")

@@ -13,11 +13,12 @@ import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 import trio
 
+from api.answers import MasterState
 from pinactors.client.http import Broken, Connection, NotPinactors, split
 from pinactors.client.transports import read_json
 from pinactors.protocol import PinactorsError
@@ -56,7 +57,7 @@ class Master:
         return split(self.url).netloc.rpartition("@")[2]
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["up", "ejected", "draining", "down"]:
         if not self.healthy:
             return "down"
         if self.draining:
@@ -152,12 +153,9 @@ class Masters:
         master.healthy, master.draining = healthy, draining
 
 
-def describe(masters: Iterable[Master]) -> list[dict[str, Any]]:
+def describe(masters: Iterable[Master]) -> list[MasterState]:
     """For `/health`."""
-    return [
-        {"name": master.name, "state": master.state, "weight": master.weight, "sessions": master.sessions}
-        for master in masters
-    ]
+    return [MasterState(master.name, master.state, master.weight, master.sessions) for master in masters]
 
 
 def _is_well(body: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from api.errors import status_of
+from api.health import Checks
 from api.proxy import upstream
 from api.proxy.journal import Kept, Relayed
 from api.proxy.masters import Master, Masters
@@ -88,6 +89,7 @@ class Services:
     metrics: Metrics
     folder: Path
     disk: trio.CapacityLimiter
+    checks: Checks = field(default_factory=Checks)
 
 
 class Session:

@@ -1,0 +1,11 @@
+"""The description of the interface: OpenAPI 3.1 and 3.2, and the same as a page.
+
+`fields` says what each field means and how far its value goes, `schemas` makes the types from the structs
+that are encoded and decoded, `operations` describes the requests, `document` puts them together and serves
+them.
+"""
+
+from api.openapi.document import blueprint_of, description
+from api.openapi.operations import Service
+
+__all__ = ["Service", "blueprint_of", "description"]

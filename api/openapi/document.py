@@ -1,0 +1,99 @@
+"""The description put together and served: `/openapi.json`, `/openapi-3.2.json`, and `/docs` as a page."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import metadata, resources
+from typing import Literal
+
+import msgspec
+from jinja2 import Environment
+from markupsafe import Markup, escape
+from quart import Blueprint, Response
+
+from api.openapi.operations import TAGS, Service, paths
+from api.openapi.schemas import Json, schemas
+from api.page.pages import HEADERS
+from api.streams.framings import JSON_TYPE
+
+Version = Literal["3.1", "3.2"]
+
+SERVER = "http://localhost:8080"
+"""Where the examples find a server; the page shows its own address instead."""
+
+_NUMBERS: dict[Version, str] = {"3.1": "3.1.0", "3.2": "3.2.0"}
+_TITLES: dict[Service, str] = {"master": "pinactors", "proxy": "pinactors proxy"}
+_OWN: dict[Service, frozenset[str]] = {
+    "master": frozenset({"MasterState", "ProxyHealth"}),
+    "proxy": frozenset({"Health", "CatalogueState", "DatabaseState", "StorageState"}),
+}
+"""Schemas of the other service."""
+
+
+@cache
+def description(service: Service = "master", version: Version = "3.1") -> Json:
+    """The OpenAPI document of `service`."""
+    return {
+        "openapi": _NUMBERS[version],
+        "info": {
+            "title": _TITLES[service],
+            "version": metadata.version("pinactors"),
+            "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
+            "description": "Photographs of a trading pin in, each real result out the moment it exists. Also "
+            "`/ws`, a WebSocket: a text frame naming the images, a binary frame for each, packets back.",
+        },
+        "servers": [{"url": "/", "description": "The server this description came from"}],
+        "tags": [{"name": tag, "description": meaning} for tag, meaning in TAGS.items()],
+        "paths": paths(service, version),
+        "components": {
+            "schemas": {name: made for name, made in schemas().items() if name not in _OWN[service]},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
+        },
+        "security": [{}, {"key": []}, {"bearer": []}],
+    }
+
+
+def blueprint_of(service: Service) -> Blueprint:
+    """The routes that serve the description of `service`."""
+    blueprint = Blueprint(f"description of the {service}", __name__)
+
+    @blueprint.get("/openapi.json")
+    async def document() -> Response:
+        return _json(service, "3.1")
+
+    @blueprint.get("/openapi-3.2.json")
+    async def document_with_items() -> Response:
+        return _json(service, "3.2")
+
+    @blueprint.get("/docs")
+    async def docs() -> Response:
+        return Response(_page(service), 200, HEADERS | {"Content-Type": "text/html; charset=utf-8"})
+
+    return blueprint
+
+
+def _json(service: Service, version: Version) -> Response:
+    headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache"}
+    return Response(_encoded(service, version), 200, headers)
+
+
+@cache
+def _encoded(service: Service, version: Version) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(description(service, version)), indent=1)
+
+
+@cache
+def _page(service: Service) -> str:
+    source = resources.files("api.page").joinpath("templates", "docs.html").read_text("utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["marked"] = _marked
+    return environment.from_string(source).render(api=description(service), server=SERVER)
+
+
+def _marked(text: str | None) -> Markup:
+    """Text whose `words` in backquotes are code."""
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text or ""))))

@@ -1,0 +1,160 @@
+"""The schemas of `components`: made from the structs that are encoded and decoded, and from nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, get_args
+
+import msgspec
+
+from api.answers import (
+    Card,
+    CatalogueState,
+    DatabaseState,
+    DiskState,
+    Failure,
+    Health,
+    Liveness,
+    MasterState,
+    PinConfirmed,
+    ProvisionalPin,
+    ProvisionalPins,
+    ProxyHealth,
+    Readiness,
+    StorageState,
+)
+from api.openapi.fields import BOUNDS, meaning
+from pinactors.protocol import AnyPacket, Box, Candidate, Estimate, Evidence
+from pinactors.protocol.merge import OPTIONAL
+from pinactors.records.feedback import PinConfirmation
+
+Json = dict[str, Any]
+
+PACKETS = get_args(AnyPacket)
+REFERENCE = "#/components/schemas/{name}"
+TYPES = [
+    *PACKETS,
+    *(Box, Evidence, Candidate, Estimate, Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
+    *(
+        ProvisionalPins,
+        CatalogueState,
+        DatabaseState,
+        StorageState,
+        DiskState,
+        Health,
+        Liveness,
+        Readiness,
+        Card,
+    ),
+    *(MasterState, ProxyHealth),
+]
+REQUESTS = {PinConfirmation.__name__}
+"""Of these a client may leave out what has a default; of all others the server sends every such field."""
+
+ANALYSIS = "Analysis"
+_ENVELOPE = ("packetType", "sequence")
+
+
+def reference(name: str) -> Json:
+    """A use of the schema `name`."""
+    return {"$ref": REFERENCE.format(name=name)}
+
+
+def schemas() -> Json:
+    """Every schema by name."""
+    _, made = msgspec.json.schema_components(TYPES, ref_template=REFERENCE)
+    made = {name: _plain(schema) for name, schema in made.items()}
+    for struct in TYPES:
+        _complete(made[struct.__name__], struct)
+    made["Packet"] = {
+        "description": "One line of a stream; `packetType` says which packet it is.",
+        "oneOf": [reference(packet.__name__) for packet in PACKETS],
+        "discriminator": {
+            "propertyName": "packetType",
+            "mapping": {
+                str(packet.__struct_config__.tag): REFERENCE.format(name=packet.__name__)
+                for packet in PACKETS
+            },
+        },
+    }
+    made[ANALYSIS] = _analysis(made)
+    return made
+
+
+def _analysis(made: Json) -> Json:
+    """The buffered answer: the packets laid over one another, as `pinactors.protocol.merge` does."""
+    properties: Json = {}
+    required: list[str] = []
+    for packet in PACKETS:
+        if packet.__name__ == "ErrorPacket":
+            continue
+        schema = made[packet.__name__]
+        for name, field in schema["properties"].items():
+            if name in _ENVELOPE:
+                continue
+            properties[name] = _or_null(field) if name in OPTIONAL else field
+            if name in schema["required"] and name not in required:
+                required.append(name)
+    for alias in ("recordNumber", "recordId"):
+        properties[alias] = properties["id"] | {"description": meaning(ANALYSIS, alias)}
+        required.append(alias)
+    return {
+        "title": ANALYSIS,
+        "description": "One object for a whole analysis: what the packets say, laid over one another. What a "
+        "component that failed would have said is null.",
+        "type": "object",
+        "properties": properties,
+        "required": sorted({*required, *OPTIONAL} & properties.keys()),
+    }
+
+
+def _or_null(schema: Json) -> Json:
+    if "anyOf" in schema:
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "description"}
+    return {"description": schema["description"], "anyOf": [rest, {"type": "null"}]}
+
+
+def _complete(schema: Json, struct: type[msgspec.Struct]) -> None:
+    """What msgspec cannot know: which fields are always there, what they mean, how far they go."""
+    schema["description"] = _in_json_words(inspect.getdoc(struct) or "", struct)
+    if struct.__name__ not in REQUESTS and not struct.__struct_config__.omit_defaults:
+        always = [
+            field.encode_name
+            for field in msgspec.structs.fields(struct)
+            if field.default is not msgspec.UNSET
+        ]
+        tag = [struct.__struct_config__.tag_field] if struct.__struct_config__.tag_field else []
+        schema["required"] = [*tag, *always]
+    for name, field in schema.get("properties", {}).items():
+        bounds = BOUNDS.get(name, {})
+        for place in [field, *field.get("anyOf", [])]:
+            if place.get("type") in ("integer", "number", "string"):
+                place |= {key: value for key, value in bounds.items() if _fits(key, place["type"])}
+        schema["properties"][name] = {"description": meaning(struct.__name__, name), **field}
+
+
+def _fits(bound: str, kind: str) -> bool:
+    return (bound in ("minimum", "maximum")) is (kind != "string")
+
+
+def _plain(schema: Any) -> Any:
+    """Without defaults, which generators take for promises, and with a type beside each list of values."""
+    if isinstance(schema, list):
+        return [_plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    plain = {name: _plain(value) for name, value in schema.items() if name != "default"}
+    values = plain.get("enum")
+    if isinstance(values, list):
+        plain["type"] = "boolean" if isinstance(values[0], bool) else "string"
+        if len(values) == 1:
+            plain["const"] = plain.pop("enum")[0]
+    return plain
+
+
+def _in_json_words(text: str, struct: type[msgspec.Struct]) -> str:
+    """A docstring with the fields' names as a client sees them."""
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
+    return re.sub(r"`(\w+)`", lambda found: f"`{names.get(found[1], found[1])}`", text)
