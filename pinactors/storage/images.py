@@ -1,4 +1,5 @@
-"""Photographs on disk, stored once by content hash. Synchronous: callers run it in a thread or a worker.
+"""Photographs on disk, stored once by the hash of what was sent. Synchronous: callers run it in a thread or
+a worker. What is kept is the photograph without its metadata (`storage.metadata`).
 
 Bytes go into a file of the spool folder as they arrive, hashed on the way, and are moved into place by
 rename: the store never holds half a photograph under a whole one's name.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from pinactors.settings import Settings
+from pinactors.storage.metadata import clean_file
 from pinactors.storage.objects import open_objects
 from pinactors.storage.shared_images import SharedImages
 from pinactors.storage.stored_image import StoredImage
@@ -67,9 +69,16 @@ class Sink:
             view = view[self._file.write(view) :]
 
     def keep(self) -> StoredImage:
-        """Gives the file to the store."""
+        """Gives the photograph to the store, without its metadata, under the hash of what was received: sent
+        again, it is known. Raises `OSError` (disk full)."""
         self._file.close()
-        return self._place.take_in(Path(self.path), self._digest.hexdigest(), self.size)
+        path = Path(self.path)
+        try:
+            size = clean_file(path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        return self._place.take_in(path, self._digest.hexdigest(), size)
 
     def discard(self) -> None:
         """Removes the file; nothing happens after `keep`."""

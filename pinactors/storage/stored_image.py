@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A photograph as sent, stored once by content hash: `path` in the image store, `size` in bytes."""
+    """A photograph, stored once by `sha256`, the hash of what was sent: `path` in the image store, `size` in
+    bytes as kept, without metadata."""
 
     path: str
     sha256: str

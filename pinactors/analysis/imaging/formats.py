@@ -6,6 +6,7 @@ Nothing here raises for damaged input: what cannot be read is answered with None
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ ACCEPTED = "JPEG, PNG, WebP, HEIC or AVIF"
 
 START_BYTES = 8192
 """Bytes from a file's start from which its format is told."""
+
+Buffer = bytes | memoryview | mmap.mmap
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -120,7 +123,7 @@ def _frame(process: int, body: bytes) -> JpegFrame | None:
     return JpegFrame(process, body[0], width, height, body[5], samples, process in (2, 10))
 
 
-def jpeg_segments(data: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
+def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
     """(marker, start of its body, length of its body) of each segment up to and with the first scan's."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -146,7 +149,7 @@ _LARGEST_PNG_TEXT = 1 << 16
 programs, which may say how the picture was held."""
 
 
-def png_chunks(data: bytes | memoryview) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
     """(type, start, end) of each whole chunk with its length and checksum, in order."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
@@ -197,6 +200,18 @@ def _unpacks_too_far(kind: bytes, body: bytes) -> bool:
     except zlib.error:
         return True
     return bool(unpacking.unconsumed_tail)
+
+
+def webp_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
+    """(type, start, end) of each chunk's body, padding left out, that is whole (RFC 9649)."""
+    at = 12
+    while at + 8 <= len(data):
+        start = at + 8
+        end = start + int.from_bytes(data[at + 4 : at + 8], "little")
+        if end > len(data):
+            return
+        yield bytes(data[at : at + 4]), start, end
+        at = end + (end & 1)
 
 
 def webp_size(data: bytes) -> tuple[int, int]:

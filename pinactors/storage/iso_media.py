@@ -1,0 +1,165 @@
+"""HEIC and AVIF without their metadata: its bytes are overwritten in place, so that nothing else moves.
+
+Such a file is a tree of boxes (ISO 14496-12); its `meta` box lists items (`iinf`) and where their bytes are
+(`iloc`, ISO 14496-12 8.11.3). Items of EXIF and of XMP are blanked. How the picture is turned is a property
+of it here, never EXIF's (ISO 23008-12 A.2.3), so nothing of them is needed.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_KEPT = {b"ftyp", b"meta", b"mdat", b"moov", b"pdin", b"idat", b"free", b"skip", b"wide"}
+"""Boxes at the top of a file that a picture may need; others hold films, positions or makers' own data."""
+
+_EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
+_DEPTH = 3
+_MOST_BOXES = 20_000
+_MOST_EXTENTS = 1000
+_MOST_BYTES = 4 << 20
+"""Boxes of one level, and places of metadata: a camera's file has some hundred of the former."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    kind: bytes
+    start: int
+    body: int
+    end: int
+
+
+Buffer = bytes | mmap.mmap
+Blanks = list[tuple[int, bytes]]
+"""(place, the bytes to be there instead), in order and apart."""
+
+
+def blanks(data: Buffer) -> Blanks:
+    """What of `data` is to be overwritten so that it holds no metadata. Raises `struct.error`, `ValueError`
+    or `IndexError` for a file that cannot be taken apart."""
+    found: Blanks = []
+    for box in _boxes(data, 0, len(data)):
+        if box.kind == b"meta":
+            _blank_items(data, found, box)
+        elif box.kind == b"moov":
+            _blank_user_data(data, found, box, _DEPTH)
+        elif box.kind not in _KEPT:
+            _free(found, box)
+    return _apart(data, found)
+
+
+def _apart(data: Buffer, found: Blanks) -> Blanks:
+    """Without what is blank already, and without what overlaps in a file made to confuse."""
+    apart: Blanks = []
+    for start, blank in sorted(found):
+        if data[start : start + len(blank)] != blank and (
+            not apart or start >= apart[-1][0] + len(apart[-1][1])
+        ):
+            apart.append((start, blank))
+    return apart
+
+
+def _boxes(data: Buffer, start: int, end: int) -> Iterator[_Box]:
+    for _ in range(_MOST_BOXES):
+        if start + 8 > end:
+            return
+        size, kind = struct.unpack_from(">I4s", data, start)
+        body = start + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, body)
+            body += 8
+        elif size == 0:
+            size = end - start
+        if size < body - start:
+            raise ValueError("a box ends before it begins")
+        stop = min(start + size, end)
+        yield _Box(kind, start, body, stop)
+        start = stop
+    raise ValueError("too many boxes")
+
+
+def _free(found: Blanks, box: _Box) -> None:
+    found.append((box.start + 4, b"free"))
+    found.append((box.body, bytes(box.end - box.body)))
+
+
+def _blank_user_data(data: Buffer, found: Blanks, box: _Box, depth: int) -> None:
+    for inner in _boxes(data, box.body, box.end):
+        if inner.kind in (b"udta", b"uuid", b"meta"):
+            _free(found, inner)
+        elif inner.kind in (b"trak", b"mdia") and depth:
+            _blank_user_data(data, found, inner, depth - 1)
+
+
+def _blank_items(data: Buffer, found: Blanks, meta: _Box) -> None:
+    inner = {box.kind: box for box in _boxes(data, meta.body + 4, meta.end)}
+    if b"uuid" in inner:
+        _free(found, inner[b"uuid"])
+    if b"iinf" not in inner or b"iloc" not in inner:
+        return
+    wanted = dict(_metadata_items(data, inner[b"iinf"]))
+    store = inner[b"idat"].body if b"idat" in inner else 0
+    for item, extents in _locations(data, inner[b"iloc"], store):
+        if item in wanted:
+            if len(found) > _MOST_EXTENTS or len(extents) > _MOST_EXTENTS:
+                raise ValueError("too much metadata")
+            _blank(found, [(start, min(end, len(data))) for start, end in extents], wanted[item])
+
+
+def _metadata_items(data: Buffer, iinf: _Box) -> Iterator[tuple[int, bytes]]:
+    """(item, kind) of the items that are EXIF, XMP or other text (8.11.6)."""
+    version = data[iinf.body]
+    for entry in _boxes(data, iinf.body + (6 if version == 0 else 8), iinf.end):
+        if entry.kind != b"infe" or data[entry.body] < 2:
+            continue
+        wide = data[entry.body] > 2
+        (item,) = struct.unpack_from(">I" if wide else ">H", data, entry.body + 4)
+        at = entry.body + (10 if wide else 8)
+        kind = bytes(data[at : at + 4])
+        if kind in (b"Exif", b"mime", b"uri "):
+            yield item, kind
+
+
+def _locations(data: Buffer, iloc: _Box, store: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """(item, places in the file) of each item; `store` is where the `idat` box's bytes begin."""
+    version, sizes = data[iloc.body], data[iloc.body + 4 : iloc.body + 6]
+    offset_size, length_size = sizes[0] >> 4, sizes[0] & 15
+    base_size, index_size = sizes[1] >> 4, sizes[1] & 15 if version else 0
+    at = iloc.body + 6
+    wide = version >= 2
+
+    def number(size: int) -> int:
+        nonlocal at
+        if at + size > iloc.end:
+            raise ValueError("a table of items is cut off")
+        at += size
+        return int.from_bytes(data[at - size : at], "big")
+
+    for _ in range(number(4 if wide else 2)):
+        item = number(4 if wide else 2)
+        method = number(2) & 15 if version else 0
+        number(2)  # data_reference_index: this file
+        base = number(base_size) + (store if method == 1 else 0)
+        extents = []
+        for _ in range(number(2)):
+            number(index_size)
+            start = base + number(offset_size)
+            length = number(length_size)
+            extents.append((start, start + length if length else len(data)))
+        if method < 2:
+            yield item, extents
+
+
+def _blank(found: Blanks, extents: list[tuple[int, int]], kind: bytes) -> None:
+    """Text becomes spaces, EXIF a directory without entries behind its 4-byte offset. Raises `ValueError`
+    where there is more of it than a camera writes."""
+    if sum(max(0, end - start) for start, end in extents) > _MOST_BYTES:
+        raise ValueError("too much metadata")
+    for number, (start, end) in enumerate(extents):
+        length = max(0, end - start)
+        blank = bytes(length) if kind == b"Exif" else b" " * length
+        if kind == b"Exif" and number == 0 and length >= 4 + len(_EMPTY_TIFF):
+            blank = bytes(4) + _EMPTY_TIFF + bytes(length - 4 - len(_EMPTY_TIFF))
+        found.append((start, blank))

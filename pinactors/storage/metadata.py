@@ -1,0 +1,266 @@
+"""Photographs without what they tell beside the picture: position, serial numbers, names, previews.
+
+Of a photograph only what its pixels need is kept: the pixels as they were coded, byte for byte, the colour
+profile, and how the camera was held. Everything else goes: EXIF with its maker notes, XMP, IPTC, comments,
+and whatever follows the picture (the film of a motion photograph, further pictures with EXIF of their own).
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import struct
+import zlib
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from pinactors.analysis.imaging.formats import (
+    PNG_SIGNATURE,
+    START_BYTES,
+    jpeg_segments,
+    png_chunks,
+    sniff,
+    webp_chunks,
+)
+from pinactors.storage.iso_media import blanks
+
+_ORIENTATION_TAG = 0x0112
+_SHORT = 3
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
+_EXIF_START = b"Exif\0\0"
+_XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
+_SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+"""The marker that ends the coded data of a JPEG's scan (ITU T.81, B.1.1.2)."""
+
+_PNG_KEPT = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"sBIT", b"bKGD", b"pHYs", b"hIST"}
+_PNG_KEPT |= {b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
+_WEBP_DROPPED = {b"EXIF", b"XMP "}
+_WEBP_EXIF, _WEBP_TOLD = 0x08, 0x0C
+"""Bits of a WebP's flags: that there is EXIF; that there is EXIF or XMP."""
+
+_COPIED_AT_ONCE = 1 << 20
+
+_MOST_PARTS = 50_000
+"""Segments or chunks looked at: a camera's photograph has some thousand at most."""
+
+
+Buffer = bytes | mmap.mmap
+Piece = bytes | slice
+"""New bytes, or a part of the photograph as it was sent."""
+
+
+def without_metadata(data: bytes) -> bytes:
+    """The photograph `data` as it may be kept; `data` itself where there is nothing to leave out.
+
+    What is no photograph, or too damaged to be taken apart, is returned as it is: it is not analysed either.
+    """
+    pieces = _pieces(data)
+    if pieces is None:
+        return data
+    return b"".join(piece if isinstance(piece, bytes) else data[piece] for piece in pieces)
+
+
+def clean_file(path: Path) -> int:
+    """Does to the photograph in `path` what `without_metadata` does, without holding it; its size afterwards.
+
+    Raises `OSError` (disk full), the file being as it was.
+    """
+    if not path.stat().st_size:
+        return 0
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        pieces = _pieces(data)
+        if pieces is None:
+            return len(data)
+        partial = path.with_name(f"{path.name}.cleaned")
+        try:
+            with partial.open("wb") as target:
+                for piece in pieces:
+                    _copy(data, piece, target)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    return path.stat().st_size
+
+
+def _copy(data: mmap.mmap, piece: Piece, target: IO[bytes]) -> None:
+    if isinstance(piece, bytes):
+        target.write(piece)
+        return
+    for start in range(piece.start, piece.stop, _COPIED_AT_ONCE):
+        target.write(data[start : min(start + _COPIED_AT_ONCE, piece.stop)])
+
+
+def _pieces(data: Buffer) -> list[Piece] | None:
+    """What the photograph consists of without metadata; None where there is none, or no photograph."""
+    kind = sniff(data[:START_BYTES])
+    if kind is None:
+        return None
+    try:
+        pieces = _CLEANERS[kind[1]](data)
+    except (struct.error, IndexError, ValueError):
+        return None
+    joined: list[Piece] = []
+    for piece in pieces:
+        if isinstance(piece, slice) and joined:
+            last = joined[-1]
+            if isinstance(last, slice) and last.stop == piece.start:
+                joined[-1] = slice(last.start, piece.stop)
+                continue
+        joined.append(piece)
+    return None if joined == [slice(0, len(data))] else joined
+
+
+def _jpeg(data: Buffer) -> list[Piece]:
+    kept: list[Piece] = [slice(0, 2)]
+    orientation = 1
+    at = 2
+    for marker, start, length in islice(jpeg_segments(data), _MOST_PARTS):
+        at = start + length
+        body = data[start:at]
+        if marker == 0xE1 and orientation == 1:
+            orientation = _orientation(body)
+        if _needed_by_jpeg(marker, body):
+            kept.append(slice(start - 4, at))
+    kept.append(slice(at, _end_of_jpeg(data, at)))
+    if orientation != 1:
+        jfif = data[2:4] == b"\xff\xe0"
+        kept.insert(2 if jfif else 1, _exif_segment(orientation))
+    return kept
+
+
+def _needed_by_jpeg(marker: int, body: bytes) -> bool:
+    if marker == 0xFE:  # a comment
+        return False
+    if not 0xE0 <= marker <= 0xEF:
+        return True
+    starts = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+    return marker in starts and body.startswith(starts[marker])
+
+
+def _end_of_jpeg(data: Buffer, at: int) -> int:
+    """Where the picture whose first scan's data begins at `at` ends; the whole length where it does not."""
+    for _ in range(_MOST_PARTS):
+        found = _SCAN_END.search(data, at)
+        if found is None:
+            break
+        if data[found.end() - 1] == 0xD9:
+            return found.end()
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return len(data)
+
+
+def _exif_segment(orientation: int) -> bytes:
+    body = _EXIF_START + _tiff(orientation)
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+def _tiff(orientation: int) -> bytes:
+    """EXIF that says nothing but the orientation."""
+    entry = struct.pack(">HHIHH", _ORIENTATION_TAG, _SHORT, 1, orientation, 0)
+    return b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
+
+
+def _orientation(body: bytes) -> int:
+    """What EXIF or, where EXIF is silent, XMP says of how the camera was held: 1 (upright) to 8."""
+    if body.startswith(_EXIF_START):
+        return _tiff_orientation(body[len(_EXIF_START) :])
+    if body.startswith(_XMP_START):
+        return _xmp_orientation(body)
+    return 1
+
+
+def _xmp_orientation(text: bytes) -> int:
+    found = _XMP_ORIENTATION.search(text)
+    return int(found[1]) if found else 1
+
+
+def _tiff_orientation(tiff: bytes) -> int:
+    tiff = tiff.removeprefix(_EXIF_START)
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 1
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for number in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * number)
+            if tag == _ORIENTATION_TAG and kind == _SHORT:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
+
+
+def _png(data: Buffer) -> list[Piece]:
+    kept: list[Piece] = [slice(0, len(PNG_SIGNATURE))]
+    orientation = 1
+    last = b""
+    for kind, start, end in islice(png_chunks(data), _MOST_PARTS):
+        if kind == b"eXIf":
+            orientation = _tiff_orientation(data[start + 8 : end - 4])
+        elif kind == b"iTXt" and orientation == 1:
+            orientation = _xmp_orientation(data[start + 8 : end - 4])
+        if not kind[:1].islower() or kind in _PNG_KEPT:
+            kept.append(slice(start, end))
+        last = kind
+    if last != b"IEND":
+        raise ValueError("cut off")
+    if orientation != 1:
+        kept.insert(2, _png_chunk(b"eXIf", _tiff(orientation)))
+    return kept
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _webp(data: Buffer) -> list[Piece]:
+    kept: list[Piece] = []
+    orientation = 1
+    whole = 8 + int.from_bytes(data[4:8], "little")
+    if whole > len(data):
+        raise ValueError("cut off")
+    extended = 0
+    for kind, start, end in islice(webp_chunks(data), _MOST_PARTS):
+        if start >= whole:
+            break
+        if kind == b"EXIF":
+            orientation = _tiff_orientation(data[start:end])
+        elif kind == b"XMP " and orientation == 1:
+            orientation = _xmp_orientation(data[start:end])
+        elif kind == b"VP8X" and not kept:
+            extended = start
+        if kind not in _WEBP_DROPPED:
+            kept.append(slice(start - 8, min(end + (end & 1), len(data))))
+    if extended:
+        told = orientation != 1
+        flags = data[extended] & ~_WEBP_TOLD | (_WEBP_EXIF if told else 0)
+        if flags != data[extended]:
+            kept[0:1] = [slice(extended - 8, extended), bytes([flags]), slice(extended + 1, extended + 10)]
+        if told:
+            exif = _tiff(orientation)
+            kept.append(b"EXIF" + struct.pack("<I", len(exif)) + exif)
+    length = sum(len(piece) if isinstance(piece, bytes) else piece.stop - piece.start for piece in kept)
+    if length + 4 == whole - 8:
+        return [slice(0, 12), *kept]
+    return [slice(0, 4), struct.pack("<I", length + 4), slice(8, 12), *kept]
+
+
+def _iso(data: Buffer) -> list[Piece]:
+    kept: list[Piece] = []
+    at = 0
+    for start, blank in blanks(data):
+        kept += [slice(at, start), blank]
+        at = start + len(blank)
+    return [*kept, slice(at, len(data))]
+
+
+_CLEANERS: dict[str, Callable[[Buffer], list[Piece]]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "WEBP": _webp,
+    "HEIF": _iso,
+    "AVIF": _iso,
+}
