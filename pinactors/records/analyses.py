@@ -12,7 +12,6 @@ import peewee
 
 from pinactors.protocol import View
 from pinactors.records.models import Analysis, AnalysisImage, Image, StoredPacket
-from pinactors.records.prepared import Inserting, Prepared
 from pinactors.storage.stored_image import StoredImage
 
 
@@ -56,13 +55,6 @@ class StoredStream:
     record_number: int
 
 
-_number_of = Prepared(lambda: Analysis.select(Analysis.id).where(Analysis.stream_id == ":stream_id"))
-_insert_analysis = Inserting(Analysis)
-_insert_packets = Inserting(StoredPacket)
-_insert_image = Inserting(Image, ignore=True)
-_insert_analysis_image = Inserting(AnalysisImage)
-
-
 def save(
     database: peewee.Database,
     record: AnalysisRecord,
@@ -70,40 +62,48 @@ def save(
     now: dt.datetime,
     images_folder: Path,
 ) -> int:
-    known = _number_of(database, stream_id=record.stream_id).fetchone()
+    known = _number_of(database, record.stream_id)
     if known is not None:
-        return int(known[0])
-    row = (
-        record.stream_id,
-        record.session_id,
-        record.owner,
-        record.idempotency_key,
-        record.fingerprint,
-        record.started_at,
-        now,
-        record.processing_ms,
-        record.verdict,
-        record.authentic,
-        record.rating,
-        record.confidence,
-        record.pin_id,
-        record.pin_name,
-        json.dumps(record.degraded),
-        json.dumps(record.missing),
-        record.error_code,
-        record.error_code is None,
-    )
-    _insert_analysis(database, [row])
-    number = int(_number_of(database, stream_id=record.stream_id).fetchone()[0])
+        return known
+    row = {
+        Analysis.stream_id: record.stream_id,
+        Analysis.session_id: record.session_id,
+        Analysis.owner: record.owner,
+        Analysis.idempotency_key: record.idempotency_key,
+        Analysis.fingerprint: record.fingerprint,
+        Analysis.started_at: record.started_at,
+        Analysis.finished_at: now,
+        Analysis.processing_ms: record.processing_ms,
+        Analysis.verdict: record.verdict,
+        Analysis.authentic: record.authentic,
+        Analysis.rating: record.rating,
+        Analysis.confidence: record.confidence,
+        Analysis.pin_id: record.pin_id,
+        Analysis.pin_name: record.pin_name,
+        Analysis.degraded: json.dumps(record.degraded),
+        Analysis.missing: json.dumps(record.missing),
+        Analysis.error_code: record.error_code,
+        Analysis.provisional: record.error_code is None,
+    }
+    number = int(Analysis.insert(row).execute(database))
     # Sealed only after the row is in: from here on no other attempt can store another final packet.
-    packets = [*record.packets, seal(number)]
-    _insert_packets(database, [(number, sequence, body) for sequence, body in enumerate(packets)])
+    bodies = [*record.packets, seal(number)]
+    packets = [(number, sequence, body) for sequence, body in enumerate(bodies)]
+    fields = [StoredPacket.analysis, StoredPacket.sequence, StoredPacket.body]
+    StoredPacket.insert_many(packets, fields=fields).execute(database)
     for view, image in record.images.items():
         path = Path(image.path)
         relative = path.relative_to(images_folder) if path.is_relative_to(images_folder) else path
-        _insert_image(database, [(image.sha256, image.size, str(relative))])
-        _insert_analysis_image(database, [(number, view.value, image.sha256)])
+        Image.insert(sha256=image.sha256, size=image.size, path=str(relative)).on_conflict_ignore().execute(
+            database
+        )
+        AnalysisImage.insert(analysis=number, view=view.value, image=image.sha256).execute(database)
     return number
+
+
+def _number_of(database: peewee.Database, stream_id: str) -> int | None:
+    number = Analysis.select(Analysis.id).where(Analysis.stream_id == stream_id).scalar(database)
+    return None if number is None else int(number)
 
 
 def known_images(database: peewee.Database, hashes: Sequence[str]) -> set[str]:
@@ -132,35 +132,16 @@ def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
     return StoredStream(stream_id, session_id, owner, packets, finished_at, number)
 
 
-def _newest(same: peewee.Expression) -> Prepared:
-    """One row is read, however many there are. An analysis that failed is none: it may have had only some of
-    its photographs, and whoever sends them again wants another try."""
-    columns = (Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
-    return Prepared(
-        lambda: (
-            Analysis.select(*columns)
-            .where(same, Analysis.error_code.is_null())
-            .order_by(Analysis.id.desc())
-            .limit(1)
-        )
-    )
-
-
-_same_upload = _newest(
-    (Analysis.owner == ":owner")
-    & (Analysis.session_id == ":session_id")
-    & (Analysis.fingerprint == ":fingerprint")
-)
-_same_session = _newest((Analysis.owner == ":owner") & (Analysis.session_id == ":session_id"))
-_same_key = _newest((Analysis.owner == ":owner") & (Analysis.idempotency_key == ":idempotency_key"))
-
-
 def find_upload(
     database: peewee.Database, owner: str, session_id: str, fingerprint: str, since: dt.datetime
 ) -> str | None:
     """Stream id of the newest such analysis, if it ended after `since`."""
-    cursor = _same_upload(database, owner=owner, session_id=session_id, fingerprint=fingerprint)
-    found = _ended_after(since, cursor.fetchone())
+    same = (
+        (Analysis.owner == owner)
+        & (Analysis.session_id == session_id)
+        & (Analysis.fingerprint == fingerprint)
+    )
+    found = _newest(database, same, since)
     return found[0] if found else None
 
 
@@ -168,24 +149,33 @@ def find_idempotent(
     database: peewee.Database, owner: str, idempotency_key: str, since: dt.datetime
 ) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest such analysis, if it ended after `since`."""
-    cursor = _same_key(database, owner=owner, idempotency_key=idempotency_key)
-    return _ended_after(since, cursor.fetchone())
+    same = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
+    return _newest(database, same, since)
 
 
 def has_named(
     database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
 ) -> bool:
     """Whether there is an analysis of that session id, or of that key, that ended after `since`."""
-    cursor = _same_session(database, owner=owner, session_id=session_id)
-    if _ended_after(since, cursor.fetchone()) is not None:
+    if _newest(database, (Analysis.owner == owner) & (Analysis.session_id == session_id), since) is not None:
         return True
     return idempotency_key is not None and (
         find_idempotent(database, owner, idempotency_key, since) is not None
     )
 
 
-def _ended_after(since: dt.datetime, row: tuple[str, str, int] | None) -> tuple[str, str] | None:
+def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
+    """Stream id and fingerprint. One row is read, however many there are. An analysis that failed is none: it
+    may have had only some of its photographs, and whoever sends them again wants another try."""
+    row = (
+        Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
+        .where(same, Analysis.error_code.is_null())
+        .order_by(Analysis.id.desc())
+        .limit(1)
+        .tuples()
+        .first(database)
+    )
     if row is None:
         return None
     stream_id, fingerprint, finished_at = row
-    return (stream_id, fingerprint) if finished_at >= since.timestamp() * 1000 else None
+    return (stream_id, fingerprint) if finished_at >= since else None

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import outcome
 import peewee
 import structlog
 import trio
@@ -16,7 +15,6 @@ from playhouse import db_url  # type: ignore[import-untyped]
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import migrations
-from pinactors.records.sharing import Sharing
 from pinactors.settings import Settings
 
 T = TypeVar("T")
@@ -62,8 +60,8 @@ def connect(settings: Settings) -> peewee.Database:
     if not separator:
         raise ValueError("database URL: it is no URL")
     scheme = scheme.removesuffix("+pool")
-    if f"{scheme}+pool" not in db_url.schemes:
-        raise ValueError(f"database URL: unknown kind {scheme!r}")
+    if scheme not in ("sqlite", "postgres", "postgresql"):
+        raise ValueError(f"database URL: unknown kind {scheme!r}; SQLite and PostgreSQL are supported")
     if scheme == "sqlite":
         path, options, _ = rest.removeprefix("/").partition("?")
         if options:
@@ -111,7 +109,7 @@ def _sqlite(path: str) -> peewee.Database:
 class Store:
     """Runs functions of a database, each in a transaction on one thread under a limiter of its own.
 
-    Writers of SQLite queue here, in order, instead of polling for its one write lock, and share transactions.
+    Writers of SQLite queue here, in order, instead of polling for its one write lock.
     """
 
     def __init__(self, database: peewee.Database) -> None:
@@ -120,8 +118,7 @@ class Store:
         self._identity: tuple[int, int] | None = None
         self._migrating = threading.Lock()
         self._readers = trio.CapacityLimiter(READERS)
-        self._writing = Sharing(self._together, 1 if self._file else SERVER_WRITERS)
-        self._looking_up = Sharing(self._apart, 1)
+        self._writers = trio.CapacityLimiter(1 if self._file else SERVER_WRITERS)
 
     async def open(self) -> None:
         """Connects and migrates. Raises `RecordsUnavailable`, `SchemaTooNew`."""
@@ -134,16 +131,14 @@ class Store:
 
     async def look_up(self, function: Callable[[peewee.Database], T]) -> T:
         """As `read`, for a function that runs one quick statement: alone it needs no transaction."""
-        value: T = await self._looking_up.call(function)
-        return value
+        return await trio.to_thread.run_sync(self._guard, self._look_up, function, limiter=self._readers)
 
     async def write(self, function: Callable[[peewee.Database], T]) -> T:
-        """May call `function` twice: the transaction it shared with others comes to nothing for one of them.
-
-        Cancellation waits for the transaction's end: what was asked for is done or not, never unknown.
-        """
-        value: T = await self._writing.call(function)
-        return value
+        """Cancellation waits for the transaction's end: what was asked for is done or not, never unknown."""
+        mode = "IMMEDIATE" if self._file else ""
+        return await trio.to_thread.run_sync(
+            self._guard, self._transaction, function, mode, limiter=self._writers
+        )
 
     async def close(self) -> None:
         await trio.to_thread.run_sync(self.database.close_all, limiter=self._readers)
@@ -163,25 +158,6 @@ class Store:
         self._check_file()
         with self.database.connection_context(), self.database.atomic(*filter(None, [mode])):
             return function(self.database)
-
-    def _together(self, functions: Sequence[Callable[[peewee.Database], Any]]) -> list[outcome.Outcome[Any]]:
-        """All in one transaction; each in its own where one of them fails."""
-        mode = "IMMEDIATE" if self._file else ""
-
-        def work(database: peewee.Database) -> list[outcome.Outcome[Any]]:
-            return [outcome.Value(function(database)) for function in functions]
-
-        try:
-            return self._guard(self._transaction, work, mode)
-        except RecordsUnavailable as error:
-            return [outcome.Error(unavailable(error.__cause__)) for _ in functions]
-        except Exception as error:  # noqa: BLE001 - whoever asked for it gets it
-            if len(functions) == 1:
-                return [outcome.Error(error)]
-            return [answer for function in functions for answer in self._together([function])]
-
-    def _apart(self, functions: Sequence[Callable[[peewee.Database], Any]]) -> list[outcome.Outcome[Any]]:
-        return [outcome.capture(self._guard, self._look_up, function) for function in functions]
 
     def _look_up(self, function: Callable[[peewee.Database], T]) -> T:
         self._check_file()

@@ -15,17 +15,11 @@ from dataclasses import dataclass
 import peewee
 
 from pinactors.records.models import ApiKey
-from pinactors.records.prepared import Prepared
 
 TOKEN_PREFIX = "pin_"
 TOKEN_LIMIT = 128
 NAME_LIMIT = 100
 _SHOWN = 8
-
-_first = Prepared(lambda: ApiKey.select(ApiKey.id).limit(1))
-_active = Prepared(
-    lambda: ApiKey.select(ApiKey.id).where((ApiKey.digest == ":digest") & ApiKey.revoked_at.is_null())
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +59,13 @@ def revoke(database: peewee.Database, number: int, now: dt.datetime) -> bool:
 
 
 def owner_of(database: peewee.Database, token: str) -> str | None:
-    row = _active(database, digest=_digest(token)).fetchone()
-    return None if row is None else str(row[0])
+    active = (ApiKey.digest == _digest(token)) & ApiKey.revoked_at.is_null()
+    number = ApiKey.select(ApiKey.id).where(active).scalar(database)
+    return None if number is None else str(number)
 
 
 def any_known(database: peewee.Database) -> bool:
-    return _first(database).fetchone() is not None
+    return ApiKey.select(ApiKey.id).limit(1).scalar(database) is not None
 
 
 def _digest(token: str) -> str:

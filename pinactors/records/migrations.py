@@ -32,7 +32,6 @@ STEPS: tuple[Step, ...] = (add_provisional,)
 """`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
 
 _LOCK_NUMBER = 7_465_107
-_LOCK_SECONDS = 60
 _WAL_SECONDS = 2
 _RETRY_SECONDS = 0.02
 
@@ -44,8 +43,7 @@ class SchemaTooNew(Exception):
 def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
     """Migrates on the calling thread's connection; several processes may. Returns the schema's version.
 
-    Raises `SchemaTooNew`, or peewee's errors, after which nothing was changed (MySQL commits each change of
-    the schema at once: there a failed step can leave its first half).
+    Raises `SchemaTooNew`, or peewee's errors, after which nothing was changed.
     """
     current = 1 + len(steps)
     with _alone(database):
@@ -79,19 +77,10 @@ def _alone(database: Any) -> Iterator[None]:
                     raise peewee.IntegrityError("a migration left rows that point nowhere")
         finally:
             execute("PRAGMA foreign_keys = 1")
-    elif isinstance(database, peewee.PostgresqlDatabase):
+    else:
         with database.atomic():
             execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_NUMBER,))
             yield
-    else:
-        name = f"pinactors-{_LOCK_NUMBER}"
-        if execute("SELECT GET_LOCK(%s, %s)", (name, _LOCK_SECONDS)).fetchone()[0] != 1:
-            raise peewee.OperationalError("another process has been migrating for too long")
-        try:
-            with database.atomic():
-                yield
-        finally:
-            execute("SELECT RELEASE_LOCK(%s)", (name,))
 
 
 def _write_ahead(execute: Any) -> None:

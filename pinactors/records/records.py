@@ -47,8 +47,8 @@ class Records:
         """Stores the analysis with all packets; `seal(id)` makes the final one, on another thread.
 
         Idempotent by `stream_id`: an attempt after one that was stored, however it seemed to end, changes
-        nothing, does not call `seal` and returns the stored id. One attempt may call it twice. What
-        the latest call of `seal` returned is therefore what is stored.
+        nothing, does not call `seal` and returns the stored id. What the latest call of `seal` returned is
+        therefore what is stored.
         """
         folder = self._settings.images_folder
         return await self._store.write(
