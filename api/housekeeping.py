@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from pinactors.pipeline import journal as journals
 from pinactors.pipeline.registry import Registry
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
 from pinactors.storage.images import STALE_SECONDS, ImageStore
+from pinactors.storage.log_files import photographs
 
 SWEEP_SECONDS = 10.0
 """Pause between two looks at what uploads have left."""
@@ -98,7 +98,7 @@ class Housekeeper:
         if not hashes:
             await trio.lowlevel.checkpoint()
             return []
-        noted = await trio.to_thread.run_sync(journals.photographs, self._journals)
+        noted = await trio.to_thread.run_sync(photographs, self._journals)
         return [sha256 for sha256 in hashes if sha256 not in noted]
 
 

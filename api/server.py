@@ -27,10 +27,10 @@ from api.uploads.resumable.uploads import load, unfinished
 from pinactors import components
 from pinactors.compute.processes import open_processes
 from pinactors.logs import ServerLog
-from pinactors.pipeline.component import Analysis
+from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry
-from pinactors.pipeline.stalls import Stalls, calm_collector
+from pinactors.pipeline.stalls import Stalls
 from pinactors.settings import Settings
 from pinactors.storage.objects import check_storage
 from pinactors.storage.partial_uploads import PartialUploadStore
@@ -199,7 +199,6 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
             open_registry(analysis, compute, records, settings, metrics, resumed=unfinished(kept))
         )
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
-        stack.enter_context(calm_collector())
         if not await records.has_keys():
             log.warning("no key is configured: the server is open to everybody")
         given = app.extensions[EXTENSION]

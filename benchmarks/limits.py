@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.peers.work import inputs, warm_worker
 from pinactors import components
 from pinactors.client.uploads import Photographs, size_of
-from pinactors.pipeline.component import INPUTS, Analysis
+from pinactors.pipeline.declaration import INPUTS, Analysis
 from pinactors.protocol import View
 from pinactors.settings import Settings
 from pinactors.simulation.link import Shaper
@@ -38,7 +38,7 @@ HEAD_BYTES = 300
 """Of the request line and headers in front of the body."""
 
 Costs = Mapping[str, float]
-"""Seconds of each finding and component by name; a finding that an earlier one decided has none."""
+"""Seconds of each shared step and component by name; a step that an earlier one decided has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +68,17 @@ def _costs(analysis: Analysis, photographs: dict[View, Path]) -> dict[str, float
     fastest: dict[str, float] = {}
     for _ in range(REPEATS):
         values: dict[str, Any] = dict(inputs({str(view): str(path) for view, path in photographs.items()}))
-        for finding in analysis.findings:
-            first = values.get(finding.decided_by or "")
-            needs = [values[name] for name in finding.needs]
+        for step in analysis.shared_steps:
+            first = values.get(step.decided_by or "")
+            needs = [values[name] for name in step.needs]
             if getattr(first, "decided", False):
-                values[finding.name] = first
+                values[step.name] = first
             elif all(value is None for value in needs):
-                values[finding.name] = None
+                values[step.name] = None
             else:
                 began = time.perf_counter()
-                values[finding.name] = finding.function(analysis.context, *needs)
-                _keep(fastest, finding.name, time.perf_counter() - began)
+                values[step.name] = step.function(analysis.context, *needs)
+                _keep(fastest, step.name, time.perf_counter() - began)
         for component in analysis.components:
             needs = [values[name] for name in component.needs]
             began = time.perf_counter()
@@ -161,11 +161,11 @@ def arrive(profile: Profile, ends: Mapping[View, int], total: int) -> tuple[dict
 def finish(analysis: Analysis, costs: Costs, arrivals: Mapping[View, float]) -> dict[str, float]:
     """When each component's result can exist with a core for everything that can run side by side."""
     ready = {name: arrivals.get(view, 0.0) for view, name in INPUTS.items()}
-    for finding in analysis.findings:
-        if finding.name in costs:
-            ready[finding.name] = max(ready[name] for name in finding.needs) + costs[finding.name]
+    for step in analysis.shared_steps:
+        if step.name in costs:
+            ready[step.name] = max(ready[name] for name in step.needs) + costs[step.name]
         else:
-            ready[finding.name] = ready[finding.decided_by] if finding.decided_by else 0.0
+            ready[step.name] = ready[step.decided_by] if step.decided_by else 0.0
     return {
         component.name: max(ready[name] for name in component.needs) + costs[component.name]
         for component in analysis.components

@@ -33,7 +33,7 @@ from pinactors import components
 from pinactors.catalog.demo import DESIGNS
 from pinactors.client import NetworkError, NotPinactors, analyze
 from pinactors.client.uploads import Photographs
-from pinactors.pipeline.component import Analysis
+from pinactors.pipeline.declaration import Analysis
 from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
 from pinactors.simulation.link import Relay, relay

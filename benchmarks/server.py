@@ -15,15 +15,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 from unittest import mock
 
 import trio
 
 from api.server import serve
 from pinactors import components, logs
-from pinactors.compute import Handle
-from pinactors.pipeline.component import Analysis, Component
+from pinactors.compute import GracePeriod, Handle, Priority
+from pinactors.pipeline.declaration import Analysis, Component
 from pinactors.protocol import (
     AuthenticationResult,
     CharacterIdentification,
@@ -76,7 +76,7 @@ def display(context: None, front: StoredImage) -> HtmlDisplayData:
 
 
 def declare_nothing() -> Analysis:
-    """Five components that return at once, and no findings."""
+    """Five components that return at once, and no shared steps."""
 
     def component(
         name: str, packet: type[Packet], function: Callable[..., Packet], *, required: bool = False
@@ -85,7 +85,7 @@ def declare_nothing() -> Analysis:
 
     return Analysis(
         None,
-        findings=(),
+        shared_steps=(),
         components=(
             component("authenticity", AuthenticationResult, authenticity, required=True),
             component("characters", CharacterIdentification, characters),
@@ -103,8 +103,17 @@ def nothing() -> None:
 class Inline:
     """A compute without processes: jobs run in the event loop, after a random pause or not at all."""
 
+    seconds = 0.0
+
     def __init__(self, spread: float) -> None:
         self._spread = spread
+
+    @asynccontextmanager
+    async def session(self, name: str, priority: Priority, grace: GracePeriod) -> AsyncIterator[Self]:
+        yield self
+
+    def statistics(self) -> dict[str, Any]:
+        return {"workers": 1, "busy": 0, "queued": 0, "restarts": 0, "scratch_full": False}
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if any(isinstance(each, StoredImage) and each.size >= HELD_BYTES for each in arguments):
@@ -112,8 +121,11 @@ class Inline:
         await trio.sleep(random.uniform(0, self._spread))
         return function(*arguments)
 
-    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        raise NotImplementedError("these components share no findings")
+    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+        raise NotImplementedError("these components share no steps")
+
+    def stop(self) -> None:
+        """Cancelled jobs are gone already."""
 
 
 async def main(kind: str, settings: Settings, spread: float) -> None:

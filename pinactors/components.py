@@ -1,4 +1,4 @@
-"""The analysis as declared: which findings there are, which components, who needs what.
+"""The analysis as declared: which shared steps there are, which components, who needs what.
 
 The functions here run in worker processes: they open what the pure functions of `analysis` need (the
 photograph's bytes, the catalogue) and call them. Adding a component is one more entry in `declare`.
@@ -16,7 +16,7 @@ from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
 from pinactors.analysis.stamp import ocr, reading
 from pinactors.catalog import identify
-from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import (
     AuthenticationResult,
     CharacterIdentification,
@@ -31,7 +31,7 @@ from pinactors.storage.stored_image import StoredImage
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every function is given beside its findings; small and picklable. `as_of` None means today;
+    """What every function is given beside the values it needs; small and picklable. `as_of` None means today;
     `calibration` is the JSON of evidence weights, empty for the ones that ship."""
 
     catalog: str
@@ -135,7 +135,7 @@ def declare(
     as_of: dt.date | None = None,
     calibration: str = "",
 ) -> Analysis:
-    """The five components over the findings they share.
+    """The five components over the steps they share.
 
     `calibration` is JSON that overrides the settings' file. Raises `OSError` or `ValueError` for a file of
     weights that cannot be used.
@@ -146,13 +146,13 @@ def declare(
     context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of, calibration)
     return Analysis(
         context,
-        findings=(
-            Finding("front", ("front_image",), prepare_front),
-            Finding("back", ("back_image",), prepare_back),
-            Finding("angled", ("angled_image",), prepare_angled),
-            Finding("stamp", ("back",), read_stamp),
-            Finding("front_match", ("front",), match_front),
-            Finding(
+        shared_steps=(
+            SharedStep("front", ("front_image",), prepare_front),
+            SharedStep("back", ("back_image",), prepare_back),
+            SharedStep("angled", ("angled_image",), prepare_angled),
+            SharedStep("stamp", ("back",), read_stamp),
+            SharedStep("front_match", ("front",), match_front),
+            SharedStep(
                 "match",
                 ("front_match", "front", "back", "angled", "stamp"),
                 match_all,

@@ -27,7 +27,7 @@ class Settings(BaseModel):
     port: int = Field(8080, ge=0, le=65535, description="Port the server binds to; 0 picks a free one")
     data: Path = Field(Path("pinactors-data"), description="Folder of the database, images and catalogue")
     database_url: str = Field(
-        "", description="Any peewee database URL; empty: SQLite (WAL) in the data folder"
+        "", description="URL of a SQLite or PostgreSQL database; empty: SQLite (WAL) in the data folder"
     )
     storage: str = Field(
         "file:",
@@ -41,6 +41,11 @@ class Settings(BaseModel):
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
     worker_niceness: int = Field(
         5, ge=0, le=19, description="How far workers step back behind the event loop"
+    )
+    worker_memory: int = Field(
+        2048 * MEBIBYTE,
+        ge=0,
+        description="Memory of one worker; a photograph that needs more is refused. 0: no limit",
     )
 
     deadline: float = Field(DEADLINE_SECONDS, gt=0, description="A session's time after its work begins")

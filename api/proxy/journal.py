@@ -1,7 +1,7 @@
 """What a stopped proxy leaves behind for the next one: a file a session, packets before any phone has them.
 
-The files are those of `pinactors.pipeline.journal` (one write a line, whatever was delivered is in it),
-with marks of their own. No key is in them, only its hash.
+The files are like those of `pinactors.storage.log_files` (one write a line, whatever was delivered is in it),
+with facts of their own. No key is in them, only its hash.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 import msgspec
 
 from api.proxy.packets import STREAM_ID
-from pinactors.pipeline.journal import SUFFIX, Journal, Mark
+from pinactors.pipeline.state import Fact
 from pinactors.protocol.merge import ends
+from pinactors.storage.log_files import SUFFIX
 
 SPOOL_SUFFIX = ".spool"
 
 
-class Relayed(Mark, frozen=True):
+class Relayed(Fact, frozen=True):
     """The session begins. `ends_at` is a Unix time; `spool` the name of the file with its upload, if there is
     one and it is whole."""
 
@@ -34,14 +35,14 @@ class Relayed(Mark, frozen=True):
     idempotency_key: str = ""
 
 
-class Moved(Mark, frozen=True):
+class Moved(Fact, frozen=True):
     """From now on the packets are those of `stream_id` at `master`."""
 
     master: str
     stream_id: str
 
 
-class Uploaded(Mark, frozen=True):
+class Uploaded(Fact, frozen=True):
     """The upload that was still coming is in."""
 
     spool: str
@@ -49,6 +50,55 @@ class Uploaded(Mark, frozen=True):
 
 
 _DECODER = msgspec.json.Decoder(Relayed | Moved | Uploaded)
+
+
+class Journal:
+    """Never raises: the first write that fails removes the file, calls `failed`, and the session goes on
+    without.
+
+    A file with a gap would resume a session with other packets than those that were delivered: none is
+    better.
+    """
+
+    def __init__(self, path: Path, descriptor: int | None, failed: Callable[[OSError], None]) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._failed = failed
+
+    @property
+    def healthy(self) -> bool:
+        return self._descriptor is not None
+
+    def mark(self, fact: Fact) -> None:
+        self._append(b"M " + msgspec.json.encode(fact) + b"\n")
+
+    def packet(self, encoded: bytes) -> None:
+        self._append(b"P - - " + encoded + b"\n")
+
+    def release(self) -> None:
+        """Closes the file and leaves it where it is."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def remove(self) -> None:
+        """Nothing in it is needed any more."""
+        if self._descriptor is not None:
+            self.release()
+            try:
+                self.path.unlink(missing_ok=True)
+            except OSError as error:
+                self._failed(error)
+
+    def _append(self, line: bytes) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            if os.write(self._descriptor, line) < len(line):
+                raise OSError("a short write: the disk is full")
+        except OSError as error:
+            self.remove()
+            self._failed(error)
 
 
 @dataclass(slots=True)

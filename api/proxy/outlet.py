@@ -9,19 +9,16 @@ from typing import Self
 import trio
 
 from api.proxy import journal as journals
-from api.proxy.journal import Kept, Moved, Relayed, Uploaded
+from api.proxy.journal import Journal, Kept, Moved, Relayed, Uploaded
 from api.proxy.packets import Line, restamped
-from pinactors.pipeline.journal import Journal
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import Packet, timestamp
-from pinactors.protocol.merge import TERMINAL, kind_of
+from pinactors.protocol import TERMINAL, Packet, timestamp
+from pinactors.protocol.merge import kind_of
 
 
 class RelayedLog(PacketLog):
     """A log that knows when each packet arrived here from its master (trio's clock). `measured`: a reader
     notes when it hands them on; one does, the others may come late."""
-
-    __slots__ = ("arrivals", "measured")
 
     def __init__(self, stream_id: str, session_id: str, owner: str, packets: list[bytes]) -> None:
         super().__init__(stream_id, session_id, owner, packets=packets)

@@ -205,7 +205,7 @@ class Conversation:
                 if self._upload is not None and not self._upload.announced:
                     await self._received.wait()
                     with suppress(PinactorsError):  # a conflict is in the session's own log
-                        self._log = await self._given.registry.settle(self._upload, self._log)
+                        self._log = await self._given.registry.answer(self._upload, self._log)
                 await send_packets(self._log, self._position)
                 nursery.cancel_scope.cancel()
         finally:

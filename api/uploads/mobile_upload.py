@@ -106,7 +106,7 @@ class Reception:
             await self._read(lease, named)
             self._upload.close()
             opened = self._log or await self._given.registry.open(self._upload)
-            return await self._given.registry.settle(self._upload, opened)
+            return await self._given.registry.answer(self._upload, opened)
 
     async def open(self) -> PacketLog:
         """The session before anything was read. Raises `PinactorsError`."""

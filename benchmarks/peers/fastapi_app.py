@@ -25,7 +25,7 @@ from starlette.datastructures import UploadFile
 
 from benchmarks.peers.work import Lines, Plan, Rows, inputs, warm_worker
 from pinactors.compute.worker import call, call_and_keep
-from pinactors.pipeline.component import Component, Finding
+from pinactors.pipeline.declaration import Component, SharedStep
 from pinactors.protocol import Packet, View
 
 plan = Plan.given()
@@ -35,30 +35,31 @@ sessions = 0
 
 
 class Graph:
-    """One session's findings, each computed once in a worker, which keeps it in a file beside the others."""
+    """One session's shared steps, each computed once in a worker, which keeps it in a file beside the
+    others."""
 
     def __init__(self, values: dict[str, Any], folder: str) -> None:
         self._values = values
         self._folder = folder
-        self._findings = {finding.name: finding for finding in analysis.findings}
+        self._steps = {step.name: step for step in analysis.shared_steps}
         self._tasks: dict[str, asyncio.Task[Any]] = {}
 
     async def value(self, name: str) -> Any:
         if name in self._values:
             return self._values[name]
         if name not in self._tasks:
-            self._tasks[name] = asyncio.create_task(self._find(self._findings[name]))
+            self._tasks[name] = asyncio.create_task(self._find(self._steps[name]))
         return await self._tasks[name]
 
-    async def _find(self, finding: Finding) -> Any:
-        if finding.decided_by is not None:
-            first = await self.value(finding.decided_by)
+    async def _find(self, step: SharedStep) -> Any:
+        if step.decided_by is not None:
+            first = await self.value(step.decided_by)
             if getattr(first, "decided", False):
                 return first
-        values = await asyncio.gather(*map(self.value, finding.needs))
+        values = await asyncio.gather(*map(self.value, step.needs))
         if all(value is None for value in values):
             return None
-        arguments = (self._folder, finding.function, (analysis.context, *values))
+        arguments = (self._folder, step.function, (analysis.context, *values))
         return await asyncio.get_running_loop().run_in_executor(workers, call_and_keep, *arguments)
 
     async def packet(self, component: Component) -> tuple[Component, Packet | Exception]:

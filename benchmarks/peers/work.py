@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.server import declare_nothing
 from pinactors import components
 from pinactors.compute.worker import prepare
-from pinactors.pipeline.component import INPUTS, Analysis
+from pinactors.pipeline.declaration import INPUTS, Analysis
 from pinactors.protocol import (
     AnalysisComplete,
     ConnectionEstablished,
@@ -61,7 +61,7 @@ class Plan:
 
 def warm_worker(null: bool) -> None:
     """What a worker process does first: one thread, lower priority, models loaded."""
-    prepare(NICENESS)
+    prepare(NICENESS, memory=0)
     if not null:
         components.warm()
 
@@ -119,15 +119,15 @@ def analyse(plan: Plan, photographs: dict[str, str]) -> tuple[list[Packet], list
     """
     analysis = _analysis(plan)
     values: dict[str, Any] = {**inputs(photographs)}
-    for finding in analysis.findings:
-        first = values.get(finding.decided_by or "")
-        needs = [values[name] for name in finding.needs]
+    for step in analysis.shared_steps:
+        first = values.get(step.decided_by or "")
+        needs = [values[name] for name in step.needs]
         if getattr(first, "decided", False):
-            values[finding.name] = first
+            values[step.name] = first
         elif all(value is None for value in needs):
-            values[finding.name] = None
+            values[step.name] = None
         else:
-            values[finding.name] = finding.function(analysis.context, *needs)
+            values[step.name] = step.function(analysis.context, *needs)
     packets: list[Packet] = []
     missing: list[str] = []
     for component in analysis.components:

@@ -1,7 +1,7 @@
 """A Python worker process behind the Express peer: one JSON job a line in, one JSON answer a line out.
 
 `python -m benchmarks.peers.worker '{"data": …, "workers": 2}'`. A value in a job is null, an image's
-`{"image", "size"}`, or the `{"path", "decided"}` of an earlier finding.
+`{"image", "size"}`, or the `{"path", "decided"}` of an earlier shared step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinactors.storage.stored_image import StoredImage
 
 plan = Plan.given()
 analysis = plan.analysis()
-findings = {finding.name: finding for finding in analysis.findings}
+steps = {step.name: step for step in analysis.shared_steps}
 components = {component.name: component for component in analysis.components}
 rows = Rows(plan.folder)
 
@@ -36,8 +36,8 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     if "record" in job:
         return {"id": rows.insert(job["record"].encode())}
     arguments = (analysis.context, *map(value, job["values"]))
-    if job["name"] in findings:
-        handle = call_and_keep(job["folder"], findings[job["name"]].function, arguments)
+    if job["name"] in steps:
+        handle = call_and_keep(job["folder"], steps[job["name"]].function, arguments)
         return {"handle": handle and {"path": handle.path, "decided": handle.decided}}
     return {"packet": msgspec.to_builtins(call(components[job["name"]].full, arguments))}
 
@@ -45,7 +45,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     warm_worker(plan.null)
     graph = {
-        "findings": {each.name: [each.needs, each.decided_by] for each in analysis.findings},
+        "findings": {each.name: [each.needs, each.decided_by] for each in analysis.shared_steps},
         "components": {each.name: [each.needs, each.required] for each in analysis.components},
     }
     print(json.dumps(graph), flush=True)

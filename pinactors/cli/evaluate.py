@@ -244,7 +244,7 @@ def flat(figures_of: dict[str, Any], prefix: str = "") -> list[tuple[str, dict[s
 
 def _milliseconds(metrics: Metrics) -> dict[str, Any]:
     stages = {}
-    for histogram, kind in ((metrics.finding_seconds, "finding"), (metrics.component_seconds, "component")):
+    for histogram, kind in ((metrics.step_seconds, "step"), (metrics.component_seconds, "component")):
         for family in histogram.collect():
             sums = {tuple(s.labels.values()): s.value for s in family.samples if s.name.endswith("_sum")}
             counts = {tuple(s.labels.values()): s.value for s in family.samples if s.name.endswith("_count")}

@@ -16,8 +16,7 @@ import trio
 
 from pinactors import protocol
 from pinactors.client.http import Broken, NotPinactors
-from pinactors.protocol import UPLOAD_LOST, ErrorCode, Packet, PinactorsError
-from pinactors.protocol.merge import TERMINAL
+from pinactors.protocol import TERMINAL, UPLOAD_LOST, ErrorCode, Packet, PinactorsError
 
 BACKOFF_FIRST = 0.25
 BACKOFF_LIMIT = 8.0

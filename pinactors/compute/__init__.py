@@ -1,14 +1,27 @@
-"""Where CPU work runs: one small interface, worker processes behind it here."""
+"""Where CPU work runs: worker processes of this machine (`compute.processes`), or of others.
+
+Comes in: module-level functions with picklable arguments; goes out: what they return. Nothing here knows what
+the functions do, nor what a session is beside a name, a priority and a grace period.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 
 class WorkerDied(Exception):
-    """The worker process ended without an answer (killed, crashed, out of memory): worth another try."""
+    """The worker process ended without an answer (killed, crashed): worth another try."""
+
+
+class OutOfMemory(Exception):
+    """A function needed more memory than a worker may have: another try would need as much."""
+
+
+class ScratchFull(Exception):
+    """A value could not be kept for other jobs: the disk is full, or cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,72 +35,50 @@ class Handle:
     decided: bool = False
 
 
-class Compute(Protocol):
-    """Runs module-level functions on picklable arguments; a `Handle` among them arrives as its value.
+GracePeriod = Callable[[], float]
+"""Seconds, asked for when a job is cancelled: so long may it still go on to spare its worker, unwanted; the
+caller does not wait for it. With 0 it is killed, and the call returns when it is gone."""
 
-    Cancelling either call really stops the work and frees its CPU. The function's own exception is raised as
-    it was; `WorkerDied` when the process ended instead.
+Priority = Callable[[], tuple[float, ...]]
+"""Asked for whenever a worker is free: lower goes first."""
+
+
+class SessionCompute(Protocol):
+    """Runs the jobs of one session. A `Handle` among the arguments arrives as its value.
+
+    Cancelling a call really stops the work and frees its CPU, at once or after the grace period. The
+    function's own exception is raised as it was; `WorkerDied` when the process ended instead, `OutOfMemory`
+    when it had not enough memory.
     """
+
+    @property
+    def seconds(self) -> float:
+        """What its jobs have cost the workers."""
+        ...
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
-    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        """Like `run`, but the result stays in `folder` and its handle is returned (None for a None). Of what
-        one sender has waiting, what is to be kept runs last: it is nobody's answer yet."""
+    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Like `run`, but the result stays where it is and its handle is returned (None for a None), whose
+        `decided` is the value's own. Of what one session has waiting, what is to be kept runs last: it is
+        nobody's answer yet. Raises `ScratchFull` as well."""
         ...
-
-
-@runtime_checkable
-class Measured(Protocol):
-    """A compute that can say how it is doing."""
-
-    def statistics(self) -> dict[str, Any]:
-        """`workers`, `busy`, `queued`, `restarts`."""
-        ...
-
-
-class ComputeView(Compute, Protocol):
-    """A compute as one sender of jobs sees it; `seconds` is what its jobs have cost the workers."""
-
-    @property
-    def seconds(self) -> float: ...
 
     def stop(self) -> None:
         """Ends at once what goes on of cancelled jobs."""
         ...
 
 
-Number = Callable[[], float]
-Priority = Callable[[], tuple[float, ...]]
+class Compute(Protocol):
+    """The workers that all sessions share."""
 
-
-@runtime_checkable
-class SharedCompute(Protocol):
-    """A compute that knows its senders apart."""
-
-    def view(self, priority: Priority, grace: Number) -> ComputeView:
-        """For one sender. `priority` is asked whenever a worker is free: lower first.
-
-        `grace` is asked when a job is cancelled: so many seconds it may still go on to spare its worker,
-        unwanted; the caller does not wait for it. With 0 it is killed, and the call returns when it is
-        gone.
-        """
+    def session(
+        self, name: str, priority: Priority, grace: GracePeriod
+    ) -> AbstractAsyncContextManager[SessionCompute]:
+        """Jobs of the session `name` while inside; what they kept is removed behind it."""
         ...
 
-
-class PlainView:
-    """The view of a compute that does not know its senders apart."""
-
-    seconds = 0.0
-
-    def __init__(self, compute: Compute) -> None:
-        self.run = compute.run
-        self.keep = compute.keep
-
-    def stop(self) -> None:
-        """Cancelled jobs are gone already."""
-
-
-def view_of(compute: Compute, priority: Priority, grace: Number) -> ComputeView:
-    """`compute` for one sender, with what it can do of `SharedCompute.view`."""
-    return compute.view(priority, grace) if isinstance(compute, SharedCompute) else PlainView(compute)
+    def statistics(self) -> dict[str, Any]:
+        """`workers` ready or busy, `busy`, `queued` jobs, `restarts` so far, `scratch_full`: whether the last
+        value that was to be kept could not be."""
+        ...

@@ -7,13 +7,15 @@ analysis once: a replacement costs 0.05 s instead of 0.24 s (measured, without t
 
 from __future__ import annotations
 
-import functools
 import math
 import multiprocessing
 import os
+import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import outcome
@@ -21,19 +23,21 @@ import structlog
 import trio
 import trio_parallel  # type: ignore[import-untyped]
 
-from pinactors.compute import Handle, Number, Priority, WorkerDied
+from pinactors.backoff import Backoff
+from pinactors.compute import GracePeriod, Handle, Priority, ScratchFull, WorkerDied
 from pinactors.compute.queue import JobQueue, Sender
+from pinactors.compute.scratch import open_scratch
 from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, prepare, warm
 from pinactors.settings import Settings
 
-GRACE = 2.0
-"""Seconds an idle worker gets to end by itself at shutdown."""
+SHUTDOWN_GRACE_SECONDS = 2.0
+"""What an idle worker gets to end by itself at shutdown."""
 
-WARM_PAUSE, WARM_PAUSE_LIMIT = 0.1, 5.0
-"""Seconds between attempts to warm a worker that dies while warming: doubled up to the limit."""
+WARM_PAUSE = Backoff(0.1, 5.0)
+"""Pauses between attempts to warm a worker that dies while warming."""
 
-LINGER = 0.002
-"""Seconds for which a worker is held back once it has a value that is kept: what it makes possible is asked
+HELD_BACK_SECONDS = 0.002
+"""For so long is a worker held back once it has a value that is kept: what the value makes possible is asked
 for within about half of them, and would else wait behind everything that is waiting already."""
 
 log = structlog.get_logger(__name__)
@@ -53,10 +57,8 @@ class _Worker:
         return await self.context.run_sync(function, *arguments, kill_on_cancel=True, limiter=self.limiter)
 
 
-class _Occupation:
-    """A worker at a job. `answer` is there when it is `over`, unless it was cancelled."""
-
-    __slots__ = ("_sender", "answer", "over", "scope")
+class _RunningJob:
+    """A job at a worker. `answer` is there when it is `over`, unless it was cancelled."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -87,36 +89,42 @@ def _discard(answer: outcome.Outcome[Any]) -> None:
 
 
 class Processes:
-    """A `SharedCompute` on this machine's cores."""
+    """A `Compute` on this machine's cores."""
 
-    def __init__(self, workers: list[_Worker], warm_up: Callable[[], Any], nursery: trio.Nursery) -> None:
+    def __init__(
+        self, workers: list[_Worker], warm_up: Callable[[], Any], scratch: Path, nursery: trio.Nursery
+    ) -> None:
         self._workers = workers
         self._warm_up = warm_up
+        self._scratch = scratch
         self._nursery = nursery
         self._idle: deque[_Worker] = deque()
         self._queue = JobQueue()
         self._busy = 0
         self._restarts = 0
-        self._senders = 0
-        self._anyone = View(self, Sender(0, _first, _none))
+        self._sessions = 0
+        self._scratch_full = False
 
-    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return await self._anyone.run(function, *arguments)
-
-    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
-        return await self._anyone.keep(folder, function, *arguments)
-
-    def view(self, priority: Priority, grace: Number) -> View:
-        self._senders += 1
-        return View(self, Sender(self._senders, priority, grace))
+    @asynccontextmanager
+    async def session(
+        self, name: str, priority: Priority, grace: GracePeriod
+    ) -> AsyncIterator[SessionProcesses]:
+        self._sessions += 1
+        folder = self._scratch / name
+        try:
+            yield SessionProcesses(self, Sender(self._sessions, priority, grace), str(folder))
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(partial(shutil.rmtree, folder, ignore_errors=True))
 
     def statistics(self) -> dict[str, Any]:
-        """`workers` ready or busy, `busy`, `queued` jobs, `restarts` so far, `pids`."""
+        """As `Compute.statistics`, and the workers' `pids`."""
         return {
             "workers": self._busy + len(self._idle),
             "busy": self._busy,
             "queued": len(self._queue),
             "restarts": self._restarts,
+            "scratch_full": self._scratch_full,
             "pids": [worker.pid for worker in self._workers if worker.pid is not None],
         }
 
@@ -133,38 +141,41 @@ class Processes:
                 self._free(self._workers[job.worker])
             raise
         assert job.worker is not None
-        occupation = _Occupation(sender)
-        self._nursery.start_soon(self._occupy, occupation, self._workers[job.worker], kept, work)
+        running = _RunningJob(sender)
+        self._nursery.start_soon(self._run_job, running, self._workers[job.worker], kept, work)
         try:
-            await occupation.over.wait()
+            await running.over.wait()
         except trio.Cancelled:
             seconds = sender.grace()
-            occupation.disown(seconds)
+            running.disown(seconds)
             if seconds <= 0:
                 with trio.CancelScope(shield=True):
-                    await occupation.over.wait()
+                    await running.over.wait()
             raise
-        return occupation.answer.unwrap()
+        return running.answer.unwrap()
 
-    async def _occupy(
-        self, occupation: _Occupation, worker: _Worker, kept: bool, work: tuple[Any, ...]
+    async def _run_job(
+        self, running: _RunningJob, worker: _Worker, kept: bool, work: tuple[Any, ...]
     ) -> None:
         """Runs a job in a task of its own, so that it may outlast the call that asked for it."""
         started = trio.current_time()
         lost = True
         try:
-            with occupation.scope:
-                occupation.answer = outcome.Value(await worker.run(*work))
+            with running.scope:
+                running.answer = outcome.Value(await worker.run(*work))
                 lost = False
         except trio_parallel.BrokenWorkerError as error:
             died = WorkerDied(f"worker {worker.pid} ended without an answer")
             died.__cause__ = error
-            occupation.answer = outcome.Error(died)
+            running.answer = outcome.Error(died)
         except Exception as error:  # noqa: BLE001 - the function's own: it is the caller's to handle
-            occupation.answer = outcome.Error(error)
+            running.answer = outcome.Error(error)
+            self._scratch_full = self._scratch_full or isinstance(error, ScratchFull)
             lost = False
+        else:
+            self._scratch_full = self._scratch_full and not kept
         finally:
-            occupation.end(trio.current_time() - started)
+            running.end(trio.current_time() - started)
             if lost:
                 self._replace(worker)
             elif kept and self._queue:
@@ -173,7 +184,7 @@ class Processes:
                 self._free(worker)
 
     async def _free_soon(self, worker: _Worker) -> None:
-        await trio.sleep(LINGER)
+        await trio.sleep(HELD_BACK_SECONDS)
         self._free(worker)
 
     def _grant(self) -> None:
@@ -199,14 +210,13 @@ class Processes:
         self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
 
     async def _warm_again(self, worker: _Worker) -> None:
-        pause = WARM_PAUSE
-        while worker.pid is None:
+        for pause in WARM_PAUSE:
             try:
                 await self._warm(worker)
+                return
             except Exception as error:  # noqa: BLE001 - whatever warming raises, the pool must get its worker back
                 log.error("worker does not warm up", error=repr(error), pause=pause)
                 await trio.sleep(pause)
-                pause = min(2 * pause, WARM_PAUSE_LIMIT)
 
     async def warm_workers(self) -> None:
         """Warms all of them at the same time. Raises `RuntimeError` when one fails."""
@@ -243,11 +253,11 @@ class Processes:
             worker.pid = None
 
 
-class View:
-    """`Processes` as one sender sees it: a `ComputeView`."""
+class SessionProcesses:
+    """`Processes` as one session sees it: a `SessionCompute`. `folder` is where its values are kept."""
 
-    def __init__(self, processes: Processes, sender: Sender) -> None:
-        self._processes, self._sender = processes, sender
+    def __init__(self, processes: Processes, sender: Sender, folder: str) -> None:
+        self._processes, self._sender, self._folder = processes, sender, folder
 
     @property
     def seconds(self) -> float:
@@ -260,19 +270,11 @@ class View:
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._processes._submit(self._sender, call, function, arguments)
 
-    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         handle: Handle | None = await self._processes._submit(
-            self._sender, call_and_keep, folder, function, arguments, kept=True
+            self._sender, call_and_keep, self._folder, function, arguments, kept=True
         )
         return handle
-
-
-def _none() -> float:
-    return 0.0
-
-
-def _first() -> tuple[float, ...]:
-    return ()
 
 
 @asynccontextmanager
@@ -287,10 +289,11 @@ async def open_processes(settings: Settings, warm: Callable[[], Any]) -> AsyncIt
     multiprocessing.set_forkserver_preload(["pinactors.compute.preload", warm.__module__])
     failure: RuntimeError | None = None
     async with AsyncExitStack() as stack:
+        scratch = stack.enter_context(open_scratch(settings.scratch_folder))
         contexts = [await stack.enter_async_context(_open_context(settings)) for _ in range(count)]
         workers = [_Worker(number, context) for number, context in enumerate(contexts)]
         async with trio.open_nursery() as nursery:
-            processes = Processes(workers, warm, nursery)
+            processes = Processes(workers, warm, scratch, nursery)
             try:
                 await processes.warm_workers()
             except RuntimeError as error:
@@ -307,8 +310,8 @@ async def _open_context(settings: Settings) -> AsyncIterator[trio_parallel.Worke
     try:
         async with trio_parallel.open_worker_context(
             idle_timeout=math.inf,
-            init=functools.partial(prepare, settings.worker_niceness),
-            grace_period=GRACE,
+            init=partial(prepare, settings.worker_niceness, settings.worker_memory),
+            grace_period=SHUTDOWN_GRACE_SECONDS,
             worker_type=trio_parallel.WorkerType.FORKSERVER,
         ) as context:
             yield context

@@ -6,15 +6,13 @@ from collections import deque
 
 import trio
 
-from pinactors.compute import Number, Priority
+from pinactors.compute import GracePeriod, Priority
 
 
 class Sender:
-    """Someone who sends jobs, as `SharedCompute.view` says; `unwanted` are its jobs that run for nobody."""
+    """A session that sends jobs; `unwanted` are its jobs that run for nobody."""
 
-    __slots__ = ("grace", "number", "priority", "seconds", "unwanted")
-
-    def __init__(self, number: int, priority: Priority, grace: Number) -> None:
+    def __init__(self, number: int, priority: Priority, grace: GracePeriod) -> None:
         self.number = number
         self.priority = priority
         self.grace = grace
@@ -24,8 +22,6 @@ class Sender:
 
 class Job:
     """A place in the queue; `granted` once a worker is `worker`'s. `kept`: its value is for other jobs."""
-
-    __slots__ = ("granted", "kept", "worker")
 
     def __init__(self, kept: bool) -> None:
         self.kept = kept
@@ -41,7 +37,7 @@ class JobQueue:
     turns would have all of them half done at their deadlines.
 
     It has no bound of its own: admission bounds the sessions, and a session has at most one job for each of
-    its findings and components (500 x 11 with the defaults).
+    its shared steps and components (500 x 11 with the defaults).
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Values between worker processes: one file each, written once, mapped by whoever reads it.
+"""Scratch: values between worker processes, one file each, written once, mapped by whoever reads it; and the
+folder they are in.
 
 A file is a header, the value's pickle (protocol 5) and the buffers that pickle left out of band, each on a
 64-byte boundary. A reader maps the file and unpickles on top of the mapping: arrays arrive without a copy and
@@ -10,11 +11,17 @@ Layout, little-endian: magic (8 bytes), pickle size (u64), buffer count (u64), p
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import pickle
 import secrets
+import shutil
 import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from pinactors.compute import Handle
@@ -39,13 +46,18 @@ def save(folder: str, value: Any) -> Handle:
         position = _aligned(position + view.nbytes)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, secrets.token_hex(8))
-    with open(path, "xb") as file:
-        file.write(_HEAD.pack(MAGIC, len(pickled), len(views)))
-        file.write(b"".join(_PLACE.pack(*place) for place in places))
-        file.write(pickled)
-        for (offset, _), view in zip(places, views, strict=True):
-            file.write(b"\0" * (offset - file.tell()))
-            file.write(view)
+    try:
+        with open(path, "xb") as file:
+            file.write(_HEAD.pack(MAGIC, len(pickled), len(views)))
+            file.write(b"".join(_PLACE.pack(*place) for place in places))
+            file.write(pickled)
+            for (offset, _), view in zip(places, views, strict=True):
+                file.write(b"\0" * (offset - file.tell()))
+                file.write(view)
+    except OSError:  # half a value would take up what room there is
+        with suppress(OSError):
+            os.unlink(path)
+        raise
     return Handle(path, bool(getattr(value, "decided", False)))
 
 
@@ -67,3 +79,38 @@ def load(handle: Handle) -> Any:
 
 def _aligned(position: int) -> int:
     return -(-position // ALIGNMENT) * ALIGNMENT
+
+
+@contextmanager
+def open_scratch(parent: Path) -> Iterator[Path]:
+    """A new folder in `parent`. Folders there that no living process holds are removed first."""
+    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for stale in parent.iterdir():
+        with _locked(stale) as ours:
+            if ours:
+                shutil.rmtree(stale, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Holds the lock of `folder` while inside; False where another process does, or it is no folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

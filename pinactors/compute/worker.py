@@ -7,12 +7,13 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import resource
 import signal
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from pinactors.compute import Handle, scratch
+from pinactors.compute import Handle, OutOfMemory, ScratchFull, scratch
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_NUM_THREADS")
 """One thread a worker: the pool is one worker a core, so more threads would only fight over the cores."""
@@ -22,14 +23,21 @@ class FunctionFailed(Exception):
     """A function's exception that could not travel between processes; carries its type and text."""
 
 
-def prepare(niceness: int) -> None:
-    """Sets a fresh worker up: one thread, lower priority than the event loop, gone when the server is gone.
+def prepare(niceness: int, memory: int) -> None:
+    """Sets a fresh worker up: one thread, lower priority than the event loop, gone when the server is gone,
+    and no more than `memory` bytes (0: unlimited).
+
+    The limit is on data (`RLIMIT_DATA`: heap and private anonymous mappings), not on the address space: the
+    mapped catalogue, the values other workers keep and the libraries' files cost no memory of this process's
+    own.
 
     SIGTERM is ignored (SIGINT is already): a service manager or terminal signals the whole process group, and
     a draining server still needs its workers. They end when their pipe closes.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(niceness)
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"
     if importlib.util.find_spec("cv2") is not None:
@@ -52,6 +60,8 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
         return function(*(scratch.load(each) if isinstance(each, Handle) else each for each in arguments))
     except Exception as error:
+        if _lacks_memory(error):
+            raise OutOfMemory("more memory was needed than a worker may have") from None
         if _travels(error):
             raise
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
@@ -62,13 +72,21 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Handle | None:
     """Like `call`, but the result stays here, in a file of `folder`."""
     value = call(function, arguments)
-    return None if value is None else scratch.save(folder, value)
+    try:
+        return None if value is None else scratch.save(folder, value)
+    except OSError as error:
+        raise ScratchFull(str(error)) from None
 
 
 def warm(function: Callable[[], Any]) -> int:
     """Runs `function` for what it loads; returns the pid."""
     function()
     return os.getpid()
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Python's and numpy's own exception, OpenCV's `StsNoMem` (-4), and what C++ raises below ONNX."""
+    return isinstance(error, MemoryError) or getattr(error, "code", None) == -4 or "bad_alloc" in str(error)
 
 
 def _travels(error: Exception) -> bool:

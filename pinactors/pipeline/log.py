@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -12,11 +12,8 @@ class PacketLog:
     """A session's packets, encoded, in order, without their newline.
 
     A reader keeps an index into `packets` and nothing else, so a slow one holds back nobody. `closed` is true
-    once the terminal packet is in, or when the session was dropped in favour of an equal one (then there is
-    none).
+    once the terminal packet is in, or when an earlier session answers the upload (then there is none).
     """
-
-    __slots__ = ("_abandoned", "_waiting", "closed", "owner", "packets", "readers", "session_id", "stream_id")
 
     def __init__(
         self,
@@ -69,34 +66,20 @@ class PacketLog:
             await self.wait_beyond(len(self.packets))
         await trio.lowlevel.checkpoint()
 
-    def watching(self) -> Watching:
+    @contextmanager
+    def watching(self) -> Iterator[None]:
         """A reader is present while inside. One that leaves in order comes back: the next poll, or nothing
         more to say. One whose connection is gone leaves with an exception, a cancellation."""
-        return Watching(self)
-
-    def left(self, *, gone: bool) -> None:
-        """A reader is not present any more."""
-        self.readers -= 1
-        if gone and not self.readers and not self.closed and self._abandoned is not None:
-            self._abandoned()
+        self.readers += 1
+        gone = True
+        try:
+            yield
+            gone = False
+        finally:
+            self.readers -= 1
+            if gone and not self.readers and not self.closed and self._abandoned is not None:
+                self._abandoned()
 
     def on_abandoned(self, callback: Callable[[], None] | None) -> None:
         """`callback` runs whenever the last reader is gone before the end."""
         self._abandoned = callback
-
-
-class Watching:
-    """A reader's presence."""
-
-    __slots__ = ("_log",)
-
-    def __init__(self, log: PacketLog) -> None:
-        self._log = log
-
-    def __enter__(self) -> None:
-        self._log.readers += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self._log.left(gone=kind is not None)

@@ -31,10 +31,10 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
-        self.finding_seconds = Histogram(
-            "pinactors_finding_seconds",
-            "Work on a shared finding, its wait for a worker included",
-            ["finding"],
+        self.step_seconds = Histogram(
+            "pinactors_shared_step_seconds",
+            "A shared step, its wait for a worker included",
+            ["step"],
             buckets=SECONDS,
             registry=registry,
         )
@@ -45,9 +45,9 @@ class Metrics:
             "pinactors_breaker_trips", "Components sent straight to basic", ["component"], registry=registry
         )
         self.refused = Counter("pinactors_refused", "Uploads refused, by why", ["reason"], registry=registry)
-        self.joined = Counter("pinactors_joined", "Uploads that joined an equal one", registry=registry)
+        self.joined = Counter("pinactors_joined", "Uploads answered by an earlier session", registry=registry)
         self.journal_failures = Counter(
-            "pinactors_journal_failures", "Sessions that went on without a journal", registry=registry
+            "pinactors_journal_failures", "Sessions that went on without a stored log", registry=registry
         )
         self.record_retries = Counter(
             "pinactors_record_retries", "Attempts to store a record that failed", registry=registry

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
 import structlog
 import trio
 
-from pinactors.pipeline import journal as journals
-from pinactors.pipeline.course import Course
-from pinactors.pipeline.journal import Journal
+from pinactors.backoff import Backoff
 from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import fingerprint
-from pinactors.protocol import AuthenticationResult, CharacterIdentification, ErrorCode, ErrorPacket
+from pinactors.protocol import ErrorCode, decode
+from pinactors.protocol.merge import ends
 from pinactors.records import AnalysisRecord, Records, RecordsUnavailable
+from pinactors.storage.packet_logs import PacketLogs, StoredLog
 
-PAUSE, PAUSE_LIMIT = 0.05, 5.0
-"""Seconds between attempts to store a record: doubled up to the limit."""
+PAUSES = Backoff(0.05, 5.0)
+"""Between attempts to store a record."""
 
 MEMORY_LIMIT = 100
-"""Analyses without a journal (its disk is full) that may wait in memory for the database: about 10 KB each.
+"""Analyses whose stored log failed (its disk is full) that may wait in memory for the database: about 10 KB
+each.
 """
 
 MILLISECOND = dt.timedelta(milliseconds=1)
@@ -34,14 +34,15 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """Stores records, again and again while the database is away.
 
-    What a session could not store before its deadline waits in the outbox: its journal, which outlives this
+    What a session could not store before its deadline waits in the outbox: its log, which outlives this
     process. `run` empties it.
     """
 
-    def __init__(self, records: Records, metrics: Metrics) -> None:
+    def __init__(self, records: Records, logs: PacketLogs, metrics: Metrics) -> None:
         self._records = records
+        self._logs = logs
         self._metrics = metrics
-        self._outbox: deque[Path | Course] = deque()
+        self._outbox: deque[StoredLog | SessionState] = deque()
         self._filled = trio.Event()
 
     @property
@@ -50,23 +51,23 @@ class Recorder:
         return len(self._outbox)
 
     def photographs(self) -> set[str]:
-        """Hashes of those that analyses in memory refer to; the others' are in their journals."""
-        courses = [item for item in self._outbox if isinstance(item, Course)]
-        return {image.sha256 for course in courses for image in course.images.values()}
+        """Hashes of those that analyses in memory refer to; the others' are in their logs."""
+        states = [item for item in self._outbox if isinstance(item, SessionState)]
+        return {image.sha256 for state in states for image in state.images.values()}
 
-    async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> bytes:
-        """The final packet as it is stored. Tries while the database is away: the caller's scope bounds it.
+    async def save(self, record: AnalysisRecord, final_packet: Callable[[int], bytes]) -> bytes:
+        """The final packet as it is stored: `final_packet` of the record's number. Tries while the database
+        is away: the caller's scope bounds it.
 
         Whatever else storing raises is final.
         """
         sealed: list[bytes] = []
 
         def remember(number: int) -> bytes:
-            sealed.append(seal(number))
+            sealed.append(final_packet(number))
             return sealed[-1]
 
-        pause = PAUSE
-        while True:
+        for pause in PAUSES:
             try:
                 await self._records.save(record, remember)
                 stored = None if sealed else await self._records.stream(record.stream_id)
@@ -74,19 +75,19 @@ class Recorder:
                 self._metrics.record_retries.inc()
                 log.warning("record not stored yet", session=record.session_id, error=repr(error))
                 await trio.sleep(pause)
-                pause = min(2 * pause, PAUSE_LIMIT)
             else:
                 return stored.packets[-1] if stored else sealed[-1]  # stored by an earlier process, or now
+        raise AssertionError("the pauses have no end")
 
-    def later(self, course: Course, journal: Journal) -> None:
-        """Stores a session that has ended, by and by; its journal is kept until then."""
-        if journal.healthy:
-            journal.release()
-            self._outbox.append(journal.path)
-        elif sum(isinstance(item, Course) for item in self._outbox) < MEMORY_LIMIT:
-            self._outbox.append(course)
+    async def later(self, state: SessionState, stored: StoredLog) -> None:
+        """Stores a session that has ended, by and by; its log is kept until then."""
+        if stored.healthy:
+            await stored.release()
+            self._outbox.append(stored)
+        elif sum(isinstance(item, SessionState) for item in self._outbox) < MEMORY_LIMIT:
+            self._outbox.append(state)
         else:
-            log.error("analysis lost", session=course.session_id, reason="neither journal nor database")
+            log.error("analysis lost", session=state.session_id, reason="neither its log nor the database")
         self._filled.set()
 
     async def run(self) -> None:
@@ -98,55 +99,61 @@ class Recorder:
                 await self._store(self._outbox[0])
                 self._outbox.popleft()
 
-    async def _store(self, item: Path | Course) -> None:
+    async def _store(self, item: StoredLog | SessionState) -> None:
         """What is refused, not delayed by an absent database, is set aside: it must not block the others."""
         try:
-            course = journals.load(item) if isinstance(item, Path) else item
-            if course is not None:
-                final = course.packets[-1]
-                await self.save(record_of(course), lambda number: final)
-                log.info("record stored", session=course.session_id)
-            if isinstance(item, Path):
-                os.unlink(item)
+            state = item if isinstance(item, SessionState) else await self._load(item)
+            if state is not None:
+                final = state.packets[-1]
+                await self.save(record_of(state), lambda number: final)
+                log.info("record stored", session=state.session_id)
+            if not isinstance(item, SessionState):
+                await item.remove()
         except Exception as error:  # noqa: BLE001 - the actor's boundary: the next one has its turn
-            log.error("record refused", item=str(item), error=repr(error))
-            if isinstance(item, Path):
-                journals.set_aside(item)
+            log.error("record refused", item=repr(item), error=repr(error))
+            if not isinstance(item, SessionState):
+                await item.set_aside()
+
+    async def _load(self, stored: StoredLog) -> SessionState | None:
+        entries = await self._logs.load(stored.stream_id)
+        return replay(entries) if entries else None
 
 
-def record_of(course: Course, processing_ms: int | None = None) -> AnalysisRecord:
-    """What is kept of a session. Without `processing_ms` its last packet says how long it took."""
-    packets = course.decoded()
-    last = packets[-1]
-    ended = isinstance(last, ErrorPacket)
-    started = dt.datetime.fromtimestamp(course.started_at or 0.0, dt.UTC)
-    if processing_ms is None:
-        processing_ms = max(0, round((dt.datetime.fromisoformat(last.timestamp) - started) / MILLISECOND))
-    failed = last.error_code if isinstance(last, ErrorPacket) else None
-    if course.analysed and failed is ErrorCode.PROCESSING_ERROR:  # only its record failed, and here it is
-        failed = None
-    decided = next((packet for packet in packets if isinstance(packet, AuthenticationResult)), None)
-    if failed is not None:
-        decided = None
-    claim = next((packet for packet in packets if isinstance(packet, CharacterIdentification)), None)
-    claimed = claim.candidates[0] if claim is not None and claim.identified else None
+def record_of(state: SessionState, processing_ms: int | None = None) -> AnalysisRecord:
+    """What is kept of a session. Without `processing_ms` its last packet, an `ERROR`, says how long it
+    took."""
+    started = dt.datetime.fromtimestamp(state.started_at or 0.0, dt.UTC)
+    failed: str | None = None
+    ended = ends(state.packets)
+    if ended:
+        last = decode(state.packets[-1])
+        if processing_ms is None:
+            ended_at = dt.datetime.fromisoformat(last.timestamp)
+            processing_ms = max(0, round((ended_at - started) / MILLISECOND))
+        code = getattr(last, "error_code", None)
+        if not (
+            state.analysed and code is ErrorCode.PROCESSING_ERROR
+        ):  # else only its record failed: here it is
+            failed = str(code)
+    facts = state.facts
+    decided = facts if failed is None else {}
     return AnalysisRecord(
-        stream_id=course.stream_id,
-        session_id=course.session_id,
-        owner=course.owner,
-        idempotency_key=course.idempotency_key,
-        fingerprint=fingerprint(course.images),
-        images=dict(course.images),
+        stream_id=state.stream_id,
+        session_id=state.session_id,
+        owner=state.owner,
+        idempotency_key=state.idempotency_key,
+        fingerprint=fingerprint(state.images),
+        images=dict(state.images),
         started_at=started,
-        processing_ms=processing_ms,
-        verdict=str(decided.verdict) if decided else None,
-        authentic=decided.authentic if decided else None,
-        rating=decided.authenticity_rating if decided else None,
-        confidence=decided.confidence if decided else None,
-        pin_id=claimed.pin_id if claimed else None,
-        pin_name=claimed.name if claimed else None,
-        degraded=course.degraded,
-        missing=course.missing,
-        packets=course.packets[:-1] if ended else list(course.packets),
-        error_code=str(failed) if failed else None,
+        processing_ms=processing_ms or 0,
+        verdict=decided.get("verdict"),
+        authentic=decided.get("authentic"),
+        rating=decided.get("rating"),
+        confidence=decided.get("confidence"),
+        pin_id=facts.get("pin_id"),
+        pin_name=facts.get("pin_name"),
+        degraded=state.degraded,
+        missing=state.missing,
+        packets=state.packets[:-1] if ended else list(state.packets),
+        error_code=failed,
     )

@@ -6,40 +6,31 @@ import contextvars
 import datetime as dt
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Container, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import structlog
 import trio
 from prometheus_client import CollectorRegistry
 
-from pinactors.compute import Compute, Measured
-from pinactors.compute.scratch_folder import open_scratch
-from pinactors.pipeline import journal as journals
+from pinactors.compute import Compute
+from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.admission import Admission, Work
-from pinactors.pipeline.breaker import Breaker
-from pinactors.pipeline.component import Analysis
-from pinactors.pipeline.course import Course, completed
-from pinactors.pipeline.joins import Joins
-from pinactors.pipeline.journal import Journal
+from pinactors.pipeline.declaration import Analysis
+from pinactors.pipeline.duplicates import Duplicates
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.session import Services, Session
-from pinactors.pipeline.settlement import Settlement
+from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import (
-    UPLOAD_INTERRUPTED,
-    ErrorCode,
-    ErrorPacket,
-    PinactorsError,
-    decode,
-    new_stream_id,
-)
-from pinactors.records import Records, RecordsUnavailable
+from pinactors.protocol import UPLOAD_INTERRUPTED, ErrorCode, PinactorsError, new_stream_id
+from pinactors.protocol.merge import completed, ends
+from pinactors.records import Records
 from pinactors.settings import Settings
+from pinactors.storage.log_files import open_log_files
+from pinactors.storage.packet_logs import PacketLogs, StoredLog
 
 FINISHED_BYTES = 64 << 20
 """Packets of finished sessions kept in memory; what is beyond, and older than `replay`, is read from the
@@ -55,20 +46,19 @@ _root = structlog.get_logger(__name__)
 class Registry:
     """The only way in. Sessions run in a nursery of the application's that never sees their exceptions."""
 
-    def __init__(self, services: Services, joins: Joins, records: Records, nursery: trio.Nursery) -> None:
+    def __init__(self, services: Services, records: Records, logs: PacketLogs, nursery: trio.Nursery) -> None:
         self._services = services
         self._settings = services.settings
-        self._measured = services.compute if isinstance(services.compute, Measured) else None
-        self._joins = joins
+        self._duplicates = Duplicates(records)
         self._records = records
+        self._logs = logs
         self._nursery = nursery
         self._admission = Admission(services.settings)
         self._live: dict[str, Session] = {}
-        self._settlements: WeakKeyDictionary[Upload, Settlement] = WeakKeyDictionary()
         self._unfinished: dict[tuple[str, str], tuple[Upload, PacketLog]] = {}
         self._finished: OrderedDict[str, tuple[float, PacketLog]] = OrderedDict()
         self._finished_bytes = 0
-        self._repeated: OrderedDict[str, float] = OrderedDict()
+        self._repeated: OrderedDict[str, tuple[float, StoredLog]] = OrderedDict()
         self._ended = trio.lowlevel.ParkingLot()
         self._context = contextvars.copy_context()
 
@@ -79,57 +69,44 @@ class Registry:
     async def open(self, upload: Upload) -> PacketLog:
         """Starts the session of `upload`; its log has its first packet already.
 
-        An upload that is complete is joined to an equal one at once, as `settle` does later for the others.
-        Raises `PinactorsError`: `overloaded` (429, 503) with `retry_after`, or `session_conflict` (422).
+        A complete upload is answered by an earlier session of the same photographs at once, as `answer` says
+        later for the others. Raises `PinactorsError`: `overloaded` (429, 503) with `retry_after`, or
+        `session_conflict` (422).
         """
         await trio.lowlevel.checkpoint()
         self._prune()
-        course = Course(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
-        log = _log_of(course)
+        state = SessionState(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
+        log = _log_of(state)
+        decided = upload.complete and upload.error is None
         with self._counting_refusals():
             self._admission.check_rate(upload.owner)
-            if upload.complete and upload.error is None:
-                answer = await self._joins.settle(upload, log)
+            if decided:
+                answer = await self._duplicates.claim(upload, log)
                 if answer is not log:
                     self._services.metrics.joined.inc()
                     return answer
             try:
                 self._admission.check_load(upload.owner, self._wait())
             except PinactorsError:
-                self._joins.forget(log.stream_id)
+                self._duplicates.forget(log.stream_id)
                 raise
-        journal = Journal.create(self._settings.journal_folder, course, self._journal_failed)
-        self._start(upload, course, log, journal)
+        self._start(upload, state, log, self._logs.create(state.stream_id), decided=decided)
+        await log.wait_beyond(0)
         return log
 
     async def may_join(self, upload: Upload) -> bool:
-        """Whether a session, under way or ended well, has the same name or `Idempotency-Key`: `upload` may
-        turn out to equal its upload, and is better not announced.
-        """
-        for session in self._live.values():
-            course, key = session.course, upload.idempotency_key
-            same = course.session_id == upload.session_id or (key and course.idempotency_key == key)
-            if same and course.owner == upload.owner:
-                await trio.lowlevel.checkpoint()
-                return True
-        try:
-            return await self._records.has_named(upload.owner, upload.session_id, upload.idempotency_key)
-        except RecordsUnavailable:
-            return False
+        """Whether an earlier session may turn out to answer `upload`, which is then better not announced."""
+        return await self._duplicates.possible(upload)
 
-    async def settle(self, upload: Upload, log: PacketLog) -> PacketLog:
-        """The log to answer from; waits until `upload` is complete and has been compared with earlier ones.
+    async def answer(self, upload: Upload, log: PacketLog) -> PacketLog:
+        """The log to answer from; waits until `upload`, which was opened as `log`, is complete and has been
+        compared with earlier ones.
 
-        The session of an upload that joins another one is dropped, and its log closed without a terminal
+        The session of an upload that an earlier one answers is dropped, and its log closed without a terminal
         packet; an announced one goes on with the other's packets, and answers. Raises `PinactorsError`
         (`session_conflict`, 422) for an `Idempotency-Key` that came with other images.
         """
-        settlement = self._settlements.get(upload)
-        if settlement is None:
-            await trio.lowlevel.checkpoint()
-            return log
-        answer = await settlement.wait()
-        return log if upload.announced else answer
+        return await self._duplicates.answer(upload, log)
 
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
@@ -148,13 +125,13 @@ class Registry:
     async def cancel(self, stream_id: str, owner: str) -> None:
         """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
 
-        Where it repeats an equal one, both end. One that has ended already is left as it is. Raises
+        Where it repeats an earlier one, both end. One that has ended already is left as it is. Raises
         `PinactorsError` as `find` does.
         """
         log = await self.find(stream_id, owner)
         session = self._live.get(stream_id)
-        if session is not None and session.equal is not None:
-            session = self._live.get(session.equal.stream_id)
+        if session is not None and session.duplicate.earlier is not None:
+            session = self._live.get(session.duplicate.earlier.stream_id)
         if session is not None:
             session.cancel(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
         await log.wait_closed()
@@ -176,7 +153,7 @@ class Registry:
                 for name, breaker in self._services.breakers.items()
                 if breaker.state != "closed"
             },
-            "compute": self._compute_statistics(),
+            "compute": self._services.compute.statistics(),
         }
 
     async def drain(self) -> None:
@@ -192,33 +169,39 @@ class Registry:
         """The session that waits for the rest of an upload an earlier process began to receive; once."""
         return self._unfinished.pop((owner, idempotency_key), None)
 
-    def adopt(self, resumed: Container[tuple[str, str]] = ()) -> None:
+    async def adopt(self, resumed: Container[tuple[str, str]] = ()) -> None:
         """Goes on where a killed process was: unfinished sessions run, finished ones reach the records.
 
         `resumed` has owner and `Idempotency-Key` of those whose uploads go on as well (see `unfinished`).
         """
-        for journal, course in journals.adopt(self._settings.journal_folder, self._journal_failed):
-            last = decode(course.packets[-1]) if course.packets else None
-            if last is not None and last.terminal:
-                if course.repeats and journal.age < self._settings.replay:
-                    self._repeated[course.stream_id] = trio.current_time() - journal.age
-                    journal.release()
-                elif not course.repeats and isinstance(last, ErrorPacket) and course.started_at is not None:
-                    self._services.recorder.later(course, journal)
-                else:  # stored before its last packet was written, or too old
-                    journal.remove()
+        for stored, entries in await self._logs.adopt():
+            try:
+                state = replay(entries)
+            except ValueError as error:  # not as we write it
+                _root.error("stored log unreadable", log=repr(stored), error=repr(error))
+                await stored.set_aside()
+                continue
+            if state is None:
+                await stored.remove()
+            elif not ends(state.packets):
+                self._resume(stored, state, resumed)
+            elif state.repeats and stored.age < self._settings.replay:
+                self._repeated[state.stream_id] = trio.current_time() - stored.age, stored
+                await stored.release()
+            elif state.repeats or completed(state.packets) or state.started_at is None:
+                await stored.remove()  # too old, or recorded before its last packet was kept
             else:
-                self._resume(journal, course, resumed)
+                await self._services.recorder.later(state, stored)
 
-    def _resume(self, journal: Journal, course: Course, resumed: Container[tuple[str, str]]) -> None:
-        upload = Upload(course.session_id, course.owner, course.idempotency_key, announced=course.repeats)
-        name = (course.owner, course.idempotency_key or "")
-        upload.resumable = course.ends_at is None and name in resumed
-        for view, image in course.images.items():
-            upload.put(view, image)
+    def _resume(self, stored: StoredLog, state: SessionState, resumed: Container[tuple[str, str]]) -> None:
+        upload = Upload(state.session_id, state.owner, state.idempotency_key, announced=state.repeats)
+        name = (state.owner, state.idempotency_key or "")
+        upload.resumable = state.ends_at is None and name in resumed
+        for view, image in state.images.items():
+            upload.put(view, image, state.fields.get(view, ""))
         if upload.resumable:
             pass  # its photographs go on arriving
-        elif course.ends_at is None:
+        elif state.ends_at is None:
             upload.fail(
                 PinactorsError(
                     ErrorCode.PROCESSING_ERROR,
@@ -228,50 +211,52 @@ class Registry:
             )
         else:
             upload.close()
-        log = _log_of(course)
+        log = _log_of(state)
+        decided = upload.complete and upload.error is None and not state.repeats
         if upload.resumable:
             self._unfinished[name] = (upload, log)
-        elif upload.error is None and not course.repeats:
-            self._joins.adopt(upload, log)
-        self._start(upload, course, log, journal)
-        _root.info("session adopted", session=course.session_id, packets=len(log.packets))
+        elif decided:
+            self._duplicates.adopt(upload, log)
+        self._start(upload, state, log, stored, decided=decided)
+        _root.info("session adopted", session=state.session_id, packets=len(log.packets))
 
-    def _start(self, upload: Upload, course: Course, log: PacketLog, journal: Journal) -> None:
-        session = Session(upload, course, log, journal, self._services)
+    def _start(
+        self, upload: Upload, state: SessionState, log: PacketLog, stored: StoredLog, *, decided: bool
+    ) -> None:
+        duplicate = self._duplicates.opened(upload, log, decided=decided)
+        session = Session(upload, state, log, stored, duplicate, self._services)
         if self._settings.disconnect == "cancel":
             error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
             log.on_abandoned(partial(session.cancel, error))
-        if upload.complete and not course.repeats:  # compared with earlier ones already
-            session.settlement.reach(log)
-        self._live[course.stream_id] = session
-        self._settlements[upload] = session.settlement
-        self._admission.enter(course.owner)
+        self._live[state.stream_id] = session
+        self._admission.enter(state.owner)
         # Not in the context of the request that opened it, which would be kept as long as the session.
-        self._context.run(partial(self._nursery.start_soon, self._supervise, session, name=repr(session)))
+        self._context.run(
+            partial(self._nursery.start_soon, self._supervise, session, stored, name=repr(session))
+        )
 
-    async def _supervise(self, session: Session) -> None:
-        """Nothing a session raises gets further than here; a cancellation leaves its journal for adoption."""
+    async def _supervise(self, session: Session, stored: StoredLog) -> None:
+        """Nothing a session raises gets further than here; a cancellation leaves its log for adoption."""
         try:
             await session.run()
-        except* Exception as group:  # noqa: BLE001 - the boundary of the session
-            _root.exception("session failed", session=session.course.session_id, exc_info=group)
-            session.end_with(PinactorsError(ErrorCode.PROCESSING_ERROR, "Analysis failed"))
+        except* Exception as group:  # noqa: BLE001 - what even the session's own boundary could not bear
+            _root.exception("session lost", session=session.state.session_id, exc_info=group)
+            session.log.close()
         finally:
-            session.release()
-            self._retire(session)
-        await session.clear()
+            self._retire(session, stored)
+            with trio.CancelScope(shield=True):
+                await stored.release()
 
-    def _retire(self, session: Session) -> None:
+    def _retire(self, session: Session, stored: StoredLog) -> None:
         log = session.log
-        session.settlement.reach(log)
+        session.duplicate.decide_for(log)
         log.on_abandoned(None)
+        self._duplicates.ended(log.stream_id)
         del self._live[log.stream_id]
         self._admission.leave(log.owner)
-        if log.closed and (session.equal is None or session.upload.announced):
-            if session.course.repeats and session.error is None:
-                self._repeated[log.stream_id] = trio.current_time()
-            if not completed(log.packets):
-                self._joins.forget(log.stream_id)
+        if log.closed and (session.duplicate.earlier is None or session.upload.announced):
+            if session.state.repeats and session.error is None:
+                self._repeated[log.stream_id] = trio.current_time(), stored
             self._finished[log.stream_id] = (trio.current_time(), log)
             self._finished_bytes += sum(map(len, log.packets))
             self._prune()
@@ -280,15 +265,16 @@ class Registry:
     def _prune(self) -> None:
         """Lets go of finished sessions that are too old to be read again, or too many to keep here."""
         oldest_kept = trio.current_time() - self._settings.replay
-        while self._repeated and next(iter(self._repeated.values())) < oldest_kept:
-            journals.remove(self._settings.journal_folder, self._repeated.popitem(last=False)[0])
+        while self._repeated and next(iter(self._repeated.values()))[0] < oldest_kept:
+            _, (_, stored) = self._repeated.popitem(last=False)
+            self._nursery.start_soon(stored.remove, name=f"remove {stored!r}")
         while self._finished:
             stream_id, (ended, log) = next(iter(self._finished.items()))
             if ended >= oldest_kept and self._finished_bytes <= FINISHED_BYTES:
                 return
             del self._finished[stream_id]
             self._finished_bytes -= sum(map(len, log.packets))
-            self._joins.forget(stream_id)
+            self._duplicates.forget(stream_id)
 
     def _in_memory(self, stream_id: str) -> PacketLog | None:
         if stream_id in self._live:
@@ -298,10 +284,10 @@ class Registry:
         return None
 
     async def _kept(self, stream_id: str, owner: str) -> PacketLog | None:
-        """From the records, or from a journal that waits for them."""
-        course = journals.find(self._settings.journal_folder, stream_id)
-        if course is not None and course.packets and decode(course.packets[-1]).terminal:
-            return _log_of(course, closed=True)
+        """From the records, or from a stored log that waits for them."""
+        state = await self._stored_state(stream_id)
+        if state is not None and ends(state.packets):
+            return _log_of(state, closed=True)
         try:
             stored = await self._records.stream(stream_id)
         except Exception as error:
@@ -319,10 +305,17 @@ class Registry:
             raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", detail, status=410)
         return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
 
+    async def _stored_state(self, stream_id: str) -> SessionState | None:
+        entries = await self._logs.load(stream_id)
+        try:
+            return replay(entries) if entries else None
+        except ValueError:  # not as we write it: as good as none
+            return None
+
     def _wait(self) -> float:
         """Seconds until the workers could have done a new session's work, if sessions stay what they were."""
-        workers = self._compute_statistics().get("workers") or 1
-        return len(self._live) * self._services.work.mean / workers
+        workers = self._services.compute.statistics()["workers"] or 1
+        return float(len(self._live) * self._services.work.mean / workers)
 
     @contextmanager
     def _counting_refusals(self) -> Iterator[None]:
@@ -331,13 +324,6 @@ class Registry:
         except PinactorsError as error:
             self._services.metrics.refused.labels(str(error.status)).inc()
             raise
-
-    def _compute_statistics(self) -> dict[str, Any]:
-        return self._measured.statistics() if self._measured is not None else {}
-
-    def _journal_failed(self, error: OSError) -> None:
-        self._services.metrics.journal_failures.inc()
-        _root.error("session goes on without journal", error=repr(error))
 
 
 @asynccontextmanager
@@ -348,41 +334,40 @@ async def open_registry(
     settings: Settings,
     metrics: Metrics | None = None,
     *,
+    logs: PacketLogs | None = None,
     resumed: Container[tuple[str, str]] = (),
 ) -> AsyncIterator[Registry]:
-    """The registry with its nursery. Leaving the block stops what still runs; journals keep it for the
-    next. `resumed`: see `Registry.adopt`.
+    """The registry with its nursery; `logs` in the data folder unless given. `resumed`: see `Registry.adopt`.
+
+    Leaving the block stops what still runs; its logs are kept for the next.
     """
     metrics = metrics or Metrics(CollectorRegistry())
-    settings.journal_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    recorder = Recorder(records, metrics)
-    joins = Joins(records)
-    with open_scratch(settings.scratch_folder) as scratch:
-        services = Services(
-            analysis=analysis,
-            compute=compute,
-            settings=settings,
-            metrics=metrics,
-            recorder=recorder,
-            breakers={
-                component.name: _breaker(component.name, settings, metrics)
-                for component in analysis.components
-            },
-            scratch=scratch,
-            work=Work(),
-            settle=joins.settle,
-        )
-        async with trio.open_nursery() as nursery:
-            registry = Registry(services, joins, records, nursery)
-            metrics.watch(registry.statistics)
-            nursery.start_soon(recorder.run, name="recorder")
-            registry.adopt(resumed)
-            yield registry
-            nursery.cancel_scope.cancel()
+
+    def log_failed(error: OSError) -> None:
+        metrics.journal_failures.inc()
+        _root.error("session goes on without a stored log", error=repr(error))
+
+    async with AsyncExitStack() as stack:
+        if logs is None:
+            logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
+        recorder = Recorder(records, logs, metrics)
+        breakers = {
+            component.name: _breaker(component.name, settings, metrics) for component in analysis.components
+        }
+        services = Services(analysis, compute, settings, metrics, recorder, breakers, Work())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        registry = Registry(services, records, logs, nursery)
+        metrics.watch(registry.statistics)
+        nursery.start_soon(recorder.run, name="recorder")
+        await registry.adopt(resumed)
+        yield registry
+        nursery.cancel_scope.cancel()
 
 
-def _log_of(course: Course, *, closed: bool = False) -> PacketLog:
-    return PacketLog(course.stream_id, course.session_id, course.owner, packets=course.packets, closed=closed)
+def _log_of(state: SessionState, *, closed: bool = False) -> PacketLog:
+    return PacketLog(
+        state.stream_id, state.session_id, state.owner, packets=list(state.packets), closed=closed
+    )
 
 
 def _breaker(name: str, settings: Settings, metrics: Metrics) -> Breaker:

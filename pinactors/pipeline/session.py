@@ -2,64 +2,74 @@
 
 from __future__ import annotations
 
-import math
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import structlog
 import trio
 from msgspec import UNSET
 
-from pinactors.compute import Compute, WorkerDied, view_of
+from pinactors.compute import Compute, SessionCompute, WorkerDied
+from pinactors.pipeline.actors.assembly import Assembly
+from pinactors.pipeline.actors.breaker import Breaker
+from pinactors.pipeline.actors.component_actor import ComponentActor
+from pinactors.pipeline.actors.messages import (
+    Connected,
+    Dropped,
+    Failed,
+    Finish,
+    Flush,
+    Message,
+    Repeat,
+    Result,
+    Started,
+)
+from pinactors.pipeline.actors.restarts import Restarts
+from pinactors.pipeline.actors.shared_steps import SharedSteps
+from pinactors.pipeline.actors.supervisor import Supervisor, failure_of
 from pinactors.pipeline.admission import Work
-from pinactors.pipeline.assembly import Assembly, Result
-from pinactors.pipeline.attempts import Restarts
-from pinactors.pipeline.breaker import Breaker
-from pinactors.pipeline.component import Analysis, Component
-from pinactors.pipeline.course import Course, Outcome
-from pinactors.pipeline.deadline import Deadline
-from pinactors.pipeline.findings import Findings
-from pinactors.pipeline.journal import Analysed, Arrived, Began, Journal, Repeats, UploadComplete
+from pinactors.pipeline.declaration import Analysis
+from pinactors.pipeline.duplicates import DuplicateCheck
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder, record_of
-from pinactors.pipeline.settlement import Patience, Settlement
-from pinactors.pipeline.supervisor import Supervisor
+from pinactors.pipeline.state import Analysed, Arrived, Outcome, Repeats, SessionState, UploadComplete
+from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
     AnalysisComplete,
     AuthenticationResult,
-    ConnectionEstablished,
     ErrorCode,
-    ErrorPacket,
     PinactorsError,
-    ProcessingStarted,
     View,
     missing_front,
     timed_out,
+    timestamp,
 )
 from pinactors.settings import Settings
+from pinactors.storage.packet_logs import LogTakenOver, StoredLog
 
-GRACE = 4.0
-"""Seconds a job that is not needed any more may take to its end before its worker is killed: longer than any
+GRACE_SECONDS = 4.0
+"""What a job that is not needed any more may take to its end before its worker is killed: longer than any
 healthy one, and short of the default reserve of basic analysis, which may have to wait for that worker."""
 
-RECORD_GRACE = 5.0
-"""Seconds the record gets at least, even when the analysis used up its deadline."""
+RECORD_GRACE_SECONDS = 5.0
+"""What the record gets at least, even when the analysis used up its deadline."""
 
-DETAIL_LIMIT = 1000
-"""Characters of an error's message and of its detail that a packet carries."""
+OTHER_MESSAGES = 8 + len(View)
+"""Most messages of a session beside its components' results and repeated packets: `Connected`, `Started`, an
+`Arrived` a photograph, `UploadComplete`, two `Flush`, `Analysed` or `Repeats`, and the one that ends it."""
+
+Messages = trio.MemorySendChannel[Message]
 
 _root = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What sessions share. `settle` says which log answers an upload that is complete."""
+    """What sessions share."""
 
     analysis: Analysis
     compute: Compute
@@ -67,89 +77,89 @@ class Services:
     metrics: Metrics
     recorder: Recorder
     breakers: Mapping[str, Breaker]
-    scratch: Path
     work: Work
-    settle: Callable[[Upload, PacketLog], Awaitable[PacketLog]]
 
 
 class Session:
-    """`run` returns when the terminal packet is in the log, or the session gave way to an equal one.
+    """`run` returns when the terminal packet is in the log, or an earlier session answers the upload."""
 
-    `settlement` says which, once that is known. A session whose stream a client has the name of already does
-    not give way: its log goes on, with the equal one's packets.
-    """
-
-    def __init__(self, upload: Upload, course: Course, log: PacketLog, journal: Journal, services: Services):
+    def __init__(
+        self,
+        upload: Upload,
+        state: SessionState,
+        log: PacketLog,
+        stored: StoredLog,
+        duplicate: DuplicateCheck,
+        services: Services,
+    ) -> None:
         self.upload = upload
-        self.course = course
+        self.state = state
         self.log = log
+        self.duplicate = duplicate
         self.error: PinactorsError | None = None
-        self._cancelled = False
-        self.settlement = Settlement()
-        self._journal = journal
+        self._stored = stored
         self._services = services
-        settings = services.settings
-        self._assembly = Assembly(course, log, journal)
-        self._deadline = Deadline(min(settings.basic_reserve, settings.deadline / 2))
-        if course.ends_at is not None:  # adopted: it keeps the deadline it had
-            self._deadline.start(course.ends_at - time.time())
-        self._recording = trio.CancelScope()
+        self._cancelled = False
+        self._finished = self._taken_over = False
         self._began_at = trio.current_time()
-        self._compute = view_of(services.compute, self._priority, self._grace)
-        self._log = _root.bind(session=course.session_id, stream=course.stream_id[:8])
-        noticed = partial(_worker_died, services.metrics, self._log)
-        self._restarts = Restarts(settings.restarts, settings.restart_backoff, noticed)
-        self._assembly.write(
-            ConnectionEstablished(
-                message="Connected",
-                stream_id=course.stream_id,
-                deadline_ms=round(1000 * settings.deadline),
-            )
-        )
+        self._compute: SessionCompute | None = None
+        settings = services.settings
+        self._limits = TimeLimits(min(settings.basic_reserve, settings.deadline / 2))
+        self._recording = trio.CancelScope()
+        self._log = _root.bind(session=state.session_id, stream=state.stream_id[:8])
 
     def __repr__(self) -> str:
-        return f"<Session {self.course.session_id} {self.course.stream_id[:8]}>"
-
-    @property
-    def equal(self) -> PacketLog | None:
-        """The log of the equal session that answers this upload, once it is known that there is one."""
-        answer = self.settlement.answer
-        return answer if answer is not self.log else None
+        return f"<Session {self.state.session_id} {self.state.stream_id[:8]}>"
 
     async def run(self) -> None:
-        """The whole life of an upload."""
-        await self._analyse()
-        equal = self.equal
-        if equal is not None and not self.upload.announced:
-            self._give_way()
-            return
-        self.course.repeats = equal is not None
-        if equal is not None:
-            await self._repeat(equal)
-        elif self.error is None:
-            self._answer_for_the_undecided()
-        if self.error is None and equal is None:
-            await self._record()
-        if self.error is not None:
-            self.end_with(self.error)
+        """The whole life of an upload. What fails in here ends this session with an `ERROR` and no other."""
+        compute = self._services.compute.session(self.state.stream_id, self._priority, self._grace)
+        try:
+            async with compute as self._compute:
+                await self._assemble(self._live)
+        except* LogTakenOver:
+            self._log.warning("session taken over by another server")
+            self._taken_over = True
+            self.log.close()
+        except* Exception as group:  # noqa: BLE001 - the boundary of the session
+            self._log.exception("session failed", exc_info=group)
+            self.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, "Analysis failed"))
+            await self._assemble(self._end)
+        await self._leave_log()
+        if self._compute is not None:
+            self._services.work.done(self._compute.seconds)
 
-    async def _analyse(self) -> None:
-        """Returns when every component has ended, the deadline has come, or the session has failed.
-
-        All packets there are have been assembled by then. The channel has room for one result of each
-        component (five of at most 8 KB), so that none of them ever waits, and none is lost to a
-        cancellation.
-        """
-        results, received = trio.open_memory_channel[Result](len(self._components))
+    async def _assemble(self, life: Callable[[Messages], Awaitable[None]]) -> None:
+        """Runs `life` beside packet assembly, which gets all messages: there is room for as many as a session
+        can send, so that no sender ever waits, and none is lost to a cancellation."""
+        room = len(self._services.analysis.components) + OTHER_MESSAGES
+        messages, received = trio.open_memory_channel[Message](room)
+        assembly = Assembly(self.state, self.log, self._stored, received)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._assembly.run, received, name=repr(self._assembly))
-            with results:
-                async with trio.open_nursery() as actors:
-                    self._deadline.encloses(actors.cancel_scope)
-                    await self._start_actors(actors, results)
+            nursery.start_soon(assembly.run, name=repr(assembly))
+            with messages:
+                await life(messages)
 
-    async def _start_actors(self, actors: trio.Nursery, results: trio.MemorySendChannel[Result]) -> None:
-        """Once the front image is in."""
+    async def _live(self, messages: Messages) -> None:
+        messages.send_nowait(Connected(round(1000 * self._services.settings.deadline)))
+        with self._limits.analysis:  # ends `deadline` seconds (90) after the last photograph
+            await self._analyse(messages)
+        earlier = self.duplicate.earlier
+        if earlier is None:
+            await self._complete(messages)
+        elif self.upload.announced:
+            await self._repeat(earlier, messages)
+        else:
+            self._services.metrics.joined.inc()
+            self._log.info("an earlier session answers the upload")
+            messages.send_nowait(Dropped())
+        await self._end(messages)
+
+    async def _analyse(self, messages: Messages) -> None:
+        """Returns when every component has ended, or the session has failed. At the deadline it is
+        cancelled."""
+        if self.state.ends_at is not None:  # adopted: it keeps the deadline it had
+            self._limits.start(self.state.ends_at - time.time())
         try:
             front = await self.upload.image(View.FRONT)
             if front is None:
@@ -159,170 +169,171 @@ class Session:
         except PinactorsError as error:
             self.fail(error)
             return
-        self._begin()
-        actors.start_soon(self._intake, name="intake")
-        findings = self._findings(actors)
-        for component in self._components:
-            if component.name not in self.course.outcomes:
-                actor = self._supervisor(component, findings, results)
-                actors.start_soon(actor.run, name=repr(actor))
+        async with trio.open_nursery() as actors:
+            self._begin(messages)
+            actors.start_soon(self._intake, messages, name="intake")
+            settings, analysis = self._services.settings, self._services.analysis
+            restarts = Restarts(settings.restarts, settings.restart_backoff, self._worker_died)
+            steps = SharedSteps(
+                analysis,
+                self.upload,
+                self._jobs,
+                actors,
+                self.duplicate,
+                restarts,
+                refused=self.fail,
+                finished=self._step_ended,
+            )
+            for component in analysis.components:
+                if component.name not in self.state.outcomes:
+                    actor = ComponentActor(component, analysis.context, steps, self._jobs, restarts)
+                    supervisor = Supervisor(
+                        actor,
+                        steps,
+                        self._limits,
+                        self._services.breakers[component.name],
+                        messages,
+                        self.fail,
+                        self._services.metrics,
+                        self._log,
+                    )
+                    actors.start_soon(supervisor.run, name=repr(supervisor))
 
-    async def _intake(self) -> None:
-        """Notes what arrives. With the last photograph in, the clock starts and the upload finds its log."""
+    def _begin(self, messages: Messages) -> None:
+        at = self.state.started_at or time.time()
+        self._began_at = trio.current_time() - max(0.0, time.time() - at)
+        messages.send_nowait(Started(at))
+
+    async def _intake(self, messages: Messages) -> None:
+        """Notes what arrives. With the last photograph in, the clock starts and it is decided which log
+        answers."""
         try:
             for view in View:
                 image = await self.upload.image(view)
-                if image is not None and view not in self.course.images:
-                    self.course.images[view] = image
-                    self._journal.mark(Arrived(view, image.path, image.sha256, image.size))
+                if image is not None and view not in self.state.images:
+                    field = self.upload.field_of(view)
+                    messages.send_nowait(Arrived(view, image.path, image.sha256, image.size, field))
             await self.upload.wait_complete()
-            self._start_clock()
-            if self.settlement.known:
-                return
-            answer = await self._services.settle(self.upload, self.log)
+            if self.state.ends_at is None:
+                seconds = min(self._services.settings.deadline, self.upload.deadline)
+                self._limits.start(seconds)
+                messages.send_nowait(UploadComplete(time.time() + seconds))
+            await self.duplicate.decide()
         except PinactorsError as error:
-            if error.code is ErrorCode.SESSION_CONFLICT:
-                self.settlement.refuse(error)
             self.fail(error)
             return
-        if answer is not self.log:
-            self._deadline.end()
-        self.settlement.reach(answer)
+        if self.duplicate.earlier is not None:
+            self._limits.analysis.cancel()
+
+    async def _complete(self, messages: Messages) -> None:
+        """What the deadline left undecided, then the record, then the packet that names it."""
+        await _flushed(messages)
+        if self.error is None:
+            self._answer_for_the_undecided(messages)
+        if self.error is not None:
+            return
+        messages.send_nowait(Analysed())
+        await _flushed(messages)
+        elapsed = self._elapsed_ms
+        self._recording.deadline = trio.current_time() + max(self._limits.seconds_left, RECORD_GRACE_SECONDS)
+        with self._recording:
+            try:
+                final = await self._services.recorder.save(
+                    record_of(self.state, elapsed), partial(self._final_packet, elapsed)
+                )
+            except Exception as error:  # noqa: BLE001 - the analysis is kept whatever the database thinks
+                self._log.error("record not stored", error=repr(error))
+            else:
+                self._count("complete")
+                messages.send_nowait(Finish(final))
+                self._finished = True
+                return
+        self.fail(_not_recorded())
+
+    def _answer_for_the_undecided(self, messages: Messages) -> None:
+        """Authenticity says that it timed out; whatever else is optional is missing."""
+        for component in self._services.analysis.components:
+            if component.name in self.state.outcomes:
+                continue
+            packet = timed_out().encoded() if component.packet is AuthenticationResult else None
+            self._log.warning("component timed out", component=component.name)
+            self._services.metrics.components.labels(component.name, Outcome.TIMED_OUT).inc()
+            messages.send_nowait(Result(component, Outcome.TIMED_OUT, packet))
+            if packet is None and component.required:
+                self.fail(failure_of(component.name, "it ran out of time"))
+
+    def _final_packet(self, elapsed_ms: int, number: int) -> bytes:
+        """Runs on the database's thread, inside the transaction."""
+        state = self.state
+        missing = state.missing
+        packet = AnalysisComplete(
+            id=number,
+            message=f"Analysis complete without {', '.join(missing)}" if missing else "Analysis complete",
+            processing_time=elapsed_ms,
+            degraded=state.degraded,
+            missing=missing,
+            demonstration=state.facts.get("demonstration", UNSET),
+        )
+        packet.session_id, packet.sequence, packet.timestamp = (
+            state.session_id,
+            len(state.packets),
+            timestamp(),
+        )
+        return packet.encode()
+
+    async def _repeat(self, earlier: PacketLog, messages: Messages) -> None:
+        """What a client has had of this session stays; the earlier one's packets follow, each type once."""
+        messages.send_nowait(Repeats())
+        self._services.metrics.joined.inc()
+        self._log.info("session repeats an earlier one", other=earlier.stream_id[:8])
+        position = 0
+        with self._recording, earlier.watching():
+            while position < len(earlier.packets) or not earlier.closed:
+                await earlier.wait_beyond(position)
+                for packet in earlier.packets[position:]:
+                    await messages.send(Repeat(packet))
+                    position += 1
+
+    async def _end(self, messages: Messages) -> None:
+        """Returns when everything is in the log; the session's error ends it where there is one."""
+        if self.error is not None and not self.log.closed:
+            self._count(str(self.error.code))
+            messages.send_nowait(Failed(self.error))
+        await _flushed(messages)
+
+    async def _leave_log(self) -> None:
+        """The stored log, once the session is over: sealed already, or kept for the record, or for who reads
+        it again (no record has a repeated stream), or not needed any more."""
+        if self._finished:
+            return
+        if self._taken_over or self.state.repeats:
+            await self._stored.release()
+        elif self.error is None or self.state.started_at is None or _is_conflict(self.error):
+            await self._stored.remove()
+        else:
+            await self._services.recorder.later(self.state, self._stored)
 
     def fail(self, error: PinactorsError) -> None:
         """Ends the session with `error`; the first one counts, and none once the terminal packet is in.
 
         A job at work may end: a broken upload, sent again and again, must not cost a worker each time.
         """
-        if self.error is None and not self.log.closed:
+        if self.error is None and not self.log.closed and not self._finished:
             self.error = error
-            self._deadline.end()
+            self._limits.analysis.cancel()
             self._recording.cancel()
 
     def cancel(self, error: PinactorsError) -> None:
         """As `fail`, and the CPU is free at once: somebody asked for it."""
         self._cancelled = True
         self.fail(error)
-        self._compute.stop()
+        if self._compute is not None:
+            self._compute.stop()
 
-    def end_with(self, error: PinactorsError) -> None:
-        """Writes the terminal `ERROR`. A session whose work had begun is recorded all the same."""
-        short = PinactorsError(
-            error.code,
-            error.message[:DETAIL_LIMIT],
-            error.detail[:DETAIL_LIMIT],
-            field=error.field[:DETAIL_LIMIT],
-            view=error.view,
-        )
-        self._assembly.write(ErrorPacket.of(short))
-        if self.course.started_at is None or error.code is ErrorCode.SESSION_CONFLICT:
-            self._journal.remove()
-        else:
-            self._services.recorder.later(self.course, self._journal)
-        self._ended(str(error.code))
-
-    def release(self) -> None:
-        """Leaves the journal, if it is still there, to whoever comes next."""
-        self._journal.release()
-
-    async def clear(self) -> None:
-        """Removes what the session kept for its workers."""
-        self._services.work.done(self._compute.seconds)
-        if self._folder.is_dir():
-            await trio.to_thread.run_sync(shutil.rmtree, self._folder, True)
-
-    def _begin(self) -> None:
-        if self.course.started_at is None:
-            self.course.started_at = time.time()
-            self._journal.mark(Began(self.course.started_at))
-        self._began_at = trio.current_time() - max(0.0, time.time() - self.course.started_at)
-        self._assembly.write(ProcessingStarted(message="Analysis started"))
-
-    def _start_clock(self) -> None:
-        if self.course.ends_at is None:
-            seconds = min(self._services.settings.deadline, self.upload.deadline)
-            self.course.ends_at = time.time() + seconds
-            self._journal.mark(UploadComplete(self.course.ends_at))
-            self._deadline.start(seconds)
-
-    def _answer_for_the_undecided(self) -> None:
-        """The deadline decided: authenticity says so, whatever else is optional is missing."""
-        for component in self._components:
-            if component.name in self.course.outcomes:
-                continue
-            packet = timed_out() if component.packet is AuthenticationResult else None
-            self._log.warning("component timed out", component=component.name)
-            self._services.metrics.components.labels(component.name, Outcome.TIMED_OUT).inc()
-            self._assembly.take(Result(component, Outcome.TIMED_OUT, packet))
-            if packet is None and component.required:
-                message = f"{component.name.capitalize()} analysis failed"
-                self.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, message, "it ran out of time"))
-
-    async def _record(self) -> None:
-        """The record first, then the packet that names it."""
-        self.course.analysed = True
-        self._journal.mark(Analysed())
-        self._recording.deadline = max(
-            self._deadline.at if self._deadline.at < math.inf else 0.0, trio.current_time() + RECORD_GRACE
-        )
-        elapsed = self._elapsed_ms
-        seal = partial(self._seal, elapsed)
-        with self._recording:
-            try:
-                final = await self._services.recorder.save(record_of(self.course, elapsed), seal)
-            except Exception as error:  # noqa: BLE001 - the analysis is kept whatever the database thinks
-                self._log.error("record not stored", error=repr(error))
-                self.error = _not_recorded()
-                return
-            self._assembly.finish(final)
-            self._journal.remove()
-            self._ended("complete")
-            return
-        if self.error is None:
-            self.error = _not_recorded()
-
-    def _seal(self, elapsed_ms: int, number: int) -> bytes:
-        """Runs on the database's thread, inside the transaction."""
-        missing = self.course.missing
-        demonstration = any(
-            getattr(packet, "demonstration", UNSET) is True for packet in self.course.decoded()
-        )
-        return self._assembly.seal(
-            AnalysisComplete(
-                id=number,
-                message=f"Analysis complete without {', '.join(missing)}" if missing else "Analysis complete",
-                processing_time=elapsed_ms,
-                degraded=self.course.degraded,
-                missing=missing,
-                demonstration=demonstration or UNSET,
-            )
-        )
-
-    def _give_way(self) -> None:
-        self._journal.remove()
-        self.log.close()
-        self._services.metrics.joined.inc()
-        self._log.info("session joined an equal one")
-
-    async def _repeat(self, equal: PacketLog) -> None:
-        """What a client has had of this session stays; the equal one's packets follow, each type once.
-
-        The journal is kept when all is said: no record has this stream.
-        """
-        self._journal.mark(Repeats())
-        self._services.metrics.joined.inc()
-        self._log.info("session repeats an equal one", other=equal.stream_id[:8])
-        position = 0
-        with self._recording, equal.watching():
-            while position < len(equal.packets) or not equal.closed:
-                await equal.wait_beyond(position)
-                for packet in equal.packets[position:]:
-                    self._assembly.repeat(packet)
-                    position += 1
-
-    def _ended(self, outcome: str) -> None:
+    def _count(self, outcome: str) -> None:
+        """Before a reader can know of it."""
         self._services.metrics.sessions.labels(outcome).inc()
-        if self.course.started_at is not None:
+        if self.state.started_at is not None:
             self._services.metrics.session_seconds.observe(self._elapsed_ms / 1000)
         self._log.info("session ended", outcome=outcome, milliseconds=self._elapsed_ms)
 
@@ -332,71 +343,47 @@ class Session:
 
         A session without one is still sending: work for it can wait until the link has brought the rest.
         """
-        urgent = trio.current_time() >= self._deadline.full_ends_at
+        urgent = trio.current_time() >= self._limits.full_ends_at
         watched = self.log.readers or not self.upload.complete
-        return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0), self._deadline.at
+        return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0), self._limits.ends_at
 
     def _grace(self) -> float:
         """A job that is given up may end: a new worker costs more.
 
         With the session cancelled or its deadline come the CPU is to be free at once.
         """
-        left = self._deadline.at - trio.current_time()
-        return 0.0 if self._cancelled else min(GRACE, max(0.0, left))
+        return 0.0 if self._cancelled else min(GRACE_SECONDS, self._limits.seconds_left)
 
-    def _findings(self, nursery: trio.Nursery) -> Findings:
-        return Findings(
-            self._services.analysis,
-            self.upload,
-            self._compute,
-            str(self._folder),
-            nursery,
-            Patience(self.upload, self.settlement),
-            self._restarts,
-            rejected=self.fail,
-            finished=self._finding_ended,
-        )
-
-    def _supervisor(
-        self, component: Component, findings: Findings, results: trio.MemorySendChannel[Result]
-    ) -> Supervisor:
-        return Supervisor(
-            component,
-            self._services.analysis.context,
-            findings,
-            self._compute,
-            self._deadline,
-            self._services.breakers[component.name],
-            self._restarts,
-            results,
-            self.fail,
-            self._services.metrics,
-            self._log,
-        )
-
-    def _finding_ended(self, name: str, seconds: float, error: Exception | None) -> None:
-        self._services.metrics.finding_seconds.labels(name).observe(seconds)
+    def _step_ended(self, name: str, seconds: float, error: Exception | None) -> None:
+        self._services.metrics.step_seconds.labels(name).observe(seconds)
         if error is None:
-            self._log.debug("finding ready", finding=name, seconds=round(seconds, 3))
+            self._log.debug("shared step done", step=name, seconds=round(seconds, 3))
         else:
-            self._log.warning("finding failed", finding=name, error=repr(error))
+            self._log.warning("shared step failed", step=name, error=repr(error))
+
+    def _worker_died(self, work: str, error: WorkerDied) -> None:
+        self._services.metrics.worker_deaths.labels(work).inc()
+        self._log.warning("worker died", work=work, error=str(error))
 
     @property
-    def _components(self) -> tuple[Component, ...]:
-        return self._services.analysis.components
-
-    @property
-    def _folder(self) -> Path:
-        return self._services.scratch / self.course.stream_id
+    def _jobs(self) -> SessionCompute:
+        assert self._compute is not None
+        return self._compute
 
     @property
     def _elapsed_ms(self) -> int:
         return round(1000 * (trio.current_time() - self._began_at))
 
 
-def _worker_died(metrics: Metrics, log: structlog.stdlib.BoundLogger, work: str, error: WorkerDied) -> None:
-    metrics.worker_deaths.labels(work).inc()
-    log.warning("worker died", work=work, error=str(error))
+async def _flushed(messages: Messages) -> None:
+    """Returns when everything sent so far is in the log."""
+    written = trio.Event()
+    messages.send_nowait(Flush(written))
+    await written.wait()
+
+
+def _is_conflict(error: PinactorsError) -> bool:
+    return error.code is ErrorCode.SESSION_CONFLICT
 
 
 def _not_recorded() -> PinactorsError:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import structlog
 import trio
@@ -44,26 +41,3 @@ class Stalls(trio.abc.Instrument):
             self._metrics.longest_stall.set(elapsed)
         if elapsed >= REPORTED:
             log.warning("event loop held up", task=task.name, milliseconds=round(1000 * elapsed))
-
-
-CALM = (10_000, 50, 100)
-"""Thresholds under which a burst of 500 sessions (some 700 objects each) meets no full collection."""
-
-
-@contextmanager
-def calm_collector() -> Iterator[None]:
-    """Keeps full garbage collections out of the way of packets; to be entered once everything is imported.
-
-    With 500 open sessions one such collection held the loop up for 0.2 s (measured), and it finds nothing:
-    a session leaves no reference cycles behind, which a test holds it to. What is imported is left out of
-    all further collections; young objects are looked at less often, old ones hardly ever.
-    """
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*CALM)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()

@@ -52,8 +52,8 @@ class Upload:
             self._awaited.pop(view).set()
 
     def field_of(self, view: View) -> str:
-        """The field a photograph was sent in, for messages; the protocol's first name where nobody knows."""
-        return self._fields.get(view, f"{view}ImageData")
+        """What a photograph was sent as, for messages; its view where nobody said."""
+        return self._fields.get(view, str(view))
 
     def close(self) -> None:
         """Nothing more will come: views that did not arrive were not sent."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pinactors.protocol import ErrorCode
+from pinactors.protocol import TERMINAL, ErrorCode
 
 OPTIONAL = (
     "authentic",
@@ -28,8 +28,6 @@ OPTIONAL = (
     "angledHtml",
 )
 """Fields that are null where their packet never came, so that a buffered answer always has the same shape."""
-
-TERMINAL = ("ANALYSIS_COMPLETE", "ERROR")
 
 _FAILURE = ("success", "message", "error", "errorCode", "sessionId", "timestamp")
 _FAULT = ("field", "view")
@@ -52,6 +50,11 @@ def kind_of(encoded: bytes) -> str:
 def ends(packets: Sequence[bytes]) -> bool:
     """Whether a log ends in a terminal packet; one that was dropped for another is closed without."""
     return bool(packets) and kind_of(packets[-1]) in TERMINAL
+
+
+def completed(packets: Sequence[bytes]) -> bool:
+    """Whether a log ends in `ANALYSIS_COMPLETE`."""
+    return bool(packets) and kind_of(packets[-1]) == "ANALYSIS_COMPLETE"
 
 
 def merge(packets: Iterable[bytes]) -> dict[str, Any]:

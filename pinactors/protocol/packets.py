@@ -1,13 +1,14 @@
 """Packets: the JSON objects of a stream, and the size cap.
 
-A packet is a `Packet` struct; `Packet.encode` stamps nothing,
-it only serialises, trims to `PACKET_LIMIT` and pads the opening packet. Stamping (`session_id`, `timestamp`,
-`sequence`) is packet assembly's job.
+A packet is a `Packet` struct. `Packet.encode` serialises it as it is; `Packet.encoded` leaves session, time
+and sequence open, which `EncodedPacket.stamped` fills in without encoding the rest again.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pinactors.protocol.errors import ErrorCode, PinactorsError
+from pinactors.protocol.identifiers import SESSION_ID_LIMIT
 from pinactors.protocol.views import View
 
 PACKET_LIMIT = 8192
@@ -25,6 +27,9 @@ OPENING_PADDING = 513
 
 DEADLINE_SECONDS = 90.0
 KEEPALIVE_SECONDS = 5.0
+
+TERMINAL = frozenset({"ANALYSIS_COMPLETE", "ERROR"})
+"""Types of the packets after which nothing follows. Every stream ends in exactly one."""
 
 BASIC_NOTE = "Basic analysis used due to processing constraints"
 TIMEOUT_NOTE = "Analysis timed out"
@@ -92,8 +97,11 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
 
     @property
     def terminal(self) -> bool:
-        """True for the two packets after which nothing follows."""
-        return isinstance(self, AnalysisComplete | ErrorPacket)
+        return self.packet_type in TERMINAL
+
+    def facts(self) -> dict[str, Any]:
+        """What the record of the analysis keeps of this packet, beside its bytes, by name."""
+        return {"demonstration": True} if getattr(self, "demonstration", UNSET) is True else {}
 
     def smaller(self) -> Self | None:
         """The same packet with its least important part left out, or None when nothing can go."""
@@ -111,6 +119,64 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
                 return encoded.ljust(OPENING_PADDING) if isinstance(self, ConnectionEstablished) else encoded
             packet = packet.smaller()
         raise ValueError(f"{self.packet_type} does not fit {PACKET_LIMIT} bytes")
+
+    def encoded(self) -> EncodedPacket:
+        """This packet encoded for whatever session, time and sequence are written into it later.
+
+        Raises `ValueError` when even the smallest form is over the limit.
+        """
+        stamped = msgspec.structs.replace(
+            self, session_id=_LONGEST_SESSION_ID, timestamp=_SOME_TIMESTAMP, sequence=_LAST_SEQUENCE
+        )
+        session_id = _ENCODER.encode(_LONGEST_SESSION_ID)
+        head = _head(self.packet_type, session_id, _SOME_TIMESTAMP, _LAST_SEQUENCE)
+        return EncodedPacket(self.packet_type, stamped.encode()[len(head) :].rstrip(), self.facts())
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPacket:
+    """A packet's JSON behind its session id, time and sequence; small enough for any of those.
+
+    `facts` are its `Packet.facts`.
+    """
+
+    packet_type: str
+    rest: bytes
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, stamped: bytes) -> Self:
+        """What `stamped` was made of, without its facts. Raises `ValueError` for anything that was not."""
+        found = _STAMPED.match(stamped)
+        if found is None:
+            raise ValueError("not a packet as this program writes them")
+        return cls(found["type"].decode(), stamped[found.end() :].rstrip(), {})
+
+    def stamped(self, session_id: bytes, at: str, sequence: int) -> bytes:
+        """One JSON line without its newline; `session_id` is JSON already, `at` a `timestamp`."""
+        line = _head(self.packet_type, session_id, at, sequence) + self.rest
+        return line.ljust(OPENING_PADDING) if self.packet_type == "CONNECTION_ESTABLISHED" else line
+
+
+def _head(packet_type: str, session_id: bytes, at: str, sequence: int) -> bytes:
+    """The first members of a packet, in the order in which `Packet` declares them."""
+    return b'{"packetType":"%b","sessionId":%b,"timestamp":"%b","sequence":%d' % (
+        packet_type.encode(),
+        session_id,
+        at.encode(),
+        sequence,
+    )
+
+
+_STAMPED = re.compile(
+    rb'\{"packetType":"(?P<type>\w+)","sessionId":"(?:[^"\\]|\\.)*","timestamp":"[^"]*","sequence":\d+'
+)
+
+_LONGEST_SESSION_ID = '"' * SESSION_ID_LIMIT
+"""A quote takes two bytes in JSON."""
+
+_SOME_TIMESTAMP = "2000-01-01T00:00:00.000Z"
+_LAST_SEQUENCE = 99
 
 
 class ConnectionEstablished(Packet, tag="CONNECTION_ESTABLISHED", kw_only=True):
@@ -143,6 +209,14 @@ class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
         lightest = min(self.evidence, key=lambda row: (row.assessed, abs(row.weight)))
         return msgspec.structs.replace(self, evidence=[row for row in self.evidence if row is not lightest])
 
+    def facts(self) -> dict[str, Any]:
+        return super().facts() | {
+            "verdict": str(self.verdict),
+            "authentic": self.authentic,
+            "rating": self.authenticity_rating,
+            "confidence": self.confidence,
+        }
+
 
 class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=True):
     """`identified`: the first candidate is claimed; without it candidates are only resemblances."""
@@ -155,6 +229,10 @@ class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=Tr
 
     def smaller(self) -> Self | None:
         return msgspec.structs.replace(self, candidates=self.candidates[:-1]) if self.candidates else None
+
+    def facts(self) -> dict[str, Any]:
+        claimed = self.candidates[0] if self.identified else None
+        return super().facts() | ({"pin_id": claimed.pin_id, "pin_name": claimed.name} if claimed else {})
 
 
 class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):

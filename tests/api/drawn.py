@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from pinactors.analysis.imaging.decode import decode
-from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import (
     AuthenticationResult,
     CharacterIdentification,
@@ -84,10 +84,10 @@ def declare(settings: Settings) -> Analysis:
     views = ("front", "back", "angled")
     return Analysis(
         settings.max_image_pixels,
-        findings=(
-            Finding("front", ("front_image",), read_front),
-            Finding("back", ("back_image",), read_back),
-            Finding("angled", ("angled_image",), read_angled),
+        shared_steps=(
+            SharedStep("front", ("front_image",), read_front),
+            SharedStep("back", ("back_image",), read_back),
+            SharedStep("angled", ("angled_image",), read_angled),
         ),
         components=(
             Component(

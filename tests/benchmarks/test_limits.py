@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.limits import arrive, finish, limit, shifted
 from pinactors.client.uploads import Photographs
-from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, View
 from pinactors.simulation.profiles import PACKET, Direction, Profile
 
@@ -24,10 +24,10 @@ LINK = Profile("steady", EVERY_10_MS, EVERY_10_MS)
 ANALYSIS = Analysis(
     None,
     (
-        Finding("front", ("front_image",), nothing),
-        Finding("back", ("back_image",), nothing),
-        Finding("first", ("front",), nothing),
-        Finding("match", ("first", "back"), nothing, decided_by="first"),
+        SharedStep("front", ("front_image",), nothing),
+        SharedStep("back", ("back_image",), nothing),
+        SharedStep("first", ("front",), nothing),
+        SharedStep("match", ("first", "back"), nothing, decided_by="first"),
     ),
     (
         Component("authenticity", AuthenticationResult, ("match",), nothing, (), None, required=True),

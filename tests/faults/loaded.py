@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, Verdict
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
@@ -34,7 +34,7 @@ def glance_over(max_pixels: int, front: int) -> AuthenticationResult:
 def declare(settings: Settings) -> Analysis:
     return Analysis(
         settings.max_image_pixels,
-        findings=(Finding("front", ("front_image",), glance),),
+        shared_steps=(SharedStep("front", ("front_image",), glance),),
         components=(
             Component(
                 "authenticity",

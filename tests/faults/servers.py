@@ -18,10 +18,11 @@ from typing import Any
 
 import trio
 
-from pinactors.pipeline import journal as journals
+from pinactors.pipeline.state import replay
 from pinactors.records import Records
 from pinactors.records.database import DATABASE_FILE
 from pinactors.settings import Settings
+from pinactors.storage.log_files import SUFFIX, entries_of
 from tests.api.wire import ask
 
 POLL = 0.01
@@ -178,8 +179,12 @@ async def kept_packets(settings: Settings, stream_id: str) -> list[bytes] | None
         await records.close()  # noqa: ASYNC102
     if stored is not None:
         return stored.packets
-    course = journals.find(settings.journal_folder, stream_id)
-    return course.packets if course is not None and course.repeats else None
+    try:
+        content = (settings.journal_folder / f"{stream_id}{SUFFIX}").read_bytes()
+    except FileNotFoundError:
+        return None
+    state = replay(entries_of(content))
+    return state.packets if state is not None and state.repeats else None
 
 
 def _under_way(journal: str, session_id: str) -> bool:

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import trio
 
-from pinactors.compute import Handle, WorkerDied
-from pinactors.pipeline.attempts import produce
-from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.compute import GracePeriod, Handle, Priority, WorkerDied
+from pinactors.pipeline.actors.produce import produce
+from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry import Registry, open_registry
 from pinactors.pipeline.upload import Upload
@@ -34,7 +34,10 @@ from pinactors.protocol import (
 )
 from pinactors.records import AnalysisRecord, RecordsUnavailable, StoredStream
 from pinactors.settings import Settings
+from pinactors.storage.log_files import LogFiles
 from pinactors.storage.stored_image import StoredImage
+
+T = TypeVar("T")
 
 # -- the analysis ------------------------------------------------------------------------------------------
 
@@ -118,10 +121,10 @@ COMPONENTS = (
 
 ANALYSIS = Analysis(
     context="",
-    findings=(
-        Finding("front", ("front_image",), front),
-        Finding("back", ("back_image",), back),
-        Finding("match", ("front", "back"), match, decided_by="front"),
+    shared_steps=(
+        SharedStep("front", ("front_image",), front),
+        SharedStep("back", ("back_image",), back),
+        SharedStep("match", ("front", "back"), match, decided_by="front"),
     ),
     components=COMPONENTS,
 )
@@ -148,15 +151,29 @@ class FakeCompute:
         self.started: list[str] = []
         self.running: list[str] = []
         self.cancelled: list[str] = []
-        self.folders: set[str] = set()
         self._values: dict[str, Any] = {}
 
     def plan(self, name: str, *steps: Step) -> None:
         """Adds a call to the script of `name`."""
         self.script[name].append(list(steps))
 
+    seconds = 0.0
+
     def statistics(self) -> dict[str, Any]:
-        return {"workers": 1, "busy": len(self.running), "queued": 0, "restarts": 0}
+        return {
+            "workers": 1,
+            "busy": len(self.running),
+            "queued": 0,
+            "restarts": 0,
+            "scratch_full": False,
+        }
+
+    @asynccontextmanager
+    async def session(self, name: str, priority: Priority, grace: GracePeriod) -> AsyncIterator[Self]:
+        yield self
+
+    def stop(self) -> None:
+        """Cancelled jobs are gone already."""
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         named = arguments[0] if function is produce else function
@@ -177,12 +194,11 @@ class FakeCompute:
             *(self._values[each.path] if isinstance(each, Handle) else each for each in arguments)
         )
 
-    async def keep(self, folder: str, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         value = await self.run(function, *arguments)
         if value is None:
             return None
-        self.folders.add(folder)
-        handle = Handle(f"{folder}/{len(self._values)}", bool(getattr(value, "decided", False)))
+        handle = Handle(f"{len(self._values)}", bool(getattr(value, "decided", False)))
         self._values[handle.path] = value
         return handle
 
@@ -268,6 +284,17 @@ class FakeRecords:
         return found[-1] if found else None
 
 
+# -- storage -----------------------------------------------------------------------------------------------
+
+
+class InPlace:
+    """A disk without a thread, which a clock that jumps would take for idleness."""
+
+    async def run(self, operation: Callable[[], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        return operation()
+
+
 # -- the pipeline ------------------------------------------------------------------------------------------
 
 
@@ -286,7 +313,7 @@ def upload(
     """An upload of `views` (front and back when none is named)."""
     result = Upload(session_id, owner, idempotency_key)
     for view in views or (View.FRONT, View.BACK):
-        result.put(view, image(f"{content} {view}"))
+        result.put(view, image(f"{content} {view}"), f"{view}ImageData")
     if complete:
         result.close()
     return result
@@ -298,6 +325,8 @@ class Pipeline:
     compute: FakeCompute
     records: FakeRecords
     settings: Settings
+    failures: list[OSError]
+    """Of the stored logs."""
 
     async def analyse(self, sent: Upload | None = None) -> list[Packet]:
         """All packets of a session, watched to its end."""
@@ -328,9 +357,12 @@ async def open_pipeline(
     compute = compute or FakeCompute()
     records = records or FakeRecords()
     chosen = Settings(data=data, **settings)
+    chosen.journal_folder.mkdir(parents=True, exist_ok=True)
+    failures: list[OSError] = []
+    logs = LogFiles(chosen.journal_folder, InPlace(), failures.append)
     with trio.fail_after(86_400):
-        async with open_registry(analysis, compute, records, chosen) as registry:  # type: ignore[arg-type]
-            yield Pipeline(registry, compute, records, chosen)
+        async with open_registry(analysis, compute, records, chosen, logs=logs) as registry:  # type: ignore[arg-type]
+            yield Pipeline(registry, compute, records, chosen, failures)
 
 
 def types(packets: list[Packet]) -> list[str]:

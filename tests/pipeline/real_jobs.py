@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pinactors.pipeline.component import Analysis, Component, Finding
+from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, HtmlDisplayData, Verdict
 from pinactors.storage.stored_image import StoredImage
 
@@ -21,7 +21,7 @@ def warm() -> None:
 def analysis(folder: Path) -> Analysis:
     return Analysis(
         context=str(folder),
-        findings=(Finding("front", ("front_image",), front),),
+        shared_steps=(SharedStep("front", ("front_image",), front),),
         components=(
             Component(
                 "authenticity",

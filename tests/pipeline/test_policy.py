@@ -102,7 +102,7 @@ async def test_each_packet_goes_out_when_it_is_ready(autojump_clock: MockClock, 
     assert trio.current_time() - started == pytest.approx(1.0)
 
 
-async def test_a_finding_is_computed_once(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+async def test_a_shared_step_is_computed_once(autojump_clock: MockClock, pipeline: Pipeline) -> None:
     await pipeline.analyse()
     assert sorted(name for name in pipeline.compute.started if name not in NAMES) == [
         "back",
@@ -151,7 +151,7 @@ async def test_full_leaves_its_reserve_to_basic(autojump_clock: MockClock, pipel
     assert final(packets).degraded == ["authenticity"]
 
 
-async def test_findings_that_hang_make_way_for_basic(
+async def test_steps_that_hang_make_way_for_basic(
     autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
 ) -> None:
     pipeline.compute.always["match"] = [1000.0]
@@ -234,7 +234,7 @@ async def test_a_deterministic_failure_is_not_retried(autojump_clock: MockClock,
     assert pipeline.compute.started.count("authenticity_basic") == 1
 
 
-async def test_a_finding_whose_worker_dies_is_tried_again(
+async def test_a_shared_step_whose_worker_dies_is_tried_again(
     autojump_clock: MockClock, pipeline: Pipeline
 ) -> None:
     pipeline.compute.plan("match", Die)
@@ -242,7 +242,7 @@ async def test_a_finding_whose_worker_dies_is_tried_again(
     assert pipeline.compute.started.count("match") == 2
 
 
-async def test_a_finding_that_fails_sends_those_who_need_it_to_basic(
+async def test_a_shared_step_that_fails_sends_those_who_need_it_to_basic(
     autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
 ) -> None:
     pipeline.compute.always["match"] = [BUG]
@@ -264,7 +264,7 @@ async def test_a_packet_that_cannot_be_sent_is_a_failure(
     assert final(packets).degraded == ["authenticity"]
 
 
-async def test_a_decided_finding_stands_for_the_one_it_decides(
+async def test_a_decided_step_stands_for_the_one_it_decides(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with open_pipeline(tmp_path, analysis=replace(ANALYSIS, context="decided")) as pipeline:
@@ -385,6 +385,7 @@ async def test_without_a_database_the_client_is_told_and_the_analysis_is_stored_
     assert error.error_code is ErrorCode.PROCESSING_ERROR
     assert "will be stored" in error.error
     assert "AUTHENTICATION_RESULT" in types(packets)
+    await pipeline.idle()
     assert pipeline.registry.statistics()["outbox"] == 1
     pipeline.records.away = False
     await trio.sleep(10)

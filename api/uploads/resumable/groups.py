@@ -111,7 +111,7 @@ class Groups:
                 group.upload.put(view, image, str(view))
                 group.close_if_whole()
                 await group.upload.wait_complete()
-                return await self._given.registry.settle(group.upload, group.log)
+                return await self._given.registry.answer(group.upload, group.log)
         except PinactorsError as error:
             group.give_up(upload, error)
             raise

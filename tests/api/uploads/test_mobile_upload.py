@@ -133,11 +133,11 @@ class TestOverlap:
             await wire.send(head("POST", UPLOAD, headers | {"Content-Length": str(len(body))}) + body[:half])
 
             async def front_done() -> bool:
-                line = 'pinactors_finding_seconds_count{finding="front"}'
+                line = 'pinactors_shared_step_seconds_count{step="front"}'
                 return await metric(server.port, line) == 1.0
 
             await until(front_done)
-            assert await metric(server.port, 'pinactors_finding_seconds_count{finding="back"}') == 0.0
+            assert await metric(server.port, 'pinactors_shared_step_seconds_count{step="back"}') == 0.0
             await wire.send(body[half:])
             answer = await wire.answer()
         assert answer.status == 200

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from pinactors.pipeline.breaker import Breaker, State
+from pinactors.pipeline.actors.breaker import Breaker, State
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, ErrorCode, PinactorsError, View
 from tests.pipeline.fakes import ANALYSIS, Pipeline, final, only, open_pipeline, upload
 

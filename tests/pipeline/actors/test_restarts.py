@@ -1,20 +1,25 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
 
 from pinactors.compute import WorkerDied
-from pinactors.pipeline.attempts import Restarts, produce
+from pinactors.pipeline.actors.produce import produce
+from pinactors.pipeline.actors.restarts import Restarts
 from pinactors.protocol import (
     BASIC_NOTE,
     PACKET_LIMIT,
     SESSION_ID_LIMIT,
     AuthenticationResult,
     DetailedAnalysis,
+    EncodedPacket,
     Evidence,
     Packet,
     Verdict,
+    decode,
+    timestamp,
 )
 
 
@@ -31,33 +36,39 @@ def result(rows: int = 0, note: str | None = None) -> AuthenticationResult:
     return packet
 
 
+def read(produced: EncodedPacket) -> Packet:
+    """As a client has it."""
+    return decode(produced.stamped(b'"s"', timestamp(), 3))
+
+
 @pytest.mark.parametrize(
     ("own", "asked", "found"),
     [(None, BASIC_NOTE, BASIC_NOTE), ("own", BASIC_NOTE, "own"), ("own", "", "own")],
 )
 def test_the_note(own: str | None, asked: str, found: str) -> None:
-    packet = produce(lambda context: result(note=own), AuthenticationResult, asked, None)
+    packet = read(produce(lambda context: result(note=own), AuthenticationResult, asked, None))
     assert isinstance(packet, AuthenticationResult)
     assert packet.note == found
 
 
 def test_no_note_where_none_is_asked_for_or_possible() -> None:
-    assert b"note" not in produce(lambda context: result(), AuthenticationResult, "", None).encode()
+    assert b"note" not in produce(lambda context: result(), AuthenticationResult, "", None).rest
     plain = produce(lambda context: DetailedAnalysis(analysis="", details={}), DetailedAnalysis, "x", None)
-    assert b"note" not in plain.encode()
+    assert b"note" not in plain.rest
 
 
 @pytest.mark.parametrize("rows", range(60, 100))
 def test_what_is_produced_fits_whatever_assembly_stamps_on_it(rows: int) -> None:
-    packet: Packet = produce(lambda context: result(rows), AuthenticationResult, BASIC_NOTE, None)
+    produced = produce(lambda context: result(rows), AuthenticationResult, BASIC_NOTE, None)
+    packet = read(produced)
     assert isinstance(packet, AuthenticationResult)
     kept = len(packet.evidence)
-    packet.session_id = '"' * SESSION_ID_LIMIT
-    packet.sequence = 7
-    encoded = packet.encode()
+    encoded = produced.stamped(msgspec.json.encode('"' * SESSION_ID_LIMIT), timestamp(), 7)
     assert len(encoded) <= PACKET_LIMIT
-    assert encoded.count(b'"finding"') == kept  # nothing more had to go
-    assert kept <= rows
+    assert encoded.count(b'"finding"') == kept <= rows
+    assert decode(encoded) == msgspec.structs.replace(
+        packet, session_id='"' * SESSION_ID_LIMIT, timestamp=decode(encoded).timestamp, sequence=7
+    )
 
 
 async def test_backoff_doubles(autojump_clock: MockClock) -> None:

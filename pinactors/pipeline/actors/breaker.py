@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from types import TracebackType
-from typing import Self
 
 import trio
 
@@ -18,31 +17,16 @@ class State(StrEnum):
 
 
 class Trial:
-    """One attempt, reported when it is left; no verdict at all leaves the breaker as it was.
+    """One attempt. Without a word on how it went the breaker stays as it was."""
 
-    Entering it gives itself, or None where the attempt is not to be made.
-    """
-
-    __slots__ = ("_breaker", "_probe", "verdict")
-
-    def __init__(self, breaker: Breaker | None, *, probe: bool = False) -> None:
-        self._breaker, self._probe = breaker, probe
-        self.verdict: bool | None = None
-
-    def __enter__(self) -> Self | None:
-        return self if self._breaker is not None else None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if self._breaker is not None:
-            self._breaker.ended(self.verdict, probe=self._probe)
+    def __init__(self) -> None:
+        self.success: bool | None = None
 
     def succeeded(self) -> None:
-        self.verdict = True
+        self.success = True
 
     def failed(self) -> None:
-        self.verdict = False
+        self.success = False
 
 
 class Breaker:
@@ -65,20 +49,23 @@ class Breaker:
             return State.CLOSED
         return State.OPEN if trio.current_time() < self._open_until else State.HALF_OPEN
 
-    def attempt(self) -> Trial:
-        """To be entered at once, and left with a verdict."""
+    @contextmanager
+    def attempt(self) -> Iterator[Trial | None]:
+        """None inside where the attempt is not to be made."""
         if self.state is State.OPEN or self._probing:
-            return Trial(None)
-        self._probing = self.state is State.HALF_OPEN
-        return Trial(self, probe=self._probing)
-
-    def ended(self, verdict: bool | None, *, probe: bool) -> None:
-        if probe:
-            self._probing = False
-        if verdict is True:
-            self._close()
-        elif verdict is False:
-            self._count(probe)
+            yield None
+            return
+        probe = self._probing = self.state is State.HALF_OPEN
+        trial = Trial()
+        try:
+            yield trial
+        finally:
+            if probe:
+                self._probing = False
+            if trial.success is True:
+                self._close()
+            elif trial.success is False:
+                self._count(probe)
 
     def _close(self) -> None:
         self._failures.clear()

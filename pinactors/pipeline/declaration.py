@@ -13,12 +13,12 @@ INPUTS = {view: f"{view}_image" for view in View}
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Something computed once a session and shared by whoever needs it.
+class SharedStep:
+    """What several components need, computed once a session.
 
     `function(context, *values of needs)` runs in a worker. It is a module-level function. When every need is
-    None the finding is None without running. `decided_by` names another finding: once that one's value says
-    `decided`, it is this finding's value too and nothing else is awaited.
+    None the value is None without running. `decided_by` names another step: once that one's value says
+    `decided`, it is this step's value too and nothing else is awaited.
     """
 
     name: str
@@ -46,24 +46,25 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The whole graph. `context` is picklable and the first argument of every function.
+    """The whole graph of shared steps and components. `context` is picklable and the first argument of every
+    function.
 
     Raises `ValueError` where a need is unknown, a name is used twice, or the needs run in a circle.
     """
 
     context: Any
-    findings: tuple[Finding, ...]
+    shared_steps: tuple[SharedStep, ...]
     components: tuple[Component, ...]
 
     def __post_init__(self) -> None:
         known = set(INPUTS.values())
-        for finding in self.findings:  # declared in an order in which each need is known: no circle can form
-            unknown = {*finding.needs, *filter(None, [finding.decided_by])} - known
-            if unknown or finding.name in known:
+        for step in self.shared_steps:  # declared in an order in which each need is known: no circle can form
+            unknown = {*step.needs, *filter(None, [step.decided_by])} - known
+            if unknown or step.name in known:
                 raise ValueError(
-                    f"finding {finding.name}: unknown or repeated {sorted(unknown) or finding.name}"
+                    f"shared step {step.name}: unknown or repeated {sorted(unknown) or step.name}"
                 )
-            known.add(finding.name)
+            known.add(step.name)
         names = [component.name for component in self.components]
         packets = [component.packet for component in self.components]
         if len(set(names)) < len(names) or len(set(packets)) < len(packets):

@@ -1,0 +1,176 @@
+"""The shared steps of one session: each computed once, when it is first needed, and awaited by whoever needs
+it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import trio
+
+from pinactors.compute import OutOfMemory, ScratchFull, SessionCompute, WorkerDied
+from pinactors.pipeline.actors.restarts import Restarts
+from pinactors.pipeline.declaration import INPUTS, Analysis, SharedStep
+from pinactors.pipeline.duplicates import DuplicateCheck
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import ErrorCode, PinactorsError, View
+
+_VIEWS = {name: view for view, name in INPUTS.items()}
+
+UNREADABLE = "Image could not be read"
+TOO_LARGE = "Image too large"
+
+RETRY_STORAGE = 30.0
+"""Seconds a client is asked to wait while the disk is full."""
+
+
+class NeedFailed(Exception):
+    """The value of a shared step that was needed cannot be had; the cause is the step's failure."""
+
+
+class _Computation:
+    """One step of one session: wanted by so many, perhaps under way, perhaps done."""
+
+    def __init__(self) -> None:
+        self.wanted = 0
+        self.scope: trio.CancelScope | None = None
+        self.done = trio.Event()
+        self.value: Any = None
+        self.error: Exception | None = None
+
+
+class SharedSteps:
+    """Computes in `nursery`. A step nobody wants any more is cancelled, which frees its worker.
+
+    `refused` is called with what a photograph was refused for: its session cannot go on.
+    """
+
+    def __init__(
+        self,
+        analysis: Analysis,
+        upload: Upload,
+        compute: SessionCompute,
+        nursery: trio.Nursery,
+        duplicate: DuplicateCheck,
+        restarts: Restarts,
+        refused: Callable[[PinactorsError], None],
+        finished: Callable[[str, float, Exception | None], None],
+    ) -> None:
+        self._context = analysis.context
+        self._upload = upload
+        self._compute = compute
+        self._nursery = nursery
+        self._duplicate = duplicate
+        self._restarts = restarts
+        self._refused = refused
+        self._finished = finished
+        self._steps = {step.name: step for step in analysis.shared_steps}
+        self._computations = {name: _Computation() for name in self._steps}
+
+    @contextmanager
+    def wanting(self, names: Sequence[str]) -> Iterator[None]:
+        """While inside, steps among `names` that are under way are not given up."""
+        wanted = [self._computations[name] for name in names if name in self._computations]
+        for each in wanted:
+            each.wanted += 1
+        try:
+            yield
+        finally:
+            for each in wanted:
+                each.wanted -= 1
+                if not each.wanted and each.scope is not None:
+                    each.scope.cancel()
+
+    async def gather(self, names: Sequence[str]) -> list[Any]:
+        """The values of `names` (a step, or a photograph), computed at the same time, once it is decided that
+        no earlier session answers the upload.
+
+        Raises `NeedFailed`, or the upload's error.
+        """
+        with self.wanting(names):
+            for name in names:
+                self._begin(name)
+            values = [await self._value(name) for name in names]
+        await self._duplicate.wait_before_work()
+        return values
+
+    def _begin(self, name: str) -> None:
+        computation = self._computations.get(name)
+        if computation is not None and computation.scope is None and not computation.done.is_set():
+            computation.scope = trio.CancelScope()
+            self._nursery.start_soon(
+                self._run, self._steps[name], computation, computation.scope, name=f"shared step {name}"
+            )
+
+    async def _value(self, name: str) -> Any:
+        if name in _VIEWS:
+            return await self._upload.image(_VIEWS[name])
+        computation = self._computations[name]
+        await computation.done.wait()
+        if computation.error is not None:
+            raise NeedFailed(f"{name}: {computation.error!r}") from computation.error
+        return computation.value
+
+    async def _run(self, step: SharedStep, computation: _Computation, scope: trio.CancelScope) -> None:
+        started = trio.current_time()
+        with scope:
+            try:
+                computation.value = await self._compute_value(step)
+            except Exception as error:  # noqa: BLE001 - the actor's boundary: those who need the step get the error
+                computation.error = self._judged(step, error)
+            computation.done.set()
+            self._finished(step.name, trio.current_time() - started, computation.error)
+        computation.scope = None
+        if computation.wanted and not computation.done.is_set():  # given up, and wanted again meanwhile
+            self._begin(step.name)
+
+    async def _compute_value(self, step: SharedStep) -> Any:
+        if step.decided_by is not None:
+            (first,) = await self.gather([step.decided_by])
+            if getattr(first, "decided", False):
+                return first
+        values = await self.gather(step.needs)
+        if all(value is None for value in values):
+            return None
+        return await self._restarts.repeat(
+            step.name, self._compute.keep, step.function, self._context, *values
+        )
+
+    def _judged(self, step: SharedStep, error: Exception) -> Exception:
+        """A full disk ends the session; so does a refused photograph, one that nothing survives decoding, and
+        one that no worker has the memory for."""
+        if isinstance(error, ScratchFull):
+            full = PinactorsError(
+                ErrorCode.OVERLOADED,
+                "Storage unavailable",
+                "The server's disk is full; the upload may be sent again",
+                retry_after=RETRY_STORAGE,
+            )
+            self._refused(full)
+            return full
+        view = next((_VIEWS[name] for name in step.needs if name in _VIEWS), None)
+        if view is None:
+            return error
+        if isinstance(error, WorkerDied):
+            error = PinactorsError(ErrorCode.INVALID_FORMAT, UNREADABLE, "decoding it ended the decoder")
+        elif isinstance(error, OutOfMemory):
+            error = PinactorsError(ErrorCode.TOO_LARGE, TOO_LARGE, "it needs more memory than it may have")
+        if isinstance(error, PinactorsError):
+            error = _naming(view, self._upload.field_of(view), error)
+            self._refused(error)
+        return error
+
+
+def _naming(view: View, field: str, error: PinactorsError) -> PinactorsError:
+    """`error` with the view and the field at fault, also in its detail: that is what reaches the client."""
+    detail = error.detail if field in error.detail else f"{field}: {error.detail}"
+    return PinactorsError(
+        error.code,
+        error.message,
+        detail,
+        field=field,
+        view=view,
+        retry_after=error.retry_after,
+        status=error.status,
+    )

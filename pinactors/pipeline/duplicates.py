@@ -1,0 +1,262 @@
+"""Which log answers an upload: that of its own session, or of an earlier session of the same photographs.
+
+Two uploads are the same when owner, session id and photographs are, or owner and `Idempotency-Key`. Whether
+an upload is a duplicate can be told when its last photograph is in. Until then:
+
+- its own session works on what is there. Work waits while the question is being asked, which takes
+  milliseconds:
+  else most duplicates would have put a worker to work on their last photograph, to be killed for nothing;
+- a client that reads along already (an announced upload) keeps its own log, which then repeats the packets of
+  the
+  earlier session; the session of any other gives way: its log is closed without a terminal packet, and the
+  client is answered from the earlier one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import structlog
+import trio
+
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.upload import Upload
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol.merge import completed
+from pinactors.records import Records, RecordsUnavailable
+
+WAIT_SECONDS = 1.0
+"""How long work waits for the records to say whether there was an earlier upload."""
+
+log = structlog.get_logger(__name__)
+
+Name = tuple[str, ...]
+"""What makes uploads the same: owner, session id and fingerprint; or owner and `Idempotency-Key`."""
+
+
+class DuplicateCheck:
+    """The question for one upload, asked once, by its session. Whoever needs the answer waits for it."""
+
+    def __init__(self, upload: Upload, own: PacketLog, duplicates: Duplicates) -> None:
+        self._upload, self._own, self._duplicates = upload, own, duplicates
+        self._answer: PacketLog | None = None
+        self._conflict: PinactorsError | None = None
+        self._decided = trio.Event()
+        self._waited: trio.Event | None = None
+
+    @property
+    def decided(self) -> bool:
+        return self._decided.is_set()
+
+    @property
+    def earlier(self) -> PacketLog | None:
+        """The log of the earlier session that answers this upload, once it is known that there is one."""
+        return self._answer if self._answer is not self._own else None
+
+    async def decide(self) -> None:
+        """Of a complete upload. Raises `PinactorsError` (`session_conflict`) for an `Idempotency-Key` that
+        came with other photographs."""
+        if self.decided:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            self.decide_for(await self._duplicates.claim(self._upload, self._own))
+        except PinactorsError as conflict:
+            self._conflict = conflict
+            self._decided.set()
+            raise
+
+    def decide_for(self, answer: PacketLog) -> None:
+        """Nothing happens where it is decided already."""
+        if not self._decided.is_set():
+            self._answer = answer
+            self._decided.set()
+
+    async def wait(self) -> PacketLog:
+        """The log to answer the client from. Raises the conflict there was."""
+        await self._decided.wait()
+        if self._conflict is not None:
+            raise self._conflict
+        assert self._answer is not None
+        return self._own if self._upload.announced else self._answer
+
+    async def wait_before_work(self) -> None:
+        """Waits while the question is being asked. The first to come has a clock for all; should it be given
+        up, whoever waits with it goes on."""
+        if not self._upload.complete or self.decided:
+            return
+        if self._waited is not None:
+            await self._waited.wait()
+            return
+        self._waited = trio.Event()
+        try:
+            with trio.move_on_after(WAIT_SECONDS):
+                await self._decided.wait()
+        finally:
+            self._waited.set()
+
+
+@dataclass(slots=True)
+class _Claim:
+    """`answer` is None until `settled`, and stays None when the claim came to nothing."""
+
+    fingerprint: str
+    names: list[Name]
+    answer: PacketLog | None = None
+    settled: trio.Event = field(default_factory=trio.Event)
+
+
+class Duplicates:
+    """Names are claimed before anything is awaited, so that of two uploads of the same photographs at the
+    same time one is first.
+
+    A session that ended in `ERROR` answers no other upload: whoever sends again wants another try.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._claims: dict[Name, _Claim] = {}
+        self._of: dict[str, _Claim] = {}
+        self._checks: WeakKeyDictionary[Upload, DuplicateCheck] = WeakKeyDictionary()
+        self._under_way: dict[str, Upload] = {}
+
+    def opened(self, upload: Upload, own: PacketLog, *, decided: bool) -> DuplicateCheck:
+        """The session of `upload` begins; `decided`: it is known already that its own log answers it."""
+        check = DuplicateCheck(upload, own, self)
+        if decided:
+            check.decide_for(own)
+        self._checks[upload] = check
+        self._under_way[own.stream_id] = upload
+        return check
+
+    def ended(self, stream_id: str) -> None:
+        """The session is not under way any more; until it is forgotten it still answers."""
+        self._under_way.pop(stream_id, None)
+
+    async def answer(self, upload: Upload, log: PacketLog) -> PacketLog:
+        """The log that answers `upload`, which was opened as `log`; waits until that is decided.
+
+        Raises `PinactorsError` (`session_conflict`, 422) for an `Idempotency-Key` that came with other
+        photographs.
+        """
+        check = self._checks.get(upload)
+        if check is None:  # it was complete when it came, and answered by an earlier session at once
+            await trio.lowlevel.checkpoint()
+            return log
+        return await check.wait()
+
+    async def possible(self, upload: Upload) -> bool:
+        """Whether a session, under way or ended well, has the same session id or `Idempotency-Key`: `upload`,
+        which is not complete, may turn out to be a duplicate."""
+        key = upload.idempotency_key
+        for other in self._under_way.values():
+            same = other.session_id == upload.session_id or (key and other.idempotency_key == key)
+            if same and other.owner == upload.owner and other is not upload:
+                await trio.lowlevel.checkpoint()
+                return True
+        try:
+            return await self._records.has_named(upload.owner, upload.session_id, key)
+        except RecordsUnavailable:
+            return False
+
+    async def claim(self, upload: Upload, own: PacketLog) -> PacketLog:
+        """The log that answers the complete `upload`; `own` when there was none before.
+
+        Raises `PinactorsError` (`session_conflict`) for an `Idempotency-Key` that came with other
+        photographs.
+        """
+        fingerprint = upload.fingerprint()
+        names = _names(upload, fingerprint)
+        while (earlier := self._earlier(names)) is not None:
+            if earlier.fingerprint != fingerprint:
+                raise _conflict()
+            await earlier.settled.wait()
+            answer = earlier.answer
+            if answer is not None and answer.closed and not completed(answer.packets):
+                self.forget(answer.stream_id)
+            elif answer is not None:
+                self._add_names(earlier, names)
+                return answer
+        claim = _Claim(fingerprint, names)
+        self._claims.update(dict.fromkeys(names, claim))
+        self._of[own.stream_id] = claim
+        try:
+            stored = await self._stored(upload, fingerprint)
+            claim.answer = stored or own
+        finally:
+            claim.settled.set()
+            if claim.answer is not own:
+                self.forget(own.stream_id)
+        return claim.answer
+
+    def adopt(self, upload: Upload, own: PacketLog) -> None:
+        """Claims for a session whose answer was decided before this process began."""
+        fingerprint = upload.fingerprint()
+        claim = _Claim(fingerprint, _names(upload, fingerprint), own)
+        claim.settled.set()
+        self._claims.update(dict.fromkeys(claim.names, claim))
+        self._of[own.stream_id] = claim
+
+    def forget(self, stream_id: str) -> None:
+        """That session answers no other upload any more from here; what the records know still counts."""
+        claim = self._of.pop(stream_id, None)
+        if claim is None:
+            return
+        for name in claim.names:
+            if self._claims.get(name) is claim:
+                del self._claims[name]
+        if claim.answer is not None and claim.answer.stream_id == stream_id:
+            claim.answer = None
+
+    def _add_names(self, claim: _Claim, names: list[Name]) -> None:
+        """An `Idempotency-Key` that came with a duplicate stands for these photographs from now on."""
+        for name in names:
+            if name not in self._claims:
+                self._claims[name] = claim
+                claim.names.append(name)
+
+    def _earlier(self, names: list[Name]) -> _Claim | None:
+        return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
+
+    async def _stored(self, upload: Upload, fingerprint: str) -> PacketLog | None:
+        """A session of the records. While they are away there is none: the analysis must go on."""
+        stored = None
+        try:
+            stream_id, known = await self._find(upload, fingerprint)
+            if stream_id is not None and known == fingerprint:
+                stored = await self._records.stream(stream_id)
+        except Exception as error:  # noqa: BLE001 - whatever the database says
+            log.warning("earlier uploads unknown", session=upload.session_id, error=repr(error))
+            return None
+        if known != fingerprint:
+            raise _conflict()
+        if stored is None or not completed(stored.packets):
+            return None
+        return PacketLog(
+            stored.stream_id, stored.session_id, stored.owner, packets=list(stored.packets), closed=True
+        )
+
+    async def _find(self, upload: Upload, fingerprint: str) -> tuple[str | None, str]:
+        """The stream that had the same key, else one of the same upload, and its fingerprint."""
+        if upload.idempotency_key is not None:
+            found = await self._records.find_idempotent(upload.owner, upload.idempotency_key)
+            if found is not None:
+                return found
+        same = await self._records.find_upload(upload.owner, upload.session_id, fingerprint)
+        return same, fingerprint
+
+
+def _names(upload: Upload, fingerprint: str) -> list[Name]:
+    names: list[Name] = [("upload", upload.owner, upload.session_id, fingerprint)]
+    if upload.idempotency_key is not None:
+        names.append(("key", upload.owner, upload.idempotency_key))
+    return names
+
+
+def _conflict() -> PinactorsError:
+    return PinactorsError(
+        ErrorCode.SESSION_CONFLICT,
+        "Idempotency-Key was used for other images",
+        status=422,
+    )

@@ -1,0 +1,216 @@
+"""Packet logs as files: one a session, appended to, locked as long as its process lives.
+
+Each line is an entry: its kind, a space, its JSON. Whatever was delivered is in the file however the process
+ends (a page cache survives its process; nothing is synced, so that a power cut may take the last moments of
+unfinished sessions). A line that was cut off was never delivered and is ignored.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+import structlog
+import trio
+
+from pinactors.storage.disk import Disk, DiskThread
+from pinactors.storage.packet_logs import Entry, StoredLog
+
+SUFFIX = ".journal"
+SET_ASIDE = ".refused"
+
+_HASH = re.compile(r'"sha256":"([0-9a-f]{64})"')
+_STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+log = structlog.get_logger(__name__)
+
+
+class LogFile:
+    """One file. Synchronous; the first operation that fails removes the file and raises, later ones do
+    nothing.
+
+    A file with a gap would resume a session with other packets than those that were delivered: none is
+    better.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._failed = False
+
+    @property
+    def healthy(self) -> bool:
+        return not self._failed
+
+    def open(self, *, new: bool) -> Self:
+        """Opens and locks it. Raises `OSError`: it is locked, is there already (`new`), or cannot be had."""
+        flags = os.O_CREAT | os.O_EXCL if new else 0
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise
+        return self
+
+    def read(self) -> bytes:
+        """The whole lines. What is behind them is cut off, so that the next entry begins a line."""
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        os.truncate(self.path, whole)
+        return content[:whole]
+
+    def append(self, lines: bytes) -> None:
+        """With one write; creates the file with the first. Raises `OSError`."""
+        if self._failed:
+            return
+        try:
+            if self._descriptor is None:
+                self.open(new=True)
+            assert self._descriptor is not None
+            if os.write(self._descriptor, lines) < len(lines):
+                raise OSError("a short write: the disk is full")
+        except OSError:
+            self._failed = True
+            if self._descriptor is not None:
+                self.remove()
+            raise
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def remove(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def set_aside(self) -> None:
+        self.close()
+        with suppress(FileNotFoundError):
+            self.path.rename(self.path.with_suffix(SET_ASIDE))
+
+
+class StoredFile:
+    """A `StoredLog` in a file. No method raises `OSError`: `failed` is called with it instead."""
+
+    def __init__(
+        self, stream_id: str, file: LogFile, disk: Disk, failed: Callable[[OSError], None], age: float = 0.0
+    ) -> None:
+        self.stream_id = stream_id
+        self.age = age
+        self._file, self._disk, self._failed = file, disk, failed
+
+    def __repr__(self) -> str:
+        return f"<StoredFile {self.stream_id[:8]}>"
+
+    @property
+    def healthy(self) -> bool:
+        return self._file.healthy
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        lines = b"".join(b"%b %b\n" % (kind.encode(), body) for kind, body in entries)
+        await self._run(partial(self._file.append, lines))
+
+    async def seal(self, final: Entry) -> None:
+        """The record has everything: nothing is left to keep."""
+        await self.remove()
+
+    async def remove(self) -> None:
+        await self._run(self._file.remove)
+
+    async def set_aside(self) -> None:
+        await self._run(self._file.set_aside)
+
+    async def release(self) -> None:
+        await self._run(self._file.close)
+
+    async def _run(self, operation: Callable[[], None]) -> None:
+        try:
+            await self._disk.run(operation)
+        except OSError as error:
+            self._failed(error)
+
+
+class LogFiles:
+    """`PacketLogs` in a folder, which has to exist. `failed` is called with each failure of a log."""
+
+    def __init__(self, folder: Path, disk: Disk, failed: Callable[[OSError], None]) -> None:
+        self._folder, self._disk, self._failed = folder, disk, failed
+
+    def create(self, stream_id: str) -> StoredFile:
+        return StoredFile(stream_id, LogFile(self._path(stream_id)), self._disk, self._failed)
+
+    async def load(self, stream_id: str) -> list[Entry] | None:
+        if not _STREAM_ID.fullmatch(stream_id):
+            await trio.lowlevel.checkpoint()
+            return None
+        try:
+            content = await self._disk.run(self._path(stream_id).read_bytes)
+        except OSError:
+            return None
+        return entries_of(content)
+
+    async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
+        return await self._disk.run(self._adopt)
+
+    async def photographs(self) -> set[str]:
+        return await self._disk.run(partial(photographs, self._folder))
+
+    def _path(self, stream_id: str) -> Path:
+        return self._folder / f"{stream_id}{SUFFIX}"
+
+    def _adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
+        adopted: list[tuple[StoredLog, list[Entry]]] = []
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            file = LogFile(path)
+            try:
+                file.open(new=False)
+                age = max(0.0, time.time() - path.stat().st_mtime)
+                entries = entries_of(file.read())
+            except OSError:  # a living process holds it
+                file.close()
+                continue
+            if entries:
+                adopted.append((StoredFile(path.stem, file, self._disk, self._failed, age), entries))
+            else:
+                file.remove()
+        return adopted
+
+
+def entries_of(content: bytes) -> list[Entry]:
+    """The entries of a file. A last line without its end is none."""
+    entries = []
+    for line in content.split(b"\n")[:-1]:
+        words = line.split(b" ", 3 if line.startswith(b"P ") else 1)
+        entries.append(Entry(b" ".join(words[:-1]).decode(errors="replace"), words[-1]))
+    return entries
+
+
+def photographs(folder: Path) -> set[str]:
+    """Hashes of those that any file in `folder` refers to, the ones set aside included."""
+    found: set[str] = set()
+    for path in folder.iterdir():
+        with suppress(OSError):
+            found.update(_HASH.findall(path.read_text(errors="replace")))
+    return found
+
+
+@asynccontextmanager
+async def open_log_files(folder: Path, failed: Callable[[OSError], None]) -> AsyncIterator[LogFiles]:
+    """The logs in `folder`, which is made when it is missing."""
+    disk = DiskThread()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(disk.serve, name="packet logs on disk")
+        try:
+            await disk.run(partial(folder.mkdir, parents=True, exist_ok=True, mode=0o700))
+            yield LogFiles(folder, disk, failed)
+        finally:
+            disk.close()
