@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
@@ -24,29 +25,66 @@ def calibrate(
     ] = None,
     catalog: evaluate.CatalogFolder = None,
     data: evaluate.Data = Path("pinactors-data/evaluation"),
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Weights to start from and stay near. [default: those reasoned without photographs]"
+        ),
+    ] = None,
+    folds: Annotated[
+        int, typer.Option(min=0, help="Tell how good such weights are, by so many folds of pins. [0: do not]")
+    ] = 0,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
     first: Annotated[int, typer.Option(min=0, help="Leave out so many sets before the first.")] = 0,
 ) -> None:
     """Fit the evidence weights and the probability map to photographs of genuine and counterfeit pins.
 
     Writes a file a person can read. A server uses it with PINACTORS_CALIBRATION=FILE, and its answers name
-    the version. Measure the result with `pinactors evaluate` on photographs that were not used here.
+    the version. With `--folds` every figure is of pins that the weights behind it were not fitted to;
+    `pinactors evaluate` on the photographs used here would flatter.
     """
     settings = terminal.settings()
     with terminal.explaining():
         photos = dataset.load(folder).photos[first::every]
-        start = likelihood.calibration()
+        begin = likelihood.parse_calibration(start.read_text("utf-8")) if start else likelihood.reasoned()
         known = tuple(photo for photo in photos if photo.kind in KNOWN)
         imported = evaluate.imported_catalog(catalog or folder / "catalog", data)
-        found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(start)))
+        found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(begin)))
     if found is None:
         raise typer.Exit(terminal.INTERRUPTED)
     observations = [seen for answer in found[0] if (seen := _observation(answer)) is not None]
     today = dt.datetime.now(dt.UTC).date().isoformat()
     with terminal.explaining():
-        fitted = calibration.fit(observations, start, name or f"{today}.{folder.name}")
+        if folds:
+            _tell(calibration.out_of_fold(observations, begin, folds).figures(), folds)
+        fitted = calibration.fit(observations, begin, name or f"{today}.{folder.name}")
         output.write_text(calibration.dump(fitted), "utf-8")
     terminal.output.print(f"{output}: {fitted.version}, from {len(observations)} pins.", markup=False)
+
+
+def _tell(figures: dict[str, Any], folds: int) -> None:
+    """The figures of the pins each fit had not seen, and what was not chosen inside the folds."""
+    table = Table(title=f"Out of fold, {folds} folds by pin", title_justify="left", box=None)
+    for column in ("", "value", "95 % interval", "photographs", "pins"):
+        table.add_column(column, justify="left" if not column else "right")
+    for label, figure in figures.items():
+        known = figure["value"] is not None
+        table.add_row(
+            label,
+            f"{figure['value']:.3f}" if known else "–",
+            f"{figure['low']:.3f} – {figure['high']:.3f}" if known else "",
+            str(figure["n"]),
+            str(figure["pins"]),
+        )
+    terminal.output.print(table)
+    terminal.output.print(NOT_IN_FOLDS)
+
+
+NOT_IN_FOLDS = (
+    "Fitted inside the folds: the bounds of every row and the prior. Chosen beforehand, elsewhere: "
+    "which rows there are, where a measurement counts as good or bad, the caps of groups, the spread of the "
+    "fit's prior, and from which probability a verdict is given."
+)
 
 
 def _unit(start: likelihood.Calibration) -> likelihood.Calibration:
@@ -56,10 +94,11 @@ def _unit(start: likelihood.Calibration) -> likelihood.Calibration:
 
 def _observation(answer: Answer) -> calibration.Observation | None:
     packet = answer.authenticity
-    if packet is None or not packet.evidence:
-        return None
-    findings = [
-        likelihood.Finding(row.name, row.finding, row.weight if row.assessed else None)
+    if packet is None or packet.note or not packet.evidence:
+        return None  # a basic or timed-out answer measured only a part
+    measurements = [
+        likelihood.Measurement(row.name, row.finding, row.weight if row.assessed else None)
         for row in packet.evidence
     ]
-    return calibration.Observation(findings, answer.photo.kind == "genuine")
+    pin = answer.photo.pin_id or answer.photo.photo_id
+    return calibration.Observation(measurements, answer.photo.kind == "genuine", pin)

@@ -21,9 +21,10 @@ from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
     Bounds,
     Calibration,
-    Finding,
+    Measurement,
     joined,
 )
+from pinactors.evaluation.figures import Rated
 
 Values = npt.NDArray[np.float64]
 
@@ -39,12 +40,16 @@ such as its stamp's spelling, and that are all there is where it is not."""
 STEPS = (0.2, 0.1, 0.05, 0.025, 0.0125)
 
 
+FOLD_SEED = 20261128
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """The rows of one pin's photographs, and whether it is known to be genuine."""
+    """What was measured on one pin's photographs, whether it is known to be genuine, and which pin it is."""
 
-    findings: Sequence[Finding]
+    measurements: Sequence[Measurement]
     genuine: bool
+    pin: str = ""
 
 
 def fit(observations: Sequence[Observation], start: Calibration, version: str) -> Calibration:
@@ -74,6 +79,33 @@ def fit(observations: Sequence[Observation], start: Calibration, version: str) -
     return problem.calibration(values, version)
 
 
+def out_of_fold(observations: Sequence[Observation], start: Calibration, folds: int) -> Rated:
+    """Probabilities of being genuine, each from a fit that saw no photograph of the same pin.
+
+    The pins are dealt to `folds` parts at random; what one part gets comes from a fit to the others, always
+    from the same start. Raises `ValueError` where there are fewer pins than folds, or a fit lacks a kind.
+    """
+    names = sorted({observation.pin for observation in observations})
+    if len(names) < folds:
+        raise ValueError(f"{folds} folds need as many pins; there are {len(names)}")
+    part = np.random.default_rng(FOLD_SEED).permutation(len(names)) % folds
+    part_of = dict(zip(names, part.tolist(), strict=True))
+    probability = np.zeros(len(observations))
+    for fold in range(folds):
+        fitted = fit([one for one in observations if part_of[one.pin] != fold], start, f"fold {fold}")
+        for index, one in enumerate(observations):
+            if part_of[one.pin] == fold:
+                probability[index] = _rated(fitted, one)
+    genuine = np.array([one.genuine for one in observations])
+    return Rated(probability, genuine, [one.pin for one in observations])
+
+
+def _rated(fitted: Calibration, one: Observation) -> float:
+    """What the answer's rating would be, over 100."""
+    probability = fitted.probability(fitted.weigh(one.measurements))
+    return min(max(probability, LOWEST_RATING / 100), HIGHEST_RATING / 100)
+
+
 class _Problem:
     def __init__(
         self, observations: Sequence[Observation], genuine: npt.NDArray[np.bool_], start: Calibration
@@ -83,8 +115,8 @@ class _Problem:
         self.names = list(start.rows)
         scores = np.zeros((len(observations), len(self.names)))
         for row, observation in enumerate(observations):
-            for finding in observation.findings:
-                scores[row, self.names.index(finding.name)] = finding.score or 0.0
+            for measured in observation.measurements:
+                scores[row, self.names.index(measured.name)] = measured.score or 0.0
         self.favour, self.against = np.clip(scores, 0, 1), np.clip(-scores, 0, 1)
         bounds = start.rows.values()
         self.start = np.array([*(b.favour for b in bounds), *(b.against for b in bounds), start.prior])

@@ -56,14 +56,16 @@ class Evidence(msgspec.Struct, rename="camel"):
     """One row of the evidence model.
 
     `finding` is a sentence for a person; `weight` is a log10 likelihood ratio, positive for genuine, 0 when
-    the row could not be assessed (`assessed` false).
+    the row could not be assessed (`assessed` false). `region` is where it was seen in a photograph,
+    `reference` the same place in the identified pin's catalogue picture of that view.
     """
 
     name: str
     finding: str
     weight: float
     assessed: bool = True
-    box: Box | UnsetType = UNSET
+    region: Box | UnsetType = UNSET
+    reference: Box | UnsetType = UNSET
 
 
 class Candidate(msgspec.Struct, rename="camel"):

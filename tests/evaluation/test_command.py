@@ -54,6 +54,10 @@ def test_evaluate_and_calibrate(tmp_path: Path) -> None:
 
     fitted = command("calibrate", str(folder), "--output", str(weights), "--version", "mine", *data)
     assert fitted.returncode == 0, fitted.stderr
+    assert "Out of fold" not in fitted.stdout
+    too_many = command("calibrate", str(folder), "--output", str(tmp_path / "no.json"), "--folds", "3", *data)
+    assert too_many.returncode == 1
+    assert "3 folds need as many pins" in " ".join(too_many.stderr.split())
     assert parse_calibration(weights.read_text()).version == "mine"
 
     asked = ["evaluate", str(folder), "--json", "--as-of", AS_OF.isoformat(), "--report", str(page), *data]

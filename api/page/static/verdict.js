@@ -89,8 +89,8 @@ export function verdictCard(packet, context) {
   const open = packet.evidence.filter((row) => !row.assessed);
   const telling = weighed.filter((row) => Math.abs(row.weight) >= SLIGHT);
   const slight = weighed.filter((row) => Math.abs(row.weight) < SLIGHT);
-  const boxes = [...telling, ...slight].filter((row) => row.box && context.pictures[row.box.view])
-    .map((row, index) => ({ row, box: row.box, number: index + 1 }));
+  const boxes = [...telling, ...slight].filter((row) => row.region && context.pictures[row.region.view])
+    .map((row, index) => ({ row, box: row.region, number: index + 1 }));
   const photographs = stage(context.pictures, boxes);
   const rows = (evidence) => evidence.map((row) => evidenceRow(row, boxes.find((one) => one.row === row), context, photographs));
   const decided = packet.note !== "Analysis timed out" && packet.verdict !== "not_a_pin";
@@ -136,10 +136,10 @@ function evidenceRow(row, place, { pictures }, photographs) {
   const weight = direction === "neutral" ? "no weight" : `×${times.toFixed(times < 10 ? 1 : 0)} ${direction}`;
   let region = null;
   if (place) {
-    const image = cut(pictures[row.box.view], row.box);
+    const image = cut(pictures[row.region.view], row.region);
     image.setAttribute("aria-hidden", "true");
     const point = () => photographs.point(place.number);
-    region = h("button", { class: "region", type: "button", "aria-label": `Show region ${place.number} on the ${VIEWS[row.box.view]} photograph`,
+    region = h("button", { class: "region", type: "button", "aria-label": `Show region ${place.number} on the ${VIEWS[row.region.view]} photograph`,
       onfocus: point, onmouseenter: point,
       onclick: () => (point(), photographs.element.scrollIntoView({ block: "nearest", behavior: motion() })) },
       image, h("b", { "aria-hidden": "true" }, String(place.number)));

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.model import Points, Reference
 from pinactors.protocol import View
 
@@ -314,26 +314,26 @@ def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[
     return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
 
 
-def regions(seen: Comparison | None, metals: list[Values]) -> Finding:
+def regions(seen: Comparison | None, metals: list[Values]) -> Measurement:
     """`colour_regions`: a paint that is off whatever light the others allow.
 
     With two paints there is no telling which is off, only that no plausible light makes both.
     """
     name = "colour_regions"
     if seen is None:
-        return Finding(name, "no catalogue picture of the front to compare colours with")
+        return Measurement(name, "no catalogue picture of the front to compare colours with")
     found = paints(seen, metals)
     if len(found) < 2:
-        return Finding(name, "fewer than two paints could be compared")
+        return Measurement(name, "fewer than two paints could be compared")
     if sum(paint.trust > 0.5 for paint in found) < 2:
-        return Finding(name, "glare or glitter hides the paints")
+        return Measurement(name, "glare or glitter hides the paints")
     standing = stand(found)
     worst = int(standing.deviation.argmax())
     score = ramp(float(standing.deviation[worst]), FOREIGN, OPEN, TOGETHER)
     if score >= SLIGHT:
-        return Finding(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
+        return Measurement(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
     text = f"One colour is {standing.apart[worst]:.0f} ΔE00 off when the light explains the others."
-    return Finding(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))
+    return Measurement(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))
 
 
 TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.model import Points, PreparedView
 
 Values = npt.NDArray[np.float64]
@@ -69,7 +69,7 @@ def roughness(view: PreparedView) -> Roughness | None:
     return Roughness(float(np.median(np.abs(edge))), worst.astype(np.float32))
 
 
-def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | None) -> list[Finding]:
+def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | None) -> list[Measurement]:
     """`edge_roughness`, the mean of the views straight on; the tilted view only where there is no other."""
     name = "edge_roughness"
     measured = [(view, roughness(view)) for view in (front, back) if view is not None]
@@ -77,14 +77,14 @@ def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | 
         measured = [(angled, roughness(angled))]
     found = [(view, rough) for view, rough in measured if rough is not None]
     if not found:
-        return [Finding(name, "no edge large and whole enough to measure")]
+        return [Measurement(name, "no edge large and whole enough to measure")]
     typical = float(np.mean([rough.typical for _, rough in found]))
     score = ramp(typical, ROUGH, NORMAL, SMOOTH)
     permille = f"{1000 * typical:.1f} ‰ of its diameter"
     if score >= SLIGHT:
-        return [Finding(name, f"The edge is smooth: it strays {permille}.", score)]
+        return [Measurement(name, f"The edge is smooth: it strays {permille}.", score)]
     view, worst = max(found, key=lambda entry: entry[1].typical)
-    return [Finding(name, f"The edge is rough: it strays {permille}.", score, box_of(view, worst.worst))]
+    return [Measurement(name, f"The edge is rough: it strays {permille}.", score, box_of(view, worst.worst))]
 
 
 SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence import colours
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.model import Points
 
 Floats = npt.NDArray[np.float32]
@@ -71,19 +71,19 @@ def measure(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -> S
     return Surface(level, np.array(corners, np.float32) * (seen.inside.shape[0] / SIDE))
 
 
-def fill(seen: Comparison | None, surface: Surface | None) -> Finding:
+def fill(seen: Comparison | None, surface: Surface | None) -> Measurement:
     """`enamel_fill`: a dip says little, since factories allow some; a surface of waves and pits speaks of a
     reject."""
     name = "enamel_fill"
     if seen is None or surface is None:
-        return Finding(name, "no even field of enamel to judge")
+        return Measurement(name, "no even field of enamel to judge")
     if seen.view.quality.clipped > 0.05:
-        return Finding(name, "a reflection hides the enamel")
+        return Measurement(name, "a reflection hides the enamel")
     score = ramp(surface.unevenness, WAVY, NORMAL, SMOOTH)
     if score >= SLIGHT:
-        return Finding(name, "The enamel lies evenly in its fields.", score)
+        return Measurement(name, "The enamel lies evenly in its fields.", score)
     box = box_of(seen.view, seen.to_working(surface.worst))
-    return Finding(name, "The enamel's surface is uneven: waves, pits or specks.", score, box)
+    return Measurement(name, "The enamel's surface is uneven: waves, pits or specks.", score, box)
 
 
 SMOOTH, NORMAL, WAVY = 0.35, 0.9, 2.4

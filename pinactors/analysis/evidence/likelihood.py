@@ -1,7 +1,9 @@
 """The evidence model: what a row is, how much each may weigh, and how rows become a probability.
 
-A family of rows (`stamp_text`, `waffle`, `colours`, …) measures and hands back `Finding`s; nothing but
-this module turns them into weights. The figures live in `weights.json`, a versioned file a person can read.
+A family of rows (`stamp_text`, `waffle`, `colours`, …) hands back `Measurement`s; nothing but this module
+turns them into log-likelihood ratios, the weights of the packet's evidence. The figures live in
+`weights.json`, a versioned file a person can read; `reasoned.json` holds those that were reasoned before any
+photograph was looked at, from which a fit starts.
 """
 
 from __future__ import annotations
@@ -29,18 +31,21 @@ FAVOUR_SHARE = 0.3
 """Share of a group's cap that its rows may weigh in favour: lacking a fault proves little."""
 
 SLIGHT = -0.1
-"""A score above which a row that speaks against a pin speaks too softly to be worded as a finding."""
+"""A score above which a row that speaks against a pin speaks too softly to be worded as a fault."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One row as measured. `score` runs from -1 (as bad as this row can look) over 0 (says nothing) to 1 (as
-    good as it can look); None when it could not be assessed, and `text` then says why."""
+class Measurement:
+    """What one kind of evidence looks like in these photographs. `score` runs from -1 (as bad as it can look)
+    over 0 (says nothing) to 1 (as good as it can look); None when it could not be assessed, and `text` then
+    says why. `region` is where it was seen in a photograph, `reference` the same place of the catalogue
+    picture."""
 
     name: str
     text: str
     score: float | None = None
-    box: Box | None = None
+    region: Box | None = None
+    reference: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +70,25 @@ class Calibration:
     authentic_from: float
     counterfeit_below: float
 
-    def weigh(self, findings: Iterable[Finding]) -> list[Evidence]:
+    def weigh(self, measurements: Iterable[Measurement]) -> list[Evidence]:
         """The rows of the packet, heaviest first, those that could not be assessed last."""
-        rows = [self._weigh(finding) for finding in findings]
+        rows = [self._weigh(measurement) for measurement in measurements]
         return sorted(rows, key=lambda row: (not row.assessed, -abs(row.weight)))
 
-    def _weigh(self, finding: Finding) -> Evidence:
-        box = UNSET if finding.box is None else finding.box
-        if finding.score is None:
-            return Evidence(finding.name, finding.text, 0.0, assessed=False, box=box)
-        bounds = self.rows[finding.name]
-        score = min(max(finding.score, -1.0), 1.0)
-        weight = score * (bounds.favour if score > 0 else bounds.against)
-        return Evidence(finding.name, finding.text, round(weight, 3) + 0.0, box=box)
+    def _weigh(self, measured: Measurement) -> Evidence:
+        row = Evidence(
+            measured.name,
+            measured.text,
+            0.0,
+            assessed=measured.score is not None,
+            region=UNSET if measured.region is None else measured.region,
+            reference=UNSET if measured.reference is None else measured.reference,
+        )
+        if measured.score is not None:
+            bounds = self.rows[measured.name]
+            score = min(max(measured.score, -1.0), 1.0)
+            row.weight = round(score * (bounds.favour if score > 0 else bounds.against), 3) + 0.0
+        return row
 
     def total(self, rows: Sequence[Evidence]) -> float:
         """Sum of the weights, with groups of rows that see the same thing `joined` under the group's cap."""
@@ -109,7 +120,7 @@ def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float
     return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
 
 
-def joint(straight: Finding, tilted: Finding) -> Finding:
+def joint(straight: Measurement, tilted: Measurement) -> Measurement:
     """One row from two photographs of the front: the mean, since what is on the pin shows in both and what
     the light does to it in one. Words and region are those of the one that says more in that direction."""
     if tilted.score is None:
@@ -118,7 +129,7 @@ def joint(straight: Finding, tilted: Finding) -> Finding:
         return tilted
     score = (straight.score + tilted.score) / 2
     pick = min if score < SLIGHT else max
-    said = pick(straight, tilted, key=lambda finding: finding.score or 0.0)
+    said = pick(straight, tilted, key=lambda measured: measured.score or 0.0)
     return dataclasses.replace(said, score=score)
 
 
@@ -130,7 +141,16 @@ def rating(probability: float) -> int:
 @functools.cache
 def calibration(text: str = "") -> Calibration:
     """The calibration in `text`, or the one this version ships with."""
-    return parse_calibration(text or resources.files(__package__).joinpath("weights.json").read_text("utf-8"))
+    return parse_calibration(text or _shipped("weights.json"))
+
+
+def reasoned() -> Calibration:
+    """The calibration that no photograph had a part in."""
+    return parse_calibration(_shipped("reasoned.json"))
+
+
+def _shipped(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def parse_calibration(text: str) -> Calibration:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.imaging.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
@@ -173,13 +173,13 @@ GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
 pin, of one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
 
 
-def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
+def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     """`front_geometry`: the drawing's shape; `front_lines`: how its lines are made."""
     names = ("front_geometry", "front_lines")
     if seen is None:
-        return [Finding(name, "no verified catalogue picture of the front") for name in names]
+        return [Measurement(name, "no verified catalogue picture of the front") for name in names]
     if drawing is None:
-        return [Finding(name, "the catalogue picture has too few lines") for name in names]
+        return [Measurement(name, "the catalogue picture has too few lines") for name in names]
     shift = drawing.shift
     wobble = drawing.offset - shift
     shape, lines = float(np.median(np.abs(shift))), float(np.median(np.abs(wobble)))
@@ -201,11 +201,11 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Finding]:
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
         if score < 0 and not seen.laid:
             found.append(
-                Finding(name, "the front lies too badly on its catalogue picture to blame its lines")
+                Measurement(name, "the front lies too badly on its catalogue picture to blame its lines")
             )
             continue
         box = None if score >= SLIGHT else box_of(seen.view, _worst(seen, drawing, np.abs(values)))
-        found.append(Finding(name, good if score >= SLIGHT else bad, score, box))
+        found.append(Measurement(name, good if score >= SLIGHT else bad, score, box))
     return found
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Points, PreparedView
 
@@ -21,21 +21,21 @@ POST_RADII = (0.018, 0.06)
 """Radius of a post's foot, in pin diameters: 1 to 2 mm on pins of 20 to 50 mm."""
 
 
-def uniformity(back: PreparedView) -> Finding:
+def uniformity(back: PreparedView) -> Measurement:
     """`plating_uniformity`: how much the metal's tint changes over the back, highlights and shadows left
     out."""
     name = "plating_uniformity"
     if back.pin is None:
-        return Finding(name, "no pin was found in the photograph of the back")
+        return Measurement(name, "no pin was found in the photograph of the back")
     if back.quality.clipped > 0.05 or back.quality.glare > 0.1:
-        return Finding(name, "reflections tint the metal")
+        return Measurement(name, "reflections tint the metal")
     size = (128, 128)
     lab = lab_of(as_image(cv2.resize(back.pin.rgb, size, interpolation=cv2.INTER_AREA)))
     inside = cv2.resize(cv2.erode(back.pin.crop_mask, np.ones((25, 25), np.uint8)), size) > 127
     lightness = lab[..., 0]
     metal = inside & (lightness > 12) & (lightness < 92)
     if np.count_nonzero(metal) < 400:
-        return Finding(name, "too little metal is visible")
+        return Measurement(name, "too little metal is visible")
     # Chroma grows with lightness under one light: what is compared is chroma at equal lightness.
     tint = lab[..., 1:] / (lightness[..., None] + 16) * 66
     smooth = cv2.GaussianBlur(tint * metal[..., None], (0, 0), 4) / (
@@ -45,11 +45,13 @@ def uniformity(back: PreparedView) -> Finding:
     spread = float(np.hypot(*((high - low) / 2.56)))
     score = ramp(spread, BLOTCHY, NORMAL, EVEN)
     if score >= SLIGHT:
-        return Finding(name, "The plating has one tint all over.", score)
-    return Finding(name, "The plating's tint changes over the back.", score, box_of(back, back.pin.outline))
+        return Measurement(name, "The plating has one tint all over.", score)
+    return Measurement(
+        name, "The plating's tint changes over the back.", score, box_of(back, back.pin.outline)
+    )
 
 
-def posts(seen: Comparison | None) -> Finding:
+def posts(seen: Comparison | None) -> Measurement:
     """`posts`: something round stands out where the catalogue's back has its posts.
 
     A post, with or without its clutch, is higher than the back: it looks different from every side, but
@@ -57,22 +59,22 @@ def posts(seen: Comparison | None) -> Finding:
     """
     name = "posts"
     if seen is None:
-        return Finding(name, "no catalogue back to compare the posts with")
+        return Measurement(name, "no catalogue back to compare the posts with")
     places = _circles(seen)
     if not places:
-        return Finding(name, "no post stands out in the catalogue's back")
+        return Measurement(name, "no post stands out in the catalogue's back")
     if seen.view.quality.clipped > 0.05:
-        return Finding(name, "a reflection covers part of the back")
+        return Measurement(name, "a reflection covers part of the back")
     lab = seen.photo_lab
     contrast = [_stands_out(lab, *place) for place in places]
     score = ramp(float(np.mean(contrast)), 0.2, 0.7, 2.0)
     if score >= SLIGHT:
-        return Finding(name, "The posts are where the catalogue has them.", score)
+        return Measurement(name, "The posts are where the catalogue has them.", score)
     corners: Points = np.array(
         [[x + way * radius, y + way * radius] for x, y, radius in places for way in (-1.5, 1.5)], np.float32
     )
     box = box_of(seen.view, seen.to_working(corners))
-    return Finding(name, "No post stands out where the catalogue has one.", score, box)
+    return Measurement(name, "No post stands out where the catalogue has one.", score, box)
 
 
 def _stands_out(lab: npt.NDArray[np.floating], x: float, y: float, radius: float) -> float:

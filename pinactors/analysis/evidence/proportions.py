@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.evidence.linework import Drawing
 from pinactors.analysis.model import Matrix
 
@@ -65,19 +65,21 @@ def least_anisotropy(homography: Matrix) -> float:
     return float((np.hypot(one - other, 2 * product) / (one + other)).min())
 
 
-def row(seen: Comparison | None, drawing: Drawing | None) -> Finding:
+def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     """`front_proportions`."""
     name = "front_proportions"
     if seen is None:
-        return Finding(name, "no verified catalogue picture of the front")
+        return Measurement(name, "no verified catalogue picture of the front")
     if drawing is None:
-        return Finding(name, "the catalogue picture has too few lines")
+        return Measurement(name, "the catalogue picture has too few lines")
     if not seen.laid:
-        return Finding(name, "the front lies too badly on its catalogue picture to measure its proportions")
+        return Measurement(
+            name, "the front lies too badly on its catalogue picture to measure its proportions"
+        )
     amount = stretch(seen, drawing)
     score = ramp(amount, BAD, NORMAL, GOOD)
     if score >= SLIGHT:
-        return Finding(name, "The pin is as long and as wide as the catalogue's.", score)
+        return Measurement(name, "The pin is as long and as wide as the catalogue's.", score)
     text = f"The pin is {np.expm1(amount):.1%} longer one way than the catalogue's, whatever the camera."
     assert seen.view.pin is not None
-    return Finding(name, text, score, box_of(seen.view, seen.view.pin.outline))
+    return Measurement(name, text, score, box_of(seen.view, seen.view.pin.outline))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence import stamp_text
 from pinactors.analysis.evidence.comparison import Comparison, correlation
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 from pinactors.analysis.stamp import ocr
@@ -90,52 +90,52 @@ def measure(seen: Comparison | None) -> StampMatch | None:
 
 def rows(
     seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
-) -> list[Finding]:
+) -> list[Measurement]:
     """`stamp_match` and `stamp_crispness`."""
     return [_present(seen, match, stamp, pin), _crispness(seen, match)]
 
 
 def _present(
     seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
-) -> Finding:
+) -> Measurement:
     """`stamp_match`: the catalogue's stamp is there, line by line."""
     name = "stamp_match"
     if seen is None or match is None:
-        return Finding(name, "no stamp in a catalogue back to look for")
+        return Measurement(name, "no stamp in a catalogue back to look for")
     if match.height < LEAST_TEXT:
-        return Finding(name, "the stamp is too small in the photograph")
+        return Measurement(name, "the stamp is too small in the photograph")
     score = ramp(match.mean, 0.15, 0.42, 0.75)
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
         # What reads right cannot look wrong all over: then it is the comparison that is off.
-        return Finding(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
+        return Measurement(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
     if score >= SLIGHT:
-        return Finding(name, "The stamp looks like the catalogue's, line by line.", score)
+        return Measurement(name, "The stamp looks like the catalogue's, line by line.", score)
     right, wrong = stamp_text.words(stamp, pin)
     if len(right) >= 2 and len(right) > len(wrong):
         # Words that read right are there: it is their places that were not found, or another year's back.
-        return Finding(name, "the stamp's words read right, yet not where the catalogue's lines are")
+        return Measurement(name, "the stamp's words read right, yet not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
     box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
     found = len(match.quads) - len(unlike)
     text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
-    return Finding(name, text, score if found < len(match.quads) / 2 else 0.7 * score, box)
+    return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, box)
 
 
-def _crispness(seen: Comparison | None, match: StampMatch | None) -> Finding:
+def _crispness(seen: Comparison | None, match: StampMatch | None) -> Measurement:
     """`stamp_crispness`: how strong the letters' edges are beside the rest of the back, against the
     catalogue's."""
     name = "stamp_crispness"
     if seen is None or match is None or match.strokes is None:
-        return Finding(name, "no stamp in a catalogue back to compare the letters with")
+        return Measurement(name, "no stamp in a catalogue back to compare the letters with")
     if match.height < 1.3 * LEAST_TEXT:
-        return Finding(name, "the stamp is too small in the photograph")
+        return Measurement(name, "the stamp is too small in the photograph")
     if match.mean < 0.3:
-        return Finding(name, "no letters where the catalogue's stamp is")
+        return Measurement(name, "no letters where the catalogue's stamp is")
     score = ramp(match.strokes, -1.2, -0.55, 0.1)
     if score >= SLIGHT:
-        return Finding(name, "The letters are as crisp as the rest of the back.", score)
+        return Measurement(name, "The letters are as crisp as the rest of the back.", score)
     box = box_of(seen.view, seen.to_working(np.concatenate(match.quads)))
-    return Finding(name, "The letters are softer than the rest of the back.", score, box)
+    return Measurement(name, "The letters are softer than the rest of the back.", score, box)
 
 
 def _reference_lines(seen: Comparison) -> list[Points]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pinactors.analysis.evidence.likelihood import Finding, box_of
+from pinactors.analysis.evidence.likelihood import Measurement, box_of
 from pinactors.analysis.model import CatalogPin, Points, PreparedView, StampReading, TextLine
 from pinactors.analysis.stamp import grammar
 
@@ -18,7 +18,7 @@ SURE_READING = 0.85
 UNREAD = "no stamped text could be read"
 
 
-def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
     """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand.
 
     One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single
@@ -28,15 +28,17 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
     name = "stamp_wording"
     right, wrong = words(stamp, pin)
     if len(right) + len(wrong) < 2:
-        return Finding(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
+        return Measurement(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
     share = len(wrong) / (len(right) + len(wrong))
     if not wrong:
-        return Finding(name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0)
+        return Measurement(
+            name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0
+        )
     box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
     pairs = ", ".join(f"{word} for {nearest}" for word, nearest, _ in wrong[:3])
     if share < 0.5:
-        return Finding(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
-    return Finding(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
+        return Measurement(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
+    return Measurement(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
 
 
 def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[tuple[str, str, TextLine]]]:
@@ -54,7 +56,7 @@ def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[
     return right, wrong
 
 
-def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
     """`stamp_consistency`: factory code, year and edition against the catalogue and against each other.
 
     Only what several readings agreed on counts (`stamp.voting`), and digits a reader takes for each other
@@ -84,13 +86,15 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
             elif unlike(str(read), str(known)):
                 differ.append(f"the {label} {read} is not the catalogue's {known}")
     if not agree and not differ:
-        return Finding(
+        return Measurement(
             name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD
         )
     box = box_of(back, _all_points(stamp.lines))
     if differ:
-        return Finding(name, _sentence(differ), min(-0.2, -0.4 - 0.3 * len(differ) + 0.25 * len(agree)), box)
-    return Finding(name, _sentence(agree), min(1.0, 0.35 * len(agree)), box)
+        return Measurement(
+            name, _sentence(differ), min(-0.2, -0.4 - 0.3 * len(differ) + 0.25 * len(agree)), box
+        )
+    return Measurement(name, _sentence(agree), min(1.0, 0.35 * len(agree)), box)
 
 
 def unlike(read: str, known: str) -> bool:
@@ -109,7 +113,7 @@ LOOKALIKES = ("0689", "358", "17", "247", "49", "56")
 """Digits that embossing and blur turn into each other."""
 
 
-def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Finding:
+def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
     """`edition_number`: a numbered edition names its copy, and no copy beyond its last."""
     name = "edition_number"
     for line in stamp.lines:
@@ -122,16 +126,16 @@ def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | No
             continue
         box = box_of(back, line.quad)
         if edition.blank:
-            return Finding(
+            return Measurement(
                 name, f'The edition\'s number is blank: only "/{edition.size}" is there.', -1.0, box
             )
         assert edition.number is not None
         if not 1 <= edition.number <= edition.size:
-            return Finding(
+            return Measurement(
                 name, f"Number {edition.number} of an edition of {edition.size} cannot be.", -1.0, box
             )
-        return Finding(name, f"Number {edition.number} of {edition.size} is possible.", 1.0, box)
-    return Finding(name, "no copy number was read: not a numbered pin, or not readable")
+        return Measurement(name, f"Number {edition.number} of {edition.size} is possible.", 1.0, box)
+    return Measurement(name, "no copy number was read: not a numbered pin, or not readable")
 
 
 def _is_code(line: TextLine) -> bool:

@@ -25,7 +25,7 @@ from pinactors.analysis.evidence.comparison import Comparison, Target
 from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
     Calibration,
-    Finding,
+    Measurement,
     calibration,
     joint,
     rating,
@@ -82,7 +82,7 @@ def assess(
 ) -> AuthenticationResult:
     """Everything that the photographs and the catalogue can tell; `weights` None are the ones that ship."""
     scene = arrange(front, back, angled, match)
-    return conclude(findings(scene, stamp, match), scene, match, weights or calibration())
+    return conclude(measurements(scene, stamp, match), scene, match, weights or calibration())
 
 
 def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
@@ -135,13 +135,13 @@ def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comp
     return seen if seen is not None and seen.agreement >= VERIFIED else None
 
 
-def findings(scene: Scene, stamp: StampReading | None, match: Match) -> list[Finding]:
+def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list[Measurement]:
     """Every row, in the table's order, assessed or not."""
     front, back, pin = scene.front, scene.back, match.pin
-    rows: list[Finding] = []
+    rows: list[Measurement] = []
     if back is None or back.pin is None:
         missing = "the back was not seen"
-        rows += [Finding(name, missing) for name in BACK_ROWS]
+        rows += [Measurement(name, missing) for name in BACK_ROWS]
     else:
         reading = stamp or StampReading(reason="the text was not read")
         stamped = stamp_picture.measure(scene.back_seen)
@@ -181,7 +181,7 @@ BACK_ROWS = (
 
 
 def conclude(
-    rows: Sequence[Finding], scene: Scene, match: Match, weights: Calibration
+    rows: Sequence[Measurement], scene: Scene, match: Match, weights: Calibration
 ) -> AuthenticationResult:
     """Weighs the rows: rating, confidence, verdict and advice."""
     evidence = weights.weigh(rows)

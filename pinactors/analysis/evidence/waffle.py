@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, edge_map, lab_of
-from pinactors.analysis.evidence.likelihood import SLIGHT, Finding, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, Cutout, Points, PreparedView
 from pinactors.protocol import Box
 
@@ -189,7 +189,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
     )
 
 
-def rows(pattern: Pattern | None) -> list[Finding]:
+def rows(pattern: Pattern | None) -> list[Measurement]:
     """The three rows of the back's pattern."""
     return [_edge_runoff(pattern), _regularity(pattern), _absent(pattern)]
 
@@ -207,38 +207,40 @@ def _unusable(pattern: Pattern | None) -> str:
     return ""
 
 
-def _absent(pattern: Pattern | None) -> Finding:
+def _absent(pattern: Pattern | None) -> Measurement:
     """`waffle_absent`: no repeating pattern where the catalogue's back has one."""
     name, problem = "waffle_absent", _unusable(pattern)
     if pattern is not None and pattern.theirs is None:
         shows = "a repeating pattern shows" if pattern.repeating else "no repeating pattern was made out"
-        return Finding(name, f"{shows}; {problem}")
+        return Measurement(name, f"{shows}; {problem}")
     if problem or pattern is None or pattern.theirs is None:
-        return Finding(name, problem)
+        return Measurement(name, problem)
     seen = max(pattern.ours.strength, pattern.shared * pattern.theirs.strength)
     score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
     if score >= SLIGHT:
-        return Finding(name, "The back has a repeating pattern, as the catalogue's has.", score)
-    return Finding(name, "The back looks plain where the catalogue's has a pattern.", score, pattern.region)
+        return Measurement(name, "The back has a repeating pattern, as the catalogue's has.", score)
+    return Measurement(
+        name, "The back looks plain where the catalogue's has a pattern.", score, pattern.region
+    )
 
 
-def _regularity(pattern: Pattern | None) -> Finding:
+def _regularity(pattern: Pattern | None) -> Measurement:
     """`waffle_regularity`: the repeats are those of the catalogue's back, in pitch and direction."""
     name, problem = "waffle_regularity", _unusable(pattern)
     if problem or pattern is None or pattern.theirs is None:
-        return Finding(name, problem)
+        return Measurement(name, problem)
     foreign = pattern.ours.strength - pattern.shared * pattern.theirs.strength
     if pattern.ours.strength < CLEAR_LATTICE and pattern.shared < 0.5:
-        return Finding(name, "no repeating pattern clear enough to measure")
+        return Measurement(name, "no repeating pattern clear enough to measure")
     if foreign < 0.2:
         text = "The pattern repeats at the catalogue's distance and direction."
-        return Finding(name, text, ramp(pattern.shared, 0.0, 0.3, 0.8))
+        return Measurement(name, text, ramp(pattern.shared, 0.0, 0.3, 0.8))
     ratio = pattern.ours.period / pattern.theirs.period
     text = f"The pattern repeats otherwise than the catalogue's: its pitch is {ratio:.2f} times as large."
-    return Finding(name, text, ramp(foreign, 0.4, 0.2, 0.0), pattern.region)
+    return Measurement(name, text, ramp(foreign, 0.4, 0.2, 0.0), pattern.region)
 
 
-def _edge_runoff(pattern: Pattern | None) -> Finding:
+def _edge_runoff(pattern: Pattern | None) -> Measurement:
     """`waffle_edge_runoff`: does the pattern run off the edge, or end at a smooth rim?
 
     A rim's relief changes across it only, a pattern's along the edge as well: the ratio of the gradient along
@@ -247,25 +249,25 @@ def _edge_runoff(pattern: Pattern | None) -> Finding:
     """
     name = "waffle_edge_runoff"
     if pattern is None:
-        return Finding(name, _unusable(pattern))
+        return Measurement(name, _unusable(pattern))
     if pattern.along is None:
-        return Finding(name, "too little of the back's edge is visible")
+        return Measurement(name, "too little of the back's edge is visible")
     if pattern.theirs is None:
         if pattern.ours.strength < CLEAR_LATTICE or pattern.period < LEAST_PERIOD:
-            return Finding(name, "no repeating pattern whose edge could be judged")
+            return Measurement(name, "no repeating pattern whose edge could be judged")
         score = 0.5 * ramp(pattern.along, -0.7, -0.35, 0.0)
     else:
         problem = _unusable(pattern)
         if problem:
-            return Finding(name, problem)
+            return Measurement(name, problem)
         if pattern.reference_along is None or pattern.reference_along < -0.5:
-            return Finding(name, "the catalogue's own back has a rim")
+            return Measurement(name, "the catalogue's own back has a rim")
         if pattern.shared < 0.35 and pattern.ours.strength < CLEAR_LATTICE:
-            return Finding(name, "no repeating pattern whose edge could be judged")
+            return Measurement(name, "no repeating pattern whose edge could be judged")
         score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
     if score < SLIGHT:
-        return Finding(name, "The pattern ends at a smooth rim along the edge.", score, pattern.region)
-    return Finding(name, "The pattern runs off the edge.", score)
+        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, pattern.region)
+    return Measurement(name, "The pattern runs off the edge.", score)
 
 
 def _faint(pin: Cutout) -> Floats:

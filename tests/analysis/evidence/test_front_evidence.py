@@ -19,7 +19,7 @@ from pinactors.analysis.evidence import (
     verdict,
 )
 from pinactors.analysis.evidence.comparison import Comparison, Target
-from pinactors.analysis.evidence.likelihood import Finding
+from pinactors.analysis.evidence.likelihood import Measurement
 from pinactors.analysis.model import PreparedView
 from pinactors.protocol import View
 from tests import drawing
@@ -38,11 +38,11 @@ def seen(pin: Pin, **how: float) -> Comparison:
     return found
 
 
-def geometry(found: Comparison) -> dict[str, Finding]:
+def geometry(found: Comparison) -> dict[str, Measurement]:
     return {row.name: row for row in linework.rows(found, linework.trace(found))}
 
 
-def score(row: Finding) -> float:
+def score(row: Measurement) -> float:
     assert row.score is not None, row.text
     return row.score
 
@@ -123,7 +123,7 @@ def test_a_drawing_is_not_blamed_where_nothing_lies_on_its_picture() -> None:
 def test_a_drawing_drawn_again_is_seen() -> None:
     rows = geometry(seen(warped(FRONT, 5, 320)))
     assert score(rows["front_geometry"]) < -0.5
-    assert rows["front_geometry"].box is not None
+    assert rows["front_geometry"].region is not None
 
 
 def test_wavering_lines_are_seen() -> None:
@@ -148,7 +148,7 @@ def stretched(pin: Pin, by: float, angle: float) -> Pin:
     )
 
 
-def proportioned(found: Comparison) -> Finding:
+def proportioned(found: Comparison) -> Measurement:
     return proportions.row(found, linework.trace(found))
 
 
@@ -157,7 +157,7 @@ def proportioned(found: Comparison) -> Finding:
 def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
     row = proportioned(seen(FRONT, angle=angle, tilt=tilt))
     assert score(row) > 0.5
-    assert row.box is None
+    assert row.region is None
 
 
 @pytest.mark.parametrize("tilt", [0, 10])
@@ -165,7 +165,7 @@ def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
 def test_a_stretched_pin_is_seen_from_whatever_side(tilt: float, direction: float) -> None:
     row = proportioned(seen(stretched(FRONT, 0.06, direction), angle=15, tilt=tilt))
     assert score(row) < -0.3
-    assert row.box is not None
+    assert row.region is not None
 
 
 def test_a_stretch_along_the_tilt_may_be_the_tilt() -> None:
@@ -206,7 +206,7 @@ def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
     def judged(straight: Pin, tilted: Pin) -> float:
         front, angled = prepared.photo(straight, View.FRONT), prepared.photo(tilted, View.ANGLED, tilt=30)
         scene = verdict.arrange(front, None, angled, known)
-        rows = verdict.findings(scene, None, known)
+        rows = verdict.measurements(scene, None, known)
         return score(next(row for row in rows if row.name == "colour_regions"))
 
     assert judged(other, other) < -0.5
@@ -238,7 +238,7 @@ def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
 def test_light_alone_is_no_other_colour(light: float) -> None:
     row = colours.regions(seen(FRONT, light=light), [])
     assert score(row) > 0
-    assert row.box is None
+    assert row.region is None
 
 
 def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
@@ -255,7 +255,7 @@ def test_one_repainted_field_is_seen() -> None:
     assert 0.03 < share < 0.6
     row = colours.regions(seen(pin), [])
     assert score(row) < -0.5
-    assert row.box is not None
+    assert row.region is not None
 
 
 PAINTS = {"red": (0.60, 0.05, 0.06), "blue": (0.05, 0.12, 0.55), "white": (0.85, 0.85, 0.83)}
@@ -378,7 +378,7 @@ def test_a_wavy_surface_is_seen() -> None:
     assert score(enamel.fill(smooth, enamel.measure(smooth, []))) > 0
     bad = enamel.fill(uneven, enamel.measure(uneven, []))
     assert score(bad) < -0.4
-    assert bad.box is not None
+    assert bad.region is not None
 
 
 def frayed(pin: Pin, depth: int) -> Pin:
@@ -393,7 +393,7 @@ def frayed(pin: Pin, depth: int) -> Pin:
     return Pin(rgb, mask)
 
 
-def edge(front: PreparedView, back: PreparedView | None = None) -> Finding:
+def edge(front: PreparedView, back: PreparedView | None = None) -> Measurement:
     (row,) = edges.rows(front, back, None)
     return row
 
@@ -403,8 +403,8 @@ def test_burrs_are_seen_and_smooth_edges_are_not_blamed() -> None:
     rough = edge(prepared.photo(frayed(FRONT, 6), View.FRONT, side=700))
     assert score(clean) > 0.3
     assert score(rough) < -0.5
-    assert clean.box is None
-    assert rough.box is not None
+    assert clean.region is None
+    assert rough.region is not None
 
 
 def test_an_edge_cut_off_or_too_small_is_not_judged() -> None:

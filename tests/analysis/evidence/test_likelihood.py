@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import likelihood
-from pinactors.analysis.evidence.likelihood import Calibration, Finding, parse_calibration, ramp, rating
-from pinactors.evaluation import calibration
-from pinactors.evaluation.calibration import HEAVIEST, Observation
+from pinactors.analysis.evidence.likelihood import Measurement, parse_calibration, ramp, rating
+from pinactors.evaluation.calibration import HEAVIEST
 from pinactors.protocol import Box, Evidence, View
 from tests.analysis import prepared
 
@@ -44,14 +43,14 @@ def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
 
 
 def test_a_row_of_two_photographs_is_their_mean_in_the_words_of_the_one_that_says_more() -> None:
-    good = Finding("colour_regions", "As the catalogue's.", 0.8)
-    off = Finding("colour_regions", "One is off.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
-    unseen = Finding("colour_regions", "Too few colours.")
+    good = Measurement("colour_regions", "As the catalogue's.", 0.8)
+    off = Measurement("colour_regions", "One is off.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
+    unseen = Measurement("colour_regions", "Too few colours.")
     both = likelihood.joint(good, off)
     assert both.score == pytest.approx(-0.1)
     assert both.text == good.text  # too slight to be worded as a fault
     worse = likelihood.joint(dataclasses.replace(good, score=0.2), off)
-    assert (worse.score, worse.text, worse.box) == (pytest.approx(-0.4), off.text, off.box)
+    assert (worse.score, worse.text, worse.region) == (pytest.approx(-0.4), off.text, off.region)
     assert likelihood.joint(unseen, off) == off
     assert likelihood.joint(good, unseen) == good
     assert likelihood.joint(unseen, unseen).score is None
@@ -73,7 +72,7 @@ def test_a_row_weighs_within_its_bounds_and_with_its_sign(name: str) -> None:
         (-1.0, -bounds.against),
         (-9.0, -bounds.against),
     ):
-        (row,) = SHIPPED.weigh([Finding(name, "Seen.", score)])
+        (row,) = SHIPPED.weigh([Measurement(name, "Seen.", score)])
         assert row.weight == pytest.approx(expected, abs=5e-4)
         assert row.assessed
 
@@ -81,14 +80,14 @@ def test_a_row_weighs_within_its_bounds_and_with_its_sign(name: str) -> None:
 def test_what_was_not_assessed_weighs_nothing_and_comes_last() -> None:
     rows = SHIPPED.weigh(
         [
-            Finding("posts", "hidden"),
-            Finding("stamp_wording", "Right.", 1.0),
-            Finding("stamp_match", "Gone.", -1.0, Box(View.BACK, 0.1, 0.2, 0.3, 0.4)),
+            Measurement("posts", "hidden"),
+            Measurement("stamp_wording", "Right.", 1.0),
+            Measurement("stamp_match", "Gone.", -1.0, Box(View.BACK, 0.1, 0.2, 0.3, 0.4)),
         ]
     )
     assert [row.name for row in rows] == ["stamp_match", "stamp_wording", "posts"]
     assert (rows[2].weight, rows[2].assessed, rows[2].finding) == (0.0, False, "hidden")
-    assert rows[0].box == Box(View.BACK, 0.1, 0.2, 0.3, 0.4)
+    assert rows[0].region == Box(View.BACK, 0.1, 0.2, 0.3, 0.4)
 
 
 @pytest.mark.parametrize(("group", "cap"), [("back pattern", 0.9), ("stamp", 1.2), ("front", 1.0)])
@@ -124,8 +123,8 @@ def test_ratings_keep_clear_of_both_ends(probability: float, expected: int) -> N
 
 
 def test_worst_and_best_evidence_stay_inside_the_ends() -> None:
-    worst = SHIPPED.weigh([Finding(name, "", -1.0) for name in SHIPPED.rows])
-    best = SHIPPED.weigh([Finding(name, "", 1.0) for name in SHIPPED.rows])
+    worst = SHIPPED.weigh([Measurement(name, "", -1.0) for name in SHIPPED.rows])
+    best = SHIPPED.weigh([Measurement(name, "", 1.0) for name in SHIPPED.rows])
     assert rating(SHIPPED.probability(worst)) == 3
     assert 85 <= rating(SHIPPED.probability(best)) <= 97
     assert SHIPPED.assessed_share(worst) == pytest.approx(1.0)
@@ -159,67 +158,3 @@ def test_a_calibration_that_cannot_be_is_refused() -> None:
         parse_calibration(_edited(rows={"posts": {"favour": 0.1, "against": -0.5}}, groups={}))
     with pytest.raises(ValueError, match="unknown"):
         parse_calibration(_edited(groups={"front": {"cap": 1.0, "rows": ["smell"]}}))
-
-
-def test_a_calibration_survives_being_written() -> None:
-    assert parse_calibration(calibration.dump(SHIPPED)) == SHIPPED
-
-
-def _observations(row: str, count: int = 40) -> list[Observation]:
-    """Genuine pins score well in `row` and others badly; a second row says nothing."""
-    noise = np.random.default_rng(1).uniform(-1, 1, 2 * count)
-    return [
-        Observation(
-            [Finding(row, "", 0.8 if number % 2 else -0.8), Finding("posts", "", float(noise[number]))],
-            genuine=bool(number % 2),
-        )
-        for number in range(2 * count)
-    ]
-
-
-def test_a_fit_trusts_the_row_that_separates_and_leaves_unseen_ones_alone() -> None:
-    start = _starting_at(0.3)
-    fitted = calibration.fit(_observations("edge_roughness"), start, "test")
-    assert fitted.version == "test"
-    assert fitted.rows["edge_roughness"].against > start.rows["edge_roughness"].against + 0.1
-    assert fitted.rows["edge_roughness"].favour > start.rows["edge_roughness"].favour
-    assert fitted.rows["stamp_match"] == start.rows["stamp_match"]
-    assert fitted.groups == start.groups
-
-
-def test_a_fit_never_turns_a_row_round() -> None:
-    """Where good scores come with fakes, the row loses its weight and no more."""
-    contrary = [
-        dataclasses.replace(seen, genuine=not seen.genuine) for seen in _observations("edge_roughness")
-    ]
-    fitted = calibration.fit(contrary, SHIPPED, "contrary")
-    assert fitted.rows["edge_roughness"].favour == 0
-    assert 0 <= fitted.rows["edge_roughness"].against < SHIPPED.rows["edge_roughness"].against
-
-
-def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
-    """Where only good scores part the pins: every genuine one has the mark, half of the others lack it."""
-    observations = [
-        Observation([Finding("edge_roughness", "", score)], genuine=genuine)
-        for genuine, score in [(True, 1.0), (True, 1.0), (False, 0.0), (True, -1.0)] * 50
-    ]
-    start = _starting_at(0.3)
-    found = calibration.fit(observations, start, "for").rows["edge_roughness"]
-    assert 0.1 < found.favour <= found.against
-
-
-def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
-    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(HEAVIEST), "heavy")
-    assert fitted.rows["edge_roughness"].against == HEAVIEST
-
-
-def _starting_at(against: float) -> Calibration:
-    """The shipped calibration but for what a rough edge weighs."""
-    rows = SHIPPED.rows | {"edge_roughness": likelihood.Bounds(0.1, against)}
-    return dataclasses.replace(SHIPPED, rows=rows)
-
-
-def test_a_fit_needs_both_kinds() -> None:
-    genuine = [seen for seen in _observations("posts") if seen.genuine]
-    with pytest.raises(ValueError, match="genuine pins and of others"):
-        calibration.fit(genuine, SHIPPED, "one-sided")

@@ -27,7 +27,7 @@ def test_wording(texts: tuple[str, ...], low: float, high: float) -> None:
     row = stamp_text.wording(BACK, reading(*texts), CATALOG_PIN)
     assert row.score is not None
     assert low <= row.score <= high
-    assert (row.box is None) == (row.score > 0)
+    assert (row.region is None) == (row.score > 0)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_consistency_is_not_judged_on_what_was_not_read(stamp: StampReading) -> 
 def test_edition_numbers(text: str, score: float) -> None:
     row = stamp_text.edition_number(BACK, reading(text), CATALOG_PIN)
     assert row.score == score
-    assert row.box is not None
+    assert row.region is not None
 
 
 @pytest.mark.parametrize("stamp", [StampReading(), reading("LE 300"), reading("/300", confidence=0.5)])

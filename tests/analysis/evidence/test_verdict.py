@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from pinactors.analysis.evidence import gates, likelihood, verdict
-from pinactors.analysis.evidence.likelihood import Finding
+from pinactors.analysis.evidence.likelihood import Measurement
 from pinactors.analysis.evidence.verdict import Scene
 from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, PACKET_LIMIT, AuthenticationResult, Verdict, View
@@ -90,7 +90,7 @@ def test_another_back_is_no_authentic_pin(front: PreparedView, angled: PreparedV
     assert result.verdict is not Verdict.AUTHENTIC
     assert result.authenticity_rating < 50
     assert result.evidence[0].weight < -0.5
-    assert result.evidence[0].box
+    assert result.evidence[0].region
 
 
 def test_the_front_alone_is_undetermined(front: PreparedView, known: Match) -> None:
@@ -212,16 +212,16 @@ def test_only_colours_are_judged_in_the_tilted_photograph_where_the_front_was_no
     )
 
 
-def conclude(rows: list[Finding], scene: Scene, match: Match) -> AuthenticationResult:
+def conclude(rows: list[Measurement], scene: Scene, match: Match) -> AuthenticationResult:
     return verdict.conclude(rows, scene, match, SHIPPED)
 
 
-def good() -> list[Finding]:
-    return [Finding(name, "Good.", 1.0) for name in SHIPPED.rows]
+def good() -> list[Measurement]:
+    return [Measurement(name, "Good.", 1.0) for name in SHIPPED.rows]
 
 
-def with_score(name: str, score: float) -> list[Finding]:
-    return [Finding(row.name, row.text, score if row.name == name else row.score) for row in good()]
+def with_score(name: str, score: float) -> list[Measurement]:
+    return [Measurement(row.name, row.text, score if row.name == name else row.score) for row in good()]
 
 
 @pytest.mark.parametrize("name", [name for name, bounds in SHIPPED.rows.items() if bounds.against > 0.7])
@@ -242,14 +242,14 @@ def test_a_slight_finding_does_not(front: PreparedView, back: PreparedView, know
 def test_much_against_a_pin_is_a_counterfeit_and_needs_the_back(
     front: PreparedView, back: PreparedView, known: Match
 ) -> None:
-    bad = [Finding(name, "Bad.", -1.0) for name in SHIPPED.rows]
+    bad = [Measurement(name, "Bad.", -1.0) for name in SHIPPED.rows]
     assert conclude(bad, Scene(front, back, None, None, None), known).verdict is Verdict.COUNTERFEIT
     assert conclude(bad, Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
     assert conclude(good(), Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
 
 
 def test_little_seen_decides_nothing(front: PreparedView, back: PreparedView, known: Match) -> None:
-    few = [Finding(name, "Bad.", -1.0) for name in ("edge_roughness", "enamel_fill")]
+    few = [Measurement(name, "Bad.", -1.0) for name in ("edge_roughness", "enamel_fill")]
     result = conclude(few, Scene(front, back, None, None, None), known)
     assert result.confidence < verdict.LEAST_CONFIDENCE
     assert result.verdict is Verdict.UNDETERMINED

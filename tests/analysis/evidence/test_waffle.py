@@ -7,7 +7,7 @@ import pytest
 
 from pinactors.analysis.evidence import comparison, metal, stamp_picture, waffle
 from pinactors.analysis.evidence.comparison import Target
-from pinactors.analysis.evidence.likelihood import Finding
+from pinactors.analysis.evidence.likelihood import Measurement
 from pinactors.analysis.model import PreparedView, StampReading
 from pinactors.protocol import View
 from tests import drawing
@@ -17,7 +17,7 @@ CLOUD, BEAR = 5, 4
 LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
 
 
-def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Finding]:
+def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Measurement]:
     """Pattern and stamp rows of a photographed back against the catalogue's."""
     known = Target(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
     seen = comparison.compare(back, known, None)
@@ -28,7 +28,7 @@ def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, F
     return {row.name: row for row in [*found, metal.posts(seen)]}
 
 
-def score(row: Finding) -> float:
+def score(row: Measurement) -> float:
     assert row.score is not None, row.text
     return row.score
 
@@ -38,13 +38,13 @@ def test_the_same_back_speaks_for_itself(seed: int) -> None:
     found = rows(prepared.photo(drawing.pin_back(seed, LINES), View.BACK, angle=8), seed)
     for name in ("waffle_edge_runoff", "waffle_regularity", "waffle_absent", "stamp_match"):
         assert score(found[name]) > 0.3, name
-        assert found[name].box is None
+        assert found[name].region is None
 
 
 def test_a_rim_around_the_pattern_is_seen() -> None:
     found = rows(prepared.photo(drawing.pin_back(BEAR, LINES, rim=True), View.BACK, angle=8))
     assert score(found["waffle_edge_runoff"]) < -0.5
-    assert found["waffle_edge_runoff"].box is not None
+    assert found["waffle_edge_runoff"].region is not None
     assert score(found["waffle_regularity"]) > 0
     assert score(found["stamp_match"]) > 0.5
 
@@ -75,7 +75,7 @@ def test_a_back_that_never_had_a_pattern_is_not_blamed() -> None:
 def test_a_missing_stamp_is_seen() -> None:
     found = rows(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK, angle=8))
     assert score(found["stamp_match"]) < -0.5
-    assert found["stamp_match"].box is not None
+    assert found["stamp_match"].region is not None
 
 
 def test_other_words_are_less_like_the_stamp_line_by_line() -> None:

@@ -1,0 +1,124 @@
+"""The fit of evidence weights: what it may do, and figures of pins it has not seen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from pinactors.analysis.evidence import likelihood
+from pinactors.analysis.evidence.likelihood import Calibration, Measurement, parse_calibration
+from pinactors.evaluation import calibration
+from pinactors.evaluation.calibration import HEAVIEST, Observation
+
+SHIPPED = likelihood.calibration()
+
+
+def test_a_calibration_survives_being_written() -> None:
+    assert parse_calibration(calibration.dump(SHIPPED)) == SHIPPED
+
+
+def _observations(row: str, count: int = 40) -> list[Observation]:
+    """Genuine pins score well in `row` and others badly; a second row says nothing."""
+    noise = np.random.default_rng(1).uniform(-1, 1, 2 * count)
+    return [
+        Observation(
+            [
+                Measurement(row, "", 0.8 if number % 2 else -0.8),
+                Measurement("posts", "", float(noise[number])),
+            ],
+            genuine=bool(number % 2),
+        )
+        for number in range(2 * count)
+    ]
+
+
+def test_a_fit_trusts_the_row_that_separates_and_leaves_unseen_ones_alone() -> None:
+    start = _starting_at(0.3)
+    fitted = calibration.fit(_observations("edge_roughness"), start, "test")
+    assert fitted.version == "test"
+    assert fitted.rows["edge_roughness"].against > start.rows["edge_roughness"].against + 0.1
+    assert fitted.rows["edge_roughness"].favour > start.rows["edge_roughness"].favour
+    assert fitted.rows["stamp_match"] == start.rows["stamp_match"]
+    assert fitted.groups == start.groups
+
+
+def test_a_fit_never_turns_a_row_round() -> None:
+    """Where good scores come with fakes, the row loses its weight and no more."""
+    contrary = [
+        dataclasses.replace(seen, genuine=not seen.genuine) for seen in _observations("edge_roughness")
+    ]
+    fitted = calibration.fit(contrary, SHIPPED, "contrary")
+    assert fitted.rows["edge_roughness"].favour == 0
+    assert 0 <= fitted.rows["edge_roughness"].against < SHIPPED.rows["edge_roughness"].against
+
+
+def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
+    """Where only good scores part the pins: every genuine one has the mark, half of the others lack it."""
+    observations = [
+        Observation([Measurement("edge_roughness", "", score)], genuine=genuine)
+        for genuine, score in [(True, 1.0), (True, 1.0), (False, 0.0), (True, -1.0)] * 50
+    ]
+    start = _starting_at(0.3)
+    found = calibration.fit(observations, start, "for").rows["edge_roughness"]
+    assert 0.1 < found.favour <= found.against
+
+
+def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
+    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(HEAVIEST), "heavy")
+    assert fitted.rows["edge_roughness"].against == HEAVIEST
+
+
+def _starting_at(against: float) -> Calibration:
+    """The shipped calibration but for what a rough edge weighs."""
+    rows = SHIPPED.rows | {"edge_roughness": likelihood.Bounds(0.1, against)}
+    return dataclasses.replace(SHIPPED, rows=rows)
+
+
+def test_a_fit_needs_both_kinds() -> None:
+    genuine = [seen for seen in _observations("posts") if seen.genuine]
+    with pytest.raises(ValueError, match="genuine pins and of others"):
+        calibration.fit(genuine, SHIPPED, "one-sided")
+
+
+def test_each_probability_comes_from_a_fit_that_saw_no_photograph_of_the_pin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[set[str]] = []
+    fit = calibration.fit
+
+    def watched(observations: list[Observation], start: Calibration, version: str) -> Calibration:
+        seen.append({one.pin for one in observations})
+        return fit(observations, start, version)
+
+    monkeypatch.setattr(calibration, "fit", watched)
+    observations = [
+        dataclasses.replace(one, pin=str(number // 3))  # three photographs of a pin
+        for number, one in enumerate(_observations("edge_roughness", 15))
+    ]
+    rated = calibration.out_of_fold(observations, likelihood.reasoned(), 5)
+    assert [len(pins) for pins in seen] == [8] * 5
+    assert all(sum(pin not in pins for pins in seen) == 1 for pin in {one.pin for one in observations})
+    assert rated.figures()["ROC AUC"]["value"] == 1.0
+    assert rated.pins == [one.pin for one in observations]
+
+
+def test_folds_do_not_make_a_row_of_noise_look_good() -> None:
+    """Scores that have nothing to do with the truth: a fit finds something in them, folds do not."""
+    random = np.random.default_rng(3)
+    observations = [
+        Observation(
+            [Measurement(name, "", float(random.uniform(-1, 1))) for name in SHIPPED.rows],
+            genuine=bool(random.random() < 0.5),
+            pin=str(number),
+        )
+        for number in range(60)
+    ]
+    found = calibration.out_of_fold(observations, likelihood.reasoned(), 5).figures()["ROC AUC"]
+    assert found["low"] < 0.5 < found["high"]
+
+
+def test_more_folds_than_pins_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 folds need as many pins"):
+        calibration.out_of_fold(_observations("posts")[:2], SHIPPED, 3)
