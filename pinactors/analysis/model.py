@@ -1,4 +1,4 @@
-"""The shared findings: what one analysis step hands to the next. Plain values; nothing here costs anything.
+"""What one analysis step hands to the next. Plain values; nothing here costs anything.
 
 Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width), 0 or 255; points float32 (n,
 2) as x, y in pixels. "Working" pixels are those of `PreparedView.rgb`; "crop" pixels those of `Cutout.rgb`.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.protocol import View
+from pinactors.protocol import Box, View
 
 Image = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.float32]
@@ -162,6 +162,19 @@ class Reference:
     view: View
     rgb: Image
     mask: Image
+    to_picture: Matrix | None = None
+    """From crop pixels to shares of the catalogue picture's width and height (3x3); None where not known."""
+
+    def region(self, points: Points) -> Box | None:
+        """Where points (n, 2) of the crop lie in the catalogue picture; None where that is not known."""
+        if self.to_picture is None or not len(points):
+            return None
+        corners = np.column_stack([points, np.ones(len(points))]) @ self.to_picture.T
+        shares = np.clip(corners[:, :2] / corners[:, 2:], 0, 1)
+        (left, top), (right, bottom) = shares.min(axis=0).tolist(), shares.max(axis=0).tolist()
+        if right <= left or bottom <= top:
+            return None
+        return Box(self.view, round(left, 4), round(top, 4), round(right - left, 4), round(bottom - top, 4))
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,8 +192,8 @@ class ProcessingStarted(Packet, tag="PROCESSING_STARTED", kw_only=True):
 
 
 class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
-    """`authenticity_rating` 0 to 100, `confidence` 0 to 1; `missing` names what could not be assessed and
-    `advice` what would settle it. `catalog` and `calibration` name the versions that decided."""
+    """`authenticity_rating` 0 to 100, `confidence` 0 to 1; `summary` says what counted most, for and
+    against; `advice` what would settle it. `calibration` names the version of weights that decided."""
 
     authentic: bool
     authenticity_rating: int
@@ -201,6 +201,7 @@ class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
     note: str | UnsetType = UNSET
     verdict: Verdict
     evidence: list[Evidence]
+    summary: str | UnsetType = UNSET
     advice: list[str] | UnsetType = UNSET
     calibration: str | UnsetType = UNSET
     demonstration: bool | UnsetType = UNSET

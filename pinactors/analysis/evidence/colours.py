@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
+from pinactors.analysis.matching import appearance
 from pinactors.analysis.model import Points, Reference
 from pinactors.protocol import View
 
@@ -331,9 +332,10 @@ def regions(seen: Comparison | None, metals: list[Values]) -> Measurement:
     worst = int(standing.deviation.argmax())
     score = ramp(float(standing.deviation[worst]), FOREIGN, OPEN, TOGETHER)
     if score >= SLIGHT:
-        return Measurement(name, f"{len(found)} colours stand to each other as the catalogue's do.", score)
-    text = f"One colour is {standing.apart[worst]:.0f} ΔE00 off when the light explains the others."
-    return Measurement(name, text, score, box_of(seen.view, seen.to_working(found[worst].points)))
+        return Measurement(name, f"The {len(found)} colours go together as in the catalogue.", score)
+    name_of = appearance.name(lab_of_linear(found[worst].reference))
+    text = f"The {name_of} is another than the catalogue's, in a light that suits the other colours."
+    return Measurement(name, text, score, **seen.located(found[worst].points))
 
 
 TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5

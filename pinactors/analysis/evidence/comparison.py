@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence import gates, registration
+from pinactors.analysis.evidence.likelihood import box_of
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedView, Reference
+from pinactors.protocol import Box
 
 Floats = npt.NDArray[np.float32]
 
@@ -117,6 +119,20 @@ class Comparison:
     def laid(self) -> bool:
         """Whether the photograph lies well enough for the pin to be blamed for what lies beside its place."""
         return self.agreement >= LAID_EDGES or self.overlap >= OVERLAP
+
+    @property
+    def frame(self) -> Points:
+        """Two corners around the whole pin, in this picture's pixels."""
+        rows, columns = np.nonzero(self.target.mask)
+        return np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]], np.float32)
+
+    def located(self, points: Points) -> dict[str, Box]:
+        """The region around points (n, 2) of this picture as `Measurement` takes it: in the photograph, and
+        in the catalogue picture where its frame is known. Nothing where none of it is in the photograph."""
+        region = box_of(self.view, self.to_working(points))
+        reference = self.target.reference.region(points)
+        found = {"region": region, "reference": reference if region is not None else None}
+        return {name: box for name, box in found.items() if box is not None}
 
     def to_working(self, points: Points) -> Points:
         """Points (n, 2) of this picture in working pixels."""

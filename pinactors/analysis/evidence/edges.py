@@ -80,11 +80,10 @@ def rows(front: PreparedView, back: PreparedView | None, angled: PreparedView | 
         return [Measurement(name, "no edge large and whole enough to measure")]
     typical = float(np.mean([rough.typical for _, rough in found]))
     score = ramp(typical, ROUGH, NORMAL, SMOOTH)
-    permille = f"{1000 * typical:.1f} ‰ of its diameter"
     if score >= SLIGHT:
-        return [Measurement(name, f"The edge is smooth: it strays {permille}.", score)]
+        return [Measurement(name, "The edge is clean and smooth.", score)]
     view, worst = max(found, key=lambda entry: entry[1].typical)
-    return [Measurement(name, f"The edge is rough: it strays {permille}.", score, box_of(view, worst.worst))]
+    return [Measurement(name, "The edge is rough: burrs, or a ragged cut.", score, box_of(view, worst.worst))]
 
 
 SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011

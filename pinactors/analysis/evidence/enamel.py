@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence import colours
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
 from pinactors.analysis.model import Points
 
 Floats = npt.NDArray[np.float32]
@@ -82,8 +82,9 @@ def fill(seen: Comparison | None, surface: Surface | None) -> Measurement:
     score = ramp(surface.unevenness, WAVY, NORMAL, SMOOTH)
     if score >= SLIGHT:
         return Measurement(name, "The enamel lies evenly in its fields.", score)
-    box = box_of(seen.view, seen.to_working(surface.worst))
-    return Measurement(name, "The enamel's surface is uneven: waves, pits or specks.", score, box)
+    return Measurement(
+        name, "The enamel's surface is uneven: waves, pits or specks.", score, **seen.located(surface.worst)
+    )
 
 
 SMOOTH, NORMAL, WAVY = 0.35, 0.9, 2.4

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
 from pinactors.analysis.imaging.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
@@ -204,16 +204,18 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
                 Measurement(name, "the front lies too badly on its catalogue picture to blame its lines")
             )
             continue
-        box = None if score >= SLIGHT else box_of(seen.view, _worst(seen, drawing, np.abs(values)))
-        found.append(Measurement(name, good if score >= SLIGHT else bad, score, box))
+        if score >= SLIGHT:
+            found.append(Measurement(name, good, score))
+        else:
+            found.append(Measurement(name, bad, score, **seen.located(_worst(drawing, np.abs(values)))))
     return found
 
 
-def _worst(seen: Comparison, drawing: Drawing, amount: Values) -> Points:
-    """The corners (working pixels) of the square in which the amounts add up to most."""
+def _worst(drawing: Drawing, amount: Values) -> Points:
+    """Two corners (reference pixels) of the square in which the amounts add up to most."""
     plane = np.zeros((CROP_SIDE, CROP_SIDE), np.float32)
     columns, rows = drawing.points.round().astype(int).T
     plane[rows, columns] = amount
     reach = 0.08 * CROP_SIDE
     y, x = divmod(int(cv2.GaussianBlur(plane, (0, 0), reach / 2).argmax()), CROP_SIDE)
-    return seen.to_working(np.array([[x - reach, y - reach], [x + reach, y + reach]], np.float32))
+    return np.array([[x - reach, y - reach], [x + reach, y + reach]], np.float32)

@@ -73,8 +73,9 @@ def posts(seen: Comparison | None) -> Measurement:
     corners: Points = np.array(
         [[x + way * radius, y + way * radius] for x, y, radius in places for way in (-1.5, 1.5)], np.float32
     )
-    box = box_of(seen.view, seen.to_working(corners))
-    return Measurement(name, "No post stands out where the catalogue has one.", score, box)
+    return Measurement(
+        name, "No post stands out where the catalogue has one.", score, **seen.located(corners)
+    )
 
 
 def _stands_out(lab: npt.NDArray[np.floating], x: float, y: float, radius: float) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
 from pinactors.analysis.evidence.linework import Drawing
 from pinactors.analysis.model import Matrix
 
@@ -80,6 +80,5 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     score = ramp(amount, BAD, NORMAL, GOOD)
     if score >= SLIGHT:
         return Measurement(name, "The pin is as long and as wide as the catalogue's.", score)
-    text = f"The pin is {np.expm1(amount):.1%} longer one way than the catalogue's, whatever the camera."
-    assert seen.view.pin is not None
-    return Measurement(name, text, score, box_of(seen.view, seen.view.pin.outline))
+    text = f"The pin is {np.expm1(amount):.0%} longer one way than the catalogue's, however it was held."
+    return Measurement(name, text, score, **seen.located(seen.frame))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence import stamp_text
 from pinactors.analysis.evidence.comparison import Comparison, correlation
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 from pinactors.analysis.stamp import ocr
@@ -115,10 +115,10 @@ def _present(
         # Words that read right are there: it is their places that were not found, or another year's back.
         return Measurement(name, "the stamp's words read right, yet not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
-    box = box_of(seen.view, seen.to_working(np.concatenate(unlike)))
+    where = seen.located(np.concatenate(unlike))
     found = len(match.quads) - len(unlike)
     text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
-    return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, box)
+    return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, **where)
 
 
 def _crispness(seen: Comparison | None, match: StampMatch | None) -> Measurement:
@@ -134,8 +134,8 @@ def _crispness(seen: Comparison | None, match: StampMatch | None) -> Measurement
     score = ramp(match.strokes, -1.2, -0.55, 0.1)
     if score >= SLIGHT:
         return Measurement(name, "The letters are as crisp as the rest of the back.", score)
-    box = box_of(seen.view, seen.to_working(np.concatenate(match.quads)))
-    return Measurement(name, "The letters are softer than the rest of the back.", score, box)
+    where = seen.located(np.concatenate(match.quads))
+    return Measurement(name, "The letters are softer than the rest of the back.", score, **where)
 
 
 def _reference_lines(seen: Comparison) -> list[Points]:

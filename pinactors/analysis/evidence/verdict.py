@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from msgspec import UNSET
 
 from pinactors.analysis.evidence import (
+    advice,
     colours,
     comparison,
     edges,
@@ -21,6 +21,7 @@ from pinactors.analysis.evidence import (
     stamp_text,
     waffle,
 )
+from pinactors.analysis.evidence.advice import Scene
 from pinactors.analysis.evidence.comparison import Comparison, Target
 from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
@@ -36,8 +37,25 @@ from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdi
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
 """How sure an answer may be at most, by what there was to see."""
 
-STRONG_FINDING = -0.7
-"""A single finding this bad bars the verdict `authentic`."""
+STRONG = -0.7
+"""A measurement this bad bars the verdict `authentic` by itself, whatever a calibration makes it weigh."""
+
+BARRING = frozenset(
+    {
+        "waffle_edge_runoff",
+        "waffle_absent",
+        "stamp_match",
+        "stamp_wording",
+        "stamp_consistency",
+        "edition_number",
+        "front_geometry",
+        "front_proportions",
+        "front_lines",
+        "colour_regions",
+    }
+)
+"""The rows that may do so: what they measure is another mould, another stamp, another paint. Rough edges,
+uneven enamel and the like are also a factory's rejects and wear."""
 
 LEAST_CONFIDENCE = 0.25
 """Below this nothing is decided, whatever the probability."""
@@ -45,31 +63,9 @@ LEAST_CONFIDENCE = 0.25
 LOOKED_WELL = 0.5
 """Quality of a photograph from which not finding a pin in it means something."""
 
-STAMP_SIDE = 600
-"""Pixels across the pin that stamp work asks for."""
-
 VERIFIED = 0.45
 """Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it
 the outlines may fit and the drawing not, by another turn or by another pin."""
-
-WEIGH_IT = (
-    "At home: weigh it and hold it beside one bought from a shop. "
-    "No photograph shows weight, feel or magnetism."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The photographs as evidence sees them: `back` and `angled` are None where they were not sent or cannot
-    belong to this pin; `notes` say which and why."""
-
-    front: PreparedView
-    back: PreparedView | None
-    angled: PreparedView | None
-    front_seen: Comparison | None
-    back_seen: Comparison | None
-    angled_seen: Comparison | None = None
-    notes: tuple[str, ...] = ()
 
 
 def assess(
@@ -180,6 +176,11 @@ BACK_ROWS = (
 )
 
 
+def bars(measured: Measurement) -> bool:
+    """Whether a measurement by itself forbids to call a pin authentic."""
+    return measured.name in BARRING and measured.score is not None and measured.score <= STRONG
+
+
 def conclude(
     rows: Sequence[Measurement], scene: Scene, match: Match, weights: Calibration
 ) -> AuthenticationResult:
@@ -188,6 +189,9 @@ def conclude(
     probability = weights.probability(evidence)
     confidence = _confidence(evidence, scene, match, weights)
     verdict = _verdict(evidence, probability, confidence, scene, match, weights)
+    barred = verdict is Verdict.AUTHENTIC and any(map(bars, rows))
+    if barred:
+        verdict = Verdict.UNDETERMINED
     if verdict is Verdict.NOT_A_PIN:
         confidence = min(_emptiness(scene), CAP_EVERYTHING if scene.back or scene.angled else CAP_FRONT_ONLY)
     return AuthenticationResult(
@@ -196,7 +200,8 @@ def conclude(
         confidence=round(confidence, 2),
         verdict=verdict,
         evidence=evidence,
-        advice=_advice(evidence, verdict, scene, match),
+        summary=advice.summary(evidence, verdict, scene, match, barred=barred),
+        advice=advice.what_would_settle_it(evidence, verdict, scene, match),
         calibration=weights.version,
         demonstration=match.demonstration or UNSET,
     )
@@ -240,34 +245,6 @@ def _verdict(
         return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT
-    if probability >= weights.authentic_from and all(row.weight > STRONG_FINDING for row in evidence):
+    if probability >= weights.authentic_from:
         return Verdict.AUTHENTIC
     return Verdict.UNDETERMINED
-
-
-def _advice(evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match) -> list[str]:
-    """What is missing, which photograph would settle it, and what to do at home."""
-    advice = list(scene.notes)
-    if verdict is Verdict.NOT_A_PIN:
-        return [*advice, "Photograph one pin from the front, close, on a plain surface of another colour."]
-    if scene.front.pin is None:
-        advice.append(f"Front: {scene.front.pin_problem}")
-    if scene.back is None:
-        advice.append("Photograph the back straight on: its pattern and its stamp tell most.")
-    elif scene.back.pin is None:
-        advice.append(f"Back: {scene.back.pin_problem}")
-    else:
-        unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
-        if unread and scene.back.quality.short_side < STAMP_SIDE:
-            advice.append(
-                f"The stamp could not be read: photograph the back closer, {STAMP_SIDE} pixels across."
-            )
-        if gates.glaring(scene.back):
-            advice.append("A reflection covers part of the back: photograph it with the light from the side.")
-    if scene.angled is None:
-        advice.append("Add a photograph tilted under a lamp: it shows how the enamel fills the metal.")
-    if match.pin is None:
-        advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
-    if verdict is not Verdict.AUTHENTIC:
-        advice.append(WEIGH_IT)
-    return advice

@@ -132,7 +132,8 @@ class Pattern:
     """The back's pattern as measured. `ours` is the photograph's lattice, `theirs` the reference's (None
     without); `shared` the share of the reference's repeats found in the photograph. `along` is the log ratio
     of the gradient along the outline to that across it, in the photograph and in the reference (None: too
-    little edge). `period` is in pixels of the photograph, `region` the pin's box."""
+    little edge). `period` is in pixels of the photograph; `where` is the pin, as a
+    `Measurement` takes regions."""
 
     ours: Lattice
     theirs: Lattice | None
@@ -140,7 +141,7 @@ class Pattern:
     along: float | None
     reference_along: float | None
     period: float
-    region: Box | None
+    where: dict[str, Box]
     repeating: bool
 
 
@@ -150,14 +151,15 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
     well."""
     if back.pin is None:
         return None
-    region = box_of(back, back.pin.outline)
     if seen is None:
+        region = box_of(back, back.pin.outline)
+        where = {} if region is None else {"region": region}
         lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
         ours = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
         along = _along_over_across(lightness, inside, _along_outline(inside))
         repeating = ours.strength >= CLEAR_LATTICE or grid(_faint(back.pin)) >= CLEAR_GRID
         period = ours.period / float(back.pin.to_crop[0, 0]) / back.scale
-        return Pattern(ours, None, 0.0, along, None, period, region, repeating)
+        return Pattern(ours, None, 0.0, along, None, period, where, repeating)
     core = _core(seen.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
@@ -184,7 +186,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         _along_over_across(photo, seen.inside, frame),
         _along_over_across(reference, seen.inside, frame),
         theirs.period * seen.resolution / back.scale,
-        region,
+        seen.located(seen.frame),
         ours.strength >= CLEAR_LATTICE,
     )
 
@@ -220,7 +222,7 @@ def _absent(pattern: Pattern | None) -> Measurement:
     if score >= SLIGHT:
         return Measurement(name, "The back has a repeating pattern, as the catalogue's has.", score)
     return Measurement(
-        name, "The back looks plain where the catalogue's has a pattern.", score, pattern.region
+        name, "The back looks plain where the catalogue's has a pattern.", score, **pattern.where
     )
 
 
@@ -237,7 +239,7 @@ def _regularity(pattern: Pattern | None) -> Measurement:
         return Measurement(name, text, ramp(pattern.shared, 0.0, 0.3, 0.8))
     ratio = pattern.ours.period / pattern.theirs.period
     text = f"The pattern repeats otherwise than the catalogue's: its pitch is {ratio:.2f} times as large."
-    return Measurement(name, text, ramp(foreign, 0.4, 0.2, 0.0), pattern.region)
+    return Measurement(name, text, ramp(foreign, 0.4, 0.2, 0.0), **pattern.where)
 
 
 def _edge_runoff(pattern: Pattern | None) -> Measurement:
@@ -266,7 +268,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
             return Measurement(name, "no repeating pattern whose edge could be judged")
         score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
     if score < SLIGHT:
-        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, pattern.region)
+        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.where)
     return Measurement(name, "The pattern runs off the edge.", score)
 
 

@@ -87,13 +87,13 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     for index in np.argsort(-counts):
         centre, count = centres[index].astype(np.float64), int(counts[index])
         for place, (other, size) in enumerate(merged):
-            if np.linalg.norm(other - centre) < SAME_COLOUR or _name(other) == _name(centre):
+            if np.linalg.norm(other - centre) < SAME_COLOUR or name(other) == name(centre):
                 merged[place] = (other, size + count)
                 break
         else:
             merged.append((centre, count))
     found = [
-        EnamelColour(_name(centre), _hex(centre), round(count / len(lab), 2))
+        EnamelColour(name(centre), _hex(centre), round(count / len(lab), 2))
         for centre, count in sorted(merged, key=lambda one: -one[1])
         if count / len(lab) >= LEAST_SHARE
     ]
@@ -137,8 +137,9 @@ def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[inner], np.float32)
 
 
-def _name(lab: npt.NDArray[np.float64]) -> str:
-    return min(_NAMED, key=lambda name: float(np.linalg.norm(lab - np.array(_NAMED[name], np.float64))))
+def name(lab: npt.NDArray[np.floating]) -> str:
+    """The nearest of the plain colour names to a Lab colour."""
+    return min(_NAMED, key=lambda each: float(np.linalg.norm(lab - np.array(_NAMED[each], np.float64))))
 
 
 def _hex(lab: npt.NDArray[np.float64]) -> str:

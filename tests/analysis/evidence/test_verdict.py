@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from pinactors.analysis.evidence import gates, likelihood, verdict
-from pinactors.analysis.evidence.likelihood import Measurement
+from pinactors.analysis.evidence.likelihood import Bounds, Measurement
 from pinactors.analysis.evidence.verdict import Scene
 from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, PACKET_LIMIT, AuthenticationResult, Verdict, View
@@ -224,17 +224,22 @@ def with_score(name: str, score: float) -> list[Measurement]:
     return [Measurement(row.name, row.text, score if row.name == name else row.score) for row in good()]
 
 
-@pytest.mark.parametrize("name", [name for name, bounds in SHIPPED.rows.items() if bounds.against > 0.7])
-def test_one_strong_finding_bars_authentic(
-    name: str, front: PreparedView, back: PreparedView, known: Match
+@pytest.mark.parametrize("name", sorted(verdict.BARRING))
+@pytest.mark.parametrize("weight", [0.05, 0.9])
+def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
+    name: str, weight: float, front: PreparedView, back: PreparedView, known: Match
 ) -> None:
+    """Weights come and go with each calibration; what was measured on the pin does not."""
+    bounds = Bounds(0.0, weight)
+    weights = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {name: bounds}, authentic_from=0.01)
     scene = Scene(front, back, None, None, None)
-    result = conclude(with_score(name, -1.0), scene, known)
-    assert min(row.weight for row in result.evidence) <= verdict.STRONG_FINDING
-    assert result.verdict is not Verdict.AUTHENTIC
+    for score, barred in ((verdict.STRONG, True), (verdict.STRONG + 0.05, False)):
+        result = verdict.conclude(with_score(name, score), scene, known, weights)
+        assert (result.verdict is Verdict.UNDETERMINED) is barred
+        assert ("One thing alone stands in the way" in result.summary) is barred
 
 
-def test_a_slight_finding_does_not(front: PreparedView, back: PreparedView, known: Match) -> None:
+def test_a_slight_one_does_not(front: PreparedView, back: PreparedView, known: Match) -> None:
     scene = Scene(front, back, None, None, None)
     assert conclude(with_score("plating_uniformity", -0.5), scene, known).verdict is Verdict.AUTHENTIC
 

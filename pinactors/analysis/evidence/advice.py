@@ -1,0 +1,135 @@
+"""A verdict in words: what counted most, and which photograph or picture would settle what stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pinactors.analysis.evidence import gates
+from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.model import Match, PreparedView
+from pinactors.protocol import Evidence, Verdict, View
+
+STAMP_SIDE = 600
+"""Pixels across the pin that stamp work asks for."""
+
+TELLING = 0.1
+"""Log10 likelihood ratio from which a row counts for enough to be named: a quarter likelier one way."""
+
+NAMED = 2
+"""Rows named of each side at most."""
+
+WEIGH_IT = (
+    "At home: weigh it and hold it beside one bought from a shop. "
+    "No photograph shows weight, feel or magnetism."
+)
+
+LACKING = {
+    View.FRONT: (
+        "The catalogue has no picture of this pin's front: with one, its drawing, colours and proportions "
+        "could be compared."
+    ),
+    View.BACK: (
+        "The catalogue has no picture of this pin's back: with one, its pattern and its stamp "
+        "could be compared."
+    ),
+}
+"""What to say where the catalogue lacks a picture of the identified pin."""
+
+OPENING = {
+    Verdict.AUTHENTIC: "Looks genuine.",
+    Verdict.COUNTERFEIT: "Looks counterfeit.",
+    Verdict.UNDETERMINED: "Not decided.",
+    Verdict.NOT_A_PIN: "No pin was made out.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """The photographs as evidence sees them: `back` and `angled` are None where they were not sent or cannot
+    belong to this pin; `notes` say which and why."""
+
+    front: PreparedView
+    back: PreparedView | None
+    angled: PreparedView | None
+    front_seen: Comparison | None
+    back_seen: Comparison | None
+    angled_seen: Comparison | None = None
+    notes: tuple[str, ...] = ()
+
+
+def summary(
+    evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match, *, barred: bool
+) -> str:
+    """The verdict in a sentence or three, the side that counted more first, each with its heaviest rows.
+
+    `evidence` is in the packet's order, heaviest first. `barred`: one row alone forbade `authentic`.
+    """
+    said = [OPENING[verdict]]
+    if verdict is Verdict.NOT_A_PIN:
+        return said[0]
+    if verdict is Verdict.UNDETERMINED:
+        said.append(_why_open(scene, match, barred=barred))
+    against = [row for row in evidence if row.weight <= -TELLING]
+    favour = [row for row in evidence if row.weight >= TELLING]
+    sides = [("Against it", against), ("For it", favour)]
+    if verdict is not Verdict.COUNTERFEIT and (verdict is Verdict.AUTHENTIC or _sum(favour) > _sum(against)):
+        sides.reverse()
+    for title, rows in sides:
+        if rows:
+            said.append(f"{title}: {_joined([row.finding for row in rows[:NAMED]])}")
+    if not against and not favour:
+        said.append("Nothing that could be seen counts much either way.")
+    return " ".join(filter(None, said))
+
+
+def _why_open(scene: Scene, match: Match, *, barred: bool) -> str:
+    if barred:
+        return "One thing alone stands in the way of calling it genuine."
+    if scene.back is None or scene.back.pin is None:
+        return "Without its back no pin is called genuine or counterfeit."
+    if match.pin is None:
+        return "It was not compared with a catalogue picture."
+    return ""
+
+
+def _sum(rows: Sequence[Evidence]) -> float:
+    return sum(abs(row.weight) for row in rows)
+
+
+def _joined(sentences: Sequence[str]) -> str:
+    """Several sentences as one."""
+    parts = [sentence.rstrip(".") for sentence in sentences]
+    return "; ".join(part[:1].lower() + part[1:] for part in parts) + "."
+
+
+def what_would_settle_it(
+    evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match
+) -> list[str]:
+    """What is missing, which photograph or catalogue picture would settle it, and what to do at home."""
+    advice = list(scene.notes)
+    if verdict is Verdict.NOT_A_PIN:
+        return [*advice, "Photograph one pin from the front, close, on a plain surface of another colour."]
+    if scene.front.pin is None:
+        advice.append(f"Front: {scene.front.pin_problem}")
+    if scene.back is None:
+        advice.append("Photograph the back straight on: its pattern and its stamp tell most.")
+    elif scene.back.pin is None:
+        advice.append(f"Back: {scene.back.pin_problem}")
+    else:
+        unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
+        if unread and scene.back.quality.short_side < STAMP_SIDE:
+            advice.append(
+                f"The stamp could not be read: photograph the back closer, {STAMP_SIDE} pixels across."
+            )
+        if gates.glaring(scene.back):
+            advice.append("A reflection covers part of the back: photograph it with the light from the side.")
+    if scene.angled is None:
+        advice.append("Add a photograph tilted under a lamp: it shows how the enamel fills the metal.")
+    if match.pin is None:
+        advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
+    else:
+        advice += [text for view, text in LACKING.items() if view not in match.references]
+    if verdict is not Verdict.AUTHENTIC:
+        advice.append(WEIGH_IT)
+    return advice

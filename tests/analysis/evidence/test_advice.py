@@ -1,0 +1,70 @@
+"""The verdict in words: what counted most, in order, never against the list below it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinactors.analysis.evidence import advice
+from pinactors.analysis.evidence.advice import Scene
+from pinactors.analysis.model import Match, Reference
+from pinactors.protocol import Evidence, Verdict, View
+from tests.analysis import prepared
+
+FRONT, BACK = prepared.empty(View.FRONT), prepared.empty(View.BACK)
+
+
+def rows(*weights: float) -> list[Evidence]:
+    return sorted(
+        (Evidence(f"row_{number}", f"Row {number} seen.", weight) for number, weight in enumerate(weights)),
+        key=lambda row: -abs(row.weight),
+    )
+
+
+def said(evidence: list[Evidence], verdict: Verdict, *, barred: bool = False) -> str:
+    return advice.summary(evidence, verdict, Scene(FRONT, BACK, None, None, None), Match(), barred=barred)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "weights", "expected"),
+    [
+        (
+            Verdict.COUNTERFEIT,
+            (-0.9, 0.2, -0.4, -0.3),
+            "Looks counterfeit. Against it: row 0 seen; row 2 seen. For it: row 1 seen.",
+        ),
+        (Verdict.AUTHENTIC, (0.4, 0.05, -0.05), "Looks genuine. For it: row 0 seen."),
+        (
+            Verdict.AUTHENTIC,
+            (0.3, -0.5, 0.3),
+            "Looks genuine. For it: row 0 seen; row 2 seen. Against it: row 1 seen.",
+        ),
+        (Verdict.AUTHENTIC, (0.05,), "Looks genuine. Nothing that could be seen counts much either way."),
+        (Verdict.NOT_A_PIN, (-0.9,), "No pin was made out."),
+    ],
+)
+def test_what_counted_most_is_named_in_order(
+    verdict: Verdict, weights: tuple[float, ...], expected: str
+) -> None:
+    assert said(rows(*weights), verdict) == expected
+
+
+def test_an_open_verdict_says_why_before_what_was_seen() -> None:
+    text = said(rows(0.4, -0.2), Verdict.UNDETERMINED, barred=True)
+    assert text.startswith("Not decided. One thing alone stands in the way")
+    assert text.index("For it: row 0") < text.index("Against it: row 1")
+    assert "Without its back" in said(rows(0.4), Verdict.UNDETERMINED)
+
+
+@pytest.mark.parametrize(("view", "word"), [(View.FRONT, "drawing"), (View.BACK, "stamp")])
+def test_a_picture_that_the_catalogue_lacks_is_asked_for(view: View, word: str) -> None:
+    match = prepared.match({view: Reference(view, FRONT.rgb, FRONT.rgb[..., 0]) for view in View})
+    lacking = prepared.match({other: found for other, found in match.references.items() if other is not view})
+    scene = Scene(FRONT, BACK, None, None, None)
+    asked = [
+        text
+        for text in advice.what_would_settle_it([], Verdict.UNDETERMINED, scene, lacking)
+        if text not in advice.what_would_settle_it([], Verdict.UNDETERMINED, scene, match)
+    ]
+    assert len(asked) == 1
+    assert f"no picture of this pin's {view}" in asked[0]
+    assert word in asked[0]
