@@ -102,7 +102,8 @@ async def health() -> Response:
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
-    works = all(checks.values()) and not storage.waiting and not actors.get("breakers")
+    refused = actors.get("breakers") or queue.get("scratch_full")
+    works = all(checks.values()) and not storage.waiting and not refused
     return json_answer(
         Health(
             "ok" if works else "degraded",

@@ -94,6 +94,11 @@ class Settings(BaseModel):
         "",
         description="The proxy's masters, URLs separated by spaces; `;weight=2` behind one doubles its share",
     )
+    proxy_secret: str = Field(
+        "",
+        repr=False,
+        description="Shared by masters and proxies: who sends it may shorten a session (`x-deadline-ms`)",
+    )
     proxy_silence: float = Field(
         15.0, gt=0, description="How long a master may be silent before the proxy takes another one"
     )

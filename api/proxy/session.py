@@ -250,17 +250,22 @@ class Session:
                 place.master.sessions -= 1
 
     async def _converse(self, place: Place) -> None:
-        silence = self._services.settings.proxy_silence
+        settings = self._services.settings
         if place.stream_id is not None:
             await upstream.follow(
-                place.master, place.stream_id, place.taken, self.head.token, silence, self._take
+                place.master,
+                place.stream_id,
+                place.taken,
+                self.head.token,
+                settings.proxy_silence,
+                self._take,
             )
         else:
             assert self._spool is not None
             sending = upstream.Sending(self._spool)
             try:
                 await upstream.upload(
-                    place.master, self.head, sending, self._remaining(), silence, self._take
+                    place.master, self.head, sending, self._remaining(), self._services.settings, self._take
                 )
             finally:
                 place.whole = sending.ended

@@ -20,11 +20,12 @@ from api.proxy.masters import Master
 from api.proxy.spool import Spool
 from api.streams.framings import JSON_TYPE, NDJSON_TYPE
 from api.streams.reader import EARLY
-from api.uploads.mobile_upload import DEADLINE_HEADER
+from api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
 from pinactors.client.transports import check
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
+from pinactors.settings import Settings
 
 QUESTION_SECONDS = 5.0
 """How long a master has for a small question."""
@@ -47,8 +48,9 @@ class Head:
     session_id: str | None
     early: bool = False
 
-    def headers(self, remaining: float) -> Headers:
-        """`remaining`: seconds of the phone's time, infinite before its upload is in."""
+    def headers(self, remaining: float, secret: str) -> Headers:
+        """`remaining`: seconds of the phone's time, infinite before its upload is in. A master believes it
+        from who knows the `secret`."""
         headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
         if self.session_id:
             headers["x-session-id"] = self.session_id
@@ -56,6 +58,7 @@ class Head:
             headers["Prefer"] = EARLY
         if remaining < math.inf:
             headers[DEADLINE_HEADER] = str(max(0, round(1000 * remaining)))
+            headers[SECRET_HEADER] = secret
         return headers
 
 
@@ -98,25 +101,24 @@ class Sending:
 
 
 async def upload(
-    master: Master, head: Head, sending: Sending, remaining: float, silence: float, take: Take
+    master: Master, head: Head, sending: Sending, remaining: float, settings: Settings, take: Take
 ) -> None:
     """Sends the spool, also while it grows, and hands over the packets that come back.
 
     They come behind its end, or from the beginning on where `head` wants it early. The master's time begins
     behind the last byte.
     """
-    patience = Silence(silence)
+    headers = head.headers(remaining, settings.proxy_secret)
+    patience = Silence(settings.proxy_silence)
     sending.on_end = patience.renew
     with patience.scope:
-        async with _connection(master, silence) as connection:
+        async with _connection(master, settings.proxy_silence) as connection:
             body = Body(head.content_type, head.size, [sending])
             receive = partial(_hand_over, patience=patience, take=take)
             if head.early:
-                await connection.converse("/mobile-upload", head.headers(remaining), body, receive)
+                await connection.converse("/mobile-upload", headers, body, receive)
             else:
-                await receive(
-                    await connection.request("POST", "/mobile-upload", head.headers(remaining), body)
-                )
+                await receive(await connection.request("POST", "/mobile-upload", headers, body))
     patience.check()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -31,6 +32,10 @@ STORAGE_RETRY = 30.0
 
 DEADLINE_HEADER = "x-deadline-ms"
 """What is left of the phone's time when a proxy starts its session again: milliseconds from the upload on."""
+
+SECRET_HEADER = "x-proxy-secret"
+"""By the setting `proxy_secret` in it a master knows the project's own proxies: nobody else may shorten a
+session."""
 
 log = structlog.get_logger(__name__)
 
@@ -229,9 +234,10 @@ def check_idempotency_key(key: str | None) -> str | None:
 
 
 def deadline(asked: Request) -> float:
-    """Seconds; infinity where the sender names none. Raises `PinactorsError` (`invalid_format`)."""
+    """Seconds; infinity where the sender names none, or is not known. Raises `PinactorsError`
+    (`invalid_format`)."""
     text = asked.headers.get(DEADLINE_HEADER)
-    if text is None:
+    if text is None or not _from_proxy(asked):
         return math.inf
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise PinactorsError(
@@ -241,3 +247,8 @@ def deadline(asked: Request) -> float:
             field=DEADLINE_HEADER,
         )
     return int(text) / 1000
+
+
+def _from_proxy(asked: Request) -> bool:
+    secret, given = services().settings.proxy_secret, asked.headers.get(SECRET_HEADER, "")
+    return bool(secret) and hmac.compare_digest(given.encode(), secret.encode())
