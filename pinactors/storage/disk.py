@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 import outcome
+import structlog
 import trio
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -53,6 +56,10 @@ class DiskThread:
                     batch.append(self._receiver.receive_nowait())
                 try:
                     await trio.to_thread.run_sync(_run_all, batch, limiter=self._limiter)
+                except (
+                    RuntimeError
+                ) as error:  # no thread can be started: their callers get it, the next may go
+                    log.error("disk operations not run", error=repr(error), count=len(batch))
                 finally:
                     for each in batch:
                         each.done.set()
@@ -67,7 +74,7 @@ class _Operation:
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
-        self.answer: outcome.Outcome[Any] = outcome.Error(RuntimeError("no thread ran it"))
+        self.answer: outcome.Outcome[Any] = outcome.Error(OSError("no thread ran it"))
         self.done = trio.Event()
 
 

@@ -111,3 +111,8 @@ def awkward() -> None:
 
 def leave() -> None:
     raise SystemExit(3)
+
+
+def allocate(size: int) -> int:
+    """Memory that is really used."""
+    return int(np.ones(size, np.uint8).sum())

@@ -16,7 +16,14 @@ from typing import Any
 import pytest
 import trio
 
-from pinactors.compute import GracePeriod, Priority, SessionCompute, WorkerDied
+from pinactors.compute import (
+    GracePeriod,
+    OutOfMemory,
+    Priority,
+    ScratchFull,
+    SessionCompute,
+    WorkerDied,
+)
 from pinactors.compute.processes import Processes, open_processes
 from pinactors.compute.worker import FunctionFailed
 from pinactors.protocol import ErrorCode, PinactorsError
@@ -322,3 +329,31 @@ async def test_scratch_folders_come_and_go(tmp_path: Path) -> None:
                 assert ours.exists()
                 assert len(list(scratch.iterdir())) == 2
     assert list(scratch.iterdir()) == []
+
+
+async def test_a_worker_has_so_much_memory_and_no_more(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, workers=1, worker_memory=512 << 20)
+    with trio.fail_after(TIMEOUT):
+        async with open_processes(settings, jobs.warm) as compute:
+            with pytest.raises(OutOfMemory):
+                await run(compute, jobs.allocate, 1 << 30)
+            assert await run(compute, jobs.allocate, 1 << 20) == 1 << 20
+            assert compute.statistics()["restarts"] == 0
+
+
+async def test_a_full_disk_is_said_until_a_value_can_be_kept_again(
+    processes: Processes, tmp_path: Path
+) -> None:
+    (scratch,) = (tmp_path / "scratch").iterdir()
+    (scratch / "full").write_bytes(b"a file where a session's folder would be")
+    with trio.fail_after(TIMEOUT):
+        async with session(processes, "full") as compute:
+            with pytest.raises(ScratchFull):
+                await compute.keep(jobs.picture, 10)
+            assert processes.statistics()["scratch_full"]
+            await compute.run(jobs.nap, 0.0)
+            assert processes.statistics()["scratch_full"]
+        async with session(processes, "room") as compute:
+            await compute.keep(jobs.picture, 10)
+        assert not processes.statistics()["scratch_full"]
+        assert processes.statistics()["restarts"] == 0

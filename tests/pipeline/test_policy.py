@@ -14,6 +14,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from pinactors.compute import OutOfMemory, ScratchFull
 from pinactors.pipeline.session import Session
 from pinactors.protocol import (
     BASIC_NOTE,
@@ -310,6 +311,30 @@ async def test_a_photograph_that_kills_its_decoder_is_refused(
     assert only(packets, ErrorPacket).error_code is ErrorCode.INVALID_FORMAT
     assert "frontImageData" in only(packets, ErrorPacket).error
     assert pipeline.compute.started.count("front") == 3
+
+
+async def test_a_photograph_that_no_worker_has_the_memory_for_is_refused_by_name(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    pipeline.compute.always["back"] = [OutOfMemory("too much")]
+    packets = await pipeline.analyse()
+    error = only(packets, ErrorPacket)
+    assert (error.error_code, error.view) == (ErrorCode.TOO_LARGE, View.BACK)
+    assert "backImageData" in error.error
+    assert pipeline.compute.started.count("back") == 1
+    assert pipeline.registry.statistics()["breakers"] == {}
+
+
+async def test_a_full_disk_ends_the_session_as_overload(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    """Whichever step meets it: the client may send the upload again, and no component is to blame."""
+    pipeline.compute.always["match"] = [ScratchFull("No space left on device")]
+    for number in range(6):
+        packets = await pipeline.analyse(upload(content=f"pin {number}"))
+        assert only(packets, ErrorPacket).error_code is ErrorCode.OVERLOADED
+        assert "/" not in only(packets, ErrorPacket).error
+    assert pipeline.registry.statistics()["breakers"] == {}
 
 
 async def test_an_upload_that_fails_ends_the_session_with_its_error(

@@ -163,6 +163,16 @@ async def test_an_idempotency_key_joins_whatever_the_session_id(
     assert await pipeline.registry.open(upload(idempotency_key="k", session_id="another")) is first
 
 
+async def test_a_key_that_came_with_a_duplicate_stands_for_its_images(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    first = await pipeline.registry.open(upload())
+    assert await pipeline.registry.open(upload(idempotency_key="later")) is first
+    with pytest.raises(PinactorsError) as conflict:
+        await pipeline.registry.open(upload(idempotency_key="later", content="another"))
+    assert (conflict.value.code, conflict.value.status) == (ErrorCode.SESSION_CONFLICT, 422)
+
+
 async def test_an_idempotency_key_with_other_images_is_a_conflict(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from pinactors.storage.disk import DiskThread
+from tests.conftest import ErrorLogs
 
 
 async def test_operations_run_in_order_on_one_thread_and_share_its_calls() -> None:
@@ -88,3 +89,24 @@ async def test_what_has_begun_is_not_cancelled_and_what_has_not_does_not_happen(
                 gate.set()
             disk.close()
     assert done == ["begun"]
+
+
+async def test_a_thread_that_cannot_be_had_is_its_callers_failure_and_not_the_end(
+    monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    disk = DiskThread()
+
+    async def no_thread(*_: object, **__: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise RuntimeError("can't start new thread")
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(disk.serve)
+            with monkeypatch.context() as patched:
+                patched.setattr(trio.to_thread, "run_sync", no_thread)
+                with pytest.raises(OSError, match="no thread"):
+                    await disk.run(lambda: 7)
+            assert await disk.run(lambda: 7) == 7
+            disk.close()
+    error_logs.take("disk operations not run")

@@ -9,6 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.pipeline.actors.breaker import Breaker, State
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, ErrorCode, PinactorsError, View
+from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import ANALYSIS, Pipeline, final, only, open_pipeline, upload
 
 BUG = ValueError("a bug")
@@ -134,6 +135,34 @@ async def test_cut_uploads_trip_nothing(autojump_clock: MockClock, tmp_path: Pat
             sent.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, "Upload interrupted"))
             await log.wait_closed()
         assert pipeline.registry.statistics()["breakers"] == {}
+
+
+@pytest.mark.parametrize("seconds", [5.0, 30.0])
+async def test_short_deadlines_and_queues_trip_nothing(
+    seconds: float, autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
+) -> None:
+    """Running out of time is not the component's doing: the client was in a hurry, or no worker was free."""
+    pipeline.compute.always["authenticity"] = [30.0]
+    for number in range(7):
+        sent = upload(content=f"pin {number}")
+        sent.deadline = seconds
+        assert "authenticity" in final(await pipeline.analyse(sent)).degraded
+    assert pipeline.registry.statistics()["breakers"] == {}
+    assert final(await pipeline.analyse(upload(content="unhurried"))).degraded == []
+    for _ in range(
+        14 if seconds < 15 else 0
+    ):  # less than the reserve: there is no time for any full analysis
+        assert error_logs.take("component missing")["component"] in ("pricing", "display")
+
+
+async def test_a_shared_step_that_fails_is_not_its_components_doing(
+    autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
+) -> None:
+    pipeline.compute.always["match"] = [BUG]
+    for number in range(7):
+        await pipeline.analyse(upload(content=f"pin {number}"))
+        assert error_logs.take("component missing")["component"] == "pricing"
+    assert pipeline.registry.statistics()["breakers"] == {}
 
 
 async def test_cancelled_sessions_trip_nothing(autojump_clock: MockClock, pipeline: Pipeline) -> None:
