@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import structlog
 import trio
 from werkzeug.datastructures import Headers
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import Records, RecordsUnavailable
+from pinactors.settings import Settings
 
 TOKEN_LIMIT = 512
 """Longest key looked at; ours have 43 characters."""
@@ -20,6 +23,8 @@ REMEMBERED_SECONDS = 900.0
 """How long a key that was right stays right while the database is away, even if it is revoked meanwhile."""
 
 REMEMBERED_KEYS = 10_000
+
+log = structlog.get_logger(__name__)
 
 ANYONE = ""
 """Owner of everything on a server without keys."""
@@ -59,7 +64,28 @@ class RememberingRecords(Records):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._closed_server: bool | None = None
+        self._mark: Path | None = None
         self._owners: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
+
+    async def close_as_before(self, settings: Settings) -> None:
+        """Closes the server where a key is required, or where it had keys once: a database that was lost or
+        is not mounted must not open it to everybody. Once there are keys, a file in the data folder keeps
+        that; deleting it opens the server again. Raises `OSError`, `RecordsUnavailable`."""
+        self._mark = settings.had_keys_file
+        marked = await trio.to_thread.run_sync(self._mark.exists)
+        if settings.require_keys or marked:
+            self._closed_server = True
+        if await super().has_keys():
+            await self._remember_keys()
+        elif settings.require_keys:
+            log.warning("keys are required and none is configured: nobody gets in")
+        elif marked:
+            log.warning(
+                "no key is configured, but there were some: nobody gets in",
+                reopen_by_deleting=str(self._mark),
+            )
+        else:
+            log.warning("no key is configured: the server is open to everybody")
 
     async def has_keys(self) -> bool:
         """A server that had a key stays closed; whether an open one still is, is asked every time: the first
@@ -68,11 +94,21 @@ class RememberingRecords(Records):
             await trio.lowlevel.checkpoint()
             return True
         try:
-            self._closed_server = await super().has_keys()
+            if await super().has_keys():
+                await self._remember_keys()
+            self._closed_server = bool(self._closed_server)
         except RecordsUnavailable:
             if self._closed_server is None:
                 raise
         return self._closed_server
+
+    async def _remember_keys(self) -> None:
+        self._closed_server = True
+        if self._mark is not None:
+            try:
+                await trio.to_thread.run_sync(self._mark.touch)
+            except OSError as error:
+                log.error("not kept that there are keys", error=repr(error))
 
     async def authenticate(self, token: str) -> str | None:
         digest = hashlib.sha256(token.encode(errors="replace")).digest()  # the key itself is kept nowhere

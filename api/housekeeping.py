@@ -30,25 +30,25 @@ log = structlog.get_logger(__name__)
 
 
 class Housekeeper:
+    """Looks at what uploads have left, round by round."""
+
     def __init__(self, store: ImageStore, registry: Registry, records: Records, settings: Settings) -> None:
         self._store, self._registry, self._records = store, registry, records
         self._journals = settings.journal_folder
+        self._swept = -math.inf
 
-    async def run(self) -> None:
-        """For ever. While the database is away nothing is removed."""
-        swept = -math.inf
-        while True:
-            try:
-                if trio.current_time() >= swept + STALE_SECONDS:
-                    await self.sweep_stale()
-                    await self.sweep_shared()
-                    swept = trio.current_time()
-                await self.sweep()
-                if self._store.shared is not None:
-                    await trio.to_thread.run_sync(self._store.shared.retry)
-            except (RecordsUnavailable, OSError) as error:
-                log.warning("photographs not swept", error=repr(error))
-            await trio.sleep(SWEEP_SECONDS)
+    async def look(self) -> None:
+        """One round, every `SWEEP_SECONDS`. While the database is away nothing is removed."""
+        try:
+            if trio.current_time() >= self._swept + STALE_SECONDS:
+                await self.sweep_stale()
+                await self.sweep_shared()
+                self._swept = trio.current_time()
+            await self.sweep()
+            if self._store.shared is not None:
+                await trio.to_thread.run_sync(self._store.shared.retry)
+        except (RecordsUnavailable, OSError) as error:
+            log.warning("photographs not swept", error=repr(error))
 
     async def sweep(self) -> None:
         """One look at the photographs that came lately. Raises `RecordsUnavailable`, `OSError`."""

@@ -20,7 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from api.app import create_app
 from api.auth import RememberingRecords
 from api.errors import RETRY_AFTER
-from api.housekeeping import Housekeeper
+from api.housekeeping import SWEEP_SECONDS, Housekeeper
 from api.http.connection import Connection
 from api.services import EXTENSION
 from api.uploads.resumable.uploads import load, unfinished
@@ -34,6 +34,7 @@ from pinactors.pipeline.stalls import Stalls
 from pinactors.settings import Settings
 from pinactors.storage.objects import check_storage
 from pinactors.storage.partial_uploads import PartialUploadStore
+from pinactors.supervision import Supervision
 
 BACKLOG = 1024
 """Connections the kernel holds until they are accepted."""
@@ -46,6 +47,9 @@ HEAD_BYTES = 16 * 1024
 
 FLUSH_SECONDS = 5.0
 """What readers get at shutdown, once their sessions have ended, to take the last packets."""
+
+ACCEPT_PAUSE = 0.1
+"""Seconds until accepting is tried again after it failed."""
 
 FILES_RESERVED = 256
 """Descriptors kept for databases, photographs and workers; the others may be connections."""
@@ -101,21 +105,46 @@ class Listener:
         return len(self._connections)
 
     async def accept(self, sockets: list[trio.SocketListener], nursery: trio.Nursery) -> None:
-        """Returns, with the sockets closed, when stopped; connections go on in `nursery`."""
-        with self._accepting:
-            await trio.serve_listeners(self._serve, sockets, handler_nursery=nursery)
+        """Returns, with the sockets closed, when stopped; connections go on in `nursery`.
+
+        What goes wrong with one connection, or with accepting one, ends nothing else.
+        """
+        try:
+            with self._accepting:
+                async with trio.open_nursery() as accepting:
+                    for listener in sockets:
+                        accepting.start_soon(self._accept_for_ever, listener, nursery)
+        finally:
+            for listener in sockets:
+                listener.socket.close()
+
+    async def _accept_for_ever(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError as error:  # no descriptor or memory is left, or the peer is gone already
+                log.error("connection not accepted", error=repr(error))
+                await trio.sleep(ACCEPT_PAUSE)
+            else:
+                nursery.start_soon(self._serve, stream, name="connection")
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        if len(self._connections) >= self._most:
-            await _turn_away(stream)
-            return
-        _watch_peer(stream.socket, self._settings.stalled_reader)
-        connection = Connection(self._app, self._config, self._context, self._settings.stalled_reader, stream)
-        self._connections.add(connection)
         try:
-            await connection.run()
-        finally:
-            self._connections.discard(connection)
+            if len(self._connections) >= self._most:
+                await _turn_away(stream)
+                return
+            _watch_peer(stream.socket, self._settings.stalled_reader)
+            stalled = self._settings.stalled_reader
+            connection = Connection(self._app, self._config, self._context, stalled, stream)
+            self._connections.add(connection)
+            try:
+                await connection.run()
+            finally:
+                self._connections.discard(connection)
+        except Exception as error:
+            # The connection's boundary, should it not be one itself.
+            log.error("connection failed", exc_info=error)
+            stream.socket.close()
 
     async def stop(self) -> None:
         """Accepts nothing more; connections close behind their present answer, idle ones now."""
@@ -199,12 +228,13 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
             open_registry(analysis, compute, records, settings, metrics, resumed=unfinished(kept))
         )
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
-        if not await records.has_keys():
-            log.warning("no key is configured: the server is open to everybody")
+        await records.close_as_before(settings)
         given = app.extensions[EXTENSION]
+        supervision = Supervision(metrics.registry)
         async with trio.open_nursery() as nursery:
             await nursery.start(given.uploads.run, kept)
-            nursery.start_soon(Housekeeper(given.store, registry, records, settings).run, name="housekeeper")
+            keeper = Housekeeper(given.store, registry, records, settings)
+            nursery.start_soon(supervision.repeat, "housekeeper", keeper.look, lambda: SWEEP_SECONDS)
             await run(app, settings, sockets, registry.drain, shutdown, task_status)
             nursery.cancel_scope.cancel()
     log.info("stopped")

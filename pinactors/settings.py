@@ -38,6 +38,9 @@ class Settings(BaseModel):
     calibration: str = Field(
         "", description="File of evidence weights from `pinactors calibrate`; empty: the one that ships"
     )
+    require_keys: bool = Field(
+        False, description="Whether a key is needed even where none is configured: nobody gets in then"
+    )
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
     worker_niceness: int = Field(
         5, ge=0, le=19, description="How far workers step back behind the event loop"
@@ -138,6 +141,11 @@ class Settings(BaseModel):
     @property
     def proxy_folder(self) -> Path:
         return self.data / "proxy"
+
+    @property
+    def had_keys_file(self) -> Path:
+        """Is there once the server had keys, so that it does not open because its database is new."""
+        return self.data / "had-keys"
 
     @property
     def journal_folder(self) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -176,10 +177,8 @@ def expired(folder: Path, seconds: float, in_use: Callable[[str], bool]) -> Iter
     oldest = time.time() - seconds
     for entry in os.scandir(folder):
         name = Path(entry.path)
-        if (
-            name.suffix in (SUFFIX, SPOOL_SUFFIX)
-            and not in_use(name.stem)
-            and entry.is_file(follow_symlinks=False)
-            and entry.stat().st_mtime < oldest
-        ):
-            yield name
+        if name.suffix not in (SUFFIX, SPOOL_SUFFIX) or in_use(name.stem):
+            continue
+        with suppress(FileNotFoundError):  # removed since the folder was read: nothing is left to do
+            if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < oldest:
+                yield name

@@ -121,14 +121,6 @@ class Masters:
             master.healthy = False
             log.warning("master down", master=master.name)
 
-    async def watch(self, master: Master) -> None:
-        """Checks one master for ever."""
-        address = Connection(master.url, silence=HEALTH_SECONDS, on_activity=lambda: None)
-        async with address:
-            while True:
-                await self.check(master, address)
-                await trio.sleep(_spread(self.settings.proxy_health_interval))
-
     async def check(self, master: Master, connection: Connection) -> None:
         """One health check, within `HEALTH_SECONDS`."""
         healthy = draining = False
@@ -151,6 +143,34 @@ class Masters:
         if (healthy, draining) != (master.healthy, master.draining):
             log.warning("master changed", master=master.name, healthy=healthy, draining=draining)
         master.healthy, master.draining = healthy, draining
+
+
+class Watch:
+    """Health checks of one master, over one connection as long as it lasts."""
+
+    def __init__(self, masters: Masters, master: Master) -> None:
+        self._masters, self._master = masters, master
+        self._connection = self._connect()
+
+    async def look(self) -> None:
+        """One check. Whatever it raises, the next one has a connection of its own."""
+        try:
+            await self._masters.check(self._master, self._connection)
+        except BaseException:
+            connection, self._connection = self._connection, self._connect()
+            await connection.close()  # noqa: ASYNC120 - closes at once, waits for nothing
+            raise
+
+    async def close(self) -> None:
+        """Drops the connection."""
+        await self._connection.close()
+
+    def pause(self) -> float:
+        """Seconds until the next check."""
+        return _spread(self._masters.settings.proxy_health_interval)
+
+    def _connect(self) -> Connection:
+        return Connection(self._master.url, silence=HEALTH_SECONDS, on_activity=lambda: None)
 
 
 def describe(masters: Iterable[Master]) -> list[MasterState]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 import trio
@@ -14,7 +14,7 @@ import trio
 from api.proxy import journal as journals
 from api.proxy import upstream
 from api.proxy.journal import SPOOL_SUFFIX, Kept
-from api.proxy.masters import Master
+from api.proxy.masters import Master, Watch
 from api.proxy.packets import STREAM_ID
 from api.proxy.refusals import LOST
 from api.proxy.session import Place, Services, Session
@@ -23,6 +23,7 @@ from api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.supervision import Supervision
 
 PRUNE_SECONDS = 30.0
 SEARCHES = 16
@@ -107,10 +108,8 @@ class Sessions:
             await self._ended.park()
 
     async def prune(self) -> None:
-        """For ever: removes what nobody may ask for any more."""
-        while True:
-            await trio.to_thread.run_sync(self._remove_expired, limiter=self._services.disk)
-            await trio.sleep(PRUNE_SECONDS)
+        """Removes what nobody may ask for any more; once every `PRUNE_SECONDS`."""
+        await trio.to_thread.run_sync(self._remove_expired, limiter=self._services.disk)
 
     def claim(self, session: Session, master: Master, stream_id: str) -> Session | None:
         other = self._upstream.setdefault((master.url, stream_id), session)
@@ -255,10 +254,13 @@ class Sessions:
 async def open_sessions(services: Services) -> AsyncIterator[Sessions]:
     """Leaving the block stops what still runs; journals and spools keep it for the next process."""
     services.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    async with trio.open_nursery() as nursery:
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
         sessions = Sessions(services, nursery)
-        nursery.start_soon(sessions.prune, name="prune")
+        supervision = Supervision(services.metrics.registry)
+        nursery.start_soon(supervision.repeat, "prune", sessions.prune, lambda: PRUNE_SECONDS)
         for master in services.masters.all:
-            nursery.start_soon(services.masters.watch, master, name=f"health of {master.name}")
+            watch = Watch(services.masters, master)
+            stack.push_async_callback(watch.close)
+            nursery.start_soon(supervision.repeat, "health check", watch.look, watch.pause)
         yield sessions
         nursery.cancel_scope.cancel()

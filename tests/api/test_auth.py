@@ -117,6 +117,60 @@ def test_where_a_key_is_looked_for(headers: dict[str, str], token: str | None) -
     assert token_of(headers) == token
 
 
+def lose_database(data: Path) -> None:
+    for file in data.glob("pinactors.db*"):
+        file.unlink()
+
+
+class TestClosedAsBefore:
+    async def test_a_database_that_was_lost_does_not_open_the_server(self, tmp_path: Path) -> None:
+        records = await Records.open(Settings(data=tmp_path))
+        key = await records.add_key("one")
+        await records.close()
+        async with running(tmp_path) as server:
+            assert (await upload(server.port, {"x-api-key": key})).status == 200
+        lose_database(tmp_path)
+        async with running(tmp_path) as server:
+            for headers in ({}, {"x-api-key": key}):
+                answer = await upload(server.port, headers)
+                assert (answer.status, answer.json()["errorCode"]) == (401, "unauthorized")
+            records = await Records.open(server.settings)
+            new = await records.add_key("two")
+            await records.close()
+            assert (await upload(server.port, {"x-api-key": new})).status == 200
+
+    async def test_a_key_that_came_while_it_ran_counts_too(self, tmp_path: Path) -> None:
+        async with running(tmp_path) as server:
+            assert (await upload(server.port, {})).status == 200
+            records = await Records.open(server.settings)
+            await records.add_key("one")
+            await records.close()
+            assert (await upload(server.port, {})).status == 401
+            assert server.settings.had_keys_file.exists()
+        lose_database(tmp_path)
+        async with running(tmp_path) as server:
+            assert (await upload(server.port, {})).status == 401
+
+    async def test_whoever_wants_it_open_again_deletes_the_file(self, tmp_path: Path) -> None:
+        settings = Settings(data=tmp_path)
+        settings.had_keys_file.touch()
+        async with running(tmp_path) as server:
+            assert (await upload(server.port, {})).status == 401
+        settings.had_keys_file.unlink()
+        async with running(tmp_path) as server:
+            assert (await upload(server.port, {})).status == 200
+
+    async def test_keys_may_be_required_from_the_start(self, tmp_path: Path) -> None:
+        async with running(tmp_path, require_keys=True) as server:
+            assert (await upload(server.port, {})).status == 401
+            assert (await upload(server.port, {"x-api-key": "any"})).status == 401
+            assert (await ask(server.port, "GET", "/health")).status == 200
+            records = await Records.open(server.settings)
+            key = await records.add_key("one")
+            await records.close()
+            assert (await upload(server.port, {"x-api-key": key})).status == 200
+
+
 class TestWhileTheDatabaseIsAway:
     @pytest.fixture
     async def records(self, tmp_path: Path) -> AsyncIterator[RememberingRecords]:

@@ -224,3 +224,24 @@ async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path
     await keeper.sweep_shared()
     left = {found.name.rpartition("/")[2] for found in objects.list("images/")}
     assert left == {live, recorded, young}
+
+
+async def test_a_round_that_fails_does_not_end_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: Any
+) -> None:
+    rounds, second = [], trio.Event()
+
+    async def fails_once(self: Housekeeper) -> None:
+        rounds.append(1)
+        await trio.lowlevel.checkpoint()
+        if len(rounds) == 1:
+            raise RuntimeError("nobody foresaw this")
+        second.set()
+
+    monkeypatch.setattr(Housekeeper, "sweep", fails_once)
+    monkeypatch.setattr("api.server.SWEEP_SECONDS", 0.01)
+    async with running(tmp_path) as server:
+        with trio.fail_after(20):
+            await second.wait()
+        assert (await ask(server.port, "GET", "/livez")).status == 200
+    assert error_logs.take("iteration failed")["task"] == "housekeeper"

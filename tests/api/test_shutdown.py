@@ -135,7 +135,7 @@ async def test_sessions_longer_than_the_grace_are_cut(launched: Launched) -> Non
 async def test_a_port_that_is_taken_is_a_plain_error(server: Running, tmp_path: Path) -> None:
     """It comes before workers are started."""
     taken = Settings(data=tmp_path / "other", port=server.port)
-    with pytest.raises(OSError, match="in use"):
+    with pytest.raises(OSError, match="is taken"):
         await serve(taken)
     assert not taken.data.exists()
 

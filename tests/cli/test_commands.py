@@ -118,7 +118,7 @@ OTHER_VALUES = {
     "data": "elsewhere",
     "disconnect": "cancel",
 }
-OTHER_VALUES |= {"informational_responses": "False"}
+OTHER_VALUES |= {"informational_responses": "False", "require_keys": "True"}
 OTHER_VALUES |= {"log_format": "json", "log_level": "error", "calibration": "weights.json"}
 
 

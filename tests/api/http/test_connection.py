@@ -426,6 +426,22 @@ class TestBodies:
         await served.wait_for_connections(0)
 
 
+async def test_accepting_goes_on_when_it_fails_once(monkeypatch: pytest.MonkeyPatch, error_logs: Any) -> None:
+    accept, calls = trio.SocketListener.accept, []
+
+    async def fails_once(self: trio.SocketListener) -> trio.SocketStream:
+        calls.append(1)
+        if len(calls) == 1:
+            await trio.lowlevel.checkpoint()
+            raise OSError(23, "Too many open files in system")
+        return await accept(self)
+
+    monkeypatch.setattr(trio.SocketListener, "accept", fails_once)
+    async with serving() as served:
+        assert (await ask(served.port, "GET", "/")).body == b"hello"
+    assert error_logs.take("connection not accepted")
+
+
 async def test_too_many_connections_are_turned_away_at_once() -> None:
     async with serving(max_connections=2) as served:
         async with connected(served.port), connected(served.port):
