@@ -16,7 +16,7 @@ from api.answers import DiskState, Liveness, ProxyHealth
 from api.app import Application
 from api.http.body import BodyReader
 from api.operations import json_answer, readiness
-from api.proxy import routing, websocket
+from api.proxy import resumable, routing, websocket
 from api.proxy.forward import forward
 from api.proxy.masters import Masters, describe
 from api.proxy.metrics import Metrics
@@ -32,6 +32,7 @@ from api.streams import durable_streams
 from api.streams.framings import choose
 from api.streams.reader import Overlapping, respond, wants_early
 from api.uploads.mobile_upload import content_type, idempotency_key
+from api.uploads.resumable import draft_headers
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,
@@ -49,6 +50,7 @@ def create_proxy(services: Services, sessions: Sessions) -> Application:
     app.extensions[EXTENSION] = Proxy(services, sessions)
     app.register_blueprint(blueprint)
     app.register_blueprint(websocket.blueprint)
+    app.register_blueprint(resumable.blueprint)
     app.register_blueprint(openapi.blueprint_of("proxy"))
     return app
 
@@ -81,6 +83,10 @@ async def relay_upload() -> Response:
     """What the proxy can refuse by itself it refuses before the body is read; the rest is the master's."""
     given = proxy()
     settings = given.services.settings
+    asked = draft_headers.read(request.headers)
+    informed = asked.spoken is not None and settings.informational_responses
+    if asked.resumes(informed):
+        return await resumable.create(asked, informed)
     # Under the proxy's own name one object is what today's web clients read, phones included.
     framing = choose(request, by_agent=request.path == "/mobile-upload")
     content_type(request)

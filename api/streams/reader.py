@@ -14,7 +14,7 @@ from quart.wrappers.response import ResponseBody
 
 from api.errors import RETRY_AFTER, STATUS
 from api.streams.framings import JSON_TYPE, Framing
-from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode
+from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, stream_urls
 from pinactors.protocol.merge import failed, merge
 from pinactors.settings import Settings
 
@@ -202,7 +202,13 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
 
 def accepted_only(log: Log) -> Response:
     """Names the session instead of following it: for clients that poll (RFC 7240, `respond-async`)."""
-    body = {"success": True, "message": "Accepted", "sessionId": log.session_id, "streamId": log.stream_id}
+    body = {
+        "success": True,
+        "message": "Accepted",
+        "sessionId": log.session_id,
+        "streamId": log.stream_id,
+        **stream_urls(log.stream_id),
+    }
     headers = {
         "Location": f"/streams/{log.stream_id}",
         "Preference-Applied": ASYNC,

@@ -47,6 +47,7 @@ from pinactors.protocol.packets import (
     ProcessingStarted,
     Verdict,
     decode,
+    stream_urls,
     timed_out,
     timestamp,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "missing_front",
     "new_session_id",
     "new_stream_id",
+    "stream_urls",
     "timed_out",
     "timestamp",
 ]

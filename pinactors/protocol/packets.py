@@ -182,9 +182,22 @@ _LAST_SEQUENCE = 99
 
 
 class ConnectionEstablished(Packet, tag="CONNECTION_ESTABLISHED", kw_only=True):
+    """The opening packet. Its URLs are relative to the server's: clients need not build any."""
+
     message: str
     stream_id: str
     deadline_ms: int
+    stream_url: str = ""
+    cancel_url: str = ""
+    status_url: str = ""
+
+    def __post_init__(self) -> None:
+        urls = stream_urls(self.stream_id)
+        self.stream_url, self.cancel_url, self.status_url = (
+            urls["streamUrl"],
+            urls["cancelUrl"],
+            urls["statusUrl"],
+        )
 
 
 class ProcessingStarted(Packet, tag="PROCESSING_STARTED", kw_only=True):
@@ -327,6 +340,13 @@ def decode(encoded: bytes | str) -> Packet:
     """One packet from its JSON. Raises `msgspec.ValidationError` or `msgspec.DecodeError`."""
     packet: Packet = _DECODER.decode(encoded)
     return packet
+
+
+def stream_urls(stream_id: str) -> dict[str, str]:
+    """Where a session is read (`GET`), cancelled (`DELETE`), and asked for what it has said so far (`GET`: an
+    array of packets, complete when the answer's `Stream-Closed` is `true`)."""
+    url = f"/streams/{stream_id}"
+    return {"streamUrl": url, "cancelUrl": url, "statusUrl": f"{url}?offset=-1"}
 
 
 def timed_out() -> AuthenticationResult:

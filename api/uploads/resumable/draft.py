@@ -50,7 +50,7 @@ async def create() -> Response:
     given = services()
     asked = draft_headers.read(request.headers)
     informed = asked.spoken is not None and given.settings.informational_responses
-    if not asked.resumable or (asked.complete and not informed):
+    if not asked.resumes(informed):
         return await mobile_upload.upload_photographs()
     owner = await authenticate(request.headers, given.records)
     limit = given.settings.max_request_bytes

@@ -54,10 +54,12 @@ class Asked:
     length: int | None
     content: int | None
 
-    @property
-    def resumable(self) -> bool:
-        """Whether a request that creates asks for a resumable upload."""
-        return self.complete is not None
+    def resumes(self, informed: bool) -> bool:
+        """Whether a request that creates begins an upload which can be gone on with.
+
+        One that brings everything, from a client that cannot be `informed` of the URL, is a plain upload.
+        """
+        return self.complete is False or (self.complete is True and informed)
 
     @property
     def completes(self) -> bool:

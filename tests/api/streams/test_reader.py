@@ -248,6 +248,9 @@ async def test_a_client_that_will_poll_is_told_the_name_at_once(tmp_path: Path) 
             "message": "Accepted",
             "sessionId": "x",
             "streamId": "s1",
+            "streamUrl": "/streams/s1",
+            "cancelUrl": "/streams/s1",
+            "statusUrl": "/streams/s1?offset=-1",
         }
 
 

@@ -92,7 +92,17 @@ def reset(wire: Wire) -> None:
 
 def comparable(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What has to be the same for the same photographs, in an order that does not depend on chance."""
-    own = {"sessionId", "streamId", "timestamp", "sequence", "id", "processingTime", "urls"}
+    own = {
+        "sessionId",
+        "streamId",
+        "timestamp",
+        "sequence",
+        "id",
+        "processingTime",
+        "streamUrl",
+        "cancelUrl",
+        "statusUrl",
+    }
     rest = [{name: value for name, value in packet.items() if name not in own} for packet in packets]
     return sorted(rest, key=lambda packet: str(packet["packetType"]))
 

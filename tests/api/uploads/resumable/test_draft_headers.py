@@ -37,7 +37,8 @@ def test_completeness_is_read_as_its_version_has_it(
 ) -> None:
     asked = draft.read(Headers(fields))
     assert (asked.version, asked.spoken, asked.complete) == (version, spoken, complete)
-    assert asked.resumable == (complete is not None)
+    assert asked.resumes(True) == (complete is not None)
+    assert asked.resumes(False) == (complete is False)
 
 
 @pytest.mark.parametrize(

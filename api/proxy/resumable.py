@@ -1,0 +1,287 @@
+"""Resumable uploads through the proxy: relayed to one master as they come, kept nowhere here.
+
+An upload's URL names its master, so that every proxy in front of the same masters finds it, also after a
+restart. Offsets are the master's own. While that master is away its uploads are, too: their clients ask again
+later, and go on where they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from quart import Blueprint, Response, request
+from quart.wrappers.response import ResponseBody
+
+from api.auth import token_of
+from api.http.body import BodyReader
+from api.http.calls import INFORMATIONAL
+from api.proxy.forward import KEPT_BACK
+from api.proxy.masters import Master
+from api.proxy.refusals import NO_MASTER
+from api.proxy.routing import route_of
+from api.proxy.sessions import owner_of
+from api.proxy.state import Proxy, key_in, proxy
+from api.proxy.upstream import key_headers
+from api.streams.framings import SSE, choose
+from api.uploads.mobile_upload import content_type
+from api.uploads.resumable import draft_headers, tus_headers
+from api.uploads.resumable.draft_headers import Asked
+from api.uploads.resumable.upload import not_found
+from pinactors.client.http import Answer, Body, Broken, Connection, NotPinactors, Unreachable
+from pinactors.protocol import ErrorCode, PinactorsError
+
+PASSED_ON = (
+    *("Accept", "User-Agent", "Prefer", "Idempotency-Key", "x-session-id", "x-deadline-ms"),
+    *("Tus-Resumable", "Upload-Metadata", "Upload-Checksum", "X-HTTP-Method-Override"),
+    *("Upload-Offset", "Upload-Complete", "Upload-Incomplete", "Upload-Length", draft_headers.VERSION),
+)
+
+SEPARATOR = "."
+
+blueprint = Blueprint("proxy-resumable", __name__)
+
+_UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+async def create(asked: Asked, informed: bool) -> Response:
+    """An upload of the IETF draft: an empty one at a master, then what this request brings.
+
+    The client is told the upload's URL before its body is read, where it can be told.
+    """
+    given = proxy()
+    content_type(request)
+    framing = choose(request, by_agent=request.path == "/mobile-upload")
+    style = "json" if framing is None else "sse" if framing is SSE else "stream"
+    token = key_in(request.headers)
+    named = request.headers.get("Idempotency-Key") or request.headers.get("x-session-id")
+    route = route_of(owner_of(token), None, named, b"" if named else str(request.scope["client"]).encode())
+    empty = {**_headers(asked, complete=False), "Content-Type": request.headers["Content-Type"]}
+    if asked.length is None and asked.complete and asked.content is not None:
+        empty["Upload-Length"] = str(asked.content)
+    empty.pop("Upload-Offset", None)
+    created, master = await _first(given, route, f"/mobile-upload?response={style}", empty)
+    if created.status_code != 201:
+        return created
+    location = created.headers["Location"]
+    if informed:
+        limit = {"Upload-Limit": created.headers.get("Upload-Limit", "")}
+        await _inform(draft_headers.created(asked, location, limit))
+    appending = {**_headers(asked, complete=asked.complete is True), "Upload-Offset": "0"}
+    if asked.version >= 6:
+        appending["Content-Type"] = draft_headers.PARTIAL_TYPE
+    path = f"/mobile-upload/{location.rpartition(SEPARATOR)[2]}"
+    response = await _relay(given, master, "PATCH", path, appending, body=True)
+    if response.status_code < 300:
+        response.headers["Location"] = location
+        if not asked.complete:
+            response.status_code = 201
+    return response
+
+
+@blueprint.route("/mobile-upload/<name>", methods=["GET", "HEAD", "PATCH", "DELETE"])
+@blueprint.route("/api/proxy/mobile-upload/<name>", methods=["GET", "HEAD", "PATCH", "DELETE"])
+async def go_on(name: str) -> Response:
+    return await _at_its_master(name, "/mobile-upload")
+
+
+@blueprint.post("/uploads")
+@blueprint.post("/uploads/")
+async def create_tus() -> Response:
+    """The photographs of one session go to one master: their session id, or their stream, says which."""
+    given = proxy()
+    tus_headers.check_version(request.headers)
+    photograph = tus_headers.photograph(request.headers.get("Upload-Metadata", ""))
+    token = key_in(request.headers)
+    seed = str(request.scope["client"]).encode()
+    route = route_of(owner_of(token), None, photograph.session_id, seed)
+    length = {"Upload-Length": str(tus_headers.length(request.headers))}
+    created, master = await _first(given, route, "/uploads/", {**_passed_on(), **length})
+    begins = request.mimetype == tus_headers.OFFSET_TYPE and request.content_length != 0
+    if created.status_code != 201 or not begins:
+        return created
+    fields = {**_passed_on(), "Upload-Offset": "0", "Content-Type": tus_headers.OFFSET_TYPE}
+    path = f"/uploads/{created.headers['Location'].rpartition(SEPARATOR)[2]}"
+    appended = await _relay(given, master, "PATCH", path, fields, body=True)
+    if appended.status_code != 204:
+        return appended
+    created.headers["Upload-Offset"] = appended.headers["Upload-Offset"]
+    return created
+
+
+@blueprint.route("/uploads/<name>", methods=["HEAD", "PATCH", "DELETE", "POST"])
+async def go_on_tus(name: str) -> Response:
+    return await _at_its_master(name, "/uploads")
+
+
+@blueprint.after_app_request
+async def announce(response: Response) -> Response:
+    """`OPTIONS` says what is spoken here."""
+    if request.method == "OPTIONS":
+        most = proxy().services.settings.max_request_bytes
+        if request.path.startswith("/uploads"):
+            response.headers.update(tus_headers.capabilities(most))
+        elif request.path in ("/mobile-upload", "/api/proxy/mobile-upload"):
+            response.headers.update(draft_headers.limits(most))
+    return response
+
+
+class Relayed(ResponseBody):
+    """A master's answer, piece by piece, on its own connection, which ends with it."""
+
+    def __init__(self, answer: Answer, connection: Connection, first: bytes) -> None:
+        self._answer, self._connection, self._first = answer, connection, first
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._connection.close()  # noqa: ASYNC102 - closes at once, waits for nothing
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Raises `Broken` in the middle: the phone's connection ends there, too, and it resumes."""
+        data, self._first = self._first or await self._answer.chunk(), b""
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+
+class PhoneFailed(OSError):
+    """The phone's body ended before its end; `error` says how."""
+
+    def __init__(self, error: PinactorsError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Coming:
+    """The phone's body as a master is sent it."""
+
+    def __init__(self, reader: BodyReader) -> None:
+        self._reader = reader
+
+    async def read(self, position: int) -> bytes:
+        """Raises `PhoneFailed`."""
+        try:
+            return await self._reader.chunk()
+        except PinactorsError as error:
+            raise PhoneFailed(error) from error
+
+
+async def _at_its_master(name: str, path: str) -> Response:
+    given = proxy()
+    tag, _, upload_id = name.partition(SEPARATOR)
+    master = next((master for master in given.services.masters.all if _tag(master) == tag), None)
+    if master is None or not _UPLOAD_ID.fullmatch(upload_id):
+        raise not_found()
+    fields = _passed_on()
+    if "Content-Type" in request.headers:
+        fields["Content-Type"] = request.headers["Content-Type"]
+    body = request.method in ("PATCH", "POST")
+    return await _relay(given, master, request.method, f"{path}/{upload_id}", fields, body=body)
+
+
+async def _first(given: Proxy, route: str, path: str, fields: dict[str, str]) -> tuple[Response, Master]:
+    """The first master that makes the upload, or else the last refusal. Raises `PinactorsError`."""
+    refused: tuple[Response, Master] | None = None
+    for master in given.services.masters.order(route):
+        try:
+            response = await _relay(given, master, "POST", path, fields, body=False)
+        except PinactorsError:
+            continue
+        if response.status_code not in (404, 429, 503):
+            return response, master
+        refused = response, master
+    if refused is None:
+        raise NO_MASTER
+    return refused
+
+
+async def _relay(
+    given: Proxy, master: Master, method: str, path: str, fields: Mapping[str, str], *, body: bool
+) -> Response:
+    """One request to `master`, with this request's body or without one.
+
+    Raises `PinactorsError`: what ended the phone's body, `overloaded` (503) where the master does not answer.
+    """
+    settings = given.services.settings
+    connection = Connection(
+        master.url,
+        silence=settings.proxy_silence,
+        upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
+        on_activity=lambda: None,
+    )
+    headers = {**fields, **key_headers(token_of(request.headers))}
+    kind = headers.pop("Content-Type", "application/octet-stream")
+    size: int | None = 0
+    contents: list[_Coming] = []
+    if body:
+        reader = BodyReader(request, settings, settings.max_request_bytes)
+        size, contents = request.content_length, [_Coming(reader)]
+    sent = Body(kind, size, contents) if body or method == "POST" else None
+    try:
+        answer = await connection.request(method, path, headers, sent)
+        first = await answer.chunk()
+    except PhoneFailed as failed:
+        raise failed.error from None
+    except (Broken, NotPinactors) as error:
+        await connection.close()
+        if isinstance(error, Unreachable):
+            given.services.masters.unreachable(master)
+        raise PinactorsError(
+            ErrorCode.OVERLOADED,
+            "Upload not available now",
+            "The server that has it does not answer; what it has is kept",
+            status=503,
+        ) from error
+    return await _passed_back(answer, connection, first, master)
+
+
+async def _passed_back(answer: Answer, connection: Connection, first: bytes, master: Master) -> Response:
+    if first:
+        response = Response(b"", answer.status)
+        response.response = Relayed(answer, connection, first)
+        response.timeout = None  # the session's deadline bounds it
+    else:
+        await connection.close()
+        response = Response(b"", answer.status)
+    response.headers.clear()
+    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in KEPT_BACK]
+    response.headers.extend(kept)
+    location = answer.headers.get("location", "")
+    if answer.status == 201 and location:
+        own = request.path.rstrip("/")
+        response.headers["Location"] = f"{own}/{_tag(master)}{SEPARATOR}{location.rpartition('/')[2]}"
+    return response
+
+
+def _headers(asked: Asked, *, complete: bool) -> dict[str, str]:
+    """What of the creating request one of the two that stand for it is sent."""
+    fields = {name: value for name, value in _passed_on().items() if name != "Upload-Incomplete"}
+    fields.pop("Upload-Complete", None)
+    return {**fields, **draft_headers.state(asked, complete=complete)}
+
+
+def _passed_on() -> dict[str, str]:
+    return {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+
+
+def _tag(master: Master) -> str:
+    return hashlib.blake2b(master.url.encode(), digest_size=6).hexdigest()
+
+
+async def _inform(fields: Mapping[str, str]) -> None:
+    send: Any = request.scope["extensions"].get(INFORMATIONAL)
+    if send is not None and request.http_version == "1.1":
+        await send(104, fields)
