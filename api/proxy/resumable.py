@@ -236,7 +236,7 @@ async def _relay(
     except PhoneFailed as failed:
         raise failed.error from None
     except (Broken, NotPinactors) as error:
-        await connection.close()
+        await connection.close()  # noqa: ASYNC120 - closes at once, waits for nothing
         if isinstance(error, Unreachable):
             given.services.masters.unreachable(master)
         raise PinactorsError(
