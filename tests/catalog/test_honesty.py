@@ -188,7 +188,7 @@ def test_a_catalogue_without_backs(catalog: Path) -> None:
     assert found.match.pin.pin_id == "T002"
     assert View.BACK not in found.match.references
     rows = {row.name: row for row in found.authenticity.evidence or []}
-    for name in ("waffle_absent", "posts"):
+    for name in ("waffle_absent", "stamp_match"):
         assert not rows[name].assessed
         assert rows[name].weight == 0
 

@@ -26,7 +26,7 @@ def _observations(row: str, count: int = 40) -> list[Observation]:
         Observation(
             [
                 Measurement(row, "", 0.8 if number % 2 else -0.8),
-                Measurement("posts", "", float(noise[number])),
+                Measurement("enamel_fill", "", float(noise[number])),
             ],
             genuine=bool(number % 2),
         )
@@ -77,7 +77,7 @@ def _starting_at(against: float) -> Calibration:
 
 
 def test_a_fit_needs_both_kinds() -> None:
-    genuine = [seen for seen in _observations("posts") if seen.genuine]
+    genuine = [seen for seen in _observations("enamel_fill") if seen.genuine]
     with pytest.raises(ValueError, match="genuine pins and of others"):
         calibration.fit(genuine, SHIPPED, "one-sided")
 
@@ -121,4 +121,4 @@ def test_folds_do_not_make_a_row_of_noise_look_good() -> None:
 
 def test_more_folds_than_pins_are_refused() -> None:
     with pytest.raises(ValueError, match="3 folds need as many pins"):
-        calibration.out_of_fold(_observations("posts")[:2], SHIPPED, 3)
+        calibration.out_of_fold(_observations("enamel_fill")[:2], SHIPPED, 3)

@@ -316,8 +316,11 @@ def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[
 
 
 def regions(seen: Comparison | None, metals: list[Values]) -> Measurement:
-    """`colour_regions`: a paint that is off whatever light the others allow.
+    """`colour_regions`: a paint that is off whatever light the others allow: the largest of the paints'
+    signed roots of twice the log-likelihood ratio (`stand`), in standard deviations.
 
+    Coloured reflections on one field, translucent or glittering enamel and a catalogue picture with other
+    colours than the pin (a drawing, a scan) move it as well.
     With two paints there is no telling which is off, only that no plausible light makes both.
     """
     name = "colour_regions"

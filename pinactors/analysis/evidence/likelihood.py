@@ -133,6 +133,18 @@ def joint(straight: Measurement, tilted: Measurement) -> Measurement:
     return dataclasses.replace(said, score=score)
 
 
+USABLE = 0.5
+"""Quality of a photograph (`Quality.score`) from which what it shows counts in full."""
+
+
+def through(measured: Measurement, quality: float) -> Measurement:
+    """The measurement as a photograph of this quality allows it: in proportion below `USABLE`, since a
+    blurred or badly lit one says little either way."""
+    if measured.score is None or quality >= USABLE:
+        return measured
+    return dataclasses.replace(measured, score=measured.score * quality / USABLE)
+
+
 def rating(probability: float) -> int:
     """The probability as the clients' rating, kept clear of both ends."""
     return min(max(round(100 * probability), LOWEST_RATING), HIGHEST_RATING)

@@ -174,7 +174,14 @@ pin, of one that says nothing, of another mould. Half a crop pixel is 40 microme
 
 
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
-    """`front_geometry`: the drawing's shape; `front_lines`: how its lines are made."""
+    """`front_geometry`: the drawing's shape; `front_lines`: how its lines are made.
+
+    Both are medians over the pieces of line, in crop pixels (a 512th of the crop, about 75 micrometres on a
+    pin of 35 mm): of the displacement a piece shares with its neighbourhood, once a homography is fitted to
+    all of them (point-to-line ICP; Chen and Medioni 1992), and of what is left of its own. A catalogue
+    picture taken at a slant, a lens's distortion and relief seen from the side move the first as well; blur,
+    noise and glare on the lines the second.
+    """
     names = ("front_geometry", "front_lines")
     if seen is None:
         return [Measurement(name, "no verified catalogue picture of the front") for name in names]

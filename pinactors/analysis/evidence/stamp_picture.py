@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence import stamp_text
-from pinactors.analysis.evidence.comparison import Comparison, correlation
+from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 from pinactors.analysis.stamp import ocr
 
 Floats = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 LOOK_SIDE = 400
 """Side of the catalogue picture in which its lines are looked for."""
@@ -37,15 +36,11 @@ LEAST_TEXT = 7.0
 @dataclass(frozen=True, slots=True)
 class StampMatch:
     """`likeness` of each of the catalogue's lines, -1 to 1, with its corners in reference pixels, `weights`
-    their lengths; `pattern` is the correlation of the rest of the back. `strokes` is the log ratio of the
-    photograph's to the reference's gradient in the lines, relative to the same in the rest (None without a
-    rest); `height` the letters' in pixels of the photograph."""
+    their lengths; `height` the letters' in pixels of the photograph."""
 
     quads: tuple[Points, ...]
     likeness: npt.NDArray[np.float64]
     weights: npt.NDArray[np.float64]
-    pattern: float | None
-    strokes: float | None
     height: float
 
     @property
@@ -54,48 +49,28 @@ class StampMatch:
 
 
 def measure(seen: Comparison | None) -> StampMatch | None:
-    """The stamp against the catalogue's; None where the catalogue's back shows no text or none lies in
-    view."""
+    """The stamp against the catalogue's: for each line of text in the catalogue's back Pearson's correlation
+    of the root of the lightness gradient with the photograph's, the best within `SLACK` pixels and of three
+    blurs of the catalogue picture (no unit, -1 to 1). A blurred photograph and glare lower it as well. None
+    where the catalogue's back shows no text or none lies in view."""
     if seen is None:
         return None
     quads = [quad for quad in _reference_lines(seen) if _visible(seen, quad)]
     if not quads:
         return None
-    text = np.zeros(seen.inside.shape, np.uint8)
-    surroundings = text.copy()
-    for quad in quads:
-        centre = quad.mean(axis=0)
-        cv2.fillPoly(text, [quad.astype(np.int32)], 1)
-        cv2.fillPoly(surroundings, [((quad - centre) * 1.2 + centre).astype(np.int32)], 1)
-    border = cv2.erode(seen.target.mask.astype(np.uint8), np.ones((25, 25), np.uint8), borderValue=0)
-    written: Mask = (text > 0) & seen.inside
-    rest: Mask = (border > 0) & (surroundings == 0) & seen.inside
     photo = _strength(seen.photo_lab[..., 0], 0.7)
-    sharp = _strength(seen.target.lab[..., 0], 0.7)
-    best, pattern = np.full(len(quads), -1.0), -1.0
+    best = np.full(len(quads), -1.0)
     for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue, nobody knows by how much
-        reference = sharp if blur == 0.7 else _strength(seen.target.lab[..., 0], blur)
-        found = [_likeness(photo, reference, quad) for quad in quads]
-        best = np.maximum(best, found)
-        pattern = max(pattern, correlation(photo, reference, rest))
-    # A plain back has nothing to hold the letters against.
-    has_rest = int(rest.sum()) > 3000 and sharp[rest].mean() > 0.5 * sharp[written].mean()
-    strokes = _ratio(photo, sharp, written) - _ratio(photo, sharp, rest) if has_rest else None
+        reference = _strength(seen.target.lab[..., 0], blur)
+        best = np.maximum(best, [_likeness(photo, reference, quad) for quad in quads])
     lengths = np.array([max(_sides(quad)) for quad in quads])
     height = (
         0.75 * float(np.median([min(_sides(quad)) for quad in quads])) * seen.resolution / seen.view.scale
     )
-    return StampMatch(tuple(quads), best, lengths, pattern if has_rest else None, strokes, height)
+    return StampMatch(tuple(quads), best, lengths, height)
 
 
-def rows(
-    seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
-) -> list[Measurement]:
-    """`stamp_match` and `stamp_crispness`."""
-    return [_present(seen, match, stamp, pin), _crispness(seen, match)]
-
-
-def _present(
+def row(
     seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
 ) -> Measurement:
     """`stamp_match`: the catalogue's stamp is there, line by line."""
@@ -119,23 +94,6 @@ def _present(
     found = len(match.quads) - len(unlike)
     text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
     return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, **where)
-
-
-def _crispness(seen: Comparison | None, match: StampMatch | None) -> Measurement:
-    """`stamp_crispness`: how strong the letters' edges are beside the rest of the back, against the
-    catalogue's."""
-    name = "stamp_crispness"
-    if seen is None or match is None or match.strokes is None:
-        return Measurement(name, "no stamp in a catalogue back to compare the letters with")
-    if match.height < 1.3 * LEAST_TEXT:
-        return Measurement(name, "the stamp is too small in the photograph")
-    if match.mean < 0.3:
-        return Measurement(name, "no letters where the catalogue's stamp is")
-    score = ramp(match.strokes, -1.2, -0.55, 0.1)
-    if score >= SLIGHT:
-        return Measurement(name, "The letters are as crisp as the rest of the back.", score)
-    where = seen.located(np.concatenate(match.quads))
-    return Measurement(name, "The letters are softer than the rest of the back.", score, **where)
 
 
 def _reference_lines(seen: Comparison) -> list[Points]:
@@ -196,11 +154,3 @@ def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
     if float(core.std()) < 1e-3 or float(here.std()) < 1e-3:
         return 0.0
     return float(cv2.matchTemplate(here, core, cv2.TM_CCOEFF_NORMED).max())
-
-
-def _ratio(photo: Floats, reference: Floats, where: Mask) -> float:
-    """Log ratio of mean gradient strength, photograph over reference."""
-    if not where.any():
-        return 0.0
-    levels = [2 * np.log(float(plane[where].mean()) + 0.2) for plane in (photo, reference)]
-    return float(levels[0] - levels[1])

@@ -19,8 +19,11 @@ UNREAD = "no stamped text could be read"
 
 
 def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
-    """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand.
+    """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand: the share
+    of words that are one or two letters off (Levenshtein distance), no unit.
 
+    The reader's slips on small, worn or badly lit letters move it as well; so does a language it does not
+    know.
     One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single
     one says little; a stamp in which most words are near misses, or no word at all, was cut by someone who
     could not read it.

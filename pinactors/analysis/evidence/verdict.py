@@ -11,14 +11,12 @@ from pinactors.analysis.evidence import (
     advice,
     colours,
     comparison,
-    edges,
-    enamel,
     gates,
     linework,
-    metal,
     proportions,
     stamp_picture,
     stamp_text,
+    surface,
     waffle,
 )
 from pinactors.analysis.evidence.advice import Scene
@@ -30,8 +28,9 @@ from pinactors.analysis.evidence.likelihood import (
     calibration,
     joint,
     rating,
+    through,
 )
-from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
+from pinactors.analysis.model import CatalogPin, Match, Matrix, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
@@ -132,23 +131,37 @@ def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comp
 
 
 def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list[Measurement]:
-    """Every row, in the table's order, assessed or not."""
-    front, back, pin = scene.front, scene.back, match.pin
-    rows: list[Measurement] = []
+    """Every row, in the table's order, assessed or not, each weakened as its photograph is poor."""
+    front = _of_front(scene, match)
+    views = [view for view in (scene.front, scene.back) if view is not None]
+    edge = surface.edge_roughness(scene.front, scene.back, scene.angled)
+    best = max(view.quality.score for view in views)
+    return [
+        *_of_back(scene.back, scene.back_seen, stamp, match.pin),
+        *(through(row, scene.front.quality.score) for row in front),
+        through(edge, best),
+    ]
+
+
+def _of_back(
+    back: PreparedView | None, seen: Comparison | None, stamp: StampReading | None, pin: CatalogPin | None
+) -> list[Measurement]:
     if back is None or back.pin is None:
-        missing = "the back was not seen"
-        rows += [Measurement(name, missing) for name in BACK_ROWS]
-    else:
-        reading = stamp or StampReading(reason="the text was not read")
-        stamped = stamp_picture.measure(scene.back_seen)
-        rows += waffle.rows(waffle.measure(back, scene.back_seen, stamped.quads if stamped else ()))
-        rows += stamp_picture.rows(scene.back_seen, stamped, reading, pin)
-        rows += [
-            stamp_text.wording(back, reading, pin),
-            stamp_text.consistency(back, reading, pin),
-            stamp_text.edition_number(back, reading, pin),
-        ]
-        rows += [metal.uniformity(back), metal.posts(scene.back_seen)]
+        return [Measurement(name, "the back was not seen") for name in BACK_ROWS]
+    reading = stamp or StampReading(reason="the text was not read")
+    stamped = stamp_picture.measure(seen)
+    rows = [
+        *waffle.rows(waffle.measure(back, seen, stamped.quads if stamped else ())),
+        stamp_picture.row(seen, stamped, reading, pin),
+        stamp_text.wording(back, reading, pin),
+        stamp_text.consistency(back, reading, pin),
+        stamp_text.edition_number(back, reading, pin),
+    ]
+    return [through(row, back.quality.score) for row in rows]
+
+
+def _of_front(scene: Scene, match: Match) -> list[Measurement]:
+    rows: list[Measurement] = []
     seen = scene.front_seen
     drawing = linework.trace(seen) if seen is not None else None
     rows += [*linework.rows(seen, drawing), proportions.row(seen, drawing)]
@@ -157,8 +170,7 @@ def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list
     metals = colours.metal_tones(match.references)
     # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
     rows.append(joint(colours.regions(seen, metals), colours.regions(scene.angled_seen, metals)))
-    rows.append(enamel.fill(seen, enamel.measure(seen, metals)))
-    rows += edges.rows(front, back, scene.angled)
+    rows.append(surface.enamel_fill(seen, surface.unevenness(seen, metals)))
     return rows
 
 
@@ -167,12 +179,9 @@ BACK_ROWS = (
     "waffle_regularity",
     "waffle_absent",
     "stamp_match",
-    "stamp_crispness",
     "stamp_wording",
     "stamp_consistency",
     "edition_number",
-    "plating_uniformity",
-    "posts",
 )
 
 

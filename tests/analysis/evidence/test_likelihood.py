@@ -23,7 +23,6 @@ def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
         "waffle_edge_runoff",
         "waffle_regularity",
         "waffle_absent",
-        "stamp_crispness",
         "stamp_wording",
         "stamp_consistency",
         "edition_number",
@@ -31,8 +30,6 @@ def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
         "colour_regions",
         "enamel_fill",
         "edge_roughness",
-        "plating_uniformity",
-        "posts",
     }
     caps = {name: cap for name, (cap, _) in SHIPPED.groups.items()}
     assert caps == {"back pattern": 0.9, "stamp": 1.2, "front": 1.0}
@@ -80,12 +77,12 @@ def test_a_row_weighs_within_its_bounds_and_with_its_sign(name: str) -> None:
 def test_what_was_not_assessed_weighs_nothing_and_comes_last() -> None:
     rows = SHIPPED.weigh(
         [
-            Measurement("posts", "hidden"),
+            Measurement("enamel_fill", "hidden"),
             Measurement("stamp_wording", "Right.", 1.0),
             Measurement("stamp_match", "Gone.", -1.0, Box(View.BACK, 0.1, 0.2, 0.3, 0.4)),
         ]
     )
-    assert [row.name for row in rows] == ["stamp_match", "stamp_wording", "posts"]
+    assert [row.name for row in rows] == ["stamp_match", "stamp_wording", "enamel_fill"]
     assert (rows[2].weight, rows[2].assessed, rows[2].finding) == (0.0, False, "hidden")
     assert rows[0].region == Box(View.BACK, 0.1, 0.2, 0.3, 0.4)
 
@@ -155,6 +152,15 @@ def _edited(**changes: object) -> str:
 
 def test_a_calibration_that_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
-        parse_calibration(_edited(rows={"posts": {"favour": 0.1, "against": -0.5}}, groups={}))
+        parse_calibration(_edited(rows={"enamel_fill": {"favour": 0.1, "against": -0.5}}, groups={}))
     with pytest.raises(ValueError, match="unknown"):
         parse_calibration(_edited(groups={"front": {"cap": 1.0, "rows": ["smell"]}}))
+
+
+def test_a_poor_photograph_says_little_either_way() -> None:
+    for score in (-0.8, 0.6):
+        measured = Measurement("colour_regions", "Seen.", score)
+        assert likelihood.through(measured, 0.9) is measured
+        assert likelihood.through(measured, likelihood.USABLE / 4).score == pytest.approx(score / 4)
+    unseen = Measurement("colour_regions", "hidden")
+    assert likelihood.through(unseen, 0.1) is unseen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import comparison, metal, stamp_picture, waffle
+from pinactors.analysis.evidence import comparison, stamp_picture, waffle
 from pinactors.analysis.evidence.comparison import Target
 from pinactors.analysis.evidence.likelihood import Measurement
 from pinactors.analysis.model import PreparedView, StampReading
@@ -24,8 +24,8 @@ def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, M
     assert seen is not None
     stamp = stamp_picture.measure(seen)
     found = waffle.rows(waffle.measure(back, seen, stamp.quads if stamp else ()))
-    found += stamp_picture.rows(seen, stamp, StampReading(), None)
-    return {row.name: row for row in [*found, metal.posts(seen)]}
+    found.append(stamp_picture.row(seen, stamp, StampReading(), None))
+    return {row.name: row for row in found}
 
 
 def score(row: Measurement) -> float:
@@ -72,56 +72,6 @@ def test_a_back_that_never_had_a_pattern_is_not_blamed() -> None:
     assert score(found["stamp_match"]) > 0.5
 
 
-def test_a_missing_stamp_is_seen() -> None:
-    found = rows(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK, angle=8))
-    assert score(found["stamp_match"]) < -0.5
-    assert found["stamp_match"].region is not None
-
-
-def test_other_words_are_less_like_the_stamp_line_by_line() -> None:
-    garbled = ("ORTSIAL QIN TNADJGE", "2S07 KB 5B8", "WABE EN OHLMA", "PAO-5B9731-06B19")
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    likeness = []
-    for lines in (LINES, garbled):
-        seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK), known, None)
-        stamp = stamp_picture.measure(seen)
-        assert stamp is not None
-        assert len(stamp.likeness) == 4
-        likeness.append(stamp.likeness)
-    assert (likeness[0] > 0.9).all()
-    assert (likeness[1] < likeness[0] - 0.1).all()
-
-
-def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
-    read = prepared.reading(code=prepared.CATALOG_PIN.factory_code)
-    row, _ = stamp_picture.rows(seen, stamp_picture.measure(seen), read, prepared.CATALOG_PIN)
-    assert row.score == 0
-
-
-def test_words_that_read_right_are_not_missing() -> None:
-    """Read and not found at their place: the comparison is at fault, or the back is another year's."""
-    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
-    seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
-    stamp = stamp_picture.measure(seen)
-    for words, assessed in (
-        (("OFFICIAL", "MADE IN CHINA"), False),
-        (("OFFICIAL", "MADE IN CHNIA"), False),  # one slip of the reader
-        (("OFFICAIL", "MADE IN CHNIA"), True),
-    ):
-        row, _ = stamp_picture.rows(seen, stamp, prepared.reading(*words), prepared.CATALOG_PIN)
-        assert (row.score is not None) is assessed
-        assert row.text
-
-
-def test_small_text_is_not_judged() -> None:
-    far = prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK, side=150)
-    found = rows(far)
-    assert found["stamp_match"].score is None
-    assert found["stamp_crispness"].score is None
-
-
 def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> None:
     running = waffle.measure(prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK), None)
     rimmed = waffle.measure(prepared.photo(drawing.pin_back(BEAR, LINES, rim=True), View.BACK), None)
@@ -149,7 +99,7 @@ def test_noise_has_no_lattice() -> None:
 
 def test_nothing_is_said_about_a_back_nobody_found() -> None:
     assert waffle.measure(prepared.empty(View.BACK), None) is None
-    for row in [*waffle.rows(None), *stamp_picture.rows(None, None, StampReading(), None), metal.posts(None)]:
+    for row in waffle.rows(None):
         assert row.score is None
         assert row.text
 

@@ -1,0 +1,184 @@
+"""Colours under any light."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from pinactors.analysis.evidence import colours, comparison, verdict
+from pinactors.analysis.evidence.comparison import Target
+from pinactors.protocol import View
+from tests.analysis import prepared
+from tests.analysis.evidence import laid
+from tests.drawing import Pin
+
+
+def repainted(pin: Pin) -> tuple[Pin, float]:
+    """The pin with its largest enamel field in another hue, and the field's share of the pin."""
+    lab = comparison.lab_of(pin.rgb)[pin.mask > 0]
+    members = colours.clusters(lab, 0.02 * len(lab))[0]
+    places = np.argwhere(pin.mask > 0)[members]
+    rgb = pin.rgb.copy()
+    field = rgb[places[:, 0], places[:, 1]]
+    rgb[places[:, 0], places[:, 1]] = field[:, [1, 2, 0]]
+    return Pin(rgb, pin.mask), len(members) / len(lab)
+
+
+def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
+    """Another colour in one of them only is the light's; one in both is the pin's."""
+    known = prepared.match({View.FRONT: prepared.reference(laid.FRONT, View.FRONT)})
+    other, _ = repainted(laid.FRONT)
+
+    def judged(straight: Pin, tilted: Pin) -> float:
+        front, angled = prepared.photo(straight, View.FRONT), prepared.photo(tilted, View.ANGLED, tilt=30)
+        scene = verdict.arrange(front, None, angled, known)
+        rows = verdict.measurements(scene, None, known)
+        return laid.score(next(row for row in rows if row.name == "colour_regions"))
+
+    assert judged(other, other) < -0.5
+    assert judged(other, other) < judged(other, laid.FRONT) - 0.3 < judged(laid.FRONT, laid.FRONT) - 0.6
+
+
+@pytest.mark.parametrize("light", [0.55, 0.8, 1.0])
+def test_light_alone_is_no_other_colour(light: float) -> None:
+    row = colours.regions(laid.seen(laid.FRONT, light=light), [])
+    assert laid.score(row) > 0
+    assert row.region is None
+
+
+def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
+    view = prepared.photo(laid.FRONT, View.FRONT)
+    assert view.pin is not None
+    tinted = np.clip(view.rgb * np.array([1.1, 1.0, 0.9]) * 0.8, 0, 255).astype(np.uint8)
+    view = dataclasses.replace(view, rgb=tinted)
+    found = comparison.compare(view, Target(prepared.reference(laid.FRONT, View.FRONT)), None)
+    assert laid.score(colours.regions(found, [])) > 0
+
+
+def test_one_repainted_field_is_seen() -> None:
+    pin, share = repainted(laid.FRONT)
+    assert 0.03 < share < 0.6
+    row = colours.regions(laid.seen(pin), [])
+    assert laid.score(row) < -0.5
+    assert row.region is not None
+
+
+PAINTS = {"red": (0.60, 0.05, 0.06), "blue": (0.05, 0.12, 0.55), "white": (0.85, 0.85, 0.83)}
+
+
+def painted(
+    name: str,
+    light: tuple[float, float, float],
+    area: float,
+    shown: tuple[float, float, float] | None = None,
+    *,
+    metal: bool = False,
+) -> colours.Paint:
+    """A field that the catalogue shows as `name` and the photograph, under `light`, as `shown`."""
+    there = np.array(PAINTS[name])
+    here = np.array(shown or PAINTS[name]) * light
+    return colours.Paint(here, there, area, 0.1, np.zeros((1, 2), np.float32), metal)
+
+
+WARM, GREEN = (0.8, 0.65, 0.5), (0.5, 0.75, 0.5)
+
+
+def test_the_largest_field_does_not_say_what_the_light_is() -> None:
+    """Seen alone it would: nine tenths of the pixels, and a light that makes it."""
+    standing = colours.stand(
+        [
+            painted("white", (0.7, 0.7, 0.7), 0.8, (0.45, 0.85, 0.6)),
+            painted("red", (0.7, 0.7, 0.7), 0.03),
+            painted("blue", (0.7, 0.7, 0.7), 0.03),
+        ]
+    )
+    assert standing.deviation.argmax() == 0
+    assert standing.deviation[0] > colours.OPEN + 0.5
+    assert standing.apart[0] > 10
+    assert standing.deviation[1:].max() < standing.deviation[0] - 1
+
+
+def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
+    standing = colours.stand([painted(name, WARM, 0.2) for name in PAINTS])
+    assert standing.deviation.max() < colours.OPEN
+
+
+def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
+    """Two paints leave the light open but for what lights are: green is none, warm is one."""
+    warm, green = (
+        colours.stand([painted("white", light, 0.5), painted("blue", (0.65, 0.65, 0.65), 0.1)])
+        for light in (WARM, GREEN)
+    )
+    assert green.deviation.max() > warm.deviation.max() + 1
+
+
+def test_a_light_in_which_paint_would_be_more_than_white_does_not_hide_its_tint() -> None:
+    """Dividing by too dim a light would make white of it, were colours cut off there."""
+    dim, bright = np.array([[0.9, 1.0, 0.8]]), np.array([[1.8, 2.0, 1.6]])
+    assert colours.lab_of_linear(bright)[0, 1] < colours.lab_of_linear(dim)[0, 1] < -5
+
+
+def field(shown: tuple[float, float, float], *, metal: bool) -> float:
+    """How far a white field shown like that stands from two paints in plain light."""
+    return float(
+        colours.stand(
+            [
+                painted("white", (0.7, 0.7, 0.7), 0.3, shown, metal=metal),
+                painted("red", (0.7, 0.7, 0.7), 0.1),
+                painted("blue", (0.7, 0.7, 0.7), 0.1),
+            ]
+        ).deviation[0]
+    )
+
+
+def test_what_may_be_metal_is_judged_more_mildly() -> None:
+    tinted = (0.7, 0.5, 0.3)
+    assert 0 < field(tinted, metal=True) < field(tinted, metal=False) - 0.2
+
+
+def test_metal_may_mirror_next_to_nothing_and_keeps_its_tint() -> None:
+    dark = (0.06, 0.06, 0.06)
+    assert field(dark, metal=True) < 0.5 < 1.5 < field(dark, metal=False)
+    assert field((0.02, 0.06, 0.02), metal=True) > colours.OPEN
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        # Sharma, Wu and Dalal 2005, table 1
+        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
+        ((50.0, -1.3802, -84.2814), (50.0, 0.0, -82.7485), 1.0),
+        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
+        ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
+        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
+        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
+    ],
+)
+def test_colour_differences_are_those_of_the_standard(
+    first: tuple[float, ...], second: tuple[float, ...], expected: float
+) -> None:
+    assert colours.difference(np.array(first), np.array(second)) == pytest.approx(expected, abs=1e-4)
+
+
+def test_colours_through_linear_light_and_back() -> None:
+    rgb = np.array([[0.2, 0.5, 0.9], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
+    lab = colours.lab_of_linear(colours.linear(rgb))
+    direct = cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    assert np.abs(lab - direct).max() < 0.2  # OpenCV's goes by tables
+    assert colours.lab_of_linear(np.array([1.0, 0.0, 0.0])) == pytest.approx([53.24, 80.09, 67.20], abs=0.03)
+
+
+def test_bare_metal_is_told_from_paint() -> None:
+    tone = np.array([75.0, 5.0, 40.0])
+    lab = np.array([[80.0, 6.0, 45.0], [60.0, 0.0, 35.0], [75.0, -20.0, 40.0], [20.0, 5.0, 40.0]])
+    assert colours.metallic(lab, [tone]).tolist() == [True, True, False, False]
+    assert not colours.metallic(lab, []).any()
+
+
+def test_nothing_is_said_without_a_comparison() -> None:
+    for row in [colours.regions(None, [])]:
+        assert row.score is None
+        assert row.text

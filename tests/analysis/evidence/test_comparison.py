@@ -1,0 +1,61 @@
+"""A photograph laid on its catalogue picture, whatever the turn, and never on another pin's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pinactors.analysis.evidence import comparison
+from pinactors.analysis.evidence.comparison import Target
+from pinactors.protocol import View
+from tests import drawing
+from tests.analysis import prepared
+from tests.analysis.evidence import laid
+
+
+@pytest.mark.parametrize("angle", [0, 33, 120, 200])
+def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
+    found = laid.seen(laid.FRONT, angle=angle)
+    assert found.agreement > 0.8
+    assert found.overlap > 0.95
+    where = found.inside
+    assert comparison.correlation(found.photo_lab[..., 0], found.target.lab[..., 0], where) > 0.9
+
+
+def test_another_pin_is_not_laid_on_it() -> None:
+    other = prepared.photo(drawing.pin_front(laid.SEED + 6), View.FRONT)  # the same outline, another drawing
+    found = comparison.compare(other, Target(prepared.reference(laid.FRONT, View.FRONT)), None)
+    assert found is None or found.agreement < 0.45
+
+
+def test_places_lead_back_to_the_photograph() -> None:
+    found = laid.seen(laid.FRONT, angle=33)
+    rows, columns = np.nonzero(found.inside)
+    working = (
+        found.to_working(np.column_stack([columns[::500], rows[::500]]).astype(np.float32))
+        .round()
+        .astype(int)
+    )
+    assert found.view.pin is not None
+    assert (found.view.pin.mask[working[:, 1], working[:, 0]] > 0).mean() > 0.98
+
+
+def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
+    reference = prepared.reference(laid.FRONT, View.FRONT)
+    view = prepared.photo(laid.FRONT, View.FRONT)
+    exact = comparison.compare(view, Target(reference), None)
+    assert exact is not None
+    assert view.pin is not None
+    start = (
+        np.array([[1, 0, 3.0], [0, 1, -3.0], [0, 0, 1]]) @ exact.to_target @ np.linalg.inv(view.pin.to_crop)
+    )
+    found = comparison.compare(view, Target(reference), start)
+    assert found is not None
+    assert laid.score(laid.geometry(found)["front_geometry"]) > 0.3
+
+
+def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(comparison, "_turn")
+    assert laid.seen(laid.FRONT, angle=115.0).agreement > comparison.SURE_AGREEMENT

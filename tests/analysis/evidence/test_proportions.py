@@ -1,0 +1,87 @@
+"""Length against width, whatever the camera."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from pinactors.analysis.evidence import linework, proportions
+from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.evidence.likelihood import Measurement
+from tests.analysis.evidence import laid
+from tests.drawing import PIN_SIDE, Pin
+
+
+def stretched(pin: Pin, by: float, angle: float) -> Pin:
+    """The pin, longer by this share in the direction of `angle` degrees."""
+    turn = np.radians(angle)
+    along = np.array([[np.cos(turn), np.sin(turn)]])
+    matrix = np.eye(3)
+    matrix[:2, :2] += by * along.T @ along
+    middle = np.array([PIN_SIDE / 2, PIN_SIDE / 2])
+    matrix[:2, 2] = middle - matrix[:2, :2] @ middle
+    size = (PIN_SIDE, PIN_SIDE)
+    rgb = cv2.warpPerspective(pin.rgb, matrix, size, flags=cv2.INTER_LINEAR)
+    return Pin(
+        np.asarray(rgb, np.uint8),
+        np.asarray(cv2.warpPerspective(pin.mask, matrix, size, flags=cv2.INTER_NEAREST), np.uint8),
+    )
+
+
+def proportioned(found: Comparison) -> Measurement:
+    return proportions.row(found, linework.trace(found))
+
+
+@pytest.mark.parametrize("tilt", [0, 8, 20])
+@pytest.mark.parametrize("angle", [0, 40])
+def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
+    row = proportioned(laid.seen(laid.FRONT, angle=angle, tilt=tilt))
+    assert laid.score(row) > 0.5
+    assert row.region is None
+
+
+@pytest.mark.parametrize("tilt", [0, 10])
+@pytest.mark.parametrize("direction", [0, 60, 110])
+def test_a_stretched_pin_is_seen_from_whatever_side(tilt: float, direction: float) -> None:
+    row = proportioned(laid.seen(stretched(laid.FRONT, 0.06, direction), angle=15, tilt=tilt))
+    assert laid.score(row) < -0.3
+    assert row.region is not None
+
+
+def test_a_stretch_along_the_tilt_may_be_the_tilt() -> None:
+    """A pin tilted by twenty degrees looks shorter by six per cent: there nothing is said of one that is."""
+    row = proportioned(laid.seen(stretched(laid.FRONT, -0.02, 90), tilt=20))
+    assert laid.score(row) > -0.1
+
+
+def test_proportions_are_not_measured_where_nothing_lies_on_its_picture() -> None:
+    found = dataclasses.replace(laid.seen(stretched(laid.FRONT, 0.06, 0)), agreement=0.6, overlap=0.7)
+    assert proportioned(found).score is None
+
+
+@pytest.mark.parametrize("focus", [0.6, 1.0, 3.5])
+@pytest.mark.parametrize("axis", [(0.0, 0.0), (0.12, -0.1)])
+def test_every_camera_leaves_a_flat_pin_its_proportions(focus: float, axis: tuple[float, float]) -> None:
+    """Views under pinhole cameras with their axes anywhere: the stretch is that of the plane."""
+    generator = np.random.default_rng(3)
+    for by in (1.0, 1.05):
+        for _ in range(20):
+            tilt = generator.uniform(-1, 1, 2) * np.radians(8 if by == 1 else 0.2)
+            rotation, _ = cv2.Rodrigues(np.array([*tilt, generator.uniform(-3, 3)]))
+            place = np.array([*generator.uniform(-0.1, 0.1, 2), 2.0 * focus])
+            plane = np.column_stack([rotation[:, 0] * by, rotation[:, 1], place])
+            camera = np.array([[focus, 0, axis[0]], [0, focus, axis[1]], [0, 0, 1]])
+            found = proportions.least_anisotropy(camera @ plane)
+            if by == 1:
+                assert found < proportions.NORMAL / 2
+            else:
+                assert found > proportions.NORMAL
+
+
+def test_nothing_is_said_without_a_comparison() -> None:
+    for row in [proportions.row(None, None)]:
+        assert row.score is None
+        assert row.text

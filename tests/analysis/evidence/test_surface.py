@@ -1,0 +1,68 @@
+"""The enamel's surface and the pin's edge."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from pinactors.analysis.evidence import surface
+from pinactors.analysis.evidence.likelihood import Measurement
+from pinactors.analysis.model import PreparedView
+from pinactors.protocol import View
+from tests import drawing
+from tests.analysis import prepared
+from tests.analysis.evidence import laid
+from tests.drawing import PIN_SIDE, Pin
+
+
+def test_a_wavy_surface_is_seen() -> None:
+    rng = np.random.default_rng(2)
+    waves = cv2.GaussianBlur(rng.normal(0, 1, (PIN_SIDE, PIN_SIDE)).astype(np.float32), (0, 0), 5)
+    wavy = np.clip(laid.FRONT.rgb * (1 + 2.2 * waves[..., None]), 0, 255).astype(np.uint8)
+    smooth, uneven = laid.seen(laid.FRONT), laid.seen(Pin(wavy, laid.FRONT.mask))
+    assert laid.score(surface.enamel_fill(smooth, surface.unevenness(smooth, []))) > 0
+    bad = surface.enamel_fill(uneven, surface.unevenness(uneven, []))
+    assert laid.score(bad) < -0.4
+    assert bad.region is not None
+
+
+def frayed(pin: Pin, depth: int) -> Pin:
+    """Burrs of this depth (drawing pixels) all around: bites out of the outline and bits beside it."""
+    rng = np.random.default_rng(5)
+    mask = pin.mask.copy()
+    (contour, *_), _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    for x, y in contour[::9, 0]:
+        cv2.circle(mask, (int(x), int(y)), int(rng.integers(1, depth + 1)), int(rng.choice([0, 255])), -1)
+    rgb = pin.rgb.copy()
+    rgb[(mask > 0) & (pin.mask == 0)] = drawing.METALS["silver"]
+    return Pin(rgb, mask)
+
+
+def edge(front: PreparedView, back: PreparedView | None = None) -> Measurement:
+    return surface.edge_roughness(front, back, None)
+
+
+def test_burrs_are_seen_and_smooth_edges_are_not_blamed() -> None:
+    clean = edge(prepared.photo(laid.FRONT, View.FRONT, side=700))
+    rough = edge(prepared.photo(frayed(laid.FRONT, 6), View.FRONT, side=700))
+    assert laid.score(clean) > 0.3
+    assert laid.score(rough) < -0.5
+    assert clean.region is None
+    assert rough.region is not None
+
+
+def test_an_edge_cut_off_or_too_small_is_not_judged() -> None:
+    view = prepared.photo(laid.FRONT, View.FRONT, side=700)
+    assert view.pin is not None
+    cut = dataclasses.replace(view, pin=dataclasses.replace(view.pin, cut_off=True))
+    assert edge(cut).score is None
+    assert edge(prepared.photo(laid.FRONT, View.FRONT, side=200)).score is None
+    assert edge(prepared.empty(View.FRONT)).score is None
+
+
+def test_nothing_is_said_without_a_comparison() -> None:
+    for row in [surface.enamel_fill(None, None)]:
+        assert row.score is None
+        assert row.text

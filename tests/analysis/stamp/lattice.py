@@ -1,0 +1,19 @@
+"""What a recogniser would hand out for a text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pinactors.analysis.stamp import ocr
+from pinactors.analysis.stamp.ocr import ALPHABET
+
+
+def lattice(text: str, doubts: dict[int, dict[str, float]] | None = None) -> ocr.Reading:
+    """A reader's answer: each sign for one step, a blank after it; `doubts` shares a sign's step out."""
+    rows = np.full((2 * len(text) + 1, 2 + len(ALPHABET)), 1e-4, np.float32)
+    rows[::2, 0] = 1.0
+    for index, sign in enumerate(text):
+        shares = (doubts or {}).get(index, {sign: 1.0})
+        for letter, share in shares.items():
+            rows[2 * index + 1, 1 + ALPHABET.index(letter)] = share
+    return ocr.Reading(text, 0.9, rows, np.arange(1, 2 * len(text), 2))
