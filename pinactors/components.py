@@ -12,10 +12,11 @@ from pathlib import Path
 
 from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.imaging import prepare
-from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.analysis.matching import identification
+from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
 from pinactors.analysis.stamp import ocr, reading
-from pinactors.catalog import identify
+from pinactors.catalog.reader import Catalog
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import (
     AuthenticationResult,
@@ -40,39 +41,61 @@ class Context:
     calibration: str = ""
 
 
-def prepare_front(context: Context, image: StoredImage) -> PreparedView:
-    return _prepare(context, image, View.FRONT)
+def read_front(context: Context, image: StoredImage) -> Picture:
+    return _read(context, image, View.FRONT)
+
+
+def read_angled(context: Context, image: StoredImage) -> Picture:
+    return _read(context, image, View.ANGLED)
 
 
 def prepare_back(context: Context, image: StoredImage) -> PreparedView:
-    return _prepare(context, image, View.BACK)
+    return prepare.cut_out(_read(context, image, View.BACK))
 
 
-def prepare_angled(context: Context, image: StoredImage) -> PreparedView:
-    return _prepare(context, image, View.ANGLED)
+def _read(context: Context, image: StoredImage, view: View) -> Picture:
+    return prepare.read(Path(image.path).read_bytes(), view, image.sha256, context.max_pixels)
 
 
-def _prepare(context: Context, image: StoredImage, view: View) -> PreparedView:
-    return prepare.prepare_view(Path(image.path).read_bytes(), view, image.sha256, context.max_pixels)
+def prepare_view(context: Context, picture: Picture, match: Match) -> PreparedView:
+    return prepare.cut_out(picture, match)
+
+
+def prepare_unmatched(context: Context, picture: Picture) -> PreparedView:
+    """For what has to do without the catalogue."""
+    return prepare.cut_out(picture)
 
 
 def read_stamp(context: Context, back: PreparedView) -> StampReading:
     return reading.read(back)
 
 
-def match_front(context: Context, front: PreparedView) -> Match:
-    return identify.identify(context.catalog, front)
+def match_front(context: Context, front: Picture, image: StoredImage) -> Match:
+    catalog = Catalog.open(context.catalog)
+    with catalog.connected:
+        return identification.identify(catalog, front.rgb, image.region)
+
+
+def match_angled(
+    context: Context, angled: Picture | None, image: StoredImage | None, first: Match
+) -> Match | None:
+    if angled is None or image is None:
+        return None
+    catalog = Catalog.open(context.catalog)
+    with catalog.connected:
+        return identification.identify_tilted(catalog, angled.rgb, first, image.region)
 
 
 def match_all(
     context: Context,
     first: Match,
-    front: PreparedView,
+    tilted: Match | None,
     back: PreparedView | None,
-    angled: PreparedView | None,
     stamp: StampReading | None,
 ) -> Match:
-    return identify.refine(context.catalog, first, front, back, angled, stamp)
+    catalog = Catalog.open(context.catalog)
+    with catalog.connected:
+        return identification.refine(catalog, first, tilted, back, stamp)
 
 
 def authenticity_full(
@@ -147,14 +170,19 @@ def declare(
     return Analysis(
         context,
         shared_steps=(
-            SharedStep("front", ("front_image",), prepare_front),
+            SharedStep("front_picture", ("front_image",), read_front),
+            SharedStep("front_match", ("front_picture", "front_image"), match_front),
+            SharedStep("front", ("front_picture", "front_match"), prepare_view),
+            SharedStep("front_unmatched", ("front_picture",), prepare_unmatched),
             SharedStep("back", ("back_image",), prepare_back),
-            SharedStep("angled", ("angled_image",), prepare_angled),
             SharedStep("stamp", ("back",), read_stamp),
-            SharedStep("front_match", ("front",), match_front),
+            SharedStep("angled_picture", ("angled_image",), read_angled),
+            SharedStep("angled_match", ("angled_picture", "angled_image", "front_match"), match_angled),
+            SharedStep("angled", ("angled_picture", "angled_match"), prepare_view),
+            SharedStep("angled_unmatched", ("angled_picture",), prepare_unmatched),
             SharedStep(
                 "match",
-                ("front_match", "front", "back", "angled", "stamp"),
+                ("front_match", "angled_match", "back", "stamp"),
                 match_all,
                 decided_by="front_match",
             ),
@@ -165,7 +193,7 @@ def declare(
                 AuthenticationResult,
                 needs=("front", "back", "angled", "stamp", "match"),
                 full=authenticity_full,
-                basic_needs=("front", "back"),
+                basic_needs=("front_unmatched", "back"),
                 basic=authenticity_basic,
                 required=True,
             ),
@@ -183,7 +211,7 @@ def declare(
                 DetailedAnalysis,
                 needs=("front", "back", "angled", "stamp", "match"),
                 full=details_full,
-                basic_needs=("front", "back", "angled"),
+                basic_needs=("front_unmatched", "back", "angled_unmatched"),
                 basic=details_basic,
             ),
             Component(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from api.openapi.schemas import ANALYSIS, Json, reference
 from api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
-from api.uploads.fields import BINARY_FIELDS, SESSION_FIELD, TEXT_FIELDS
+from api.uploads.fields import BINARY_FIELDS, REGION_FIELDS, SESSION_FIELD, TEXT_FIELDS
 
 Service = Literal["master", "proxy"]
 
@@ -143,6 +143,21 @@ def _upload_body() -> Json:
     file = "The {} view: JPEG, PNG, WebP, HEIC or AVIF."
     texts = {field: text | {"description": photograph.format(view)} for field, view in TEXT_FIELDS.items()}
     texts["frontImageData"]["type"] = "string"
+    where = "Where the pin is in the {} view, sent before it: x, y, width, height as shares of the picture."
+    regions = {
+        field: {
+            "type": ["array", "null"],
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 4,
+            "maxItems": 4,
+            "description": where.format(view),
+        }
+        for field, view in REGION_FIELDS.items()
+    }
+    written = {
+        field: {"type": "string", "description": f"{where.format(view)[:-1]}, separated by commas."}
+        for field, view in REGION_FIELDS.items()
+    }
     parts = {
         field: {"type": "string", "format": "binary", "description": file.format(view)}
         for field, view in BINARY_FIELDS.items()
@@ -154,14 +169,14 @@ def _upload_body() -> Json:
                 "schema": {
                     "type": "object",
                     "required": ["frontImageData"],
-                    "properties": {SESSION_FIELD: session} | texts,
+                    "properties": {SESSION_FIELD: session} | regions | texts,
                 }
             },
             MULTIPART_TYPE: {
                 "schema": {
                     "type": "object",
                     "required": ["front_image"],
-                    "properties": {SESSION_FIELD: session | {"type": "string"}} | parts,
+                    "properties": {SESSION_FIELD: session | {"type": "string"}} | written | parts,
                 }
             },
         },

@@ -25,7 +25,7 @@ from api.answers import (
     StorageState,
 )
 from api.openapi.fields import BOUNDS, meaning
-from pinactors.protocol import AnyPacket, Box, Candidate, Estimate, Evidence
+from pinactors.protocol import AlsoSeen, AnyPacket, Box, Candidate, Estimate, Evidence
 from pinactors.protocol.merge import OPTIONAL
 from pinactors.records.feedback import PinConfirmation
 
@@ -35,7 +35,7 @@ PACKETS = get_args(AnyPacket)
 REFERENCE = "#/components/schemas/{name}"
 TYPES = [
     *PACKETS,
-    *(Box, Evidence, Candidate, Estimate, Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
+    *(AlsoSeen, Box, Evidence, Candidate, Estimate, Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
     *(
         ProvisionalPins,
         CatalogueState,

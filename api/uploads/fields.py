@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 SESSION_FIELD = "sessionId"
@@ -10,6 +12,35 @@ TEXT_FIELDS = {"frontImageData": View.FRONT, "backImageData": View.BACK, "angled
 
 BINARY_FIELDS = {"front_image": View.FRONT, "back_image": View.BACK, "angled_image": View.ANGLED}
 """Photographs as parts of a multipart body."""
+
+
+REGION_FIELDS = {"frontRegion": View.FRONT, "backRegion": View.BACK, "angledRegion": View.ANGLED}
+"""Where the pin is in a photograph, sent before the photograph itself."""
+
+ROUNDING = 1e-3
+"""How far beyond the picture a region may reach: what clients round off."""
+
+REGION_LIMIT = 200
+"""Characters of a region's four numbers."""
+
+Region = tuple[float, float, float, float]
+
+
+def region_of(text: str, field: str) -> Region | None:
+    """x, y, width, height as shares of the upright picture, written as "x,y,width,height" with or without
+    brackets; None for a text that says nothing. Raises `PinactorsError`, naming `field`."""
+    if text.strip() in ("", "null", "undefined"):
+        return None
+    try:
+        x, y, width, height = (
+            float(part) for part in text.strip().removeprefix("[").removesuffix("]").split(",")
+        )
+    except ValueError:
+        x = y = width = height = math.nan
+    if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 - x + ROUNDING and 0 < height <= 1 - y + ROUNDING):
+        detail = f"{field} must be x,y,width,height: four numbers from 0 to 1, a region inside the picture"
+        raise refused("Invalid region", detail, field)
+    return x, y, min(width, 1 - x), min(height, 1 - y)
 
 
 def view_of(field: str) -> View | None:

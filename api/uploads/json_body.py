@@ -13,8 +13,16 @@ import json
 import re
 from collections.abc import Callable
 
-from api.uploads.fields import SESSION_FIELD, TEXT_FIELDS, malformed, named_session
-from api.uploads.received import Event, Fields, OtherField, Receiving, SessionNamed
+from api.uploads.fields import (
+    REGION_FIELDS,
+    REGION_LIMIT,
+    SESSION_FIELD,
+    TEXT_FIELDS,
+    malformed,
+    named_session,
+    region_of,
+)
+from api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
 from pinactors.storage.images import Place
 
 OTHER_BYTES = 3 * (1 << 19)
@@ -127,8 +135,12 @@ class JsonUpload:
             self._take(1)
             self._receiving = Receiving(self._store, self._name, view, encoded=True, text=True)
             self._state = self._photograph
+        elif self._name in REGION_FIELDS and mark in b'"[':
+            self._state = self._region
         elif mark not in b'"{[':
             self._state = self._scalar
+        elif self._name in REGION_FIELDS:
+            region_of("{}", self._name)
         elif view is not None:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
         elif self._name == SESSION_FIELD:
@@ -170,6 +182,8 @@ class JsonUpload:
         value = self._take(end.start())
         if not _SCALAR.fullmatch(value):
             raise malformed(f"the value of {self._name!r} is not JSON"[:200])
+        if value != b"null" and self._name in REGION_FIELDS:
+            region_of(value.decode(), self._name)
         if value != b"null" and self._name in TEXT_FIELDS:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
         if self._name == SESSION_FIELD:
@@ -185,6 +199,17 @@ class JsonUpload:
             return False
         self.session_id = named_session(_text(self._take(end), SESSION_FIELD, SESSION_FIELD))
         self._events.append(SessionNamed(self.session_id))
+        self._state = self._separator
+        return True
+
+    def _region(self) -> bool:
+        end = self._end_of_value()
+        if end is None:
+            return False
+        value = self._take(end)
+        text = _text(value, self._name, self._name) if value[:1] == b'"' else value.decode("latin-1")
+        region = region_of(text[: REGION_LIMIT + 1], self._name)
+        self._events.append(RegionNamed(REGION_FIELDS[self._name], region))
         self._state = self._separator
         return True
 

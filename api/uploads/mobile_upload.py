@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,9 +20,10 @@ from api.http.body import BodyReader
 from api.services import Services, services
 from api.streams.framings import choose
 from api.streams.reader import Follow, Overlapping, respond, wants_early
+from api.uploads.fields import Region
 from api.uploads.json_body import JsonUpload
 from api.uploads.multipart import MultipartUpload, checked_boundary
-from api.uploads.received import Event, OtherField, Parser, Photograph, SessionNamed
+from api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id
@@ -99,6 +101,7 @@ class Reception:
         self._upload = upload
         self._reader, self._parser = reader, parser
         self._named = named
+        self._regions: dict[View, Region | None] = {}
         self._log = opened
         self._kept = kept
 
@@ -164,8 +167,10 @@ class Reception:
             match event:
                 case SessionNamed(session_id):
                     self._name(session_id)
+                case RegionNamed(view, region):
+                    self._regions[view] = region
                 case Photograph(view, image, field):
-                    self._upload.put(view, image, field)
+                    self._upload.put(view, replace(image, region=self._regions.get(view)), field)
                 case OtherField():  # the session id does not follow at once: nothing is waited for any more
                     self._named = self._named or View.FRONT in self._upload.images
             if self._log is None and self._named and View.FRONT in self._upload.images:

@@ -8,8 +8,17 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from werkzeug.http import parse_options_header
 
-from api.uploads.fields import SESSION_FIELD, TEXT_FIELDS, malformed, named_session, view_of
-from api.uploads.received import Event, Fields, OtherField, Receiving, SessionNamed
+from api.uploads.fields import (
+    REGION_FIELDS,
+    REGION_LIMIT,
+    SESSION_FIELD,
+    TEXT_FIELDS,
+    malformed,
+    named_session,
+    region_of,
+    view_of,
+)
+from api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
 from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import Place
 
@@ -62,6 +71,7 @@ class MultipartUpload:
         self._headers: list[tuple[bytearray, bytearray]] = []
         self._receiving: Receiving | None = None
         self._text: bytearray | None = None
+        self._text_field = ""
         self._ended = False
         self._events: list[Event] = []
 
@@ -124,10 +134,13 @@ class MultipartUpload:
         view = view_of(name)
         if name == SESSION_FIELD and is_text:
             self._fields.begin(name, SESSION_FIELD)
-            self._text = bytearray()
+            self._text, self._text_field = bytearray(), name
             return
-        self._fields.begin(name, view)
+        self._fields.begin(name, name if name in REGION_FIELDS else view)
         self._events.append(OtherField())
+        if name in REGION_FIELDS:
+            self._text, self._text_field = bytearray(), name
+            return
         if view is not None:
             # A file under a text field's name is what it is: the photograph's own bytes.
             encoded = is_text and name in TEXT_FIELDS
@@ -138,8 +151,10 @@ class MultipartUpload:
             self._receiving.write(data[start:end])
         elif self._text is not None:
             self._text += data[start:end]
-            if len(self._text) > SESSION_ID_LIMIT:
-                raise malformed(f"{SESSION_FIELD} has more than {SESSION_ID_LIMIT} characters", SESSION_FIELD)
+            name = self._text_field
+            limit = SESSION_ID_LIMIT if name == SESSION_FIELD else REGION_LIMIT
+            if len(self._text) > limit:
+                raise malformed(f"{name} has more than {limit} characters", name)
 
     def _part_ends(self) -> None:
         if self._receiving is not None:
@@ -148,6 +163,10 @@ class MultipartUpload:
                 self._fields.given(photograph.view)
             self._events += photographs
             self._receiving = None
+        elif self._text is not None and self._text_field != SESSION_FIELD:
+            region = region_of(self._text.decode("latin-1"), self._text_field)
+            self._events.append(RegionNamed(REGION_FIELDS[self._text_field], region))
+            self._text = None
         elif self._text is not None:
             try:
                 self.session_id = named_session(self._text.decode())

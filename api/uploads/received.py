@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
-from api.uploads.fields import SESSION_FIELD, malformed
+from api.uploads.fields import SESSION_FIELD, Region, malformed
 from pinactors.protocol import View
 from pinactors.storage.images import Place, Sink
 from pinactors.storage.stored_image import StoredImage
@@ -38,11 +38,19 @@ class SessionNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class RegionNamed:
+    """Where the pin is in a photograph that follows; None where the client says nothing."""
+
+    view: View
+    region: Region | None
+
+
+@dataclass(frozen=True, slots=True)
 class OtherField:
     """A field that is neither a photograph just completed nor the session id has begun."""
 
 
-Event = Photograph | SessionNamed | OtherField
+Event = Photograph | SessionNamed | RegionNamed | OtherField
 
 
 class Parser(Protocol):

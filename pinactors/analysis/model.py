@@ -7,7 +7,6 @@ Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width)
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,11 +46,21 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
+class Registered:
+    """A catalogue pin's front that was registered on a photograph: `to_reference` (3x3) maps working pixels
+    to the crop pixels of its `Reference`."""
+
+    pin_id: str
+    to_reference: Matrix
+
+
+@dataclass(frozen=True, slots=True)
 class Cutout:
     """The pin cut out of its background and brought upright.
 
     `to_crop` maps working to crop pixels (3x3, similarity). `confidence` 0 to 1: how sure the cut is;
-    `cut_off` when the outline runs along the photograph's border (the pin is half outside).
+    `cut_off` when the outline runs along the photograph's border (the pin is half outside). `registered` is
+    the catalogue picture whose outline guided the cut, None where there was none.
     """
 
     mask: Image
@@ -61,32 +70,14 @@ class Cutout:
     to_crop: Matrix
     confidence: float
     cut_off: bool
+    registered: Registered | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Proposals:
-    """Masks of how a pin could be cut out, best first, a bit a pixel: they travel between processes."""
-
-    bits: Image
-    width: int
-
-    @classmethod
-    def of(cls, masks: Sequence[Image]) -> Proposals:
-        """Of masks (height, width) of 0 and 1, all of one size."""
-        return cls(np.packbits(np.stack(masks), axis=2), masks[0].shape[1])
-
-    @property
-    def masks(self) -> list[Image]:
-        return list(np.unpackbits(self.bits, axis=2, count=self.width))
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedView:
-    """One photograph, decoded, upright by EXIF, scaled to at most `WORKING_SIDE`, judged and cut out.
+class Picture:
+    """One photograph, decoded, upright by EXIF, scaled to at most `WORKING_SIDE`.
 
     `width`, `height` are those of the photograph as sent (after EXIF); `scale` is working over sent pixels.
-    `pin` is None when no pin was found, and `pin_problem` then says why. `proposals` are the ways it could
-    have been cut out, None where there was nothing to propose.
     """
 
     view: View
@@ -96,10 +87,17 @@ class PreparedView:
     media_type: str
     sha256: str
     rgb: Image
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedView(Picture):
+    """A photograph judged, its pin cut out. `pin` is None when no pin was found, and `pin_problem` then says
+    why; `empty` when nothing at all stood out that might be one."""
+
     quality: Quality
     pin: Cutout | None
     pin_problem: str = ""
-    proposals: Proposals | None = None
+    empty: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +155,13 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A catalogue picture, prepared the way photographs are: crop pixels, with their mask."""
+    """A catalogue picture, prepared the way photographs are: crop pixels, with their mask. `outlined`: the
+    mask follows the pin; else its outline could not be told, and the mask is the whole picture."""
 
     view: View
     rgb: Image
     mask: Image
+    outlined: bool = True
     to_picture: Matrix | None = None
     """From crop pixels to shares of the catalogue picture's width and height (3x3); None where not known."""
 
@@ -181,7 +181,8 @@ class Reference:
 class MatchCandidate:
     """`score` 0 to 1 is calibrated to the probability that this is the pin; `inliers` verified keypoints.
 
-    `laid` maps, for each view that lies on a catalogue picture, its crop pixels to that picture's (3x3).
+    `laid` maps, for each view that was registered on a catalogue picture, its working pixels to that
+    picture's crop pixels (3x3).
     """
 
     pin: CatalogPin
@@ -191,12 +192,22 @@ class MatchCandidate:
 
 
 @dataclass(frozen=True, slots=True)
+class AlsoSeen:
+    """Another catalogued pin in the photograph of the front: `box` x, y, width, height as shares of the
+    photograph, `score` 0 to 1 the probability that it is there."""
+
+    pin: CatalogPin
+    box: tuple[float, float, float, float]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """The catalogue search. `identified` only with a verified geometry and a margin over the runner-up.
 
     `decided`: further views would not change it. `reason` says, for a person, why nothing is claimed.
     `references` are the catalogue pictures of the identified pin, by view; `rates` the catalogue's US dollars
-    a unit of each currency.
+    a unit of each currency; `also_seen` other pins in the front's photograph, likeliest first.
     """
 
     candidates: tuple[MatchCandidate, ...] = ()
@@ -209,6 +220,7 @@ class Match:
     references: dict[View, Reference] = field(default_factory=dict)
     sales: tuple[Sale, ...] = ()
     rates: dict[str, float] = field(default_factory=dict)
+    also_seen: tuple[AlsoSeen, ...] = ()
 
     @property
     def pin(self) -> CatalogPin | None:

@@ -9,31 +9,30 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import multiprocessing
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import peewee
 
-from pinactors.analysis.imaging.portrait import Portrait
-from pinactors.analysis.matching import features
-from pinactors.catalog import index, models, pictures
+from pinactors.analysis.matching import keypoints
+from pinactors.catalog import index, models
 from pinactors.catalog.csv_table import CsvRow, CsvTable, read_table
-from pinactors.catalog.reader import PICTURE_FOLDER
+from pinactors.catalog.preparing import PICTURE_FOLDER, PreparedRow, prepare_again, prepare_row
 from pinactors.catalog.rows import (
     DEMONSTRATION_FILE,
+    OUTLINE_COLUMNS,
     PIN_COLUMNS,
     RATE_COLUMNS,
     SALE_COLUMNS,
     Pictures,
-    Row,
     RowError,
     check_folder,
     check_pin,
@@ -44,7 +43,9 @@ from pinactors.catalog.rows import (
 from pinactors.protocol import PinactorsError, View
 
 AHEAD = 4
-"""Rows prepared ahead of the one being stored, for each thread: bounds memory."""
+"""Rows prepared ahead of the one being stored, for each worker: bounds memory."""
+MANY = 40
+"""Rows from which they are prepared in processes of their own: each takes a second to start."""
 ORPHAN_SECONDS = 3600.0
 
 Progress = Callable[[int, int], None]
@@ -82,16 +83,13 @@ class ImportRunning(Exception):
     """Another import into the same catalogue is under way."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    row: Row
-    digest: str
-    pictures: tuple[dict[str, Any], ...]
-    warnings: tuple[str, ...]
-
-
 def import_catalog(
-    source: Path, target: Path, progress: Progress | None = None, *, threads: int = 2, encoding: str = ""
+    source: Path,
+    target: Path,
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+    encoding: str = "",
 ) -> ImportReport:
     """Imports the folder `source` into the catalogue folder `target` (made where absent).
 
@@ -104,14 +102,17 @@ def import_catalog(
     `ImportRunning`, `CatalogTooNew`.
     """
     check_folder(source)
-    cv2.setNumThreads(1)
     (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
     with _exclusive(target):
         database = models.database_of(target)
         with models.connected(database):
             models.create(database)
             report = ImportReport(demonstration=(source / DEMONSTRATION_FILE).exists())
-            _import_pins(source, target, database, report, progress, threads, encoding)
+            outdated = models.Picture.select().where(models.Picture.features.is_null()).count(database)
+            if outdated:  # of another version of the program: nothing else would bring them up to date
+                _prepare_again(target, database, report, None, _workers(workers))
+                report.updated = 0
+            _import_pins(source, target, database, report, progress, _workers(workers), encoding)
             if (source / "sales.csv").exists():
                 _import_sales(source / "sales.csv", database, report, encoding)
             if (source / "fx.csv").exists():
@@ -121,6 +122,78 @@ def import_catalog(
             _switch(target, database, report)
             _sweep(target, database)
     return report
+
+
+def rebuild_catalog(
+    target: Path, progress: Progress | None = None, *, workers: int | None = None
+) -> ImportReport:
+    """Computes anew what the catalogue in `target` has of its pictures, from the pictures it keeps: for a
+    catalogue that another version of the program made. `progress` counts pictures. One that is damaged or
+    gone is reported and keeps what it had. Raises `FileNotFoundError` where there is no catalogue,
+    `ImportRunning`, `CatalogTooNew`."""
+    if not (target / models.DATABASE_FILE).is_file():
+        raise FileNotFoundError(f"{target} holds no catalogue")
+    with _exclusive(target):
+        database = models.database_of(target)
+        with models.connected(database):
+            models.create(database)
+            report = ImportReport(demonstration=models.fact(database, "demonstration") == "1")
+            _prepare_again(target, database, report, progress, _workers(workers))
+            _switch(target, database, report, anew=True)
+            _sweep(target, database)
+    return report
+
+
+def _prepare_again(
+    target: Path,
+    database: peewee.SqliteDatabase,
+    report: ImportReport,
+    progress: Progress | None,
+    workers: int,
+) -> None:
+    picture = models.Picture
+    query = picture.select(picture.pin, picture.view, picture.file, picture.given, picture.outlined)
+    rows = list(query.tuples().execute(database))
+    waiting: collections.deque[tuple[int, str, Future[dict[str, Any]]]] = collections.deque()
+    done = 0
+
+    def finish() -> None:
+        nonlocal done
+        pin, view, future = waiting.popleft()
+        try:
+            fields = future.result()
+        except (OSError, ValueError) as error:
+            report.problems.append(Problem("catalogue", pin, str(error)))
+        else:
+            where = (picture.pin == pin) & (picture.view == view)
+            picture.update(**fields).where(where).execute(database)
+            report.updated += 1
+        done += 1
+        if progress is not None:
+            progress(done, len(rows))
+
+    with _pool(workers, len(rows)) as pool:
+        for pin, view, file, given, outlined in rows:
+            given = None if given is None else bytes(given)
+            again = pool.submit(prepare_again, target, View(view), file, given, bool(outlined))
+            waiting.append((pin, view, again))
+            if len(waiting) > workers * AHEAD:
+                finish()
+        while waiting:
+            finish()
+    revision = int(models.fact(database, "revision") or 0) + 1
+    models.set_fact(database, "revision", str(revision))
+
+
+def _workers(asked: int | None) -> int:
+    return asked or os.cpu_count() or 1
+
+
+def _pool(workers: int, rows: int) -> Executor:
+    """Processes for many rows; for few, which take less than processes need to start, threads."""
+    if workers > 1 and rows >= MANY:
+        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    return ThreadPoolExecutor(workers, thread_name_prefix="import")
 
 
 @contextmanager
@@ -137,9 +210,11 @@ def _exclusive(target: Path) -> Iterator[None]:
         lock.close()
 
 
-def _table(path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str) -> CsvTable:
+def _table(
+    path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str, optional: tuple[str, ...] = ()
+) -> CsvTable:
     """The file's rows; what had to be assumed to read it becomes a warning."""
-    table = read_table(path, columns, encoding=encoding)
+    table = read_table(path, columns, optional, encoding)
     report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
     return table
 
@@ -150,14 +225,14 @@ def _import_pins(
     database: peewee.SqliteDatabase,
     report: ImportReport,
     progress: Progress | None,
-    threads: int,
+    workers: int,
     encoding: str,
 ) -> None:
-    table = _table(source / "pins.csv", PIN_COLUMNS, report, encoding)
+    table = _table(source / "pins.csv", PIN_COLUMNS, report, encoding, OUTLINE_COLUMNS)
     images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
     done = 0
-    waiting: collections.deque[tuple[int, Future[_Prepared | None]]] = collections.deque()
+    waiting: collections.deque[tuple[int, Future[PreparedRow | None]]] = collections.deque()
 
     def finish() -> None:
         nonlocal done
@@ -167,30 +242,30 @@ def _import_pins(
             if prepared is None:
                 report.unchanged += 1
             else:
-                _store(target, database, prepared, report)
+                _store(database, prepared, report)
         except (RowError, PinactorsError, OSError) as error:
             report.problems.append(Problem("pins.csv", line, str(error)))
         done += 1
         if progress is not None:
             progress(done, total)
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="import") as pool:
+    with _pool(workers, total) as pool:
         for row in table.rows:
             waiting.append((row.line, _submit(pool, images, target, database, row, seen)))
-            if len(waiting) > threads * AHEAD:
+            if len(waiting) > workers * AHEAD:
                 finish()
         while waiting:
             finish()
 
 
 def _submit(
-    pool: ThreadPoolExecutor,
+    pool: Executor,
     images: Pictures,
     target: Path,
     database: peewee.SqliteDatabase,
     given: CsvRow,
     seen: dict[str, int],
-) -> Future[_Prepared | None]:
+) -> Future[PreparedRow | None]:
     try:
         row = check_pin(given, images)
         pin_id = row.values["pin_id"]
@@ -200,63 +275,13 @@ def _submit(
         query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
         known = next((str(digest) for (digest,) in query.execute(database)), None)
     except RowError as error:
-        failed: Future[_Prepared | None] = Future()
+        failed: Future[PreparedRow | None] = Future()
         failed.set_exception(error)
         return failed
-    return pool.submit(_prepare, row, known, target)
+    return pool.submit(prepare_row, row, known, target)
 
 
-def _prepare(row: Row, known: str | None, target: Path) -> _Prepared | None:
-    """The row with its pictures prepared; None when it is in the catalogue as it is."""
-    sources = [(View.FRONT, row.front)] + ([(View.BACK, row.back)] if row.back else [])
-    contents = [(view, path.name, path.read_bytes()) for view, path in sources]
-    digest = hashlib.sha256(repr((features.VERSION, sorted(row.values.items()))).encode())
-    for view, _, data in contents:
-        digest.update(f"{view}:{hashlib.sha256(data).hexdigest()};".encode())
-    if digest.hexdigest() == known:
-        return None
-    warnings: list[str] = []
-    prepared = []
-    for view, name, data in contents:
-        try:
-            prepared.append(_picture(target, view, name, data, warnings))
-        except PinactorsError as error:
-            raise RowError(f"{view}_image {name!r}: {error.detail}") from error
-    return _Prepared(row, digest.hexdigest(), tuple(prepared), tuple(warnings))
-
-
-def _picture(target: Path, view: View, name: str, data: bytes, warnings: list[str]) -> dict[str, Any]:
-    """One catalogue picture, re-encoded, cut out and described; its files are written before any row names
-    them."""
-    rgb = pictures.bounded(data, view)
-    try:
-        crop, mask, cut_off = pictures.cut(rgb)
-    except pictures.NoPin as error:
-        raise RowError(f"{view}_image {name!r}: {error}") from error
-    if cut_off:
-        warnings.append(f"{view}_image {name!r}: the pin runs out of the picture")
-    portrait = Portrait.of(crop, mask)
-    return {
-        "view": str(view),
-        "file": _keep(target, pictures.jpeg(rgb)),
-        "crop": _keep(target, pictures.jpeg(crop)),
-        "mask": cv2.imencode(".png", mask)[1].tobytes(),
-        "portrait": portrait.encode(),
-        "layout": features.layout(portrait).astype("<f2").tobytes(),
-    }
-
-
-def _keep(target: Path, data: bytes) -> str:
-    """Stores a picture under its content's name, relative to the pictures folder."""
-    name = pictures.content_name(data)
-    path = target / PICTURE_FOLDER / name[:2] / f"{name}.jpg"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        index.write_durably(path, data)
-    return f"{name[:2]}/{path.name}"
-
-
-def _store(target: Path, database: peewee.SqliteDatabase, prepared: _Prepared, report: ImportReport) -> None:
+def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: ImportReport) -> None:
     values = prepared.row.values
     with database.atomic("IMMEDIATE"):
         revision = int(models.fact(database, "revision") or 0) + 1
@@ -326,16 +351,18 @@ def _import_rates(path: Path, database: peewee.SqliteDatabase, report: ImportRep
         models.set_fact(database, "rates", hashlib.sha256(repr(sorted(rates.items())).encode()).hexdigest())
 
 
-def _switch(target: Path, database: peewee.SqliteDatabase, report: ImportReport) -> None:
-    """Brings the index up to the database and puts both in force."""
+def _switch(
+    target: Path, database: peewee.SqliteDatabase, report: ImportReport, *, anew: bool = False
+) -> None:
+    """Brings the index up to the database, or makes it `anew`, and puts both in force."""
     previous = index.read_state(target)
-    if previous is not None and previous.features != features.VERSION:
+    if previous is not None and (anew or previous.features != keypoints.VERSION):
         previous = None
     revision = int(models.fact(database, "revision") or 0)
     size = models.Pin.select().count(database)
     demonstration = models.fact(database, "demonstration") == "1"
     tables = models.fact(database, "sales"), models.fact(database, "rates")
-    identity = (revision, tables, demonstration, features.VERSION)
+    identity = (revision, tables, demonstration, keypoints.VERSION)
     report.size, report.demonstration = size, demonstration
     report.version = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
     if previous is not None and previous.version == report.version:
@@ -344,17 +371,14 @@ def _switch(target: Path, database: peewee.SqliteDatabase, report: ImportReport)
     name = previous.index if previous and covered == revision else None
     if name is None:
         query = (
-            models.Picture.select(models.Picture.pin, models.Picture.layout)
+            models.Picture.select(models.Picture.pin, models.Picture.features)
             .join(models.Pin)
             .where(models.Picture.view == str(View.FRONT), models.Pin.revision > covered)
             .tuples()
         )
-        changed = (
-            (int(number), np.frombuffer(data, "<f2").astype(np.float32))
-            for number, data in query.iterator(database)
-        )
+        changed = ((int(number), bytes(data or b"")) for number, data in query.iterator(database))
         name = index.build(target, revision, previous, changed)
-    state = index.State(report.version, revision, name, size, demonstration, features.VERSION)
+    state = index.State(report.version, revision, name, size, demonstration, keypoints.VERSION)
     index.write_state(target, state)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import peewee
 
-SCHEMA = 1
+SCHEMA = 2
 DATABASE_FILE = "catalog.sqlite3"
 
 
@@ -39,15 +39,20 @@ class Pin(peewee.Model):
 
 class Picture(peewee.Model):
     """One view of a pin. `file` and `crop` lie in the pictures folder, `mask` is the crop's, a PNG;
-    `portrait` and `layout` (little-endian float16) are what a search compares."""
+    `outlined` says whether it follows the pin, else it is the whole picture; `given` is the mask (a PNG at
+    the size of `file`) where the import folder named one; `features` (a front's, empty for a back, NULL where
+    another version of the program wrote the row) are what a search compares. `to_picture` (3x3, float64,
+    little-endian) leads from the crop's pixels to shares of the picture's width and height."""
 
     pin = peewee.ForeignKeyField(Pin, backref="pictures", on_delete="CASCADE")
     view = peewee.TextField()
     file = peewee.TextField()
     crop = peewee.TextField()
     mask = peewee.BlobField()
-    portrait = peewee.BlobField()
-    layout = peewee.BlobField()
+    outlined = peewee.BooleanField()
+    given = peewee.BlobField(null=True)
+    features = peewee.BlobField(null=True)
+    to_picture = peewee.BlobField(null=True)
 
     class Meta:
         table_name = "picture"
@@ -125,6 +130,23 @@ def create(database: peewee.SqliteDatabase) -> None:
         set_fact(database, "schema", str(SCHEMA))
     elif int(stored) > SCHEMA:
         raise CatalogTooNew(f"the catalogue has schema {stored}, this program knows {SCHEMA}")
+    elif int(stored) == 1:
+        _from_first(database)
+
+
+def _from_first(database: peewee.SqliteDatabase) -> None:
+    """Brings the tables of schema 1 up to date; what its pictures then lack is NULL."""
+    with database.atomic("IMMEDIATE"):
+        for column in ("portrait", "layout"):
+            database.execute_sql(f"ALTER TABLE picture DROP COLUMN {column}")  # type: ignore[no-untyped-call]
+        for column in (
+            "outlined INTEGER NOT NULL DEFAULT 1",
+            "given BLOB",
+            "features BLOB",
+            "to_picture BLOB",
+        ):
+            database.execute_sql(f"ALTER TABLE picture ADD COLUMN {column}")  # type: ignore[no-untyped-call]
+        set_fact(database, "schema", str(SCHEMA))
 
 
 def fact(database: peewee.SqliteDatabase, name: str) -> str | None:

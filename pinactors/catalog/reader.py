@@ -8,7 +8,7 @@ import functools
 import operator
 import shutil
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,23 +17,15 @@ import cv2
 import numpy as np
 import peewee
 
-from pinactors.analysis.imaging.portrait import Floats, Portrait
-from pinactors.analysis.matching import features
+from pinactors.analysis.matching import keypoints
+from pinactors.analysis.matching.inverted_index import InvertedIndex
+from pinactors.analysis.matching.keypoints import Features
+from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
 from pinactors.catalog import index, models
+from pinactors.catalog.preparing import PICTURE_FOLDER
 from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
-
-PICTURE_FOLDER = "pictures"
-
-
-@dataclass(frozen=True, slots=True)
-class Face:
-    """One catalogue picture as searches compare it."""
-
-    portrait: Portrait
-    layout: Floats
-
 
 _open: dict[Path, tuple[Any, Catalog]] = {}
 _lock = threading.Lock()
@@ -66,9 +58,11 @@ class Catalog:
         self.size = state.pins if state else 0
         self.demonstration = state.demonstration if state else False
         self._database = models.database_of(folder)
-        usable = state is not None and state.pins > 0 and state.features == features.VERSION
-        self._index = index.SearchIndex(folder / state.index) if state is not None and usable else None
-        self.outdated = state is not None and state.features != features.VERSION
+        self.index: InvertedIndex | None = None
+        self.outdated = state is not None and state.features != keypoints.VERSION
+        usable = state is not None and state.pins > 0 and not self.outdated
+        if state is not None and usable:
+            self.index = index.open_index(folder / state.index)
 
     def __repr__(self) -> str:
         return f"<Catalog {self.folder} {self.version or 'empty'} of {self.size} pins>"
@@ -174,21 +168,30 @@ class Catalog:
             return None
         picture = models.Picture
         query = (
-            picture.select(picture.crop, picture.mask)
+            picture.select(picture.crop, picture.mask, picture.outlined, picture.to_picture)
             .join(models.Pin)
             .where(models.Pin.pin_id == pin_id, picture.view == str(view))
             .tuples()
         )
         with self.connected:
             row = next(iter(query.execute(self._database)), None)
-        if row is None:
-            return None
+        return None if row is None else self._reference(view, *row)
+
+    def _reference(
+        self, view: View, file: str, mask: bytes, outlined: bool, to_picture: bytes | None
+    ) -> Reference | None:
         try:
-            data = (self.folder / PICTURE_FOLDER / row[0]).read_bytes()
+            data = (self.folder / PICTURE_FOLDER / file).read_bytes()
         except FileNotFoundError:  # an import has replaced the picture since the row was read
             return None
         crop = _decode(data, cv2.IMREAD_COLOR)
-        return Reference(view, np.ascontiguousarray(crop[..., ::-1]), _decode(row[1], cv2.IMREAD_GRAYSCALE))
+        return Reference(
+            view,
+            np.ascontiguousarray(crop[..., ::-1]),
+            _decode(mask, cv2.IMREAD_GRAYSCALE),
+            bool(outlined),
+            None if to_picture is None else np.frombuffer(to_picture, "<f8").reshape(3, 3),
+        )
 
     def picture(self, pin_id: str, view: View) -> Path | None:
         """The bounded catalogue picture as a file."""
@@ -201,27 +204,33 @@ class Catalog:
             row = next(iter(query.execute(self._database)), None)
         return self.folder / PICTURE_FOLDER / row[0] if row else None
 
-    def faces(self, numbers: Iterable[int], view: View = View.FRONT) -> dict[int, Face]:
-        """What is compared of one view of these pins, by pin number."""
-        picture = models.Picture
-        query = picture.select(picture.pin, picture.portrait, picture.layout)
-        query = query.where(picture.pin.in_(list(numbers)), picture.view == str(view)).tuples()
+    def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
+        """What is compared of the fronts of these pins, by pin number. A picture is read when it is first
+        looked at; pins that are in the database or the index only are left out."""
+        if self.index is None:
+            return {}
+        picture, searched = models.Picture, self.index
+        query = picture.select(
+            picture.pin,
+            picture.features,
+            picture.crop,
+            picture.mask,
+            picture.outlined,
+            picture.to_picture,
+        )
+        query = query.where(picture.pin.in_(list(numbers)), picture.view == str(View.FRONT)).tuples()
         with self.connected:
-            rows = list(query.execute(self._database))
-        shape = (features.RINGS, features.SECTORS, features.CHANNELS)
-        return {
-            int(number): Face(
-                Portrait.decode(portrait), np.frombuffer(layout, "<f2").astype(np.float32).reshape(shape)
-            )
-            for number, portrait, layout in rows
-        }
-
-    def search(self, layouts: Sequence[Floats], count: int) -> list[list[tuple[int, float]]]:
-        """For each layout the pins that look most like it in any turn: (pin number, similarity), best
-        first."""
-        if self._index is None or not layouts:
-            return [[] for _ in layouts]
-        return self._index.search(layouts, count)
+            rows = {row[0]: row[1:] for row in query.execute(self._database)}
+        found = {}
+        for number in numbers:
+            if number not in rows or number + 1 >= len(searched.offsets):
+                continue
+            stored, *kept = rows[number]
+            features, weights = Features.decode(stored or b""), searched.weights(number)
+            if len(features) == len(weights):  # else an import has changed the one meanwhile
+                load = functools.partial(self._reference, View.FRONT, *kept)
+                found[number] = Candidate(number, features, weights, bool(kept[2]), load)
+        return found
 
     def stats(self) -> CatalogStats:
         """Counts over the whole catalogue."""

@@ -25,6 +25,8 @@ PIN_COLUMNS = (
     "front_image",
     "back_image",
 )
+OUTLINE_COLUMNS = ("mask", "box")
+"""Columns that may be absent: a mask of front_image, or the box its pin lies in."""
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
 RATE_COLUMNS = ("currency", "usd_per_unit")
 DEMONSTRATION_FILE = "DEMONSTRATION"
@@ -41,12 +43,15 @@ class RowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of pins.csv: its line, its values as the table takes them, its pictures."""
+    """A row of pins.csv: its line, its values as the table takes them, its pictures, and where it names one
+    the mask of the front or the box (x, y, width, height as shares of the picture) its pin lies in."""
 
     line: int
     values: dict[str, Any]
     front: Path
     back: Path | None
+    mask: Path | None = None
+    box: tuple[float, float, float, float] | None = None
 
 
 def check_folder(source: Path) -> None:
@@ -154,7 +159,21 @@ def check_pin(row: CsvRow, pictures: Pictures) -> Row:
     if not values["front_image"]:
         raise RowError("front_image is empty")
     back = pictures.find(values["back_image"], "back_image") if values["back_image"] else None
-    return Row(row.line, checked, pictures.find(values["front_image"], "front_image"), back)
+    mask = pictures.find(values["mask"], "mask") if values.get("mask") else None
+    front = pictures.find(values["front_image"], "front_image")
+    return Row(row.line, checked, front, back, mask, _box(values.get("box", "")))
+
+
+def _box(text: str) -> tuple[float, float, float, float] | None:
+    if not text:
+        return None
+    try:
+        x, y, width, height = (float(part) for part in re.split(r"[,;\s]+", text.strip("()[] ")))
+    except ValueError:
+        raise RowError(f"box {text!r} is not x,y,width,height") from None
+    if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 - x + 1e-6 and 0 < height <= 1 - y + 1e-6):
+        raise RowError(f"box {text!r} must be shares of the picture, 0 to 1, inside it")
+    return x, y, width, height
 
 
 def _readable(row: CsvRow) -> dict[str, str]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from pinactors.analysis.model import CatalogPin
 from pinactors.catalog import snapshots
 from pinactors.catalog.demo import draw_demo
-from pinactors.catalog.importer import ImportReport, import_catalog
+from pinactors.catalog.importer import ImportReport, import_catalog, rebuild_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.protocol import View
@@ -55,15 +55,32 @@ def import_(
     """Import a folder of pins. May be repeated: what has not changed is skipped.
 
     pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
-    brand, factory_code, front_image, back_image. sales.csv: pin_id, sold_at, price, currency, condition,
-    source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. Pictures are named relative to DIR or to
-    DIR/images. What spreadsheets export is read: separated by comma, semicolon or tab, 12.50 or 12,50, dates
-    as 2025-12-31 or 31.12.2025. What could mean two things, and any other bad row, is reported with its line
-    and left out; the others are imported. Exit status 1 if there was one.
+    brand, factory_code, front_image, back_image, and where wanted mask (a picture, white where the pin of
+    front_image is) or box (x,y,width,height as shares of front_image). sales.csv: pin_id, sold_at, price,
+    currency, condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. Pictures are named
+    relative to DIR or to DIR/images. What spreadsheets export is read: separated by comma, semicolon or
+    tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. What could mean two things, and any other bad
+    row, is reported with its line and left out; the others are imported. Exit status 1 if there was one.
     """
     with terminal.explaining(), bar("importing") as progress:
         report = import_catalog(source, folder(data, catalog), progress, encoding=encoding)
     tell(report)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(data: Data = None, catalog: Folder = None) -> None:
+    """Bring a catalogue made by an earlier version up to date, from the pictures it keeps.
+
+    Needed when the server says that its catalogue was made by another version; the folder it was imported
+    from is not. Exit status 1 if a picture is damaged.
+    """
+    with terminal.explaining(), bar("rebuilding") as progress:
+        report = rebuild_catalog(folder(data, catalog), progress)
+    terminal.output.print(f"{report.updated} pictures were read again; {report.size} pins in all.")
+    for problem in report.problems[:PROBLEMS_SHOWN]:
+        terminal.errors.print(terminal.clean(problem.message), markup=False)
     if report.problems:
         raise typer.Exit(1)
 

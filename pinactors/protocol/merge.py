@@ -19,6 +19,7 @@ OPTIONAL = (
     "identification",
     "candidates",
     "identified",
+    "alsoSeen",
     "pricing",
     "estimate",
     "analysis",

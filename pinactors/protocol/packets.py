@@ -77,6 +77,15 @@ class Candidate(msgspec.Struct, rename="camel"):
     score: float
 
 
+class AlsoSeen(msgspec.Struct, rename="camel"):
+    """Another catalogued pin in the photograph of the front, and where it is."""
+
+    pin_id: str
+    name: str
+    box: Box
+    score: float
+
+
 class Estimate(msgspec.Struct, rename="camel"):
     """A price in `currency`, quartiles of sold rows; `as_of` is an ISO date."""
 
@@ -242,8 +251,11 @@ class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=Tr
     candidates: list[Candidate]
     identified: bool = False
     demonstration: bool | UnsetType = UNSET
+    also_seen: list[AlsoSeen] = msgspec.field(default_factory=list)
 
     def smaller(self) -> Self | None:
+        if self.also_seen:
+            return msgspec.structs.replace(self, also_seen=self.also_seen[:-1])
         return msgspec.structs.replace(self, candidates=self.candidates[:-1]) if self.candidates else None
 
     def facts(self) -> dict[str, Any]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class StoredImage:
     """A photograph, stored once by `sha256`, the hash of what was sent: `path` in the image store, `size` in
-    bytes as kept, without metadata."""
+    bytes as kept, without metadata. `region` is where its sender says the pin is: x, y, width, height as
+    shares of the upright picture."""
 
     path: str
     sha256: str
     size: int
+    region: tuple[float, float, float, float] | None = None

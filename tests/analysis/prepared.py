@@ -47,7 +47,9 @@ def empty(view: View, *, score: float = 0.9) -> PreparedView:
     rgb = np.full((300, 400, 3), 140, np.uint8)
     quality = Quality(2.0, 0.5, 0.0, 0.0, 300.0, score)
     problem = "Nothing stands out from the background."
-    return PreparedView(view, 400, 300, 1.0, "image/jpeg", f"{view}-empty", rgb, quality, None, problem)
+    return PreparedView(
+        view, 400, 300, 1.0, "image/jpeg", f"{view}-empty", rgb, quality, None, problem, empty=True
+    )
 
 
 def photo(

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import cv2
 
-from pinactors.analysis.imaging.prepare import prepare_view
-from pinactors.analysis.model import PreparedView
+from pinactors.analysis.imaging import prepare
+from pinactors.analysis.matching import identification
+from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.catalog.reader import Catalog
 from pinactors.catalog.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 from tests import drawing
@@ -88,7 +90,29 @@ def photograph(pin: drawing.Pin, which: View, seed: int, **scene: float) -> Prep
     settings: dict[str, float] = {"tilt": 35.0 if which is View.ANGLED else 0.0, "angle": 10.0} | scene
     taken = drawing.photograph(pin, drawing.background("cloth", 900, 700, seed), **settings)  # type: ignore[arg-type]
     data = cv2.imencode(".png", cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return prepare_view(data, which, f"{seed}-{which}", MAX_PIXELS)
+    return prepared(data, which, f"{seed}-{which}")
+
+
+def prepared(data: bytes, which: View, name: str = "f00d") -> PreparedView:
+    """A photograph's bytes, prepared without a catalogue."""
+    return prepare.cut_out(prepare.read(data, which, name, MAX_PIXELS))
+
+
+def identify(folder: Path, front: PreparedView) -> Match:
+    return identification.identify(Catalog.open(folder), front.rgb)
+
+
+def refine(
+    folder: Path,
+    first: Match,
+    back: PreparedView | None = None,
+    angled: PreparedView | None = None,
+    stamp: StampReading | None = None,
+) -> Match:
+    """The search with all views, as the shared steps make it."""
+    catalog = Catalog.open(folder)
+    tilted = None if angled is None else identification.identify_tilted(catalog, angled.rgb, first)
+    return identification.refine(catalog, first, tilted, back, stamp)
 
 
 def save_picture(path: Path, pin: drawing.Pin) -> None:

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import likelihood, verdict
-from pinactors.analysis.imaging.prepare import prepare_view
+from pinactors.analysis.imaging import prepare
 from pinactors.analysis.model import Match, PreparedView
 from pinactors.analysis.report import characters, pricing
-from pinactors.catalog import identify
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import AuthenticationResult, CharacterIdentification, PricingAnalysis, Verdict, View
@@ -53,7 +52,8 @@ def answers(
     catalog: Path, front: PreparedView, back: PreparedView | None = None, angled: PreparedView | None = None
 ) -> Answers:
     """What the components say, as the pipeline would have them called."""
-    match = identify.refine(catalog, identify.identify(catalog, front), front, back, angled, None)
+    match = folders.refine(catalog, folders.identify(catalog, front), back, angled)
+    front = prepare.cut_out(front, match)
     return Answers(
         match,
         characters.describe(match),
@@ -64,7 +64,7 @@ def answers(
 
 def prepared(rgb: drawing.Picture, view: View = View.FRONT) -> PreparedView:
     data = cv2.imencode(".png", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
-    return prepare_view(data, view, str(view), folders.MAX_PIXELS)
+    return folders.prepared(data, view)
 
 
 def claims_nothing(found: Answers) -> None:

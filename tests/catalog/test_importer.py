@@ -297,7 +297,7 @@ def test_rows_that_share_a_picture(target: Path, tmp_path: Path) -> None:
     folder = folders.write_folder(tmp_path / "in", [1], back=False)
     rows = [folders.pin_row(1, back=False, pin_id=f"S{i}") for i in range(6)]
     folders.write_csv(folder / "pins.csv", folders.PIN_HEADER, rows)
-    assert counts(import_catalog(folder, target, threads=4)) == (6, 0, 0, 0)
+    assert counts(import_catalog(folder, target, workers=4)) == (6, 0, 0, 0)
     assert len([path for path in (target / "pictures").glob("*/*") if path.is_file()]) == 2
 
 
@@ -308,7 +308,7 @@ from pinactors.catalog.importer import import_catalog
 def progress(done, total):
     if done == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-import_catalog(Path(sys.argv[1]), Path(sys.argv[2]), progress, threads=1)
+import_catalog(Path(sys.argv[1]), Path(sys.argv[2]), progress, workers=1)
 """
 
 
@@ -343,7 +343,7 @@ def test_kill_between_rows_and_switch(source: Path, target: Path, monkeypatch: p
     resumed = import_catalog(source, target)
     assert counts(resumed) == (0, 0, 4, 0)
     assert Catalog.open(target).size == 4
-    assert len({path.stem for path in (target / "index").iterdir()}) == 1
+    assert len({path.name.partition(".")[0] for path in (target / "index").iterdir()}) == 1
 
 
 def test_one_import_at_a_time(source: Path, target: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinactors.analysis.imaging.portrait import Floats
 from pinactors.analysis.matching import stamp_key
-from pinactors.analysis.matching.features import CHANNELS, RINGS, SECTORS
+from pinactors.analysis.matching.keypoints import AXES, DIMENSIONS, Features
 from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.catalog import index
 from pinactors.catalog.importer import import_catalog
@@ -73,31 +72,36 @@ def test_a_damaged_state_file_is_an_error_that_says_what_to_do(tmp_path: Path) -
         Catalog.open(tmp_path)
 
 
-def layouts(count: int, seed: int = 0) -> Floats:
-    shape = (count, RINGS, SECTORS, CHANNELS)
-    found = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    return np.asarray(found / np.sqrt((found**2).sum((1, 2, 3), keepdims=True)), np.float32)
+def features(seed: int, count: int = 60) -> Features:
+    """Made-up features: descriptors in all directions alike."""
+    chance = np.random.default_rng(seed)
+    descriptors = np.abs(chance.standard_normal((count, DIMENSIONS))).astype(np.float32)
+    return Features(
+        chance.uniform(0, 512, (count, 2)).astype(np.float32),
+        chance.uniform(4, 40, count).astype(np.float32),
+        chance.uniform(-np.pi, np.pi, count).astype(np.float32),
+        chance.integers(0, AXES, count).astype(np.uint8),
+        descriptors / np.linalg.norm(descriptors, axis=1, keepdims=True),
+    )
+
+
+def found(folder: Path, name: str, query: Features) -> list[int]:
+    return [int(number) for number in index.open_index(folder / name).votes(query).numbers[:1]]
 
 
 def test_index_finds_adds_and_replaces(tmp_path: Path) -> None:
-    known = layouts(300)
-    name = index.build(tmp_path, 1, None, enumerate(known))
-    (found,) = index.SearchIndex(tmp_path / name).search([np.roll(known[7], 3, axis=1)], 3)
-    assert found[0][0] == 7, "turned, it is still the same"
-    assert found[0][1] == pytest.approx(1, abs=0.01)
-    assert found[1][1] < 0.5
+    name = index.build(tmp_path, 1, None, ((seed, features(seed).encode()) for seed in range(50)))
+    assert found(tmp_path, name, features(7)) == [7]
 
-    other = layouts(2, seed=1)
-    state = index.State("v", 1, name, 300, False, 1)
-    later = index.build(tmp_path, 2, state, [(7, other[0]), (900, other[1])])
-    searcher = index.SearchIndex(tmp_path / later)
-    (replaced, added, gone, kept) = searcher.search([other[0], other[1], known[7], known[250]], 1)
-    assert (replaced[0][0], added[0][0], kept[0][0]) == (7, 900, 250)
-    assert gone[0][1] < 0.6, "the old layout is no longer found"
+    state = index.State("v", 1, name, 50, False, 1)
+    changes = [(7, features(100).encode()), (900, features(101).encode())]
+    later = index.build(tmp_path, 2, state, changes)
+    assert [found(tmp_path, later, features(seed)) for seed in (100, 101, 30)] == [[7], [900], [30]]
+    assert found(tmp_path, later, features(7)) != [7], "the old features are no longer found"
 
     index.write_state(tmp_path, dataclasses.replace(state, index=later))
-    left = {path.name for path in (tmp_path / "index").iterdir()}
-    assert left == {"00000002.usearch", "00000002.layouts"}
+    left = {path.name.partition(".")[0] for path in (tmp_path / "index").iterdir()}
+    assert left == {"00000002"}
 
 
 PIN = CatalogPin("T", "T", (), None, 2015, 300, None, "FAC-060122-15240")

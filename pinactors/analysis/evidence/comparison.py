@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence import gates, registration
+from pinactors.analysis.evidence import gates
 from pinactors.analysis.evidence.likelihood import box_of
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.portrait import Portrait
+from pinactors.analysis.matching import alignment
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points, PreparedView, Reference
 from pinactors.protocol import Box
 
@@ -141,16 +142,18 @@ class Comparison:
 
 
 def compare(view: PreparedView, target: Target, start: Matrix | None) -> Comparison | None:
-    """Lays `view` on `target`. `start` maps the view's crop pixels to the target's; None: it is registered
+    """Lays `view` on `target`. `start` maps the view's working pixels to the target's; None: it is registered
     here. None where the two do not fit."""
     if view.pin is None:
         return None
     if start is None:
         pin = Portrait.of(view.pin.rgb, view.pin.crop_mask)
-        to_view = registration.register(pin, target.portrait).to_query
-        start = np.asarray(np.linalg.inv(to_view), np.float64)
+        to_view = alignment.register(pin, target.portrait).to_query
+        from_crop = np.asarray(np.linalg.inv(to_view), np.float64)
+    else:
+        from_crop = start @ np.linalg.inv(view.pin.to_crop)
     crop = _Edges(view.pin.rgb, view.pin.crop_mask, FINE)
-    known = crop.refine(target.edges, start, NEAR)
+    known = crop.refine(target.edges, from_crop, NEAR)
     if known.agreement >= AGREEMENT:
         return _lay(view, target, known)
     if view.pin.cut_off:

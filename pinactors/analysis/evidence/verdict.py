@@ -105,14 +105,13 @@ def arrange(
         angled = None
     front_seen = back_seen = angled_seen = None
     if match.pin is not None:
-        laid = match.candidates[0].laid
         if View.FRONT in match.references:
             picture = Target(match.references[View.FRONT])
-            front_seen = _verified(front, picture, laid.get(View.FRONT))
+            front_seen = _verified(front, picture, _start(front, match))
             if angled is not None:
-                angled_seen = _verified(angled, picture, laid.get(View.ANGLED))
+                angled_seen = _verified(angled, picture, _start(angled, match))
         if back is not None and View.BACK in match.references:
-            back_seen = comparison.compare(back, Target(match.references[View.BACK]), laid.get(View.BACK))
+            back_seen = comparison.compare(back, Target(match.references[View.BACK]), _start(back, match))
     if back is not None and back_seen is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED:
@@ -122,6 +121,14 @@ def arrange(
             )
             back = None
     return Scene(front, back, angled, front_seen, back_seen, angled_seen, tuple(notes))
+
+
+def _start(view: PreparedView, match: Match) -> Matrix | None:
+    """Where the search registered a view on the claimed pin's picture: working to its crop pixels."""
+    registered = view.pin.registered if view.pin is not None else None
+    if registered is not None and registered.pin_id == match.candidates[0].pin.pin_id:
+        return registered.to_reference
+    return match.candidates[0].laid.get(view.view)
 
 
 def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
@@ -221,10 +228,10 @@ def _views(scene: Scene) -> list[PreparedView]:
 
 
 def _emptiness(scene: Scene) -> float:
-    """How sure it is that no pin was photographed: mean quality of the views without one; 0 unless the front
-    and most of the views are without."""
-    without = [view for view in _views(scene) if view.pin is None]
-    if scene.front.pin is not None or 2 * len(without) <= len(_views(scene)):
+    """How sure it is that no pin was photographed: mean quality of the views in which nothing stands out; 0
+    unless that holds of the front and of most views. A pin whose outline could not be told stands out."""
+    without = [view for view in _views(scene) if view.empty]
+    if not scene.front.empty or 2 * len(without) <= len(_views(scene)):
         return 0.0
     return float(np.mean([view.quality.score for view in without]))
 
@@ -254,6 +261,6 @@ def _verdict(
         return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT
-    if probability >= weights.authentic_from:
+    if probability >= weights.authentic_from and match.pin is not None:
         return Verdict.AUTHENTIC
     return Verdict.UNDETERMINED

@@ -1,7 +1,4 @@
-"""A pin in small: the picture that is aligned and compared when thousands of pins have to be told apart.
-
-A portrait is made once from a crop and its mask. The catalogue keeps one of every picture.
-"""
+"""A pin's crop and mask in small, with what its alignment and its comparison by lines and colours need."""
 
 from __future__ import annotations
 
@@ -67,20 +64,6 @@ class Portrait:
             np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8),
             np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8),
         )
-
-    def encode(self) -> bytes:
-        """The portrait as a PNG with the mask as alpha."""
-        rgba = np.dstack([self.rgb[..., ::-1], self.mask])
-        return bytes(cv2.imencode(".png", rgba, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes())
-
-    @classmethod
-    def decode(cls, data: bytes) -> Portrait:
-        """Raises `ValueError` for damaged data."""
-        rgba = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-        if rgba is None or rgba.shape != (SIDE, SIDE, 4):
-            raise ValueError("a portrait is damaged")
-        picture = np.asarray(rgba, np.uint8)
-        return cls(np.ascontiguousarray(picture[..., 2::-1]), np.ascontiguousarray(picture[..., 3]))
 
     def mirrored(self) -> Portrait:
         return Portrait(np.ascontiguousarray(self.rgb[:, ::-1]), np.ascontiguousarray(self.mask[:, ::-1]))

@@ -1,41 +1,78 @@
-"""One photograph made ready for everything else: decoded, judged, the pin cut out. Done once."""
+"""One photograph made ready for everything else: decoded, its pin cut out, judged. Done once."""
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
+
 from pinactors.analysis.imaging import quality
 from pinactors.analysis.imaging.decode import decode
-from pinactors.analysis.imaging.geometry import crop_transform, warp_crop
-from pinactors.analysis.model import Cutout, PreparedView
+from pinactors.analysis.imaging.geometry import as_image, crop_transform, warp_crop
+from pinactors.analysis.model import Cutout, Match, Picture, PreparedView, Registered
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
 
-def prepare_view(data: bytes, view: View, sha256: str, max_pixels: int) -> PreparedView:
-    """The photograph `data` (as sent) as a `PreparedView`.
-
-    Raises `PinactorsError`: `too_large` or `invalid_format`, naming the upload's field. A picture without a
-    recognisable pin is no error: `pin` is None and `pin_problem` says why.
-    """
+def read(data: bytes, view: View, sha256: str, max_pixels: int) -> Picture:
+    """The photograph `data` (as sent), decoded. Raises `PinactorsError`: `too_large` or `invalid_format`,
+    naming the upload's field."""
     photograph = decode(data, view, max_pixels)
-    found = outline.segment(photograph.rgb)
+    return Picture(
+        view,
+        photograph.width,
+        photograph.height,
+        photograph.scale,
+        photograph.media_type,
+        sha256,
+        photograph.rgb,
+    )
+
+
+def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
+    """The photograph with its pin cut out and judged: along the claimed pin's outline where `match`
+    registered its front on this view, by the pixels alone elsewhere. A picture without a recognisable pin is
+    no error: `pin` is None and `pin_problem` says why."""
+    registered = _registered(picture, match)
+    found = _along(picture, match, registered) if match is not None and registered is not None else None
+    if found is None or found.mask is None:
+        found = outline.segment(picture.rgb)
     pin = None
     if found.mask is not None:
         to_crop = crop_transform(found.outline)
-        crop, crop_mask = warp_crop(photograph.rgb, found.mask, to_crop)
-        pin = Cutout(found.mask, found.outline, crop, crop_mask, to_crop, found.confidence, found.cut_off)
+        crop, crop_mask = warp_crop(picture.rgb, found.mask, to_crop)
+        pin = Cutout(
+            found.mask, found.outline, crop, crop_mask, to_crop, found.confidence, found.cut_off, registered
+        )
     return PreparedView(
-        view=view,
-        width=photograph.width,
-        height=photograph.height,
-        scale=photograph.scale,
-        media_type=photograph.media_type,
-        sha256=sha256,
-        rgb=photograph.rgb,
-        quality=quality.measure(photograph.rgb, found.mask, found.outline, photograph.scale, _notes(found)),
+        view=picture.view,
+        width=picture.width,
+        height=picture.height,
+        scale=picture.scale,
+        media_type=picture.media_type,
+        sha256=picture.sha256,
+        rgb=picture.rgb,
+        quality=quality.measure(picture.rgb, found.mask, found.outline, picture.scale, _notes(found)),
         pin=pin,
         pin_problem=found.problem,
-        proposals=found.proposals,
+        empty=found.problem == outline.NO_PIN,
     )
+
+
+def _registered(picture: Picture, match: Match | None) -> Registered | None:
+    if match is None or match.pin is None or picture.view not in match.candidates[0].laid:
+        return None
+    return Registered(match.pin.pin_id, match.candidates[0].laid[picture.view])
+
+
+def _along(picture: Picture, match: Match, registered: Registered) -> outline.Segmentation | None:
+    """Cut along the registered catalogue picture's outline; None where that outline is not known."""
+    reference = match.references.get(View.FRONT)
+    if reference is None or not reference.outlined:
+        return None
+    height, width = picture.rgb.shape[:2]
+    to_picture = np.linalg.inv(registered.to_reference)
+    mask = cv2.warpPerspective(reference.mask, to_picture, (width, height), flags=cv2.INTER_LINEAR)
+    return outline.follow(picture.rgb, as_image(np.where(mask > 127, 255, 0)), match.candidates[0].score)
 
 
 def _notes(found: outline.Segmentation) -> tuple[str, ...]:

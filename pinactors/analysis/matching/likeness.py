@@ -73,7 +73,7 @@ than the fit would have it: one in twenty of a pin's own does so as well, and on
 MOST_TINT = 1.0
 """Log gains up to which a light's tint counts: beyond, the fit has followed something else."""
 
-DUEL_LINES, DUEL_COLOURS, DUEL_MOST = 4.0, 4.0, 5.0
+DIFFERENCE_LINES, DIFFERENCE_COLOURS, DIFFERENCE_MOST = 4.0, 4.0, 5.0
 """Log odds for the pin whose lines, or colours, are the photograph's wherever two pins differ, and what they
 make together at most. Among 1,043 pins, three quarters of them the others mirrored or in other hues, 1 of 24
 close calls went wrong before, none after."""
@@ -158,16 +158,16 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     )
 
 
-def duel(
+def compare_differences(
     query: Portrait, first: Portrait, second: Portrait, first_to_query: Matrix, second_to_query: Matrix
 ) -> float:
     """Natural log odds that the photograph shows the first of two pins and not the second, judged only where
     these differ: sister pins are alike nearly everywhere, and so is each one's whole picture to the
     photograph."""
     to_second = np.linalg.inv(second_to_query) @ first_to_query
-    lines = DUEL_LINES * _nearer_in_lines(query, first, second, first_to_query, to_second)
-    colours = DUEL_COLOURS * _nearer_in_colours(query, first, second, first_to_query, to_second)
-    return float(np.clip(lines + colours, -DUEL_MOST, DUEL_MOST))
+    lines = DIFFERENCE_LINES * _nearer_in_lines(query, first, second, first_to_query, to_second)
+    colours = DIFFERENCE_COLOURS * _nearer_in_colours(query, first, second, first_to_query, to_second)
+    return float(np.clip(lines + colours, -DIFFERENCE_MOST, DIFFERENCE_MOST))
 
 
 def _nearer_in_lines(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
+from pinactors.analysis.model import AlsoSeen as Seen
 from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
 from pinactors.analysis.report.html import plain, render
-from pinactors.protocol import Candidate, CharacterIdentification
+from pinactors.protocol import AlsoSeen, Box, Candidate, CharacterIdentification, View
 
 CANDIDATES = 5
+ALSO_SEEN = 40
 NAME_BYTES = 200
 CHARACTERS_BYTES = 300
 REASON_BYTES = 600
@@ -40,6 +42,7 @@ def describe(match: Match) -> CharacterIdentification:
         candidates=[_candidate(candidate) for candidate in best],
         identified=claimed is not None and claimed in best,
         demonstration=match.demonstration or UNSET,
+        also_seen=[_also_seen(one) for one in match.also_seen[:ALSO_SEEN] if _fits(one.pin.pin_id)],
     )
 
 
@@ -85,6 +88,12 @@ def _candidate(candidate: MatchCandidate) -> Candidate:
         year=pin.year,
         score=round(candidate.score, 3),
     )
+
+
+def _also_seen(one: Seen) -> AlsoSeen:
+    x, y, width, height = (round(share, 4) for share in one.box)
+    box = Box(View.FRONT, x, y, width, height)
+    return AlsoSeen(one.pin.pin_id, plain(one.pin.name, NAME_BYTES), box, round(one.score, 3))
 
 
 def _percent(candidate: MatchCandidate) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.geometry import as_image, largest_outline, window_of
-from pinactors.analysis.model import Image, Points, Proposals
+from pinactors.analysis.model import Image, Points
 from pinactors.analysis.segmentation import graph_cut, proposal_score, proposals
 from pinactors.analysis.segmentation.proposal_score import Measures
 from pinactors.analysis.segmentation.proposals import Proposal, Scene, disk, to_lab
@@ -39,8 +39,8 @@ RIVAL = 3.0
 AGREED = 0.95
 """Share of the evidence on one outline from which none is cut anew."""
 
-KEPT = 14
-"""Proposals that are kept for a catalogue to choose from."""
+SAME = 0.85
+"""Intersection over union of a cut with a known outline below which the cut followed something else."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNSURE = "Something is in the photograph, but its outline could not be told from the background as a pin's."
@@ -49,8 +49,7 @@ UNSURE = "Something is in the photograph, but its outline could not be told from
 @dataclass(frozen=True, slots=True)
 class Segmentation:
     """`mask` (height, width; 0 or 255) and `outline` (n, 2) in the picture's pixels; the mask is None, with a
-    `problem` for a person, when no pin was found. `others`: further pin-like objects beside it; `proposals`:
-    the best of what it was chosen from, unrefined."""
+    `problem` for a person, when no pin was found. `others`: further pin-like objects beside it."""
 
     mask: Image | None
     outline: Points
@@ -58,7 +57,6 @@ class Segmentation:
     cut_off: bool
     problem: str = ""
     others: int = 0
-    proposals: Proposals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,6 @@ def segment(rgb: Image) -> Segmentation:
     ranked = rank(scene)
     if not ranked:
         return _nothing(NO_PIN)
-    kept = Proposals.of([candidate.proposal.mask for candidate in ranked[:KEPT]])
     best = ranked[0].proposal
     shadow = cast_shadow(scene, best)
     if shadow is not None:
@@ -90,18 +87,38 @@ def segment(rgb: Image) -> Segmentation:
         refined, measures = best.mask, ranked[0].measures
     confidence = proposal_score.confidence(measures, agreement, _support(ranked))
     if confidence < FOUND:
-        return _nothing(UNSURE, confidence, kept)
+        return _nothing(UNSURE, confidence)
+    return _finished(rgb, fine, refined, confidence, _others(ranked))
+
+
+def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
+    """The outline of a pin known to lie at the mask `known` (0 or 255): moved to where the colours change,
+    unless that leads away from it. A counterfeit's outline is its own, not its catalogue picture's."""
+    fine = _reduced(rgb, FINE_SIDE)
+    small = _reduced(fine, proposals.SIDE)
+    size = small.shape[1], small.shape[0]
+    mask = as_image(cv2.resize(known, size, interpolation=cv2.INTER_AREA) > 127)
+    area = cv2.countNonZero(mask)
+    if min(size) < 16 or not area:
+        return _nothing(UNSURE)
+    refined = graph_cut.refine(proposals.look(small), Proposal(mask, area, "registered"), None)
+    if _overlap(refined, mask) < SAME:
+        refined = mask
+    return _finished(rgb, fine, refined, confidence, 0)
+
+
+def _finished(rgb: Image, fine: Image, chosen: Image, confidence: float, others: int) -> Segmentation:
+    """The chosen region (0 or 1, at the scene's size) at the picture's, its edge where the colours change."""
     height, width = rgb.shape[:2]
-    soft = cv2.resize(_guided(fine, refined), (width, height), interpolation=cv2.INTER_LINEAR)
+    soft = cv2.resize(_guided(fine, chosen), (width, height), interpolation=cv2.INTER_LINEAR)
     outline = largest_outline(as_image(soft > 0.5))
     if len(outline) < 8:
-        return _nothing(UNSURE, confidence, kept)
+        return _nothing(UNSURE, confidence)
     mask = as_image(
         cv2.drawContours(np.zeros((height, width), np.uint8), [outline.astype(np.int32)], -1, 255, -1)
     )
     edge = ((outline <= 1) | (outline >= np.array([width, height], np.float32) - 2)).any(axis=1)
-    cut_off = float(edge.mean()) > CUT_OFF
-    return Segmentation(mask, outline, confidence, cut_off, others=_others(ranked), proposals=kept)
+    return Segmentation(mask, outline, confidence, float(edge.mean()) > CUT_OFF, others=others)
 
 
 def rank(scene: Scene) -> list[Ranked]:
@@ -219,5 +236,5 @@ def _reduced(rgb: Image, side: int) -> Image:
     return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
-def _nothing(problem: str, confidence: float = 0.0, kept: Proposals | None = None) -> Segmentation:
-    return Segmentation(None, np.zeros((0, 2), np.float32), confidence, False, problem, proposals=kept)
+def _nothing(problem: str, confidence: float = 0.0) -> Segmentation:
+    return Segmentation(None, np.zeros((0, 2), np.float32), confidence, False, problem)

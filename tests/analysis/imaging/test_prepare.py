@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from pillow_heif import register_heif_opener
 
+from pinactors.analysis.imaging import prepare
 from pinactors.analysis.imaging.geometry import CROP_MARGIN, NEUTRAL, crop_transform, warp_crop
-from pinactors.analysis.imaging.prepare import prepare_view
 from pinactors.analysis.model import CROP_SIDE, WORKING_SIDE, PreparedView
 from pinactors.protocol import View
 from tests import drawing
@@ -26,7 +26,7 @@ def scene_of(seed: int = 1, **changes: float) -> drawing.Scene:
 
 
 def prepared(data: bytes, view: View = View.FRONT) -> PreparedView:
-    return prepare_view(data, view, "f00d", LIMIT)
+    return prepare.cut_out(prepare.read(data, view, "f00d", LIMIT))
 
 
 def test_a_photograph_becomes_a_view_with_a_pin() -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from api.uploads.json_body import JsonUpload
 from api.uploads.multipart import MultipartUpload, checked_boundary
-from api.uploads.received import Event, OtherField, Parser, Photograph, SessionNamed
+from api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.storage.images import STALE_SECONDS, ImageStore
 from tests.api.wire import BOUNDARY, multipart, part
@@ -55,6 +55,8 @@ def described(event: Event) -> tuple[str, str, int]:
             return view, image.sha256, image.size
         case SessionNamed(session_id):
             return "session", str(session_id), 0
+        case RegionNamed(view, region):
+            return f"{view} region", str(region), 0
         case OtherField():
             return "other", "", 0
 
@@ -338,3 +340,46 @@ def test_many_escaped_quotes_cost_no_more_than_their_number(store: ImageStore) -
             "invalid_format frontImageData"
         )
     assert time.process_time() - begun < 5
+
+
+REGIONS = {
+    "0.1,0.2,0.5,0.6": (0.1, 0.2, 0.5, 0.6),
+    "[0.1, 0.2, 0.5, 0.6]": (0.1, 0.2, 0.5, 0.6),
+    "0,0,1,1": (0.0, 0.0, 1.0, 1.0),
+    "null": None,
+}
+NONSENSE = (
+    "here",
+    "0.1,0.2,0.5",
+    "0.5,0,0.6,1",
+    "0,0,0,1",
+    "-0.1,0,0.5,0.5",
+    "nan,0,1,1",
+    "0,0,1e9,1",
+    "1" * 300,
+)
+
+
+@pytest.mark.parametrize("text", REGIONS)
+def test_a_region_may_say_where_the_pin_is(store: ImageStore, text: str) -> None:
+    expected = ("front region", str(REGIONS[text]), 0)
+    bodies: list[tuple[Parser, bytes]] = [
+        (JsonUpload(store), as_json(frontRegion=text)),
+        (MultipartUpload(store, BOUNDARY), multipart([part("frontRegion", text.encode())])),
+    ]
+    if text.startswith("["):
+        bodies.append((JsonUpload(store), b'{"frontRegion": ' + text.encode() + b"}"))
+    for parser, body in bodies:
+        assert expected in outcome(parser, [body[at : at + 1] for at in range(len(body))])
+
+
+@pytest.mark.parametrize("text", NONSENSE)
+def test_a_region_that_is_none_is_refused_by_name(store: ImageStore, text: str) -> None:
+    refusal = "invalid_format angledRegion"
+    assert outcome(JsonUpload(store), [as_json(angledRegion=text)]) == refusal
+    assert (
+        outcome(MultipartUpload(store, BOUNDARY), [multipart([part("angledRegion", text.encode())])])
+        == refusal
+    )
+    for value in (b"7", b"true", b"{}", b"[[0,0,1,1]]", b'["a",0,1,1]'):
+        assert outcome(JsonUpload(store), [b'{"angledRegion": ' + value + b"}"]) == refusal

@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import registration
 from pinactors.analysis.imaging.portrait import SIDE, Portrait, line_field
-from pinactors.analysis.matching import features, likeness
+from pinactors.analysis.matching import alignment, layout, likeness
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 from tests import drawing
 
@@ -36,43 +35,15 @@ def turn(degrees: float, stretch: float = 1.0) -> Matrix:
     return np.linalg.inv(about) @ np.diag([1, stretch, 1]) @ rotation @ about
 
 
-def similarity(one: Portrait, other: Portrait) -> float:
-    return float(features.similarities(features.layout(one), features.layout(other)[None])[0])
-
-
-@pytest.mark.parametrize(("degrees", "stretch"), [(40, 1.0), (-110, 1.0), (180, 1.0), (25, 0.7)])
-def test_the_layout_survives_a_turn_and_a_tilt(degrees: float, stretch: float) -> None:
-    still = [Portrait.of(*crop(seed)) for seed in range(8)]
-    moved = Portrait.of(*crop(3, turn(degrees, stretch)))
-    scores = [similarity(moved, portrait) for portrait in still]
-    assert int(np.argmax(scores)) == 3
-    assert scores[3] > 0.8
-    assert scores[3] > sorted(scores)[-2] + 0.1
-
-
 def test_layouts_have_length_one() -> None:
-    grid = features.layout(Portrait.of(*crop(1)))
-    assert grid.shape == (features.RINGS, features.SECTORS, features.CHANNELS)
+    grid = layout.layout(Portrait.of(*crop(1)))
+    assert grid.shape == (layout.RINGS, layout.SECTORS, layout.CHANNELS)
     assert np.linalg.norm(grid) == pytest.approx(1, abs=1e-5)
-
-
-def test_search_vectors_do_not_know_turns_but_know_pins() -> None:
-    grids = np.stack([features.layout(Portrait.of(*crop(seed))) for seed in range(8)])
-    vectors = features.unturned(grids)
-    assert vectors.shape == (8, features.DIMENSIONS)
-    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
-    assert features.unturned(np.roll(grids, 5, axis=2)) == pytest.approx(vectors, abs=1e-5)
-    moved = features.unturned(features.layout(Portrait.of(*crop(3, turn(-70, 0.8))))[None])[0]
-    alike = vectors @ moved
-    assert int(np.argmax(alike)) == 3
-    assert alike[3] > np.sort(alike)[-2] + 0.1
-    mirrored = features.unturned(grids[:, :, ::-1])
-    assert (mirrored * vectors).sum(1).max() < 0.999, "a mirrored pin is another one"
 
 
 def test_the_turn_is_found() -> None:
     still, moved = Portrait.of(*crop(4)), Portrait.of(*crop(4, turn(70)))
-    found = np.rad2deg(features.turns(features.layout(moved), features.layout(still), 1)[0])
+    found = np.rad2deg(layout.turns(layout.layout(moved), layout.layout(still), 1)[0])
     assert abs((found - 70 + 180) % 360 - 180) < 10
 
 
@@ -87,35 +58,26 @@ def test_lines_do_not_care_which_side_is_dark() -> None:
     assert (one * across).sum() / np.sqrt((one**2).sum() * (across**2).sum()) < 0.3
 
 
-def test_a_portrait_survives_its_encoding() -> None:
-    portrait = Portrait.of(*crop(2))
-    again = Portrait.decode(portrait.encode())
-    assert np.array_equal(again.rgb, portrait.rgb)
-    assert np.array_equal(again.mask, portrait.mask)
-    with pytest.raises(ValueError, match="damaged"):
-        Portrait.decode(b"not a picture")
-
-
 @pytest.mark.parametrize("seed", [1, 2, 4])
 def test_registration_is_exact_to_a_few_pixels(seed: int) -> None:
     pose = turn(33, 0.9)
-    alignment = registration.register(Portrait.of(*crop(seed, pose)), Portrait.of(*crop(seed)))
+    found_by = alignment.register(Portrait.of(*crop(seed, pose)), Portrait.of(*crop(seed)))
     corners = np.array([[150, 150, 1], [360, 150, 1], [360, 360, 1], [150, 360, 1]], float).T
-    wanted, found = pose @ corners, alignment.to_query @ corners
+    wanted, found = pose @ corners, found_by.to_query @ corners
     assert np.abs(wanted[:2] / wanted[2] - found[:2] / found[2]).max() < 4
 
 
 def test_a_picture_lies_on_itself() -> None:
     """The catalogue's own picture sent in: nothing differs, and a cost of nothing has to be borne."""
     portrait = Portrait.of(*crop(2))
-    alignment = registration.register(portrait, portrait)
-    assert alignment.cost == pytest.approx(0, abs=1e-6)
-    assert alignment.to_query == pytest.approx(np.eye(3), abs=1e-3)
+    found_by = alignment.register(portrait, portrait)
+    assert found_by.cost == pytest.approx(0, abs=1e-6)
+    assert found_by.to_query == pytest.approx(np.eye(3), abs=1e-3)
 
 
 def likeness_of(query: tuple[Image, Image], reference: tuple[Image, Image]) -> likeness.Likeness:
     one, other = Portrait.of(*query), Portrait.of(*reference)
-    found = likeness.compare(one, other, registration.register(one, other).to_query)
+    found = likeness.compare(one, other, alignment.register(one, other).to_query)
     assert found is not None
     return found
 
@@ -148,10 +110,10 @@ def test_pins_that_do_not_overlap_are_unlike() -> None:
     assert not likeness.verified(None)
 
 
-def duel(query: tuple[Image, Image], one: tuple[Image, Image], other: tuple[Image, Image]) -> float:
+def nearer(query: tuple[Image, Image], one: tuple[Image, Image], other: tuple[Image, Image]) -> float:
     seen, first, second = (Portrait.of(*picture) for picture in (query, one, other))
-    lies = [registration.register(seen, pin).to_query for pin in (first, second)]
-    return likeness.duel(seen, first, second, *lies)
+    lies = [alignment.register(seen, pin).to_query for pin in (first, second)]
+    return likeness.compare_differences(seen, first, second, *lies)
 
 
 def with_a_mark(picture: tuple[Image, Image], at: tuple[int, int]) -> tuple[Image, Image]:
@@ -176,24 +138,24 @@ def seen_turned(picture: tuple[Image, Image]) -> tuple[Image, Image]:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 4])
-def test_a_duel_is_won_by_the_pin_whose_lines_are_there(seed: int) -> None:
+def test_what_differs_speaks_for_the_pin_whose_lines_are_there(seed: int) -> None:
     plain = crop(seed)
     marked = with_a_mark(plain, (256, 256))
     for shown, other in ((plain, marked), (marked, plain)):
         query = seen_turned(shown)
-        assert duel(query, shown, other) > 0.5
-        assert duel(query, other, shown) < -0.5
+        assert nearer(query, shown, other) > 0.5
+        assert nearer(query, other, shown) < -0.5
 
 
-def test_a_duel_is_won_by_the_pin_whose_colours_are_there() -> None:
+def test_what_differs_speaks_for_the_pin_whose_colours_are_there() -> None:
     plain = crop(2)
     other = in_another_hue(plain)
-    assert duel(seen_turned(plain), plain, other) > 1
-    assert duel(seen_turned(other), plain, other) < -1
+    assert nearer(seen_turned(plain), plain, other) > 1
+    assert nearer(seen_turned(other), plain, other) < -1
 
 
-def test_a_duel_of_one_pin_with_itself_is_a_draw_and_none_decides_alone() -> None:
+def test_one_pin_compared_with_itself_differs_nowhere_and_no_difference_decides_alone() -> None:
     query, one, other = seen_turned(crop(1)), crop(1), crop(7)
-    assert abs(duel(query, one, one)) < 0.2
-    assert abs(duel(query, one, other)) <= likeness.DUEL_MOST
-    assert duel(query, one, other) > 1
+    assert abs(nearer(query, one, one)) < 0.2
+    assert abs(nearer(query, one, other)) <= likeness.DIFFERENCE_MOST
+    assert nearer(query, one, other) > 1

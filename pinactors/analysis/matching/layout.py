@@ -1,4 +1,4 @@
-"""What a pin looks like as a vector that can be searched.
+"""By what angle one pin's picture is turned against another's.
 
 A polar grid in the silhouette's frame: any affine view of the pin gives the same grid, and a turn of it is
 a shift along one axis. Each cell holds colour, silhouette and, weighted most, the direction of lines, which
@@ -7,25 +7,13 @@ depends neither on the light nor on what the metal mirrors.
 
 from __future__ import annotations
 
-import math
-from functools import cache
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from pinactors.analysis.imaging.portrait import COARSE, SIDE, Floats, Portrait, as_floats, scaling
 from pinactors.analysis.model import CROP_SIDE
 
-VERSION = 5
-"""Raised whenever the vectors or portraits of the same crop come out different: stored ones are then
-outdated."""
-
 RINGS, SECTORS, CHANNELS = 4, 16, 6
-
-DIMENSIONS = 128
-"""Of the search vector. With 256 a graph of 100,000 pins takes longer and finds fewer: what lies in more
-dimensions lies further apart."""
 
 REACH = 2.15
 """Radius of the grid in standard deviations of the silhouette: a disc ends at 2.0, a long bar at 1.7."""
@@ -67,46 +55,6 @@ def _relative(lines: Floats, frame: Floats, grid: Floats) -> tuple[Floats, Float
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = lines[..., 0], lines[..., 1]
     return as_floats(x * cosine + y * sine), as_floats(y * cosine - x * sine)
-
-
-def unturned(grids: Floats) -> Floats:
-    """Search vectors (n, DIMENSIONS) of length 1 of layouts (n, RINGS, SECTORS, CHANNELS): the same however
-    the pin is turned.
-
-    A turn multiplies each angular frequency of all cells by one phase, so that the products of their
-    amplitudes with each other stay (the power spectrum is the diagonal of them, and loses too much). They
-    are 5,184 numbers; products of randomly signed sums stand for them, as in tensor sketches (Pham and Pagh
-    2013): the cosine of two vectors is, in the mean, the sum over the frequencies of the squared coherence.
-    """
-    spectra = np.fft.rfft(grids, axis=2).transpose(2, 0, 1, 3).reshape(FREQUENCIES, len(grids), -1)
-    length = np.maximum(np.linalg.norm(spectra, axis=2, keepdims=True), 1e-9)
-    spectra = (spectra / np.sqrt(length) * _SHARES[:, None, None]).astype(np.complex64)
-    one, other = _sums()
-    found = as_floats(((spectra @ one) * np.conj(spectra @ other)).sum(0).real)
-    return as_floats(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9))
-
-
-FREQUENCIES = SECTORS // 2 + 1
-_SHARES = as_floats(np.array([1, *[2] * (FREQUENCIES - 2), 1]) ** 0.25)
-"""All but the first and last frequency stand for two in a layout's squared length (Parseval); their products
-weigh as their root."""
-
-
-@cache
-def _sums() -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.complex64]]:
-    """The same in every process and version: a catalogue's vectors lie on disk."""
-    shape = 4, FREQUENCIES, RINGS * CHANNELS, DIMENSIONS
-    raw = np.random.PCG64(4).random_raw(math.prod(shape) // 64)  # raw bits are what numpy keeps stable
-    bits = np.unpackbits(raw.astype("<u8").view(np.uint8))
-    signs = as_floats(2.0 * bits.reshape(shape) - 1)
-    return (signs[0] + 1j * signs[1]).astype(np.complex64), (signs[2] + 1j * signs[3]).astype(np.complex64)
-
-
-def similarities(query: Floats, grids: Floats) -> Floats:
-    """How similar (-1 to 1) each of `grids` (n, …) is to the layout `query` in its best turn."""
-    spectra = np.fft.rfft(grids, axis=2)
-    joint = np.einsum("rfc,nrfc->nf", np.fft.rfft(query, axis=1), np.conj(spectra))
-    return as_floats(np.fft.irfft(joint, SECTORS, axis=1).max(axis=1))
 
 
 def turns(query: Floats, reference: Floats, count: int) -> list[float]:

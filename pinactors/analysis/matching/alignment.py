@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.portrait import COARSE, Floats, Portrait, as_floats, scaling
-from pinactors.analysis.matching import features
+from pinactors.analysis.matching import layout
 from pinactors.analysis.model import CROP_SIDE, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -108,7 +108,7 @@ def align(query: Portrait, reference: Portrait, turns: list[float], iterations: 
 
 def register(query: Portrait, reference: Portrait) -> Alignment:
     """Aligns two portraits from nothing but themselves."""
-    turns = features.turns(features.layout(query), features.layout(reference), 3)
+    turns = layout.turns(layout.layout(query), layout.layout(reference), 3)
     return align(query, reference, turns)
 
 

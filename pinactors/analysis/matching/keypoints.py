@@ -1,0 +1,184 @@
+"""Local features of a picture: SIFT keypoints (Lowe 2004) on lightness and on both colour axes.
+
+Enamel is flat colour between metal lines, and two fields of one lightness meet in an edge that only the
+colour axes show: each axis of L*a*b* is described by itself, and a feature is only ever compared with
+features of its own axis. Descriptors are RootSIFT (Arandjelović and Zisserman 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.model import Image, Matrix
+
+Floats = npt.NDArray[np.float32]
+
+VERSION = 2
+"""Of what is computed here and stored by a catalogue: a catalogue of another version has to be rebuilt."""
+
+AXES = 3
+DIMENSIONS = 128
+
+CONTRAST = 0.02
+"""Least contrast of a keypoint (OpenCV's unit): half of what Lowe proposes, enamel fields differ little."""
+
+CHROMA_GAIN = 1.5
+"""Grey levels a unit of a* or b*: enamel's colours span about 160 units."""
+
+GRID = 8
+"""Parts of the picture each way among which the keypoints kept are spread: a busy cloth in one corner does
+not take the place of a quiet pin."""
+
+FULL_SCALE = 0.4
+"""Value of a RootSIFT component stored as 15; hardly one in a thousand is larger."""
+
+_STORED = np.dtype(
+    [
+        ("point", "<u2", 2),
+        ("size", "<f2"),
+        ("angle", "u1"),
+        ("axis", "u1"),
+        ("descriptor", "u1", DIMENSIONS // 2),
+    ]
+)
+"""One stored feature, 72 bytes: place in 1/64 pixel, diameter, direction in 1/256 turn, axis, four bits a
+component."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """`points` (n, 2) in pixels of the picture they were taken from, `sizes` (n) diameters in those pixels,
+    `angles` (n) in radians, `axes` (n): 0 lightness, 1 a*, 2 b*; `descriptors` (n, 128), each of length 1."""
+
+    points: Floats
+    sizes: Floats
+    angles: Floats
+    axes: npt.NDArray[np.uint8]
+    descriptors: Floats
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def take(self, which: npt.NDArray[Any]) -> Features:
+        """Those at the indices, or under the mask, `which`."""
+        return Features(
+            self.points[which],
+            self.sizes[which],
+            self.angles[which],
+            self.axes[which],
+            self.descriptors[which],
+        )
+
+    def moved(self, similarity: Matrix) -> Features:
+        """The same features in the pixels that a similarity (3x3, not mirrored) leads to."""
+        matrix = similarity.astype(np.float32)
+        scale = np.hypot(matrix[0, 0], matrix[1, 0])
+        turn = np.arctan2(matrix[1, 0], matrix[0, 0])
+        points = self.points @ matrix[:2, :2].T + matrix[:2, 2]
+        return Features(points, self.sizes * scale, self.angles + turn, self.axes, self.descriptors)
+
+    def encode(self) -> bytes:
+        """For storage; places must be 0 to 1,023 pixels, and components lose all but four bits."""
+        rows = np.zeros(len(self), _STORED)
+        rows["point"] = np.clip(np.round(self.points * 64), 0, 65535)
+        rows["size"] = self.sizes
+        rows["angle"] = np.round(self.angles * (128 / np.pi)).astype(np.int64) % 256
+        rows["axis"] = self.axes
+        levels = np.clip(np.round(self.descriptors * (15 / FULL_SCALE)), 0, 15).astype(np.uint8)
+        rows["descriptor"] = levels[:, 0::2] << 4 | levels[:, 1::2]
+        return rows.tobytes()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Features:
+        """Raises `ValueError` for damaged data."""
+        rows = np.frombuffer(data, _STORED)
+        packed = rows["descriptor"]
+        levels = np.empty((len(rows), DIMENSIONS), np.float32)
+        levels[:, 0::2] = packed >> 4
+        levels[:, 1::2] = packed & 15
+        lengths = np.sqrt(np.einsum("nd,nd->n", levels, levels))[:, None]
+        return cls(
+            rows["point"].astype(np.float32) / np.float32(64),
+            rows["size"].astype(np.float32),
+            rows["angle"].astype(np.float32) * np.float32(np.pi / 128),
+            rows["axis"].copy(),
+            levels / np.maximum(lengths, np.float32(1e-6)),
+        )
+
+
+def joined(*parts: Features) -> Features:
+    """The features of several, those of one picture's pixels."""
+    return Features(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Features))
+    )
+
+
+def extract(rgb: Image, mask: Image | None, sides: tuple[int, int], count: int) -> Features:
+    """About `count` features of `rgb` at most, where `mask` is not 0.
+
+    `sides` are the lengths the picture's longer side is reduced to for lightness and for the colour axes;
+    half of the features are for lightness, a quarter for each colour axis.
+    """
+    parts = [_of_plane(rgb, mask, (0,), sides[0], count // 2)]
+    parts += [_of_plane(rgb, mask, (1, 2), sides[1], count // 4)]
+    rows = [row for part in parts for row in part]
+    return Features(*(np.concatenate(columns) for columns in zip(*rows, strict=True)))
+
+
+def _of_plane(
+    rgb: Image, mask: Image | None, axes: Sequence[int], side: int, count: int
+) -> list[tuple[npt.NDArray[Any], ...]]:
+    """The columns of `Features` for each of `axes`."""
+    height, width = rgb.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    size = max(8, round(width * scale)), max(8, round(height * scale))
+    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    within = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
+    ratio = np.array([width / size[0], height / size[1]], np.float32)
+    sift: Any = cv2.SIFT_create(  # type: ignore[attr-defined]  # its annotations lack it
+        contrastThreshold=CONTRAST
+    )
+    found: list[tuple[npt.NDArray[Any], ...]] = []
+    for axis in axes:
+        plane = lab[..., 0] * 2.55 if axis == 0 else lab[..., axis] * CHROMA_GAIN + 128
+        grey = np.clip(plane, 0, 255).astype(np.uint8)
+        keypoints = _spread(list(sift.detect(grey, within)), grey.shape, count)
+        descriptors: Any = None
+        if keypoints:
+            keypoints, descriptors = sift.compute(grey, keypoints)
+        if descriptors is None:
+            keypoints, descriptors = [], np.zeros((0, DIMENSIONS), np.float32)
+        descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-6))
+        points = np.array([keypoint.pt for keypoint in keypoints], np.float32).reshape(-1, 2)
+        found.append(
+            (
+                (points + np.float32(0.5)) * ratio - np.float32(0.5),
+                np.array([keypoint.size for keypoint in keypoints], np.float32) * ratio.mean(),
+                np.radians(np.array([keypoint.angle for keypoint in keypoints], np.float32)),
+                np.full(len(keypoints), axis, np.uint8),
+                np.asarray(descriptors, np.float32),
+            )
+        )
+    return found
+
+
+def _spread(keypoints: list[Any], shape: tuple[int, ...], count: int) -> list[Any]:
+    """The strongest `count`, each part of the picture in turn giving one."""
+    if len(keypoints) <= count:
+        return keypoints
+    points = np.array([keypoint.pt for keypoint in keypoints])
+    strength = np.array([keypoint.response for keypoint in keypoints])
+    parts = np.minimum((points * GRID / (shape[1], shape[0])).astype(int), GRID - 1)
+    part = parts[:, 1] * GRID + parts[:, 0]
+    order = np.lexsort((-strength, part))
+    starts = np.searchsorted(part[order], np.arange(GRID * GRID))
+    rank = np.empty(len(order), int)
+    rank[order] = np.arange(len(order)) - starts[part[order]]
+    return [keypoints[at] for at in np.lexsort((-strength, rank))[:count]]

@@ -1,0 +1,199 @@
+"""A registered candidate compared with the photograph inside the candidate's own outline.
+
+What counts is what belongs to the pin and to it alone: features that other pins of the catalogue have as
+well (a backing card's print, a watermark, the frame of a series) count as little as they tell, what counts
+must lie all over the pin, and patches, lines and colours of the whole picture have to agree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.portrait import COARSE, Portrait, scaling
+from pinactors.analysis.matching import likeness, verification
+from pinactors.analysis.matching.alignment import Template
+from pinactors.analysis.matching.keypoints import Features
+from pinactors.analysis.matching.likeness import Likeness
+from pinactors.analysis.matching.verification import Registration
+from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
+
+Floats = npt.NDArray[np.float32]
+
+CELLS = 8
+"""Parts each way in which the pin's box is divided when it is asked where features were found."""
+CELL_WORTH = 3.0
+"""Weight of features from which a cell counts no more: a busy corner is one corner."""
+
+SIDE = 256
+PATCH, REACH, STEP = 24, 4, 16
+"""Patches compared, in pixels of a SIDE square: their side, how far each may lie from its place, and how far
+apart they are taken."""
+TEXTURE = 5.0
+"""Least standard deviation (Lab units) of a patch that is compared."""
+AGREED = 0.6
+"""Correlation from which a patch is found again."""
+STEPS = 8
+"""Iterations of the alignment before lines and colours are compared."""
+
+
+@dataclass(frozen=True)  # no slots: what is computed on demand is kept
+class Candidate:
+    """What the catalogue holds of one pin's front: `features` in crop pixels, their `weights` (0 to 1) by how
+    distinctive they are in the catalogue, `outlined` whether its outline is known (else its mask is the whole
+    picture), and how its picture is had: None when it is gone."""
+
+    number: int
+    features: Features
+    weights: Floats
+    outlined: bool
+    load: Callable[[], Reference | None]
+
+    @cached_property
+    def reference(self) -> Reference:
+        """Raises `LookupError` when it is gone."""
+        reference = self.load()
+        if reference is None:
+            raise LookupError(f"the picture of pin {self.number} is gone")
+        return reference
+
+    @cached_property
+    def portrait(self) -> Portrait:
+        return Portrait.of(self.reference.rgb, self.reference.mask)
+
+    @cached_property
+    def outline(self) -> npt.NDArray[np.float64]:
+        """(n, 2) in crop pixels."""
+        contours, _ = cv2.findContours(self.reference.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        longest = max(contours, key=cv2.contourArea, default=np.zeros((0, 1, 2), np.int32))
+        return np.asarray(longest.reshape(-1, 2), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a photograph agrees with a candidate that was registered on it.
+
+    `weight`: of the features found, each by its distinctiveness and likeness; `covered`: share (0 to 1) of
+    the pin's cells, by their distinctive features, in which some were; `found`: share of the features'
+    weight; `alike`: their mean cosine. `patches`: share of textured patches found again, `patch_mean`,
+    `patch_low`: mean and tenth percentile of their correlation. `likeness`: lines and colours, None where too
+    little is visible. `area`: share of the photograph.
+    """
+
+    weight: float
+    covered: float
+    found: float
+    alike: float
+    patches: float
+    patch_mean: float
+    patch_low: float
+    likeness: Likeness | None
+    area: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`registration` as completed inside the outline; `portrait` of the photograph in the candidate's crop,
+    `to_portrait` maps the candidate's crop pixels to that one's, as aligned."""
+
+    registration: Registration
+    agreement: Agreement
+    portrait: Portrait
+    to_portrait: Matrix
+
+
+def compare(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Comparison:
+    """`rgb` in the pixels of `query`."""
+    found = verification.complete(query, candidate.features, found)
+    small, seen = _laid(rgb, found.to_photo)
+    mask = np.minimum(cv2.resize(candidate.reference.mask, (SIDE, SIDE)), seen)
+    picture = cv2.resize(candidate.reference.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    patches, patch_mean, patch_low = _patches(small, np.asarray(picture, np.uint8), mask)
+    portrait = Portrait.of(small, mask)
+    template = Template(candidate.portrait.planes, candidate.portrait.coarse[1])
+    aligned, _ = template.refine(portrait.planes, np.eye(3), STEPS)
+    to_portrait = scaling(COARSE, CROP_SIDE) @ aligned @ scaling(CROP_SIDE, COARSE)
+    weights, chosen = candidate.weights, found.reference
+    visible = _visible(candidate.features.points, found.to_photo, rgb.shape)
+    growth, _ = verification.growth_and_turn(found.to_photo, candidate.outline.mean(0))
+    agreement = Agreement(
+        weight=float((weights[chosen] * np.square(found.alike - 0.4)).sum() / 0.09),
+        covered=_covered(candidate, chosen, visible),
+        found=float(weights[chosen].sum() / max(float(weights[visible].sum()), 1e-6)),
+        alike=float(found.alike.mean()),
+        patches=patches,
+        patch_mean=patch_mean,
+        patch_low=patch_low,
+        likeness=likeness.compare(portrait, candidate.portrait, to_portrait),
+        area=float((candidate.reference.mask > 0).sum()) * growth**2 / (rgb.shape[0] * rgb.shape[1]),
+    )
+    return Comparison(found, agreement, portrait, to_portrait)
+
+
+def _laid(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
+    """The photograph in the candidate's crop, at SIDE, and where it has pixels (0 or 255)."""
+    matrix = scaling(CROP_SIDE, SIDE) @ np.linalg.inv(to_photo)
+    middle = np.array([(CROP_SIDE - 1) / 2, (CROP_SIDE - 1) / 2])
+    reduction = SIDE / CROP_SIDE / verification.growth_and_turn(to_photo, middle)[0]
+    if reduction < 0.7:  # sampling alone would alias
+        height, width = rgb.shape[:2]
+        size = max(8, round(width * reduction)), max(8, round(height * reduction))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix = matrix @ np.diag([width / size[0], height / size[1], 1.0])
+    square = (SIDE, SIDE)
+    laid = cv2.warpPerspective(rgb, matrix, square, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    whole = np.full(rgb.shape[:2], 255, np.uint8)
+    seen = cv2.warpPerspective(whole, matrix, square, flags=cv2.INTER_NEAREST)
+    return np.asarray(laid, np.uint8), np.asarray(seen, np.uint8)
+
+
+def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    laid = cv2.perspectiveTransform(points[None].astype(np.float64), to_photo)[0]
+    return np.asarray(((laid >= 0) & (laid < (shape[1], shape[0]))).all(1))
+
+
+def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.NDArray[np.bool_]) -> float:
+    points, weights = candidate.features.points, candidate.weights
+    low, high = candidate.outline.min(0), candidate.outline.max(0)
+    at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS).astype(int), 0, CELLS - 1)
+    cell = at[:, 1] * CELLS + at[:, 0]
+    worth = np.minimum(np.bincount(cell[visible], weights[visible], CELLS**2), CELL_WORTH)
+    hit = np.bincount(cell[chosen], weights[chosen], CELLS**2) > 0.25
+    return float((worth * hit).sum() / max(float(worth.sum()), 1e-6))
+
+
+def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float, float]:
+    """Share of textured patches found again near their place, mean and tenth percentile of their
+    correlations, each by the axis that agrees best. Zeros where there are none."""
+    ours, theirs = _planes(photo), _planes(picture)
+    inside = cv2.integral((mask > 127).astype(np.uint8))
+    best = []
+    for y in range(REACH, SIDE - PATCH - REACH + 1, STEP):
+        for x in range(REACH, SIDE - PATCH - REACH + 1, STEP):
+            below, right = y + PATCH, x + PATCH
+            count = inside[below, right] - inside[y, right] - inside[below, x] + inside[y, x]
+            if count < 0.7 * PATCH * PATCH:
+                continue
+            values = []
+            for one, other in zip(ours, theirs, strict=True):
+                patch = other[y:below, x:right]
+                if patch.std() < TEXTURE:
+                    continue
+                around = one[y - REACH : below + REACH, x - REACH : right + REACH]
+                values.append(float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED).max()))
+            if values:
+                best.append(max(values))
+    if not best:
+        return 0.0, 0.0, 0.0
+    found = np.array(best)
+    return float((found > AGREED).mean()), float(found.mean()), float(np.percentile(found, 10))
+
+
+def _planes(rgb: Image) -> list[npt.NDArray[np.float32]]:
+    lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    return [np.asarray(plane, np.float32) for plane in cv2.split(lab)]

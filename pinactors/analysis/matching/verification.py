@@ -1,0 +1,235 @@
+"""Geometric verification: is there one plane-to-plane mapping under which two pictures' features agree?
+
+A pair of alike features names a similarity by itself (a keypoint has a place, a size and a direction), so
+every pair is tried as a hypothesis and the best supported one kept: no chance, any turn in the plane, and
+never a mirror image. It is refined to a homography by MAGSAC++ (Barath et al. 2020), and the features are
+then paired anew by where it lays them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.matching.keypoints import AXES, Features
+from pinactors.analysis.model import CROP_SIDE, Matrix
+
+Floats = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.intp]
+
+ALIKE, ALIKE_IN_PLACE = 0.62, 0.5
+"""Least cosine of two descriptors that are paired by their looks alone, and of two that lie on each other."""
+MOST_PAIRS = 160
+LEAST = 4
+"""Pairs that have to agree: three fit any affine mapping."""
+TURN, GROWTH = np.radians(30), np.log(1.6)
+"""How far a pair's own turn and growth may be from the mapping's: keypoints name them roughly."""
+LOOSE, TIGHT, NEAR = 0.06 * CROP_SIDE, 0.015 * CROP_SIDE, 0.02 * CROP_SIDE
+"""How far (reference pixels) a pair may lie from a similarity, which only approximates a tilted view; from
+the homography; and from it when pairs are looked for anew."""
+MOST_STRETCH, MOST_PERSPECTIVE = 3.0, 2.5
+"""Of a photograph somebody took of a pin: one direction over the other, and near over far."""
+LEAST_GROWTH, MOST_GROWTH = 0.08, 6.0
+"""Photograph pixels a reference pixel: a pin of 40 pixels across, and one that the photograph shows a part
+of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """`to_photo` (3x3) maps reference pixels to photograph pixels; `query`, `reference` are the indices of
+    the features that agree under it, one to one, `alike` the cosines of their descriptors."""
+
+    to_photo: Matrix
+    query: Numbers
+    reference: Numbers
+    alike: Floats
+
+
+def register(query: Features, reference: Features) -> Registration | None:
+    """The mapping most of the alike features agree on; None where not even LEAST do. The reference's
+    features are in crop pixels."""
+    q, r, alike = _pairs(query, reference)
+    if len(q) < LEAST:
+        return None
+    here, there = query.points[q].astype(np.float64), reference.points[r].astype(np.float64)
+    turn = (query.angles[q] - reference.angles[r]).astype(np.float64)
+    growth = np.log(query.sizes[q] / reference.sizes[r]).astype(np.float64)
+    cosine, sine = np.exp(growth) * np.cos(turn), np.exp(growth) * np.sin(turn)
+    shift_x = here[:, 0] - cosine * there[:, 0] + sine * there[:, 1]
+    shift_y = here[:, 1] - sine * there[:, 0] - cosine * there[:, 1]
+    off_x = cosine[:, None] * there[:, 0] - sine[:, None] * there[:, 1] + shift_x[:, None] - here[:, 0]
+    off_y = sine[:, None] * there[:, 0] + cosine[:, None] * there[:, 1] + shift_y[:, None] - here[:, 1]
+    fits = off_x * off_x + off_y * off_y < np.square(LOOSE * np.exp(growth))[:, None]
+    fits &= np.abs(growth[:, None] - growth) < GROWTH
+    fits &= np.cos(turn[:, None] - turn) > np.cos(TURN)
+    weight = np.square(alike - 0.5)
+    best: tuple[float, Matrix, Numbers] | None = None
+    for start in _starts(fits, fits @ weight):
+        found = _mapping(here, there, np.flatnonzero(fits[start]), float(np.exp(growth[start])))
+        if found is not None:
+            matrix, inliers = found
+            score = float(weight[inliers].sum())
+            if best is None or score > best[0]:
+                best = score, matrix, inliers
+    if best is None:
+        return None
+    kept = _one_to_one(q, r, alike, best[2])
+    return Registration(best[1], q[kept], r[kept], alike[kept]) if len(kept) >= LEAST else None
+
+
+def complete(query: Features, reference: Features, found: Registration) -> Registration:
+    """The registration with every pair of features that it lays on each other, and refined by them."""
+    for _ in range(2):
+        q, r, alike = _pairs_in_place(query, reference, found.to_photo)
+        kept = _one_to_one(q, r, alike, np.arange(len(q)))
+        if len(kept) < len(found.query):
+            break
+        found = Registration(found.to_photo, q[kept], r[kept], alike[kept])
+        if len(kept) < 12:
+            break
+        here = query.points[found.query].astype(np.float64)
+        there = reference.points[found.reference].astype(np.float64)
+        radius = TIGHT * growth_and_turn(found.to_photo, there.mean(0))[0]
+        refined = _homography(here, there, radius)
+        if refined is None:
+            break
+        found = Registration(refined, found.query, found.reference, found.alike)
+    return found
+
+
+def growth_and_turn(matrix: Matrix, point: npt.NDArray[Any]) -> tuple[float, float]:
+    """By what factor and angle (radians) a homography scales and turns what is around a point."""
+    local = _jacobian(matrix, point)
+    growth = np.sqrt(max(float(np.linalg.det(local)), 1e-9))
+    return float(growth), float(np.arctan2(local[1, 0] - local[0, 1], local[0, 0] + local[1, 1]))
+
+
+def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
+    """Whether a photograph can show the plane's `points` like this: not mirrored, nor squeezed too far."""
+    depth = points @ matrix[2, :2] + matrix[2, 2]
+    if depth.min() <= 0 or depth.max() > MOST_PERSPECTIVE * depth.min():
+        return False
+    local = _jacobian(matrix, points.mean(0))
+    if not LEAST_GROWTH**2 < np.linalg.det(local) < MOST_GROWTH**2:
+        return False
+    stretch = np.linalg.svd(local, compute_uv=False)
+    return bool(stretch[0] < MOST_STRETCH * stretch[1])
+
+
+def _jacobian(matrix: Matrix, point: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    x, y, w = matrix @ (point[0], point[1], 1.0)
+    return np.asarray((matrix[:2, :2] - np.outer((x / w, y / w), matrix[2, :2])) / w, np.float64)
+
+
+def _pairs(query: Features, reference: Features) -> tuple[Numbers, Numbers, Floats]:
+    """Each of the photograph's features with the reference's most like it, and the other way round."""
+    rows: list[tuple[Numbers, Numbers, Floats]] = []
+    for ours, theirs in _by_axis(query, reference):
+        cosine = query.descriptors[ours] @ reference.descriptors[theirs].T
+        for best, flat in ((cosine.argmax(1), True), (cosine.argmax(0), False)):
+            at = np.arange(len(best))
+            value = cosine[at, best] if flat else cosine[best, at]
+            keep = value > ALIKE
+            one, other = (at, best) if flat else (best, at)
+            rows.append((ours[one[keep]], theirs[other[keep]], value[keep]))
+    q, r, alike = _joined(rows)
+    _, first = np.unique(q * len(reference) + r, return_index=True)
+    q, r, alike = q[first], r[first], alike[first]
+    if len(q) > MOST_PAIRS:
+        best = np.argpartition(-alike, MOST_PAIRS)[:MOST_PAIRS]
+        q, r, alike = q[best], r[best], alike[best]
+    return q, r, alike
+
+
+def _pairs_in_place(
+    query: Features, reference: Features, to_photo: Matrix
+) -> tuple[Numbers, Numbers, Floats]:
+    """Pairs that the mapping lays on each other, alike in size, direction and looks."""
+    laid = cv2.perspectiveTransform(reference.points[None].astype(np.float64), to_photo)[0]
+    growth, turn = growth_and_turn(to_photo, reference.points.mean(0))
+    radius = NEAR * growth
+    rows: list[tuple[Numbers, Numbers, Floats]] = []
+    for ours, theirs in _by_axis(query, reference):
+        low, high = laid[theirs].min(0) - radius, laid[theirs].max(0) + radius
+        ours = ours[((query.points[ours] >= low) & (query.points[ours] <= high)).all(1)]
+        apart = laid[theirs][:, None] - query.points[ours]
+        one, other = np.nonzero(np.einsum("rqd,rqd->rq", apart, apart) < radius * radius)
+        r, q = theirs[one], ours[other]
+        keep = np.abs(np.log(query.sizes[q] / (reference.sizes[r] * growth))) < GROWTH
+        keep &= np.cos(query.angles[q] - reference.angles[r] - turn) > np.cos(TURN)
+        q, r = q[keep], r[keep]
+        alike = np.einsum("nd,nd->n", query.descriptors[q], reference.descriptors[r])
+        keep = alike > ALIKE_IN_PLACE
+        rows.append((q[keep], r[keep], alike[keep]))
+    return _joined(rows)
+
+
+def _by_axis(query: Features, reference: Features) -> list[tuple[Numbers, Numbers]]:
+    """Indices of both pictures' features of each axis that both have."""
+    both = [
+        (np.flatnonzero(query.axes == axis), np.flatnonzero(reference.axes == axis)) for axis in range(AXES)
+    ]
+    return [(ours, theirs) for ours, theirs in both if len(ours) and len(theirs)]
+
+
+def _joined(rows: list[tuple[Numbers, Numbers, Floats]]) -> tuple[Numbers, Numbers, Floats]:
+    if not rows:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32)
+    q, r, alike = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return q, r, alike
+
+
+def _starts(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
+    """The best supported hypothesis, and another one nearly as good by mostly other pairs."""
+    first = int(support.argmax())
+    others = (fits & ~fits[first]).sum(1) > 0.5 * fits.sum(1)
+    rest = np.where(others, support, 0)
+    second = int(rest.argmax())
+    return [first, second] if rest[second] > 0.5 * support[first] else [first]
+
+
+def _mapping(
+    here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], chosen: Numbers, growth: float
+) -> tuple[Matrix, Numbers] | None:
+    """The homography, or with few pairs the affine mapping, of the chosen pairs, and those that agree."""
+    if len(chosen) < LEAST:
+        return None
+    radius = TIGHT * growth
+    points = np.asarray(there[chosen], np.float64)
+    matrix = _homography(here[chosen], points, radius) if len(chosen) >= 8 else None
+    if matrix is None:
+        affine, _ = cv2.estimateAffine2D(
+            there[chosen], here[chosen], method=cv2.RANSAC, ransacReprojThreshold=radius, maxIters=500
+        )
+        if affine is None:
+            return None
+        matrix = np.asarray(np.vstack([affine, (0.0, 0.0, 1.0)]), np.float64)
+        if not plausible(matrix, points):
+            return None
+    laid = cv2.perspectiveTransform(there[chosen][None], matrix)[0]
+    inliers = chosen[np.linalg.norm(laid - here[chosen], axis=1) < 2 * radius]
+    return (matrix, inliers) if len(inliers) >= LEAST else None
+
+
+def _homography(
+    here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], radius: float
+) -> Matrix | None:
+    cv2.setRNGSeed(1)  # the same photograph has the same answer
+    matrix, _ = cv2.findHomography(there, here, cv2.USAC_MAGSAC, radius, maxIters=500, confidence=0.999)
+    if matrix is None:
+        return None
+    found = np.asarray(matrix, np.float64)
+    return found if plausible(found, there) else None
+
+
+def _one_to_one(q: Numbers, r: Numbers, alike: Floats, chosen: Numbers) -> Numbers:
+    """The chosen pairs, most alike first, each feature in one of them only."""
+    order = chosen[np.argsort(-alike[chosen], kind="stable")]
+    for side in (q, r):
+        _, first = np.unique(side[order], return_index=True)
+        order = order[np.sort(first)]
+    return order

@@ -1,0 +1,84 @@
+"""The fixed quantiser of descriptors: which cell of descriptor space one falls in, and where within it.
+
+An inverted multi-index (Babenko and Lempitsky 2012): each half of a descriptor has 256 centres, and a pair of
+them is a cell, so that 65,536 cells need no large catalogue to be trained on. Within its cell a descriptor is
+a binary signature: the signs of its residual under a random rotation (Hamming embedding, Jégou, Douze and
+Schmid 2008, with fixed thresholds). `vocabulary.npy` was trained by `train` on 60,000 descriptors of drawn
+pins; trained on photographs of real pins, searches find no more.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Cells = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+CENTRES = 256
+CELLS = CENTRES * CENTRES
+HALF = 64
+BITS = 128
+NEAR = 6
+"""Centres of each half that are paired when a descriptor's nearest cells are looked for."""
+
+
+@dataclass(frozen=True)  # no slots: what is computed on demand is kept
+class Vocabulary:
+    """`centres` (2, 256, 64): those of either half."""
+
+    centres: Floats
+
+    @functools.cached_property
+    def _rotation(self) -> Floats:
+        chance = np.random.default_rng(20)
+        return np.asarray(np.linalg.qr(chance.standard_normal((2 * HALF, BITS)))[0], np.float32)
+
+    @functools.cached_property
+    def _rotated(self) -> tuple[Floats, Floats]:
+        return self.centres[0] @ self._rotation[:HALF], self.centres[1] @ self._rotation[HALF:]
+
+    def cells(self, descriptors: Floats, count: int) -> Cells:
+        """(n, count): the cells whose centres are nearest to each descriptor, nearest first."""
+        near, away = [], []
+        for half, centres in zip((descriptors[:, :HALF], descriptors[:, HALF:]), self.centres, strict=True):
+            distance = np.einsum("cd,cd->c", centres, centres) - 2 * half @ centres.T
+            best = np.argpartition(distance, NEAR, axis=1)[:, :NEAR]
+            near.append(best)
+            away.append(np.take_along_axis(distance, best, 1))
+        total = (away[0][:, :, None] + away[1][:, None, :]).reshape(len(descriptors), NEAR * NEAR)
+        cells = (near[0][:, :, None] * CENTRES + near[1][:, None, :]).reshape(len(descriptors), NEAR * NEAR)
+        best = np.argpartition(total, count, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(total, best, 1), axis=1, kind="stable")
+        return np.take_along_axis(cells, np.take_along_axis(best, order, 1), 1).astype(np.int64)
+
+    def signatures(self, descriptors: Floats, cells: Cells) -> Words:
+        """(n, count, BITS // 64): the signature of each descriptor in each of its `cells` (n, count)."""
+        one, two = self._rotated
+        centre = one[cells // CENTRES] + two[cells % CENTRES]
+        return np.packbits((descriptors @ self._rotation)[:, None, :] > centre, axis=2).view(np.uint64)
+
+
+@functools.cache
+def shipped() -> Vocabulary:
+    """The vocabulary every catalogue is indexed by."""
+    return Vocabulary(np.load(Path(__file__).with_name("vocabulary.npy")).astype(np.float32))
+
+
+def train(descriptors: Floats) -> Vocabulary:
+    """The centres by k-means of `descriptors` (n, 128), each half by itself."""
+    cv2.setRNGSeed(5)
+    stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 25, 1e-4)
+    centres = []
+    for half in (descriptors[:, :HALF], descriptors[:, HALF:]):
+        start = np.zeros((len(half), 1), np.int32)
+        centres.append(
+            cv2.kmeans(np.ascontiguousarray(half), CENTRES, start, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
+        )
+    return Vocabulary(np.stack(centres).astype(np.float32))

@@ -1,0 +1,152 @@
+"""One row's pictures on their way into the catalogue: decoded, bounded, cut out, described, kept as files.
+
+The functions here run in processes of their own; what they write lies under its content's name, and no row
+names it before all of it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pinactors.analysis.matching import keypoints
+from pinactors.analysis.model import Image, Matrix
+from pinactors.catalog import index, pictures
+from pinactors.catalog.pictures import Given
+from pinactors.catalog.rows import Row, RowError
+from pinactors.protocol import PinactorsError, View
+
+PICTURE_FOLDER = "pictures"
+
+SIDES = 480, 400
+"""Sides to which a catalogue picture is reduced for its features of lightness and colour."""
+FEATURES = 560
+"""Of a catalogue picture at most: with what the index holds of each they take 53 kB."""
+AROUND = 9
+"""Pixels around the outline in which features still count: their patches lie half inside."""
+
+WHOLE = "the pin's outline could not be told from its background: the picture is taken whole"
+CUT_OFF = "the pin runs out of the picture"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRow:
+    """A row ready to be stored; `digest` covers it, its pictures and the version of what was computed."""
+
+    row: Row
+    digest: str
+    pictures: tuple[dict[str, Any], ...]
+    warnings: tuple[str, ...]
+
+
+def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None:
+    """The row with its pictures prepared; None when `known` says that it is in the catalogue as it is.
+
+    Raises `RowError`, `OSError`.
+    """
+    cv2.setNumThreads(1)
+    sources = [(View.FRONT, row.front)] + ([(View.BACK, row.back)] if row.back else [])
+    contents = [(view, path.name, path.read_bytes()) for view, path in sources]
+    mask = row.mask.read_bytes() if row.mask else b""
+    digest = hashlib.sha256(repr((keypoints.VERSION, sorted(row.values.items()), row.box)).encode())
+    digest.update(hashlib.sha256(mask).digest())
+    for view, _, data in contents:
+        digest.update(f"{view}:{hashlib.sha256(data).hexdigest()};".encode())
+    if digest.hexdigest() == known:
+        return None
+    prepared, warnings = [], []
+    for view, name, data in contents:
+        try:
+            rgb = pictures.bounded(data, view)
+            given = _given(row, mask, data, rgb) if view is View.FRONT else None
+            fields, notes = prepare_picture(target, view, rgb, given)
+        except PinactorsError as error:
+            raise RowError(f"{view}_image {name!r}: {error.detail}") from error
+        prepared.append(fields)
+        warnings += [f"{view}_image {name!r}: {note}" for note in notes]
+    return PreparedRow(row, digest.hexdigest(), tuple(prepared), tuple(warnings))
+
+
+def _given(row: Row, mask: bytes, data: bytes, rgb: Image) -> Given | None:
+    """Where the row or the picture's own alpha channel says the pin is; None where neither does."""
+    height, width = rgb.shape[:2]
+    if row.mask is not None:
+        grey = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_GRAYSCALE) if mask else None
+        if grey is None:
+            raise RowError(f"mask {row.mask.name!r} is not a picture")
+        found = np.where(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA) > 127, 255, 0)
+        if not 0 < np.count_nonzero(found) < found.size:
+            raise RowError(f"mask {row.mask.name!r} must be white where the pin is and black elsewhere")
+        return Given(np.asarray(found, np.uint8), True)
+    if row.box is not None:
+        x, y, across, down = row.box
+        found = np.zeros((height, width), np.uint8)
+        left, top = round(x * width), round(y * height)
+        bottom, right = round((y + down) * height), round((x + across) * width)
+        found[top : max(top + 8, bottom), left : max(left + 8, right)] = 255
+        return Given(found, False)
+    opaque = pictures.opaque(data, (width, height))
+    return None if opaque is None else Given(opaque, True)
+
+
+def prepare_picture(
+    target: Path, view: View, rgb: Image, given: Given | None
+) -> tuple[dict[str, Any], list[str]]:
+    """The columns of a bounded picture's row, and its reservations for a person. Raises `OSError`."""
+    cut = pictures.cut(rgb, given)
+    notes = [note for note, holds in ((WHOLE, not cut.outlined), (CUT_OFF, cut.cut_off)) if holds]
+    features = b""
+    if view is View.FRONT:
+        around = cv2.dilate(cut.whole, np.ones((AROUND, AROUND), np.uint8))
+        found = keypoints.extract(rgb, np.asarray(around, np.uint8), SIDES, FEATURES).moved(cut.to_crop)
+        features = found.take(np.flatnonzero((found.points >= 0).all(1))).encode()
+    fields = {
+        "view": str(view),
+        "file": _keep(target, pictures.jpeg(rgb)),
+        "crop": _keep(target, pictures.jpeg(cut.crop)),
+        "mask": _png(cut.mask),
+        "outlined": cut.outlined,
+        "given": None if given is None else _png(given.mask),
+        "features": features,
+        "to_picture": _to_shares(cut.to_crop, rgb).astype("<f8").tobytes(),
+    }
+    return fields, notes
+
+
+def prepare_again(target: Path, view: View, file: str, given: bytes | None, outlined: bool) -> dict[str, Any]:
+    """The columns of a picture the catalogue keeps, computed anew. Raises `OSError`, `ValueError`."""
+    cv2.setNumThreads(1)
+    bgr = cv2.imdecode(np.fromfile(target / PICTURE_FOLDER / file, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise ValueError(f"{target / PICTURE_FOLDER / file} is damaged")
+    rgb = np.asarray(np.ascontiguousarray(bgr[..., ::-1]), np.uint8)
+    known = None
+    if given is not None:
+        mask = cv2.imdecode(np.frombuffer(given, np.uint8), cv2.IMREAD_GRAYSCALE)
+        known = Given(np.asarray(mask, np.uint8), outlined)
+    fields, _ = prepare_picture(target, view, rgb, known)
+    return fields | {"file": file}
+
+
+def _to_shares(to_crop: Matrix, rgb: Image) -> Matrix:
+    """From crop pixels to shares of the picture's width and height (3x3)."""
+    return np.asarray(np.diag([1 / rgb.shape[1], 1 / rgb.shape[0], 1.0]) @ np.linalg.inv(to_crop), np.float64)
+
+
+def _png(mask: Image) -> bytes:
+    return bytes(cv2.imencode(".png", mask)[1].tobytes())
+
+
+def _keep(target: Path, data: bytes) -> str:
+    """Stores a picture under its content's name, relative to the pictures folder."""
+    name = pictures.content_name(data)
+    path = target / PICTURE_FOLDER / name[:2] / f"{name}.jpg"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        index.write_durably(path, data)
+    return f"{name[:2]}/{path.name}"
