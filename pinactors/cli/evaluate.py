@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import multiprocessing
+import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +23,7 @@ from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
 from pinactors.cli.catalog import bar
-from pinactors.evaluation import answers, dataset, figures, report
+from pinactors.evaluation import answers, boards, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics
 from pinactors.settings import Settings
 
@@ -53,6 +56,10 @@ def evaluate(
     as_of: AsOf = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
     first: Annotated[int, typer.Option(min=0, help="Leave out so many sets before the first.")] = 0,
+    boards_only: Annotated[
+        bool,
+        typer.Option("--boards", help="Measure DIR/boards instead, by the boxes of their pins."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as one JSON object.")] = False,
     report_file: Annotated[
         Path | None, typer.Option("--report", help="Write a page with plots and the worst cases.")
@@ -65,6 +72,14 @@ def evaluate(
     """
     day = _day(as_of)
     settings = terminal.settings()
+    if boards_only:
+        with terminal.explaining():
+            on_boards = _boards(folder, imported_catalog(catalog or folder / "catalog", data))
+        if as_json:
+            typer.echo(json.dumps(on_boards, indent=2))
+        else:
+            terminal.output.print(_of_boards(on_boards))
+        return
     with terminal.explaining():
         given = dataset.load(folder)
         chosen = given.photos[first::every]
@@ -91,6 +106,31 @@ def evaluate(
     else:
         for table in tables(result):
             terminal.output.print(table)
+
+
+def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
+    """The figures of `folder`/boards, or of the folder itself, on as many processes as there are cores."""
+    place = folder if (folder / "boards.csv").is_file() else folder / "boards"
+    given = boards.load(place)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count() or 1, context) as pool, bar("looking") as progress:
+        waiting = [pool.submit(boards.seen_on, catalog, board.path) for board in given]
+        for done, _ in enumerate(as_completed(waiting), 1):
+            progress(done, len(waiting))
+    return boards.figures(given, [future.result() for future in waiting])
+
+
+def _of_boards(result: dict[str, Any]) -> Table:
+    rows = [
+        (name, f"{result[name]['value']:.3f}", f"{result[name]['low']:.3f} – {result[name]['high']:.3f}")
+        for name in ("recall", "precision")
+        if result[name]["value"] is not None
+    ]
+    rows += [
+        ("F1", f"{result['F1']:.3f}", ""),
+        ("found without a box", str(result["found without a box"]), ""),
+    ]
+    return _table(f"{result['boards']} boards", ("", "value", "95 % interval"), rows)
 
 
 def run(
@@ -171,6 +211,18 @@ def tables(result: dict[str, Any]) -> list[Table]:
             value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
             table.add_row(name, value, interval, str(figure["n"]))
         shown.append(table)
+    if result["by tag"]:
+        columns = ("first", "claimed and right", "claimed and wrong", "called no pin")
+        shown.append(
+            _table(
+                "By tag",
+                ("", "photographs", *columns),
+                [
+                    (tag, str(row["photographs"]), *(str(row[name]) for name in columns))
+                    for tag, row in result["by tag"].items()
+                ],
+            )
+        )
     judged = result["authenticity"]
     shown += [
         _table(

@@ -2,6 +2,7 @@
 
 DIR/photos/<photo_id>_{front,back,angled}.jpg
 DIR/truth/photos.csv   photo_id, kind, pin_id, defects (separated by ;)
+DIR/truth/notes.csv    photo_id, tags (separated by ;, what follows a colon is left out) (optional)
 DIR/truth/values.csv   pin_id, true_value in US dollars (optional)
 DIR/truth/fx.csv       currency, usd_per_unit (optional)
 DIR/catalog            an import folder, unless another catalogue is named
@@ -35,6 +36,7 @@ class PhotoSet:
     pin_id: str | None
     defects: tuple[str, ...]
     images: dict[View, Path]
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def load(folder: Path) -> Dataset:
     """
     if not (folder / "truth" / "photos.csv").is_file():
         raise FileNotFoundError(f"{folder} is no labelled set: it has no truth/photos.csv")
-    photos = tuple(_photo(folder, where, row) for where, row in _rows(folder / "truth" / "photos.csv"))
+    tags = _tags(folder / "truth" / "notes.csv")
+    photos = tuple(_photo(folder, where, row, tags) for where, row in _rows(folder / "truth" / "photos.csv"))
     if not photos:
         raise ValueError(f"{folder / 'truth' / 'photos.csv'} names no photographs")
     return Dataset(
@@ -78,7 +81,20 @@ def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
         ]
 
 
-def _photo(folder: Path, where: str, row: dict[str, str]) -> PhotoSet:
+def _tags(path: Path) -> dict[str, tuple[str, ...]]:
+    """Tags by photo id; what follows a colon says something of that photograph alone."""
+    if not path.is_file():
+        return {}
+    return {
+        row["photo_id"]: tuple(
+            name for tag in row.get("tags", "").split(";") if (name := tag.partition(":")[0].strip())
+        )
+        for _, row in _rows(path)
+        if row.get("photo_id")
+    }
+
+
+def _photo(folder: Path, where: str, row: dict[str, str], tags: dict[str, tuple[str, ...]]) -> PhotoSet:
     photo_id = row.get("photo_id", "")
     if not photo_id or "/" in photo_id or photo_id.startswith("."):
         raise ValueError(f"{where}: photo_id {photo_id!r} is not a name")
@@ -93,7 +109,7 @@ def _photo(folder: Path, where: str, row: dict[str, str]) -> PhotoSet:
     if View.FRONT not in images:
         raise FileNotFoundError(f"{where}: there is no photos/{photo_id}_front.jpg")
     defects = tuple(name for name in row.get("defects", "").split(";") if name)
-    return PhotoSet(photo_id, kind, pin_id, defects, images)
+    return PhotoSet(photo_id, kind, pin_id, defects, images, tags.get(photo_id, ()))
 
 
 def _image(folder: Path, photo_id: str, view: View) -> Path | None:

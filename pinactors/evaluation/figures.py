@@ -30,6 +30,7 @@ def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], Ca
         "sets": {kind: sum(answer.photo.kind is kind for answer in answers) for kind in Kind},
         "errors": sum(answer.error is not None for answer in answers),
         "identification": identification(answers),
+        "by tag": by_tag(answers),
         "authenticity": authenticity(answers),
         "reads": reads(answers, pin),
         "prices": prices(dataset, answers),
@@ -63,6 +64,35 @@ def identification(answers: Sequence[Answer]) -> Figures:
             right,
             pins=pins_of(pins),
         ),
+    }
+
+
+LEAST_TAGGED = 3
+"""Photographs that carry a tag from which it has a line of its own."""
+
+
+def by_tag(answers: Sequence[Answer]) -> dict[str, Figures]:
+    """For each tag (and each kind of photograph having it) how many carry it, how many pins are found and
+    claimed, rightly and wrongly, and how many are called no pin."""
+    groups: dict[str, list[Answer]] = {}
+    for answer in answers:
+        for tag in answer.photo.tags:
+            groups.setdefault(f"{answer.photo.kind}: {tag}", []).append(answer)
+    return {
+        tag: {
+            "photographs": len(group),
+            "first": sum(_rank(answer) == 0 for answer in group),
+            "claimed and right": sum(
+                answer.claimed is not None and answer.claimed == answer.photo.pin_id for answer in group
+            ),
+            "claimed and wrong": sum(answer.claimed not in (None, answer.photo.pin_id) for answer in group),
+            "called no pin": sum(
+                answer.authenticity is not None and answer.authenticity.verdict is Verdict.NOT_A_PIN
+                for answer in group
+            ),
+        }
+        for tag, group in sorted(groups.items())
+        if len(group) >= LEAST_TAGGED
     }
 
 

@@ -1,0 +1,46 @@
+"""Figures of whole boards, from boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinactors.evaluation.boards import Board, Boxed, figures, load, overlap
+
+
+def board(*pins: Boxed) -> Board:
+    return Board(Path("board.jpg"), pins)
+
+
+def test_found_missed_wrong_and_without_a_box() -> None:
+    given = board(Boxed("a", (0, 0, 100, 100)), Boxed("b", (200, 0, 300, 100)), Boxed("", (400, 0, 500, 100)))
+    seen = [
+        Boxed("a", (5, 5, 105, 105)),
+        Boxed("c", (400, 0, 500, 100)),  # on a pin the catalogue lacks: wrong
+        Boxed("d", (800, 0, 900, 100)),  # where nobody drew a box: neither
+    ]
+    result = figures([given], [seen])
+    assert result["recall"]["value"] == 0.5
+    assert result["precision"]["value"] == 0.5
+    assert result["F1"] == pytest.approx(0.5)
+    assert result["found without a box"] == 1
+
+
+def test_overlap() -> None:
+    assert overlap((0, 0, 2, 2), (1, 0, 3, 2)) == pytest.approx(1 / 3)
+    assert overlap((0, 0, 1, 1), (2, 2, 3, 3)) == 0
+
+
+def test_boards_are_read_and_bad_rows_named(tmp_path: Path) -> None:
+    (tmp_path / "one.jpg").touch()
+    table = tmp_path / "boards.csv"
+    table.write_text("board,pin_id,x0,y0,x1,y1\none,a,0,0,9,9\none,,10,0,19,9\n")
+    (found,) = load(tmp_path)
+    assert [pin.pin_id for pin in found.pins] == ["a", ""]
+    table.write_text("board,pin_id,x0,y0,x1,y1\none,a,0,x,9,9\n")
+    with pytest.raises(ValueError, match="line 2"):
+        load(tmp_path)
+    table.write_text("board,pin_id,x0,y0,x1,y1\ntwo,a,0,0,9,9\n")
+    with pytest.raises(FileNotFoundError, match="two"):
+        load(tmp_path)
