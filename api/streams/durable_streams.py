@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 import trio
-from quart import Blueprint, Request, Response, request
+from quart import Blueprint, Request, Response, current_app, request
 
 from api.auth import authenticate
 from api.services import services
 from api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
+from api.streams.polls import EXTENSION, Polls
 from api.streams.reader import Log, follow
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
@@ -124,12 +125,16 @@ def marks(log: Log, position: int, *, cursor: str | None = None) -> dict[str, st
 
 
 async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding = JSON_BATCH) -> Response:
-    """Answers a GET on `log`. Raises `PinactorsError` for an offset that nobody issued."""
+    """Answers a GET on `log`. Raises `PinactorsError` for an offset nobody issued, and (429) for one read
+    too many of a stream that has ended."""
     wanted = parse(asked)
     tail = len(log.packets)
     position = tail if wanted.position is None else wanted.position
     if position > tail:
         raise _invalid("offset", "this offset lies behind everything written so far")
+    if log.closed:
+        polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
+        polls.take(log.stream_id, empty=position == tail)
     if wanted.live == "sse" or wanted.following is not None:
         if wanted.resumed and log.closed and position == tail:
             return _empty(204, marks(log, position))  # tells an EventSource to stop coming back

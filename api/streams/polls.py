@@ -1,0 +1,49 @@
+"""How often a stream that has ended may be read: nothing will come any more, so nobody need hurry."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import trio
+
+from pinactors.protocol import ErrorCode, PinactorsError
+
+EXTENSION = "pinactors.polls"
+
+CAPACITY = 1000.0
+"""What may be read of one stream at once: a read that brings packets costs 1."""
+
+REFILL = 50.0
+"""What comes back every second."""
+
+EMPTY_COST = 50.0
+"""What a read costs that brings nothing: twenty at once, then one a second."""
+
+STREAMS = 10_000
+"""Streams that are kept account of, those read last."""
+
+
+class Polls:
+    """A token bucket a stream."""
+
+    def __init__(self) -> None:
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, stream_id: str, *, empty: bool) -> None:
+        """Counts a read of a stream that has ended. Raises `PinactorsError` (429) when it is one too many."""
+        now = trio.current_time()
+        left, since = self._buckets.pop(stream_id, (CAPACITY, now))
+        left = min(CAPACITY, left + (now - since) * REFILL)
+        cost = EMPTY_COST if empty else 1.0
+        enough = left >= cost
+        self._buckets[stream_id] = (left - cost if enough else left, now)
+        if len(self._buckets) > STREAMS:
+            self._buckets.popitem(last=False)
+        if not enough:
+            raise PinactorsError(
+                ErrorCode.OVERLOADED,
+                "Too many reads of this stream",
+                "It has ended: nothing more will come",
+                status=429,
+                retry_after=max(1.0, (cost - left) / REFILL),
+            )
