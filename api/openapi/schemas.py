@@ -151,6 +151,8 @@ def _plain(schema: Any) -> Any:
         plain["type"] = "boolean" if isinstance(values[0], bool) else "string"
         if len(values) == 1:
             plain["const"] = plain.pop("enum")[0]
+    if plain.get("type") == "object" and "properties" not in plain:
+        plain.setdefault("additionalProperties", True)  # openapi-typescript takes it for empty otherwise
     return plain
 
 
