@@ -121,6 +121,9 @@ class Inline:
         await trio.sleep(random.uniform(0, self._spread))
         return function(*arguments)
 
+    async def fetch(self, value: Any) -> Any:
+        return value
+
     async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         raise NotImplementedError("these components share no steps")
 

@@ -10,6 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinactors import plugins
 from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.imaging import prepare
 from pinactors.analysis.matching import identification
@@ -158,16 +159,16 @@ def declare(
     as_of: dt.date | None = None,
     calibration: str = "",
 ) -> Analysis:
-    """The five components over the steps they share.
+    """The five components over the steps they share, and what plug-ins make of them.
 
     `calibration` is JSON that overrides the settings' file. Raises `OSError` or `ValueError` for a file of
-    weights that cannot be used.
+    weights that cannot be used, and `SettingUnusable` for a plug-in.
     """
     if not calibration and settings.calibration:
         calibration = Path(settings.calibration).read_text("utf-8")
     likelihood.calibration(calibration)
     context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of, calibration)
-    return Analysis(
+    analysis = Analysis(
         context,
         shared_steps=(
             SharedStep("front_picture", ("front_image",), read_front),
@@ -224,3 +225,4 @@ def declare(
             ),
         ),
     )
+    return plugins.apply(settings, analysis)

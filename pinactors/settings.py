@@ -41,6 +41,9 @@ class Settings(BaseModel):
     require_keys: bool = Field(
         False, description="Whether a key is needed even where none is configured: nobody gets in then"
     )
+    components: str = Field(
+        "", description="Plug-ins beside those that packages announce: `module:function`, separated by spaces"
+    )
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
     worker_niceness: int = Field(
         5, ge=0, le=19, description="How far workers step back behind the event loop"

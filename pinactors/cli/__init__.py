@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pinactors import logs
-from pinactors.cli import catalog, feedback, keys
+from pinactors.cli import catalog, components, feedback, keys
 from pinactors.cli.analyze.one import analyze
 from pinactors.cli.calibrate import calibrate
 from pinactors.cli.demo import demo
@@ -53,6 +53,7 @@ app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
 app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
 app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(components.app, name="components")
 app.add_typer(keys.app, name="keys")
 app.add_typer(feedback.app, name="feedback")
 

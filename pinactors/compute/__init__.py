@@ -64,6 +64,10 @@ class SessionCompute(Protocol):
         nobody's answer yet. Raises `ScratchFull` as well."""
         ...
 
+    async def fetch(self, value: Any) -> Any:
+        """`value` itself, or what it is the handle of: for functions that run nowhere near the workers."""
+        ...
+
     def stop(self) -> None:
         """Ends at once what goes on of cancelled jobs."""
         ...

@@ -27,7 +27,7 @@ from pinactors.backoff import Backoff
 from pinactors.compute import GracePeriod, Handle, Priority, ScratchFull, WorkerDied
 from pinactors.compute.queue import JobQueue, Sender
 from pinactors.compute.scratch import open_scratch
-from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, prepare, warm
+from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, itself, prepare, warm
 from pinactors.settings import Settings
 
 SHUTDOWN_GRACE_SECONDS = 2.0
@@ -269,6 +269,9 @@ class SessionProcesses:
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._processes._submit(self._sender, call, function, arguments)
+
+    async def fetch(self, value: Any) -> Any:
+        return await self.run(itself, value) if isinstance(value, Handle) else value
 
     async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         handle: Handle | None = await self._processes._submit(

@@ -78,6 +78,11 @@ def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[An
         raise ScratchFull(str(error)) from None
 
 
+def itself(value: Any) -> Any:
+    """What a handle stands for, on its way back."""
+    return value
+
+
 def warm(function: Callable[[], Any]) -> int:
     """Runs `function` for what it loads; returns the pid."""
     function()

@@ -15,9 +15,10 @@ import trio
 from prometheus_client import CollectorRegistry
 
 from pinactors.compute import Compute
+from pinactors.compute.loop_thread import open_loop_thread
 from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.admission import Admission, Work
-from pinactors.pipeline.declaration import Analysis
+from pinactors.pipeline.declaration import Analysis, Place
 from pinactors.pipeline.duplicates import Duplicates
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
@@ -351,10 +352,14 @@ async def open_registry(
         if logs is None:
             logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
         recorder = Recorder(records, logs, metrics)
+        there = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
         breakers = {
-            component.name: _breaker(component.name, settings, metrics) for component in analysis.components
+            name: _breaker(name, settings, metrics)
+            for name in [*there, *(component.name for component in analysis.components)]
         }
-        services = Services(analysis, compute, settings, metrics, recorder, breakers, Work())
+        there += [each.name for each in analysis.components if Place.LOOP in (each.place, each.basic_place)]
+        loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in there}
+        services = Services(analysis, compute, settings, metrics, recorder, breakers, loops, Work())
         nursery = await stack.enter_async_context(trio.open_nursery())
         registry = Registry(services, records, logs, nursery)
         metrics.watch(registry.statistics)

@@ -12,6 +12,7 @@ import trio
 from msgspec import UNSET
 
 from pinactors.compute import Compute, SessionCompute, WorkerDied
+from pinactors.compute.loop_thread import LoopThread
 from pinactors.pipeline.actors.assembly import Assembly
 from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.actors.component_actor import ComponentActor
@@ -69,7 +70,8 @@ _root = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What sessions share."""
+    """What sessions share. `loops` has a loop for each component and step that runs in one; so have
+    `breakers`, and all other components."""
 
     analysis: Analysis
     compute: Compute
@@ -77,6 +79,7 @@ class Services:
     metrics: Metrics
     recorder: Recorder
     breakers: Mapping[str, Breaker]
+    loops: Mapping[str, LoopThread]
     work: Work
 
 
@@ -181,12 +184,15 @@ class Session:
                 actors,
                 self.duplicate,
                 restarts,
+                self._services.loops,
+                self._services.breakers,
                 refused=self.fail,
                 finished=self._step_ended,
             )
             for component in analysis.components:
                 if component.name not in self.state.outcomes:
-                    actor = ComponentActor(component, analysis.context, steps, self._jobs, restarts)
+                    loop = self._services.loops.get(component.name)
+                    actor = ComponentActor(component, analysis.context, steps, self._jobs, loop, restarts)
                     supervisor = Supervisor(
                         actor,
                         steps,

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import trio
 
 from pinactors.compute import GracePeriod, Handle, Priority, WorkerDied
-from pinactors.pipeline.actors.produce import produce
+from pinactors.pipeline.actors.produce import bounded, produce
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.registry import Registry, open_registry
@@ -176,7 +176,7 @@ class FakeCompute:
         """Cancelled jobs are gone already."""
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        named = arguments[0] if function is produce else function
+        named = arguments[0] if function in (produce, bounded) else function
         name = named.__name__
         await trio.lowlevel.checkpoint()
         self.started.append(name)
@@ -193,6 +193,10 @@ class FakeCompute:
         return function(
             *(self._values[each.path] if isinstance(each, Handle) else each for each in arguments)
         )
+
+    async def fetch(self, value: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return self._values[value.path] if isinstance(value, Handle) else value
 
     async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
         value = await self.run(function, *arguments)
@@ -340,9 +344,13 @@ class Pipeline:
 
 
 async def watch(log: PacketLog) -> list[Packet]:
+    return [decode(packet) for packet in await watch_raw(log)]
+
+
+async def watch_raw(log: PacketLog) -> list[bytes]:
     with log.watching():
         await log.wait_closed()
-    return [decode(packet) for packet in log.packets]
+    return log.packets
 
 
 @asynccontextmanager

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import trio
+
 from pinactors.compute import SessionCompute
-from pinactors.pipeline.actors.produce import produce
+from pinactors.compute.loop_thread import LoopThread
+from pinactors.pipeline.actors.produce import produce, produce_there
 from pinactors.pipeline.actors.restarts import Restarts
 from pinactors.pipeline.actors.shared_steps import SharedSteps
-from pinactors.pipeline.declaration import Component
+from pinactors.pipeline.declaration import Component, Place
 from pinactors.protocol import BASIC_NOTE, EncodedPacket
 
 
 class ComponentActor:
     """`full` and `basic` return the component's packet or raise whatever kept them from it. When they are
-    tried, and what a failure means, is its supervisor's to say."""
+    tried, and what a failure means, is its supervisor's to say. `loop` is where async functions run, None
+    where there are none.
+    """
 
     def __init__(
         self,
@@ -22,12 +28,14 @@ class ComponentActor:
         context: Any,
         shared_steps: SharedSteps,
         compute: SessionCompute,
+        loop: LoopThread | None,
         restarts: Restarts,
     ) -> None:
         self.component = component
         self._context = context
         self._shared_steps = shared_steps
         self._compute = compute
+        self._loop = loop
         self._restarts = restarts
 
     def __repr__(self) -> str:
@@ -35,23 +43,33 @@ class ComponentActor:
 
     async def full(self) -> EncodedPacket:
         values = await self._shared_steps.gather(self.component.needs)
-        return await self._produce(self.component.full, values, "")
+        function, place = self.component.full, self.component.place
+        return await self._produce(function, place, values, "", self.component.seconds)
 
     async def basic(self) -> EncodedPacket:
         assert self.component.basic is not None
         values = await self._shared_steps.gather(self.component.basic_needs)
-        return await self._produce(self.component.basic, values, BASIC_NOTE)
+        return await self._produce(self.component.basic, self.component.basic_place, values, BASIC_NOTE, None)
 
-    async def _produce(self, function: Any, values: list[Any], note: str) -> EncodedPacket:
+    async def _produce(
+        self,
+        function: Callable[..., Any],
+        place: Place,
+        values: list[Any],
+        note: str,
+        seconds: float | None,
+    ) -> EncodedPacket:
         """A worker that dies is an accident: the attempt is repeated, as often as `restarts` allows."""
-        packet: EncodedPacket = await self._restarts.repeat(
-            self.component.name,
-            self._compute.run,
-            produce,
-            function,
-            self.component.packet,
-            note,
-            self._context,
-            *values,
-        )
+        name, expected = self.component.name, self.component.packet
+        packet: EncodedPacket
+        if place is Place.LOOP:
+            assert self._loop is not None
+            there = [await self._compute.fetch(value) for value in values]
+            with trio.fail_after(seconds if seconds is not None else float("inf")):
+                packet = await self._loop.run(produce_there, function, expected, note, self._context, *there)
+        else:
+            run, context = self._compute.run, self._context
+            packet = await self._restarts.repeat(
+                name, run, produce, function, expected, note, seconds, context, *values
+            )
         return packet

@@ -5,20 +5,56 @@ Imported by workers: no trio, whose import would cost the first job of each of t
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import UNSET
 
+from pinactors.pipeline.declaration import is_own
 from pinactors.protocol import EncodedPacket, Packet
 
 
 def produce(
+    function: Callable[..., Any],
+    expected: type[Packet],
+    note: str,
+    seconds: float | None,
+    context: Any,
+    *values: Any,
+) -> EncodedPacket:
+    """Runs in a worker: a component's packet, encoded, small enough for whatever assembly writes into it.
+
+    Raises `TimeoutError` when `function` takes longer than `seconds`, and as `checked`.
+    """
+    return checked(bounded(function, seconds, context, *values), function, expected, note)
+
+
+def bounded(function: Callable[..., Any], seconds: float | None, *arguments: Any) -> Any:
+    """`function(*arguments)` within `seconds`, where they are given, of the main thread's time. A function
+    that never comes back to Python is ended by its session's deadline, with its worker."""
+    if seconds is None:
+        return function(*arguments)
+    signal.signal(signal.SIGALRM, partial(_time_over, function, seconds))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return function(*arguments)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+
+def _time_over(function: Callable[..., Any], seconds: float, *_: object) -> None:
+    raise TimeoutError(f"{function.__qualname__} took longer than {seconds:g} s")
+
+
+async def produce_there(
     function: Callable[..., Any], expected: type[Packet], note: str, context: Any, *values: Any
 ) -> EncodedPacket:
-    """Runs in a worker: a component's packet, encoded, small enough for whatever assembly writes into it."""
-    return checked(function(context, *values), function, expected, note)
+    """As `produce`, of an async function in another loop."""
+    return checked(await function(context, *values), function, expected, note)
 
 
 def checked(packet: Any, function: Callable[..., Any], expected: type[Packet], note: str) -> EncodedPacket:
@@ -29,9 +65,10 @@ def checked(packet: Any, function: Callable[..., Any], expected: type[Packet], n
     would not be read again as it was meant (a confidence that is no number).
     """
     if type(packet) is not expected:
-        raise TypeError(f"{function.__qualname__} returned {type(packet).__name__}, not {expected.__name__}")
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"{name} returned {type(packet).__name__}, not {expected.__name__}")
     if note and getattr(packet, "note", "") is UNSET:
         packet = msgspec.structs.replace(packet, note=note)
     encoded: EncodedPacket = packet.encoded()
     msgspec.json.decode(encoded.stamped(b'""', "", 0), type=expected)
-    return encoded
+    return encoded if is_own(expected) else replace(encoded, facts={})

@@ -3,15 +3,19 @@ it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import trio
 
 from pinactors.compute import OutOfMemory, ScratchFull, SessionCompute, WorkerDied
+from pinactors.compute.loop_thread import LoopThread
+from pinactors.pipeline.actors.breaker import Breaker
+from pinactors.pipeline.actors.produce import bounded
 from pinactors.pipeline.actors.restarts import Restarts
-from pinactors.pipeline.declaration import INPUTS, Analysis, SharedStep
+from pinactors.pipeline.declaration import INPUTS, OWNER, Analysis, Place, SharedStep
 from pinactors.pipeline.duplicates import DuplicateCheck
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -27,6 +31,10 @@ RETRY_STORAGE = 30.0
 
 class NeedFailed(Exception):
     """The value of a shared step that was needed cannot be had; the cause is the step's failure."""
+
+
+class StepSkipped(Exception):
+    """A step was not tried: its breaker is open."""
 
 
 class _Computation:
@@ -54,6 +62,8 @@ class SharedSteps:
         nursery: trio.Nursery,
         duplicate: DuplicateCheck,
         restarts: Restarts,
+        loops: Mapping[str, LoopThread],
+        breakers: Mapping[str, Breaker],
         refused: Callable[[PinactorsError], None],
         finished: Callable[[str, float, Exception | None], None],
     ) -> None:
@@ -63,6 +73,8 @@ class SharedSteps:
         self._nursery = nursery
         self._duplicate = duplicate
         self._restarts = restarts
+        self._loops = loops
+        self._breakers = breakers
         self._refused = refused
         self._finished = finished
         self._steps = {step.name: step for step in analysis.shared_steps}
@@ -106,6 +118,8 @@ class SharedSteps:
     async def _value(self, name: str) -> Any:
         if name in _VIEWS:
             return await self._upload.image(_VIEWS[name])
+        if name == OWNER:
+            return self._upload.owner
         computation = self._computations[name]
         await computation.done.wait()
         if computation.error is not None:
@@ -133,9 +147,27 @@ class SharedSteps:
         values = await self.gather(step.needs)
         if all(value is None for value in values):
             return None
+        if step.place is Place.LOOP:
+            return await self._run_there(step, values)
+        run, function = self._compute.keep, bounded
         return await self._restarts.repeat(
-            step.name, self._compute.keep, step.function, self._context, *values
+            step.name, run, function, step.function, step.seconds, self._context, *values
         )
+
+    async def _run_there(self, step: SharedStep, values: list[Any]) -> Any:
+        """An async step, in its own loop, behind a breaker of its own: what it asks may be away for long."""
+        there = [await self._compute.fetch(value) for value in values]
+        with self._breakers[step.name].attempt() as trial:
+            if trial is None:
+                raise StepSkipped(f"{step.name} has failed too often")
+            try:
+                with trio.fail_after(step.seconds if step.seconds is not None else math.inf):
+                    value = await self._loops[step.name].run(step.function, self._context, *there)
+            except Exception:
+                trial.failed()
+                raise
+            trial.succeeded()
+            return value
 
     def _judged(self, step: SharedStep, error: Exception) -> Exception:
         """A full disk ends the session; so does a refused photograph, one that nothing survives decoding, and

@@ -112,8 +112,8 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
 
 async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Fleet) -> None:
     """The analysis would take twice the deadline: the phone's 4 s end it, not 4 s more of the second one."""
-    masters = fleet.masters(2, workers=1, deadline=4.0, basic_reserve=0.5)
-    proxy = fleet.proxy(masters, deadline=4.0)
+    masters = fleet.masters(2, workers=1, deadline=4.0, basic_reserve=0.5, proxy_secret="theirs")
+    proxy = fleet.proxy(masters, deadline=4.0, proxy_secret="theirs")
     with trio.fail_after(LIMIT):
         async with connected(proxy.port) as wire:
             body = json_body(sessionId="late", frontImageData=b"SLEEP 8")

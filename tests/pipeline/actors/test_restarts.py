@@ -46,20 +46,22 @@ def read(produced: EncodedPacket) -> Packet:
     [(None, BASIC_NOTE, BASIC_NOTE), ("own", BASIC_NOTE, "own"), ("own", "", "own")],
 )
 def test_the_note(own: str | None, asked: str, found: str) -> None:
-    packet = read(produce(lambda context: result(note=own), AuthenticationResult, asked, None))
+    packet = read(produce(lambda context: result(note=own), AuthenticationResult, asked, None, None))
     assert isinstance(packet, AuthenticationResult)
     assert packet.note == found
 
 
 def test_no_note_where_none_is_asked_for_or_possible() -> None:
-    assert b"note" not in produce(lambda context: result(), AuthenticationResult, "", None).rest
-    plain = produce(lambda context: DetailedAnalysis(analysis="", details={}), DetailedAnalysis, "x", None)
+    assert b"note" not in produce(lambda context: result(), AuthenticationResult, "", None, None).rest
+    plain = produce(
+        lambda context: DetailedAnalysis(analysis="", details={}), DetailedAnalysis, "x", None, None
+    )
     assert b"note" not in plain.rest
 
 
 @pytest.mark.parametrize("rows", range(60, 100))
 def test_what_is_produced_fits_whatever_assembly_stamps_on_it(rows: int) -> None:
-    produced = produce(lambda context: result(rows), AuthenticationResult, BASIC_NOTE, None)
+    produced = produce(lambda context: result(rows), AuthenticationResult, BASIC_NOTE, None, None)
     packet = read(produced)
     assert isinstance(packet, AuthenticationResult)
     kept = len(packet.evidence)

@@ -1,0 +1,111 @@
+"""`pinactors components`: what an analysis consists of, and a plug-in tried on a photograph."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import trio
+import typer
+from rich.table import Table
+
+from pinactors import components, plugins
+from pinactors.cli import terminal
+from pinactors.cli.analyze.local import pipeline
+from pinactors.pipeline.declaration import Analysis, Component
+from pinactors.protocol import View
+from pinactors.settings import Settings
+
+Data = Annotated[Path | None, typer.Option(help="Data folder with the catalogue. [default: pinactors-data]")]
+
+app = typer.Typer(no_args_is_help=True, help="List the components of an analysis, try a plug-in.")
+
+
+@app.command("list")
+def list_(data: Data = None) -> None:
+    """List the declared components and shared steps: what they make, what they need, where they run, by
+    whom."""
+    with terminal.explaining():
+        analysis = components.declare(terminal.settings(data=data))
+    table = Table("name", "makes", "runs in", "needs", "declared by", box=None)
+    for step in analysis.shared_steps:
+        table.add_row(step.name, "a shared value", step.place, ", ".join(step.needs), step.declared_by)
+    for component in analysis.components:
+        tag = str(component.packet.__struct_config__.tag)
+        makes = f"{tag} (required)" if component.required else tag
+        needs = ", ".join(component.needs)
+        table.add_row(component.name, makes, component.place, needs, component.declared_by)
+    terminal.output.print(table)
+
+
+@app.command("check")
+def check(
+    source: Annotated[
+        str, typer.Argument(metavar="MODULE:FUNCTION", help="The plug-in.", show_default=False)
+    ],
+    front: Annotated[
+        Path, typer.Argument(metavar="PHOTO", help="Photograph of the front.", show_default=False)
+    ],
+    back: Annotated[Path | None, typer.Option(help="Photograph of the back.")] = None,
+    data: Data = None,
+) -> None:
+    """Run one plug-in's components on a photograph, in this process with real workers; print their packets.
+
+    Exit status: 0 when each made its packet by full analysis, 1 when one did not, 2 when it cannot be loaded.
+    """
+    settings = terminal.settings(data=data)
+    with terminal.explaining():
+        before = components.declare(settings)
+        analysis = plugins.with_plugin(source, settings, before)
+        ours = [each for each in analysis.components if each.declared_by == source]
+        if not ours:
+            terminal.stop(f"plug-in {source} declares no component of its own", terminal.USAGE)
+        photographs = {View.FRONT: front} | ({View.BACK: back} if back is not None else {})
+        answer = terminal.run(_run, settings, _only(analysis, ours), photographs)
+    if answer is None:
+        raise typer.Exit(terminal.INTERRUPTED)
+    if not _shown(answer, ours):
+        raise typer.Exit(1)
+
+
+def _only(analysis: Analysis, ours: list[Component]) -> Analysis:
+    """The plug-in's components, none required: what one of them lacks must not end the others."""
+    return dataclasses.replace(
+        analysis, components=tuple(dataclasses.replace(each, required=False) for each in ours)
+    )
+
+
+async def _run(settings: Settings, analysis: Analysis, photographs: dict[View, Path]) -> list[bytes]:
+    async with pipeline(settings, analysis) as running:
+        log = await running.open(photographs)
+        with log.watching():
+            await log.wait_closed()
+        await trio.lowlevel.checkpoint()
+        return list(log.packets)
+
+
+def _shown(packets: list[bytes], ours: list[Component]) -> bool:
+    """Whether every component made its packet by full analysis."""
+    read: dict[str, dict[str, Any]] = {}
+    for packet in packets:
+        values = msgspec.json.decode(packet, type=dict[str, Any])
+        read[values["packetType"]] = values
+    end = read.get("ANALYSIS_COMPLETE", {})
+    if not end:
+        terminal.stop(str(read.get("ERROR", {}).get("error", "the session did not end")))
+    good = True
+    for component in ours:
+        tag = str(component.packet.__struct_config__.tag)
+        state = "full analysis"
+        if component.name in end["missing"]:
+            state = "no packet"
+        elif component.name in end["degraded"]:
+            state = "basic analysis"
+        good = good and state == "full analysis"
+        terminal.output.print(f"{component.name}: {state}", markup=False)
+        if tag in read:
+            text = terminal.clean(msgspec.json.format(msgspec.json.encode(read[tag])).decode())
+            terminal.output.print(text, markup=False)
+    return good

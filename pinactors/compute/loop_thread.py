@@ -1,0 +1,126 @@
+"""A trio loop in a thread of its own, for async functions that are not ours: whoever blocks it blocks
+himself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import outcome
+import structlog
+import trio
+
+LEAVING_SECONDS = 1.0
+"""What the loop gets to end when it is closed; one that is blocked is left behind with its thread."""
+
+log = structlog.get_logger(__name__)
+
+
+class LoopThread:
+    """Runs async functions for tasks of another loop."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._nursery: trio.Nursery | None = None
+        self._ended = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<LoopThread {self._name}>"
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """`await function(*arguments)` over there. Cancelling it cancels the function and does not wait for
+        it: it may be blocked. Raises what it raises, and `RuntimeError` when the loop is gone."""
+        call = _Call(partial(function, *arguments), trio.lowlevel.current_trio_token())
+        self._send(partial(self._begin, call))
+        try:
+            await call.done.wait()
+        except trio.Cancelled:
+            with suppress(RuntimeError):
+                self._send(call.scope.cancel)
+            raise
+        return call.answer.unwrap()
+
+    async def thread(self, task_status: trio.TaskStatus[None]) -> None:
+        """Lasts as long as the loop, or until it is cancelled: then a loop that is blocked is left behind."""
+        started = partial(trio.lowlevel.current_trio_token().run_sync_soon, task_status.started)
+        try:
+            await trio.to_thread.run_sync(
+                trio.run,
+                self._loop,
+                started,
+                limiter=trio.CapacityLimiter(1),
+                abandon_on_cancel=True,
+                thread_name=self._name,
+            )
+        except Exception as error:  # noqa: BLE001 - the boundary of what is not ours
+            log.error("loop ended", loop=self._name, error=repr(error))
+        finally:
+            self._ended.set()
+
+    async def close(self) -> None:
+        """Cancels what runs over there; returns when the loop has ended, or is not going to."""
+        with suppress(RuntimeError):
+            self._send(self._stop)
+        with trio.move_on_after(LEAVING_SECONDS, shield=True) as leaving:
+            await self._ended.wait()
+        if leaving.cancelled_caught:
+            log.warning("loop is blocked and left behind", loop=self._name)
+
+    async def _loop(self, ready: Callable[[], None]) -> None:
+        async with trio.open_nursery() as nursery:
+            self._token, self._nursery = trio.lowlevel.current_trio_token(), nursery
+            ready()
+            await trio.sleep_forever()
+
+    def _begin(self, call: _Call) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(call.run, name=self._name)
+
+    def _stop(self) -> None:
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+
+    def _send(self, function: Callable[[], None]) -> None:
+        assert self._token is not None
+        try:
+            self._token.run_sync_soon(function)
+        except trio.RunFinishedError:
+            raise RuntimeError(f"{self!r} has ended") from None
+
+
+class _Call:
+    """`answer` is there when it is `done`; `scope` belongs to the other loop."""
+
+    def __init__(self, function: Callable[[], Any], home: trio.lowlevel.TrioToken) -> None:
+        self._function, self._home = function, home
+        self.scope = trio.CancelScope()
+        self.done = trio.Event()
+        self.answer: outcome.Outcome[Any] = outcome.Error(RuntimeError("cancelled"))
+
+    async def run(self) -> None:
+        try:
+            with self.scope:
+                try:
+                    self.answer = outcome.Value(await self._function())
+                except Exception as error:  # noqa: BLE001 - the function's own: it is the caller's to handle
+                    self.answer = outcome.Error(error)
+                except (SystemExit, KeyboardInterrupt) as error:  # would end the loop, not the function
+                    self.answer = outcome.Error(RuntimeError(f"{type(error).__name__}: {error}"))
+        finally:
+            with suppress(trio.RunFinishedError):
+                self._home.run_sync_soon(self.done.set)
+
+
+@asynccontextmanager
+async def open_loop_thread(name: str) -> AsyncIterator[LoopThread]:
+    loop = LoopThread(name)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(loop.thread)
+        try:
+            yield loop
+        finally:
+            await loop.close()
+            nursery.cancel_scope.cancel()

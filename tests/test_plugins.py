@@ -1,0 +1,277 @@
+"""Plug-ins: how they are found, what they may declare, and what their misbehaviour costs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+import trio.lowlevel
+
+from pinactors import plugins
+from pinactors.pipeline.declaration import Analysis, Component, Place, SharedStep
+from pinactors.pipeline.registry import open_registry
+from pinactors.protocol import CharacterIdentification, Packet
+from pinactors.protocol.merge import merge
+from pinactors.settings import Settings, SettingUnusable
+from tests.conftest import ErrorLogs
+from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords, Seen, upload, watch_raw
+
+LIMIT = 30
+
+
+class Opinion(Packet, tag="SECOND_OPINION", kw_only=True):
+    opinion: str
+
+
+class Impostor(Packet, tag="ERROR", kw_only=True):
+    opinion: str
+
+
+class Colliding(Packet, tag="COLLIDING", kw_only=True):
+    authentic: bool
+
+
+async def good(context: Any, first: Seen) -> Opinion:
+    await trio.lowlevel.checkpoint()
+    return Opinion(opinion=first.text)
+
+
+async def blocks(context: Any, first: Seen) -> Opinion:
+    time.sleep(3.0)  # noqa: ASYNC251 - that is the misbehaviour
+    return Opinion(opinion="late")
+
+
+async def never(context: Any, first: Seen) -> Opinion:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+async def another_type(context: Any, first: Seen) -> Any:
+    await trio.lowlevel.checkpoint()
+    return {"opinion": "no packet"}
+
+
+async def floods(context: Any, first: Seen) -> Opinion:
+    await trio.lowlevel.checkpoint()
+    return Opinion(opinion="x" * 50_000_000)
+
+
+async def raises(context: Any, first: Seen) -> Opinion:
+    await trio.lowlevel.checkpoint()
+    raise ValueError("a bug of theirs")
+
+
+async def leaves(context: Any, first: Seen) -> Opinion:
+    await trio.lowlevel.checkpoint()
+    raise SystemExit(3)
+
+
+def component(full: Callable[..., Any], place: Place = Place.LOOP, **given: Any) -> Component:
+    return Component("opinion", Opinion, ("front",), full, (), None, place=place, **given)
+
+
+def with_component(full: Callable[..., Any], **given: Any) -> Analysis:
+    return ANALYSIS.adding(components=[component(full, **given)])
+
+
+async def session(data: Path, analysis: Analysis, content: str = "pin") -> dict[str, dict[str, Any]]:
+    """The packets of one session by type, on a real clock."""
+    async with open_registry(
+        analysis,
+        FakeCompute(),
+        FakeRecords(),  # type: ignore[arg-type]
+        Settings(data=data, deadline=20.0, basic_reserve=1.0),
+    ) as registry:
+        packets = await watch_raw(await registry.open(upload(content=content)))
+    return {each["packetType"]: each for each in map(msgspec.json.decode, packets)}
+
+
+OTHERS = {
+    "CONNECTION_ESTABLISHED",
+    "PROCESSING_STARTED",
+    "AUTHENTICATION_RESULT",
+    "CHARACTER_IDENTIFICATION",
+    "PRICING_ANALYSIS",
+    "DETAILED_ANALYSIS",
+    "HTML_DISPLAY_DATA",
+    "ANALYSIS_COMPLETE",
+}
+
+
+async def test_a_component_in_a_loop_of_its_own(tmp_path: Path) -> None:
+    with trio.fail_after(LIMIT):
+        packets = await session(tmp_path, with_component(good))
+    assert packets["SECOND_OPINION"]["opinion"] == "front pin front"
+    assert packets["ANALYSIS_COMPLETE"]["degraded"] == packets["ANALYSIS_COMPLETE"]["missing"] == []
+    answer = merge([msgspec.json.encode(packet) for packet in packets.values()])
+    assert answer["opinion"] == "front pin front"
+
+
+@pytest.mark.parametrize("misbehaving", [blocks, never, another_type, floods, raises, leaves])
+async def test_misbehaviour_costs_its_own_packet_and_no_other(
+    misbehaving: Callable[..., Any], tmp_path: Path, error_logs: ErrorLogs
+) -> None:
+    order: list[str] = []
+    with trio.fail_after(LIMIT):
+        analysis = with_component(misbehaving, seconds=1.0)
+        settings = Settings(data=tmp_path, deadline=20.0, basic_reserve=1.0)
+        records: Any = FakeRecords()
+        async with open_registry(analysis, FakeCompute(), records, settings) as registry:
+            log = await registry.open(upload())
+            while not log.closed:
+                await log.wait_beyond(len(order))
+                order += [msgspec.json.decode(packet)["packetType"] for packet in log.packets[len(order) :]]
+                if len(order) == len(OTHERS) - 1:
+                    assert "ANALYSIS_COMPLETE" not in order  # all others are out before it is given up
+            end = msgspec.json.decode(log.packets[-1])
+    assert set(order) == OTHERS
+    assert (end["missing"], end["degraded"]) == (["opinion"], [])
+    assert error_logs.take("component missing")["component"] == "opinion"
+
+
+async def test_a_component_that_keeps_failing_trips_its_breaker(
+    tmp_path: Path, error_logs: ErrorLogs
+) -> None:
+    settings = Settings(data=tmp_path, breaker_failures=2)
+    records: Any = FakeRecords()
+    with trio.fail_after(LIMIT):
+        async with open_registry(
+            with_component(never, seconds=0.1), FakeCompute(), records, settings
+        ) as registry:
+            for number in range(3):
+                await watch_raw(await registry.open(upload(content=f"pin {number}")))
+                error_logs.take("component missing")
+            assert registry.statistics()["breakers"] == {"opinion": "open"}
+    skipped = [entry for entry in error_logs.entries if entry["event"] == "full analysis skipped"]
+    assert len(skipped) == 1
+
+
+async def refined(context: Any, first: Seen, hint: str) -> CharacterIdentification:
+    await trio.lowlevel.checkpoint()
+    return CharacterIdentification(characters="theirs", identification=hint, candidates=[])
+
+
+async def asked(context: Any, first: Seen, owner: str) -> str:
+    await trio.lowlevel.checkpoint()
+    return f"hint for {first.text} of {owner or 'nobody'}"
+
+
+async def away(context: Any, first: Seen, owner: str) -> str:
+    await trio.lowlevel.checkpoint()
+    raise ConnectionError("nobody answers")
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_wrapping_one_of_the_five_around_a_shared_step_in_a_loop(works: bool, tmp_path: Path) -> None:
+    step = SharedStep("hint", ("front", "owner"), asked if works else away, place=Place.LOOP, seconds=1.0)
+    wrapped = ANALYSIS.component("characters").wrapped(refined, ("front", "hint"), place=Place.LOOP)
+    with trio.fail_after(LIMIT):
+        packets = await session(tmp_path, ANALYSIS.adding([step], [wrapped]))
+    end, found = packets["ANALYSIS_COMPLETE"], packets["CHARACTER_IDENTIFICATION"]
+    if works:
+        assert (found["characters"], found["identification"]) == (
+            "theirs",
+            "hint for front pin front of nobody",
+        )
+        assert end["degraded"] == []
+    else:  # ours, as without the plug-in
+        assert found["characters"] == "Figaro"
+        assert end["degraded"] == ["characters"]
+
+
+def slow(context: Any, first: Seen) -> Opinion:
+    while True:
+        time.sleep(0.01)
+
+
+async def test_a_run_in_a_worker_is_bounded_as_well(tmp_path: Path, error_logs: ErrorLogs) -> None:
+    with trio.fail_after(LIMIT):
+        packets = await session(tmp_path, with_component(slow, place=Place.WORKER, seconds=0.2))
+    assert packets["ANALYSIS_COMPLETE"]["missing"] == ["opinion"]
+    assert error_logs.take("component missing")["component"] == "opinion"
+    failed = [entry for entry in error_logs.entries if entry["event"] == "full analysis failed"]
+    assert "slow took longer than 0.2 s" in failed[0]["error"]
+
+
+# -- declaring ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("packet", "message"),
+    [(Impostor, "not a component's to make"), (Colliding, "fields of other packets: authentic")],
+)
+def test_a_packet_type_may_not_pass_for_another(packet: type[Packet], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ANALYSIS.adding(components=[replace(component(good), packet=packet)])
+
+
+def test_a_component_of_a_known_name_takes_its_place() -> None:
+    ours = replace(ANALYSIS.component("details"), full=good, place=Place.LOOP)
+    changed = ANALYSIS.adding(components=[ours])
+    assert [each.name for each in changed.components] == [each.name for each in ANALYSIS.components]
+    assert changed.component("details").full is good
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    made = ModuleType("a_plugin")
+    monkeypatch.setitem(sys.modules, "a_plugin", made)
+    return made
+
+
+def test_the_setting_names_plugins_and_the_declaration_says_whose_each_is(module: ModuleType) -> None:
+    module.declare = lambda settings, analysis: analysis.adding(components=[component(good)])  # type: ignore[attr-defined]
+    analysis = plugins.apply(Settings(components="a_plugin:declare"), ANALYSIS)
+    assert {each.name: each.declared_by for each in analysis.components if each.name != "opinion"} == {
+        each.name: "pinactors" for each in ANALYSIS.components
+    }
+    assert analysis.component("opinion").declared_by == "a_plugin:declare"
+
+
+def test_packages_announce_plugins_by_entry_point(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module.declare = lambda settings, analysis: analysis.adding(components=[component(good)])  # type: ignore[attr-defined]
+    installed = tmp_path / "their_package-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[pinactors.components]\nopinion = a_plugin:declare\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert plugins.apply(Settings(), ANALYSIS).component("opinion").declared_by == "a_plugin:declare"
+
+
+def _fail(settings: Settings, analysis: Analysis) -> Analysis:
+    raise KeyError("bug")
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "message"),
+    [
+        ("nonsense", None, "expected module:function"),
+        ("no_such_module_at_all:declare", None, "cannot be loaded: ModuleNotFoundError"),
+        ("a_plugin:missing", None, "cannot be loaded: AttributeError"),
+        ("a_plugin:declare", _fail, "KeyError"),
+        ("a_plugin:declare", lambda settings, analysis: None, "returned NoneType, not an Analysis"),
+        (
+            "a_plugin:declare",
+            lambda settings, analysis: analysis.adding(components=[replace(component(good), needs=("x",))]),
+            "unknown needs",
+        ),
+    ],
+)
+def test_one_that_cannot_be_used_is_said_in_one_line(
+    source: str, function: Callable[..., Any] | None, message: str, module: ModuleType
+) -> None:
+    if function is not None:
+        module.declare = function  # type: ignore[attr-defined]
+    with pytest.raises(SettingUnusable, match=message) as said:
+        plugins.apply(Settings(components=source), ANALYSIS)
+    assert "\n" not in str(said.value)
