@@ -228,6 +228,20 @@ def proxy_(
 app.command("chaos")(chaos.main)
 
 
+@app.command("fuzz")
+def fuzz_(
+    minutes: Annotated[float, typer.Option(help="For all targets together.")] = 10.0,
+    found: Annotated[Path, typer.Option(help="Where inputs that hurt are kept.")] = Path("fuzz-found"),
+) -> None:
+    """Look for inputs that hurt parsers and servers; status 1 when there are any."""
+    from benchmarks import fuzz  # loads what only this command needs
+
+    findings = fuzz.run(minutes, found, errors.print)
+    for name, count in findings.items():
+        errors.print(f"{name}: {count or 'nothing'} found")
+    raise typer.Exit(1 if any(findings.values()) else 0)
+
+
 def _run(measure: Measure, prefix: str = "") -> dict[str, Any]:
     """Shows what the benchmark says it does: in place, or in a log when a step begins and now and then."""
     said, at = "", 0.0

@@ -1,0 +1,239 @@
+"""Looks for inputs that hurt: atheris on what parses a client's bytes, schemathesis on running servers.
+
+`python -m benchmarks fuzz --minutes N` shares the time among the targets. An input that makes a target raise
+anything but a refusal is kept as a file below `--found`; those of `tests/fuzz/corpus` are tests.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import trio
+
+from api.errors import status_of
+from api.uploads.base64_stream import Base64Decoder
+from api.uploads.json_body import JsonUpload
+from api.uploads.multipart import MultipartUpload
+from api.uploads.received import Parser
+from api.uploads.resumable import draft_headers
+from pinactors.analysis.imaging.decode import decode
+from pinactors.protocol import PinactorsError, View
+from pinactors.protocol.offsets import to_position
+from pinactors.records import Records
+from pinactors.settings import Settings
+from pinactors.storage.images import ImageStore
+
+BOUNDARY = "b"
+PIXELS = 1_000_000
+"""Largest picture the decoder is given: larger ones are the same code at greater length."""
+
+PIECES = (1, 3, 7, 64)
+"""Sizes of the pieces a body is cut into."""
+
+CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+
+Target = Callable[[bytes], None]
+
+
+@cache
+def _store() -> ImageStore:
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    store = ImageStore(folder / "images", folder / "spool")
+    store.prepare()
+    return store
+
+
+def _outcome(parser: Parser, pieces: list[bytes]) -> str:
+    """What came out of a parser, or its refusal; a refusal with a status of 500 is a failure."""
+    events: list[object] = []
+    try:
+        for piece in pieces:
+            events += parser.feed(piece)
+        events += parser.finish()
+    except PinactorsError as error:
+        return f"{error.code} {error.field} {_refusal(error)}"
+    finally:
+        parser.discard()
+    return repr(events)
+
+
+def _refusal(error: PinactorsError) -> int:
+    """The status of a refusal. Raises `AssertionError` for one that blames the server."""
+    status = status_of(error)
+    if status >= 500:
+        raise AssertionError(f"{error} is {status}")
+    return status
+
+
+def _parsed(make: Callable[[], Parser], data: bytes) -> None:
+    whole = _outcome(make(), [data])
+    for size in PIECES:
+        pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        assert _outcome(make(), pieces) == whole, f"another outcome in pieces of {size}"
+
+
+def json_body(data: bytes) -> None:
+    """A JSON upload, whole and in pieces: the same photographs, or the same refusal."""
+    _parsed(lambda: JsonUpload(_store()), data)
+
+
+def multipart_body(data: bytes) -> None:
+    """The same for a multipart upload."""
+    _parsed(lambda: MultipartUpload(_store(), BOUNDARY), data)
+
+
+def base64_text(data: bytes) -> None:
+    """A photograph's text, whole and byte by byte."""
+    results = []
+    for pieces in ([data], [bytes([byte]) for byte in data]):
+        decoder = Base64Decoder("frontImageData")
+        try:
+            decoded = b"".join([*map(decoder.feed, pieces), decoder.finish()])
+            results.append((decoded, decoder.absent))
+        except PinactorsError as error:
+            results.append((error.code.encode(), False))
+    assert results[0] == results[1]
+
+
+def offsets(data: bytes) -> None:
+    """Offsets of streams and of resumable uploads, as their headers say them."""
+    text = data.decode("latin-1")
+    with suppress(ValueError):
+        assert to_position(text) >= 0
+    names = ("Upload-Draft-Interop-Version", "Upload-Offset", "Upload-Complete", "Upload-Incomplete")
+    values = dict(zip((*names, "Upload-Length", "Content-Length"), text.split("\n"), strict=False))
+    try:
+        asked = draft_headers.read(values)
+        draft_headers.check_append(asked, "application/partial-upload")
+        asked.whole_length(0)
+    except PinactorsError as error:
+        _refusal(error)
+
+
+def picture(data: bytes) -> None:
+    """What a worker is given as a photograph."""
+    try:
+        decode(data, View.FRONT, PIXELS)
+    except PinactorsError as error:
+        _refusal(error)
+
+
+TARGETS: dict[str, Target] = {
+    "json": json_body,
+    "multipart": multipart_body,
+    "base64": base64_text,
+    "offsets": offsets,
+    "picture": picture,
+}
+
+
+def run(minutes: float, found: Path, say: Callable[[str], None]) -> dict[str, int]:
+    """Fuzzes every target, then the running servers. Returns how many findings each has brought."""
+    shares = len(TARGETS) + 2
+    seconds = max(1, round(60 * minutes / shares))
+    findings = {}
+    for name in TARGETS:
+        say(f"{name}: {seconds} s")
+        findings[name] = _atheris(name, seconds, found / name)
+    for service in ("master", "proxy"):
+        say(f"{service}: {seconds} s")
+        findings[service] = _schemathesis(service, seconds, found)
+    return findings
+
+
+def _atheris(name: str, seconds: int, found: Path) -> int:
+    """In a process of its own, which ends with the first finding."""
+    found.mkdir(parents=True, exist_ok=True)
+    before = set(found.glob("crash-*"))
+    with tempfile.TemporaryDirectory() as corpus:
+        seeds = Path(__file__).parent.parent / "tests" / "fuzz" / "corpus" / name
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.fuzz",
+            name,
+            corpus,
+            *([str(seeds)] if seeds.is_dir() else []),
+        ]
+        limits = [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048"]
+        subprocess.run([*command, *limits, f"-artifact_prefix={found}/"], check=False)
+    return len(set(found.glob("*-*")) - before)
+
+
+def _schemathesis(service: str, seconds: int, found: Path) -> int:
+    with tempfile.TemporaryDirectory() as data, _serving(Path(data), service) as (port, key):
+        command = [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json"),
+            *("--checks", CHECKS, "--max-time", str(seconds), "--header", f"x-api-key: {key}"),
+            *("--continue-on-failure", "--no-color", "--wait-for-schema", "60", "--request-timeout", "60"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "1000000"),
+        ]
+        found.mkdir(parents=True, exist_ok=True)
+        report = found / f"{service}.txt"
+        with report.open("wb") as output:
+            ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False, cwd=data)
+    return int(ended.returncode != 0)
+
+
+@contextmanager
+def _serving(data: Path, service: str) -> Iterator[tuple[int, str]]:
+    """A master with a key, behind a proxy where that is asked for; the port to ask, and the key."""
+    master, port = _free_port(), 0
+    key = trio.run(_key, data / "master")
+    processes = [_start("serve", data / "master", master)]
+    port = master
+    try:
+        if service == "proxy":
+            _wait_for(master)
+            port = _free_port()
+            processes.append(
+                _start("proxy", data / "proxy", port, f"proxy_masters=http://127.0.0.1:{master}")
+            )
+        _wait_for(port)
+        yield port, key
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+async def _key(data: Path) -> str:
+    records = await Records.open(Settings(data=data))
+    try:
+        return await records.add_key(f"fuzz {secrets.token_hex(4)}")
+    finally:
+        await records.close()
+
+
+def _start(command: str, data: Path, port: int, *settings: str) -> subprocess.Popen[bytes]:
+    chosen = [f"data={data}", f"port={port}", "max_request_bytes=200000", *settings]
+    flags = [flag for setting in chosen for flag in ("--set", setting)]
+    arguments = [sys.executable, "-m", "pinactors", command, *flags]
+    return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int) -> None:
+    """Until a server answers. Raises `TimeoutError` after two minutes."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise TimeoutError(f"nothing answers on port {port}")

@@ -1,0 +1,17 @@
+"""One target under atheris: `python -m benchmarks.fuzz_target TARGET [arguments of libFuzzer]`."""
+
+from __future__ import annotations
+
+import sys
+
+import atheris
+
+INSTRUMENTED = ["api.uploads", "python_multipart", "pinactors.analysis.imaging.decode", "pinactors.protocol"]
+
+with atheris.instrument_imports(include=INSTRUMENTED):  # before anything else imports them
+    from benchmarks.fuzz import TARGETS
+
+if __name__ == "__main__":
+    target = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
