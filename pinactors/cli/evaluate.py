@@ -45,10 +45,6 @@ AsOf = Annotated[
 ]
 
 
-MARGIN = 10
-"""Sessions' rates are bounded per minute for servers; an evaluation is its own only client."""
-
-
 def evaluate(
     folder: Folder,
     catalog: CatalogFolder = None,
@@ -151,13 +147,7 @@ async def _run(
     as_of: dt.date | None,
     calibration: str,
 ) -> tuple[list[answers.Answer], dict[str, Any]]:
-    unhurried = settings.model_copy(
-        update={
-            "rate_per_minute": MARGIN * len(photos) + settings.rate_per_minute,
-            "max_sessions": len(photos) + settings.max_sessions,
-            "max_sessions_per_key": len(photos) + settings.max_sessions_per_key,
-        }
-    )
+    unhurried = local.unhurried(settings, len(photos))
     analysis = components.declare(unhurried, catalog=catalog, as_of=as_of, calibration=calibration)
     metrics = Metrics(prometheus_client.CollectorRegistry())
     async with local.pipeline(unhurried, analysis, metrics) as running:

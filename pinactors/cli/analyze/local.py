@@ -28,6 +28,9 @@ from pinactors.settings import Settings
 from pinactors.storage.images import ImageStore
 from pinactors.storage.stored_image import StoredImage
 
+RATE_MARGIN = 10
+"""Sessions' rates are bounded a minute; several attempts at one photo set stay below."""
+
 
 @dataclasses.dataclass
 class LoggedPackets:
@@ -79,6 +82,17 @@ async def pipeline(
         compute = await stack.enter_async_context(open_processes(here, components.warm))
         opened = open_registry(analysis, compute, records, here, metrics)
         yield Pipeline(await stack.enter_async_context(opened), store)
+
+
+def unhurried(given: Settings, count: int) -> Settings:
+    """`given` for `count` analyses at once: a server's limits for one client are not meant for its owner."""
+    return given.model_copy(
+        update={
+            "rate_per_minute": RATE_MARGIN * count + given.rate_per_minute,
+            "max_sessions": count + given.max_sessions,
+            "max_sessions_per_key": count + given.max_sessions_per_key,
+        }
+    )
 
 
 def prepare(given: Settings) -> None:

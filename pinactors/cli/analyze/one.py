@@ -13,6 +13,7 @@ from pinactors import client
 from pinactors.analysis.imaging import formats
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
+from pinactors.cli.analyze.batch import analyze_many
 from pinactors.cli.analyze.view import Lines, LiveView
 from pinactors.cli.analyze.view import View as Shown
 from pinactors.protocol import View, merge
@@ -37,7 +38,12 @@ class Quiet:
 
 def analyze(
     front: Annotated[
-        Path, typer.Argument(metavar="FRONT", help="Photograph of the front.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="FRONT",
+            help="Photograph of the front; or a folder or CSV file of many pins.",
+            show_default=False,
+        ),
     ],
     back: Annotated[Path | None, typer.Option(help="Photograph of the back: settles most questions.")] = None,
     angled: Annotated[Path | None, typer.Option(help="Photograph of the tilted front.")] = None,
@@ -58,12 +64,25 @@ def analyze(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, as a desktop gets it.")
     ] = False,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Of many pins: folder of the table, JSON lines and the page."),
+    ] = Path("pinactors-results"),
 ) -> None:
-    """Analyse photographs of one pin.
+    """Analyse photographs of one pin, or of many.
+
+    Of many: FRONT is a folder (fox_front.jpg and fox_back.jpg are one pin, so are fox/front.jpg and
+    fox/back.jpg) or a CSV file with the columns front, back, angled and name. Stopped and started again, it
+    goes on.
 
     On a terminal the picture fills in as results arrive; piped, it is a line a result; with --json one object
     at the end. Exit status: 0 analysed, 1 failed, 2 a file or a setting is wrong.
     """
+    if front.is_dir() or front.suffix.lower() == ".csv":
+        if back or angled or as_json:
+            terminal.stop("--back, --angled and --json are for the photographs of one pin", terminal.USAGE)
+        analyze_many(front, output, server, key, patience, terminal.settings(data=data))
+        return
     given = {View.FRONT: front, View.BACK: back, View.ANGLED: angled}
     images = {view: path for view, path in given.items() if path is not None}
     for view, path in images.items():

@@ -1,0 +1,183 @@
+"""`pinactors analyze DIR`: hundreds of pins in one go, with a progress bar, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+import typer
+
+from pinactors import client, components
+from pinactors.cli import terminal
+from pinactors.cli.analyze import local, photo_sets, results
+from pinactors.cli.analyze.photo_sets import PhotoSet
+from pinactors.cli.catalog import PROBLEMS_SHOWN, bar
+from pinactors.protocol import ErrorCode, PinactorsError, View, merge
+from pinactors.settings import Settings
+
+AT_ONCE = 4
+"""Uploads to a server at a time."""
+
+AGAIN = (ErrorCode.OVERLOADED, ErrorCode.PROCESSING_ERROR, ErrorCode.CANCELLED)
+"""Failures that say nothing about the photographs: such pins are analysed again the next time."""
+
+Analyse = Callable[[Mapping[View, Path]], Awaitable[list[bytes]]]
+
+
+def analyze_many(
+    source: Path, output: Path, server: str | None, key: str | None, patience: float, settings: Settings
+) -> None:
+    """Analyses what is in `source` (a folder or a CSV file) and writes the files in `output`.
+
+    Ends the program with status 1 when a pin failed, 130 when it was interrupted: the same command goes on.
+    """
+    with terminal.explaining():
+        reading = photo_sets.of_folder if source.is_dir() else photo_sets.of_manifest
+        sets, problems = reading(source)
+        if not sets and not problems:
+            raise ValueError(f"{source}: this is a folder without photographs")
+        output.mkdir(parents=True, exist_ok=True)
+        known = _known(output / results.JSON_FILE)
+        left = [one for one in sets if not _done(one, known)]
+    if server is None and left:
+        local.prepare(settings)
+    if len(left) < len(sets):
+        terminal.errors.print(f"{len(sets) - len(left)} of {len(sets)} pins were analysed before.")
+    finished: bool | None = True
+    with terminal.explaining(f"{server}: " if server else ""):
+        if left:
+            finished = terminal.run(_run, left, output / results.JSON_FILE, server, key, patience, settings)
+    with terminal.explaining():
+        done = _known(output / results.JSON_FILE)
+        answered = [_result(one, done[one.name]) for one in sets if _done(one, done, even_failed=True)]
+        results.write(output, answered, f"Pins of {source.resolve().name}")
+    _tell(answered, problems, output)
+    if not finished:
+        raise typer.Exit(terminal.INTERRUPTED)
+    if problems or any(one.failed for one in answered):
+        raise typer.Exit(1)
+
+
+def _known(path: Path) -> dict[str, dict[str, Any]]:
+    """What earlier runs have written, by name; a line that a kill cut off is none."""
+    known = {}
+    if path.exists():
+        for line in path.read_text("utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                known[str(entry["name"])] = entry
+            except (ValueError, KeyError, TypeError):
+                continue
+    return known
+
+
+def _done(one: PhotoSet, known: dict[str, dict[str, Any]], *, even_failed: bool = False) -> bool:
+    entry = known.get(one.name)
+    if entry is None or entry.get("fingerprint") != one.fingerprint:
+        return False
+    return even_failed or entry["answer"].get("errorCode") not in AGAIN
+
+
+def _result(one: PhotoSet, entry: dict[str, Any]) -> results.Result:
+    return results.Result(one.name, {str(view): path for view, path in one.images.items()}, entry["answer"])
+
+
+async def _run(
+    sets: list[PhotoSet],
+    journal: Path,
+    server: str | None,
+    key: str | None,
+    patience: float,
+    settings: Settings,
+) -> bool:
+    """Writes a line for each set the moment its answer exists."""
+    done = 0
+    async with _analysing(len(sets), server, key, patience, settings) as (analyse, at_once):
+        limit = trio.CapacityLimiter(at_once)
+        with journal.open("a", encoding="utf-8") as file, bar("analysing") as progress:
+            progress(0, len(sets))
+
+            def note(line: str) -> None:
+                file.write(f"{line}\n")
+                file.flush()
+
+            async def one(photo_set: PhotoSet) -> None:
+                nonlocal done
+                async with limit:
+                    answer = await _answer(analyse, photo_set)
+                    await trio.to_thread.run_sync(note, _line(photo_set, answer), limiter=writing)
+                done += 1
+                progress(done, len(sets))
+
+            writing = trio.CapacityLimiter(1)
+            note("")  # ends a line that a kill may have cut off
+            async with trio.open_nursery() as nursery:
+                for photo_set in sets:
+                    nursery.start_soon(one, photo_set, name=f"<analyze {photo_set.name}>")
+    return True
+
+
+def _line(one: PhotoSet, answer: dict[str, Any]) -> str:
+    photographs = {str(view): str(path) for view, path in one.images.items()}
+    entry = {"name": one.name, "fingerprint": one.fingerprint, "photographs": photographs, "answer": answer}
+    return json.dumps(entry)
+
+
+async def _answer(analyse: Analyse, one: PhotoSet) -> dict[str, Any]:
+    """The pin's answer; a failure of this pin alone is one too, and the others go on."""
+    try:
+        return merge.merge(await analyse(one.images))
+    except PinactorsError as error:
+        return {
+            "success": False,
+            "message": error.message,
+            "error": error.detail,
+            "errorCode": error.code,
+        }
+    except OSError as error:
+        reason = f"{error.filename or one.name}: {error.strerror or error}"
+        return {"success": False, "message": "The photographs cannot be read", "error": reason}
+
+
+@asynccontextmanager
+async def _analysing(
+    count: int, server: str | None, key: str | None, patience: float, settings: Settings
+) -> AsyncIterator[tuple[Analyse, int]]:
+    """What analyses one set, and how many it may do at a time."""
+    if server is not None:
+
+        async def ask(images: Mapping[View, Path]) -> list[bytes]:
+            async with client.analyze(server, images, key=key, patience=patience) as packets:
+                return [received.raw async for received in packets]
+
+        yield ask, AT_ONCE
+        return
+    unhurried = local.unhurried(settings, count)
+    analysis = components.declare(unhurried, catalog=settings.catalog_folder)
+    async with local.pipeline(unhurried, analysis) as running:
+
+        async def analyse(images: Mapping[View, Path]) -> list[bytes]:
+            log = await running.open(images)
+            await log.wait_closed()
+            return list(log.packets)
+
+        yield analyse, int(running.registry.statistics()["compute"].get("workers") or 1)
+
+
+def _tell(answered: list[results.Result], problems: list[str], output: Path) -> None:
+    verdicts: dict[str, int] = {}
+    for one in answered:
+        verdict = "failed" if one.failed else str(one.answer.get("verdict"))
+        verdicts[verdict] = verdicts.get(verdict, 0) + 1
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    terminal.output.print(f"{len(answered)} pins: {counts or 'none'}.", markup=False)
+    for name in (results.PAGE_FILE, results.CSV_FILE, results.JSON_FILE):
+        terminal.output.print(f"  {output / name}", markup=False)
+    for problem in problems[:PROBLEMS_SHOWN]:
+        terminal.errors.print(f"left out: {terminal.clean(problem)}", markup=False)
+    if len(problems) > PROBLEMS_SHOWN:
+        terminal.errors.print(f"… and {len(problems) - PROBLEMS_SHOWN} more left out.")

@@ -1,0 +1,105 @@
+"""Which photographs in a folder, or in a CSV file, belong to one pin."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinactors.catalog.csv_table import read_table
+from pinactors.catalog.rows import Pictures, RowError
+from pinactors.protocol import View
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})
+
+_VIEWS = {"front": View.FRONT, "back": View.BACK, "rear": View.BACK, "reverse": View.BACK}
+_VIEWS |= {"angled": View.ANGLED, "tilted": View.ANGLED, "tilt": View.ANGLED}
+_NAMED = re.compile(rf"(?:(?P<name>.+?)[ _.-]+)?(?P<view>{'|'.join(_VIEWS)})", re.IGNORECASE)
+
+_COLUMNS = ("front", "back", "angled", "name", "front_image", "back_image", "angled_image", "pin_id")
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSet:
+    """The photographs of one pin. `fingerprint` changes when one of the files does."""
+
+    name: str
+    images: Mapping[View, Path]
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(self.name.encode())
+        for view, path in sorted(self.images.items()):
+            status = path.stat()
+            digest.update(f"{view}:{path.name}:{status.st_size}:{status.st_mtime_ns};".encode())
+        return digest.hexdigest()[:32]
+
+
+def of_folder(folder: Path) -> tuple[list[PhotoSet], list[str]]:
+    """The sets in `folder` and the folders below, by name, and what was left out, in words.
+
+    `fox_front.jpg` and `fox_back.jpg` are one pin, so are `fox/front.jpg` and `fox/back.jpg`; a file that
+    names no view is the front of a pin of its own. Raises `OSError`.
+    """
+    found: dict[str, dict[View, Path]] = {}
+    problems = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or path.name.startswith(".") or not path.is_file():
+            continue
+        name, view = _named(folder, path)
+        views = found.setdefault(name, {})
+        if view in views:
+            problems.append(f"{path.relative_to(folder)}: {name} has a {view} photograph already")
+            continue
+        views[view] = path
+    sets = []
+    for name, views in found.items():
+        if View.FRONT in views:
+            sets.append(PhotoSet(name, views))
+        else:
+            problems.append(f"{name}: no front photograph among {', '.join(sorted(views))}")
+    return sets, problems
+
+
+def _named(folder: Path, path: Path) -> tuple[str, View]:
+    below = path.relative_to(folder).parent
+    named = _NAMED.fullmatch(path.stem)
+    if named is None:
+        return str(below / path.stem), View.FRONT
+    name = str(below / named["name"]) if named["name"] else str(below)
+    return (name if name != "." else folder.resolve().name), _VIEWS[named["view"].lower()]
+
+
+def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
+    """The sets that a CSV file names: columns `front` and, optionally, `back`, `angled` and `name`, or those
+    of a catalogue's pins.csv; files relative to it. Raises `ValueError`, `OSError`."""
+    table = read_table(path, (), _COLUMNS)
+    pictures = Pictures(path.parent)
+    sets: dict[str, PhotoSet] = {}
+    problems = [f"{path.name}:{line}: {note}" for line, note in table.notes]
+    if not any(row.values["front"] or row.values["front_image"] for row in table.rows):
+        raise ValueError(f"{path.name} names no photographs: it needs a column front")
+    for row in table.rows:
+        try:
+            if row.problem:
+                raise RowError(row.problem)
+            images = dict(_images(row.values, pictures))
+            if View.FRONT not in images:
+                raise RowError("front is empty")
+            name = row.values["name"] or row.values["pin_id"] or images[View.FRONT].stem
+            if name in sets:
+                raise RowError(f"the name {name!r} was used before")
+            sets[name] = PhotoSet(name, images)
+        except RowError as error:
+            problems.append(f"{path.name}:{row.line}: {error}")
+    return list(sets.values()), problems
+
+
+def _images(values: dict[str, str], pictures: Pictures) -> Iterator[tuple[View, Path]]:
+    for view in View:
+        for column in (str(view), f"{view}_image"):
+            if values[column]:
+                yield view, pictures.find(values[column], column)
+                break

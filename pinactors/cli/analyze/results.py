@@ -1,0 +1,128 @@
+"""Many answers as files: a CSV table, JSON lines, and a page with pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from pinactors.protocol import merge
+
+CSV_FILE, JSON_FILE, PAGE_FILE = "results.csv", "results.jsonl", "results.html"
+
+REASONS = 3
+"""Rows of evidence that count most, told as the reason."""
+
+COLUMNS = (
+    "name",
+    "verdict",
+    "rating",
+    "why",
+    "pin_id",
+    "pin",
+    "low",
+    "median",
+    "high",
+    "currency",
+    "photograph_again",
+    "error",
+)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Starts of a cell that a spreadsheet would run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One pin: what it is called here, its photographs in files by view, and its answer as a desktop gets
+    it."""
+
+    name: str
+    photographs: dict[str, Path]
+    answer: dict[str, Any]
+
+    @property
+    def failed(self) -> bool:
+        return bool(merge.failed(self.answer))
+
+
+def row(result: Result) -> dict[str, str]:
+    """What a person wants to know of one pin, by the columns of the table."""
+    answer = result.answer
+    if result.failed:
+        again = str(answer.get("error") or answer.get("message") or "")
+        return dict.fromkeys(COLUMNS, "") | {"name": result.name, "error": again}
+    best = (answer.get("candidates") or [{}])[0] if answer.get("identified", True) else {}
+    estimate = answer.get("estimate") or {}
+    told = {
+        "name": result.name,
+        "verdict": answer.get("verdict"),
+        "rating": answer.get("authenticityRating"),
+        "why": " ".join(reasons(answer)) or answer.get("note"),
+        "pin_id": best.get("pinId"),
+        "pin": best.get("name"),
+        "photograph_again": " ".join(answer.get("advice") or ()),
+        "error": f"missing: {', '.join(answer['missing'])}" if answer.get("missing") else "",
+    }
+    told |= {name: estimate.get(name) for name in ("low", "median", "high", "currency")}
+    return {name: "" if told.get(name) is None else str(told[name]) for name in COLUMNS}
+
+
+def reasons(answer: dict[str, Any]) -> list[str]:
+    """What counted most, for and against, in order."""
+    weighed = [one for one in answer.get("evidence") or () if one.get("assessed", True) and one.get("weight")]
+    weighed.sort(key=lambda one: -abs(float(one["weight"])))
+    sentences = (str(one.get("finding", "")).strip() for one in weighed[:REASONS])
+    return [text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences if text]
+
+
+def json_line(result: Result) -> str:
+    """One line of JSON: the name, the photographs and the whole answer."""
+    photographs = {view: str(path) for view, path in result.photographs.items()}
+    return json.dumps({"name": result.name, "photographs": photographs, "answer": result.answer})
+
+
+def write(folder: Path, results: Sequence[Result], title: str) -> None:
+    """Writes the table and the page, and the JSON lines where they are not there yet. Raises `OSError`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / CSV_FILE).open("w", newline="", encoding="utf-8-sig") as file:
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        table.writerows({name: _cell(text) for name, text in row(one).items()} for one in results)
+    if not (folder / JSON_FILE).exists():
+        (folder / JSON_FILE).write_text("".join(f"{json_line(one)}\n" for one in results), "utf-8")
+    (folder / PAGE_FILE).write_text(page(results, folder, title), "utf-8")
+
+
+def page(results: Iterable[Result], folder: Path, title: str) -> str:
+    """The page, its pictures linked from `folder`."""
+    cards = [
+        {
+            **row(one),
+            "pictures": [
+                {"view": view, "link": _link(path, folder)} for view, path in one.photographs.items()
+            ],
+            "demonstration": bool(one.answer.get("demonstration")),
+        }
+        for one in results
+    ]
+    template = Path(__file__).with_name("results.html").read_text("utf-8")
+    return jinja2.Environment(autoescape=True).from_string(template).render(title=title, cards=cards)
+
+
+def _link(path: Path, folder: Path) -> str:
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # another drive
+        return path.resolve().as_uri()
+    return quote(relative.replace(os.sep, "/"))
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text

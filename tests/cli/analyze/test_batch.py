@@ -1,0 +1,116 @@
+"""Many pins in one go: every answer is written the moment it exists, and a second run goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pinactors.catalog.demo import DESIGNS, photograph
+from pinactors.cli import app
+from pinactors.cli.analyze import batch
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict, View
+from tests.cli.samples import packets, seal
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    for name in ("ant", "bee", "cat"):
+        (shop / f"{name}_front.jpg").write_bytes(name.encode())
+    (shop / "bee_back.jpg").write_bytes(b"back")
+    return shop
+
+
+class Engine:
+    """Stands for server and pipeline: notes what it is asked, and fails as it is told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[tuple[str, int]] = []
+        self.failing: dict[str, Exception] = {}
+
+        @asynccontextmanager
+        async def analysing(*_: object) -> AsyncIterator[tuple[Any, int]]:
+            yield self.analyse, 2
+
+        monkeypatch.setattr(batch, "_analysing", analysing)
+
+    async def analyse(self, images: Mapping[View, Path]) -> list[bytes]:
+        name = images[View.FRONT].name.partition("_")[0]
+        self.asked.append((name, len(images)))
+        if name in self.failing:
+            raise self.failing[name]
+        return [*packets(Verdict.AUTHENTIC), seal(1)]
+
+
+def call(*arguments: str | Path) -> Result:
+    return RUNNER.invoke(app, ["analyze", *(str(argument) for argument in arguments)])
+
+
+def rows(output: Path) -> dict[str, dict[str, str]]:
+    with (output / "results.csv").open(encoding="utf-8-sig", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_it_goes_on_where_it_was_stopped(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, output = Engine(monkeypatch), tmp_path / "out"
+    engine.failing["cat"] = PinactorsError(ErrorCode.OVERLOADED, "Busy", "try again")
+    engine.failing["ant"] = PinactorsError(ErrorCode.INVALID_FORMAT, "Bad", "it is damaged")
+    first = call(folder, "-o", output, "--data", tmp_path / "data")
+    assert first.exit_code == 1, first.output
+    assert sorted(engine.asked) == [("ant", 1), ("bee", 2), ("cat", 1)]
+    assert rows(output)["bee"]["verdict"] == "authentic"
+    assert rows(output)["ant"]["error"] == "it is damaged"
+    assert "3 pins: 1 authentic, 2 failed." in first.stdout
+
+    with (output / "results.jsonl").open("a") as file:
+        file.write('{"name": "bee", "answ')  # killed while writing
+    engine.asked.clear()
+    engine.failing.clear()
+    (folder / "dog_front.jpg").write_bytes(b"dog")
+    second = call(folder, "-o", output, "--data", tmp_path / "data")
+    assert sorted(engine.asked) == [("cat", 1), ("dog", 1)], "a damaged photograph stays damaged"
+    assert second.exit_code == 1
+    assert "2 of 4 pins were analysed before." in second.stderr
+    assert rows(output)["cat"]["verdict"] == rows(output)["dog"]["verdict"] == "authentic"
+
+    engine.asked.clear()
+    (folder / "ant_front.jpg").write_bytes(b"ant, photographed again")
+    third = call(folder, "-o", output, "--data", tmp_path / "data")
+    assert (engine.asked, third.exit_code) == ([("ant", 1)], 0)
+    assert set(rows(output)) == {"ant", "bee", "cat", "dog"}
+
+
+def test_a_folder_without_photographs_says_so(tmp_path: Path) -> None:
+    result = call(tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path}: this is a folder without photographs" in result.stderr
+
+
+def test_options_of_one_pin_do_not_fit(folder: Path) -> None:
+    assert call(folder, "--json").exit_code == 2
+
+
+def test_with_real_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINACTORS_WORKERS", "1")
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "fox_front.jpg").write_bytes(photograph(DESIGNS[0], View.FRONT, seed=2))
+    (tmp_path / "shop" / "torn_front.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
+    result = call(tmp_path / "shop", "-o", tmp_path / "out", "--data", tmp_path / "data")
+    assert result.exit_code == 1, result.output
+    told = rows(tmp_path / "out")
+    assert told["fox"]["verdict"] == "undetermined"
+    assert "damaged" in told["torn"]["error"]
+    lines = [line for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines() if line]
+    assert {json.loads(line)["name"] for line in lines} == {"fox", "torn"}

@@ -1,0 +1,82 @@
+"""Which photographs belong to one pin: folders and CSV files as people make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinactors.cli.analyze.photo_sets import of_folder, of_manifest
+from pinactors.protocol import View
+
+
+def made(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+    return folder
+
+
+def named(folder: Path) -> dict[str, dict[str, str]]:
+    sets, problems = of_folder(folder)
+    assert problems == []
+    return {
+        one.name: {str(view): str(path.relative_to(folder)) for view, path in one.images.items()}
+        for one in sets
+    }
+
+
+def test_views_by_the_end_of_a_name(tmp_path: Path) -> None:
+    made(tmp_path, "fox_front.jpg", "fox-BACK.HEIC", "fox angled.png", "owl.front.webp", "notes.txt")
+    assert named(tmp_path) == {
+        "fox": {"angled": "fox angled.png", "back": "fox-BACK.HEIC", "front": "fox_front.jpg"},
+        "owl": {"front": "owl.front.webp"},
+    }
+
+
+def test_a_folder_a_pin_and_files_without_a_view(tmp_path: Path) -> None:
+    made(tmp_path, "fox/front.jpg", "fox/rear.jpg", "box/IMG_1.jpg", "IMG_2.avif", ".hidden.jpg")
+    assert named(tmp_path) == {
+        "IMG_2": {"front": "IMG_2.avif"},
+        "box/IMG_1": {"front": "box/IMG_1.jpg"},
+        "fox": {"front": "fox/front.jpg", "back": "fox/rear.jpg"},
+    }
+
+
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    made(tmp_path, "a_back.jpg", "b_front.jpg", "b_front.png")
+    sets, problems = of_folder(tmp_path)
+    assert [one.name for one in sets] == ["b"]
+    assert problems == [
+        "b_front.png: b has a front photograph already",
+        "a: no front photograph among back",
+    ]
+
+
+def test_a_manifest_finds_files_as_the_catalogue_does(tmp_path: Path) -> None:
+    made(tmp_path, "a.jpg", "images/b.jpg")
+    (tmp_path / "list.csv").write_text(
+        "sep=;\nName;Front;back\nfox;a.jpg;images\\b.jpg\n;b.jpg;\n;;b.jpg\nfox;a.jpg;\n"
+    )
+    sets, problems = of_manifest(tmp_path / "list.csv")
+    assert [(one.name, {view: path.name for view, path in one.images.items()}) for one in sets] == [
+        ("fox", {View.FRONT: "a.jpg", View.BACK: "b.jpg"}),
+        ("b", {View.FRONT: "b.jpg"}),
+    ]
+    assert problems == ["list.csv:5: front is empty", "list.csv:6: the name 'fox' was used before"]
+
+
+def test_a_manifest_without_photographs(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("picture\na.jpg\n")
+    with pytest.raises(ValueError, match="needs a column front"):
+        of_manifest(tmp_path / "list.csv")
+
+
+def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
+    folder = made(tmp_path, "fox_front.jpg")
+    (before,), _ = of_folder(folder)
+    first = before.fingerprint
+    assert of_folder(folder)[0][0].fingerprint == first
+    (folder / "fox_front.jpg").write_bytes(b"another photograph")
+    assert of_folder(folder)[0][0].fingerprint != first

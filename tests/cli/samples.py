@@ -1,0 +1,31 @@
+"""Packets as a session leaves them, for commands that read them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from pinactors.protocol import AnalysisComplete, AuthenticationResult, Evidence, Packet, Verdict, timestamp
+
+
+def packets(verdict: Verdict) -> list[bytes]:
+    """All but the final one."""
+    packet = AuthenticationResult(
+        authentic=verdict is Verdict.AUTHENTIC,
+        authenticity_rating=30,
+        confidence=0.5,
+        verdict=verdict,
+        evidence=[Evidence("colour", "The red is duller than the catalogue's.", -0.8)],
+        advice=["Photograph the back."],
+    )
+    return [stamped(packet, 0)]
+
+
+def seal(number: int) -> bytes:
+    """The final one."""
+    packet = AnalysisComplete(id=number, message="Done", processing_time=1500, degraded=[], missing=[])
+    return stamped(packet, 1)
+
+
+def stamped(packet: Packet, sequence: int) -> bytes:
+    packet.session_id, packet.timestamp, packet.sequence = "260630120000", timestamp(), sequence
+    return msgspec.json.encode(packet)
