@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from pinactors.protocol import ErrorCode, View
+from pinactors.protocol import ErrorCode, Verdict, View
 from pinactors.records.feedback import Agreement
 
 
@@ -52,6 +52,36 @@ class ProvisionalPins(msgspec.Struct, rename="camel", kw_only=True):
     success: Literal[True] = True
     provisional_pins: list[ProvisionalPin]
     total: int
+    timestamp: str
+
+
+class Record(msgspec.Struct, rename="camel", kw_only=True):
+    """One analysis in a list. `verdict` to `confidence` are null where it failed, `pinId` and `name` where no
+    catalogue entry was claimed, `userAgreement` where nobody said anything."""
+
+    record_number: int
+    session_id: str
+    created_at: str
+    verdict: Verdict | None
+    authenticity_rating: int | None
+    confidence: float | None
+    pin_id: str | None
+    name: str | None
+    views: list[str]
+    degraded: list[str]
+    missing: list[str]
+    error_code: str | None
+    user_agreement: str | None
+
+
+class RecordPage(msgspec.Struct, rename="camel", kw_only=True):
+    """One page of them, newest first; `total` counts all that match, `next` is the `before` of the next page,
+    null on the last one."""
+
+    success: Literal[True] = True
+    records: list[Record]
+    total: int
+    next: int | None
     timestamp: str
 
 

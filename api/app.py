@@ -9,6 +9,7 @@ import prometheus_client
 from quart_trio import QuartTrio
 
 from api import cors, errors, openapi, operations
+from api import records as records_api
 from api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from api.page import pages
 from api.services import EXTENSION, Services
@@ -79,7 +80,7 @@ def create_app(
         draft.PROTOCOL: draft.receiver(given),
         groups.PROTOCOL: given.groups.receive,
     }
-    for module in (draft, tus, durable_streams, websocket, operations, pages):
+    for module in (draft, tus, durable_streams, websocket, operations, records_api, pages):
         app.register_blueprint(module.blueprint)
     app.register_blueprint(openapi.blueprint_of("master"))
     return app

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import structlog
 import trio
 
+from api.retention import RETENTION_SECONDS, Retention
 from pinactors.pipeline.registry import Registry
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
@@ -35,11 +36,15 @@ class Housekeeper:
     def __init__(self, store: ImageStore, registry: Registry, records: Records, settings: Settings) -> None:
         self._store, self._registry, self._records = store, registry, records
         self._journals = settings.journal_folder
-        self._swept = -math.inf
+        self._retention = Retention(records, self.forget, settings)
+        self._swept = self._retained = -math.inf
 
     async def look(self) -> None:
         """One round, every `SWEEP_SECONDS`. While the database is away nothing is removed."""
         try:
+            if trio.current_time() >= self._retained + RETENTION_SECONDS:
+                await self._retention.apply(dt.datetime.now(dt.UTC))
+                self._retained = trio.current_time()
             if trio.current_time() >= self._swept + STALE_SECONDS:
                 await self.sweep_stale()
                 await self.sweep_shared()
@@ -69,6 +74,13 @@ class Housekeeper:
             )
             if removed:
                 log.info("photographs of refused uploads removed", count=removed)
+
+    async def forget(self, hashes: list[str]) -> int:
+        """Removes those that no record refers to any more; how many went. Sessions under way keep theirs:
+        these go with the next look at the whole store. Raises `OSError`."""
+        used = self._registry.photographs()
+        idle = await self._unknown_to_journals([sha256 for sha256 in hashes if sha256 not in used])
+        return sum([await trio.to_thread.run_sync(self._store.forget, sha256) for sha256 in idle])
 
     async def sweep_stale(self) -> None:
         """One look at the whole store. Raises `RecordsUnavailable`, `OSError`."""

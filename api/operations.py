@@ -40,6 +40,7 @@ ENDPOINTS = {
     "cancel": "DELETE /streams/{streamId}",
     "confirmPin": "POST /api/mobile/confirm-pin",
     "provisionalPins": "GET /api/mobile/provisional-pins",
+    "records": "GET /api/records",
     "health": "GET /health",
     "live": "GET /livez",
     "ready": "GET /readyz",

@@ -60,6 +60,12 @@ class Settings(BaseModel):
         KEEPALIVE_SECONDS, gt=0, description="Silence after which a reader gets a sign of life"
     )
     replay: float = Field(900.0, ge=0, description="How long a finished session's packets can be read again")
+    retention_photographs: float = Field(
+        0.0, ge=0, description="Days after which photographs are removed, their records kept; 0: never"
+    )
+    retention_records: float = Field(
+        0.0, ge=0, description="Days after which records are erased with all that belongs to them; 0: never"
+    )
     disconnect: Literal["continue", "cancel"] = Field(
         "continue", description="What a session does when its last reader leaves"
     )

@@ -12,6 +12,7 @@ Service = Literal["master", "proxy"]
 
 HTML_TYPE, MULTIPART_TYPE, PARTIAL_TYPE = "text/html", "multipart/form-data", "application/partial-upload"
 PROBLEM_TYPE = "application/problem+json"
+VERDICTS = ["authentic", "counterfeit", "undetermined", "not_a_pin", "error"]
 
 TAGS = {
     "Analyse": "Photographs in, packets out.",
@@ -328,6 +329,29 @@ def _provisional() -> Json:
     )
 
 
+_EITHER: Json = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
+
+
+def _records() -> Json:
+    number = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+    day = {"maxLength": 40}
+    parameters = [
+        _parameter("verdict", "query", "Only those of this verdict", enum=VERDICTS),
+        _parameter("pin", "query", "Only those of this catalogue entry", maxLength=64),
+        _parameter("since", "query", "Only those from this date or time on, ISO 8601", **day),
+        _parameter("until", "query", "Only those before this date or time", **day),
+        _parameter("limit", "query", "At most so many (never more than 200)", **number),
+        _parameter("before", "query", "Only numbers below: the `next` of the page before", **number),
+    ]
+    return _get(
+        "records",
+        "Read again",
+        "What was analysed, the newest first",
+        _answer("RecordPage") | _failures(400, 401, 503),
+        parameters=parameters,
+    )
+
+
 def _health(service: Service) -> Json:
     name = "ProxyHealth" if service == "proxy" else "Health"
     responses = _answer(name, "`status` says whether all of it works")
@@ -368,6 +392,19 @@ def paths(service: Service, version: str) -> Json:
         "/streams/{streamId}": _stream(version),
         "/api/mobile/confirm-pin": _feedback(),
         "/api/mobile/provisional-pins": _provisional(),
+        "/api/records": _records(),
+        "/api/records/{recordNumber}": _get(
+            "record",
+            "Read again",
+            "The whole answer of one analysis",
+            {"200": {"description": "As a desktop got it", "content": _content(JSON_TYPE, schema=_EITHER)}}
+            | _failures(401, 404, 503),
+            parameters=[
+                _parameter(
+                    "recordNumber", "path", "From the list", type="integer", minimum=1, maximum=999_999_999
+                )
+            ],
+        ),
         "/catalog/{pinId}/{view}": _get(
             "catalogPicture",
             "Analyse",

@@ -22,6 +22,8 @@ from api.answers import (
     ProvisionalPins,
     ProxyHealth,
     Readiness,
+    Record,
+    RecordPage,
     StorageState,
 )
 from api.openapi.fields import BOUNDS, meaning
@@ -38,6 +40,8 @@ TYPES = [
     *(AlsoSeen, Box, Evidence, Candidate, Estimate, Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
     *(
         ProvisionalPins,
+        Record,
+        RecordPage,
         CatalogueState,
         DatabaseState,
         StorageState,

@@ -248,6 +248,8 @@ async def metrics() -> Response:
 @blueprint.get("/")
 @blueprint.get("/static/<path:_>")
 @blueprint.get("/catalog/<path:_>")
+@blueprint.get("/api/records")
+@blueprint.get("/api/records/<path:_>")
 @blueprint.get("/api/mobile/<path:_>")
 @blueprint.post("/api/mobile/<path:_>")
 async def small(_: str = "") -> Response:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pinactors import logs
-from pinactors.cli import catalog, components, feedback, keys
+from pinactors.cli import catalog, components, feedback, keys, records
 from pinactors.cli.analyze.one import analyze
 from pinactors.cli.calibrate import calibrate
 from pinactors.cli.demo import demo
@@ -48,7 +48,7 @@ def options(
 
 app.command(short_help="Run the server.")(serve)
 app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
-app.command(short_help="Analyse photographs of one pin.")(analyze)
+app.command(short_help="Analyse photographs of one pin, or of many.")(analyze)
 app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
 app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
 app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)
@@ -56,6 +56,7 @@ app.add_typer(catalog.app, name="catalog")
 app.add_typer(components.app, name="components")
 app.add_typer(keys.app, name="keys")
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(records.app, name="records")
 
 
 def main() -> None:

@@ -4,14 +4,17 @@ from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable
 from pinactors.records.feedback import Confirmation, ProvisionalPin
 from pinactors.records.keys import KeyInfo
+from pinactors.records.listing import Filter, RecordRow
 from pinactors.records.migrations import SchemaTooNew
 from pinactors.records.records import Records
 
 __all__ = [
     "AnalysisRecord",
     "Confirmation",
+    "Filter",
     "KeyInfo",
     "ProvisionalPin",
+    "RecordRow",
     "Records",
     "RecordsUnavailable",
     "SchemaTooNew",

@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
-from pinactors.records import analyses, feedback, keys
+import peewee
+
+from pinactors.records import analyses, erasure, feedback, keys, listing
 from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable, Store, connect
+from pinactors.records.erasure import Erased
 from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
 from pinactors.records.keys import KeyInfo
+from pinactors.records.listing import Filter, RecordRow
 from pinactors.settings import Settings
 
 Clock = Callable[[], dt.datetime]
@@ -105,6 +109,39 @@ class Records:
     async def opinions(self) -> list[Opinion]:
         """The latest feedback on every analysis that has some."""
         return await self._store.read(feedback.opinions)
+
+    async def page(
+        self, wanted: Filter, limit: int = listing.PAGE_LIMIT, before: int | None = None
+    ) -> tuple[list[RecordRow], int]:
+        """Analyses that match, newest first, those with numbers below `before`; and how many match in all.
+
+        `limit` is cut to 1 to 200.
+        """
+        return await self._store.read(partial(listing.page, wanted=wanted, limit=limit, before=before))
+
+    async def record(self, wanted: Filter) -> StoredStream | None:
+        """The newest analysis that matches, with its packets."""
+
+        def find(database: peewee.Database) -> StoredStream | None:
+            stream_id = listing.stream_of(database, wanted)
+            return None if stream_id is None else analyses.stream(database, stream_id)
+
+        return await self._store.read(find)
+
+    async def count(self, wanted: Filter) -> int:
+        return await self._store.read(partial(erasure.count, wanted=wanted))
+
+    async def erase(self, wanted: Filter) -> Erased:
+        """Erases some of the analyses that match, oldest first; to be called until none is left."""
+        return await self._store.write(partial(erasure.erase, wanted=wanted))
+
+    async def count_photographs(self, before: dt.datetime) -> int:
+        """Photographs that only analyses saw that ended before `before`."""
+        return await self._store.read(partial(erasure.count_photographs, before=before))
+
+    async def erase_photographs(self, before: dt.datetime) -> list[str]:
+        """Takes some of these from their analyses, which stay; to be called until it returns none."""
+        return await self._store.write(partial(erasure.erase_photographs, before=before))
 
     async def add_key(self, name: str) -> str:
         """Returns the new key's token, which is never shown again. Raises `ValueError` for a bad name."""

@@ -32,6 +32,10 @@ STALE_SECONDS = 24 * 3600
 """Time since its last byte after which a file that a killed process left belongs to nobody."""
 
 
+JUST_ARRIVED_SECONDS = 30.0
+"""Age up to which a photograph may belong to an upload of another process that nothing refers to yet."""
+
+
 class Place(Protocol):
     """Where a `Sink` puts what it received: the store, or a lease of it."""
 
@@ -189,6 +193,21 @@ class ImageStore:
                 return False
             del self._unsettled[sha256], self._leased[sha256]
             self.path_of(sha256).unlink(missing_ok=True)
+        return True
+
+    def forget(self, sha256: str) -> bool:
+        """Removes a photograph that no analysis refers to any more, the shared copy too; False when it came
+        in again lately, for an analysis that is not recorded yet. Raises `OSError`, `ObjectsUnavailable`."""
+        path = self.path_of(sha256)
+        with self._lock:
+            if self._leased[sha256] or sha256 in self._unsettled:
+                return False
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime > time.time() - JUST_ARRIVED_SECONDS:
+                    return False
+                path.unlink()
+        if self.shared is not None:
+            self.shared.remove(sha256)
         return True
 
     def stale(self) -> Iterator[list[str]]:

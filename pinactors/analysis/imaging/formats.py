@@ -124,7 +124,7 @@ def _frame(process: int, body: bytes) -> JpegFrame | None:
 
 
 def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
-    """(marker, start of its body, length of its body) of each segment up to and with the first scan's."""
+    """(marker, start of its body, its length) of each whole segment up to and with the first scan's."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -135,7 +135,7 @@ def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
             at += 2
             continue
         length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker == 0xD9 or length < 2:
+        if marker == 0xD9 or length < 2 or at + 2 + length > len(data):
             return
         yield marker, at + 4, length - 2
         if marker == 0xDA:

@@ -1,0 +1,113 @@
+"""What was analysed: a page of analyses, or one with its whole answer. A caller sees its own alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from api.answers import Record, RecordPage
+from api.auth import authenticate
+from api.operations import json_answer
+from api.services import services
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
+from pinactors.records import Filter, RecordRow
+from pinactors.records.listing import PAGE_LIMIT
+
+DEFAULT_LIMIT = 50
+VERDICTS = (*Verdict, "error")
+
+blueprint = Blueprint("records", __name__)
+
+
+@blueprint.get("/api/records")
+async def page() -> Response:
+    """Analyses of the caller's key, newest first, by `verdict`, `pin`, `since` and `until`."""
+    given = services()
+    owner = await authenticate(request.headers, given.records)
+    limit = _number("limit")
+    wanted = Filter(
+        owner=owner,
+        verdict=_verdict(),
+        pin=request.args.get("pin") or None,
+        since=_moment("since"),
+        until=_moment("until"),
+    )
+    rows, total = await given.records.page(
+        wanted, DEFAULT_LIMIT if limit is None else limit, _number("before")
+    )
+    more = len(rows) == min(max(limit or DEFAULT_LIMIT, 1), PAGE_LIMIT)
+    return json_answer(
+        RecordPage(
+            records=[_record(row) for row in rows],
+            total=total,
+            next=rows[-1].number if more else None,
+            timestamp=timestamp(),
+        )
+    )
+
+
+@blueprint.get("/api/records/<number>")
+async def one(number: str) -> Response:
+    """The whole answer of one analysis, as a desktop gets it."""
+    given = services()
+    owner = await authenticate(request.headers, given.records)
+    found = None
+    if number.isascii() and number.isdigit() and len(number) < 10:
+        found = await given.records.record(Filter(owner=owner, number=int(number)))
+    if found is None:
+        raise PinactorsError(
+            ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis of this key has this number"
+        )
+    body = msgspec.json.encode(merge.merge(found.packets))
+    return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "no-store"})
+
+
+def _record(row: RecordRow) -> Record:
+    return Record(
+        record_number=row.number,
+        session_id=row.session_id,
+        created_at=timestamp(row.finished_at),
+        verdict=Verdict(row.verdict) if row.verdict else None,
+        authenticity_rating=row.rating,
+        confidence=row.confidence,
+        pin_id=row.pin_id,
+        name=row.pin_name,
+        views=sorted(row.images),
+        degraded=row.degraded,
+        missing=row.missing,
+        error_code=row.error_code,
+        user_agreement=row.agreement or None,
+    )
+
+
+def _number(name: str) -> int | None:
+    value = request.args.get(name)
+    if not value:
+        return None
+    if not (value.isascii() and value.isdigit() and len(value) < 10):
+        raise _invalid(name, "it must be a whole number")
+    return int(value)
+
+
+def _verdict() -> str | None:
+    value = request.args.get("verdict") or None
+    if value is not None and value not in VERDICTS:
+        raise _invalid("verdict", f"it must be one of {', '.join(VERDICTS)}")
+    return value
+
+
+def _moment(name: str) -> dt.datetime | None:
+    value = request.args.get(name)
+    if not value:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(value)
+    except ValueError:
+        raise _invalid(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+
+
+def _invalid(name: str, why: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {name}", f"{name}: {why}", field=name)

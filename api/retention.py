@@ -1,0 +1,54 @@
+"""Retention: photographs and analyses older than the settings allow are removed, a batch at a time."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from pinactors.records import Filter, Records
+from pinactors.settings import Settings
+
+RETENTION_SECONDS = 3600.0
+"""Pause between two looks for what is too old: whole days are meant."""
+
+Remove = Callable[[list[str]], Awaitable[int]]
+"""Removes the files of photographs that no analysis refers to any more; returns how many went at once."""
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """What the settings `retention_photographs` and `retention_records` (days; 0 for ever) ask for."""
+
+    def __init__(self, records: Records, remove: Remove, settings: Settings) -> None:
+        self._records, self._remove, self._settings = records, remove, settings
+
+    async def apply(self, now: dt.datetime) -> None:
+        """One look; progress goes to the log. Raises `RecordsUnavailable`, `OSError`: the next goes on."""
+        if self._settings.retention_photographs:
+            await self._photographs(now - dt.timedelta(days=self._settings.retention_photographs))
+        if self._settings.retention_records:
+            await self._analyses(now - dt.timedelta(days=self._settings.retention_records))
+
+    async def _photographs(self, before: dt.datetime) -> None:
+        total = await self._records.count_photographs(before)
+        done = 0
+        while hashes := await self._records.erase_photographs(before):
+            await self._remove(hashes)
+            done += len(hashes)
+            _tell("photographs too old are removed", done, total, before)
+
+    async def _analyses(self, before: dt.datetime) -> None:
+        wanted = Filter(until=before)
+        total = await self._records.count(wanted)
+        done = 0
+        while (erased := await self._records.erase(wanted)).analyses:
+            await self._remove(erased.photographs)
+            done += erased.analyses
+            _tell("analyses too old are erased", done, total, before)
+
+
+def _tell(what: str, done: int, total: int, before: dt.datetime) -> None:
+    log.info(what, done=done, total=max(total, done), before=f"{before:%Y-%m-%d %H:%M}")

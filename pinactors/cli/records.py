@@ -1,0 +1,202 @@
+"""`pinactors records`: what was analysed; as a list, one by one, as files, and erased."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import trio
+import typer
+from rich.table import Table
+
+from pinactors.cli import terminal
+from pinactors.cli.analyze import results, view
+from pinactors.cli.catalog import bar
+from pinactors.cli.keys import Data, with_records
+from pinactors.protocol import Verdict, merge
+from pinactors.records import Filter, Records
+from pinactors.records.listing import PAGE_LIMIT
+from pinactors.settings import Settings
+from pinactors.storage.images import open_image_store
+from pinactors.storage.log_files import photographs
+
+VERDICTS = (*map(str, Verdict), "error")
+
+WithVerdict = Annotated[
+    str | None, typer.Option("--verdict", help=f"Only those of this verdict: {', '.join(VERDICTS)}.")
+]
+WithPin = Annotated[str | None, typer.Option("--pin", help="Only those of this catalogue entry.")]
+WithKey = Annotated[str | None, typer.Option("--key", help="Only those of the key of this name.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only those from this day on, such as 2026-06-30, or from a time on; UTC.")
+]
+Until = Annotated[str | None, typer.Option(help="Only those before this day or time.")]
+Number = Annotated[int, typer.Argument(metavar="N", min=1, help="Its number, from the list.")]
+
+app = typer.Typer(no_args_is_help=True, help="List, show, export and erase what was analysed.")
+
+
+@app.command("list")
+def list_(
+    verdict: WithVerdict = None,
+    pin: WithPin = None,
+    key: WithKey = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE_LIMIT, help="At most so many.")] = 50,
+    before: Annotated[int | None, typer.Option(min=1, help="Only numbers below this one.")] = None,
+    data: Data = None,
+) -> None:
+    """List analyses, the newest first."""
+    wanted = _filter(verdict, pin, key, since, until)
+    rows, total = with_records(data, lambda records: records.page(wanted, limit, before))
+    table = Table("record", "when (UTC)", "verdict", "rating", "pin", "name", "said", box=None)
+    for row in rows:
+        told = (row.pin_id or "", row.pin_name or "", row.agreement)
+        rating = "" if row.rating is None else str(row.rating)
+        verdict_or_error = (row.verdict or row.error_code or "").replace("_", " ")
+        when = f"{row.finished_at:%Y-%m-%d %H:%M}"
+        table.add_row(str(row.number), when, verdict_or_error, rating, *map(terminal.clean, told))
+    terminal.output.print(table)
+    if rows and len(rows) < total and len(rows) == limit:
+        terminal.errors.print(f"{total} in all; more with --before {rows[-1].number}.", style="dim")
+
+
+@app.command()
+def show(
+    number: Number,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the whole answer, as a desktop got it.")
+    ] = False,
+    data: Data = None,
+) -> None:
+    """Show one analysis: its packets in a line each, and its evidence."""
+    found = with_records(data, lambda records: records.record(Filter(number=number)))
+    if found is None:
+        terminal.stop(f"there is no record {number}; `{terminal.command('records', 'list')}` shows them")
+    if as_json:
+        answer = merge.merge(found.packets)
+        typer.echo(json.dumps(answer, ensure_ascii=not terminal.unicode(), indent=2))
+        return
+    for packet in found.packets:
+        fields = json.loads(packet)
+        terminal.output.print(f"{fields['packetType']:<24}  {view.summary(fields)}", markup=False)
+        if fields["packetType"] == "AUTHENTICATION_RESULT":
+            terminal.output.print(view.verdict(fields))
+
+
+@app.command()
+def export(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
+    verdict: WithVerdict = None,
+    pin: WithPin = None,
+    key: WithKey = None,
+    since: Since = None,
+    until: Until = None,
+    data: Data = None,
+) -> None:
+    """Write analyses as a table (CSV), as JSON lines, and as a page with the pictures."""
+    wanted = _filter(verdict, pin, key, since, until)
+    settings = terminal.settings(data=data)
+    if (target / results.JSON_FILE).exists():
+        terminal.stop(f"{target} holds results already", terminal.USAGE)
+    with bar("reading") as progress:
+        found = with_records(data, lambda records: _results(records, wanted, settings, progress))
+    with terminal.explaining():
+        results.write(target, found, "Analysed pins")
+    terminal.output.print(f"{len(found)} analyses are in {target}.", markup=False)
+
+
+@app.command()
+def erase(
+    record: Annotated[int | None, typer.Option(min=1, help="The analysis of this number.")] = None,
+    key: Annotated[str | None, typer.Option(help="All of the key of this name.")] = None,
+    before: Annotated[str | None, typer.Option(help="All before this day, such as 2026-06-30.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data: Data = None,
+) -> None:
+    """Erase analyses for good: packets, feedback, and photographs that no other analysis saw.
+
+    Conditions add up: --key shop --before 2026-01-01 erases what is both. A server that runs can still hand
+    out the packets of an erased analysis for the time of its setting `replay`.
+    """
+    if record is None and key is None and before is None:
+        terminal.stop("say what: --record N, --key NAME or --before DATE", terminal.USAGE)
+    wanted = Filter(number=record, key=key, until=_moment("--before", before))
+    settings = terminal.settings(data=data)
+    total = with_records(data, lambda records: records.count(wanted))
+    if not total:
+        terminal.stop("there is no such analysis")
+    if not yes and not typer.confirm(f"Erase {total} analyses for good?", err=True):
+        raise typer.Exit(1)
+    with bar("erasing") as progress:
+        done, removed, kept = with_records(data, lambda records: _erase(records, wanted, settings, progress))
+    terminal.output.print(f"{done} analyses and {removed} photographs are erased.")
+    if kept:
+        terminal.errors.print(
+            f"{kept} photographs were sent again just now; a server removes them if nobody keeps them."
+        )
+
+
+async def _erase(records: Records, wanted: Filter, settings: Settings, progress: Any) -> tuple[int, int, int]:
+    """How many analyses and photographs went, and how many photographs are in use again."""
+    store = open_image_store(settings)
+    total, done, removed, kept = await records.count(wanted), 0, 0, 0
+    while (erased := await records.erase(wanted)).analyses:
+        in_use = await trio.to_thread.run_sync(_in_use, settings)
+        for sha256 in erased.photographs:
+            went = sha256 not in in_use and await trio.to_thread.run_sync(store.forget, sha256)
+            removed, kept = removed + went, kept + (not went)
+        done += erased.analyses
+        progress(done, max(total, done))
+    return done, removed, kept
+
+
+def _in_use(settings: Settings) -> set[str]:
+    """Photographs of sessions that are not recorded yet."""
+    return photographs(settings.journal_folder) if settings.journal_folder.is_dir() else set()
+
+
+async def _results(
+    records: Records, wanted: Filter, settings: Settings, progress: Any
+) -> list[results.Result]:
+    """The answers of all that match, the newest first."""
+    found: list[results.Result] = []
+    before: int | None = None
+    while True:
+        rows, total = await records.page(wanted, PAGE_LIMIT, before)
+        for row in rows:
+            stored = await records.stream(row.stream_id)
+            if stored is not None:
+                pictures = {name: settings.images_folder / path for name, path in row.images.items()}
+                found.append(results.Result(f"record {row.number}", pictures, merge.merge(stored.packets)))
+            progress(len(found), total)
+        if len(rows) < PAGE_LIMIT:
+            return found
+        before = rows[-1].number
+
+
+def _filter(
+    verdict: str | None, pin: str | None, key: str | None, since: str | None, until: str | None
+) -> Filter:
+    if verdict is not None and verdict not in VERDICTS:
+        terminal.stop(f"--verdict {verdict}: expected one of {', '.join(VERDICTS)}", terminal.USAGE)
+    return Filter(
+        key=key,
+        verdict=verdict,
+        pin=pin,
+        since=_moment("--since", since),
+        until=_moment("--until", until),
+    )
+
+
+def _moment(option: str, text: str | None) -> dt.datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        terminal.stop(f"{option} {text}: expected a day such as 2026-06-30", terminal.USAGE)
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

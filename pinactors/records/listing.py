@@ -1,0 +1,136 @@
+"""Finished analyses as lists show them. Every function runs inside a transaction of its caller."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import Any
+
+import peewee
+
+from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
+
+PAGE_LIMIT = 200
+_LARGEST_NUMBER = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which analyses are meant: all conditions that are not None hold. `since` and `until` bound the moment
+    they ended, the latter not included; `pin` is a catalogue pin's id, `key` an API key's name, `owner` its
+    number as text; `verdict` may be `error` for those that failed."""
+
+    owner: str | None = None
+    key: str | None = None
+    number: int | None = None
+    verdict: str | None = None
+    pin: str | None = None
+    since: dt.datetime | None = None
+    until: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordRow:
+    """One analysis. `images` are paths in the images folder, or elsewhere, by view; `agreement` is the latest
+    word of a person, empty without one; `verdict` is empty where it failed, with `error_code`."""
+
+    number: int
+    session_id: str
+    stream_id: str
+    owner: str
+    finished_at: dt.datetime
+    processing_ms: int
+    verdict: str
+    rating: int | None
+    confidence: float | None
+    pin_id: str | None
+    pin_name: str | None
+    degraded: list[str]
+    missing: list[str]
+    error_code: str | None
+    agreement: str
+    images: dict[str, str]
+
+
+def condition(wanted: Filter) -> Any:
+    """The filter as a condition on `Analysis`."""
+    terms: list[Any] = [Analysis.id > 0]
+    if wanted.owner is not None:
+        terms.append(Analysis.owner == wanted.owner)
+    if wanted.key is not None:
+        named = ApiKey.select(ApiKey.id.cast("TEXT")).where(ApiKey.name == wanted.key)
+        terms.append(Analysis.owner.in_(named))
+    if wanted.number is not None:
+        terms.append(Analysis.id == min(wanted.number, _LARGEST_NUMBER))
+    if wanted.verdict == "error":
+        terms.append(Analysis.error_code.is_null(False))
+    elif wanted.verdict is not None:
+        terms.append(Analysis.verdict == wanted.verdict)
+    if wanted.pin is not None:
+        terms.append(Analysis.pin_id == wanted.pin)
+    if wanted.since is not None:
+        terms.append(Analysis.finished_at >= wanted.since)
+    if wanted.until is not None:
+        terms.append(Analysis.finished_at < wanted.until)
+    return reduce(and_, terms)
+
+
+def page(
+    database: peewee.Database, wanted: Filter, limit: int, before: int | None
+) -> tuple[list[RecordRow], int]:
+    """At most `limit` analyses with numbers below `before`, newest first, and how many match in all."""
+    matching = condition(wanted)
+    total = int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(matching).scalar(database))
+    if before is not None:
+        matching = matching & (Analysis.id < min(before, _LARGEST_NUMBER))
+    query = Analysis.select().where(matching).order_by(Analysis.id.desc())
+    rows = list(query.limit(min(max(limit, 1), PAGE_LIMIT)).execute(database))
+    numbers = [row.id for row in rows]
+    agreements, images = _agreements(database, numbers), _images(database, numbers)
+    return [_row(row, agreements.get(row.id, ""), images.get(row.id, {})) for row in rows], total
+
+
+def stream_of(database: peewee.Database, wanted: Filter) -> str | None:
+    """The stream id of the newest analysis that matches."""
+    query = Analysis.select(Analysis.stream_id).where(condition(wanted)).order_by(Analysis.id.desc())
+    found = query.limit(1).tuples().first(database)
+    return None if found is None else str(found[0])
+
+
+def _agreements(database: peewee.Database, numbers: Sequence[int]) -> dict[int, str]:
+    query = Feedback.select(Feedback.analysis, Feedback.agreement).where(Feedback.analysis.in_(numbers))
+    return dict(query.order_by(Feedback.id).tuples().execute(database))
+
+
+def _images(database: peewee.Database, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+    columns = (AnalysisImage.analysis, AnalysisImage.view, Image.path)
+    query = AnalysisImage.select(*columns).join(Image).where(AnalysisImage.analysis.in_(numbers))
+    found: dict[int, dict[str, str]] = {}
+    for number, view, path in query.tuples().execute(database):
+        found.setdefault(number, {})[view] = path
+    return found
+
+
+def _row(row: Analysis, agreement: str, images: dict[str, str]) -> RecordRow:
+    return RecordRow(
+        row.id,
+        row.session_id,
+        row.stream_id,
+        row.owner,
+        row.finished_at,
+        row.processing_ms,
+        row.verdict or "",
+        row.rating,
+        row.confidence,
+        row.pin_id,
+        row.pin_name,
+        json.loads(row.degraded),
+        json.loads(row.missing),
+        row.error_code,
+        agreement,
+        images,
+    )
