@@ -22,7 +22,7 @@ from api.proxy.masters import Masters, describe
 from api.proxy.metrics import Metrics
 from api.proxy.outlet import RelayedLog
 from api.proxy.receiving import receive, receive_early
-from api.proxy.session import Services
+from api.proxy.session import ProxyServices
 from api.proxy.sessions import Sessions, open_sessions, owner_of
 from api.proxy.state import EXTENSION, Proxy, key_in, proxy
 from api.proxy.upstream import Head
@@ -44,7 +44,7 @@ blueprint = Blueprint("proxy", __name__)
 log = structlog.get_logger(__name__)
 
 
-def create_proxy(services: Services, sessions: Sessions) -> Application:
+def create_proxy(services: ProxyServices, sessions: Sessions) -> Application:
     """An application over running sessions; it opens and closes none of them."""
     app = Application.bare()
     app.extensions[EXTENSION] = Proxy(services, sessions)
@@ -69,7 +69,7 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     metrics = Metrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
     disk = trio.CapacityLimiter(DISK_THREADS)
-    services = Services(masters, settings, metrics, settings.proxy_folder, disk)
+    services = ProxyServices(masters, settings, metrics, settings.proxy_folder, disk)
     async with open_sessions(services) as sessions:
         metrics.watch(masters.all, lambda: float(len(sessions)))
         app = create_proxy(services, sessions)

@@ -10,7 +10,7 @@ from api.http.body import BodyReader
 from api.operations import FEEDBACK_BYTES
 from api.proxy.masters import Master
 from api.proxy.refusals import NO_MASTER
-from api.proxy.session import Services
+from api.proxy.session import ProxyServices
 from api.proxy.upstream import key_headers
 from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
 
@@ -27,7 +27,7 @@ KEPT_BACK = frozenset(
 """What belongs to one connection (RFC 9110, 7.6.1) or is made anew."""
 
 
-async def forward(request: Request, services: Services, route: str) -> Response:
+async def forward(request: Request, services: ProxyServices, route: str) -> Response:
     """The answer of the first master that gives one. Raises `PinactorsError` when none does.
 
     A master without the record or file that is asked for is not the last word: the next one is asked.
@@ -54,7 +54,12 @@ async def forward(request: Request, services: Services, route: str) -> Response:
 
 
 async def _ask(
-    master: Master, method: str, path: str, headers: dict[str, str], body: Body | None, services: Services
+    master: Master,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    body: Body | None,
+    services: ProxyServices,
 ) -> Response | None:
     silence = services.settings.proxy_silence
     connection = Connection(master.url, silence=silence, upload_silence=silence, on_activity=lambda: None)

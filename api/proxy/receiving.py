@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from api.proxy.session import Session
+from api.proxy.session import RelayedSession
 from api.proxy.sessions import Sessions
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
@@ -94,7 +94,7 @@ async def receive_early(
         raise
 
 
-async def _write(source: Source, session: Session, spool: Spool) -> None:
+async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:
     """Tells the session of every failure, and raises none."""
     try:
         while not spool.complete and (data := await source.chunk()):

@@ -70,20 +70,20 @@ class Place:
 class Others(Protocol):
     """What a session has to know of the others."""
 
-    def claim(self, session: Session, master: Master, stream_id: str) -> Session | None:
+    def claim(self, session: RelayedSession, master: Master, stream_id: str) -> RelayedSession | None:
         """`session` relays this stream of `master` from now on; another one that does so already, instead.
 
         Raises `NotPinactors` for a name that belongs to a stream of another master.
         """
         ...
 
-    def register(self, session: Session) -> None:
+    def register(self, session: RelayedSession) -> None:
         """`session` has its log now."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class ProxyServices:
     masters: Masters
     settings: Settings
     metrics: Metrics
@@ -92,7 +92,7 @@ class Services:
     checks: Checks = field(default_factory=Checks)
 
 
-class Session:
+class RelayedSession:
     """`run` returns when the log is closed, or the upload was refused or joined to another session.
 
     `spool` is None where there is nothing to start again from.
@@ -100,7 +100,7 @@ class Session:
 
     def __init__(
         self,
-        services: Services,
+        services: ProxyServices,
         others: Others,
         head: Head,
         owner: str,
@@ -136,7 +136,7 @@ class Session:
         return self._outlet.log if self._outlet is not None else None
 
     def __repr__(self) -> str:
-        return f"<relayed Session {self.log or self.head.session_id}>"
+        return f"<RelayedSession {self.log or self.head.session_id}>"
 
     async def answer(self) -> PacketLog:
         """The log the upload is answered from. Raises `PinactorsError` when it is refused."""

@@ -17,7 +17,7 @@ from api.proxy.journal import SPOOL_SUFFIX, Kept
 from api.proxy.masters import Master, Watch
 from api.proxy.packets import STREAM_ID
 from api.proxy.refusals import LOST
-from api.proxy.session import Place, Services, Session
+from api.proxy.session import Place, ProxyServices, RelayedSession
 from api.proxy.spool import Spool
 from api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors
@@ -52,12 +52,12 @@ def owner_of(token: str | None) -> str:
 class Sessions:
     """Sessions run in a nursery of their own, which never sees their exceptions."""
 
-    def __init__(self, services: Services, nursery: trio.Nursery) -> None:
+    def __init__(self, services: ProxyServices, nursery: trio.Nursery) -> None:
         self._services = services
         self._nursery = nursery
-        self._running: set[Session] = set()
-        self._named: dict[str, Session] = {}
-        self._upstream: dict[tuple[str, str], Session] = {}
+        self._running: set[RelayedSession] = set()
+        self._named: dict[str, RelayedSession] = {}
+        self._upstream: dict[tuple[str, str], RelayedSession] = {}
         self._searching = trio.CapacityLimiter(SEARCHES)
         self._ended = trio.lowlevel.ParkingLot()
         self.accepting = True
@@ -65,7 +65,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._running)
 
-    async def open(self, head: Head, route: str) -> tuple[Session, Spool]:
+    async def open(self, head: Head, route: str) -> tuple[RelayedSession, Spool]:
         """A session whose upload is about to be written. Raises `PinactorsError` (503), `OSError`."""
         if not self.accepting:
             raise DRAINING
@@ -74,7 +74,9 @@ class Sessions:
         path = self._services.folder / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
         disk = self._services.disk
         spool = await trio.to_thread.run_sync(Spool.create, path, disk, limiter=disk)
-        return self._start(Session(self._services, self, head, owner_of(head.token), route, spool)), spool
+        return self._start(
+            RelayedSession(self._services, self, head, owner_of(head.token), route, spool)
+        ), spool
 
     async def find(self, stream_id: str, token: str | None) -> PacketLog:
         """The log of a session of any master, for whoever may see it.
@@ -111,7 +113,7 @@ class Sessions:
         """Removes what nobody may ask for any more; once every `PRUNE_SECONDS`."""
         await trio.to_thread.run_sync(self._remove_expired, limiter=self._services.disk)
 
-    def claim(self, session: Session, master: Master, stream_id: str) -> Session | None:
+    def claim(self, session: RelayedSession, master: Master, stream_id: str) -> RelayedSession | None:
         other = self._upstream.setdefault((master.url, stream_id), session)
         if other is not session:
             return other
@@ -121,11 +123,11 @@ class Sessions:
             raise NotPinactors("it names its stream like another one's")
         return None
 
-    def register(self, session: Session) -> None:
+    def register(self, session: RelayedSession) -> None:
         assert session.log is not None
         self._named[session.log.stream_id] = session
 
-    def _start(self, session: Session) -> Session:
+    def _start(self, session: RelayedSession) -> RelayedSession:
         self._running.add(session)
         if session.log is not None:
             self.register(session)
@@ -134,7 +136,7 @@ class Sessions:
         self._nursery.start_soon(self._supervise, session, name=repr(session))
         return session
 
-    async def _supervise(self, session: Session) -> None:
+    async def _supervise(self, session: RelayedSession) -> None:
         """Nothing a session raises gets further than here; a cancellation leaves its journal to the next."""
         try:
             await session.run()
@@ -176,7 +178,7 @@ class Sessions:
             relayed.idempotency_key,
             relayed.session_id,
         )
-        session = Session(
+        session = RelayedSession(
             self._services, self, head, relayed.owner, relayed.stream_id, spool, place=place, kept=kept
         )
         if place is None and spool is None:
@@ -222,7 +224,7 @@ class Sessions:
             head = Head("", None, token, "", None)
             place = Place(master, stream_id)
             session = self._start(
-                Session(self._services, self, head, owner_of(token), stream_id, None, place=place)
+                RelayedSession(self._services, self, head, owner_of(token), stream_id, None, place=place)
             )
         with trio.move_on_after(self._services.settings.proxy_silence):
             found = await session.answer()
@@ -251,7 +253,7 @@ class Sessions:
 
 
 @asynccontextmanager
-async def open_sessions(services: Services) -> AsyncIterator[Sessions]:
+async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
     """Leaving the block stops what still runs; journals and spools keep it for the next process."""
     services.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:

@@ -9,7 +9,7 @@ from quart import current_app
 from werkzeug.datastructures import Headers
 
 from api.auth import TOKEN_LIMIT, token_of
-from api.proxy.session import Services
+from api.proxy.session import ProxyServices
 from api.proxy.sessions import Sessions
 from pinactors.protocol import ErrorCode, PinactorsError
 
@@ -18,7 +18,7 @@ EXTENSION = "pinactors.proxy"
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    services: Services
+    services: ProxyServices
     sessions: Sessions
 
 

@@ -39,7 +39,7 @@ class Framing(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class LineFraming:
     """One packet a line. The type is the phones' `application/json` unless NDJSON was asked for by name."""
 
     content_type: str = JSON_TYPE
@@ -50,7 +50,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True)
-class Events:
+class EventFraming:
     """One packet an event, its id the offset behind it: a browser sends it back as `Last-Event-ID`.
 
     The id is the event's last line: some parsers (`@microsoft/fetch-event-source`) take it over as soon as
@@ -123,9 +123,9 @@ class BatchEvents:
         return data + b"event: control\ndata:%b\n\n" % msgspec.json.encode(control)
 
 
-PHONE = Lines()
-NDJSON = Lines(NDJSON_TYPE)
-SSE = Events()
+PHONE = LineFraming()
+NDJSON = LineFraming(NDJSON_TYPE)
+SSE = EventFraming()
 JSON_BATCH = JsonBatch()
 
 _MOBILE = re.compile(r"Mobile|Android|iPhone|iPad|iPod|BlackBerry|IEMobile|Opera Mini", re.IGNORECASE)

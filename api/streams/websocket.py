@@ -94,7 +94,7 @@ async def converse() -> None:
         if opening.stream_id is not None:
             conversation = await _resumed(given, opening, owner)
         else:
-            conversation = Conversation(given, _upload(opening, owner), opening.images)
+            conversation = WebsocketExchange(given, _upload(opening, owner), opening.images)
         code = await conversation.run()
     except PinactorsError as error:
         await refuse(error, session_id)
@@ -130,9 +130,9 @@ def _upload(opening: Opening, owner: str) -> Upload:
     return Upload(check_session_id(opening.session_id), owner, key)
 
 
-async def _resumed(given: Services, opening: Opening, owner: str) -> Conversation:
+async def _resumed(given: Services, opening: Opening, owner: str) -> WebsocketExchange:
     found = await given.registry.find(opening.stream_id or "", owner)
-    return Conversation(given, None, (), found, position_in(found, opening))
+    return WebsocketExchange(given, None, (), found, position_in(found, opening))
 
 
 def position_in(found: PacketLog, opening: Opening) -> int:
@@ -173,7 +173,7 @@ async def drain() -> None:
         await websocket.receive()
 
 
-class Conversation:
+class WebsocketExchange:
     """One connection. `run` returns the close code once the log's last packet is sent."""
 
     def __init__(
