@@ -10,7 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinactors import plugins
+from pinactors import plugins, vision
 from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.imaging import prepare
 from pinactors.analysis.matching import identification
@@ -225,4 +225,4 @@ def declare(
             ),
         ),
     )
-    return plugins.apply(settings, analysis)
+    return plugins.apply(settings, vision.declare(settings, analysis))

@@ -70,6 +70,18 @@ class Settings(BaseModel):
         "continue", description="What a session does when its last reader leaves"
     )
 
+    vision_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="Chat-completions API asked about pins nobody identified, up to `/v1`; empty: none",
+    )
+    vision_model: str = Field("", description="Model asked for there")
+    vision_key: str = Field("", repr=False, description="Key sent there as `Authorization: Bearer`")
+    vision_seconds: float = Field(20.0, gt=0, description="How long an answer from there may take")
+    vision_per_minute: int = Field(20, ge=0, description="Questions sent there a minute")
+    vision_per_day: int = Field(1000, ge=0, description="Questions sent there a day")
+    vision_per_key_per_day: int = Field(200, ge=0, description="Questions sent there a day for one key")
+
     max_request_bytes: int = Field(50 * MEBIBYTE, gt=0, description="Largest upload")
     max_image_pixels: int = Field(64_000_000, gt=0, description="Largest image, in pixels")
     upload_floor_bytes: int = Field(

@@ -27,6 +27,11 @@ class Place(StrEnum):
     LOOP = "loop"
 
 
+class StepSkipped(Exception):
+    """A step was not tried: it has failed too often, or it is not the time for it. Its breaker does not count
+    that."""
+
+
 @dataclass(frozen=True, slots=True)
 class SharedStep:
     """What several components need, computed once a session.

@@ -86,6 +86,18 @@ class AlsoSeen(msgspec.Struct, rename="camel"):
     score: float
 
 
+class Suggestion(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
+    """What a second engine (`source`) believes to see; nobody has checked it, and it decides nothing.
+
+    `kind` is `character`, `series`, `inscription` or `description`.
+    """
+
+    text: str
+    kind: str
+    source: str
+    verified: Literal[False] = False
+
+
 class Estimate(msgspec.Struct, rename="camel"):
     """A price in `currency`, quartiles of sold rows; `as_of` is an ISO date."""
 
@@ -250,6 +262,7 @@ class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=Tr
     identification: str
     candidates: list[Candidate]
     identified: bool = False
+    suggestions: list[Suggestion] | UnsetType = UNSET
     demonstration: bool | UnsetType = UNSET
     also_seen: list[AlsoSeen] = msgspec.field(default_factory=list)
 
@@ -282,6 +295,7 @@ class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):
 class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
     analysis: str
     details: dict[str, Any]
+    suggestions: list[Suggestion] | UnsetType = UNSET
     demonstration: bool | UnsetType = UNSET
 
     def smaller(self) -> Self | None:

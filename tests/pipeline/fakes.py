@@ -177,7 +177,7 @@ class FakeCompute:
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         named = arguments[0] if function in (produce, bounded) else function
-        name = named.__name__
+        name = getattr(named, "func", named).__name__
         await trio.lowlevel.checkpoint()
         self.started.append(name)
         self.running.append(name)

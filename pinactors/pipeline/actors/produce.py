@@ -47,7 +47,7 @@ def bounded(function: Callable[..., Any], seconds: float | None, *arguments: Any
 
 
 def _time_over(function: Callable[..., Any], seconds: float, *_: object) -> None:
-    raise TimeoutError(f"{function.__qualname__} took longer than {seconds:g} s")
+    raise TimeoutError(f"{name_of(function)} took longer than {seconds:g} s")
 
 
 async def produce_there(
@@ -65,10 +65,13 @@ def checked(packet: Any, function: Callable[..., Any], expected: type[Packet], n
     would not be read again as it was meant (a confidence that is no number).
     """
     if type(packet) is not expected:
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"{name} returned {type(packet).__name__}, not {expected.__name__}")
+        raise TypeError(f"{name_of(function)} returned {type(packet).__name__}, not {expected.__name__}")
     if note and getattr(packet, "note", "") is UNSET:
         packet = msgspec.structs.replace(packet, note=note)
     encoded: EncodedPacket = packet.encoded()
     msgspec.json.decode(encoded.stamped(b'""', "", 0), type=expected)
     return encoded if is_own(expected) else replace(encoded, facts={})
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__qualname__", function))

@@ -15,7 +15,14 @@ from pinactors.compute.loop_thread import LoopThread
 from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.actors.produce import bounded
 from pinactors.pipeline.actors.restarts import Restarts
-from pinactors.pipeline.declaration import INPUTS, OWNER, Analysis, Place, SharedStep
+from pinactors.pipeline.declaration import (
+    INPUTS,
+    OWNER,
+    Analysis,
+    Place,
+    SharedStep,
+    StepSkipped,
+)
 from pinactors.pipeline.duplicates import DuplicateCheck
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -31,10 +38,6 @@ RETRY_STORAGE = 30.0
 
 class NeedFailed(Exception):
     """The value of a shared step that was needed cannot be had; the cause is the step's failure."""
-
-
-class StepSkipped(Exception):
-    """A step was not tried: its breaker is open."""
 
 
 class _Computation:
@@ -163,6 +166,8 @@ class SharedSteps:
             try:
                 with trio.fail_after(step.seconds if step.seconds is not None else math.inf):
                     value = await self._loops[step.name].run(step.function, self._context, *there)
+            except StepSkipped:
+                raise
             except Exception:
                 trial.failed()
                 raise

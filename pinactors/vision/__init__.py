@@ -1,0 +1,47 @@
+"""A second opinion from a vision-language model, for pins that the catalogue does not know.
+
+Off unless the setting `vision_url` names a server that speaks the OpenAI chat-completions API with images and
+JSON-schema answers; needs the extra `vision`. Comes in: the photographs of a pin that was not identified;
+goes out: suggestions, which are shown as such and decide nothing. It is a plug-in like any other: a shared
+step in a loop of its own, and two components wrapped around it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pinactors.analysis.report.suggestions import characters_with, details_with
+from pinactors.pipeline.declaration import Analysis, Place, SharedStep
+from pinactors.settings import Settings, SettingUnusable
+from pinactors.vision.question import question
+
+STEP = "suggestions"
+
+
+def declare(settings: Settings, analysis: Analysis) -> Analysis:
+    """`analysis` with suggestions in its characters and its details; as it is where no server is named.
+
+    Raises `SettingUnusable`: the extra is not installed, or the model has no name.
+    """
+    if not settings.vision_url:
+        return analysis
+    if not settings.vision_model:
+        raise SettingUnusable("vision_url is set, but vision_model does not name a model")
+    try:
+        from pinactors.vision.client import VisionClient
+    except ImportError as error:
+        raise SettingUnusable("vision_url needs the extra: pip install 'pinactors[vision]'") from error
+    asked = SharedStep("vision_question", ("match", "front", "back"), question)
+    suggested = SharedStep(
+        STEP,
+        ("vision_question", "owner"),
+        VisionClient(settings).suggestions,
+        place=Place.LOOP,
+        seconds=settings.vision_seconds,
+    )
+    components = []
+    for name, function in (("characters", characters_with), ("details", details_with)):
+        component = analysis.component(name)
+        full = partial(function, component.full)
+        components.append(component.wrapped(full, (STEP, *component.needs)))
+    return analysis.adding([asked, suggested], components)

@@ -1,0 +1,123 @@
+"""Asks the model: one request a question, within budgets, answers kept by the photographs they are of."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections import Counter, OrderedDict, deque
+from typing import Any
+
+import httpx
+
+from pinactors.pipeline.declaration import StepSkipped
+from pinactors.protocol import Suggestion
+from pinactors.settings import Settings
+from pinactors.vision import answers
+from pinactors.vision.question import Question
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of an answer; a real one has fewer than five thousand."""
+
+KEPT = 10_000
+"""Answers kept in memory, of a few hundred bytes each."""
+
+DAY, MINUTE = 86_400.0, 60.0
+
+LONGEST_HOLD = 3600.0
+"""Most seconds that a `Retry-After` is obeyed for."""
+
+
+class VisionUnavailable(Exception):
+    """The server did not give an answer that can be used."""
+
+
+class Budget:
+    """Questions of the last minute and the last day, of all and of each key. Times are those of a monotonic
+    clock."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._minute: deque[float] = deque()
+        self._day: deque[tuple[float, str]] = deque()
+        self._of: Counter[str] = Counter()
+
+    def take(self, owner: str, now: float) -> None:
+        """Raises `StepSkipped` when there is none left."""
+        while self._minute and self._minute[0] <= now - MINUTE:
+            self._minute.popleft()
+        while self._day and self._day[0][0] <= now - DAY:
+            self._of[self._day.popleft()[1]] -= 1
+        settings = self._settings
+        if len(self._minute) >= settings.vision_per_minute:
+            raise StepSkipped("the budget of this minute is spent")
+        if len(self._day) >= settings.vision_per_day:
+            raise StepSkipped("the budget of this day is spent")
+        if owner and self._of[owner] >= settings.vision_per_key_per_day:
+            raise StepSkipped("this key's budget of this day is spent")
+        self._minute.append(now)
+        self._day.append((now, owner))
+        self._of[owner] += 1
+
+
+class VisionClient:
+    """Lives in one loop; `suggestions` is the function of a shared step."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = settings.vision_url.rstrip("/") + "/chat/completions"
+        self._budget = Budget(settings)
+        self._kept: OrderedDict[str, list[Suggestion]] = OrderedDict()
+        self._held_until = 0.0
+        self._context: ssl.SSLContext | None = None
+
+    async def suggestions(self, context: Any, question: Question | None, owner: str) -> list[Suggestion]:
+        """Nothing where nothing is asked. Raises `VisionUnavailable`, `ValueError` for an answer that is
+        none, `httpx.HTTPError`, and `StepSkipped` where it is not the time to ask."""
+        if question is None:
+            return []
+        if question.key in self._kept:
+            self._kept.move_to_end(question.key)
+            return self._kept[question.key]
+        now = time.monotonic()
+        if now < self._held_until:
+            raise StepSkipped("the vision server asked for a pause")
+        self._budget.take(owner, now)
+        found = answers.suggestions(await self._ask(question), self._settings.vision_model)
+        self._kept[question.key] = found
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return found
+
+    async def _ask(self, question: Question) -> bytes:
+        """The body of a good answer. The step's scope is the time limit; the answer's size is bounded
+        here."""
+        settings = self._settings
+        headers = {"Authorization": f"Bearer {settings.vision_key}"} if settings.vision_key else {}
+        body = answers.request(question, settings.vision_model)
+        async with (
+            httpx.AsyncClient(timeout=None, verify=self._certificates()) as client,
+            client.stream("POST", self._url, json=body, headers=headers) as response,
+        ):
+            if response.status_code != 200:
+                self._heed(response)
+                raise VisionUnavailable(f"the vision server answered {response.status_code}")
+            received, size = bytearray(), 0
+            async for piece in response.aiter_bytes():  # to its end: the time limit cuts one that has none
+                size += len(piece)
+                if size <= BODY_LIMIT:
+                    received += piece
+            if size > BODY_LIMIT:
+                raise VisionUnavailable(f"the answer is longer than {BODY_LIMIT} bytes")
+            return bytes(received)
+
+    def _certificates(self) -> ssl.SSLContext | bool:
+        """The authorities to believe, read once; none are needed where the URL is not one of TLS."""
+        if self._context is None and self._url.startswith("https:"):
+            self._context = ssl.create_default_context()
+        return self._context if self._context is not None else False
+
+    def _heed(self, response: httpx.Response) -> None:
+        """A server that says when to come again is left alone until then."""
+        wait = response.headers.get("Retry-After", "")
+        if response.status_code in (429, 503) and wait.isascii() and wait.isdigit():
+            self._held_until = time.monotonic() + min(float(wait), LONGEST_HOLD)

@@ -1,0 +1,68 @@
+"""What the model is shown: the photographs of a pin nobody identified, cropped to it and scaled down.
+
+Runs in a worker. Nothing else leaves the machine: no name, no key, no file, no place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from pinactors.analysis.model import Image, Match, PreparedView
+
+SIDE = 768
+"""Longest side of a picture that is sent, in pixels: models scale larger ones down themselves."""
+
+MARGIN = 0.06
+"""Of the pin's longer side, left around it."""
+
+JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """`pictures` are JPEGs, the front first; `key` names what they are of."""
+
+    pictures: tuple[bytes, ...]
+    key: str
+
+
+def question(
+    context: Any, match: Match | None, front: PreparedView, back: PreparedView | None
+) -> Question | None:
+    """None where the catalogue has the answer."""
+    if match is not None and match.identified:
+        return None
+    views = [view for view in (front, back) if view is not None]
+    digest = hashlib.sha256("".join(f"{view.view}:{view.sha256};" for view in views).encode())
+    return Question(tuple(_jpeg(_cropped(view)) for view in views), digest.hexdigest())
+
+
+def _cropped(view: PreparedView) -> Image:
+    """Upright pixels of the pin and a little around it; of everything where no pin was found."""
+    if view.pin is None or not len(view.pin.outline):
+        return view.rgb
+    low, high = view.pin.outline.min(axis=0), view.pin.outline.max(axis=0)
+    margin = MARGIN * float((high - low).max())
+    height, width = view.rgb.shape[:2]
+    left, top = (max(0, int(value - margin)) for value in low)
+    right, bottom = min(width, int(high[0] + margin) + 1), min(height, int(high[1] + margin) + 1)
+    return view.rgb[top:bottom, left:right]
+
+
+def _jpeg(rgb: Image) -> bytes:
+    height, width = rgb.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    encoded, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not encoded:
+        raise ValueError("the picture could not be encoded")
+    return bytes(data)
