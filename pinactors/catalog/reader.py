@@ -232,6 +232,16 @@ class Catalog:
                 found[number] = Candidate(number, features, weights, bool(kept[2]), load)
         return found
 
+    def without_back(self, limit: int) -> list[str]:
+        """Ids of pins that have no back picture, in order, at most `limit`."""
+        if not self.size:
+            return []
+        backs = models.Picture.select(models.Picture.pin).where(models.Picture.view == str(View.BACK))
+        query = models.Pin.select(models.Pin.pin_id).where(models.Pin.number.not_in(backs))
+        query = query.order_by(models.Pin.pin_id).limit(limit).tuples()
+        with self.connected:
+            return [str(pin_id) for (pin_id,) in query.execute(self._database)]
+
     def stats(self) -> CatalogStats:
         """Counts over the whole catalogue."""
         if not self.size:

@@ -23,6 +23,7 @@ from pinactors.storage.objects import open_objects
 
 PROBLEMS_SHOWN = 20
 SALES_SHOWN = 10
+MISSING_SHOWN = 20
 
 Data = Annotated[
     Path | None, typer.Option(help="Data folder that holds the catalogue. [default: pinactors-data]")
@@ -142,8 +143,14 @@ def show(
 
 
 @app.command()
-def stats(data: Data = None, catalog: Folder = None) -> None:
-    """Count pins, pictures and sales."""
+def stats(
+    missing: Annotated[
+        int, typer.Option(min=0, help="Name at most so many pins without a back picture.")
+    ] = MISSING_SHOWN,
+    data: Data = None,
+    catalog: Folder = None,
+) -> None:
+    """Count pins, pictures and sales, and name the pins whose back picture is missing."""
     opened = _open(data, catalog)
     counts = opened.stats()
     table = Table(show_header=False, box=None)
@@ -158,6 +165,7 @@ def stats(data: Data = None, catalog: Folder = None) -> None:
         table.add_row("years", f"{min(counts.years)} to {max(counts.years)}")
     table.add_row("size on disk", f"{counts.bytes / 1e6:,.1f} MB")
     terminal.output.print(table)
+    _say_missing(opened, counts.pins - counts.backs, missing)
     _say_demonstration(opened)
 
 
@@ -236,6 +244,20 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
             markup=False,
         )
     return opened
+
+
+def _say_missing(opened: Catalog, count: int, shown: int) -> None:
+    """Which pictures would make a verdict possible: most evidence is on the back."""
+    if count <= 0:
+        return
+    named = opened.without_back(shown)
+    more = f" and {count - len(named):,} more" if count > len(named) else ""
+    terminal.output.print(
+        f"{count:,} pins have no back picture. Stamp and texture of a photographed back are compared with "
+        "it: with a back_image in pins.csv, a verdict becomes possible for "
+        f"{terminal.clean(', '.join(named))}{more}.",
+        markup=False,
+    )
 
 
 def _edition(pin: CatalogPin) -> str:

@@ -1,7 +1,10 @@
 """Feedback as a set of labelled photographs, in the form `evaluate` and `calibrate` read.
 
 Agreement with a decided verdict on an identified pin is a label. A disagreement says only that the answer was
-wrong, not what is right: it goes to `truth/disagreed.csv` with its comment, for a person to label.
+wrong, not what is right: it goes to `truth/disagreed.csv` with its comment, for a person to label. What
+everybody said, with what they would have it corrected to, is in `truth/said.csv`.
+
+Agreement is not truth: people agree with what they are told. A set of agreements evaluates itself.
 """
 
 from __future__ import annotations
@@ -34,24 +37,26 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
     """Writes the set to `target`. Raises `OSError`."""
     (target / "photos").mkdir(parents=True, exist_ok=True)
     (target / "truth").mkdir(exist_ok=True)
-    labelled, disagreed, lost = [], [], 0
+    labelled, disagreed, said, lost = [], [], [], 0
     for opinion in opinions:
         photo_id = f"{opinion.record_number:06d}"
         label = _label(opinion)
         if label is None and opinion.agreement == "agree":
             continue  # it agreed that nothing could be said
         sources = {view: images_folder / path for view, path in opinion.images.items()}
-        if not all(source.is_file() for source in sources.values()):
+        if not sources or not all(source.is_file() for source in sources.values()):
             lost += 1
             continue
         for view, source in sources.items():
             shutil.copyfile(source, target / "photos" / f"{photo_id}_{view}{_suffix(source)}")
+        said.append((photo_id, opinion.agreement, opinion.verdict, opinion.pin_id or "", opinion.comment))
         if label is None:
             disagreed.append((photo_id, opinion.verdict, opinion.pin_id or "", opinion.comment))
         else:
             labelled.append((photo_id, str(label), opinion.pin_id or "", ""))
     _write(target / "truth" / "photos.csv", ("photo_id", "kind", "pin_id", "defects"), labelled)
     _write(target / "truth" / "disagreed.csv", ("photo_id", "verdict", "pin_id", "comment"), disagreed)
+    _write(target / "truth" / "said.csv", ("photo_id", "said", "verdict", "pin_id", "comment"), said)
     return Exported(len(labelled), len(disagreed), lost)
 
 

@@ -185,6 +185,18 @@ def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path)
     assert "3 pins added" in call("catalog", "import", tmp_path / "out", "--data", tmp_path / "second").stdout
 
 
+def test_stats_name_the_pins_whose_back_is_missing(drawn: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(drawn, tmp_path / "source")
+    text = (source / "pins.csv").read_text("utf-8").replace("images/DEMO-02_back.jpg", "")
+    assert text != (source / "pins.csv").read_text("utf-8")
+    (source / "pins.csv").write_text(text, "utf-8")
+    data = ("--data", tmp_path / "data")
+    assert call("catalog", "import", source, *data).exit_code == 0
+    said = call("catalog", "stats", *data).stdout
+    assert "1 pins have no back picture" in said
+    assert "a verdict becomes possible for DEMO-02." in said
+
+
 def test_bad_rows_are_told_with_their_line_and_make_the_status_1(drawn: Path, tmp_path: Path) -> None:
     text = (drawn / "pins.csv").read_text()
     source = tmp_path / "source"

@@ -1,0 +1,39 @@
+"""Feedback as a set of photographs: what is a label, what is only listed, and that all of it is there."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from pinactors.evaluation.export import export
+from pinactors.records.feedback import Opinion
+
+
+def rows(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))[1:]
+
+
+def test_agreements_are_labels_disagreements_are_listed_and_all_is_said(tmp_path: Path) -> None:
+    (tmp_path / "front").write_bytes(b"\xff\xd8\xff")
+    images = {"front": "front"}
+    opinions = [
+        Opinion(1, "authentic", "P1", "agree", "", images),
+        Opinion(2, "counterfeit", "P2", "disagree", "it is P3, and genuine", images),
+        Opinion(3, "undetermined", None, "agree", "", images),
+        Opinion(4, "authentic", "P4", "agree", "", {}),
+        Opinion(5, "authentic", "P5", "agree", "", {"front": "gone"}),
+    ]
+    done = export(opinions, tmp_path, tmp_path / "out")
+    assert (done.labelled, done.disagreed, done.without_photographs) == (1, 1, 2)
+    truth = tmp_path / "out" / "truth"
+    assert rows(truth / "photos.csv") == [["000001", "genuine", "P1", ""]]
+    assert rows(truth / "disagreed.csv") == [["000002", "counterfeit", "P2", "it is P3, and genuine"]]
+    assert rows(truth / "said.csv") == [
+        ["000001", "agree", "authentic", "P1", ""],
+        ["000002", "disagree", "counterfeit", "P2", "it is P3, and genuine"],
+    ]
+    assert sorted(path.name for path in (tmp_path / "out" / "photos").iterdir()) == [
+        "000001_front.jpg",
+        "000002_front.jpg",
+    ]
