@@ -7,11 +7,19 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, Self
 from urllib.parse import quote
 
+import msgspec
 import trio
 
 from pinactors.client.delivery import Delivery, Job, Progress, Received, Transport
-from pinactors.client.http import Broken, Connection
-from pinactors.client.transports import LineTransport, PollTransport, Server, check
+from pinactors.client.http import Body, Broken, Connection
+from pinactors.client.transports import (
+    RESUMABLE_BYTES,
+    LineTransport,
+    PollTransport,
+    Server,
+    check,
+    read_json,
+)
 from pinactors.client.uploads import Photograph, Photographs
 from pinactors.client.websocket import WebSocketTransport
 from pinactors.protocol import View
@@ -82,6 +90,7 @@ async def analyze(
     transport: TransportName = "ndjson",
     on_progress: Progress | None = None,
     patience: float = PATIENCE,
+    resumable_bytes: int = RESUMABLE_BYTES,
 ) -> AsyncIterator[Packets]:
     """Uploads photographs (bytes or files) and follows their analysis through every broken connection.
 
@@ -90,12 +99,18 @@ async def analyze(
                 ...
 
     There is no limit on the whole: put one around it (`trio.fail_after`). Leaving the block early leaves the
-    session running on the server (`cancel` ends it). Raises `ValueError` without a front image.
+    session running on the server (`cancel` ends it). An upload of `resumable_bytes` or more goes on behind a
+    broken connection where it was (not over a WebSocket). Raises `ValueError` without a front image.
     """
     given = {"session_id": session_id, "idempotency_key": idempotency_key}
     photographs = Photographs(images, **{name: value for name, value in given.items() if value is not None})
     async with _delivered(
-        Server(server, key), photographs, Job(), transport, on_progress, patience
+        Server(server, key, resumable_bytes=resumable_bytes),
+        photographs,
+        Job(),
+        transport,
+        on_progress,
+        patience,
     ) as packets:
         yield packets
 
@@ -128,6 +143,39 @@ async def cancel(server: str, stream_id: str, *, key: str | None = None) -> None
             await check(
                 await connection.request("DELETE", f"/streams/{quote(stream_id, safe='')}", here.headers())
             )
+        except Broken as error:
+            raise ConnectionError(str(error)) from error
+
+
+async def confirm(
+    server: str,
+    record_number: int,
+    pin_id: str,
+    *,
+    agree: bool,
+    comment: str | None = None,
+    key: str | None = None,
+) -> dict[str, Any]:
+    """Says whether the owner of the pin agrees with an analysis; the server's answer.
+
+    `record_number` is the answer's `id`, `pin_id` its `sessionId`. Raises `PinactorsError`, `NotPinactors`,
+    and `ConnectionError` when the server is out of reach.
+    """
+    fields: dict[str, Any] = {
+        "recordNumber": record_number,
+        "pinId": pin_id,
+        "userAgreement": "agree" if agree else "disagree",
+    }
+    if comment is not None:
+        fields["feedbackComment"] = comment
+    content = msgspec.json.encode(fields)
+    here = Server(server, key)
+    async with Connection(server, silence=here.silence, on_activity=lambda: None) as connection:
+        body = Body("application/json", len(content), [content])
+        try:
+            answer = await connection.request("POST", "/api/mobile/confirm-pin", here.headers(), body)
+            await check(answer)
+            return read_json(await answer.read())
         except Broken as error:
             raise ConnectionError(str(error)) from error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -11,22 +11,96 @@ import msgspec
 
 from pinactors.client.delivery import Job, Progress, Take, refusal_of
 from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
-from pinactors.client.uploads import Photographs
+from pinactors.client.uploads import Photographs, Rest, sizes_of
 from pinactors.protocol.offsets import to_token
 
 NDJSON = "application/x-ndjson"
 
+RESUMABLE_BYTES = 256 * 1024
+"""Size from which on an upload is sent so that it can be resumed: two short requests more, and a cut costs
+only what was in flight."""
+
+INTEROP = {"Upload-Draft-Interop-Version": "8"}
+"""The version spoken of draft-ietf-httpbis-resumable-upload."""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to and as whom. `silence`: seconds without a byte after which a connection is given up."""
+    """Where to and as whom. `silence`: seconds without a byte after which a connection is given up.
+    `resumable_bytes`: size from which on an upload is sent so that it can be resumed."""
 
     url: str
     key: str | None = None
     silence: float = 15.0
+    resumable_bytes: int = RESUMABLE_BYTES
 
     def headers(self) -> Headers:
         return {"x-api-key": self.key} if self.key else {}
+
+
+class ResumableUpload:
+    """One upload that outlives its connections: where it is on the server, and how much of it is there.
+
+    It is made with an empty request, so that its URL is known before a byte is sent (the draft's "careful"
+    creation): what tells it otherwise, an informational response, does not get through every proxy.
+    """
+
+    def __init__(self, body: Body, sizes: Sequence[int]) -> None:
+        self.body, self.size = body, sum(sizes)
+        self._sizes = sizes
+        self._url: str | None = None
+        self._offset = 0
+        self._unsupported = False
+
+    async def locate(self, connection: Connection, headers: Headers) -> bool:
+        """Makes it, or asks how far it is; False where the server knows no resumable uploads.
+
+        Raises `PinactorsError`, `Broken`, `NotPinactors`.
+        """
+        if self._url is not None:
+            await self._ask(connection, headers)
+        if self._url is None and not self._unsupported:
+            await self._create(connection, headers)
+        return self._url is not None
+
+    async def send_rest(self, connection: Connection, headers: Headers, progress: Progress | None) -> Answer:
+        """Sends what is missing; the answer to the whole upload. Raises as `Connection.request`."""
+        assert self._url is not None
+        offset = self._offset
+        fields = {**headers, **INTEROP, "Upload-Offset": str(offset), "Upload-Complete": "?1"}
+        rest = Body("application/partial-upload", self.size - offset, [Rest(self.body, self._sizes, offset)])
+        told = None if progress is None else lambda sent: progress(offset + sent, self.size)
+        answer = await connection.request("PATCH", self._url, fields, rest, told)
+        if answer.status == 409:  # the server ended this request, or is somewhere else: it is asked again
+            raise Broken("the upload goes on somewhere else")
+        return answer
+
+    async def _create(self, connection: Connection, headers: Headers) -> None:
+        fields = {**headers, **INTEROP, "Upload-Complete": "?0", "Upload-Length": str(self.size)}
+        answer = await connection.request(
+            "POST", "/mobile-upload", fields, Body(self.body.content_type, 0, [])
+        )
+        if answer.status == 201 and "location" in answer.headers:
+            await answer.read()
+            self._url, self._offset = answer.headers["location"], 0
+            return
+        if answer.status != 400 or "upload-complete" in answer.headers:
+            await check(answer)
+        self._unsupported = True  # an older server took the empty body for an upload
+        await connection.close()
+
+    async def _ask(self, connection: Connection, headers: Headers) -> None:
+        assert self._url is not None
+        answer = await connection.request("HEAD", self._url, {**headers, **INTEROP})
+        offset = answer.headers.get("upload-offset", "")
+        if answer.status in (200, 204) and offset.isdigit() and int(offset) <= self.size:
+            await answer.read()
+            self._offset = int(offset)
+            return
+        if answer.status in (429, 502, 503, 504):
+            raise Broken(f"the server answers {answer.status}")
+        self._url = None  # gone, or refused: it begins anew, and the server says why if it minds
+        await connection.close()
 
 
 class LineTransport:
@@ -41,6 +115,7 @@ class LineTransport:
     ) -> None:
         self._server, self._photographs = server, photographs
         self._on_activity, self._progress = on_activity, progress
+        self._upload: ResumableUpload | None = None
 
     def connection(self) -> Connection:
         return Connection(self._server.url, silence=self._server.silence, on_activity=self._on_activity)
@@ -60,14 +135,20 @@ class LineTransport:
     async def send(self, connection: Connection, job: Job, headers: Headers) -> Answer:
         """The answer to the upload. Raises `PinactorsError` when it was refused."""
         assert self._photographs is not None
-        body = await self._photographs.multipart()
-        answer = await connection.request(
-            "POST",
-            "/mobile-upload",
-            {**headers, "Idempotency-Key": self._photographs.idempotency_key, **self._server.headers()},
-            body,
-            self._on_sent(body),
-        )
+        if self._upload is None:
+            body = await self._photographs.multipart()
+            self._upload = ResumableUpload(body, await sizes_of(body))
+        headers = {
+            **headers,
+            "Idempotency-Key": self._photographs.idempotency_key,
+            **self._server.headers(),
+        }
+        upload = self._upload
+        if upload.size >= self._server.resumable_bytes and await upload.locate(connection, headers):
+            answer = await upload.send_rest(connection, headers, self._progress)
+        else:
+            body = upload.body
+            answer = await connection.request("POST", "/mobile-upload", headers, body, self._on_sent(body))
         await check(answer)
         job.complete = True
         return answer

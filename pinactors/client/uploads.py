@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,37 @@ class Photographs:
         return Body(f"multipart/form-data; boundary={boundary}", size, contents)
 
 
+PIECE = 256 * 1024
+"""Bytes read from a file at once."""
+
+
+class Rest:
+    """A body from byte `offset` on, as something to be sent."""
+
+    def __init__(self, body: Body, sizes: Sequence[int], offset: int) -> None:
+        self._parts = list(zip(body.contents, sizes, strict=True))
+        self._offset = offset
+
+    async def read(self, position: int) -> bytes:
+        """At most `PIECE` bytes; empty at the end. Raises `OSError`."""
+        start = self._offset + position
+        for content, size in self._parts:
+            if start < size:
+                if isinstance(content, bytes):
+                    await trio.lowlevel.checkpoint()
+                    return content[start : start + PIECE]
+                assert isinstance(content, Path)
+                async with await trio.open_file(content, "rb") as file:
+                    await file.seek(start)
+                    piece = await file.read(min(PIECE, size - start))
+                if not piece:
+                    raise OSError(f"{content} became shorter while it was being sent")
+                return piece
+            start -= size
+        await trio.lowlevel.checkpoint()
+        return b""
+
+
 def part_head(boundary: str, name: str, filename: str | None = None) -> bytes:
     """What stands before a part's content; a line break belongs behind it."""
     file = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
@@ -53,6 +84,11 @@ def part_head(boundary: str, name: str, filename: str | None = None) -> bytes:
 
 async def size_of(content: Photograph) -> int:
     return len(content) if isinstance(content, bytes) else (await trio.Path(content).stat()).st_size
+
+
+async def sizes_of(body: Body) -> list[int]:
+    """Of each of its contents. Raises `OSError`."""
+    return [await size_of(content) for content in body.contents if isinstance(content, bytes | Path)]
 
 
 async def whole(content: Photograph) -> bytes:

@@ -15,7 +15,8 @@ CHUNK = 65536
 class Relay:
     """`cuts[n]` is how many bytes of answer the n-th connection from now lets through; later ones are whole.
 
-    `asked` is how many bytes of a request it lets through before it cuts.
+    `asked` is how many bytes of a request it lets through before it cuts. `carried` bytes of requests and
+    `delivered` bytes of answers went through.
     """
 
     def __init__(self, server: int) -> None:
@@ -23,11 +24,12 @@ class Relay:
         self.cuts: Sequence[float] = ()
         self.asked: Sequence[float] = ()
         self.connections = 0
-        self.delivered = 0
+        self.delivered = self.carried = 0
         self.port = 0
 
     def plan(self, *cuts: float, asked: Sequence[float] = ()) -> None:
-        self.cuts, self.asked, self.connections, self.delivered = cuts, asked, 0, 0
+        self.cuts, self.asked, self.connections = cuts, asked, 0
+        self.delivered = self.carried = 0
 
     @property
     def url(self) -> str:
@@ -63,6 +65,8 @@ class Relay:
                 left -= len(data)
                 if counted:
                     self.delivered += len(data)
+                else:
+                    self.carried += len(data)
                 await target.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
