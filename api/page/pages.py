@@ -41,6 +41,9 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+CLIENT = ("pinactors.js", "pinactors.d.ts")
+"""The JavaScript client: the page and whoever else wants it get the npm package's own files."""
+
 blueprint = Blueprint("page", __name__)
 
 
@@ -48,7 +51,9 @@ blueprint = Blueprint("page", __name__)
 def _files() -> dict[str, tuple[bytes, str, str]]:
     """Name to (content, content type, entity tag): the only files there are, read once."""
     files = {}
-    for file in resources.files("api.page").joinpath("static").iterdir():
+    root = resources.files("api.page")
+    client = [root / "client" / name for name in CLIENT]
+    for file in [*root.joinpath("static").iterdir(), *client]:
         content = file.read_bytes()
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         if kind.startswith("text/"):

@@ -101,7 +101,7 @@ def test_typescript_clients_compile_and_upload(tools: Path, shared: Process) -> 
 
 
 def test_the_shipped_types_allow_what_react_native_has(tools: Path) -> None:
-    shutil.copytree(Path("api/page/static").resolve(), tools / "shipped", dirs_exist_ok=True)
+    shutil.copytree(Path("api/page/client").resolve(), tools / "shipped", dirs_exist_ok=True)
     (tools / "native.ts").write_text(
         """
 import { analyze, PinactorsError, type AbortSignalLike, type Packet } from "./shipped/pinactors.js";

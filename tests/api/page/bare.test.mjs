@@ -8,7 +8,7 @@ for (const name of ["crypto", "DOMException"]) {
   Object.defineProperty(globalThis, name, { value: undefined, configurable: true });
 }
 
-const { analyze, cancel, follow } = await import("../../../api/page/static/pinactors.js");
+const { analyze, cancel, follow } = await import("../../../api/page/client/pinactors.js");
 
 const PACKETS = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED", "ANALYSIS_COMPLETE"].map((packetType, sequence) => ({
   packetType, sequence, sessionId: "s", streamId: sequence ? undefined : "stream",

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { test } from "node:test";
 
-import { PinactorsError, analyze, cancel, confirm, follow } from "../../../api/page/static/pinactors.js";
+import { PinactorsError, analyze, cancel, confirm, follow } from "../../../api/page/client/pinactors.js";
 
 const PORT = Number(process.env.PINACTORS_TEST_PORT);
 const DIRECT = `http://127.0.0.1:${PORT}`;

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { test } from "node:test";
 
-import { PinactorsError, analyze, follow } from "../../../api/page/static/pinactors.js";
+import { PinactorsError, analyze, follow } from "../../../api/page/client/pinactors.js";
 
 const TYPES = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED", "CHARACTER_IDENTIFICATION", "ANALYSIS_COMPLETE"];
 const PACKETS = TYPES.map((packetType, sequence) => ({

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from api.openapi import description
+from api.page import pages
 from tests.api.conftest import launch
 
 NODE = shutil.which("node")
 
 
 @pytest.mark.skipif(NODE is None, reason="node is not installed")
-def test_javascript_client_in_node(tmp_path: Path) -> None:
+@pytest.mark.parametrize("script", ["client", "resumable"])
+def test_javascript_client_in_node(tmp_path: Path, script: str) -> None:
     process, port = launch(tmp_path / "data")
     try:
         result = subprocess.run(
-            [str(NODE), "--test", str(Path(__file__).with_name("client.test.mjs"))],
+            [str(NODE), "--test", str(Path(__file__).with_name(f"{script}.test.mjs"))],
             env=os.environ | {"PINACTORS_TEST_PORT": str(port)},
             capture_output=True,
             text=True,
@@ -50,7 +54,7 @@ def test_delivery_over_connections_that_fail_and_where_little_is_there(script: s
 
 
 def test_the_types_name_every_field_the_server_sends() -> None:
-    text = resources.files("api.page").joinpath("static", "pinactors.d.ts").read_text("utf-8")
+    text = resources.files("api.page").joinpath("client", "pinactors.d.ts").read_text("utf-8")
     schemas = description()["components"]["schemas"]
     sent = [schemas[packet["$ref"].rsplit("/", 1)[1]] for packet in schemas["Packet"]["oneOf"]]
     sent += [schemas[name] for name in ("Box", "Evidence", "Candidate", "Estimate", "PinConfirmed")]
@@ -61,3 +65,24 @@ def test_the_types_name_every_field_the_server_sends() -> None:
     assert len(names) > 40
     assert [name for name in sorted(names) if not re.search(rf"\b{name}\??:", text)] == []
     assert [word for word in sorted(words) if f'"{word}"' not in text] == []
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
+def test_the_client_is_a_package(tmp_path: Path) -> None:
+    """What is packed is what the server delivers, and an import by its name finds it."""
+    client = Path(str(resources.files("api.page"))) / "client"
+    run = partial(subprocess.run, capture_output=True, text=True, check=True)
+    packed = json.loads(
+        run(["npm", "pack", "--json", "--pack-destination", str(tmp_path)], cwd=client).stdout
+    )
+    names = {file["path"] for file in packed[0]["files"]}
+    expected = {"package.json", "README.md", "pinactors.js", "pinactors.d.ts", "react.js", "react.d.ts"}
+    assert names == expected
+    assert set(pages.CLIENT) < names
+    folder = tmp_path / "node_modules"
+    folder.mkdir()
+    run(["tar", "-xzf", str(tmp_path / packed[0]["filename"]), "-C", str(folder)])
+    (folder / "package").rename(folder / "pinactors")
+    program = "import * as p from 'pinactors'; console.log(Object.keys(p).sort().join())"
+    found = run([str(NODE), "--input-type=module", "-e", program], cwd=tmp_path).stdout.strip()
+    assert found == "PinactorsError,analyze,cancel,confirm,follow,merge,resume"

@@ -21,6 +21,12 @@ const RESTARTS = 2;
 const BUSY = 5;
 /** Digits of an offset token: the number of packets already received, in a fixed width. */
 const OFFSET_WIDTH = 16;
+/** Size from which on an upload is sent so that it can be resumed: two short requests more. */
+const RESUMABLE_BYTES = 256 * 1024;
+/** Bytes of one request where progress is asked for and `fetch` cannot tell any. */
+const PIECE_BYTES = 256 * 1024;
+/** The version spoken of draft-ietf-httpbis-resumable-upload. */
+const INTEROP = { "Upload-Draft-Interop-Version": "8" };
 
 const FIELDS = { front: "front_image", back: "back_image", angled: "angled_image" };
 const NDJSON = "application/x-ndjson";
@@ -58,6 +64,16 @@ export async function* analyze(images, options = {}) {
 /** Yields the packets of a session that exists, from packet number `options.from` (0) on. */
 export async function* follow(streamId, options = {}) {
   yield* deliver(options, null, { streamId, next: options.from ?? 0 });
+}
+
+/** As `follow`, under the name by which an app that slept looks for it. */
+export const resume = follow;
+
+/** The packets merged into one object, as a desktop gets it; what has not come is missing. */
+export function merge(packets) {
+  const answer = {};
+  for (const { packetType, sequence, ...fields } of packets) Object.assign(answer, fields);
+  return answer;
 }
 
 /** Cancels a session: every reader gets its terminal ERROR. */
@@ -119,7 +135,10 @@ class Session {
     }
   }
 
+  /** Once for each state, and for each pause, which says why and for how long. */
   say(state, more) {
+    if (state === this.state && !more) return;
+    this.state = state;
     this.options.onState?.(state, more);
   }
 
@@ -176,7 +195,7 @@ async function* connections(session, options, open) {
     const connection = linked(signal);
     try {
       session.say(failures ? "reconnecting" : session.streamId ? "following" : "uploading");
-      const lines = session.streamId ? resume(session) : open(session);
+      const lines = session.streamId ? rest(session) : open(session);
       for await (const line of watched(lines(connection.signal), connection, session)) {
         progress = Date.now();
         if (!line.trim()) continue; // a sign of life
@@ -224,7 +243,7 @@ function again(error, session, failures, canUpload) {
 }
 
 /** A way to read the rest of a session, as a function from an abort signal to lines. */
-function resume(session) {
+function rest(session) {
   return session.longPoll ? (signal) => poll(session, signal) : (signal) => stream(session, signal);
 }
 
@@ -257,16 +276,152 @@ async function* poll(session, signal) {
 function upload(images, idempotencyKey, session) {
   const url = session.url("/mobile-upload?response=stream");
   const headers = { Accept: NDJSON, "Idempotency-Key": idempotencyKey };
-  if (session.longPoll) return (signal) => uploadThenPoll(session, url, images, headers, signal);
-  if (session.options.onUploadProgress && globalThis.XMLHttpRequest) {
-    return (signal) => uploadWithProgress(session, url, images, headers, signal);
-  }
+  if (session.longPoll) headers.Prefer = "respond-async";
   return async function* (signal) {
-    const form = await formOf(images, session);
-    const response = await session.request(url, { method: "POST", headers, body: form, signal });
-    if (!response.ok) throw await refusal(response);
-    yield* lines(response, session);
+    if (await isLarge(images, session)) {
+      session.partial ??= new PartialUpload(await multipartOf(images, session));
+      if (await session.partial.locate(session, url, headers, signal)) {
+        yield* session.partial.send(session, headers, signal);
+        return;
+      }
+    }
+    const body = await formOf(images, session);
+    yield* sendWhole(session, "POST", url, headers, body, signal, (sent, total) =>
+      session.options.onUploadProgress(sent, total));
   };
+}
+
+/** Sends a body whose answer are the packets. */
+async function* sendWhole(session, method, url, headers, body, signal, onProgress) {
+  if (!session.longPoll && session.options.onUploadProgress && globalThis.XMLHttpRequest) {
+    yield* sendWithProgress(session, method, url, headers, body, signal, onProgress);
+    return;
+  }
+  const response = await session.request(url, { method, headers, body, signal });
+  if (response.status === 409 && method === "PATCH") throw new Broken("the upload goes on somewhere else");
+  if (!response.ok) throw await refusal(response);
+  if (session.longPoll || response.status === 202) {
+    session.streamId = (await whole(response)).streamId;
+    yield* poll(session, signal);
+  } else {
+    yield* lines(response, session);
+  }
+}
+
+/**
+ * One upload that outlives its connections: where it is on the server, and how much of it is there. It is made with an
+ * empty request, so that its URL is known before a byte is sent.
+ */
+class PartialUpload {
+  constructor({ blob, type }) {
+    this.blob = blob;
+    this.type = type;
+    this.url = null;
+    this.offset = 0;
+    this.unsupported = false;
+  }
+
+  /** Makes it, or asks how far it is; false where the server knows no resumable uploads. */
+  async locate(session, url, headers, signal) {
+    if (this.url) await this.ask(session, signal);
+    if (!this.url && !this.unsupported) await this.create(session, url, headers, signal);
+    return this.url !== null;
+  }
+
+  async create(session, url, headers, signal) {
+    const { blob, type } = this;
+    const said = { ...INTEROP, "Content-Type": type, "Upload-Complete": "?0", "Upload-Length": String(blob.size) };
+    const response = await session.request(url, { method: "POST", headers: { ...headers, ...said }, signal });
+    const location = response.headers.get("Location");
+    if (response.status === 201 && location) {
+      this.url = /^https?:/.test(location) ? location : session.url(location);
+      this.offset = 0;
+    } else if (response.status === 400 && !response.headers.get("Upload-Complete")) {
+      this.unsupported = true; // an older server took the empty body for an upload
+    } else if (!response.ok) {
+      throw await refusal(response);
+    } else {
+      this.unsupported = true;
+    }
+  }
+
+  async ask(session, signal) {
+    const response = await session.request(this.url, { method: "HEAD", headers: INTEROP, signal });
+    const offset = Number(response.headers.get("Upload-Offset") ?? NaN);
+    if (response.ok && offset <= this.blob.size) this.offset = offset;
+    else if (response.status === 429 || response.status >= 502) throw new Broken(`the server answered ${response.status}`);
+    else this.url = null; // gone, or refused: it begins anew, and the server says why if it minds
+  }
+
+  /** Sends what is missing: in one request, or in pieces where progress is wanted and nothing else tells it. */
+  async *send(session, headers, signal) {
+    const { blob } = this;
+    const total = blob.size;
+    const told = session.options.onUploadProgress;
+    const fields = (complete) => ({
+      ...headers,
+      ...INTEROP,
+      "Content-Type": "application/partial-upload",
+      "Upload-Offset": String(this.offset),
+      "Upload-Complete": complete ? "?1" : "?0",
+    });
+    while (told && !globalThis.XMLHttpRequest && total - this.offset > PIECE_BYTES) {
+      const body = blob.slice(this.offset, this.offset + PIECE_BYTES);
+      const response = await session.request(this.url, { method: "PATCH", headers: fields(false), body, signal });
+      if (response.status === 409) throw new Broken("the upload goes on somewhere else");
+      if (!response.ok) throw await refusal(response);
+      this.offset += PIECE_BYTES;
+      told(this.offset, total);
+      yield ""; // a sign of life
+    }
+    const from = this.offset;
+    const onProgress = (sent) => told(from + sent, total);
+    const body = blob.slice(from, total);
+    for await (const line of sendWhole(session, "PATCH", this.url, fields(true), body, signal, onProgress)) {
+      if (told && !globalThis.XMLHttpRequest && this.offset < total) {
+        this.offset = total;
+        told(total, total);
+      }
+      yield line;
+    }
+  }
+}
+
+async function isLarge(images, session) {
+  const least = session.options.resumableBytes ?? RESUMABLE_BYTES;
+  if (session.partial) return true;
+  let size = 0;
+  for (const view of Object.keys(FIELDS)) {
+    const photograph = images[view];
+    if (!photograph) continue;
+    size += photograph.size ?? 0; // of a file named by its URI where the caller knows it
+  }
+  return size >= least && canJoin();
+}
+
+/** Whether blobs can be made of blobs, and cut. */
+function canJoin() {
+  try {
+    return typeof new Blob(["a"]).slice === "function";
+  } catch {
+    return false;
+  }
+}
+
+/** The multipart body as one blob, the same for every attempt. */
+async function multipartOf(images, session) {
+  const boundary = `pinactors${randomKey()}`;
+  const head = (name, file = "") => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n`;
+  const parts = [];
+  if (session.options.sessionId) parts.push(head("sessionId"), session.options.sessionId, "\r\n");
+  for (const [view, field] of Object.entries(FIELDS)) {
+    const photograph = images[view];
+    if (!photograph) continue;
+    const content = typeof photograph.uri === "string" ? await contentOf(photograph.uri, session, view) : photograph;
+    parts.push(head(field, `; filename="${view}.jpg"`), content, "\r\n");
+  }
+  parts.push(`--${boundary}--\r\n`);
+  return { blob: new Blob(parts), type: `multipart/form-data; boundary=${boundary}` };
 }
 
 /** The multipart body; made anew for each attempt, as some environments use up a body. */
@@ -284,32 +439,23 @@ async function formOf(images, session) {
     form.append(field, { type: "image/jpeg", ...photograph, name }); // React Native reads the file itself
     if (typeof form.get === "function" && form.get(field) === "[object Object]") {
       form.delete(field); // other environments made a text of it: the file is read here
-      form.append(field, await contentOf(photograph.uri, session), name);
+      form.append(field, await contentOf(photograph.uri, session, view), name);
     }
   }
   return form;
 }
 
-async function contentOf(uri, session) {
+async function contentOf(uri, session, view) {
   try {
     return await (await session.fetch(uri)).blob();
   } catch (error) {
-    throw new PinactorsError("The photograph cannot be read", { code: "invalid_format", detail: `${uri}: ${error}` });
+    const more = { code: "invalid_format", detail: `${uri}: ${error}`, field: view, view };
+    throw new PinactorsError(`The ${view} photograph cannot be read`, more);
   }
 }
 
-async function* uploadThenPoll(session, url, images, headers, signal) {
-  const form = await formOf(images, session);
-  const request = { method: "POST", headers: { ...headers, Prefer: "respond-async" }, body: form, signal };
-  const response = await session.request(url, request);
-  if (!response.ok) throw await refusal(response);
-  session.streamId = (await whole(response)).streamId;
-  yield* poll(session, signal);
-}
-
 /** `fetch` cannot tell how much has been sent; XMLHttpRequest can, and shows its text as it grows. */
-async function* uploadWithProgress(session, url, images, headers, signal) {
-  const form = await formOf(images, session);
+async function* sendWithProgress(session, method, url, headers, body, signal, onProgress) {
   throwIfAborted(signal);
   const xhr = new XMLHttpRequest();
   const arrivals = [];
@@ -325,10 +471,10 @@ async function* uploadWithProgress(session, url, images, headers, signal) {
     seen += text.length;
     if (text) arrive({ text });
   };
-  xhr.open("POST", url);
+  xhr.open(method, url);
   for (const [name, value] of Object.entries(session.headers(headers))) xhr.setRequestHeader(name, value);
   xhr.upload.onprogress = (event) => {
-    session.options.onUploadProgress(event.loaded, event.lengthComputable ? event.total : undefined);
+    onProgress(event.loaded, event.lengthComputable ? event.total : undefined);
     arrive({ text: "\n" }); // bytes that leave are a sign of life too
   };
   xhr.onprogress = grown;
@@ -339,7 +485,7 @@ async function* uploadWithProgress(session, url, images, headers, signal) {
   xhr.onerror = xhr.ontimeout = () => arrive({ error: new Broken("the connection broke") });
   xhr.onabort = () => arrive({ error: abortError() });
   signal.addEventListener("abort", () => xhr.abort(), { once: true });
-  xhr.send(form);
+  xhr.send(body);
 
   let rest = "";
   while (true) {
@@ -351,6 +497,7 @@ async function* uploadWithProgress(session, url, images, headers, signal) {
     rest = pieces.pop();
     yield* pieces;
   }
+  if (xhr.status === 409 && method === "PATCH") throw new Broken("the upload goes on somewhere else");
   if (xhr.status !== 200) {
     throw refused(xhr.status, xhr.responseText, xhr.getResponseHeader("Retry-After"));
   }

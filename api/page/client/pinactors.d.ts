@@ -22,11 +22,23 @@ export interface Estimate {
   currency: string; low: number; median: number; high: number; sampleSize: number; asOf: string;
 }
 
+/** What was read off the photographs; every part may be missing, and a server may send more. */
+export interface Details {
+  factoryCode?: string; madeOn?: string; year?: number; editionSize?: number; editionNumber?: number;
+  brand?: string; origin?: string; metal?: string; colours?: string[]; sizeRatio?: number;
+  marks?: string[]; partlyRead?: string[];
+  photos?: { [view in View]?: { score: number; pinFound: boolean; problems: string[] } };
+  [name: string]: unknown;
+}
+
 /** A dated sale behind a price; `soldAt` is an ISO date. */
 export interface Sale { soldAt: string; price: number; currency: string; condition: string; source: string }
 
 export type Packet = Stamped & (
-  | { packetType: "CONNECTION_ESTABLISHED"; message: string; streamId: string; deadlineMs: number }
+  | {
+      packetType: "CONNECTION_ESTABLISHED"; message: string; streamId: string; deadlineMs: number;
+      streamUrl: string; cancelUrl: string; statusUrl: string;
+    }
   | { packetType: "PROCESSING_STARTED"; message: string }
   | {
       packetType: "AUTHENTICATION_RESULT"; authentic: boolean; authenticityRating: number; confidence: number;
@@ -41,7 +53,7 @@ export type Packet = Stamped & (
       packetType: "PRICING_ANALYSIS"; pricing: string; estimate: Estimate | null; method?: string;
       reason?: string; sales?: Sale[]; demonstration?: boolean;
     }
-  | { packetType: "DETAILED_ANALYSIS"; analysis: string; details: Record<string, unknown>; demonstration?: boolean }
+  | { packetType: "DETAILED_ANALYSIS"; analysis: string; details: Details; demonstration?: boolean }
   | {
       packetType: "HTML_DISPLAY_DATA"; frontHtml: string; backHtml?: string; angledHtml?: string;
       demonstration?: boolean;
@@ -57,7 +69,11 @@ export type Packet = Stamped & (
 );
 
 /** A file as React Native names it: its own `fetch` reads it while it sends. */
-export interface PhotographFile { uri: string; name?: string; type?: string }
+export interface PhotographFile {
+  uri: string; name?: string; type?: string;
+  /** In bytes; where it is known, a large file's upload can be resumed. */
+  size?: number;
+}
 export type Photograph = Blob | PhotographFile;
 export interface Photographs { front: Photograph; back?: Photograph | null; angled?: Photograph | null }
 
@@ -87,10 +103,20 @@ export interface Options {
   fetch?: typeof fetch;
 }
 
+/** The fields of all packets in one object; each is there once its packet has come. */
+export type Answer = { [name: string]: any } & {
+  sessionId?: string; streamId?: string; id?: number; verdict?: Verdict; authentic?: boolean;
+  authenticityRating?: number; confidence?: number; evidence?: Evidence[]; characters?: string;
+  candidates?: Candidate[]; identified?: boolean; estimate?: Estimate | null; details?: Details;
+  success?: boolean; message?: string; errorCode?: ErrorCode;
+};
+
 export interface AnalyzeOptions extends Options {
   sessionId?: string;
   /** The same key with the same photographs joins the analysis under way; a random one when left out. */
   idempotencyKey?: string;
+  /** Size from which on an upload can be resumed (262,144); Infinity for never. */
+  resumableBytes?: number;
   onUploadProgress?: (sent: number, total: number | undefined) => void;
 }
 
@@ -115,6 +141,10 @@ export function analyze(
   options?: AnalyzeOptions,
 ): AsyncGenerator<Packet, void, void>;
 export function follow(streamId: string, options?: Options & { from?: number }): AsyncGenerator<Packet, void, void>;
+/** As `follow`, under the name by which an app that slept looks for it. */
+export function resume(streamId: string, options?: Options & { from?: number }): AsyncGenerator<Packet, void, void>;
+/** The packets merged into one object, as a desktop gets it. */
+export function merge(packets: Packet[]): Answer;
 export function cancel(streamId: string, options?: Options): Promise<void>;
 export function confirm(
   feedback: { recordNumber: number; pinId: string; agree: boolean; comment?: string },
