@@ -1,8 +1,8 @@
 """One TCP connection: hypercorn's HTTP/1.1 and WebSocket protocols on a loop of our own.
 
-Hypercorn's own connection lets one client hurt all others: an exception ends the whole server, a client
-that does not read blocks it for ever, an idle connection is never closed, and a refused upload is reset
-before its sender reads why. Here a connection ends alone, by itself and within bounded time.
+Hypercorn's own connection lets one client hurt all others: an exception ends the whole server
+(https://github.com/pgjones/hypercorn/issues/225), a client that does not read blocks it for ever, an idle
+connection is never closed, and a refused upload is reset before its sender reads why. Here a connection ends alone, by itself and within bounded time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from api.http.http1 import Protocol, ProtocolRefused
 RECEIVE = 64 * 1024
 """Bytes read from the socket at once."""
 
-DRIP = 0.02
+SMALL_READ_PAUSE_SECONDS = 0.02
 """Seconds between reads of a large body that comes in small pieces: a cellular link brings a packet at a
 time, and taking 2.7 MB packet by packet took three times the CPU."""
 
@@ -143,7 +143,7 @@ class Connection:
                 return
             brought = 0 if self._idle else brought + len(data)
             if brought > RECEIVE > 2 * len(data):
-                await trio.sleep(DRIP)
+                await trio.sleep(SMALL_READ_PAUSE_SECONDS)
 
     async def _receive(self) -> bytes | None:
         """None when the connection is broken or its time is up."""

@@ -173,7 +173,7 @@ async def test_small_pieces_of_a_large_body_are_read_together(served: Served) ->
             await wire.send(bytes(small))
         pieces = json.loads((await wire.answer()).body)
     assert sum(pieces) == large + count * small
-    assert len(pieces) < 10 + (trio.current_time() - began) / connection.DRIP
+    assert len(pieces) < 10 + (trio.current_time() - began) / connection.SMALL_READ_PAUSE_SECONDS
 
 
 async def still_takes(wire: Wire, data: bytes) -> bool:

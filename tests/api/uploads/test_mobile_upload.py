@@ -294,3 +294,14 @@ async def until_sessions(server: Running, count: float) -> None:
         return await metric(server.port, "pinactors_live_sessions") == count
 
     await until(so_many)
+
+
+async def test_a_key_that_came_with_a_duplicate_stands_for_its_photographs(server: Running) -> None:
+    """Also where the first upload of them had no key, or another one."""
+    same = json_body(sessionId="dup", frontImageData=b"PHOTO once")
+    first = await ask(server.port, "POST", "/mobile-upload", same, JSON)
+    joined = await ask(server.port, "POST", "/mobile-upload", same, JSON | {"Idempotency-Key": "k"})
+    assert joined.json()["id"] == first.json()["id"]
+    other = json_body(sessionId="other", frontImageData=b"PHOTO twice")
+    refused = await ask(server.port, "POST", "/mobile-upload", other, JSON | {"Idempotency-Key": "k"})
+    assert (refused.status, refused.json()["errorCode"]) == (422, "session_conflict")
