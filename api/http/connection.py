@@ -2,7 +2,8 @@
 
 Hypercorn's own connection lets one client hurt all others: an exception ends the whole server
 (https://github.com/pgjones/hypercorn/issues/225), a client that does not read blocks it for ever, an idle
-connection is never closed, and a refused upload is reset before its sender reads why. Here a connection ends alone, by itself and within bounded time.
+connection is never closed, and a refused upload is reset before its sender reads why. Here a connection ends
+alone, by itself and within bounded time.
 """
 
 from __future__ import annotations
