@@ -143,7 +143,7 @@ async def main(kind: str, settings: Settings, spread: float) -> None:
         else:
             run = partial(serve, settings, analysis=declare_nothing(), warm=nothing)
         if kind == "inline":
-            with mock.patch("api.server.open_processes", open_inline):
+            with mock.patch("api.server.open_compute", open_inline):
                 port = await nursery.start(run)
         else:
             port = await nursery.start(run)

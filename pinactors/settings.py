@@ -35,6 +35,11 @@ class Settings(BaseModel):
         description="Where photographs and published catalogues are: `file:` (the data folder), "
         "`file:/folder` or `s3://bucket/prefix`",
     )
+    catalog_version: str = Field(
+        "",
+        pattern=r"^(|latest|[0-9a-f]{16})$",
+        description="Published catalogue to answer from: `latest` or a version; empty: the data folder's own",
+    )
     calibration: str = Field(
         "", description="File of evidence weights from `pinactors calibrate`; empty: the one that ships"
     )
@@ -45,6 +50,12 @@ class Settings(BaseModel):
         "", description="Plug-ins beside those that packages announce: `module:function`, separated by spaces"
     )
     workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
+    compute: str = Field(
+        "local",
+        pattern=r"^(local|ray|ray://\S+)$",
+        description="Where analysis runs: `local`, `ray` (the cluster of `RAY_ADDRESS`, or this machine's) "
+        "or `ray://host:port` (a Ray client server)",
+    )
     worker_niceness: int = Field(
         5, ge=0, le=19, description="How far workers step back behind the event loop"
     )

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from tests.ray_cluster import start_cluster
+
 
 class ErrorLogs:
     """ERROR lines of one test. One that the test does not `take` fails it."""
@@ -47,3 +49,18 @@ def error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[ErrorLogs]:
     assert logs.unexpected == []
     plain = [record for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
     assert plain == []
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """Of a cluster with one node and two CPUs."""
+    with start_cluster() as cluster:
+        yield cluster.address
+
+
+@pytest.fixture(params=["local", "ray"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A value of the setting `compute`; what it names is there."""
+    if request.param == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
+    return str(request.param)

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
 from pinactors.compute import GracePeriod, Priority
 
+if TYPE_CHECKING:
+    from pinactors.compute.pool import Worker
+
 
 class Sender:
-    """A session that sends jobs; `unwanted` are its jobs that run for nobody."""
+    """A session that sends jobs; `unwanted` are its jobs that run for nobody, `node` is where its values
+    are."""
 
     def __init__(self, number: int, priority: Priority, grace: GracePeriod) -> None:
         self.number = number
         self.priority = priority
         self.grace = grace
         self.seconds = 0.0
+        self.node: str | None = None
         self.unwanted: set[trio.CancelScope] = set()
 
 
 class Job:
-    """A place in the queue; `granted` once a worker is `worker`'s. `kept`: its value is for other jobs."""
+    """A place in the queue; `granted` once it has a `worker`. `kept`: its value is for other jobs."""
 
-    def __init__(self, kept: bool) -> None:
+    def __init__(self, sender: Sender, kept: bool) -> None:
+        self.sender = sender
         self.kept = kept
-        self.worker: int | None = None
+        self.worker: Worker | None = None
         self.granted = trio.Event()
 
 
@@ -49,15 +57,16 @@ class JobQueue:
 
     def add(self, sender: Sender, *, kept: bool = False) -> Job:
         self._count += 1
-        job = Job(kept)
+        job = Job(sender, kept)
         self._waiting.setdefault(sender, deque()).append(job)
         return job
 
-    def pop(self) -> Job | None:
-        """The job that runs next, or None."""
+    def pop(self, suits: Callable[[Sender], bool] | None = None) -> Job | None:
+        """The job that runs next, or None: of the senders that `suits` where there is one, else of all."""
         if not self._waiting:
             return None
-        sender = min(self._waiting, key=lambda each: (each.priority(), each.number))
+        suited = [sender for sender in self._waiting if suits is None or suits(sender)]
+        sender = min(suited or self._waiting, key=lambda each: (each.priority(), each.number))
         jobs = self._waiting[sender]
         job = next((each for each in jobs if not each.kept), jobs[0])
         self.discard(sender, job)

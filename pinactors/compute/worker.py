@@ -27,24 +27,32 @@ def prepare(niceness: int, memory: int) -> None:
     """Sets a fresh worker up: one thread, lower priority than the event loop, gone when the server is gone,
     and no more than `memory` bytes (0: unlimited).
 
-    The limit is on data (`RLIMIT_DATA`: heap and private anonymous mappings), not on the address space: the
-    mapped catalogue, the values other workers keep and the libraries' files cost no memory of this process's
-    own.
-
     SIGTERM is ignored (SIGINT is already): a service manager or terminal signals the whole process group, and
     a draining server still needs its workers. They end when their pipe closes.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(niceness)
-    if memory:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    restrict_memory(memory)
+    restrict_threads()
+    threading.Thread(target=_die_with_parent, name="die with parent", daemon=True).start()
+
+
+def restrict_memory(limit: int) -> None:
+    """No more than `limit` bytes (0: unlimited) of data (`RLIMIT_DATA`: heap and private anonymous mappings),
+    not of address space: the mapped catalogue, the values other workers keep and the libraries' files cost no
+    memory of this process's own."""
+    if limit:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def restrict_threads() -> None:
+    """One thread for each library that would have several. Before numpy is imported."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"
     if importlib.util.find_spec("cv2") is not None:
         import cv2
 
         cv2.setNumThreads(1)
-    threading.Thread(target=_die_with_parent, name="die with parent", daemon=True).start()
 
 
 def _die_with_parent() -> None:

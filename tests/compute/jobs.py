@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.storage.stored_image import StoredImage
 
 WARMED: list[int] = []
 
@@ -116,3 +117,18 @@ def leave() -> None:
 def allocate(size: int) -> int:
     """Memory that is really used."""
     return int(np.ones(size, np.uint8).sum())
+
+
+def read(photograph: StoredImage) -> tuple[bytes, str, int]:
+    return Path(photograph.path).read_bytes(), photograph.sha256, photograph.size
+
+
+def turned(image: Picture) -> Picture:
+    return Picture(np.ascontiguousarray(image.rgb[::-1]), "turned")
+
+
+def node() -> str:
+    """The id of the Ray node this runs on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())

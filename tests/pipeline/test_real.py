@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 import trio
 
-from pinactors.compute.processes import Processes, open_processes
+from pinactors.compute.engines import open_compute
+from pinactors.compute.pool import Pool
 from pinactors.pipeline.registry import Registry, open_registry
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -38,12 +39,14 @@ TIMEOUT = 40
 
 
 @asynccontextmanager
-async def open_server(folder: Path, **chosen: Any) -> AsyncIterator[tuple[Registry, Processes]]:
-    settings = Settings(data=folder / "data", workers=2, **chosen)
+async def open_server(
+    folder: Path, engine: str = "local", **chosen: Any
+) -> AsyncIterator[tuple[Registry, Pool]]:
+    settings = Settings(data=folder / "data", workers=2, compute=engine, **chosen)
     records = await Records.open(settings)
     try:
         async with (
-            open_processes(settings, real_jobs.warm) as compute,
+            open_compute(settings, real_jobs.warm) as compute,
             open_registry(real_jobs.analysis(folder), compute, records, settings) as registry,
         ):
             yield registry, compute
@@ -61,19 +64,19 @@ def upload(folder: Path) -> Upload:
     return result
 
 
-async def test_the_whole_walk(tmp_path: Path) -> None:
+async def test_the_whole_walk(tmp_path: Path, engine: str) -> None:
     with trio.fail_after(TIMEOUT):
-        async with open_server(tmp_path) as (registry, _):
+        async with open_server(tmp_path, engine) as (registry, _):
             packets = await watch(await registry.open(upload(tmp_path)))
             assert final(packets).missing == []
             assert only(packets, DetailedAnalysis).details["sum"] == 200 * 200 * 3 * 7
             await until(lambda: not list((tmp_path / "data" / "scratch").glob("run-*/*")))
 
 
-async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path) -> None:
+async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path, engine: str) -> None:
     with trio.fail_after(TIMEOUT):
         (tmp_path / "authenticity.spin").touch()
-        async with open_server(tmp_path) as (registry, compute):
+        async with open_server(tmp_path, engine) as (registry, compute):
             log = await registry.open(upload(tmp_path))
             await until((tmp_path / "authenticity.pid").exists)
             pid = int((tmp_path / "authenticity.pid").read_text())
@@ -90,11 +93,11 @@ async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path
             assert final(await watch(await registry.open(upload(tmp_path)))).degraded == []
 
 
-async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Path) -> None:
+async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Path, engine: str) -> None:
     """Full analysis had its time and may still come to its end, in grace, beside basic analysis."""
     with trio.fail_after(TIMEOUT):
         (tmp_path / "authenticity.spin").touch()
-        async with open_server(tmp_path, deadline=6.0) as (registry, compute):
+        async with open_server(tmp_path, engine, deadline=6.0) as (registry, compute):
             pids = compute.statistics()["pids"]
             log = await registry.open(upload(tmp_path))
             await until((tmp_path / "authenticity.pid").exists)
@@ -107,11 +110,11 @@ async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Pa
             assert time.perf_counter() - started < 1
 
 
-async def test_the_deadline_frees_the_cpu(tmp_path: Path) -> None:
+async def test_the_deadline_frees_the_cpu(tmp_path: Path, engine: str) -> None:
     """Full analysis spins until its reserve, basic analysis beside it until the deadline."""
     with trio.fail_after(TIMEOUT):
         (tmp_path / "authenticity.spin").touch()
-        async with open_server(tmp_path, deadline=1.0) as (registry, compute):
+        async with open_server(tmp_path, engine, deadline=1.0) as (registry, compute):
             pids = compute.statistics()["pids"]
             packets = await watch(await registry.open(upload(tmp_path)))
             assert only(packets, AuthenticationResult).note == TIMEOUT_NOTE
@@ -122,11 +125,13 @@ async def test_the_deadline_frees_the_cpu(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["front", "authenticity"])
-async def test_a_worker_killed_at_work_is_replaced_and_the_work_repeated(tmp_path: Path, name: str) -> None:
+async def test_a_worker_killed_at_work_is_replaced_and_the_work_repeated(
+    tmp_path: Path, engine: str, name: str
+) -> None:
     with trio.fail_after(TIMEOUT):
         for number in range(2):
             (tmp_path / f"{name}.die{number}").touch()
-        async with open_server(tmp_path) as (registry, compute):
+        async with open_server(tmp_path, engine) as (registry, compute):
             packets = await watch(await registry.open(upload(tmp_path)))
             assert (final(packets).degraded, final(packets).missing) == ([], [])
             assert compute.statistics()["restarts"] == 2

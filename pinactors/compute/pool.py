@@ -1,0 +1,308 @@
+"""The rules of running jobs, whatever runs them: priorities, grace, lost workers and their replacement.
+
+A `Pool` grants waiting jobs to idle workers. What a worker is (a process of this machine, a place in a
+cluster) is an engine's business, behind `Worker`; that every engine means the same by a deadline, a
+cancellation or a death follows from the rules being here alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import outcome
+import structlog
+import trio
+
+from pinactors.backoff import Backoff
+from pinactors.compute import GracePeriod, Priority, ScratchFull, WorkerDied
+from pinactors.compute.queue import JobQueue, Sender
+from pinactors.compute.worker import itself
+
+WARM_PAUSE = Backoff(0.1, 5.0)
+"""Pauses between attempts to warm a worker that dies while warming."""
+
+HELD_BACK_SECONDS = 0.002
+"""For so long is a worker held back once it has a value that is kept: what the value makes possible is asked
+for within about half of them, and would else wait behind everything that is waiting already."""
+
+log = structlog.get_logger(__name__)
+
+
+class Worker(Protocol):
+    """Runs one job at a time. Cancelling a job ends the process that is at it, and the worker with it."""
+
+    pid: int | None
+    """Of its process while it is warm, None while it is being replaced."""
+
+    node: str
+    """Where it is: values that were kept on the same node are at hand."""
+
+    async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """As `SessionCompute.run`."""
+        ...
+
+    async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """As `SessionCompute.keep`."""
+        ...
+
+    async def warm(self) -> int:
+        """Starts a process where there is none and loads what jobs need; returns its pid."""
+        ...
+
+    async def wait_gone(self, pid: int) -> bool:
+        """True once the process `pid` has ended; False, at once, where that cannot be told."""
+        ...
+
+    def discard(self, kept: Any) -> None:
+        """Removes a value nobody asks for any more, should it be one that was kept."""
+        ...
+
+
+class _RunningJob:
+    """A job at a worker. `answer` is there when it is `over`, unless it was cancelled."""
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+        self.scope = trio.CancelScope()
+        self.over = trio.Event()
+        self.answer: outcome.Outcome[Any] = outcome.Error(WorkerDied("the workers are closed"))
+
+    def disown(self, seconds: float) -> None:
+        """Nobody waits for it any more: it has `seconds` left."""
+        self._sender.unwanted.add(self.scope)
+        self.scope.deadline = trio.current_time() + seconds
+
+    def end(self, seconds: float, discard: Callable[[Any], None]) -> None:
+        self._sender.seconds += seconds
+        if self.scope in self._sender.unwanted:
+            self._sender.unwanted.remove(self.scope)
+            if isinstance(self.answer, outcome.Value):
+                discard(self.answer.value)
+        self.over.set()
+
+
+class Pool:
+    """A `Compute` over workers that an engine adds and removes."""
+
+    def __init__(
+        self, nursery: trio.Nursery, handle: type[Any], clear: Callable[[str], Awaitable[object]]
+    ) -> None:
+        """`handle` is what stands for a kept value, `clear` removes those of a session."""
+        self.handle = handle
+        self._nursery = nursery
+        self._clear = clear
+        self._workers: list[Worker] = []
+        self._idle: deque[Worker] = deque()
+        self._queue = JobQueue()
+        self._busy = 0
+        self._restarts = 0
+        self._sessions = 0
+        self._scratch_full = False
+        self._at: Counter[str] = Counter()  # sessions whose values are on a node
+
+    @asynccontextmanager
+    async def session(self, name: str, priority: Priority, grace: GracePeriod) -> AsyncIterator[PoolSession]:
+        self._sessions += 1
+        sender = Sender(self._sessions, priority, grace)
+        try:
+            yield PoolSession(self, name, sender)
+        finally:
+            if sender.node is not None:
+                self._at[sender.node] -= 1
+            with trio.CancelScope(shield=True):
+                await self._clear(name)
+
+    def statistics(self) -> dict[str, Any]:
+        """As `Compute.statistics`, and the workers' `pids`."""
+        return {
+            "workers": self._busy + len(self._idle),
+            "busy": self._busy,
+            "queued": len(self._queue),
+            "restarts": self._restarts,
+            "scratch_full": self._scratch_full,
+            "pids": [worker.pid for worker in self._workers if worker.pid is not None],
+        }
+
+    async def start(self, workers: list[Worker]) -> None:
+        """Warms the first workers, all at the same time. Raises `RuntimeError` when one fails."""
+        self._workers.extend(workers)
+        try:
+            async with trio.open_nursery() as nursery:
+                for worker in workers:
+                    nursery.start_soon(self._warm, worker, name=f"warm {worker!r}")
+        except ExceptionGroup as group:
+            raise RuntimeError(f"workers do not warm up: {group.exceptions[0]!r}") from group
+
+    def add(self, worker: Worker) -> None:
+        """Takes a worker in, which is warmed in the background."""
+        self._workers.append(worker)
+        self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
+
+    def remove(self, worker: Worker) -> None:
+        """No further job for it; one that it is at ends as it ends."""
+        self._workers.remove(worker)
+        worker.pid = None
+        if worker in self._idle:
+            self._idle.remove(worker)
+
+    async def submit(self, sender: Sender, kept: bool, work: Callable[[Worker], Awaitable[Any]]) -> Any:
+        """One job from queue to answer: `work` is called with the worker it was granted.
+
+        A worker that is lost on the way is replaced in the background.
+        """
+        job = self._queue.add(sender, kept=kept)
+        self._grant()
+        try:
+            await job.granted.wait()
+        except trio.Cancelled:
+            if job.worker is None:
+                self._queue.discard(sender, job)
+            else:  # granted and cancelled at the same moment
+                self._free(job.worker)
+            raise
+        assert job.worker is not None
+        running = _RunningJob(sender)
+        self._nursery.start_soon(self._run_job, running, job.worker, kept, work)
+        try:
+            await running.over.wait()
+        except trio.Cancelled:
+            seconds = sender.grace()
+            running.disown(seconds)
+            if seconds <= 0:
+                with trio.CancelScope(shield=True):
+                    await running.over.wait()
+            raise
+        return running.answer.unwrap()
+
+    async def _run_job(
+        self, running: _RunningJob, worker: Worker, kept: bool, work: Callable[[Worker], Awaitable[Any]]
+    ) -> None:
+        """Runs a job in a task of its own, so that it may outlast the call that asked for it."""
+        started = trio.current_time()
+        lost = True
+        try:
+            with running.scope:
+                running.answer = outcome.Value(await work(worker))
+                lost = False
+        except WorkerDied as error:
+            running.answer = outcome.Error(error)
+        except Exception as error:  # noqa: BLE001 - the function's own: it is the caller's to handle
+            running.answer = outcome.Error(error)
+            self._scratch_full = self._scratch_full or isinstance(error, ScratchFull)
+            lost = False
+        else:
+            self._scratch_full = self._scratch_full and not kept
+        finally:
+            running.end(trio.current_time() - started, worker.discard)
+            if lost:
+                self._replace(worker)
+            elif kept and self._queue:
+                self._nursery.start_soon(self._free_soon, worker, name=f"free {worker!r}")
+            else:
+                self._free(worker)
+
+    async def _free_soon(self, worker: Worker) -> None:
+        await trio.sleep(HELD_BACK_SECONDS)
+        self._free(worker)
+
+    def _grant(self) -> None:
+        while self._idle and (job := self._queue.pop(self._suits())):
+            worker = self._choose(job.sender)
+            self._idle.remove(worker)
+            self._busy += 1
+            job.worker = worker
+            job.granted.set()
+
+    def _suits(self) -> Callable[[Sender], bool] | None:
+        """Whether a sender's values are where a worker is idle, or it has none. A worker is better busy with
+        a job whose values lie elsewhere than idle."""
+        nodes = {worker.node for worker in self._workers}
+        if len(nodes) < 2:
+            return None
+        idle = {worker.node for worker in self._idle}
+        return lambda sender: sender.node in idle or sender.node not in nodes
+
+    def _choose(self, sender: Sender) -> Worker:
+        """An idle worker on the sender's node; else any. At its first job, and when its node is gone, a
+        sender gets the node with the fewest sessions for each worker."""
+        workers = Counter(worker.node for worker in self._workers)
+        if sender.node not in workers:
+            idle = {worker.node for worker in self._idle}
+            sender.node = min(idle, key=lambda node: self._at[node] / workers[node])
+            self._at[sender.node] += 1
+        return next((each for each in self._idle if each.node == sender.node), self._idle[0])
+
+    def _free(self, worker: Worker) -> None:
+        self._busy -= 1
+        if worker not in self._workers:  # removed while it was busy
+            return
+        if worker.pid is None:  # it died as the job came, which then met a new and cold process
+            self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
+        else:
+            self._idle.appendleft(worker)
+            self._grant()
+
+    def _replace(self, worker: Worker) -> None:
+        self._busy -= 1
+        self._restarts += 1
+        log.info("worker lost", pid=worker.pid, restarts=self._restarts)
+        worker.pid = None
+        if worker in self._workers:
+            self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
+
+    async def _warm_again(self, worker: Worker) -> None:
+        for pause in WARM_PAUSE:
+            if worker not in self._workers:
+                return
+            try:
+                await self._warm(worker)
+                return
+            except Exception as error:  # noqa: BLE001 - whatever warming raises, the pool must get its worker back
+                log.error("worker does not warm up", error=repr(error), pause=pause)
+                await trio.sleep(pause)
+
+    async def _warm(self, worker: Worker) -> None:
+        worker.pid = await worker.warm()
+        self._idle.append(worker)
+        self._grant()
+        self._nursery.start_soon(self._watch, worker, worker.pid, name=f"watch {worker!r}")
+
+    async def _watch(self, worker: Worker, pid: int) -> None:
+        """Replaces a worker that is killed while idle, so that no job pays for it."""
+        if not await worker.wait_gone(pid) or worker.pid != pid:  # unknown, or replaced already
+            return
+        if worker in self._idle:
+            self._idle.remove(worker)
+            self._busy += 1  # until `_replace` takes it back
+            self._replace(worker)
+        else:
+            worker.pid = None
+
+
+class PoolSession:
+    """The jobs of one session: a `SessionCompute`."""
+
+    def __init__(self, pool: Pool, name: str, sender: Sender) -> None:
+        self._pool, self._name, self._sender = pool, name, sender
+
+    @property
+    def seconds(self) -> float:
+        return self._sender.seconds
+
+    def stop(self) -> None:
+        for scope in self._sender.unwanted:
+            scope.cancel()
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._pool.submit(self._sender, False, lambda worker: worker.run(function, arguments))
+
+    async def fetch(self, value: Any) -> Any:
+        return await self.run(itself, value) if isinstance(value, self._pool.handle) else value
+
+    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await self._pool.submit(
+            self._sender, True, lambda worker: worker.keep(self._name, function, arguments)
+        )

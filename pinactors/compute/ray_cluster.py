@@ -1,0 +1,320 @@
+"""Jobs on a Ray cluster: a `Pool` whose workers are places on its nodes, one for each CPU.
+
+Jobs are Ray tasks, not actors: only a task's process can be ended from outside. Each place has a runtime
+environment of its own, so that Ray gives it a process of its own, which stays warm. A kept value stays in the
+object store of the node that made it; what is lost with a node is made again from the arguments it came from,
+in the end from the photographs, which the master has. Imported only where `compute` asks for it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+import structlog
+import trio
+from ray import exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pinactors.compute import WorkerDied, ray_worker
+from pinactors.compute.pool import Pool
+from pinactors.compute.ray_address import check_address
+from pinactors.compute.ray_worker import Photograph, Value, own_version
+from pinactors.compute.worker import THREAD_VARIABLES
+from pinactors.settings import Settings, SettingUnusable
+from pinactors.storage.stored_image import StoredImage
+
+NODES_SECONDS = 1.0
+"""Pause between two looks at which nodes there are."""
+
+ANSWER_SECONDS = 5.0
+"""How long the cluster may take to say so; after it the cluster counts as away."""
+
+CANCEL_SECONDS = 10.0
+"""How long a cancelled task may take to be gone: longer only where its node does not answer any more."""
+
+REMAKES = 3
+"""How often a job is begun again because values it needs were lost with a node."""
+
+THREADS = 16
+"""Calls of Ray at the same moment: each blocks for some milliseconds."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Kept:
+    """A value in the cluster, and how it is made again. `reference` is of its latest copy."""
+
+    decided: bool
+    reference: Any
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    remaking: trio.Lock = field(default_factory=trio.Lock)
+
+
+class _ValueLost(Exception):
+    """A value that a task needs is in no node's object store any more; its text is the reference's."""
+
+
+class _Place:
+    """One CPU of one node: a `pool.Worker`."""
+
+    def __init__(self, node: str, number: int, cluster: _Cluster) -> None:
+        self.node = node
+        self.pid: int | None = None
+        self._number = number
+        self._cluster = cluster
+        variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"PINACTORS_PLACE": str(number)}
+        self._options: dict[str, Any] = {
+            "num_cpus": 1,
+            "max_retries": 0,
+            "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=True),
+            "runtime_env": {"env_vars": variables},
+        }
+
+    def __repr__(self) -> str:
+        return f"<place {self._number} on {self.node[:8]} pid {self.pid}>"
+
+    async def warm(self) -> int:
+        (reference,) = await self._start(ray_worker.warm, 1, self._cluster.warm)
+        pid, version = await self._result(reference)
+        if version != own_version():
+            raise RuntimeError(f"a node has pinactors {version}, this server {own_version()}")
+        return int(pid)
+
+    async def wait_gone(self, pid: int) -> bool:
+        """It cannot be told: the next job meets a new process, which warms itself."""
+        await trio.lowlevel.checkpoint()
+        return False
+
+    def discard(self, value: Any) -> None:
+        """Ray lets go of a value with the last reference to it."""
+
+    async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        answer, _ = await self._work(ray_worker.run, 1, function, arguments)
+        return answer
+
+    async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        summary, reference = await self._work(ray_worker.keep, 2, function, arguments)
+        return None if summary.none else Kept(summary.decided, reference, function, arguments)
+
+    async def _work(
+        self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> tuple[Any, Any]:
+        """The first of the task's `returns` values, and the reference of the last one."""
+        for _ in range(REMAKES):
+            used = {each: each.reference for each in arguments if isinstance(each, Kept)}
+            references = await self._start(task, returns, function, arguments)
+            try:
+                return await self._result(references[0]), references[-1]
+            except _ValueLost as error:
+                log.info("value lost with its node", value=str(error)[:16])
+                for kept, reference in used.items():
+                    if reference.hex() == str(error):
+                        await self._remake(kept, reference)
+        raise WorkerDied("values are lost faster than they are made")
+
+    async def _remake(self, kept: Kept, lost: Any) -> None:
+        async with kept.remaking:
+            if kept.reference is lost:
+                _, kept.reference = await self._work(ray_worker.keep, 2, kept.function, kept.arguments)
+
+    async def _start(
+        self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: Any = None
+    ) -> list[Any]:
+        """Submits a task; the references of its values."""
+
+        def submit() -> list[Any]:
+            packed = [] if arguments is None else _packed(arguments)
+            remote = self._cluster.remote(task).options(num_returns=returns, **self._options)
+            references = remote.remote(self._cluster.memory, function, *packed)
+            return references if isinstance(references, list) else [references]
+
+        return await trio.to_thread.run_sync(submit, limiter=self._cluster.threads)
+
+    async def _result(self, reference: Any) -> Any:
+        """The value of `reference`; cancelled, it ends the task's process and returns when that is gone."""
+        over = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+
+        def notify(_: object) -> None:
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(over.set)
+
+        future = reference.future()
+        future.add_done_callback(notify)
+        try:
+            await over.wait()
+        except trio.Cancelled:
+            with trio.move_on_after(CANCEL_SECONDS, shield=True):
+                await trio.to_thread.run_sync(_cancel, reference, limiter=self._cluster.threads)
+                await over.wait()
+            raise
+        try:
+            return future.result()
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, exceptions.ObjectLostError):
+                raise _ValueLost(error.cause.object_ref_hex) from error
+            raise error.cause from None
+        except exceptions.ObjectLostError as error:
+            raise _ValueLost(error.object_ref_hex) from error
+        except exceptions.RuntimeEnvSetupError as error:
+            raise RuntimeError(f"no environment for workers: {_first_line(error)}") from error
+        except exceptions.RayError as error:
+            raise WorkerDied(_first_line(error)) from error
+
+
+def _packed(arguments: tuple[Any, ...]) -> list[Any]:
+    """`arguments` with stand-ins for photographs and kept values, and behind them the references of those."""
+    values: list[Any] = []
+    packed: list[Any] = []
+    for each in arguments:
+        if isinstance(each, StoredImage):
+            packed.append(Photograph(len(values), each))
+            values.append(ray.put(Path(each.path).read_bytes()))
+        elif isinstance(each, Kept):
+            packed.append(Value(len(values)))
+            values.append(each.reference)
+        else:
+            packed.append(each)
+    return [tuple(packed), *values]
+
+
+def _cancel(reference: Any) -> None:
+    with suppress(exceptions.RayError):
+        ray.cancel(reference, force=True)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+@dataclass(slots=True)
+class _Cluster:
+    """The connection, and which places there are."""
+
+    most: int
+    memory: int
+    warm: Callable[[], Any]
+    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
+    places: list[_Place] = field(default_factory=list)
+    numbers: int = 0
+    tasks: dict[Callable[..., Any], Any] = field(default_factory=dict)
+
+    def remote(self, task: Callable[..., Any]) -> Any:
+        """`task` as Ray knows it: sent to the cluster once."""
+        if task not in self.tasks:
+            self.tasks[task] = ray.remote(task)
+        return self.tasks[task]
+
+    def update(self, cpus: dict[str, int]) -> tuple[list[_Place], list[_Place]]:
+        """Follows the nodes `cpus` names: the places that are new, and those that are gone."""
+        gone = [place for place in self.places if place.node not in cpus]
+        self.places = [place for place in self.places if place.node in cpus]
+        wanted = [(number, node) for node, count in cpus.items() for number in range(count)]
+        known = {place.node for place in self.places}
+        new: list[_Place] = []
+        for _, node in sorted(wanted):
+            if node not in known and (not self.most or len(self.places) + len(new) < self.most):
+                new.append(_Place(node, self.numbers, self))
+                self.numbers += 1
+        self.places += new
+        return new, gone
+
+
+class RayPool(Pool):
+    """A `Compute` on the cluster this process is connected to."""
+
+    def __init__(self, cluster: _Cluster, nursery: trio.Nursery) -> None:
+        super().__init__(nursery, Kept, _nothing)
+        self._cluster = cluster
+        self._reachable = True
+
+    def statistics(self) -> dict[str, Any]:
+        nodes = {place.node for place in self._cluster.places}
+        return {**super().statistics(), "nodes": len(nodes), "reachable": self._reachable}
+
+    async def follow(self) -> None:
+        """Takes in nodes that come and lets go of those that are gone; never returns."""
+        while True:
+            await trio.sleep(NODES_SECONDS)
+            cpus: dict[str, int] | None = None
+            with trio.move_on_after(ANSWER_SECONDS):
+                try:
+                    cpus = await trio.to_thread.run_sync(_cpus, abandon_on_cancel=True)
+                except Exception as error:  # noqa: BLE001 - whatever Ray raises while its head is away
+                    log.debug("cluster not readable", error=repr(error))
+            if self._reachable != (cpus is not None):
+                self._reachable = cpus is not None
+                log.warning("cluster changed", reachable=self._reachable)
+            if cpus is not None:
+                self._update(cpus)
+
+    def _update(self, cpus: dict[str, int]) -> None:
+        new, gone = self._cluster.update(cpus)
+        for place in gone:
+            self.remove(place)
+        for place in new:
+            self.add(place)
+        if new or gone:
+            log.info("nodes changed", nodes=len(cpus), new=len(new), gone=len(gone))
+
+
+async def _nothing(session: str) -> None:
+    """What a session kept goes with its last reference."""
+    await trio.lowlevel.checkpoint()
+
+
+def _cpus() -> dict[str, int]:
+    """CPUs of the nodes that are alive."""
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    cpus = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in known if node["Alive"]}
+    return {node: count for node, count in cpus.items() if count}
+
+
+def _connect(compute: str) -> None:
+    address = check_address(compute)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    except (RuntimeError, OSError, ValueError) as error:
+        # Ray explains a mismatch of versions over several lines.
+        reason = " ".join(str(error).split())[:500]
+        raise SettingUnusable(f"no Ray cluster at {address}: {reason}") from error
+
+
+@asynccontextmanager
+async def open_ray(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[RayPool]:
+    """Places on the cluster `settings.compute` names: one for each of its CPUs, at most `settings.workers`
+    (0: no limit).
+
+    Raises `SettingUnusable` where there is no such cluster or it is of another version, `RuntimeError` where
+    workers cannot be warmed.
+    """
+    await trio.to_thread.run_sync(_connect, settings.compute)
+    failure: RuntimeError | None = None
+    try:
+        cluster = _Cluster(settings.workers, settings.worker_memory, warm)
+        new, _ = cluster.update(await trio.to_thread.run_sync(_cpus))
+        if not new:
+            raise SettingUnusable("the Ray cluster has no CPUs")
+        async with trio.open_nursery() as nursery:
+            pool = RayPool(cluster, nursery)
+            try:
+                await pool.start(list(new))
+            except RuntimeError as error:
+                failure = error  # raised outside the nursery, which would wrap it in a group
+            else:
+                nursery.start_soon(pool.follow, name="follow nodes")
+                yield pool
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(ray.shutdown)
+    if failure is not None:
+        raise failure

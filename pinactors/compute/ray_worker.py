@@ -1,0 +1,96 @@
+"""What runs inside a Ray worker: the counterpart of `compute.worker` on a cluster's nodes."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pinactors.compute.worker import call, restrict_memory, restrict_threads
+from pinactors.storage.stored_image import StoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """Stands for a `StoredImage` among a task's arguments; `position` is that of its bytes among the
+    values."""
+
+    position: int
+    image: StoredImage
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Stands for a kept value among a task's arguments, likewise."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the master learns of a value that stays in the cluster."""
+
+    none: bool
+    decided: bool
+
+
+def own_version() -> str:
+    return importlib.metadata.version("pinactors")
+
+
+@functools.cache
+def _set_up(memory: int) -> None:
+    """Once a process: one thread a library, no more than `memory` bytes (0: unlimited). Not in Ray's set-up
+    hook, whose failures reach nobody; not its priority either, which is the cluster's to set
+    (`RAY_worker_niceness`)."""
+    restrict_threads()
+    restrict_memory(memory)
+
+
+def warm(memory: int, function: Callable[[], Any]) -> tuple[int, str]:
+    """Runs `function` for what it loads; returns the pid and the version of this program on the node."""
+    _set_up(memory)
+    function()
+    return os.getpid(), own_version()
+
+
+def run(memory: int, function: Callable[..., Any], arguments: tuple[Any, ...], *values: Any) -> Any:
+    """`function(*arguments)`. Ray brings `values`; what stands for them among the arguments is replaced."""
+    _set_up(memory)
+    with _filled(arguments, values) as filled:
+        return call(function, filled)
+
+
+def keep(
+    memory: int, function: Callable[..., Any], arguments: tuple[Any, ...], *values: Any
+) -> tuple[Summary, Any]:
+    """Likewise, with the result as the second of two: it stays in the node's object store."""
+    value = run(memory, function, arguments, *values)
+    return Summary(value is None, bool(getattr(value, "decided", False))), value
+
+
+@contextmanager
+def _filled(arguments: tuple[Any, ...], values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Photographs become files in memory: the functions open paths."""
+    descriptors: list[int] = []
+    filled: list[Any] = []
+    try:
+        for each in arguments:
+            match each:
+                case Photograph(position, image):
+                    descriptors.append(os.memfd_create(image.sha256))
+                    with os.fdopen(os.dup(descriptors[-1]), "wb") as file:
+                        file.write(values[position])
+                    filled.append(replace(image, path=f"/proc/self/fd/{descriptors[-1]}"))
+                case Value(position):
+                    filled.append(values[position])
+                case _:
+                    filled.append(each)
+        yield tuple(filled)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,121 @@
+"""What only a cluster has: nodes that come and go, values that go with them, addresses nobody answers at."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.compute.engines import open_compute
+from pinactors.compute.pool import Pool
+from pinactors.settings import Settings, SettingUnusable
+from tests.compute import jobs
+from tests.compute.test_processes import run, session
+from tests.ray_cluster import start_cluster
+
+TIMEOUT = 120
+
+
+async def test_a_node_that_dies_takes_no_session_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its values are made again on the node that is left, from what they were made of."""
+    with start_cluster(nodes=1, cpus=1) as cluster, trio.fail_after(TIMEOUT):
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        second = cluster.add_node(num_cpus=1)
+        (tmp_path / "photo").write_bytes(b"0123456789")
+        async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm) as pool:
+            assert (pool.statistics()["nodes"], pool.statistics()["workers"]) == (2, 2)
+            async with session(pool) as one, session(pool) as two:
+                made = {}
+                for each in (one, two):
+                    kept = await each.keep(jobs.picture, 500)
+                    made[each] = await each.keep(jobs.turned, kept), await each.run(jobs.node)
+                assert len({where for _, where in made.values()}) == 2, "sessions are spread over the nodes"
+                for each in (one, two):  # and stay where they are
+                    assert {await each.run(jobs.node) for _ in range(5)} == {made[each][1]}
+                cluster.remove_node(second, allow_graceful=False)
+                await until_workers(pool, 1)
+                expected = int(jobs.picture(500).rgb.sum())
+                for each in (one, two):
+                    assert (await each.run(jobs.look, made[each][0]))[:2] == ("turned", expected)
+                assert len({await each.run(jobs.node) for each in (one, two)}) == 1
+            cluster.add_node(num_cpus=1)
+            await until_workers(pool, 2)
+
+
+async def until_workers(pool: Pool, count: int) -> None:
+    while pool.statistics()["workers"] != count or pool.statistics()["nodes"] != count:  # noqa: ASYNC110
+        await trio.sleep(0.05)
+
+
+async def test_workers_are_bounded_by_the_setting(
+    tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    with trio.fail_after(TIMEOUT):
+        async with open_compute(Settings(data=tmp_path, compute="ray", workers=1), jobs.warm) as pool:
+            assert pool.statistics()["workers"] == 1
+            assert await run(pool, jobs.environment) | {"niceness": 0, "sigint": 0, "sigterm": 0} == {
+                "niceness": 0,
+                "threads": "1",
+                "opencv": 1,
+                "sigint": 0,
+                "sigterm": 0,
+            }
+
+
+@pytest.mark.parametrize("compute", ["ray", "ray://{address}"])
+async def test_an_address_nobody_answers_at_is_one_clear_line(
+    tmp_path: Path, compute: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken, trio.fail_after(TIMEOUT):  # bound and not listening: refused at once
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        settings = Settings(data=tmp_path, compute=compute.format(address=address))
+        with pytest.raises(SettingUnusable, match=f"no Ray cluster at .*{address}") as refused:
+            async with open_compute(settings, jobs.warm):
+                pass
+    assert "\n" not in str(refused.value)
+
+
+async def test_another_version_on_a_node_is_one_clear_line(
+    tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    monkeypatch.setattr("pinactors.compute.ray_cluster.own_version", lambda: "9.9.9")
+    with (
+        trio.fail_after(TIMEOUT),
+        pytest.raises(RuntimeError, match=r"a node has pinactors .*server 9\.9\.9"),
+    ):
+        async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
+            pass
+
+
+async def test_another_ray_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def refuse(**_: object) -> None:
+        raise RuntimeError(
+            "Version mismatch: The cluster was started with:\n    Ray: 2.9\n    Python: 3.10\n"
+        )
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(SettingUnusable, match=r"Version mismatch: .* Ray: 2\.9 Python: 3\.10") as refused:
+        async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
+            pass
+    assert "\n" not in str(refused.value)
+
+
+async def test_without_ray_it_is_said_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pinactors.compute.ray_cluster", None)
+    with pytest.raises(SettingUnusable, match=r"pip install 'pinactors\[ray\]'"):
+        async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
+            pass
