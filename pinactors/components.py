@@ -7,6 +7,8 @@ photograph's bytes, the catalogue) and call them. Adding a component is one more
 from __future__ import annotations
 
 import datetime as dt
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pinactors.analysis.matching import identification
 from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
 from pinactors.analysis.stamp import ocr, reading
+from pinactors.catalog import snapshots
 from pinactors.catalog.reader import Catalog
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import (
@@ -28,18 +31,21 @@ from pinactors.protocol import (
     View,
 )
 from pinactors.settings import Settings
+from pinactors.storage.objects import open_objects
 from pinactors.storage.stored_image import StoredImage
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What every function is given beside the values it needs; small and picklable. `as_of` None means today;
-    `calibration` is the JSON of evidence weights, empty for the ones that ship."""
+    `calibration` is the JSON of evidence weights, empty for the ones that ship;
+    `storage` is where a published catalogue is fetched from, empty for one that is not."""
 
     catalog: str
     max_pixels: int
     as_of: dt.date | None = None
     calibration: str = ""
+    storage: str = ""
 
 
 def read_front(context: Context, image: StoredImage) -> Picture:
@@ -71,8 +77,18 @@ def read_stamp(context: Context, back: PreparedView) -> StampReading:
     return reading.read(back)
 
 
+def _catalog(context: Context) -> str:
+    """The catalogue's folder on the machine this runs on. A published one is fetched where it is not the
+    master's own disk."""
+    folder = Path(context.catalog)
+    if not context.storage or folder.is_dir():
+        return context.catalog
+    cache = Path(tempfile.gettempdir()) / f"pinactors-{os.getuid()}" / "catalogs"
+    return str(snapshots.fetch(folder.name, open_objects(Settings(storage=context.storage)), cache))
+
+
 def match_front(context: Context, front: Picture, image: StoredImage) -> Match:
-    catalog = Catalog.open(context.catalog)
+    catalog = Catalog.open(_catalog(context))
     with catalog.connected:
         return identification.identify(catalog, front.rgb, image.region)
 
@@ -82,7 +98,7 @@ def match_angled(
 ) -> Match | None:
     if angled is None or image is None:
         return None
-    catalog = Catalog.open(context.catalog)
+    catalog = Catalog.open(_catalog(context))
     with catalog.connected:
         return identification.identify_tilted(catalog, angled.rgb, first, image.region)
 
@@ -94,7 +110,7 @@ def match_all(
     back: PreparedView | None,
     stamp: StampReading | None,
 ) -> Match:
-    catalog = Catalog.open(context.catalog)
+    catalog = Catalog.open(_catalog(context))
     with catalog.connected:
         return identification.refine(catalog, first, tilted, back, stamp)
 
@@ -167,7 +183,13 @@ def declare(
     if not calibration and settings.calibration:
         calibration = Path(settings.calibration).read_text("utf-8")
     likelihood.calibration(calibration)
-    context = Context(str(catalog or settings.catalog_folder), settings.max_image_pixels, as_of, calibration)
+    context = Context(
+        str(catalog or settings.catalog_folder),
+        settings.max_image_pixels,
+        as_of,
+        calibration,
+        settings.storage if settings.catalog_version else "",
+    )
     analysis = Analysis(
         context,
         shared_steps=(

@@ -1,0 +1,69 @@
+"""Which published catalogue a server answers from: a version, or whichever was published last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+import trio
+
+from pinactors.catalog import snapshots
+from pinactors.settings import Settings, SettingUnusable
+from pinactors.storage.objects import open_objects
+
+LOOK_SECONDS = 10.0
+"""Pause between two looks at which version is the latest."""
+
+log = structlog.get_logger(__name__)
+
+
+class PublishedCatalog:
+    """The catalogue that `settings.catalog_version` names, on this machine's disk. Versions are kept in the
+    data folder's `catalogs`."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises `SettingUnusable`."""
+        self._settings = settings
+        self._objects = open_objects(settings)
+        self._cache = settings.data.absolute() / "catalogs"
+        self._limiter = trio.CapacityLimiter(1)
+        self._version = ""
+
+    async def open(self) -> Path:
+        """The folder to begin with. Raises `SettingUnusable` where it cannot be had."""
+        try:
+            folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
+        except FileNotFoundError:
+            folder = None
+        except (OSError, ValueError) as error:
+            raise SettingUnusable(f"catalog_version {self._settings.catalog_version}: {error}") from error
+        if folder is None:
+            wanted, storage = self._settings.catalog_version, self._settings.storage
+            raise SettingUnusable(f"catalog_version {wanted}: it was never published to {storage}")
+        return folder
+
+    async def follow(self, use: Callable[[Path], None]) -> None:
+        """Calls `use` with the folder of each version that is published from now on; never returns. While the
+        storage is away the version in use stays in use."""
+        while True:
+            await trio.sleep(LOOK_SECONDS)
+            before = self._version
+            try:
+                folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
+                if folder is not None and self._version != before:
+                    use(folder)
+                    log.info("catalogue changed", version=self._version)
+            except Exception as error:  # noqa: BLE001 - a long-lived task survives one round
+                log.warning("latest catalogue not fetched", error=repr(error))
+
+    def _newest(self) -> Path | None:
+        wanted = self._settings.catalog_version
+        version = snapshots.latest(self._objects) if wanted == "latest" else wanted
+        if version is None:
+            return None
+        folder = snapshots.fetch(version, self._objects, self._cache)
+        if version != self._version:
+            snapshots.prune(self._cache)
+        self._version = version
+        return folder
