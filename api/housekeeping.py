@@ -19,7 +19,6 @@ from pinactors.pipeline.registry import Registry
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
 from pinactors.storage.images import STALE_SECONDS, ImageStore
-from pinactors.storage.log_files import photographs
 
 SWEEP_SECONDS = 10.0
 """Pause between two looks at what uploads have left."""
@@ -35,7 +34,6 @@ class Housekeeper:
 
     def __init__(self, store: ImageStore, registry: Registry, records: Records, settings: Settings) -> None:
         self._store, self._registry, self._records = store, registry, records
-        self._journals = settings.journal_folder
         self._retention = Retention(records, self.forget, settings)
         self._swept = self._retained = -math.inf
 
@@ -60,7 +58,7 @@ class Housekeeper:
         unsettled = self._store.unsettled()
         used = self._registry.photographs()
         idle = [sha256 for sha256 in unsettled if sha256 not in used]
-        unrecorded = await self._unknown_to_journals(idle)
+        unrecorded = await self._unknown_to_logs(idle)
         for batch in _batches(unrecorded):
             known = await self._records.known_images(batch)
             for sha256 in known:
@@ -79,7 +77,7 @@ class Housekeeper:
         """Removes those that no record refers to any more; how many went. Sessions under way keep theirs:
         these go with the next look at the whole store. Raises `OSError`."""
         used = self._registry.photographs()
-        idle = await self._unknown_to_journals([sha256 for sha256 in hashes if sha256 not in used])
+        idle = await self._unknown_to_logs([sha256 for sha256 in hashes if sha256 not in used])
         return sum([await trio.to_thread.run_sync(self._store.forget, sha256) for sha256 in idle])
 
     async def sweep_stale(self) -> None:
@@ -88,7 +86,7 @@ class Housekeeper:
         while (found := await trio.to_thread.run_sync(next, folders, None)) is not None:
             used = self._registry.photographs()
             idle = [sha256 for sha256 in found if sha256 not in used]
-            for batch in _batches(await self._unknown_to_journals(idle)):
+            for batch in _batches(await self._unknown_to_logs(idle)):
                 known = await self._records.known_images(batch)
                 for sha256 in set(batch) - known:
                     await trio.to_thread.run_sync(self._store.remove_stale, sha256)
@@ -101,16 +99,16 @@ class Housekeeper:
             return
         oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STALE_SECONDS)
         found = await trio.to_thread.run_sync(lambda: list(shared.stale(oldest)))
-        for batch in _batches(await self._unknown_to_journals(found)):
+        for batch in _batches(await self._unknown_to_logs(found)):
             known = await self._records.known_images(batch)
             for sha256 in set(batch) - known - self._registry.photographs():
                 await trio.to_thread.run_sync(shared.remove, sha256)
 
-    async def _unknown_to_journals(self, hashes: list[str]) -> list[str]:
+    async def _unknown_to_logs(self, hashes: list[str]) -> list[str]:
         if not hashes:
             await trio.lowlevel.checkpoint()
             return []
-        noted = await trio.to_thread.run_sync(photographs, self._journals)
+        noted = await self._registry.noted_photographs()
         return [sha256 for sha256 in hashes if sha256 not in noted]
 
 

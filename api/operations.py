@@ -103,8 +103,9 @@ async def health() -> Response:
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
+    shared = actors.get("sharedLog", True) and queue.get("reachable", True) and not storage.waiting
     refused = actors.get("breakers") or queue.get("scratch_full")
-    works = all(checks.values()) and not storage.waiting and not refused
+    works = all(checks.values()) and shared and not refused
     return json_answer(
         Health(
             "ok" if works else "degraded",

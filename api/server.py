@@ -25,13 +25,15 @@ from api.http.connection import Connection
 from api.services import EXTENSION
 from api.uploads.resumable.uploads import load, unfinished
 from pinactors import components
-from pinactors.compute.processes import open_processes
+from pinactors.catalog.published import PublishedCatalog
+from pinactors.compute.engines import open_compute
 from pinactors.logs import ServerLog
 from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry import open_registry
 from pinactors.pipeline.stalls import Stalls
 from pinactors.settings import Settings
+from pinactors.storage.images import open_image_store
 from pinactors.storage.objects import check_storage
 from pinactors.storage.partial_uploads import PartialUploadStore
 from pinactors.supervision import Supervision
@@ -211,8 +213,12 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
 
     Raises `OSError` when the address cannot be had, and whatever opening the records or the workers raises.
     """
-    analysis = analysis or components.declare(settings, catalog=catalog)
     await trio.to_thread.run_sync(check_storage, settings)
+    published = PublishedCatalog(settings) if settings.catalog_version and catalog is None else None
+    if published is not None:
+        catalog = await published.open()
+    given_analysis = analysis
+    analysis = analysis or components.declare(settings, catalog=catalog)
     metrics = Metrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
     sockets = await open_sockets(settings)
@@ -222,10 +228,18 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         stack.enter_context(_watching_stalls(metrics))
         records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
-        compute = await stack.enter_async_context(open_processes(settings, warm))
+        compute = await stack.enter_async_context(open_compute(settings, warm))
         kept = await trio.to_thread.run_sync(load, PartialUploadStore(settings.uploads_folder))
         registry = await stack.enter_async_context(
-            open_registry(analysis, compute, records, settings, metrics, resumed=unfinished(kept))
+            open_registry(
+                analysis,
+                compute,
+                records,
+                settings,
+                metrics,
+                bring=open_image_store(settings).bring,
+                resumed=unfinished(kept),
+            )
         )
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
         await records.close_as_before(settings)
@@ -233,6 +247,14 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         supervision = Supervision(metrics.registry)
         async with trio.open_nursery() as nursery:
             await nursery.start(given.uploads.run, kept)
+            if published is not None:
+
+                def use(folder: Path) -> None:
+                    given.catalog_folder = folder
+                    if given_analysis is None:
+                        registry.use(components.declare(settings, catalog=folder))
+
+                nursery.start_soon(published.follow, use, name="latest catalogue")
             keeper = Housekeeper(given.store, registry, records, settings)
             nursery.start_soon(supervision.repeat, "housekeeper", keeper.look, lambda: SWEEP_SECONDS)
             await run(app, settings, sockets, registry.drain, shutdown, task_status)

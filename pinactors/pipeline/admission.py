@@ -9,6 +9,7 @@ import trio
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
+from pinactors.storage.log_rows import LogRows
 
 RETRY_FULL = 5.0
 """Seconds a client is asked to wait when all places are taken: about one session's work."""
@@ -54,6 +55,20 @@ class Admission:
         wait = self._take_token(owner) if owner else 0.0
         if wait > 0:
             raise _refused("Too many uploads with this key", 429, wait)
+
+    async def check_shared(self, owner: str, masters: LogRows) -> None:
+        """As `check_rate` and the key's part of `check_load`, for all masters together. While their database
+        is away each counts for itself."""
+        settings = self._settings
+        try:
+            wait = await masters.take_token(owner, settings.rate_per_minute)
+            under_way = await masters.under_way(owner)
+        except OSError:
+            return
+        if wait > 0:
+            raise _refused("Too many uploads with this key", 429, wait)
+        if under_way >= settings.max_sessions_per_key:
+            raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
 
     def check_load(self, owner: str, wait: float) -> None:
         """Raises `PinactorsError` (`overloaded`): 429 where the key has its fill, 503 where the server has.

@@ -14,6 +14,7 @@ an upload is a duplicate can be told when its last photograph is in. Until then:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,7 @@ import structlog
 import trio
 
 from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.peers import Peers
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.merge import completed
@@ -114,8 +116,16 @@ class Duplicates:
     A session that ended in `ERROR` answers no other upload: whoever sends again wants another try.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(
+        self,
+        records: Records,
+        peers: Peers | None = None,
+        find: Callable[[str, str], Awaitable[PacketLog | None]] | None = None,
+    ) -> None:
+        """`find` gets the log of another master's session by its stream id and owner."""
         self._records = records
+        self._peers = peers
+        self._find_log = find
         self._claims: dict[Name, _Claim] = {}
         self._of: dict[str, _Claim] = {}
         self._checks: WeakKeyDictionary[Upload, DuplicateCheck] = WeakKeyDictionary()
@@ -183,7 +193,7 @@ class Duplicates:
         self._of[own.stream_id] = claim
         try:
             stored = await self._stored(upload, fingerprint)
-            claim.answer = stored or own
+            claim.answer = stored or await self._elsewhere(upload.owner, names, fingerprint, own) or own
         finally:
             claim.settled.set()
             if claim.answer is not own:
@@ -236,6 +246,26 @@ class Duplicates:
         return PacketLog(
             stored.stream_id, stored.session_id, stored.owner, packets=list(stored.packets), closed=True
         )
+
+    async def _elsewhere(
+        self, owner: str, names: list[Name], fingerprint: str, own: PacketLog
+    ) -> PacketLog | None:
+        """A session of another master that claimed one of `names` first. While the database is away there is
+        none."""
+        if self._peers is None or self._find_log is None:
+            return None
+        try:
+            while (earlier := await self._peers.rows.claim(names, fingerprint, own.stream_id)) is not None:
+                stream_id, known = earlier
+                if known != fingerprint:
+                    raise _conflict()
+                answer = await self._find_log(stream_id, owner)
+                if answer is not None and not (answer.closed and not completed(answer.packets)):
+                    return answer
+                await self._peers.rows.forget(stream_id)
+        except OSError as error:
+            log.warning("other masters' uploads unknown", error=repr(error))
+        return None
 
     async def _find(self, upload: Upload, fingerprint: str) -> tuple[str | None, str]:
         """The stream that had the same key, else one of the same upload, and its fingerprint."""

@@ -82,7 +82,7 @@ class Recorder:
     async def later(self, state: SessionState, stored: StoredLog) -> None:
         """Stores a session that has ended, by and by; its log is kept until then."""
         if stored.healthy:
-            await stored.release()
+            await stored.park()
             self._outbox.append(stored)
         elif sum(isinstance(item, SessionState) for item in self._outbox) < MEMORY_LIMIT:
             self._outbox.append(state)
@@ -115,8 +115,15 @@ class Recorder:
                 await item.set_aside()
 
     async def _load(self, stored: StoredLog) -> SessionState | None:
-        entries = await self._logs.load(stored.stream_id)
-        return replay(entries) if entries else None
+        for pause in PAUSES:
+            try:
+                entries = await self._logs.load(stored.stream_id)
+            except OSError as error:  # shared logs are in a database, which may be away as well
+                log.warning("log not readable yet", item=repr(stored), error=repr(error))
+                await trio.sleep(pause)
+            else:
+                return replay(entries) if entries else None
+        raise AssertionError("the pauses have no end")
 
 
 def record_of(state: SessionState, processing_ms: int | None = None) -> AnalysisRecord:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextvars
 import datetime as dt
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Container, Iterator
+from collections.abc import AsyncIterator, Callable, Container, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from pinactors.pipeline.declaration import Analysis, Place
 from pinactors.pipeline.duplicates import Duplicates
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.peers import Peers, keep_adopting
 from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.session import Services, Session
 from pinactors.pipeline.state import SessionState, replay
@@ -30,8 +32,11 @@ from pinactors.protocol import UPLOAD_INTERRUPTED, ErrorCode, PinactorsError, ne
 from pinactors.protocol.merge import completed, ends
 from pinactors.records import Records
 from pinactors.settings import Settings
+from pinactors.storage.log_database import is_shared
 from pinactors.storage.log_files import open_log_files
+from pinactors.storage.log_rows import open_log_rows
 from pinactors.storage.packet_logs import PacketLogs, StoredLog
+from pinactors.storage.stored_image import StoredImage
 
 FINISHED_BYTES = 64 << 20
 """Packets of finished sessions kept in memory; what is beyond, and older than `replay`, is read from the
@@ -47,10 +52,20 @@ _root = structlog.get_logger(__name__)
 class Registry:
     """The only way in. Sessions run in a nursery of the application's that never sees their exceptions."""
 
-    def __init__(self, services: Services, records: Records, logs: PacketLogs, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        services: Services,
+        records: Records,
+        logs: PacketLogs,
+        nursery: trio.Nursery,
+        peers: Peers | None = None,
+        bring: Callable[[StoredImage], StoredImage] | None = None,
+    ) -> None:
         self._services = services
         self._settings = services.settings
-        self._duplicates = Duplicates(records)
+        self._peers = peers
+        self._bring = bring
+        self._duplicates = Duplicates(records, peers, self._other)
         self._records = records
         self._logs = logs
         self._nursery = nursery
@@ -81,6 +96,8 @@ class Registry:
         decided = upload.complete and upload.error is None
         with self._counting_refusals():
             self._admission.check_rate(upload.owner)
+            if self._peers is not None and upload.owner:
+                await self._admission.check_shared(upload.owner, self._peers.rows)
             if decided:
                 answer = await self._duplicates.claim(upload, log)
                 if answer is not log:
@@ -91,9 +108,14 @@ class Registry:
             except PinactorsError:
                 self._duplicates.forget(log.stream_id)
                 raise
-        self._start(upload, state, log, self._logs.create(state.stream_id), decided=decided)
+        stored = self._logs.create(state.stream_id, state.owner)
+        self._start(upload, state, log, stored, decided=decided)
         await log.wait_beyond(0)
         return log
+
+    def use(self, analysis: Analysis) -> None:
+        """Sessions that begin from now on are analysed by `analysis`, which has the same components."""
+        self._services = replace(self._services, analysis=analysis)
 
     async def may_join(self, upload: Upload) -> bool:
         """Whether an earlier session may turn out to answer `upload`, which is then better not announced."""
@@ -134,13 +156,28 @@ class Registry:
         if session is not None and session.duplicate.earlier is not None:
             session = self._live.get(session.duplicate.earlier.stream_id)
         if session is not None:
-            session.cancel(PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled"))
+            session.cancel(_cancelled())
+        elif self._peers is not None and not log.closed:
+            with _unavailable():
+                await self._peers.rows.cancel(stream_id)
         await log.wait_closed()
+
+    def cancel_here(self, stream_id: str) -> None:
+        """As `cancel`, for another master's client. Nothing happens where the session is not this
+        master's."""
+        session = self._live.get(stream_id)
+        if session is not None:
+            session.cancel(_cancelled())
 
     def photographs(self) -> set[str]:
         """Hashes of those that sessions under way, or waiting in memory to be recorded, refer to."""
         used = {image.sha256 for session in self._live.values() for image in session.upload.images.values()}
         return used | self._services.recorder.photographs()
+
+    async def noted_photographs(self) -> set[str]:
+        """Hashes of those that stored logs refer to, of any master. Raises `OSError` where they cannot be
+        read."""
+        return await self._logs.photographs()
 
     def statistics(self) -> dict[str, Any]:
         """Numbers for health and metrics; `breakers` names those that are not closed."""
@@ -155,6 +192,7 @@ class Registry:
                 if breaker.state != "closed"
             },
             "compute": self._services.compute.statistics(),
+            "sharedLog": self._peers is None or self._peers.rows.reachable,
         }
 
     async def drain(self) -> None:
@@ -174,7 +212,11 @@ class Registry:
         """Goes on where a killed process was: unfinished sessions run, finished ones reach the records.
 
         `resumed` has owner and `Idempotency-Key` of those whose uploads go on as well (see `unfinished`).
+        Raises `OSError` where logs are shared and cannot be read.
         """
+        if not self._admission.accepting:
+            await trio.lowlevel.checkpoint()
+            return
         for stored, entries in await self._logs.adopt():
             try:
                 state = replay(entries)
@@ -185,22 +227,32 @@ class Registry:
             if state is None:
                 await stored.remove()
             elif not ends(state.packets):
-                self._resume(stored, state, resumed)
+                await self._resume(stored, state, resumed)
             elif state.repeats and stored.age < self._settings.replay:
                 self._repeated[state.stream_id] = trio.current_time() - stored.age, stored
-                await stored.release()
+                await stored.finish()
             elif state.repeats or completed(state.packets) or state.started_at is None:
                 await stored.remove()  # too old, or recorded before its last packet was kept
             else:
                 await self._services.recorder.later(state, stored)
 
-    def _resume(self, stored: StoredLog, state: SessionState, resumed: Container[tuple[str, str]]) -> None:
+    async def _resume(
+        self, stored: StoredLog, state: SessionState, resumed: Container[tuple[str, str]]
+    ) -> None:
+        try:
+            lost = await self._bring_photographs(state)
+        except OSError as error:  # the object store is away: another try, here or by another master
+            _root.warning("session not adopted yet", session=state.session_id, error=repr(error))
+            await stored.release()
+            return
         upload = Upload(state.session_id, state.owner, state.idempotency_key, announced=state.repeats)
         name = (state.owner, state.idempotency_key or "")
         upload.resumable = state.ends_at is None and name in resumed
         for view, image in state.images.items():
             upload.put(view, image, state.fields.get(view, ""))
-        if upload.resumable:
+        if lost is not None:
+            upload.fail(lost)
+        elif upload.resumable:
             pass  # its photographs go on arriving
         elif state.ends_at is None:
             upload.fail(
@@ -212,7 +264,8 @@ class Registry:
             )
         else:
             upload.close()
-        log = _log_of(state)
+        followed = self._peers.take(state.stream_id, state.packets) if self._peers is not None else None
+        log = followed or _log_of(state)
         decided = upload.complete and upload.error is None and not state.repeats
         if upload.resumable:
             self._unfinished[name] = (upload, log)
@@ -220,6 +273,22 @@ class Registry:
             self._duplicates.adopt(upload, log)
         self._start(upload, state, log, stored, decided=decided)
         _root.info("session adopted", session=state.session_id, packets=len(log.packets))
+        if stored.cancelled:
+            self.cancel_here(state.stream_id)
+
+    async def _bring_photographs(self, state: SessionState) -> PinactorsError | None:
+        """Photographs another master took in come to this machine; the session's error where one is nowhere.
+        Raises `OSError` when that cannot be told."""
+        if self._bring is None:
+            await trio.lowlevel.checkpoint()
+            return None
+        try:
+            for view, image in state.images.items():
+                state.images[view] = await trio.to_thread.run_sync(self._bring, image)
+        except FileNotFoundError:
+            detail = "A photograph was only on a server that is gone"
+            return PinactorsError(ErrorCode.PROCESSING_ERROR, UPLOAD_INTERRUPTED, detail)
+        return None
 
     def _start(
         self, upload: Upload, state: SessionState, log: PacketLog, stored: StoredLog, *, decided: bool
@@ -255,13 +324,23 @@ class Registry:
         self._duplicates.ended(log.stream_id)
         del self._live[log.stream_id]
         self._admission.leave(log.owner)
-        if log.closed and (session.duplicate.earlier is None or session.upload.announced):
+        if session.taken_over:
+            self._lose(log, stored)
+        elif log.closed and (session.duplicate.earlier is None or session.upload.announced):
             if session.state.repeats and session.error is None:
                 self._repeated[log.stream_id] = trio.current_time(), stored
             self._finished[log.stream_id] = (trio.current_time(), log)
             self._finished_bytes += sum(map(len, log.packets))
             self._prune()
         self._ended.unpark_all()
+
+    def _lose(self, log: PacketLog, stored: StoredLog) -> None:
+        """Another master has the session."""
+        self._duplicates.forget(log.stream_id)
+        if self._peers is not None:
+            self._peers.lost(log, stored.length)
+        else:
+            log.close()
 
     def _prune(self) -> None:
         """Lets go of finished sessions that are too old to be read again, or too many to keep here."""
@@ -282,10 +361,22 @@ class Registry:
             return self._live[stream_id].log
         if stream_id in self._finished:
             return self._finished[stream_id][1]
-        return None
+        return self._peers.find(stream_id) if self._peers is not None else None
+
+    async def _other(self, stream_id: str, owner: str) -> PacketLog | None:
+        """The log of a session that another master's word names; None where there is none any more."""
+        try:
+            return await self.find(stream_id, owner)
+        except PinactorsError:
+            return None
 
     async def _kept(self, stream_id: str, owner: str) -> PacketLog | None:
-        """From the records, or from a stored log that waits for them."""
+        """From the records, from a stored log that waits for them, or another master's session."""
+        if self._peers is not None:
+            with _unavailable():
+                log = await self._peers.follow(stream_id)
+            if log is not None:
+                return log
         state = await self._stored_state(stream_id)
         if state is not None and ends(state.packets):
             return _log_of(state, closed=True)
@@ -336,9 +427,14 @@ async def open_registry(
     metrics: Metrics | None = None,
     *,
     logs: PacketLogs | None = None,
+    bring: Callable[[StoredImage], StoredImage] | None = None,
     resumed: Container[tuple[str, str]] = (),
 ) -> AsyncIterator[Registry]:
-    """The registry with its nursery; `logs` in the data folder unless given. `resumed`: see `Registry.adopt`.
+    """The registry with its nursery; `logs`, unless given, in the data folder, or in the database where that
+    is PostgreSQL.
+
+    `bring` gets a photograph that another machine took in; `resumed`: see `Registry.adopt`. Raises
+    `SettingUnusable` where the database cannot hold logs.
 
     Leaving the block stops what still runs; its logs are kept for the next.
     """
@@ -349,7 +445,13 @@ async def open_registry(
         _root.error("session goes on without a stored log", error=repr(error))
 
     async with AsyncExitStack() as stack:
-        if logs is None:
+        peers: Peers | None = None
+        if logs is not None:
+            pass
+        elif is_shared(settings):
+            rows = await stack.enter_async_context(open_log_rows(settings, log_failed))
+            logs, peers = rows, Peers(rows)
+        else:
             logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
         recorder = Recorder(records, logs, metrics)
         there = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
@@ -361,12 +463,32 @@ async def open_registry(
         loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in there}
         services = Services(analysis, compute, settings, metrics, recorder, breakers, loops, Work())
         nursery = await stack.enter_async_context(trio.open_nursery())
-        registry = Registry(services, records, logs, nursery)
+        registry = Registry(services, records, logs, nursery, peers, bring)
         metrics.watch(registry.statistics)
         nursery.start_soon(recorder.run, name="recorder")
         await registry.adopt(resumed)
+        if peers is not None:
+            peers.rows.cancelled = registry.cancel_here
+            nursery.start_soon(peers.run, name="other masters' packets")
+            nursery.start_soon(keep_adopting, peers.rows, registry.adopt, name="take over sessions")
         yield registry
         nursery.cancel_scope.cancel()
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """A database that is away becomes what a client may know."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        _root.warning("stream not readable", error=repr(error))
+        raise PinactorsError(
+            ErrorCode.PROCESSING_ERROR, "Stream not available now", status=503, retry_after=RETRY_RECORDS
+        ) from error
+
+
+def _cancelled() -> PinactorsError:
+    return PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled")
 
 
 def _log_of(state: SessionState, *, closed: bool = False) -> PacketLog:

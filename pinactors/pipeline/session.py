@@ -103,7 +103,7 @@ class Session:
         self._stored = stored
         self._services = services
         self._cancelled = False
-        self._finished = self._taken_over = False
+        self._finished = self.taken_over = False
         self._began_at = trio.current_time()
         self._compute: SessionCompute | None = None
         settings = services.settings
@@ -122,8 +122,7 @@ class Session:
                 await self._assemble(self._live)
         except* LogTakenOver:
             self._log.warning("session taken over by another server")
-            self._taken_over = True
-            self.log.close()
+            self.taken_over = True
         except* Exception as group:  # noqa: BLE001 - the boundary of the session
             self._log.exception("session failed", exc_info=group)
             self.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, "Analysis failed"))
@@ -312,8 +311,10 @@ class Session:
         it again (no record has a repeated stream), or not needed any more."""
         if self._finished:
             return
-        if self._taken_over or self.state.repeats:
+        if self.taken_over:
             await self._stored.release()
+        elif self.state.repeats:
+            await self._stored.finish()
         elif self.error is None or self.state.started_at is None or _is_conflict(self.error):
             await self._stored.remove()
         else:

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -159,7 +159,7 @@ class ImageStore:
             if self.shared is None:
                 raise FileNotFoundError(f"photograph {image.sha256[:12]} is not on this machine")
             self.shared.fetch(image.sha256, path)
-        return StoredImage(str(path), image.sha256, image.size)
+        return replace(image, path=str(path))
 
     @contextmanager
     def leasing(self) -> Iterator[Lease]:

@@ -101,12 +101,15 @@ class LogFile:
 class StoredFile:
     """A `StoredLog` in a file. No method raises `OSError`: `failed` is called with it instead."""
 
+    cancelled = False
+
     def __init__(
         self, stream_id: str, file: LogFile, disk: Disk, failed: Callable[[OSError], None], age: float = 0.0
     ) -> None:
         self.stream_id = stream_id
         self.age = age
         self._file, self._disk, self._failed = file, disk, failed
+        self._length = 0
 
     def __repr__(self) -> str:
         return f"<StoredFile {self.stream_id[:8]}>"
@@ -115,6 +118,10 @@ class StoredFile:
     def healthy(self) -> bool:
         return self._file.healthy
 
+    @property
+    def length(self) -> int:
+        return self._length
+
     async def append(self, entries: Sequence[Entry]) -> None:
         lines = b"".join(b"%b %b\n" % (kind.encode(), body) for kind, body in entries)
         await self._run(partial(self._file.append, lines))
@@ -122,6 +129,12 @@ class StoredFile:
     async def seal(self, final: Entry) -> None:
         """The record has everything: nothing is left to keep."""
         await self.remove()
+
+    async def finish(self) -> None:
+        await self.release()
+
+    async def park(self) -> None:
+        await self.release()
 
     async def remove(self) -> None:
         await self._run(self._file.remove)
@@ -145,7 +158,7 @@ class LogFiles:
     def __init__(self, folder: Path, disk: Disk, failed: Callable[[OSError], None]) -> None:
         self._folder, self._disk, self._failed = folder, disk, failed
 
-    def create(self, stream_id: str) -> StoredFile:
+    def create(self, stream_id: str, owner: str = "") -> StoredFile:
         return StoredFile(stream_id, LogFile(self._path(stream_id)), self._disk, self._failed)
 
     async def load(self, stream_id: str) -> list[Entry] | None:

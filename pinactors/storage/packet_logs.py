@@ -33,10 +33,17 @@ class StoredLog(Protocol):
     """
 
     stream_id: str
+    cancelled: bool
+    """Whether the session was cancelled where it could not be ended: with the master that held it gone."""
 
     @property
     def healthy(self) -> bool:
         """Whether a later process would find the whole session in it."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Entries that are kept in it."""
         ...
 
     @property
@@ -57,6 +64,15 @@ class StoredLog(Protocol):
         storage: readers of other machines, if there are any, must find `final`. Raises `LogTakenOver`."""
         ...
 
+    async def finish(self) -> None:
+        """Nothing is left to be done: it is there to be read, until it is removed or too old."""
+        ...
+
+    async def park(self) -> None:
+        """Nothing is written for a while. It stays this process's as long as that lives, where others could
+        take it."""
+        ...
+
     async def remove(self) -> None:
         """Nothing in it is needed any more."""
         ...
@@ -73,8 +89,8 @@ class StoredLog(Protocol):
 class PacketLogs(Protocol):
     """All logs of one storage."""
 
-    def create(self, stream_id: str) -> StoredLog:
-        """A new log. Nothing is kept before the first `append`."""
+    def create(self, stream_id: str, owner: str = "") -> StoredLog:
+        """A new log of a session of `owner`'s. Nothing is kept before the first `append`."""
         ...
 
     async def load(self, stream_id: str) -> list[Entry] | None:

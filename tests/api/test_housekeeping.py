@@ -16,6 +16,7 @@ from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
 from pinactors.storage.images import STALE_SECONDS, ImageStore
+from pinactors.storage.log_files import photographs
 from pinactors.storage.objects import FolderObjects
 from pinactors.storage.shared_images import SharedImages
 from tests.api.conftest import Running, running
@@ -37,10 +38,14 @@ class House:
         self.asked: list[str] = []
         self.meanwhile = lambda: None
         registry, records = (
-            SimpleNamespace(photographs=lambda: self.live),
+            SimpleNamespace(photographs=lambda: self.live, noted_photographs=self.noted),
             SimpleNamespace(known_images=self.known),
         )
         self.keeper = Housekeeper(self.store, cast(Any, registry), cast(Records, records), self.settings)
+
+    async def noted(self) -> set[str]:
+        await trio.lowlevel.checkpoint()
+        return photographs(self.settings.journal_folder)
 
     async def known(self, hashes: list[str]) -> set[str]:
         await trio.lowlevel.checkpoint()
@@ -124,7 +129,7 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
     later.store.save(b"again")
     keeper = Housekeeper(
         later.store,
-        cast(Any, SimpleNamespace(photographs=set)),
+        cast(Any, SimpleNamespace(photographs=set, noted_photographs=house.noted)),
         cast(Records, SimpleNamespace(known_images=house.known)),
         house.settings,
     )
@@ -211,7 +216,7 @@ async def test_a_session_that_was_stored_late_keeps_its_photograph(
 async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path: Path) -> None:
     objects = FolderObjects(tmp_path / "objects")
     house.store = ImageStore(house.store.folder, house.store.spool, SharedImages(objects))
-    registry = cast(Any, SimpleNamespace(photographs=lambda: house.live))
+    registry = cast(Any, SimpleNamespace(photographs=lambda: house.live, noted_photographs=house.noted))
     records = cast(Records, SimpleNamespace(known_images=house.known))
     keeper = Housekeeper(house.store, registry, records, house.settings)
     live, recorded, nobodys, young = (

@@ -1,0 +1,403 @@
+"""Packet logs as rows of PostgreSQL, shared by several masters: any of them serves any stream, and a session
+whose master is gone is taken over by another.
+
+What a crash can cost, and what becomes of it:
+
+- A master that is killed: what it kept is in the database. Within `LEASE_SECONDS` another master takes its
+  sessions
+  over, each with a higher fence, and goes on behind the last packet that was kept; no reader had a later one.
+- A master the database does not answer keeps nothing and therefore tells nothing. When its lease has run out
+  it gives
+  its sessions up, as does one that wakes after another has taken them over: its fence is too low.
+- Packets are committed asynchronously: a crash of the database may take back those of its last half second.
+  Their
+  session's master has them still and stores them again before the next one, under the same numbers, so that a
+  client that has had them sees no change. Only a crash of database and master in the same half second loses
+  them: they are then computed again. The terminal packet and the record are committed synchronously.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+import trio
+
+from pinactors.backoff import Backoff
+from pinactors.settings import Settings, SettingUnusable
+from pinactors.storage import log_statements as statements
+from pinactors.storage.log_database import LogDatabase, LogUnavailable, dsn_of
+from pinactors.storage.log_statements import CHANNEL, LEASE_SECONDS
+from pinactors.storage.packet_logs import Entry, LogTakenOver, StoredLog
+
+BEAT_SECONDS = 1.0
+"""Pause between two renewals of a master's lease, and between two looks for sessions nobody holds."""
+
+CLEAN_SECONDS = 60.0
+
+RETRIES = Backoff(0.05, 0.5)
+"""Pauses while the database is away."""
+
+_STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+_HASH = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+
+log = structlog.get_logger(__name__)
+
+
+class StoredRows:
+    """The log of one session: a `StoredLog`. It has all entries in memory as well, should the database lose
+    some."""
+
+    def __init__(self, logs: LogRows, stream_id: str, owner: str, fence: int, age: float = 0.0) -> None:
+        self.stream_id = stream_id
+        self.cancelled = False
+        self.age = age
+        self.owner = owner
+        self.fence = fence
+        self._logs = logs
+        self._entries: list[Entry] = []
+        self._kept = 0
+        self._losses: int | None = None
+        self._failed = False
+
+    def __repr__(self) -> str:
+        return f"<StoredRows {self.stream_id[:8]} fence {self.fence}>"
+
+    @property
+    def healthy(self) -> bool:
+        return not self._failed
+
+    @property
+    def length(self) -> int:
+        """Entries that are kept."""
+        return self._kept
+
+    def begin(self, entries: Sequence[Entry]) -> None:
+        """It was taken over with these."""
+        self._entries = list(entries)
+        self._kept = len(entries)
+        self._losses = self._logs.losses
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        await self._append(entries, self._logs.database.run)
+
+    async def seal(self, final: Entry) -> None:
+        await self._append([final], self._logs.database.run_durably)
+        await self.finish()
+
+    async def store_again(self) -> None:
+        """What the database may have lost. Raises `LogTakenOver`."""
+        if self._losses is not None and self._losses != self._logs.losses:
+            await self.append([])
+
+    async def finish(self) -> None:
+        await self._attempt(partial(statements.finish, **self._held))
+        self._logs.let_go(self)
+
+    async def remove(self) -> None:
+        await self._attempt(partial(statements.remove, **self._held))
+        self._logs.let_go(self)
+
+    async def set_aside(self) -> None:
+        """It stays as long as any finished log, and is not taken over."""
+        await self.finish()
+
+    async def park(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def release(self) -> None:
+        if self._logs.let_go(self):
+            await self._attempt(
+                partial(statements.release, stream_ids=[self.stream_id], master=self._logs.master)
+            )
+
+    @property
+    def _held(self) -> dict[str, Any]:
+        return {"stream_id": self.stream_id, "master": self._logs.master, "fence": self.fence}
+
+    async def _append(self, entries: Sequence[Entry], run: Callable[..., Any]) -> None:
+        self._entries.extend(entries)
+        if self._failed:
+            return
+        count = len(self._entries)
+        for pause in RETRIES:
+            losses = self._logs.losses
+            first = self._kept if losses == self._losses else 0
+            try:
+                write = partial(
+                    self._write, new=self._losses is None, first=first, entries=self._entries[first:count]
+                )
+                held = await run(write)
+            except LogUnavailable as error:
+                if self._losses is None:  # nobody else knows of it: the session may go on alone
+                    self._failed = True
+                    self._logs.let_go(self)
+                    self._logs.failed(error)
+                    return
+                if not self._logs.has_lease:
+                    self._logs.give_up(self)
+                    raise LogTakenOver("the database is away and others may take the session over") from error
+                await trio.sleep(pause)
+            else:
+                if not held:
+                    self._logs.let_go(self)
+                    raise LogTakenOver(f"{self!r} is another master's")
+                self._kept, self._losses = max(self._kept, count), losses
+                return
+
+    def _write(self, connection: Any, new: bool, first: int, entries: Sequence[Entry]) -> bool:
+        if new:
+            statements.create(connection, self.owner, **self._held)
+        elif first == 0:
+            statements.create_again(connection, self.owner, **self._held)
+        return statements.append(connection, **self._held, first=first, entries=entries)
+
+    async def _attempt(self, function: Callable[[Any], None]) -> None:
+        """What is not done is made good by who takes the log over, should that be ever needed."""
+        if self._failed:
+            return
+        try:
+            await self._logs.database.run_durably(function)
+        except LogUnavailable as error:
+            log.warning("log not brought to its end", stream=self.stream_id[:8], error=str(error))
+            self._logs.give_up(self)
+
+
+class LogRows:
+    """`PacketLogs` and `Peers` in the database. `run` has to run as long as they are used.
+
+    `changed` is called with the id of a stream whose log, here or elsewhere, has changed (empty: any may
+    have), `cancelled` with one that is to end, and `failed` with each failure of a log; `orphaned` is set
+    when there may be sessions to take over.
+    """
+
+    def __init__(self, database: LogDatabase, replay: float, failed: Callable[[OSError], None]) -> None:
+        self.database = database
+        self.master = os.urandom(8).hex()
+        self.failed = failed
+        self.changed: Callable[[str], None] = _ignore
+        self.cancelled: Callable[[str], None] = _ignore
+        self.orphaned = trio.Event()
+        self._replay = replay
+        self._held: dict[str, StoredRows] = {}
+        self._given_up: set[str] = set()
+        self._leased_since = self._leased_until = -math.inf
+        self._stored_again = 0
+        self._listening = self._said_away = False
+        self._connecting = trio.CapacityLimiter(1)
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether no other master may take sessions over from this one: a little less than the database
+        thinks."""
+        return trio.current_time() < self._leased_until
+
+    def has_lease_within(self, seconds: float) -> bool:
+        """Whether it had its lease so long ago."""
+        return trio.current_time() < self._leased_until + seconds
+
+    @property
+    def reachable(self) -> bool:
+        return self.has_lease and self._listening
+
+    @property
+    def losses(self) -> int:
+        return self.database.losses
+
+    def create(self, stream_id: str, owner: str = "") -> StoredRows:
+        self._held[stream_id] = stored = StoredRows(self, stream_id, owner, fence=1)
+        return stored
+
+    async def load(self, stream_id: str, first: int = 0) -> list[Entry] | None:
+        if not _STREAM_ID.fullmatch(stream_id):
+            await trio.lowlevel.checkpoint()
+            return None
+        return await self.database.run(partial(statements.entries, stream_id=stream_id, first=first))
+
+    async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
+        """Nothing while this master's own lease has just begun: after an outage of the database every
+        master's has run out, and each has to have had the time to renew it."""
+        self.orphaned = trio.Event()
+        if not self.has_lease or trio.current_time() < self._leased_since + LEASE_SECONDS:
+            await trio.lowlevel.checkpoint()
+            return []
+        taken = await self.database.run_durably(
+            partial(statements.take_over, master=self.master, held=list(self._held))
+        )
+        adopted: list[tuple[StoredLog, list[Entry]]] = []
+        for stream_id, owner, fence, cancelled, age in taken:
+            entries = await self.load(stream_id) or []
+            stored = StoredRows(self, stream_id, owner, fence, age)
+            stored.begin(entries)
+            stored.cancelled = cancelled
+            self._held[stream_id] = stored
+            if entries:
+                adopted.append((stored, entries))
+            else:
+                await stored.remove()
+        return adopted
+
+    async def photographs(self) -> set[str]:
+        facts = await self.database.run(statements.photographs)
+        return {found.decode() for fact in facts for found in _HASH.findall(fact)}
+
+    async def cancel(self, stream_id: str) -> None:
+        """Whoever holds the session, now or next, ends it."""
+        await self.database.run_durably(partial(statements.cancel, stream_id=stream_id))
+
+    async def claim(
+        self, names: Sequence[tuple[str, ...]], fingerprint: str, stream_id: str
+    ) -> tuple[str, str] | None:
+        """Stream id and fingerprint of the upload that claimed one of `names` before; None when all are
+        claimed now."""
+        hashed = [hashlib.sha256("\0".join(name).encode()).digest() for name in names]
+        return await self.database.run_durably(
+            partial(statements.claim, names=hashed, fingerprint=fingerprint, stream_id=stream_id)
+        )
+
+    async def forget(self, stream_id: str) -> None:
+        await self.database.run(partial(statements.forget, stream_id=stream_id))
+
+    async def take_token(self, owner: str, per_minute: int) -> float:
+        return await self.database.run(partial(statements.take_token, owner=owner, per_minute=per_minute))
+
+    async def under_way(self, owner: str) -> int:
+        return await self.database.run(partial(statements.under_way, owner=owner))
+
+    def let_go(self, stored: StoredRows) -> bool:
+        """It is not held any more; False when it was not."""
+        return self._held.pop(stored.stream_id, None) is not None
+
+    def give_up(self, stored: StoredRows) -> None:
+        """To be released as soon as the database answers."""
+        self.let_go(stored)
+        self._given_up.add(stored.stream_id)
+
+    # -- what goes on all the time -------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Never returns."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_lease, name="packet log's lease")
+            nursery.start_soon(self._keep_clean, name="packet log's cleaner")
+            nursery.start_soon(self._listen, name="packet log's listener")
+
+    async def beat(self) -> None:
+        """Renews the lease once. Raises `LogUnavailable`."""
+        asked, losses = trio.current_time(), self.losses
+        valid = await self.database.run(partial(statements.beat, master=self.master))
+        if not valid or asked > self._leased_until:
+            self._leased_since = asked
+        self._leased_until = asked + LEASE_SECONDS
+        if self._given_up:
+            given_up = sorted(self._given_up)
+            await self.database.run_durably(
+                partial(statements.release, stream_ids=given_up, master=self.master)
+            )
+            self._given_up.difference_update(given_up)
+        if losses != self._stored_again:
+            self._stored_again = losses
+            for stored in list(self._held.values()):
+                try:
+                    await stored.store_again()
+                except LogTakenOver:  # its session learns of it with its next packet
+                    log.info("session is another master's", stream=stored.stream_id[:8])
+
+    async def leave(self) -> None:
+        """Its sessions are anybody's, at once."""
+        try:
+            await self.database.run_durably(partial(statements.leave, master=self.master))
+        except LogUnavailable as error:
+            log.info("left without a word", error=str(error))
+
+    async def clean(self) -> None:
+        await self.database.run(partial(statements.clean, replay=self._replay))
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await self._survive(self.beat)
+            await trio.sleep(BEAT_SECONDS)
+
+    async def _keep_clean(self) -> None:
+        while True:
+            await self._survive(self.clean)
+            await trio.sleep(CLEAN_SECONDS)
+
+    async def _survive(self, work: Callable[[], Awaitable[None]]) -> None:
+        """A long-lived task survives one round. That the database is away is said once."""
+        try:
+            await work()
+            self._said_away = False
+        except LogUnavailable as error:
+            if not self._said_away:
+                log.warning("packet log's database is away", error=str(error))
+            self._said_away = True
+        except Exception:
+            log.exception("packet log's upkeep failed")
+
+    async def _listen(self) -> None:
+        for pause in RETRIES:
+            try:
+                await self._listen_once()
+            except LogUnavailable as error:
+                log.debug("packet log's listener is away", error=str(error))
+            except Exception:
+                log.exception("packet log's listener failed")
+            self._listening = False
+            await trio.sleep(pause)
+
+    async def _listen_once(self) -> None:
+        """Until its connection breaks, which raises `LogUnavailable`. What was said meanwhile is asked
+        for."""
+        connection = await trio.to_thread.run_sync(self.database.listen, CHANNEL, limiter=self._connecting)
+        try:
+            self._listening = True
+            self.changed("")
+            self.orphaned.set()
+            while True:
+                await trio.lowlevel.wait_readable(connection.fileno())
+                for payload in self.database.heard(connection):
+                    self._heard(payload)
+        finally:
+            connection.close()
+
+    def _heard(self, payload: str) -> None:
+        if payload == "free":
+            self.orphaned.set()
+        elif payload.startswith("cancel "):
+            self.cancelled(payload.removeprefix("cancel "))
+        else:
+            self.changed(payload)
+
+
+def _ignore(stream_id: str) -> None:
+    """Nobody is interested yet."""
+
+
+@asynccontextmanager
+async def open_log_rows(settings: Settings, failed: Callable[[OSError], None]) -> AsyncIterator[LogRows]:
+    """The logs in the database of `settings`. Raises `SettingUnusable` where there is none
+    to be had."""
+    database = LogDatabase(dsn_of(settings))
+    logs = LogRows(database, settings.replay, failed)
+    try:
+        try:
+            await database.prepare()
+            await logs.beat()
+        except LogUnavailable as error:
+            raise SettingUnusable(str(error)) from None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(logs.run, name="packet logs in the database")
+            yield logs
+            nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True):
+            await logs.leave()
+            await database.close()

@@ -1,0 +1,318 @@
+"""Packet logs in a real PostgreSQL: kept in order, held by one master, heard by the others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from pinactors.settings import Settings
+from pinactors.storage import log_rows, log_statements
+from pinactors.storage.log_database import LogUnavailable
+from pinactors.storage.log_rows import LogRows, open_log_rows
+from pinactors.storage.packet_logs import Entry, LogTakenOver
+from tests.records.conftest import empty_database, postgres  # noqa: F401 - a fixture
+
+TIMEOUT = 30
+
+ONE, TWO, THREE = (Entry("P - -", b'{"n":%d}' % number) for number in range(3))
+STREAM = "stream-0001"
+
+
+def never(error: OSError) -> None:
+    raise AssertionError("no log fails here") from error
+
+
+@pytest.fixture
+def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811
+    """Leases are short here: nobody likes to wait."""
+    monkeypatch.setattr(log_statements, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(log_rows, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(log_rows, "BEAT_SECONDS", 0.1)
+    return empty_database(postgres)
+
+
+@asynccontextmanager
+async def masters(url: str, count: int = 2) -> AsyncIterator[list[LogRows]]:
+    settings = Settings(database_url=url)
+    with trio.fail_after(TIMEOUT):
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(open_log_rows(settings, never)) for _ in range(count)]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - another process does not wake us
+        await trio.sleep(0.005)
+
+
+async def expire(logs: LogRows) -> None:
+    """As if the master had been paused for longer than its lease, and has not woken yet."""
+
+    async def asleep() -> None:
+        await trio.lowlevel.checkpoint()
+
+    logs.beat = asleep  # type: ignore[method-assign]
+    logs._leased_until = -1.0
+    await logs.database.run(
+        lambda connection: connection.execute(
+            "UPDATE log_master SET alive_until = now() - interval '1 hour' WHERE id = %s", [logs.master]
+        )
+    )
+
+
+async def adopted(logs: LogRows) -> list[tuple[str, list[Entry]]]:
+    while not (found := await logs.adopt()):  # noqa: ASYNC110 - the database does not wake us
+        await trio.sleep(0.05)
+    return [(stored.stream_id, entries) for stored, entries in found]
+
+
+async def test_entries_are_kept_in_order_for_every_master(url: str) -> None:
+    async with masters(url) as (one, two):
+        stored = one.create(STREAM, "key")
+        await stored.append([ONE, TWO])
+        await stored.append([THREE])
+        assert await two.load(STREAM) == await one.load(STREAM) == [ONE, TWO, THREE]
+        assert await two.load(STREAM, 2) == [THREE]
+        assert await two.load(STREAM, 3) == []
+        assert await two.load("never-opened") is None
+        assert await two.load("'; DROP TABLE log_entry --") is None
+        await stored.remove()
+        assert await two.load(STREAM) is None
+
+
+async def test_other_masters_hear_of_a_packet(url: str) -> None:
+    async with masters(url) as (one, two):
+        heard: list[str] = []
+        two.changed = heard.append
+        await until(lambda: two.reachable)
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        await until(lambda: STREAM in heard)
+        heard.clear()
+        await stored.seal(TWO)
+        await until(lambda: STREAM in heard)
+        assert await two.load(STREAM) == [ONE, TWO]
+
+
+async def test_nobody_takes_over_from_the_living(url: str) -> None:
+    async with masters(url) as (one, two):
+        await one.create(STREAM, "").append([ONE])
+        await trio.sleep(2 * log_rows.LEASE_SECONDS)
+        assert await two.adopt() == []
+
+
+async def test_a_dead_masters_session_is_taken_over_and_the_dead_cannot_append(url: str) -> None:
+    async with masters(url) as (one, two):
+        stored = one.create(STREAM, "key")
+        await stored.append([ONE])
+        await expire(one)
+        assert await adopted(two) == [(STREAM, [ONE])]
+        with pytest.raises(LogTakenOver):
+            await stored.append([TWO])
+        with pytest.raises(LogTakenOver):
+            await one.create(STREAM, "key").append([TWO])  # not even under the first fence again
+        await stored.remove()
+        assert await two.load(STREAM) == [ONE]
+
+
+async def test_the_new_holder_goes_on_behind_the_last_packet(url: str) -> None:
+    async with masters(url) as (one, two):
+        await one.create(STREAM, "").append([ONE])
+        await expire(one)
+        while not (taken := await two.adopt()):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        ((stored, entries),) = taken
+        assert entries == [ONE]
+        await stored.append([TWO])
+        await stored.seal(THREE)
+        assert await one.load(STREAM) == [ONE, TWO, THREE]
+        assert await two.adopt() == []  # finished: nothing is left to be done
+
+
+async def test_each_session_is_taken_over_by_one(url: str) -> None:
+    async with masters(url, 4) as (dead, *alive):
+        for number in range(20):
+            await dead.create(f"stream-{number:04}", "").append([ONE])
+        await expire(dead)
+        taken: list[str] = []
+
+        async def take(logs: LogRows) -> None:
+            while len(taken) < 20:
+                taken.extend(stored.stream_id for stored, _ in await logs.adopt())
+                await trio.sleep(0.02)
+
+        async with trio.open_nursery() as nursery:
+            for logs in alive:
+                nursery.start_soon(take, logs)
+        assert sorted(taken) == [f"stream-{number:04}" for number in range(20)]
+
+
+async def test_a_released_session_is_anybodys_at_once(url: str) -> None:
+    async with masters(url) as (one, two):
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        await trio.sleep(log_rows.LEASE_SECONDS)  # `two` has had its lease for long enough
+        await two.adopt()
+        await stored.release()
+        await two.orphaned.wait()
+        assert await adopted(two) == [(STREAM, [ONE])]
+
+
+async def test_what_a_crash_of_the_database_took_is_stored_again(url: str) -> None:
+    async with masters(url) as (one, two):
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        await stored.append([TWO])
+
+        def crash(connection: object) -> None:
+            connection.execute("DELETE FROM log_entry WHERE number = 1")  # type: ignore[attr-defined]
+
+        await two.database.run(crash)
+        one.database.losses += 1  # its connections broke
+        await until_stored(two, [ONE, TWO])  # without a word of the session
+        await two.database.run(lambda connection: connection.execute("DELETE FROM log_session"))
+        one.database.losses += 1
+        await stored.append([THREE])
+        assert await two.load(STREAM) == [ONE, TWO, THREE]
+
+
+async def until_stored(logs: LogRows, entries: list[Entry]) -> None:
+    while await logs.load(STREAM) != entries:  # noqa: ASYNC110
+        await trio.sleep(0.02)
+
+
+async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> None:
+    failures: list[OSError] = []
+    async with masters(url, 1) as (one,):
+        one.failed = failures.append
+        one.database._dsn = "postgresql:///nowhere?host=/nowhere"
+        while not one.database._idle.empty():
+            one.database._idle.get_nowait().close()
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        assert not stored.healthy
+        assert len(failures) == 1
+        await stored.append([TWO])
+        await stored.remove()
+        one.database._dsn = url
+
+
+async def test_a_master_the_database_does_not_answer_gives_its_sessions_up(url: str) -> None:
+    async with masters(url) as (one, two):
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        right, one.database._dsn = one.database._dsn, "postgresql:///nowhere?host=/nowhere"
+        while not one.database._idle.empty():
+            one.database._idle.get_nowait().close()
+        with pytest.raises(LogTakenOver):
+            await stored.append([TWO])
+        assert await adopted(two) == [(STREAM, [ONE])]
+        one.database._dsn = right
+
+
+async def test_a_cancelled_session_is_told_to_whoever_takes_it_over(url: str) -> None:
+    async with masters(url) as (one, two):
+        heard_one: list[str] = []
+        one.cancelled = heard_one.append
+        await until(lambda: one.reachable)
+        await one.create(STREAM, "").append([ONE])
+        await two.cancel(STREAM)
+        await until(lambda: heard_one == [STREAM])
+        await expire(one)
+        while not (taken := await two.adopt()):  # noqa: ASYNC110
+            await trio.sleep(0.05)
+        assert taken[0][0].cancelled
+
+
+async def test_two_uploads_of_the_same_photographs_find_one_another(url: str) -> None:
+    same, key = ("upload", "owner", "session", "print"), ("key", "owner", "k1")
+    async with masters(url) as (one, two):
+        assert await one.claim([same], "print", "stream-one") is None
+        assert await two.claim([same, key], "print", "stream-two") == ("stream-one", "print")
+        # The key stands for these photographs from now on, and for no others.
+        assert await one.claim([key], "other", "stream-three") == ("stream-one", "print")
+        await two.forget("stream-one")
+        assert await one.claim([key], "other", "stream-three") is None
+
+
+async def test_of_claims_at_the_same_moment_one_is_first(url: str) -> None:
+    async with masters(url, 3) as logs:
+        answers: list[tuple[str, str] | None] = []
+
+        async def claim(index: int) -> None:
+            names = [("upload", "a"), ("key", "b")][:: 1 if index % 2 else -1]
+            answers.append(await logs[index % 3].claim(names, "print", f"stream-{index}"))
+
+        async with trio.open_nursery() as nursery:
+            for index in range(12):
+                nursery.start_soon(claim, index)
+        assert answers.count(None) == 1
+        assert len(set(answers)) == 2
+
+
+async def test_rates_and_counts_hold_across_masters(url: str) -> None:
+    async with masters(url) as (one, two):
+        waits = [await logs.take_token("key", 3) for logs in (one, two, one, two)]
+        assert waits[:3] == [0.0, 0.0, 0.0]
+        assert 0 < waits[3] <= 20
+        assert await two.take_token("other", 3) == 0.0
+        await one.create(STREAM, "key").append([ONE])
+        await two.create("stream-0002", "key").append([ONE])
+        assert await one.under_way("key") == await two.under_way("key") == 2
+
+
+async def test_photographs_of_all_sessions_are_known(url: str) -> None:
+    async with masters(url) as (one, two):
+        fact = Entry("M", b'{"type":"Arrived","sha256":"%s"}' % (b"ab" * 32))
+        await one.create(STREAM, "").append([fact, ONE])
+        assert await two.photographs() == {"ab" * 32}
+
+
+async def test_what_is_old_is_removed(url: str) -> None:
+    async with masters(url, 1) as (one,):
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        await stored.seal(TWO)
+        await one.clean()
+        assert await one.load(STREAM) == [ONE, TWO]
+        await one.database.run(
+            lambda connection: connection.execute("UPDATE log_session SET touched = now() - interval '1 day'")
+        )
+        await one.clean()
+        assert await one.load(STREAM) is None
+
+
+async def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
+    async with masters(url, 1) as (one,):
+        await one.database.run(lambda connection: connection.execute("UPDATE log_schema SET version = 99"))
+        with pytest.raises(RuntimeError, match="schema 99"):
+            async with open_log_rows(Settings(database_url=url), never):
+                pass
+
+
+async def test_a_database_that_does_not_answer_is_refused_in_one_line() -> None:
+    pytest.importorskip("psycopg")
+    settings = Settings(database_url="postgresql://tester:secret@127.0.0.1:1/none")
+    with pytest.raises(RuntimeError, match="does not answer") as error:
+        async with open_log_rows(settings, never):
+            pass
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+async def test_a_network_that_swallows_everything_is_noticed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinactors.storage.log_database.ANSWER_MILLISECONDS", 300)
+    async with masters(url, 1) as (one,):
+
+        def hang(connection: object) -> None:
+            connection.execute("SELECT pg_sleep(3)")  # type: ignore[attr-defined]
+
+        with pytest.raises(LogUnavailable, match="in time"):
+            await one.database.run(hang)
+        await one.create(STREAM, "").append([ONE])
+        assert await one.load(STREAM) == [ONE]
