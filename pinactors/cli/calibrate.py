@@ -18,7 +18,10 @@ from pinactors.evaluation.figures import KNOWN
 
 
 def calibrate(
-    folder: evaluate.Folder,
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Folders with photos/, truth/ and, usually, catalog/."),
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("weights.json"),
     name: Annotated[
         str | None, typer.Option("--version", help="What answers will call it. [default: today's date]")
@@ -45,21 +48,28 @@ def calibrate(
     """
     settings = terminal.settings()
     with terminal.explaining():
-        photos = dataset.load(folder).photos[first::every]
         begin = likelihood.parse_calibration(start.read_text("utf-8")) if start else likelihood.reasoned()
-        known = tuple(photo for photo in photos if photo.kind in KNOWN)
-        imported = evaluate.imported_catalog(catalog or folder / "catalog", data)
-        found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(begin)))
-    if found is None:
-        raise typer.Exit(terminal.INTERRUPTED)
-    observations = [seen for answer in found[0] if (seen := _observation(answer)) is not None]
+    observations: list[calibration.Observation] = []
+    for folder in folders:
+        with terminal.explaining():
+            photos = dataset.load(folder).photos[first::every]
+            known = tuple(photo for photo in photos if photo.kind in KNOWN)
+            imported = evaluate.imported_catalog(catalog or folder / "catalog", data)
+            found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(begin)))
+        if found is None:
+            raise typer.Exit(terminal.INTERRUPTED)
+        observations += [one for answer in found[0] if (one := _observation(answer, folder)) is not None]
     today = dt.datetime.now(dt.UTC).date().isoformat()
+    names = ", ".join(folder.name for folder in folders)
     with terminal.explaining():
         if folds:
             _tell(calibration.out_of_fold(observations, begin, folds).figures(), folds)
-        fitted = calibration.fit(observations, begin, name or f"{today}.{folder.name}")
+        fitted = calibration.fit(observations, begin, name or f"{today}.{folders[0].name}")
+        pins = len({one.pin for one in observations})
+        on = f"{len(observations)} photo sets of {pins} pins of {names}"
+        fitted = dataclasses.replace(fitted, fitted_on=on)
         output.write_text(calibration.dump(fitted), "utf-8")
-    terminal.output.print(f"{output}: {fitted.version}, from {len(observations)} pins.", markup=False)
+    terminal.output.print(f"{output}: {fitted.version}, from {fitted.fitted_on}.", markup=False)
 
 
 def _tell(figures: dict[str, Any], folds: int) -> None:
@@ -92,7 +102,7 @@ def _unit(start: likelihood.Calibration) -> likelihood.Calibration:
     return dataclasses.replace(start, rows=dict.fromkeys(start.rows, likelihood.Bounds(1.0, 1.0)))
 
 
-def _observation(answer: Answer) -> calibration.Observation | None:
+def _observation(answer: Answer, folder: Path) -> calibration.Observation | None:
     packet = answer.authenticity
     if packet is None or packet.note or not packet.evidence:
         return None  # a basic or timed-out answer measured only a part
@@ -100,5 +110,5 @@ def _observation(answer: Answer) -> calibration.Observation | None:
         likelihood.Measurement(row.name, row.finding, row.weight if row.assessed else None)
         for row in packet.evidence
     ]
-    pin = answer.photo.pin_id or answer.photo.photo_id
+    pin = f"{folder.name}/{answer.photo.pin_id or answer.photo.photo_id}"
     return calibration.Observation(measurements, answer.photo.kind == "genuine", pin)

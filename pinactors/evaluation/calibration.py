@@ -152,7 +152,9 @@ class _Problem:
             name: Bounds(float(rounded[index]), float(rounded[count + index]))
             for index, name in enumerate(self.names)
         }
-        return dataclasses.replace(self.base, version=version, prior=float(rounded[-1]), rows=rows)
+        return dataclasses.replace(
+            self.base, version=version, prior=float(rounded[-1]), rows=rows, fitted_on=""
+        )
 
 
 def dump(calibration: Calibration) -> str:
@@ -160,6 +162,7 @@ def dump(calibration: Calibration) -> str:
     head = {
         "version": calibration.version,
         "about": "Bounds in log10 likelihood ratios: favour at a row's best score, against at its worst.",
+        "fitted_on": calibration.fitted_on,
         "prior": calibration.prior,
         "scale": calibration.scale,
         "authentic_from": calibration.authentic_from,

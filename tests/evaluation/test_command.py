@@ -58,7 +58,9 @@ def test_evaluate_and_calibrate(tmp_path: Path) -> None:
     too_many = command("calibrate", str(folder), "--output", str(tmp_path / "no.json"), "--folds", "3", *data)
     assert too_many.returncode == 1
     assert "3 folds need as many pins" in " ".join(too_many.stderr.split())
-    assert parse_calibration(weights.read_text()).version == "mine"
+    written = parse_calibration(weights.read_text())
+    assert written.version == "mine"
+    assert written.fitted_on == f"2 photo sets of 2 pins of {folder.name}"
 
     asked = ["evaluate", str(folder), "--json", "--as-of", AS_OF.isoformat(), "--report", str(page), *data]
     with pytest.MonkeyPatch.context() as patch:

@@ -59,8 +59,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Everything that was fitted. `prior` is the log10 odds before any evidence, `scale` stretches the
-    sum."""
+    """Everything that was fitted, and `fitted_on` what. `prior` is the log10 odds before any evidence,
+    `scale` stretches the sum."""
 
     version: str
     prior: float
@@ -69,6 +69,7 @@ class Calibration:
     groups: dict[str, tuple[float, tuple[str, ...]]]
     authentic_from: float
     counterfeit_below: float
+    fitted_on: str = ""
 
     def weigh(self, measurements: Iterable[Measurement]) -> list[Evidence]:
         """The rows of the packet, heaviest first, those that could not be assessed last."""
@@ -184,6 +185,7 @@ def parse_calibration(text: str) -> Calibration:
         groups=groups,
         authentic_from=float(data["authentic_from"]),
         counterfeit_below=float(data["counterfeit_below"]),
+        fitted_on=str(data.get("fitted_on", "")),
     )
 
 

@@ -212,7 +212,7 @@ def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
 
 def test_a_slight_one_does_not(front: PreparedView, back: PreparedView, known: Match) -> None:
     scene = Scene(front, back, None, None, None)
-    assert conclude(with_score("edge_roughness", -0.4), scene, known).verdict is Verdict.AUTHENTIC
+    assert conclude(with_score("enamel_fill", -0.2), scene, known).verdict is Verdict.AUTHENTIC
 
 
 def test_much_against_a_pin_is_a_counterfeit_and_needs_the_back(
