@@ -14,7 +14,7 @@ interface Stamped {
 
 /** A region of one photograph, in fractions of its width and height. */
 export interface Box { view: View; x: number; y: number; width: number; height: number }
-export interface Evidence { name: string; finding: string; weight: number; assessed: boolean; box?: Box }
+export interface Evidence { name: string; finding: string; weight: number; assessed: boolean; region?: Box; reference?: Box }
 export interface Candidate {
   pinId: string; name: string; characters: string; series: string | null; year: number | null; score: number;
 }
@@ -42,7 +42,7 @@ export type Packet = Stamped & (
   | { packetType: "PROCESSING_STARTED"; message: string }
   | {
       packetType: "AUTHENTICATION_RESULT"; authentic: boolean; authenticityRating: number; confidence: number;
-      note?: string; verdict: Verdict; evidence: Evidence[]; advice?: string[]; calibration?: string;
+      note?: string; verdict: Verdict; evidence: Evidence[]; summary?: string; advice?: string[]; calibration?: string;
       demonstration?: boolean;
     }
   | {

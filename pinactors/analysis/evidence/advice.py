@@ -36,6 +36,11 @@ LACKING = {
 }
 """What to say where the catalogue lacks a picture of the identified pin."""
 
+WHOLE = (
+    "In the catalogue's picture of this pin's {view} the pin could not be told from what is around it: "
+    "a cut-out, or a picture on a plain ground, could be compared."
+)
+
 OPENING = {
     Verdict.AUTHENTIC: "Looks genuine.",
     Verdict.COUNTERFEIT: "Looks counterfeit.",
@@ -89,7 +94,7 @@ def _why_open(scene: Scene, match: Match, *, barred: bool) -> str:
     if scene.back is None or scene.back.pin is None:
         return "Without its back no pin is called genuine or counterfeit."
     if match.pin is None:
-        return "It was not compared with a catalogue picture."
+        return "Without a catalogue picture to compare it with no pin is called genuine or counterfeit."
     return ""
 
 
@@ -129,7 +134,11 @@ def what_would_settle_it(
     if match.pin is None:
         advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
     else:
-        advice += [text for view, text in LACKING.items() if view not in match.references]
+        for view, lacking in LACKING.items():
+            if view not in match.references:
+                advice.append(lacking)
+            elif not match.references[view].outlined:
+                advice.append(WHOLE.format(view=view))
     if verdict is not Verdict.AUTHENTIC:
         advice.append(WEIGH_IT)
     return advice

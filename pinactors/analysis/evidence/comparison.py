@@ -1,9 +1,8 @@
 """A photograph laid on its catalogue picture, pixel on pixel, so that the two can be compared.
 
 The catalogue search, or the same registration done here, lays pins in small, good to a few pixels; where that
-does not hold (on backs relief changes with the light), all turns of the silhouette are tried. Either is
-refined by ECC (Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright
-they are.
+does not hold (on backs relief changes with the light), all turns of the silhouette are tried, and either is
+refined (`fitting`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence import gates
+from pinactors.analysis.evidence import fitting
 from pinactors.analysis.evidence.likelihood import box_of
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.portrait import Portrait
@@ -25,26 +24,6 @@ from pinactors.protocol import Box
 
 Floats = npt.NDArray[np.float32]
 
-TINY, COARSE, FINE = 96, 128, 192
-"""Sides of the pictures in which turns are tried, the likeliest compared, and the best of them refined."""
-
-TURNS = 120
-"""Turns tried around the circle: three degrees apart, which the refinement reaches over."""
-
-TURNS_KEPT = 5
-
-NEAR, TURNED, FAR = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
-"""Rounds of ECC, the width of their smoothing in pixels and their steps at most: from where the catalogue
-search laid the pin, from a turn that was tried, and from the best of these."""
-
-OUTLINE_WORTH = 3.0
-"""What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a
-pin's counterfeit may differ, and the outlines of another turn come close, so each decides where the other
-cannot."""
-
-AGREEMENT = 0.3
-"""Correlation of edges inside the outline from which a fit needs no further support."""
-
 OVERLAP = 0.9
 """Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes
 near."""
@@ -52,12 +31,6 @@ near."""
 LAID_EDGES = 0.8
 """Agreement of edges under which a pin's shape is only blamed if at least the outlines lie on each other:
 where neither fits, it is the cut-out or the registration that is off."""
-
-MARGIN = 0.06
-SURE_AGREEMENT = 0.6
-ROUND = 0.03
-"""What a turn must be better than every other by, unless its edges agree as those of one pin only do; and how
-much better its outline must fit than any other turn's where the edges say nothing: a disc's never does."""
 
 
 @dataclass(frozen=True)  # no slots: what is computed on demand is kept
@@ -79,8 +52,8 @@ class Target:
         return lab_of(self.rgb)
 
     @cached_property
-    def edges(self) -> _Edges:
-        return _Edges(self.rgb, self.reference.mask, FINE)
+    def edges(self) -> fitting.Edges:
+        return fitting.Edges(self.rgb, self.reference.mask, fitting.FINE)
 
     @cached_property
     def portrait(self) -> Portrait:
@@ -152,20 +125,24 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
         from_crop = np.asarray(np.linalg.inv(to_view), np.float64)
     else:
         from_crop = start @ np.linalg.inv(view.pin.to_crop)
-    crop = _Edges(view.pin.rgb, view.pin.crop_mask, FINE)
-    known = crop.refine(target.edges, from_crop, NEAR)
-    if known.agreement >= AGREEMENT:
+    crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE)
+    known = crop.refine(target.edges, from_crop, fitting.NEAR)
+    if known.agreement >= fitting.AGREEMENT:
         return _lay(view, target, known)
     if view.pin.cut_off:
         return None
-    turn = _turn(view.pin.rgb, view.pin.crop_mask, target.reference)
+    turn = fitting.turn_of(view.pin.rgb, view.pin.crop_mask, target.reference)
     if turn is None:
         return None
-    found = crop.refine(target.edges, turn, FAR)
-    return _lay(view, target, found) if found.overlap >= OVERLAP or found.agreement >= AGREEMENT else None
+    found = crop.refine(target.edges, turn, fitting.FAR)
+    return (
+        _lay(view, target, found)
+        if found.overlap >= OVERLAP or found.agreement >= fitting.AGREEMENT
+        else None
+    )
 
 
-def _lay(view: PreparedView, target: Target, fit: _Fit) -> Comparison:
+def _lay(view: PreparedView, target: Target, fit: fitting.Fit) -> Comparison:
     """The comparison under `fit`."""
     assert view.pin is not None
     to_target = fit.matrix @ view.pin.to_crop
@@ -208,10 +185,10 @@ def relaid(seen: Comparison, correction: Matrix) -> Comparison:
     """The comparison with the photograph laid anew, where `correction` (3x3, from the target's pixels to
     where the photograph shows them) moves anything by a pixel; else as it is."""
     assert seen.view.pin is not None
-    if _apart(correction, np.eye(3)) < 1.0:
+    if fitting.apart(correction, np.eye(3)) < 1.0:
         return seen
     matrix = np.linalg.inv(correction) @ seen.to_target @ np.linalg.inv(seen.view.pin.to_crop)
-    return _lay(seen.view, seen.target, _Fit(matrix, seen.agreement, seen.overlap))
+    return _lay(seen.view, seen.target, fitting.Fit(matrix, seen.agreement, seen.overlap))
 
 
 def lab_of(rgb: Image) -> Floats:
@@ -219,161 +196,3 @@ def lab_of(rgb: Image) -> Floats:
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # L times 2.55, a and b plus 128
     scale, offset = np.array([100 / 255, 1.0, 1.0, 0.0]), np.array([0.0, 128.0, 128.0, 0.0])
     return np.asarray(cv2.subtract(cv2.multiply(lab, scale, dtype=cv2.CV_32F), offset), np.float32)
-
-
-def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
-    """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's
-    gradient."""
-    return _edges_within(_at_side(rgb, side), _at_side(mask, side))
-
-
-def _edges_within(rgb: Image, mask: Image) -> Floats:
-    """`edge_map` of a crop and its mask that are at its side already."""
-    side = mask.shape[0]
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    total = np.zeros((side, side), np.float32)
-    for plane in cv2.split(cv2.GaussianBlur(lab, (0, 0), 1.0)):
-        dx, dy = cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)
-        total += dx * dx + dy * dy
-    strength = np.sqrt(total)
-    inside = mask.astype(np.float32) / 255
-    level = cv2.GaussianBlur(strength * inside, (0, 0), side / 16) / (
-        cv2.GaussianBlur(inside, (0, 0), side / 16) + 1e-3
-    )
-    edges = strength / (strength + level + 6.0) * inside
-    return np.asarray(cv2.GaussianBlur(edges, (0, 0), side / 200), np.float32)
-
-
-def _at_side(picture: Image, side: int) -> Image:
-    """A crop smaller. By way of its half: a reduction by two costs next to nothing, one by a fraction a lot
-    for each pixel there was."""
-    half = cv2.resize(picture, (CROP_SIDE // 2, CROP_SIDE // 2), interpolation=cv2.INTER_AREA)
-    return as_image(cv2.resize(half, (side, side), interpolation=cv2.INTER_AREA))
-
-
-def _to_side(matrix: Matrix, side: int) -> Matrix:
-    """A homography between crops, for pictures of `side` pixels instead."""
-    ratio = side / CROP_SIDE
-    scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
-    return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
-
-
-def _from_side(matrix: Matrix, side: int) -> Matrix:
-    ratio = CROP_SIDE / side
-    scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
-    return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
-
-
-def correlation(first: Floats, second: Floats, where: npt.NDArray[np.bool_]) -> float:
-    """Pearson's correlation of two pictures over `where`; 0 where there is next to nothing of it."""
-    weight = where.astype(np.float32)
-    count = float(weight.sum())
-    if count < 16:
-        return 0.0
-    a, b = first * weight, second * weight
-    mean_a, mean_b = float(a.sum()) / count, float(b.sum()) / count
-    covariance = float(np.vdot(a, b)) / count - mean_a * mean_b
-    variance_a = float(np.vdot(a, a)) / count - mean_a * mean_a
-    variance_b = float(np.vdot(b, b)) / count - mean_b * mean_b
-    return covariance / max(float(np.sqrt(max(variance_a, 0.0) * max(variance_b, 0.0))), 1e-9)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """A homography between crops, and how well edges and silhouettes agree under it."""
-
-    matrix: Matrix
-    agreement: float
-    overlap: float
-
-    @property
-    def worth(self) -> float:
-        return self.agreement - OUTLINE_WORTH * (1 - self.overlap)
-
-
-class _Edges:
-    """A crop's edge map with its silhouette, and the silhouette's inside: outlines of different pins agree
-    too easily to tell a right turn from a wrong one."""
-
-    def __init__(self, rgb: Image, mask: Image, side: int) -> None:
-        self.side = side
-        small = _at_side(mask, side)
-        self.map = _edges_within(_at_side(rgb, side), small)
-        self.mask = as_image(small > 127)
-        width = 2 * round(0.04 * side) + 1
-        self.inside = as_image(cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0))
-
-    def fit(self, target: _Edges, matrix: Matrix) -> _Fit:
-        """How the crop lies on the target under a homography between crops."""
-        small, size = _to_side(matrix, self.side), (self.side, self.side)
-        laid = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
-        mask = as_image(cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST))
-        inside = as_image(cv2.warpPerspective(self.inside, small, size, flags=cv2.INTER_NEAREST))
-        both, either = int(np.count_nonzero(mask & target.mask)), int(np.count_nonzero(mask | target.mask))
-        overlap = both / max(either, 1)
-        return _Fit(matrix, correlation(laid, target.map, (inside & target.inside) > 0), overlap)
-
-    def refine(self, target: _Edges, start: Matrix, rounds: tuple[tuple[int, int], ...]) -> _Fit:
-        """The start or what ECC makes of it, whichever fits better."""
-        best = self.fit(target, start)
-        matrix = np.linalg.inv(_to_side(start, self.side))
-        for blur, steps in rounds:
-            criteria = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, steps, 1e-4)
-            warp = (matrix / matrix[2, 2]).astype(np.float32)
-            try:
-                _, found = cv2.findTransformECC(  # type: ignore[call-overload]  # None is no mask
-                    target.map, self.map, warp, cv2.MOTION_HOMOGRAPHY, criteria, None, blur
-                )
-            except cv2.error:  # no overlap or no convergence: what was there before stands
-                break
-            matrix = found.astype(np.float64)
-            best = max(
-                best,
-                self.fit(target, _from_side(np.linalg.inv(matrix), self.side)),
-                key=lambda fit: fit.worth,
-            )
-        return best
-
-
-def _turn(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
-    """The view of the reference that the silhouettes' moments and one of all turns between them make; None
-    where it fits badly and another turn about as well. (A design that looks the same turned fits both ways
-    well.)"""
-    back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
-    crop, target = _Edges(rgb, mask, TINY), _Edges(reference.rgb, reference.mask, TINY)
-    for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
-        edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
-    tried: list[_Fit] = []
-    for turn in range(TURNS):
-        angle = 2 * np.pi * turn / TURNS
-        rotation = np.eye(3)
-        rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        tried.append(crop.fit(target, back @ rotation @ here))
-    crop, target = _Edges(rgb, mask, COARSE), _Edges(reference.rgb, reference.mask, COARSE)
-    refined = [crop.refine(target, matrix, TURNED) for matrix in _peaks(tried)]
-    best = max(refined, key=lambda fit: fit.worth)
-    if best.agreement >= SURE_AGREEMENT:
-        return best.matrix
-    rivals = [fit for fit in refined if _apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
-    if best.worth < max((fit.worth for fit in rivals), default=-9.0) + MARGIN:
-        return None
-    telling = best.overlap > max((fit.overlap for fit in rivals), default=0.0) + ROUND
-    return best.matrix if telling or best.agreement >= AGREEMENT / 2 else None
-
-
-def _peaks(tried: list[_Fit]) -> list[Matrix]:
-    """The likeliest turns: those better than their neighbours on either side of the circle."""
-    worth = np.array([fit.worth for fit in tried])
-    reach = TURNS // 24
-    around = np.stack([np.roll(worth, shift) for shift in range(-reach, reach + 1)])
-    peaks = np.flatnonzero(worth >= around.max(axis=0))
-    best = peaks[np.argsort(-worth[peaks])][:TURNS_KEPT]
-    return [tried[turn].matrix for turn in best]
-
-
-def _apart(first: Matrix, second: Matrix) -> float:
-    """How far, in crop pixels, two homographies put the crop's quarter points from each other on average."""
-    low, high = CROP_SIDE / 4, 3 * CROP_SIDE / 4
-    points = np.array([[[low, low], [low, high], [high, low], [high, high]]])
-    difference = cv2.perspectiveTransform(points, first) - cv2.perspectiveTransform(points, second)
-    return float(np.linalg.norm(difference, axis=2).mean())

@@ -107,12 +107,12 @@ def arrange(
         angled = None
     front_seen = back_seen = angled_seen = None
     if match.pin is not None:
-        if View.FRONT in match.references:
+        if View.FRONT in match.references and match.references[View.FRONT].outlined:
             picture = Target(match.references[View.FRONT])
             front_seen = _verified(front, picture, _start(front, match))
             if angled is not None:
                 angled_seen = _verified(angled, picture, _start(angled, match))
-        if back is not None and View.BACK in match.references:
+        if back is not None and View.BACK in match.references and match.references[View.BACK].outlined:
             back_seen = comparison.compare(back, Target(match.references[View.BACK]), _start(back, match))
     if back is not None and back_seen is None:
         overlap = gates.mirror_overlap(front, back)
@@ -182,6 +182,9 @@ def _of_front(scene: Scene, match: Match) -> list[Measurement]:
     rows.append(surface.enamel_fill(seen, surface.unevenness(seen, metals)))
     return rows
 
+
+FRONT_ROWS = ("front_geometry", "front_proportions", "front_lines", "colour_regions")
+"""The rows that compare the front with the catalogue's: without one of them no pin is called authentic."""
 
 BACK_ROWS = (
     "waffle_edge_runoff",
@@ -261,8 +264,11 @@ def _verdict(
         return Verdict.NOT_A_PIN
     if scene.back is None or scene.back.pin is None or confidence < LEAST_CONFIDENCE:
         return Verdict.UNDETERMINED
+    if match.pin is None:  # nothing to hold it against: rough edges alone are also wear, or a bad cut-out
+        return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT
-    if probability >= weights.authentic_from and match.pin is not None:
+    compared = any(row.assessed and row.name in FRONT_ROWS for row in evidence)
+    if probability >= weights.authentic_from and compared:
         return Verdict.AUTHENTIC
     return Verdict.UNDETERMINED

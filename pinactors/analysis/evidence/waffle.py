@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence.comparison import Comparison, edge_map, lab_of
+from pinactors.analysis.evidence.comparison import Comparison, lab_of
+from pinactors.analysis.evidence.fitting import edge_map
 from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, Cutout, Points, PreparedView
 from pinactors.protocol import Box

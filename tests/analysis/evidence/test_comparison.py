@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import comparison
+from pinactors.analysis.evidence import comparison, fitting
 from pinactors.analysis.evidence.comparison import Target
 from pinactors.protocol import View
 from tests import drawing
@@ -19,7 +19,7 @@ def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
     assert found.agreement > 0.8
     assert found.overlap > 0.95
     where = found.inside
-    assert comparison.correlation(found.photo_lab[..., 0], found.target.lab[..., 0], where) > 0.9
+    assert fitting.correlation(found.photo_lab[..., 0], found.target.lab[..., 0], where) > 0.9
 
 
 def test_another_pin_is_not_laid_on_it() -> None:
@@ -57,5 +57,5 @@ def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
 def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(comparison, "_turn")
-    assert laid.seen(laid.FRONT, angle=115.0).agreement > comparison.SURE_AGREEMENT
+    monkeypatch.delattr(fitting, "turn_of")
+    assert laid.seen(laid.FRONT, angle=115.0).agreement > fitting.SURE_AGREEMENT

@@ -215,12 +215,13 @@ def test_a_slight_one_does_not(front: PreparedView, back: PreparedView, known: M
     assert conclude(with_score("enamel_fill", -0.2), scene, known).verdict is Verdict.AUTHENTIC
 
 
-def test_much_against_a_pin_is_a_counterfeit_and_needs_the_back(
+def test_much_against_a_pin_is_a_counterfeit_and_needs_back_and_catalogue(
     front: PreparedView, back: PreparedView, known: Match
 ) -> None:
     bad = [Measurement(name, "Bad.", -1.0) for name in SHIPPED.rows]
     assert conclude(bad, Scene(front, back, None, None, None), known).verdict is Verdict.COUNTERFEIT
     assert conclude(bad, Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
+    assert conclude(bad, Scene(front, back, None, None, None), UNKNOWN).verdict is Verdict.UNDETERMINED
     assert conclude(good(), Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
 
 
@@ -271,3 +272,29 @@ def test_the_calibration_given_is_the_one_that_decides(
     result = verdict.assess(front, back, None, READ, known, strict)
     assert result.verdict is Verdict.UNDETERMINED
     assert result.calibration == "strict"
+
+
+def test_nothing_is_authentic_whose_front_was_not_compared(
+    front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    """Whatever speaks for its back: a claim alone is no comparison."""
+    unseen = [
+        dataclasses.replace(row, score=None) if row.name in verdict.FRONT_ROWS else row for row in good()
+    ]
+    weights = dataclasses.replace(SHIPPED, authentic_from=0.01)
+    scene = Scene(front, back, None, None, None)
+    assert verdict.conclude(unseen, scene, known, weights).verdict is Verdict.UNDETERMINED
+    assert verdict.conclude(good(), scene, known, weights).verdict is Verdict.AUTHENTIC
+    assert verdict.conclude(good(), scene, UNKNOWN, weights).verdict is Verdict.UNDETERMINED
+
+
+def test_a_catalogue_picture_taken_whole_is_not_compared(
+    front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    """Its mask is the picture's frame: no outline, proportions or rim could be held against it."""
+    whole = {view: dataclasses.replace(seen, outlined=False) for view, seen in known.references.items()}
+    result = verdict.assess(front, back, None, READ, dataclasses.replace(known, references=whole))
+    check(result)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert not any(row.assessed for row in result.evidence if row.name in verdict.FRONT_ROWS)
+    assert "could not be told from what is around it" in spoken(result)
