@@ -1,8 +1,8 @@
-"""A photograph laid on its catalogue picture, pixel on pixel, so that the two can be compared.
+"""A photograph registered on its catalogue picture, pixel on pixel, so that the two can be compared.
 
-The catalogue search, or the same registration done here, lays pins in small, good to a few pixels; where that
-does not hold (on backs relief changes with the light), all turns of the silhouette are tried, and either is
-refined (`fitting`).
+The catalogue search, or the same registration done here, is good to a few pixels of a small picture; where
+that does not hold (on backs relief changes with the light), all rotations of the silhouette are tried, and
+either is refined (`fitting`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pinactors.protocol import Box
 Floats = npt.NDArray[np.float32]
 
 OVERLAP = 0.9
-"""Intersection over union of the silhouettes from which a fit may stand on them, if no other turn comes
+"""Intersection over union of the silhouettes from which a fit may stand on them, if no other rotation comes
 near."""
 
-LAID_EDGES = 0.8
+SURE_EDGES = 0.8
 """Agreement of edges under which a pin's shape is only blamed if at least the outlines lie on each other:
 where neither fits, it is the cut-out or the registration that is off."""
 
 
 @dataclass(frozen=True)  # no slots: what is computed on demand is kept
 class Target:
-    """A catalogue picture that photographs are laid on; `mask` is where it shows the pin."""
+    """A catalogue picture that photographs are registered on; `mask` is where it shows the pin."""
 
     reference: Reference
 
@@ -90,9 +90,10 @@ class Comparison:
         return 2 * float(np.sqrt(self.target.mask.sum() / np.pi))
 
     @property
-    def laid(self) -> bool:
-        """Whether the photograph lies well enough for the pin to be blamed for what lies beside its place."""
-        return self.agreement >= LAID_EDGES or self.overlap >= OVERLAP
+    def registered(self) -> bool:
+        """Whether the photograph is registered well enough for the pin to be blamed for what lies beside its
+        place."""
+        return self.agreement >= SURE_EDGES or self.overlap >= OVERLAP
 
     @property
     def frame(self) -> Points:
@@ -128,21 +129,21 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
     crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE)
     known = crop.refine(target.edges, from_crop, fitting.NEAR)
     if known.agreement >= fitting.AGREEMENT:
-        return _lay(view, target, known)
+        return _registered(view, target, known)
     if view.pin.cut_off:
         return None
-    turn = fitting.turn_of(view.pin.rgb, view.pin.crop_mask, target.reference)
-    if turn is None:
+    rotation = fitting.rotation_of(view.pin.rgb, view.pin.crop_mask, target.reference)
+    if rotation is None:
         return None
-    found = crop.refine(target.edges, turn, fitting.FAR)
+    found = crop.refine(target.edges, rotation, fitting.FAR)
     return (
-        _lay(view, target, found)
+        _registered(view, target, found)
         if found.overlap >= OVERLAP or found.agreement >= fitting.AGREEMENT
         else None
     )
 
 
-def _lay(view: PreparedView, target: Target, fit: fitting.Fit) -> Comparison:
+def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Comparison:
     """The comparison under `fit`."""
     assert view.pin is not None
     to_target = fit.matrix @ view.pin.to_crop
@@ -181,14 +182,14 @@ def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:
     return (slice(top, y + height + margin), slice(left, x + width + margin)), shift
 
 
-def relaid(seen: Comparison, correction: Matrix) -> Comparison:
-    """The comparison with the photograph laid anew, where `correction` (3x3, from the target's pixels to
-    where the photograph shows them) moves anything by a pixel; else as it is."""
+def register_again(seen: Comparison, correction: Matrix) -> Comparison:
+    """The comparison with the photograph registered anew, where `correction` (3x3, from the target's pixels
+    to where the photograph shows them) moves anything by a pixel; else as it is."""
     assert seen.view.pin is not None
     if fitting.apart(correction, np.eye(3)) < 1.0:
         return seen
     matrix = np.linalg.inv(correction) @ seen.to_target @ np.linalg.inv(seen.view.pin.to_crop)
-    return _lay(seen.view, seen.target, fitting.Fit(matrix, seen.agreement, seen.overlap))
+    return _registered(seen.view, seen.target, fitting.Fit(matrix, seen.agreement, seen.overlap))
 
 
 def lab_of(rgb: Image) -> Floats:

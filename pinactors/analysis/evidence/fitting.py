@@ -1,6 +1,6 @@
 """How a crop lies on a catalogue picture: homographies between the two, tried and refined on their edges.
 
-All turns of the silhouette are tried where nothing is known; either way the fit is refined by ECC
+All rotations of the silhouette are tried where nothing is known; either way the fit is refined by ECC
 (Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright they are.
 """
 
@@ -19,20 +19,21 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
 Floats = npt.NDArray[np.float32]
 
 TINY, COARSE, FINE = 96, 128, 192
-"""Sides of the pictures in which turns are tried, the likeliest compared, and the best of them refined."""
+"""Sides of the pictures in which rotations are tried, the likeliest compared, and the best of them
+refined."""
 
-TURNS = 120
+ROTATIONS = 120
 """Turns tried around the circle: three degrees apart, which the refinement reaches over."""
 
-TURNS_KEPT = 5
+ROTATIONS_KEPT = 5
 
-NEAR, TURNED, FAR = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
+NEAR, ROTATED, FAR = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
 """Rounds of ECC, the width of their smoothing in pixels and their steps at most: from where the catalogue
-search laid the pin, from a turn that was tried, and from the best of these."""
+search registered the pin, from a rotation that was tried, and from the best of these."""
 
 OUTLINE_WORTH = 3.0
 """What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a
-pin's counterfeit may differ, and the outlines of another turn come close, so each decides where the other
+pin's counterfeit may differ, and the outlines of another rotation come close, so each decides where the other
 cannot."""
 
 AGREEMENT = 0.3
@@ -41,8 +42,9 @@ AGREEMENT = 0.3
 MARGIN = 0.06
 SURE_AGREEMENT = 0.6
 ROUND = 0.03
-"""What a turn must be better than every other by, unless its edges agree as those of one pin only do; and how
-much better its outline must fit than any other turn's where the edges say nothing: a disc's never does."""
+"""What a rotation must be better than every other by, unless its edges agree as those of one pin only do; and
+how much better its outline must fit than any other rotation's where the edges say nothing: a disc's never
+does."""
 
 
 def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
@@ -117,7 +119,7 @@ class Fit:
 
 class Edges:
     """A crop's edge map with its silhouette, and the silhouette's inside: outlines of different pins agree
-    too easily to tell a right turn from a wrong one."""
+    too easily to tell a right rotation from a wrong one."""
 
     def __init__(self, rgb: Image, mask: Image, side: int) -> None:
         self.side = side
@@ -130,12 +132,12 @@ class Edges:
     def fit(self, target: Edges, matrix: Matrix) -> Fit:
         """How the crop lies on the target under a homography between crops."""
         small, size = _to_side(matrix, self.side), (self.side, self.side)
-        laid = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
+        moved = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
         mask = as_image(cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST))
         inside = as_image(cv2.warpPerspective(self.inside, small, size, flags=cv2.INTER_NEAREST))
         both, either = int(np.count_nonzero(mask & target.mask)), int(np.count_nonzero(mask | target.mask))
         overlap = both / max(either, 1)
-        return Fit(matrix, correlation(laid, target.map, (inside & target.inside) > 0), overlap)
+        return Fit(matrix, correlation(moved, target.map, (inside & target.inside) > 0), overlap)
 
     def refine(self, target: Edges, start: Matrix, rounds: tuple[tuple[int, int], ...]) -> Fit:
         """The start or what ECC makes of it, whichever fits better."""
@@ -159,22 +161,22 @@ class Edges:
         return best
 
 
-def turn_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
-    """The view of the reference that the silhouettes' moments and one of all turns between them make; None
-    where it fits badly and another turn about as well. (A design that looks the same turned fits both ways
-    well.)"""
+def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
+    """The view of the reference that the silhouettes' moments and one of all rotations between them make;
+    None where it fits badly and another rotation about as well. (A design that looks the same rotated fits
+    both ways well.)"""
     back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
     crop, target = Edges(rgb, mask, TINY), Edges(reference.rgb, reference.mask, TINY)
     for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
     tried: list[Fit] = []
-    for turn in range(TURNS):
-        angle = 2 * np.pi * turn / TURNS
+    for step in range(ROTATIONS):
+        angle = 2 * np.pi * step / ROTATIONS
         rotation = np.eye(3)
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         tried.append(crop.fit(target, back @ rotation @ here))
     crop, target = Edges(rgb, mask, COARSE), Edges(reference.rgb, reference.mask, COARSE)
-    refined = [crop.refine(target, matrix, TURNED) for matrix in _peaks(tried)]
+    refined = [crop.refine(target, matrix, ROTATED) for matrix in _peaks(tried)]
     best = max(refined, key=lambda fit: fit.worth)
     if best.agreement >= SURE_AGREEMENT:
         return best.matrix
@@ -186,13 +188,13 @@ def turn_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
 
 
 def _peaks(tried: list[Fit]) -> list[Matrix]:
-    """The likeliest turns: those better than their neighbours on either side of the circle."""
+    """The likeliest rotations: those better than their neighbours on either side of the circle."""
     worth = np.array([fit.worth for fit in tried])
-    reach = TURNS // 24
+    reach = ROTATIONS // 24
     around = np.stack([np.roll(worth, shift) for shift in range(-reach, reach + 1)])
     peaks = np.flatnonzero(worth >= around.max(axis=0))
-    best = peaks[np.argsort(-worth[peaks])][:TURNS_KEPT]
-    return [tried[turn].matrix for turn in best]
+    best = peaks[np.argsort(-worth[peaks])][:ROTATIONS_KEPT]
+    return [tried[step].matrix for step in best]
 
 
 def apart(first: Matrix, second: Matrix) -> float:

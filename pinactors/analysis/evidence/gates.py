@@ -19,7 +19,7 @@ MIRRORED = 0.85
 """Intersection over union that front and mirrored back outlines of one pin reach."""
 
 _SIDE = 96
-_TURNS = 120
+_ROTATIONS = 120
 
 
 def same_picture(first: PreparedView, second: PreparedView) -> bool:
@@ -41,25 +41,25 @@ def glaring(view: PreparedView) -> bool:
 
 
 def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
-    """How far the mirrored front outline covers the back's, in whatever turn and from whatever (affine) side
-    each was photographed: intersection over union, 0 to 1. None where one is missing or cut off."""
+    """How far the mirrored front outline covers the back's, in whatever rotation and from whatever (affine)
+    side each was photographed: intersection over union, 0 to 1. None where one is missing or cut off."""
     if front.pin is None or back.pin is None or front.pin.cut_off or back.pin.cut_off:
         return None
     mirrored = _unit(np.ascontiguousarray(front.pin.crop_mask[:, ::-1]))
     target = _unit(back.pin.crop_mask) > 127
     best = 0.0
     middle = (_SIDE - 1) / 2
-    for turn in range(_TURNS):
-        rotation = cv2.getRotationMatrix2D((middle, middle), 360 * turn / _TURNS, 1.0)
-        turned = cv2.warpAffine(mirrored, rotation, (_SIDE, _SIDE)) > 127
-        both, either = int(np.count_nonzero(turned & target)), int(np.count_nonzero(turned | target))
+    for step in range(_ROTATIONS):
+        rotation = cv2.getRotationMatrix2D((middle, middle), 360 * step / _ROTATIONS, 1.0)
+        rotated = cv2.warpAffine(mirrored, rotation, (_SIDE, _SIDE)) > 127
+        both, either = int(np.count_nonzero(rotated & target)), int(np.count_nonzero(rotated | target))
         best = max(best, both / max(either, 1))
     return best
 
 
 def whitening(mask: Image) -> npt.NDArray[np.float64]:
     """The affinity (3x3) that takes a silhouette to zero mean and unit covariance: what is left of an affine
-    view is a turn."""
+    view is a rotation."""
     moments = cv2.moments(mask, binaryImage=True)
     area = max(moments["m00"], 1.0)
     covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area

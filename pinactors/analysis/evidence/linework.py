@@ -206,7 +206,7 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     )
     found = []
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
-        if score < 0 and not seen.laid:
+        if score < 0 and not seen.registered:
             found.append(
                 Measurement(name, "the front lies too badly on its catalogue picture to blame its lines")
             )

@@ -75,7 +75,7 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
         return Measurement(name, "no verified catalogue picture of the front")
     if drawing is None:
         return Measurement(name, "the catalogue picture has too few lines")
-    if not seen.laid:
+    if not seen.registered:
         return Measurement(
             name, "the front lies too badly on its catalogue picture to measure its proportions"
         )

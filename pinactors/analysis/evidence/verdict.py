@@ -66,7 +66,7 @@ LOOKED_WELL = 0.5
 
 VERIFIED = 0.45
 """Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it
-the outlines may fit and the drawing not, by another turn or by another pin."""
+the outlines may fit and the drawing not, by another rotation or by another pin."""
 
 
 def assess(
@@ -97,7 +97,7 @@ def assess_basic(front: PreparedView, back: PreparedView | None) -> Authenticati
 def arrange(
     front: PreparedView, back: PreparedView | None, angled: PreparedView | None, match: Match
 ) -> Scene:
-    """Applies the gates and lays the photographs on the catalogue pictures of the claimed pin."""
+    """Applies the gates and registers the photographs on the catalogue pictures of the claimed pin."""
     notes: list[str] = []
     if back is not None and gates.same_picture(front, back):
         notes.append("The front was sent as the back as well: the back has not been seen.")
@@ -175,7 +175,7 @@ def _of_front(scene: Scene, match: Match) -> list[Measurement]:
     drawing = linework.trace(seen) if seen is not None else None
     rows += [*linework.rows(seen, drawing), proportions.row(seen, drawing)]
     if seen is not None and drawing is not None:
-        seen = comparison.relaid(seen, drawing.correction)
+        seen = comparison.register_again(seen, drawing.correction)
     metals = colours.metal_tones(match.references)
     # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
     rows.append(joint(colours.regions(seen, metals), colours.regions(scene.angled_seen, metals)))

@@ -147,7 +147,7 @@ class Pattern:
 
 
 def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
-    """The pattern of a back, against the reference where the two could be laid on each other: normalised
+    """The pattern of a back, against the reference where the two could be registered: normalised
     autocorrelation of the relief (no unit, -1 to 1), its period in pixels, and along the outline the log
     ratio of mean gradients along and across it. Blur and glare weaken the pattern as well, a catalogue back
     of another production run changes it; a bevel's own shading moves the ratio. None without a pin.

@@ -12,7 +12,7 @@ from pinactors.analysis.evidence import colours, comparison, verdict
 from pinactors.analysis.evidence.comparison import Target
 from pinactors.protocol import View
 from tests.analysis import prepared
-from tests.analysis.evidence import laid
+from tests.analysis.evidence import drawn
 from tests.drawing import Pin
 
 
@@ -29,40 +29,40 @@ def repainted(pin: Pin) -> tuple[Pin, float]:
 
 def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
     """Another colour in one of them only is the light's; one in both is the pin's."""
-    known = prepared.match({View.FRONT: prepared.reference(laid.FRONT, View.FRONT)})
-    other, _ = repainted(laid.FRONT)
+    known = prepared.match({View.FRONT: prepared.reference(drawn.FRONT, View.FRONT)})
+    other, _ = repainted(drawn.FRONT)
 
     def judged(straight: Pin, tilted: Pin) -> float:
         front, angled = prepared.photo(straight, View.FRONT), prepared.photo(tilted, View.ANGLED, tilt=30)
         scene = verdict.arrange(front, None, angled, known)
         rows = verdict.measurements(scene, None, known)
-        return laid.score(next(row for row in rows if row.name == "colour_regions"))
+        return drawn.score(next(row for row in rows if row.name == "colour_regions"))
 
     assert judged(other, other) < -0.5
-    assert judged(other, other) < judged(other, laid.FRONT) - 0.3 < judged(laid.FRONT, laid.FRONT) - 0.6
+    assert judged(other, other) < judged(other, drawn.FRONT) - 0.3 < judged(drawn.FRONT, drawn.FRONT) - 0.6
 
 
 @pytest.mark.parametrize("light", [0.55, 0.8, 1.0])
 def test_light_alone_is_no_other_colour(light: float) -> None:
-    row = colours.regions(laid.seen(laid.FRONT, light=light), [])
-    assert laid.score(row) > 0
+    row = colours.regions(drawn.seen(drawn.FRONT, light=light), [])
+    assert drawn.score(row) > 0
     assert row.region is None
 
 
 def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
-    view = prepared.photo(laid.FRONT, View.FRONT)
+    view = prepared.photo(drawn.FRONT, View.FRONT)
     assert view.pin is not None
     tinted = np.clip(view.rgb * np.array([1.1, 1.0, 0.9]) * 0.8, 0, 255).astype(np.uint8)
     view = dataclasses.replace(view, rgb=tinted)
-    found = comparison.compare(view, Target(prepared.reference(laid.FRONT, View.FRONT)), None)
-    assert laid.score(colours.regions(found, [])) > 0
+    found = comparison.compare(view, Target(prepared.reference(drawn.FRONT, View.FRONT)), None)
+    assert drawn.score(colours.regions(found, [])) > 0
 
 
 def test_one_repainted_field_is_seen() -> None:
-    pin, share = repainted(laid.FRONT)
+    pin, share = repainted(drawn.FRONT)
     assert 0.03 < share < 0.6
-    row = colours.regions(laid.seen(pin), [])
-    assert laid.score(row) < -0.5
+    row = colours.regions(drawn.seen(pin), [])
+    assert drawn.score(row) < -0.5
     assert row.region is not None
 
 

@@ -10,12 +10,12 @@ from pinactors.analysis.evidence.comparison import Target
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
-from tests.analysis.evidence import laid
+from tests.analysis.evidence import drawn
 
 
 @pytest.mark.parametrize("angle", [0, 33, 120, 200])
 def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
-    found = laid.seen(laid.FRONT, angle=angle)
+    found = drawn.seen(drawn.FRONT, angle=angle)
     assert found.agreement > 0.8
     assert found.overlap > 0.95
     where = found.inside
@@ -23,13 +23,13 @@ def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
 
 
 def test_another_pin_is_not_laid_on_it() -> None:
-    other = prepared.photo(drawing.pin_front(laid.SEED + 6), View.FRONT)  # the same outline, another drawing
-    found = comparison.compare(other, Target(prepared.reference(laid.FRONT, View.FRONT)), None)
+    other = prepared.photo(drawing.pin_front(drawn.SEED + 6), View.FRONT)  # the same outline, another drawing
+    found = comparison.compare(other, Target(prepared.reference(drawn.FRONT, View.FRONT)), None)
     assert found is None or found.agreement < 0.45
 
 
 def test_places_lead_back_to_the_photograph() -> None:
-    found = laid.seen(laid.FRONT, angle=33)
+    found = drawn.seen(drawn.FRONT, angle=33)
     rows, columns = np.nonzero(found.inside)
     working = (
         found.to_working(np.column_stack([columns[::500], rows[::500]]).astype(np.float32))
@@ -41,8 +41,8 @@ def test_places_lead_back_to_the_photograph() -> None:
 
 
 def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
-    reference = prepared.reference(laid.FRONT, View.FRONT)
-    view = prepared.photo(laid.FRONT, View.FRONT)
+    reference = prepared.reference(drawn.FRONT, View.FRONT)
+    view = prepared.photo(drawn.FRONT, View.FRONT)
     exact = comparison.compare(view, Target(reference), None)
     assert exact is not None
     assert view.pin is not None
@@ -51,11 +51,11 @@ def test_a_wrong_start_by_a_few_pixels_does_not_matter() -> None:
     )
     found = comparison.compare(view, Target(reference), start)
     assert found is not None
-    assert laid.score(laid.geometry(found)["front_geometry"]) > 0.3
+    assert drawn.score(drawn.geometry(found)["front_geometry"]) > 0.3
 
 
 def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delattr(fitting, "turn_of")
-    assert laid.seen(laid.FRONT, angle=115.0).agreement > fitting.SURE_AGREEMENT
+    monkeypatch.delattr(fitting, "rotation_of")
+    assert drawn.seen(drawn.FRONT, angle=115.0).agreement > fitting.SURE_AGREEMENT

@@ -52,6 +52,6 @@ def test_the_turn_of_the_same_picture_is_found() -> None:
     size = (CROP_SIDE, CROP_SIDE)
     rgb = np.asarray(cv2.warpPerspective(REFERENCE.rgb, turned, size), np.uint8)
     mask = np.asarray(cv2.warpPerspective(REFERENCE.mask, turned, size), np.uint8)
-    found = fitting.turn_of(rgb, mask, REFERENCE)
+    found = fitting.rotation_of(rgb, mask, REFERENCE)
     assert found is not None
     assert fitting.apart(found @ turned, np.eye(3)) < 8

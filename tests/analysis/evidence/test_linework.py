@@ -8,44 +8,44 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.evidence import linework
-from tests.analysis.evidence import laid
+from tests.analysis.evidence import drawn
 
 
 def test_the_same_drawing_speaks_for_itself() -> None:
-    rows = laid.geometry(laid.seen(laid.FRONT, angle=7, tilt=8))
-    assert laid.score(rows["front_geometry"]) > 0.3
-    assert laid.score(rows["front_lines"]) > 0.3
+    rows = drawn.geometry(drawn.seen(drawn.FRONT, angle=7, tilt=8))
+    assert drawn.score(rows["front_geometry"]) > 0.3
+    assert drawn.score(rows["front_lines"]) > 0.3
 
 
 def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
     """Lines lie further from their places than from their neighbours', and pull the fit every way."""
-    found = laid.seen(laid.FRONT)
+    found = drawn.seen(drawn.FRONT)
     askew = np.array([[1, 0.03, 12], [-0.03, 1, -6], [0, 0, 1.0]])
     photo = np.asarray(cv2.warpPerspective(found.photo, askew, found.photo.shape[:2]), np.uint8)
-    drawn = linework.trace(dataclasses.replace(found, photo=photo))
-    assert drawn is not None
-    assert np.abs(drawn.correction[2, :2]).max() * 256 < 0.01
+    traced = linework.trace(dataclasses.replace(found, photo=photo))
+    assert traced is not None
+    assert np.abs(traced.correction[2, :2]).max() * 256 < 0.01
 
 
 def test_a_drawing_is_not_blamed_where_nothing_lies_on_its_picture() -> None:
-    bad = laid.seen(laid.warped(laid.FRONT, 5, 320))
+    bad = drawn.seen(drawn.warped(drawn.FRONT, 5, 320))
     for agreement, overlap, assessed in ((0.6, 0.7, False), (0.6, 0.95, True), (0.9, 0.7, True)):
-        row = laid.geometry(dataclasses.replace(bad, agreement=agreement, overlap=overlap))["front_geometry"]
+        row = drawn.geometry(dataclasses.replace(bad, agreement=agreement, overlap=overlap))["front_geometry"]
         assert (row.score is not None) is assessed
 
 
 def test_a_drawing_drawn_again_is_seen() -> None:
-    rows = laid.geometry(laid.seen(laid.warped(laid.FRONT, 5, 320)))
-    assert laid.score(rows["front_geometry"]) < -0.5
+    rows = drawn.geometry(drawn.seen(drawn.warped(drawn.FRONT, 5, 320)))
+    assert drawn.score(rows["front_geometry"]) < -0.5
     assert rows["front_geometry"].region is not None
 
 
 def test_wavering_lines_are_seen() -> None:
-    rows = laid.geometry(laid.seen(laid.warped(laid.FRONT, 2.5, 24)))
-    assert laid.score(rows["front_lines"]) < -0.3
+    rows = drawn.geometry(drawn.seen(drawn.warped(drawn.FRONT, 2.5, 24)))
+    assert drawn.score(rows["front_lines"]) < -0.3
     assert (
-        laid.score(rows["front_lines"])
-        < laid.score(laid.geometry(laid.seen(laid.FRONT))["front_lines"]) - 0.5
+        drawn.score(rows["front_lines"])
+        < drawn.score(drawn.geometry(drawn.seen(drawn.FRONT))["front_lines"]) - 0.5
     )
 
 

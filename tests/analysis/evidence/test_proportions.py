@@ -11,7 +11,7 @@ import pytest
 from pinactors.analysis.evidence import linework, proportions
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import Measurement
-from tests.analysis.evidence import laid
+from tests.analysis.evidence import drawn
 from tests.drawing import PIN_SIDE, Pin
 
 
@@ -38,27 +38,27 @@ def proportioned(found: Comparison) -> Measurement:
 @pytest.mark.parametrize("tilt", [0, 8, 20])
 @pytest.mark.parametrize("angle", [0, 40])
 def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
-    row = proportioned(laid.seen(laid.FRONT, angle=angle, tilt=tilt))
-    assert laid.score(row) > 0.5
+    row = proportioned(drawn.seen(drawn.FRONT, angle=angle, tilt=tilt))
+    assert drawn.score(row) > 0.5
     assert row.region is None
 
 
 @pytest.mark.parametrize("tilt", [0, 10])
 @pytest.mark.parametrize("direction", [0, 60, 110])
 def test_a_stretched_pin_is_seen_from_whatever_side(tilt: float, direction: float) -> None:
-    row = proportioned(laid.seen(stretched(laid.FRONT, 0.06, direction), angle=15, tilt=tilt))
-    assert laid.score(row) < -0.3
+    row = proportioned(drawn.seen(stretched(drawn.FRONT, 0.06, direction), angle=15, tilt=tilt))
+    assert drawn.score(row) < -0.3
     assert row.region is not None
 
 
 def test_a_stretch_along_the_tilt_may_be_the_tilt() -> None:
     """A pin tilted by twenty degrees looks shorter by six per cent: there nothing is said of one that is."""
-    row = proportioned(laid.seen(stretched(laid.FRONT, -0.02, 90), tilt=20))
-    assert laid.score(row) > -0.1
+    row = proportioned(drawn.seen(stretched(drawn.FRONT, -0.02, 90), tilt=20))
+    assert drawn.score(row) > -0.1
 
 
 def test_proportions_are_not_measured_where_nothing_lies_on_its_picture() -> None:
-    found = dataclasses.replace(laid.seen(stretched(laid.FRONT, 0.06, 0)), agreement=0.6, overlap=0.7)
+    found = dataclasses.replace(drawn.seen(stretched(drawn.FRONT, 0.06, 0)), agreement=0.6, overlap=0.7)
     assert proportioned(found).score is None
 
 

@@ -13,18 +13,18 @@ from pinactors.analysis.model import PreparedView
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
-from tests.analysis.evidence import laid
+from tests.analysis.evidence import drawn
 from tests.drawing import PIN_SIDE, Pin
 
 
 def test_a_wavy_surface_is_seen() -> None:
     rng = np.random.default_rng(2)
     waves = cv2.GaussianBlur(rng.normal(0, 1, (PIN_SIDE, PIN_SIDE)).astype(np.float32), (0, 0), 5)
-    wavy = np.clip(laid.FRONT.rgb * (1 + 2.2 * waves[..., None]), 0, 255).astype(np.uint8)
-    smooth, uneven = laid.seen(laid.FRONT), laid.seen(Pin(wavy, laid.FRONT.mask))
-    assert laid.score(surface.enamel_fill(smooth, surface.unevenness(smooth, []))) > 0
+    wavy = np.clip(drawn.FRONT.rgb * (1 + 2.2 * waves[..., None]), 0, 255).astype(np.uint8)
+    smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(Pin(wavy, drawn.FRONT.mask))
+    assert drawn.score(surface.enamel_fill(smooth, surface.unevenness(smooth, []))) > 0
     bad = surface.enamel_fill(uneven, surface.unevenness(uneven, []))
-    assert laid.score(bad) < -0.4
+    assert drawn.score(bad) < -0.4
     assert bad.region is not None
 
 
@@ -45,20 +45,20 @@ def edge(front: PreparedView, back: PreparedView | None = None) -> Measurement:
 
 
 def test_burrs_are_seen_and_smooth_edges_are_not_blamed() -> None:
-    clean = edge(prepared.photo(laid.FRONT, View.FRONT, side=700))
-    rough = edge(prepared.photo(frayed(laid.FRONT, 6), View.FRONT, side=700))
-    assert laid.score(clean) > 0.3
-    assert laid.score(rough) < -0.5
+    clean = edge(prepared.photo(drawn.FRONT, View.FRONT, side=700))
+    rough = edge(prepared.photo(frayed(drawn.FRONT, 6), View.FRONT, side=700))
+    assert drawn.score(clean) > 0.3
+    assert drawn.score(rough) < -0.5
     assert clean.region is None
     assert rough.region is not None
 
 
 def test_an_edge_cut_off_or_too_small_is_not_judged() -> None:
-    view = prepared.photo(laid.FRONT, View.FRONT, side=700)
+    view = prepared.photo(drawn.FRONT, View.FRONT, side=700)
     assert view.pin is not None
     cut = dataclasses.replace(view, pin=dataclasses.replace(view.pin, cut_off=True))
     assert edge(cut).score is None
-    assert edge(prepared.photo(laid.FRONT, View.FRONT, side=200)).score is None
+    assert edge(prepared.photo(drawn.FRONT, View.FRONT, side=200)).score is None
     assert edge(prepared.empty(View.FRONT)).score is None
 
 

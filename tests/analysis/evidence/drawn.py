@@ -1,4 +1,4 @@
-"""A drawn front, and photographs of it laid on its catalogue picture."""
+"""A drawn front, and photographs of it registered on its catalogue picture."""
 
 from __future__ import annotations
 
