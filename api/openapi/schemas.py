@@ -27,7 +27,7 @@ from api.answers import (
     StorageState,
 )
 from api.openapi.fields import BOUNDS, meaning
-from pinactors.protocol import AlsoSeen, AnyPacket, Box, Candidate, Estimate, Evidence
+from pinactors.protocol import AlsoSeen, AnyPacket, Box, Candidate, Estimate, Evidence, Suggestion
 from pinactors.protocol.merge import OPTIONAL
 from pinactors.records.feedback import PinConfirmation
 
@@ -37,7 +37,8 @@ PACKETS = get_args(AnyPacket)
 REFERENCE = "#/components/schemas/{name}"
 TYPES = [
     *PACKETS,
-    *(AlsoSeen, Box, Evidence, Candidate, Estimate, Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
+    *(AlsoSeen, Box, Evidence, Candidate, Estimate, Suggestion),
+    *(Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
     *(
         ProvisionalPins,
         Record,
