@@ -149,6 +149,5 @@ BOUNDS: dict[str, dict[str, Any]] = {
 
 
 def meaning(struct: str, field: str) -> str:
-    """The sentence for a field. Raises `KeyError` where nobody has written one."""
-    own = MEANINGS.get(f"{struct}.{field}")
-    return own if own is not None else MEANINGS[field]
+    """The sentence for a field; empty where nobody has written one, which a test does not let pass."""
+    return MEANINGS.get(f"{struct}.{field}") or MEANINGS.get(field, "")
