@@ -165,3 +165,19 @@ class ProxyHealth(msgspec.Struct, rename="camel"):
     sessions: int
     masters: list[MasterState]
     disk: DiskState
+
+
+class FoundPin(msgspec.Struct, rename="camel"):
+    """An entry of the catalogue, as a search by name shows it."""
+
+    pin_id: str
+    name: str
+    characters: str
+    series: str | None
+    year: int | None
+
+
+class FoundPins(msgspec.Struct, rename="camel"):
+    """The first entries a search found, by pin id."""
+
+    pins: list[FoundPin]

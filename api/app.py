@@ -11,7 +11,7 @@ from quart_trio import QuartTrio
 from api import cors, errors, openapi, operations
 from api import records as records_api
 from api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
-from api.page import pages
+from api.page import catalogue, pages, results
 from api.services import EXTENSION, Services
 from api.streams import durable_streams, websocket
 from api.uploads.resumable import draft, groups, tus
@@ -80,7 +80,17 @@ def create_app(
         draft.PROTOCOL: draft.receiver(given),
         groups.PROTOCOL: given.groups.receive,
     }
-    for module in (draft, tus, durable_streams, websocket, operations, records_api, pages):
+    for module in (
+        draft,
+        tus,
+        durable_streams,
+        websocket,
+        operations,
+        records_api,
+        pages,
+        catalogue,
+        results,
+    ):
         app.register_blueprint(module.blueprint)
     app.register_blueprint(openapi.blueprint_of("master"))
     return app

@@ -364,6 +364,9 @@ def _health(service: Service) -> Json:
 
 def paths(service: Service, version: str) -> Json:
     """Every path of `service`, as OpenAPI `version` writes it."""
+    view = _parameter("view", "path", "front, back or angled")
+    stream = _parameter("streamId", "path", "From CONNECTION_ESTABLISHED")
+    packets = {"type": "array", "items": reference("Packet")}
     picture = [
         _parameter("pinId", "path", "A candidate's pinId", minLength=1, maxLength=64),
         _parameter("view", "path", "Which side", enum=["front", "back"]),
@@ -404,6 +407,42 @@ def paths(service: Service, version: str) -> Json:
                     "recordNumber", "path", "From the list", type="integer", minimum=1, maximum=999_999_999
                 )
             ],
+        ),
+        "/catalog": _get(
+            "searchCatalogue",
+            "Analyse",
+            "Pins of the catalogue by name",
+            _answer("FoundPins") | _failures(400, 401),
+            parameters=[
+                _parameter(
+                    "search", "query", "In id, name, characters, series or code", minLength=1, maxLength=100
+                )
+            ],
+        ),
+        "/example/{view}": _get(
+            "example",
+            "Analyse",
+            "A photograph of the demonstration",
+            _plain("image/jpeg") | _failures(404, 503),
+            parameters=[view],
+        ),
+        "/results/{streamId}": _get(
+            "resultPage", "Read again", "A result as a page", _plain(HTML_TYPE), parameters=[stream]
+        ),
+        "/results/{streamId}/packets": _get(
+            "resultPackets",
+            "Read again",
+            "The packets of a finished analysis as one array, however long ago it was",
+            {"200": {"description": "OK", "content": _content(JSON_TYPE, schema=packets)}}
+            | _failures(401, 404),
+            parameters=[stream],
+        ),
+        "/results/{streamId}/{view}": _get(
+            "resultPhotograph",
+            "Read again",
+            "A photograph of a finished analysis, scaled down and without its metadata",
+            _plain("image/jpeg") | _failures(401, 404, 503),
+            parameters=[stream, view],
         ),
         "/catalog/{pinId}/{view}": _get(
             "catalogPicture",

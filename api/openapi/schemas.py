@@ -14,6 +14,8 @@ from api.answers import (
     DatabaseState,
     DiskState,
     Failure,
+    FoundPin,
+    FoundPins,
     Health,
     Liveness,
     MasterState,
@@ -51,6 +53,8 @@ TYPES = [
         Liveness,
         Readiness,
         Card,
+        FoundPin,
+        FoundPins,
     ),
     *(MasterState, ProxyHealth),
 ]

@@ -1,28 +1,33 @@
-"""The page a person sees, its files, and the catalogue's pictures it shows beside the photographs."""
+"""The page a person sees: index.html, its modules, styles and icons, and what makes it installable."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import mimetypes
+from collections.abc import Iterator
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from importlib.resources.abc import Traversable
 
 import trio
+from markupsafe import escape
 from quart import Blueprint, Response, request
 
-from api.auth import authenticate
+from api.page.catalogue import is_demonstration
 from api.services import services
-from pinactors.catalog.reader import Catalog
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError
 
 CONTENT_SECURITY_POLICY = "; ".join(
     [
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
+        "font-src 'self'",
         "img-src 'self' blob: data:",
         "connect-src 'self'",
+        "worker-src 'self'",
+        "manifest-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
         "frame-ancestors 'none'",
@@ -44,69 +49,97 @@ HEADERS = {
 CLIENT = ("pinactors.js", "pinactors.d.ts")
 """The JavaScript client: the page and whoever else wants it get the npm package's own files."""
 
+TYPES = {".js": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "application/manifest+json"}
+"""Media types that some systems' own tables lack or have otherwise."""
+
+HEAD = "<!-- head -->", "<!-- /head -->"
+"""Around what a result's page replaces: title and description."""
+
+MODULES = "<!-- modules -->"
+"""Where the page's modules are announced, so that none waits for the one that imports it."""
+
 blueprint = Blueprint("page", __name__)
 
 
 @cache
-def _files() -> dict[str, tuple[bytes, str, str]]:
-    """Name to (content, content type, entity tag): the only files there are, read once."""
-    files = {}
+def files() -> dict[str, tuple[bytes, str, str]]:
+    """Path below `static` to (content, content type, entity tag): the only files there are, read once."""
+    found = {}
     root = resources.files("api.page")
-    client = [root / "client" / name for name in CLIENT]
-    for file in [*root.joinpath("static").iterdir(), *client]:
+    client = [(name, root / "client" / name) for name in CLIENT]
+    for name, file in [*_below(root / "static", ""), *client]:
         content = file.read_bytes()
-        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        suffix = name[name.rfind(".") :]
+        kind = TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
         if kind.startswith("text/"):
             kind += "; charset=utf-8"
-        files[file.name] = (content, kind, hashlib.sha256(content).hexdigest()[:32])
-    return files
+        found[name] = (content, kind, hashlib.sha256(content).hexdigest()[:32])
+    return found
+
+
+def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _below(entry, f"{prefix}{entry.name}/")
+        else:
+            yield f"{prefix}{entry.name}", entry
 
 
 async def page() -> Response:
     """The page itself."""
-    return _serve("index.html")
+    return await shell()
 
 
-@blueprint.get("/static/<name>")
+async def shell(head: str | None = None, view: str = "start") -> Response:
+    """index.html, with `head` (escaped HTML) in place of its title and description where it is given, and
+    showing `view` from the first moment on."""
+    given = services()
+    demonstration = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
+    body = f'<body data-view="{escape(view)}"{" data-demonstration" if demonstration else ""}>'
+    html = _index().replace('<body data-view="start">', body)
+    if head is not None:
+        before, rest = html.split(HEAD[0])
+        html = before + head + rest.split(HEAD[1])[1]
+    content = html.encode()
+    return answer(content, "text/html; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
+
+
+@cache
+def _index() -> str:
+    modules = [
+        f'<link rel="modulepreload" href="/static/{name}">'
+        for name in sorted(files())
+        if name.endswith(".js") and not name.startswith("admin/") and name not in ("page.js", "worker.js")
+    ]
+    return files()["index.html"][0].decode().replace(MODULES, "\n  ".join(modules))
+
+
+@blueprint.get("/static/<path:name>")
 async def static(name: str) -> Response:
-    return _serve(name)
-
-
-def _serve(name: str) -> Response:
-    if name not in _files():
+    if name not in files():
         raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No file named {name[:80]!r}", status=404)
-    content, kind, tag = _files()[name]
+    return answer(*files()[name])
+
+
+@blueprint.get("/worker.js")
+async def service_worker() -> Response:
+    """The service worker, told the files to keep and their version: it is another one when any of them is."""
+    kept = {f"/static/{name}": tag for name, (_, _, tag) in sorted(files().items()) if _is_kept(name)}
+    version = hashlib.sha256(repr(kept).encode()).hexdigest()[:16]
+    head = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(list(kept))};\n"
+    content = head.encode() + files()["worker.js"][0]
+    return answer(content, "text/javascript; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
+
+
+def _is_kept(name: str) -> bool:
+    return name.endswith((".js", ".css", ".woff2", ".svg", ".png")) and not name.startswith(
+        ("admin/", "worker")
+    )
+
+
+def answer(content: bytes, kind: str, tag: str) -> Response:
+    """A file, or 304 for a browser that has it."""
     headers = HEADERS | {"Content-Type": kind, "ETag": f'"{tag}"'}
     if tag in request.if_none_match:
         return Response(b"", 304, headers)
     return Response(content, 200, headers)
-
-
-@blueprint.get("/catalog/<pin_id>/<view>")
-async def catalog_picture(pin_id: str, view: str) -> Response:
-    """The bounded catalogue picture of a pin; 404 where there is none."""
-    given = services()
-    await authenticate(request.headers, given.records)
-    picture = None
-    if view in (View.FRONT, View.BACK):
-        picture = await trio.to_thread.run_sync(
-            _picture, given.catalog_folder, pin_id, View(view), limiter=given.disk
-        )
-    if picture is None:
-        raise PinactorsError(
-            ErrorCode.NOT_FOUND, "Not found", "The catalogue has no such picture", status=404
-        )
-    content, kind = picture
-    headers = {
-        "Content-Type": kind,
-        "Cache-Control": "private, max-age=3600",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Response(content, 200, headers)
-
-
-def _picture(folder: Path, pin_id: str, view: View) -> tuple[bytes, str] | None:
-    path = Catalog.open(folder).picture(pin_id, view)
-    if path is None:
-        return None
-    return path.read_bytes(), mimetypes.guess_type(path.name)[0] or "application/octet-stream"

@@ -247,9 +247,13 @@ async def metrics() -> Response:
 
 @blueprint.get("/")
 @blueprint.get("/static/<path:_>")
+@blueprint.get("/worker.js")
+@blueprint.get("/catalog")
 @blueprint.get("/catalog/<path:_>")
 @blueprint.get("/api/records")
 @blueprint.get("/api/records/<path:_>")
+@blueprint.get("/example/<path:_>")
+@blueprint.get("/results/<path:_>")
 @blueprint.get("/api/mobile/<path:_>")
 @blueprint.post("/api/mobile/<path:_>")
 async def small(_: str = "") -> Response:

@@ -132,6 +132,21 @@ def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
     return StoredStream(stream_id, session_id, owner, packets, finished_at, number)
 
 
+def photograph(
+    database: peewee.Database, stream_id: str, view: str, images_folder: Path
+) -> StoredImage | None:
+    """The photograph an analysis saw as `view`, as `AnalysisRecord.images` had it."""
+    query = (
+        Image.select(Image.path, Image.sha256, Image.size)
+        .join(AnalysisImage)
+        .join(Analysis)
+        .where(Analysis.stream_id == stream_id, AnalysisImage.view == view)
+        .tuples()
+    )
+    row = query.first(database)
+    return None if row is None else StoredImage(str(images_folder / row[0]), row[1], row[2])
+
+
 def find_upload(
     database: peewee.Database, owner: str, session_id: str, fingerprint: str, since: dt.datetime
 ) -> str | None:

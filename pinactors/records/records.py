@@ -17,6 +17,7 @@ from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
 from pinactors.records.keys import KeyInfo
 from pinactors.records.listing import Filter, RecordRow
 from pinactors.settings import Settings
+from pinactors.storage.stored_image import StoredImage
 
 Clock = Callable[[], dt.datetime]
 
@@ -62,6 +63,13 @@ class Records:
     async def stream(self, stream_id: str) -> StoredStream | None:
         """However long ago it ended; whether it may still be read again is the caller's to say."""
         return await self._store.read(partial(analyses.stream, stream_id=stream_id))
+
+    async def photograph(self, stream_id: str, view: str) -> StoredImage | None:
+        """The photograph that analysis saw as `view`; None for none. Its file may have been removed since."""
+        folder = self._settings.images_folder
+        return await self._store.read(
+            partial(analyses.photograph, stream_id=stream_id, view=view, images_folder=folder)
+        )
 
     async def known_images(self, hashes: Sequence[str]) -> set[str]:
         """Those of `hashes` (a few hundred at most) whose photographs some analysis has seen."""

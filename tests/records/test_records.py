@@ -52,6 +52,17 @@ async def test_an_analysis_is_stored_with_all_its_packets(records: Records) -> N
     ]
 
 
+async def test_the_photograph_of_a_view_is_found_by_its_stream(records: Records) -> None:
+    seal, _ = sealer()
+    with trio.fail_after(10):
+        await records.save(record(), seal)
+        views = record().images
+        for view in View:
+            found = await records.photograph("stream-1", view)
+            assert (found and found.sha256) == (views[view].sha256 if view in views else None)
+        assert await records.photograph("stream-2", "front") is None
+
+
 async def test_a_repeated_save_changes_nothing(records: Records) -> None:
     seal, calls = sealer()
     with trio.fail_after(10):

@@ -117,6 +117,8 @@ export interface AnalyzeOptions extends Options {
   idempotencyKey?: string;
   /** Size from which on an upload can be resumed (262,144); Infinity for never. */
   resumableBytes?: number;
+  /** Where the pin is, by view: [x, y, width, height] in shares of the upright photograph. A hint. */
+  regions?: Partial<Record<View, [number, number, number, number]>>;
   onUploadProgress?: (sent: number, total: number | undefined) => void;
 }
 

@@ -428,6 +428,9 @@ async function multipartOf(images, session) {
 async function formOf(images, session) {
   const form = new FormData();
   if (session.options.sessionId) form.append("sessionId", session.options.sessionId);
+  for (const [view, region] of Object.entries(session.options.regions ?? {})) {
+    if (images[view] && region) form.append(`${view}Region`, JSON.stringify(region));
+  }
   for (const [view, field] of Object.entries(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;

@@ -2,6 +2,12 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** The page's one way past the browser's ban on HTML and script addresses from strings. */
+export const trusted = globalThis.trustedTypes?.createPolicy("pinactors", {
+  createHTML: (html) => html,
+  createScriptURL: (url) => url,
+}) ?? { createHTML: (html) => html, createScriptURL: (url) => url };
+
 /** An element with attributes (`class`, `hidden`, `onclick`, …) and children (strings become text). */
 export function h(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
@@ -23,3 +29,34 @@ function fill(element, attributes, children) {
 }
 
 export const byId = (id) => document.getElementById(id);
+
+export const motion = () => (matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth");
+
+const ICONS = {
+  camera: "M4 8h3l2-3h6l2 3h3v11H4zM12 17a4 4 0 1 0 0-8 4 4 0 0 0 0 8z",
+  picture: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15.5 9.5h.01",
+  share: "M12 15V4M8 7l4-4 4 4M6 12H5v8h14v-8h-1",
+  close: "M6 6l12 12M18 6L6 18",
+  search: "M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM20 20l-4-4",
+  trash: "M5 7h14M10 7V4h4v3M7 7l1 13h8l1-13",
+  enlarge: "M9 4H4v5M15 4h5v5M9 20H4v-5M15 20h5v-5",
+  check: "M5 12l5 5 9-10",
+  link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
+};
+
+/** A line drawing of 24 by 24 in the colour of the text around it; says nothing to a screen reader. */
+export function icon(name) {
+  return s("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
+}
+
+/** A dialog that is made for one use: shown at once, gone when it is closed. `close` ends it. */
+export function dialog(label, content, { wide = false } = {}) {
+  const element = h("dialog", { "aria-label": label, class: wide ? "wide" : null });
+  const close = () => element.close();
+  element.append(...[content(close)].flat().filter(Boolean));
+  element.addEventListener("click", (event) => event.target === element && close());
+  element.addEventListener("close", () => element.remove());
+  document.body.append(element);
+  element.showModal();
+  return element;
+}

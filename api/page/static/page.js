@@ -1,17 +1,20 @@
-/** The page: photographs in, cards out. What a packet looks like is decided in `cards.js`. */
+/** The page: photographs in, a result out, each with its own address. What a packet looks like is decided in `result/`. */
 
-import { Capture } from "./capture.js";
-import { Board, summary, verdictInWords } from "./cards.js";
-import { money } from "./charts.js";
-import { byId, h } from "./dom.js";
-import { feedbackCard } from "./feedback.js";
-import * as kept from "./history.js";
-import { restored, thumbnail } from "./photographs.js";
-import { PinactorsError, analyze } from "./pinactors.js";
-import { share } from "./share.js";
-
-const KEY = "pinactors.key";
-const UNNAMED = "Results";
+import { pinBox } from "./capture/outline.js";
+import { preview, restored } from "./capture/photographs.js";
+import { Capture } from "./capture/slots.js";
+import { askWhichPin } from "./collection/lookup.js";
+import { Collection } from "./collection/collection.js";
+import * as store from "./collection/store.js";
+import { byId, trusted } from "./dom.js";
+import { apiKey, askKey } from "./key.js";
+import { PinactorsError, analyze, follow } from "./pinactors.js";
+import { Board } from "./result/board.js";
+import { feedbackCard, tell } from "./result/feedback.js";
+import { cropped } from "./result/hero.js";
+import { share } from "./result/share.js";
+import { essence, money, summary } from "./result/words.js";
+import * as server from "./server.js";
 
 /** What a refusal means for the person who reads it; `detail` of the server is added where it helps. */
 const REFUSALS = {
@@ -19,282 +22,364 @@ const REFUSALS = {
   overloaded: "The server is busy. Please try again in a moment.",
   too_large: "These photographs are too large for this server.",
   invalid_format: "A photograph could not be read.",
-  network: "No connection for a long time. Your photographs are still here: analyse again when you are back online.",
-  stream_not_found: "The server no longer has this analysis. Please analyse again.",
+  network: "No connection for a long time. Your photographs are kept: continue when you are back online.",
+  stream_not_found: "The server no longer has this analysis.",
   cancelled: "The analysis was stopped.",
 };
 const EXPLAINED = new Set(["invalid_format", "too_large"]);
+/** Views beside the front: an analysis can go on without one that cannot be read. */
+const OPTIONAL = new Set(["back", "angled"]);
 
+/** The analysis under way, `{entry, board, controller}`; null while there is none. */
 let running = null;
-/** The analysis on the board: its packets and its front photograph. */
-let current = { packets: [], pictures: {} };
+/** What is on the board: its entry, its board, the pictures by view. */
+let shown = null;
+/** The address shown; a jump within the page does not change it. */
+let path = null;
+/** Analyses of one pin share a group, until "New pin". */
+let group = null;
 
-/** Catalogue pictures that were asked for, as promises by pin and view. */
-const catalogPictures = new Map();
+const capture = new Capture({ changed: controls, say: notice });
+const collection = new Collection(byId("collection"), (entry) => void open(entry, true));
 
-const apiKey = () => {
-  try {
-    return localStorage.getItem(KEY) ?? "";
-  } catch {
-    return "";
-  }
-};
-
-const capture = new Capture(byId("capture"), controls);
-byId("analyze").addEventListener("click", start);
-byId("stop").addEventListener("click", () => running?.abort());
+byId("analyze").addEventListener("click", () => void start());
+byId("example").addEventListener("click", () => void example());
 byId("fresh").addEventListener("click", fresh);
-byId("change").addEventListener("click", () => capture.focus("front"));
-byId("share").addEventListener("click", () => void shareResult());
-byId("history-clear").addEventListener("click", () => {
-  kept.forgetAll();
-  showHistory();
-});
-byId("key-open").addEventListener("click", askKey);
+byId("key-open").addEventListener("click", () => askKey(notice));
+byId("continue").addEventListener("click", () => void resume());
+byId("discard").addEventListener("click", () => void discard());
+byId("to-collection").addEventListener("click", toCollection);
+addEventListener("popstate", () => location.pathname !== path && void route());
+addEventListener("offline", offline);
+addEventListener("online", () => notice(""));
+
+/** Shows the start or a result. */
+function view(name) {
+  document.body.dataset.view = name;
+  byId("results").hidden = name !== "result";
+  controls();
+}
 
 /** Buttons as the moment allows them. */
 function controls() {
-  const busy = running !== null;
-  const shown = !byId("results").hidden;
-  byId("analyze").disabled = busy || !capture.ready;
-  byId("analyze").textContent = busy ? "Analysing …" : shown ? "Analyse again" : "Analyse this pin";
-  byId("analyze").hidden = capture.compact && !busy;
-  byId("stop").hidden = !busy;
-  byId("fresh").hidden = busy || !shown;
-  byId("change").hidden = busy || !capture.compact;
+  byId("analyze").hidden = !capture.ready;
+  byId("analyze").disabled = running !== null;
+  byId("guide").hidden = capture.ready; // the one gives its place to the other: nothing moves
+  byId("fresh").hidden = document.body.dataset.view !== "result" && !capture.ready;
+}
+
+/** Something about the photographs or the page, above the button that was pressed. */
+function notice(text, wrong = false) {
+  byId("notice").textContent = text;
+  byId("notice").classList.toggle("wrong", wrong);
 }
 
 async function start() {
   const pictures = capture.each("picture");
-  running = new AbortController();
-  byId("sending").hidden = false;
-  byId("sent").value = 0;
-  byId("sent-share").textContent = "";
-  const board = openBoard(pictures);
+  const entry = { at: Date.now(), group: (group ??= server.randomName()), key: server.randomName(), packets: [],
+    photographs: capture.each("blob"), regions: capture.each("region"), previews: {} };
+  const board = openBoard(entry, pictures, capture.each("box"));
+  for (const [name, picture] of Object.entries(pictures)) entry.previews[name] = await preview(picture);
+  await run(entry, board);
+}
+
+/** Goes on with what a reload, a closed tab or a dead battery has interrupted. */
+async function resume(entry = null) {
+  const left = entry ?? (await store.unfinished());
+  if (!left) return;
+  byId("unfinished").hidden = true;
+  const pictures = await canvases(left.photographs);
+  const board = openBoard({ ...left, packets: [] }, pictures, {});
+  await run(shown.entry, board);
+}
+
+async function discard() {
+  await store.forgetUnfinished();
+  byId("unfinished").hidden = true;
+}
+
+/** Runs an analysis to its end: follows it where the server has it, sends the photographs where it has not. */
+async function run(entry, board) {
+  const controller = new AbortController();
+  running = { entry, board, controller };
   controls();
-  const entry = { at: Date.now(), thumbnails: thumbnails(pictures), packets: [] };
-  current = { packets: entry.packets, pictures };
+  void store.keepUnfinished(entry);
+  board.strip.begin();
+  const options = {
+    apiKey: apiKey(), signal: controller.signal, cancelOnAbort: true, idempotencyKey: entry.key, regions: entry.regions,
+    onUploadProgress: (bytes, total) => progress(board, bytes, total), onState: (state, more) => tellState(board, state, more),
+  };
   try {
-    for await (const packet of analyze(capture.each("blob"), {
-      apiKey: apiKey(),
-      signal: running.signal,
-      cancelOnAbort: true,
-      onUploadProgress: showProgress,
-      onState: showState,
-    })) {
+    const source = entry.id ? follow(entry.id, options) : analyze(entry.photographs, options);
+    for await (const packet of source) {
       entry.packets.push(packet);
       receive(packet, board, entry);
     }
   } catch (error) {
-    failed(error, board);
+    if (error?.code === "stream_not_found" && entry.id && entry.photographs?.front && !entry.packets.length) {
+      delete entry.id; // too old for the server: from the beginning
+      return run(entry, board);
+    }
+    failed(error, board, entry);
   } finally {
-    running = null;
-    byId("sending").hidden = true;
+    running = running?.entry === entry ? null : running;
     controls();
   }
 }
 
-function thumbnails(pictures) {
-  return Object.fromEntries(Object.entries(pictures).filter(([, picture]) => picture).map(([view, picture]) => [view, thumbnail(picture)]));
-}
-
-function showProgress(bytes, total) {
-  byId("sent").value = total ? bytes / total : 0;
-  byId("sent-share").textContent = total ? `${kilobytes(bytes)} of ${kilobytes(total)} kB` : `${kilobytes(bytes)} kB`;
-  say(total !== undefined && bytes >= total ? "Sent. Waiting for the first result …" : "Sending …");
+function progress(board, bytes, total) {
+  board.strip.progress(bytes, total);
+  board.strip.say(total && bytes >= total ? "Sent. Waiting for the first result …"
+    : `Sending ${kilobytes(bytes)}${total ? ` of ${kilobytes(total)}` : ""} kB …`, { quiet: true });
 }
 
 const kilobytes = (bytes) => Math.round(bytes / 1024).toLocaleString();
 
-function showState(state, { retryIn = 0, error } = {}) {
-  byId("status").dataset.state = state;
-  if (state === "uploading") say("Sending …");
-  if (state !== "reconnecting") return;
-  if (error?.code === "overloaded") say(`The server is busy. Trying again in ${Math.ceil(retryIn / 1000)} s …`);
-  else say(navigator.onLine === false ? "You are offline. It goes on as soon as you are back; nothing is lost." : "Reconnecting … nothing is lost.");
+function tellState(board, state, { retryIn = 0, error } = {}) {
+  if (state === "uploading") board.strip.say("Sending …", { state });
+  else if (state === "reconnecting" && error?.code === "overloaded") board.strip.say(`The server is busy. Trying again in ${Math.ceil(retryIn / 1000)} s …`, { state });
+  else if (state === "reconnecting") {
+    board.strip.say(navigator.onLine === false ? "You are offline. It goes on when you are back; nothing is lost." : "Reconnecting … nothing is lost.", { state });
+  } else board.strip.say(board.strip.status.textContent, { state });
 }
 
-function openBoard(pictures, retakes = true) {
-  byId("results").hidden = false;
-  byId("demonstration").hidden = true;
-  byId("share").hidden = true;
-  byId("results-heading").textContent = UNNAMED;
-  byId("announcement").textContent = "";
-  return new Board(byId("cards"), { pictures, catalogPicture, retake: retakes ? (view) => capture.focus(view) : null });
+/** A fresh board for an entry, with the focus on what will be the pin's name. */
+function openBoard(entry, pictures, boxes, retakes = true) {
+  for (const [name, picture] of Object.entries(pictures)) boxes[name] ??= pinBox(picture);
+  const board = new Board(byId("results"), {
+    pictures, boxes, catalogPicture: server.catalogPicture, catalogCanvas: server.catalogCanvas,
+    retake: retakes ? (name) => retake(name) : null,
+    actions: { share: () => void shareResult(), name: () => namePin(), photographs: () => retake("front"), stop: () => running?.controller.abort() },
+  });
+  shown = { entry, board, pictures, boxes };
+  notice("");
+  view("result");
+  scrollTo(0, 0);
+  byId("results-heading").focus({ preventScroll: true });
+  return board;
 }
 
 function receive(packet, board, entry) {
-  byId("sending").hidden = true;
-  const said = show(packet, board);
-  if (said) byId("announcement").textContent = said;
+  board.strip.progress();
+  const said = show(packet, board, entry);
   const [done, all] = board.progress;
   switch (packet.packetType) {
     case "CONNECTION_ESTABLISHED":
-      entry.streamId = packet.streamId;
-      capture.compact = true;
-      controls();
-      say("Connected. Results appear as they are found.");
+      entry.id = packet.streamId;
+      void store.keepUnfinished(entry);
+      if (shown?.entry === entry) address(`/results/${encodeURIComponent(entry.id)}`);
+      board.strip.say("Sent. Looking at the pin …");
       break;
     case "ANALYSIS_COMPLETE":
-      board.finish("This part could not be had this time.");
-      say(summary(packet));
-      kept.remember(entry);
-      showHistory();
+      board.finish("This part could not be had this time.", true);
+      board.strip.end(packet.processingTime);
+      board.strip.say(summary(packet));
+      void keep(entry);
       break;
     case "ERROR":
-      capture.compact = false;
-      board.finish("No result.");
-      complain(packet.errorCode, packet.message, packet.error);
+      ended(packet.errorCode, packet.message, packet.error, board, entry, packet.view);
       break;
     default:
-      if (said) say(`${done} of ${all} results are in …`);
+      if (!said) break;
+      board.strip.announce(said);
+      board.strip.say(`${done} of ${all} results are in …`, { quiet: true });
   }
 }
 
-/** A packet on the board, whether it comes from the server or from the history. */
-function show(packet, board, live = true) {
-  if (packet.demonstration) byId("demonstration").hidden = false;
-  const said = board.show(packet, live);
-  if (packet.packetType === "CHARACTER_IDENTIFICATION" && packet.identified) {
-    byId("results-heading").textContent = packet.candidates[0].name;
-  }
+/** A packet on the board, whether it comes from the server or from the collection. */
+function show(packet, board, entry) {
+  if (packet.demonstration) document.body.dataset.demonstration = "";
+  const said = board.show(packet);
+  if (packet.packetType === "CHARACTER_IDENTIFICATION" && entry.pin) board.hero.call(entry.pin.name, "Named by you");
   if (packet.packetType === "ANALYSIS_COMPLETE") {
-    byId("cards").append(feedbackCard(packet, apiKey));
-    byId("share").hidden = false;
+    board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin }));
   }
   return said;
 }
 
-function failed(error, board) {
-  if (error?.name === "AbortError") {
-    board.finish("Stopped.");
-    capture.compact = false;
-    say("Stopped.");
-    return;
-  }
-  board.finish("No result.");
-  capture.compact = false;
-  if (board.progress[0] === board.progress[1] && !current.packets.length) byId("results").hidden = true;
-  if (error instanceof PinactorsError) {
-    complain(error.code, error.message, error.detail);
-    if (error.code === "unauthorized") askKey();
-    return;
-  }
-  say("Something went wrong on this page. Please try again.", true);
-  throw error;
+/** What is kept of a finished analysis: not the photographs as they were sent. */
+async function keep({ id, at, group: pins, previews, packets, pin }) {
+  await store.remember({ id, at, group: pins, previews, packets, pin });
+  await store.forgetUnfinished();
+  await collection.refresh();
 }
 
-function complain(code, message, detail) {
+function failed(error, board, entry) {
+  if (error?.name === "AbortError") {
+    ended("cancelled", "", "", board, entry);
+    return;
+  }
+  if (!(error instanceof PinactorsError)) {
+    board.finish("No result.", false);
+    board.strip.say("Something went wrong on this page. Please try again.", { wrong: true });
+    throw error;
+  }
+  ended(error.code, error.message, error.detail, board, entry, error.view);
+  if (error.code === "unauthorized") askKey(notice);
+}
+
+/** An analysis that ended without a result. What can be mended is mended; the rest is said where the eye is. */
+function ended(code, message, detail, board, entry, bad) {
+  if (OPTIONAL.has(bad) && entry.photographs?.[bad]) {
+    void without(bad, message, entry);
+    return;
+  }
+  if (running?.entry === entry) running = null;
+  if (code !== "network") void store.forgetUnfinished();
   const plain = REFUSALS[code] ?? message;
   const more = (EXPLAINED.has(code) || !REFUSALS[code]) && detail && detail !== message ? ` ${detail}` : "";
-  say(`${plain}${more}`, true);
+  const wrong = code !== "cancelled";
+  board.finish(wrong ? "No result." : "Stopped.", false);
+  board.strip.say(`${plain}${more}`, { wrong });
+  if (board.progress[0]) return; // there is something to read: stay
+  address("/");
+  view("start");
+  notice(`${plain}${more}`, wrong);
+  if (capture.ready) byId("analyze").focus();
 }
 
-/** A catalogue picture as an object URL (fetched, since an `img` cannot send a key); null where there is none. */
-function catalogPicture(pinId, view) {
-  const name = `${pinId}/${view}`;
-  if (!catalogPictures.has(name)) {
-    const headers = apiKey() ? { "x-api-key": apiKey() } : {};
-    const picture = fetch(`catalog/${encodeURIComponent(pinId)}/${view}`, { headers })
-      .then(async (response) => (response.ok ? URL.createObjectURL(await response.blob()) : null))
-      .catch(() => null);
-    catalogPictures.set(name, picture);
-  }
-  return catalogPictures.get(name);
+/** The same analysis without a view that could not be read. */
+async function without(bad, message, entry) {
+  capture.clear(bad);
+  capture.slots[bad].warning.textContent = `${message}. Please take it again.`;
+  const { [bad]: _, ...photographs } = entry.photographs;
+  const { [bad]: __, ...previews } = entry.previews ?? {};
+  const pictures = { ...shown.pictures };
+  delete pictures[bad];
+  const again = { ...entry, id: undefined, key: server.randomName(), packets: [], photographs, previews };
+  delete again.id;
+  const board = openBoard(again, pictures, shown.boxes);
+  await run(again, board);
+  if (!running) board.strip.say(`${message}: judged without it.`, { wrong: true });
 }
 
-function found(packets, type) {
-  return packets.find((packet) => packet.packetType === type);
+function retake(name) {
+  address("/");
+  view("start");
+  capture.focus(name);
 }
 
 async function shareResult() {
-  const verdict = found(current.packets, "AUTHENTICATION_RESULT");
-  const price = found(current.packets, "PRICING_ANALYSIS")?.estimate;
-  const judged = verdict && verdict.verdict !== "not_a_pin" && verdict.authenticityRating > 0;
-  try {
-    await share({
-      picture: current.pictures.front,
-      verdict: verdict?.verdict,
-      words: verdict ? verdictInWords(verdict) : "Not decided",
-      rating: judged ? verdict.authenticityRating : null,
-      title: byId("results-heading").textContent === UNNAMED ? "Not identified" : byId("results-heading").textContent,
-      price: price ? `${money(price.low, price.currency)} to ${money(price.high, price.currency)} if genuine` : "",
-    });
-  } catch (error) {
-    if (error?.name !== "AbortError") say("The picture could not be shared.", true);
-  }
+  const { entry, pictures, boxes } = shown;
+  const { verdict, words, rating, name, estimate, demonstration } = essence(entry);
+  const label = verdict === "counterfeit" ? "for a genuine one" : "if genuine";
+  await share({
+    picture: pictures.front && cropped(pictures.front, boxes.front),
+    verdict, words, rating, demonstration, title: name,
+    price: estimate ? `${money(estimate.low, estimate.currency)} to ${money(estimate.high, estimate.currency)} ${label}` : "",
+    link: entry.id ? `${location.origin}/results/${encodeURIComponent(entry.id)}` : null,
+  });
 }
 
-function showHistory() {
-  const entries = kept.all();
-  byId("history").hidden = !entries.length;
-  byId("history-list").replaceChildren(...entries.map((entry) => {
-    const verdict = found(entry.packets, "AUTHENTICATION_RESULT");
-    const characters = found(entry.packets, "CHARACTER_IDENTIFICATION");
-    const picture = entry.thumbnails?.front;
-    const image = h("img", { alt: "", width: 56, height: 56, hidden: true });
-    if (/^data:image\/jpeg;base64,/.test(picture ?? "")) Object.assign(image, { src: picture, hidden: false });
-    const name = characters?.identified ? characters.candidates[0].name : characters?.characters;
-    return h("li", {}, h("button", { type: "button", class: "history-entry", onclick: () => void reopen(entry) },
-      image,
-      h("span", {}, h("strong", {}, name || "Not identified"),
-        h("small", { class: `tone-${verdict?.verdict}` }, verdict ? verdictInWords(verdict) : "No verdict")),
-      h("time", { datetime: new Date(entry.at).toISOString() }, when(entry.at))));
-  }));
+function namePin() {
+  const { entry, board } = shown;
+  const packet = entry.packets.find((one) => one.packetType === "CHARACTER_IDENTIFICATION");
+  askWhichPin({
+    candidates: packet?.candidates ?? [], search: server.searchCatalog, catalogPicture: server.catalogPicture,
+    chosen: async (pin) => {
+      entry.pin = pin;
+      board.hero.call(pin.name, "Named by you");
+      if (await store.find(entry.id)) await keep(entry);
+      const complete = entry.packets.find((one) => one.packetType === "ANALYSIS_COMPLETE");
+      const comment = `Wrong: pin. It is ${pin.pinId ? `${pin.pinId} (${pin.name})` : pin.name}.`;
+      if (complete) await tell(complete, false, comment, apiKey).catch(() => board.strip.say("Kept here; the server could not be told."));
+    },
+  });
 }
 
-function when(at) {
-  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-}
-
-async function reopen(entry) {
+/** Shows a finished analysis, out of the collection or from the server. */
+async function open(entry, push = false) {
   if (running) return;
+  const pictures = await canvases(entry.previews ?? {});
+  if (push) address(`/results/${encodeURIComponent(entry.id)}`);
+  const board = openBoard(entry, pictures, {}, false);
+  for (const packet of entry.packets) show(packet, board, entry);
+  const complete = entry.packets.find((packet) => packet.packetType === "ANALYSIS_COMPLETE");
+  board.finish("This part was not had at the time.", Boolean(complete));
+  board.strip.say(new Date(entry.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
+  if (complete) board.strip.end(complete.processingTime);
+}
+
+async function canvases(blobs) {
   const pictures = {};
-  for (const [view, url] of Object.entries(entry.thumbnails ?? {})) {
-    const picture = await restored(url);
-    if (picture) pictures[view] = picture;
+  for (const [name, blob] of Object.entries(blobs ?? {})) {
+    const picture = await restored(blob);
+    if (picture) pictures[name] = picture;
   }
-  const board = openBoard(pictures, false);
-  current = { packets: entry.packets, pictures };
-  for (const packet of entry.packets) show(packet, board, false);
-  board.finish("This part was not had at the time.");
-  say(`From ${when(entry.at)}.`);
-  controls();
-  byId("results-heading").focus();
-  byId("results").scrollIntoView({ block: "start" });
+  return pictures;
+}
+
+async function example() {
+  try {
+    await capture.takeAll(await server.examplePhotographs());
+  } catch {
+    notice("The example could not be had. Please try again.", true);
+    return;
+  }
+  await start();
 }
 
 function fresh() {
   capture.clearAll();
-  byId("results").hidden = true;
-  say("");
-  capture.focus("front");
+  group = null;
+  address("/");
+  view("start");
+  notice("");
+  byId("guide").focus({ preventScroll: true });
 }
 
-function say(text, wrong = false) {
-  const status = byId("status");
-  status.textContent = text;
-  status.classList.toggle("wrong", wrong);
+function toCollection(event) {
+  event.preventDefault();
+  address("/");
+  view("start");
+  byId("collection").scrollIntoView({ block: "start" });
+  byId("collection-heading").focus();
 }
 
-function askKey() {
-  const dialog = byId("key");
-  byId("key-value").value = apiKey();
-  dialog.onclose = () => {
-    if (dialog.returnValue !== "save") return;
-    const key = byId("key-value").value.trim();
-    try {
-      if (key) localStorage.setItem(KEY, key);
-      else localStorage.removeItem(KEY);
-    } catch {
-      say("This browser keeps nothing, so the key could not be saved.", true);
-      return;
-    }
-    say(key ? "Key saved on this device. Please analyse again." : "Key removed.");
-  };
-  dialog.returnValue = "";
-  dialog.showModal();
+function offline() {
+  notice("You are offline. The collection is here; photographs can be analysed when you are back.");
 }
 
-controls();
-showHistory();
+function address(wanted) {
+  if (location.pathname !== wanted) history.pushState(null, "", wanted);
+  path = wanted;
+}
+
+/** What the address asks for: the start, or a result from here or from the server. */
+async function route() {
+  path = location.pathname;
+  const [, id] = /^\/results\/([^/]+)$/.exec(location.pathname) ?? [];
+  if (!id) {
+    view("start");
+    return;
+  }
+  if (running?.entry.id === id) {
+    if (shown?.entry === running.entry) view("result");
+    return;
+  }
+  const left = await store.unfinished();
+  if (left?.id === id) return resume(left);
+  const kept = await store.find(decodeURIComponent(id));
+  if (kept) return open(kept);
+  const found = await server.result(id);
+  if (found) return open(found);
+  address("/");
+  view("start");
+  notice("This result is not here, and the server does not have it for you.", true);
+}
+
+async function begin() {
+  controls();
+  await store.takeOver();
+  await collection.refresh();
+  await route();
+  const left = await store.unfinished();
+  if (left && !running && left.photographs?.front) {
+    byId("unfinished-when").textContent = `Its photographs are from ${new Date(left.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })}.`;
+    byId("unfinished").hidden = false;
+  }
+  if (navigator.onLine === false) offline();
+  navigator.serviceWorker?.register(trusted.createScriptURL("/worker.js")).catch(() => {}); // without it the page works online only
+}
+
+void begin();

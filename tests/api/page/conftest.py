@@ -17,6 +17,7 @@ from pinactors.catalog import demo
 from pinactors.catalog.importer import import_catalog
 from pinactors.protocol import View
 from tests.api.conftest import launch
+from tests.api.page import canned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = [
@@ -29,7 +30,7 @@ ARGUMENTS = [
 ]
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>Fox'
-PATIENCE = 60_000
+PATIENCE = 120_000
 """Milliseconds a page may take: three photographs on two busy cores."""
 
 PHONE = {
@@ -89,7 +90,7 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, url: str, *, refused: str = "-", **options: Any) -> Iterator[Any]:
+def opened(browser: Any, url: str, *, refused: str | tuple[str, ...] = "-", **options: Any) -> Iterator[Any]:
     """A page on which what the console calls an error fails the test, except what starts with `refused`."""
     context = browser.new_context(**options)
     page = context.new_page()
@@ -100,8 +101,55 @@ def opened(browser: Any, url: str, *, refused: str = "-", **options: Any) -> Ite
     page.goto(url)
     yield page
     context.close()
-    expected = ("Failed to load resource: net::", refused)
+    expected = ("Failed to load resource: net::", *([refused] if isinstance(refused, str) else refused))
     assert [line for line in wrong if not line.startswith(expected)] == []
+
+
+@contextmanager
+def analysed(
+    browser: Any,
+    site: Site,
+    stream: list[canned.Packet],
+    *,
+    refused: str | tuple[str, ...] = "-",
+    **options: Any,
+) -> Iterator[Any]:
+    """A page on which an analysis has ended whose answer was `stream`."""
+    with opened(browser, site.url, refused=refused, **options) as page:
+        answer(page, stream)
+        choose(page, site)
+        page.click("#analyze")
+        page.wait_for_selector(".feedback")
+        page.wait_for_selector(".strip:not(.running)")
+        yield page
+
+
+def answer(page: Any, stream: list[canned.Packet]) -> None:
+    """What uploads of that page get from now on."""
+    page.unroute("**/mobile-upload*")
+    page.route(
+        "**/mobile-upload*",
+        lambda route: route.fulfill(body=canned.lines(stream), content_type="application/x-ndjson"),
+    )
+
+
+def until(page: Any, condition: str) -> None:
+    """Waits until an async function of the page's says true."""
+    page.evaluate(
+        f"async () => {{ while (!(await ({condition})())) await new Promise(requestAnimationFrame); }}"
+    )
+
+
+def kept(page: Any) -> list[Any]:
+    """The collection as it is stored, newest first, without its pictures."""
+    found: list[Any] = page.evaluate(
+        """async () => {
+          const store = await import("/static/collection/store.js");
+          const entries = await store.all();
+          return entries.map(({ previews, ...entry }) => ({ ...entry, views: Object.keys(previews) }));
+        }"""
+    )
+    return found
 
 
 def choose(page: Any, site: Site) -> None:

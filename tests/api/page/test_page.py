@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from pinactors.catalog import demo
 from pinactors.protocol import View
-from tests.api.page.conftest import HOSTILE, PATIENCE, PHONE, Site, choose, opened
+from tests.api.page.conftest import HOSTILE, PATIENCE, PHONE, Site, choose, kept, opened, until
 
 
 def test_whole_analysis_on_a_phone_with_a_slow_link(browser: Any, site: Site) -> None:
@@ -24,26 +25,36 @@ def test_whole_analysis_on_a_phone_with_a_slow_link(browser: Any, site: Site) ->
         )
         choose(page, site)
         page.click("#analyze")
-        page.wait_for_selector("#sending progress")
+        page.wait_for_selector("#sent")
+        assert page.evaluate("document.activeElement.id") == "results-heading"
         page.wait_for_selector('[data-type="CHARACTER_IDENTIFICATION"]:not([aria-busy])')
         page.wait_for_selector(".feedback")
         assert page.query_selector_all("[aria-busy]") == []
-        assert page.inner_text("#status").startswith("Done in ")
+        assert page.inner_text("#status").startswith("Done")
+        assert re.fullmatch(r"\d+\.\d s", page.inner_text("#clock"))
         assert page.is_visible("#demonstration")
         assert page.is_visible(".gauge")
+        page.click(".fold-price summary")
         assert page.is_visible(".price-chart")
-        assert "not a certificate" in page.inner_text("main")
+        assert "not a certificate" in (page.text_content("main") or "")
         wide = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
         assert not wide, "the page is wider than 320 px"
 
+        page.click('[data-agreement="disagree"]')
+        page.check('.choice input[value="price"]')
         page.fill("#comment", "It is mine")
+        page.click("#save-wrong")
+        page.wait_for_selector('[data-agreement="disagree"][aria-pressed="true"]')
         page.click('[data-agreement="agree"]')
         page.wait_for_selector('[data-agreement="agree"][aria-pressed="true"]')
 
         page.reload()
-        page.click(".history-entry")
-        page.wait_for_selector(".gauge")
-        assert page.is_visible(".stage-photo canvas"), "the history shows the photographs again"
+        page.wait_for_selector(".gauge[role=img]")
+        assert page.is_visible(".stage-screen canvas"), "the collection shows the photographs again"
+        page.click("#to-collection")
+        page.click(".entry")
+        page.wait_for_selector(".gauge[role=img]")
+        assert "/results/" in page.url
 
 
 def test_hostile_catalogue_text_is_shown_and_does_not_run(browser: Any, site: Site) -> None:
@@ -53,7 +64,7 @@ def test_hostile_catalogue_text_is_shown_and_does_not_run(browser: Any, site: Si
         page.wait_for_selector(".feedback")
         assert HOSTILE in page.inner_text('[data-type="CHARACTER_IDENTIFICATION"]')
         assert page.evaluate("window.hacked") is None
-        assert page.query_selector("#cards script, #cards [onerror]") is None
+        assert page.query_selector("#results script, #results [onerror]") is None
 
 
 def test_fragments_are_rebuilt_without_what_could_run(browser: Any, site: Site) -> None:
@@ -61,7 +72,7 @@ def test_fragments_are_rebuilt_without_what_could_run(browser: Any, site: Site) 
     with opened(browser, site.url, refused="Executing inline") as page:
         shown = page.evaluate(
             """async () => {
-              const { fragment } = await import("/static/fragments.js");
+              const { fragment } = await import("/static/result/fragments.js");
               const hostile = '<p onclick="hacked()">a<b class="k" title="x">b</b>'
                 + '<a href="javascript:hacked()">c</a>'
                 + '<svg onload=hacked()>d</svg><iframe srcdoc="e"></iframe><form><input>f</form></p>';
@@ -76,8 +87,8 @@ def test_connection_cut_in_the_middle_loses_and_repeats_nothing(browser: Any, si
         page.evaluate(
             """() => {
               window.states = [];
-              new MutationObserver(() => window.states.push(document.getElementById("status").dataset.state))
-                .observe(document.getElementById("status"), { attributes: true });
+              new MutationObserver(() => window.states.push(document.getElementById("status")?.dataset.state))
+                .observe(document.getElementById("results"), { attributes: true, subtree: true });
             }"""
         )
         choose(page, site)
@@ -85,9 +96,10 @@ def test_connection_cut_in_the_middle_loses_and_repeats_nothing(browser: Any, si
         page.wait_for_selector(".feedback")
         assert "reconnecting" in page.evaluate("window.states")
         assert page.locator('[data-type="AUTHENTICATION_RESULT"] .verdict').count() == 1
-        kept = json.loads(page.evaluate("localStorage.getItem('pinactors.history')"))[0]["packets"]
-        assert [packet["sequence"] for packet in kept] == list(range(len(kept)))
-        assert kept[-1]["packetType"] == "ANALYSIS_COMPLETE"
+        page.wait_for_selector(".entry", state="attached")
+        had = kept(page)[0]["packets"]
+        assert [packet["sequence"] for packet in had] == list(range(len(had)))
+        assert had[-1]["packetType"] == "ANALYSIS_COMPLETE"
 
 
 def test_desktop_gets_one_object(browser: Any, site: Site) -> None:
@@ -120,16 +132,79 @@ def test_keyboard_alone_reaches_the_analysis(browser: Any, site: Site) -> None:
         page.wait_for_selector(".feedback")
 
 
-def test_refusal_is_said_plainly(browser: Any, site: Site, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.heic"
+def test_what_is_no_photograph_is_refused_when_it_is_chosen(browser: Any, site: Site, tmp_path: Path) -> None:
+    broken = tmp_path / "letter.jpg"
     broken.write_bytes(b"this is not a picture")
     with opened(browser, site.url) as page:
         page.set_input_files("#choose-front", str(broken))
-        page.wait_for_selector("#slot-front.taken")
+        page.wait_for_selector("#slot-front .warning:has-text('is not a photograph')")
+        assert page.query_selector("#slot-front.taken") is None
+        assert not page.is_visible("#analyze")
+
+
+def test_a_refusal_is_said_above_the_button_that_was_pressed(browser: Any, site: Site) -> None:
+    refusal = {
+        "success": False,
+        "message": "Too large",
+        "error": "More than 50 MB.",
+        "errorCode": "too_large",
+    }
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        choose(page, site)
+        page.route(
+            "**/mobile-upload*",
+            lambda route: route.fulfill(
+                status=413, body=json.dumps(refusal), content_type="application/json"
+            ),
+        )
         page.click("#analyze")
-        page.wait_for_selector("#status.wrong")
-        assert page.inner_text("#status") != ""
+        page.wait_for_selector("#notice.wrong:has-text('too large')")
         assert page.query_selector_all("[aria-busy]") == []
+        assert page.evaluate("document.activeElement.id") == "analyze"
+
+
+def test_a_back_that_cannot_be_read_does_not_cost_the_front(browser: Any, site: Site, tmp_path: Path) -> None:
+    # a HEIC by its first bytes is sent without a preview, and only the server finds out that it is none
+    damaged = tmp_path / "back.heic"
+    damaged.write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200))
+    with opened(browser, site.url) as page:
+        page.set_input_files("#choose-front", str(site.photographs[View.FRONT]))
+        page.wait_for_selector("#slot-front.taken")
+        page.set_input_files("#choose-back", str(damaged))
+        page.wait_for_selector("#slot-back.taken")
+        page.click("#analyze")
+        page.wait_for_selector(".feedback")
+        page.wait_for_selector("#status:text-matches('judged without it')")
+        page.wait_for_selector(".entry", state="attached")
+        assert [entry["views"] for entry in kept(page)] == [["front"]]
+
+
+def test_a_small_original_is_sent_as_it_is_and_a_large_one_keeps_its_letters(
+    browser: Any, site: Site, tmp_path: Path
+) -> None:
+    with opened(browser, site.url) as page:
+        small = site.photographs[View.FRONT]
+        read = """async ([name, length]) => {
+          const { readPhotograph } = await import("/static/capture/photographs.js");
+          const canvas = document.createElement("canvas");
+          [canvas.width, canvas.height] = [length, Math.round(length * 0.75)];
+          const context = canvas.getContext("2d");
+          const noise = context.createImageData(canvas.width, canvas.height);
+          for (let at = 0; at < noise.data.length; at += 1) noise.data[at] = (at * 2654435761) % 251;
+          context.putImageData(noise, 0, 0);
+          const original = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 1));
+          const { blob } = await readPhotograph(new File([original], name, { type: "image/jpeg" }));
+          const bitmap = await createImageBitmap(blob);
+          return [original.size, blob.size, Math.max(bitmap.width, bitmap.height)];
+        }"""
+        before, after, longest = page.evaluate(read, ["large.jpg", 3200])
+        assert before > 1_500_000
+        assert after < before
+        assert longest >= 2400
+        before, after, longest = page.evaluate(read, ["small.jpg", 400])
+        assert after == before
+        page.set_input_files("#choose-front", str(small))
+        page.wait_for_selector("#slot-front.taken")
 
 
 def test_a_better_photograph_of_one_view_is_analysed_with_the_others(
@@ -139,10 +214,11 @@ def test_a_better_photograph_of_one_view_is_analysed_with_the_others(
     better.write_bytes(demo.photograph(demo.DESIGNS[0], View.BACK, 4))
     with opened(browser, site.url) as page:
         page.set_input_files("#choose-front", str(site.photographs[View.FRONT]))
-        page.click("#analyze:not([disabled])")
+        page.click("#analyze")
         page.wait_for_selector(".feedback")
-        assert "undetermined" in page.get_attribute(".verdict", "class")
-        help_wanted = page.inner_text(".help")
+        assert "undetermined" in (page.get_attribute(".verdict", "class") or "")
+        page.click(".fold-help summary")
+        help_wanted = page.inner_text(".fold-help")
         assert "Photograph the back" in help_wanted
         page.click('[data-retake="back"]')
         assert page.evaluate("document.activeElement.closest('.slot').id") == "slot-back"
@@ -150,8 +226,10 @@ def test_a_better_photograph_of_one_view_is_analysed_with_the_others(
         page.wait_for_selector("#slot-back.taken")
         page.click("#analyze")
         page.wait_for_selector("#status:text-matches('^Done')")
-        kept = json.loads(page.evaluate("localStorage.getItem('pinactors.history')"))
-        assert [sorted(entry["thumbnails"]) for entry in kept] == [["back", "front"], ["front"]]
+        until(page, "() => document.querySelectorAll('.entry').length === 2")
+        found = kept(page)
+        assert [sorted(entry["views"]) for entry in found] == [["back", "front"], ["front"]]
+        assert found[0]["group"] == found[1]["group"]
 
 
 def test_stopping_ends_the_session_on_the_server_too(browser: Any, site: Site) -> None:
@@ -159,10 +237,10 @@ def test_stopping_ends_the_session_on_the_server_too(browser: Any, site: Site) -
         choose(page, site)
         with page.expect_request(lambda request: request.method == "DELETE") as cancelling:
             page.click("#analyze")
-            page.wait_for_selector("#capture.compact")
+            until(page, "() => location.pathname.startsWith('/results/')")
             page.click("#stop")
         assert "/streams/" in cancelling.value.url
-        assert page.inner_text("#status") == "Stopped."
+        page.wait_for_selector(":is(#status, #notice):text-matches('was stopped')")
         assert page.query_selector_all("[aria-busy]") == []
 
 
@@ -170,51 +248,33 @@ def test_the_result_can_be_shown_to_others_as_a_picture(browser: Any, site: Site
     with opened(browser, site.url) as page:
         choose(page, site)
         page.click("#analyze")
-        page.wait_for_selector(".feedback")
+        page.wait_for_selector("#share:not([disabled])")
+        page.click("#share")
         with page.expect_download() as download:
-            page.click("#share")
+            page.click("#save-picture")
         picture = Path(download.value.path()).read_bytes()
         assert download.value.suggested_filename == "pin.jpg"
         assert picture.startswith(b"\xff\xd8\xff")
         assert len(picture) > 20_000
 
 
-def test_a_history_that_somebody_else_wrote_cannot_run_anything(browser: Any, site: Site) -> None:
-    packets = [
-        {"packetType": "CONNECTION_ESTABLISHED", "sequence": 0, "sessionId": HOSTILE, "streamId": "x"},
-        {
-            "packetType": "CHARACTER_IDENTIFICATION",
-            "sequence": 1,
-            "sessionId": HOSTILE,
-            "characters": HOSTILE,
-            "identification": HOSTILE,
-            "identified": True,
-            "candidates": [{"pinId": "../x", "name": HOSTILE, "characters": HOSTILE, "score": 1}],
-        },
-        {
-            "packetType": "ANALYSIS_COMPLETE",
-            "sequence": 2,
-            "sessionId": HOSTILE,
-            "id": 1,
-            "processingTime": 1,
-            "degraded": [HOSTILE],
-            "missing": [],
-        },
-    ]
-    entry = {
-        "at": 0,
-        "streamId": "x",
-        "thumbnails": {"front": "javascript:window.hacked=1"},
-        "packets": packets,
-    }
-    with opened(browser, site.url, refused="Executing inline") as page:
-        page.evaluate("entry => localStorage.setItem('pinactors.history', JSON.stringify([entry]))", entry)
-        page.reload()
-        page.click(".history-entry")
+def test_the_example_is_one_press_away(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        page.click("#example")
         page.wait_for_selector(".feedback")
-        assert HOSTILE in page.inner_text("#results-heading")
-        assert page.evaluate("window.hacked") is None
-        assert page.query_selector("main script, main [onerror], main img[src^=javascript]") is None
+        assert page.locator(".stage .tab").count() == 3
+        assert page.inner_text("#status").startswith("Done")
+
+
+def test_the_page_is_served_only_its_own_files(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        assert page.request.get(f"{site.url}static/result/words.js").status == 200
+        assert page.request.get(f"{site.url}static/../pages.py").status == 404
+        assert page.request.get(f"{site.url}static/%2e%2e/pages.py").status == 404
+        manifest = page.request.get(f"{site.url}static/manifest.webmanifest")
+        assert manifest.headers["content-type"] == "application/manifest+json"
+        for icon in manifest.json()["icons"]:
+            assert page.request.get(f"{site.url}{icon['src'][1:]}").status == 200
 
 
 @contextmanager

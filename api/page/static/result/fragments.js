@@ -3,7 +3,7 @@
  * from a short list of harmless elements without any attribute but `class`.
  */
 
-import { h } from "./dom.js";
+import { h, trusted } from "../dom.js";
 
 const ALLOWED = new Set(
   "P DIV SPAN STRONG EM B I SMALL UL OL LI DL DT DD TABLE THEAD TBODY TR TH TD CAPTION H3 H4 BR HR FIGURE FIGCAPTION SECTION ARTICLE HEADER FOOTER TIME CODE ABBR".split(" "),
@@ -11,11 +11,9 @@ const ALLOWED = new Set(
 const DROPPED = new Set("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED SVG MATH NOSCRIPT".split(" "));
 const DEEPEST = 24;
 
-const inert = globalThis.trustedTypes?.createPolicy("pinactors", { createHTML: (html) => html });
-
 /** Nodes for a fragment. Elements that are not known give way to their text. */
 export function fragment(html) {
-  const parsed = new DOMParser().parseFromString(inert ? inert.createHTML(html) : html, "text/html");
+  const parsed = new DOMParser().parseFromString(trusted.createHTML(html), "text/html");
   return h("div", { class: "fragment" }, ...rebuild(parsed.body, 0));
 }
 

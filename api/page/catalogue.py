@@ -1,0 +1,115 @@
+"""What the page shows of the catalogue: pictures beside the photographs, pins by name, the example."""
+
+from __future__ import annotations
+
+import math
+import mimetypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request
+
+from api.answers import FoundPin, FoundPins
+from api.auth import authenticate
+from api.services import services
+from pinactors.catalog import demo
+from pinactors.catalog.reader import Catalog
+from pinactors.protocol import ErrorCode, PinactorsError, View
+
+FOUND = 20
+"""Pins one search answers with."""
+
+SEARCH_CHARACTERS = 100
+
+EXAMPLE_SEED = 3
+"""The photographs of the demonstration's first pin that are the example."""
+
+_examples: dict[View, bytes] = {}
+
+blueprint = Blueprint("page_catalogue", __name__)
+
+
+async def in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Runs it in a worker when no analysis wants one."""
+    async with services().compute.session("page", lambda: (math.inf,), lambda: 0.0) as jobs:
+        return await jobs.run(function, *arguments)
+
+
+def is_demonstration(folder: Path) -> bool:
+    """Whether the catalogue in `folder` is the drawn one; a damaged catalogue is not."""
+    try:
+        return Catalog.open(folder).demonstration
+    except (OSError, ValueError):
+        return False
+
+
+def _absent(detail: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.NOT_FOUND, "Not found", detail, status=404)
+
+
+def picture(content: bytes, kind: str, cache: str) -> Response:
+    headers = {"Content-Type": kind, "Cache-Control": cache, "X-Content-Type-Options": "nosniff"}
+    return Response(content, 200, headers)
+
+
+@blueprint.get("/catalog/<pin_id>/<view>")
+async def catalog_picture(pin_id: str, view: str) -> Response:
+    """The bounded catalogue picture of a pin; 404 where there is none."""
+    given = services()
+    await authenticate(request.headers, given.records)
+    found = None
+    if view in (View.FRONT, View.BACK):
+        found = await trio.to_thread.run_sync(
+            _picture, given.catalog_folder, pin_id, View(view), limiter=given.disk
+        )
+    if found is None:
+        raise _absent("The catalogue has no such picture")
+    return picture(*found, "private, max-age=3600")
+
+
+def _picture(folder: Path, pin_id: str, view: View) -> tuple[bytes, str] | None:
+    path = Catalog.open(folder).picture(pin_id, view)
+    if path is None:
+        return None
+    return path.read_bytes(), mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+
+
+@blueprint.get("/catalog")
+async def search() -> Response:
+    """Pins whose id, name, characters, series or code contain `search`."""
+    given = services()
+    await authenticate(request.headers, given.records)
+    text = request.args.get("search", "").strip()
+    if not text or len(text) > SEARCH_CHARACTERS:
+        raise PinactorsError(
+            ErrorCode.INVALID_FORMAT,
+            "Invalid search",
+            f"search must have 1 to {SEARCH_CHARACTERS} characters",
+            field="search",
+        )
+    pins = await trio.to_thread.run_sync(_search, given.catalog_folder, text, limiter=given.disk)
+    headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
+    return Response(msgspec.json.encode(FoundPins(pins)), 200, headers)
+
+
+def _search(folder: Path, text: str) -> list[FoundPin]:
+    return [
+        FoundPin(pin.pin_id, pin.name, ", ".join(pin.characters), pin.series, pin.year)
+        for pin in Catalog.open(folder).pins(text, FOUND)
+    ]
+
+
+@blueprint.get("/example/<view>")
+async def example(view: str) -> Response:
+    """A photograph of a demonstration pin, drawn once; 404 where the catalogue is a real one."""
+    given = services()
+    drawn = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
+    if view not in tuple(View) or not drawn:
+        raise _absent("There is an example only where the catalogue is the demonstration")
+    wanted = View(view)
+    if wanted not in _examples:
+        _examples[wanted] = await in_worker(demo.photograph, demo.DESIGNS[0], wanted, EXAMPLE_SEED)
+    return picture(_examples[wanted], "image/jpeg", "public, max-age=86400")

@@ -1,0 +1,122 @@
+"""A finished analysis under an address of its own: the page, its packets, its photographs.
+
+On an open server whoever has the address sees the result: the stream id in it cannot be guessed. Where keys
+are configured the packets and photographs go to the key that uploaded them, as everywhere; the page itself
+then tells nothing of the result in its head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import trio
+from markupsafe import escape
+from quart import Blueprint, Response, request
+
+from api.auth import ANYONE, authenticate
+from api.page.catalogue import in_worker, picture
+from api.page.pages import shell
+from api.services import services
+from pinactors.analysis.imaging.shown import shown
+from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol.merge import merge
+from pinactors.records.analyses import StoredStream
+
+VERDICTS = {
+    "authentic": "Looks genuine",
+    "counterfeit": "Looks counterfeit",
+    "undetermined": "Not decided",
+    "not_a_pin": "No pin found",
+}
+
+blueprint = Blueprint("page_results", __name__)
+
+
+async def _stored(stream_id: str, owner: str) -> StoredStream:
+    """Raises `PinactorsError` where there is none, or not of this owner: it does not say which."""
+    stored = await services().records.stream(stream_id)
+    if stored is None or stored.owner != owner:
+        raise PinactorsError(
+            ErrorCode.STREAM_NOT_FOUND, "Not found", "No finished analysis of yours has this stream id"
+        )
+    return stored
+
+
+@blueprint.get("/results/<stream_id>")
+async def result_page(stream_id: str) -> Response:
+    """The page, which shows the result; what a messenger's preview shows of it is in its head."""
+    given = services()
+    head = None
+    if not await given.records.has_keys():
+        stored = await given.records.stream(stream_id)
+        if stored is not None and stored.owner == ANYONE:
+            head = describe(merge(stored.packets), request.host_url, stream_id)
+    return await shell(head, view="result")
+
+
+def describe(result: dict[str, Any], host_url: str, stream_id: str) -> str:
+    """Title, description and Open Graph tags of a merged analysis, as HTML; every value is escaped.
+
+    `host_url` ends in a slash.
+    """
+    candidates = result.get("candidates") or []
+    name = candidates[0]["name"] if result.get("identified") and candidates else "A pin"
+    verdict = VERDICTS.get(result.get("verdict") or "", "Not decided")
+    estimate = result.get("estimate")
+    words = [f"{verdict}."]
+    if estimate:
+        amount = f"{estimate['low']:,.2f} to {estimate['high']:,.2f} {estimate['currency']}"
+        genuine = "A genuine one sells for" if result.get("verdict") == "counterfeit" else "If genuine:"
+        words.append(f"{genuine} {amount}.")
+    if result.get("demonstration"):
+        words.append("Demonstration: pin, sales and price are made up.")
+    words.append("An estimate from photographs, not a certificate.")
+    address = f"{host_url}results/{stream_id}"
+    title, description = f"{name}: {verdict.lower()}", " ".join(words)
+    tags = {
+        "og:type": "website",
+        "og:site_name": "pinactors",
+        "og:title": title,
+        "og:description": description,
+        "og:url": address,
+        "og:image": f"{address}/front",
+        "og:image:alt": f"The photograph of {name}",
+    }
+    return "\n  ".join(
+        [
+            f"<title>{escape(title)}</title>",
+            f'<meta name="description" content="{escape(description)}">',
+            *(f'<meta property="{key}" content="{escape(value)}">' for key, value in tags.items()),
+            '<meta name="twitter:card" content="summary_large_image">',
+            '<meta name="robots" content="noindex">',
+        ]
+    )
+
+
+@blueprint.get("/results/<stream_id>/packets")
+async def packets(stream_id: str) -> Response:
+    """The packets of a finished analysis as one array, however long ago it was."""
+    stored = await _stored(stream_id, await authenticate(request.headers, services().records))
+    body = msgspec.json.encode([msgspec.Raw(packet) for packet in stored.packets])
+    return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "private, no-cache"})
+
+
+@blueprint.get("/results/<stream_id>/<view>")
+async def photograph(stream_id: str, view: str) -> Response:
+    """A photograph of a finished analysis, scaled down and without what a camera writes into its file (place,
+    time, owner)."""
+    given = services()
+    await _stored(stream_id, await authenticate(request.headers, given.records))
+    absent = PinactorsError(
+        ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph", status=404
+    )
+    stored = await given.records.photograph(stream_id, view)
+    if stored is None:
+        raise absent
+    try:
+        image = await trio.to_thread.run_sync(given.store.bring, stored, limiter=given.disk)
+        content = await in_worker(shown, image.path, View(view), given.settings.max_image_pixels)
+    except FileNotFoundError:  # removed meanwhile, by hand or for its age
+        raise absent from None
+    return picture(content, "image/jpeg", "private, max-age=86400")

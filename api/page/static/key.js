@@ -1,0 +1,33 @@
+/** The access key, kept on this device. */
+
+import { byId } from "./dom.js";
+
+const KEY = "pinactors.key";
+
+export function apiKey() {
+  try {
+    return localStorage.getItem(KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** Asks for the key; `say(text, wrong)` tells what became of it. */
+export function askKey(say) {
+  const dialog = byId("key");
+  byId("key-value").value = apiKey();
+  dialog.onclose = () => {
+    if (dialog.returnValue !== "save") return;
+    const key = byId("key-value").value.trim();
+    try {
+      if (key) localStorage.setItem(KEY, key);
+      else localStorage.removeItem(KEY);
+    } catch {
+      say("This browser keeps nothing, so the key could not be saved.", true);
+      return;
+    }
+    say(key ? "Key saved on this device. Please analyse again." : "Key removed.");
+  };
+  dialog.returnValue = "";
+  dialog.showModal();
+}

@@ -1,0 +1,125 @@
+/** The answer on one screen: picture, name, verdict, price, in places that stay where they are while packets arrive. */
+
+import { pinBox } from "../capture/outline.js";
+import { cut, scaled } from "../capture/photographs.js";
+import { h, icon } from "../dom.js";
+import { gauge } from "./charts.js";
+import { VIEWS, capitalised, judged, money, reading, verdictInWords, verdictSign } from "./words.js";
+
+/** A candidate from here on is worth to be named where no pin is claimed. */
+const ALIKE = 0.1;
+
+const waiting = (text) => h("p", { class: "waiting" }, text);
+
+export class Hero {
+  /** `pictures` and `boxes` by view; `actions` are the handlers `share`, `name`, `photographs`. */
+  constructor({ pictures, boxes, strip, actions }) {
+    this.name = h("h1", { id: "results-heading", tabindex: -1 }, "Which pin is it?");
+    this.facts = h("p", { class: "facts" }, "Comparing with the catalogue …");
+    this.verdict = h("div", { class: "hero-verdict", "data-type": "AUTHENTICATION_RESULT", "aria-busy": "true" },
+      gauge(null), h("div", {}, h("p", { class: "verdict" }, "Genuine?"), waiting("Weighing the evidence …")));
+    this.price = h("div", { class: "hero-price", "data-type": "PRICING_ANALYSIS", "aria-busy": "true" },
+      h("p", { class: "price-label" }, "What is it worth?"), waiting("Looking up sales …"));
+    this.words = h("div", { class: "hero-name", "data-type": "CHARACTER_IDENTIFICATION", "aria-busy": "true" }, this.name, this.facts);
+    this.share = h("button", { id: "share", type: "button", disabled: true, onclick: actions.share }, icon("share"), "Share");
+    this.other = h("button", { id: "not-this", type: "button", disabled: true, onclick: actions.name }, icon("search"), "Another pin?");
+    this.change = h("button", { id: "change", type: "button", onclick: actions.photographs }, icon("camera"), "Photographs");
+    this.element = h("article", { id: "hero", class: "card hero" }, strip,
+      stage(pictures, boxes), this.words, this.verdict, this.price,
+      h("div", { class: "hero-actions" }, this.share, this.other, this.change));
+  }
+
+  showName(packet) {
+    const best = packet.candidates[0];
+    arrived(this.words);
+    if (packet.identified) {
+      this.call(best.name, [best.series, best.year, packet.characters].filter(Boolean).join(" · "));
+    } else {
+      this.call("Not identified", best?.score >= ALIKE ? `Most like: ${best.name}` : "No pin of the catalogue is like it.");
+      this.other.lastChild.data = "Find it";
+      this.other.classList.add("suggested");
+    }
+    this.other.disabled = false;
+  }
+
+  call(name, facts) {
+    this.name.textContent = name;
+    this.name.title = name;
+    this.facts.textContent = facts;
+  }
+
+  showVerdict(packet) {
+    arrived(this.verdict);
+    this.counterfeit = packet.verdict === "counterfeit";
+    if (this.estimate !== undefined) this.showPrice(this.estimate);
+    this.verdict.replaceChildren(
+      judged(packet) ? gauge(packet) : gauge(null),
+      h("div", {},
+        h("p", { class: `verdict verdict-${packet.verdict}` }, h("span", { class: "sign", "aria-hidden": "true" }, verdictSign(packet)), verdictInWords(packet)),
+        h("p", { class: "reading" }, reading(packet))));
+  }
+
+  /** A counterfeit's price is said to be that of a genuine one, whichever comes first. */
+  showPrice(packet) {
+    arrived(this.price);
+    this.estimate = packet;
+    const { estimate } = packet;
+    this.price.replaceChildren(...(estimate
+      ? [h("p", { class: "price-label" }, this.counterfeit ? "A genuine one sells for" : "If genuine, it sells for"),
+         h("p", { class: "price" }, money(estimate.median, estimate.currency)),
+         h("p", { class: "range" }, `usually ${money(estimate.low, estimate.currency)} to ${money(estimate.high, estimate.currency)}`)]
+      : [h("p", { class: "price-label" }, "What is it worth?"), h("p", { class: "price none" }, "No price"),
+         h("p", { class: "range" }, packet.reason ?? "")]));
+  }
+
+  /** Nothing more will come. */
+  finish(reason, complete) {
+    for (const place of [this.words, this.verdict, this.price]) {
+      if (!place.hasAttribute("aria-busy")) continue;
+      arrived(place);
+      const open = place.querySelector(".waiting, .facts");
+      if (open) open.textContent = reason;
+    }
+    this.share.disabled = !complete;
+  }
+}
+
+function arrived(place) {
+  if (!place.hasAttribute("aria-busy")) return;
+  place.removeAttribute("aria-busy");
+  place.classList.add("arrived");
+}
+
+/** The photographs, cropped to the pin, one at a time. */
+function stage(pictures, boxes) {
+  const views = Object.keys(VIEWS).filter((view) => pictures[view]);
+  const screen = h("div", { class: "stage-screen" });
+  if (!views.length) {
+    screen.append(h("p", { class: "no-preview" }, "This browser cannot show the photographs; the server can read them."));
+    return h("div", { class: "stage" }, screen);
+  }
+  const tabs = views.map((view) => h("button", { type: "button", class: "tab", onclick: () => show(view) }, h("span", {}, capitalised(VIEWS[view]))));
+  function show(view) {
+    const picture = cropped(pictures[view], boxes[view]);
+    picture.setAttribute("role", "img");
+    picture.setAttribute("aria-label", `Your ${VIEWS[view]} photograph`);
+    screen.replaceChildren(picture);
+    tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", String(views[index] === view)));
+  }
+  show(views[0]);
+  return h("div", { class: "stage" }, screen,
+    views.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Photograph shown" }, tabs));
+}
+
+/** Width over height of the place for the picture, about. */
+const SHAPE = 1.5;
+
+/** A picture cropped to its pin, in the shape of its place as far as it reaches; whole where no pin is made out. */
+export function cropped(picture, box = pinBox(picture), side = 1000) {
+  if (box.sure === false) return scaled(picture, side);
+  const width = Math.min(1, Math.max(box.width, (box.height * picture.height * SHAPE) / picture.width));
+  const height = Math.min(1, Math.max(box.height, (box.width * picture.width) / SHAPE / picture.height));
+  const x = Math.min(1 - width, Math.max(0, box.x + (box.width - width) / 2));
+  const y = Math.min(1 - height, Math.max(0, box.y + (box.height - height) / 2));
+  return cut(picture, { x, y, width, height }, { side, margin: 0.03 });
+}

@@ -1,0 +1,86 @@
+/** What the page asks the server for beside an analysis: catalogue pictures and names, finished results, the example. */
+
+import { scaled } from "./capture/photographs.js";
+import { apiKey } from "./key.js";
+
+const LONGEST = 1600;
+
+/** Catalogue pictures that were asked for, as promises of a Blob or null, by pin and view. */
+const pictures = new Map();
+const urls = new Map();
+
+const headers = () => (apiKey() ? { "x-api-key": apiKey() } : {});
+
+async function asked(path, signal) {
+  return fetch(path, { headers: headers(), signal });
+}
+
+function catalogBlob(pinId, view) {
+  const name = `${encodeURIComponent(pinId)}/${view}`;
+  if (!pictures.has(name)) {
+    const picture = asked(`/catalog/${name}`).then((response) => (response.ok ? response.blob() : null)).catch(() => null);
+    pictures.set(name, picture);
+    // what was away for the moment is asked for again the next time
+    void picture.then((blob) => blob ?? pictures.delete(name));
+  }
+  return pictures.get(name);
+}
+
+/** A catalogue picture as an object URL (fetched, since an `img` cannot send a key); null where there is none. */
+export async function catalogPicture(pinId, view) {
+  const blob = await catalogBlob(pinId, view);
+  if (blob && !urls.has(blob)) urls.set(blob, URL.createObjectURL(blob));
+  return blob && urls.get(blob);
+}
+
+/** The same as a canvas. */
+export async function catalogCanvas(pinId, view) {
+  const blob = await catalogBlob(pinId, view);
+  return blob && picture(blob);
+}
+
+async function picture(blob) {
+  try {
+    const bitmap = await createImageBitmap(blob);
+    const canvas = scaled(bitmap, LONGEST);
+    bitmap.close();
+    return canvas;
+  } catch {
+    return null;
+  }
+}
+
+/** Pins of the catalogue whose name, characters, series or code contain `text`. */
+export async function searchCatalog(text, signal) {
+  const response = await asked(`/catalog?search=${encodeURIComponent(text)}`, signal);
+  if (!response.ok) throw new Error(`the catalogue answered ${response.status}`);
+  return (await response.json()).pins;
+}
+
+/** A finished analysis by its stream id, as the collection keeps them; null where the server has none for this key. */
+export async function result(id) {
+  const response = await asked(`/results/${id}/packets`).catch(() => null);
+  if (!response?.ok) return null;
+  const packets = await response.json();
+  const display = packets.find((packet) => packet.packetType === "HTML_DISPLAY_DATA") ?? {};
+  const views = ["front", "back", "angled"].filter((view) => view === "front" || display[`${view}Html`]);
+  const previews = {};
+  for (const view of views) {
+    const photograph = await asked(`/results/${id}/${view}`).catch(() => null);
+    if (photograph?.ok) previews[view] = await photograph.blob();
+  }
+  return { id, at: Date.parse(packets[0]?.timestamp) || 0, previews, packets };
+}
+
+/** Three photographs of a pin of the demonstration. */
+export async function examplePhotographs() {
+  return Promise.all(["front", "back", "angled"].map(async (view) => {
+    const response = await fetch(`/example/${view}`);
+    if (!response.ok) throw new Error(`the example answered ${response.status}`);
+    return new File([await response.blob()], `${view}.jpg`, { type: "image/jpeg" });
+  }));
+}
+
+export function randomName() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

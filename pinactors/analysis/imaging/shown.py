@@ -1,0 +1,30 @@
+"""A stored photograph as it may be shown to others: upright, small, without its metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+
+from pinactors.analysis.imaging.decode import decode
+from pinactors.protocol import View
+
+SIDE = 1200
+QUALITY = 85
+
+
+def shown(path: str, view: View, max_pixels: int) -> bytes:
+    """A JPEG of at most `SIDE` pixels a side. Runs in a worker: it decodes what somebody sent.
+
+    Raises `PinactorsError` (`invalid_format`, `too_large`), `OSError` where the file is gone.
+    """
+    rgb = decode(Path(path).read_bytes(), view, max_pixels).rgb
+    scale = min(1.0, SIDE / max(rgb.shape[:2]))
+    if scale < 1:
+        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    done, encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    )
+    if not done:
+        raise OSError("the picture could not be encoded")
+    return encoded.tobytes()

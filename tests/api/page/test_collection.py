@@ -1,0 +1,186 @@
+"""What is kept on the device: the collection, the interrupted analysis, the page without a network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.api.page import canned
+from tests.api.page.conftest import HOSTILE, PHONE, Site, analysed, answer, choose, kept, opened, until
+
+UNFINISHED = """async () => {
+  const store = await import("/static/collection/store.js");
+  const left = await store.unfinished();
+  return left && { id: left.id, views: Object.keys(left.photographs) };
+}"""
+
+
+NAMED = """async () => {{
+  const store = await import("/static/collection/store.js");
+  return (await store.all())[0].pin?.pinId === {};
+}}"""
+
+
+def test_the_collection_has_a_value_a_search_and_an_export(browser: Any, site: Site) -> None:
+    names = {"authentic": "=HYPERLINK(1)", "counterfeit": 'Gustav "the" Owl, night', "undetermined": "-"}
+    with opened(browser, site.url) as page:
+        for verdict, name in names.items():
+            answer(page, canned.packets(verdict, name=name, stream_id=f"canned-{verdict}"))
+            choose(page, site)
+            page.click("#analyze")
+            page.wait_for_selector(".feedback")
+            page.click("#fresh")
+        until(page, "() => document.querySelectorAll('.entry').length === 3")
+        assert page.inner_text("#collection-total") == "3 pins, worth $24.85 if genuine"
+        assert "a genuine one" in page.inner_text(".entry:has(.tone-counterfeit)")
+
+        page.fill("#collection-search", "owl")
+        assert page.locator(".entry").count() == 1
+        page.fill("#collection-search", "nothing like it")
+        assert page.locator(".entry").count() == 0
+        page.fill("#collection-search", "")
+
+        with page.expect_download() as download:
+            page.click("#collection-export")
+        text = Path(download.value.path()).read_text("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert [row["name"] for row in rows] == ["Not identified", names["counterfeit"], "'=HYPERLINK(1)"]
+        assert rows[1]["price_if_genuine"] == "24.85"
+        assert rows[2]["link"] == f"{site.url}results/canned-authentic"
+
+        page.click("[aria-label^='Forget Gustav']")
+        until(page, "() => document.querySelectorAll('.entry').length === 2")
+        page.click("#forget-all")
+        page.click("dialog[open] >> text=Keep")
+        assert page.locator(".entry").count() == 2, "it asks first"
+        page.click("#forget-all")
+        page.click("#forget-yes")
+        page.wait_for_selector(".collection-empty")
+        assert kept(page) == []
+
+
+def test_of_several_analyses_of_one_pin_one_counts(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        for number in range(2):
+            answer(page, canned.packets(stream_id=f"canned-{number}"))
+            if not number:
+                choose(page, site)
+            page.click("#analyze")
+            page.wait_for_selector(".feedback")
+            page.click("#change")
+        until(page, "() => document.querySelectorAll('.entry').length === 2")
+        assert page.inner_text("#collection-total") == "1 pin, worth $24.85 if genuine"
+
+
+def test_a_pin_that_was_not_identified_is_found_by_name_or_named_by_hand(browser: Any, site: Site) -> None:
+    with analysed(browser, site, canned.packets("undetermined"), refused="Failed to load resource") as page:
+        assert page.inner_text("#results-heading") == "Not identified"
+        page.click("#not-this")
+        page.fill("#lookup-name", "gustav")
+        page.click("#lookup-results button:has-text('Gustav')")
+        page.wait_for_selector("#results-heading:has-text('Gustav')")
+        until(page, NAMED.format('"DEMO-02"'))
+        page.click("#not-this")
+        page.fill("#lookup-hand", "Grandmother's owl")
+        page.click(".by-hand button")
+        page.wait_for_selector("#results-heading:has-text('Grandmother')")
+        until(page, NAMED.format("null"))
+
+
+def test_a_reload_in_the_middle_goes_on_where_it_was(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        choose(page, site)
+        page.click("#analyze")
+        until(page, "() => location.pathname.startsWith('/results/')")
+        page.reload()
+        page.wait_for_selector(".feedback")
+        page.wait_for_selector(".entry", state="attached")
+        assert len(kept(page)) == 1
+        assert page.evaluate(UNFINISHED) is None
+
+
+def test_an_upload_that_a_closed_tab_interrupted_is_offered_again(browser: Any, site: Site) -> None:
+    with opened(browser, site.url, **PHONE) as page:
+        choose(page, site)
+        page.evaluate(canned.ARRIVING)  # the network takes it and says nothing
+        page.click("#analyze")
+        until(page, f"async () => (await ({UNFINISHED})()) !== null")
+        page.close()
+        again = page.context.new_page()
+        again.goto(site.url)
+        again.wait_for_selector("#unfinished:not([hidden])")
+        again.click("#continue")
+        again.wait_for_selector(".feedback")
+        again.wait_for_selector(".entry", state="attached")
+        assert [entry["views"] for entry in kept(again)] == [["front", "back", "angled"]]
+        again.goto(site.url)
+        again.wait_for_selector(".entry")
+        assert not again.is_visible("#unfinished")
+
+
+def test_an_interrupted_analysis_can_be_discarded(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        choose(page, site)
+        page.evaluate(canned.ARRIVING)
+        page.click("#analyze")
+        until(page, f"async () => (await ({UNFINISHED})()) !== null")
+        page.goto(site.url)
+        page.click("#discard")
+        until(page, f"async () => (await ({UNFINISHED})()) === null")
+        assert not page.is_visible("#unfinished")
+
+
+def test_the_page_opens_without_a_network_and_shows_the_collection(browser: Any, site: Site) -> None:
+    with analysed(browser, site, canned.packets()) as page:
+        page.wait_for_selector(".entry", state="attached")
+        page.evaluate("navigator.serviceWorker.ready.then(() => undefined)")
+        until(page, "() => navigator.serviceWorker.controller !== null")
+        page.context.set_offline(True)
+        page.goto(site.url)
+        page.click(".entry")
+        page.wait_for_selector(".gauge[role=img]")
+        assert page.inner_text("#results-heading") == "Marlo the Fox"
+        page.reload()
+        page.wait_for_selector(".gauge[role=img]")
+        page.context.set_offline(False)
+
+
+def test_a_history_that_somebody_else_wrote_cannot_run_anything(browser: Any, site: Site) -> None:
+    packets = [
+        {"packetType": "CONNECTION_ESTABLISHED", "sequence": 0, "sessionId": HOSTILE, "streamId": "x"},
+        {
+            "packetType": "CHARACTER_IDENTIFICATION",
+            "sequence": 1,
+            "sessionId": HOSTILE,
+            "characters": HOSTILE,
+            "identification": HOSTILE,
+            "identified": True,
+            "candidates": [{"pinId": "../x", "name": HOSTILE, "characters": HOSTILE, "score": 1}],
+        },
+        {
+            "packetType": "ANALYSIS_COMPLETE",
+            "sequence": 2,
+            "sessionId": HOSTILE,
+            "id": 1,
+            "processingTime": 1,
+            "degraded": [HOSTILE],
+            "missing": [],
+        },
+    ]
+    entry = {
+        "at": 0,
+        "streamId": "x",
+        "thumbnails": {"front": "javascript:window.hacked=1"},
+        "packets": packets,
+    }
+    with opened(browser, site.url, refused=("Executing inline", "Failed to load resource")) as page:
+        page.evaluate("entry => localStorage.setItem('pinactors.history', entry)", json.dumps([entry]))
+        page.reload()
+        page.click(".entry")
+        page.wait_for_selector(".feedback")
+        assert HOSTILE in page.inner_text("#results-heading")
+        assert page.evaluate("window.hacked") is None
+        assert page.query_selector("main script, main [onerror], main img[src^=javascript]") is None

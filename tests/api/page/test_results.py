@@ -1,0 +1,139 @@
+"""A result under its own address: what a preview reads of it, its packets and photographs, and for whom."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from api.page.results import describe
+from pinactors.analysis.imaging.shown import SIDE, shown
+from pinactors.protocol import PinactorsError, View
+from tests.api.conftest import running
+from tests.api.page.conftest import HOSTILE, Site, choose, opened
+from tests.api.wire import JSON, ask, json_body
+
+UPLOAD = "/mobile-upload?response=stream"
+HTML = {"Accept": "text/html"}
+
+
+def result(**more: Any) -> dict[str, Any]:
+    candidate = {"pinId": "P1", "name": "Marlo the Fox"}
+    estimate = {"currency": "USD", "low": 22.8, "median": 24.85, "high": 27.49}
+    return {
+        "verdict": "authentic",
+        "identified": True,
+        "candidates": [candidate],
+        "estimate": estimate,
+    } | more
+
+
+def test_a_preview_says_name_verdict_and_price() -> None:
+    head = describe(result(demonstration=True), "https://pins.example/", "abc")
+    assert '<meta property="og:title" content="Marlo the Fox: looks genuine">' in head
+    assert "If genuine: 22.80 to 27.49 USD." in head
+    assert "Demonstration" in head
+    assert '<meta property="og:url" content="https://pins.example/results/abc">' in head
+    assert "A genuine one sells for" in describe(
+        result(verdict="counterfeit"), "https://pins.example/", "abc"
+    )
+    unknown = describe(result(identified=False, estimate=None), "https://pins.example/", "abc")
+    assert "A pin: looks genuine" in unknown
+    assert "Marlo" not in unknown
+
+
+def test_a_preview_runs_nothing_that_a_catalogue_says() -> None:
+    hostile = result(candidates=[{"pinId": "x", "name": f'"><script>{HOSTILE}'}])
+    hostile["estimate"]["currency"] = '"><b>'
+    head = describe(hostile, 'https://pins.example/"><i>', '"><u>')
+    assert "<script" not in head
+    assert "<b>" not in head
+    assert "<i>" not in head
+    assert "<u>" not in head
+    assert "<img" not in head
+
+
+async def _analysed(port: int, key: dict[str, str] | None = None) -> str:
+    body = json_body(sessionId="shared", frontImageData=b"PHOTO")
+    answer = await ask(port, "POST", UPLOAD, body, JSON | (key or {}))
+    return str(json.loads(answer.body.splitlines()[0])["streamId"])
+
+
+async def test_on_an_open_server_the_address_is_enough(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        stream_id = await _analysed(server.port)
+        page = await ask(server.port, "GET", f"/results/{stream_id}", headers=HTML)
+        assert page.status == 200
+        assert b"og:title" in page.body
+        assert b'data-view="result"' in page.body
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        packets = await ask(server.port, "GET", f"/results/{stream_id}/packets")
+        kinds = [packet["packetType"] for packet in json.loads(packets.body)]
+        assert (kinds[0], kinds[-1]) == ("CONNECTION_ESTABLISHED", "ANALYSIS_COMPLETE")
+        assert (await ask(server.port, "GET", f"/results/{stream_id}/back")).status == 404
+        assert (await ask(server.port, "GET", f"/results/{stream_id}/nonsense")).status == 404
+        assert (await ask(server.port, "GET", "/results/unknown/packets")).status == 404
+        unknown = await ask(server.port, "GET", "/results/unknown", headers=HTML)
+        assert unknown.status == 200, "the page says so itself"
+        assert b"og:title" not in unknown.body
+
+
+async def test_where_keys_are_configured_a_result_is_its_owners(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        from pinactors.records import Records
+
+        records = await Records.open(server.settings)
+        mine, other = [{"x-api-key": await records.add_key(name)} for name in ("mine", "other")]
+        await records.close()
+        stream_id = await _analysed(server.port, mine)
+        address = f"/results/{stream_id}/packets"
+        assert (await ask(server.port, "GET", address, headers=mine)).status == 200
+        assert (await ask(server.port, "GET", address, headers=other)).status == 404
+        assert (await ask(server.port, "GET", address)).status == 401
+        page = await ask(server.port, "GET", f"/results/{stream_id}", headers=HTML)
+        assert page.status == 200
+        assert b"og:title" not in page.body
+
+
+def test_a_photograph_is_shown_upright_small_and_without_its_metadata(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    exif[0x010E] = "somewhere at home"
+    path = tmp_path / "photograph"
+    Image.new("RGB", (3000, 2000), "orange").save(path, "JPEG", exif=exif)
+    content = shown(str(path), View.FRONT, 64_000_000)
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.format == "JPEG"
+        assert max(picture.size) == SIDE
+        assert picture.size[1] > picture.size[0]
+        assert not picture.getexif()
+    assert b"somewhere" not in content
+    path.write_bytes(b"no photograph")
+    with pytest.raises(PinactorsError):
+        shown(str(path), View.FRONT, 64_000_000)
+
+
+def test_a_result_opens_elsewhere(browser: Any, site: Site) -> None:
+    with opened(browser, site.url) as page:
+        choose(page, site)
+        page.click("#analyze")
+        page.wait_for_selector(".feedback")
+        address = page.url
+        assert "/results/" in address
+    with opened(browser, address) as elsewhere:
+        elsewhere.wait_for_selector(".gauge[role=img]")
+        assert elsewhere.locator(".stage .tab").count() == 3
+        assert elsewhere.is_visible(".stage-screen canvas")
+        assert HOSTILE in elsewhere.inner_text("#results-heading")
+        assert elsewhere.evaluate("window.hacked") is None
+        assert HOSTILE[:10] in elsewhere.title()
+
+
+def test_an_address_of_nothing_says_so(browser: Any, site: Site) -> None:
+    with opened(browser, f"{site.url}results/unknown", refused="Failed to load resource") as page:
+        page.wait_for_selector("#notice.wrong:has-text('not here')")
+        assert page.is_visible("#guide")

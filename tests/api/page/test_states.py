@@ -1,0 +1,196 @@
+"""Every state of the page at every size, light and dark: nothing jumps or is too wide, axe finds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import resources
+from typing import Any
+
+import pytest
+
+from tests.api.page import canned
+from tests.api.page.conftest import Site, analysed, choose, opened, until
+
+SIZES = {320: 568, 390: 844, 768: 1024, 1280: 860}
+
+SHIFTS = """() => {
+  window.shift = 0;
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) window.shift += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+}"""
+SHIFT_LIMIT = 0.02
+
+PAINTED = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+
+TOO_WIDE = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+
+SMALL_TARGETS = """() => [
+  ...document.querySelectorAll("button, a[href], label.button, label.tool, summary, .choice")]
+  .filter((one) => one.checkVisibility() && !one.closest(".fragment, .skip, p"))
+  .map((one) => [one, one.getBoundingClientRect()])
+  .filter(([, box]) => box.height < 43.5 || box.width < 43.5)
+  .map(([one, box]) => `${one.outerHTML.slice(0, 60)}: ${box.width} x ${box.height}`)"""
+"""Controls below 44 by 44 pixels; links in running text are not meant."""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
+    return resources.files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+
+
+def violations(page: Any, axe: str) -> list[str]:
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => null)))")
+    page.evaluate(axe)
+    result = page.evaluate("axe.run()")
+    return [f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in result["violations"]]
+
+
+def looks(page: Any) -> Iterator[tuple[int, int]]:
+    """The page at every size, light and dark, as (width, height)."""
+    for width, height in SIZES.items():
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            until(page, PAINTED)
+            yield width, height
+
+
+def check(page: Any, axe: str) -> None:
+    assert violations(page, axe) == []
+    assert page.evaluate(SMALL_TARGETS) == []
+    assert not page.evaluate(TOO_WIDE)
+
+
+def test_the_start(browser: Any, site: Site, axe: str) -> None:
+    with opened(browser, site.url) as page:
+        page.wait_for_selector(".collection-empty")
+        for _ in looks(page):
+            check(page, axe)
+        choose(page, site)
+        for _ in looks(page):
+            check(page, axe)
+
+
+@pytest.mark.parametrize("verdict", canned.VERDICTS)
+def test_a_result(browser: Any, site: Site, axe: str, verdict: str) -> None:
+    stream = canned.packets(verdict, name=canned.LONG)
+    with analysed(browser, site, stream, refused="Failed to load resource") as page:
+        assert page.query_selector_all("[aria-busy]") == []
+        assert ("A genuine one sells for" in page.inner_text(".hero-price")) is (verdict == "counterfeit")
+        for width, height in looks(page):
+            check(page, axe)
+            page.evaluate("scrollTo(0, 0)")
+            places = ["#results-heading", ".hero-verdict", *([".hero-price"] if width >= 390 else [])]
+            for place in places:
+                box = page.locator(place).bounding_box()
+                assert box["y"] + box["height"] <= height, f"{place} is not on the first screen of {width}"
+        page.evaluate("document.querySelectorAll('.fold').forEach((one) => (one.open = true))")
+        for _ in looks(page):
+            check(page, axe)
+
+
+def test_an_analysis_under_way(browser: Any, site: Site, axe: str) -> None:
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        choose(page, site)
+        page.evaluate(canned.ARRIVING)
+        page.click("#analyze")
+        page.wait_for_selector(".strip.running")
+        for packet in canned.packets()[:4]:
+            for _ in looks(page):
+                check(page, axe)
+            page.evaluate("text => window.arrive(text)", canned.lines([packet]))
+
+
+@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize("order", canned.ORDERS)
+def test_nothing_jumps_whatever_order_packets_come_in(
+    browser: Any, site: Site, width: int, order: tuple[str, ...]
+) -> None:
+    viewport = {"width": width, "height": SIZES[width]}
+    with opened(browser, site.url, refused="Failed to load resource", viewport=viewport) as page:
+        choose(page, site)
+        page.evaluate(canned.ARRIVING)
+        page.evaluate("document.getElementById('analyze').click()")  # no input: no shift is excused by it
+        page.wait_for_selector(".strip.running")
+        until(page, PAINTED)
+        page.evaluate(SHIFTS)
+        before = page.evaluate("window.shift")
+        places = ("#results-heading", ".hero-verdict", ".hero-price", ".hero-actions", ".findings")
+        was = [page.locator(place).bounding_box()["y"] for place in places]
+        for packet in canned.packets(order=order, name=canned.LONG):
+            page.evaluate("text => window.arrive(text)", canned.lines([packet]))
+            until(page, PAINTED)
+        page.wait_for_selector(".feedback")
+        until(page, PAINTED)
+        assert page.evaluate("window.shift") - before <= SHIFT_LIMIT
+        now = [page.locator(place).bounding_box()["y"] for place in places]
+        assert now[1:] == was[1:], "the places stay where they are"
+
+
+def test_each_result_is_on_the_screen_at_once(browser: Any, site: Site) -> None:
+    with opened(browser, site.url, refused="Failed to load resource") as page:
+        choose(page, site)
+        page.evaluate(canned.ARRIVING)
+        page.click("#analyze")
+        page.wait_for_selector(".strip.running")
+        assert page.inner_text("#results-heading") == "Which pin is it?"
+        for packet in canned.packets():
+            page.evaluate("text => window.arrive(text)", canned.lines([packet]))
+            if packet["packetType"] == "CHARACTER_IDENTIFICATION":
+                page.wait_for_selector("#results-heading:has-text('Marlo the Fox')")
+                assert page.is_visible(".hero-verdict[aria-busy]"), "what is still to come says so"
+        page.wait_for_selector(".verdict-authentic")
+
+
+def test_the_three_findings_that_counted_most_stand_beside_a_genuine_pin(browser: Any, site: Site) -> None:
+    with analysed(browser, site, canned.packets(), refused="Failed to load resource") as page:
+        assert page.locator(".finding").count() == 3
+        assert page.inner_text(".finding >> nth=0").startswith("Yours\n")
+        page.wait_for_selector(".finding >> nth=0 >> .side:has-text('Genuine') canvas")
+        page.click(".finding .pair >> nth=0")
+        page.wait_for_selector("dialog[open] .enlarged canvas >> nth=1")
+        page.keyboard.press("Escape")
+        assert page.query_selector("dialog[open]") is None
+        page.click(".fold-pin summary")
+        assert page.locator(".marked .mark").count() == 2, "what else is in the picture"
+        assert "not checked" in page.inner_text(".fold-pin")
+        assert "Perhaps a fox" in page.inner_text(".suggestions")
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 24])
+def test_thin_data_looks_thin(browser: Any, site: Site, count: int) -> None:
+    stream = canned.packets(sold=canned.sales(count, ("mint", "good")))
+    with analysed(browser, site, stream, refused="Failed to load resource") as page:
+        page.click(".fold-price summary")
+        assert page.locator(".price-chart > .sale").count() == count
+        assert (page.query_selector(".price-chart.thin") is not None) is (count < 10)
+        assert (page.query_selector(".price-chart .band") is not None) is (count >= 3)
+        page.locator(".price-chart").hover()
+        assert page.locator(".sale.touched").count() == 1
+        assert page.inner_text(".told").endswith(("mint", "good"))
+        assert page.locator(".legend li").count() == min(2, count)
+
+
+@pytest.mark.parametrize("thing", ["share", "lookup", "feedback", "key", "camera", "collection", "offline"])
+def test_what_opens_on_a_press(browser: Any, site: Site, axe: str, thing: str) -> None:
+    press = {"share": "#share", "lookup": "#not-this", "feedback": "[data-agreement=disagree]"}
+    press |= {"key": "#key-open", "camera": "#guide", "collection": "#to-collection"}
+    shown = {
+        "feedback": "fieldset:visible",
+        "collection": ".entry",
+        "offline": "#notice:text-matches('offline')",
+    }
+    with analysed(browser, site, canned.packets(), refused="Failed to load resource") as page:
+        page.evaluate("() => { navigator.mediaDevices.getUserMedia = async () => new MediaStream(); }")
+        if thing in ("camera", "offline"):
+            page.click("#fresh")
+        if thing == "offline":
+            page.context.set_offline(True)
+        else:
+            page.click(press[thing])
+        page.wait_for_selector(shown.get(thing, "dialog[open]"))
+        for _ in looks(page):
+            check(page, axe)
+        page.context.set_offline(False)
