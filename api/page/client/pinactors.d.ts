@@ -15,6 +15,12 @@ interface Stamped {
 /** A region of one photograph, in fractions of its width and height. */
 export interface Box { view: View; x: number; y: number; width: number; height: number }
 export interface Evidence { name: string; finding: string; weight: number; assessed: boolean; region?: Box; reference?: Box }
+/** Another catalogued pin in the photograph of the front. */
+export interface AlsoSeen { pinId: string; name: string; box: Box; score: number }
+
+/** What a second engine believes to see; nobody has checked it. */
+export interface Suggestion { text: string; kind: string; source: string; verified: false }
+
 export interface Candidate {
   pinId: string; name: string; characters: string; series: string | null; year: number | null; score: number;
 }
@@ -47,7 +53,8 @@ export type Packet = Stamped & (
     }
   | {
       packetType: "CHARACTER_IDENTIFICATION"; characters: string; identification: string;
-      candidates: Candidate[]; identified: boolean; demonstration?: boolean;
+      candidates: Candidate[]; identified: boolean; alsoSeen?: AlsoSeen[]; suggestions?: Suggestion[];
+      demonstration?: boolean;
     }
   | {
       packetType: "PRICING_ANALYSIS"; pricing: string; estimate: Estimate | null; method?: string;

@@ -62,9 +62,7 @@ export class Folds {
       likely.length > 0 && h("h3", {}, packet.identified ? "Others that were considered" : "Pins that are like it"),
       likely.length > 0 && h("ol", { class: "candidates" }, likely.map((candidate) => this.candidateRow(candidate))),
       also.length > 0 && this.alsoSeen(also),
-      packet.suggestions?.length > 0 && h("h3", {}, "Suggestions, not checked"),
-      packet.suggestions?.length > 0 && h("ul", { class: "suggestions" }, packet.suggestions.map((one) =>
-        h("li", {}, one.text, h("small", {}, [one.kind, one.source, one.verified && "found in the catalogue"].filter(Boolean).join(" · "))))),
+      suggested(packet.suggestions),
     ], also.length ? `${also.length} more in the picture` : packet.identified ? "identified" : "not identified");
   }
 
@@ -105,7 +103,8 @@ export class Folds {
       return h("li", {}, swatch, colour.name ?? colour.hex);
     });
     const code = packet.details.factoryCode ?? packet.details.brand;
-    this.fill("details", [fragment(packet.analysis), swatches.length > 0 && h("ul", { class: "swatches", "aria-label": "Colours" }, swatches)],
+    this.fill("details", [fragment(packet.analysis), swatches.length > 0 && h("ul", { class: "swatches", "aria-label": "Colours" }, swatches),
+      suggested(packet.suggestions)],
       typeof code === "string" ? code : "");
     this.problems = problemsOf(packet.details.photos);
     this.updateHelp();
@@ -146,6 +145,13 @@ export class Folds {
     this.fill("help", count ? content : [h("p", {}, "These photographs show what can be judged.")], count ? `${count} ${count === 1 ? "hint" : "hints"}` : "nothing");
     this.folds.help.element.classList.toggle("wanted", count > 0);
   }
+}
+
+/** What a second engine believes to see, said to be that. */
+function suggested(suggestions) {
+  if (!suggestions?.length) return [];
+  return [h("h3", {}, "Suggestions, not checked"), h("ul", { class: "suggestions" }, suggestions.map((one) =>
+    h("li", {}, one.text, h("small", {}, [one.kind, one.source].filter(Boolean).join(" · ")))))];
 }
 
 export function catalogImage(candidate, catalogPicture) {
