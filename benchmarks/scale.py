@@ -21,7 +21,7 @@ import trio
 
 from benchmarks import overhead, phones
 from benchmarks.figures import Percentiles, percentiles
-from pinactors.analysis.matching import identification, keypoints
+from pinactors.analysis.matching import keypoints, sightings
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.catalog import index
 from pinactors.catalog.demo import draw_demo
@@ -36,7 +36,7 @@ PROBE_SPREAD = 2.0
 results come, a second, whatever the number of sessions that wait beside them."""
 
 QUERIES = 60
-SHORTLIST = identification.VOTED
+SHORTLIST = sightings.VOTED
 DRAWN = 40
 DISTINCT = 0.5
 """Length of the noise that makes made-up pins differ: features of one drawing are then two thirds alike."""

@@ -156,7 +156,7 @@ class Sale:
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A catalogue picture, prepared the way photographs are: crop pixels, with their mask. `outlined`: the
-    mask follows the pin; else its outline could not be told, and the mask is the whole picture."""
+    mask follows the pin; else its outline could not be told, and the mask is the middle of the picture."""
 
     view: View
     rgb: Image

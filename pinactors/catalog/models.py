@@ -39,10 +39,10 @@ class Pin(peewee.Model):
 
 class Picture(peewee.Model):
     """One view of a pin. `file` and `crop` lie in the pictures folder, `mask` is the crop's, a PNG;
-    `outlined` says whether it follows the pin, else it is the whole picture; `given` is the mask (a PNG at
-    the size of `file`) where the import folder named one; `features` (a front's, empty for a back, NULL where
-    another version of the program wrote the row) are what a search compares. `to_picture` (3x3, float64,
-    little-endian) leads from the crop's pixels to shares of the picture's width and height."""
+    `outlined` says whether it follows the pin, else it is the middle of the picture; `given` is the mask (a
+    PNG at the size of `file`) where the import folder named one; `features` (a front's, empty for a back,
+    NULL where another version of the program wrote the row) are what a search compares. `to_picture` (3x3,
+    float64, little-endian) leads from the crop's pixels to shares of the picture's width and height."""
 
     pin = peewee.ForeignKeyField(Pin, backref="pictures", on_delete="CASCADE")
     view = peewee.TextField()

@@ -40,18 +40,16 @@ LOST = 0.78
 """A cut that covers less of the plain one than this has lost a part of the pin, not just its shadow."""
 
 
-SURE = 0.6
-"""Confidence of a segmentation from which its outline is taken for the pin's: of real shop photographs two
-thirds reach it, and of those nine in ten are right."""
-MARGIN = 2
-"""Pixels left out around a picture that is taken whole: an outline needs a background."""
+REACH = 0.42
+"""Semi-axes, in the picture's width and height, of the ellipse that stands for a pin whose outline could not
+be told. Corners are cloth, card or neighbours, which other pins' pictures show as well."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """A catalogue picture cut out: `crop` and its `mask`, `whole` the mask at the picture's size, `to_crop`
     (3x3) from the picture's pixels to the crop's. `outlined` False: the outline could not be told and the
-    mask is the whole picture; `cut_off`: the pin runs out of the picture."""
+    mask is the middle of the picture; `cut_off`: the pin runs out of the picture."""
 
     crop: Image
     mask: Image
@@ -107,12 +105,14 @@ class Given:
 
 def cut(rgb: Image, given: Given | None = None) -> Prepared:
     """The pin of a catalogue picture: where it is said to be, else along its outline where that is sure, else
-    the whole picture."""
+    the middle of the picture."""
     mask = given.mask if given is not None else _outline(rgb)
     outlined = given.outlined if given is not None else mask is not None
     if mask is None:
-        mask = np.zeros(rgb.shape[:2], np.uint8)
-        mask[MARGIN:-MARGIN, MARGIN:-MARGIN] = 255
+        height, width = rgb.shape[:2]
+        mask = np.zeros((height, width), np.uint8)
+        axes = max(4, round(REACH * width)), max(4, round(REACH * height))
+        cv2.ellipse(mask, (width // 2, height // 2), axes, 0, 0, 360, 255, -1)
     edge = largest_outline(mask)
     framed = (edge <= 1) | (edge >= np.array([rgb.shape[1], rgb.shape[0]]) - 2)
     to_crop = crop_transform(edge)
@@ -127,7 +127,7 @@ def _outline(rgb: Image) -> Image | None:
         return None
     plain = _cut_from_plain(rgb)
     found = outline.segment(rgb)
-    if found.mask is None or found.confidence < SURE:
+    if found.mask is None:
         return None if plain is None or not _compact(plain) else plain
     if plain is not None and _covered(plain, found.mask) < LOST:
         return plain

@@ -30,7 +30,7 @@ FEATURES = 560
 AROUND = 9
 """Pixels around the outline in which features still count: their patches lie half inside."""
 
-WHOLE = "the pin's outline could not be told from its background: the picture is taken whole"
+WHOLE = "the pin's outline could not be told from its background: the picture is taken as it is"
 CUT_OFF = "the pin runs out of the picture"
 
 

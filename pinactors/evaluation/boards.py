@@ -9,6 +9,7 @@ Not every pin of a board need have a box, so a pin found where no box is counts 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from pinactors.analysis.imaging.decode import decode
-from pinactors.analysis.matching import identification
+from pinactors.analysis.matching import sightings
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
@@ -34,10 +35,13 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Boxed:
-    """A pin in a picture: x0, y0, x1, y1 in its pixels; `pin_id` empty for one the catalogue lacks."""
+    """A pin in a picture: x0, y0, x1, y1 in its pixels; `pin_id` empty for one the catalogue lacks. Of one
+    that was found, its name and the probability that it is there."""
 
     pin_id: str
     box: Box
+    name: str = ""
+    score: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +77,17 @@ def seen_on(catalog: Path, path: Path) -> list[Boxed]:
     rgb = decode(path.read_bytes(), View.FRONT, MAX_PIXELS).rgb
     source = Catalog.open(catalog)
     with source.connected:
-        seen = identification.look_everywhere(source, rgb)
+        seen = sightings.look_everywhere(source, rgb)
         pins = source.numbered([one.candidate.number for one in seen])
     with Pillow.open(path) as picture:  # boxes are in the pixels of the file
         across, down = ImageOps.exif_transpose(picture).size
     found = []
     for one in seen:
         if one.candidate.number in pins:
-            x, y, w, h = identification.box_of(one, rgb)
+            x, y, w, h = sightings.box_of(one, rgb)
             box = x * across, y * down, (x + w) * across, (y + h) * down
-            found.append(Boxed(pins[one.candidate.number].pin_id, box))
+            pin = pins[one.candidate.number]
+            found.append(Boxed(pin.pin_id, box, pin.name, 1 / (1 + math.exp(-one.odds))))
     return found
 
 

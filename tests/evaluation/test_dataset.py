@@ -34,6 +34,7 @@ def test_a_set_is_read(tmp_path: Path) -> None:
         View.FRONT: folder / "photos" / "a_front.jpg",
         View.BACK: folder / "photos" / "a_back.png",
     }
+    assert photo.tags == ()
     assert read.values == {"P1": 12.5}
     assert read.rates == {"USD": 1.0}
 
@@ -75,3 +76,9 @@ def test_feedback_becomes_a_set(tmp_path: Path) -> None:
     assert photos[0].images[View.BACK].suffix == ".png"
     with (tmp_path / "set" / "truth" / "disagreed.csv").open(newline="") as file:
         assert list(csv.reader(file))[1] == ["000002", "counterfeit", "P1", "bought in a shop"]
+
+
+def test_tags_are_read_without_what_follows_a_colon(tmp_path: Path) -> None:
+    folder = made(tmp_path, "a,genuine,P1,")
+    (folder / "truth" / "notes.csv").write_text("photo_id,tags\na,crop;variant_of:P2\n")
+    assert dataset.load(folder).photos[0].tags == ("crop", "variant_of")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import Kind, PhotoSet
-from pinactors.evaluation.figures import authenticity, pins_of
+from pinactors.evaluation.figures import authenticity, by_tag, pins_of
 from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, AuthenticationResult, Verdict
 
 
@@ -63,3 +64,24 @@ def test_verdicts_are_shares_of_the_photographs_of_a_kind() -> None:
 def test_pins_that_no_catalogue_holds_are_different_pins() -> None:
     unknown = [answer(number, Kind.NOT_IN_CATALOG, 50, Verdict.UNDETERMINED) for number in range(3)]
     assert len(set(pins_of(unknown))) == 3
+
+
+def test_figures_by_tag_count_what_carries_it() -> None:
+    plain = answer(0, Kind.GENUINE, 90, Verdict.AUTHENTIC, pin="A")
+    tagged = [
+        dataclasses.replace(
+            answer(number, Kind.NOT_A_PIN, 3, Verdict.NOT_A_PIN if number == 1 else Verdict.UNDETERMINED),
+            photo=PhotoSet(str(number), Kind.NOT_A_PIN, None, (), {}, ("coin",)),
+        )
+        for number in (1, 2, 3)
+    ]
+    found = by_tag([plain, *tagged])
+    assert set(found) == {"not_a_pin: coin"}
+    assert found["not_a_pin: coin"] == {
+        "photographs": 3,
+        "first": 0,
+        "claimed and right": 0,
+        "claimed and wrong": 0,
+        "called no pin": 1,
+    }
+    assert by_tag(tagged[:2]) == {}, "two photographs are no group"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import cv2
 import numpy as np
@@ -40,6 +39,8 @@ class Likeness:
     had to be assumed (length of the log gains of red and blue over green); `rim_tint`, `rim_lightness`: how
     far the rim's median, which is bare metal, then still lies off (Lab units).
 
+    `chroma_off`, `lightness_off`: 80th percentiles of the differences in a* and b*, and in L*.
+
     `points`: places on the reference's inner lines where the photograph has a line of the same direction.
     """
 
@@ -54,21 +55,19 @@ class Likeness:
     rim_tint: float
     rim_lightness: float
     points: int
+    chroma_off: float
+    lightness_off: float
 
-
-INTERCEPT = -3.8
-INNER_LINES, WORST_LINES, DIFFERENCE, CHROMA, RELIEF = 1.2, 2.6, -0.044, 5.1, 1.6
-LIGHT_TINT, RIM_TINT, RIM_LIGHTNESS = -1.5, -0.1, -0.15
-"""A logistic fit (L2, C = 0.5) on 2 x 104 photographs of known pins against what a search among 240 brought
-up, sister pins of other colours and plating among it. Outlines and outer lines carry no weight: whatever a
-search brings up shares them. The rim's measures enter by their square root: what matters is whether it is
-gold or silver, not how much it mirrors."""
 
 BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
 BACK_LEAST, BACK_MOST = -1.7, 2.5
-"""The same for the backs of candidates, counterfeits with other backs among them. Fronts of sister pins
-differ in a few fields; their backs are plated, patterned and stamped anew. A back that hardly fits says less
-than the fit would have it: one in twenty of a pin's own does so as well, and one in four of its rivals'."""
+"""A logistic fit on the backs of what a search among 240 pins brought up, counterfeits with other backs among
+them. Fronts of variants differ in a few fields; their backs are plated, patterned and stamped anew. A back
+that hardly fits says less than the fit would have it: one in twenty of a pin's own does so as well, and one
+in four of its rivals'."""
+
+LEAST_OUTLINE = 0.8
+"""What 99 of 100 registered backs of the same pin exceed."""
 
 MOST_TINT = 1.0
 """Log gains up to which a light's tint counts: beyond, the fit has followed something else."""
@@ -77,28 +76,6 @@ DIFFERENCE_LINES, DIFFERENCE_COLOURS, DIFFERENCE_MOST = 4.0, 4.0, 5.0
 """Log odds for the pin whose lines, or colours, are the photograph's wherever two pins differ, and what they
 make together at most. Among 1,043 pins, three quarters of them the others mirrored or in other hues, 1 of 24
 close calls went wrong before, none after."""
-
-UNLIKE = -8.0
-LEAST_OUTLINE, LEAST_LINES, LEAST_WORST_LINES, LEAST_POINTS = 0.8, 0.6, 0.22, 120
-"""What 98 or 99 of 100 pairs of the same pin exceed, each: below one, the geometry does not count as
-verified. Coins, buttons and cards look like plain pins all over but for the last two."""
-
-
-def log_odds(likeness: Likeness | None) -> float:
-    """Natural log odds that the two are the same pin, one that a search brought up."""
-    if likeness is None:
-        return UNLIKE
-    return (
-        INTERCEPT
-        + INNER_LINES * likeness.inner_lines
-        + WORST_LINES * likeness.worst_lines
-        + DIFFERENCE * likeness.difference
-        + CHROMA * likeness.chroma
-        + RELIEF * likeness.relief
-        + LIGHT_TINT * min(likeness.light_tint, MOST_TINT)
-        + RIM_TINT * math.sqrt(likeness.rim_tint)
-        + RIM_LIGHTNESS * math.sqrt(likeness.rim_lightness)
-    )
 
 
 def back_log_odds(likeness: Likeness | None) -> float:
@@ -113,17 +90,6 @@ def back_log_odds(likeness: Likeness | None) -> float:
         + BACK_RIM_TINT * math.sqrt(likeness.rim_tint)
     )
     return min(BACK_MOST, max(BACK_LEAST, total))
-
-
-def verified(likeness: Likeness | None) -> TypeGuard[Likeness]:
-    """True when outline and lines fall on each other everywhere, and there are enough of them."""
-    return (
-        likeness is not None
-        and likeness.outline >= LEAST_OUTLINE
-        and likeness.lines >= LEAST_LINES
-        and likeness.worst_lines >= LEAST_WORST_LINES
-        and likeness.points >= LEAST_POINTS
-    )
 
 
 def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
@@ -155,6 +121,7 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
         float(np.hypot(off[1], off[2])),
         float(abs(off[0])),
         points,
+        *_off(lab_lit, lab_seen, inner),
     )
 
 
@@ -299,6 +266,17 @@ def _to_lab(light: Floats) -> Floats:
     clipped = np.clip(light, 0, 1)
     encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.power(clipped, 1 / 2.4) - 0.055)
     return as_floats(cv2.cvtColor(as_floats(encoded), cv2.COLOR_RGB2LAB))
+
+
+def _off(one: Floats, other: Floats, inner: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """80th percentiles of the difference in chroma (a*, b*), the least over shifts by a pixel, and in
+    lightness."""
+    shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+    away = [np.roll(one[..., 1:], shift, (0, 1)) - other[..., 1:] for shift in shifts]
+    chroma = np.sqrt(np.minimum.reduce([dot(each, each) for each in away]))
+    smooth = cv2.blur(as_floats(chroma), (3, 3))
+    lightness = np.abs(one[..., 0] - other[..., 0])
+    return float(np.percentile(smooth[inner], 80)), float(np.percentile(lightness[inner], 80))
 
 
 def _difference(one: Floats, other: Floats) -> Floats:

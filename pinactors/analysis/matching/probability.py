@@ -29,15 +29,20 @@ NAMES = (
     "light_tint",
     "rim_tint",
     "rim_lightness",
+    "other_colours",
     "area",
     "outlined",
 )
-UNSEEN = (0.3, 0.5, 0.3, 0.3, 3.0, 3.0)
+UNSEEN = (0.3, 0.5, 0.3, 0.3, 3.0, 3.0, 0.0)
 """What lines and colours count as where they could not be compared, in the order of NAMES."""
 MOST_TINT = 1.0
 """Tint up to which a light's counts: beyond, the fit has followed something else."""
 
-RIDGE = 0.5
+OTHER_COLOURS = -10.0, 15.0
+"""Bounds (Lab units) of how much more the colours differ than the lightness. Bad light and glare change
+both; a variant in other enamel has the same lines and lightness."""
+
+RIDGE = 5.0
 
 
 def measurements(agreement: Agreement, outlined: bool) -> list[float]:
@@ -52,6 +57,7 @@ def measurements(agreement: Agreement, outlined: bool) -> list[float]:
             min(alike.light_tint, MOST_TINT),
             math.sqrt(alike.rim_tint),
             math.sqrt(alike.rim_lightness),
+            float(np.clip(alike.chroma_off - alike.lightness_off, *OTHER_COLOURS)),
         )
     return [
         math.log1p(agreement.weight),

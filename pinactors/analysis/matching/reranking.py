@@ -45,8 +45,8 @@ STEPS = 8
 @dataclass(frozen=True)  # no slots: what is computed on demand is kept
 class Candidate:
     """What the catalogue holds of one pin's front: `features` in crop pixels, their `weights` (0 to 1) by how
-    distinctive they are in the catalogue, `outlined` whether its outline is known (else its mask is the whole
-    picture), and how its picture is had: None when it is gone."""
+    distinctive they are in the catalogue, `outlined` whether its outline is known (else its mask is the
+    middle of the picture), and how its picture is had: None when it is gone."""
 
     number: int
     features: Features
@@ -125,7 +125,7 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
         weight=float((weights[chosen] * np.square(found.alike - 0.4)).sum() / 0.09),
         covered=_covered(candidate, chosen, visible),
         found=float(weights[chosen].sum() / max(float(weights[visible].sum()), 1e-6)),
-        alike=float(found.alike.mean()),
+        alike=float(found.alike.mean()) if len(found.alike) else 0.0,
         patches=patches,
         patch_mean=patch_mean,
         patch_low=patch_low,

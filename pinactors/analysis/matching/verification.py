@@ -101,6 +101,12 @@ def complete(query: Features, reference: Features, found: Registration) -> Regis
     return found
 
 
+def unpaired(to_photo: Matrix) -> Registration:
+    """A mapping that was had in another way, before any features are paired by it."""
+    none = np.zeros(0, np.intp)
+    return Registration(to_photo, none, none, np.zeros(0, np.float32))
+
+
 def growth_and_turn(matrix: Matrix, point: npt.NDArray[Any]) -> tuple[float, float]:
     """By what factor and angle (radians) a homography scales and turns what is around a point."""
     local = _jacobian(matrix, point)

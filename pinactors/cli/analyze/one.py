@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
 from pinactors import client
 from pinactors.analysis.imaging import formats
@@ -16,6 +17,7 @@ from pinactors.cli.analyze import local
 from pinactors.cli.analyze.batch import analyze_many
 from pinactors.cli.analyze.view import Lines, LiveView
 from pinactors.cli.analyze.view import View as Shown
+from pinactors.evaluation import boards
 from pinactors.protocol import View, merge
 from pinactors.settings import Settings
 
@@ -68,6 +70,9 @@ def analyze(
         Path,
         typer.Option("--output", "-o", help="Of many pins: folder of the table, JSON lines and the page."),
     ] = Path("pinactors-results"),
+    board: Annotated[
+        bool, typer.Option("--board", help="Say which pins FRONT shows, and where; nothing else, and here.")
+    ] = False,
 ) -> None:
     """Analyse photographs of one pin, or of many.
 
@@ -88,6 +93,12 @@ def analyze(
     for view, path in images.items():
         _check(view, path, here=server is None)
     settings = terminal.settings(data=data)
+    if board:
+        if server is not None or len(images) > 1:
+            terminal.stop("--board is for one photograph, analysed here", terminal.USAGE)
+        with terminal.explaining():
+            _show_board(boards.seen_on(settings.catalog_folder, front), as_json)
+        return
     if server is None:
         local.prepare(settings)
     if as_json:
@@ -107,6 +118,23 @@ def analyze(
         )
     if merge.failed(answer):
         raise typer.Exit(1)
+
+
+def _show_board(seen: list[boards.Boxed], as_json: bool) -> None:
+    """The pins found in one photograph, the likeliest first; boxes in its pixels."""
+    if as_json:
+        rows = [
+            {"pinId": one.pin_id, "name": one.name, "box": [round(side) for side in one.box]}
+            | {"score": round(one.score, 3)}
+            for one in seen
+        ]
+        typer.echo(json.dumps(rows, ensure_ascii=not terminal.unicode(), indent=2))
+        return
+    table = Table("pin", "name", "left", "top", "right", "bottom", "score", box=None)
+    for one in seen:
+        sides = (str(round(side)) for side in one.box)
+        table.add_row(terminal.clean(one.pin_id), terminal.clean(one.name), *sides, f"{one.score:.2f}")
+    terminal.output.print(table if seen else "No pin of the catalogue was found.")
 
 
 def _check(view: View, path: Path, *, here: bool) -> None:

@@ -171,7 +171,7 @@ def test_a_code_alone_claims_nothing(catalog: Path) -> None:
 
 @pytest.mark.parametrize(
     ("odds", "reason"),
-    [({1: 3.0, 2: 2.5}, identification.TOO_CLOSE), ({1: 0.0}, identification.NO_MATCH)],
+    [({1: 3.0, 2: 2.5}, identification.TOO_CLOSE), ({1: -2.0}, identification.NO_MATCH)],
 )
 def test_why_nothing_is_claimed(catalog: Path, odds: dict[int, float], reason: str) -> None:
     fits = {number: identification._Fit(each, 40) for number, each in odds.items()}

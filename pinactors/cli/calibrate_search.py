@@ -1,0 +1,54 @@
+"""`pinactors calibrate-search`: the probability of a catalogue match, fitted to labelled photographs."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pinactors.cli import terminal
+from pinactors.cli.catalog import bar
+from pinactors.cli.evaluate import Data, imported_catalog
+from pinactors.evaluation import dataset, matching
+
+
+def calibrate_search(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Labelled sets, as for evaluate; one fit for all.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("probability.json"),
+    data: Data = Path("pinactors-data/evaluation"),
+    folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
+) -> None:
+    """Fit how likely a catalogue match is right, on the fronts of labelled photographs.
+
+    The file takes the place of pinactors/analysis/matching/probability.json. Figures are of pins that the
+    coefficients behind them were not fitted to.
+    """
+    context = multiprocessing.get_context("spawn")
+    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context) as pool:
+        waiting: list[Future[matching.Compared]] = []
+        for folder in folders:
+            given = dataset.load(folder)
+            catalog = imported_catalog(given.catalog, data)
+            waiting += [pool.submit(matching.compare, catalog, photo) for photo in given.photos]
+        with bar("comparing") as progress:
+            for done, _ in enumerate(as_completed(waiting), 1):
+                progress(done, len(waiting))
+        compared = [future.result() for future in waiting]
+        figures = matching.out_of_fold(compared, folds)
+        sets = ", ".join(folder.resolve().name for folder in folders)
+        fitted = {
+            "fitted": f"{len(compared)} fronts of {sets}; the figures are out of fold, {folds} folds by pin",
+            "figures": {name: figure["value"] for name, figure in figures.items()},
+            **matching.fit(compared),
+        }
+        output.write_text(json.dumps(fitted, indent=2) + "\n", "utf-8")
+    for name, figure in figures.items():
+        value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
+        terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
