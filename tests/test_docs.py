@@ -1,4 +1,4 @@
-"""The README says what is: every setting, command, dependency and promise in it is held against the code."""
+"""README and pages say what is: every setting, command, dependency and promise is held against the code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from pinactors.settings import Settings
 from pinactors.simulation import profiles
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = "\n".join(page.read_text("utf-8") for page in PAGES)
+"""README and every page, as one text."""
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def section(title: str) -> str:
-    return README.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+    return README.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0].split("\n# ", 1)[0]
 
 
 def settings_rows() -> list[str]:
@@ -99,9 +102,10 @@ def test_rooms_exist(path: str) -> None:
     assert (ROOT / path).is_dir()
 
 
-def test_links_within_the_repository_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#|/)([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
 
 
 def test_the_two_commands_are_what_ci_runs() -> None:
