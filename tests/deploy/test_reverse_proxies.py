@@ -89,8 +89,8 @@ async def answering(port: int) -> None:
             await trio.sleep(0.05)
 
 
-# In some runs the collector finds a loopback socket that nobody closed and that has no peer any more; it is not
-# known yet whose it is. What this test asserts does not depend on it.
+# In some runs the collector finds a loopback socket that nobody closed and that has no peer any more; it is
+# not known yet whose it is. What this test asserts does not depend on it.
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 @pytest.mark.parametrize("name", FILES)
