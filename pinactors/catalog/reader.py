@@ -9,6 +9,7 @@ import operator
 import shutil
 import threading
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,8 @@ class Catalog:
 
     @property
     def connected(self) -> Any:
-        """Keeps one connection for all reads inside a `with`."""
-        return models.connected(self._database)
+        """Keeps one connection for all reads inside a `with`; an empty catalogue may have no file to open."""
+        return models.connected(self._database) if self.size else nullcontext(self._database)
 
     def pin(self, pin_id: str) -> CatalogPin | None:
         return next(iter(self._pins(models.Pin.pin_id == pin_id)), None)

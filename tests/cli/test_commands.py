@@ -113,6 +113,7 @@ def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, t
 
 OTHER_VALUES = {
     "storage": "s3://bucket/pins",
+    "vision_url": "http://127.0.0.1:8000/v1",
     "compute": "ray://host:10001",
     "catalog_version": "latest",
     "host": "0.0.0.0",

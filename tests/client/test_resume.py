@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from api.streams import polls
 from pinactors.client import analyze, delivery, follow
 from pinactors.client.session import TransportName
 from pinactors.protocol import View
@@ -35,6 +37,7 @@ class Finished:
 @pytest.fixture
 async def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finished]:
     monkeypatch.setattr(delivery, "BACKOFF_FIRST", 0.0)
+    monkeypatch.setattr(polls, "CAPACITY", math.inf)  # no client reads one stream as often
     site = Site(tmp_path)
     site.log(len(PACKETS), closed=True)
     async with site.listening() as port, relaying(port) as relay:

@@ -28,7 +28,7 @@ KEEPALIVE = 0.3
 SILENCE = 2.0
 """Seconds a phone believes in a silent connection: several signs of life."""
 
-CUT = 1500
+CUT = 4000
 """Bytes of answer behind which connections break: in the middle of packets, whatever the framing's head."""
 
 LONG = 400_000
