@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -103,6 +104,7 @@ class Session:
         self._stored = stored
         self._services = services
         self._cancelled = False
+        self._noted: set[View] = set()
         self._finished = self.taken_over = False
         self._began_at = trio.current_time()
         self._compute: SessionCompute | None = None
@@ -144,6 +146,7 @@ class Session:
 
     async def _live(self, messages: Messages) -> None:
         messages.send_nowait(Connected(round(1000 * self._services.settings.deadline)))
+        self._note_arrivals(messages)  # kept with the first packet: who has that can rely on the rest
         with self._limits.analysis:  # ends `deadline` seconds (90) after the last photograph
             await self._analyse(messages)
         earlier = self.duplicate.earlier
@@ -214,21 +217,29 @@ class Session:
         answers."""
         try:
             for view in View:
-                image = await self.upload.image(view)
-                if image is not None and view not in self.state.images:
-                    field = self.upload.field_of(view)
-                    messages.send_nowait(Arrived(view, image.path, image.sha256, image.size, field))
+                await self.upload.image(view)
+                self._note_arrivals(messages)
             await self.upload.wait_complete()
-            if self.state.ends_at is None:
-                seconds = min(self._services.settings.deadline, self.upload.deadline)
-                self._limits.start(seconds)
-                messages.send_nowait(UploadComplete(time.time() + seconds))
+            self._note_arrivals(messages)
             await self.duplicate.decide()
         except PinactorsError as error:
             self.fail(error)
             return
         if self.duplicate.earlier is not None:
             self._limits.analysis.cancel()
+
+    def _note_arrivals(self, messages: Messages) -> None:
+        """Photographs that are in and not noted yet; with the last one the clock starts."""
+        for view, image in self.upload.images.items():
+            if view not in self.state.images and view not in self._noted:
+                self._noted.add(view)
+                field = self.upload.field_of(view)
+                messages.send_nowait(Arrived(view, image.path, image.sha256, image.size, field))
+        ready = self.upload.complete and self.upload.error is None
+        if ready and self.state.ends_at is None and math.isinf(self._limits.ends_at):
+            seconds = min(self._services.settings.deadline, self.upload.deadline)
+            self._limits.start(seconds)
+            messages.send_nowait(UploadComplete(time.time() + seconds))
 
     async def _complete(self, messages: Messages) -> None:
         """What the deadline left undecided, then the record, then the packet that names it."""

@@ -159,8 +159,11 @@ class TestBrokenOff:
         async def ended() -> bool:
             return await metric(server.port, 'pinactors_sessions_total{outcome="cancelled"}') == 1.0
 
+        async def gone() -> bool:
+            return await metric(server.port, "pinactors_live_sessions") == 0.0
+
         await until(ended)
-        assert await metric(server.port, "pinactors_live_sessions") == 0.0
+        await until(gone)
         assert list((server.settings.data / "spool").iterdir()) == []
 
     async def test_one_that_stops_sending_is_ended_by_the_floor(self, tmp_path: Path) -> None:
