@@ -211,7 +211,7 @@ async def _key(data: Path) -> str:
     try:
         return await records.add_key(f"fuzz {secrets.token_hex(4)}")
     finally:
-        await records.close()
+        await records.close()  # noqa: ASYNC102
 
 
 def _start(command: str, data: Path, port: int, *settings: str) -> subprocess.Popen[bytes]:

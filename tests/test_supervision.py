@@ -20,7 +20,7 @@ async def test_an_iterations_exception_is_logged_and_counted_and_the_next_one_ru
     async def step() -> None:
         runs.append(trio.current_time())
         if len(runs) < 3:
-            async with trio.open_nursery() as nursery:  # what a step starts fails as a group
+            async with trio.open_nursery() as nursery:  # what a step starts fails as a group  # noqa: ASYNC112
                 nursery.start_soon(fail)
         await trio.lowlevel.checkpoint()
 

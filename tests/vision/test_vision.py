@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx
+import httpx  # noqa: ASYNC127
 import msgspec
 import numpy as np
 import pytest
