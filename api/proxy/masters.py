@@ -158,7 +158,7 @@ class Watch:
             await self._masters.check(self._master, self._connection)
         except BaseException:
             connection, self._connection = self._connection, self._connect()
-            await connection.close()  # noqa: ASYNC120 - closes at once, waits for nothing  # noqa: ASYNC102
+            await connection.close()  # noqa: ASYNC102, ASYNC120 - closes at once
             raise
 
     async def close(self) -> None:
