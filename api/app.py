@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Self
 import prometheus_client
 from quart_trio import QuartTrio
 
-from api import cors, errors, openapi, operations
-from api import records as records_api
-from api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
-from api.page import catalogue, pages, results
-from api.services import EXTENSION, Services
-from api.streams import durable_streams, websocket
-from api.uploads.resumable import draft, groups, tus
-from api.uploads.resumable.groups import Groups
-from api.uploads.resumable.uploads import PartialUploads
+from pinactors.api import cors, errors, openapi, operations
+from pinactors.api import records as records_api
+from pinactors.api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
+from pinactors.api.page import catalogue, pages, results
+from pinactors.api.services import EXTENSION, Services
+from pinactors.api.streams import durable_streams, websocket
+from pinactors.api.uploads.resumable import draft, groups, tus
+from pinactors.api.uploads.resumable.groups import Groups
+from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.storage.images import open_image_store
 from pinactors.storage.partial_uploads import PartialUploadStore
 

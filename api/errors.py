@@ -10,7 +10,7 @@ from quart import Quart, Response, g, has_request_context, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
-from api.answers import Failure
+from pinactors.api.answers import Failure
 from pinactors.protocol import ErrorCode, PinactorsError, View, timestamp
 
 log = structlog.get_logger(__name__)

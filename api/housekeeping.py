@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from api.retention import RETENTION_SECONDS, Retention
+from pinactors.api.retention import RETENTION_SECONDS, Retention
 from pinactors.pipeline.registry import Registry
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings

@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 import trio
 
-from api.proxy.app import serve_proxy
-from api.server import serve
+from pinactors.api.proxy.app import serve_proxy
+from pinactors.api.server import serve
 from pinactors.catalog.reader import Catalog
 from pinactors.settings import Settings
 from pinactors.storage.folders import make_writable

@@ -9,7 +9,7 @@ import msgspec
 import prometheus_client
 from quart import Blueprint, Response, request
 
-from api.answers import (
+from pinactors.api.answers import (
     Card,
     CatalogueState,
     DatabaseState,
@@ -22,10 +22,10 @@ from api.answers import (
     Readiness,
     StorageState,
 )
-from api.auth import authenticate
-from api.errors import RETRY_AFTER
-from api.http.body import BodyReader
-from api.services import Services, services
+from pinactors.api.auth import authenticate
+from pinactors.api.errors import RETRY_AFTER
+from pinactors.api.http.body import BodyReader
+from pinactors.api.services import Services, services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation

@@ -7,10 +7,10 @@ import datetime as dt
 import msgspec
 from quart import Blueprint, Response, request
 
-from api.answers import Record, RecordPage
-from api.auth import authenticate
-from api.operations import json_answer
-from api.services import services
+from pinactors.api.answers import Record, RecordPage
+from pinactors.api.auth import authenticate
+from pinactors.api.operations import json_answer
+from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
 from pinactors.records import Filter, RecordRow
 from pinactors.records.listing import PAGE_LIMIT

@@ -17,14 +17,14 @@ import trio
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
-from api.app import create_app
-from api.auth import RememberingRecords
-from api.errors import RETRY_AFTER
-from api.housekeeping import SWEEP_SECONDS, Housekeeper
-from api.http.connection import Connection
-from api.services import EXTENSION
-from api.uploads.resumable.uploads import load, unfinished
 from pinactors import components
+from pinactors.api.app import create_app
+from pinactors.api.auth import RememberingRecords
+from pinactors.api.errors import RETRY_AFTER
+from pinactors.api.housekeeping import SWEEP_SECONDS, Housekeeper
+from pinactors.api.http.connection import Connection
+from pinactors.api.services import EXTENSION
+from pinactors.api.uploads.resumable.uploads import load, unfinished
 from pinactors.catalog.published import PublishedCatalog
 from pinactors.compute.engines import open_compute
 from pinactors.logs import ServerLog

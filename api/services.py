@@ -11,12 +11,12 @@ import prometheus_client
 import trio
 from quart import Response, current_app
 
-from api.health import Checks
+from pinactors.api.health import Checks
 from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
-    from api.uploads.resumable.groups import Groups
-    from api.uploads.resumable.uploads import PartialUploads
+    from pinactors.api.uploads.resumable.groups import Groups
+    from pinactors.api.uploads.resumable.uploads import PartialUploads
     from pinactors.compute import Compute
     from pinactors.pipeline.registry import Registry
     from pinactors.records import Records

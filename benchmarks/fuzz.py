@@ -19,13 +19,13 @@ from pathlib import Path
 
 import trio
 
-from api.errors import status_of
-from api.uploads.base64_stream import Base64Decoder
-from api.uploads.json_body import JsonUpload
-from api.uploads.multipart import MultipartUpload
-from api.uploads.received import Parser
-from api.uploads.resumable import draft_headers
 from pinactors.analysis.imaging.decode import decode
+from pinactors.api.errors import status_of
+from pinactors.api.uploads.base64_stream import Base64Decoder
+from pinactors.api.uploads.json_body import JsonUpload
+from pinactors.api.uploads.multipart import MultipartUpload
+from pinactors.api.uploads.received import Parser
+from pinactors.api.uploads.resumable import draft_headers
 from pinactors.protocol import PinactorsError, View
 from pinactors.protocol.offsets import to_position
 from pinactors.records import Records

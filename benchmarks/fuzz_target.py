@@ -6,7 +6,12 @@ import sys
 
 import atheris
 
-INSTRUMENTED = ["api.uploads", "python_multipart", "pinactors.analysis.imaging.decode", "pinactors.protocol"]
+INSTRUMENTED = [
+    "pinactors.api.uploads",
+    "python_multipart",
+    "pinactors.analysis.imaging.decode",
+    "pinactors.protocol",
+]
 
 with atheris.instrument_imports(include=INSTRUMENTED):  # before anything else imports them
     from benchmarks.fuzz import TARGETS

@@ -26,8 +26,8 @@ from typing import Any
 import h11
 import trio
 
-from api.proxy.app import serve_proxy
 from pinactors import logs
+from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
 
 PACKETS = 7

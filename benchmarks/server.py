@@ -20,8 +20,8 @@ from unittest import mock
 
 import trio
 
-from api.server import serve
 from pinactors import components, logs
+from pinactors.api.server import serve
 from pinactors.compute import GracePeriod, Handle, Priority
 from pinactors.pipeline.declaration import Analysis, Component
 from pinactors.protocol import (
@@ -143,7 +143,7 @@ async def main(kind: str, settings: Settings, spread: float) -> None:
         else:
             run = partial(serve, settings, analysis=declare_nothing(), warm=nothing)
         if kind == "inline":
-            with mock.patch("api.server.open_compute", open_inline):
+            with mock.patch("pinactors.api.server.open_compute", open_inline):
                 port = await nursery.start(run)
         else:
             port = await nursery.start(run)

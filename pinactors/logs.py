@@ -57,7 +57,7 @@ class ServerLog:
     start."""
 
     def __init__(self, config: Config) -> None:
-        self._log = structlog.get_logger("api.access")
+        self._log = structlog.get_logger("pinactors.api.access")
 
     async def access(self, scope: Any, response: Any, seconds: float) -> None:
         path = _STREAM.sub(r"\1…", scope["raw_path"].decode("ascii", "replace"))[:PATH_LIMIT]

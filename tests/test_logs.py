@@ -14,7 +14,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from api.server import hypercorn_config
+from pinactors.api.server import hypercorn_config
 from pinactors.logs import ServerLog
 from pinactors.records import Records
 from pinactors.settings import Settings

@@ -23,8 +23,8 @@ from quart.wrappers.response import DataBody
 from quart_trio.asgi import TrioASGIHTTPConnection, TrioASGIWebsocketConnection
 from quart_trio.wrappers.request import TrioRequest
 
-from api.http.calls import Inbox
-from api.streams.reader import Overlapping, Reader
+from pinactors.api.http.calls import Inbox
+from pinactors.api.streams.reader import Overlapping, Reader
 from pinactors.protocol import UPLOAD_BROKEN_OFF, UPLOAD_STALLED, ErrorCode, PinactorsError
 from pinactors.settings import Settings
 

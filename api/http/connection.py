@@ -25,8 +25,8 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from api.http.calls import Calls
-from api.http.http1 import Protocol, ProtocolRefused
+from pinactors.api.http.calls import Calls
+from pinactors.api.http.http1 import Protocol, ProtocolRefused
 
 RECEIVE = 64 * 1024
 """Bytes read from the socket at once."""

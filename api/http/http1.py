@@ -13,8 +13,8 @@ from h2.errors import ErrorCodes
 from hypercorn.events import Closed, RawData
 from hypercorn.protocol.h11 import H11WSConnection
 
-from api.errors import body_of
-from api.http.websocket_stream import PiecewiseProtocol
+from pinactors.api.errors import body_of
+from pinactors.api.http.websocket_stream import PiecewiseProtocol
 from pinactors.protocol import ErrorCode, PinactorsError
 
 REASONS = {104: b"Upload Resumption Supported"}

@@ -5,7 +5,7 @@ that are encoded and decoded, `operations` describes the requests, `document` pu
 them.
 """
 
-from api.openapi.document import blueprint_of, description
-from api.openapi.operations import Service
+from pinactors.api.openapi.document import blueprint_of, description
+from pinactors.api.openapi.operations import Service
 
 __all__ = ["Service", "blueprint_of", "description"]

@@ -12,10 +12,10 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
-from api.openapi.operations import TAGS, Service, paths
-from api.openapi.schemas import Json, schemas
-from api.page.pages import HEADERS
-from api.streams.framings import JSON_TYPE
+from pinactors.api.openapi.operations import TAGS, Service, paths
+from pinactors.api.openapi.schemas import Json, schemas
+from pinactors.api.page.pages import HEADERS
+from pinactors.api.streams.framings import JSON_TYPE
 
 Version = Literal["3.1", "3.2"]
 
@@ -88,7 +88,7 @@ def _encoded(service: Service, version: Version) -> bytes:
 
 @cache
 def _page(service: Service) -> str:
-    source = resources.files("api.page").joinpath("templates", "docs.html").read_text("utf-8")
+    source = resources.files("pinactors.api.page").joinpath("templates", "docs.html").read_text("utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["marked"] = _marked
     return environment.from_string(source).render(api=description(service), server=SERVER)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from api.openapi.schemas import ANALYSIS, Json, reference
-from api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
-from api.uploads.fields import BINARY_FIELDS, REGION_FIELDS, SESSION_FIELD, TEXT_FIELDS
+from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
+from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
+from pinactors.api.uploads.fields import BINARY_FIELDS, REGION_FIELDS, SESSION_FIELD, TEXT_FIELDS
 
 Service = Literal["master", "proxy"]
 

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from api.answers import (
+from pinactors.api.answers import (
     Card,
     CatalogueState,
     DatabaseState,
@@ -28,7 +28,7 @@ from api.answers import (
     RecordPage,
     StorageState,
 )
-from api.openapi.fields import BOUNDS, meaning
+from pinactors.api.openapi.fields import BOUNDS, meaning
 from pinactors.protocol import AlsoSeen, AnyPacket, Box, Candidate, Estimate, Evidence, Suggestion
 from pinactors.protocol.merge import OPTIONAL
 from pinactors.records.feedback import PinConfirmation

@@ -12,9 +12,9 @@ import msgspec
 import trio
 from quart import Blueprint, Response, request
 
-from api.answers import FoundPin, FoundPins
-from api.auth import authenticate
-from api.services import services
+from pinactors.api.answers import FoundPin, FoundPins
+from pinactors.api.auth import authenticate
+from pinactors.api.services import services
 from pinactors.catalog import demo
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, View

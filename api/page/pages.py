@@ -14,8 +14,8 @@ import trio
 from markupsafe import escape
 from quart import Blueprint, Response, request
 
-from api.page.catalogue import is_demonstration
-from api.services import services
+from pinactors.api.page.catalogue import is_demonstration
+from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -65,7 +65,7 @@ blueprint = Blueprint("page", __name__)
 def files() -> dict[str, tuple[bytes, str, str]]:
     """Path below `static` to (content, content type, entity tag): the only files there are, read once."""
     found = {}
-    root = resources.files("api.page")
+    root = resources.files("pinactors.api.page")
     client = [(name, root / "client" / name) for name in CLIENT]
     for name, file in [*_below(root / "static", ""), *client]:
         content = file.read_bytes()

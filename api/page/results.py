@@ -14,11 +14,11 @@ import trio
 from markupsafe import escape
 from quart import Blueprint, Response, request
 
-from api.auth import ANYONE, authenticate
-from api.page.catalogue import in_worker, picture
-from api.page.pages import shell
-from api.services import services
 from pinactors.analysis.imaging.shown import shown
+from pinactors.api.auth import ANYONE, authenticate
+from pinactors.api.page.catalogue import in_worker, picture
+from pinactors.api.page.pages import shell
+from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.protocol.merge import merge
 from pinactors.records.analyses import StoredStream

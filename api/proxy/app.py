@@ -11,28 +11,28 @@ import trio
 from quart import Blueprint, Response, g, request
 from quart.wrappers.response import ResponseBody
 
-from api import openapi
-from api.answers import DiskState, Liveness, ProxyHealth
-from api.app import Application
-from api.http.body import BodyReader
-from api.operations import json_answer, readiness
-from api.proxy import resumable, routing, websocket
-from api.proxy.forward import forward
-from api.proxy.masters import Masters, describe
-from api.proxy.metrics import Metrics
-from api.proxy.outlet import RelayedLog
-from api.proxy.receiving import receive, receive_early
-from api.proxy.session import ProxyServices
-from api.proxy.sessions import Sessions, open_sessions, owner_of
-from api.proxy.state import EXTENSION, Proxy, key_in, proxy
-from api.proxy.upstream import Head
-from api.server import open_sockets, run
-from api.services import DISK_THREADS
-from api.streams import durable_streams
-from api.streams.framings import choose
-from api.streams.reader import Overlapping, respond, wants_early
-from api.uploads.mobile_upload import content_type, idempotency_key
-from api.uploads.resumable import draft_headers
+from pinactors.api import openapi
+from pinactors.api.answers import DiskState, Liveness, ProxyHealth
+from pinactors.api.app import Application
+from pinactors.api.http.body import BodyReader
+from pinactors.api.operations import json_answer, readiness
+from pinactors.api.proxy import resumable, routing, websocket
+from pinactors.api.proxy.forward import forward
+from pinactors.api.proxy.masters import Masters, describe
+from pinactors.api.proxy.metrics import Metrics
+from pinactors.api.proxy.outlet import RelayedLog
+from pinactors.api.proxy.receiving import receive, receive_early
+from pinactors.api.proxy.session import ProxyServices
+from pinactors.api.proxy.sessions import Sessions, open_sessions, owner_of
+from pinactors.api.proxy.state import EXTENSION, Proxy, key_in, proxy
+from pinactors.api.proxy.upstream import Head
+from pinactors.api.server import open_sockets, run
+from pinactors.api.services import DISK_THREADS
+from pinactors.api.streams import durable_streams
+from pinactors.api.streams.framings import choose
+from pinactors.api.streams.reader import Overlapping, respond, wants_early
+from pinactors.api.uploads.mobile_upload import content_type, idempotency_key
+from pinactors.api.uploads.resumable import draft_headers
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,

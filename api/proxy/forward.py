@@ -5,13 +5,13 @@ from __future__ import annotations
 import trio
 from quart import Request, Response
 
-from api.auth import token_of
-from api.http.body import BodyReader
-from api.operations import FEEDBACK_BYTES
-from api.proxy.masters import Master
-from api.proxy.refusals import NO_MASTER
-from api.proxy.session import ProxyServices
-from api.proxy.upstream import key_headers
+from pinactors.api.auth import token_of
+from pinactors.api.http.body import BodyReader
+from pinactors.api.operations import FEEDBACK_BYTES
+from pinactors.api.proxy.masters import Master
+from pinactors.api.proxy.refusals import NO_MASTER
+from pinactors.api.proxy.session import ProxyServices
+from pinactors.api.proxy.upstream import key_headers
 from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
 
 SECONDS = 30.0

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from api.proxy.packets import STREAM_ID
+from pinactors.api.proxy.packets import STREAM_ID
 from pinactors.pipeline.state import Fact
 from pinactors.protocol.merge import ends
 from pinactors.storage.log_files import SUFFIX

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import structlog
 import trio
 
-from api.answers import MasterState
+from pinactors.api.answers import MasterState
 from pinactors.client.http import Broken, Connection, NotPinactors, split
 from pinactors.client.transports import read_json
 from pinactors.protocol import PinactorsError

@@ -8,9 +8,9 @@ from typing import Self
 
 import trio
 
-from api.proxy import journal as journals
-from api.proxy.journal import Journal, Kept, Moved, Relayed, Uploaded
-from api.proxy.packets import Line, restamped
+from pinactors.api.proxy import journal as journals
+from pinactors.api.proxy.journal import Journal, Kept, Moved, Relayed, Uploaded
+from pinactors.api.proxy.packets import Line, restamped
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import TERMINAL, Packet, timestamp
 from pinactors.protocol.merge import kind_of

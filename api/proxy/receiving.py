@@ -8,10 +8,10 @@ from typing import Protocol
 import structlog
 import trio
 
-from api.proxy.session import RelayedSession
-from api.proxy.sessions import Sessions
-from api.proxy.spool import Spool
-from api.proxy.upstream import Head
+from pinactors.api.proxy.session import RelayedSession
+from pinactors.api.proxy.sessions import Sessions
+from pinactors.api.proxy.spool import Spool
+from pinactors.api.proxy.upstream import Head
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError
 

@@ -16,21 +16,21 @@ from typing import Any, Self
 from quart import Blueprint, Response, request
 from quart.wrappers.response import ResponseBody
 
-from api.auth import token_of
-from api.http.body import BodyReader
-from api.http.calls import INFORMATIONAL
-from api.proxy.forward import KEPT_BACK
-from api.proxy.masters import Master
-from api.proxy.refusals import NO_MASTER
-from api.proxy.routing import route_of
-from api.proxy.sessions import owner_of
-from api.proxy.state import Proxy, key_in, proxy
-from api.proxy.upstream import key_headers
-from api.streams.framings import SSE, choose
-from api.uploads.mobile_upload import content_type
-from api.uploads.resumable import draft_headers, tus_headers
-from api.uploads.resumable.draft_headers import Asked
-from api.uploads.resumable.upload import not_found
+from pinactors.api.auth import token_of
+from pinactors.api.http.body import BodyReader
+from pinactors.api.http.calls import INFORMATIONAL
+from pinactors.api.proxy.forward import KEPT_BACK
+from pinactors.api.proxy.masters import Master
+from pinactors.api.proxy.refusals import NO_MASTER
+from pinactors.api.proxy.routing import route_of
+from pinactors.api.proxy.sessions import owner_of
+from pinactors.api.proxy.state import Proxy, key_in, proxy
+from pinactors.api.proxy.upstream import key_headers
+from pinactors.api.streams.framings import SSE, choose
+from pinactors.api.uploads.mobile_upload import content_type
+from pinactors.api.uploads.resumable import draft_headers, tus_headers
+from pinactors.api.uploads.resumable.draft_headers import Asked
+from pinactors.api.uploads.resumable.upload import not_found
 from pinactors.client.http import Answer, Body, Broken, Connection, NotPinactors, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 

@@ -13,17 +13,17 @@ from typing import Protocol
 import structlog
 import trio
 
-from api.errors import status_of
-from api.health import Checks
-from api.proxy import upstream
-from api.proxy.journal import Kept, Relayed
-from api.proxy.masters import Master, Masters
-from api.proxy.metrics import Metrics
-from api.proxy.outlet import Outlet, RelayedLog
-from api.proxy.packets import OPENING, Line, read
-from api.proxy.refusals import ABANDONED, LATE, LOST, NO_MASTER, UNREADABLE
-from api.proxy.spool import Spool
-from api.proxy.upstream import Head
+from pinactors.api.errors import status_of
+from pinactors.api.health import Checks
+from pinactors.api.proxy import upstream
+from pinactors.api.proxy.journal import Kept, Relayed
+from pinactors.api.proxy.masters import Master, Masters
+from pinactors.api.proxy.metrics import Metrics
+from pinactors.api.proxy.outlet import Outlet, RelayedLog
+from pinactors.api.proxy.packets import OPENING, Line, read
+from pinactors.api.proxy.refusals import ABANDONED, LATE, LOST, NO_MASTER, UNREADABLE
+from pinactors.api.proxy.spool import Spool
+from pinactors.api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors, Unreachable
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (

@@ -11,15 +11,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 import trio
 
-from api.proxy import journal as journals
-from api.proxy import upstream
-from api.proxy.journal import SPOOL_SUFFIX, Kept
-from api.proxy.masters import Master, Watch
-from api.proxy.packets import STREAM_ID
-from api.proxy.refusals import LOST
-from api.proxy.session import Place, ProxyServices, RelayedSession
-from api.proxy.spool import Spool
-from api.proxy.upstream import Head
+from pinactors.api.proxy import journal as journals
+from pinactors.api.proxy import upstream
+from pinactors.api.proxy.journal import SPOOL_SUFFIX, Kept
+from pinactors.api.proxy.masters import Master, Watch
+from pinactors.api.proxy.packets import STREAM_ID
+from pinactors.api.proxy.refusals import LOST
+from pinactors.api.proxy.session import Place, ProxyServices, RelayedSession
+from pinactors.api.proxy.spool import Spool
+from pinactors.api.proxy.upstream import Head
 from pinactors.client.http import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError

@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import trio
 
-from api.proxy.masters import Master
-from api.proxy.spool import Spool
-from api.streams.framings import JSON_TYPE, NDJSON_TYPE
-from api.streams.reader import EARLY
-from api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
+from pinactors.api.proxy.masters import Master
+from pinactors.api.proxy.spool import Spool
+from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
+from pinactors.api.streams.reader import EARLY
+from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
 from pinactors.client.transports import check
 from pinactors.protocol import ErrorCode, PinactorsError

@@ -12,13 +12,13 @@ import secrets
 import trio
 from quart import Blueprint, websocket
 
-from api.http.body import BodyReader
-from api.proxy import routing, upstream
-from api.proxy.receiving import receive
-from api.proxy.sessions import owner_of
-from api.proxy.state import Proxy, key_in, proxy
-from api.proxy.upstream import Head
-from api.streams.websocket import (
+from pinactors.api.http.body import BodyReader
+from pinactors.api.proxy import routing, upstream
+from pinactors.api.proxy.receiving import receive
+from pinactors.api.proxy.sessions import owner_of
+from pinactors.api.proxy.state import Proxy, key_in, proxy
+from pinactors.api.proxy.upstream import Head
+from pinactors.api.streams.websocket import (
     Messages,
     Opening,
     check_images,
@@ -30,7 +30,7 @@ from api.streams.websocket import (
     refuse,
     send_packets,
 )
-from api.uploads.mobile_upload import MULTIPART_TYPE, check_idempotency_key
+from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE, check_idempotency_key
 from pinactors.client.uploads import part_head
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id

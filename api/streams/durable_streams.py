@@ -15,11 +15,11 @@ from typing import Literal
 import trio
 from quart import Blueprint, Request, Response, current_app, request
 
-from api.auth import authenticate
-from api.services import services
-from api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
-from api.streams.polls import EXTENSION, Polls
-from api.streams.reader import Log, follow
+from pinactors.api.auth import authenticate
+from pinactors.api.services import services
+from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
+from pinactors.api.streams.polls import EXTENSION, Polls
+from pinactors.api.streams.reader import Log, follow
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings

@@ -12,8 +12,8 @@ import trio
 from quart import Request, Response
 from quart.wrappers.response import ResponseBody
 
-from api.errors import RETRY_AFTER, STATUS
-from api.streams.framings import JSON_TYPE, Framing
+from pinactors.api.errors import RETRY_AFTER, STATUS
+from pinactors.api.streams.framings import JSON_TYPE, Framing
 from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, stream_urls
 from pinactors.protocol.merge import failed, merge
 from pinactors.settings import Settings

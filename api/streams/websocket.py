@@ -24,10 +24,10 @@ import structlog
 import trio
 from quart import Blueprint, websocket
 
-from api.auth import authenticate, token_of
-from api.http.body import BodyReader, Piece
-from api.services import Services, services
-from api.uploads.mobile_upload import check_idempotency_key
+from pinactors.api.auth import authenticate, token_of
+from pinactors.api.http.body import BodyReader, Piece
+from pinactors.api.services import Services, services
+from pinactors.api.uploads.mobile_upload import check_idempotency_key
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 
-from api.uploads.fields import refused
+from pinactors.api.uploads.fields import refused
 from pinactors.protocol import PinactorsError
 
 PREFIX_LIMIT = 8 * 1024

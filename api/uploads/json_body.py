@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable
 
-from api.uploads.fields import (
+from pinactors.api.uploads.fields import (
     REGION_FIELDS,
     REGION_LIMIT,
     SESSION_FIELD,
@@ -22,7 +22,7 @@ from api.uploads.fields import (
     named_session,
     region_of,
 )
-from api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
+from pinactors.api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
 from pinactors.storage.images import Place
 
 OTHER_BYTES = 3 * (1 << 19)

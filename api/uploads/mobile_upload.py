@@ -15,15 +15,15 @@ import structlog
 import trio
 from quart import Request, Response, g, request
 
-from api.auth import authenticate
-from api.http.body import BodyReader
-from api.services import Services, services
-from api.streams.framings import choose
-from api.streams.reader import Follow, Overlapping, respond, wants_early
-from api.uploads.fields import Region
-from api.uploads.json_body import JsonUpload
-from api.uploads.multipart import MultipartUpload, checked_boundary
-from api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
+from pinactors.api.auth import authenticate
+from pinactors.api.http.body import BodyReader
+from pinactors.api.services import Services, services
+from pinactors.api.streams.framings import choose
+from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
+from pinactors.api.uploads.fields import Region
+from pinactors.api.uploads.json_body import JsonUpload
+from pinactors.api.uploads.multipart import MultipartUpload, checked_boundary
+from pinactors.api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id

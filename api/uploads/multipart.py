@@ -8,7 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 from werkzeug.http import parse_options_header
 
-from api.uploads.fields import (
+from pinactors.api.uploads.fields import (
     REGION_FIELDS,
     REGION_LIMIT,
     SESSION_FIELD,
@@ -18,7 +18,7 @@ from api.uploads.fields import (
     region_of,
     view_of,
 )
-from api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
+from pinactors.api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
 from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import Place
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
-from api.uploads.fields import SESSION_FIELD, Region, malformed
+from pinactors.api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
+from pinactors.api.uploads.fields import SESSION_FIELD, Region, malformed
 from pinactors.protocol import View
 from pinactors.storage.images import Place, Sink
 from pinactors.storage.stored_image import StoredImage

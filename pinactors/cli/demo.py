@@ -21,8 +21,8 @@ import trio
 import typer
 from rich.text import Text
 
-from api.launch import run_master
 from pinactors import client, logs
+from pinactors.api.launch import run_master
 from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
 from pinactors.catalog.importer import import_catalog
 from pinactors.cli import catalog as catalogs

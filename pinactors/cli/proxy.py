@@ -8,8 +8,8 @@ from typing import Annotated
 import trio
 import typer
 
-from api.launch import run_proxy
 from pinactors import logs
+from pinactors.api.launch import run_proxy
 from pinactors.cli import terminal
 
 

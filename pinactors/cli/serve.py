@@ -9,8 +9,8 @@ from typing import Annotated
 import trio
 import typer
 
-from api.launch import run_master
 from pinactors import logs
+from pinactors.api.launch import run_master
 from pinactors.cli import terminal
 
 

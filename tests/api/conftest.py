@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from api.server import serve
+from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
 

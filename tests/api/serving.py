@@ -13,8 +13,8 @@ from functools import partial
 
 import trio
 
-from api.server import serve
 from pinactors import logs
+from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
 

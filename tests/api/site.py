@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import trio
 from quart import Response
 
-from api import cors, errors
-from api.app import Application
-from api.server import Listener
-from api.services import EXTENSION
-from api.streams import durable_streams, websocket
+from pinactors.api import cors, errors
+from pinactors.api.app import Application
+from pinactors.api.server import Listener
+from pinactors.api.services import EXTENSION
+from pinactors.api.streams import durable_streams, websocket
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from api.auth import REMEMBERED_SECONDS, RememberingRecords, authenticate, token_of
+from pinactors.api.auth import REMEMBERED_SECONDS, RememberingRecords, authenticate, token_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from api.housekeeping import Housekeeper
+from pinactors.api.housekeeping import Housekeeper
 from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
@@ -142,7 +142,7 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
 
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    monkeypatch.setattr("api.housekeeping.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("pinactors.api.housekeeping.SWEEP_SECONDS", 0.05)
     async with running(tmp_path) as server:
         yield server
 
@@ -244,7 +244,7 @@ async def test_a_round_that_fails_does_not_end_the_server(
         second.set()
 
     monkeypatch.setattr(Housekeeper, "sweep", fails_once)
-    monkeypatch.setattr("api.server.SWEEP_SECONDS", 0.01)
+    monkeypatch.setattr("pinactors.api.server.SWEEP_SECONDS", 0.01)
     async with running(tmp_path) as server:
         with trio.fail_after(20):
             await second.wait()

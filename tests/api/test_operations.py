@@ -9,9 +9,9 @@ import msgspec
 import pytest
 import trio
 
-from api.answers import Card, Failure, Health, ProvisionalPins
-from api.openapi import description
-from api.server import serve
+from pinactors.api.answers import Card, Failure, Health, ProvisionalPins
+from pinactors.api.openapi import description
+from pinactors.api.server import serve
 from pinactors.catalog.index import CURRENT_FILE
 from pinactors.records import Records
 from pinactors.settings import Settings

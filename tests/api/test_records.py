@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api.answers import RecordPage
+from pinactors.api.answers import RecordPage
 from pinactors.records import Records
 from tests.api.conftest import running
 from tests.api.wire import ask

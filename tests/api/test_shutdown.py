@@ -13,8 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-import api.server
-from api.server import serve
+from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api.conftest import Running, launch
 from tests.api.wire import JSON, LIMIT, PHONE, ask, connected, json_body
@@ -144,7 +143,7 @@ async def test_a_client_that_does_not_read_holds_nothing_up(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it has not read is the kernel's business, not this process's."""
-    monkeypatch.setattr(api.server, "FLUSH_SECONDS", 10 * LIMIT)
+    monkeypatch.setattr("pinactors.api.server.FLUSH_SECONDS", 10 * LIMIT)
     with trio.fail_after(LIMIT):
         async with connected(server.port) as wire, connected(server.port):
             body = json_body(sessionId="s", frontImageData=b"PHOTO")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from api.streams import polls
+from pinactors.api.streams import polls
 from pinactors.client import analyze, delivery, follow
 from pinactors.client.session import TransportName
 from pinactors.protocol import View

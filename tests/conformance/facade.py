@@ -19,10 +19,10 @@ from hypercorn.trio import serve
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from api import cors, errors
-from api.services import EXTENSION
-from api.streams import durable_streams
-from api.streams.framings import JSON_BATCH, JSON_TYPE, Encoding
+from pinactors.api import cors, errors
+from pinactors.api.services import EXTENSION
+from pinactors.api.streams import durable_streams
+from pinactors.api.streams.framings import JSON_BATCH, JSON_TYPE, Encoding
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_token

@@ -12,8 +12,8 @@ import pytest
 import typer.main
 import yaml
 
-from api.proxy.masters import Master
-from api.proxy.metrics import Metrics as ProxyMetrics
+from pinactors.api.proxy.masters import Master
+from pinactors.api.proxy.metrics import Metrics as ProxyMetrics
 from pinactors.cli import app
 from pinactors.pipeline.metrics import Metrics
 from pinactors.settings import Settings

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from api.server import serve
+from pinactors.api.server import serve
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import running

@@ -16,19 +16,19 @@ import msgspec
 import trio
 from quart import Blueprint, Response, g, request
 
-from api.auth import authenticate
-from api.errors import body_of, headers_of, status_of
-from api.errors import respond as refuse
-from api.http.body import BodyReader
-from api.http.calls import INFORMATIONAL
-from api.services import Services, services
-from api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
-from api.streams.reader import respond
-from api.uploads import mobile_upload
-from api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
-from api.uploads.resumable import draft_headers
-from api.uploads.resumable.draft_headers import Asked
-from api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
+from pinactors.api.auth import authenticate
+from pinactors.api.errors import body_of, headers_of, status_of
+from pinactors.api.errors import respond as refuse
+from pinactors.api.http.body import BodyReader
+from pinactors.api.http.calls import INFORMATIONAL
+from pinactors.api.services import Services, services
+from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
+from pinactors.api.streams.reader import respond
+from pinactors.api.uploads import mobile_upload
+from pinactors.api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
+from pinactors.api.uploads.resumable import draft_headers
+from pinactors.api.uploads.resumable.draft_headers import Asked
+from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id

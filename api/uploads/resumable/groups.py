@@ -15,10 +15,10 @@ from pathlib import Path
 
 import trio
 
-from api.services import Services
-from api.uploads.resumable.tus_headers import Photograph
-from api.uploads.resumable.upload import Description, PartialUpload, Withdrawn
-from api.uploads.resumable.uploads import PartialUploads
+from pinactors.api.services import Services
+from pinactors.api.uploads.resumable.tus_headers import Photograph
+from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn
+from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id

@@ -10,14 +10,14 @@ import time
 
 from quart import Blueprint, Response, g, request
 
-from api.auth import authenticate
-from api.http.body import BodyReader
-from api.services import Services, services
-from api.uploads.mobile_upload import Source
-from api.uploads.resumable import tus_headers
-from api.uploads.resumable.groups import PROTOCOL
-from api.uploads.resumable.tus_headers import Checksum
-from api.uploads.resumable.upload import PartialUpload
+from pinactors.api.auth import authenticate
+from pinactors.api.http.body import BodyReader
+from pinactors.api.services import Services, services
+from pinactors.api.uploads.mobile_upload import Source
+from pinactors.api.uploads.resumable import tus_headers
+from pinactors.api.uploads.resumable.groups import PROTOCOL
+from pinactors.api.uploads.resumable.tus_headers import Checksum
+from pinactors.api.uploads.resumable.upload import PartialUpload
 from pinactors.protocol import ErrorCode, PinactorsError
 
 blueprint = Blueprint("tus", __name__)

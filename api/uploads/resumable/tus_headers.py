@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from api.uploads.resumable.draft_headers import Fields
+from pinactors.api.uploads.resumable.draft_headers import Fields
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 VERSION = "1.0.0"

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import trio
 
-from api.uploads.mobile_upload import STORAGE_RETRY, Source
+from pinactors.api.uploads.mobile_upload import STORAGE_RETRY, Source
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import PartialUploadStore

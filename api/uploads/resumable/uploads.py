@@ -12,9 +12,9 @@ import msgspec
 import structlog
 import trio
 
-from api.errors import one_error
-from api.services import Services
-from api.uploads.resumable.upload import Description, PartialUpload, Withdrawn, not_found
+from pinactors.api.errors import one_error
+from pinactors.api.services import Services
+from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn, not_found
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import Kept, PartialUploadStore

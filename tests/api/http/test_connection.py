@@ -15,10 +15,10 @@ import trio.testing
 from quart import Response, request, websocket
 from quart.wrappers.response import ResponseBody
 
-from api import server
-from api.app import Application
-from api.http import connection
-from api.server import Listener, open_sockets, port_of
+from pinactors.api import server
+from pinactors.api.app import Application
+from pinactors.api.http import connection
+from pinactors.api.server import Listener, open_sockets, port_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from tests.api.wire import JSON, LIMIT, Wire, ask, connected, head

@@ -14,8 +14,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from api.openapi import Service, description
-from api.openapi.schemas import PACKETS, TYPES
+from pinactors.api.openapi import Service, description
+from pinactors.api.openapi.schemas import PACKETS, TYPES
 from pinactors.protocol import ErrorCode
 from tests.api.conftest import Process
 from tests.api.wire import JSON, ask, json_body

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.openapi import description
+from pinactors.api.openapi import description
 from tests.api.conftest import Process
 
 SECONDS = 300

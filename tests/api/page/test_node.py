@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from api.openapi import description
-from api.page import pages
+from pinactors.api.openapi import description
+from pinactors.api.page import pages
 from tests.api.conftest import launch
 
 NODE = shutil.which("node")
@@ -54,7 +54,7 @@ def test_delivery_over_connections_that_fail_and_where_little_is_there(script: s
 
 
 def test_the_types_name_every_field_the_server_sends() -> None:
-    text = resources.files("api.page").joinpath("client", "pinactors.d.ts").read_text("utf-8")
+    text = resources.files("pinactors.api.page").joinpath("client", "pinactors.d.ts").read_text("utf-8")
     schemas = description()["components"]["schemas"]
     sent = [schemas[packet["$ref"].rsplit("/", 1)[1]] for packet in schemas["Packet"]["oneOf"]]
     sent += [schemas[name] for name in ("Box", "Evidence", "Candidate", "Estimate", "PinConfirmed")]
@@ -70,7 +70,7 @@ def test_the_types_name_every_field_the_server_sends() -> None:
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_the_client_is_a_package(tmp_path: Path) -> None:
     """What is packed is what the server delivers, and an import by its name finds it."""
-    client = Path(str(resources.files("api.page"))) / "client"
+    client = Path(str(resources.files("pinactors.api.page"))) / "client"
     run = partial(subprocess.run, capture_output=True, text=True, check=True)
     packed = json.loads(
         run(["npm", "pack", "--json", "--pack-destination", str(tmp_path)], cwd=client).stdout

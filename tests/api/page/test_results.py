@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from api.page.results import describe
 from pinactors.analysis.imaging.shown import SIDE, shown
+from pinactors.api.page.results import describe
 from pinactors.protocol import PinactorsError, View
 from tests.api.conftest import running
 from tests.api.page.conftest import HOSTILE, Site, choose, opened

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from api.proxy.app import serve_proxy
+from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
 from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, head, json_body
 

@@ -8,9 +8,9 @@ from functools import partial
 
 import trio
 
-from api.proxy.app import serve_proxy
-from api.server import serve
 from pinactors import logs
+from pinactors.api.proxy.app import serve_proxy
+from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
 

@@ -19,12 +19,12 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.proxy import journal as journals
-from api.proxy import routing
-from api.proxy.journal import Moved, Relayed
-from api.proxy.masters import EJECTION_LIMIT, JITTER, Masters
-from api.proxy.packets import read, restamped
-from api.proxy.spool import LEAD, Spool
+from pinactors.api.proxy import journal as journals
+from pinactors.api.proxy import routing
+from pinactors.api.proxy.journal import Moved, Relayed
+from pinactors.api.proxy.masters import EJECTION_LIMIT, JITTER, Masters
+from pinactors.api.proxy.packets import read, restamped
+from pinactors.api.proxy.spool import LEAD, Spool
 from pinactors.client.http import NotPinactors
 from pinactors.protocol import PACKET_LIMIT
 from pinactors.settings import Settings

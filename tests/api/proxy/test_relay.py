@@ -73,7 +73,7 @@ async def test_the_proxys_own_name_answers_with_one_object(
 async def test_an_object_that_takes_long_begins_before_clients_give_up(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.streams.reader.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("pinactors.api.streams.reader.SILENCE_SECONDS", 0.1)
     for port in (pair.master, pair.proxy):
         body = json_body(sessionId=f"slow {port}".replace(" ", "-"), frontImageData=b"SLEEP 1.5 %d" % port)
         answer = await ask(port, "POST", "/mobile-upload", body, JSON)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from api.proxy.app import serve_proxy
+from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.uploads.resumable.senders import NDJSON, Draft, Tus, body_of, comparable, is_whole, said

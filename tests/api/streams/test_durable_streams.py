@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from quart import Response
 from trio.testing import MockClock
 
-from api.streams import durable_streams
+from pinactors.api.streams import durable_streams
 from pinactors.protocol import PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
 from tests.api.site import PACKETS, Site

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart, request
 
-from api.streams.framings import JSON_BATCH, NDJSON, PHONE, SSE, BatchEvents, Framing, accepted, choose
+from pinactors.api.streams.framings import (
+    JSON_BATCH,
+    NDJSON,
+    PHONE,
+    SSE,
+    BatchEvents,
+    Framing,
+    accepted,
+    choose,
+)
 from pinactors.protocol import PinactorsError
 from pinactors.protocol.offsets import to_position
 

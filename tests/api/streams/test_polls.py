@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from api.streams.polls import CAPACITY, EMPTY_COST, STREAMS, Polls
+from pinactors.api.streams.polls import CAPACITY, EMPTY_COST, STREAMS, Polls
 from pinactors.protocol import PinactorsError
 from pinactors.protocol.offsets import to_token
 from tests.api.site import Site

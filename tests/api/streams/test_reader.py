@@ -10,8 +10,8 @@ import trio
 import trio.testing
 from quart import Quart, Response, request
 
-from api.streams.framings import NDJSON, PHONE, SSE, Framing
-from api.streams.reader import ASYNC, Awaited, Follow, buffered, follow, prefers, respond
+from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing
+from pinactors.api.streams.reader import ASYNC, Awaited, Follow, buffered, follow, prefers, respond
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode
 from pinactors.settings import Settings

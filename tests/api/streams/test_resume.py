@@ -10,8 +10,8 @@ import h11
 import pytest
 import trio
 
-from api.streams import polls
-from api.streams.framings import SSE_TYPE
+from pinactors.api.streams import polls
+from pinactors.api.streams.framings import SSE_TYPE
 from pinactors.protocol.offsets import to_token
 from tests.api.conftest import running
 from tests.api.site import PACKETS, Site

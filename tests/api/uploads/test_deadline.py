@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from quart import Quart, request
 
-from api.proxy.upstream import Head
-from api.services import EXTENSION
-from api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER, deadline
+from pinactors.api.proxy.upstream import Head
+from pinactors.api.services import EXTENSION
+from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER, deadline
 from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.uploads.json_body import JsonUpload
-from api.uploads.multipart import MultipartUpload, checked_boundary
-from api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
+from pinactors.api.uploads.json_body import JsonUpload
+from pinactors.api.uploads.multipart import MultipartUpload, checked_boundary
+from pinactors.api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.storage.images import STALE_SECONDS, ImageStore
 from tests.api.wire import BOUNDARY, multipart, part

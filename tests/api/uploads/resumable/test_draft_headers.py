@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.datastructures import Headers
 
-from api.uploads.resumable import draft_headers as draft
+from pinactors.api.uploads.resumable import draft_headers as draft
 from pinactors.protocol import PinactorsError
 
 VERSION = draft.VERSION

@@ -8,7 +8,7 @@ import hashlib
 import pytest
 from werkzeug.datastructures import Headers
 
-from api.uploads.resumable import tus_headers as tus
+from pinactors.api.uploads.resumable import tus_headers as tus
 from pinactors.protocol import PinactorsError, View
 from tests.api.uploads.resumable.senders import metadata
 
