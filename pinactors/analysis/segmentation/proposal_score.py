@@ -136,59 +136,45 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
     return 0.5 * float(((one - other) ** 2 / (one + other + 1e-12)).sum())
 
 
-# Fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a set of composed
-# pictures: catalogue pictures under simulated light, tilt and blur on photographs of other things, patterns
-# and drawn surfaces. Two are held as they were: `left_edges`, for pale pins in shop pictures, since it says
-# nothing on textured surfaces, and `on_border`, since the composed pins lie whole in the picture.
-_WEIGHTS = Measures(
-    weakest_edge=0.75,
-    gaps=-1.1,
-    focus=1.4,
-    contrast=2.5,
-    difference=1.9,
-    halo=-4.2,
-    left_out=-0.24,
-    left_edges=-0.6,
-    roughness=-1.6,
-    rim=-0.91,
-    solidity=5.5,
-    size_odd=-0.39,
-    off_centre=-5.2,
-    on_border=-6.5,
-)
-_SCALE = _WEIGHTS.vector()
-_INTERCEPT = -3.3
+_WEIGHTS: dict[str, tuple[float, float]] = {
+    "weakest_edge": (0.75, 0.58),
+    "gaps": (-1.1, 0.0),
+    "focus": (1.4, 0.87),
+    "contrast": (2.5, 2.43),
+    "difference": (1.9, 3.51),
+    "halo": (-4.2, -3.81),
+    "left_out": (-0.24, -0.33),
+    "left_edges": (-0.6, -0.02),
+    "roughness": (-1.6, -3.16),
+    "rim": (-0.91, -0.69),
+    "solidity": (5.5, 1.15),
+    "size_odd": (-0.39, -0.65),
+    "off_centre": (-5.2, -7.68),
+    "on_border": (-6.5, -6.72),
+}
+"""What a unit of each measure adds to the log odds: among the regions of one picture (`score`), and between
+the cuts of different pictures (`confidence`).
 
-# Between pictures other weights hold than between the regions of one. Fitted (logistic, L2, same signs) to
-# the refined cuts of that half, to pins reaching out of the picture, and to pictures without one: surfaces,
-# other things, and drawn stripes, tiles and bricks, as sharp and plain as a pin.
-_SURE = Measures(
-    weakest_edge=0.58,
-    gaps=0.0,
-    focus=0.87,
-    contrast=2.43,
-    difference=3.51,
-    halo=-3.81,
-    left_out=-0.33,
-    left_edges=-0.02,
-    roughness=-3.16,
-    rim=-0.69,
-    solidity=1.15,
-    size_odd=-0.65,
-    off_centre=-7.68,
-    on_border=-6.72,
-)
-_SURE_SCALE = _SURE.vector()
+The first were fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a set of
+composed pictures: catalogue pictures under simulated light, tilt and blur on photographs of other things,
+patterns and drawn surfaces. Two are held as they were: `left_edges`, for pale pins in shop pictures, since it
+says nothing on textured surfaces, and `on_border`, since the composed pins lie whole in the picture.
+The second were fitted (logistic, L2, same signs) to the refined cuts of that half, to pins reaching out of
+the picture, and to pictures without one: surfaces, other things, and drawn stripes, tiles and bricks, as
+sharp and plain as a pin."""
+
+_AMONG, _BETWEEN = np.array([_WEIGHTS[name] for name in _NAMES]).T
+_INTERCEPT = -3.3
 _AGREEMENT, _SUPPORT, _SURE_INTERCEPT = 4.23, 3.37, -5.73
 
 
 def score(measures: Measures) -> float:
     """Log odds that the region is the pin."""
-    return _INTERCEPT + float(measures.vector() @ _SCALE)
+    return _INTERCEPT + float(measures.vector() @ _AMONG)
 
 
 def confidence(measures: Measures, agreement: float, support: float) -> float:
     """Probability that a cut covers the pin (overlap of at least 0.8): from the measures of the refined cut,
     its overlap with the proposal it came from, and the share of evidence that agrees with it."""
-    total = _SURE_INTERCEPT + float(measures.vector() @ _SURE_SCALE)
+    total = _SURE_INTERCEPT + float(measures.vector() @ _BETWEEN)
     return 1 / (1 + math.exp(-(total + _AGREEMENT * agreement + _SUPPORT * support)))

@@ -31,6 +31,9 @@ from pinactors.storage.stored_image import StoredImage
 RATE_MARGIN = 10
 """Sessions' rates are bounded a minute; several attempts at one photo set stay below."""
 
+LONG = 3600.0
+"""Seconds one photo set may take where nobody waits for it: how busy the machine is changes no answer."""
+
 
 @dataclasses.dataclass
 class LoggedPackets:
@@ -85,9 +88,15 @@ async def pipeline(
 
 
 def unhurried(given: Settings, count: int) -> Settings:
-    """`given` for `count` analyses at once: a server's limits for one client are not meant for its owner."""
+    """`given` for `count` analyses at once: a server's limits for one client are not meant for its owner.
+
+    Neither the deadline that a waiting client has nor the failures of other photo sets change an answer: one
+    set of photographs gives the same answers on any machine.
+    """
     return given.model_copy(
         update={
+            "deadline": max(given.deadline, LONG),
+            "breaker_failures": RATE_MARGIN * count + given.breaker_failures,
             "rate_per_minute": RATE_MARGIN * count + given.rate_per_minute,
             "max_sessions": count + given.max_sessions,
             "max_sessions_per_key": count + given.max_sessions_per_key,
