@@ -25,7 +25,8 @@ class Failure(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class PinConfirmed(msgspec.Struct, rename="camel", kw_only=True):
-    """What was recorded; the latest word on an analysis counts."""
+    """What was recorded; the latest word on an analysis counts. Corrections are there where they were
+    sent."""
 
     success: Literal[True] = True
     message: str
@@ -35,6 +36,9 @@ class PinConfirmed(msgspec.Struct, rename="camel", kw_only=True):
     pin_id: str
     user_agreement: Agreement
     feedback_comment: str
+    corrected_verdict: Verdict | msgspec.UnsetType = msgspec.UNSET
+    corrected_pin_id: str | msgspec.UnsetType = msgspec.UNSET
+    corrected_price: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProvisionalPin(msgspec.Struct, rename="camel"):

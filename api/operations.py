@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import prometheus_client
@@ -29,6 +29,8 @@ from pinactors.api.services import Services, services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation
+
+T = TypeVar("T")
 
 SERVICE = "pinactors"
 FEEDBACK_BYTES = 64 * 1024
@@ -165,8 +167,8 @@ async def confirm_pin() -> Response:
     owner = await authenticate(request.headers, given.records)
     body = _object(await BodyReader(request, given.settings, FEEDBACK_BYTES).whole())
     fields = msgspec.structs.fields(PinConfirmation)
-    number, pin_id, agreement, comment = (body.get(field.encode_name) for field in fields)
-    saved = await given.records.confirm(number, pin_id, agreement, comment, owner)
+    number, pin_id, agreement, comment, *corrected = (body.get(field.encode_name) for field in fields)
+    saved = await given.records.confirm(number, pin_id, agreement, comment, owner, *corrected)
     return json_answer(
         PinConfirmed(
             message="Feedback recorded",
@@ -176,8 +178,15 @@ async def confirm_pin() -> Response:
             pin_id=saved.pin_id,
             user_agreement=Agreement(saved.user_agreement),
             feedback_comment=saved.feedback_comment,
+            corrected_verdict=_said(saved.corrected.verdict),
+            corrected_pin_id=_said(saved.corrected.pin_id),
+            corrected_price=_said(saved.corrected.price),
         )
     )
+
+
+def _said(value: T | None) -> T | msgspec.UnsetType:
+    return msgspec.UNSET if value is None else value
 
 
 @blueprint.get("/api/mobile/provisional-pins")

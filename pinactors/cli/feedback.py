@@ -30,10 +30,11 @@ def export_(
 ) -> None:
     """Write confirmed analyses as labelled photographs for `evaluate` and `calibrate`.
 
-    Agreement becomes a label in truth/photos.csv; disagreement is listed in truth/disagreed.csv, for a person
-    to label; truth/said.csv has what everybody said, and what they would have it corrected to. Agreement is
-    not truth: people agree with what they are told, and figures from a set of agreements say how often they
-    did, not how often the engine was right.
+    Agreement, and a verdict that somebody corrected, become labels in truth/photos.csv; other disagreement is
+    listed in truth/disagreed.csv, for a person to label; truth/said.csv has what everybody said, and what
+    verdict, pin and price they would have it corrected to. Agreement is not truth: people agree with what
+    they are told, and figures from a set of agreements say how often they did, not how often the engine was
+    right.
     """
     opinions = with_records(data, lambda records: records.opinions())
     settings = terminal.settings(data=data)

@@ -154,11 +154,15 @@ async def confirm(
     *,
     agree: bool,
     comment: str | None = None,
+    corrected_verdict: str | None = None,
+    corrected_pin_id: str | None = None,
+    corrected_price: float | None = None,
     key: str | None = None,
 ) -> dict[str, Any]:
     """Says whether the owner of the pin agrees with an analysis; the server's answer.
 
-    `record_number` is the answer's `id`, `pin_id` its `sessionId`. Raises `PinactorsError`, `NotPinactors`,
+    `record_number` is the answer's `id`, `pin_id` its `sessionId`; `corrected_…` what should have been
+    answered (a price is in US dollars). Raises `PinactorsError`, `NotPinactors`,
     and `ConnectionError` when the server is out of reach.
     """
     fields: dict[str, Any] = {
@@ -166,8 +170,13 @@ async def confirm(
         "pinId": pin_id,
         "userAgreement": "agree" if agree else "disagree",
     }
-    if comment is not None:
-        fields["feedbackComment"] = comment
+    optional = {
+        "feedbackComment": comment,
+        "correctedVerdict": corrected_verdict,
+        "correctedPinId": corrected_pin_id,
+        "correctedPrice": corrected_price,
+    }
+    fields |= {name: value for name, value in optional.items() if value is not None}
     content = msgspec.json.encode(fields)
     here = Server(server, key)
     async with Connection(server, silence=here.silence, on_activity=lambda: None) as connection:

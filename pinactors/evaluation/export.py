@@ -1,8 +1,9 @@
 """Feedback as a set of labelled photographs, in the form `evaluate` and `calibrate` read.
 
-Agreement with a decided verdict on an identified pin is a label. A disagreement says only that the answer was
-wrong, not what is right: it goes to `truth/disagreed.csv` with its comment, for a person to label. What
-everybody said, with what they would have it corrected to, is in `truth/said.csv`.
+Agreement with a decided verdict on an identified pin is a label, and so is the verdict a person would have it
+corrected to, on the pin they named or did not dispute. A disagreement without such a verdict says only that
+the answer was wrong: it goes to `truth/disagreed.csv`, for a person to label. What everybody said, with what
+they would have it corrected to, is in `truth/said.csv`; a price they named is an opinion, and no true value.
 
 Agreement is not truth: people agree with what they are told. A set of agreements evaluates itself.
 """
@@ -17,13 +18,17 @@ from pathlib import Path
 
 from pinactors.evaluation.dataset import Kind
 from pinactors.protocol import Verdict
-from pinactors.records.feedback import Opinion
+from pinactors.records.feedback import Corrections, Opinion
 
 LABELS = {
     Verdict.AUTHENTIC: Kind.GENUINE,
     Verdict.COUNTERFEIT: Kind.COUNTERFEIT,
     Verdict.NOT_A_PIN: Kind.NOT_A_PIN,
 }
+
+
+ANSWERED = ("verdict", "pin_id")
+SHOULD = ("comment", "corrected_verdict", "corrected_pin_id", "corrected_price")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,8 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
     for opinion in opinions:
         photo_id = f"{opinion.record_number:06d}"
         label = _label(opinion)
-        if label is None and opinion.agreement == "agree":
+        corrected = opinion.corrected
+        if label is None and opinion.agreement == "agree" and corrected == Corrections():
             continue  # it agreed that nothing could be said
         sources = {view: images_folder / path for view, path in opinion.images.items()}
         if not sources or not all(source.is_file() for source in sources.values()):
@@ -49,22 +55,31 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
             continue
         for view, source in sources.items():
             shutil.copyfile(source, target / "photos" / f"{photo_id}_{view}{_suffix(source)}")
-        said.append((photo_id, opinion.agreement, opinion.verdict, opinion.pin_id or "", opinion.comment))
+        answered = (opinion.verdict, opinion.pin_id or "")
+        should = (opinion.comment, corrected.verdict or "", corrected.pin_id or "", _price(corrected.price))
+        said.append((photo_id, opinion.agreement, *answered, *should))
         if label is None:
-            disagreed.append((photo_id, opinion.verdict, opinion.pin_id or "", opinion.comment))
+            disagreed.append((photo_id, *answered, *should))
         else:
-            labelled.append((photo_id, str(label), opinion.pin_id or "", ""))
+            pin_id = "" if label is Kind.NOT_A_PIN else corrected.pin_id or opinion.pin_id or ""
+            labelled.append((photo_id, str(label), pin_id, ""))
     _write(target / "truth" / "photos.csv", ("photo_id", "kind", "pin_id", "defects"), labelled)
-    _write(target / "truth" / "disagreed.csv", ("photo_id", "verdict", "pin_id", "comment"), disagreed)
-    _write(target / "truth" / "said.csv", ("photo_id", "said", "verdict", "pin_id", "comment"), said)
+    _write(target / "truth" / "disagreed.csv", ("photo_id", *ANSWERED, *SHOULD), disagreed)
+    _write(target / "truth" / "said.csv", ("photo_id", "said", *ANSWERED, *SHOULD), said)
     return Exported(len(labelled), len(disagreed), lost)
 
 
 def _label(opinion: Opinion) -> Kind | None:
-    if opinion.agreement != "agree" or opinion.verdict not in LABELS:
+    corrected = opinion.corrected
+    verdict = corrected.verdict or (opinion.verdict if opinion.agreement == "agree" else "")
+    if verdict not in LABELS:
         return None
-    kind = LABELS[Verdict(opinion.verdict)]
-    return kind if kind is Kind.NOT_A_PIN or opinion.pin_id else None
+    kind = LABELS[Verdict(verdict)]
+    return kind if kind is Kind.NOT_A_PIN or corrected.pin_id or opinion.pin_id else None
+
+
+def _price(price: float | None) -> str:
+    return "" if price is None else f"{price:g}"
 
 
 def _suffix(path: Path) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import peewee
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict
 from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image
 
 
@@ -22,11 +22,27 @@ class Agreement(StrEnum):
 COMMENT_LIMIT = 2000
 """Characters of one comment."""
 
+PIN_ID_LIMIT = 64
+"""Characters of a catalogue pin's id, as an import bounds them."""
+
+HIGHEST_PRICE = 1e6
+"""US dollars a pin may be said to be worth."""
+
 HISTORY_LIMIT = 50
 """Rows one analysis keeps: a client that repeats itself for ever fills no disk."""
 
 PAGE_LIMIT = 200
 _LARGEST_NUMBER = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What a person would have an analysis corrected to: its verdict, the catalogue pin, the price in US
+    dollars. None where they did not say."""
+
+    verdict: Verdict | None = None
+    pin_id: str | None = None
+    price: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,7 @@ class Confirmation:
     feedback_comment: str
     session_id: str
     confirmed_at: dt.datetime
+    corrected: Corrections
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +80,25 @@ class Opinion:
     agreement: str
     comment: str
     images: dict[str, str]
+    corrected: Corrections = Corrections()
 
 
 class PinConfirmation(msgspec.Struct, rename="camel", frozen=True):
     """A request to confirm: `pinId` is the analysis's session id, `recordNumber` its `id`. The values are
-    checked by these types; a `recordNumber` in digits is taken for the number."""
+    checked by these types; a `recordNumber` in digits is taken for the number. The last three are what the
+    person would have it corrected to; a price is in US dollars."""
 
     record_number: int
     pin_id: str
     user_agreement: Agreement
     feedback_comment: Annotated[str, msgspec.Meta(max_length=COMMENT_LIMIT)] | None = None
+    corrected_verdict: Verdict | None = None
+    corrected_pin_id: Annotated[str, msgspec.Meta(max_length=PIN_ID_LIMIT)] | None = None
+    corrected_price: Annotated[float, msgspec.Meta(gt=0, le=HIGHEST_PRICE)] | None = None
+
+    @property
+    def corrected(self) -> Corrections:
+        return Corrections(self.corrected_verdict, self.corrected_pin_id or None, self.corrected_price)
 
 
 def check(*values: object) -> PinConfirmation:
@@ -81,7 +107,7 @@ def check(*values: object) -> PinConfirmation:
     Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`.
     """
     fields = msgspec.structs.fields(PinConfirmation)
-    given = list(zip(fields, values, strict=True))
+    given = list(zip(fields, values, strict=False))  # what is left out at the end was not said
     absent = [field.encode_name for field, value in given if field.required and value in (None, "")]
     if absent:
         raise PinactorsError(
@@ -91,9 +117,12 @@ def check(*values: object) -> PinConfirmation:
             field=absent[0],
         )
     statement = PinConfirmation(*(_converted(field, value) for field, value in given))
-    comment = statement.feedback_comment or ""
-    if "\0" in comment or any("\ud800" <= character <= "\udfff" for character in comment):
-        raise _invalid("feedbackComment", "feedbackComment holds characters that are no text")
+    for name, text in (
+        ("feedbackComment", statement.feedback_comment or ""),
+        ("correctedPinId", statement.corrected_pin_id or ""),
+    ):
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise _invalid(name, f"{name} holds characters that are no text")
     return statement
 
 
@@ -122,6 +151,8 @@ def confirm(
     database: peewee.Database, statement: PinConfirmation, owner: str, now: dt.datetime
 ) -> Confirmation:
     agreement, comment = statement.user_agreement, statement.feedback_comment or ""
+    corrected = statement.corrected
+    said = (agreement, comment, corrected.verdict, corrected.pin_id, corrected.price)
     session_id = None
     if 0 < statement.record_number <= _LARGEST_NUMBER:
         session_id = (
@@ -139,18 +170,28 @@ def confirm(
             ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis has this recordNumber and pinId"
         )
     rows = (
-        Feedback.select(Feedback.id, Feedback.agreement, Feedback.comment)
+        Feedback.select(
+            Feedback.id,
+            Feedback.agreement,
+            Feedback.comment,
+            Feedback.verdict,
+            Feedback.pin_id,
+            Feedback.price,
+        )
         .where(Feedback.analysis == statement.record_number)
         .order_by(Feedback.id.desc())
         .tuples()
     )
     history = list(rows.execute(database))
-    if not history or history[0][1:] != (agreement, comment):
+    if not history or history[0][1:] != said:
         Feedback.insert(
             analysis=statement.record_number,
             agreement=agreement,
             comment=comment,
             created_at=now,
+            verdict=corrected.verdict,
+            pin_id=corrected.pin_id,
+            price=corrected.price,
         ).execute(database)
         Analysis.update(provisional=False).where(Analysis.id == statement.record_number).execute(database)
         surplus = [row[0] for row in history[HISTORY_LIMIT - 1 :]]
@@ -163,6 +204,7 @@ def confirm(
         comment,
         session_id,
         now,
+        corrected,
     )
 
 
@@ -187,7 +229,16 @@ def opinions(database: peewee.Database) -> list[Opinion]:
     """The latest feedback on every analysis that has some, by record number."""
     latest = Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis)
     rows = (
-        Feedback.select(Analysis.id, Analysis.verdict, Analysis.pin_id, Feedback.agreement, Feedback.comment)
+        Feedback.select(
+            Analysis.id,
+            Analysis.verdict,
+            Analysis.pin_id,
+            Feedback.agreement,
+            Feedback.comment,
+            Feedback.verdict,
+            Feedback.pin_id,
+            Feedback.price,
+        )
         .join(Analysis)
         .where(Feedback.id.in_(latest))
         .order_by(Analysis.id)
@@ -201,6 +252,10 @@ def opinions(database: peewee.Database) -> list[Opinion]:
         if number in images:
             images[number][view] = path
     return [
-        Opinion(number, verdict or "", pin_id, agreement, comment, images[number])
-        for number, verdict, pin_id, agreement, comment in said
+        Opinion(number, verdict or "", pin_id, agreement, comment, images[number], _corrections(*corrected))
+        for number, verdict, pin_id, agreement, comment, *corrected in said
     ]
+
+
+def _corrections(verdict: str | None, pin_id: str | None, price: float | None) -> Corrections:
+    return Corrections(None if verdict is None else Verdict(verdict), pin_id, price)

@@ -28,7 +28,16 @@ def add_provisional(migrator: SchemaMigrator) -> None:
     analysis.update({analysis.c.provisional: True}).where(unconfirmed).execute(migrator.database)
 
 
-STEPS: tuple[Step, ...] = (add_provisional,)
+def add_corrections(migrator: SchemaMigrator) -> None:
+    """What people would have an analysis corrected to becomes columns: a comment is no label."""
+    migrator.migrate(
+        migrator.add_column("feedback", "verdict", peewee.CharField(max_length=32, null=True)),
+        migrator.add_column("feedback", "pin_id", peewee.TextField(null=True)),
+        migrator.add_column("feedback", "price", peewee.FloatField(null=True)),
+    )
+
+
+STEPS: tuple[Step, ...] = (add_provisional, add_corrections)
 """`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
 
 _LOCK_NUMBER = 7_465_107

@@ -103,13 +103,20 @@ class StoredPacket(peewee.Model):
 
 
 class Feedback(peewee.Model):
-    """What a person said about an analysis. The newest row counts, the earlier ones are its history."""
+    """What a person said about an analysis. The newest row counts, the earlier ones are its history.
+
+    `verdict`, `pin_id` and `price` (US dollars) are what they would have it corrected to, null where they did
+    not say.
+    """
 
     id = peewee.AutoField()
     analysis = peewee.ForeignKeyField(Analysis, backref="feedback")
     agreement = peewee.CharField(max_length=16)
     comment = peewee.TextField()
     created_at = UtcField()
+    verdict = peewee.CharField(max_length=32, null=True)
+    pin_id = peewee.TextField(null=True)
+    price = peewee.FloatField(null=True)
 
     class Meta:
         table_name = "feedback"

@@ -94,13 +94,20 @@ class Records:
         )
 
     async def confirm(
-        self, record_number: object, pin_id: object, agreement: object, comment: object, owner: str
+        self,
+        record_number: object,
+        pin_id: object,
+        agreement: object,
+        comment: object,
+        owner: str,
+        *corrected: object,
     ) -> Confirmation:
-        """Takes a client's values as they came. The latest confirmation counts; equal ones are one.
+        """Takes a client's values as they came; `corrected` are verdict, pin and price it should have had.
+        The latest confirmation counts; the same said again is one.
 
         Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`, `record_not_found`.
         """
-        statement = feedback.check(record_number, pin_id, agreement, comment)
+        statement = feedback.check(record_number, pin_id, agreement, comment, *corrected)
         return await self._store.write(
             lambda database: feedback.confirm(database, statement, owner, self._clock())
         )

@@ -174,6 +174,7 @@ class TestFeedback:
         assert (pin["pinId"], pin["recordNumber"], pin["name"]) == ("fb", number, "")
         assert pin["createdAt"].endswith("Z")
         said = {"recordNumber": number, "pinId": "fb", "userAgreement": "disagree", "feedbackComment": "no"}
+        said |= {"correctedVerdict": "counterfeit", "correctedPinId": "P17", "correctedPrice": 12.5}
         answer = await ask(server.port, "POST", CONFIRM, json_body(**said), JSON)
         body = answer.json()
         assert answer.status == 200
@@ -205,13 +206,16 @@ class TestFeedback:
 
     async def test_the_field_at_fault_is_named(self, shared: Process) -> None:
         right = {"recordNumber": 1, "pinId": "x", "userAgreement": "agree", "feedbackComment": "x"}
+        right |= {"correctedVerdict": "authentic", "correctedPinId": "P1", "correctedPrice": 1}
         assert right.keys() == description()["components"]["schemas"]["PinConfirmation"]["properties"].keys()
         for name in right:
             answer = await ask(shared.port, "POST", CONFIRM, json_body(**right | {name: {}}), JSON)
             assert (answer.status, answer.json()["field"]) == (400, name)
             assert answer.json()["error"].startswith(name)
-        long = json_body(**right | {"feedbackComment": "x" * 2001})
-        assert (await ask(shared.port, "POST", CONFIRM, long, JSON)).json()["field"] == "feedbackComment"
+        beyond = {"feedbackComment": "x" * 2001, "correctedPinId": "x" * 65, "correctedPrice": 0}
+        for name, value in beyond.items():
+            answer = await ask(shared.port, "POST", CONFIRM, json_body(**right | {name: value}), JSON)
+            assert (answer.status, answer.json()["field"]) == (400, name)
 
     @pytest.mark.parametrize("query", ["limit=x", "offset=-1", "limit=" + "9" * 50, "limit=%C2%B2"])
     async def test_a_bad_page_is_refused(self, shared: Process, query: str) -> None:

@@ -75,7 +75,7 @@ def test_feedback_becomes_a_set(tmp_path: Path) -> None:
     assert [(photo.photo_id, photo.kind, photo.pin_id) for photo in photos] == [("000001", "genuine", "P1")]
     assert photos[0].images[View.BACK].suffix == ".png"
     with (tmp_path / "set" / "truth" / "disagreed.csv").open(newline="") as file:
-        assert list(csv.reader(file))[1] == ["000002", "counterfeit", "P1", "bought in a shop"]
+        assert list(csv.reader(file))[1] == ["000002", "counterfeit", "P1", "bought in a shop", "", "", ""]
 
 
 def test_tags_are_read_without_what_follows_a_colon(tmp_path: Path) -> None:

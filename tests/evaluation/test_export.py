@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 
 from pinactors.evaluation.export import export
-from pinactors.records.feedback import Opinion
+from pinactors.protocol import Verdict
+from pinactors.records.feedback import Corrections, Opinion
 
 
 def rows(path: Path) -> list[list[str]]:
@@ -23,17 +24,33 @@ def test_agreements_are_labels_disagreements_are_listed_and_all_is_said(tmp_path
         Opinion(3, "undetermined", None, "agree", "", images),
         Opinion(4, "authentic", "P4", "agree", "", {}),
         Opinion(5, "authentic", "P5", "agree", "", {"front": "gone"}),
+        Opinion(6, "authentic", "P6", "disagree", "", images, Corrections(Verdict.COUNTERFEIT)),
+        Opinion(7, "undetermined", None, "agree", "", images, Corrections(Verdict.AUTHENTIC, "P7", 12.5)),
+        Opinion(8, "counterfeit", "P8", "disagree", "", images, Corrections(None, "P9")),
     ]
     done = export(opinions, tmp_path, tmp_path / "out")
-    assert (done.labelled, done.disagreed, done.without_photographs) == (1, 1, 2)
+    assert (done.labelled, done.disagreed, done.without_photographs) == (3, 2, 2)
     truth = tmp_path / "out" / "truth"
-    assert rows(truth / "photos.csv") == [["000001", "genuine", "P1", ""]]
-    assert rows(truth / "disagreed.csv") == [["000002", "counterfeit", "P2", "it is P3, and genuine"]]
+    assert rows(truth / "photos.csv") == [
+        ["000001", "genuine", "P1", ""],
+        ["000006", "counterfeit", "P6", ""],
+        ["000007", "genuine", "P7", ""],
+    ]
+    assert rows(truth / "disagreed.csv") == [
+        ["000002", "counterfeit", "P2", "it is P3, and genuine", "", "", ""],
+        ["000008", "counterfeit", "P8", "", "", "P9", ""],
+    ], "which verdict is right was not said"
     assert rows(truth / "said.csv") == [
-        ["000001", "agree", "authentic", "P1", ""],
-        ["000002", "disagree", "counterfeit", "P2", "it is P3, and genuine"],
+        ["000001", "agree", "authentic", "P1", "", "", "", ""],
+        ["000002", "disagree", "counterfeit", "P2", "it is P3, and genuine", "", "", ""],
+        ["000006", "disagree", "authentic", "P6", "", "counterfeit", "", ""],
+        ["000007", "agree", "undetermined", "", "", "authentic", "P7", "12.5"],
+        ["000008", "disagree", "counterfeit", "P8", "", "", "P9", ""],
     ]
     assert sorted(path.name for path in (tmp_path / "out" / "photos").iterdir()) == [
         "000001_front.jpg",
         "000002_front.jpg",
+        "000006_front.jpg",
+        "000007_front.jpg",
+        "000008_front.jpg",
     ]

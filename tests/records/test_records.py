@@ -6,9 +6,9 @@ import peewee
 import pytest
 import trio
 
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict, View
 from pinactors.records import Records, RecordsUnavailable
-from pinactors.records.feedback import COMMENT_LIMIT, HISTORY_LIMIT, PAGE_LIMIT
+from pinactors.records.feedback import COMMENT_LIMIT, HISTORY_LIMIT, PAGE_LIMIT, Corrections
 from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
@@ -286,6 +286,10 @@ async def test_the_latest_confirmation_counts_and_the_earlier_ones_are_kept(
         await records.confirm(number, "260630120000", "disagree", None, "1")
         await records.confirm(number, "260630120000", "disagree", "", "1")
         assert await rows(records, said) == [("disagree", ""), ("agree", "lovely \U0001f98a")]
+        await records.confirm(number, "260630120000", "disagree", "", "1", "counterfeit", "P17", 12)
+        assert len(await rows(records, said)) == 3, "a correction is something else said"
+        [opinion] = await records.opinions()
+        assert opinion.corrected == Corrections(Verdict.COUNTERFEIT, "P17", 12.0)
         for index in range(HISTORY_LIMIT + 5):
             await records.confirm(number, "260630120000", "agree", str(index), "1")
         kept = await rows(records, said)

@@ -132,6 +132,7 @@ export interface AnalyzeOptions extends Options {
 export interface Confirmation {
   success: true; message: string; timestamp: string; sessionId: string; recordNumber: number; pinId: string;
   userAgreement: "agree" | "disagree"; feedbackComment: string;
+  correctedVerdict?: Verdict; correctedPinId?: string; correctedPrice?: number;
 }
 
 export class PinactorsError extends Error {
@@ -156,6 +157,10 @@ export function resume(streamId: string, options?: Options & { from?: number }):
 export function merge(packets: Packet[]): Answer;
 export function cancel(streamId: string, options?: Options): Promise<void>;
 export function confirm(
-  feedback: { recordNumber: number; pinId: string; agree: boolean; comment?: string },
+  feedback: {
+    recordNumber: number; pinId: string; agree: boolean; comment?: string;
+    /** What should have been answered; a price is in US dollars. */
+    correctedVerdict?: Verdict; correctedPinId?: string; correctedPrice?: number;
+  },
   options?: Options,
 ): Promise<Confirmation>;

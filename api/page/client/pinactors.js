@@ -84,7 +84,7 @@ export async function cancel(streamId, options = {}) {
 }
 
 /** Says whether the owner of an analysis agrees with it. */
-export async function confirm({ recordNumber, pinId, agree, comment }, options = {}) {
+export async function confirm({ recordNumber, pinId, agree, comment, correctedVerdict, correctedPinId, correctedPrice }, options = {}) {
   const session = new Session(options);
   const response = await session.request(session.url("/api/mobile/confirm-pin"), {
     method: "POST",
@@ -93,7 +93,10 @@ export async function confirm({ recordNumber, pinId, agree, comment }, options =
       recordNumber,
       pinId,
       userAgreement: agree ? "agree" : "disagree",
-      ...(comment ? { feedbackComment: comment } : {}),
+      feedbackComment: comment || undefined,
+      correctedVerdict,
+      correctedPinId,
+      correctedPrice,
     }),
   });
   if (!response.ok) throw await refusal(response);
