@@ -181,14 +181,14 @@ class Reference:
 class MatchCandidate:
     """`score` 0 to 1 is calibrated to the probability that this is the pin; `inliers` verified keypoints.
 
-    `laid` maps, for each view that was registered on a catalogue picture, its working pixels to that
+    `to_reference` maps, for each view that was registered on a catalogue picture, its working pixels to that
     picture's crop pixels (3x3).
     """
 
     pin: CatalogPin
     score: float
     inliers: int
-    laid: dict[View, Matrix] = field(default_factory=dict)
+    to_reference: dict[View, Matrix] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

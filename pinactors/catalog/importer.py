@@ -16,29 +16,26 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import peewee
 
 from pinactors.analysis.matching import keypoints
-from pinactors.catalog import index, models
-from pinactors.catalog.csv_table import CsvRow, CsvTable, read_table
+from pinactors.catalog import index, models, sales
+from pinactors.catalog.csv_table import CsvRow
 from pinactors.catalog.preparing import PICTURE_FOLDER, PreparedRow, prepare_again, prepare_row
 from pinactors.catalog.rows import (
     DEMONSTRATION_FILE,
     OUTLINE_COLUMNS,
     PIN_COLUMNS,
-    RATE_COLUMNS,
-    SALE_COLUMNS,
+    ImportReport,
     Pictures,
+    Problem,
     RowError,
     check_folder,
     check_pin,
-    check_rate,
-    check_sale,
-    sale_notation,
+    take_table,
 )
 from pinactors.protocol import PinactorsError, View
 
@@ -50,33 +47,6 @@ ORPHAN_SECONDS = 3600.0
 
 Progress = Callable[[int, int], None]
 """Called with (rows done, rows in all) after each row of pins.csv."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """`line` is that of the file, its header being line 1."""
-
-    file: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
-
-
-@dataclass(slots=True)
-class ImportReport:
-    """What an import did. `problems` are rows left out, `warnings` rows taken with a reservation."""
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    sales: int = 0
-    size: int = 0
-    version: str = ""
-    demonstration: bool = False
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
 
 
 class ImportRunning(Exception):
@@ -114,9 +84,9 @@ def import_catalog(
                 report.updated = 0
             _import_pins(source, target, database, report, progress, _workers(workers), encoding)
             if (source / "sales.csv").exists():
-                _import_sales(source / "sales.csv", database, report, encoding)
+                sales.import_sales(source / "sales.csv", database, report, encoding)
             if (source / "fx.csv").exists():
-                _import_rates(source / "fx.csv", database, report, encoding)
+                sales.import_rates(source / "fx.csv", database, report, encoding)
             if report.demonstration:
                 models.set_fact(database, "demonstration", "1")
             _switch(target, database, report)
@@ -210,15 +180,6 @@ def _exclusive(target: Path) -> Iterator[None]:
         lock.close()
 
 
-def _table(
-    path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str, optional: tuple[str, ...] = ()
-) -> CsvTable:
-    """The file's rows; what had to be assumed to read it becomes a warning."""
-    table = read_table(path, columns, optional, encoding)
-    report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
-    return table
-
-
 def _import_pins(
     source: Path,
     target: Path,
@@ -228,7 +189,7 @@ def _import_pins(
     workers: int,
     encoding: str,
 ) -> None:
-    table = _table(source / "pins.csv", PIN_COLUMNS, report, encoding, OUTLINE_COLUMNS)
+    table = take_table(source / "pins.csv", PIN_COLUMNS, report, encoding, OUTLINE_COLUMNS)
     images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
     done = 0
@@ -301,54 +262,6 @@ def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: Impor
         )
     for message in prepared.warnings:
         report.warnings.append(Problem("pins.csv", prepared.row.line, message))
-
-
-def _import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportReport, encoding: str) -> None:
-    """Replaces the sales of every pin the file names, in one transaction."""
-    query = models.Pin.select(models.Pin.pin_id, models.Pin.number).tuples()
-    numbers = {str(pin_id): int(number) for pin_id, number in query.execute(database)}
-    cleared: set[int] = set()
-    batch: list[dict[str, Any]] = []
-    table = _table(path, SALE_COLUMNS, report, encoding)
-    notation = sale_notation(table)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    with database.atomic("IMMEDIATE"):
-        for row in table.rows:
-            try:
-                sale = check_sale(row, numbers, notation)
-            except RowError as error:
-                report.problems.append(Problem(path.name, row.line, str(error)))
-                continue
-            if sale["pin"] not in cleared:
-                cleared.add(sale["pin"])
-                models.Sale.delete().where(models.Sale.pin == sale["pin"]).execute(database)
-            batch.append(sale)
-            report.sales += 1
-            if len(batch) >= 500:
-                models.Sale.insert_many(batch).execute(database)
-                batch.clear()
-        if batch:
-            models.Sale.insert_many(batch).execute(database)
-        models.set_fact(database, "sales", digest)
-
-
-def _import_rates(path: Path, database: peewee.SqliteDatabase, report: ImportReport, encoding: str) -> None:
-    """Replaces all exchange rates, in one transaction."""
-    rates: dict[str, dict[str, Any]] = {}
-    for row in _table(path, RATE_COLUMNS, report, encoding).rows:
-        try:
-            rate = check_rate(row)
-            if rate["currency"] in rates:
-                raise RowError(f"currency {rate['currency']} has a rate already")
-        except RowError as error:
-            report.problems.append(Problem(path.name, row.line, str(error)))
-            continue
-        rates[rate["currency"]] = rate
-    with database.atomic("IMMEDIATE"):
-        models.Rate.delete().execute(database)
-        if rates:
-            models.Rate.insert_many(list(rates.values())).execute(database)
-        models.set_fact(database, "rates", hashlib.sha256(repr(sorted(rates.items())).encode()).hexdigest())
 
 
 def _switch(

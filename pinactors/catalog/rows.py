@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinactors.analysis.matching.stamp_key import factory_key
-from pinactors.catalog.csv_table import CsvRow, CsvTable
+from pinactors.analysis.stamp.stamp_key import factory_key
+from pinactors.catalog.csv_table import CsvRow, CsvTable, read_table
 from pinactors.catalog.notation import Notation, whole_number
 
 PIN_COLUMNS = (
@@ -52,6 +52,42 @@ class Row:
     back: Path | None
     mask: Path | None = None
     box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """`line` is that of the file, its header being line 1."""
+
+    file: str
+    line: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.message}"
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What an import did. `problems` are rows left out, `warnings` rows taken with a reservation."""
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    sales: int = 0
+    size: int = 0
+    version: str = ""
+    demonstration: bool = False
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def take_table(
+    path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str, optional: tuple[str, ...] = ()
+) -> CsvTable:
+    """The file's rows; what had to be assumed to read it becomes a warning."""
+    table = read_table(path, columns, optional, encoding)
+    report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
+    return table
 
 
 def check_folder(source: Path) -> None:

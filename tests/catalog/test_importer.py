@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.catalog.importer import ImportReport, ImportRunning, import_catalog
+from pinactors.catalog.importer import ImportRunning, import_catalog
 from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
+from pinactors.catalog.rows import ImportReport
 from pinactors.protocol import View
 from tests.catalog import folders
 

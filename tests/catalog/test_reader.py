@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinactors.analysis.matching import stamp_key
 from pinactors.analysis.matching.keypoints import AXES, DIMENSIONS, Features
 from pinactors.analysis.model import CatalogPin, StampReading
+from pinactors.analysis.stamp import stamp_key
 from pinactors.catalog import index
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
-from pinactors.analysis.matching import appearance
+from pinactors.analysis.imaging import appearance
 from pinactors.analysis.model import Points, Reference
 from pinactors.protocol import View
 

@@ -130,7 +130,7 @@ def _start(view: PreparedView, match: Match) -> Matrix | None:
     registered = view.pin.registered if view.pin is not None else None
     if registered is not None and registered.pin_id == match.candidates[0].pin.pin_id:
         return registered.to_reference
-    return match.candidates[0].laid.get(view.view)
+    return match.candidates[0].to_reference.get(view.view)
 
 
 def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:

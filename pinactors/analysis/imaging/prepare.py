@@ -59,9 +59,9 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
 
 
 def _registered(picture: Picture, match: Match | None) -> Registered | None:
-    if match is None or match.pin is None or picture.view not in match.candidates[0].laid:
+    if match is None or match.pin is None or picture.view not in match.candidates[0].to_reference:
         return None
-    return Registered(match.pin.pin_id, match.candidates[0].laid[picture.view])
+    return Registered(match.pin.pin_id, match.candidates[0].to_reference[picture.view])
 
 
 def _along(picture: Picture, match: Match, registered: Registered) -> outline.Segmentation | None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pinactors.analysis.imaging.portrait import Portrait
-from pinactors.analysis.matching import alignment, keypoints, likeness, sightings, stamp_key, verification
+from pinactors.analysis.matching import alignment, keypoints, likeness, sightings, verification
 from pinactors.analysis.matching.sightings import (
     BESIDE_ODDS,
     CLAIM,
@@ -38,6 +38,7 @@ from pinactors.analysis.model import (
     PreparedView,
     StampReading,
 )
+from pinactors.analysis.stamp import stamp_key
 from pinactors.protocol import View
 
 CANDIDATES = 5
@@ -68,11 +69,11 @@ TOO_CLOSE = "Several pins of the catalogue fit this photograph about equally wel
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """What speaks for one pin after all views; `laid` as a `MatchCandidate` has it."""
+    """What speaks for one pin after all views; `to_reference` as a `MatchCandidate` has it."""
 
     odds: float
     inliers: int
-    laid: dict[View, Matrix] = field(default_factory=dict)
+    to_reference: dict[View, Matrix] = field(default_factory=dict)
 
 
 def identify(source: Source, rgb: Image, region: Region | None = None) -> Match:
@@ -165,8 +166,8 @@ def _joined(fits: dict[int, _Fit], tilted: dict[int, _Fit]) -> dict[int, _Fit]:
         front = one.odds if one else NOT_SEEN
         total = front + TILTED_WEIGHT * (other.odds if other else NOT_SEEN)
         parts = [part for part in (one, other) if part is not None]
-        laid = {view: matrix for part in parts for view, matrix in part.laid.items()}
-        joined[number] = _Fit(total, sum(part.inliers for part in parts), laid)
+        to_reference = {view: matrix for part in parts for view, matrix in part.to_reference.items()}
+        joined[number] = _Fit(total, sum(part.inliers for part in parts), to_reference)
     return joined
 
 
@@ -202,11 +203,12 @@ def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dic
         known = Portrait.of(reference.rgb, reference.mask)
         to_query = alignment.register(portrait, known).to_query
         alike = likeness.compare(portrait, known, to_query)
-        laid = fit.laid
+        to_reference = fit.to_reference
         if alike is not None and alike.outline >= alignment.BACK_OVERLAP:
-            laid = laid | {View.BACK: np.asarray(np.linalg.inv(to_query) @ back.pin.to_crop, np.float64)}
+            to_known = np.asarray(np.linalg.inv(to_query) @ back.pin.to_crop, np.float64)
+            to_reference = to_reference | {View.BACK: to_known}
         odds = fit.odds + likeness.back_log_odds(alike)
-        compared[number] = dataclasses.replace(fit, odds=odds, laid=laid)
+        compared[number] = dataclasses.replace(fit, odds=odds, to_reference=to_reference)
     return compared
 
 
@@ -219,7 +221,7 @@ def _remembered(source: Source, match: Match) -> dict[int, _Fit]:
         number = source.number(candidate.pin.pin_id)
         if number is not None:
             odds = math.log(max(candidate.score, LEAST) / none)
-            fits[number] = _Fit(odds, candidate.inliers, candidate.laid)
+            fits[number] = _Fit(odds, candidate.inliers, candidate.to_reference)
     return fits
 
 
@@ -233,7 +235,7 @@ def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
     weights = [math.exp(min(fit.odds, 30.0)) for _, fit in ranked]
     total = 1 + sum(weights)  # 1 stands for "none of them"
     candidates = tuple(
-        MatchCandidate(pin, weight / total, fit.inliers, fit.laid)
+        MatchCandidate(pin, weight / total, fit.inliers, fit.to_reference)
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )
     known = sum(candidate.score for candidate in candidates)

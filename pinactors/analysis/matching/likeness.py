@@ -94,7 +94,7 @@ def back_log_odds(likeness: Likeness | None) -> float:
 
 def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
     """Measures `query` in the reference's frame; None when they hardly overlap."""
-    seen, mask = _laid_colours(query, to_query)
+    seen, mask = _warped_colours(query, to_query)
     known = reference.coarse[1]
     shared = np.minimum(mask, known)
     outline = float(shared.sum() / max(float(np.maximum(mask, known).sum()), 1.0))
@@ -129,8 +129,7 @@ def compare_differences(
     query: Portrait, first: Portrait, second: Portrait, first_to_query: Matrix, second_to_query: Matrix
 ) -> float:
     """Natural log odds that the photograph shows the first of two pins and not the second, judged only where
-    these differ: sister pins are alike nearly everywhere, and so is each one's whole picture to the
-    photograph."""
+    these differ: variants of one drawing are alike nearly everywhere, and so is each to the photograph."""
     to_second = np.linalg.inv(second_to_query) @ first_to_query
     lines = DIFFERENCE_LINES * _nearer_in_lines(query, first, second, first_to_query, to_second)
     colours = DIFFERENCE_COLOURS * _nearer_in_colours(query, first, second, first_to_query, to_second)
@@ -142,8 +141,8 @@ def _nearer_in_lines(
 ) -> float:
     """From 1, the photograph's line field is the first's where the two differ, to -1, it is the second's; 0
     where they hardly do."""
-    photo, seen = _laid_lines(query, to_query)
-    other, known = _laid_lines(second, to_second)
+    photo, seen = _warped_lines(query, to_query)
+    other, known = _warped_lines(second, to_second)
     inside = np.minimum(np.minimum(seen, known), first.mask / np.float32(255))
     inside = cv2.erode(as_floats(inside), np.ones((5, 5), np.uint8))[..., None]
     apart = (first.lines - other) * inside
@@ -168,8 +167,8 @@ def _nearer_in_colours(
 ) -> float:
     """The same by colours, each pin under the light that suits it best: how much nearer the photograph's are
     to the first's, over how far the two lie apart."""
-    photo, seen = _laid_colours(query, to_query)
-    other, known = _laid_colours(second, to_second)
+    photo, seen = _warped_colours(query, to_query)
+    other, known = _warped_colours(second, to_second)
     shared = np.minimum(np.minimum(seen, known), first.coarse[1])
     inner = _inner(as_floats(shared))
     if inner.sum() < LEAST_INNER:
@@ -191,7 +190,7 @@ MOST_AWAY, LEAST_APART = 25.0, 8.0
 not decide, and from which two pins differ in a place."""
 
 
-def _laid_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
+def _warped_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
     """Line field and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
     matrix, size = scaling(CROP_SIDE, SIDE) @ to_portrait @ scaling(SIDE, CROP_SIDE), (SIDE, SIDE)
     picture = cv2.warpPerspective(portrait.rgb, matrix, size, flags=_SAMPLE, borderMode=cv2.BORDER_REPLICATE)
@@ -199,7 +198,7 @@ def _laid_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats
     return line_field(np.asarray(picture, np.uint8), mask), mask
 
 
-def _laid_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
+def _warped_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
     """Light and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
     matrix = scaling(CROP_SIDE, COARSE) @ to_portrait @ scaling(COARSE, CROP_SIDE)
     light, mask = (
@@ -297,7 +296,7 @@ def _correlation(one: Floats, other: Floats) -> float:
 def _line_agreement(
     query: Portrait, reference: Portrait, to_query: Matrix
 ) -> tuple[float, float, float, int]:
-    field, mask = _laid_lines(query, to_query)
+    field, mask = _warped_lines(query, to_query)
     known = as_floats(reference.mask / 255)
     kernel = np.ones((7, 7), np.uint8)
     inner = as_floats(cv2.erode(np.minimum(mask, known), kernel, iterations=2))

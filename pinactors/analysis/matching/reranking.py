@@ -110,7 +110,7 @@ class Comparison:
 def compare(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Comparison:
     """`rgb` in the pixels of `query`."""
     found = verification.complete(query, candidate.features, found)
-    small, seen = _laid(rgb, found.to_photo)
+    small, seen = _warped(rgb, found.to_photo)
     mask = np.minimum(cv2.resize(candidate.reference.mask, (SIDE, SIDE)), seen)
     picture = cv2.resize(candidate.reference.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     patches, patch_mean, patch_low = _patches(small, np.asarray(picture, np.uint8), mask)
@@ -135,7 +135,7 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
     return Comparison(found, agreement, portrait, to_portrait)
 
 
-def _laid(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
+def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
     """The photograph in the candidate's crop, at SIDE, and where it has pixels (0 or 255)."""
     matrix = scaling(CROP_SIDE, SIDE) @ np.linalg.inv(to_photo)
     middle = np.array([(CROP_SIDE - 1) / 2, (CROP_SIDE - 1) / 2])
@@ -146,15 +146,15 @@ def _laid(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         matrix = matrix @ np.diag([width / size[0], height / size[1], 1.0])
     square = (SIDE, SIDE)
-    laid = cv2.warpPerspective(rgb, matrix, square, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpPerspective(rgb, matrix, square, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     whole = np.full(rgb.shape[:2], 255, np.uint8)
     seen = cv2.warpPerspective(whole, matrix, square, flags=cv2.INTER_NEAREST)
-    return np.asarray(laid, np.uint8), np.asarray(seen, np.uint8)
+    return np.asarray(warped, np.uint8), np.asarray(seen, np.uint8)
 
 
 def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    laid = cv2.perspectiveTransform(points[None].astype(np.float64), to_photo)[0]
-    return np.asarray(((laid >= 0) & (laid < (shape[1], shape[0]))).all(1))
+    there = cv2.perspectiveTransform(points[None].astype(np.float64), to_photo)[0]
+    return np.asarray(((there >= 0) & (there < (shape[1], shape[0]))).all(1))
 
 
 def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.NDArray[np.bool_]) -> float:

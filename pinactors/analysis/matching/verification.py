@@ -155,14 +155,14 @@ def _pairs_in_place(
     query: Features, reference: Features, to_photo: Matrix
 ) -> tuple[Numbers, Numbers, Floats]:
     """Pairs that the mapping lays on each other, alike in size, direction and looks."""
-    laid = cv2.perspectiveTransform(reference.points[None].astype(np.float64), to_photo)[0]
+    mapped = cv2.perspectiveTransform(reference.points[None].astype(np.float64), to_photo)[0]
     growth, turn = growth_and_turn(to_photo, reference.points.mean(0))
     radius = NEAR * growth
     rows: list[tuple[Numbers, Numbers, Floats]] = []
     for ours, theirs in _by_axis(query, reference):
-        low, high = laid[theirs].min(0) - radius, laid[theirs].max(0) + radius
+        low, high = mapped[theirs].min(0) - radius, mapped[theirs].max(0) + radius
         ours = ours[((query.points[ours] >= low) & (query.points[ours] <= high)).all(1)]
-        apart = laid[theirs][:, None] - query.points[ours]
+        apart = mapped[theirs][:, None] - query.points[ours]
         one, other = np.nonzero(np.einsum("rqd,rqd->rq", apart, apart) < radius * radius)
         r, q = theirs[one], ours[other]
         keep = np.abs(np.log(query.sizes[q] / (reference.sizes[r] * growth))) < GROWTH
@@ -216,8 +216,8 @@ def _mapping(
         matrix = np.asarray(np.vstack([affine, (0.0, 0.0, 1.0)]), np.float64)
         if not plausible(matrix, points):
             return None
-    laid = cv2.perspectiveTransform(there[chosen][None], matrix)[0]
-    inliers = chosen[np.linalg.norm(laid - here[chosen], axis=1) < 2 * radius]
+    mapped = cv2.perspectiveTransform(there[chosen][None], matrix)[0]
+    inliers = chosen[np.linalg.norm(mapped - here[chosen], axis=1) < 2 * radius]
     return (matrix, inliers) if len(inliers) >= LEAST else None
 
 

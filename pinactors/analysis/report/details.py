@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import UNSET
 
 from pinactors.analysis.evidence import stamp_text
-from pinactors.analysis.matching import appearance
+from pinactors.analysis.imaging import appearance
 from pinactors.analysis.model import CatalogPin, Match, PreparedView, StampReading
 from pinactors.analysis.report import html
 from pinactors.analysis.stamp import grammar

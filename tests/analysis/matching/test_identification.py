@@ -49,13 +49,14 @@ def test_registration_lays_the_photograph_on_the_reference(catalog: Path) -> Non
     match = folders.identify(catalog, front)
     assert front.pin is not None
     assert match.identified
-    to_reference = match.candidates[0].laid[View.FRONT]
+    to_reference = match.candidates[0].to_reference[View.FRONT]
     reference = match.references[View.FRONT]
-    laid = cv2.warpPerspective(front.pin.mask, to_reference, reference.mask.shape[::-1])
-    overlap = ((laid > 127) & (reference.mask > 127)).sum() / ((laid > 127) | (reference.mask > 127)).sum()
+    registered = cv2.warpPerspective(front.pin.mask, to_reference, reference.mask.shape[::-1])
+    seen, known = registered > 127, reference.mask > 127
+    overlap = (seen & known).sum() / (seen | known).sum()
     assert overlap > 0.95
     picture = cv2.warpPerspective(front.rgb, to_reference, reference.mask.shape[::-1])
-    both = cv2.erode(np.minimum(laid, reference.mask), np.ones((15, 15), np.uint8)) > 127
+    both = cv2.erode(np.minimum(registered, reference.mask), np.ones((15, 15), np.uint8)) > 127
     there = np.corrcoef(picture[both].ravel(), reference.rgb[both].ravel())[0, 1]
     turned = np.corrcoef(picture[both][::-1].ravel(), reference.rgb[both].ravel())[0, 1]
     assert there > 0.8 > turned
@@ -112,7 +113,7 @@ def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
     assert match.pin.pin_id == "T000"
     assert match.decided
     assert match.candidates[0].score >= first.candidates[0].score
-    assert set(match.candidates[0].laid) == set(View)
+    assert set(match.candidates[0].to_reference) == set(View)
     assert set(match.references) == {View.FRONT, View.BACK}
     assert [sale.price for sale in match.sales] == [12.5]
 
@@ -156,7 +157,7 @@ def test_a_catalogue_without_backs_works(catalog: Path) -> None:
     match = folders.refine(catalog, folders.identify(catalog, front), back)
     assert match.pin is not None
     assert match.pin.pin_id == "T003"
-    assert View.BACK not in match.candidates[0].laid
+    assert View.BACK not in match.candidates[0].to_reference
     assert set(match.references) == {View.FRONT}
 
 

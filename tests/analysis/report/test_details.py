@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pinactors.analysis.matching import appearance
+from pinactors.analysis.imaging import appearance
 from pinactors.analysis.model import (
     CatalogPin,
     Cutout,
