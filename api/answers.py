@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from pinactors import __version__
 from pinactors.protocol import ErrorCode, Verdict, View
 from pinactors.records.feedback import Agreement
 
@@ -134,6 +135,7 @@ class Health(msgspec.Struct, rename="camel"):
     catalogue: CatalogueState
     storage: StorageState
     disk: DiskState
+    version: str = __version__
 
 
 class Liveness(msgspec.Struct, rename="camel"):
@@ -169,6 +171,7 @@ class ProxyHealth(msgspec.Struct, rename="camel"):
     sessions: int
     masters: list[MasterState]
     disk: DiskState
+    version: str = __version__
 
 
 class FoundPin(msgspec.Struct, rename="camel"):

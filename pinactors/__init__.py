@@ -5,3 +5,6 @@ on arrays); `storage`, `catalog`, `records` (what is kept); `compute` (where CPU
 (sessions and their actors); `components` (what is computed, declared); `client`, `simulation`,
 `evaluation`; `cli`. HTTP is in `api`.
 """
+
+__version__ = "0.2.0"
+"""The one place that says it: the wheel, `--version`, `/health`, `/metrics`, `/openapi.json` read it here."""

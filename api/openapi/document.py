@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
 from typing import Literal
 
 import msgspec
@@ -12,6 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
+from pinactors import __version__
 from pinactors.api.openapi.operations import TAGS, Service, paths
 from pinactors.api.openapi.schemas import Json, schemas
 from pinactors.api.page.pages import HEADERS
@@ -38,7 +39,7 @@ def description(service: Service = "master", version: Version = "3.1") -> Json:
         "openapi": _NUMBERS[version],
         "info": {
             "title": _TITLES[service],
-            "version": metadata.version("pinactors"),
+            "version": __version__,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
             "description": "Photographs of a trading pin in, each real result out the moment it exists. Also "
             "`/ws`, a WebSocket: a text frame naming the images, a binary frame for each, packets back.",

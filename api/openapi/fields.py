@@ -12,6 +12,7 @@ COUNT = {"minimum": 0}
 NUMBER = {"minimum": 1, "maximum": 2**31 - 1}
 
 MEANINGS: dict[str, str] = {
+    "CatalogueState.version": "The catalogue's version.",
     "Evidence.name": "Name of the row of evidence.",
     "MasterState.name": "Host and port of the master.",
     "MasterState.sessions": "Sessions relayed to it now.",
@@ -114,7 +115,7 @@ MEANINGS: dict[str, str] = {
     "total": "All analyses without a confirmation, on whatever page.",
     "userAgreement": "Whether the person agrees with the analysis.",
     "verdict": "What the evidence says.",
-    "version": "The catalogue's version.",
+    "version": "The version of the program that answers.",
     "view": "The photograph it is about.",
     "waiting": "Photographs that are on this machine alone, as the object store cannot be reached.",
     "weight": "Logarithm (base 10) of the likelihood ratio: positive speaks for genuine.",

@@ -8,6 +8,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pinactors.api.proxy.masters import Master
+from pinactors.pipeline.metrics import tell_version
 
 ADDED_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0)
 
@@ -15,6 +16,7 @@ ADDED_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1
 class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        tell_version(registry)
         self.added = Histogram(
             "pinactors_proxy_added_seconds",
             "From a packet's arrival from the master to its hand-over to the phone's connection",

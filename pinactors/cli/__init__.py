@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import sys
 from typing import Annotated
 
 import typer
 
-from pinactors import logs
+from pinactors import __version__, logs
 from pinactors.cli import catalog, components, feedback, keys, records
 from pinactors.cli.analyze.one import analyze
 from pinactors.cli.calibrate import calibrate
@@ -34,7 +33,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"pinactors {importlib.metadata.version('pinactors')}")
+        typer.echo(f"pinactors {__version__}")
         raise typer.Exit
 
 

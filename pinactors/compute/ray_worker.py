@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pinactors import __version__
 from pinactors.compute.worker import call, restrict_memory, restrict_threads
 from pinactors.storage.stored_image import StoredImage
 
@@ -39,7 +39,7 @@ class Summary:
 
 
 def own_version() -> str:
-    return importlib.metadata.version("pinactors")
+    return __version__
 
 
 @functools.cache

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+from pinactors import __version__
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
 STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 
+def tell_version(registry: CollectorRegistry) -> None:
+    """`pinactors_build_info`: a constant 1 whose labels say which program on which Python answers."""
+    build = Info("pinactors_build", "Version of the program and of Python", registry=registry)
+    build.info({"version": __version__, "python": platform.python_version()})
+
+
 class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        tell_version(registry)
         self.sessions = Counter(
             "pinactors_sessions", "Sessions ended, by how", ["outcome"], registry=registry
         )

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import trio
 
+from pinactors import __version__
 from pinactors.api.answers import Card, Failure, Health, ProvisionalPins
 from pinactors.api.openapi import description
 from pinactors.api.server import serve
@@ -29,6 +30,7 @@ async def test_health(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     body = answer.json()
     assert (answer.status, body["status"]) == (200, "ok")
     assert body["timestamp"].endswith("Z")
+    assert body["version"] == __version__
     assert body["actors"]["sessions"] == 0
     assert body["actors"]["accepting"] is True
     assert body["queue"]["workers"] == 1

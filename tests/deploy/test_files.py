@@ -83,11 +83,10 @@ def test_what_the_compose_file_refers_to_is_there() -> None:
 
 def known_metrics() -> set[str]:
     """Names as Prometheus stores them, of a master and of a proxy."""
-    registry = prometheus_client.CollectorRegistry()
-    metrics = Metrics(registry)
-    metrics.watch(lambda: {"compute": {}})
-    ProxyMetrics(registry).watch([Master("http://127.0.0.1:1")], lambda: 0.0)
-    return {"up", *registry._names_to_collectors}
+    master, proxy = prometheus_client.CollectorRegistry(), prometheus_client.CollectorRegistry()
+    Metrics(master).watch(lambda: {"compute": {}})
+    ProxyMetrics(proxy).watch([Master("http://127.0.0.1:1")], lambda: 0.0)
+    return {"up", *master._names_to_collectors, *proxy._names_to_collectors}
 
 
 def expressions() -> list[str]:
