@@ -37,7 +37,52 @@ def add_corrections(migrator: SchemaMigrator) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (add_provisional, add_corrections)
+def add_webhooks_and_tokens(migrator: SchemaMigrator) -> None:
+    """Keys get a webhook and a secret to sign with; short-lived tokens and deliveries get their tables."""
+
+    class Key(peewee.Model):
+        class Meta:
+            table_name = "api_key"
+
+    class AccessToken(peewee.Model):
+        digest = peewee.CharField(max_length=64, primary_key=True)
+        key = peewee.ForeignKeyField(Key)
+        stream_id = peewee.CharField(max_length=64, null=True)
+        expires_at = peewee.BigIntegerField()
+
+        class Meta:
+            table_name = "access_token"
+
+    class Delivery(peewee.Model):
+        id = peewee.AutoField()
+        stream_id = peewee.CharField(max_length=64)
+        sequence = peewee.IntegerField()
+        owner = peewee.CharField(max_length=64)
+        url = peewee.TextField()
+        event = peewee.CharField(max_length=100)
+        body = peewee.BlobField()
+        created_at = peewee.BigIntegerField()
+        due_at = peewee.BigIntegerField()
+        attempts = peewee.IntegerField(default=0)
+        state = peewee.CharField(max_length=16)
+        error = peewee.TextField(null=True)
+
+        class Meta:
+            table_name = "delivery"
+            indexes = (
+                (("stream_id", "sequence"), True),
+                (("state", "due_at"), False),
+            )
+
+    migrator.migrate(
+        migrator.add_column("api_key", "webhook", peewee.TextField(null=True)),
+        migrator.add_column("api_key", "webhook_secret", peewee.CharField(max_length=100, null=True)),
+    )
+    for table in (AccessToken, Delivery):
+        peewee.SchemaManager(table, migrator.database).create_all()
+
+
+STEPS: tuple[Step, ...] = (add_provisional, add_corrections, add_webhooks_and_tokens)
 """`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
 
 _LOCK_NUMBER = 7_465_107

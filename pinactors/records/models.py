@@ -123,7 +123,11 @@ class Feedback(peewee.Model):
 
 
 class ApiKey(peewee.Model):
-    """A key by the SHA-256 of its token; `prefix` is the part of the token a list may show."""
+    """A key by the SHA-256 of its token; `prefix` is the part of the token a list may show.
+
+    `webhook` is the URL its sessions' events are sent to, null for none; `webhook_secret` signs them, and is
+    stored as it is: signing needs it.
+    """
 
     id = peewee.AutoField()
     name = peewee.CharField(max_length=100)
@@ -131,9 +135,53 @@ class ApiKey(peewee.Model):
     digest = peewee.CharField(max_length=64, unique=True)
     created_at = UtcField()
     revoked_at = UtcField(null=True)
+    webhook = peewee.TextField(null=True)
+    webhook_secret = peewee.CharField(max_length=100, null=True)
 
     class Meta:
         table_name = "api_key"
+
+
+class AccessToken(peewee.Model):
+    """A short-lived token of a key, by its SHA-256: for one stream, or for uploads where `stream_id` is
+    null."""
+
+    digest = peewee.CharField(max_length=64, primary_key=True)
+    key = peewee.ForeignKeyField(ApiKey)
+    stream_id = peewee.CharField(max_length=64, null=True)
+    expires_at = UtcField()
+
+    class Meta:
+        table_name = "access_token"
+
+
+class Delivery(peewee.Model):
+    """An event on its way to a webhook: the packet `sequence` of a stream, as it is posted to `url`.
+
+    `state` is `pending`, `delivered` or `dead` (given up, with the last `error`). `due_at`: when it is tried
+    next; whoever tries moves it on first, so that no other process does at the same time. `body` is empty
+    once delivered.
+    """
+
+    id = peewee.AutoField()
+    stream_id = peewee.CharField(max_length=64)
+    sequence = peewee.IntegerField()
+    owner = peewee.CharField(max_length=64)
+    url = peewee.TextField()
+    event = peewee.CharField(max_length=100)
+    body = peewee.BlobField()
+    created_at = UtcField()
+    due_at = UtcField()
+    attempts = peewee.IntegerField(default=0)
+    state = peewee.CharField(max_length=16)
+    error = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "delivery"
+        indexes = (
+            (("stream_id", "sequence"), True),
+            (("state", "due_at"), False),
+        )
 
 
 TABLES: tuple[type[peewee.Model], ...] = (
@@ -144,4 +192,6 @@ TABLES: tuple[type[peewee.Model], ...] = (
     StoredPacket,
     Feedback,
     ApiKey,
+    AccessToken,
+    Delivery,
 )

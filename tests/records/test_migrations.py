@@ -68,6 +68,10 @@ def test_postgresql_is_brought_forward(tmp_path: Path, postgres: Path) -> None:
             "ALTER TABLE analysis DROP COLUMN provisional",
             "ALTER TABLE feedback DROP COLUMN verdict, DROP COLUMN pin_id, DROP COLUMN price",
             "CREATE INDEX analysis_owner_id ON analysis (owner, id)",
+            "DROP TABLE access_token",
+            "DROP TABLE delivery",
+            "ALTER TABLE api_key DROP COLUMN webhook",
+            "ALTER TABLE api_key DROP COLUMN webhook_secret",
             "UPDATE schema_version SET version = 1",
             *(
                 "INSERT INTO analysis (stream_id, session_id, owner, fingerprint, started_at, finished_at, "
@@ -82,6 +86,8 @@ def test_postgresql_is_brought_forward(tmp_path: Path, postgres: Path) -> None:
         found = Analysis.select(Analysis.stream_id, Analysis.provisional).order_by(Analysis.id).tuples()
         assert list(found.execute(connected)) == [("open", True), ("confirmed", False), ("failed", False)]
         indexed = {tuple(index.columns) for index in connected.get_indexes("analysis")}
+        assert {"access_token", "delivery"} <= set(connected.get_tables())
+        assert {"webhook", "webhook_secret"} <= {column.name for column in connected.get_columns("api_key")}
     connected.close_all()
     assert ("owner", "provisional", "id") in indexed
     assert ("owner", "id") not in indexed
