@@ -29,9 +29,8 @@ from pinactors.catalog.published import PublishedCatalog
 from pinactors.compute.engines import open_compute
 from pinactors.logs import ServerLog
 from pinactors.pipeline.declaration import Analysis
-from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.metrics import Metrics, Stalls
 from pinactors.pipeline.registry import open_registry
-from pinactors.pipeline.stalls import Stalls
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
 from pinactors.storage.objects import check_storage

@@ -1,18 +1,30 @@
-"""What operators see: Prometheus metrics of the pipeline, in a registry of the caller's."""
+"""What operators see: Prometheus metrics of the pipeline, and the steps that held the event loop up."""
 
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import structlog
+import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from pinactors import __version__
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
 STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+
+
+NOTICED = 0.005
+"""Seconds a step must take to enter the histogram: result to socket is to stay within 5 ms."""
+
+REPORTED = 0.05
+"""Seconds a step must take to be logged with its task's name."""
+
+log = structlog.get_logger(__name__)
 
 
 def tell_version(registry: CollectorRegistry) -> None:
@@ -22,6 +34,8 @@ def tell_version(registry: CollectorRegistry) -> None:
 
 
 class Metrics:
+    """The pipeline's metrics, in a Prometheus registry of the caller's."""
+
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         tell_version(registry)
@@ -96,3 +110,28 @@ class Metrics:
 
 def _read(statistics: Callable[[], dict[str, Any]], name: str) -> float:
     return float(statistics().get(name, 0))
+
+
+class Stalls(trio.abc.Instrument):
+    """A trio instrument; costs a clock reading a step, which lasts since the one before it, or since the
+    loop came back from waiting."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._since = time.perf_counter()
+        self.longest = 0.0
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._since = time.perf_counter()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        now = time.perf_counter()
+        elapsed, self._since = now - self._since, now
+        if elapsed < NOTICED:
+            return
+        self._metrics.stalls.observe(elapsed)
+        if elapsed > self.longest:
+            self.longest = elapsed
+            self._metrics.longest_stall.set(elapsed)
+        if elapsed >= REPORTED:
+            log.warning("event loop held up", task=task.name, milliseconds=round(1000 * elapsed))

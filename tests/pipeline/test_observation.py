@@ -10,8 +10,7 @@ import trio
 from prometheus_client import CollectorRegistry, generate_latest
 from trio.testing import MockClock
 
-from pinactors.pipeline.metrics import Metrics
-from pinactors.pipeline.stalls import Stalls
+from pinactors.pipeline.metrics import Metrics, Stalls
 from pinactors.protocol import ErrorCode, PinactorsError
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import Die, Pipeline, upload

@@ -14,8 +14,8 @@ import trio.testing
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.compute import GracePeriod, Priority
-from pinactors.pipeline.admission import Admission
 from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.session import Session
 from pinactors.protocol import (
     TIMEOUT_NOTE,
@@ -266,7 +266,7 @@ async def test_finished_sessions_are_found_as_long_as_replay_says(
 async def test_memory_for_finished_sessions_is_bounded(
     autojump_clock: MockClock, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinactors.pipeline.registry.FINISHED_BYTES", 5000)
+    monkeypatch.setattr("pinactors.pipeline.registry.finished.FINISHED_BYTES", 5000)
     logs = []
     for number in range(5):
         logs.append(await pipeline.registry.open(upload(content=f"pin {number}")))

@@ -4,26 +4,24 @@ it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import trio
 
 from pinactors.compute import OutOfMemory, ScratchFull, SessionCompute, WorkerDied
-from pinactors.compute.loop_thread import LoopThread
-from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.actors.produce import bounded
 from pinactors.pipeline.actors.restarts import Restarts
 from pinactors.pipeline.declaration import (
     INPUTS,
     OWNER,
-    Analysis,
     Place,
     SharedStep,
     StepSkipped,
 )
-from pinactors.pipeline.duplicates import DuplicateCheck
+from pinactors.pipeline.duplicate_check import DuplicateCheck
+from pinactors.pipeline.services import Services
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
@@ -59,28 +57,26 @@ class SharedSteps:
 
     def __init__(
         self,
-        analysis: Analysis,
+        services: Services,
         upload: Upload,
         compute: SessionCompute,
         nursery: trio.Nursery,
         duplicate: DuplicateCheck,
         restarts: Restarts,
-        loops: Mapping[str, LoopThread],
-        breakers: Mapping[str, Breaker],
         refused: Callable[[PinactorsError], None],
         finished: Callable[[str, float, Exception | None], None],
     ) -> None:
-        self._context = analysis.context
+        self._context = services.analysis.context
         self._upload = upload
         self._compute = compute
         self._nursery = nursery
         self._duplicate = duplicate
         self._restarts = restarts
-        self._loops = loops
-        self._breakers = breakers
+        self._loops = services.loops
+        self._breakers = services.breakers
         self._refused = refused
         self._finished = finished
-        self._steps = {step.name: step for step in analysis.shared_steps}
+        self._steps = {step.name: step for step in services.analysis.shared_steps}
         self._computations = {name: _Computation() for name in self._steps}
 
     @contextmanager

@@ -7,11 +7,10 @@ from collections.abc import Callable
 import structlog
 import trio
 
-from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.actors.component_actor import ComponentActor
 from pinactors.pipeline.actors.messages import Message, Result
 from pinactors.pipeline.actors.shared_steps import NeedFailed, SharedSteps
-from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.services import Services
 from pinactors.pipeline.state import Outcome
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.protocol import EncodedPacket, ErrorCode, PinactorsError
@@ -20,8 +19,8 @@ from pinactors.protocol import EncodedPacket, ErrorCode, PinactorsError
 class Supervisor:
     """Sends exactly one `Result`, unless the session ends before it has one.
 
-    A failure of full analysis is final, and so is running out of time: then `basic` has its turn, for which
-    the time limits keep a reserve. An open breaker goes straight to `basic`. `failed` is called when a
+    A failure of full analysis is final, and so is running out of time: then `basic` is tried, for which the
+    time limits keep a reserve. An open breaker goes straight to `basic`. `failed` is called when a
     required component has no packet.
     """
 
@@ -30,19 +29,18 @@ class Supervisor:
         actor: ComponentActor,
         shared_steps: SharedSteps,
         limits: TimeLimits,
-        breaker: Breaker,
+        services: Services,
         messages: trio.MemorySendChannel[Message],
         failed: Callable[[PinactorsError], None],
-        metrics: Metrics,
         log: structlog.stdlib.BoundLogger,
     ) -> None:
         self._actor = actor
         self._shared_steps = shared_steps
         self._limits = limits
-        self._breaker = breaker
+        self._breaker = services.breakers[actor.component.name]
         self._messages = messages
         self._failed = failed
-        self._metrics = metrics
+        self._metrics = services.metrics
         self._session_log = log
 
     def __repr__(self) -> str:

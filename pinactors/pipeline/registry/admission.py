@@ -14,21 +14,8 @@ from pinactors.storage.log_rows import LogRows
 RETRY_FULL = 5.0
 """Seconds a client is asked to wait when all places are taken: about one session's work."""
 
-MEMORY = 0.1
-"""Weight of the newest session in the mean."""
-
 RETRY_DRAINING = 10.0
 """Seconds until the next process can be expected to have taken over."""
-
-
-class Work:
-    """The running mean of what one session costs: seconds of a worker."""
-
-    def __init__(self) -> None:
-        self.mean = 0.0
-
-    def done(self, seconds: float) -> None:
-        self.mean = seconds if not self.mean else self.mean + MEMORY * (seconds - self.mean)
 
 
 class Admission:

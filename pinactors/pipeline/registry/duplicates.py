@@ -1,16 +1,4 @@
-"""Which log answers an upload: that of its own session, or of an earlier session of the same photographs.
-
-Two uploads are the same when owner, session id and photographs are, or owner and `Idempotency-Key`. Whether
-an upload is a duplicate can be told when its last photograph is in. Until then:
-
-- its own session works on what is there. Work waits while the question is being asked, which takes
-  milliseconds:
-  else most duplicates would have put a worker to work on their last photograph, to be killed for nothing;
-- a client that reads along already (an announced upload) keeps its own log, which then repeats the packets of
-  the
-  earlier session; the session of any other gives way: its log is closed without a terminal packet, and the
-  client is answered from the earlier one.
-"""
+"""Which uploads are duplicates: of sessions of this process, of the records, of other masters."""
 
 from __future__ import annotations
 
@@ -21,82 +9,18 @@ from weakref import WeakKeyDictionary
 import structlog
 import trio
 
+from pinactors.pipeline.duplicate_check import DuplicateCheck
 from pinactors.pipeline.log import PacketLog
-from pinactors.pipeline.peers import Peers
+from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.merge import completed
 from pinactors.records import Records, RecordsUnavailable
 
-WAIT_SECONDS = 1.0
-"""How long work waits for the records to say whether there was an earlier upload."""
-
 log = structlog.get_logger(__name__)
 
 Name = tuple[str, ...]
 """What makes uploads the same: owner, session id and fingerprint; or owner and `Idempotency-Key`."""
-
-
-class DuplicateCheck:
-    """The question for one upload, asked once, by its session. Whoever needs the answer waits for it."""
-
-    def __init__(self, upload: Upload, own: PacketLog, duplicates: Duplicates) -> None:
-        self._upload, self._own, self._duplicates = upload, own, duplicates
-        self._answer: PacketLog | None = None
-        self._conflict: PinactorsError | None = None
-        self._decided = trio.Event()
-        self._waited: trio.Event | None = None
-
-    @property
-    def decided(self) -> bool:
-        return self._decided.is_set()
-
-    @property
-    def earlier(self) -> PacketLog | None:
-        """The log of the earlier session that answers this upload, once it is known that there is one."""
-        return self._answer if self._answer is not self._own else None
-
-    async def decide(self) -> None:
-        """Of a complete upload. Raises `PinactorsError` (`session_conflict`) for an `Idempotency-Key` that
-        came with other photographs."""
-        if self.decided:
-            await trio.lowlevel.checkpoint()
-            return
-        try:
-            self.decide_for(await self._duplicates.claim(self._upload, self._own))
-        except PinactorsError as conflict:
-            self._conflict = conflict
-            self._decided.set()
-            raise
-
-    def decide_for(self, answer: PacketLog) -> None:
-        """Nothing happens where it is decided already."""
-        if not self._decided.is_set():
-            self._answer = answer
-            self._decided.set()
-
-    async def wait(self) -> PacketLog:
-        """The log to answer the client from. Raises the conflict there was."""
-        await self._decided.wait()
-        if self._conflict is not None:
-            raise self._conflict
-        assert self._answer is not None
-        return self._own if self._upload.announced else self._answer
-
-    async def wait_before_work(self) -> None:
-        """Waits while the question is being asked. The first to come has a clock for all; should it be given
-        up, whoever waits with it goes on."""
-        if not self._upload.complete or self.decided:
-            return
-        if self._waited is not None:
-            await self._waited.wait()
-            return
-        self._waited = trio.Event()
-        try:
-            with trio.move_on_after(WAIT_SECONDS):
-                await self._decided.wait()
-        finally:
-            self._waited.set()
 
 
 @dataclass(slots=True)
@@ -133,7 +57,7 @@ class Duplicates:
 
     def opened(self, upload: Upload, own: PacketLog, *, decided: bool) -> DuplicateCheck:
         """The session of `upload` begins; `decided`: it is known already that its own log answers it."""
-        check = DuplicateCheck(upload, own, self)
+        check = DuplicateCheck(upload, own, self.claim)
         if decided:
             check.decide_for(own)
         self._checks[upload] = check

@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import contextvars
-import datetime as dt
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Container, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import structlog
 import trio
-from prometheus_client import CollectorRegistry
 
-from pinactors.compute import Compute
-from pinactors.compute.loop_thread import open_loop_thread
-from pinactors.pipeline.actors.breaker import Breaker
-from pinactors.pipeline.admission import Admission, Work
-from pinactors.pipeline.declaration import Analysis, Place
-from pinactors.pipeline.duplicates import Duplicates
+from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
-from pinactors.pipeline.peers import Peers, keep_adopting
-from pinactors.pipeline.recorder import Recorder
-from pinactors.pipeline.session import Services, Session
+from pinactors.pipeline.registry.admission import Admission
+from pinactors.pipeline.registry.adoption import Bring, Fate, fate_of, upload_of
+from pinactors.pipeline.registry.duplicates import Duplicates
+from pinactors.pipeline.registry.finished import Finished
+from pinactors.pipeline.registry.kept_logs import KeptLogs, log_of, unavailable
+from pinactors.pipeline.registry.peers import Peers
+from pinactors.pipeline.services import Services
+from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import UPLOAD_INTERRUPTED, ErrorCode, PinactorsError, new_stream_id
-from pinactors.protocol.merge import completed, ends
+from pinactors.protocol import ErrorCode, PinactorsError, new_stream_id
 from pinactors.records import Records
-from pinactors.settings import Settings
-from pinactors.storage.log_database import is_shared
-from pinactors.storage.log_files import open_log_files
-from pinactors.storage.log_rows import open_log_rows
 from pinactors.storage.packet_logs import PacketLogs, StoredLog
-from pinactors.storage.stored_image import StoredImage
-
-FINISHED_BYTES = 64 << 20
-"""Packets of finished sessions kept in memory; what is beyond, and older than `replay`, is read from the
-records.
-"""
-
-RETRY_RECORDS = 2.0
-"""Seconds a reader is asked to wait when its stream can only be in a database that is away."""
 
 _root = structlog.get_logger(__name__)
 
@@ -59,22 +42,20 @@ class Registry:
         logs: PacketLogs,
         nursery: trio.Nursery,
         peers: Peers | None = None,
-        bring: Callable[[StoredImage], StoredImage] | None = None,
+        bring: Bring | None = None,
     ) -> None:
         self._services = services
         self._settings = services.settings
         self._peers = peers
         self._bring = bring
         self._duplicates = Duplicates(records, peers, self._other)
-        self._records = records
         self._logs = logs
         self._nursery = nursery
         self._admission = Admission(services.settings)
         self._live: dict[str, Session] = {}
         self._unfinished: dict[tuple[str, str], tuple[Upload, PacketLog]] = {}
-        self._finished: OrderedDict[str, tuple[float, PacketLog]] = OrderedDict()
-        self._finished_bytes = 0
-        self._repeated: OrderedDict[str, tuple[float, StoredLog]] = OrderedDict()
+        self._finished = Finished(self._settings.replay, self._duplicates.forget, self._remove)
+        self._kept = KeptLogs(records, logs, peers, self._settings.replay)
         self._ended = trio.lowlevel.ParkingLot()
         self._context = contextvars.copy_context()
 
@@ -90,9 +71,9 @@ class Registry:
         `session_conflict` (422).
         """
         await trio.lowlevel.checkpoint()
-        self._prune()
+        self._finished.prune()
         state = SessionState(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
-        log = _log_of(state)
+        log = log_of(state)
         decided = upload.complete and upload.error is None
         with self._counting_refusals():
             self._admission.check_rate(upload.owner)
@@ -138,8 +119,8 @@ class Registry:
         that ended longer ago than `replay`; `processing_error` (503) while only an unavailable database could
         know.
         """
-        self._prune()
-        log = self._in_memory(stream_id) or await self._kept(stream_id, owner)
+        self._finished.prune()
+        log = self._in_memory(stream_id) or await self._kept.find(stream_id, owner)
         await trio.lowlevel.checkpoint()
         if log is None or log.owner != owner:
             raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
@@ -158,7 +139,7 @@ class Registry:
         if session is not None:
             session.cancel(_cancelled())
         elif self._peers is not None and not log.closed:
-            with _unavailable():
+            with unavailable():
                 await self._peers.rows.cancel(stream_id)
         await log.wait_closed()
 
@@ -224,15 +205,14 @@ class Registry:
                 _root.error("stored log unreadable", log=repr(stored), error=repr(error))
                 await stored.set_aside()
                 continue
-            if state is None:
+            fate = fate_of(state, stored.age, self._settings.replay)
+            if state is None or fate is Fate.REMOVE:
                 await stored.remove()
-            elif not ends(state.packets):
+            elif fate is Fate.GO_ON:
                 await self._resume(stored, state, resumed)
-            elif state.repeats and stored.age < self._settings.replay:
-                self._repeated[state.stream_id] = trio.current_time() - stored.age, stored
+            elif fate is Fate.READ_AGAIN:
+                self._finished.keep_repeated(state.stream_id, stored, stored.age)
                 await stored.finish()
-            elif state.repeats or completed(state.packets) or state.started_at is None:
-                await stored.remove()  # too old, or recorded before its last packet was kept
             else:
                 await self._services.recorder.later(state, stored)
 
@@ -240,55 +220,22 @@ class Registry:
         self, stored: StoredLog, state: SessionState, resumed: Container[tuple[str, str]]
     ) -> None:
         try:
-            lost = await self._bring_photographs(state)
+            upload = await upload_of(state, self._bring, resumed)
         except OSError as error:  # the object store is away: another try, here or by another master
             _root.warning("session not adopted yet", session=state.session_id, error=repr(error))
             await stored.release()
             return
-        upload = Upload(state.session_id, state.owner, state.idempotency_key, announced=state.repeats)
-        name = (state.owner, state.idempotency_key or "")
-        upload.resumable = state.ends_at is None and name in resumed
-        for view, image in state.images.items():
-            upload.put(view, image, state.fields.get(view, ""))
-        if lost is not None:
-            upload.fail(lost)
-        elif upload.resumable:
-            pass  # its photographs go on arriving
-        elif state.ends_at is None:
-            upload.fail(
-                PinactorsError(
-                    ErrorCode.PROCESSING_ERROR,
-                    UPLOAD_INTERRUPTED,
-                    "The server was restarted before all photographs were in",
-                )
-            )
-        else:
-            upload.close()
         followed = self._peers.take(state.stream_id, state.packets) if self._peers is not None else None
-        log = followed or _log_of(state)
+        log = followed or log_of(state)
         decided = upload.complete and upload.error is None and not state.repeats
         if upload.resumable:
-            self._unfinished[name] = (upload, log)
+            self._unfinished[upload.owner, upload.idempotency_key or ""] = (upload, log)
         elif decided:
             self._duplicates.adopt(upload, log)
         self._start(upload, state, log, stored, decided=decided)
         _root.info("session adopted", session=state.session_id, packets=len(log.packets))
         if stored.cancelled:
             self.cancel_here(state.stream_id)
-
-    async def _bring_photographs(self, state: SessionState) -> PinactorsError | None:
-        """Photographs another master took in come to this machine; the session's error where one is nowhere.
-        Raises `OSError` when that cannot be told."""
-        if self._bring is None:
-            await trio.lowlevel.checkpoint()
-            return None
-        try:
-            for view, image in state.images.items():
-                state.images[view] = await trio.to_thread.run_sync(self._bring, image)
-        except FileNotFoundError:
-            detail = "A photograph was only on a server that is gone"
-            return PinactorsError(ErrorCode.PROCESSING_ERROR, UPLOAD_INTERRUPTED, detail)
-        return None
 
     def _start(
         self, upload: Upload, state: SessionState, log: PacketLog, stored: StoredLog, *, decided: bool
@@ -328,10 +275,8 @@ class Registry:
             self._lose(log, stored)
         elif log.closed and (session.duplicate.earlier is None or session.upload.announced):
             if session.state.repeats and session.error is None:
-                self._repeated[log.stream_id] = trio.current_time(), stored
-            self._finished[log.stream_id] = (trio.current_time(), log)
-            self._finished_bytes += sum(map(len, log.packets))
-            self._prune()
+                self._finished.keep_repeated(log.stream_id, stored)
+            self._finished.add(log)
         self._ended.unpark_all()
 
     def _lose(self, log: PacketLog, stored: StoredLog) -> None:
@@ -342,26 +287,14 @@ class Registry:
         else:
             log.close()
 
-    def _prune(self) -> None:
-        """Lets go of finished sessions that are too old to be read again, or too many to keep here."""
-        oldest_kept = trio.current_time() - self._settings.replay
-        while self._repeated and next(iter(self._repeated.values()))[0] < oldest_kept:
-            _, (_, stored) = self._repeated.popitem(last=False)
-            self._nursery.start_soon(stored.remove, name=f"remove {stored!r}")
-        while self._finished:
-            stream_id, (ended, log) = next(iter(self._finished.items()))
-            if ended >= oldest_kept and self._finished_bytes <= FINISHED_BYTES:
-                return
-            del self._finished[stream_id]
-            self._finished_bytes -= sum(map(len, log.packets))
-            self._duplicates.forget(stream_id)
+    def _remove(self, stored: StoredLog) -> None:
+        self._nursery.start_soon(stored.remove, name=f"remove {stored!r}")
 
     def _in_memory(self, stream_id: str) -> PacketLog | None:
         if stream_id in self._live:
             return self._live[stream_id].log
-        if stream_id in self._finished:
-            return self._finished[stream_id][1]
-        return self._peers.find(stream_id) if self._peers is not None else None
+        log = self._finished.find(stream_id)
+        return log or (self._peers.find(stream_id) if self._peers is not None else None)
 
     async def _other(self, stream_id: str, owner: str) -> PacketLog | None:
         """The log of a session that another master's word names; None where there is none any more."""
@@ -370,44 +303,10 @@ class Registry:
         except PinactorsError:
             return None
 
-    async def _kept(self, stream_id: str, owner: str) -> PacketLog | None:
-        """From the records, from a stored log that waits for them, or another master's session."""
-        if self._peers is not None:
-            with _unavailable():
-                log = await self._peers.follow(stream_id)
-            if log is not None:
-                return log
-        state = await self._stored_state(stream_id)
-        if state is not None and ends(state.packets):
-            return _log_of(state, closed=True)
-        try:
-            stored = await self._records.stream(stream_id)
-        except Exception as error:
-            _root.warning("stream not readable", error=repr(error))
-            raise PinactorsError(
-                ErrorCode.PROCESSING_ERROR, "Stream not available now", status=503, retry_after=RETRY_RECORDS
-            ) from error
-        if stored is None:
-            return None
-        age = dt.datetime.now(dt.UTC) - stored.finished_at
-        if age.total_seconds() > self._settings.replay:
-            if stored.owner != owner:
-                return None
-            detail = "Its packets have expired"
-            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", detail, status=410)
-        return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
-
-    async def _stored_state(self, stream_id: str) -> SessionState | None:
-        entries = await self._logs.load(stream_id)
-        try:
-            return replay(entries) if entries else None
-        except ValueError:  # not as we write it: as good as none
-            return None
-
     def _wait(self) -> float:
         """Seconds until the workers could have done a new session's work, if sessions stay what they were."""
         workers = self._services.compute.statistics()["workers"] or 1
-        return float(len(self._live) * self._services.work.mean / workers)
+        return float(len(self._live) * self._services.cost.seconds / workers)
 
     @contextmanager
     def _counting_refusals(self) -> Iterator[None]:
@@ -418,88 +317,5 @@ class Registry:
             raise
 
 
-@asynccontextmanager
-async def open_registry(
-    analysis: Analysis,
-    compute: Compute,
-    records: Records,
-    settings: Settings,
-    metrics: Metrics | None = None,
-    *,
-    logs: PacketLogs | None = None,
-    bring: Callable[[StoredImage], StoredImage] | None = None,
-    resumed: Container[tuple[str, str]] = (),
-) -> AsyncIterator[Registry]:
-    """The registry with its nursery; `logs`, unless given, in the data folder, or in the database where that
-    is PostgreSQL.
-
-    `bring` gets a photograph that another machine took in; `resumed`: see `Registry.adopt`. Raises
-    `SettingUnusable` where the database cannot hold logs.
-
-    Leaving the block stops what still runs; its logs are kept for the next.
-    """
-    metrics = metrics or Metrics(CollectorRegistry())
-
-    def log_failed(error: OSError) -> None:
-        metrics.journal_failures.inc()
-        _root.error("session goes on without a stored log", error=repr(error))
-
-    async with AsyncExitStack() as stack:
-        peers: Peers | None = None
-        if logs is not None:
-            pass
-        elif is_shared(settings):
-            rows = await stack.enter_async_context(open_log_rows(settings, log_failed))
-            logs, peers = rows, Peers(rows)
-        else:
-            logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
-        recorder = Recorder(records, logs, metrics)
-        there = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
-        breakers = {
-            name: _breaker(name, settings, metrics)
-            for name in [*there, *(component.name for component in analysis.components)]
-        }
-        there += [each.name for each in analysis.components if Place.LOOP in (each.place, each.basic_place)]
-        loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in there}
-        services = Services(analysis, compute, settings, metrics, recorder, breakers, loops, Work())
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        registry = Registry(services, records, logs, nursery, peers, bring)
-        metrics.watch(registry.statistics)
-        nursery.start_soon(recorder.run, name="recorder")
-        await registry.adopt(resumed)
-        if peers is not None:
-            peers.rows.cancelled = registry.cancel_here
-            nursery.start_soon(peers.run, name="other masters' packets")
-            nursery.start_soon(keep_adopting, peers.rows, registry.adopt, name="take over sessions")
-        yield registry
-        nursery.cancel_scope.cancel()
-
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    """A database that is away becomes what a client may know."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        _root.warning("stream not readable", error=repr(error))
-        raise PinactorsError(
-            ErrorCode.PROCESSING_ERROR, "Stream not available now", status=503, retry_after=RETRY_RECORDS
-        ) from error
-
-
 def _cancelled() -> PinactorsError:
     return PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled")
-
-
-def _log_of(state: SessionState, *, closed: bool = False) -> PacketLog:
-    return PacketLog(
-        state.stream_id, state.session_id, state.owner, packets=list(state.packets), closed=closed
-    )
-
-
-def _breaker(name: str, settings: Settings, metrics: Metrics) -> Breaker:
-    def tripped() -> None:
-        metrics.breaker_trips.labels(name).inc()
-        _root.warning("breaker tripped", component=name, pause=settings.breaker_pause)
-
-    return Breaker(settings.breaker_failures, settings.breaker_pause, tripped)

@@ -1,0 +1,94 @@
+"""The registry with all that it runs beside its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Container
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+import trio
+from prometheus_client import CollectorRegistry
+
+from pinactors.compute import Compute
+from pinactors.compute.loop_thread import open_loop_thread
+from pinactors.pipeline.actors.breaker import Breaker
+from pinactors.pipeline.declaration import Analysis, Place
+from pinactors.pipeline.metrics import Metrics
+from pinactors.pipeline.recorder import Recorder
+from pinactors.pipeline.registry.peers import Peers, keep_adopting
+from pinactors.pipeline.registry.sessions import Registry
+from pinactors.pipeline.services import MeanCost, Services
+from pinactors.records import Records
+from pinactors.settings import Settings
+from pinactors.storage.log_database import is_shared
+from pinactors.storage.log_files import open_log_files
+from pinactors.storage.log_rows import open_log_rows
+from pinactors.storage.packet_logs import PacketLogs
+from pinactors.storage.stored_image import StoredImage
+
+_root = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_registry(
+    analysis: Analysis,
+    compute: Compute,
+    records: Records,
+    settings: Settings,
+    metrics: Metrics | None = None,
+    *,
+    logs: PacketLogs | None = None,
+    bring: Callable[[StoredImage], StoredImage] | None = None,
+    resumed: Container[tuple[str, str]] = (),
+) -> AsyncIterator[Registry]:
+    """The registry with its nursery; `logs`, unless given, in the data folder, or in the database where that
+    is PostgreSQL.
+
+    `bring` gets a photograph that another machine took in; `resumed`: see `Registry.adopt`. Raises
+    `SettingUnusable` where the database cannot hold logs.
+
+    Leaving the block stops what still runs; its logs are kept for the next.
+    """
+    metrics = metrics or Metrics(CollectorRegistry())
+
+    def log_failed(error: OSError) -> None:
+        metrics.journal_failures.inc()
+        _root.error("session goes on without a stored log", error=repr(error))
+
+    async with AsyncExitStack() as stack:
+        peers: Peers | None = None
+        if logs is not None:
+            pass
+        elif is_shared(settings):
+            rows = await stack.enter_async_context(open_log_rows(settings, log_failed))
+            logs, peers = rows, Peers(rows)
+        else:
+            logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
+        recorder = Recorder(records, logs, metrics)
+        there = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
+        breakers = {
+            name: _breaker(name, settings, metrics)
+            for name in [*there, *(component.name for component in analysis.components)]
+        }
+        there += [each.name for each in analysis.components if Place.LOOP in (each.place, each.basic_place)]
+        loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in there}
+        services = Services(analysis, compute, settings, metrics, recorder, breakers, loops, MeanCost())
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        registry = Registry(services, records, logs, nursery, peers, bring)
+        metrics.watch(registry.statistics)
+        nursery.start_soon(recorder.run, name="recorder")
+        await registry.adopt(resumed)
+        if peers is not None:
+            peers.rows.cancelled = registry.cancel_here
+            nursery.start_soon(peers.run, name="other masters' packets")
+            nursery.start_soon(keep_adopting, peers.rows, registry.adopt, name="take over sessions")
+        yield registry
+        nursery.cancel_scope.cancel()
+
+
+def _breaker(name: str, settings: Settings, metrics: Metrics) -> Breaker:
+    def tripped() -> None:
+        metrics.breaker_trips.labels(name).inc()
+        _root.warning("breaker tripped", component=name, pause=settings.breaker_pause)
+
+    return Breaker(settings.breaker_failures, settings.breaker_pause, tripped)
