@@ -16,16 +16,17 @@ from pinactors.api.answers import DiskState, Liveness, ProxyHealth
 from pinactors.api.app import Application
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import json_answer, readiness
-from pinactors.api.proxy import resumable, routing, websocket
+from pinactors.api.proxy import resumable, websocket
 from pinactors.api.proxy.forward import forward
-from pinactors.api.proxy.masters import Masters, describe
+from pinactors.api.proxy.masters import routing
+from pinactors.api.proxy.masters.fleet import Masters, describe
+from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.metrics import Metrics
-from pinactors.api.proxy.outlet import RelayedLog
 from pinactors.api.proxy.receiving import receive, receive_early
-from pinactors.api.proxy.session import ProxyServices
-from pinactors.api.proxy.sessions import Sessions, open_sessions, owner_of
+from pinactors.api.proxy.relay.outlet import RelayedLog
+from pinactors.api.proxy.relay.services import ProxyServices
+from pinactors.api.proxy.relay.sessions import Sessions, open_sessions, owner_of
 from pinactors.api.proxy.state import EXTENSION, Proxy, key_in, proxy
-from pinactors.api.proxy.upstream import Head
 from pinactors.api.server import open_sockets, run
 from pinactors.api.services import DISK_THREADS
 from pinactors.api.streams import durable_streams

@@ -8,10 +8,10 @@ from quart import Request, Response
 from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES
-from pinactors.api.proxy.masters import Master
-from pinactors.api.proxy.refusals import NO_MASTER
-from pinactors.api.proxy.session import ProxyServices
-from pinactors.api.proxy.upstream import key_headers
+from pinactors.api.proxy.masters.fleet import Master
+from pinactors.api.proxy.masters.requests import key_headers
+from pinactors.api.proxy.relay.refusals import NO_MASTER
+from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
 
 SECONDS = 30.0

@@ -7,7 +7,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from pinactors.api.proxy.masters import Master
+from pinactors.api.proxy.masters.fleet import Master
 from pinactors.pipeline.metrics import tell_version
 
 ADDED_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0)

@@ -8,10 +8,10 @@ from typing import Protocol
 import structlog
 import trio
 
-from pinactors.api.proxy.session import RelayedSession
-from pinactors.api.proxy.sessions import Sessions
-from pinactors.api.proxy.spool import Spool
-from pinactors.api.proxy.upstream import Head
+from pinactors.api.proxy.masters.requests import Head
+from pinactors.api.proxy.relay.session import RelayedSession
+from pinactors.api.proxy.relay.sessions import Sessions
+from pinactors.api.proxy.relay.spool import Spool
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError
 

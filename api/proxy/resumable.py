@@ -20,12 +20,12 @@ from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import INFORMATIONAL
 from pinactors.api.proxy.forward import KEPT_BACK
-from pinactors.api.proxy.masters import Master
-from pinactors.api.proxy.refusals import NO_MASTER
-from pinactors.api.proxy.routing import route_of
-from pinactors.api.proxy.sessions import owner_of
+from pinactors.api.proxy.masters.fleet import Master
+from pinactors.api.proxy.masters.requests import key_headers
+from pinactors.api.proxy.masters.routing import route_of
+from pinactors.api.proxy.relay.refusals import NO_MASTER
+from pinactors.api.proxy.relay.sessions import owner_of
 from pinactors.api.proxy.state import Proxy, key_in, proxy
-from pinactors.api.proxy.upstream import key_headers
 from pinactors.api.streams.framings import SSE, choose
 from pinactors.api.uploads.mobile_upload import content_type
 from pinactors.api.uploads.resumable import draft_headers, tus_headers

@@ -9,8 +9,8 @@ from quart import current_app
 from werkzeug.datastructures import Headers
 
 from pinactors.api.auth import TOKEN_LIMIT, token_of
-from pinactors.api.proxy.session import ProxyServices
-from pinactors.api.proxy.sessions import Sessions
+from pinactors.api.proxy.relay.services import ProxyServices
+from pinactors.api.proxy.relay.sessions import Sessions
 from pinactors.protocol import ErrorCode, PinactorsError
 
 EXTENSION = "pinactors.proxy"

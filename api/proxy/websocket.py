@@ -13,11 +13,11 @@ import trio
 from quart import Blueprint, websocket
 
 from pinactors.api.http.body import BodyReader
-from pinactors.api.proxy import routing, upstream
+from pinactors.api.proxy.masters import requests, routing
+from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.receiving import receive
-from pinactors.api.proxy.sessions import owner_of
+from pinactors.api.proxy.relay.sessions import owner_of
 from pinactors.api.proxy.state import Proxy, key_in, proxy
-from pinactors.api.proxy.upstream import Head
 from pinactors.api.streams.websocket import (
     Messages,
     Opening,
@@ -44,7 +44,7 @@ async def converse() -> None:
     given = proxy()
     session_id = None
     if header_key := key_in(websocket.headers):
-        await upstream.check_key(given.services.masters.order(owner_of(header_key)), header_key)
+        await requests.check_key(given.services.masters.order(owner_of(header_key)), header_key)
     try:
         opening = await opening_of(given.services.settings)
         session_id = opening.session_id

@@ -50,15 +50,27 @@ class LogFile:
         return not self._failed
 
     def open(self, *, new: bool) -> Self:
-        """Opens and locks it. Raises `OSError`: it is locked, is there already (`new`), or cannot be had."""
-        flags = os.O_CREAT | os.O_EXCL if new else 0
+        """Opens and locks it; a `new` one takes the place of an earlier one. Raises `OSError`: it is locked,
+        or cannot be had."""
+        flags = os.O_CREAT if new else 0
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if new:
+                os.ftruncate(self._descriptor, 0)
         except OSError:
             self.close()
             raise
         return self
+
+    def reopen(self) -> None:
+        """Opens it to be written on behind its last whole line. Raises `OSError`."""
+        try:
+            self.open(new=False).read()
+        except OSError:
+            self._failed = True
+            self.close()
+            raise
 
     def read(self) -> bytes:
         """The whole lines. What is behind them is cut off, so that the next entry begins a line."""
@@ -122,6 +134,10 @@ class StoredFile:
     def length(self) -> int:
         return self._length
 
+    async def reopen(self) -> None:
+        """Goes on behind the last whole entry of the file that there is."""
+        await self._run(self._file.reopen)
+
     async def append(self, entries: Sequence[Entry]) -> None:
         lines = b"".join(b"%b %b\n" % (kind.encode(), body) for kind, body in entries)
         await self._run(partial(self._file.append, lines))
@@ -170,6 +186,13 @@ class LogFiles:
         except OSError:
             return None
         return entries_of(content)
+
+    async def hold(self, stream_id: str) -> StoredFile:
+        """The log of that name, to be written on behind its last whole entry. Where it cannot be had `failed`
+        is called, and the session goes on without."""
+        stored = self.create(stream_id)
+        await stored.reopen()
+        return stored
 
     async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
         return await self._disk.run(self._adopt)

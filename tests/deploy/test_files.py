@@ -12,7 +12,7 @@ import pytest
 import typer.main
 import yaml
 
-from pinactors.api.proxy.masters import Master
+from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.metrics import Metrics as ProxyMetrics
 from pinactors.cli import app
 from pinactors.pipeline.metrics import Metrics

@@ -19,15 +19,16 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinactors.api.proxy import journal as journals
-from pinactors.api.proxy import routing
-from pinactors.api.proxy.journal import Moved, Relayed
-from pinactors.api.proxy.masters import EJECTION_LIMIT, JITTER, Masters
-from pinactors.api.proxy.packets import read, restamped
-from pinactors.api.proxy.spool import LEAD, Spool
+from pinactors.api.proxy.masters import routing
+from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER, Masters
+from pinactors.api.proxy.masters.packets import read, restamped
+from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, expired, replay
+from pinactors.api.proxy.relay.spool import LEAD, Spool
 from pinactors.client.http import NotPinactors
+from pinactors.pipeline.state import entry_of, packet_entry
 from pinactors.protocol import PACKET_LIMIT
 from pinactors.settings import Settings
+from pinactors.storage.log_files import LogFiles, open_log_files
 from tests.api.conftest import running
 from tests.api.proxy.scripted import OPENING, STARTED, says, scripted
 
@@ -219,7 +220,7 @@ async def test_a_writer_waits_for_a_reader_that_is_far_behind(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(spool.write, piece)
             assert len(await spool.read(2 * len(piece))) > 0
-    spool.close()
+    await spool.close()
 
 
 async def test_a_spool_closed_under_its_writer_writes_no_other_file(
@@ -231,7 +232,7 @@ async def test_a_spool_closed_under_its_writer_writes_no_other_file(
         async with disk, disk_of(disk), trio.open_nursery() as nursery:  # no thread is free: the write waits
             nursery.start_soon(spool.write, b"late")
             await trio.testing.wait_all_tasks_blocked()
-            spool.close()
+            await spool.close()  # while it is in use: whoever uses it closes the descriptor
             others = [os.open(tmp_path / f"other{number}", os.O_CREAT | os.O_RDWR) for number in range(8)]
             disk.total_tokens = 4
         await spool.write(b"later")
@@ -250,46 +251,69 @@ async def disk_of(disk: trio.CapacityLimiter) -> AsyncIterator[None]:
     disk.release_on_behalf_of(borrower)
 
 
+async def kept_by(journals: LogFiles, stream_id: str) -> Kept | None:
+    entries = await journals.load(stream_id)
+    return replay(entries) if entries else None
+
+
 async def test_a_journal_is_what_was_delivered(tmp_path: Path) -> None:
     failures: list[OSError] = []
     relayed = Relayed("a" * 24, "s", "owner", time.time() + 9, "x.spool", "text/plain", "k")
-    journal = journals.create(tmp_path, relayed, failures.append)
-    journal.packet(OPENING)
-    journal.mark(Moved("http://b", "b" * 24))
-    journal.packet(STARTED)
-    journal.release()
-    path = tmp_path / f"{'a' * 24}.journal"
-    whole = path.read_bytes()
-    for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
-        kept = journals.load(tmp_path, "a" * 24)
-        lines = whole[:cut].count(b"\n")
-        assert (kept is None) == (lines == 0)
-        if kept is not None:
-            assert kept.relayed == relayed
-            assert kept.packets == [OPENING, STARTED][: (lines >= 2) + (lines >= 4)]
-            assert kept.moved == (Moved("http://b", "b" * 24) if lines >= 3 else None)
-            assert not kept.closed
-            again = journals.reopen(tmp_path, "a" * 24, failures.append)
-            again.packet(STARTED)
-            again.release()
-            appended = journals.load(tmp_path, "a" * 24)
-            assert appended is not None
-            assert appended.packets == [*kept.packets, STARTED]
+    moved = Moved("http://b", "b" * 24)
+    async with open_log_files(tmp_path, failures.append) as journals:
+        journal = journals.create("a" * 24)
+        await journal.append([entry_of(relayed), packet_entry(OPENING)])
+        await journal.append([entry_of(moved), packet_entry(STARTED)])
+        await journal.release()
+        path = tmp_path / f"{'a' * 24}.journal"
+        whole = path.read_bytes()
+        for cut in range(len(whole) + 1):
+            path.write_bytes(whole[:cut])
+            kept = await kept_by(journals, "a" * 24)
+            lines = whole[:cut].count(b"\n")
+            assert (kept is None) == (lines == 0)
+            if kept is not None:
+                assert kept.relayed == relayed
+                assert kept.packets == [OPENING, STARTED][: (lines >= 2) + (lines >= 4)]
+                assert kept.moved == (moved if lines >= 3 else None)
+                assert not kept.closed
+                again = await journals.hold("a" * 24)
+                await again.append([packet_entry(STARTED)])
+                await again.release()
+                appended = await kept_by(journals, "a" * 24)
+                assert appended is not None
+                assert appended.packets == [*kept.packets, STARTED]
+    assert failures == []
+
+
+async def test_a_new_journal_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    failures: list[OSError] = []
+    (tmp_path / f"{'a' * 24}.journal").write_bytes(b"something else\n")
+    async with open_log_files(tmp_path, failures.append) as journals:
+        journal = journals.create("a" * 24)
+        await journal.append([packet_entry(OPENING)])
+        assert await journals.load("a" * 24) == [packet_entry(OPENING)]
+        await journal.release()
     assert failures == []
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "a/b", "a" * 200, "é" * 24, "x\0y"])
-def test_a_stream_id_is_never_a_path(tmp_path: Path, name: str) -> None:
-    assert journals.load(tmp_path, name) is None
+async def test_a_stream_id_is_never_a_path(tmp_path: Path, name: str) -> None:
+    async with open_log_files(tmp_path, raised) as journals:
+        assert await kept_by(journals, name) is None
 
 
-def test_damaged_journals_and_old_files_go(tmp_path: Path) -> None:
+def raised(error: OSError) -> None:
+    raise error
+
+
+async def test_damaged_journals_and_old_files_go(tmp_path: Path) -> None:
     (tmp_path / f"{'d' * 24}.journal").write_bytes(b"M {not json}\n")
-    assert journals.load(tmp_path, "d" * 24) is None
+    async with open_log_files(tmp_path, raised) as journals:
+        assert await kept_by(journals, "d" * 24) is None
     for name in ("old.spool", "live.spool", "new.spool", "old.txt"):
         (tmp_path / name).write_bytes(b"")
         if not name.startswith("new"):
             os.utime(tmp_path / name, (1, 1))
-    found = {path.name for path in journals.expired(tmp_path, 60, {"live"}.__contains__)}
+    found = {path.name for path in expired(tmp_path, 60, {"live"}.__contains__)}
     assert found == {"old.spool"}

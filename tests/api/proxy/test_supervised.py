@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import trio
 
-from pinactors.api.proxy import journal, sessions
-from pinactors.api.proxy.masters import Masters
-from pinactors.api.proxy.sessions import Sessions
+from pinactors.api.proxy.masters.fleet import Masters
+from pinactors.api.proxy.relay import journal, sessions
+from pinactors.api.proxy.relay.sessions import Sessions
 from tests.api.conftest import running
 from tests.api.proxy.conftest import LIMIT, metric, proxying, sessions_of
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from quart import Quart, request
 
-from pinactors.api.proxy.upstream import Head
+from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.services import EXTENSION
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER, deadline
 from pinactors.protocol import PinactorsError

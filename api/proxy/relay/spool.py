@@ -98,13 +98,17 @@ class Spool:
         self._awaited = False
         self._moved.unpark_all()
 
-    def close(self) -> None:
-        """Leaves the file to whoever comes next."""
+    async def close(self) -> None:
+        """Leaves the file to whoever comes next. It is not cut off: a descriptor that stays open is lost."""
         if not self._closed:
             self._closed = True
             self._moved.unpark_all()
             if not self._busy:
-                os.close(self._descriptor)
+                await self._close_descriptor()
+
+    async def _close_descriptor(self) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(os.close, self._descriptor, limiter=self._disk)
 
     async def _on_disk(self, step: Callable[..., T], *arguments: object) -> T:
         """In a thread. The descriptor stays open while one uses it: its number would be another file's."""
@@ -114,11 +118,11 @@ class Spool:
         finally:
             self._busy -= 1
             if self._closed and not self._busy:
-                os.close(self._descriptor)
+                await self._close_descriptor()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
 
     async def remove(self) -> None:
         """Nobody needs it any more."""
-        self.close()
+        await self.close()
         await trio.to_thread.run_sync(_unlink, self.path, limiter=self._disk)
 
 

@@ -7,22 +7,26 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from weakref import WeakValueDictionary
 
 import structlog
 import trio
 
-from pinactors.api.proxy import journal as journals
-from pinactors.api.proxy import upstream
-from pinactors.api.proxy.journal import SPOOL_SUFFIX, Kept
-from pinactors.api.proxy.masters import Master, Watch
-from pinactors.api.proxy.packets import STREAM_ID
-from pinactors.api.proxy.refusals import LOST
-from pinactors.api.proxy.session import Place, ProxyServices, RelayedSession
-from pinactors.api.proxy.spool import Spool
-from pinactors.api.proxy.upstream import Head
+from pinactors.api.proxy.masters import requests
+from pinactors.api.proxy.masters.fleet import Master, Watch
+from pinactors.api.proxy.masters.packets import STREAM_ID
+from pinactors.api.proxy.masters.requests import Head
+from pinactors.api.proxy.relay.failover import Place
+from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, Kept, expired, replay
+from pinactors.api.proxy.relay.refusals import LOST
+from pinactors.api.proxy.relay.services import ProxyServices
+from pinactors.api.proxy.relay.session import RelayedSession
+from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.http import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.storage.log_files import LogFiles, open_log_files
+from pinactors.storage.packet_logs import StoredLog
 from pinactors.supervision import Supervision
 
 PRUNE_SECONDS = 30.0
@@ -52,8 +56,10 @@ def owner_of(token: str | None) -> str:
 class Sessions:
     """Sessions run in a nursery of their own, which never sees their exceptions."""
 
-    def __init__(self, services: ProxyServices, nursery: trio.Nursery) -> None:
+    def __init__(self, services: ProxyServices, journals: LogFiles, nursery: trio.Nursery) -> None:
         self._services = services
+        self._journals = journals
+        self._reviving: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self._nursery = nursery
         self._running: set[RelayedSession] = set()
         self._named: dict[str, RelayedSession] = {}
@@ -85,10 +91,12 @@ class Sessions:
         """
         session = self._named.get(stream_id)
         if session is None:
-            kept = await self._kept(stream_id)
-            session = self._named.get(stream_id)
-            if session is None and kept is not None:
-                return await self._revived(kept, token)
+            lock = self._reviving.setdefault(stream_id, trio.Lock())
+            async with lock:  # whoever asks for the same stream meanwhile finds its session
+                kept = await self._kept(stream_id)
+                session = self._named.get(stream_id)
+                if session is None and kept is not None:
+                    return await self._revived(kept, token)
         if session is None or session.log is None:
             return await self._discovered(stream_id, token)
         await self._check(session.owner, session.place, token)
@@ -127,6 +135,9 @@ class Sessions:
         assert session.log is not None
         self._named[session.log.stream_id] = session
 
+    def journal(self, stream_id: str) -> StoredLog:
+        return self._journals.create(stream_id)
+
     def _start(self, session: RelayedSession) -> RelayedSession:
         self._running.add(session)
         if session.log is not None:
@@ -142,7 +153,7 @@ class Sessions:
             await session.run()
         except* Exception as group:  # the boundary of the session
             log.exception("session failed", exc_info=group)
-            session.crash()
+            await session.crash()
         finally:
             self._running.discard(session)
             if session.log is not None and self._named.get(session.log.stream_id) is session:
@@ -152,8 +163,12 @@ class Sessions:
             self._ended.unpark_all()
 
     async def _kept(self, stream_id: str) -> Kept | None:
-        disk = self._services.disk
-        return await trio.to_thread.run_sync(journals.load, self._services.folder, stream_id, limiter=disk)
+        """The session `stream_id`, which may be anything a client sends, as its journal has it."""
+        if not STREAM_ID.fullmatch(stream_id):
+            await trio.lowlevel.checkpoint()
+            return None
+        entries = await self._journals.load(stream_id)
+        return replay(entries) if entries else None
 
     async def _revived(self, kept: Kept, token: str | None) -> PacketLog:
         """A session of an earlier process: it ended, or it goes on from here with the caller's key."""
@@ -165,12 +180,8 @@ class Sessions:
             return PacketLog(
                 relayed.stream_id, relayed.session_id, relayed.owner, packets=kept.packets, closed=True
             )
+        journal = await self._journals.hold(relayed.stream_id)
         spool = await self._kept_spool(relayed.spool)
-        running = self._named.get(relayed.stream_id)
-        if running is not None and running.log is not None:  # somebody else asked in the meantime
-            if spool is not None:
-                spool.close()
-            return running.log
         head = Head(
             relayed.content_type,
             spool.size if spool is not None else None,
@@ -179,7 +190,14 @@ class Sessions:
             relayed.session_id,
         )
         session = RelayedSession(
-            self._services, self, head, relayed.owner, relayed.stream_id, spool, place=place, kept=kept
+            self._services,
+            self,
+            head,
+            relayed.owner,
+            relayed.stream_id,
+            spool,
+            place=place,
+            kept=(kept, journal),
         )
         if place is None and spool is None:
             session.fail(LOST)
@@ -205,7 +223,7 @@ class Sessions:
         async with self._searching:
             for master in self._services.masters.order(stream_id):
                 try:
-                    tail = await upstream.tail(master, stream_id, token)
+                    tail = await requests.tail(master, stream_id, token)
                 except PinactorsError as refusal:
                     if refusal.code is not ErrorCode.STREAM_NOT_FOUND:
                         answer = UNKNOWN
@@ -240,24 +258,33 @@ class Sessions:
         if place is None or place.stream_id is None:
             raise NOT_FOUND
         try:
-            await upstream.tail(place.master, place.stream_id, token)
+            await requests.tail(place.master, place.stream_id, token)
         except (Broken, NotPinactors):
             raise UNKNOWN from None
 
     def _remove_expired(self) -> None:
         settings = self._services.settings
-        in_use = {*self._named, *(session.spool_name for session in list(self._running))}
+        spools = [session.spool for session in list(self._running)]
+        in_use = {*self._named, *(spool.path.stem for spool in spools if spool is not None)}
         lasting = settings.replay + settings.deadline
-        for path in journals.expired(self._services.folder, lasting, in_use.__contains__):
+        for path in expired(self._services.folder, lasting, in_use.__contains__):
             path.unlink(missing_ok=True)
 
 
 @asynccontextmanager
 async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
     """Leaving the block stops what still runs; journals and spools keep it for the next process."""
-    services.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        sessions = Sessions(services, nursery)
+
+    def journal_failed(error: OSError) -> None:
+        services.metrics.journal_failures.inc()
+        log.error("session goes on without journal", error=repr(error))
+
+    async with (
+        open_log_files(services.folder, journal_failed) as journals,
+        AsyncExitStack() as stack,
+        trio.open_nursery() as nursery,
+    ):
+        sessions = Sessions(services, journals, nursery)
         supervision = Supervision(services.metrics.registry)
         nursery.start_soon(supervision.repeat, "prune", sessions.prune, lambda: PRUNE_SECONDS)
         for master in services.masters.all:

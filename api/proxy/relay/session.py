@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 import structlog
 import trio
 
 from pinactors.api.errors import status_of
-from pinactors.api.health import Checks
-from pinactors.api.proxy import upstream
-from pinactors.api.proxy.journal import Kept, Relayed
-from pinactors.api.proxy.masters import Master, Masters
-from pinactors.api.proxy.metrics import Metrics
-from pinactors.api.proxy.outlet import Outlet, RelayedLog
-from pinactors.api.proxy.packets import OPENING, Line, read
-from pinactors.api.proxy.refusals import ABANDONED, LATE, LOST, NO_MASTER, UNREADABLE
-from pinactors.api.proxy.spool import Spool
-from pinactors.api.proxy.upstream import Head
-from pinactors.client.http import Broken, NotPinactors, Unreachable
+from pinactors.api.proxy.masters import requests
+from pinactors.api.proxy.masters.packets import OPENING, Line, read
+from pinactors.api.proxy.masters.requests import Head
+from pinactors.api.proxy.relay.failover import Failover, Place
+from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, Uploaded
+from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
+from pinactors.api.proxy.relay.refusals import ABANDONED, LATE, LOST, UNREADABLE
+from pinactors.api.proxy.relay.services import Others, ProxyServices
+from pinactors.api.proxy.relay.spool import Spool
+from pinactors.client.http import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (
     ConnectionEstablished,
@@ -35,67 +30,19 @@ from pinactors.protocol import (
     new_stream_id,
 )
 from pinactors.protocol.merge import kind_of
-from pinactors.settings import Settings
+from pinactors.storage.packet_logs import StoredLog
 
-RESUMES = 3
-"""Connections in a row to one master that may break before a packet has come."""
-
-ROUNDS = 2
-"""How often all masters are tried for an upload that none of them takes, or while each of them misbehaves.
-"""
-
-PAUSE_FIRST, PAUSE_LIMIT = 0.1, 2.0
-"""Seconds between attempts when there is no other master to go to."""
-
-RECORD_GRACE = 2.0
-"""Seconds beyond the deadline for a master that keeps to the protocol to store its record."""
+RECORD_GRACE_SECONDS = 2.0
+"""What a master that keeps to the protocol gets beyond the deadline, to store its record."""
 
 _root = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Place:
-    """Where the session is: at a master, under the id it has there. `taken` packets of that log are known.
-
-    `whole`: it has the upload; what breaks before can only begin again.
-    """
-
-    master: Master
-    stream_id: str | None = None
-    taken: int = 0
-    breaks: int = 0
-    whole: bool = True
-
-
-class Others(Protocol):
-    """What a session has to know of the others."""
-
-    def claim(self, session: RelayedSession, master: Master, stream_id: str) -> RelayedSession | None:
-        """`session` relays this stream of `master` from now on; another one that does so already, instead.
-
-        Raises `NotPinactors` for a name that belongs to a stream of another master.
-        """
-        ...
-
-    def register(self, session: RelayedSession) -> None:
-        """`session` has its log now."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class ProxyServices:
-    masters: Masters
-    settings: Settings
-    metrics: Metrics
-    folder: Path
-    disk: trio.CapacityLimiter
-    checks: Checks = field(default_factory=Checks)
 
 
 class RelayedSession:
     """`run` returns when the log is closed, or the upload was refused or joined to another session.
 
-    `spool` is None where there is nothing to start again from.
+    `spool` is None where there is nothing to start again from. `kept` is what another process left of the
+    session, and its journal.
     """
 
     def __init__(
@@ -108,18 +55,13 @@ class RelayedSession:
         spool: Spool | None,
         *,
         place: Place | None = None,
-        kept: Kept | None = None,
+        kept: tuple[Kept, StoredLog] | None = None,
     ) -> None:
         self.owner, self.head = owner, head
-        self.place = place
         self._services, self._others = services, others
-        self._route, self._spool = route, spool
+        self._failover = Failover(services, route, place, can_restart=spool is not None)
+        self._spool = spool
         self._outlet: Outlet | None = None
-        self._avoided: set[Master] = set()
-        self._rounds = 0
-        self._pause = 0.0
-        self._refusal: PinactorsError | None = None
-        self._bad = 0
         self._error: PinactorsError | None = None
         self._answer: PacketLog | PinactorsError | None = None
         self._answered = trio.Event()
@@ -129,14 +71,24 @@ class RelayedSession:
         self._uploaded_at = math.inf
         self._log = _root.bind(session=head.session_id)
         if kept is not None:
-            self._take_up(kept)
-
-    @property
-    def log(self) -> RelayedLog | None:
-        return self._outlet.log if self._outlet is not None else None
+            self._take_up(*kept)
 
     def __repr__(self) -> str:
         return f"<RelayedSession {self.log or self.head.session_id}>"
+
+    @property
+    def log(self) -> RelayedLog | None:
+        """What the phone reads, once there is something."""
+        return self._outlet.log if self._outlet is not None else None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is, None while it is nowhere."""
+        return self._failover.place
+
+    @property
+    def spool(self) -> Spool | None:
+        return self._spool
 
     async def answer(self) -> PacketLog:
         """The log the upload is answered from. Raises `PinactorsError` when it is refused."""
@@ -149,24 +101,20 @@ class RelayedSession:
     async def wait_answered(self) -> None:
         await self._answered.wait()
 
-    @property
-    def spool_name(self) -> str:
-        """Its file's name without suffix, empty without one."""
-        return self._spool.path.stem if self._spool is not None else ""
-
     async def run(self) -> None:
+        """The clock beside the delivery; at the end the log is closed, and the upload's file removed."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._clock, name="clock")
                     await self._deliver()
                     nursery.cancel_scope.cancel()
-            self._end(self._error or self._refusal or LATE)
+            await self._end(self._error or self._failover.refusal or LATE)
         finally:
             if self._outlet is not None:
-                self._outlet.release()
+                await self._outlet.release()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
             if self._spool is not None:
-                self._spool.close()
+                await self._spool.close()  # noqa: ASYNC102 - as above
         if self._spool is not None:
             await self._spool.remove()
         if self._error is not None and self._error.code is ErrorCode.CANCELLED:
@@ -178,10 +126,9 @@ class RelayedSession:
             self._error = error
             self._scope.cancel()
 
-    def crash(self) -> None:
+    async def crash(self) -> None:
         """The same for what nobody foresaw, once `run` has raised."""
-        with suppress(OSError):
-            self._end(LOST)
+        await self._end(LOST)
 
     @property
     def _done(self) -> bool:
@@ -199,15 +146,16 @@ class RelayedSession:
         self._uploaded_at = trio.current_time()
         self._hasten()
         if self._spool is not None and self._outlet is not None:
-            self._outlet.uploaded(self._spool.path.name, time.time() + self._remaining())
+            self._outlet.note(Uploaded(self._spool.path.name, time.time() + self._remaining()))
+            await self._outlet.flush()
         with trio.move_on_after(settings.keepalive):
             await self._answered.wait()
         if not self._answered.is_set() and self._spool is not None:
-            self._open_alone()
+            await self._open_alone()
         with self._due:
             await trio.sleep_forever()
         if self._at_work:
-            await trio.sleep(RECORD_GRACE)
+            await trio.sleep(RECORD_GRACE_SECONDS)
         self._scope.cancel()
 
     @property
@@ -225,120 +173,73 @@ class RelayedSession:
     # Delivery
 
     async def _deliver(self) -> None:
+        """Goes from master to master until the log is closed or the session has failed."""
+        failover = self._failover
         while not self._done and self._error is None:
-            if self._pause:
-                await trio.sleep(self._pause)
-                self._pause = 0.0
-            if self.place is None and not self._choose():
+            if failover.pause:
+                await trio.sleep(failover.pause)
+                failover.pause = 0.0
+            if failover.place is None and (error := failover.choose(answered=self.log is not None)):
+                if failover.misbehaved:
+                    await self._open_alone()
+                self.fail(error)
                 return
-            assert self.place is not None
-            place = self.place
+            place = failover.place
+            assert place is not None
             place.master.sessions += 1
+            ended: PinactorsError | None = None
             try:
                 await self._converse(place)
                 if not self._done:
                     raise Broken("the stream ended before its session")
                 self._services.masters.succeeded(place.master)
             except PinactorsError as refusal:
-                self._consider(place, refusal)
+                ended = failover.refused(place, refusal, len(self.log.packets) if self.log is not None else 0)
             except (Broken, NotPinactors) as failure:
-                self._fail_over(place, failure)
+                self._log.info("master failed", master=place.master.name, reason=str(failure))
+                ended = failover.failed(place, failure)
             except OSError as error:
                 self._log.error("upload not readable", error=str(error))
-                self._end(UNREADABLE)
+                ended = UNREADABLE
             finally:
                 place.master.sessions -= 1
+            if ended is not None:
+                self.fail(ended)
 
     async def _converse(self, place: Place) -> None:
-        settings = self._services.settings
+        settings, token = self._services.settings, self.head.token
         if place.stream_id is not None:
-            await upstream.follow(
-                place.master,
-                place.stream_id,
-                place.taken,
-                self.head.token,
-                settings.proxy_silence,
-                self._take,
+            await requests.follow(
+                place.master, place.stream_id, place.taken, token, settings.proxy_silence, self._take
             )
-        else:
-            assert self._spool is not None
-            sending = upstream.Sending(self._spool)
-            try:
-                await upstream.upload(
-                    place.master, self.head, sending, self._remaining(), self._services.settings, self._take
-                )
-            finally:
-                place.whole = sending.ended
-                if self._outlet is not None:  # the phone is not refused any more, so its clock has to begin
-                    self._spool.leave()
-
-    def _choose(self) -> bool:
-        """The next master in the session's order; False when the session is over because there is none."""
-        order = self._services.masters.order(self._route)
-        for master in order:
-            if master not in self._avoided:
-                self.place = Place(master)
-                return True
-        self._rounds += 1
-        self._avoided.clear()
-        if self._bad >= ROUNDS * len(order):
-            self._open_alone()
-            self._end(self._refusal or LOST)
-            return False
-        if self.log is None and (self._rounds >= ROUNDS or self._refusal is not None):
-            self._refuse(self._refusal or NO_MASTER)
-            return False
-        self._pause = min(PAUSE_LIMIT, PAUSE_FIRST * 2**self._rounds)
-        self.place = Place(order[0])
-        return True
-
-    def _consider(self, place: Place, refusal: PinactorsError) -> None:
-        """A master says no: the phone hears of it, unless another one may say yes or something was sent."""
-        lost = place.stream_id is not None and refusal.code is ErrorCode.STREAM_NOT_FOUND
-        if lost and self._spool is not None:
-            self._leave(place, "lost")
-            self._avoided.discard(place.master)
             return
-        if self._spool is None:
-            self.fail(refusal)
-        elif status_of(refusal) < 500 and (self.log is None or len(self.log.packets) == 1):
-            self._end(refusal)
-        else:
-            self._refusal = refusal
-            self._bad += status_of(refusal) < 500
-            self._leave(place, "refused")
-
-    def _fail_over(self, place: Place, failure: Broken | NotPinactors) -> None:
-        masters, metrics = self._services.masters, self._services.metrics
-        self._log.info("master failed", master=place.master.name, reason=str(failure))
-        unreachable = isinstance(failure, Unreachable)
-        if unreachable:
-            masters.unreachable(place.master)
-        else:
-            masters.failed(place.master, failure)
-            self._bad += isinstance(failure, NotPinactors)
-        if place.stream_id is not None and place.whole:
-            alone = self._spool is None or not masters.others_available(place.master)
-            waits = unreachable and alone
-            again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < RESUMES)
-            if waits or again:
-                place.breaks += 1
-                self._pause = min(PAUSE_LIMIT, PAUSE_FIRST * 2**place.breaks) if place.breaks > 1 else 0.0
-                metrics.resumes.labels(place.master.name).inc()
-                return
-        self._leave(place, "unreachable" if unreachable else "failed")
-        if self._spool is None:
-            self.fail(LOST)
-
-    def _leave(self, place: Place, reason: str) -> None:
-        self._avoided.add(place.master)
-        self._services.metrics.failovers.labels(place.master.name, reason).inc()
-        self.place = None
+        assert self._spool is not None
+        sending = requests.Sending(self._spool)
+        try:
+            await requests.upload(place.master, self.head, sending, self._remaining(), settings, self._take)
+        finally:
+            place.whole = sending.ended
+            if self._outlet is not None:  # the phone is not refused any more, so its clock has to begin
+                self._spool.leave()
 
     # Packets
 
-    def _take(self, raw: bytes) -> bool:
-        """A packet from where the session is now. False: nothing more is wanted from there."""
+    async def _take(self, lines: list[bytes]) -> bool:
+        """Packets from where the session is now, which have come together. False: nothing more is wanted from
+        there.
+
+        Those before one that is wrong count.
+        """
+        try:
+            for raw in lines:
+                if not self._take_one(raw):
+                    return False
+        finally:
+            if self._outlet is not None:
+                await self._tell(self._outlet)  # noqa: ASYNC102 - shields itself, bounded by one disk operation
+        return not self._done
+
+    def _take_one(self, raw: bytes) -> bool:
         place = self.place
         assert place is not None
         line = read(raw)
@@ -357,14 +258,15 @@ class RelayedSession:
         place.breaks = 0
         outlet = self._outlet or self._open(line)
         outlet.take(raw, line)
-        self._told(outlet)
-        return not outlet.log.closed
+        return not outlet.ended
 
-    def _told(self, outlet: Outlet) -> None:
-        """The phone has something."""
-        if not self._answered.is_set():
+    async def _tell(self, outlet: Outlet) -> None:
+        """What was added is in the log when this returns: the phone has something."""
+        open_before = not outlet.log.closed
+        await outlet.flush()
+        if outlet.log.packets and not self._answered.is_set():
             self._settle(outlet.log)
-        if outlet.log.closed:
+        if outlet.log.closed and open_before:
             self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
 
     def _arrive(self, place: Place, line: Line) -> None:
@@ -378,7 +280,7 @@ class RelayedSession:
             return
         place.stream_id = line.stream_id
         if self._outlet is not None:
-            self._outlet.moved(place.master.url, line.stream_id)
+            self._outlet.note(Moved(place.master.url, line.stream_id))
 
     def _open(self, line: Line) -> Outlet:
         """The master answered in time: the phone's stream bears the master's name."""
@@ -388,16 +290,16 @@ class RelayedSession:
             self._hasten()
         return self._begin(line.stream_id, line.session_id)
 
-    def _open_alone(self) -> None:
+    async def _open_alone(self) -> None:
         """Nobody did: the phone gets its sign of life from here, and a name made here."""
         if self._outlet is not None or self._answered.is_set():
+            await trio.lowlevel.checkpoint()
             return
-        settings = self._services.settings
         stream_id = new_stream_id()
         outlet = self._begin(stream_id, self.head.session_id or new_session_id())
-        deadline_ms = round(1000 * settings.deadline)
+        deadline_ms = round(1000 * self._services.settings.deadline)
         outlet.write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
-        self._told(outlet)
+        await self._tell(outlet)
 
     def _begin(self, stream_id: str, session_id: str) -> Outlet:
         self._log = _root.bind(session=session_id, stream=stream_id[:8])
@@ -410,16 +312,17 @@ class RelayedSession:
             self.head.content_type,
             self.head.idempotency_key,
         )
-        outlet = self._outlet = Outlet.create(self._services.folder, relayed, self._journal_failed)
+        outlet = self._outlet = Outlet(relayed, [], self._others.journal(stream_id))
+        outlet.note(relayed)
         if self.place is not None and self.place.stream_id is not None:
-            outlet.moved(self.place.master.url, self.place.stream_id)
+            outlet.note(Moved(self.place.master.url, self.place.stream_id))
         self._heed_readers(outlet.log)
         self._others.register(self)
         return outlet
 
-    def _take_up(self, kept: Kept) -> None:
+    def _take_up(self, kept: Kept, journal: StoredLog) -> None:
         """Goes on where another process was."""
-        outlet = self._outlet = Outlet.reopen(self._services.folder, kept, self._journal_failed)
+        outlet = self._outlet = Outlet(kept.relayed, kept.packets, journal)
         left = max(kept.relayed.ends_at - time.time(), self._services.settings.proxy_silence)
         self._due.deadline = trio.current_time() + left
         self._heed_readers(outlet.log)
@@ -436,29 +339,22 @@ class RelayedSession:
         self._answer = answer
         self._answered.set()
 
-    def _refuse(self, error: PinactorsError) -> None:
-        if not self._answered.is_set():
-            self._services.metrics.refused.labels(str(status_of(error))).inc()
-            self._settle(error)
-
-    def _end(self, error: PinactorsError) -> None:
+    async def _end(self, error: PinactorsError) -> None:
         """Whatever is still open ends with `error`; nothing happens where all is said."""
         outlet = self._outlet
-        if outlet is None:
-            self._refuse(error)
-        elif not outlet.log.closed:
-            outlet.write(ErrorPacket.of(error))
-            self._told(outlet)
+        if outlet is not None:
+            if not outlet.ended:
+                outlet.write(ErrorPacket.of(error))
+            await self._tell(outlet)
+        elif not self._answered.is_set():
+            self._services.metrics.refused.labels(str(status_of(error))).inc()
+            self._settle(error)
 
     async def _cancel_upstream(self) -> None:
         place = self.place
         if place is None or place.stream_id is None:
             return
         try:
-            await upstream.cancel(place.master, place.stream_id, self.head.token)
+            await requests.cancel(place.master, place.stream_id, self.head.token)
         except (Broken, NotPinactors, PinactorsError) as error:
             self._log.info("not cancelled at the master", master=place.master.name, reason=str(error))
-
-    def _journal_failed(self, error: OSError) -> None:
-        self._services.metrics.journal_failures.inc()
-        self._log.error("session goes on without journal", error=repr(error))

@@ -9,15 +9,15 @@ Everything raises `Broken` (another connection may help), `NotPinactors` (the ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
 
 import trio
 
-from pinactors.api.proxy.masters import Master
-from pinactors.api.proxy.spool import Spool
+from pinactors.api.proxy.masters.fleet import Master
+from pinactors.api.proxy.relay.spool import Spool
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
 from pinactors.api.streams.reader import EARLY
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
@@ -30,8 +30,8 @@ from pinactors.settings import Settings
 QUESTION_SECONDS = 5.0
 """How long a master has for a small question."""
 
-Take = Callable[[bytes], bool]
-"""Takes a packet; False: nothing more is wanted."""
+Take = Callable[[list[bytes]], Awaitable[bool]]
+"""Takes packets that have come together; False: nothing more is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,9 @@ class Silence:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.scope = trio.CancelScope()
+
+    def pause(self) -> None:
+        self.scope.deadline = math.inf
 
     def renew(self) -> None:
         self.scope.deadline = trio.current_time() + self._seconds
@@ -204,7 +207,9 @@ async def _hand_over(answer: Answer, patience: Silence, take: Take) -> None:
         received += len(data)
         if received > BODY_LIMIT:
             raise NotPinactors("it sends without end")
-        for line in lines.feed(data):
+        if whole := lines.feed(data):
+            patience.pause()  # while our own disk is written to it is not the master that is slow
+            wanted = await take([line for line in whole if line.strip()])
             patience.renew()
-            if line.strip() and not take(line):
+            if not wanted:
                 return

@@ -19,6 +19,7 @@ import structlog
 import trio
 
 from pinactors.api.answers import MasterState
+from pinactors.backoff import Backoff
 from pinactors.client.http import Broken, Connection, NotPinactors, split
 from pinactors.client.transports import read_json
 from pinactors.protocol import PinactorsError
@@ -110,7 +111,7 @@ class Masters:
         """It has not. After so many times in a row it is left alone for a while, longer each time."""
         master.failures += 1
         if master.failures >= self.settings.proxy_eject_failures:
-            pause = min(EJECTION_LIMIT, self.settings.proxy_eject_pause * 2**master.ejections)
+            pause = Backoff(self.settings.proxy_eject_pause, EJECTION_LIMIT).after(master.ejections)
             master.failures, master.ejections = 0, master.ejections + 1
             master.ejected_until = trio.current_time() + _spread(pause)
             log.warning("master ejected", master=master.name, seconds=round(pause, 1), reason=str(reason))

@@ -1,0 +1,92 @@
+"""What a phone gets: one log, kept in a journal, whatever masters its packets come from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import trio
+
+from pinactors.api.proxy.masters.packets import Line, restamped
+from pinactors.api.proxy.relay.journal import Relayed
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.state import Fact, entry_of, packet_entry
+from pinactors.protocol import TERMINAL, Packet, timestamp
+from pinactors.protocol.merge import kind_of
+from pinactors.storage.packet_logs import Entry, StoredLog
+
+
+class RelayedLog(PacketLog):
+    """A log that knows when each packet arrived here from its master (`arrivals`, trio's clock). `measured`:
+    a reader notes when it hands them on; one does, the others may come late."""
+
+    def __init__(self, stream_id: str, session_id: str, owner: str, packets: list[bytes]) -> None:
+        super().__init__(stream_id, session_id, owner, packets=packets)
+        self.arrivals: list[float] = []
+        self.measured = False
+
+
+class _Packet(NamedTuple):
+    encoded: bytes
+    kind: str
+    arrived: float
+
+
+class Outlet:
+    """The only writer of a log. No packet type gets through twice, and nothing behind a terminal packet.
+
+    What is added reaches the log's readers with `flush`, which writes it to the journal first, all of it at
+    once.
+    """
+
+    def __init__(self, relayed: Relayed, packets: list[bytes], journal: StoredLog) -> None:
+        self.log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, packets)
+        self._had = {kind_of(packet) for packet in packets}
+        self._journal = journal
+        self._entries: list[Entry] = []
+        self._packets: list[_Packet] = []
+        self._flushing = trio.Lock()
+        self._count = len(packets)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is a terminal packet, flushed or not."""
+        return self.log.closed or not self._had.isdisjoint(TERMINAL)
+
+    def note(self, fact: Fact) -> None:
+        """Adds what the next process has to know."""
+        self._entries.append(entry_of(fact))
+
+    def take(self, raw: bytes, line: Line) -> None:
+        """Adds a master's packet, put in the phone's order. Raises `NotPinactors` when it does not fit."""
+        if line.packet_type not in self._had:
+            self._add(restamped(raw, line, self._count, self.log.session_id), line.packet_type)
+
+    def write(self, packet: Packet) -> None:
+        """Adds a packet of our own."""
+        packet.session_id, packet.timestamp = self.log.session_id, timestamp()
+        packet.sequence = self._count
+        self._add(packet.encode(), packet.packet_type)
+
+    async def flush(self) -> None:
+        """Returns when what was added is in the journal, and then in the log; it is not cut off between."""
+        with trio.CancelScope(shield=True):
+            async with self._flushing:
+                entries, self._entries = self._entries, []
+                packets, self._packets = self._packets, []
+                if entries:
+                    await self._journal.append(entries)
+                for packet in packets:
+                    self.log.arrivals.append(packet.arrived)
+                    self.log.append(packet.encoded, terminal=packet.kind in TERMINAL)
+
+    async def release(self) -> None:
+        """Leaves the journal to whoever comes next."""
+        self.log.on_abandoned(None)
+        with trio.CancelScope(shield=True):
+            await self._journal.release()
+
+    def _add(self, raw: bytes, kind: str) -> None:
+        self._had.add(kind)
+        self._count += 1
+        self._entries.append(packet_entry(raw))
+        self._packets.append(_Packet(raw, kind, trio.current_time()))
