@@ -71,13 +71,16 @@ class JsonUpload:
         events, self._events = self._events, []
         return events
 
-    def finish(self) -> list[Event]:
-        """The body has ended. Raises `PinactorsError` when it ended in the middle."""
+    def finish(self) -> None:
+        """The body has ended. Touches no file. Raises `PinactorsError` when it ended in the middle."""
         if self._state != self._behind:
             raise malformed(
                 "the JSON ends in the middle" if self._other or self._buffer else "the body is empty"
             )
-        return []
+
+    @property
+    def receiving(self) -> bool:
+        return self._receiving is not None
 
     def discard(self) -> None:
         """Removes what was not completed."""

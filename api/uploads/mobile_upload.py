@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 import trio
@@ -38,6 +38,8 @@ DEADLINE_HEADER = "x-deadline-ms"
 SECRET_HEADER = "x-proxy-secret"
 """By the setting `proxy_secret` in it a master knows the project's own proxies: nobody else may shorten a
 session."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -144,7 +146,7 @@ class Reception:
         try:
             while data := await self._reader.chunk():
                 await self._take(await self._in_thread(parser.feed, data))
-            await self._take(await self._in_thread(parser.finish))
+            parser.finish()
         except OSError as error:
             log.error("upload not stored", session=self._upload.session_id, error=str(error))
             raise PinactorsError(
@@ -157,9 +159,11 @@ class Reception:
             if parser.session_id and named is not None:
                 with suppress(PinactorsError):
                     named.session_id = check_session_id(parser.session_id)
-            parser.discard()
+            if parser.receiving:
+                with trio.CancelScope(shield=True):  # files of a client that is gone are removed all the same
+                    await self._in_thread(parser.discard)  # noqa: ASYNC102 - shielded, one disk operation
 
-    async def _in_thread(self, step: Callable[..., list[Event]], *arguments: bytes) -> list[Event]:
+    async def _in_thread(self, step: Callable[..., T], *arguments: bytes) -> T:
         return await trio.to_thread.run_sync(step, *arguments, limiter=self._given.disk)
 
     async def _take(self, events: list[Event]) -> None:

@@ -89,11 +89,14 @@ class MultipartUpload:
         events, self._events = self._events, []
         return events
 
-    def finish(self) -> list[Event]:
-        """The body has ended. Raises `PinactorsError` when it ended in the middle."""
+    def finish(self) -> None:
+        """The body has ended. Touches no file. Raises `PinactorsError` when it ended in the middle."""
         if not self._ended:
             raise malformed("it ends in the middle")
-        return []
+
+    @property
+    def receiving(self) -> bool:
+        return self._receiving is not None
 
     def discard(self) -> None:
         """Removes what was not completed."""

@@ -58,12 +58,17 @@ class Parser(Protocol):
 
     session_id: str | None
 
+    @property
+    def receiving(self) -> bool:
+        """Whether a photograph has begun and is not whole: there is something to `discard`."""
+        ...
+
     def feed(self, data: bytes) -> list[Event]:
         """What `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError` (disk)."""
         ...
 
-    def finish(self) -> list[Event]:
-        """The body has ended. Raises `PinactorsError` when it ended in the middle."""
+    def finish(self) -> None:
+        """The body has ended. Touches no file. Raises `PinactorsError` when it ended in the middle."""
         ...
 
     def discard(self) -> None:

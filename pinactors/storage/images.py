@@ -36,6 +36,10 @@ JUST_ARRIVED_SECONDS = 30.0
 """Age up to which a photograph may belong to an upload of another process that nothing refers to yet."""
 
 
+FILE_LOCKS = 16
+"""Photographs whose files can be moved or removed at the same moment, at most."""
+
+
 class Place(Protocol):
     """Where a `Sink` puts what it received: the store, or a lease of it."""
 
@@ -98,6 +102,9 @@ class ImageStore:
     Where several machines share photographs, `shared` has them all and the folder what came or was asked for
     here.
 
+    `_lock` is held for what is in memory only: the event loop takes it, too. One of `_files`, by the hash, is
+    held while a photograph's file and what is known of it change together; then `_lock` comes second.
+
     `_unsettled` are photographs that this process took in and that may turn out to be nobody's, each with the
     number of its latest arrival: whoever removes one must have looked since then.
     """
@@ -106,6 +113,9 @@ class ImageStore:
     spool: Path
     shared: SharedImages | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _files: tuple[threading.Lock, ...] = field(
+        default_factory=lambda: tuple(threading.Lock() for _ in range(FILE_LOCKS))
+    )
     _unsettled: dict[str, int] = field(default_factory=dict)
     _leased: Counter[str] = field(default_factory=Counter)
     _arrivals: list[int] = field(default_factory=lambda: [0])
@@ -119,6 +129,9 @@ class ImageStore:
             if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < oldest:
                 os.unlink(entry.path)
 
+    def _file_lock(self, sha256: str) -> threading.Lock:
+        return self._files[hash(sha256) % FILE_LOCKS]
+
     def path_of(self, sha256: str) -> Path:
         return self.folder / sha256[:2] / sha256
 
@@ -130,18 +143,19 @@ class ImageStore:
 
     def take_in(self, received: Path, sha256: str, size: int, lease: Lease | None = None) -> StoredImage:
         target = self.path_of(sha256)
-        with self._lock:
+        with self._file_lock(sha256):
             if target.is_file() and target.stat().st_size == size:
                 os.unlink(received)
                 os.utime(target)  # not stale any more, should this be all that speaks for it
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(received, target)
-            self._arrivals[0] += 1
-            self._unsettled[sha256] = self._arrivals[0]
-            if lease is not None and sha256 not in lease.held:
-                lease.held.add(sha256)
-                self._leased[sha256] += 1
+            with self._lock:
+                self._arrivals[0] += 1
+                self._unsettled[sha256] = self._arrivals[0]
+                if lease is not None and sha256 not in lease.held:
+                    lease.held.add(sha256)
+                    self._leased[sha256] += 1
         if self.shared is not None:
             self.shared.publish(sha256, target)
         return StoredImage(str(target), sha256, size)
@@ -188,10 +202,11 @@ class ImageStore:
 
         A shared copy stays until it is stale: another machine may have just been given the same photograph.
         """
-        with self._lock:
-            if self._leased[sha256] or self._unsettled.get(sha256) != arrival:
-                return False
-            del self._unsettled[sha256], self._leased[sha256]
+        with self._file_lock(sha256):
+            with self._lock:
+                if self._leased[sha256] or self._unsettled.get(sha256) != arrival:
+                    return False
+                del self._unsettled[sha256], self._leased[sha256]
             self.path_of(sha256).unlink(missing_ok=True)
         return True
 
@@ -199,9 +214,10 @@ class ImageStore:
         """Removes a photograph that no analysis refers to any more, the shared copy too; False when it came
         in again lately, for an analysis that is not recorded yet. Raises `OSError`, `ObjectsUnavailable`."""
         path = self.path_of(sha256)
-        with self._lock:
-            if self._leased[sha256] or sha256 in self._unsettled:
-                return False
+        with self._file_lock(sha256):
+            with self._lock:
+                if self._leased[sha256] or sha256 in self._unsettled:
+                    return False
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime > time.time() - JUST_ARRIVED_SECONDS:
                     return False
@@ -222,7 +238,7 @@ class ImageStore:
     def remove_stale(self, sha256: str) -> None:
         """Removes what nobody refers to, unless it arrived once more."""
         path = self.path_of(sha256)
-        with self._lock, suppress(FileNotFoundError):
+        with self._file_lock(sha256), suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - STALE_SECONDS:
                 path.unlink()
 

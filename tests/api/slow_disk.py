@@ -1,0 +1,91 @@
+"""A disk that takes its time, and a watch on who waits for it: a server's files and its database."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import peewee
+import pytest
+
+CALL_SECONDS = 0.2
+"""What each call takes that reaches the disk, in whichever thread."""
+
+_BY_PATH = (
+    *("open", "unlink", "remove", "replace", "rename", "stat", "scandir", "listdir"),
+    *("mkdir", "rmdir", "truncate", "utime", "link"),
+)
+_BY_DESCRIPTOR = ("write", "pwrite", "pread", "fsync", "ftruncate", "fstat", "posix_fallocate")
+
+
+class SlowDisk:
+    """`on_loop` has where a call was made in the thread that made this object; `calls` counts all others."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._loop = threading.get_ident()
+        self.on_loop: list[str] = []
+        self.calls = 0
+
+    def slow(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **named: Any) -> Any:
+            if self._reaches_disk(arguments[0] if arguments else None):
+                self._note(function)
+            return function(*arguments, **named)
+
+        return called
+
+    def slow_query(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(database: Any, *arguments: Any, **named: Any) -> Any:
+            self._note(function)
+            return function(database, *arguments, **named)
+
+        return called
+
+    def _note(self, function: Callable[..., Any]) -> None:
+        if threading.get_ident() == self._loop:
+            stack = traceback.extract_stack()
+            ours = [frame for frame in stack if "/api/" in frame.filename or "/pinactors/" in frame.filename]
+            places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in ours[-4:]]
+            self.on_loop.append(f"{function.__name__} from {' '.join(places)}")
+        else:
+            self.calls += 1
+            time.sleep(CALL_SECONDS)
+
+    def _reaches_disk(self, target: Any) -> bool:
+        if isinstance(target, int):
+            try:
+                target = os.readlink(f"/proc/self/fd/{target}")
+            except OSError:
+                return False
+        elif isinstance(target, os.DirEntry):
+            target = target.path
+        try:
+            return os.fspath(target).startswith(self._folder)
+        except TypeError:
+            return False
+
+
+@contextmanager
+def slow_disk(folder: Path) -> Iterator[SlowDisk]:
+    """Inside, what lies below `folder`, and every query to a database, is slow. Called in the event loop's
+    thread."""
+    disk = SlowDisk(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in (*_BY_PATH, *_BY_DESCRIPTOR):
+            patch.setattr(os, name, disk.slow(getattr(os, name)))
+        opened = disk.slow(io.open)
+        patch.setattr(io, "open", opened)
+        patch.setattr(builtins, "open", opened)
+        patch.setattr(
+            peewee.SqliteDatabase, "execute_sql", disk.slow_query(peewee.SqliteDatabase.execute_sql)
+        )
+        yield disk
