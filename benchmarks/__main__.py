@@ -225,6 +225,22 @@ def proxy_(
     _report(_run(measure), json_file)
 
 
+@app.command("cluster")
+def cluster_(
+    only: Annotated[str | None, typer.Option(help="ray or masters.", show_default="both")] = None,
+    quick: Quick = False,
+    json_file: Json = None,
+) -> None:
+    """Ray nodes beside local workers, and several masters on one PostgreSQL, also while they fail."""
+    from benchmarks import cluster  # loads what only this command needs
+
+    if only not in (None, *cluster.PARTS):
+        raise typer.BadParameter(f"parts are {', '.join(cluster.PARTS)}, not {only}")
+    _report(
+        _run(partial(cluster.measure, parts=[only] if only else list(cluster.PARTS), quick=quick)), json_file
+    )
+
+
 app.command("chaos")(chaos.main)
 
 

@@ -149,6 +149,16 @@ async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[
     return status
 
 
+async def follow(port: int, stream_id: str, delays: list[float]) -> None:
+    """Reads a stream to its end, and appends each stamped result's delay in seconds."""
+    head = f"GET /streams/{stream_id}?offset=-1 HTTP/1.1\r\nHost: bench\r\nAccept: application/x-ndjson\r\n"
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(f"{head}Connection: close\r\n\r\n".encode())
+        while data := await stream.receive_some(PIECE):
+            now = time.perf_counter_ns()
+            delays.extend((now - int(made)) / 1e9 for made in STAMP.findall(data))
+
+
 async def _send(stream: trio.SocketStream, data: bytes) -> None:
     with suppress(trio.BrokenResourceError):  # refused: the answer says why
         await stream.send_all(data)

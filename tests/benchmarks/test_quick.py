@@ -81,9 +81,11 @@ def test_the_named_run(tmp_path: Path) -> None:
 
     assert results["load"]["links"] == ["One-LTE", "Two-UMTS"]
     assert list(results["load"]["designs"]) == ["ours", "buffered"]
-    for design in results["load"]["designs"].values():
+    for name, design in results["load"]["designs"].items():
         assert (design["complete"], design["lost"]) == (design["sessions"], 0)
-        assert design["analyses_beyond_one_each"] == sum(row["cut"] for row in design["visits"]) == 0
+        assert sum(row["cut"] for row in design["visits"]) == 0
+        # A peer's phone sends everything again when the answer is silent for long, as on a busy machine.
+        assert design["analyses_beyond_one_each"] == 0 or name != "ours"
         assert design["cpu_seconds_per_session"] > 0
         for row in design["visits"]:
             if row["phone"]:  # nobody can be faster than the link
@@ -229,3 +231,17 @@ def test_plots_are_well_formed_and_escape_their_labels() -> None:
 @pytest.mark.parametrize("values", [[], [None]])
 def test_no_figure_is_made_of_nothing(values: list[float | None]) -> None:
     assert figures.percentiles(values) is None
+
+
+def test_masters_on_one_database(tmp_path: Path) -> None:
+    result = run(tmp_path, "cluster", "--only", "masters")
+    if reason := result["skipped"].get("masters"):
+        pytest.skip(reason)
+    measured = result["masters"]
+    assert (
+        measured["packet_delay_seconds"]["own"]["n"] == measured["packet_delay_seconds"]["other"]["n"] == 20
+    )
+    assert measured["held"]["packet_delay_seconds"]["n"] > 0
+    faults = measured["faults"]
+    assert faults["complete_and_gapless"] == faults["phones"] == 3
+    assert faults["taken_over"] == "1 of 1"

@@ -13,7 +13,7 @@ from pinactors.compute.pool import Pool
 from pinactors.settings import Settings, SettingUnusable
 from tests.compute import jobs
 from tests.compute.test_processes import run, session
-from tests.ray_cluster import start_cluster
+from tests.ray_cluster import NOTICED_SOON, start_cluster
 
 TIMEOUT = 120
 
@@ -22,7 +22,7 @@ async def test_a_node_that_dies_takes_no_session_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its values are made again on the node that is left, from what they were made of."""
-    with start_cluster(nodes=1, cpus=1) as cluster, trio.fail_after(TIMEOUT):
+    with start_cluster(cpus=1, settings=NOTICED_SOON) as cluster, trio.fail_after(TIMEOUT):
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         second = cluster.add_node(num_cpus=1)
         (tmp_path / "photo").write_bytes(b"0123456789")

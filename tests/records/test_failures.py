@@ -14,7 +14,7 @@ from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable, database
 from pinactors.records.models import Feedback
 from pinactors.settings import Settings
-from tests.records.conftest import empty_database
+from tests.postgres_server import empty_database
 from tests.records.samples import NOW, record, sealer
 
 

@@ -14,7 +14,7 @@ from playhouse.migrate import SchemaMigrator
 from pinactors.records import Records, SchemaTooNew, database, migrations
 from pinactors.records.models import TABLES, Analysis, SchemaVersion
 from pinactors.settings import Settings
-from tests.records.conftest import empty_database
+from tests.postgres_server import empty_database
 from tests.records.samples import record, sealer
 
 FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")

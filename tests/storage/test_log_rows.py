@@ -14,7 +14,8 @@ from pinactors.storage import log_rows, log_statements
 from pinactors.storage.log_database import LogUnavailable
 from pinactors.storage.log_rows import LogRows, open_log_rows
 from pinactors.storage.packet_logs import Entry, LogTakenOver
-from tests.records.conftest import empty_database, postgres  # noqa: F401 - a fixture
+from tests.postgres_server import empty_database
+from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
 TIMEOUT = 30
 
@@ -200,17 +201,20 @@ async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> N
         one.database._dsn = url
 
 
-async def test_a_master_the_database_does_not_answer_gives_its_sessions_up(url: str) -> None:
+async def test_a_master_the_database_does_not_answer_gives_its_sessions_up(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_answer() -> None:
+        raise LogUnavailable("no answer")
+
     async with masters(url) as (one, two):
         stored = one.create(STREAM, "")
         await stored.append([ONE])
-        right, one.database._dsn = one.database._dsn, "postgresql:///nowhere?host=/nowhere"
-        while not one.database._idle.empty():
-            one.database._idle.get_nowait().close()
-        with pytest.raises(LogTakenOver):
-            await stored.append([TWO])
-        assert await adopted(two) == [(STREAM, [ONE])]
-        one.database._dsn = right
+        with monkeypatch.context() as patched:
+            patched.setattr(one.database, "_take", no_answer)
+            with pytest.raises(LogTakenOver):
+                await stored.append([TWO])
+            assert await adopted(two) == [(STREAM, [ONE])]
 
 
 async def test_a_cancelled_session_is_told_to_whoever_takes_it_over(url: str) -> None:

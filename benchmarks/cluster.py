@@ -1,0 +1,190 @@
+"""`python -m benchmarks cluster`: Ray beside local workers, and several masters on one PostgreSQL.
+
+Everything is a real process on this machine: nodes of `ray.cluster_utils.Cluster` with together as many CPUs
+as there are local workers, masters, a PostgreSQL of its own. What is not
+installed is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import trio
+
+from benchmarks import masters, phones
+from benchmarks.arrivals import Pin, prepare
+from benchmarks.capacity import saturate
+from benchmarks.figures import Percentiles, percentiles
+from benchmarks.overhead import machine
+from pinactors.catalog.demo import DESIGNS
+from pinactors.compute.engines import open_compute
+from pinactors.compute.pool import Pool
+from pinactors.settings import Settings
+from tests.compute import jobs
+from tests.compute.test_processes import cpu_seconds, session
+from tests.ray_cluster import NOTICED_SOON, start_cluster
+
+NODES = 2
+WORKERS = 2
+JOBS = 200
+CANCELS = 5
+FIRST_RESULTS = 10
+UNDER_LOAD = 6
+"""Sessions under way when a node is killed."""
+
+PATIENCE = 240.0
+"""Seconds for each session, also of one that was under way then."""
+
+Say = Callable[[str], None]
+
+
+async def measure(say: Say, parts: Sequence[str], *, quick: bool = False) -> dict[str, Any]:
+    """`parts` of `PARTS`, one after the other. Raises `RuntimeError` for a server that does not start."""
+    result: dict[str, Any] = {"benchmark": "cluster", "machine": machine(), "skipped": {}}
+    for name in parts:
+        try:
+            result[name] = await PARTS[name](say, quick=quick)
+        except pytest.skip.Exception as reason:
+            result["skipped"][name] = str(reason)
+    return result
+
+
+async def engines(say: Say, *, quick: bool) -> dict[str, Any]:
+    """The same jobs and the same photographs through local workers and through two nodes, in turn."""
+    count, first, seconds = (10, 1, 1.0) if quick else (JOBS, FIRST_RESULTS, 20.0)
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as name:
+        folder = Path(name)
+        say("drawing the catalogue and the photographs")
+        pins, catalogue = (1, 2) if quick else (4, len(DESIGNS))
+        data, drawn = await trio.to_thread.run_sync(prepare, folder, pins, catalogue)
+        for engine in ("local", "ray"):
+            with _engine(engine):
+                say(f"{engine}: jobs that do nothing")
+                settings = Settings(data=folder / engine, compute=engine, workers=WORKERS)
+                async with open_compute(settings, jobs.warm) as pool:
+                    result[engine] = {
+                        "job_seconds": await _overhead(pool, count),
+                        "cpu_free_after_cancel_seconds": await _cancel(pool, folder, CANCELS),
+                    }
+                say(f"{engine}: analyses")
+                given: dict[str, Any] = {"compute": engine, "workers": WORKERS, "deadline": PATIENCE}
+                async with phones.server("real", data=data, **given) as server:
+                    result[engine]["first_result_seconds"] = await _first_results(server.port, drawn, first)
+                    result[engine] |= await saturate(say, server, drawn, seconds)
+        result["throughput_ratio"] = (
+            result["ray"]["sessions_per_second"] / (result["local"]["sessions_per_second"])
+        )
+        say("a node is killed under load")
+        result["node_killed"] = await _node_killed(data, drawn, 2 if quick else UNDER_LOAD)
+    return result
+
+
+@contextmanager
+def _engine(engine: str) -> Iterator[None]:
+    """The cluster runs while Ray is measured only: its own processes are not idle."""
+    if engine == "local":
+        yield
+        return
+    with (
+        start_cluster(NODES, cpus=WORKERS // NODES) as cluster,
+        mock.patch.dict(os.environ, RAY_ADDRESS=cluster.address),
+    ):
+        yield
+
+
+async def _overhead(pool: Pool, count: int) -> Percentiles | None:
+    """From asking for a job that returns its process's number to its answer, one at a time."""
+    took: list[float] = []
+    async with session(pool) as compute:
+        for _ in range(count):
+            began = time.perf_counter()
+            await compute.run(jobs.pid)
+            took.append(time.perf_counter() - began)
+    return percentiles(took)
+
+
+async def _cancel(pool: Pool, folder: Path, count: int) -> Percentiles | None:
+    """From cancelling a job that never ends to the end of its process."""
+    took: list[float] = []
+    for number in range(count):
+        path = folder / f"pid-{time.monotonic_ns()}-{number}"
+        async with session(pool) as compute, trio.open_nursery() as nursery:
+            nursery.start_soon(compute.run, jobs.spin, str(path))
+            while not path.exists():  # noqa: ASYNC110 - a file another process writes
+                await trio.sleep(0.005)
+            began = time.perf_counter()
+            nursery.cancel_scope.cancel()
+        pid = int(path.read_text())
+        while cpu_seconds(pid) is not None:  # noqa: ASYNC110 - another process's end
+            await trio.sleep(0.001)
+        took.append(time.perf_counter() - began)
+    return percentiles(took)
+
+
+async def _first_results(port: int, pins: list[Pin], count: int) -> Percentiles | None:
+    """From the upload's first byte to the first component's packet, one session at a time."""
+    took: list[float | None] = []
+    for number in range(count + 1):
+        times = await _packet_times(port, pins[number % len(pins)])
+        took.append(times[1][1] - times[0][1] if len(times) > 1 else None)
+    return percentiles(took[1:])  # the first one warms what is loaded on first use
+
+
+async def _packet_times(port: int, pin: Pin) -> list[tuple[str, float]]:
+    """Each packet's type and when it came; before them the beginning of the upload."""
+    times = [("", time.perf_counter())]
+    await phones.watch(
+        port, phones.read(pin), lambda packet: times.append((packet["packetType"], time.perf_counter()))
+    )
+    return [times[0], *(each for each in times[1:] if each[0] != "PROCESSING_STARTED")]
+
+
+async def _node_killed(data: Path, pins: list[Pin], count: int) -> dict[str, Any]:
+    """Kills one of two nodes once the first of `count` sessions has a result."""
+    killed = 0.0
+    sessions: list[list[tuple[str, float]]] = []
+    with start_cluster(1, cpus=1, settings=NOTICED_SOON) as cluster:
+        second = cluster.add_node(num_cpus=1)
+        with mock.patch.dict(os.environ, RAY_ADDRESS=cluster.address):
+            async with (
+                phones.server("real", data=data, compute="ray") as server,
+                trio.open_nursery() as nursery,
+            ):
+                begun = trio.Event()
+
+                async def phone(number: int) -> None:
+                    times: list[tuple[str, float]] = []
+                    sessions.append(times)
+
+                    def note(packet: dict[str, Any]) -> None:
+                        times.append((packet["packetType"], time.perf_counter()))
+                        if len(times) > 1:
+                            begun.set()
+
+                    with trio.move_on_after(PATIENCE):
+                        await phones.watch(server.port, phones.read(pins[number % len(pins)]), note)
+
+                for number in range(count):
+                    nursery.start_soon(phone, number)
+                await begun.wait()
+                killed = time.perf_counter()
+                cluster.remove_node(second, allow_graceful=False)
+    return {
+        "sessions": count,
+        "complete": sum(times[-1][0] == "ANALYSIS_COMPLETE" for times in sessions if times),
+        "seconds_until_they_go_on": percentiles(
+            next((at - killed for _, at in times if at > killed), None) for times in sessions
+        ),
+    }
+
+
+PARTS = {"ray": engines, "masters": masters.measure}

@@ -1,0 +1,147 @@
+"""Several masters on one PostgreSQL: how soon another one sees a packet, takes a session over, and how many
+sessions one of them holds."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from benchmarks import overhead, phones, scale
+from benchmarks.figures import Percentiles, percentiles
+from tests.api.wire import MULTIPART, PHONE, connected, multipart, part
+from tests.faults.masters import Phone, check, complete, three_masters
+from tests.postgres_server import empty_database, serve_postgres
+
+PHONES = 50
+HELD = 2000
+SESSION_SECONDS = 6.0
+"""How long the work of a session takes that is to be taken over."""
+
+READERS = 4
+SPREAD = 1.0
+"""Results of a session come within so many seconds."""
+
+LOOK_SECONDS = 0.02
+LEASE = "SELECT stream_id, fence FROM log_session WHERE stream_id = ANY(%s)"
+
+Say = Callable[[str], None]
+
+
+async def measure(say: Say, *, quick: bool) -> dict[str, Any]:
+    """Skips where PostgreSQL or its driver is not installed."""
+    count, held, sessions = (3, 5, 4) if quick else (PHONES, HELD, 200)
+    with serve_postgres() as server, tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
+        say("a packet at another master")
+        result: dict[str, Any] = {"packet_delay_seconds": await _relayed(server, Path(folder), sessions)}
+        say(f"{held} open sessions on one master")
+        result["held"] = await _held(server, Path(folder), held, 1.0 if quick else 8.0)
+        say(f"{count} phones while a master is killed, one cut off and one restarted")
+        result["faults"] = await _faults(server, Path(folder), count, 1.0 if quick else SESSION_SECONDS)
+    return result
+
+
+def _settings(folder: Path, url: str) -> dict[str, Any]:
+    return {"database_url": url, "storage": f"file:{folder / 'shared'}", "deadline": 1e6}
+
+
+async def _relayed(server: Path, folder: Path, sessions: int) -> dict[str, Percentiles | None]:
+    """From a result to its bytes: at the master that has the session, and at another one."""
+    settings = _settings(folder, empty_database(server))
+    delays: dict[str, list[float]] = {"own": [], "other": []}
+    async with (
+        phones.server("inline", spread=SPREAD, **settings) as own,
+        phones.server("inline", spread=SPREAD, **settings) as other,
+        trio.open_nursery() as nursery,
+    ):
+        limit = trio.CapacityLimiter(READERS)
+
+        async def one(number: int) -> None:
+            async with limit:
+                body = multipart(
+                    [
+                        part("sessionId", f"relayed-{number}".encode()),
+                        part("front_image", b"\xff\xd8 x", "f.jpg"),
+                    ]
+                )
+                async with connected(own.port) as wire, trio.open_nursery() as readers:
+                    await wire.request("POST", "/mobile-upload", body, {**PHONE, **MULTIPART})
+                    stream_id = await wire.stream_id()
+                    for which, master in (("own", own), ("other", other)):
+                        readers.start_soon(phones.follow, master.port, stream_id, delays[which])
+                    await wire.answer()
+
+        for number in range(sessions):
+            nursery.start_soon(one, number)
+    return {name: percentiles(each) for name, each in delays.items()}
+
+
+async def _held(server: Path, folder: Path, count: int, seconds: float) -> dict[str, Any]:
+    """Packets' delay beside so many sessions that wait, and what each costs."""
+    settings = _settings(folder, empty_database(server))
+    async with (
+        phones.server("inline", spread=scale.PROBE_SPREAD, **settings) as master,
+        trio.open_nursery() as nursery,
+    ):
+        await scale.delay(master, 0.0)
+        before = master.resident()
+        await overhead.hold(nursery, master, count, 0)
+        result = {
+            "sessions": count,
+            "kilobytes_per_session": (master.resident() - before) / count / 1024,
+            "packet_delay_seconds": await scale.delay(master, seconds),
+        }
+        nursery.cancel_scope.cancel()
+    return result
+
+
+async def _faults(server: Path, folder: Path, count: int, seconds: float) -> dict[str, Any]:
+    """Ends with `AssertionError` unless every stream is complete, gapless, and on record once."""
+    taken: list[float] = []
+    async with three_masters(folder, server) as (masters, relay):
+        url = masters.urls["killed"]
+        everyone = [Phone(number, masters) for number in range(count)]
+        async with trio.open_nursery() as nursery:
+            for phone in everyone:
+                nursery.start_soon(phone.run, seconds)
+            while await trio.to_thread.run_sync(complete, url) < count:  # noqa: ASYNC110 - rows do not wake us
+                await trio.sleep(0.1)
+            orphans = [phone.stream_id for phone in everyone if phone.number % len(masters.urls) == 0]
+            masters.processes["killed"].kill()
+            nursery.start_soon(_watch_leases, url, orphans, taken)
+            del masters.ports["killed"]
+            relay.cut = True
+            masters.processes["restarted"].send_signal(signal.SIGTERM)
+            await masters.start("restarted'")
+            del masters.ports["restarted"]
+        check(everyone, url)
+    return {
+        "phones": count,
+        "complete_and_gapless": len(everyone),
+        "taken_over": f"{len(taken)} of {len(orphans)}",
+        "takeover_seconds": percentiles(taken),
+        "connections": sum(1 + phone.reconnects for phone in everyone),
+    }
+
+
+async def _watch_leases(url: str, stream_ids: list[str], taken: list[float]) -> None:
+    """Appends for each session after how many seconds another master holds it, or it is at its end."""
+    import psycopg
+
+    def leases(connection: psycopg.Connection[Any]) -> dict[str, int]:
+        return dict(connection.execute(LEASE, [stream_ids]).fetchall())
+
+    began = trio.current_time()
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = await trio.to_thread.run_sync(leases, connection)
+        waiting = set(before)
+        while waiting:
+            await trio.sleep(LOOK_SECONDS)
+            now = await trio.to_thread.run_sync(leases, connection)
+            over = {stream_id for stream_id in waiting if now.get(stream_id) != before[stream_id]}
+            taken += [trio.current_time() - began] * len(over)
+            waiting -= over

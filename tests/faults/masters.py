@@ -1,0 +1,187 @@
+"""Three masters on one PostgreSQL, in processes of their own, and phones that go on wherever they can."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.api.wire import MULTIPART, PHONE, connected, multipart, part
+from tests.postgres_server import empty_database
+
+WORKERS = 4
+SILENCE = 8.0
+"""Seconds after which a phone gives a connection up that says nothing: keep-alives come every five."""
+
+NDJSON = {"Accept": "application/x-ndjson"}
+
+
+@dataclass
+class Relay:
+    """TCP in front of PostgreSQL's socket; `cut` swallows everything, as a network that is gone does."""
+
+    socket: str
+    cut: bool = False
+    port: int = 0
+
+    async def serve(self, task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, self._connection, listeners)
+            task_status.started()
+
+    async def _connection(self, near: trio.SocketStream) -> None:
+        with suppress(OSError, trio.BrokenResourceError):
+            async with near, await trio.open_unix_socket(self.socket) as far, trio.open_nursery() as nursery:
+                for source, target in ((near, far), (far, near)):
+                    nursery.start_soon(self._pass_on, source, target, nursery.cancel_scope)
+
+    async def _pass_on(
+        self, source: trio.SocketStream, target: trio.SocketStream, over: trio.CancelScope
+    ) -> None:
+        with suppress(trio.BrokenResourceError):
+            while data := await source.receive_some():
+                while self.cut:  # noqa: ASYNC110 - nothing wakes what a dead network holds
+                    await trio.sleep(0.05)
+                await target.send_all(data)
+        over.cancel()
+
+
+@dataclass
+class Masters:
+    """Processes by name; phones try those in `ports`, in turn."""
+
+    folder: Path
+    urls: dict[str, str]
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+
+    async def start(self, name: str) -> None:
+        settings = {
+            "data": str(self.folder / name / "data"),
+            "database_url": self.urls[name.rstrip("'")],
+            "storage": f"file:{self.folder / 'shared'}",
+            "workers": WORKERS,
+            "port": 0,
+            "log_format": "json",
+        }
+        # Not in a thread: a server ends with the thread that started it. Its port is read in one.
+        process = self._launch(
+            name, [sys.executable, "-m", "tests.api.serving", json.dumps(settings), "drawn"]
+        )
+        self.processes[name] = process
+        assert process.stdout is not None
+        self.ports[name] = int(await trio.to_thread.run_sync(process.stdout.readline))
+
+    def _launch(self, name: str, command: list[str]) -> subprocess.Popen[str]:
+        (self.folder / name).mkdir(exist_ok=True)
+        with (self.folder / name / "log").open("ab") as errors:
+            return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+
+
+@asynccontextmanager
+async def three_masters(folder: Path, socket_folder: Path) -> AsyncIterator[tuple[Masters, Relay]]:
+    url = empty_database(socket_folder)
+    relay = Relay(str(socket_folder / ".s.PGSQL.5432"))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(relay.serve)
+        database = url.split("///")[1].partition("?")[0]
+        through = f"postgresql://tester@127.0.0.1:{relay.port}/{database}?sslmode=disable"
+        masters = Masters(folder, {"killed": url, "cut": through, "restarted": url})
+        try:
+            for name in masters.urls:
+                await masters.start(name)
+            yield masters, relay
+        finally:
+            masters.end()
+            nursery.cancel_scope.cancel()
+
+
+@dataclass
+class Phone:
+    """Uploads to one master and reads on wherever it can, from the start: what it had must come again."""
+
+    number: int
+    masters: Masters
+    packets: list[bytes] = field(default_factory=list)
+    stream_id: str = ""
+    reconnects: int = 0
+
+    @property
+    def ended(self) -> bool:
+        last = self.packets[-1] if self.packets else b""
+        return b"ANALYSIS_COMPLETE" in last or b'"ERROR"' in last
+
+    async def run(self, seconds: float) -> None:
+        name = list(self.masters.ports)[self.number % len(self.masters.ports)]
+        body = multipart(
+            [
+                part("sessionId", f"session-{self.number}".encode()),
+                part("front_image", f"SLEEP {seconds} {self.number}".encode(), "front.jpg"),
+            ]
+        )
+        await self._read(self.masters.ports[name], "POST", "/mobile-upload", body, {**PHONE, **MULTIPART})
+        while not self.ended:
+            self.reconnects += 1
+            ports = list(self.masters.ports.values())
+            port = ports[self.reconnects % len(ports)]
+            await trio.sleep(0.2)
+            with trio.move_on_after(SILENCE):
+                await self._read(port, "GET", f"/streams/{self.stream_id}?offset=-1", b"", NDJSON)
+
+    async def _read(self, port: int, method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
+        with suppress(OSError, trio.BrokenResourceError):
+            async with connected(port) as wire:
+                await wire.request(method, path, body, headers)
+                if not self.stream_id:
+                    self.stream_id = await wire.stream_id()
+                answer = await wire.answer()
+                if answer.status == 200:
+                    self._take([line for line in answer.body.split(b"\n")[:-1] if line.strip()])
+
+    def _take(self, lines: list[bytes]) -> None:
+        lines = [line.rstrip() for line in lines]
+        count = min(len(lines), len(self.packets))
+        assert lines[:count] == self.packets[:count], "what was read before has changed"
+        self.packets += lines[count:]
+
+
+def complete(url: str) -> int:
+    """Uploads that are known to be whole: a kill before that is an interrupted upload, and said so."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(url) as connection:
+        query = "SELECT count(*) FROM log_entry WHERE kind = 'M' AND body LIKE '%UploadComplete%'::bytea"
+        return int(connection.execute(query).fetchone()[0])
+
+
+def check(phones: list[Phone], url: str) -> None:
+    """Against the records: one each, with the packets the phones have."""
+    psycopg = pytest.importorskip("psycopg")
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT stream_id, array_agg(body ORDER BY sequence) FROM analysis "
+            "JOIN packet ON packet.analysis_id = analysis.id GROUP BY analysis.id"
+        ).fetchall()
+    recorded = {stream_id: [bytes(body) for body in bodies] for stream_id, bodies in rows}
+    assert len(rows) == len(recorded) == len(phones)
+    for phone in phones:
+        decoded = [json.loads(packet) for packet in phone.packets]
+        assert [packet["sequence"] for packet in decoded] == list(range(8)), decoded
+        assert len({packet["packetType"] for packet in decoded}) == 8
+        assert decoded[-1]["packetType"] == "ANALYSIS_COMPLETE"
+        assert [packet.rstrip() for packet in recorded[phone.stream_id]] == phone.packets
