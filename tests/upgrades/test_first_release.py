@@ -1,5 +1,5 @@
-"""What release 0.1.0 left on disk is opened by this one: records, packets, photographs, a catalogue, a session
-that was under way when its server was killed."""
+"""What release 0.1.0 left on disk is opened by this one: records, packets, photographs, a catalogue, a
+session that was under way when its server was killed."""
 
 from __future__ import annotations
 
