@@ -53,7 +53,7 @@ LOG_SECONDS = 5.0
 
 QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
 QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 1.0, "pins": 1, "catalogue": 2}
-QUICK_SCALE: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0}
+QUICK_SCALE: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0, "photographs": 3}
 
 Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
 
@@ -197,9 +197,18 @@ def null_(
 
 
 @app.command("scale")
-def scale_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
+def scale_(
+    quick: Quick = False,
+    labelled: Annotated[
+        Path | None,
+        typer.Option("--set", help="Labelled set whose photographs are searched, as evaluate takes it."),
+    ] = None,
+    json_file: Json = None,
+    page: Page = None,
+) -> None:
     """Open sessions against memory and packet delay; catalogue size against search time and memory."""
-    _report(_run(partial(scale.measure, **(QUICK_SCALE if quick else {}))), json_file, page)
+    measure = partial(scale.measure, **(QUICK_SCALE if quick else {}), labelled=labelled)
+    _report(_run(measure), json_file, page)
 
 
 @app.command("overhead")

@@ -9,23 +9,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import psutil
 import trio
 
 from benchmarks import overhead, phones
 from benchmarks.figures import Percentiles, percentiles
-from pinactors.analysis.matching import keypoints, sightings
-from pinactors.analysis.matching.keypoints import Features
+from pinactors.analysis.imaging.decode import decode
+from pinactors.analysis.matching import inverted_index, keypoints, sightings
+from pinactors.analysis.matching.inverted_index import InvertedIndex
+from pinactors.analysis.matching.reranking import Candidate
 from pinactors.catalog import index
 from pinactors.catalog.demo import draw_demo
-from pinactors.catalog.preparing import FEATURES, SIDES
+from pinactors.catalog.demo.designs import DESIGNS
+from pinactors.catalog.demo.photo import photograph
+from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.preparing import FEATURES
+from pinactors.catalog.reader import Catalog
+from pinactors.evaluation import dataset
+from pinactors.evaluation.matching import IN_CATALOGUE, MAX_PIXELS
+from pinactors.protocol import View
 
 SESSIONS = (10, 100, 1000, 5000)
 SIZES = (100, 1000, 10_000, 100_000)
@@ -35,24 +43,27 @@ PROBE_SPREAD = 2.0
 """Sessions that come and go while delays are measured, and how long each takes: about ten begin, and fifty
 results come, a second, whatever the number of sessions that wait beside them."""
 
-QUERIES = 60
-SHORTLIST = sightings.VOTED
-DRAWN = 40
-DISTINCT = 0.5
-"""Length of the noise that makes made-up pins differ: features of one drawing are then two thirds alike."""
-SEEN = 4
-"""Of a pin's features one in so many is found again in a query, beside as many of another's as a pin has."""
+PHOTOGRAPHS = 60
+"""Looked up in each catalogue, at most."""
+MOVED = 3
+"""Of a made-up pin's features one in so many lies in another list than the one it was made from."""
 SPARE_FILES = 200
-NOISE = 0.5
-"""On each descriptor of a query: another photograph of the same pin (cosine about 0.9)."""
-
 Say = Callable[[str], None]
 
 
 async def measure(
-    say: Say, *, sessions: Sequence[int] = SESSIONS, sizes: Sequence[int] = SIZES, seconds: float = 8.0
+    say: Say,
+    *,
+    sessions: Sequence[int] = SESSIONS,
+    sizes: Sequence[int] = SIZES,
+    seconds: float = 8.0,
+    labelled: Path | None = None,
+    photographs: int = PHOTOGRAPHS,
 ) -> dict[str, Any]:
-    """Both ascending. Raises `RuntimeError` where this process may not open that many connections."""
+    """Both ascending, `labelled` and `photographs` as `prepare` takes them.
+
+    Raises `RuntimeError` where this process may not open that many connections.
+    """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if max(sessions) + SPARE_FILES > most:
         raise RuntimeError(
@@ -84,9 +95,11 @@ async def measure(
             }
             already = count
         nursery.cancel_scope.cancel()
-    for size in sizes:
-        say(f"a catalogue of {size} pins")
-        result["catalogue"][str(size)] = await trio.to_thread.run_sync(catalogue, size)
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
+        await trio.to_thread.run_sync(prepare, Path(folder), labelled, photographs)
+        for size in sizes:
+            say(f"a catalogue of {size} pins")
+            result["catalogue"][str(size)] = await trio.to_thread.run_sync(catalogue, Path(folder), size)
     return result
 
 
@@ -106,79 +119,120 @@ async def delay(server: phones.Server, seconds: float) -> Percentiles | None:
     return percentiles(delays)
 
 
-def catalogue(size: int) -> dict[str, Any]:
-    """Builds an index of made-up pins, then searches it in a process that has nothing else in memory."""
-    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
-        pool = _pool()
-        began = time.perf_counter()
-        name = index.build(Path(folder), 1, None, ((pin, _pin(pool, pin).encode()) for pin in range(size)))
-        built = time.perf_counter() - began
-        np.save(f"{folder}/pool.npy", pool.descriptors)
-        np.save(f"{folder}/axes.npy", pool.axes)
-        command = [sys.executable, "-m", "benchmarks.scale", folder, name, str(size)]
-        searched = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        bytes_ = sum(path.stat().st_size for path in (Path(folder) / index.INDEX_FOLDER).iterdir())
+def prepare(folder: Path, labelled: Path | None, photographs: int) -> None:
+    """Imports the catalogue of a `labelled` set (None: the demonstration's) into `folder`/catalog and notes
+    the set's `photographs` of its pins that are looked up, evenly spread."""
+    fronts = _drawn(folder) if labelled is None else _fronts(labelled)
+    import_catalog(folder / "drawn" if labelled is None else labelled / "catalog", folder / "catalog")
+    (folder / "fronts.json").write_text(json.dumps(fronts[:: -(-len(fronts) // photographs)]))
+
+
+def catalogue(folder: Path, size: int) -> dict[str, Any]:
+    """Searches the catalogue in `folder`, grown to `size` by made-up pins, in a process that has nothing else
+    in memory."""
+    own = Catalog.open(folder / "catalog").index
+    assert own is not None
+    began = time.perf_counter()
+    grown = _grown(own, size)
+    built = time.perf_counter() - began
+    index.save_index(folder / "grown", grown)
+    bytes_ = sum(getattr(grown, field.name).nbytes for field in fields(grown))
+    del grown
+    command = [sys.executable, "-m", "benchmarks.scale", str(folder)]
+    searched = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {"file_megabytes": bytes_ / 1e6, "build_seconds": built, **json.loads(searched)}
 
 
-def _pool() -> Features:
-    """Features of drawn pins, of which made-up ones are put together."""
-    with tempfile.TemporaryDirectory(prefix="pinactors-drawn-") as folder:
-        draw_demo(Path(folder), dt.date(2025, 12, 31))
-        pictures = sorted((Path(folder) / "images").glob("*front*"))[:DRAWN]
-        drawn = [cv2.imread(str(path)) for path in pictures]
-    found = [keypoints.extract(np.ascontiguousarray(one[..., ::-1]), None, SIDES, FEATURES) for one in drawn]
-    return Features(
-        *(np.concatenate([getattr(one, field.name) for one in found]) for field in fields(Features))
-    )
+def _drawn(folder: Path) -> list[tuple[str, str]]:
+    """The demonstration as a folder to import, and photographs of its pins: files and pin ids."""
+    draw_demo(folder / "drawn", dt.date(2025, 12, 31))
+    fronts = []
+    for design in DESIGNS:
+        path = folder / f"{design.pin_id}.jpg"
+        path.write_bytes(photograph(design, View.FRONT))
+        fronts.append((str(path), design.pin_id))
+    return fronts
 
 
-def _pin(pool: Features, number: int) -> Features:
-    """One made-up pin: features of all drawn pins, changed a little: none of its own, none the same."""
-    chance = np.random.default_rng([1, number])
-    chosen = pool.take(chance.integers(0, len(pool), FEATURES))
-    return _changed(chosen, chance, DISTINCT)
+def _fronts(labelled: Path) -> list[tuple[str, str]]:
+    """Photographs of pins that the set's catalogue holds: files and pin ids."""
+    known = [photo for photo in dataset.load(labelled).photos if photo.kind in IN_CATALOGUE]
+    return [(str(photo.images[View.FRONT]), photo.pin_id or "") for photo in known]
 
 
-def _changed(features: Features, chance: np.random.Generator, by: float) -> Features:
-    """The features with noise of length `by` on each descriptor."""
-    noise = chance.standard_normal(features.descriptors.shape).astype(np.float32)
-    noise *= by / np.linalg.norm(noise, axis=1, keepdims=True)
-    moved = np.maximum(features.descriptors + noise, 0)
-    moved /= np.linalg.norm(moved, axis=1, keepdims=True)
-    return replace(features, descriptors=moved, points=np.clip(features.points, 0, 1023))
+def _grown(own: InvertedIndex, size: int) -> InvertedIndex:
+    """The index with made-up pins up to `size`. Each has FEATURES altered features of pins that are there:
+    one in so many in another list, lists as crowded as they are among real features, and in each signature a
+    fifth of the bits turned over."""
+    lists = np.repeat(np.arange(inverted_index.LISTS, dtype=np.int32), np.diff(own.starts))
+    signatures, chance = np.asarray(own.signatures), np.random.default_rng(1)
+    first = len(own.offsets) - 1
+    columns = [(lists, np.asarray(own.pins), np.asarray(own.places), signatures)]
+    for pin in range(first, size):
+        chosen = chance.integers(0, len(lists), FEATURES)
+        moved = np.where(chance.integers(0, MOVED, FEATURES), chosen, chance.permutation(chosen))
+        one, two, three, four = chance.integers(0, 1 << 64, (4, FEATURES, 2), np.uint64)
+        turned = signatures[chosen] ^ (one & two & (three | four))
+        numbers = np.full(FEATURES, pin, np.uint32), np.arange(FEATURES, dtype=np.uint16)
+        columns.append((lists[moved], *numbers, turned))
+    return inverted_index.of(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def _search(folder: Path, name: str, size: int) -> dict[str, Any]:
-    """Search times, memory taken by it, and the share of queries whose pin is on the short list."""
-    descriptors = np.load(folder / "pool.npy")
-    blank = np.zeros(len(descriptors), np.float32)
-    axes = np.load(folder / "axes.npy")
-    pool = Features(np.zeros((len(descriptors), 2), np.float32), blank + 1, blank, axes, descriptors)
-    before = psutil.Process().memory_info().rss
-    opened = index.open_index(folder / name)
-    chance = np.random.default_rng(1)
-    took: list[float | None] = []
-    found = 0
-    for number in chance.integers(0, size, QUERIES).tolist():
-        seen = _changed(_pin(pool, number), chance, NOISE).take(np.arange(0, FEATURES, SEEN))
-        clutter = _pin(pool, size + int(chance.integers(1 << 30)))
-        query = Features(
-            *(
-                np.concatenate([getattr(seen, field.name), getattr(clutter, field.name)])
-                for field in fields(Features)
-            )
-        )
-        began = time.perf_counter()
-        numbers = opened.votes(query).numbers
-        took.append(time.perf_counter() - began)
-        found += number in numbers[:SHORTLIST]
+class Grown(Catalog):
+    """A catalogue whose index holds made-up pins as well. One of them is verified as a pin of the catalogue
+    would be, with features of one in another order, so that it costs as much and fits nothing."""
+
+    def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
+        stand_ins = {number: number if self._has(number) else 1 + number % self.size for number in numbers}
+        real = super().candidates(sorted(set(stand_ins.values())))
+        found = {}
+        for number, stand_in in stand_ins.items():
+            if stand_in in real:
+                candidate = real[stand_in]
+                if number != stand_in:
+                    order = np.random.default_rng(number).permutation(len(candidate.features))
+                    features = replace(candidate.features, descriptors=candidate.features.descriptors[order])
+                    candidate = replace(candidate, number=number, features=features)
+                found[number] = candidate
+        return found
+
+    def _has(self, number: int) -> bool:
+        return number <= self.size
+
+
+def _search(folder: Path) -> dict[str, Any]:
+    """Search times, memory taken by the search, and how often the pin of a photograph is verified (`found`)
+    and first."""
+    fronts = json.loads((folder / "fronts.json").read_text())
+    grown = Grown(folder / "catalog", index.read_state(folder / "catalog"))
+    pictures = [decode(Path(path).read_bytes(), View.FRONT, MAX_PIXELS).rgb for path, _ in fronts]
+    sightings.look(grown, pictures[0])  # what is loaded and allocated once
+    before = psutil.Process().memory_info()
+    grown.index = index.open_index(folder / "grown")
+    voted, looked, found, first = [], [], 0, 0
+    for rgb, (_, pin_id) in zip(pictures, fronts, strict=True):
+        number = grown.number(pin_id)
+        query = keypoints.extract(rgb, None, sightings.SIDES, sightings.FEATURES)
+        began = time.process_time()
+        numbers = grown.index.votes(query).numbers
+        voted.append(time.process_time() - began)
+        found += number in numbers[: sightings.VOTED]
+        began = time.process_time()
+        seen = sightings.look(grown, rgb)
+        looked.append(time.process_time() - began)
+        first += bool(seen) and seen[0].candidate.number == number
+    after = psutil.Process().memory_info()
+    private = (after.rss - after.shared) - (before.rss - before.shared)
     return {
-        "search_seconds": percentiles(took[QUERIES // 10 :]),
-        "found": found / QUERIES,
-        "resident_megabytes": (psutil.Process().memory_info().rss - before) / 1e6,
+        "photographs": len(fronts),
+        "search_seconds": percentiles(looked),
+        "vote_seconds": percentiles(voted),
+        "found": found / len(fronts),
+        "first": first / len(fronts),
+        "resident_megabytes": private / 1e6,
+        "mapped_megabytes": (after.shared - before.shared) / 1e6,
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(_search(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))))
+    print(json.dumps(_search(Path(sys.argv[1]))))

@@ -87,10 +87,15 @@ def build(folder: Path, revision: int, previous: State | None, changed: Iterable
     after = before.replaced((number, Features.decode(data)) for number, data in changed)
     (folder / INDEX_FOLDER).mkdir(exist_ok=True)
     name = f"{INDEX_FOLDER}/{revision:08d}"
-    for field in fields(after):
-        array = np.ascontiguousarray(getattr(after, field.name))
-        _place(_file(folder / name, field.name), functools.partial(_save, array))
+    save_index(folder / name, after)
     return name
+
+
+def save_index(path: Path, saved: InvertedIndex) -> None:
+    """Writes the files of an index of that name."""
+    for field in fields(saved):
+        array = np.ascontiguousarray(getattr(saved, field.name))
+        _place(_file(path, field.name), functools.partial(_save, array))
 
 
 def open_index(path: Path) -> InvertedIndex:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +32,9 @@ COPY = 26
 COMPARED = 64
 """Features of a list that each is compared with when near copies are counted."""
 BATCH = 1 << 20
-"""Comparisons made at a time: bounds memory."""
+"""Comparisons made at a time, at most: bounds memory."""
+LONG = 256
+"""Features of a list from which it is compared by itself: gathering what lies together costs more."""
 
 
 _NONE = np.zeros(0, np.int64)
@@ -41,17 +42,10 @@ _NONE = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """`numbers` of the pins voted for, most votes first, and their `votes`; `pins` and `features`, a row a
-    vote, in no order: the pin and the index of the query's feature."""
+    """`numbers` of the pins voted for, most votes first, and their `votes`."""
 
     numbers: Integers
     votes: npt.NDArray[np.float64]
-    pins: Integers
-    features: Integers
-
-    def voters(self, number: int) -> npt.NDArray[np.intp]:
-        """Indices of the query's features that voted for a pin."""
-        return np.unique(self.features[self.pins == number]).astype(np.intp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,29 +64,21 @@ class InvertedIndex:
     def votes(self, query: Features) -> Votes:
         """A feature votes once for each pin it is found in, by how alike the two are and by how few pins have
         it."""
-        votes = np.zeros(len(self.offsets), np.float64)
+        pins = len(self.offsets)
         pins_in_all = max(2, int((np.diff(self.offsets) > 0).sum()))
-        rarest = np.log(1 + pins_in_all)
-        voters: list[tuple[Integers, Integers]] = []
-        for feature, pin, differing in self._alike(query):
-            order = np.lexsort((differing, pin, feature))
-            feature, pin, differing = feature[order], pin[order], differing[order]
-            first = np.ones(len(pin), bool)
-            first[1:] = (pin[1:] != pin[:-1]) | (feature[1:] != feature[:-1])
-            feature, pin, differing = feature[first], pin[first], differing[first]
-            found_in = np.bincount(feature, minlength=len(query))[feature]
-            weight = np.exp(-np.square(differing / SPREAD)) * np.log(1 + pins_in_all / found_in) / rarest
-            votes += np.bincount(pin, weight, len(votes))
-            voters.append((pin, feature))
+        alike = [(feature * pins + pin) << 8 | bits for feature, pin, bits in self._alike(query)]
+        rows = np.sort(np.concatenate([_NONE, *alike]))
+        rows = rows[np.diff(rows >> 8, prepend=-1) != 0]  # of a feature's likenesses of one pin the best
+        feature, pin = np.divmod(rows >> 8, pins)
+        found_in = np.bincount(feature, minlength=len(query))[feature]
+        weight = np.exp(-np.square((rows & 255) / SPREAD)) * np.log(1 + pins_in_all / found_in)
+        votes = np.asarray(np.bincount(pin, weight / np.log(1 + pins_in_all), pins), np.float64)
         numbers = np.flatnonzero(votes)
-        order = np.argsort(-votes[numbers], kind="stable")
-        pins, features = (
-            (np.concatenate(column) for column in zip(*voters, strict=True)) if voters else (_NONE,) * 2
-        )
-        return Votes(numbers[order], votes[numbers[order]], pins, features)
+        numbers = numbers[np.argsort(-votes[numbers], kind="stable")]
+        return Votes(numbers, votes[numbers])
 
     def _alike(self, query: Features) -> Iterator[tuple[Integers, Integers, Integers]]:
-        """(feature of the query, pin, differing bits) of all that are alike, some features at a time."""
+        """(feature of the query, pin, differing bits) of all that are alike, some at a time."""
         if not len(query):
             return
         words = vocabulary.shipped()
@@ -101,23 +87,23 @@ class InvertedIndex:
         lists = (cells * AXES + query.axes[:, None]).ravel()
         begin = np.asarray(self.starts[lists], np.int64)
         count = np.asarray(self.starts[lists + 1], np.int64) - begin
-        total = np.cumsum(count)
-        low = 0
-        while low < len(lists):
-            done = total[low - 1] if low else 0
-            high = max(low + 1, int(np.searchsorted(total, done + BATCH)))
-            high = min(len(lists), -(-high // PROBES) * PROBES)  # a feature's lists stay together
-            each = count[low:high]
-            probe = np.repeat(np.arange(low, high), each)
-            row = (
-                np.arange(int(each.sum()))
-                - np.repeat(np.cumsum(each) - each, each)
-                + np.repeat(begin[low:high], each)
-            )
-            differing = np.bitwise_count(self.signatures[row] ^ signatures[probe]).sum(1)
-            alike = differing <= ALIKE
+        for at in np.flatnonzero(count > LONG).tolist():
+            rows = slice(begin[at], begin[at] + count[at])
+            bits = np.bitwise_count(self.signatures[rows] ^ signatures[at])
+            differing = bits[:, 0] + bits[:, 1]
+            alike = np.flatnonzero(differing <= ALIKE)
+            feature = np.full(len(alike), at // PROBES)
+            yield feature, np.asarray(self.pins[rows][alike], np.int64), differing[alike]
+        short = np.flatnonzero(count <= LONG)
+        for low in range(0, len(short), BATCH // LONG):
+            part = short[low : low + BATCH // LONG]
+            probe = np.repeat(part, count[part])
+            within = np.arange(len(probe)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
+            row = begin[probe] + within
+            bits = np.bitwise_count(self.signatures[row] ^ signatures[probe])
+            differing = bits[:, 0] + bits[:, 1]
+            alike = np.flatnonzero(differing <= ALIKE)
             yield probe[alike] // PROBES, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
-            low = high
 
     def weights(self, pin: int) -> npt.NDArray[np.float32]:
         """How distinctive each feature of a pin is within the catalogue, 0 to 1."""
@@ -136,34 +122,26 @@ class InvertedIndex:
             signatures.append(words.signatures(features.descriptors, cells)[:, 0])
         if not lists:
             return self
-        new_lists = np.concatenate(lists)
-        order = np.argsort(new_lists, kind="stable")
         old = ~np.isin(self.pins, np.unique(np.concatenate(pins)))
         old_lists = np.repeat(np.arange(LISTS), np.diff(self.starts))[old]
-        old_counts = np.bincount(old_lists, minlength=LISTS)
-        new_counts = np.bincount(new_lists, minlength=LISTS)
-        starts = np.concatenate([[0], np.cumsum(old_counts + new_counts)])
-        new_lists = new_lists[order]
-        to_old = np.arange(len(old_lists)) + np.concatenate([[0], np.cumsum(new_counts)])[old_lists]
-        to_new = np.arange(len(new_lists)) + np.cumsum(old_counts)[new_lists]
-
-        def merged(before: npt.NDArray[Any], after: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-            joined = np.empty((len(to_old) + len(to_new), *before.shape[1:]), before.dtype)
-            joined[to_old] = before[old]
-            joined[to_new] = np.concatenate(after)[order]
-            return joined
-
-        all_pins = merged(self.pins, [*pins])
-        all_places = merged(self.places, [*places])
-        all_signatures = merged(self.signatures, [*signatures])
-        copies = near_copies(starts, all_pins, all_signatures)
-        sizes = np.bincount(all_pins, minlength=len(self.offsets) - 1)
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        shared = np.zeros(len(all_pins), np.uint8)
-        shared[offsets[all_pins] + all_places] = copies
-        return InvertedIndex(
-            starts.astype(np.int64), all_pins, all_places, all_signatures, offsets.astype(np.int64), shared
+        return of(
+            np.concatenate([old_lists, *lists]),
+            np.concatenate([self.pins[old], *pins]),
+            np.concatenate([self.places[old], *places]),
+            np.concatenate([self.signatures[old], *signatures]),
         )
+
+
+def of(lists: Integers, pins: Integers, places: Integers, signatures: Words) -> InvertedIndex:
+    """The index of features given as rows: the list each belongs to (0 to LISTS - 1), the pin it is of, its
+    place among that pin's, its signature (n, 2)."""
+    order = np.argsort(lists, kind="stable")
+    pins, places, signatures = pins[order], places[order], signatures[order]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(lists, minlength=LISTS))])
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(pins))])
+    shared = np.zeros(len(pins), np.uint8)
+    shared[offsets[pins] + places] = near_copies(starts, pins, signatures)
+    return InvertedIndex(starts.astype(np.int64), pins, places, signatures, offsets.astype(np.int64), shared)
 
 
 def empty() -> InvertedIndex:
