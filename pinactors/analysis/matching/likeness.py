@@ -20,8 +20,6 @@ _CENTRE = as_floats((np.arange(COARSE) - (COARSE - 1) / 2) / COARSE)
 LIGHTNESS_SHARE = 0.6
 NEIGHBOURHOOD = 8.0
 QUIET = 0.05
-SAME_DIRECTION = 0.8
-LINE_LEVEL = 0.3
 RIM = 7
 """Twice the width, plus one, of what counts as the rim, in pixels of the coarse picture."""
 HAZE = 0.02
@@ -32,31 +30,21 @@ LEAST_INNER = 60
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """`outline`: intersection over union; `lines`, `inner_lines`: correlation of the line fields, all and
-    away from the outline (-1 to 1), `worst_lines`: what nine tenths of the places exceed; `difference`:
-    80th percentile of the colour difference (Lab units, lightness at 0.6) once the light is fitted;
-    `chroma`: correlation of the chroma pattern, `relief`: of lightness. `light_tint`: how coloured a light
-    had to be assumed (length of the log gains of red and blue over green); `rim_tint`, `rim_lightness`: how
-    far the rim's median, which is bare metal, then still lies off (Lab units).
+    """How a registered photograph's lines and colours agree with a catalogue picture's.
 
-    `chroma_off`, `lightness_off`: 80th percentiles of the differences in a* and b*, and in L*.
-
-    `points`: places on the reference's inner lines where the photograph has a line of the same direction.
+    `outline`: intersection over union; `inner_lines`: correlation of the line fields away from the outline
+    (-1 to 1), `worst_lines`: what nine tenths of the places exceed. Once the light is fitted, `chroma`:
+    correlation of the chroma pattern; `light_tint`: how coloured a light had to be assumed (length of the log
+    gains of red and blue over green); `rim_tint`: how far the rim's median a*, b*, which is bare metal, then
+    still lies off.
     """
 
     outline: float
-    lines: float
     inner_lines: float
     worst_lines: float
-    difference: float
     chroma: float
-    relief: float
     light_tint: float
     rim_tint: float
-    rim_lightness: float
-    points: int
-    chroma_off: float
-    lightness_off: float
 
 
 BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
@@ -102,27 +90,14 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     if inner.sum() < LEAST_INNER:
         return None
     lab_seen, lab_lit, light_tint = _in_one_light(seen, reference.linear, inner)
-    difference = _difference(lab_lit, lab_seen)[inner]
-    a, b = lab_lit[inner], lab_seen[inner]
     rim = (shared > 0.9) & (np.asarray(cv2.erode(known, np.ones((RIM, RIM), np.uint8))) < 0.9)
-    off = np.zeros(3)
+    rim_tint = 0.0
     if rim.sum() > 20:
         off = np.median(lab_seen[rim], axis=0) - np.median(lab_lit[rim], axis=0)
-    lines, inner_lines, worst_lines, points = _line_agreement(query, reference, to_query)
-    return Likeness(
-        outline,
-        lines,
-        inner_lines,
-        worst_lines,
-        float(np.percentile(difference, 80)),
-        _correlation(a[:, 1:], b[:, 1:]),
-        _correlation(a[:, :1], b[:, :1]),
-        light_tint,
-        float(np.hypot(off[1], off[2])),
-        float(abs(off[0])),
-        points,
-        *_off(lab_lit, lab_seen, inner),
-    )
+        rim_tint = float(np.hypot(off[1], off[2]))
+    inner_lines, worst_lines = _line_agreement(query, reference, to_query)
+    chroma = _correlation(lab_lit[inner][:, 1:], lab_seen[inner][:, 1:])
+    return Likeness(outline, inner_lines, worst_lines, chroma, light_tint, rim_tint)
 
 
 def compare_differences(
@@ -267,52 +242,22 @@ def _to_lab(light: Floats) -> Floats:
     return as_floats(cv2.cvtColor(as_floats(encoded), cv2.COLOR_RGB2LAB))
 
 
-def _off(one: Floats, other: Floats, inner: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """80th percentiles of the difference in chroma (a*, b*), the least over shifts by a pixel, and in
-    lightness."""
-    shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-    away = [np.roll(one[..., 1:], shift, (0, 1)) - other[..., 1:] for shift in shifts]
-    chroma = np.sqrt(np.minimum.reduce([dot(each, each) for each in away]))
-    smooth = cv2.blur(as_floats(chroma), (3, 3))
-    lightness = np.abs(one[..., 0] - other[..., 0])
-    return float(np.percentile(smooth[inner], 80)), float(np.percentile(lightness[inner], 80))
-
-
-def _difference(one: Floats, other: Floats) -> Floats:
-    """Colour difference of each place, the least over shifts by a pixel: registration is not exact."""
-    scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
-    one, other = one * scale, other * scale
-    shifts = ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))
-    away = [np.roll(one, shift, (0, 1)) - other for shift in shifts]
-    return as_floats(np.sqrt(np.minimum.reduce([dot(each, each) for each in away])))
-
-
 def _correlation(one: Floats, other: Floats) -> float:
     one, other = one - one.mean(0), other - other.mean(0)
     scale = np.sqrt(np.square(one).sum() * np.square(other).sum())
     return float((one * other).sum() / max(float(scale), 1.0))
 
 
-def _line_agreement(
-    query: Portrait, reference: Portrait, to_query: Matrix
-) -> tuple[float, float, float, int]:
+def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> tuple[float, float]:
     field, mask = _warped_lines(query, to_query)
-    known = as_floats(reference.mask / 255)
-    kernel = np.ones((7, 7), np.uint8)
-    inner = as_floats(cv2.erode(np.minimum(mask, known), kernel, iterations=2))
-    wide = as_floats(cv2.dilate(np.maximum(mask, known), kernel))
+    both = np.minimum(mask, as_floats(reference.mask / 255))
+    inner = as_floats(cv2.erode(both, np.ones((7, 7), np.uint8), iterations=2))
     shared = dot(field, reference.lines)
     seen = dot(field, field)
     expected = dot(reference.lines, reference.lines)
-
-    def agreement(weight: Floats) -> float:
-        power = float((seen * weight).sum()) * float((expected * weight).sum())
-        return float((shared * weight).sum()) / max(math.sqrt(power), 1e-6)
-
-    same = shared > SAME_DIRECTION * np.sqrt(seen * expected)
-    confirmed = (expected > 1) & (seen > LINE_LEVEL) & same & (inner > 0.5)
-    worst = _worst(shared, seen, expected, np.minimum(mask, known))
-    return agreement(wide), agreement(inner), worst, int(confirmed.sum())
+    power = float((seen * inner).sum()) * float((expected * inner).sum())
+    agreement = float((shared * inner).sum()) / max(math.sqrt(power), 1e-6)
+    return agreement, _worst(shared, seen, expected, both)
 
 
 def _worst(shared: Floats, seen: Floats, expected: Floats, inside: Floats) -> float:

@@ -19,55 +19,28 @@ from pinactors.analysis.matching.reranking import Agreement
 NAMES = (
     "weight",
     "covered",
-    "found",
     "patches",
     "patch_mean",
-    "patch_low",
     "inner_lines",
     "outline",
     "chroma",
-    "light_tint",
-    "rim_tint",
-    "rim_lightness",
-    "other_colours",
-    "area",
     "outlined",
 )
-UNSEEN = (0.3, 0.5, 0.3, 0.3, 3.0, 3.0, 0.0)
-"""What lines and colours count as where they could not be compared, in the order of NAMES."""
-MOST_TINT = 1.0
-"""Tint up to which a light's counts: beyond, the fit has followed something else."""
-
-OTHER_COLOURS = -10.0, 15.0
-"""Bounds (Lab units) of how much more the colours differ than the lightness. Bad light and glare change
-both; a variant in other enamel has the same lines and lightness."""
+UNSEEN = (0.3, 0.5, 0.3)
+"""What lines, outline and colours count as where they could not be compared."""
 
 RIDGE = 5.0
 
 
 def measurements(agreement: Agreement, outlined: bool) -> list[float]:
-    """The model's inputs in the order of NAMES; sizes by their logarithm, the rim's tones by their root."""
+    """The model's inputs in the order of NAMES; weight by its logarithm."""
     alike = agreement.likeness
-    compared = UNSEEN
-    if alike is not None:
-        compared = (
-            alike.inner_lines,
-            alike.outline,
-            alike.chroma,
-            min(alike.light_tint, MOST_TINT),
-            math.sqrt(alike.rim_tint),
-            math.sqrt(alike.rim_lightness),
-            float(np.clip(alike.chroma_off - alike.lightness_off, *OTHER_COLOURS)),
-        )
     return [
         math.log1p(agreement.weight),
         agreement.covered,
-        agreement.found,
         agreement.patches,
         agreement.patch_mean,
-        agreement.patch_low,
-        *compared,
-        math.log(min(max(agreement.area, 1e-4), 1.0)),
+        *((alike.inner_lines, alike.outline, alike.chroma) if alike is not None else UNSEEN),
         float(outlined),
     ]
 

@@ -79,21 +79,16 @@ class Agreement:
     """How a photograph agrees with a candidate that was registered on it.
 
     `weight`: of the features found, each by its distinctiveness and likeness; `covered`: share (0 to 1) of
-    the pin's cells, by their distinctive features, in which some were; `found`: share of the features'
-    weight; `alike`: their mean cosine. `patches`: share of textured patches found again, `patch_mean`,
-    `patch_low`: mean and tenth percentile of their correlation. `likeness`: lines and colours, None where too
-    little is visible. `area`: share of the photograph.
+    the pin's cells, by their distinctive features, in which some were. `patches`: share of textured patches
+    found again, `patch_mean`: mean of their correlation. `likeness`: lines and colours, None where too little
+    is visible.
     """
 
     weight: float
     covered: float
-    found: float
-    alike: float
     patches: float
     patch_mean: float
-    patch_low: float
     likeness: Likeness | None
-    area: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,24 +108,19 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
     small, seen = _warped(rgb, found.to_photo)
     mask = np.minimum(cv2.resize(candidate.reference.mask, (SIDE, SIDE)), seen)
     picture = cv2.resize(candidate.reference.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    patches, patch_mean, patch_low = _patches(small, np.asarray(picture, np.uint8), mask)
+    patches, patch_mean = _patches(small, np.asarray(picture, np.uint8), mask)
     portrait = Portrait.of(small, mask)
     template = Template(candidate.portrait.planes, candidate.portrait.coarse[1])
     aligned, _ = template.refine(portrait.planes, np.eye(3), STEPS)
     to_portrait = scaling(COARSE, CROP_SIDE) @ aligned @ scaling(CROP_SIDE, COARSE)
     weights, chosen = candidate.weights, found.reference
     visible = _visible(candidate.features.points, found.to_photo, rgb.shape)
-    growth, _ = verification.growth_and_turn(found.to_photo, candidate.outline.mean(0))
     agreement = Agreement(
         weight=float((weights[chosen] * np.square(found.alike - 0.4)).sum() / 0.09),
         covered=_covered(candidate, chosen, visible),
-        found=float(weights[chosen].sum() / max(float(weights[visible].sum()), 1e-6)),
-        alike=float(found.alike.mean()) if len(found.alike) else 0.0,
         patches=patches,
         patch_mean=patch_mean,
-        patch_low=patch_low,
         likeness=likeness.compare(portrait, candidate.portrait, to_portrait),
-        area=float((candidate.reference.mask > 0).sum()) * growth**2 / (rgb.shape[0] * rgb.shape[1]),
     )
     return Comparison(found, agreement, portrait, to_portrait)
 
@@ -167,9 +157,9 @@ def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.ND
     return float((worth * hit).sum() / max(float(worth.sum()), 1e-6))
 
 
-def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float, float]:
-    """Share of textured patches found again near their place, mean and tenth percentile of their
-    correlations, each by the axis that agrees best. Zeros where there are none."""
+def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
+    """Share of textured patches found again near their place, and mean of their correlations, each by the
+    axis that agrees best. Zeros where there are none."""
     ours, theirs = _planes(photo), _planes(picture)
     inside = cv2.integral((mask > 127).astype(np.uint8))
     best = []
@@ -189,9 +179,9 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float, f
             if values:
                 best.append(max(values))
     if not best:
-        return 0.0, 0.0, 0.0
+        return 0.0, 0.0
     found = np.array(best)
-    return float((found > AGREED).mean()), float(found.mean()), float(np.percentile(found, 10))
+    return float((found > AGREED).mean()), float(found.mean())
 
 
 def _planes(rgb: Image) -> list[npt.NDArray[np.float32]]:
