@@ -60,9 +60,19 @@ class ProvisionalPins(msgspec.Struct, rename="camel", kw_only=True):
     timestamp: str
 
 
+class Events(msgspec.Struct, rename="camel"):
+    """How many of an analysis's events for its webhook wait, were taken, or were given up (dead letters);
+    `error` is why the last one that failed did."""
+
+    pending: int
+    delivered: int
+    dead: int
+    error: str | None
+
+
 class Record(msgspec.Struct, rename="camel", kw_only=True):
     """One analysis in a list. `verdict` to `confidence` are null where it failed, `pinId` and `name` where no
-    catalogue entry was claimed, `userAgreement` where nobody said anything."""
+    catalogue entry was claimed, `userAgreement` where nobody said anything, `webhook` where it has none."""
 
     record_number: int
     session_id: str
@@ -77,6 +87,7 @@ class Record(msgspec.Struct, rename="camel", kw_only=True):
     missing: list[str]
     error_code: str | None
     user_agreement: str | None
+    webhook: Events | None
 
 
 class RecordPage(msgspec.Struct, rename="camel", kw_only=True):
@@ -87,6 +98,17 @@ class RecordPage(msgspec.Struct, rename="camel", kw_only=True):
     records: list[Record]
     total: int
     next: int | None
+    timestamp: str
+
+
+class TokenMade(msgspec.Struct, rename="camel", kw_only=True):
+    """A short-lived token, shown this once: for uploads, or for one stream where `streamId` names it."""
+
+    success: Literal[True] = True
+    token: str
+    expires_at: str
+    seconds: int
+    stream_id: str | None
     timestamp: str
 
 

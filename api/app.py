@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import prometheus_client
 from quart_trio import QuartTrio
 
-from pinactors.api import cors, errors, openapi, operations
+from pinactors.api import cors, errors, openapi, operations, tokens
 from pinactors.api import records as records_api
 from pinactors.api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from pinactors.api.page import catalogue, pages, results
@@ -90,6 +90,7 @@ def create_app(
         pages,
         catalogue,
         results,
+        tokens,
     ):
         app.register_blueprint(module.blueprint)
     app.register_blueprint(openapi.blueprint_of("master"))

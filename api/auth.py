@@ -14,6 +14,7 @@ from werkzeug.datastructures import Headers
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.records import Records, RecordsUnavailable
+from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 
 TOKEN_LIMIT = 512
@@ -29,6 +30,9 @@ log = structlog.get_logger(__name__)
 ANYONE = ""
 """Owner of everything on a server without keys."""
 
+UPLOADS, ANYTHING = "uploads", "anything"
+"""What a token may be used for; both are shorter than any stream's id."""
+
 
 def token_of(headers: Headers | Mapping[str, str]) -> str | None:
     """The key of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any letter
@@ -40,22 +44,46 @@ def token_of(headers: Headers | Mapping[str, str]) -> str | None:
     return key or None
 
 
-async def authenticate(headers: Headers | Mapping[str, str], records: Records) -> str:
+async def authenticate(
+    headers: Headers | Mapping[str, str], records: Records, purpose: str | None = None
+) -> str:
     """The id of the key's owner, `ANYONE` where no key is configured.
 
-    Raises `PinactorsError` (`unauthorized`) for a missing or unknown key; it does not say which, and a key
-    never reaches a log or a message.
+    `purpose` is what a short-lived token may be used for here: `UPLOADS`, the id of a stream, which a token
+    for uploads may read as well, or `ANYTHING`; without one only keys count.
+
+    Raises `PinactorsError` (`unauthorized`) for a missing or unknown key, or a token that is for something
+    else; a key never reaches a log or a message.
     """
     if not await records.has_keys():
         return ANYONE
     token = token_of(headers)
     if token and len(token) <= TOKEN_LIMIT:
-        owner = await records.authenticate(token)
+        if token.startswith(TOKEN_PREFIX):
+            owner = await _owner_by_token(token, records, purpose)
+        else:
+            owner = await records.authenticate(token)
         if owner is not None:
             return owner
-    raise PinactorsError(
-        ErrorCode.UNAUTHORIZED, "Unauthorized", "A valid key is needed: x-api-key or Authorization: Bearer"
-    )
+    raise unauthorized()
+
+
+async def _owner_by_token(token: str, records: Records, purpose: str | None) -> str | None:
+    use = await records.token_use(token)
+    if use is None:
+        return None
+    allowed = purpose in (use.stream_id, ANYTHING) or (use.stream_id is None and purpose is not None)
+    if purpose is None or not allowed:
+        bound = "uploads" if use.stream_id is None else "another stream"
+        raise unauthorized(f"This token is for {bound}")
+    return use.owner
+
+
+def unauthorized(
+    detail: str = "A valid key is needed: x-api-key or Authorization: Bearer",
+) -> PinactorsError:
+    """The refusal of whoever has no key, or the wrong one."""
+    return PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", detail)
 
 
 class RememberingRecords(Records):

@@ -43,6 +43,7 @@ ENDPOINTS = {
     "confirmPin": "POST /api/mobile/confirm-pin",
     "provisionalPins": "GET /api/mobile/provisional-pins",
     "records": "GET /api/records",
+    "tokens": "POST /tokens",
     "health": "GET /health",
     "live": "GET /livez",
     "ready": "GET /readyz",
@@ -165,7 +166,7 @@ async def metrics() -> Response:
 async def confirm_pin() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
-    body = _object(await BodyReader(request, given.settings, FEEDBACK_BYTES).whole())
+    body = object_in(await BodyReader(request, given.settings, FEEDBACK_BYTES).whole())
     fields = msgspec.structs.fields(PinConfirmation)
     number, pin_id, agreement, comment, *corrected = (body.get(field.encode_name) for field in fields)
     saved = await given.records.confirm(number, pin_id, agreement, comment, owner, *corrected)
@@ -211,7 +212,8 @@ def _number(name: str, default: int) -> int:
     return int(value)
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def object_in(body: bytes) -> dict[str, Any]:
+    """A small body's JSON object. Raises `PinactorsError` (`invalid_format`)."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -7,12 +7,12 @@ import datetime as dt
 import msgspec
 from quart import Blueprint, Response, request
 
-from pinactors.api.answers import Record, RecordPage
+from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
 from pinactors.api.operations import json_answer
 from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
-from pinactors.records import Filter, RecordRow
+from pinactors.records import DeliveryTally, Filter, RecordRow
 from pinactors.records.listing import PAGE_LIMIT
 
 DEFAULT_LIMIT = 50
@@ -37,10 +37,11 @@ async def page() -> Response:
     rows, total = await given.records.page(
         wanted, DEFAULT_LIMIT if limit is None else limit, _number("before")
     )
+    tallies = await given.records.delivery_tallies([row.stream_id for row in rows])
     more = len(rows) == min(max(limit or DEFAULT_LIMIT, 1), PAGE_LIMIT)
     return json_answer(
         RecordPage(
-            records=[_record(row) for row in rows],
+            records=[_record(row, tallies.get(row.stream_id)) for row in rows],
             total=total,
             next=rows[-1].number if more else None,
             timestamp=timestamp(),
@@ -64,7 +65,7 @@ async def one(number: str) -> Response:
     return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "no-store"})
 
 
-def _record(row: RecordRow) -> Record:
+def _record(row: RecordRow, events: DeliveryTally | None) -> Record:
     return Record(
         record_number=row.number,
         session_id=row.session_id,
@@ -79,6 +80,7 @@ def _record(row: RecordRow) -> Record:
         missing=row.missing,
         error_code=row.error_code,
         user_agreement=row.agreement or None,
+        webhook=Events(events.pending, events.delivered, events.dead, events.error) if events else None,
     )
 
 

@@ -36,6 +36,7 @@ from pinactors.storage.images import open_image_store
 from pinactors.storage.objects import check_storage
 from pinactors.storage.partial_uploads import PartialUploadStore
 from pinactors.supervision import Supervision
+from pinactors.webhooks.deliverer import Deliverer
 
 BACKLOG = 1024
 """Connections the kernel holds until they are accepted."""
@@ -256,6 +257,9 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                 nursery.start_soon(published.follow, use, name="latest catalogue")
             keeper = Housekeeper(given.store, registry, records, settings)
             nursery.start_soon(supervision.repeat, "housekeeper", keeper.look, lambda: SWEEP_SECONDS)
+            deliverer = Deliverer(records, settings, supervision, metrics.registry)
+            registry.announcer.on_stored = deliverer.look
+            nursery.start_soon(deliverer.run, name="webhooks")
             await run(app, settings, sockets, registry.drain, shutdown, task_status)
             nursery.cancel_scope.cancel()
     log.info("stopped")

@@ -81,6 +81,19 @@ class Settings(BaseModel):
         "continue", description="What a session does when its last reader leaves"
     )
 
+    webhook_secret: str = Field(
+        "", repr=False, description="Signs events of uploads without a key (`whsec_…`); empty: they have none"
+    )
+    webhook_private: bool = Field(
+        False, description="Whether events may be sent to private and loopback addresses"
+    )
+    webhook_retry: float = Field(
+        5.0, gt=0, description="Pause before an event is sent again; doubled each time, up to an hour"
+    )
+    webhook_expiry: float = Field(
+        86_400.0, gt=0, description="How long it is tried to deliver an event before it is given up"
+    )
+
     vision_url: str = Field(
         "",
         pattern=r"^(https?://\S+)?$",

@@ -13,7 +13,8 @@ from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
 from pinactors import __version__
-from pinactors.api.openapi.operations import TAGS, Service, paths
+from pinactors.api.openapi.operations import paths, webhooks
+from pinactors.api.openapi.parts import TAGS, Service
 from pinactors.api.openapi.schemas import Json, schemas
 from pinactors.api.page.pages import HEADERS
 from pinactors.api.streams.framings import JSON_TYPE
@@ -47,6 +48,7 @@ def description(service: Service = "master", version: Version = "3.1") -> Json:
         "servers": [{"url": "/", "description": "The server this description came from"}],
         "tags": [{"name": tag, "description": meaning} for tag, meaning in TAGS.items()],
         "paths": paths(service, version),
+        "webhooks": webhooks(),
         "components": {
             "schemas": {name: made for name, made in schemas().items() if name not in _OWN[service]},
             "securitySchemes": {

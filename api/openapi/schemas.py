@@ -13,6 +13,7 @@ from pinactors.api.answers import (
     CatalogueState,
     DatabaseState,
     DiskState,
+    Events,
     Failure,
     FoundPin,
     FoundPins,
@@ -27,9 +28,11 @@ from pinactors.api.answers import (
     Record,
     RecordPage,
     StorageState,
+    TokenMade,
 )
 from pinactors.api.openapi.fields import BOUNDS, meaning
 from pinactors.protocol import AlsoSeen, AnyPacket, Box, Candidate, Estimate, Evidence, Suggestion
+from pinactors.protocol.events import Event
 from pinactors.protocol.merge import OPTIONAL
 from pinactors.records.feedback import PinConfirmation
 
@@ -40,7 +43,7 @@ REFERENCE = "#/components/schemas/{name}"
 TYPES = [
     *PACKETS,
     *(AlsoSeen, Box, Evidence, Candidate, Estimate, Suggestion),
-    *(Failure, PinConfirmation, PinConfirmed, ProvisionalPin),
+    *(Failure, PinConfirmation, PinConfirmed, ProvisionalPin, TokenMade, Event, Events),
     *(
         ProvisionalPins,
         Record,
@@ -88,6 +91,7 @@ def schemas() -> Json:
         },
     }
     made[ANALYSIS] = _analysis(made)
+    made["Event"]["properties"]["data"] |= reference("Packet")
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self, cast
 
+import msgspec
 import prometheus_client
 import structlog
 import trio
@@ -15,7 +16,7 @@ from pinactors.api import openapi
 from pinactors.api.answers import DiskState, Liveness, ProxyHealth
 from pinactors.api.app import Application
 from pinactors.api.http.body import BodyReader
-from pinactors.api.operations import json_answer, readiness
+from pinactors.api.operations import FEEDBACK_BYTES, json_answer, object_in, readiness
 from pinactors.api.proxy import resumable, websocket
 from pinactors.api.proxy.forward import forward
 from pinactors.api.proxy.masters import routing
@@ -23,9 +24,10 @@ from pinactors.api.proxy.masters.fleet import Masters, describe
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.metrics import Metrics
 from pinactors.api.proxy.receiving import receive, receive_early
+from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.outlet import RelayedLog
 from pinactors.api.proxy.relay.services import ProxyServices
-from pinactors.api.proxy.relay.sessions import Sessions, open_sessions, owner_of
+from pinactors.api.proxy.relay.sessions import Sessions, open_sessions
 from pinactors.api.proxy.state import EXTENSION, Proxy, key_in, proxy
 from pinactors.api.server import open_sockets, run
 from pinactors.api.services import DISK_THREADS
@@ -244,6 +246,26 @@ async def health() -> Response:
 async def metrics() -> Response:
     text = prometheus_client.generate_latest(proxy().services.metrics.registry)
     return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+
+
+@blueprint.post("/tokens")
+async def make_token() -> Response:
+    """As a master makes it. The master that has a session may know the stream by another name."""
+    given = proxy()
+    token = key_in(request.headers)
+    body = await BodyReader(request, given.services.settings, FEEDBACK_BYTES).whole()
+    fields = object_in(body) if body.strip() else {}
+    named = fields.get("streamId")
+    known = given.sessions.upstream_of(named) if isinstance(named, str) else None
+    if known is None:
+        return await forward(request, given.services, owner_of(token) or request.path, body)
+    master, fields["streamId"] = known
+    body = msgspec.json.encode(fields)
+    response = await forward(request, given.services, owner_of(token), body, [master])
+    if response.status_code == 200:
+        answer = object_in(await response.get_data(as_text=False))
+        response.set_data(msgspec.json.encode({**answer, "streamId": named}))
+    return response
 
 
 @blueprint.get("/")

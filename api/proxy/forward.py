@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import trio
 from quart import Request, Response
 
@@ -27,8 +29,17 @@ KEPT_BACK = frozenset(
 """What belongs to one connection (RFC 9110, 7.6.1) or is made anew."""
 
 
-async def forward(request: Request, services: ProxyServices, route: str) -> Response:
+async def forward(
+    request: Request,
+    services: ProxyServices,
+    route: str,
+    content: bytes | None = None,
+    masters: Sequence[Master] | None = None,
+) -> Response:
     """The answer of the first master that gives one. Raises `PinactorsError` when none does.
+
+    `content` is the request's body where it was read already; `masters` are asked instead of all in the order
+    of `route`.
 
     A master without the record or file that is asked for is not the last word: the next one is asked.
     """
@@ -36,14 +47,15 @@ async def forward(request: Request, services: ProxyServices, route: str) -> Resp
     headers |= key_headers(token_of(request.headers))
     body = None
     if request.method == "POST":
-        content = await BodyReader(request, services.settings, FEEDBACK_BYTES).whole()
+        if content is None:
+            content = await BodyReader(request, services.settings, FEEDBACK_BYTES).whole()
         body = Body(request.headers.get("Content-Type", ""), len(content), [content])
     path = request.scope["raw_path"].decode("ascii")
     if query := request.query_string.decode("ascii"):
         path += f"?{query}"
     found: Response | None = None
     with trio.move_on_after(SECONDS):
-        for master in services.masters.order(route):
+        for master in masters or services.masters.order(route):
             answer = await _ask(master, request.method, path, headers, body, services)
             found = answer or found
             if answer is not None and answer.status_code not in (404, 503):

@@ -23,8 +23,8 @@ from pinactors.api.proxy.forward import KEPT_BACK
 from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.masters.routing import route_of
+from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.refusals import NO_MASTER
-from pinactors.api.proxy.relay.sessions import owner_of
 from pinactors.api.proxy.state import Proxy, key_in, proxy
 from pinactors.api.streams.framings import SSE, choose
 from pinactors.api.uploads.mobile_upload import content_type

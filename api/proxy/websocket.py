@@ -16,7 +16,7 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.proxy.masters import requests, routing
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.receiving import receive
-from pinactors.api.proxy.relay.sessions import owner_of
+from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.state import Proxy, key_in, proxy
 from pinactors.api.streams.websocket import (
     Messages,
@@ -30,10 +30,12 @@ from pinactors.api.streams.websocket import (
     refuse,
     send_packets,
 )
+from pinactors.api.uploads.fields import WEBHOOK_FIELD
 from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE, check_idempotency_key
 from pinactors.client.uploads import part_head
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id
+from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 
 blueprint = Blueprint("proxy websocket", __name__)
 
@@ -43,7 +45,8 @@ async def converse() -> None:
     """A wrong key in the header is refused before the upgrade, with 401, as a master does."""
     given = proxy()
     session_id = None
-    if header_key := key_in(websocket.headers):
+    header_key = key_in(websocket.headers)
+    if header_key and not header_key.startswith(TOKEN_PREFIX):  # a token is checked with what it is used for
         await requests.check_key(given.services.masters.order(owner_of(header_key)), header_key)
     try:
         opening = await opening_of(given.services.settings)
@@ -73,7 +76,7 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
     check_images(opening)
     session_id = check_session_id(opening.session_id)
     key = check_idempotency_key(opening.idempotency_key)
-    photographs = Photographs(opening.images, given)
+    photographs = Photographs(opening.images, given, opening.webhook)
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
         None,
@@ -97,10 +100,10 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
 class Photographs:
     """The binary messages as the body of a multipart upload, piece by piece."""
 
-    def __init__(self, views: list[View], given: Proxy) -> None:
+    def __init__(self, views: list[View], given: Proxy, webhook: str | None) -> None:
         settings = given.services.settings
         self.boundary = secrets.token_hex(16)
-        self._coming = list(views)
+        self._coming, self._webhook = list(views), webhook
         self._view: View | None = None
         self._messages = Messages()
         self._reader = BodyReader(self._messages, settings, settings.max_request_bytes)
@@ -128,6 +131,10 @@ class Photographs:
 
     def _next(self) -> bytes:
         """The head of the next part, the body's end behind the last one, then nothing."""
+        if self._webhook:
+            field = part_head(self.boundary, WEBHOOK_FIELD) + self._webhook.encode() + b"\r\n"
+            self._webhook = None
+            return field + self._next()
         if self._coming:
             self._view, self._empty = self._coming.pop(0), True
             self._messages.begin(self._view)

@@ -205,7 +205,7 @@ blueprint.after_request(protect)
 @blueprint.get("/streams/<stream_id>")
 async def get_stream(stream_id: str) -> Response:
     running = services()
-    owner = await authenticate(request.headers, running.records)
+    owner = await authenticate(request.headers, running.records, stream_id)
     log = await running.registry.find(stream_id, owner)
     return describe(log) if request.method == "HEAD" else await read(request, log, running.settings)
 
@@ -213,6 +213,6 @@ async def get_stream(stream_id: str) -> Response:
 @blueprint.delete("/streams/<stream_id>")
 async def cancel_stream(stream_id: str) -> Response:
     running = services()
-    owner = await authenticate(request.headers, running.records)
+    owner = await authenticate(request.headers, running.records, stream_id)
     await running.registry.cancel(stream_id, owner)
     return _empty(204, {})

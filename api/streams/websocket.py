@@ -24,10 +24,10 @@ import structlog
 import trio
 from quart import Blueprint, websocket
 
-from pinactors.api.auth import authenticate, token_of
+from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, token_of
 from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.services import Services, services
-from pinactors.api.uploads.mobile_upload import check_idempotency_key
+from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -73,6 +73,7 @@ class Opening(msgspec.Struct, rename="camel"):
     offset: str | None = None
     api_key: str | None = None
     idempotency_key: str | None = None
+    webhook: str | None = None
 
 
 _OPENING = msgspec.json.Decoder(Opening)
@@ -82,19 +83,20 @@ _OPENING = msgspec.json.Decoder(Opening)
 async def converse() -> None:
     """A wrong key in the header is refused before the upgrade, with 401."""
     given = services()
-    owner: str | None = None
-    if token_of(websocket.headers) is not None or not await given.records.has_keys():
-        owner = await authenticate(websocket.headers, given.records)
+    named = token_of(websocket.headers) is not None
+    if named:
+        await authenticate(websocket.headers, given.records, ANYTHING)
     session_id = None
     try:
         opening = await opening_of(given.settings)
         session_id = opening.session_id
-        if owner is None:
-            owner = await authenticate({"x-api-key": opening.api_key or ""}, given.records)
+        key = websocket.headers if named else {"x-api-key": opening.api_key or ""}
+        owner = await authenticate(key, given.records, opening.stream_id or UPLOADS)
         if opening.stream_id is not None:
             conversation = await _resumed(given, opening, owner)
         else:
-            conversation = WebsocketExchange(given, _upload(opening, owner), opening.images)
+            upload = _upload(opening, owner, given.settings)
+            conversation = WebsocketExchange(given, upload, opening.images)
         code = await conversation.run()
     except PinactorsError as error:
         await refuse(error, session_id)
@@ -124,10 +126,12 @@ def check_images(opening: Opening) -> None:
         raise invalid("images names a view twice")
 
 
-def _upload(opening: Opening, owner: str) -> Upload:
+def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
     check_images(opening)
     key = check_idempotency_key(opening.idempotency_key)
-    return Upload(check_session_id(opening.session_id), owner, key)
+    upload = Upload(check_session_id(opening.session_id), owner, key)
+    upload.webhook = named_webhook(opening.webhook, settings, owner)
+    return upload
 
 
 async def _resumed(given: Services, opening: Opening, owner: str) -> WebsocketExchange:

@@ -20,6 +20,9 @@ REGION_FIELDS = {"frontRegion": View.FRONT, "backRegion": View.BACK, "angledRegi
 ROUNDING = 1e-3
 """How far beyond the picture a region may reach: what clients round off."""
 
+WEBHOOK_FIELD = "webhook"
+"""Where the session's events are to be sent."""
+
 REGION_LIMIT = 200
 """Characters of a region's four numbers."""
 

@@ -18,11 +18,20 @@ from pinactors.api.uploads.fields import (
     REGION_LIMIT,
     SESSION_FIELD,
     TEXT_FIELDS,
+    WEBHOOK_FIELD,
     malformed,
     named_session,
     region_of,
 )
-from pinactors.api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
+from pinactors.api.uploads.received import (
+    Event,
+    Fields,
+    OtherField,
+    Receiving,
+    RegionNamed,
+    SessionNamed,
+    WebhookNamed,
+)
 from pinactors.storage.images import Place
 
 OTHER_BYTES = 3 * (1 << 19)
@@ -114,7 +123,8 @@ class JsonUpload:
             return False
         self._name = _text(self._take(end), "a name")
         self._first = False
-        means = SESSION_FIELD if self._name == SESSION_FIELD else TEXT_FIELDS.get(self._name)
+        alone = self._name in (SESSION_FIELD, WEBHOOK_FIELD)
+        means = self._name if alone else TEXT_FIELDS.get(self._name)
         self._fields.begin(self._name, means)
         self._state = self._colon
         return True
@@ -146,10 +156,10 @@ class JsonUpload:
             region_of("{}", self._name)
         elif view is not None:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
-        elif self._name == SESSION_FIELD:
+        elif self._name in (SESSION_FIELD, WEBHOOK_FIELD):
             if mark != b'"':
                 raise malformed(f"{self._name} must be text or null", self._name)
-            self._state = self._session
+            self._state = self._session if self._name == SESSION_FIELD else self._webhook
         else:
             self._utf8.reset()
             self._state = self._ignored
@@ -189,9 +199,9 @@ class JsonUpload:
             region_of(value.decode(), self._name)
         if value != b"null" and self._name in TEXT_FIELDS:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
+        if self._name in (SESSION_FIELD, WEBHOOK_FIELD) and value != b"null":
+            raise malformed(f"{self._name} must be text or null", self._name)
         if self._name == SESSION_FIELD:
-            if value != b"null":
-                raise malformed(f"{self._name} must be text or null", self._name)
             self._events.append(SessionNamed(None))
         self._state = self._separator
         return True
@@ -202,6 +212,14 @@ class JsonUpload:
             return False
         self.session_id = named_session(_text(self._take(end), SESSION_FIELD, SESSION_FIELD))
         self._events.append(SessionNamed(self.session_id))
+        self._state = self._separator
+        return True
+
+    def _webhook(self) -> bool:
+        end = self._end_of_value()
+        if end is None:
+            return False
+        self._events.append(WebhookNamed(_text(self._take(end), WEBHOOK_FIELD, WEBHOOK_FIELD)))
         self._state = self._separator
         return True
 

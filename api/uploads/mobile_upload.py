@@ -15,19 +15,29 @@ import structlog
 import trio
 from quart import Request, Response, g, request
 
-from pinactors.api.auth import authenticate
+from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.api.streams.framings import choose
 from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
-from pinactors.api.uploads.fields import Region
+from pinactors.api.uploads.fields import WEBHOOK_FIELD, Region, named_session
 from pinactors.api.uploads.json_body import JsonUpload
 from pinactors.api.uploads.multipart import MultipartUpload, checked_boundary
-from pinactors.api.uploads.received import Event, OtherField, Parser, Photograph, RegionNamed, SessionNamed
+from pinactors.api.uploads.received import (
+    Event,
+    OtherField,
+    Parser,
+    Photograph,
+    RegionNamed,
+    SessionNamed,
+    WebhookNamed,
+)
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id
+from pinactors.settings import Settings
 from pinactors.storage.images import Lease
+from pinactors.webhooks.addresses import check_url
 
 JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
 STORAGE_RETRY = 30.0
@@ -51,7 +61,7 @@ async def upload_photographs() -> Response:
 
     What can be refused is refused before the body is read: a phone pays for every byte it sends."""
     given = services()
-    owner = await authenticate(request.headers, given.records)
+    owner = await authenticate(request.headers, given.records, UPLOADS)
     framing = choose(request)
     parser_type = content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
@@ -173,6 +183,8 @@ class Reception:
                     self._name(session_id)
                 case RegionNamed(view, region):
                     self._regions[view] = region
+                case WebhookNamed(url):
+                    self._upload.webhook = named_webhook(url, self._given.settings, self._upload.owner)
                 case Photograph(view, image, field):
                     self._upload.put(view, replace(image, region=self._regions.get(view)), field)
                 case OtherField():  # the session id does not follow at once: nothing is waited for any more
@@ -192,7 +204,7 @@ class Reception:
                 raise renamed
             self._log = None
             self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
-            self._upload.resumable = before.resumable
+            self._upload.resumable, self._upload.webhook = before.resumable, before.webhook
             for view, image in before.images.items():
                 self._upload.put(view, image, before.field_of(view))
             before.fail(renamed)
@@ -204,6 +216,19 @@ def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Pars
     if content_type == JSON_TYPE:
         return JsonUpload
     return partial(MultipartUpload, boundary=checked_boundary(boundary))
+
+
+def named_webhook(url: str | None, settings: Settings, owner: str) -> str:
+    """Where an upload wants its events sent, empty for nowhere. Raises `PinactorsError`
+    (`invalid_format`)."""
+    if named_session(url) is None:  # the same words mean nothing
+        return ""
+    if not owner and not settings.webhook_secret:
+        detail = (
+            "webhook: without a key there is nothing to sign its events with (see the setting webhook_secret)"
+        )
+        raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid webhook", detail, field=WEBHOOK_FIELD)
+    return check_url(url or "", private=settings.webhook_private)
 
 
 def _reason(error: BaseException) -> PinactorsError:

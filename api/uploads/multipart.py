@@ -13,14 +13,29 @@ from pinactors.api.uploads.fields import (
     REGION_LIMIT,
     SESSION_FIELD,
     TEXT_FIELDS,
+    WEBHOOK_FIELD,
     malformed,
     named_session,
     region_of,
     view_of,
 )
-from pinactors.api.uploads.received import Event, Fields, OtherField, Receiving, RegionNamed, SessionNamed
+from pinactors.api.uploads.received import (
+    Event,
+    Fields,
+    OtherField,
+    Receiving,
+    RegionNamed,
+    SessionNamed,
+    WebhookNamed,
+)
 from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import Place
+from pinactors.webhooks.addresses import URL_LIMIT
+
+TEXTS = {SESSION_FIELD: SESSION_ID_LIMIT, WEBHOOK_FIELD: URL_LIMIT} | dict.fromkeys(
+    REGION_FIELDS, REGION_LIMIT
+)
+"""Fields that are texts and no photographs, with their most characters."""
 
 HEADER_BYTES = 16 * 1024
 """Longest line of a part's headers: a file name may be long."""
@@ -139,9 +154,10 @@ class MultipartUpload:
             self._fields.begin(name, SESSION_FIELD)
             self._text, self._text_field = bytearray(), name
             return
-        self._fields.begin(name, name if name in REGION_FIELDS else view)
+        text = name in REGION_FIELDS or (name == WEBHOOK_FIELD and is_text)
+        self._fields.begin(name, name if text else view)
         self._events.append(OtherField())
-        if name in REGION_FIELDS:
+        if text:
             self._text, self._text_field = bytearray(), name
             return
         if view is not None:
@@ -155,9 +171,8 @@ class MultipartUpload:
         elif self._text is not None:
             self._text += data[start:end]
             name = self._text_field
-            limit = SESSION_ID_LIMIT if name == SESSION_FIELD else REGION_LIMIT
-            if len(self._text) > limit:
-                raise malformed(f"{name} has more than {limit} characters", name)
+            if len(self._text) > TEXTS[name]:
+                raise malformed(f"{name} has more than {TEXTS[name]} characters", name)
 
     def _part_ends(self) -> None:
         if self._receiving is not None:
@@ -166,6 +181,9 @@ class MultipartUpload:
                 self._fields.given(photograph.view)
             self._events += photographs
             self._receiving = None
+        elif self._text is not None and self._text_field == WEBHOOK_FIELD:
+            self._events.append(WebhookNamed(self._text.decode("latin-1")))
+            self._text = None
         elif self._text is not None and self._text_field != SESSION_FIELD:
             region = region_of(self._text.decode("latin-1"), self._text_field)
             self._events.append(RegionNamed(REGION_FIELDS[self._text_field], region))

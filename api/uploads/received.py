@@ -46,11 +46,18 @@ class RegionNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookNamed:
+    """Where the session's events are to be sent; empty where the client says nothing."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class OtherField:
     """A field that is neither a photograph just completed nor the session id has begun."""
 
 
-Event = Photograph | SessionNamed | RegionNamed | OtherField
+Event = Photograph | SessionNamed | RegionNamed | WebhookNamed | OtherField
 
 
 class Parser(Protocol):

@@ -11,8 +11,10 @@ import typer
 from rich.table import Table
 
 from pinactors.cli import terminal
+from pinactors.protocol import PinactorsError
 from pinactors.records import Records
 from pinactors.storage.folders import make_writable
+from pinactors.webhooks.addresses import check_url
 
 T = TypeVar("T")
 Data = Annotated[Path | None, typer.Option(help="Data folder. [default: pinactors-data]")]
@@ -24,22 +26,61 @@ app = typer.Typer(
 
 
 @app.command()
-def add(name: Annotated[str, typer.Argument(help="Who it is for.")], data: Data = None) -> None:
-    """Make a key and print it. It is shown this once and stored only as a hash."""
-    terminal.output.print(with_records(data, lambda records: records.add_key(name)), markup=False)
+def add(
+    name: Annotated[str, typer.Argument(help="Who it is for.")],
+    webhook: Annotated[str | None, typer.Option(help="URL its sessions' events are sent to.")] = None,
+    data: Data = None,
+) -> None:
+    """Make a key and print it; behind it, with a webhook, what signs its events.
+
+    The key is shown this once and stored only as a hash.
+    """
+    url = _checked(webhook, data)
+
+    async def make(records: Records) -> tuple[str, str | None]:
+        token = await records.add_key(name, url)
+        number = await records.authenticate(token)
+        return token, await records.webhook_secret(int(number or 0)) if url else None
+
+    token, secret = with_records(data, make)
+    terminal.output.print(token, markup=False)
     terminal.errors.print(
         "Send it as x-api-key or Authorization: Bearer. It cannot be shown again.", style="dim"
     )
+    if secret is not None:
+        terminal.output.print(secret, markup=False)
+        terminal.errors.print("The second line is the secret that signs its events.", style="dim")
+
+
+@app.command()
+def webhook(
+    key: Annotated[int, typer.Argument(help="Number from the list.")],
+    url: Annotated[str | None, typer.Argument(help="Where its events go; '' for nowhere.")] = None,
+    data: Data = None,
+) -> None:
+    """Say where a key's events are sent, if a URL is given, and print the secret that signs them."""
+    checked = _checked(url, data)
+
+    async def change(records: Records) -> str | None:
+        if url is not None:
+            await records.set_webhook(key, checked)
+        return await records.webhook_secret(key)
+
+    secret = with_records(data, change)
+    if secret is None:
+        terminal.stop(f"there is no active key {key}; `pinactors keys list` shows them")
+    terminal.output.print(secret, markup=False)
 
 
 @app.command("list")
 def show(data: Data = None) -> None:
-    """List the keys: number, name, first characters, dates."""
-    table = Table("key", "name", "starts with", "created", "revoked", box=None)
+    """List the keys: number, name, first characters, dates, webhook."""
+    table = Table("key", "name", "starts with", "created", "revoked", "webhook", box=None)
     for key in with_records(data, lambda records: records.keys()):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(key.id), terminal.clean(key.name), f"{key.prefix}…", created, revoked)
+        sent_to = terminal.clean(key.webhook or "")
+        table.add_row(str(key.id), terminal.clean(key.name), f"{key.prefix}…", created, revoked, sent_to)
     terminal.output.print(table)
 
 
@@ -49,6 +90,16 @@ def revoke(key: Annotated[int, typer.Argument(help="Number from the list.")], da
     if not with_records(data, lambda records: records.revoke_key(key)):
         terminal.stop(f"there is no active key {key}; `pinactors keys list` shows them")
     terminal.output.print(f"Key {key} is revoked.")
+
+
+def _checked(url: str | None, data: Path | None) -> str | None:
+    """A webhook as it is kept; None for none."""
+    if not url:
+        return None
+    try:
+        return check_url(url, private=terminal.settings(data=data).webhook_private)
+    except PinactorsError as error:
+        terminal.stop(error.detail)
 
 
 def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]]) -> T:

@@ -37,6 +37,9 @@ LINE_LIMIT = 64 * 1024
 
 Headers = dict[str, str]
 
+Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
+"""Opens a TCP connection to a host's port. Raises `OSError`."""
+
 
 class Broken(Exception):
     """The connection broke, fell silent or could not be had: the rest may be had on another one."""
@@ -72,8 +75,8 @@ class Connection:
     """A connection to one server, opened when needed; at most one request at a time.
 
     `silence` is how many seconds without a byte a connection is believed in, `upload_silence` the same while
-    a body is sent and its answer awaited; `on_activity` is called whenever a byte has moved. As a context
-    manager it closes the connection.
+    a body is sent and its answer awaited; `on_activity` is called whenever a byte has moved. `dial` opens the
+    connection below TLS. As a context manager it closes the connection.
     """
 
     def __init__(
@@ -84,8 +87,10 @@ class Connection:
         on_activity: Callable[[], None],
         upload_silence: float = UPLOAD_SILENCE,
         tls: ssl.SSLContext | None = None,
+        dial: Dial | None = None,
     ) -> None:
         self._url = split(server)
+        self._dial = dial or trio.open_tcp_stream
         self._silence, self._on_activity, self._tls = silence, on_activity, tls
         self._upload_silence = upload_silence
         self._stream: trio.abc.Stream | None = None
@@ -176,7 +181,7 @@ class Connection:
             self._protocol.start_next_cycle()
             return False
         await self.close()
-        stream = await open_stream(self._url, self._tls)
+        stream = await open_stream(self._url, self._tls, self._dial)
         self._stream, self._protocol, self._ended = stream, h11.Connection(h11.CLIENT), False
         return True
 
@@ -351,12 +356,14 @@ def split(server: str) -> SplitResult:
     return url
 
 
-async def open_stream(url: SplitResult, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+async def open_stream(
+    url: SplitResult, tls: ssl.SSLContext | None = None, dial: Dial = trio.open_tcp_stream
+) -> trio.abc.Stream:
     """A connection, encrypted for https. Raises `Broken`, and `NotPinactors` for a bad certificate."""
     secure = url.scheme == "https"
     with trio.move_on_after(CONNECT_SECONDS):
         try:
-            plain = await trio.open_tcp_stream(url.hostname or "", url.port or (443 if secure else 80))
+            plain = await dial(url.hostname or "", url.port or (443 if secure else 80))
             if not secure:
                 return plain
             context = tls or ssl.create_default_context()

@@ -163,4 +163,6 @@ def record_of(state: SessionState, processing_ms: int | None = None) -> Analysis
         missing=state.missing,
         packets=state.packets[:-1] if ended else list(state.packets),
         error_code=failed,
+        webhook=state.webhook,
+        components=list(state.components),
     )

@@ -50,6 +50,7 @@ class Began(Fact, frozen=True):
 
 class UploadComplete(Fact, frozen=True):
     ends_at: float
+    webhook: str = ""
 
 
 class Ended(Fact, frozen=True):
@@ -77,7 +78,8 @@ NO_COMPONENT = "-"
 class SessionState:
     """`started_at` and `ends_at` are Unix times: when work began and when its deadline is; None before.
 
-    `packets` are encoded, in order, the terminal one included. `facts` are what the record keeps of them.
+    `packets` are encoded, in order, the terminal one included; `components` names who made each, empty where
+    no component did. `webhook` is the upload's. `facts` are what the record keeps of them.
     `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone. `repeats`:
     the packets are those of an earlier session of the same upload, and so is the record.
 
@@ -92,7 +94,9 @@ class SessionState:
     fields: dict[View, str] = field(default_factory=dict)
     started_at: float | None = None
     ends_at: float | None = None
+    webhook: str = ""
     packets: list[bytes] = field(default_factory=list)
+    components: list[str] = field(default_factory=list)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     with_packet: set[str] = field(default_factory=set)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -119,6 +123,7 @@ class SessionState:
     def add_packet(self, packet: bytes, component: str, outcome: str, facts: dict[str, Any]) -> None:
         """`component` is `NO_COMPONENT` for a packet that none made."""
         self.packets.append(packet)
+        self.components.append("" if component == NO_COMPONENT else component)
         self.facts |= facts
         if component != NO_COMPONENT:
             self.outcomes[component] = Outcome(outcome)
@@ -132,7 +137,7 @@ class SessionState:
             case Began():
                 self.started_at = fact.at
             case UploadComplete():
-                self.ends_at = fact.ends_at
+                self.ends_at, self.webhook = fact.ends_at, fact.webhook
             case Ended():
                 self.outcomes[fact.component] = fact.outcome
             case Analysed():

@@ -19,6 +19,7 @@ class Upload:
     for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
     on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
     its stream, before the last photograph is in. `resumable`: its rest can come to the next process as well.
+    `webhook` is where its events are sent, empty for where its key has them sent.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Upload:
         self.images: dict[View, StoredImage] = {}
         self.error: PinactorsError | None = None
         self.complete = False
+        self.webhook = ""
         self._fields: dict[View, str] = {}
         self._awaited: dict[View | None, trio.Event] = {}
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import peewee
 
 from pinactors.protocol import View
+from pinactors.records import deliveries
 from pinactors.records.models import Analysis, AnalysisImage, Image, StoredPacket
 from pinactors.storage.stored_image import StoredImage
 
@@ -21,6 +22,8 @@ class AnalysisRecord:
 
     `verdict` to `confidence` are None when it ended in an error, whose code `error_code` then is. `pin_id`
     and `pin_name` are the catalogue pin that was claimed, None when none was. `started_at` is aware.
+    `webhook` is where the upload wants its events sent (empty: where its key does), `components` names which
+    component made each packet, empty for none.
     """
 
     stream_id: str
@@ -41,6 +44,8 @@ class AnalysisRecord:
     packets: list[bytes]
     error_code: str | None = None
     pin_name: str | None = None
+    webhook: str = ""
+    components: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,10 @@ def save(
     packets = [(number, sequence, body) for sequence, body in enumerate(bodies)]
     fields = [StoredPacket.analysis, StoredPacket.sequence, StoredPacket.body]
     StoredPacket.insert_many(packets, fields=fields).execute(database)
+    if record.webhook or record.owner:
+        deliveries.add(
+            database, record.stream_id, record.owner, record.webhook, bodies, record.components, now
+        )
     for view, image in record.images.items():
         path = Path(image.path)
         relative = path.relative_to(images_folder) if path.is_relative_to(images_folder) else path

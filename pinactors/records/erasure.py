@@ -1,7 +1,7 @@
 """Analyses and photographs taken out of the database. Every function runs inside a transaction of its caller.
 
-What is erased leaves no trace: packets, feedback, and the rows of photographs that no other analysis saw.
-Their hashes are returned for whoever removes the files.
+What is erased leaves no trace: packets, feedback, events for webhooks, and the rows of photographs that no
+other analysis saw. Their hashes are returned for whoever removes the files.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import peewee
 
+from pinactors.records import deliveries
 from pinactors.records.listing import Filter, condition
 from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image, StoredPacket
 
@@ -34,10 +35,12 @@ def count(database: peewee.Database, wanted: Filter) -> int:
 
 def erase(database: peewee.Database, wanted: Filter) -> Erased:
     """Erases the oldest `BATCH` analyses that match."""
-    query = Analysis.select(Analysis.id).where(condition(wanted)).order_by(Analysis.id).limit(BATCH)
-    numbers = [number for (number,) in query.tuples().execute(database)]
-    if not numbers:
+    query = Analysis.select(Analysis.id, Analysis.stream_id).where(condition(wanted)).order_by(Analysis.id)
+    found = list(query.limit(BATCH).tuples().execute(database))
+    if not found:
         return Erased(0, [])
+    numbers = [number for number, _ in found]
+    deliveries.erase(database, [stream_id for _, stream_id in found])
     seen = AnalysisImage.select(AnalysisImage.image).where(AnalysisImage.analysis.in_(numbers)).distinct()
     hashes = [sha256 for (sha256,) in seen.tuples().execute(database)]
     for table in (AnalysisImage, StoredPacket, Feedback):

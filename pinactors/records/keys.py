@@ -7,16 +7,19 @@ index tells a clock nothing about tokens, as nobody can steer a digest.
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 import peewee
 
 from pinactors.records.models import ApiKey
 
 TOKEN_PREFIX = "pin_"
+SECRET_PREFIX = "whsec_"
 TOKEN_LIMIT = 128
 NAME_LIMIT = 100
 _SHOWN = 8
@@ -31,11 +34,13 @@ class KeyInfo:
     prefix: str
     created_at: dt.datetime
     revoked_at: dt.datetime | None
+    webhook: str | None = None
 
 
-def add(database: peewee.Database, name: str, now: dt.datetime) -> str:
+def add(database: peewee.Database, name: str, now: dt.datetime, webhook: str | None = None) -> str:
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    ApiKey.insert(name=name, prefix=token[:_SHOWN], digest=_digest(token), created_at=now).execute(database)
+    row = {"name": name, "prefix": token[:_SHOWN], "digest": digest_of(token), "created_at": now}
+    ApiKey.insert(row | {"webhook": webhook, "webhook_secret": _new_secret()}).execute(database)
     return token
 
 
@@ -48,7 +53,14 @@ def check_name(name: str) -> str:
 
 
 def every(database: peewee.Database) -> list[KeyInfo]:
-    columns = (ApiKey.id, ApiKey.name, ApiKey.prefix, ApiKey.created_at, ApiKey.revoked_at)
+    columns = (
+        ApiKey.id,
+        ApiKey.name,
+        ApiKey.prefix,
+        ApiKey.created_at,
+        ApiKey.revoked_at,
+        ApiKey.webhook,
+    )
     rows = ApiKey.select(*columns).order_by(ApiKey.id).tuples().execute(database)
     return [KeyInfo(*row) for row in rows]
 
@@ -58,8 +70,35 @@ def revoke(database: peewee.Database, number: int, now: dt.datetime) -> bool:
     return bool(ApiKey.update(revoked_at=now).where(active).execute(database))
 
 
+def set_webhook(database: peewee.Database, number: int, url: str | None) -> bool:
+    """False when there is no such key."""
+    return bool(ApiKey.update(webhook=url).where(ApiKey.id == number).execute(database))
+
+
+def webhook_of(database: peewee.Database, owner: str) -> str | None:
+    """Where the events of a key's sessions go; None for nowhere, and for uploads without a key."""
+    if not owner:
+        return None
+    found = ApiKey.select(ApiKey.webhook).where(_active(owner)).scalar(database)
+    return found or None
+
+
+def secret_of(database: peewee.Database, owner: str) -> str | None:
+    """What signs a key's events, made where an older key has none; None for no key, or a revoked one."""
+    if not owner:
+        return None
+    row = ApiKey.select(ApiKey.webhook_secret).where(_active(owner)).tuples().first(database)
+    if row is None:
+        return None
+    if row[0] is None:
+        secret = _new_secret()
+        ApiKey.update(webhook_secret=secret).where(_active(owner)).execute(database)
+        return secret
+    return str(row[0])
+
+
 def owner_of(database: peewee.Database, token: str) -> str | None:
-    active = (ApiKey.digest == _digest(token)) & ApiKey.revoked_at.is_null()
+    active = (ApiKey.digest == digest_of(token)) & ApiKey.revoked_at.is_null()
     number = ApiKey.select(ApiKey.id).where(active).scalar(database)
     return None if number is None else str(number)
 
@@ -68,5 +107,14 @@ def any_known(database: peewee.Database) -> bool:
     return ApiKey.select(ApiKey.id).limit(1).scalar(database) is not None
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _active(owner: str) -> Any:
+    return (ApiKey.id == (int(owner) if owner.isdecimal() else None)) & ApiKey.revoked_at.is_null()
+
+
+def _new_secret() -> str:
+    """As Standard Webhooks writes them."""
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Self
 
 import peewee
 
-from pinactors.records import analyses, erasure, feedback, keys, listing
+from pinactors.records import analyses, deliveries, erasure, feedback, keys, listing, tokens
 from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable, Store, connect
+from pinactors.records.deliveries import ClaimedDelivery, DeliveryTally
 from pinactors.records.erasure import Erased
 from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
 from pinactors.records.keys import KeyInfo
 from pinactors.records.listing import Filter, RecordRow
+from pinactors.records.tokens import TokenUse
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 
@@ -59,6 +61,58 @@ class Records:
         return await self._store.write(
             lambda database: analyses.save(database, record, seal, self._clock(), folder)
         )
+
+    async def has_webhook(self, owner: str) -> bool:
+        """Whether the key has one."""
+        return await self._store.look_up(partial(keys.webhook_of, owner=owner)) is not None
+
+    async def add_deliveries(
+        self,
+        stream_id: str,
+        owner: str,
+        webhook: str,
+        packets: Sequence[bytes],
+        components: Sequence[str],
+        first: int,
+    ) -> bool:
+        """Events for packets of a stream, from the sequence `first` on: see `deliveries.add`."""
+        return await self._store.write(
+            lambda database: deliveries.add(
+                database, stream_id, owner, webhook, packets, components, self._clock(), first=first
+            )
+        )
+
+    async def next_delivery(self) -> dt.datetime | None:
+        """When some event is to be sent next; None for never."""
+        return await self._store.look_up(deliveries.next_due)
+
+    async def claim_deliveries(
+        self, until: dt.datetime, limit: int, under_way: Mapping[str, int], per_owner: int
+    ) -> list[ClaimedDelivery]:
+        """Events to be sent now, by the caller alone until `until`: see `deliveries.claim`."""
+        return await self._store.write(
+            lambda database: deliveries.claim(database, self._clock(), until, limit, under_way, per_owner)
+        )
+
+    async def delivered(self, number: int) -> None:
+        """The event was taken."""
+        await self._store.write(partial(deliveries.delivered, number=number))
+
+    async def delivery_failed(self, number: int, error: str, due_at: dt.datetime) -> None:
+        """The event was not taken; it is tried again at `due_at`."""
+        await self._store.write(partial(deliveries.failed, number=number, error=error, due_at=due_at))
+
+    async def give_up_deliveries(self, stream_id: str, error: str) -> int:
+        """The pending events of a stream become dead letters; how many."""
+        return await self._store.write(partial(deliveries.give_up, stream_id=stream_id, error=error))
+
+    async def forget_deliveries(self, before: dt.datetime) -> int:
+        """Removes what was made before `before` and is not pending; how many."""
+        return await self._store.write(partial(deliveries.forget, before=before))
+
+    async def delivery_tallies(self, stream_ids: Sequence[str]) -> dict[str, DeliveryTally]:
+        """How the events of these streams fare; streams without a webhook are missing."""
+        return await self._store.read(partial(deliveries.tallies, stream_ids=stream_ids))
 
     async def stream(self, stream_id: str) -> StoredStream | None:
         """However long ago it ended; whether it may still be read again is the caller's to say."""
@@ -158,10 +212,18 @@ class Records:
         """Takes some of these from their analyses, which stay; to be called until it returns none."""
         return await self._store.write(partial(erasure.erase_photographs, before=before))
 
-    async def add_key(self, name: str) -> str:
+    async def add_key(self, name: str, webhook: str | None = None) -> str:
         """Returns the new key's token, which is never shown again. Raises `ValueError` for a bad name."""
         name = keys.check_name(name)
-        return await self._store.write(lambda database: keys.add(database, name, self._clock()))
+        return await self._store.write(lambda database: keys.add(database, name, self._clock(), webhook))
+
+    async def set_webhook(self, number: int, url: str | None) -> bool:
+        """Where the events of a key's sessions go from now on. False when there is no such key."""
+        return await self._store.write(partial(keys.set_webhook, number=number, url=url))
+
+    async def webhook_secret(self, number: int) -> str | None:
+        """What signs the events of a key; None for an unknown or revoked one."""
+        return await self._store.write(partial(keys.secret_of, owner=str(number)))
 
     async def keys(self) -> list[KeyInfo]:
         return await self._store.read(keys.every)
@@ -175,6 +237,22 @@ class Records:
         if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
             return None
         return await self._store.look_up(partial(keys.owner_of, token=token))
+
+    async def add_token(self, owner: str, stream_id: str | None, seconds: int) -> tuple[str, dt.datetime]:
+        """A token of the key `owner`, for one stream or for uploads, and when it expires. Raises
+        `PinactorsError` (429)."""
+        now = self._clock()
+        expires_at = now + dt.timedelta(seconds=seconds)
+        token = await self._store.write(
+            lambda database: tokens.add(database, owner, stream_id, now, expires_at)
+        )
+        return token, expires_at
+
+    async def token_use(self, token: str) -> TokenUse | None:
+        """What a token is good for now; None for nothing."""
+        if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
+            return None
+        return await self._store.look_up(lambda database: tokens.use_of(database, token, self._clock()))
 
     async def has_keys(self) -> bool:
         """Whether keys were ever configured: revoking the last one closes the server, it does not open it."""

@@ -121,7 +121,7 @@ OTHER_VALUES = {
     "data": "elsewhere",
     "disconnect": "cancel",
 }
-OTHER_VALUES |= {"informational_responses": "False", "require_keys": "True"}
+OTHER_VALUES |= {"informational_responses": "False", "require_keys": "True", "webhook_private": "True"}
 OTHER_VALUES |= {"log_format": "json", "log_level": "error", "calibration": "weights.json"}
 
 
@@ -148,6 +148,24 @@ def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     again = call("keys", "revoke", "1", *data)
     assert again.exit_code == 1
     assert "no active key 1" in again.stderr
+
+
+def test_a_keys_webhook_is_checked_shown_and_changed(tmp_path: Path) -> None:
+    data, url = ("--data", tmp_path / "data"), "https://example.com/events"
+    token, secret = call("keys", "add", "shop", "--webhook", url, *data).stdout.split()
+    assert token.startswith("pin_")
+    assert secret.startswith("whsec_")
+    assert url in call("keys", "list", *data).stdout
+    assert call("keys", "webhook", "1", *data).stdout.strip() == secret
+    assert call("keys", "webhook", "1", "https://example.org/", *data).stdout.strip() == secret
+    assert "https://example.org/" in call("keys", "list", *data).stdout
+    assert call("keys", "webhook", "1", "", *data).exit_code == 0
+    assert "https://" not in call("keys", "list", *data).stdout
+    for refused in (("keys", "add", "x", "--webhook", "http://example.com"), ("keys", "webhook", "1", "x")):
+        result = call(*refused, *data)
+        assert result.exit_code == 1
+        assert "https" in result.stderr
+    assert "no active key 7" in call("keys", "webhook", "7", *data).stderr
 
 
 def test_a_key_needs_a_name_that_can_be_read(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,7 @@ from pinactors.protocol import (
     View,
     decode,
 )
+from pinactors.protocol.events import event_of
 from pinactors.records import AnalysisRecord, RecordsUnavailable, StoredStream
 from pinactors.settings import Settings
 from pinactors.storage.log_files import LogFiles
@@ -228,6 +229,11 @@ class FakeRecords:
     failures: int = 0
     attempts: int = 0
     saved: dict[str, tuple[int, AnalysisRecord, list[bytes]]] = field(default_factory=dict)
+    webhooks: dict[str, str] = field(default_factory=dict)
+    """By owner."""
+    deliveries: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
+    """URL and event, by stream and sequence."""
+    deliveries_away: bool = False
     lookup: trio.Event | None = None
     """When set, look-ups wait for it."""
 
@@ -244,6 +250,28 @@ class FakeRecords:
             number = len(self.saved) + 1
             self.saved[record.stream_id] = (number, record, [*record.packets, seal(number)])
         return self.saved[record.stream_id][0]
+
+    async def has_webhook(self, owner: str) -> bool:
+        await trio.lowlevel.checkpoint()
+        return bool(self.webhooks.get(owner))
+
+    async def add_deliveries(
+        self,
+        stream_id: str,
+        owner: str,
+        webhook: str,
+        packets: Sequence[bytes],
+        components: Sequence[str],
+        first: int,
+    ) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.deliveries_away:
+            raise RecordsUnavailable(ErrorCode.OVERLOADED, "Records are unavailable", "database is locked")
+        url = webhook or self.webhooks[owner]
+        for sequence, (packet, component) in enumerate(zip(packets, components, strict=True), first):
+            if (event := event_of(packet, component)) is not None:
+                self.deliveries.setdefault((stream_id, sequence), (url, event))
+        return True
 
     async def stream(self, stream_id: str) -> StoredStream | None:
         await trio.lowlevel.checkpoint()

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import trio
 
+from pinactors.api.auth import unauthorized
 from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
@@ -26,6 +27,9 @@ from pinactors.client.transports import check
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
+
+NO_STREAM = "-"
+"""The id of none."""
 
 QUESTION_SECONDS = 5.0
 """How long a master has for a small question."""
@@ -159,24 +163,23 @@ async def tail(master: Master, stream_id: str, token: str | None) -> int:
     raise Broken("the master does not answer")
 
 
-async def check_key(masters: Iterable[Master], token: str) -> None:
-    """Asks the first master that answers whether it knows a key. Raises `PinactorsError` (`unauthorized`).
+async def check_key(masters: Iterable[Master], token: str, stream_id: str = NO_STREAM) -> None:
+    """Asks the first master that answers whether a key, or a token for that stream, is good.
 
-    Where none answers nobody can tell yet, and nothing is raised: whatever the key is used for will be asked
-    about again.
+    Raises `PinactorsError` (`unauthorized`). Where none answers nobody can tell yet, and nothing is raised:
+    whatever the key is used for will be asked about again.
     """
     for master in masters:
         try:
             with trio.move_on_after(QUESTION_SECONDS):
                 async with _connection(master, QUESTION_SECONDS) as connection:
-                    path = "/api/mobile/provisional-pins?limit=0"
-                    await check(await connection.request("GET", path, key_headers(token)))
-                    return
+                    answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
+                    if answer.status == 401:
+                        raise unauthorized()
+                    if answer.status < 500:
+                        return
         except (Broken, NotPinactors):
             continue
-        except PinactorsError as refusal:
-            if refusal.code is ErrorCode.UNAUTHORIZED:
-                raise
 
 
 async def cancel(master: Master, stream_id: str, token: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from pinactors.api.proxy.masters.packets import STREAM_ID
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.failover import Place
 from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, Kept, expired, replay
+from pinactors.api.proxy.relay.keys import GoodKeys, owner_of
 from pinactors.api.proxy.relay.refusals import LOST
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.session import RelayedSession
@@ -48,11 +48,6 @@ DRAINING = PinactorsError(
 log = structlog.get_logger(__name__)
 
 
-def owner_of(token: str | None) -> str:
-    """Whose a session is, without keeping the key."""
-    return hashlib.sha256(token.encode()).hexdigest() if token else ""
-
-
 class Sessions:
     """Sessions run in a nursery of their own, which never sees their exceptions."""
 
@@ -64,6 +59,7 @@ class Sessions:
         self._running: set[RelayedSession] = set()
         self._named: dict[str, RelayedSession] = {}
         self._upstream: dict[tuple[str, str], RelayedSession] = {}
+        self._keys = GoodKeys(services.masters)
         self._searching = trio.CapacityLimiter(SEARCHES)
         self._ended = trio.lowlevel.ParkingLot()
         self.accepting = True
@@ -252,8 +248,10 @@ class Sessions:
         raise UNKNOWN
 
     async def _check(self, owner: str, place: Place | None, token: str | None) -> None:
-        """Returns when `token` is the key a session was uploaded with, or its master says that it will do."""
+        """Returns when `token` is the key a session was uploaded with, and has not been revoked since, or
+        when its master says that it will do. Raises `PinactorsError`: 401, 404, 503."""
         if owner == owner_of(token):
+            await self._keys.check(token, place)
             return
         if place is None or place.stream_id is None:
             raise NOT_FOUND
@@ -261,6 +259,12 @@ class Sessions:
             await requests.tail(place.master, place.stream_id, token)
         except (Broken, NotPinactors):
             raise UNKNOWN from None
+
+    def upstream_of(self, stream_id: str) -> tuple[Master, str] | None:
+        """The master that has a session under way here, and its name there."""
+        session = self._named.get(stream_id)
+        place = session.place if session is not None else None
+        return (place.master, place.stream_id) if place is not None and place.stream_id is not None else None
 
     def _remove_expired(self) -> None:
         settings = self._services.settings

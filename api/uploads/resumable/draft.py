@@ -16,7 +16,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response, g, request
 
-from pinactors.api.auth import authenticate
+from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import body_of, headers_of, status_of
 from pinactors.api.errors import respond as refuse
 from pinactors.api.http.body import BodyReader
@@ -52,7 +52,7 @@ async def create() -> Response:
     informed = asked.spoken is not None and given.settings.informational_responses
     if not asked.resumes(informed):
         return await mobile_upload.upload_photographs()
-    owner = await authenticate(request.headers, given.records)
+    owner = await authenticate(request.headers, given.records, UPLOADS)
     limit = given.settings.max_request_bytes
     try:
         length = asked.whole_length(0)
@@ -166,7 +166,7 @@ def receiver(given: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]
 
 
 async def _find(given: Services, upload_id: str) -> PartialUpload:
-    owner = await authenticate(request.headers, given.records)
+    owner = await authenticate(request.headers, given.records, UPLOADS)
     upload = given.uploads.find(upload_id, owner, PROTOCOL)
     g.session_id = upload.description.session_id
     return upload

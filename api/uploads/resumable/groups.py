@@ -16,7 +16,8 @@ from pathlib import Path
 import trio
 
 from pinactors.api.services import Services
-from pinactors.api.uploads.resumable.tus_headers import Photograph
+from pinactors.api.uploads.mobile_upload import named_webhook
+from pinactors.api.uploads.resumable.tus_headers import Photograph, photograph
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
@@ -69,8 +70,10 @@ class Groups:
 
     async def join(self, owner: str, photograph: Photograph, metadata: str, length: int) -> PartialUpload:
         """A new upload for `photograph`, in the group it belongs to. Raises `PinactorsError`."""
+        webhook = named_webhook(photograph.webhook, self._given.settings, owner)
         async with self._opening:
             group = await self._choose(owner, photograph)
+            group.upload.webhook = webhook or group.upload.webhook
             most = self._given.settings.max_request_bytes
             whole = length + sum(member.description.length or 0 for member in group.members.values())
             if whole > most:
@@ -163,6 +166,8 @@ class Groups:
         if group is None:
             group = await self._open(told.group, told.owner, told.session_id)
         group.members[View(told.view)] = upload
+        webhook = named_webhook(photograph(told.metadata).webhook, self._given.settings, told.owner)
+        group.upload.webhook = webhook or group.upload.webhook
         return group
 
     async def _open(self, name: str, owner: str, session_id: str | None) -> Group:

@@ -10,7 +10,7 @@ import time
 
 from quart import Blueprint, Response, g, request
 
-from pinactors.api.auth import authenticate
+from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.api.uploads.mobile_upload import Source
@@ -137,7 +137,7 @@ async def _append(given: Services, upload: PartialUpload, offset: int) -> None:
 async def _welcome(given: Services) -> str:
     """The caller's owner. Raises `PinactorsError` (401, 412)."""
     tus_headers.check_version(request.headers)
-    return await authenticate(request.headers, given.records)
+    return await authenticate(request.headers, given.records, UPLOADS)
 
 
 async def _find(given: Services, upload_id: str) -> PartialUpload:

@@ -41,13 +41,15 @@ class ChecksumMismatch(PinactorsError):
 class Photograph:
     """What a creating request says of its photograph, in `Upload-Metadata`.
 
-    `last`: no further photograph follows. `stream` names the session it belongs to, where the client says so.
+    `last`: no further photograph follows. `stream` names the session it belongs to, where the client says so;
+    `webhook` is where its events are to be sent.
     """
 
     session_id: str | None
     view: View
     last: bool
     stream: str | None
+    webhook: str | None = None
 
 
 def check_version(headers: Fields) -> None:
@@ -57,7 +59,8 @@ def check_version(headers: Fields) -> None:
 
 
 def photograph(metadata: str) -> Photograph:
-    """From `Upload-Metadata`: `sessionId`, `view`, `complete` and ours, `stream`; other keys are ignored.
+    """From `Upload-Metadata`: `sessionId`, `view`, `complete`, and `stream` and `webhook`, which are ours;
+    other keys are ignored.
 
     Raises `PinactorsError` (`invalid_format`).
     """
@@ -70,7 +73,11 @@ def photograph(metadata: str) -> Photograph:
     if last not in (None, "", "true", "false", "1", "0"):
         raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
     return Photograph(
-        values.get("sessionId") or None, View(text), last in ("", "true", "1"), values.get("stream") or None
+        values.get("sessionId") or None,
+        View(text),
+        last in ("", "true", "1"),
+        values.get("stream") or None,
+        values.get("webhook") or None,
     )
 
 

@@ -81,4 +81,4 @@ class Intake:
             limits.start(state.ends_at - time.time())
         elif upload.complete and upload.error is None:
             seconds = limits.start(upload.deadline)
-            self._messages.send_nowait(UploadComplete(time.time() + seconds))
+            self._messages.send_nowait(UploadComplete(time.time() + seconds, upload.webhook))

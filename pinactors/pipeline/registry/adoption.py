@@ -62,6 +62,7 @@ async def upload_of(state: SessionState, bring: Bring | None, resumed: Container
     upload = Upload(state.session_id, state.owner, state.idempotency_key, announced=state.repeats)
     name = (state.owner, state.idempotency_key or "")
     upload.resumable = state.ends_at is None and name in resumed
+    upload.webhook = state.webhook
     for view, image in state.images.items():
         upload.put(view, image, state.fields.get(view, ""))
     if lost is not None:

@@ -25,6 +25,7 @@ from pinactors.pipeline.services import Services
 from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
+from pinactors.pipeline.webhooks import Announcer
 from pinactors.protocol import ErrorCode, PinactorsError, new_stream_id
 from pinactors.records import Records
 from pinactors.storage.packet_logs import PacketLogs, StoredLog
@@ -49,6 +50,7 @@ class Registry:
         self._peers = peers
         self._bring = bring
         self._duplicates = Duplicates(records, peers, self._other)
+        self.announcer = Announcer(records)
         self._logs = logs
         self._nursery = nursery
         self._admission = Admission(services.settings)
@@ -251,6 +253,7 @@ class Registry:
         self._context.run(
             partial(self._nursery.start_soon, self._supervise, session, stored, name=repr(session))
         )
+        self._context.run(partial(self._nursery.start_soon, self._announce, session, name="events"))
 
     async def _supervise(self, session: Session, stored: StoredLog) -> None:
         """Nothing a session raises gets further than here; a cancellation leaves its log for adoption."""
@@ -263,6 +266,12 @@ class Registry:
             self._retire(session, stored)
             with trio.CancelScope(shield=True):
                 await stored.release()
+
+    async def _announce(self, session: Session) -> None:
+        try:
+            await self.announcer.follow(session)
+        except Exception as error:  # noqa: BLE001 - the task's boundary: no session fails for its webhook
+            _root.exception("events lost", session=session.state.session_id, exc_info=error)
 
     def _retire(self, session: Session, stored: StoredLog) -> None:
         log = session.log

@@ -1,0 +1,132 @@
+"""What a session leaves: its packets, its record, its page."""
+
+from __future__ import annotations
+
+from pinactors.api.openapi.parts import (
+    HTML_TYPE,
+    STREAM_ID,
+    VERDICTS,
+    answer,
+    content,
+    failures,
+    get,
+    headers,
+    operation,
+    parameter,
+    plain,
+    streams,
+)
+from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
+from pinactors.api.streams.framings import JSON_TYPE
+
+
+def _stream(version: str) -> Json:
+    described = headers(
+        {
+            "Stream-Next-Offset": "The offset to read on from",
+            "Stream-Up-To-Date": "`true` where there is nothing more for now",
+            "Stream-Closed": "`true` where nothing more will come",
+        }
+    )
+    batch = {"type": "array", "items": reference("Packet")}
+    responses: Json = {
+        "200": {
+            "description": "Packets from the offset on",
+            "headers": described,
+            "content": content(JSON_TYPE, schema=batch) | streams(version),
+        },
+        "204": {"description": "A long-poll without news", "headers": described},
+        "304": {"description": "Nothing new since `If-None-Match`"},
+    }
+    parameters = [
+        parameter(
+            "offset",
+            "query",
+            "`-1` (from the start), `now`, or an offset from an earlier answer",
+            pattern="^(-1|now|[0-9]{16})$",
+        ),
+        parameter("live", "query", "How to wait for more", enum=["long-poll", "sse"]),
+        parameter("Last-Event-ID", "header", "Where an event reader stopped", pattern="^([0-9]{16})?$"),
+    ]
+    return {
+        "parameters": [STREAM_ID],
+        "get": operation(
+            "readStream",
+            "Read again",
+            "Read a session's packets again, and follow them",
+            responses | failures(400, 401, 404, 410, 429, 503),
+            "The read side of the Durable Streams protocol: catch-up, long-poll and SSE.",
+            parameters=parameters,
+        ),
+        "delete": operation(
+            "cancelStream",
+            "Read again",
+            "Cancel a session",
+            {"204": {"description": "It has ended"}} | failures(401, 404, 410, 503),
+            "Idempotent; every reader gets a terminal ERROR.",
+        ),
+    }
+
+
+_EITHER: Json = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
+
+
+def _records() -> Json:
+    number: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+    day: Json = {"maxLength": 40}
+    parameters = [
+        parameter("verdict", "query", "Only those of this verdict", enum=VERDICTS),
+        parameter("pin", "query", "Only those of this catalogue entry", maxLength=64),
+        parameter("since", "query", "Only those from this date or time on, ISO 8601", **day),
+        parameter("until", "query", "Only those before this date or time", **day),
+        parameter("limit", "query", "At most so many (never more than 200)", **number),
+        parameter("before", "query", "Only numbers below: the `next` of the page before", **number),
+    ]
+    return get(
+        "records",
+        "Read again",
+        "What was analysed, the newest first",
+        answer("RecordPage") | failures(400, 401, 503),
+        parameters=parameters,
+    )
+
+
+def reading_paths(version: str) -> Json:
+    """The routes that read what a session left."""
+    stream = parameter("streamId", "path", "From CONNECTION_ESTABLISHED")
+    view = parameter("view", "path", "front, back or angled")
+    packets = {"type": "array", "items": reference("Packet")}
+    return {
+        "/streams/{streamId}": _stream(version),
+        "/api/records": _records(),
+        "/api/records/{recordNumber}": get(
+            "record",
+            "Read again",
+            "The whole answer of one analysis",
+            {"200": {"description": "As a desktop got it", "content": content(JSON_TYPE, schema=_EITHER)}}
+            | failures(401, 404, 503),
+            parameters=[
+                parameter(
+                    "recordNumber", "path", "From the list", type="integer", minimum=1, maximum=999_999_999
+                )
+            ],
+        ),
+        "/results/{streamId}": get(
+            "resultPage", "Read again", "A result as a page", plain(HTML_TYPE), parameters=[stream]
+        ),
+        "/results/{streamId}/packets": get(
+            "resultPackets",
+            "Read again",
+            "The packets of a finished analysis as one array, however long ago it was",
+            {"200": {"description": "OK", "content": content(JSON_TYPE, schema=packets)}}
+            | failures(401, 404),
+            parameters=[stream],
+        ),
+        "/results/{streamId}/{view}": get(
+            "resultPhotograph",
+            "Read again",
+            "A photograph of a finished analysis, scaled down and without its metadata",
+            plain("image/jpeg") | failures(401, 404, 503),
+            parameters=[stream, view],
+        ),
+    }

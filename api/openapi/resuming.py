@@ -1,0 +1,191 @@
+"""Uploads that come in several requests: the IETF draft on the upload's own address, and tus."""
+
+from __future__ import annotations
+
+from pinactors.api.openapi.parts import (
+    PARTIAL_TYPE,
+    UPLOAD_ID,
+    content,
+    failures,
+    headers,
+    operation,
+    parameter,
+)
+from pinactors.api.openapi.schemas import Json
+from pinactors.api.uploads.resumable import draft_headers, tus_headers
+
+RESUMING = [
+    parameter(
+        "Upload-Complete",
+        "header",
+        "Asks for an upload that can be resumed: `?0` where more follows, `?1` where the body is the rest",
+        pattern=r"^\?[01]$",
+    ),
+    parameter(
+        "Upload-Draft-Interop-Version",
+        "header",
+        "The version of the draft the client speaks; one that names it gets a 104 with the upload's URL",
+        enum=[str(version) for version in draft_headers.SPOKEN],
+    ),
+    parameter("Upload-Length", "header", "Bytes of the whole upload", type="integer", minimum=0),
+]
+UPLOAD_FAILURES = (400, 401, 409, 413, 415, 422, 429, 500, 503)
+STATE = headers(
+    {
+        "Upload-Offset": "The bytes that are here",
+        "Upload-Complete": "`?1` where all are; up to interop version 3 `Upload-Incomplete` says so",
+        "Upload-Limit": "How large an upload may be, and how long it is kept without a byte",
+    }
+)
+_OFFSET = parameter(
+    "Upload-Offset", "header", "Where this body begins", type="integer", minimum=0, required=True
+)
+
+
+def resumed(name: str, whole: Json) -> Json:
+    """An upload of the draft, once it is made; `whole` are the answers to what completes it."""
+    told = {"204": {"description": "Where it is", "headers": STATE}}
+    part = {"201": {"description": "It was added; more is to come", "headers": STATE}}
+    return {
+        "parameters": [UPLOAD_ID],
+        "head": operation(
+            f"{name}State",
+            "Resume",
+            "Where an upload is to be gone on with",
+            told | failures(400, 401, 404, 503, problem=True),
+            "After a connection that broke: `Upload-Offset` says how many bytes are safe, also behind a "
+            "restart of the server.",
+            parameters=[RESUMING[1]],
+        ),
+        "patch": operation(
+            f"{name}Append",
+            "Resume",
+            "Send more of an upload",
+            whole | part | told | failures(404, *UPLOAD_FAILURES, problem=True),
+            "From `Upload-Offset` on, which has to be where the upload is (409 tells where). What completes "
+            "it is answered with the analysis.",
+            parameters=[
+                parameter(
+                    "Upload-Offset",
+                    "header",
+                    "Where this body begins",
+                    type="integer",
+                    minimum=0,
+                    required=True,
+                ),
+                *RESUMING,
+            ],
+            body={"required": True, "content": content(PARTIAL_TYPE, schema=_BYTES)},
+            example=_IN_TWO_REQUESTS,
+        ),
+        "delete": operation(
+            f"{name}Cancel",
+            "Resume",
+            "Give an upload up",
+            {"204": {"description": "It is gone"}} | failures(400, 401, 404, 503, problem=True),
+            parameters=[RESUMING[1]],
+        ),
+    }
+
+
+_IN_TWO_REQUESTS = r"""part='Content-Disposition: form-data; name="front_image"; filename="f"'
+{ printf -- '--b\r\n%s\r\n\r\n' "$part"; cat front.jpg; printf '\r\n--b--\r\n'; } > body
+upload=$(curl -si -X POST -H 'Content-Type: multipart/form-data; boundary=b' -H 'Upload-Complete: ?0' \
+  '{server}/mobile-upload?response=json' | sed -n 's/^[Ll]ocation: //p' | tr -d '\r')
+curl -s -X PATCH -H 'Content-Type: application/partial-upload' \
+  -H 'Upload-Offset: 0' -H 'Upload-Complete: ?1' --data-binary @body "{server}$upload" """
+_BYTES: Json = {"type": "string", "format": "binary", "description": "A part of the upload's body."}
+_TUS = parameter("Tus-Resumable", "header", "The version of tus", enum=[tus_headers.VERSION], required=True)
+_TUS_STATE = headers(
+    {
+        "Tus-Resumable": "The version of tus",
+        "Upload-Offset": "The bytes that are here",
+        "Upload-Expires": "When an upload that is not complete is given up",
+        "Stream-Location": "The URL at which the packets of its session are read",
+    }
+)
+_CHECKSUM = parameter(
+    "Upload-Checksum",
+    "header",
+    f"An algorithm ({', '.join(tus_headers.ALGORITHMS)}) and the checksum of this body in base64",
+    maxLength=200,
+)
+
+
+def tus_created() -> Json:
+    metadata = parameter(
+        "Upload-Metadata",
+        "header",
+        "`sessionId`, `view` (front, back, angled), `complete` on the last one, and `stream` or `webhook`, "
+        "each with its value in base64, separated by commas",
+        maxLength=tus_headers.METADATA_LIMIT,
+    )
+    length = parameter(
+        "Upload-Length", "header", "Bytes of the photograph", type="integer", minimum=1, required=True
+    )
+    made = {
+        "description": "The upload is made; its bytes are sent to `Location`",
+        "headers": headers({"Location": "The upload's URL"}) | _TUS_STATE,
+    }
+    return {
+        "post": operation(
+            "tusCreate",
+            "Resume",
+            "Begin to upload a photograph with tus 1.0",
+            {"201": made} | failures(400, 401, 404, 409, 412, 413, 415, 429, 460, 503),
+            "One upload is one photograph; those of one `sessionId` are analysed together, and work on each "
+            "begins when it is in. Core, creation, creation-with-upload, expiration, checksum, termination.",
+            parameters=[_TUS, length, metadata, _CHECKSUM],
+        )
+    }
+
+
+def tus() -> Json:
+    return {
+        "parameters": [UPLOAD_ID],
+        "head": operation(
+            "tusState",
+            "Resume",
+            "Where a photograph is to be gone on with",
+            {
+                "200": {
+                    "description": "Where it is",
+                    "headers": _TUS_STATE | headers({"Upload-Length": "Bytes of the photograph"}),
+                }
+            }
+            | failures(*_TUS_FAILURES),
+            parameters=[_TUS],
+        ),
+        "patch": operation(
+            "tusAppend",
+            "Resume",
+            "Send more of a photograph",
+            {"204": {"description": "It is here", "headers": _TUS_STATE}}
+            | failures(*_TUS_FAILURES, 409, 415, 422, 460),
+            "Clients that cannot send `PATCH` send `POST` with `X-HTTP-Method-Override: PATCH`.",
+            parameters=[
+                _TUS,
+                parameter(
+                    "Upload-Offset",
+                    "header",
+                    "Where this body begins",
+                    type="integer",
+                    minimum=0,
+                    required=True,
+                ),
+                _CHECKSUM,
+            ],
+            body={"required": True, "content": content(tus_headers.OFFSET_TYPE, schema=_BYTES)},
+        ),
+        "delete": operation(
+            "tusCancel",
+            "Resume",
+            "Give a photograph up",
+            {"204": {"description": "It is gone"}} | failures(*_TUS_FAILURES),
+            parameters=[_TUS],
+        ),
+    }
+
+
+_TUS_FAILURES = (400, 401, 404, 409, 410, 412, 413, 422, 429, 500, 503)
+"""An upload that came to nothing is answered with what was wrong with it."""

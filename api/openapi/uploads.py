@@ -1,0 +1,181 @@
+"""The ways photographs come in: one request, resumable ones (the IETF draft), tus."""
+
+from __future__ import annotations
+
+from pinactors.api.openapi.fields import meaning
+from pinactors.api.openapi.parts import (
+    MULTIPART_TYPE,
+    Service,
+    content,
+    failures,
+    headers,
+    operation,
+    parameter,
+    streams,
+)
+from pinactors.api.openapi.resuming import RESUMING, STATE, UPLOAD_FAILURES, resumed, tus, tus_created
+from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
+from pinactors.api.streams.framings import JSON_TYPE
+from pinactors.api.uploads.fields import (
+    BINARY_FIELDS,
+    REGION_FIELDS,
+    SESSION_FIELD,
+    TEXT_FIELDS,
+    WEBHOOK_FIELD,
+)
+from pinactors.webhooks.addresses import URL_LIMIT
+
+
+def _upload_body() -> Json:
+    text = {"type": ["string", "null"], "contentEncoding": "base64"}
+    session = {
+        "type": ["string", "null"],
+        "maxLength": 128,
+        "description": "The client's name for the session; the server makes one where there is none.",
+    }
+    photograph = "The {} view, as base64, with or without a `data:` URL's head."
+    file = "The {} view: JPEG, PNG, WebP, HEIC or AVIF."
+    texts = {field: text | {"description": photograph.format(view)} for field, view in TEXT_FIELDS.items()}
+    texts["frontImageData"]["type"] = "string"
+    where = "Where the pin is in the {} view, sent before it: x, y, width, height as shares of the picture."
+    regions = {
+        field: {
+            "type": ["array", "null"],
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 4,
+            "maxItems": 4,
+            "description": where.format(view),
+        }
+        for field, view in REGION_FIELDS.items()
+    }
+    written = {
+        field: {"type": "string", "description": f"{where.format(view)[:-1]}, separated by commas."}
+        for field, view in REGION_FIELDS.items()
+    }
+    webhook = {
+        "type": ["string", "null"],
+        "maxLength": URL_LIMIT,
+        "pattern": "^https://",
+        "description": "Where the session's events are sent (see `webhooks`), signed with the key's secret.",
+    }
+    parts = {
+        field: {"type": "string", "format": "binary", "description": file.format(view)}
+        for field, view in BINARY_FIELDS.items()
+    }
+    return {
+        "required": True,
+        "content": {
+            JSON_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["frontImageData"],
+                    "properties": {SESSION_FIELD: session, WEBHOOK_FIELD: webhook} | regions | texts,
+                }
+            },
+            MULTIPART_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "required": ["front_image"],
+                    "properties": {
+                        SESSION_FIELD: session | {"type": "string"},
+                        WEBHOOK_FIELD: webhook | {"type": "string"},
+                    }
+                    | written
+                    | parts,
+                }
+            },
+        },
+    }
+
+
+_UPLOADING = [
+    parameter("response", "query", "Which answer, whoever asks", enum=["stream", "sse", "json"]),
+    parameter(
+        "Idempotency-Key",
+        "header",
+        "Joins uploads that carry the same one",
+        minLength=1,
+        maxLength=255,
+        pattern="^[!-~]+$",
+    ),
+    parameter("x-session-id", "header", "The session id, when the body names none", maxLength=128),
+    parameter(
+        "Prefer", "header", "`respond-async`: be told the stream's address at once (202)", maxLength=200
+    ),
+]
+WHOLE = "The answer the whole upload would have got, had it been sent at once."
+_DRAFT = (
+    "Resumable as draft-ietf-httpbis-resumable-upload has it (interop versions 3, 5, 6 and 8): with "
+    "`Upload-Complete` a request makes an upload that later ones go on with, at its `Location`."
+)
+
+
+def _upload(version: str, operation_id: str, who: str) -> Json:
+    created = {
+        "description": "An upload was made, and is not complete: more is sent to `Location`",
+        "headers": headers({"Location": "The upload's URL"}) | STATE,
+    }
+    return {
+        "post": operation(
+            operation_id,
+            "Analyse",
+            "Analyse photographs of a pin",
+            _whole(version, who) | {"201": created} | failures(*UPLOAD_FAILURES, problem=True),
+            "Photographs are JPEG, PNG, WebP, HEIC or AVIF. The same upload sent again joins the analysis "
+            f"under way and gets every packet from the first. {_DRAFT}",
+            parameters=_UPLOADING + RESUMING,
+            body=_upload_body(),
+            example="curl -F front_image=@front.jpg '{server}/mobile-upload?response=json'",
+        )
+    }
+
+
+def _whole(version: str, who: str) -> Json:
+    """The answers to what completes an upload."""
+    object_or_failure = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
+    return {
+        "200": {
+            "description": f"{who} With `response=json` it is always one object, whose "
+            "`success` says whether it worked: what takes longer than eight seconds begins with 200 "
+            "and white space.",
+            "content": content(JSON_TYPE, schema=object_or_failure) | streams(version),
+        },
+        "202": {
+            "description": "The analysis goes on; its packets are read at `Location`",
+            "content": content(JSON_TYPE, schema=_ACCEPTED),
+        },
+    }
+
+
+_ACCEPTED: Json = {
+    "type": "object",
+    "properties": {
+        "success": {"type": "boolean", "description": "Whether the request did what it should."},
+        "message": {"type": "string", "description": "What happened, for a person."},
+        "sessionId": {"type": "string", "description": "The client's name for the session."},
+        **{
+            name: {"type": "string", "description": meaning("ConnectionEstablished", name)}
+            for name in ("streamId", "streamUrl", "cancelUrl", "statusUrl")
+        },
+    },
+    "required": ["success", "message", "sessionId", "streamId", "streamUrl", "cancelUrl", "statusUrl"],
+}
+
+
+def upload_paths(service: Service, version: str) -> Json:
+    """The routes that take photographs in."""
+    by_agent = (
+        "Phones get a line for each packet the moment it exists, by User-Agent, as `application/json`; "
+        "anything else gets one object. `response`, then `Accept`, decide otherwise."
+    )
+    found: Json = {
+        "/mobile-upload": _upload(version, "analyse", by_agent),
+        "/mobile-upload/{uploadId}": resumed("upload", _whole(version, WHOLE)),
+        "/uploads": tus_created(),
+        "/uploads/{uploadId}": tus(),
+    }
+    if service == "proxy":
+        asked = "One object, whoever asks; a stream where `response` or `Accept` asks for one."
+        found["/api/proxy/mobile-upload"] = _upload(version, "analyseAsObject", asked)
+        found["/api/proxy/mobile-upload/{uploadId}"] = resumed("uploadAsObject", _whole(version, WHOLE))
+    return found

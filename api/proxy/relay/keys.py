@@ -1,0 +1,51 @@
+"""Keys as the proxy knows them: it has none, and asks the masters, who have them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import OrderedDict
+
+import trio
+
+from pinactors.api.proxy.masters import requests
+from pinactors.api.proxy.masters.fleet import Masters
+from pinactors.api.proxy.relay.failover import Place
+
+KEY_SECONDS = 5.0
+"""For how long a key that a master said is good counts without another question."""
+
+KEYS_REMEMBERED = 10_000
+
+
+def owner_of(token: str | None) -> str:
+    """Whose a session is, without keeping the key."""
+    return hashlib.sha256(token.encode()).hexdigest() if token else ""
+
+
+class GoodKeys:
+    """Keys that a master has just called good, by their hash."""
+
+    def __init__(self, masters: Masters) -> None:
+        self._masters = masters
+        self._since: OrderedDict[str, float] = OrderedDict()
+
+    async def check(self, token: str | None, place: Place | None) -> None:
+        """Asks the master that has a session, or any, whether the session's key is still good.
+
+        While none answers it is: what the proxy has is then all there is. Raises `PinactorsError`
+        (`unauthorized`).
+        """
+        if token is None:
+            return
+        owner, now = owner_of(token), trio.current_time()
+        if now < self._since.get(owner, -math.inf) + KEY_SECONDS:
+            return
+        self._since.pop(owner, None)
+        if place is not None and place.stream_id is not None:
+            await requests.check_key([place.master], token, place.stream_id)
+        else:
+            await requests.check_key(self._masters.order(owner), token)
+        self._since[owner] = now
+        while len(self._since) > KEYS_REMEMBERED:
+            self._since.popitem(last=False)

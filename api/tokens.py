@@ -1,0 +1,58 @@
+"""`POST /tokens`: short-lived tokens, so that no key has to be inside an app, where it would leak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quart import Blueprint, Response, request
+
+from pinactors.api.answers import TokenMade
+from pinactors.api.auth import ANYONE, authenticate, unauthorized
+from pinactors.api.http.body import BodyReader
+from pinactors.api.operations import FEEDBACK_BYTES, json_answer, object_in
+from pinactors.api.services import services
+from pinactors.protocol import ErrorCode, PinactorsError, timestamp
+from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
+
+DEFAULT_SECONDS = 600
+
+blueprint = Blueprint("tokens", __name__)
+
+
+@blueprint.post("/tokens")
+async def make() -> Response:
+    """A token of the caller's key, for its uploads, or for the one stream that `streamId` names."""
+    given = services()
+    owner = await authenticate(request.headers, given.records)
+    if owner == ANYONE:
+        raise unauthorized("This server has no keys, so there is nothing to make a token of")
+    body = await BodyReader(request, given.settings, FEEDBACK_BYTES).whole()
+    seconds, stream_id = asked(object_in(body) if body.strip() else {})
+    if stream_id is not None:
+        await given.registry.find(stream_id, owner)
+    token, expires_at = await given.records.add_token(owner, stream_id, seconds)
+    return json_answer(
+        TokenMade(
+            token=token,
+            expires_at=timestamp(expires_at),
+            seconds=seconds,
+            stream_id=stream_id,
+            timestamp=timestamp(),
+        )
+    )
+
+
+def asked(fields: dict[str, Any]) -> tuple[int, str | None]:
+    """`seconds` and `streamId`. Raises `PinactorsError` (`invalid_format`), naming the field."""
+    seconds = fields.get("seconds")
+    seconds = DEFAULT_SECONDS if seconds is None else seconds
+    if type(seconds) is not int or not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        raise _invalid("seconds", f"it must be a whole number from {LEAST_SECONDS} to {MOST_SECONDS}")
+    stream_id = fields.get("streamId")
+    if stream_id is not None and not isinstance(stream_id, str):
+        raise _invalid("streamId", "it must be text or null")
+    return seconds, stream_id
+
+
+def _invalid(field: str, why: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)

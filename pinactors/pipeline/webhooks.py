@@ -1,0 +1,71 @@
+"""Events for webhooks: the packets of a session become deliveries in the database as they come.
+
+A session's record brings along what is missing, in its own transaction, so that nothing is lost to a process
+that is killed in between. Sending is not done here: `pinactors.webhooks` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from pinactors.backoff import Backoff
+from pinactors.pipeline.session import Session
+from pinactors.protocol import PinactorsError
+from pinactors.records import Records, RecordsUnavailable
+
+PAUSES = Backoff(0.2, 5.0)
+"""Between attempts while the database is away."""
+
+log = structlog.get_logger(__name__)
+
+
+class Announcer:
+    """Has an event stored for each packet of the sessions that have a webhook. `on_stored` is called whenever
+    some were."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self.on_stored: Callable[[], None] = lambda: None
+
+    async def follow(self, session: Session) -> None:
+        """Returns when the last event of `session` is stored, or will be with its record, which waits for a
+        database that is away.
+
+        A session whose packets are an earlier one's has no events: that one has them, if it has a webhook.
+        """
+        try:
+            answer = await session.duplicate.wait()
+        except PinactorsError:  # the upload is refused: there is no session
+            return
+        if answer is not session.log or session.duplicate.earlier is not None or session.state.repeats:
+            return
+        if not session.upload.webhook and not session.state.owner:
+            return
+        pauses = iter(PAUSES)
+        while True:
+            try:
+                await self._store(session)
+                return
+            except RecordsUnavailable as error:
+                log.warning("event not stored yet", session=session.state.session_id, error=repr(error))
+                if session.log.closed:
+                    return
+            await trio.sleep(next(pauses))
+
+    async def _store(self, session: Session) -> None:
+        """From the first packet on, whatever is stored already. Raises `RecordsUnavailable`."""
+        state, webhook = session.state, session.upload.webhook
+        if not webhook and not await self._records.has_webhook(state.owner):
+            return
+        position = 0
+        while position < len(session.log.packets) or not session.log.closed:
+            await session.log.wait_beyond(position)
+            if session.taken_over:
+                return
+            first, position = position, len(session.log.packets)
+            packets, made_by = state.packets[first:position], state.components[first:position]
+            await self._records.add_deliveries(state.stream_id, state.owner, webhook, packets, made_by, first)
+            self.on_stored()

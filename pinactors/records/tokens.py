@@ -1,0 +1,68 @@
+"""Short-lived tokens of keys. Every function runs inside a transaction of its caller.
+
+A key inside an app leaks; a token is of use for an hour at most, and for one thing. As of keys, only the
+SHA-256 is stored.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from dataclasses import dataclass
+
+import peewee
+
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.records.keys import digest_of
+from pinactors.records.models import AccessToken, ApiKey
+
+PREFIX = "tok_"
+LEAST_SECONDS, MOST_SECONDS = 60, 3600
+
+TOKENS_PER_KEY = 10_000
+"""Tokens a key may have that have not expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUse:
+    """What a token is good for: uploads of its key's `owner`, or one stream where `stream_id` names it."""
+
+    owner: str
+    stream_id: str | None
+    expires_at: dt.datetime
+
+
+def add(
+    database: peewee.Database, owner: str, stream_id: str | None, now: dt.datetime, expires_at: dt.datetime
+) -> str:
+    """The new token, which is stored nowhere. Raises `PinactorsError` (429) for a key that has too many."""
+    AccessToken.delete().where(AccessToken.expires_at <= now).execute(database)
+    number = int(owner)
+    held = AccessToken.select(peewee.fn.COUNT(AccessToken.digest)).where(AccessToken.key == number)
+    if int(held.scalar(database)) >= TOKENS_PER_KEY:
+        raise PinactorsError(
+            ErrorCode.OVERLOADED,
+            "Too many tokens",
+            f"A key may have {TOKENS_PER_KEY} tokens at a time",
+            status=429,
+            retry_after=float(LEAST_SECONDS),
+        )
+    token = PREFIX + secrets.token_urlsafe(32)
+    row = {"digest": digest_of(token), "key": number, "stream_id": stream_id, "expires_at": expires_at}
+    AccessToken.insert(row).execute(database)
+    return token
+
+
+def use_of(database: peewee.Database, token: str, now: dt.datetime) -> TokenUse | None:
+    """None for a token that is unknown or has expired, or whose key was revoked."""
+    query = (
+        AccessToken.select(AccessToken.key, AccessToken.stream_id, AccessToken.expires_at)
+        .join(ApiKey)
+        .where(
+            AccessToken.digest == digest_of(token),
+            AccessToken.expires_at > now,
+            ApiKey.revoked_at.is_null(),
+        )
+    )
+    row = query.tuples().first(database)
+    return None if row is None else TokenUse(str(row[0]), row[1], row[2])

@@ -1,0 +1,105 @@
+"""Which servers a webhook may be: URLs as they are given, and addresses as they turn out when connecting.
+
+Who may name a URL could else have this machine send requests to what only it can reach (server-side request
+forgery). A name is resolved once, each address is checked, and the connection goes to a checked address: a
+name that means something else a moment later changes nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import trio
+
+from pinactors.protocol import ErrorCode, PinactorsError
+
+URL_LIMIT = 2000
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Addresses that stand for an IPv4 address, in their last 32 bits (RFC 6052)."""
+
+SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefused(Exception):
+    """The host's addresses are private, or otherwise none to send events to."""
+
+
+def check_url(url: str, *, private: bool) -> str:
+    """A webhook's URL, stripped. `private`: its address may be any.
+
+    Raises `PinactorsError` (`invalid_format`, field `webhook`) for one that cannot be used.
+    """
+    url = url.strip()
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _invalid("it is no URL") from None
+    if len(url) > URL_LIMIT or not url.isascii() or not url.isprintable() or " " in url:
+        raise _invalid(f"it must be at most {URL_LIMIT} printable ASCII characters without spaces")
+    if parts.scheme.lower() != "https":
+        raise _invalid("it must begin with https://")
+    if not host or port == 0:
+        raise _invalid("it names no server")
+    if parts.username is not None or parts.password is not None:
+        raise _invalid("it must not hold a user name or a password")
+    if parts.fragment:
+        raise _invalid("it must not have a fragment")
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        return url
+    if not private and not is_public(literal):
+        raise _invalid("its address is private")
+    return url
+
+
+def is_public(address: Address) -> bool:
+    """Whether it can be anybody's on the internet: not private, shared, loopback, link-local, multicast,
+    reserved, or a way of writing one that is."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address in NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address in SIX_TO_FOUR or address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def is_public_or_here(address: Address) -> bool:
+    """Also this machine's own, for programs that only its user can reach."""
+    return address.is_loopback or is_public(address)
+
+
+class Dialer:
+    """Connects to addresses only that `allowed` allows; all of them without it."""
+
+    def __init__(self, allowed: Callable[[Address], bool] | None = is_public) -> None:
+        self._allowed = allowed or (lambda address: True)
+
+    async def __call__(self, host: str, port: int) -> trio.SocketStream:
+        """Raises `AddressRefused`, and `OSError` where there is no connection."""
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
+        allowed = [text for text in addresses if self._allowed(ipaddress.ip_address(text))]
+        if not allowed:
+            raise AddressRefused(f"{host} has no public address")
+        failure: OSError | None = None
+        for text in dict.fromkeys(allowed):
+            try:
+                return await trio.open_tcp_stream(text, port)  # an address: nothing is resolved again
+            except OSError as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+
+def _invalid(why: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid webhook", f"webhook: {why}", field="webhook")

@@ -1,0 +1,147 @@
+"""The delivery task: sends what is due, a bounded number of events at a time, and repeats what was not taken.
+
+An event is sent at least once: what a process was sending when it was killed is due again when its claim has
+run out. Of one session an event is sent when the one before was taken.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import random
+import ssl
+from collections import Counter
+from functools import partial
+
+import prometheus_client
+import structlog
+import trio
+
+from pinactors.backoff import Backoff
+from pinactors.records import ClaimedDelivery, Records, RecordsUnavailable
+from pinactors.settings import Settings
+from pinactors.supervision import Supervision
+from pinactors.webhooks.sending import ATTEMPT_SECONDS, NotTaken, post
+
+AT_ONCE = 16
+"""Events on their way at the same time."""
+
+AT_ONCE_PER_OWNER = 4
+"""Of one key's; a receiver that answers nothing keeps nobody else's events waiting."""
+
+CLAIM_SECONDS = 3 * ATTEMPT_SECONDS
+"""For how long a delivery is this process's."""
+
+LOOK_SECONDS = 5.0
+"""Pause between two looks for what other processes left, or stored."""
+
+LONGEST_PAUSE = 3600.0
+"""Seconds between two attempts, at most."""
+
+KEPT = dt.timedelta(days=30)
+"""How long deliveries are shown once they are over."""
+
+FORGET_SECONDS = 3600.0
+
+log = structlog.get_logger(__name__)
+
+
+class Deliverer:
+    """`run` never returns. `tls` is used instead of the system's certificates."""
+
+    def __init__(
+        self,
+        records: Records,
+        settings: Settings,
+        supervision: Supervision,
+        registry: prometheus_client.CollectorRegistry,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._records, self._settings, self._supervision = records, settings, supervision
+        self._tls = tls
+        self._pauses = Backoff(settings.webhook_retry, LONGEST_PAUSE)
+        self._under_way: Counter[str] = Counter()
+        self._news = trio.Event()
+        self._forgot = -math.inf
+        self._attempts = prometheus_client.Counter(
+            "pinactors_webhook_attempts",
+            "Events sent to webhooks, by how that ended: delivered, failed, dead",
+            ["outcome"],
+            registry=registry,
+        )
+
+    def look(self) -> None:
+        """Something may be due."""
+        self._news.set()
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            await self._supervision.repeat("webhooks", partial(self._round, nursery), lambda: 0.0)
+
+    async def _round(self, nursery: trio.Nursery) -> None:
+        """Starts what is due, then waits for news."""
+        self._news = trio.Event()
+        pause = LOOK_SECONDS
+        try:
+            await self._forget()
+            room = AT_ONCE - self._under_way.total()
+            due_at = await self._records.next_delivery() if room else None
+            now = dt.datetime.now(dt.UTC)
+            if due_at is not None and due_at <= now:
+                until = now + dt.timedelta(seconds=CLAIM_SECONDS)
+                for claimed in await self._records.claim_deliveries(
+                    until, room, self._under_way, AT_ONCE_PER_OWNER
+                ):
+                    self._under_way[claimed.owner] += 1
+                    nursery.start_soon(self._deliver_one, claimed, name="webhook")
+            elif due_at is not None:
+                pause = min(pause, (due_at - now).total_seconds())
+        except RecordsUnavailable as error:
+            log.warning("deliveries not readable", error=repr(error))
+        with trio.move_on_after(pause):
+            await self._news.wait()
+
+    async def _deliver_one(self, claimed: ClaimedDelivery) -> None:
+        """Should anything unforeseen happen, the claim runs out and it is tried again."""
+        try:
+            await self._supervision.once("webhook", partial(self._deliver, claimed))
+        finally:
+            self._under_way[claimed.owner] -= 1
+            self._news.set()
+
+    async def _deliver(self, claimed: ClaimedDelivery) -> None:
+        secret = claimed.secret or (self._settings.webhook_secret if not claimed.owner else None)
+        if not secret:
+            await self._give_up(claimed, "its key was revoked" if claimed.owner else "nothing signs it")
+            return
+        try:
+            await post(claimed, secret, private=self._settings.webhook_private, tls=self._tls)
+        except NotTaken as failure:
+            await self._failed(claimed, failure)
+        else:
+            self._attempts.labels("delivered").inc()
+            await self._records.delivered(claimed.id)
+
+    async def _failed(self, claimed: ClaimedDelivery, failure: NotTaken) -> None:
+        now = dt.datetime.now(dt.UTC)
+        pause = self._pauses.after(claimed.attempts - 1) * random.uniform(0.9, 1.1)
+        due_at = now + dt.timedelta(seconds=pause)
+        expires_at = claimed.created_at + dt.timedelta(seconds=self._settings.webhook_expiry)
+        if failure.final or due_at > expires_at:
+            await self._give_up(claimed, str(failure))
+            return
+        self._attempts.labels("failed").inc()
+        log.info(
+            "event not taken", stream=claimed.stream_id[:8], event_type=claimed.event, reason=str(failure)
+        )
+        await self._records.delivery_failed(claimed.id, str(failure), due_at)
+
+    async def _give_up(self, claimed: ClaimedDelivery, reason: str) -> None:
+        count = await self._records.give_up_deliveries(claimed.stream_id, reason)
+        self._attempts.labels("dead").inc(count)
+        log.warning("events given up", stream=claimed.stream_id[:8], count=count, reason=reason)
+
+    async def _forget(self) -> None:
+        if trio.current_time() >= self._forgot + FORGET_SECONDS:
+            await self._records.forget_deliveries(dt.datetime.now(dt.UTC) - KEPT)
+            self._forgot = trio.current_time()

@@ -1,0 +1,68 @@
+"""One event, posted once: signed as Standard Webhooks has it, to a checked address, no redirect followed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+from urllib.parse import urlsplit
+
+import trio
+from standardwebhooks import Webhook
+
+from pinactors.client.http import Body, Broken, Connection, NotPinactors
+from pinactors.protocol.events import message_id
+from pinactors.records import ClaimedDelivery
+from pinactors.webhooks.addresses import AddressRefused, Dialer, is_public
+
+ATTEMPT_SECONDS = 20.0
+"""How long a receiver may take for everything; Standard Webhooks advises 15 to 30."""
+
+GONE = 410
+"""By this status a receiver says that it wants no more events."""
+
+
+class NotTaken(Exception):
+    """The receiver did not take the event. `final`: it wants none of this session any more."""
+
+    def __init__(self, reason: str, *, final: bool = False) -> None:
+        super().__init__(reason)
+        self.final = final
+
+
+async def post(
+    delivery: ClaimedDelivery, secret: str, *, private: bool, tls: ssl.SSLContext | None = None
+) -> None:
+    """Returns when the receiver has taken the event (2xx). Raises `NotTaken`."""
+    now = dt.datetime.now(dt.UTC)
+    name = message_id(delivery.stream_id, delivery.sequence)
+    headers = {
+        "User-Agent": "pinactors",
+        "webhook-id": name,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(secret).sign(name, now, delivery.body.decode()),
+    }
+    url = urlsplit(delivery.url)
+    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    status = 0
+    with trio.move_on_after(ATTEMPT_SECONDS) as attempt:
+        try:
+            async with Connection(
+                f"https://{url.netloc}",
+                silence=ATTEMPT_SECONDS,
+                upload_silence=ATTEMPT_SECONDS,
+                on_activity=lambda: None,
+                tls=tls,
+                dial=Dialer(None if private else is_public),
+            ) as connection:
+                body = Body("application/json", len(delivery.body), [delivery.body])
+                status = (await connection.request("POST", path, headers, body)).status
+        except (Broken, AddressRefused) as error:
+            raise NotTaken(str(error)) from error
+        except NotPinactors as error:
+            raise NotTaken(f"the receiver cannot be used: {error}") from error
+    if attempt.cancelled_caught:
+        raise NotTaken(f"no answer within {ATTEMPT_SECONDS:g} s")
+    if 300 <= status < 400:
+        raise NotTaken(f"it answered {status}; redirects are not followed")
+    if not 200 <= status < 300:
+        raise NotTaken(f"it answered {status}", final=status == GONE)
