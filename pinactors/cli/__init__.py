@@ -15,6 +15,7 @@ from pinactors.cli.calibrate import calibrate
 from pinactors.cli.calibrate_search import calibrate_search
 from pinactors.cli.demo import demo
 from pinactors.cli.evaluate import evaluate
+from pinactors.cli.mcp.command import mcp
 from pinactors.cli.proxy import proxy
 from pinactors.cli.serve import serve
 from pinactors.settings import Settings
@@ -49,6 +50,7 @@ def options(
 app.command(short_help="Run the server.")(serve)
 app.command(short_help="See everything work, on this machine, with made-up pins.")(demo)
 app.command(short_help="Analyse photographs of one pin, or of many.")(analyze)
+app.command(short_help="Offer analyses to a language model (MCP).")(mcp)
 app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
 app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
 app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)

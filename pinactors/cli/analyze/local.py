@@ -16,6 +16,7 @@ from pinactors import components, logs
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.client import Received
+from pinactors.client.uploads import Photograph
 from pinactors.compute.processes import open_processes
 from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.log import PacketLog
@@ -61,8 +62,8 @@ class Pipeline:
     registry: Registry
     store: ImageStore
 
-    async def open(self, images: Mapping[View, Path]) -> PacketLog:
-        """Starts a session on photographs in files. Raises `OSError` for one that cannot be read."""
+    async def open(self, images: Mapping[View, Photograph]) -> PacketLog:
+        """Starts a session on photographs, files or bytes. Raises `OSError` for one that cannot be read."""
         upload = Upload(new_session_id())
         for view, path in images.items():
             upload.put(view, await trio.to_thread.run_sync(_store, self.store, path))
@@ -125,5 +126,5 @@ async def analyze(images: Mapping[View, Path], given: Settings) -> AsyncIterator
         yield LoggedPackets(await running.open(images))
 
 
-def _store(store: ImageStore, path: Path) -> StoredImage:
-    return store.save(path.read_bytes())
+def _store(store: ImageStore, photograph: Photograph) -> StoredImage:
+    return store.save(photograph if isinstance(photograph, bytes) else photograph.read_bytes())

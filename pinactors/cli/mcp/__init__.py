@@ -1,0 +1,1 @@
+"""`pinactors mcp`: analyses and the catalogue as tools for a language model."""
