@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Reference
 from pinactors.catalog import pictures
 from pinactors.catalog.importer import import_catalog, rebuild_catalog
@@ -113,7 +114,7 @@ def test_a_catalogue_of_the_first_schema_is_rebuilt_from_its_pictures(folder: Pa
         database.execute("UPDATE fact SET value = '1' WHERE name = 'schema'")
     database.close()
     current = target / "CURRENT"
-    current.write_text(current.read_text().replace('"features": 2', '"features": 1'))
+    current.write_text(current.read_text().replace(f'"features": {keypoints.VERSION}', '"features": 1'))
     old = folders.identify(target, taken)
     assert not old.identified
     assert "catalog rebuild" in old.reason

@@ -19,7 +19,7 @@ from pinactors.analysis.model import Image, Matrix
 
 Floats = npt.NDArray[np.float32]
 
-VERSION = 2
+VERSION = 3
 """Of what is computed here and stored by a catalogue: a catalogue of another version has to be rebuilt."""
 
 AXES = 3
