@@ -89,6 +89,24 @@ def test_what_pins_share_counts_less() -> None:
         assert votes.votes[votes.numbers.tolist().index(number)] > len(own) / 2
 
 
+def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long lists are compared one by one, short ones together: a feature votes the same."""
+    one, other = features(picture(2)), features(picture(4))
+    index = inverted_index.empty().replaced(
+        [(1, one), (2, other), *((number, one) for number in range(3, 9))]
+    )
+    query = features(seen(2, turned(30)))
+    assert np.diff(index.starts).max() > 6, "the copies share their lists"
+    found = []
+    for longest in (1, 3, 1000):
+        monkeypatch.setattr(inverted_index, "LONG", longest)
+        found.append(index.votes(query))
+    assert found[0].numbers.tolist() == found[1].numbers.tolist() == found[2].numbers.tolist()
+    assert found[0].votes == pytest.approx(found[2].votes)
+    assert found[1].votes == pytest.approx(found[2].votes)
+    assert found[0].numbers[-1] == 2
+
+
 def test_the_fit_finds_what_tells() -> None:
     chance = np.random.default_rng(3)
     rows = chance.normal(size=(400, 3))
