@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from pinactors import __version__
 from pinactors.api.proxy.app import serve_proxy
 from pinactors.api.server import serve
 from pinactors.catalog.reader import Catalog
@@ -33,15 +34,20 @@ async def run_master(  # noqa: ASYNC128 - hands `task_status` on
     Raises `OSError`, naming what and where, for a data folder that cannot be written and for an address that
     cannot be had, and what opening the records or the workers raises.
     """
-    await trio.to_thread.run_sync(make_writable, settings.data, DATA_FOLDER)
+    await _prepare(settings)
     await trio.to_thread.run_sync(_tell_catalog, catalog or settings.catalog_folder)
     await serve(settings, catalog=catalog, shutdown=shutdown, task_status=task_status)
 
 
 async def run_proxy(settings: Settings) -> None:
     """As `api.proxy.app.serve_proxy`. Raises `ValueError` for bad masters, `OSError` as `run_master` does."""
-    await trio.to_thread.run_sync(make_writable, settings.data, DATA_FOLDER)
+    await _prepare(settings)
     await serve_proxy(settings)
+
+
+async def _prepare(settings: Settings) -> None:
+    await trio.to_thread.run_sync(make_writable, settings.data, DATA_FOLDER)
+    log.info("starting", version=__version__, data=str(settings.data.absolute()))
 
 
 def _tell_catalog(folder: Path) -> None:

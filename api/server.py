@@ -225,7 +225,6 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
     async with AsyncExitStack() as stack:
         for listener in sockets:
             stack.push_async_callback(listener.aclose)
-        stack.enter_context(_watching_stalls(metrics))
         records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
         compute = await stack.enter_async_context(open_compute(settings, warm))
@@ -245,6 +244,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         await records.close_as_before(settings)
         given = app.extensions[EXTENSION]
         supervision = Supervision(metrics.registry)
+        stack.enter_context(_watching_stalls(metrics))  # before, there was nobody to hold up
         async with trio.open_nursery() as nursery:
             await nursery.start(given.uploads.run, kept)
             if published is not None:

@@ -1,6 +1,30 @@
-"""`python -m pinactors` is the command `pinactors`."""
+"""The command `pinactors`, also as `python -m pinactors`.
 
-from pinactors.cli import main
+Imports next to nothing: every worker process imports it again. A server's workers are forked from a process
+that has imported the analysis; it begins here, so that both processes import at the same time.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pinactors.compute import fork_server
+
+SERVING = ("serve", "demo")
+"""Commands that have workers."""
+
+FOR_WORKERS = ("pinactors.components", "rapidocr.main")
+"""What each worker needs and may be imported before it is forked: nothing that starts a thread."""
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    if sys.argv[1:2] and sys.argv[1] in SERVING and "--help" not in sys.argv:
+        fork_server.begin(FOR_WORKERS)
+    from pinactors import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

@@ -5,12 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import platformdirs
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pinactors.protocol import DEADLINE_SECONDS, KEEPALIVE_SECONDS
 
 MEBIBYTE = 1 << 20
+
+
+OLD_DATA_FOLDER = Path("pinactors-data")
+"""Default of release 0.1.0, relative to the working directory."""
+
+
+def default_data_folder() -> Path:
+    """The same wherever the program is started, but for working directories that an earlier release was
+    started in."""
+    if OLD_DATA_FOLDER.is_dir():
+        return OLD_DATA_FOLDER
+    return platformdirs.user_data_path("pinactors", appauthor=False)
 
 
 class SettingUnusable(RuntimeError):
@@ -25,7 +38,11 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", description="Address the server binds to")
     port: int = Field(8080, ge=0, le=65535, description="Port the server binds to; 0 picks a free one")
-    data: Path = Field(Path("pinactors-data"), description="Folder of the database, images and catalogue")
+    data: Path = Field(
+        default_factory=default_data_folder,
+        description="Folder of the database, images and catalogue; unnamed: this user's data folder "
+        "(`~/.local/share/pinactors`), or `pinactors-data` where the working directory has one",
+    )
     database_url: str = Field(
         "", description="URL of a SQLite or PostgreSQL database; empty: SQLite (WAL) in the data folder"
     )

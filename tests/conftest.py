@@ -51,6 +51,14 @@ def error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[ErrorLogs]:
     assert plain == []
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_data_folder_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test does without naming a data folder does not reach the one of whoever runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """Of a cluster with one node and two CPUs."""

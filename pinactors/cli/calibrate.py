@@ -27,7 +27,7 @@ def calibrate(
         str | None, typer.Option("--version", help="What answers will call it. [default: today's date]")
     ] = None,
     catalog: evaluate.CatalogFolder = None,
-    data: evaluate.Data = Path("pinactors-data/evaluation"),
+    data: evaluate.Data = None,
     start: Annotated[
         Path | None,
         typer.Option(

@@ -22,7 +22,7 @@ def calibrate_search(
         list[Path], typer.Argument(metavar="DIR...", help="Labelled sets, as for evaluate; one fit for all.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("probability.json"),
-    data: Data = Path("pinactors-data/evaluation"),
+    data: Data = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
 ) -> None:
     """Fit how likely a catalogue match is right, on the fronts of labelled photographs.

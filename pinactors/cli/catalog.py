@@ -27,7 +27,7 @@ SALES_SHOWN = 10
 MISSING_SHOWN = 20
 
 Data = Annotated[
-    Path | None, typer.Option(help="Data folder that holds the catalogue. [default: pinactors-data]")
+    Path | None, typer.Option(help="Data folder that holds the catalogue. [default: this user's data folder]")
 ]
 Folder = Annotated[
     Path | None, typer.Option("--catalog", help="Catalogue folder itself, instead.", show_default=False)

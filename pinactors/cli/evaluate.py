@@ -37,8 +37,11 @@ CatalogFolder = Annotated[
     ),
 ]
 Data = Annotated[
-    Path,
-    typer.Option(help="Where imported catalogues are kept, so that a repeat need not import again."),
+    Path | None,
+    typer.Option(
+        help="Where imported catalogues are kept, so that a repeat need not import again. "
+        "[default: `evaluation` in the data folder]"
+    ),
 ]
 AsOf = Annotated[
     str | None, typer.Option(help="Day prices are judged as of, such as 2025-12-31. [default: today]")
@@ -48,7 +51,7 @@ AsOf = Annotated[
 def evaluate(
     folder: Folder,
     catalog: CatalogFolder = None,
-    data: Data = Path("pinactors-data/evaluation"),
+    data: Data = None,
     as_of: AsOf = None,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
     first: Annotated[int, typer.Option(min=0, help="Leave out so many sets before the first.")] = 0,
@@ -159,15 +162,17 @@ async def _run(
     return results, _milliseconds(metrics)
 
 
-def imported_catalog(source: Path, data: Path) -> Path:
-    """`source` itself when it is an imported catalogue, else where it was imported to: a folder of its own
-    for each list of pins, as an import never takes pins away. Raises `FileNotFoundError` if it is neither."""
+def imported_catalog(source: Path, data: Path | None) -> Path:
+    """`source` itself when it is an imported catalogue, else where below `data` (`evaluation` in the data
+    folder) it was imported to: a folder of its own for each list of pins, as an import never takes pins away.
+    Raises `FileNotFoundError` if it is neither."""
     if not (source / "pins.csv").is_file():
         if read_state(source) is None:
             raise FileNotFoundError(f"{source} holds neither pins.csv nor an imported catalogue")
         return source
     identity = str(source.resolve()).encode() + (source / "pins.csv").read_bytes()
-    target = data / f"{source.resolve().parent.name}-{hashlib.sha256(identity).hexdigest()[:8]}"
+    kept = data or terminal.settings().data / "evaluation"
+    target = kept / f"{source.resolve().parent.name}-{hashlib.sha256(identity).hexdigest()[:8]}"
     with bar("importing") as progress:
         imported = import_catalog(source, target, progress)
     if imported.problems:

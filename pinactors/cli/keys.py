@@ -17,7 +17,7 @@ from pinactors.storage.folders import make_writable
 from pinactors.webhooks.addresses import check_url
 
 T = TypeVar("T")
-Data = Annotated[Path | None, typer.Option(help="Data folder. [default: pinactors-data]")]
+Data = Annotated[Path | None, typer.Option(help="Data folder. [default: this user's data folder]")]
 
 app = typer.Typer(
     no_args_is_help=True,

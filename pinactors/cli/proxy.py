@@ -27,7 +27,7 @@ def proxy(
         int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of spools and journals. [default: pinactors-data]")
+        Path | None, typer.Option(help="Folder of spools and journals. [default: this user's data folder]")
     ] = None,
     assignments: Annotated[
         list[str] | None,

@@ -20,7 +20,8 @@ def serve(
         int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder of database, images and catalogue. [default: pinactors-data]")
+        Path | None,
+        typer.Option(help="Folder of database, images and catalogue. [default: this user's data folder]"),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one a core. [default: 0]")] = None,
     catalog: Annotated[

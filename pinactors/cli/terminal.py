@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
@@ -22,7 +23,7 @@ from pinactors.catalog.models import CatalogTooNew
 from pinactors.client import NotPinactors
 from pinactors.protocol import PinactorsError
 from pinactors.records.migrations import SchemaTooNew
-from pinactors.settings import Settings, SettingUnusable, load
+from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load
 
 T = TypeVar("T")
 
@@ -68,9 +69,21 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
         given[name] = value
     given.update({name: value for name, value in flags.items() if value is not None})
     try:
-        return load(**given)
+        chosen = load(**given)
     except pydantic.ValidationError as error:
         stop("\n".join(_complaint(problem, given) for problem in error.errors()), USAGE)
+    unnamed = "data" not in given and "PINACTORS_DATA" not in os.environ
+    if unnamed and chosen.data == OLD_DATA_FOLDER:
+        _say_once(
+            f"pinactors: the data folder is {OLD_DATA_FOLDER.resolve()}, as it is there; name it with "
+            "PINACTORS_DATA to have it from anywhere"
+        )
+    return chosen
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    errors.print(text, markup=False)
 
 
 def _complaint(problem: Any, given: dict[str, Any]) -> str:

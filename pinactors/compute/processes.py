@@ -8,7 +8,6 @@ analysis once: a replacement costs 0.05 s instead of 0.24 s (measured, without t
 from __future__ import annotations
 
 import math
-import multiprocessing
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -21,10 +20,10 @@ import structlog
 import trio
 import trio_parallel  # type: ignore[import-untyped]
 
-from pinactors.compute import Handle, WorkerDied
+from pinactors.compute import Handle, WorkerDied, fork_server
 from pinactors.compute.pool import Pool
 from pinactors.compute.scratch import open_scratch
-from pinactors.compute.worker import THREAD_VARIABLES, call, call_and_keep, prepare, warm
+from pinactors.compute.worker import call, call_and_keep, prepare, warm
 from pinactors.settings import Settings
 
 SHUTDOWN_GRACE_SECONDS = 2.0
@@ -95,9 +94,7 @@ async def open_processes(settings: Settings, warm: Callable[[], Any]) -> AsyncIt
     Raises `RuntimeError` from whatever `warm` raises when the workers cannot be warmed the first time.
     """
     count = settings.workers or len(os.sched_getaffinity(0))
-    for variable in THREAD_VARIABLES:  # the fork server imports numpy before any worker could set them
-        os.environ.setdefault(variable, "1")
-    multiprocessing.set_forkserver_preload(["pinactors.compute.preload", warm.__module__])
+    await trio.to_thread.run_sync(fork_server.begin, [warm.__module__])
     failure: RuntimeError | None = None
     async with AsyncExitStack() as stack:
         scratch = stack.enter_context(open_scratch(settings.scratch_folder))

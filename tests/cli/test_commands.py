@@ -136,6 +136,35 @@ def test_every_setting_by_variable_and_by_flag_and_the_flag_wins(
     assert getattr(terminal.settings([f"{name}={default}"]), name) == default
 
 
+def test_the_data_folder_does_not_depend_on_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.chdir(first)
+    assert "the data folder is" not in call("keys", "add", "a shop").stderr
+    monkeypatch.chdir(second)
+    assert "a shop" in call("keys", "list").stdout
+    assert (tmp_path / "home" / "pinactors" / "pinactors.db").is_file()
+    assert list(first.iterdir()) == list(second.iterdir()) == []
+
+
+def test_the_data_folder_of_the_first_release_is_used_where_it_is_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "pinactors-data"
+    old.mkdir()
+    terminal._say_once.cache_clear()
+    added = call("keys", "add", "a shop")
+    assert f"the data folder is {old}" in added.stderr
+    assert (old / "pinactors.db").is_file()
+    terminal._say_once.cache_clear()
+    monkeypatch.setenv("PINACTORS_DATA", "pinactors-data")
+    assert call("keys", "list").stderr == "", "it was named"
+
+
 def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     data = ("--data", tmp_path / "data")
     token = call("keys", "add", "the shop", *data).stdout.strip()

@@ -1,4 +1,4 @@
-"""What release 0.1.0 left on disk is opened by this one: records, packets, photographs, a catalogue, a
+"""What release 0.1.0 left on disk is opened by this one: records, packets, photographs, a catalogue, and a
 session that was under way when its server was killed."""
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pinactors.catalog.models import SCHEMA
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import app
 from pinactors.pipeline import session
+from pinactors.pipeline.actors import intake
 from pinactors.protocol import AnyPacket
 from pinactors.records.database import DATABASE_FILE
 from tests.api.conftest import Running, running
@@ -49,7 +50,8 @@ def data(tmp_path: Path) -> Path:
 async def server(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
     """This release on that folder, started right after the first one was killed."""
     later = time.time() - KILLED_AT
-    monkeypatch.setattr(session, "time", SimpleNamespace(time=lambda: time.time() - later))
+    for module in (session, intake):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() - later))
     async with running(data) as server:
         yield server
 
@@ -110,7 +112,7 @@ def test_its_catalogue_is_opened_and_rebuilt(data: Path) -> None:
     [
         (
             DATABASE_FILE,
-            "UPDATE schema_version SET version = 99",
+            "UPDATE schema_version SET version=99",
             ["records", "list"],
             "database has schema 99",
         ),

@@ -1,0 +1,35 @@
+"""How a server comes up."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinactors.api import server
+from pinactors.pipeline import stalls
+from tests.api.conftest import running
+from tests.api.wire import ask
+from tests.conftest import ErrorLogs
+
+
+async def test_its_own_start_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    """A long step before it listens is no stall; one behind that is."""
+    create = server.create_app
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        time.sleep(1.2)
+        return create(*arguments, **named)
+
+    monkeypatch.setattr(server, "create_app", slowly)
+    monkeypatch.setattr(stalls, "REPORTED", 1.0)
+    async with running(tmp_path) as started:
+        assert (await ask(started.port, "GET", "/livez")).status == 200
+        assert not [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
+        time.sleep(1.2)  # noqa: ASYNC251 - holds the loop up
+        await ask(started.port, "GET", "/livez")
+    assert [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
