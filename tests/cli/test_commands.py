@@ -12,13 +12,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import peewee
 import pytest
 from typer.testing import CliRunner, Result
 
+from pinactors import __version__
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
 from pinactors.cli import app, terminal
 from pinactors.protocol import View
@@ -272,7 +272,7 @@ def test_an_empty_catalogue_says_how_to_fill_it(tmp_path: Path) -> None:
 
 def test_the_version() -> None:
     result = call("--version")
-    assert (result.exit_code, result.output) == (0, f"pinactors {version('pinactors')}\n")
+    assert (result.exit_code, result.output) == (0, f"pinactors {__version__}\n")
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def test_a_printed_command_works_where_the_shell_does_not_find_the_program(
         check=True,
         cwd=Path(__file__).parents[2],
     )
-    assert printed.stdout == f"pinactors {version('pinactors')}\n"
+    assert printed.stdout == f"pinactors {__version__}\n"
 
 
 def process(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
