@@ -100,9 +100,8 @@ def save_index(path: Path, saved: InvertedIndex) -> None:
 
 def open_index(path: Path) -> InvertedIndex:
     """The index of that name, mapped. Raises `OSError` or `ValueError` for a missing or damaged file."""
-    return InvertedIndex(
-        **{field.name: np.load(_file(path, field.name), mmap_mode="r") for field in fields(InvertedIndex)}
-    )
+    mapped = {field.name: np.load(_file(path, field.name), mmap_mode="r") for field in fields(InvertedIndex)}
+    return InvertedIndex(**{name: np.asarray(array) for name, array in mapped.items()})  # slices cost less
 
 
 def _file(path: Path, name: str) -> Path:

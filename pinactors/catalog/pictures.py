@@ -1,5 +1,5 @@
 """Catalogue pictures: bounded, re-encoded and cut out. Unlike a photograph, such a picture shows one pin
-for sure, mostly on a plain background, and a cut that loses a pale rim on white would spoil every later
+for sure, mostly on a plain background, and a mask that loses a pale rim on white would spoil every later
 comparison."""
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ PLAIN_SPREAD = 6.0
 LEAST_STEP, MOST_STEP, STEPS = 2.5, 24.0, 10
 """Distances from the background at which the pin's outline is tried."""
 SHADOW = 0.9
-"""The plain cut keeps at least this share of the widest one: what lies outside is the pin's shadow."""
+"""The mask by distance keeps at least this share of the widest one: what lies outside is the pin's shadow."""
 LEAST_OPAQUE, MOST_OPAQUE = 0.02, 0.97
-"""Shares of the picture between which an alpha channel cuts something out."""
+"""Shares of the picture between which an alpha channel masks something."""
 LEAST_SIDE = 16
 LOST = 0.78
-"""A cut that covers less of the plain one than this has lost a part of the pin, not just its shadow."""
+"""A mask that covers less of the one by distance than this has lost a part of the pin, not its shadow."""
 
 
 REACH = 0.42
@@ -103,7 +103,7 @@ class Given:
     outlined: bool
 
 
-def cut(rgb: Image, given: Given | None = None) -> Prepared:
+def segment(rgb: Image, given: Given | None = None) -> Prepared:
     """The pin of a catalogue picture: where it is said to be, else along its outline where that is sure, else
     the middle of the picture."""
     mask = given.mask if given is not None else _outline(rgb)
@@ -125,7 +125,7 @@ def _outline(rgb: Image) -> Image | None:
     """The pin's mask where it is sure."""
     if min(rgb.shape[:2]) < LEAST_SIDE:
         return None
-    plain = _cut_from_plain(rgb)
+    plain = _by_distance(rgb)
     found = outline.segment(rgb)
     if found.mask is None:
         return None if plain is None or not _compact(plain) else plain
@@ -141,7 +141,7 @@ def _compact(mask: Image) -> bool:
     return 0.08 < float((mask > 0).mean()) < 0.9 and not frame.any()
 
 
-def _cut_from_plain(rgb: Image) -> Image | None:
+def _by_distance(rgb: Image) -> Image | None:
     """The region that differs from a plain background, at the distance where its outline is sharpest (a
     shadow ends softly, a pin does not); None when the frame's colours are not those of one surface."""
     height, width = rgb.shape[:2]

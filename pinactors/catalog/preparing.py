@@ -99,22 +99,22 @@ def prepare_picture(
     target: Path, view: View, rgb: Image, given: Given | None
 ) -> tuple[dict[str, Any], list[str]]:
     """The columns of a bounded picture's row, and its reservations for a person. Raises `OSError`."""
-    cut = pictures.cut(rgb, given)
-    notes = [note for note, holds in ((WHOLE, not cut.outlined), (CUT_OFF, cut.cut_off)) if holds]
+    cut_out = pictures.segment(rgb, given)
+    notes = [note for note, holds in ((WHOLE, not cut_out.outlined), (CUT_OFF, cut_out.cut_off)) if holds]
     features = b""
     if view is View.FRONT:
-        around = cv2.dilate(cut.whole, np.ones((AROUND, AROUND), np.uint8))
-        found = keypoints.extract(rgb, np.asarray(around, np.uint8), SIDES, FEATURES).moved(cut.to_crop)
+        around = cv2.dilate(cut_out.whole, np.ones((AROUND, AROUND), np.uint8))
+        found = keypoints.extract(rgb, np.asarray(around, np.uint8), SIDES, FEATURES).moved(cut_out.to_crop)
         features = found.take(np.flatnonzero((found.points >= 0).all(1))).encode()
     fields = {
         "view": str(view),
         "file": _keep(target, pictures.jpeg(rgb)),
-        "crop": _keep(target, pictures.jpeg(cut.crop)),
-        "mask": _png(cut.mask),
-        "outlined": cut.outlined,
+        "crop": _keep(target, pictures.jpeg(cut_out.crop)),
+        "mask": _png(cut_out.mask),
+        "outlined": cut_out.outlined,
         "given": None if given is None else _png(given.mask),
         "features": features,
-        "to_picture": _to_shares(cut.to_crop, rgb).astype("<f8").tobytes(),
+        "to_picture": _to_shares(cut_out.to_crop, rgb).astype("<f8").tobytes(),
     }
     return fields, notes
 

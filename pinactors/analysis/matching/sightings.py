@@ -139,7 +139,7 @@ def compared(
                 better[number] = one
         seen = list(better.values())
     seen.sort(key=lambda one: (not _inside(one, region, rgb), -one.odds))
-    return _settled(seen)
+    return _rivals_compared(seen)
 
 
 def _sightings(
@@ -248,7 +248,7 @@ def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registra
     return Sighting(candidate, odds, inliers, to_photo, np.asarray(outline, np.float64), compared)
 
 
-def _settled(seen: list[Sighting]) -> list[Sighting]:
+def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
     """Sightings, likeliest first, rivals of the best having been compared with it where the two pins'
     pictures differ: the one the photograph resembles less there falls back."""
     if not seen:
