@@ -73,7 +73,7 @@ def _tokens() -> Json:
             answer("TokenMade") | failures(400, 401, 404, 413, 429, 503),
             "A key inside an app leaks. A token is sent like a key, and is good for uploads (and for reading "
             "and cancelling their streams) or for one stream. A revoked key ends its tokens.",
-            body={"required": False, "content": content(JSON_TYPE, schema=schema)},
+            body={"required": False, "content": {JSON_TYPE: {"schema": schema, "example": {"seconds": 600}}}},
         )
     }
 

@@ -8,12 +8,11 @@ from pinactors.api.openapi.parts import (
     Service,
     content,
     failures,
-    headers,
     operation,
     parameter,
     streams,
 )
-from pinactors.api.openapi.resuming import RESUMING, STATE, UPLOAD_FAILURES, resumed, tus, tus_created
+from pinactors.api.openapi.resuming import UPLOAD_FAILURES, resumed, tus, tus_created
 from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
 from pinactors.api.streams.framings import JSON_TYPE
 from pinactors.api.uploads.fields import (
@@ -105,25 +104,22 @@ _UPLOADING = [
 ]
 WHOLE = "The answer the whole upload would have got, had it been sent at once."
 _DRAFT = (
-    "Resumable as draft-ietf-httpbis-resumable-upload has it (interop versions 3, 5, 6 and 8): with "
-    "`Upload-Complete` a request makes an upload that later ones go on with, at its `Location`."
+    "Resumable as draft-ietf-httpbis-resumable-upload has it (interop versions 3, 5, 6 and 8): a request "
+    "with `Upload-Complete: ?0` makes an upload, answered with 201 and its `Location`, that `PATCH` goes on "
+    "with; one with `?1` from a client that names its `Upload-Draft-Interop-Version` gets a 104 with it."
 )
 
 
 def _upload(version: str, operation_id: str, who: str) -> Json:
-    created = {
-        "description": "An upload was made, and is not complete: more is sent to `Location`",
-        "headers": headers({"Location": "The upload's URL"}) | STATE,
-    }
     return {
         "post": operation(
             operation_id,
             "Analyse",
             "Analyse photographs of a pin",
-            _whole(version, who) | {"201": created} | failures(*UPLOAD_FAILURES, problem=True),
+            _whole(version, who) | failures(*UPLOAD_FAILURES, problem=True),
             "Photographs are JPEG, PNG, WebP, HEIC or AVIF. The same upload sent again joins the analysis "
             f"under way and gets every packet from the first. {_DRAFT}",
-            parameters=_UPLOADING + RESUMING,
+            parameters=_UPLOADING,
             body=_upload_body(),
             example="curl -F front_image=@front.jpg '{server}/mobile-upload?response=json'",
         )
