@@ -66,7 +66,9 @@ def import_catalog(
     `source` holds pins.csv, optionally sales.csv and fx.csv, the pictures they name, and the empty file
     DEMONSTRATION when its pins are made up. Rows already imported and unchanged are skipped, so that an
     import that was killed goes on where it stopped. A pin's sales become those of sales.csv when it names
-    the pin, the exchange rates those of fx.csv when it is there. Pins that pins.csv does not name stay.
+    the pin, the exchange rates those of fx.csv when it is there. Pins that pins.csv does not name stay. A
+    pin that is there already and whose row names no front_image keeps its pictures; a back_image beside that
+    replaces its back.
     `encoding` is that of the CSV files where it is neither UTF-8, UTF-16 nor Windows-1252.
     Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns,
     `ImportRunning`, `CatalogTooNew`.
@@ -206,6 +208,8 @@ def _import_pins(
                 _store(database, prepared, report)
         except (RowError, PinactorsError, OSError) as error:
             report.problems.append(Problem("pins.csv", line, str(error)))
+        except MemoryError:  # where the process may have only so much of it
+            report.problems.append(Problem("pins.csv", line, "its pictures need more memory than there is"))
         done += 1
         if progress is not None:
             progress(done, total)
@@ -228,18 +232,23 @@ def _submit(
     seen: dict[str, int],
 ) -> Future[PreparedRow | None]:
     try:
-        row = check_pin(given, images)
+        row = check_pin(given, images, lambda pin_id: _digest(database, pin_id) is not None)
         pin_id = row.values["pin_id"]
         if pin_id in seen:
             raise RowError(f"pin_id {pin_id} is already on line {seen[pin_id]}")
         seen[pin_id] = row.line
-        query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
-        known = next((str(digest) for (digest,) in query.execute(database)), None)
+        known = _digest(database, pin_id)
     except RowError as error:
         failed: Future[PreparedRow | None] = Future()
         failed.set_exception(error)
         return failed
     return pool.submit(prepare_row, row, known, target)
+
+
+def _digest(database: peewee.SqliteDatabase, pin_id: str) -> str | None:
+    """Of the pin's row as it was imported last; None where the catalogue has no such pin."""
+    query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
+    return next((str(digest) for (digest,) in query.execute(database)), None)
 
 
 def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: ImportReport) -> None:
@@ -255,11 +264,14 @@ def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: Impor
             report.added += 1
         else:
             models.Pin.update(**fields).where(models.Pin.number == number).execute(database)
-            models.Picture.delete().where(models.Picture.pin == number).execute(database)
+            replaced = models.Picture.pin == number
+            if prepared.row.front is None:
+                replaced &= models.Picture.view.in_([picture["view"] for picture in prepared.pictures])
+            models.Picture.delete().where(replaced).execute(database)
             report.updated += 1
-        models.Picture.insert_many([{"pin": number, **picture} for picture in prepared.pictures]).execute(
-            database
-        )
+        if prepared.pictures:
+            pictures = [{"pin": number, **picture} for picture in prepared.pictures]
+            models.Picture.insert_many(pictures).execute(database)
     for message in prepared.warnings:
         report.warnings.append(Problem("pins.csv", prepared.row.line, message))
 

@@ -51,8 +51,8 @@ def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None
     Raises `RowError`, `OSError`.
     """
     cv2.setNumThreads(1)
-    sources = [(View.FRONT, row.front)] + ([(View.BACK, row.back)] if row.back else [])
-    contents = [(view, path.name, path.read_bytes()) for view, path in sources]
+    sources = ((View.FRONT, row.front), (View.BACK, row.back))
+    contents = [(view, path.name, path.read_bytes()) for view, path in sources if path is not None]
     mask = row.mask.read_bytes() if row.mask else b""
     digest = hashlib.sha256(repr((keypoints.VERSION, sorted(row.values.items()), row.box)).encode())
     digest.update(hashlib.sha256(mask).digest())

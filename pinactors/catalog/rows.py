@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,13 @@ class RowError(Exception):
 @dataclass(frozen=True, slots=True)
 class Row:
     """A row of pins.csv: its line, its values as the table takes them, its pictures, and where it names one
-    the mask of the front or the box (x, y, width, height as shares of the picture) its pin lies in."""
+    the mask of the front or the box (x, y, width, height as shares of the picture) its pin lies in.
+
+    `front` is None where the pin keeps the pictures it has, beside a `back` that may replace one."""
 
     line: int
     values: dict[str, Any]
-    front: Path
+    front: Path | None
     back: Path | None
     mask: Path | None = None
     box: tuple[float, float, float, float] | None = None
@@ -171,8 +174,9 @@ def _short(name: str) -> str:
     return repr(name if len(name) <= 60 else f"{name[:57]}…")
 
 
-def check_pin(row: CsvRow, pictures: Pictures) -> Row:
-    """The row's values, typed. Raises `RowError`."""
+def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = lambda _: False) -> Row:
+    """The row's values, typed. A pin that is `known` may leave front_image empty: it keeps its pictures.
+    Raises `RowError`."""
     values = _readable(row)
     pin_id = values["pin_id"]
     if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
@@ -192,11 +196,15 @@ def check_pin(row: CsvRow, pictures: Pictures) -> Row:
         "factory_code": code,
         "factory_key": factory_key(code) if code else None,
     }
-    if not values["front_image"]:
+    front = None
+    if values["front_image"]:
+        front = pictures.find(values["front_image"], "front_image")
+    elif not known(pin_id):
         raise RowError("front_image is empty")
+    elif values.get("mask") or values.get("box"):
+        raise RowError("mask and box belong to a front_image, which is empty")
     back = pictures.find(values["back_image"], "back_image") if values["back_image"] else None
     mask = pictures.find(values["mask"], "mask") if values.get("mask") else None
-    front = pictures.find(values["front_image"], "front_image")
     return Row(row.line, checked, front, back, mask, _box(values.get("box", "")))
 
 

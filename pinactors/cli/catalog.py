@@ -60,7 +60,8 @@ def import_(
     brand, factory_code, front_image, back_image, and where wanted mask (a picture, white where the pin of
     front_image is) or box (x,y,width,height as shares of front_image). sales.csv: pin_id, sold_at, price,
     currency, condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. Pictures are named
-    relative to DIR or to DIR/images. What spreadsheets export is read: separated by comma, semicolon or
+    relative to DIR or to DIR/images; a pin that is there already keeps its own where front_image is empty.
+    What spreadsheets export is read: separated by comma, semicolon or
     tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. What could mean two things, and any other bad
     row, is reported with its line and left out; the others are imported. Exit status 1 if there was one.
     """

@@ -104,6 +104,34 @@ def test_only_the_changed_row_is_done_again(source: Path, target: Path, tmp_path
     assert len(catalog.sales("T000")) == 2, "a folder without sales.csv leaves the sales alone"
 
 
+def test_a_known_pin_without_a_front_image_keeps_its_pictures(target: Path, tmp_path: Path) -> None:
+    source = folders.write_folder(tmp_path / "in", [0], back=False, sales=[folders.sale(0)])
+    import_catalog(source, target)
+    before = Catalog.open(target).picture("T000", View.FRONT)
+    fixed = folders.write_folder(
+        tmp_path / "fixed", [0], changes={0: {"name": "Corrected", "front_image": ""}}
+    )
+    again = folders.write_folder(
+        tmp_path / "again", [0], changes={0: {"name": "Corrected", "front_image": "", "back_image": ""}}
+    )
+    masked = folders.pin_row(0, front_image="") | {"box": "0,0,1,1"}
+    for folder, has_back in ((fixed, True), (again, True), (source, False)):
+        report = import_catalog(folder, target)
+        assert counts(report) == (0, 1, 0, 0), folder
+        catalog = Catalog.open(target)
+        pin = catalog.pin("T000")
+        assert pin is not None
+        assert pin.name == ("Test pin 0" if folder == source else "Corrected")
+        assert catalog.picture("T000", View.FRONT) == before
+        assert (catalog.reference("T000", View.BACK) is not None) is has_back
+        assert len(catalog.sales("T000")) == 1
+        assert folders.identify(target, folders.view(0, View.FRONT)).identified
+    assert counts(import_catalog(source, target)) == (0, 0, 1, 0)
+    folders.write_csv(source / "pins.csv", [*folders.PIN_HEADER, "box"], [masked])
+    (problem,) = import_catalog(source, target).problems
+    assert "front_image, which is empty" in problem.message
+
+
 BAD = {
     "no id": ({"pin_id": ""}, "pin_id"),
     "id with a space": ({"pin_id": "T 1"}, "pin_id"),
