@@ -30,6 +30,9 @@ def add(
     name: Annotated[str, typer.Argument(help="Who it is for.")],
     webhook: Annotated[str | None, typer.Option(help="URL its sessions' events are sent to.")] = None,
     data: Data = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It may see everybody's analyses and edit the catalogue (/admin).")
+    ] = False,
 ) -> None:
     """Make a key and print it; behind it, with a webhook, what signs its events.
 
@@ -38,7 +41,7 @@ def add(
     url = _checked(webhook, data)
 
     async def make(records: Records) -> tuple[str, str | None]:
-        token = await records.add_key(name, url)
+        token = await records.add_key(name, url, admin=admin)
         number = await records.authenticate(token)
         return token, await records.webhook_secret(int(number or 0)) if url else None
 
@@ -74,13 +77,13 @@ def webhook(
 
 @app.command("list")
 def show(data: Data = None) -> None:
-    """List the keys: number, name, first characters, dates, webhook."""
-    table = Table("key", "name", "starts with", "created", "revoked", "webhook", box=None)
+    """List the keys: number, name, first characters, right, dates, webhook."""
+    table = Table("key", "name", "starts with", "right", "created", "revoked", "webhook", box=None)
     for key in with_records(data, lambda records: records.keys()):
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        sent_to = terminal.clean(key.webhook or "")
-        table.add_row(str(key.id), terminal.clean(key.name), f"{key.prefix}…", created, revoked, sent_to)
+        shown = (terminal.clean(key.name), f"{key.prefix}…", "admin" if key.admin else "")
+        table.add_row(str(key.id), *shown, created, revoked, terminal.clean(key.webhook or ""))
     terminal.output.print(table)
 
 

@@ -252,10 +252,11 @@ def opinions(database: peewee.Database) -> list[Opinion]:
         if number in images:
             images[number][view] = path
     return [
-        Opinion(number, verdict or "", pin_id, agreement, comment, images[number], _corrections(*corrected))
+        Opinion(number, verdict or "", pin_id, agreement, comment, images[number], corrections(*corrected))
         for number, verdict, pin_id, agreement, comment, *corrected in said
     ]
 
 
-def _corrections(verdict: str | None, pin_id: str | None, price: float | None) -> Corrections:
+def corrections(verdict: str | None, pin_id: str | None, price: float | None) -> Corrections:
+    """As the table has them."""
     return Corrections(None if verdict is None else Verdict(verdict), pin_id, price)

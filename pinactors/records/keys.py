@@ -27,7 +27,8 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as a list shows it: `prefix` is the start of its token, which itself is stored nowhere."""
+    """A key as a list shows it: `prefix` is the start of its token, which itself is stored nowhere. `admin`:
+    it may see everybody's analyses and edit the catalogue."""
 
     id: int
     name: str
@@ -35,12 +36,21 @@ class KeyInfo:
     created_at: dt.datetime
     revoked_at: dt.datetime | None
     webhook: str | None = None
+    admin: bool = False
 
 
-def add(database: peewee.Database, name: str, now: dt.datetime, webhook: str | None = None) -> str:
+def add(
+    database: peewee.Database,
+    name: str,
+    now: dt.datetime,
+    webhook: str | None = None,
+    *,
+    admin: bool = False,
+) -> str:
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
     row = {"name": name, "prefix": token[:_SHOWN], "digest": digest_of(token), "created_at": now}
-    ApiKey.insert(row | {"webhook": webhook, "webhook_secret": _new_secret()}).execute(database)
+    more = {"webhook": webhook, "webhook_secret": _new_secret(), "admin": admin}
+    ApiKey.insert(row | more).execute(database)
     return token
 
 
@@ -60,6 +70,7 @@ def every(database: peewee.Database) -> list[KeyInfo]:
         ApiKey.created_at,
         ApiKey.revoked_at,
         ApiKey.webhook,
+        ApiKey.admin,
     )
     rows = ApiKey.select(*columns).order_by(ApiKey.id).tuples().execute(database)
     return [KeyInfo(*row) for row in rows]
@@ -98,9 +109,12 @@ def secret_of(database: peewee.Database, owner: str) -> str | None:
 
 
 def owner_of(database: peewee.Database, token: str) -> str | None:
-    active = (ApiKey.digest == digest_of(token)) & ApiKey.revoked_at.is_null()
-    number = ApiKey.select(ApiKey.id).where(active).scalar(database)
+    number = ApiKey.select(ApiKey.id).where(_means(token)).scalar(database)
     return None if number is None else str(number)
+
+
+def is_admin(database: peewee.Database, token: str) -> bool:
+    return bool(ApiKey.select(ApiKey.admin).where(_means(token)).scalar(database))
 
 
 def any_known(database: peewee.Database) -> bool:
@@ -109,6 +123,10 @@ def any_known(database: peewee.Database) -> bool:
 
 def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _means(token: str) -> Any:
+    return (ApiKey.digest == digest_of(token)) & ApiKey.revoked_at.is_null()
 
 
 def _active(owner: str) -> Any:

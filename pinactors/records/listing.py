@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -12,9 +13,14 @@ from typing import Any
 
 import peewee
 
+from pinactors.records.feedback import Corrections, corrections
 from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
 
 PAGE_LIMIT = 200
+
+COUNTED = 10_000
+"""Analyses that are looked at to count those of the last while."""
+
 _LARGEST_NUMBER = 2**31 - 1
 
 
@@ -22,7 +28,8 @@ _LARGEST_NUMBER = 2**31 - 1
 class Filter:
     """Which analyses are meant: all conditions that are not None hold. `since` and `until` bound the moment
     they ended, the latter not included; `pin` is a catalogue pin's id, `key` an API key's name, `owner` its
-    number as text; `verdict` may be `error` for those that failed."""
+    number as text; `verdict` may be `error` for those that failed; `agreement` is the latest word of a
+    person, `degraded` a component that had to do without its full analysis."""
 
     owner: str | None = None
     key: str | None = None
@@ -31,12 +38,15 @@ class Filter:
     pin: str | None = None
     since: dt.datetime | None = None
     until: dt.datetime | None = None
+    agreement: str | None = None
+    degraded: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """One analysis. `images` are paths in the images folder, or elsewhere, by view; `agreement` is the latest
-    word of a person, empty without one; `verdict` is empty where it failed, with `error_code`."""
+    """One analysis. `images` are paths in the images folder, or elsewhere, by view; `agreement` and `comment`
+    are the latest word of a person, empty without one, `corrected` what they would have it corrected to;
+    `verdict` is empty where it failed, with `error_code`."""
 
     number: int
     session_id: str
@@ -54,6 +64,19 @@ class RecordRow:
     error_code: str | None
     agreement: str
     images: dict[str, str]
+    comment: str
+    corrected: Corrections
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """Analyses of the last while: how many began in each minute (since 1970), how many failed, and how often
+    each component was degraded or missing. Of very many only the newest are counted."""
+
+    minutes: dict[int, int]
+    failed: int
+    degraded: dict[str, int]
+    missing: dict[str, int]
 
 
 def condition(wanted: Filter) -> Any:
@@ -72,6 +95,14 @@ def condition(wanted: Filter) -> Any:
         terms.append(Analysis.verdict == wanted.verdict)
     if wanted.pin is not None:
         terms.append(Analysis.pin_id == wanted.pin)
+    if wanted.agreement is not None:
+        latest = Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis)
+        said = Feedback.select(Feedback.analysis).where(
+            Feedback.agreement == wanted.agreement, Feedback.id.in_(latest)
+        )
+        terms.append(Analysis.id.in_(said))
+    if wanted.degraded is not None:
+        terms.append(Analysis.degraded.contains(json.dumps(wanted.degraded)))
     if wanted.since is not None:
         terms.append(Analysis.finished_at >= wanted.since)
     if wanted.until is not None:
@@ -90,8 +121,24 @@ def page(
     query = Analysis.select().where(matching).order_by(Analysis.id.desc())
     rows = list(query.limit(min(max(limit, 1), PAGE_LIMIT)).execute(database))
     numbers = [row.id for row in rows]
-    agreements, images = _agreements(database, numbers), _images(database, numbers)
-    return [_row(row, agreements.get(row.id, ""), images.get(row.id, {})) for row in rows], total
+    said, images = _said(database, numbers), _images(database, numbers)
+    return [_row(row, said.get(row.id), images.get(row.id, {})) for row in rows], total
+
+
+def activity(database: peewee.Database, since: dt.datetime) -> Activity:
+    columns = (Analysis.started_at, Analysis.error_code, Analysis.degraded, Analysis.missing)
+    newest = Analysis.select(*columns).order_by(Analysis.id.desc()).limit(COUNTED).tuples()
+    failed = 0
+    minutes: Counter[int] = Counter()
+    without_full: Counter[str] = Counter()
+    without: Counter[str] = Counter()
+    for started_at, error_code, degraded, missing in newest.execute(database):
+        if started_at >= since:
+            minutes[int(started_at.timestamp()) // 60] += 1
+            failed += error_code is not None
+            without_full.update(json.loads(degraded))
+            without.update(json.loads(missing))
+    return Activity(dict(minutes), failed, dict(without_full), dict(without))
 
 
 def stream_of(database: peewee.Database, wanted: Filter) -> str | None:
@@ -101,9 +148,10 @@ def stream_of(database: peewee.Database, wanted: Filter) -> str | None:
     return None if found is None else str(found[0])
 
 
-def _agreements(database: peewee.Database, numbers: Sequence[int]) -> dict[int, str]:
-    query = Feedback.select(Feedback.analysis, Feedback.agreement).where(Feedback.analysis.in_(numbers))
-    return dict(query.order_by(Feedback.id).tuples().execute(database))
+def _said(database: peewee.Database, numbers: Sequence[int]) -> dict[int, Feedback]:
+    """The latest word of a person on each of these analyses."""
+    query = Feedback.select().where(Feedback.analysis.in_(numbers)).order_by(Feedback.id)
+    return {row.analysis_id: row for row in query.execute(database)}
 
 
 def _images(database: peewee.Database, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
@@ -115,7 +163,7 @@ def _images(database: peewee.Database, numbers: Sequence[int]) -> dict[int, dict
     return found
 
 
-def _row(row: Analysis, agreement: str, images: dict[str, str]) -> RecordRow:
+def _row(row: Analysis, said: Feedback | None, images: dict[str, str]) -> RecordRow:
     return RecordRow(
         row.id,
         row.session_id,
@@ -131,6 +179,8 @@ def _row(row: Analysis, agreement: str, images: dict[str, str]) -> RecordRow:
         json.loads(row.degraded),
         json.loads(row.missing),
         row.error_code,
-        agreement,
+        said.agreement if said else "",
         images,
+        said.comment if said else "",
+        corrections(said.verdict, said.pin_id, said.price) if said else Corrections(),
     )

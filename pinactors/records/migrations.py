@@ -82,7 +82,12 @@ def add_webhooks_and_tokens(migrator: SchemaMigrator) -> None:
         peewee.SchemaManager(table, migrator.database).create_all()
 
 
-STEPS: tuple[Step, ...] = (add_provisional, add_corrections, add_webhooks_and_tokens)
+def add_admin(migrator: SchemaMigrator) -> None:
+    """Keys get a right: who has it sees everybody's analyses and edits the catalogue."""
+    migrator.migrate(migrator.add_column("api_key", "admin", peewee.BooleanField(default=False)))
+
+
+STEPS: tuple[Step, ...] = (add_provisional, add_corrections, add_webhooks_and_tokens, add_admin)
 """`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
 
 _LOCK_NUMBER = 7_465_107

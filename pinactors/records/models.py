@@ -123,7 +123,8 @@ class Feedback(peewee.Model):
 
 
 class ApiKey(peewee.Model):
-    """A key by the SHA-256 of its token; `prefix` is the part of the token a list may show.
+    """A key by the SHA-256 of its token; `prefix` is the part of the token a list may show. An `admin` key
+    may see everybody's analyses and edit the catalogue.
 
     `webhook` is the URL its sessions' events are sent to, null for none; `webhook_secret` signs them, and is
     stored as it is: signing needs it.
@@ -137,6 +138,7 @@ class ApiKey(peewee.Model):
     revoked_at = UtcField(null=True)
     webhook = peewee.TextField(null=True)
     webhook_secret = peewee.CharField(max_length=100, null=True)
+    admin = peewee.BooleanField(default=False)
 
     class Meta:
         table_name = "api_key"

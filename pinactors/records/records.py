@@ -16,7 +16,7 @@ from pinactors.records.deliveries import ClaimedDelivery, DeliveryTally
 from pinactors.records.erasure import Erased
 from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
 from pinactors.records.keys import KeyInfo
-from pinactors.records.listing import Filter, RecordRow
+from pinactors.records.listing import Activity, Filter, RecordRow
 from pinactors.records.tokens import TokenUse
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
@@ -188,6 +188,11 @@ class Records:
         """
         return await self._store.read(partial(listing.page, wanted=wanted, limit=limit, before=before))
 
+    async def activity(self, seconds: float) -> Activity:
+        """What the analyses were like that began within the last `seconds`."""
+        since = self._clock() - dt.timedelta(seconds=seconds)
+        return await self._store.read(partial(listing.activity, since=since))
+
     async def record(self, wanted: Filter) -> StoredStream | None:
         """The newest analysis that matches, with its packets."""
 
@@ -212,10 +217,13 @@ class Records:
         """Takes some of these from their analyses, which stay; to be called until it returns none."""
         return await self._store.write(partial(erasure.erase_photographs, before=before))
 
-    async def add_key(self, name: str, webhook: str | None = None) -> str:
-        """Returns the new key's token, which is never shown again. Raises `ValueError` for a bad name."""
+    async def add_key(self, name: str, webhook: str | None = None, *, admin: bool = False) -> str:
+        """Returns the new key's token, which is never shown again. An `admin` key may see everybody's
+        analyses and edit the catalogue. Raises `ValueError` for a bad name."""
         name = keys.check_name(name)
-        return await self._store.write(lambda database: keys.add(database, name, self._clock(), webhook))
+        return await self._store.write(
+            lambda database: keys.add(database, name, self._clock(), webhook, admin=admin)
+        )
 
     async def set_webhook(self, number: int, url: str | None) -> bool:
         """Where the events of a key's sessions go from now on. False when there is no such key."""
@@ -253,6 +261,12 @@ class Records:
         if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
             return None
         return await self._store.look_up(lambda database: tokens.use_of(database, token, self._clock()))
+
+    async def is_admin(self, token: str) -> bool:
+        """Whether the key that `token` stands for has that right; an unknown or revoked one has not."""
+        if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
+            return False
+        return await self._store.look_up(partial(keys.is_admin, token=token))
 
     async def has_keys(self) -> bool:
         """Whether keys were ever configured: revoking the last one closes the server, it does not open it."""

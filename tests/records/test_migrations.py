@@ -70,6 +70,7 @@ def test_postgresql_is_brought_forward(tmp_path: Path, postgres: Path) -> None:
             "CREATE INDEX analysis_owner_id ON analysis (owner, id)",
             "DROP TABLE access_token",
             "DROP TABLE delivery",
+            "ALTER TABLE api_key DROP COLUMN admin",
             "ALTER TABLE api_key DROP COLUMN webhook",
             "ALTER TABLE api_key DROP COLUMN webhook_secret",
             "UPDATE schema_version SET version = 1",
