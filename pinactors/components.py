@@ -9,13 +9,14 @@ from __future__ import annotations
 import datetime as dt
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pinactors import plugins, vision
 from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.imaging import prepare
-from pinactors.analysis.matching import identification
+from pinactors.analysis.matching import identification, suggested
 from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
 from pinactors.analysis.stamp import ocr, reading
@@ -28,11 +29,15 @@ from pinactors.protocol import (
     DetailedAnalysis,
     HtmlDisplayData,
     PricingAnalysis,
+    Suggestion,
     View,
 )
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 from pinactors.storage.stored_image import StoredImage
+
+SUGGESTED_PINS = 40
+"""Pins of the catalogue that are tried on the photograph because a second engine may mean them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,23 @@ def match_all(
     catalog = Catalog.open(_catalog(context))
     with catalog.connected:
         return identification.refine(catalog, first, tilted, back, stamp)
+
+
+def match_suggested(
+    context: Context,
+    match: Match | None,
+    front: PreparedView | None,
+    suggestions: Sequence[Suggestion] | None,
+) -> Match | None:
+    """`match` with those pins among its candidates that a second engine names and the photograph confirms."""
+    if match is None or front is None or not suggestions:
+        return match
+    catalog = Catalog.open(_catalog(context))
+    if not catalog.size:
+        return match
+    texts = [one.text for one in suggestions if one.kind in ("character", "series", "inscription")]
+    with catalog.connected:
+        return suggested.with_named(catalog, match, front.rgb, catalog.named(texts, SUGGESTED_PINS))
 
 
 def authenticity_full(
@@ -247,4 +269,4 @@ def declare(
             ),
         ),
     )
-    return plugins.apply(settings, vision.declare(settings, analysis))
+    return plugins.apply(settings, vision.declare(settings, analysis, match_suggested))

@@ -8,7 +8,8 @@ import functools
 import operator
 import shutil
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ from pinactors.catalog import index, models
 from pinactors.catalog.preparing import PICTURE_FOLDER
 from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
+
+NAMING_WORDS = 8
+"""Words of a text that are looked for in the catalogue."""
 
 _open: dict[Path, tuple[Any, Catalog]] = {}
 _lock = threading.Lock()
@@ -120,6 +124,22 @@ class Catalog:
         query = models.Pin.select(models.Pin.number).where(models.Pin.factory_key == factory_key).tuples()
         with self.connected:
             return [int(number) for (number,) in query.execute(self._database)]
+
+    def named(self, texts: Sequence[str], limit: int) -> list[int]:
+        """Numbers of at most `limit` pins that `texts` may mean, those that most of them may mean first: all
+        words of a text are in the pin's name, characters, series or code."""
+        pin = models.Pin
+        columns = (pin.name, pin.characters, pin.series, pin.factory_code)
+        meant: Counter[int] = Counter()
+        with self.connected:
+            for words in filter(None, ([word for word in text.split() if len(word) > 1] for text in texts)):
+                holds = [
+                    functools.reduce(operator.or_, [column.contains(word) for column in columns])
+                    for word in words[:NAMING_WORDS]
+                ]
+                query = pin.select(pin.number).where(*holds).order_by(pin.number).tuples()
+                meant.update(int(number) for (number,) in query.execute(self._database))
+        return [number for number, _ in meant.most_common(limit)]
 
     def number(self, pin_id: str) -> int | None:
         query = models.Pin.select(models.Pin.number).where(models.Pin.pin_id == pin_id).tuples()

@@ -8,18 +8,25 @@ step in a loop of its own, and two components wrapped around it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from pinactors.analysis.model import Match
 from pinactors.analysis.report.suggestions import characters_with, details_with
 from pinactors.pipeline.declaration import Analysis, Place, SharedStep
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.vision.question import question
 
-STEP = "suggestions"
+STEP, CONFIRMED = "suggestions", "match_suggested"
 
 
-def declare(settings: Settings, analysis: Analysis) -> Analysis:
+def declare(
+    settings: Settings, analysis: Analysis, confirm: Callable[..., Match | None] | None = None
+) -> Analysis:
     """`analysis` with suggestions in its characters and its details; as it is where no server is named.
+
+    `confirm(context, match, front, suggestions)`, for a worker, is the match with those pins among its
+    candidates that are suggested and that the photograph confirms; the characters are told from that one.
 
     Raises `SettingUnusable`: the extra is not installed, or the model has no name.
     """
@@ -39,9 +46,14 @@ def declare(settings: Settings, analysis: Analysis) -> Analysis:
         place=Place.LOOP,
         seconds=settings.vision_seconds,
     )
-    components = []
-    for name, function in (("characters", characters_with), ("details", details_with)):
-        component = analysis.component(name)
-        full = partial(function, component.full)
-        components.append(component.wrapped(full, (STEP, *component.needs)))
-    return analysis.adding([asked, suggested], components)
+    steps, instead = [asked, suggested], {}
+    if confirm is not None:
+        steps.append(SharedStep(CONFIRMED, ("match", "front", STEP), confirm))
+        instead["match"] = CONFIRMED
+    characters, details = analysis.component("characters"), analysis.component("details")
+    needs = [instead.get(need, need) for need in characters.needs]
+    components = [
+        characters.wrapped(partial(characters_with, characters.full), (STEP, *needs)),
+        details.wrapped(partial(details_with, details.full), (STEP, *details.needs)),
+    ]
+    return analysis.adding(steps, components)

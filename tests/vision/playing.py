@@ -21,12 +21,13 @@ GOOD = {
 
 class Player:
     """`fault` says how it misbehaves, empty for not at all; `content` is what the model says. `asked` are the
-    requests, headers in lower case and body."""
+    requests, headers in lower case and body; `hanging` is set once one is not answered."""
 
     def __init__(self, content: object = GOOD, fault: str = "") -> None:
         self.content, self.fault = content, fault
         self.asked: list[tuple[dict[str, str], dict[str, Any]]] = []
         self.url = ""
+        self.hanging = trio.Event()
 
     async def serve(self, stream: trio.abc.Stream) -> None:
         async with stream:
@@ -43,6 +44,7 @@ class Player:
                     status, answer = f"{self.fault} Fault", b'{"error": {}}'
                     extra = "Retry-After: 60\r\n" if self.fault == "429" else ""
                 case "hang":
+                    self.hanging.set()
                     await trio.sleep_forever()
                 case "truncated":
                     answer = answer[: len(answer) // 2]

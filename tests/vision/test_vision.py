@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 import ssl
 import subprocess
 from pathlib import Path
@@ -14,9 +15,10 @@ import msgspec
 import numpy as np
 import pytest
 import trio
+from trio.testing import MockClock
 
 from pinactors import vision
-from pinactors.analysis.model import Cutout, Match, PreparedView, Quality
+from pinactors.analysis.model import CatalogPin, Cutout, Match, MatchCandidate, PreparedView, Quality
 from pinactors.analysis.report import characters
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep, StepSkipped
 from pinactors.pipeline.registry import open_registry
@@ -26,6 +28,7 @@ from pinactors.protocol import (
     CharacterIdentification,
     DetailedAnalysis,
     PricingAnalysis,
+    Suggestion,
     Verdict,
     View,
 )
@@ -35,7 +38,7 @@ from pinactors.storage.stored_image import StoredImage
 from pinactors.vision.client import VisionClient
 from pinactors.vision.question import SIDE, Question, question
 from tests.conftest import ErrorLogs
-from tests.pipeline.fakes import FakeCompute, FakeRecords, upload, watch_raw
+from tests.pipeline.fakes import FakeCompute, FakeRecords, Pipeline, open_pipeline, upload, watch_raw
 from tests.vision.playing import GOOD, playing
 
 LIMIT = 60
@@ -208,6 +211,72 @@ async def test_whatever_the_server_does_the_rest_is_as_without_it(
         "PRICING_ANALYSIS",
     ):
         assert stable(packets[kind]) == stable(without[kind])
+
+
+async def arrivals(pipeline: Pipeline) -> dict[str, float]:
+    """When each packet of a session was there, on the pipeline's clock, from its beginning on."""
+    began = trio.current_time()
+    log = await pipeline.registry.open(upload())
+    times: dict[str, float] = {}
+    with log.watching():
+        while not log.closed:
+            await log.wait_beyond(len(times))
+            for packet in log.packets[len(times) :]:
+                times[msgspec.json.decode(packet)["packetType"]] = trio.current_time() - began
+    return times
+
+
+async def test_other_packets_are_as_early_while_the_server_hangs(
+    tmp_path: Path, mock_clock: MockClock, error_logs: ErrorLogs
+) -> None:
+    """The same session without and with it, on a clock that stands while anything runs: what takes time is
+    what the functions are said to take."""
+    compute = FakeCompute()
+    compute.always = {"authenticity": [3.0], "pricing": [2.0]}
+    async with open_pipeline(tmp_path / "without", analysis=analysis(), compute=compute) as pipeline:
+        mock_clock.autojump_threshold = 0.0
+        without = await arrivals(pipeline)
+        mock_clock.autojump_threshold = math.inf
+    async with playing(fault="hang") as player:
+        chosen = settings(player.url, vision_seconds=20.0)
+        declared = vision.declare(chosen, analysis())
+        async with open_pipeline(tmp_path / "with", analysis=declared, compute=compute) as pipeline:
+            times: dict[str, float] = {}
+
+            async def watch() -> None:
+                times.update(await arrivals(pipeline))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch)
+                await player.hanging.wait()
+                mock_clock.autojump_threshold = 0.0
+            mock_clock.autojump_threshold = math.inf
+            ((_, record, packets),) = pipeline.records.saved.values()
+    late = {"CHARACTER_IDENTIFICATION", "DETAILED_ANALYSIS", "ANALYSIS_COMPLETE"}
+    assert without.keys() == times.keys()
+    assert {"AUTHENTICATION_RESULT": 3.0, "PRICING_ANALYSIS": 2.0}.items() <= times.items()
+    assert all(times[kind] == without[kind] for kind in without.keys() - late)
+    assert all(times[kind] == pytest.approx(20.0, abs=0.5) for kind in late)
+    assert sorted(record.degraded) == ["characters", "details"]
+    assert msgspec.json.decode(packets[-1])["packetType"] == "ANALYSIS_COMPLETE"
+
+
+async def test_what_is_suggested_and_seen_is_a_candidate(tmp_path: Path) -> None:
+    pin = CatalogPin("P1", "Marlo", ("Fox",), None, None, None, None, None)
+
+    def confirm(context: Any, found: Match, first: PreparedView, suggestions: list[Suggestion]) -> Match:
+        assert [one.text for one in suggestions if one.kind == "character"] == ["Marlo the Fox"]
+        return Match(candidates=(MatchCandidate(pin, 0.9, 40),))
+
+    with trio.fail_after(LIMIT):
+        async with playing() as player:
+            chosen = settings(player.url)
+            declared = vision.declare(chosen, analysis(), confirm)
+            _, packets, _ = await session(tmp_path, chosen, declared)
+    found = packets["CHARACTER_IDENTIFICATION"]
+    assert [(one["pinId"], one["score"]) for one in found["candidates"]] == [("P1", 0.9)]
+    assert (found["identified"], found["characters"]) == (False, "")
+    assert len(found["suggestions"]) == 4
 
 
 async def test_a_refusal_is_no_suggestion_and_no_failure(tmp_path: Path) -> None:

@@ -65,11 +65,19 @@ def _authenticity(fields: dict[str, Any]) -> str:
 
 def _characters(fields: dict[str, Any]) -> str:
     candidates = fields.get("candidates") or []
-    if not candidates:
-        return str(fields.get("characters") or "not identified")
-    best = candidates[0]
-    who = fields.get("characters") or "not identified"
-    return f"{who}; closest: {best.get('name')} ({best.get('pinId')}, score {best.get('score', 0):.2f})"
+    text = str(fields.get("characters") or "not identified")
+    if candidates:
+        best = candidates[0]
+        text += f"; closest: {best.get('name')} ({best.get('pinId')}, score {best.get('score', 0):.2f})"
+    return text + _suggested(fields.get("suggestions") or [])
+
+
+def _suggested(suggestions: list[dict[str, Any]]) -> str:
+    """What a second engine believes to see, marked as that."""
+    if not suggestions:
+        return ""
+    texts = ", ".join(f"{one.get('text')} ({one.get('kind')})" for one in suggestions)
+    return f"; suggested by {suggestions[0].get('source')}, not verified: {texts}"
 
 
 def _pricing(fields: dict[str, Any]) -> str:

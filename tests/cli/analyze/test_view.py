@@ -27,6 +27,7 @@ from pinactors.protocol import (
     Packet,
     PricingAnalysis,
     ProcessingStarted,
+    Suggestion,
     Verdict,
 )
 
@@ -48,6 +49,7 @@ CHARACTERS = CharacterIdentification(
     identification="<p>",
     candidates=[Candidate("P1", "Marlo the Fox", "Marlo", None, 2019, 0.914)],
 )
+SUGGESTED = Suggestion(text="Marlo the Fox", kind="character", source="a-model")
 PRICING = PricingAnalysis(pricing="<p>", estimate=Estimate("USD", 8.0, 9.5, 12.25, 14, "2025-06-30"))
 UNPRICED = PricingAnalysis(pricing="<p>", estimate=None, reason="no sales of this pin")
 DETAILS = DetailedAnalysis(analysis="<p>", details={"year": 2019, "colours": ["red"], "brand": "SALTBOX"})
@@ -81,6 +83,10 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         (OPENED, "Connected"),
         (AUTHENTICITY, "counterfeit, rating 12, confidence 0.61, 1 of 2 kinds of evidence assessed"),
         (CHARACTERS, "Marlo; closest: Marlo the Fox (P1, score 0.91)"),
+        (
+            msgspec.structs.replace(CHARACTERS, suggestions=[SUGGESTED], candidates=[], characters=""),
+            "not identified; suggested by a-model, not verified: Marlo the Fox (character)",
+        ),
         (PRICING, "USD 8.00 to 12.25, median 9.50 (14 sales, as of 2025-06-30)"),
         (UNPRICED, "no estimate: no sales of this pin"),
         (DETAILS, "year 2019; brand SALTBOX"),

@@ -1,0 +1,38 @@
+"""Pins that somebody names, tried on the photograph: what its pixels confirm joins the candidates.
+
+Nothing is claimed here. A claim decides verdict and price, and those do not wait for whoever names pins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from pinactors.analysis.matching import keypoints, sightings
+from pinactors.analysis.matching.identification import CANDIDATES, LEAST
+from pinactors.analysis.matching.sightings import CLAIM_ODDS, Source
+from pinactors.analysis.model import Image, Match, MatchCandidate
+
+
+def with_named(source: Source, match: Match, rgb: Image, numbers: Sequence[int]) -> Match:
+    """`match` with those of the pins `numbers` among its candidates that are registered on the photograph and
+    as likely as a claim asks for. The scores are shared out anew among all of them and "none of them"."""
+    known = {source.number(one.pin.pin_id) for one in match.candidates}
+    tried = [number for number in numbers if number not in known]
+    if match.identified or source.index is None or not tried:
+        return match
+    query = keypoints.extract(rgb, None, sightings.SIDES, sightings.FEATURES)
+    seen = [one for one in sightings.compared(source, rgb, query, tried, None) if one.odds >= CLAIM_ODDS]
+    pins = source.numbered([one.candidate.number for one in seen])
+    none = max(1 - sum(one.score for one in match.candidates), LEAST)
+    weighted = [(one.pin, one.score / none, one.inliers) for one in match.candidates]
+    weighted += [
+        (pins[one.candidate.number], math.exp(min(one.odds, 30.0)), one.inliers)
+        for one in seen
+        if one.candidate.number in pins
+    ]
+    weighted.sort(key=lambda one: -one[1])
+    total = 1 + sum(weight for _, weight, _ in weighted)
+    candidates = [MatchCandidate(pin, weight / total, inliers) for pin, weight, inliers in weighted]
+    return dataclasses.replace(match, candidates=tuple(candidates[:CANDIDATES]))
