@@ -122,12 +122,14 @@ class Card(msgspec.Struct, rename="camel"):
 
 
 class CatalogueState(msgspec.Struct, rename="camel", omit_defaults=True):
-    """The other fields are there when it is `available`."""
+    """The other fields are there when it is `available`. `outdated`: another version of the program made it,
+    and nothing is found in it until `catalog rebuild` has been run."""
 
     available: bool
     pins: int | None = None
     version: str | None = None
     demonstration: bool | None = None
+    outdated: bool | None = None
 
 
 class DatabaseState(msgspec.Struct, rename="camel"):

@@ -10,6 +10,9 @@ from quart_trio import QuartTrio
 
 from pinactors.api import cors, errors, openapi, operations, tokens
 from pinactors.api import records as records_api
+from pinactors.api.admin import analyses, import_routes
+from pinactors.api.admin import catalogue as catalogue_admin
+from pinactors.api.admin.imports import Imports
 from pinactors.api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
 from pinactors.api.page import catalogue, pages, results
 from pinactors.api.services import EXTENSION, Services
@@ -76,6 +79,7 @@ def create_app(
     )
     given.uploads = PartialUploads(given, PartialUploadStore(settings.uploads_folder))
     given.groups = Groups(given, given.uploads)
+    given.imports = Imports(given)
     given.uploads.receivers = {
         draft.PROTOCOL: draft.receiver(given),
         groups.PROTOCOL: given.groups.receive,
@@ -91,6 +95,9 @@ def create_app(
         catalogue,
         results,
         tokens,
+        analyses,
+        catalogue_admin,
+        import_routes,
     ):
         app.register_blueprint(module.blueprint)
     app.register_blueprint(openapi.blueprint_of("master"))

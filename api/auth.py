@@ -86,6 +86,25 @@ def unauthorized(
     return PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", detail)
 
 
+async def authenticate_admin(headers: Headers | Mapping[str, str], records: Records) -> None:
+    """Passes only for a key that has the right, also on a server that is open to everybody: who may edit the
+    catalogue is never told by the address a request comes from, which behind a proxy is everybody's.
+
+    Raises `PinactorsError`: `unauthorized` for a missing or unknown key, `forbidden` for one without it.
+    """
+    token = token_of(headers)
+    known = token is not None and len(token) <= TOKEN_LIMIT
+    if token is not None and known and await records.is_admin(token):
+        return
+    if token is not None and known and await records.authenticate(token) is not None:
+        raise PinactorsError(ErrorCode.FORBIDDEN, "Forbidden", "This key has not the right to administer")
+    raise PinactorsError(
+        ErrorCode.UNAUTHORIZED,
+        "Unauthorized",
+        "A key with the right to administer is needed; `pinactors keys add NAME --admin` makes one",
+    )
+
+
 class RememberingRecords(Records):
     """Records that still know keys while their database is away: no upload is lost for that."""
 

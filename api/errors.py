@@ -23,6 +23,7 @@ STATUS = {
     ErrorCode.INVALID_AGREEMENT: 400,
     ErrorCode.CANCELLED: 409,
     ErrorCode.UNAUTHORIZED: 401,
+    ErrorCode.FORBIDDEN: 403,
     ErrorCode.RECORD_NOT_FOUND: 404,
     ErrorCode.STREAM_NOT_FOUND: 404,
     ErrorCode.TOO_LARGE: 413,

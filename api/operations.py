@@ -82,7 +82,7 @@ async def ready() -> Response:
     """503 unless the database, the catalogue, the workers and the disk are there and uploads are accepted."""
     given = services()
     actors = given.registry.statistics()
-    checks, _ = await _working(given)
+    checks, _ = await working(given)
     checks["workers"] = bool(actors.get("compute", {}).get("workers"))
     checks["accepting"] = bool(actors.get("accepting", True))
     return readiness(checks)
@@ -102,13 +102,13 @@ def readiness(checks: dict[str, bool]) -> Response:
 async def health() -> Response:
     """`ok`, or `degraded`: it answers, but not everything works. A draining server accepts no connection."""
     given = services()
-    checks, catalogue = await _working(given)
+    checks, catalogue = await working(given)
     actors = given.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
     storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
     shared = actors.get("sharedLog", True) and queue.get("reachable", True) and not storage.waiting
     refused = actors.get("breakers") or queue.get("scratch_full")
-    works = all(checks.values()) and shared and not refused
+    works = all(checks.values()) and shared and not refused and not catalogue.outdated
     return json_answer(
         Health(
             "ok" if works else "degraded",
@@ -123,7 +123,7 @@ async def health() -> Response:
     )
 
 
-async def _working(given: Services) -> tuple[dict[str, bool], CatalogueState]:
+async def working(given: Services) -> tuple[dict[str, bool], CatalogueState]:
     """What the service needs and whether it works, and what is known of the catalogue."""
     settings = given.settings
     folders = [settings.data, settings.images_folder, settings.scratch_folder, settings.journal_folder]
@@ -152,7 +152,9 @@ def _catalogue(given: Services) -> CatalogueState:
         catalog = Catalog.open(folder)
     except (OSError, ValueError):  # damaged: analyses go on and find nothing
         return CatalogueState(available=False)
-    return CatalogueState(True, catalog.size, catalog.version, catalog.demonstration)
+    return CatalogueState(
+        True, catalog.size, catalog.version, catalog.demonstration, catalog.outdated or None
+    )
 
 
 @blueprint.get("/metrics")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+from typing import Any
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -12,7 +14,7 @@ from pinactors.api.auth import authenticate
 from pinactors.api.operations import json_answer
 from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
-from pinactors.records import DeliveryTally, Filter, RecordRow
+from pinactors.records import DeliveryTally, Filter, RecordRow, Records
 from pinactors.records.listing import PAGE_LIMIT
 
 DEFAULT_LIMIT = 50
@@ -26,27 +28,36 @@ async def page() -> Response:
     """Analyses of the caller's key, newest first, by `verdict`, `pin`, `since` and `until`."""
     given = services()
     owner = await authenticate(request.headers, given.records)
-    limit = _number("limit")
-    wanted = Filter(
-        owner=owner,
+    found, total, following = await asked_page(given.records, Filter(owner=owner))
+    return json_answer(
+        RecordPage(
+            records=[Record(**fields) for _, fields in found],
+            total=total,
+            next=following,
+            timestamp=timestamp(),
+        )
+    )
+
+
+async def asked_page(
+    records: Records, within: Filter
+) -> tuple[list[tuple[RecordRow, dict[str, Any]]], int, int | None]:
+    """What the request's query asks for of the analyses `within`: a page of them, each with the fields of its
+    `Record`, how many there are, and the `before` of the next page (None on the last one). Raises
+    `PinactorsError` (`invalid_format`)."""
+    limit = number_of("limit")
+    wanted = dataclasses.replace(
+        within,
         verdict=_verdict(),
         pin=request.args.get("pin") or None,
         since=_moment("since"),
         until=_moment("until"),
     )
-    rows, total = await given.records.page(
-        wanted, DEFAULT_LIMIT if limit is None else limit, _number("before")
-    )
-    tallies = await given.records.delivery_tallies([row.stream_id for row in rows])
+    rows, total = await records.page(wanted, DEFAULT_LIMIT if limit is None else limit, number_of("before"))
+    tallies = await records.delivery_tallies([row.stream_id for row in rows])
     more = len(rows) == min(max(limit or DEFAULT_LIMIT, 1), PAGE_LIMIT)
-    return json_answer(
-        RecordPage(
-            records=[_record(row, tallies.get(row.stream_id)) for row in rows],
-            total=total,
-            next=rows[-1].number if more else None,
-            timestamp=timestamp(),
-        )
-    )
+    found = [(row, _fields(row, tallies.get(row.stream_id))) for row in rows]
+    return found, total, rows[-1].number if more else None
 
 
 @blueprint.get("/api/records/<number>")
@@ -65,38 +76,39 @@ async def one(number: str) -> Response:
     return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "no-store"})
 
 
-def _record(row: RecordRow, events: DeliveryTally | None) -> Record:
-    return Record(
-        record_number=row.number,
-        session_id=row.session_id,
-        created_at=timestamp(row.finished_at),
-        verdict=Verdict(row.verdict) if row.verdict else None,
-        authenticity_rating=row.rating,
-        confidence=row.confidence,
-        pin_id=row.pin_id,
-        name=row.pin_name,
-        views=sorted(row.images),
-        degraded=row.degraded,
-        missing=row.missing,
-        error_code=row.error_code,
-        user_agreement=row.agreement or None,
-        webhook=Events(events.pending, events.delivered, events.dead, events.error) if events else None,
-    )
+def _fields(row: RecordRow, events: DeliveryTally | None) -> dict[str, Any]:
+    return {
+        "record_number": row.number,
+        "session_id": row.session_id,
+        "created_at": timestamp(row.finished_at),
+        "verdict": Verdict(row.verdict) if row.verdict else None,
+        "authenticity_rating": row.rating,
+        "confidence": row.confidence,
+        "pin_id": row.pin_id,
+        "name": row.pin_name,
+        "views": sorted(row.images),
+        "degraded": row.degraded,
+        "missing": row.missing,
+        "error_code": row.error_code,
+        "user_agreement": row.agreement or None,
+        "webhook": Events(events.pending, events.delivered, events.dead, events.error) if events else None,
+    }
 
 
-def _number(name: str) -> int | None:
+def number_of(name: str) -> int | None:
+    """A number of the query; None where it is not given. Raises `PinactorsError` (`invalid_format`)."""
     value = request.args.get(name)
     if not value:
         return None
     if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise _invalid(name, "it must be a whole number")
+        raise invalid(name, "it must be a whole number")
     return int(value)
 
 
 def _verdict() -> str | None:
     value = request.args.get("verdict") or None
     if value is not None and value not in VERDICTS:
-        raise _invalid("verdict", f"it must be one of {', '.join(VERDICTS)}")
+        raise invalid("verdict", f"it must be one of {', '.join(VERDICTS)}")
     return value
 
 
@@ -107,9 +119,10 @@ def _moment(name: str) -> dt.datetime | None:
     try:
         moment = dt.datetime.fromisoformat(value)
     except ValueError:
-        raise _invalid(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None
+        raise invalid(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
 
 
-def _invalid(name: str, why: str) -> PinactorsError:
+def invalid(name: str, why: str) -> PinactorsError:
+    """A refusal of a value of the query."""
     return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {name}", f"{name}: {why}", field=name)

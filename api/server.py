@@ -255,6 +255,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                         registry.use(components.declare(settings, catalog=folder))
 
                 nursery.start_soon(published.follow, use, name="latest catalogue")
+            await nursery.start(given.imports.run)
             keeper = Housekeeper(given.store, registry, records, settings)
             nursery.start_soon(supervision.repeat, "housekeeper", keeper.look, lambda: SWEEP_SECONDS)
             deliverer = Deliverer(records, settings, supervision, metrics.registry)

@@ -15,6 +15,7 @@ from pinactors.api.health import Checks
 from pinactors.storage.images import ImageStore
 
 if TYPE_CHECKING:
+    from pinactors.api.admin.imports import Imports
     from pinactors.api.uploads.resumable.groups import Groups
     from pinactors.api.uploads.resumable.uploads import PartialUploads
     from pinactors.compute import Compute
@@ -31,7 +32,8 @@ DISK_THREADS = 4
 @dataclass(slots=True)
 class Services:
     """`page` answers a browser's `GET /`; `catalog_folder` is the catalogue in use; `uploads` are those that
-    come in several requests, `groups` bring those of one photograph each together."""
+    come in several requests, `groups` bring those of one photograph each together; `imports` change the
+    catalogue."""
 
     registry: Registry
     records: Records
@@ -43,6 +45,7 @@ class Services:
     page: Callable[[], Awaitable[Response]] | None = None
     uploads: PartialUploads = field(init=False)
     groups: Groups = field(init=False)
+    imports: Imports = field(init=False)
     checks: Checks = field(default_factory=Checks)
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 

@@ -12,11 +12,12 @@ COUNT = {"minimum": 0}
 NUMBER = {"minimum": 1, "maximum": 2**31 - 1}
 
 MEANINGS: dict[str, str] = {
+    "CatalogueState.outdated": "Whether another version of the program made it: nothing is found in it then.",
+    "CatalogueState.version": "The catalogue's version.",
     "Event.data": "The packet that says it, as readers of the stream get it.",
     "Event.timestamp": "When it happened, ISO 8601 in UTC.",
     "Event.type": "What happened: `result.` and a component's name, `session.completed`, `session.failed`.",
     "Events.error": "Why the last attempt failed that did; null where none did.",
-    "CatalogueState.version": "The catalogue's version.",
     "Evidence.name": "Name of the row of evidence.",
     "MasterState.name": "Host and port of the master.",
     "MasterState.sessions": "Sessions relayed to it now.",

@@ -106,8 +106,13 @@ async def packets(stream_id: str) -> Response:
 async def photograph(stream_id: str, view: str) -> Response:
     """A photograph of a finished analysis, scaled down and without what a camera writes into its file (place,
     time, owner)."""
+    await _stored(stream_id, await authenticate(request.headers, services().records))
+    return await shown_photograph(stream_id, view)
+
+
+async def shown_photograph(stream_id: str, view: str) -> Response:
+    """The same, whoever asks. Raises `PinactorsError` (`not_found`)."""
     given = services()
-    await _stored(stream_id, await authenticate(request.headers, given.records))
     absent = PinactorsError(
         ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph", status=404
     )

@@ -27,6 +27,7 @@ class ErrorCode(StrEnum):
     TOO_LARGE = "too_large"
     MISSING_FIELDS = "missing_fields"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     INVALID_AGREEMENT = "invalid_agreement"
     RECORD_NOT_FOUND = "record_not_found"
     STREAM_NOT_FOUND = "stream_not_found"

@@ -86,6 +86,15 @@ def view(seed: int, which: View, **scene: float) -> PreparedView:
     return photograph(pin, which, seed, **scene)
 
 
+def photographed(seed: int, path: Path) -> Path:
+    """A file with a photograph of the drawn pin's front."""
+    taken = drawing.photograph(
+        drawing.pin_front(seed), drawing.background("cloth", 900, 700, seed), angle=10.0
+    )
+    cv2.imwrite(str(path), cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))
+    return path
+
+
 def photograph(pin: drawing.Pin, which: View, seed: int, **scene: float) -> PreparedView:
     settings: dict[str, float] = {"tilt": 35.0 if which is View.ANGLED else 0.0, "angle": 10.0} | scene
     taken = drawing.photograph(pin, drawing.background("cloth", 900, 700, seed), **settings)  # type: ignore[arg-type]

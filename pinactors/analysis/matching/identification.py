@@ -59,10 +59,8 @@ BACKS, BACKS_BEHIND = 3, 7.0
 """Candidates whose back is compared, none of them further behind the best than this (log odds)."""
 
 EMPTY = "The catalogue is empty: there is nothing to compare with."
-OUTDATED = (
-    "The catalogue was made by another version of this program: "
-    "`pinactors catalog rebuild` brings it up to date."
-)
+OUTDATED = "The catalogue cannot be searched at the moment, so there is nothing to compare with."
+"""For collectors; what an operator has to do about it is told by `/health` and `/admin`."""
 NO_MATCH = "No pin of the catalogue fits this photograph well enough to be claimed."
 TOO_CLOSE = "Several pins of the catalogue fit this photograph about equally well."
 

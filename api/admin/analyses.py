@@ -1,0 +1,104 @@
+"""Everybody's analyses for an operator: how it goes, a page of them, one of them, its photographs."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import msgspec
+from quart import Blueprint, Response, request
+
+from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
+from pinactors.api.auth import authenticate_admin
+from pinactors.api.operations import json_answer, working
+from pinactors.api.page.results import shown_photograph
+from pinactors.api.records import asked_page, invalid
+from pinactors.api.services import services
+from pinactors.protocol import ErrorCode, PinactorsError, merge
+from pinactors.records import Filter, StoredStream
+from pinactors.records.feedback import Agreement
+
+MINUTES = 60
+"""What the overview looks back."""
+
+blueprint = Blueprint("admin_analyses", __name__, url_prefix="/admin/api")
+
+
+@blueprint.before_request
+async def check() -> None:
+    await authenticate_admin(request.headers, services().records)
+
+
+@blueprint.get("/overview")
+async def overview() -> Response:
+    """Uploads of the last hour by minute, what went wrong in it, and how the service is."""
+    given = services()
+    activity = await given.records.activity(60 * MINUTES)
+    _, catalogue = await working(given)
+    actors = given.registry.statistics()
+    queue = actors.get("compute", {})
+    now = int(time.time()) // 60
+    return json_answer(
+        Overview(
+            uploads=[activity.minutes.get(now - ago, 0) for ago in range(MINUTES - 1, -1, -1)],
+            failed=activity.failed,
+            degraded=activity.degraded,
+            missing=activity.missing,
+            breakers=actors.get("breakers", {}),
+            sessions=actors.get("sessions", 0),
+            queued=queue.get("queued", 0),
+            workers=queue.get("workers", 0),
+            disagreements=await given.records.count(Filter(agreement=Agreement.DISAGREE)),
+            catalogue=catalogue,
+            editable=given.settings.catalog_version in ("", "latest"),
+        )
+    )
+
+
+@blueprint.get("/records")
+async def page() -> Response:
+    """Analyses of all keys, newest first, by `verdict`, `pin`, `since`, `until`, `agreement`, `degraded` (a
+    component) and `key` (its name)."""
+    given = services()
+    agreement, degraded = request.args.get("agreement") or None, request.args.get("degraded") or None
+    if agreement is not None and agreement not in tuple(Agreement):
+        raise invalid("agreement", f"it must be one of {', '.join(Agreement)}")
+    if degraded is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", degraded):
+        raise invalid("degraded", "it must be the name of a component")
+    wanted = Filter(agreement=agreement, degraded=degraded, key=request.args.get("key") or None)
+    found, total, following = await asked_page(given.records, wanted)
+    names = {str(key.id): key.name for key in await given.records.keys()}
+    records = [
+        AdminRecord(
+            **fields,
+            stream_id=row.stream_id,
+            key=names.get(row.owner, ""),
+            comment=row.comment,
+            corrected_verdict=row.corrected.verdict,
+            corrected_pin_id=row.corrected.pin_id,
+            corrected_price=row.corrected.price,
+        )
+        for row, fields in found
+    ]
+    return json_answer(AdminRecords(records, total, following))
+
+
+@blueprint.get("/records/<int:number>")
+async def one(number: int) -> Response:
+    """The whole answer of one analysis."""
+    body = msgspec.json.encode(merge.merge((await stored(number)).packets))
+    return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "no-store"})
+
+
+@blueprint.get("/records/<int:number>/<view>")
+async def photograph(number: int, view: str) -> Response:
+    """A photograph of it, scaled down."""
+    return await shown_photograph((await stored(number)).stream_id, view)
+
+
+async def stored(number: int) -> StoredStream:
+    """The analysis of that number. Raises `PinactorsError` (`record_not_found`)."""
+    found = await services().records.record(Filter(number=number))
+    if found is None:
+        raise PinactorsError(ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis has this number")
+    return found

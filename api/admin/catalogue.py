@@ -1,0 +1,76 @@
+"""The catalogue for an operator: its pins, searched, with everything a row of pins.csv says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+from quart import Blueprint, Response, request
+
+from pinactors.analysis.model import CatalogPin
+from pinactors.api.admin.answers import AdminPin, AdminPins
+from pinactors.api.auth import authenticate_admin
+from pinactors.api.operations import json_answer
+from pinactors.api.page.catalogue import SEARCH_CHARACTERS
+from pinactors.api.records import invalid, number_of
+from pinactors.api.services import services
+from pinactors.catalog.reader import Catalog
+from pinactors.protocol import ErrorCode, PinactorsError, View
+
+PAGE = 30
+
+blueprint = Blueprint("admin_catalogue", __name__, url_prefix="/admin/api")
+
+
+@blueprint.before_request
+async def check() -> None:
+    await authenticate_admin(request.headers, services().records)
+
+
+@blueprint.get("/pins")
+async def pins() -> Response:
+    """Pins whose id, name, characters, series or code contain `search`, those behind the first `offset`."""
+    given = services()
+    text, offset = request.args.get("search", "").strip(), number_of("offset") or 0
+    if len(text) > SEARCH_CHARACTERS:
+        raise invalid("search", f"it must have at most {SEARCH_CHARACTERS} characters")
+    found = await trio.to_thread.run_sync(_search, given.catalog_folder, text, offset, limiter=given.disk)
+    return json_answer(AdminPins(found[:PAGE], len(found) > PAGE))
+
+
+@blueprint.get("/pin")
+async def pin() -> Response:
+    """The pin whose id is `id`."""
+    given = services()
+    name = request.args.get("id", "")
+    found = await trio.to_thread.run_sync(_one, given.catalog_folder, name, limiter=given.disk)
+    if found is None:
+        raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", "The catalogue has no pin of this id")
+    return json_answer(found)
+
+
+def _search(folder: Path, text: str, offset: int) -> list[AdminPin]:
+    catalog = Catalog.open(folder)
+    with catalog.connected:
+        return [_described(catalog, pin) for pin in catalog.pins(text, PAGE + 1, offset)]
+
+
+def _one(folder: Path, pin_id: str) -> AdminPin | None:
+    catalog = Catalog.open(folder)
+    found = catalog.pin(pin_id)
+    return None if found is None else _described(catalog, found)
+
+
+def _described(catalog: Catalog, pin: CatalogPin) -> AdminPin:
+    return AdminPin(
+        pin.pin_id,
+        pin.name,
+        list(pin.characters),
+        pin.series,
+        pin.year,
+        pin.edition_size,
+        pin.brand,
+        pin.factory_code,
+        [view for view in (View.FRONT, View.BACK) if catalog.picture(pin.pin_id, view) is not None],
+        len(catalog.sales(pin.pin_id)),
+    )

@@ -1,0 +1,153 @@
+"""Import folders over HTTP: made, filled file by file, started, watched, cancelled."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import msgspec
+import trio
+from quart import Blueprint, Response, request
+
+from pinactors.analysis.imaging.cut import cut
+from pinactors.api.admin.analyses import stored
+from pinactors.api.admin.answers import ImportState, ImportStates, LineProblem
+from pinactors.api.admin.imports import Import
+from pinactors.api.auth import authenticate_admin
+from pinactors.api.http.body import BodyReader
+from pinactors.api.operations import json_answer
+from pinactors.api.page.catalogue import in_worker, picture
+from pinactors.api.services import services
+from pinactors.catalog.rows import MAX_FILE_BYTES, Problem
+from pinactors.protocol import ErrorCode, PinactorsError, View
+
+REQUEST_BYTES = 4096
+
+blueprint = Blueprint("admin_imports", __name__, url_prefix="/admin/api/imports")
+
+
+class Wanted(msgspec.Struct, rename="camel"):
+    """A photograph of an analysis, to be put into an import folder as `path`: cut along the pin's outline, or
+    as a `whole`."""
+
+    record_number: int
+    view: View
+    path: str
+    whole: bool = False
+
+
+@blueprint.before_request
+async def check() -> None:
+    await authenticate_admin(request.headers, services().records)
+
+
+@blueprint.get("")
+async def every() -> Response:
+    """Those under way and those that ended lately, oldest first."""
+    return json_answer(ImportStates([_state(one) for one in services().imports.every()]))
+
+
+@blueprint.post("")
+async def create() -> Response:
+    """An empty import folder."""
+    return json_answer(_state(await services().imports.create()))
+
+
+@blueprint.get("/<name>")
+async def state(name: str) -> Response:
+    return json_answer(_state(services().imports.find(name)))
+
+
+@blueprint.put("/<name>/files/<path:path>")
+async def receive(name: str, path: str) -> Response:
+    """A file of the folder, as it arrives."""
+    given = services()
+    one = given.imports.find(name)
+    await given.imports.receive(one, path, BodyReader(request, given.settings, MAX_FILE_BYTES))
+    return json_answer(_state(one))
+
+
+@blueprint.post("/<name>/photographs")
+async def photograph(name: str) -> Response:
+    """Puts a photograph of an analysis into the folder, and shows what was put there."""
+    given = services()
+    one = given.imports.find(name)
+    body = await BodyReader(request, given.settings, REQUEST_BYTES).whole()
+    try:
+        wanted = msgspec.json.decode(body, type=Wanted)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", str(error)) from None
+    absent = PinactorsError(ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph")
+    found = await given.records.photograph((await stored(wanted.record_number)).stream_id, wanted.view)
+    if found is None:
+        raise absent
+    try:
+        image = await trio.to_thread.run_sync(given.store.bring, found, limiter=given.disk)
+        content, _ = await in_worker(
+            cut, image.path, wanted.view, given.settings.max_image_pixels, wanted.whole
+        )
+    except FileNotFoundError:
+        raise absent from None
+    await given.imports.receive(one, wanted.path, BodyReader(_Made(content), given.settings, len(content)))
+    return picture(content, "image/png", "no-store")
+
+
+@blueprint.post("/<name>/start")
+async def start(name: str) -> Response:
+    given = services()
+    one = given.imports.find(name)
+    await given.imports.start(one)
+    return json_answer(_state(one))
+
+
+@blueprint.delete("/<name>")
+async def cancel(name: str) -> Response:
+    """Ends it; rows that are in the catalogue stay there."""
+    given = services()
+    one = given.imports.find(name)
+    await given.imports.cancel(one)
+    return json_answer(_state(one))
+
+
+class _Made:
+    """A file that the server made itself, as a body that has arrived."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content_length = len(content)
+        self._left = [content]
+
+    @property
+    def body(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
+
+
+def _state(one: Import) -> ImportState:
+    report = one.report
+    counts = {}
+    if report is not None:
+        counts = {name: getattr(report, name) for name in ("added", "updated", "unchanged", "sales", "size")}
+        counts |= {"problems": one.left_out, "warnings": one.reserved}
+    return ImportState(
+        one.id,
+        one.state,
+        len(one.files),
+        one.size,
+        one.done,
+        one.total,
+        one.wrong,
+        counts,
+        _lines(report.problems if report is not None else []),
+        _lines(report.warnings if report is not None else []),
+    )
+
+
+def _lines(problems: list[Problem]) -> list[LineProblem]:
+    return [LineProblem(problem.file, problem.line, problem.message) for problem in problems]

@@ -1,0 +1,288 @@
+"""Import folders on their way into the catalogue: received file by file, then run one after the other.
+
+What the page edits is such a folder too, of one row: whatever changes the catalogue is what `catalog import`
+reads.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeVar
+
+import msgspec
+import structlog
+import trio
+
+from pinactors.api.http.body import BodyReader
+from pinactors.api.services import Services
+from pinactors.catalog.import_process import Order, Said
+from pinactors.catalog.rows import PIN_COLUMNS, ImportReport
+from pinactors.protocol import ErrorCode, PinactorsError
+
+T = TypeVar("T")
+State = Literal["receiving", "waiting", "running", "done", "failed", "cancelled"]
+
+MOST_FILES = 100_000
+MOST_BYTES = 20 << 30
+"""Files of one import, and what they may have together."""
+
+MOST_OPEN = 8
+"""Imports that are being received or wait."""
+
+IDLE_SECONDS = 3600.0
+"""Without a byte for so long, one that is being received is given up."""
+
+KEPT = 20
+"""Ended imports whose reports can still be read."""
+
+LINE_BYTES = 1 << 22
+"""Longest line of the import's process, its report."""
+
+DEEPEST, LONGEST_NAME = 8, 200
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Import:
+    """One import folder. `files` has their sizes, `size` is the sum; `done` of `total` rows are through;
+    `report` has the first of its problems and warnings, of which there are `left_out` and `reserved`; `wrong`
+    says, for a person, why it ended as `failed`; `writing` files are being received."""
+
+    id: str
+    folder: Path
+    state: State = "receiving"
+    files: dict[str, int] = field(default_factory=dict)
+    size: int = 0
+    done: int = 0
+    total: int = 0
+    report: ImportReport | None = None
+    left_out: int = 0
+    reserved: int = 0
+    wrong: str = ""
+    touched: float = field(default_factory=trio.current_time)
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    writing: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("done", "failed", "cancelled")
+
+
+class Imports:
+    """All of this process. Their folders lie in the data folder's `imports` until they have ended."""
+
+    def __init__(self, given: Services) -> None:
+        self._given, self._settings = given, given.settings
+        self._folder = given.settings.data.absolute() / "imports"
+        self._known: dict[str, Import] = {}
+        self._send, self._receive = trio.open_memory_channel[Import](MOST_OPEN)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Removes what an earlier process left, then runs what is started, one after the other, for ever."""
+        await self._on_disk(partial(shutil.rmtree, self._folder, ignore_errors=True))
+        task_status.started()
+        async for one in self._receive:
+            if one.ended:
+                continue
+            one.state = "running"
+            try:
+                with one.scope:
+                    await self._import(one)
+            except Exception as error:
+                # The task's boundary: what nobody foresaw in one import must not end all that come after it.
+                log.error("import failed", exc_info=error)
+                one.wrong = "The server failed; its log has the reason."
+            one.state = "cancelled" if one.scope.cancelled_caught else "failed" if one.wrong else "done"
+            log.info("import ended", state=one.state, rows=one.done, reason=one.wrong)
+            await self._clear(one)
+
+    async def create(self) -> Import:
+        """Raises `PinactorsError` (`overloaded`) where there are too many."""
+        now = trio.current_time()
+        for one in list(self._known.values()):
+            if one.state == "receiving" and not one.writing and one.touched < now - IDLE_SECONDS:
+                await self.cancel(one)
+        if sum(not one.ended for one in self._known.values()) >= MOST_OPEN:
+            raise PinactorsError(ErrorCode.OVERLOADED, "Too many imports are under way")
+        for one in [one for one in self._known.values() if one.ended][: -KEPT or None]:
+            del self._known[one.id]
+        name = secrets.token_hex(8)
+        one = self._known[name] = Import(name, self._folder / name)
+        await self._on_disk(partial(one.folder.mkdir, parents=True))
+        return one
+
+    def every(self) -> list[Import]:
+        return list(self._known.values())
+
+    def find(self, name: str) -> Import:
+        """Raises `PinactorsError` (`not_found`)."""
+        if name not in self._known:
+            raise PinactorsError(ErrorCode.NOT_FOUND, "No such import")
+        return self._known[name]
+
+    async def receive(self, one: Import, name: str, body: BodyReader) -> None:
+        """Puts a file into the folder. Raises `PinactorsError`."""
+        self._check_open(one)
+        self._check_room(one, name, 0)
+        path = one.folder / _safe(name)
+        arriving = one.folder / f"{secrets.token_hex(8)}.part"
+        one.writing += 1
+        try:
+            await self._on_disk(_append, arriving, b"")
+            while data := await body.chunk():
+                self._check_room(one, name, body.size)
+                await self._on_disk(_append, arriving, data)
+                one.touched = trio.current_time()
+            self._check_open(one)
+            await self._on_disk(_place, arriving, path)
+            one.size += body.size - one.files.get(name, 0)
+            one.files[name] = body.size
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise _invalid("path", "a file and a folder of it have the same name") from None
+        except OSError as error:
+            log.warning("import not kept", error=str(error))
+            raise PinactorsError(ErrorCode.OVERLOADED, "The server's disk cannot take it") from error
+        finally:
+            one.writing -= 1
+            with trio.CancelScope(shield=True):
+                await self._on_disk(partial(arriving.unlink, missing_ok=True))
+
+    async def start(self, one: Import) -> None:
+        """Raises `PinactorsError`."""
+        self._check_open(one)
+        if one.writing:
+            raise _invalid("import", "a file of it is still being sent")
+        if "pins.csv" not in one.files and one.files.keys() & {"sales.csv", "fx.csv"}:
+            header = f"{','.join(PIN_COLUMNS)}\r\n".encode()
+            await self._on_disk((one.folder / "pins.csv").write_bytes, header)
+        elif "pins.csv" not in one.files:
+            raise _invalid("import", "there is no pins.csv in it, nor sales.csv or fx.csv")
+        if self._settings.catalog_version not in ("", "latest"):
+            raise PinactorsError(
+                ErrorCode.INVALID_FORMAT,
+                "This server stays at one version of the catalogue",
+                f"catalog_version is {self._settings.catalog_version}: only a server that follows the latest "
+                "version can publish another one",
+                status=409,
+            )
+        one.state = "waiting"
+        self._send.send_nowait(one)  # there is room for as many as may be open
+
+    async def cancel(self, one: Import) -> None:
+        """Ends it, whatever its state; rows that are in the catalogue stay there."""
+        if one.ended:
+            await trio.lowlevel.checkpoint()
+        elif one.state == "running":
+            one.scope.cancel()
+            await trio.lowlevel.checkpoint()
+        else:
+            one.state = "cancelled"
+            await self._clear(one)
+
+    async def _import(self, one: Import) -> None:
+        settings, folder = self._settings, self._given.catalog_folder
+        published = settings.catalog_version == "latest"
+        order = Order(
+            str(one.folder),
+            str(settings.data.absolute() / "catalog-edited" if published else folder.absolute()),
+            settings.worker_memory,
+            settings.worker_niceness,
+            str(folder) if published else "",
+            settings.storage,
+            str(settings.data),
+        )
+        command = [sys.executable, "-m", "pinactors.catalog.import_process"]
+        async with trio.open_nursery() as nursery:
+            start = partial(
+                trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False
+            )
+            process: trio.Process = await nursery.start(start)
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(trio.BrokenResourceError):
+                await process.stdin.send_all(msgspec.json.encode(order) + b"\n")
+            lines = _Lines()
+            async for data in process.stdout:
+                for line in lines.feed(data):
+                    said = msgspec.json.decode(line, type=Said)
+                    one.done, one.total = max(one.done, said.done), max(one.total, said.total)
+                    one.report, one.wrong = said.report, said.wrong
+                    one.left_out, one.reserved = said.left_out, said.reserved
+        if one.report is None and not one.wrong:
+            one.wrong = (
+                f"The import broke off after {one.done} rows, which are in the catalogue. "
+                "A picture of the next one cannot be read on this server."
+            )
+
+    def _check_open(self, one: Import) -> None:
+        if one.state != "receiving":
+            raise PinactorsError(
+                ErrorCode.INVALID_FORMAT, "It is not open any more", f"This import is {one.state}", status=409
+            )
+
+    def _check_room(self, one: Import, name: str, size: int) -> None:
+        if len(one.files) >= MOST_FILES or one.size + size > MOST_BYTES:
+            raise PinactorsError(
+                ErrorCode.TOO_LARGE,
+                "The import is too large",
+                f"At most {MOST_FILES} files and {MOST_BYTES >> 30} GB at once",
+                field=name,
+            )
+
+    async def _clear(self, one: Import) -> None:
+        with trio.CancelScope(shield=True):
+            await self._on_disk(partial(shutil.rmtree, one.folder, ignore_errors=True))
+
+    async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await trio.to_thread.run_sync(work, *arguments, limiter=self._given.disk)
+
+
+def _append(path: Path, data: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def _place(arrived: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    arrived.replace(path)
+
+
+def _safe(name: str) -> PurePosixPath:
+    """A file's path in an import folder. Raises `PinactorsError` for one that leads elsewhere."""
+    parts = name.split("/")
+    if not 0 < len(parts) <= DEEPEST:
+        raise _invalid("path", f"at most {DEEPEST} folders deep")
+    for part in parts:
+        if part in ("", ".", "..") or "\\" in part or not part.isprintable():
+            raise _invalid("path", "it must be a path relative to the import folder, with slashes")
+        if len(part.encode()) > LONGEST_NAME:
+            raise _invalid("path", f"a name of it is longer than {LONGEST_NAME} bytes")
+    return PurePosixPath(*parts)
+
+
+def _invalid(field: str, why: str) -> PinactorsError:
+    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)
+
+
+class _Lines:
+    """Whole lines out of what comes in pieces."""
+
+    def __init__(self) -> None:
+        self._begun = bytearray()
+
+    def feed(self, data: bytes | bytearray) -> list[bytes]:
+        """The lines that `data` completes. Raises `ValueError` for one that is too long."""
+        *whole, rest = bytes(self._begun + data).split(b"\n")
+        if len(rest) > LINE_BYTES:
+            raise ValueError("the import's process said a line without end")
+        self._begun = bytearray(rest)
+        return whole

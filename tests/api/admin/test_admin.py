@@ -1,0 +1,274 @@
+"""The operator's requests: who may make them, what they show, and what they change of the catalogue."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import trio
+
+from pinactors.catalog import snapshots
+from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.reader import Catalog
+from pinactors.protocol import View
+from pinactors.records import Records
+from pinactors.settings import Settings
+from pinactors.storage.objects import open_objects
+from pinactors.storage.stored_image import StoredImage
+from tests.api.conftest import Running, running
+from tests.api.wire import Answer, ask
+from tests.catalog import folders
+from tests.cli.samples import seal
+from tests.records.samples import record
+
+HEADER = ",".join(folders.PIN_HEADER)
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An import folder of one drawn pin."""
+    return folders.write_folder(tmp_path_factory.mktemp("source"), [0], back=False, sales=[folders.sale(0)])
+
+
+class Operator:
+    """Somebody with a key of that right; `user` has one without."""
+
+    def __init__(self, server: Running, key: str, user: str, records: Records) -> None:
+        self.server, self.key, self.user, self.records = server, key, user, records
+
+    async def ask(self, method: str, path: str, body: bytes = b"", key: str | None = None) -> Answer:
+        headers = {"x-api-key": self.key if key is None else key}
+        return await ask(self.server.port, method, f"/admin/api{path}", body, headers)
+
+    async def get(self, path: str) -> Any:
+        answer = await self.ask("GET", path)
+        assert answer.status == 200, answer.body
+        return answer.json()
+
+    async def imported(self, files: dict[str, bytes]) -> Any:
+        """An import of these files, at its end."""
+        name = (await self.ask("POST", "/imports")).json()["id"]
+        for path, content in files.items():
+            assert (await self.ask("PUT", f"/imports/{name}/files/{path}", content)).status == 200
+        assert (await self.ask("POST", f"/imports/{name}/start")).status == 200
+        return await self.ended(name)
+
+    async def ended(self, name: str) -> Any:
+        with trio.fail_after(60):
+            while True:
+                state = await self.get(f"/imports/{name}")
+                if state["state"] in ("done", "failed", "cancelled"):
+                    return state
+                await trio.sleep(0.05)
+
+
+@pytest.fixture
+async def operator(tmp_path: Path, catalogue: Path) -> AsyncIterator[Operator]:
+    data = tmp_path / "data"
+    import_catalog(catalogue, data / "catalog")
+    records = await Records.open(Settings(data=data))
+    key, user = await records.add_key("shop", admin=True), await records.add_key("phone")
+    async with running(data) as server:
+        yield Operator(server, key, user, records)
+    await records.close()
+
+
+async def test_who_may_not_is_refused(operator: Operator, tmp_path: Path) -> None:
+    routes = (
+        ("GET", "/overview"),
+        ("GET", "/records"),
+        ("GET", "/records/1"),
+        ("GET", "/records/1/front"),
+        ("GET", "/pins"),
+        ("GET", "/pin?id=T000"),
+        ("GET", "/imports"),
+        ("POST", "/imports"),
+        ("GET", "/imports/x"),
+        ("PUT", "/imports/x/files/pins.csv"),
+        ("POST", "/imports/x/photographs"),
+        ("POST", "/imports/x/start"),
+        ("DELETE", "/imports/x"),
+    )
+    for method, path in routes:
+        for key, status, code in (("", 401, "unauthorized"), ("x" * 900, 401, "unauthorized")):
+            answer = await operator.ask(method, path, key=key)
+            assert (answer.status, answer.json()["errorCode"]) == (status, code), path
+        answer = await operator.ask(method, path, key=operator.user)
+        assert (answer.status, answer.json()["errorCode"]) == (403, "forbidden"), path
+    await operator.records.revoke_key(1)
+    assert (await operator.ask("GET", "/overview")).status == 401
+    page = await ask(operator.server.port, "GET", "/admin")
+    assert page.status == 200
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+async def test_a_server_that_is_open_to_everybody_has_no_open_admin(tmp_path: Path) -> None:
+    async with running(tmp_path / "open") as server:
+        answer = await ask(server.port, "GET", "/admin/api/overview")
+    assert answer.status == 401
+    assert "keys add NAME --admin" in answer.json()["error"]
+
+
+async def test_everybodys_analyses_by_filters(operator: Operator) -> None:
+    records = operator.records
+    for number in range(1, 4):
+        degraded = ["details"] if number == 2 else []
+        one = record(f"s{number}", owner=str(number), degraded=degraded, session_id=f"p{number}", packets=[])
+        await records.save(one, seal)
+    await records.confirm(1, "p1", "disagree", "It is another fox.", "1", "counterfeit", "P9", 12.0)
+    await records.confirm(3, "p3", "disagree", "", "3")
+    await records.confirm(3, "p3", "agree", "", "3")
+
+    async def numbers(query: str) -> list[int]:
+        return [row["recordNumber"] for row in (await operator.get(f"/records?{query}"))["records"]]
+
+    assert await numbers("") == [3, 2, 1]
+    assert await numbers("agreement=disagree") == [1]
+    assert await numbers("agreement=agree") == [3]
+    assert await numbers("degraded=details") == [2]
+    assert await numbers("key=phone&verdict=authentic") == [2]
+    assert await numbers("limit=1&before=3") == [2]
+    first = (await operator.get("/records?agreement=disagree"))["records"][0]
+    assert (first["key"], first["streamId"], first["comment"]) == ("shop", "s1", "It is another fox.")
+    assert [first[f"corrected{name}"] for name in ("Verdict", "PinId", "Price")] == [
+        "counterfeit",
+        "P9",
+        12.0,
+    ]
+    assert (await operator.get("/records/2"))["id"] == 2
+    for path, status in (
+        ("/records?agreement=maybe", 400),
+        ("/records?degraded=%25", 400),
+        ("/records/9", 404),
+        ("/records/1/front", 404),  # its file is nowhere
+    ):
+        assert (await operator.ask("GET", path)).status == status, path
+
+
+async def test_how_it_goes(operator: Operator) -> None:
+    one = record("s1", degraded=["details"], missing=["pricing"], error_code=None)
+    now = record("s2", error_code="overloaded", verdict=None)
+    started = dt.datetime.now(dt.UTC)
+    for each in (one, now):
+        await operator.records.save(dataclasses.replace(each, started_at=started), seal)
+    await operator.records.save(record("old"), seal)
+    told = await operator.get("/overview")
+    assert (len(told["uploads"]), sum(told["uploads"])) == (60, 2)
+    assert (told["failed"], told["degraded"], told["missing"]) == (1, {"details": 1}, {"pricing": 2})
+    assert (told["disagreements"], told["editable"], told["catalogue"]["pins"]) == (0, True, 1)
+
+
+class TestTheCatalogue:
+    async def test_it_is_searched(self, operator: Operator) -> None:
+        (pin,) = (await operator.get("/pins?search=otter"))["pins"]
+        assert (pin["pinId"], pin["characters"], pin["year"]) == ("T000", ["Otter 0", "Friend"], 2015)
+        assert (pin["views"], pin["sales"]) == (["front"], 1)
+        assert await operator.get("/pin?id=T000") == pin
+        assert (await operator.get("/pins?search=walrus"))["pins"] == []
+        assert (await operator.ask("GET", "/pin?id=T999")).status == 404
+
+    async def test_a_folder_is_imported_with_problems_by_line(
+        self, operator: Operator, tmp_path: Path
+    ) -> None:
+        source = folders.write_folder(
+            tmp_path / "new", [0, 1], back=False, changes={0: {"front_image": "", "name": "Corrected"}}
+        )
+        rows = (source / "pins.csv").read_bytes() + b"B1,Bad,,,,,,,images/none.png,\r\n"
+        files = {"pins.csv": rows, "images/1_front.png": (source / "images/1_front.png").read_bytes()}
+        state = await operator.imported(files)
+        assert (state["state"], state["done"], state["total"]) == ("done", 3, 3)
+        assert (state["counts"]["added"], state["counts"]["updated"]) == (1, 1)
+        (problem,) = state["problems"]
+        assert (problem["file"], problem["line"]) == ("pins.csv", 4)
+        assert "does not exist" in problem["message"]
+        assert [pin["name"] for pin in (await operator.get("/pins"))["pins"]] == ["Corrected", "Test pin 1"]
+        assert not any((operator.server.settings.data / "imports").iterdir())
+
+    async def test_sales_alone_are_imported(self, operator: Operator) -> None:
+        sales = "pin_id,sold_at,price,currency,condition,source\r\n" + "T000,2026-01-01,5,USD,,\r\n" * 3
+        state = await operator.imported({"sales.csv": sales.encode()})
+        assert (state["state"], state["counts"]["sales"]) == ("done", 3)
+        assert (await operator.get("/pin?id=T000"))["sales"] == 3
+
+    async def test_a_table_without_its_columns_is_said(self, operator: Operator) -> None:
+        state = await operator.imported({"pins.csv": b"pin_id,name\r\nX,Y\r\n"})
+        assert state["state"] == "failed"
+        assert "has no column" in state["wrong"]
+
+    async def test_what_is_sent_is_bounded(self, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = (await operator.ask("POST", "/imports")).json()["id"]
+        for path in ("../x", "a//b", "a/%2e%2e/b", "a%5Cb", "%00", "/".join("abcdefghi"), "x" * 201):
+            answer = await operator.ask("PUT", f"/imports/{name}/files/{path}", b"1")
+            assert answer.status in (400, 404), path
+        assert (await operator.ask("PUT", f"/imports/{name}/files/a", b"1")).status == 200
+        answer = await operator.ask("PUT", f"/imports/{name}/files/a/b", b"1")
+        assert (answer.status, answer.json()["field"]) == (400, "path")
+        monkeypatch.setattr("pinactors.api.admin.imports.MOST_BYTES", 3)
+        assert (await operator.ask("PUT", f"/imports/{name}/files/b", b"123")).status == 413
+        assert (await operator.ask("POST", f"/imports/{name}/start")).status == 400
+        assert (await operator.ask("DELETE", f"/imports/{name}")).json()["state"] == "cancelled"
+        assert (await operator.ask("PUT", f"/imports/{name}/files/c", b"1")).status == 409
+        assert (await operator.ask("GET", "/imports/unknown")).status == 404
+        for _ in range(8):
+            assert (await operator.ask("POST", "/imports")).status == 200
+        assert (await operator.ask("POST", "/imports")).status == 503
+
+    async def test_an_analysis_gives_a_pin_its_picture(self, operator: Operator, tmp_path: Path) -> None:
+        photograph = folders.photographed(5, tmp_path / "photograph.png")
+        images = {View.FRONT: StoredImage(str(photograph), "c" * 64, photograph.stat().st_size)}
+        await operator.records.save(record("s1", images=images, packets=[]), seal)
+        name = (await operator.ask("POST", "/imports")).json()["id"]
+        wanted = json.dumps({"recordNumber": 1, "view": "front", "path": "images/front.png"}).encode()
+        shown = await operator.ask("POST", f"/imports/{name}/photographs", wanted)
+        assert (shown.status, shown.headers["content-type"]) == (200, "image/png")
+        picture = cv2.imdecode(np.frombuffer(shown.body, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert picture is not None
+        assert picture.shape[2] == 4, "cut out along its outline"
+        row = f"{HEADER}\r\nNEW-5,Named by a collector,Otter 5,,,,,,images/front.png,\r\n"
+        await operator.ask("PUT", f"/imports/{name}/files/pins.csv", row.encode())
+        await operator.ask("POST", f"/imports/{name}/start")
+        state = await operator.ended(name)
+        assert (state["state"], state["counts"]["added"], state["problems"]) == ("done", 1, [])
+        match = folders.identify(
+            operator.server.settings.catalog_folder, folders.view(5, View.FRONT, angle=40.0)
+        )
+        assert match.pin is not None
+        assert match.pin.pin_id == "NEW-5"
+        for body, status in ((b"[]", 400), (wanted.replace(b"front", b"back", 1), 404)):
+            name = (await operator.ask("POST", "/imports")).json()["id"]
+            assert (await operator.ask("POST", f"/imports/{name}/photographs", body)).status == status
+
+
+async def test_what_is_changed_of_a_published_catalogue_is_published(tmp_path: Path, catalogue: Path) -> None:
+    storage = f"file:{tmp_path / 'storage'}"
+    settings = Settings(data=tmp_path / "data", storage=storage)
+    import_catalog(catalogue, tmp_path / "catalog")
+    objects = open_objects(settings)
+    version = snapshots.publish(tmp_path / "catalog", objects, lambda done, total: None)
+    records = await Records.open(settings)
+    key = await records.add_key("shop", admin=True)
+    row = f"{HEADER}\r\nT000,Corrected,,,,,,,,\r\n"
+    async with running(settings.data, storage=storage, catalog_version="latest") as server:
+        state = await Operator(server, key, "", records).imported({"pins.csv": row.encode()})
+        assert (state["state"], state["problems"]) == ("done", [])
+    latest = snapshots.latest(objects)
+    assert latest not in (None, version)
+    assert latest is not None
+    pin = Catalog.open(snapshots.fetch(latest, objects, tmp_path / "elsewhere")).pin("T000")
+    before = Catalog.open(snapshots.fetch(version, objects, tmp_path / "elsewhere")).pin("T000")
+    assert pin is not None
+    assert before is not None
+    assert (before.name, pin.name) == ("Test pin 0", "Corrected")
+    async with running(settings.data, storage=storage, catalog_version=version) as server:
+        operator = Operator(server, key, "", records)
+        name = (await operator.ask("POST", "/imports")).json()["id"]
+        await operator.ask("PUT", f"/imports/{name}/files/pins.csv", row.encode())
+        assert (await operator.ask("POST", f"/imports/{name}/start")).status == 409
+    await records.close()
