@@ -114,6 +114,12 @@ def _index() -> str:
     return files()["index.html"][0].decode().replace(MODULES, "\n  ".join(modules))
 
 
+@blueprint.get("/admin")
+async def admin() -> Response:
+    """The operator's page; what it shows needs a key that has the right."""
+    return answer(*files()["admin/index.html"])
+
+
 @blueprint.get("/static/<path:name>")
 async def static(name: str) -> Response:
     if name not in files():

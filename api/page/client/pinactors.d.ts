@@ -4,7 +4,7 @@ export type State = "uploading" | "following" | "reconnecting";
 /** The protocol's codes, and "network" for a connection that stayed away. */
 export type ErrorCode =
   | "not_found" | "missing_image" | "invalid_format" | "too_large" | "missing_fields" | "unauthorized" | "invalid_agreement"
-  | "record_not_found" | "stream_not_found" | "session_conflict" | "cancelled" | "overloaded" | "processing_error";
+  | "record_not_found" | "stream_not_found" | "session_conflict" | "forbidden" | "cancelled" | "overloaded" | "processing_error";
 
 interface Stamped {
   sessionId: string;
