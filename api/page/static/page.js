@@ -192,7 +192,7 @@ function show(packet, board, entry) {
   const said = board.show(packet);
   if (packet.packetType === "CHARACTER_IDENTIFICATION" && entry.pin) board.hero.call(entry.pin.name, "Named by you");
   if (packet.packetType === "ANALYSIS_COMPLETE") {
-    board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin }));
+    board.feedback.replaceChildren(feedbackCard(packet, { key: apiKey, name: namePin, pin: () => entry.pin ?? null }));
   }
   return said;
 }
@@ -275,14 +275,15 @@ function namePin() {
   const { entry, board } = shown;
   const packet = entry.packets.find((one) => one.packetType === "CHARACTER_IDENTIFICATION");
   askWhichPin({
-    candidates: packet?.candidates ?? [], search: server.searchCatalog, catalogPicture: server.catalogPicture,
+    candidates: packet?.candidates ?? [], suggestions: packet?.suggestions ?? [], search: server.searchCatalog, catalogPicture: server.catalogPicture,
     chosen: async (pin) => {
       entry.pin = pin;
       board.hero.call(pin.name, "Named by you");
       if (await store.find(entry.id)) await keep(entry);
       const complete = entry.packets.find((one) => one.packetType === "ANALYSIS_COMPLETE");
       const comment = `Wrong: pin. It is ${pin.pinId ? `${pin.pinId} (${pin.name})` : pin.name}.`;
-      if (complete) await tell(complete, false, comment, apiKey).catch(() => board.strip.say("Kept here; the server could not be told."));
+      const corrected = { correctedPinId: pin.pinId ?? undefined };
+      if (complete) await tell(complete, false, comment, apiKey, corrected).catch(() => board.strip.say("Kept here; the server could not be told."));
     },
   });
 }

@@ -77,12 +77,34 @@ def test_of_several_analyses_of_one_pin_one_counts(browser: Any, site: Site) -> 
 
 def test_a_pin_that_was_not_identified_is_found_by_name_or_named_by_hand(browser: Any, site: Site) -> None:
     with analysed(browser, site, canned.packets("undetermined"), refused="Failed to load resource") as page:
+        said: list[dict[str, Any]] = []
+
+        def confirmed(route: Any) -> None:
+            said.append(route.request.post_data_json)
+            route.fulfill(json={"success": True})
+
+        page.route("**/confirm-pin", confirmed)
         assert page.inner_text("#results-heading") == "Not identified"
+        page.click("#not-this")
+        assert "Suggested, not verified" in page.inner_text("dialog[open]")
+        page.click(".suggested button:has-text('Perhaps a fox')")
+        page.wait_for_selector("#results-heading:has-text('Perhaps a fox')")
+        until(page, NAMED.format("null"))
         page.click("#not-this")
         page.fill("#lookup-name", "gustav")
         page.click("#lookup-results button:has-text('Gustav')")
         page.wait_for_selector("#results-heading:has-text('Gustav')")
         until(page, NAMED.format('"DEMO-02"'))
+        page.click("[data-agreement=disagree]")
+        for wrong in ("verdict", "price"):
+            page.check(f".choice input[value={wrong}]")
+        page.select_option("#right-verdict", "counterfeit")
+        page.fill("#right-price", "12.5")
+        page.click("#save-wrong")
+        page.wait_for_selector("[data-agreement=disagree][aria-pressed=true]")
+        corrected = [[one.get(f"corrected{name}") for name in ("PinId", "Verdict", "Price")] for one in said]
+        assert corrected == [[None] * 3, ["DEMO-02", None, None], ["DEMO-02", "counterfeit", 12.5]]
+        assert said[0]["feedbackComment"] == "Wrong: pin. It is Perhaps a fox."
         page.click("#not-this")
         page.fill("#lookup-hand", "Grandmother's owl")
         page.click(".by-hand button")

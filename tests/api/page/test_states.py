@@ -34,6 +34,25 @@ SMALL_TARGETS = """() => [
 """Controls below 44 by 44 pixels; links in running text are not meant."""
 
 
+OVERLAPPING = """() => {
+  const boxes = [...document.querySelectorAll(".hero p, .hero h1, .hero button")]
+    .filter((one) => one.checkVisibility() && !one.closest(".stage, .visually-hidden"))
+    .map((one) => {
+      const range = document.createRange();
+      range.selectNodeContents(one);
+      const [own, text] = [one.getBoundingClientRect(), range.getBoundingClientRect()];
+      return [one, { // what of a text that is cut can be seen
+        left: Math.max(own.left, text.left), right: Math.min(own.right, text.right),
+        top: Math.max(own.top, text.top), bottom: Math.min(own.bottom, text.bottom) }];
+    }).filter(([one, box]) => one.textContent && box.right > box.left);
+  const apart = (a, b) => a.right <= b.left + 1 || b.right <= a.left + 1
+    || a.bottom <= b.top + 3 || b.bottom <= a.top + 3;
+  return boxes.flatMap(([one, a], at) => boxes.slice(at + 1).filter(([, b]) => !apart(a, b))
+    .map(([other]) => `${one.textContent} / ${other.textContent}`));
+}"""
+"""Texts of the hero that lie on each other."""
+
+
 @pytest.fixture(scope="module")
 def axe() -> str:
     pytest.importorskip("axe_playwright_python", reason="axe-core is not installed")
@@ -82,6 +101,7 @@ def test_a_result(browser: Any, site: Site, axe: str, verdict: str) -> None:
         for width, height in looks(page):
             check(page, axe)
             page.evaluate("scrollTo(0, 0)")
+            assert page.evaluate(OVERLAPPING) == []
             places = ["#results-heading", ".hero-verdict", *([".hero-price"] if width >= 390 else [])]
             for place in places:
                 box = page.locator(place).bounding_box()
@@ -155,7 +175,7 @@ def test_the_three_findings_that_counted_most_stand_beside_a_genuine_pin(browser
         assert page.query_selector("dialog[open]") is None
         page.click(".fold-pin summary")
         assert page.locator(".marked .mark").count() == 2, "what else is in the picture"
-        assert "not checked" in page.inner_text(".fold-pin")
+        assert "not verified" in page.inner_text(".fold-pin")
         assert "Perhaps a fox" in page.inner_text(".suggestions")
 
 

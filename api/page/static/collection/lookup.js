@@ -6,10 +6,11 @@ import { catalogImage } from "../result/folds.js";
 const PAUSE_MS = 250;
 
 /**
- * Asks for the pin; `candidates` are those that look like it, `search(text, signal)` resolves to pins of the catalogue,
- * `chosen({pinId, name})` is called with the answer (`pinId` null: named by hand).
+ * Asks for the pin; `candidates` are those that look like it, `suggestions` what a second engine believes to see,
+ * `search(text, signal)` resolves to pins of the catalogue, `chosen({pinId, name})` is called with the answer (`pinId` null:
+ * named by hand, or suggested).
  */
-export function askWhichPin({ candidates, search, catalogPicture, chosen }) {
+export function askWhichPin({ candidates, suggestions = [], search, catalogPicture, chosen }) {
   let asking = new AbortController();
   let timer;
   const results = h("ul", { class: "lookup", id: "lookup-results" });
@@ -28,6 +29,10 @@ export function askWhichPin({ candidates, search, catalogPicture, chosen }) {
   const row = (pin) => h("li", {}, h("button", { type: "button", onclick: () => take({ pinId: pin.pinId, name: pin.name }) },
     catalogImage(pin, catalogPicture),
     h("span", {}, h("strong", {}, pin.name), h("small", {}, [pin.characters, pin.series, pin.year].filter(Boolean).join(" · ")))));
+
+  const named = suggestions.filter((one) => !["inscription", "description"].includes(one.kind));
+  const suggested = named.length > 0 && h("div", {}, h("h3", {}, "Suggested, not verified"), h("ul", { class: "lookup suggested" }, named.map((one) =>
+    h("li", {}, h("button", { type: "button", onclick: () => take({ pinId: null, name: one.text }) }, h("span", {}, h("strong", {}, one.text), h("small", {}, `${one.kind} · ${one.source}`)))))));
 
   async function look() {
     asking.abort();
@@ -51,7 +56,7 @@ export function askWhichPin({ candidates, search, catalogPicture, chosen }) {
     close = end;
     return [
       h("header", { class: "dialog-head" }, h("h2", {}, "Which pin is it?"), h("button", { type: "button", class: "tool", "aria-label": "Close", onclick: end }, icon("close"))),
-      h("label", { for: "lookup-name" }, "Name, character, series or code"), field, told, results,
+      h("label", { for: "lookup-name" }, "Name, character, series or code"), field, told, results, suggested,
       h("form", { class: "by-hand", onsubmit: (event) => {
         event.preventDefault();
         if (byHand.value.trim()) take({ pinId: null, name: byHand.value.trim() });

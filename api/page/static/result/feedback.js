@@ -6,15 +6,26 @@ import { capitalised, listed } from "./words.js";
 
 const WRONG = { pin: "The pin", price: "The price", verdict: "The verdict" };
 
-/** A card for the analysis that `packet` (ANALYSIS_COMPLETE) ended; `key()` is the access key, `name()` leads to naming the pin. */
-export function feedbackCard(packet, { key, name }) {
+/**
+ * A card for the analysis that `packet` (ANALYSIS_COMPLETE) ended; `key()` is the access key, `name()` leads to naming the pin,
+ * `pin()` is what it was named (`{pinId, name}`), null before.
+ */
+export function feedbackCard(packet, { key, name, pin }) {
   const comment = h("textarea", { id: "comment", rows: 2, maxlength: 1800 });
   const answer = h("p", { role: "status", class: "hint" });
+  const verdict = h("select", { id: "right-verdict" }, h("option", { value: "" }, "I cannot say"), h("option", { value: "authentic" }, "It is genuine"), h("option", { value: "counterfeit" }, "It is counterfeit"));
+  const price = h("input", { id: "right-price", type: "number", min: "0.01", max: "1000000", step: "0.01", inputmode: "decimal" });
+  /** What is asked about a thing that is wrong, once it is ticked. */
+  const asked = {
+    verdict: h("div", { hidden: true }, h("label", { for: "right-verdict" }, "What is right"), verdict),
+    price: h("div", { hidden: true }, h("label", { for: "right-price" }, "What it sells for, in US dollars (if you know)"), price),
+  };
   const boxes = Object.entries(WRONG).map(([value, label]) => {
-    const box = h("input", { type: "checkbox", value });
+    const box = h("input", { type: "checkbox", value, onchange: () => value in asked && (asked[value].hidden = !box.checked) });
     return { box, value, element: h("label", { class: "choice" }, box, label) };
   });
   const which = h("fieldset", { hidden: true }, h("legend", {}, "What is wrong?"), h("div", { class: "actions" }, boxes.map(({ element }) => element)),
+    h("div", { class: "asked" }, asked.verdict, asked.price),
     h("label", { for: "comment" }, "In your words (if you like)"), comment,
     h("div", { class: "actions" }, h("button", { type: "button", class: "primary", id: "save-wrong", onclick: () => void disagree() }, "Save"),
       h("button", { type: "button", class: "quiet", onclick: name }, "Say which pin it is")));
@@ -30,14 +41,19 @@ export function feedbackCard(packet, { key, name }) {
 
   function disagree() {
     const wrong = boxes.filter(({ box }) => box.checked).map(({ value }) => value);
+    if (!price.checkValidity()) {
+      price.reportValidity();
+      return undefined;
+    }
+    const corrected = { correctedVerdict: (!asked.verdict.hidden && verdict.value) || undefined, correctedPrice: (!asked.price.hidden && price.valueAsNumber) || undefined };
     return save(false, [wrong.length ? `Wrong: ${wrong.join(", ")}.` : "", comment.value.trim()].filter(Boolean).join(" "),
-      wrong.length ? `${capitalised(listed(wrong))}: noted.` : "");
+      corrected, wrong.length ? `${capitalised(listed(wrong))}: noted.` : "");
   }
 
-  async function save(agrees, words, said = "") {
+  async function save(agrees, words, corrected = {}, said = "") {
     answer.textContent = "Saving …";
     try {
-      await tell(packet, agrees, words, key);
+      await tell(packet, agrees, words, key, agrees ? corrected : { correctedPinId: pin()?.pinId ?? undefined, ...corrected });
       agree.setAttribute("aria-pressed", String(agrees));
       disagreeing.setAttribute("aria-pressed", String(!agrees));
       answer.textContent = `${said} Saved. Thank you; you can change it at any time.`.trim();
@@ -50,7 +66,7 @@ export function feedbackCard(packet, { key, name }) {
     h("p", {}, "Your word helps to measure how often it is."), h("div", { class: "actions" }, agree, disagreeing), which, answer);
 }
 
-/** Saves what a person says of an analysis. */
-export function tell(packet, agree, comment, key) {
-  return confirm({ recordNumber: packet.id, pinId: packet.sessionId, agree, comment }, { apiKey: key() });
+/** Saves what a person says of an analysis; `corrected` is what it should have been. */
+export function tell(packet, agree, comment, key, corrected = {}) {
+  return confirm({ recordNumber: packet.id, pinId: packet.sessionId, agree, comment, ...corrected }, { apiKey: key() });
 }

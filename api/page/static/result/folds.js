@@ -150,7 +150,7 @@ export class Folds {
 /** What a second engine believes to see, said to be that. */
 function suggested(suggestions) {
   if (!suggestions?.length) return [];
-  return [h("h3", {}, "Suggestions, not checked"), h("ul", { class: "suggestions" }, suggestions.map((one) =>
+  return [h("h3", {}, "Suggestions, not verified"), h("ul", { class: "suggestions" }, suggestions.map((one) =>
     h("li", {}, one.text, h("small", {}, [one.kind, one.source].filter(Boolean).join(" · ")))))];
 }
 

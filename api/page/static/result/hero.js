@@ -68,8 +68,7 @@ export class Hero {
       ? [h("p", { class: "price-label" }, this.counterfeit ? "A genuine one sells for" : "If genuine, it sells for"),
          h("p", { class: "price" }, money(estimate.median, estimate.currency)),
          h("p", { class: "range" }, `usually ${money(estimate.low, estimate.currency)} to ${money(estimate.high, estimate.currency)}`)]
-      : [h("p", { class: "price-label" }, "What is it worth?"), h("p", { class: "price none" }, "No price"),
-         h("p", { class: "range" }, packet.reason ?? "")]));
+      : [h("p", { class: "price none" }, "No price"), h("p", { class: "why" }, packet.reason ?? "")]));
   }
 
   /** Nothing more will come. */
