@@ -52,9 +52,15 @@ async def _prepare(settings: Settings) -> None:
 
 def _tell_catalog(folder: Path) -> None:
     try:
-        size = Catalog.open(folder).size
+        catalog = Catalog.open(folder)
     except (OSError, ValueError) as error:
         log.warning("the catalogue cannot be read", folder=str(folder), reason=str(error))
         return
-    if not size:
+    if catalog.outdated:
+        log.warning(
+            "the catalogue was made by another version: no pin is identified until it is rebuilt",
+            folder=str(folder),
+            rebuild="pinactors catalog rebuild",
+        )
+    if not catalog.size:
         log.warning("there is no catalogue: no pin is identified", folder=str(folder))

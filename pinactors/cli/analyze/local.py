@@ -108,8 +108,14 @@ def unhurried(given: Settings, count: int) -> Settings:
 def prepare(given: Settings) -> None:
     """Says what an analysis here will lack, and leaves the word to its answer: refusals are told by it."""
     with terminal.explaining():
-        size = Catalog.open(given.catalog_folder).size
-    if not size:
+        catalog = Catalog.open(given.catalog_folder)
+    if catalog.outdated:
+        terminal.errors.print(
+            f"{given.catalog_folder} was made by another version of this program: no pin can be identified. "
+            f"`{terminal.command('catalog', 'rebuild')}` brings it up to date.",
+            markup=False,
+        )
+    if not catalog.size:
         terminal.errors.print(
             f"{given.catalog_folder} holds no catalogue: no pin can be identified. "
             f"`{terminal.command('catalog', 'import')} DIR` makes one.",

@@ -165,6 +165,15 @@ async def test_how_it_goes(operator: Operator) -> None:
     assert (told["disagreements"], told["editable"], told["catalogue"]["pins"]) == (0, True, 1)
 
 
+async def test_an_outdated_catalogue_is_told_to_operators(operator: Operator) -> None:
+    current = operator.server.settings.catalog_folder / "CURRENT"
+    state = json.loads(await trio.Path(current).read_text()) | {"features": 1}
+    await trio.Path(current).write_text(json.dumps(state))
+    assert (await operator.get("/overview"))["catalogue"]["outdated"] is True
+    health = (await ask(operator.server.port, "GET", "/health")).json()
+    assert (health["status"], health["catalogue"]["outdated"]) == ("degraded", True)
+
+
 class TestTheCatalogue:
     async def test_it_is_searched(self, operator: Operator) -> None:
         (pin,) = (await operator.get("/pins?search=otter"))["pins"]
