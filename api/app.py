@@ -14,7 +14,7 @@ from pinactors.api.admin import analyses, import_routes
 from pinactors.api.admin import catalogue as catalogue_admin
 from pinactors.api.admin.imports import Imports
 from pinactors.api.http.body import ArrivingRequest, HTTPConnection, WebsocketConnection
-from pinactors.api.page import catalogue, pages, results
+from pinactors.api.page import catalogue, documents, pages, results
 from pinactors.api.services import EXTENSION, Services
 from pinactors.api.streams import durable_streams, websocket
 from pinactors.api.uploads.resumable import draft, groups, tus
@@ -92,6 +92,7 @@ def create_app(
         operations,
         records_api,
         pages,
+        documents,
         catalogue,
         results,
         tokens,

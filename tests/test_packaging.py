@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from email.parser import HeaderParser
 from pathlib import Path
 
 import prometheus_client
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 import pinactors
 from pinactors.api.openapi import description
+from pinactors.api.page.documents import PAGES
 from pinactors.api.proxy.metrics import Metrics as ProxyMetrics
 from pinactors.cli import app
 from pinactors.pipeline.metrics import Metrics
@@ -58,6 +63,7 @@ def test_the_wheel_has_one_importable_name(wheel: Path) -> None:
 def test_the_wheel_carries_every_file_of_the_program(wheel: Path) -> None:
     wanted = {name for name in tracked("pinactors") if not name.startswith("pinactors/api/")}
     wanted |= {f"pinactors/{name}" for name in tracked("api")}
+    wanted |= {f"pinactors/pages/{name}" for name in PAGES.values() if not name.startswith("api/")}
     packed = names(wheel)
     assert wanted <= packed, wanted - packed
     for name in (
@@ -113,3 +119,20 @@ def test_the_version_is_the_same_everywhere() -> None:
 def test_the_changelog_begins_with_this_version() -> None:
     changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert changes.split("\n## ")[1].split()[0] == pinactors.__version__
+
+
+def test_the_lock_file_satisfies_the_ranges() -> None:
+    text = (ROOT / "requirements.lock").read_text("utf-8")
+    locked = {
+        canonicalize_name(name): version
+        for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE)
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    for line in [*project["dependencies"], *extras["postgres"], *extras["s3"], *extras["vision"]]:
+        requirement = Requirement(line)
+        version = locked[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{line}, but {version} is locked"
+    assert "http://" not in text
+    assert "https://" not in text
+    assert text.count("--hash=sha256:") >= len(locked)

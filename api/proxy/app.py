@@ -275,6 +275,7 @@ async def make_token() -> Response:
 @blueprint.get("/catalog/<path:_>")
 @blueprint.get("/api/records")
 @blueprint.get("/api/records/<path:_>")
+@blueprint.get("/docs/<path:_>")
 @blueprint.get("/example/<path:_>")
 @blueprint.get("/results/<path:_>")
 @blueprint.get("/api/mobile/<path:_>")

@@ -1,0 +1,107 @@
+"""The documentation as pages: the repository's Markdown files, rendered, at `/docs/…`.
+
+Text is escaped, HTML in a file stays text; links between files become links between pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import trio
+from jinja2 import Environment
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup
+from quart import Blueprint, Response
+
+import pinactors
+from pinactors.api.page.pages import answer
+from pinactors.api.services import services
+from pinactors.protocol import ErrorCode, PinactorsError
+
+PAGES = {
+    "readme": "README.md",
+    "protocol": "docs/protocol.md",
+    "operations": "docs/operations.md",
+    "deploy": "docs/deploy/README.md",
+    "model-card": "docs/model-card.md",
+    "architecture": "docs/architecture.md",
+    "python": "docs/python.md",
+    "javascript": "api/page/client/README.md",
+    "swift": "docs/swift.md",
+    "kotlin": "docs/kotlin.md",
+    "vision": "docs/vision.md",
+    "contributing": "docs/contributing.md",
+    "mcp": "docs/mcp.md",
+    "plugins": "docs/plugins.md",
+    "security": "docs/security.md",
+    "licenses": "docs/licenses.md",
+    "benchmarks": "benchmarks/README.md",
+    "changes": "CHANGELOG.md",
+}
+"""Name of a page to its file in the repository."""
+
+_NAMES = {file: name for name, file in PAGES.items()} | {"docs/deploy": "deploy"}
+
+blueprint = Blueprint("documents", __name__)
+
+
+def _file(path: str) -> Traversable:
+    """In an installed package below `pages`; in the repository where it is."""
+    inside = resources.files("pinactors")
+    if path.startswith("api/"):
+        return inside / path
+    packed = inside / "pages" / path
+    return packed if packed.is_file() else Path(pinactors.__file__).parents[1] / path
+
+
+@cache
+def rendered(name: str) -> bytes:
+    """The page `name` as HTML. Raises `KeyError` for a name that is none."""
+    path = PAGES[name]
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = parser.parse(_file(path).read_text("utf-8"))
+    for position, token in enumerate(tokens):
+        token.attrs.pop("style", None)  # the alignment of cells: the policy allows no inline style
+        if token.type == "heading_open":
+            token.attrSet("id", _anchor(tokens[position + 1].content))
+        for inner in token.children or ():
+            _lead(inner, path)
+    body = Markup(parser.renderer.render(tokens, parser.options, {}))
+    source = resources.files("pinactors.api.page").joinpath("templates", "document.html").read_text("utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    return template.render(name=name, names=list(PAGES), body=body, version=pinactors.__version__).encode()
+
+
+def _lead(token: Token, path: str) -> None:
+    """Points a link of the file at `path` to the page its target has become; one without a page is none."""
+    if token.type != "link_open":
+        return
+    target = str(token.attrs["href"])
+    if re.match(r"[a-z]+:|[#/]", target):
+        return
+    file, mark, fragment = target.partition("#")
+    name = _NAMES.get(posixpath.normpath(posixpath.join(posixpath.dirname(path), file)))
+    if name is None:
+        del token.attrs["href"]
+    else:
+        token.attrSet("href", f"{name}{mark}{fragment}")
+
+
+def _anchor(heading: str) -> str:
+    """What a link to the heading names behind `#`."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@blueprint.get("/docs/<name>")
+async def document(name: str) -> Response:
+    if name not in PAGES:
+        raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No page named {name[:80]!r}", status=404)
+    content = await trio.to_thread.run_sync(rendered, name, limiter=services().disk)
+    return answer(content, "text/html; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
