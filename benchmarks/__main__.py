@@ -16,7 +16,7 @@ import trio
 import typer
 from rich.console import Console
 
-from benchmarks import capacity, chaos, load, netem, null, overhead, proxy, report, scale
+from benchmarks import capacity, chaos, cuts, load, netem, null, overhead, proxy, report, scale
 from benchmarks.peers.start import DESIGNS
 from pinactors.simulation import profiles
 from pinactors.simulation.profiles import Profile
@@ -248,6 +248,43 @@ def cluster_(
     _report(
         _run(partial(cluster.measure, parts=[only] if only else list(cluster.PARTS), quick=quick)), json_file
     )
+
+
+@app.command("cuts")
+def cuts_(
+    profile: Annotated[str, typer.Option(help=f"The link: {', '.join(profiles.NAMES)}.")] = "3g",
+    trace: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
+        ),
+    ] = None,
+    trace_dir: TraceDir = None,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two cuts.")] = 20.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Pairs on each link, from other moments on.")] = 3,
+    clients: Annotated[str, typer.Option(help="Which clients, separated by commas.")] = ",".join(
+        cuts.CLIENTS
+    ),
+    analysis: Annotated[bool, typer.Option(help="Analyse; without, only the way there and back.")] = True,
+    folder: Folder = None,
+    quick: Quick = False,
+    json_file: Json = None,
+) -> None:
+    """Phones whose connection is cut again and again, beside the same ones without cuts."""
+    links = _links(profile, trace, trace_dir)
+    with _folder(folder) as kept:
+        measure = partial(
+            cuts.measure,
+            links=links,
+            folder=kept,
+            every=2.0 if quick else every,
+            rounds=1 if quick else rounds,
+            clients=clients.split(","),
+            analysis=analysis and not quick,
+            quick=quick,
+        )
+        result = _run(measure)
+    _report(result, json_file)
 
 
 app.command("chaos")(chaos.main)

@@ -72,11 +72,13 @@ class Transport(Protocol):
 
 @dataclass(slots=True)
 class Job:
-    """What is known about a session between its connections. `position`: of the next packet in its log."""
+    """What is known about a session between its connections. `position`: of the next packet in its log;
+    `uploaded`: bytes of the upload that the server said it has."""
 
     stream_id: str | None = None
     position: int = 0
     complete: bool = False
+    uploaded: int = 0
 
     def forget(self) -> None:
         """The server has lost the session: it has to be started again."""
@@ -100,7 +102,7 @@ class Delivery:
         self._had: set[str] = set()
         self._ended = False
         self._restarts = 0
-        self._failures = 0
+        self._failures = self._uploaded = 0
         self._active = 0.0
 
     def __repr__(self) -> str:
@@ -157,7 +159,11 @@ class Delivery:
         return True
 
     async def _pause(self, error: Exception) -> None:
-        """Waits longer each time, spread so that clients do not come back at once; as told to at least."""
+        """Waits longer each time without progress, spread so that clients do not come back at once; as told
+        to at least."""
+        if self._job.uploaded > self._uploaded:
+            self._failures = 0
+        self._uploaded = self._job.uploaded
         limit = min(BACKOFF_LIMIT, BACKOFF_FIRST * 2**self._failures)
         wait = random.uniform(limit / 2, limit)
         if isinstance(error, PinactorsError):

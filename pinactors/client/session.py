@@ -87,6 +87,7 @@ async def analyze(
     key: str | None = None,
     session_id: str | None = None,
     idempotency_key: str | None = None,
+    webhook: str | None = None,
     transport: TransportName = "ndjson",
     on_progress: Progress | None = None,
     patience: float = PATIENCE,
@@ -98,11 +99,12 @@ async def analyze(
             async for packet in packets:
                 ...
 
+    `webhook` is where the server sends the session's events as well, for programs that do not wait.
     There is no limit on the whole: put one around it (`trio.fail_after`). Leaving the block early leaves the
     session running on the server (`cancel` ends it). An upload of `resumable_bytes` or more goes on behind a
     broken connection where it was (not over a WebSocket). Raises `ValueError` without a front image.
     """
-    given = {"session_id": session_id, "idempotency_key": idempotency_key}
+    given = {"session_id": session_id, "idempotency_key": idempotency_key, "webhook": webhook}
     photographs = Photographs(images, **{name: value for name, value in given.items() if value is not None})
     async with _delivered(
         Server(server, key, resumable_bytes=resumable_bytes),

@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 import msgspec
+import trio
 
 from pinactors.client.delivery import Job, Progress, Take, refusal_of
 from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
-from pinactors.client.uploads import Photographs, Rest, sizes_of
+from pinactors.client.uploads import Part, Photographs, sizes_of
 from pinactors.protocol.offsets import to_token
 
 NDJSON = "application/x-ndjson"
@@ -19,6 +20,13 @@ NDJSON = "application/x-ndjson"
 RESUMABLE_BYTES = 256 * 1024
 """Size from which on an upload is sent so that it can be resumed: two short requests more, and a cut costs
 only what was in flight."""
+
+PIECE_SECONDS, ROUND_TRIPS = 2.0, 8
+"""How long one piece of a resumable upload is to take: at the least, and as a multiple of the link's round
+trip."""
+
+FIRST_PIECE, LEAST_PIECE, MOST_PIECE, GROWTH = 128 * 1024, 16 * 1024, 8 << 20, 4
+"""Bytes of a piece: of the first, the least, the most; and how many times larger the next may be."""
 
 INTEROP = {"Upload-Draft-Interop-Version": "8"}
 """The version spoken of draft-ietf-httpbis-resumable-upload."""
@@ -38,6 +46,31 @@ class Server:
         return {"x-api-key": self.key} if self.key else {}
 
 
+class Pace:
+    """How much of an upload to send in one request: what the link carries in `PIECE_SECONDS`, or in
+    `ROUND_TRIPS` of its round trips where these are longer, by what the pieces before took.
+
+    What a connection takes from its sender may wait in the network for long, and is lost when it breaks. A
+    piece that has to be answered before the next one bounds that, and costs a round trip.
+    """
+
+    def __init__(self) -> None:
+        self.size = FIRST_PIECE
+        self._round_trip = 0.0
+
+    def answered(self, seconds: float) -> None:
+        """A request without content took so long, with the opening of its connection."""
+        self._round_trip = seconds / 2
+
+    def took(self, size: int, seconds: float) -> None:
+        wanted = size / max(seconds, 1e-3) * max(PIECE_SECONDS, ROUND_TRIPS * self._round_trip)
+        self.size = round(min(max(wanted, LEAST_PIECE), GROWTH * self.size, MOST_PIECE))
+
+    def broke(self) -> None:
+        """The connection did, while a piece was on it."""
+        self.size = max(self.size // 2, LEAST_PIECE)
+
+
 class ResumableUpload:
     """One upload that outlives its connections: where it is on the server, and how much of it is there.
 
@@ -47,30 +80,50 @@ class ResumableUpload:
 
     def __init__(self, body: Body, sizes: Sequence[int]) -> None:
         self.body, self.size = body, sum(sizes)
+        self.offset = 0
         self._sizes = sizes
         self._url: str | None = None
-        self._offset = 0
         self._unsupported = False
+        self._pace = Pace()
 
     async def locate(self, connection: Connection, headers: Headers) -> bool:
         """Makes it, or asks how far it is; False where the server knows no resumable uploads.
 
         Raises `PinactorsError`, `Broken`, `NotPinactors`.
         """
+        began = trio.current_time()
         if self._url is not None:
             await self._ask(connection, headers)
         if self._url is None and not self._unsupported:
             await self._create(connection, headers)
+        self._pace.answered(trio.current_time() - began)
         return self._url is not None
 
     async def send_rest(self, connection: Connection, headers: Headers, progress: Progress | None) -> Answer:
-        """Sends what is missing; the answer to the whole upload. Raises as `Connection.request`."""
+        """Sends what is missing, piece by piece; the answer to the whole upload. Raises as
+        `Connection.request`, `PinactorsError`."""
+        try:
+            while self.size - self.offset > self._pace.size:
+                began, size = trio.current_time(), self._pace.size
+                answer = await self._append(connection, headers, size, progress)
+                await check(answer)
+                await answer.read()
+                self.offset += size
+                self._pace.took(size, trio.current_time() - began)
+            return await self._append(connection, headers, self.size - self.offset, progress)
+        except Broken:
+            self._pace.broke()
+            raise
+
+    async def _append(
+        self, connection: Connection, headers: Headers, size: int, progress: Progress | None
+    ) -> Answer:
         assert self._url is not None
-        offset = self._offset
-        fields = {**headers, **INTEROP, "Upload-Offset": str(offset), "Upload-Complete": "?1"}
-        rest = Body("application/partial-upload", self.size - offset, [Rest(self.body, self._sizes, offset)])
+        offset, last = self.offset, self.offset + size == self.size
+        said = {"Upload-Offset": str(offset), "Upload-Complete": f"?{last:d}"}
+        part = Body("application/partial-upload", size, [Part(self.body, self._sizes, offset, size)])
         told = None if progress is None else lambda sent: progress(offset + sent, self.size)
-        answer = await connection.request("PATCH", self._url, fields, rest, told)
+        answer = await connection.request("PATCH", self._url, {**headers, **INTEROP, **said}, part, told)
         if answer.status == 409:  # the server ended this request, or is somewhere else: it is asked again
             raise Broken("the upload goes on somewhere else")
         return answer
@@ -82,7 +135,7 @@ class ResumableUpload:
         )
         if answer.status == 201 and "location" in answer.headers:
             await answer.read()
-            self._url, self._offset = answer.headers["location"], 0
+            self._url, self.offset = answer.headers["location"], 0
             return
         if answer.status != 400 or "upload-complete" in answer.headers:
             await check(answer)
@@ -95,7 +148,7 @@ class ResumableUpload:
         offset = answer.headers.get("upload-offset", "")
         if answer.status in (200, 204) and offset.isdigit() and int(offset) <= self.size:
             await answer.read()
-            self._offset = int(offset)
+            self.offset = int(offset)
             return
         if answer.status in (429, 502, 503, 504):
             raise Broken(f"the server answers {answer.status}")
@@ -145,7 +198,10 @@ class LineTransport:
         }
         upload = self._upload
         if upload.size >= self._server.resumable_bytes and await upload.locate(connection, headers):
-            answer = await upload.send_rest(connection, headers, self._progress)
+            try:
+                answer = await upload.send_rest(connection, headers, self._progress)
+            finally:
+                job.uploaded = upload.offset
         else:
             body = upload.body
             answer = await connection.request("POST", "/mobile-upload", headers, body, self._on_sent(body))

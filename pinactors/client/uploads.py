@@ -18,11 +18,13 @@ Photograph = bytes | Path
 
 @dataclass(frozen=True, slots=True)
 class Photographs:
-    """What one upload sends. The idempotency key lets a repeated upload join the session of the first one."""
+    """What one upload sends. The idempotency key lets a repeated upload join the session of the first one;
+    `webhook` is where the session's events are to be sent."""
 
     images: Mapping[View, Photograph]
     session_id: str = field(default_factory=new_session_id)
     idempotency_key: str = field(default_factory=partial(secrets.token_urlsafe, 18))
+    webhook: str | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` without a front image."""
@@ -38,6 +40,8 @@ class Photographs:
         """The whole upload as `multipart/form-data`. Raises `OSError` for a file that cannot be read."""
         boundary = secrets.token_hex(16)
         contents: list[Photograph] = [part_head(boundary, "sessionId") + self.session_id.encode()]
+        if self.webhook:
+            contents.append(b"\r\n" + part_head(boundary, "webhook") + self.webhook.encode())
         for view in self.views:
             contents += [b"\r\n" + part_head(boundary, f"{view}_image", f"{view}.img"), self.images[view]]
         contents.append(f"\r\n--{boundary}--\r\n".encode())
@@ -49,25 +53,26 @@ PIECE = 256 * 1024
 """Bytes read from a file at once."""
 
 
-class Rest:
-    """A body from byte `offset` on, as something to be sent."""
+class Part:
+    """`length` bytes of a body from `offset` on, as something to be sent."""
 
-    def __init__(self, body: Body, sizes: Sequence[int], offset: int) -> None:
+    def __init__(self, body: Body, sizes: Sequence[int], offset: int, length: int) -> None:
         self._parts = list(zip(body.contents, sizes, strict=True))
-        self._offset = offset
+        self._offset, self._length = offset, length
 
     async def read(self, position: int) -> bytes:
         """At most `PIECE` bytes; empty at the end. Raises `OSError`."""
+        most = min(PIECE, self._length - position)
         start = self._offset + position
-        for content, size in self._parts:
+        for content, size in self._parts if most > 0 else ():
             if start < size:
                 if isinstance(content, bytes):
                     await trio.lowlevel.checkpoint()
-                    return content[start : start + PIECE]
+                    return content[start : start + most]
                 assert isinstance(content, Path)
                 async with await trio.open_file(content, "rb") as file:
                     await file.seek(start)
-                    piece = await file.read(min(PIECE, size - start))
+                    piece = await file.read(min(most, size - start))
                 if not piece:
                     raise OSError(f"{content} became shorter while it was being sent")
                 return piece

@@ -44,6 +44,7 @@ class WebSocketTransport:
             "sessionId": photographs.session_id,
             "images": photographs.views,
             "idempotencyKey": photographs.idempotency_key,
+            "webhook": photographs.webhook,
         }
         contents = [await whole(photographs.images[view]) for view in photographs.views]
         await self._converse(Conversation(self._server, opening, contents, job, take, self._progress))

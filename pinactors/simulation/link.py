@@ -174,10 +174,14 @@ async def _deliver(
 
 @dataclass
 class Relay:
-    """A listening relay: `port` on 127.0.0.1; `connections` counts those it ever accepted."""
+    """A listening relay: `port` on 127.0.0.1; `connections` counts those it ever accepted, `offered` the
+    bytes it took from phones, `delivered` those it passed on to the server: the rest was on the link when it
+    broke."""
 
     port: int
     connections: int = 0
+    offered: int = 0
+    delivered: int = 0
     _open: set[tuple[trio.CancelScope, trio.SocketStream]] = field(default_factory=set)
 
     def cut(self) -> None:
@@ -185,6 +189,45 @@ class Relay:
         for scope, stream in self._open:
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             scope.cancel()
+
+
+class _Passing(trio.abc.HalfCloseableStream):
+    """A stream as another one is."""
+
+    def __init__(self, stream: trio.SocketStream, relay: Relay) -> None:
+        self._stream, self._relay = stream, relay
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        return bytes(await self._stream.receive_some(max_bytes))
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Counted(_Passing):
+    """The phone's end: what comes from it is offered."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = await super().receive_some(max_bytes)
+        self._relay.offered += len(data)
+        return data
+
+
+class _Counting(_Passing):
+    """The server's end: what goes to it is delivered."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await super().send_all(data)
+        self._relay.delivered += len(data)
 
 
 async def relay(
@@ -214,7 +257,7 @@ async def relay(
                 await trio.sleep(profile.round_trip)
                 server = await trio.open_tcp_stream(host, port)
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-                await link.carry(phone, server)
+                await link.carry(_Counted(phone, state), _Counting(server, state))
             except OSError:
                 phone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             finally:

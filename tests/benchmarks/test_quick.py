@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -112,6 +113,28 @@ def test_the_proxy(tmp_path: Path) -> None:
     result = run(tmp_path, "proxy")
     assert (result["benchmark"], result["sessions"]) == ("proxy", 5)
     assert result["packets"] == 5 * 8
+
+
+@pytest.mark.parametrize("client", ["python", "javascript"])
+def test_cuts(tmp_path: Path, client: str) -> None:
+    if client == "javascript" and shutil.which("node") is None:
+        pytest.skip("Node is not installed")
+    traces = tmp_path / "traces"
+    traces.mkdir()
+    for way in ("up", "down"):  # 2 Mbit/s, silent for a tenth of each second
+        times = (n for n in range(6, 6001, 6) if n % 1000 > 100)
+        (traces / f"Slow-UMTS.{way}").write_text("".join(f"{n}\n" for n in times))
+    result = run(tmp_path, "cuts", "--trace-dir", str(traces), "--clients", client)
+    [pair] = result["links"]["Slow-UMTS"][client]["pairs"]
+    uncut, cut = pair["uncut"], pair["cut"]
+    assert uncut["cuts"] == 0 < cut["cuts"]
+    assert cut["connections"] > uncut["connections"]
+    assert uncut["upload"] == cut["upload"] > 600_000
+    assert cut["authenticated"] >= 2.0, "nobody is faster than the link"
+    for phone in (uncut, cut):
+        assert phone["upload"] < phone["delivered"] <= phone["offered"]
+    heads = 2_000 * cut["connections"]
+    assert cut["delivered"] < cut["upload"] + heads, "no byte that arrived is sent again"
 
 
 def test_a_folder_without_captures_is_refused_by_name(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from pinactors.client import View, analyze, confirm, sync
+from pinactors.client.transports import LEAST_PIECE, MOST_PIECE, Pace
 from tests.api.conftest import Running, running
 from tests.api.wire import LIMIT
 from tests.client.relay import relaying
@@ -44,6 +45,26 @@ async def test_nothing_that_arrived_is_sent_again(
     # that began anew each time would never have ended.
     assert relay.carried < 2 * len(PHOTOGRAPH)
     assert progress[-1] > len(PHOTOGRAPH)
+
+
+def test_a_piece_is_what_the_link_carries_in_two_seconds() -> None:
+    pace = Pace()
+    pace.answered(0.1)
+    for _ in range(5):
+        pace.took(pace.size, pace.size / 100_000)
+    assert pace.size == pytest.approx(200_000)
+    pace.took(pace.size, 1e-9)
+    assert pace.size == pytest.approx(800_000), "it grows fourfold at the most"
+    pace.broke()
+    assert pace.size == pytest.approx(400_000)
+    pace.answered(2.0)
+    pace.took(100_000, 1.0)
+    assert pace.size == pytest.approx(800_000), "eight round trips of a second"
+    pace.took(100, 60.0)
+    assert pace.size == LEAST_PIECE
+    for _ in range(20):
+        pace.took(pace.size, 1e-9)
+    assert pace.size == MOST_PIECE
 
 
 def _note(progress: list[int], sent: int, total: int) -> None:

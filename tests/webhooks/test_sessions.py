@@ -13,6 +13,8 @@ import pytest
 import trio
 import trustme
 
+from pinactors.client import View, analyze
+from pinactors.client.session import TransportName
 from pinactors.records import Records
 from pinactors.records.models import Delivery
 from pinactors.settings import Settings
@@ -139,6 +141,15 @@ async def test_an_upload_names_its_webhook_in_tus_metadata(site: Site) -> None:
         b"PHOTO", sessionId="t", view="front", complete="true", webhook=site.receiver.url
     )
     await told_all(site.receiver, await client.packets(stream), site.secrets[0])
+
+
+@pytest.mark.parametrize("transport", ["ndjson", "websocket"])
+async def test_the_python_client_names_a_webhook(site: Site, transport: TransportName) -> None:
+    given: dict[str, Any] = {"key": site.key, "webhook": site.receiver.url, "transport": transport}
+    url = f"http://127.0.0.1:{site.server.port}"
+    async with analyze(url, {View.FRONT: b"PHOTO"}, **given) as packets:
+        received = [packet.fields async for packet in packets]
+    await told_all(site.receiver, received, site.secrets[0])
 
 
 async def test_a_failed_session_is_told(site: Site) -> None:

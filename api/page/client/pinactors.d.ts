@@ -120,6 +120,8 @@ export type Answer = { [name: string]: any } & {
 
 export interface AnalyzeOptions extends Options {
   sessionId?: string;
+  /** Where the server sends the session's events as well, signed, for an app that may sleep. */
+  webhook?: string;
   /** The same key with the same photographs joins the analysis under way; a random one when left out. */
   idempotencyKey?: string;
   /** Size from which on an upload can be resumed (262,144); Infinity for never. */

@@ -23,8 +23,18 @@ const BUSY = 5;
 const OFFSET_WIDTH = 16;
 /** Size from which on an upload is sent so that it can be resumed: two short requests more. */
 const RESUMABLE_BYTES = 256 * 1024;
-/** Bytes of one request where progress is asked for and `fetch` cannot tell any. */
+/** Most bytes of one request where progress is asked for and `fetch` cannot tell any. */
 const PIECE_BYTES = 256 * 1024;
+/**
+ * A resumable upload is sent in pieces, each answered before the next: what waits in the network when a connection
+ * breaks is lost. A piece takes about two seconds, or eight of the link's round trips.
+ */
+const PIECE_MS = 2_000;
+const ROUND_TRIPS = 8;
+const FIRST_PIECE = 128 * 1024;
+const LEAST_PIECE = 16 * 1024;
+const MOST_PIECE = 8 * 1024 * 1024;
+const GROWTH = 4;
 /** The version spoken of draft-ietf-httpbis-resumable-upload. */
 const INTEROP = { "Upload-Draft-Interop-Version": "8" };
 
@@ -192,6 +202,7 @@ async function* deliver(options, open, start) {
 async function* connections(session, options, open) {
   const { signal } = options;
   let failures = 0;
+  let uploaded = 0;
   let progress = Date.now();
   while (true) {
     throwIfAborted(signal);
@@ -213,6 +224,12 @@ async function* connections(session, options, open) {
       throw new Broken("the connection ended early");
     } catch (error) {
       throwIfAborted(signal);
+      const there = session.partial?.offset ?? 0; // as the server said, or as pieces of the upload were taken
+      if (there > uploaded) {
+        failures = 0;
+        progress = Date.now();
+      }
+      uploaded = there;
       const retryIn = again(error, session, failures, open !== null);
       if (retryIn === null) throw error;
       if (Date.now() - progress > (options.giveUpAfter ?? GIVE_UP_MS)) {
@@ -322,12 +339,19 @@ class PartialUpload {
     this.url = null;
     this.offset = 0;
     this.unsupported = false;
+    this.piece = FIRST_PIECE;
+    this.roundTrip = 0;
+    this.sending = false;
   }
 
   /** Makes it, or asks how far it is; false where the server knows no resumable uploads. */
   async locate(session, url, headers, signal) {
+    if (this.sending) this.piece = Math.max(Math.round(this.piece / 2), LEAST_PIECE); // it broke with a piece on it
+    this.sending = true;
+    const began = Date.now();
     if (this.url) await this.ask(session, signal);
     if (!this.url && !this.unsupported) await this.create(session, url, headers, signal);
+    this.roundTrip = (Date.now() - began) / 2; // with the opening of the connection
     return this.url !== null;
   }
 
@@ -356,7 +380,13 @@ class PartialUpload {
     else this.url = null; // gone, or refused: it begins anew, and the server says why if it minds
   }
 
-  /** Sends what is missing: in one request, or in pieces where progress is wanted and nothing else tells it. */
+  /** A piece took so long: the next is what the link carries in the time a piece is to take. */
+  took(size, milliseconds) {
+    const wanted = (size / Math.max(milliseconds, 1)) * Math.max(PIECE_MS, ROUND_TRIPS * this.roundTrip);
+    this.piece = Math.round(Math.min(Math.max(wanted, LEAST_PIECE), GROWTH * this.piece, MOST_PIECE));
+  }
+
+  /** Sends what is missing, piece by piece; in small ones where progress is wanted and nothing else tells it. */
   async *send(session, headers, signal) {
     const { blob } = this;
     const total = blob.size;
@@ -368,13 +398,16 @@ class PartialUpload {
       "Upload-Offset": String(this.offset),
       "Upload-Complete": complete ? "?1" : "?0",
     });
-    while (told && !globalThis.XMLHttpRequest && total - this.offset > PIECE_BYTES) {
-      const body = blob.slice(this.offset, this.offset + PIECE_BYTES);
+    const most = told && !globalThis.XMLHttpRequest ? PIECE_BYTES : MOST_PIECE;
+    for (let size; total - this.offset > (size = Math.min(this.piece, most)); ) {
+      const began = Date.now();
+      const body = blob.slice(this.offset, this.offset + size);
       const response = await session.request(this.url, { method: "PATCH", headers: fields(false), body, signal });
       if (response.status === 409) throw new Broken("the upload goes on somewhere else");
       if (!response.ok) throw await refusal(response);
-      this.offset += PIECE_BYTES;
-      told(this.offset, total);
+      this.offset += size;
+      this.took(size, Date.now() - began);
+      told?.(this.offset, total);
       yield ""; // a sign of life
     }
     const from = this.offset;
@@ -411,12 +444,22 @@ function canJoin() {
   }
 }
 
+/** What is sent before the photographs: names and texts. */
+function textsOf(images, { options }) {
+  const regions = Object.entries(options.regions ?? {}).filter(([view, region]) => images[view] && region);
+  return [
+    ["sessionId", options.sessionId],
+    ["webhook", options.webhook],
+    ...regions.map(([view, region]) => [`${view}Region`, JSON.stringify(region)]),
+  ].filter(([, value]) => value);
+}
+
 /** The multipart body as one blob, the same for every attempt. */
 async function multipartOf(images, session) {
   const boundary = `pinactors${randomKey()}`;
   const head = (name, file = "") => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n`;
   const parts = [];
-  if (session.options.sessionId) parts.push(head("sessionId"), session.options.sessionId, "\r\n");
+  for (const [name, value] of textsOf(images, session)) parts.push(head(name), value, "\r\n");
   for (const [view, field] of Object.entries(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;
@@ -430,10 +473,7 @@ async function multipartOf(images, session) {
 /** The multipart body; made anew for each attempt, as some environments use up a body. */
 async function formOf(images, session) {
   const form = new FormData();
-  if (session.options.sessionId) form.append("sessionId", session.options.sessionId);
-  for (const [view, region] of Object.entries(session.options.regions ?? {})) {
-    if (images[view] && region) form.append(`${view}Region`, JSON.stringify(region));
-  }
+  for (const [name, value] of textsOf(images, session)) form.append(name, value);
   for (const [view, field] of Object.entries(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;

@@ -75,6 +75,23 @@ test("progress is told in Node", async () => {
   assert.equal(told.at(-1)[0], told.at(-1)[1]);
 });
 
+test("what is said beside the photographs comes with them", async () => {
+  const options = { baseUrl: `http://127.0.0.1:${PORT}`, regions: { front: { x: 2 } } };
+  await assert.rejects(
+    async () => {
+      for await (const _ of analyze({ front: photograph("PHOTO region") }, options));
+    },
+    (error) => error.field === "frontRegion",
+  );
+  await assert.rejects(
+    async () => {
+      const said = { baseUrl: options.baseUrl, webhook: "http://example.com/" };
+      for await (const _ of analyze({ front: photograph("PHOTO webhook") }, said));
+    },
+    (error) => error.field === "webhook",
+  );
+});
+
 test("a photograph that cannot be read is named by its view", async () => {
   const images = { front: photograph("PHOTO uri"), back: { uri: "file:///gone.jpg" } };
   await assert.rejects(

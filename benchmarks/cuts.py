@@ -1,0 +1,209 @@
+"""A phone whose connection is cut again and again, beside the same phone on the same link without cuts.
+
+Both send the same photographs over the same link, met at the same moment of its trace, at the same time: what
+else the machine does hits both. What is compared is the time to the authentication result. The link's relay
+counts the bytes the phone offered and those that reached the server: what is offered beyond the upload was on
+the link when it broke; what reaches the server beyond it was sent twice.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from benchmarks import phones
+from benchmarks.arrivals import prepare
+from benchmarks.overhead import machine
+from pinactors.client import Received, analyze
+from pinactors.client.uploads import Photographs
+from pinactors.protocol import View
+from pinactors.simulation.link import Relay, relay
+from pinactors.simulation.profiles import Direction, Profile
+
+CLIENTS = ("python", "javascript")
+PINS, CATALOGUE = 3, 4
+"""Pins that are drawn, and pins of the catalogue."""
+
+BLANK_BYTES = 300_000
+
+GIVE_UP = 600.0
+"""Seconds after which a phone is lost."""
+
+SCRIPT = Path(__file__).with_name("cuts.mjs")
+VERDICT = "AUTHENTICATION_RESULT"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One phone: seconds to its authentication result, and bytes. `offered` and `delivered` have the heads of
+    requests in them."""
+
+    authenticated: float
+    connections: int
+    cuts: int
+    upload: int
+    offered: int
+    delivered: int
+
+
+async def measure(
+    say: Say,
+    links: Sequence[Profile],
+    *,
+    folder: Path,
+    every: float = 20.0,
+    rounds: int = 3,
+    clients: Sequence[str] = CLIENTS,
+    analysis: bool = True,
+    quick: bool = False,
+) -> dict[str, Any]:
+    """On each of `links`, with each of `clients`, `rounds` pairs that begin at evenly spread moments of the
+    trace. What is sent is the largest photographs of a drawn pin, as a camera stores them (`quick`: blank
+    ones). Without `analysis` components return at once: what is left is the way there and back. Raises
+    `OSError`, `RuntimeError`."""
+    data: Path | None = None
+    if quick:
+        chosen: Mapping[View, Path] = blank(folder)
+    else:
+        say("drawing the catalogue and the photographs")
+        data, pins = await trio.to_thread.run_sync(prepare, folder, PINS, CATALOGUE)
+        chosen = max(pins, key=lambda pin: sum(path.stat().st_size for path in pin.values()))
+    body = await Photographs(chosen).multipart()
+    results: dict[str, Any] = {}
+    async with phones.server("real" if analysis else "workers", data=data) as server:
+        for link in links:
+            for client in clients:
+                pairs = []
+                for number in range(rounds):
+                    say(f"{link.name}, {client}: pair {number + 1} of {rounds}")
+                    begun = shifted(link, number / rounds)
+                    pairs.append(await _pair(begun, server.port, client, chosen, every))
+                results.setdefault(link.name, {})[client] = summary(pairs)
+    return {
+        "benchmark": "cuts",
+        "machine": machine(),
+        "every": every,
+        "analysis": analysis,
+        "upload": body.size,
+        "links": results,
+    }
+
+
+def summary(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any]:
+    """Each pair, and over all: how much longer with cuts, and the bytes that reached the server twice."""
+    return {
+        "pairs": [{"uncut": asdict(uncut), "cut": asdict(cut)} for uncut, cut in pairs],
+        "ratio": statistics.median(cut.authenticated / uncut.authenticated for uncut, cut in pairs),
+        "worst_ratio": max(cut.authenticated / uncut.authenticated for uncut, cut in pairs),
+        "delivered_twice": max(cut.delivered - uncut.delivered for uncut, cut in pairs),
+        "lost_in_flight": max(cut.offered - cut.delivered for _, cut in pairs),
+    }
+
+
+def shifted(link: Profile, share: float) -> Profile:
+    """The link from `share` of its trace on."""
+    return replace(link, up=_rotated(link.up, share), down=_rotated(link.down, share))
+
+
+def _rotated(direction: Direction, share: float) -> Direction:
+    trace = direction.opportunities
+    if not trace or not share:
+        return direction
+    period = trace[-1]
+    at = int(period * share)
+    later = [time - at for time in trace if time > at]
+    earlier = [time + period - at for time in trace if time <= at]
+    return replace(direction, opportunities=[*later, *earlier])
+
+
+async def _pair(
+    link: Profile, port: int, client: str, images: Mapping[View, Path], every: float
+) -> tuple[Run, Run]:
+    runs: dict[bool, Run] = {}
+
+    async def one(cut: bool) -> None:
+        runs[cut] = await _phone(link, port, client, images, every if cut else None)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one, False)
+        nursery.start_soon(one, True)
+    return runs[False], runs[True]
+
+
+async def _phone(
+    link: Profile, port: int, client: str, images: Mapping[View, Path], every: float | None
+) -> Run:
+    """Raises `RuntimeError` when its session did not complete."""
+    size = (await Photographs(images).multipart()).size or 0
+    send = _python if client == "python" else _javascript
+    cuts, found = 0, None
+    with trio.move_on_after(GIVE_UP):
+        async with trio.open_nursery() as nursery:
+            way: Relay = await nursery.start(partial(relay, link, "127.0.0.1", port))
+            began = trio.current_time()
+
+            async def cut() -> None:
+                nonlocal cuts
+                while every is not None:
+                    await trio.sleep(every)
+                    way.cut()
+                    cuts += 1
+
+            nursery.start_soon(cut)
+            seen = await send(f"http://127.0.0.1:{way.port}", images)
+            nursery.cancel_scope.cancel()
+            found = Run(seen - began, way.connections, cuts, size, way.offered, way.delivered)
+    if found is None:
+        raise RuntimeError(f"{client} got no answer in {GIVE_UP:g} s")
+    return found
+
+
+async def _python(url: str, images: Mapping[View, Path]) -> float:
+    seen = 0.0
+    async with analyze(url, images, patience=GIVE_UP) as packets:
+        async for packet in packets:
+            if packet.kind == VERDICT:
+                seen = trio.current_time()
+            _check(packet)
+    return seen
+
+
+def _check(packet: Received) -> None:
+    if packet.kind == "ERROR":
+        raise RuntimeError(f"the session failed: {packet.fields}")
+
+
+async def _javascript(url: str, images: Mapping[View, Path]) -> float:
+    """By Node, which says when it has the verdict."""
+    command = ["node", str(SCRIPT), url, json.dumps({view: str(path) for view, path in images.items()})]
+    seen = 0.0
+    async with trio.open_nursery() as nursery:
+        run = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=sys.stderr, check=False)
+        process = await nursery.start(run)
+        said = b""
+        while data := await process.stdout.receive_some(1000):
+            said += data
+            if not seen and VERDICT.encode() in said:
+                seen = trio.current_time()
+    if b"ANALYSIS_COMPLETE" not in said:
+        raise RuntimeError(f"the session failed: {said!r}")
+    return seen
+
+
+def blank(folder: Path) -> dict[View, Path]:
+    """Photographs for components that do not look at them, large enough to be resumed."""
+    paths = {view: folder / f"blank_{view}.jpg" for view in (View.FRONT, View.BACK)}
+    for path in paths.values():
+        path.write_bytes(bytes(BLANK_BYTES))
+    return paths
