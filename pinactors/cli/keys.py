@@ -78,12 +78,16 @@ def webhook(
 @app.command("list")
 def show(data: Data = None) -> None:
     """List the keys: number, name, first characters, right, dates, webhook."""
-    table = Table("key", "name", "starts with", "right", "created", "revoked", "webhook", box=None)
-    for key in with_records(data, lambda records: records.keys()):
+    keys = with_records(data, lambda records: records.keys())
+    right = ["right"] if any(key.admin for key in keys) else []
+    table = Table("key", "name", "starts with", *right, "created", "revoked", box=None)
+    table.add_column("webhook", overflow="fold")
+    for key in keys:
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         created = f"{key.created_at:%Y-%m-%d %H:%M}"
-        shown = (terminal.clean(key.name), f"{key.prefix}…", "admin" if key.admin else "")
-        table.add_row(str(key.id), *shown, created, revoked, terminal.clean(key.webhook or ""))
+        who = [str(key.id), terminal.clean(key.name), f"{key.prefix}…"]
+        may = ["admin" if key.admin else ""] if right else []
+        table.add_row(*who, *may, created, revoked, terminal.clean(key.webhook or ""))
     terminal.output.print(table)
 
 

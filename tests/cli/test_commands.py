@@ -172,11 +172,14 @@ def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     assert len(token) > 40
     listed = call("keys", "list", *data).stdout
     assert "the shop" in listed
+    assert "admin" not in listed
     assert token not in listed, "a key is shown once"
     assert call("keys", "revoke", "1", *data).exit_code == 0
     again = call("keys", "revoke", "1", *data)
     assert again.exit_code == 1
     assert "no active key 1" in again.stderr
+    call("keys", "add", "counter", "--admin", *data)
+    assert "admin" in call("keys", "list", *data).stdout
 
 
 def test_a_keys_webhook_is_checked_shown_and_changed(tmp_path: Path) -> None:
