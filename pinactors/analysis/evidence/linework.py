@@ -1,5 +1,7 @@
 """The front's drawing: every line of the catalogue picture looked for in the photograph, across the line.
 
+A line is where colour changes as it does there: towards the same tint, whatever reflections lie beside it.
+
 What is measured is how far each piece of line lies beside its place. A homography is fitted to these
 distances (point to line, as in ICP), so that the camera's view is out of them; what is left and changes
 slowly is a shape that was drawn again, what changes along a line from one pixel to the next is a line badly
@@ -16,7 +18,6 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
-from pinactors.analysis.imaging.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
 Floats = npt.NDArray[np.float32]
@@ -40,6 +41,12 @@ MOST_POINTS, ENOUGH_POINTS = 2400, 800
 """Pieces of line that are measured, and that the view is fitted to."""
 
 LEAST_POINTS = 150
+
+LIGHTNESS = 1.0, 0.35
+"""What a change of lightness counts for beside one of tint, in the two ways a drawing is looked for; the one
+that fits better stands. Light draws bright lines along a metal's edge which the catalogue picture has not,
+and misleads the first; a camera keeps tints at half the resolution, which coarsens the second. Another
+mould's drawing fits neither way."""
 
 NEIGHBOURHOOD = 9.0
 COARSER = 4
@@ -79,15 +86,22 @@ def trace(seen: Comparison) -> Drawing | None:
     points, normals = _edges(reference, seen)
     if len(points) < LEAST_POINTS:
         return None
-    ideal, contrast = _across(reference, points, normals, np.eye(3))
     photo = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), BLUR), np.float32)
+    traced = [_traced(photo, reference, points, normals, lightness) for lightness in LIGHTNESS]
+    return min(traced, key=lambda drawing: float(np.median(np.abs(drawing.offset))))
+
+
+def _traced(photo: Floats, reference: Floats, points: Points, normals: Points, lightness: float) -> Drawing:
+    """The drawing by changes of colour in which lightness counts for so much of tint."""
+    steps = _steps(reference, points, normals, lightness)
+    ideal, contrast = _across(reference, points, normals, steps, np.eye(3))
     correction = np.eye(3)
     some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
     for reach in APPROACH:
-        measured, _ = _across(photo, points[some], normals[some], correction, reach)
+        measured, _ = _across(photo, points[some], normals[some], steps[some], correction, reach)
         offset = measured - ideal[some]
         correction = correction @ _fit(points[some], normals[some], offset, perspective=reach <= REACH)
-    measured, strength = _across(photo, points, normals, correction)
+    measured, strength = _across(photo, points, normals, steps, correction)
     return Drawing(points, normals, measured - ideal, strength / np.maximum(contrast, 1e-3), correction)
 
 
@@ -119,11 +133,20 @@ def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
     return np.column_stack([x, y]).astype(np.float32), np.column_stack([ux, uy])
 
 
+def _steps(lab: Floats, points: Points, normals: Points, lightness: float) -> Floats:
+    """The change of colour across each line of the catalogue picture, as a direction in Lab (n, 3)."""
+    beside = np.stack([points + 1.5 * normals, points - 1.5 * normals]).astype(np.float32)
+    ahead, behind = cv2.remap(lab, beside[..., 0], beside[..., 1], cv2.INTER_LINEAR)
+    scale = np.array([lightness, 1, 1], np.float32)
+    step = (ahead - behind) * scale
+    return np.asarray(scale * step / (np.linalg.norm(step, axis=1, keepdims=True) + 1e-6), np.float32)
+
+
 def _across(
-    lab: Floats, points: Points, normals: Points, correction: Matrix, reach: float = REACH
+    lab: Floats, points: Points, normals: Points, steps: Floats, correction: Matrix, reach: float = REACH
 ) -> tuple[Values, Values]:
-    """Where along its normal each line is, and how strong; `correction` maps reference pixels to the
-    picture's."""
+    """Where along its normal each line is, and how strong: where colour changes most in the direction of
+    `steps` (n, 3), one way or the other. `correction` maps reference pixels to the picture's."""
     step = 0.5 if reach <= 8 else 1.0
     offsets = np.arange(-reach, reach + 0.1, step)
     places = points[:, None, :] + offsets[None, :, None] * normals[:, None, :]
@@ -131,7 +154,7 @@ def _across(
     seen = np.asarray(cv2.perspectiveTransform(flat, correction), np.float32).reshape(places.shape)
     profiles = cv2.remap(lab, seen[..., 0], seen[..., 1], cv2.INTER_LINEAR)
     slope = np.gradient(profiles, axis=1)
-    change = np.sqrt(dot(slope, slope)) / step
+    change = np.abs(np.einsum("ijk,ik->ij", slope, steps)) / step
     pulled = change * np.exp(-np.square(offsets / (0.57 * reach)))
     best = pulled.argmax(axis=1)
     inner = np.clip(best, 1, len(offsets) - 2)

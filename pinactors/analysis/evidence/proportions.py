@@ -26,16 +26,20 @@ CUT_AWAY = 0.2
 """How far from the photograph's middle, across and down and in diagonals, the camera's axis may lie: pictures
 are cut down."""
 
-GOOD, NORMAL, BAD = 0.004, 0.014, 0.04
+GOOD, NORMAL, BAD = 0.004, 0.01, 0.03
 """Stretch of a good pin, of one that says nothing, and of another casting. A catalogue picture taken
-from ten degrees aside is off by the second itself, from sixteen by the third."""
+from eight degrees aside is off by the second itself, from fourteen by the third."""
+
+
+BEYOND = 0.1
+"""Stretch that no casting has: the lines were taken for others."""
 
 
 def stretch(seen: Comparison, drawing: Drawing) -> float:
     """Logarithm (no unit) of how much longer the pin is in one direction than across it, beside the
     catalogue's, under the camera that explains most of it.
 
-    A catalogue picture that was itself taken at a slant moves it as well: 10 degrees by 0.015, 16 by 0.04.
+    A catalogue picture that was itself taken at a slant moves it as well: 8 degrees by 0.01, 14 by 0.03.
     """
     height, width = seen.view.rgb.shape[:2]
     diagonal = float(np.hypot(height, width))
@@ -75,11 +79,11 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
         return Measurement(name, "no verified catalogue picture of the front")
     if drawing is None:
         return Measurement(name, "the catalogue picture has too few lines")
-    if not seen.registered:
+    amount = stretch(seen, drawing)
+    if not seen.registered or amount > BEYOND:
         return Measurement(
             name, "the front lies too badly on its catalogue picture to measure its proportions"
         )
-    amount = stretch(seen, drawing)
     score = ramp(amount, BAD, NORMAL, GOOD)
     if score >= SLIGHT:
         return Measurement(name, "The pin is as long and as wide as the catalogue's.", score)

@@ -53,3 +53,16 @@ def test_nothing_is_said_without_a_comparison() -> None:
     for row in linework.rows(None, None):
         assert row.score is None
         assert row.text
+
+
+def test_reflections_beside_lines_are_not_taken_for_them() -> None:
+    """A raised metal edge shows a bright line beside the change of paint."""
+    found = drawn.seen(drawn.FRONT)
+    lab = cv2.cvtColor(found.photo, cv2.COLOR_RGB2LAB)
+    ridge = cv2.morphologyEx(lab[..., 1], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 12
+    beside = cv2.warpAffine(ridge.astype(np.float32), np.array([[1, 0, 3.0], [0, 1, 2.0]]), ridge.shape[::-1])
+    lab[..., 0] = np.clip(lab[..., 0] + 100 * cv2.GaussianBlur(beside, (0, 0), 1.0), 0, 255)
+    lit = np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
+    traced = linework.trace(dataclasses.replace(found, photo=lit))
+    assert traced is not None
+    assert np.median(np.abs(traced.offset - traced.shift)) < 0.05, "0.07 by lightness alone"

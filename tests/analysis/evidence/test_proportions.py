@@ -62,6 +62,15 @@ def test_proportions_are_not_measured_where_nothing_lies_on_its_picture() -> Non
     assert proportioned(found).score is None
 
 
+def test_what_no_casting_can_be_is_no_stretch() -> None:
+    """Lines that were taken for others make a homography, too."""
+    found = drawn.seen(drawn.FRONT)
+    drawing = linework.trace(found)
+    assert drawing is not None
+    wide = dataclasses.replace(drawing, correction=np.diag([1.2, 1.0, 1.0]))
+    assert proportions.row(found, wide).score is None
+
+
 @pytest.mark.parametrize("focus", [0.6, 1.0, 3.5])
 @pytest.mark.parametrize("axis", [(0.0, 0.0), (0.12, -0.1)])
 def test_every_camera_leaves_a_flat_pin_its_proportions(focus: float, axis: tuple[float, float]) -> None:
