@@ -121,29 +121,21 @@ def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float
     return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
 
 
-def joint(straight: Measurement, tilted: Measurement) -> Measurement:
-    """One row from two photographs of the front: the mean, since what is on the pin shows in both and what
-    the light does to it in one. Words and region are those of the one that says more in that direction."""
-    if tilted.score is None:
+def milder(straight: Measurement, tilted: Measurement) -> Measurement:
+    """The one of two photographs' measurements that says less against the pin: what is on its surface shows
+    under any light, a reflection of the room on it in one photograph only. The tilted one says nothing
+    alone."""
+    if straight.score is None or tilted.score is None:
         return straight
-    if straight.score is None:
-        return tilted
-    score = (straight.score + tilted.score) / 2
-    pick = min if score < SLIGHT else max
-    said = pick(straight, tilted, key=lambda measured: measured.score or 0.0)
-    return dataclasses.replace(said, score=score)
-
-
-USABLE = 0.5
-"""Quality of a photograph (`Quality.score`) from which what it shows counts in full."""
+    return max(straight, tilted, key=lambda measured: measured.score or 0.0)
 
 
 def through(measured: Measurement, quality: float) -> Measurement:
-    """The measurement as a photograph of this quality allows it: in proportion below `USABLE`, since a
-    blurred or badly lit one says little either way."""
-    if measured.score is None or quality >= USABLE:
+    """The measurement as a photograph of this quality (`Quality.score`, 0 to 1) allows it: in proportion,
+    since a blurred, small or badly lit one says little either way."""
+    if measured.score is None:
         return measured
-    return dataclasses.replace(measured, score=measured.score * quality / USABLE)
+    return dataclasses.replace(measured, score=measured.score * quality)
 
 
 def rating(probability: float) -> int:

@@ -78,8 +78,8 @@ def unevenness(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -
 
 
 def enamel_fill(seen: Comparison | None, found: Unevenness | None) -> Measurement:
-    """`enamel_fill`: a dip says little, since factories allow some; a surface of waves and pits speaks of a
-    reject."""
+    """`enamel_fill` of one photograph: a dip says little, since factories allow some; a surface of waves and
+    pits speaks of a reject."""
     name = "enamel_fill"
     if seen is None or found is None:
         return Measurement(name, "no even field of enamel to judge")
@@ -122,7 +122,7 @@ LEAST_SIDE = 250.0
 
 @dataclass(frozen=True, slots=True)
 class Roughness:
-    """`typical` is the median distance of the edge from its own smooth course, in diameters; `worst` where
+    """`typical` is the median distance of the edge from its smoothed self, in diameters; `worst` where
     along the outline it is largest (working pixels)."""
 
     typical: float
@@ -130,7 +130,7 @@ class Roughness:
 
 
 def roughness(view: PreparedView) -> Roughness | None:
-    """How far the edge strays from its own smooth course: median distance, in pin diameters, between the
+    """How far the edge lies from its smoothed self: median distance, in pin diameters, between the
     strongest change of colour along each normal and the same smoothed over 0.012 diameters (the high-pass
     residual of ISO 4287's roughness, along an outline). None where the pin is too small, cut off or not
     found.

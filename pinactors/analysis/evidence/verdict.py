@@ -26,7 +26,7 @@ from pinactors.analysis.evidence.likelihood import (
     Calibration,
     Measurement,
     calibration,
-    joint,
+    milder,
     rating,
     through,
 )
@@ -178,8 +178,11 @@ def _of_front(scene: Scene, match: Match) -> list[Measurement]:
         seen = comparison.register_again(seen, drawing.correction)
     metals = colours.metal_tones(match.references)
     # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
-    rows.append(joint(colours.regions(seen, metals), colours.regions(scene.angled_seen, metals)))
-    rows.append(surface.enamel_fill(seen, surface.unevenness(seen, metals)))
+    rows.append(colours.regions(seen, scene.angled_seen, metals))
+    straight, tilted = (
+        surface.enamel_fill(view, surface.unevenness(view, metals)) for view in (seen, scene.angled_seen)
+    )
+    rows.append(milder(straight, tilted))
     return rows
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-import cv2
 import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import colours, comparison, verdict
 from pinactors.analysis.evidence.comparison import Target
+from pinactors.analysis.imaging.colorimetry import lab_of_linear
 from pinactors.protocol import View
 from tests.analysis import prepared
 from tests.analysis.evidence import drawn
@@ -39,12 +39,13 @@ def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
         return drawn.score(next(row for row in rows if row.name == "colour_regions"))
 
     assert judged(other, other) < -0.5
-    assert judged(other, other) < judged(other, drawn.FRONT) - 0.3 < judged(drawn.FRONT, drawn.FRONT) - 0.6
+    assert judged(other, drawn.FRONT) > 0
+    assert judged(drawn.FRONT, other) > 0
 
 
 @pytest.mark.parametrize("light", [0.55, 0.8, 1.0])
 def test_light_alone_is_no_other_colour(light: float) -> None:
-    row = colours.regions(drawn.seen(drawn.FRONT, light=light), [])
+    row = colours.regions(drawn.seen(drawn.FRONT, light=light), None, [])
     assert drawn.score(row) > 0
     assert row.region is None
 
@@ -55,13 +56,13 @@ def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
     tinted = np.clip(view.rgb * np.array([1.1, 1.0, 0.9]) * 0.8, 0, 255).astype(np.uint8)
     view = dataclasses.replace(view, rgb=tinted)
     found = comparison.compare(view, Target(prepared.reference(drawn.FRONT, View.FRONT)), None)
-    assert drawn.score(colours.regions(found, [])) > 0
+    assert drawn.score(colours.regions(found, None, [])) > 0
 
 
 def test_one_repainted_field_is_seen() -> None:
     pin, share = repainted(drawn.FRONT)
     assert 0.03 < share < 0.6
-    row = colours.regions(drawn.seen(pin), [])
+    row = colours.regions(drawn.seen(pin), None, [])
     assert drawn.score(row) < -0.5
     assert row.region is not None
 
@@ -118,7 +119,7 @@ def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
 def test_a_light_in_which_paint_would_be_more_than_white_does_not_hide_its_tint() -> None:
     """Dividing by too dim a light would make white of it, were colours cut off there."""
     dim, bright = np.array([[0.9, 1.0, 0.8]]), np.array([[1.8, 2.0, 1.6]])
-    assert colours.lab_of_linear(bright)[0, 1] < colours.lab_of_linear(dim)[0, 1] < -5
+    assert lab_of_linear(bright)[0, 1] < lab_of_linear(dim)[0, 1] < -5
 
 
 def field(shown: tuple[float, float, float], *, metal: bool) -> float:
@@ -145,32 +146,6 @@ def test_metal_may_mirror_next_to_nothing_and_keeps_its_tint() -> None:
     assert field((0.02, 0.06, 0.02), metal=True) > colours.OPEN
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        # Sharma, Wu and Dalal 2005, table 1
-        ((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485), 2.0425),
-        ((50.0, -1.3802, -84.2814), (50.0, 0.0, -82.7485), 1.0),
-        ((50.0, 2.49, -0.001), (50.0, -2.49, 0.0009), 7.1792),
-        ((50.0, 2.5, 0.0), (73.0, 25.0, -18.0), 27.1492),
-        ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
-        ((2.0776, 0.0795, -1.135), (0.9033, -0.0636, -0.5514), 0.9082),
-    ],
-)
-def test_colour_differences_are_those_of_the_standard(
-    first: tuple[float, ...], second: tuple[float, ...], expected: float
-) -> None:
-    assert colours.difference(np.array(first), np.array(second)) == pytest.approx(expected, abs=1e-4)
-
-
-def test_colours_through_linear_light_and_back() -> None:
-    rgb = np.array([[0.2, 0.5, 0.9], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    lab = colours.lab_of_linear(colours.linear(rgb))
-    direct = cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-    assert np.abs(lab - direct).max() < 0.2  # OpenCV's goes by tables
-    assert colours.lab_of_linear(np.array([1.0, 0.0, 0.0])) == pytest.approx([53.24, 80.09, 67.20], abs=0.03)
-
-
 def test_bare_metal_is_told_from_paint() -> None:
     tone = np.array([75.0, 5.0, 40.0])
     lab = np.array([[80.0, 6.0, 45.0], [60.0, 0.0, 35.0], [75.0, -20.0, 40.0], [20.0, 5.0, 40.0]])
@@ -179,6 +154,6 @@ def test_bare_metal_is_told_from_paint() -> None:
 
 
 def test_nothing_is_said_without_a_comparison() -> None:
-    for row in [colours.regions(None, [])]:
+    for row in [colours.regions(None, None, [])]:
         assert row.score is None
         assert row.text

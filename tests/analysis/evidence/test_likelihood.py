@@ -39,18 +39,15 @@ def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
     assert SHIPPED.version
 
 
-def test_a_row_of_two_photographs_is_their_mean_in_the_words_of_the_one_that_says_more() -> None:
-    good = Measurement("colour_regions", "As the catalogue's.", 0.8)
-    off = Measurement("colour_regions", "One is off.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
-    unseen = Measurement("colour_regions", "Too few colours.")
-    both = likelihood.joint(good, off)
-    assert both.score == pytest.approx(-0.1)
-    assert both.text == good.text  # too slight to be worded as a fault
-    worse = likelihood.joint(dataclasses.replace(good, score=0.2), off)
-    assert (worse.score, worse.text, worse.region) == (pytest.approx(-0.4), off.text, off.region)
-    assert likelihood.joint(unseen, off) == off
-    assert likelihood.joint(good, unseen) == good
-    assert likelihood.joint(unseen, unseen).score is None
+def test_of_two_photographs_of_a_surface_the_milder_counts() -> None:
+    good = Measurement("enamel_fill", "Even.", 0.8)
+    off = Measurement("enamel_fill", "Uneven.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
+    unseen = Measurement("enamel_fill", "No field.")
+    assert likelihood.milder(good, off) is good
+    assert likelihood.milder(off, dataclasses.replace(off, score=-0.4)).score == -0.4
+    assert likelihood.milder(unseen, off) is unseen, "a photograph from the side alone says nothing"
+    assert likelihood.milder(good, unseen) is good
+    assert likelihood.milder(unseen, unseen).score is None
 
 
 def test_no_evidence_is_even_odds() -> None:
@@ -160,7 +157,7 @@ def test_a_calibration_that_cannot_be_is_refused() -> None:
 def test_a_poor_photograph_says_little_either_way() -> None:
     for score in (-0.8, 0.6):
         measured = Measurement("colour_regions", "Seen.", score)
-        assert likelihood.through(measured, 0.9) is measured
-        assert likelihood.through(measured, likelihood.USABLE / 4).score == pytest.approx(score / 4)
+        assert likelihood.through(measured, 1.0) == measured
+        assert likelihood.through(measured, 0.25).score == pytest.approx(score / 4)
     unseen = Measurement("colour_regions", "hidden")
     assert likelihood.through(unseen, 0.1) is unseen

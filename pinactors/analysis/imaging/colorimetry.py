@@ -1,0 +1,58 @@
+"""Colorimetry: sRGB to linear light and to CIE Lab, and differences as eyes see them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+LUMINANCE = _PRIMARIES[:, 1].astype(np.float32)
+_TO_XYZ = _PRIMARIES / _PRIMARIES.sum(axis=0)
+"""Linear sRGB (rows) to XYZ over the white's (IEC 61966-2-1)."""
+
+
+def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """sRGB, 0 to 1, to linear light (IEC 61966-2-1), in the same precision."""
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Linear sRGB (…, 3), non-negative, to CIE Lab under D65, in the same precision. More than white is no
+    error and is not clipped: under too dim a light a paint would be, and must not lose its tint by that."""
+    ratio = rgb @ _TO_XYZ.astype(rgb.dtype)
+    cube = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    x, y, z = np.moveaxis(cube, -1, 0)
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3), as precisely as they come."""
+    l1, a1, b1 = np.moveaxis(np.asarray(first), -1, 0)
+    l2, a2, b2 = np.moveaxis(np.asarray(second), -1, 0)
+    stretch = 1.5 - 0.5 * _chromatic((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2)
+    a1, a2 = a1 * stretch, a2 * stretch
+    c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
+    h1, h2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
+    apart = (h2 - h1 + 180) % 360 - 180
+    apart = np.where(c1 * c2 == 0, 0.0, apart)
+    hue = (h1 + apart / 2) % 360
+    dl, dc, dh = l2 - l1, c2 - c1, 2 * np.sqrt(c1 * c2) * np.sin(np.radians(apart / 2))
+    lightness, chroma = (l1 + l2) / 2 - 50, (c1 + c2) / 2
+    t = (
+        1
+        - 0.17 * np.cos(np.radians(hue - 30))
+        + 0.24 * np.cos(np.radians(2 * hue))
+        + 0.32 * np.cos(np.radians(3 * hue + 6))
+        - 0.20 * np.cos(np.radians(4 * hue - 63))
+    )
+    sl = 1 + 0.015 * lightness**2 / np.sqrt(20 + lightness**2)
+    sc, sh = 1 + 0.045 * chroma, 1 + 0.015 * chroma * t
+    rotation = -2 * _chromatic(chroma) * np.sin(np.radians(60 * np.exp(-np.square((hue - 275) / 25))))
+    dl, dc, dh = dl / sl, dc / sc, dh / sh
+    return np.asarray(np.sqrt(dl * dl + dc * dc + dh * dh + rotation * dc * dh))
+
+
+def _chromatic(chroma: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    cube = np.power(chroma / 25, 3)
+    seventh = cube * cube * chroma / 25
+    return np.asarray(np.sqrt(seventh / (seventh + 1)))
