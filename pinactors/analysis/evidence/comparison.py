@@ -116,8 +116,8 @@ class Comparison:
 
 
 def compare(view: PreparedView, target: Target, start: Matrix | None) -> Comparison | None:
-    """Lays `view` on `target`. `start` maps the view's working pixels to the target's; None: it is registered
-    here. None where the two do not fit."""
+    """`view` registered on `target`. `start` maps the view's working pixels to the target's; None: it is
+    registered here. None where the two do not fit."""
     if view.pin is None:
         return None
     if start is None:

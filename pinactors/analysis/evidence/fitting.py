@@ -23,7 +23,7 @@ TINY, COARSE, FINE = 96, 128, 192
 refined."""
 
 ROTATIONS = 120
-"""Turns tried around the circle: three degrees apart, which the refinement reaches over."""
+"""Rotations tried around the circle: three degrees apart, which the refinement reaches over."""
 
 ROTATIONS_KEPT = 5
 

@@ -14,7 +14,7 @@ GOOD, USABLE = 0.75, 0.5
 
 PROBLEMS = 5
 PROBLEM_BYTES = 300
-"""Five problems, the finding and the frame take under 2,400 bytes: three views fit one packet."""
+"""Five problems, the outcome and the frame take under 2,400 bytes: three views fit one packet."""
 
 _TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 

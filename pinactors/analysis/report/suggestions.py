@@ -1,4 +1,4 @@
-"""Suggestions of a second engine beside our own findings: shown as what they are, deciding nothing."""
+"""Suggestions of a second engine beside the analysis: shown as suggestions, deciding nothing."""
 
 from __future__ import annotations
 

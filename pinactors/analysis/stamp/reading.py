@@ -36,7 +36,7 @@ SECOND_SIDE = 640
 lines that run up or down, small or faint letters."""
 
 PROBED_LINES = 2
-"""Lines read both ways at a time until it is settled whether the text stands on its head."""
+"""Lines read both ways at a time until it is known whether the text stands on its head."""
 
 PROBES = 2
 """How often at most."""
@@ -167,7 +167,7 @@ def _look_again(source: Source, lines: list[Line]) -> None:
     for line in chosen:
         for picture in _other_pictures(source, line):
             line.read(picture)
-            if _settled(line):
+            if _agreed(line):
                 break
 
 
@@ -206,7 +206,7 @@ def _poor(lines: Sequence[Line]) -> bool:
     return any(grammar.misspelt(line.best.text) for line in lines if line.best.confidence >= LINE_CONFIDENCE)
 
 
-def _settled(line: Line) -> bool:
+def _agreed(line: Line) -> bool:
     """True where the readings agree, and on a code if the line looks like one."""
     found = [value for value in (line.code, line.year, line.edition) if value is not None]
     sure = bool(found) and all(value.agreement >= SETTLED for value in found)
