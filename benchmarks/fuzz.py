@@ -58,7 +58,7 @@ def _outcome(parser: Parser, pieces: list[bytes]) -> str:
     try:
         for piece in pieces:
             events += parser.feed(piece)
-        events += parser.finish()
+        parser.finish()
     except PinactorsError as error:
         return f"{error.code} {error.field} {_refusal(error)}"
     finally:

@@ -159,7 +159,7 @@ class JsonUpload:
         elif self._name in (SESSION_FIELD, WEBHOOK_FIELD):
             if mark != b'"':
                 raise malformed(f"{self._name} must be text or null", self._name)
-            self._state = self._session if self._name == SESSION_FIELD else self._webhook
+            self._state = self._word
         else:
             self._utf8.reset()
             self._state = self._ignored
@@ -206,20 +206,17 @@ class JsonUpload:
         self._state = self._separator
         return True
 
-    def _session(self) -> bool:
+    def _word(self) -> bool:
+        """A short text: the session id, or the webhook."""
         end = self._end_of_value()
         if end is None:
             return False
-        self.session_id = named_session(_text(self._take(end), SESSION_FIELD, SESSION_FIELD))
-        self._events.append(SessionNamed(self.session_id))
-        self._state = self._separator
-        return True
-
-    def _webhook(self) -> bool:
-        end = self._end_of_value()
-        if end is None:
-            return False
-        self._events.append(WebhookNamed(_text(self._take(end), WEBHOOK_FIELD, WEBHOOK_FIELD)))
+        text = _text(self._take(end), self._name, self._name)
+        if self._name == WEBHOOK_FIELD:
+            self._events.append(WebhookNamed(text))
+        else:
+            self.session_id = named_session(text)
+            self._events.append(SessionNamed(self.session_id))
         self._state = self._separator
         return True
 
