@@ -36,6 +36,7 @@ from pinactors.api.streams.framings import choose
 from pinactors.api.streams.reader import Overlapping, respond, wants_early
 from pinactors.api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.api.uploads.resumable import draft_headers
+from pinactors.logs import correlation
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,
@@ -104,7 +105,8 @@ async def relay_upload() -> Response:
     if session_id:
         g.session_id = session_id
     kind, size = request.headers["Content-Type"], request.content_length
-    head = Head(kind, size, token, key or new_stream_id(), named, early=early)
+    named_by_others = tuple(correlation(request.headers.items()).items())
+    head = Head(kind, size, token, key or new_stream_id(), named, early=early, correlation=named_by_others)
     route = routing.route_of(owner_of(token), key, session_id, start)
     body = _Request(reader, start)
     if early:

@@ -15,6 +15,7 @@ from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.relay.refusals import NO_MASTER
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
+from pinactors.logs import correlation
 
 SECONDS = 30.0
 """How long the masters may take, all together."""
@@ -44,6 +45,7 @@ async def forward(
     A master without the record or file that is asked for is not the last word: the next one is asked.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+    headers |= correlation(request.headers.items())
     headers |= key_headers(token_of(request.headers))
     body = None
     if request.method == "POST":

@@ -42,7 +42,7 @@ Take = Callable[[list[bytes]], Awaitable[bool]]
 class Head:
     """What of a phone's request a master is told. `token` is its key; `size` is None for a chunked body.
 
-    `early`: the phone reads packets while it sends.
+    `early`: the phone reads packets while it sends. `correlation`: see `logs.correlation`.
     """
 
     content_type: str
@@ -51,11 +51,13 @@ class Head:
     idempotency_key: str
     session_id: str | None
     early: bool = False
+    correlation: tuple[tuple[str, str], ...] = ()
 
     def headers(self, remaining: float, secret: str) -> Headers:
         """`remaining`: seconds of the phone's time, infinite before its upload is in. A master believes it
         from who knows the `secret`."""
         headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
+        headers |= dict(self.correlation)
         if self.session_id:
             headers["x-session-id"] = self.session_id
         if self.early:

@@ -15,6 +15,7 @@ from tests.api.conftest import running
 from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, metric, proxying, upload
 from tests.api.uploads.test_bad_input import CASES
 from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part
+from tests.conftest import ErrorLogs
 
 
 @dataclass
@@ -42,6 +43,23 @@ async def test_every_framing_has_the_masters_own_bytes(pair: Pair) -> None:
             assert through.body == direct.body
             assert through.headers["content-type"] == direct.headers["content-type"]
         assert await metric(pair.proxy, "pinactors_proxy_added_seconds_count") >= 8
+
+
+async def test_ids_of_a_request_reach_the_masters_log(pair: Pair, error_logs: ErrorLogs) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    ids = {"X-Request-ID": "edge-17", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    body = json_body(sessionId="traced", frontImageData=b"PHOTO")
+    with trio.fail_after(LIMIT):
+        assert (await ask(pair.proxy, "POST", UPLOAD, body, JSON | PHONE | ids)).status == 200
+        await ask(pair.proxy, "GET", "/api/records", headers=ids)
+        await ask(pair.proxy, "GET", "/livez", headers={"X-Request-ID": "bad id", "traceparent": "00-x"})
+    lines = [line for line in error_logs.entries if line["event"] == "request"]
+    named = [
+        line["path"] for line in lines if line.get("request") == "edge-17" and line.get("trace") == trace
+    ]
+    assert sorted(named) == ["/api/records", "/api/records", UPLOAD, UPLOAD], "the proxy's and the master's"
+    (other,) = [line for line in lines if line["path"] == "/livez"]
+    assert not {"request", "trace"} & other.keys()
 
 
 @pytest.mark.parametrize(
