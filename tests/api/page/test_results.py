@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -55,6 +56,22 @@ def test_a_preview_runs_nothing_that_a_catalogue_says() -> None:
     assert "<i>" not in head
     assert "<u>" not in head
     assert "<img" not in head
+
+
+async def test_files_are_packed_for_whom_can_unpack_them(tmp_path: Path) -> None:
+    async with running(tmp_path) as server:
+        for path in ("/static/page.js", "/admin"):
+            plain = await ask(server.port, "GET", path)
+            packed = await ask(server.port, "GET", path, headers={"Accept-Encoding": "br;q=1, gzip;q=0.5"})
+            refused = await ask(server.port, "GET", path, headers={"Accept-Encoding": "gzip;q=0"})
+            assert plain.body == refused.body == gzip.decompress(packed.body)
+            assert len(packed.body) < len(plain.body) / 2
+            assert packed.headers["content-encoding"] == "gzip"
+            assert "content-encoding" not in plain.headers
+            assert {plain.headers["vary"], packed.headers["vary"]} == {"Accept-Encoding"}
+            assert plain.headers["etag"] != packed.headers["etag"]
+            known = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["etag"]}
+            assert (await ask(server.port, "GET", path, headers=known)).status == 304
 
 
 async def _analysed(port: int, key: dict[str, str] | None = None) -> str:

@@ -1,7 +1,7 @@
 /** The operator's page: sections by the address's fragment, and the key without which there is nothing to see. */
 
 import { byId } from "../dom.js";
-import { askKey } from "../key.js";
+import { apiKey, askKey } from "../key.js";
 import { analyses } from "./analyses.js";
 import { catalogue } from "./catalogue.js";
 import { importing } from "./import.js";
@@ -31,6 +31,11 @@ async function route() {
     link.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   notice("");
+  if (!apiKey()) { // it would be refused
+    byId("section").hidden = true;
+    byId("locked").hidden = false;
+    return;
+  }
   try {
     const content = await SECTIONS[name](signal, new URLSearchParams(query));
     if (signal.aborted) return;
