@@ -22,8 +22,8 @@ import trio
 import typer
 from rich.console import Console
 
+from pinactors.client.connecting import NotPinactors
 from pinactors.client.delivery import NetworkError
-from pinactors.client.http import NotPinactors
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import PinactorsError, View
 from pinactors.protocol.merge import kind_of, merge

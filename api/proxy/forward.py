@@ -14,7 +14,8 @@ from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.relay.refusals import NO_MASTER
 from pinactors.api.proxy.relay.services import ProxyServices
-from pinactors.client.http import Body, Broken, Connection, NotPinactors, Unreachable
+from pinactors.client.connecting import Broken, NotPinactors, Unreachable
+from pinactors.client.http import Body, Connection
 from pinactors.logs import correlation
 
 SECONDS = 30.0

@@ -31,7 +31,8 @@ from pinactors.api.uploads.mobile_upload import content_type
 from pinactors.api.uploads.resumable import draft_headers, tus_headers
 from pinactors.api.uploads.resumable.draft_headers import Asked
 from pinactors.api.uploads.resumable.upload import not_found
-from pinactors.client.http import Answer, Body, Broken, Connection, NotPinactors, Unreachable
+from pinactors.client.connecting import Broken, NotPinactors, Unreachable
+from pinactors.client.http import Answer, Body, Connection
 from pinactors.protocol import ErrorCode, PinactorsError
 
 PASSED_ON = (

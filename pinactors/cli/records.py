@@ -20,7 +20,7 @@ from pinactors.records import Filter, Records
 from pinactors.records.listing import PAGE_LIMIT
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
-from pinactors.storage.log_files import photographs
+from pinactors.storage.logs.files import photographs
 
 VERDICTS = (*map(str, Verdict), "error")
 

@@ -4,8 +4,8 @@ The functions here are trio's; `pinactors.client.sync` has the same for programs
 analysis is imported.
 """
 
+from pinactors.client.connecting import NotPinactors
 from pinactors.client.delivery import NetworkError, Received
-from pinactors.client.http import NotPinactors
 from pinactors.client.session import Packets, analyze, cancel, confirm, follow
 from pinactors.protocol import ErrorCode, PinactorsError, View
 

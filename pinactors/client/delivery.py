@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from pinactors import protocol
-from pinactors.client.http import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.protocol import TERMINAL, UPLOAD_LOST, ErrorCode, Packet, PinactorsError
 
 BACKOFF_FIRST = 0.25

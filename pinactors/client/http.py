@@ -14,43 +14,24 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Protocol, Self
-from urllib.parse import SplitResult, urlsplit
 
 import h11
 import trio
 
+from pinactors.client.connecting import Broken, Dial, NotPinactors, open_stream, split
 from pinactors.protocol import PinactorsError
 
 RECEIVE = 64 * 1024
 PIECE = 64 * 1024
 """Bytes of a body written at once."""
 
-CONNECT_SECONDS = 15.0
 UPLOAD_SILENCE = 60.0
 """Seconds one piece of an upload, or the answer behind it, may take: links stall, and buffers are deep."""
 
 BODY_LIMIT = 4 << 20
 """Bytes of an answer read as a whole, or arriving before its request is complete."""
 
-LINE_LIMIT = 64 * 1024
-"""Bytes of a line; a packet has at most 8,192."""
-
 Headers = dict[str, str]
-
-Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
-"""Opens a TCP connection to a host's port. Raises `OSError`."""
-
-
-class Broken(Exception):
-    """The connection broke, fell silent or could not be had: the rest may be had on another one."""
-
-
-class NotPinactors(Exception):
-    """What answers there does not speak the protocol: another try will not help."""
-
-
-class Unreachable(Broken):
-    """Nothing was sent: there is no connection."""
 
 
 class Arriving(Protocol):
@@ -332,55 +313,6 @@ class Answer:
             if len(body) > BODY_LIMIT:
                 raise NotPinactors("its answer is too large")
         return bytes(body)
-
-
-class Lines:
-    """Splits what arrives into whole lines; a last one without its newline was cut off and stays in."""
-
-    def __init__(self) -> None:
-        self._rest = b""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Raises `NotPinactors` for a line over `LINE_LIMIT`."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if max(map(len, (*lines, self._rest))) > LINE_LIMIT:
-            raise NotPinactors("it sends lines without end")
-        return lines
-
-
-def split(server: str) -> SplitResult:
-    """Raises `ValueError` unless it is an http or https URL with a host, and a valid port if any."""
-    url = urlsplit(server if "://" in server else f"http://{server}")
-    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
-        raise ValueError(f"not the URL of a server: {server!r}")
-    return url
-
-
-async def open_stream(
-    url: SplitResult, tls: ssl.SSLContext | None = None, dial: Dial = trio.open_tcp_stream
-) -> trio.abc.Stream:
-    """A connection, encrypted for https. Raises `Broken`, and `NotPinactors` for a bad certificate."""
-    secure = url.scheme == "https"
-    with trio.move_on_after(CONNECT_SECONDS):
-        try:
-            plain = await dial(url.hostname or "", url.port or (443 if secure else 80))
-            if not secure:
-                return plain
-            context = tls or ssl.create_default_context()
-            stream = trio.SSLStream(plain, context, server_hostname=url.hostname, https_compatible=True)
-            try:
-                await stream.do_handshake()
-            except BaseException:
-                await trio.aclose_forcefully(plain)
-                raise
-        except (OSError, trio.BrokenResourceError) as error:
-            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
-                raise NotPinactors(
-                    f"its certificate is not trusted: {error.__cause__.verify_message}"
-                ) from error
-            raise Unreachable(f"cannot connect: {error}") from error
-        return stream
-    raise Unreachable("cannot connect: no answer")
 
 
 def _entity(body: Body | None) -> list[tuple[str, str]]:

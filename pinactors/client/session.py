@@ -10,8 +10,9 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from pinactors.client.connecting import Broken
 from pinactors.client.delivery import Delivery, Job, Progress, Received, Transport
-from pinactors.client.http import Body, Broken, Connection
+from pinactors.client.http import Body, Connection
 from pinactors.client.transports import (
     RESUMABLE_BYTES,
     LineTransport,

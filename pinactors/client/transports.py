@@ -10,8 +10,10 @@ from urllib.parse import quote
 import msgspec
 import trio
 
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.delivery import Job, Progress, Take, refusal_of
-from pinactors.client.http import Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
+from pinactors.client.http import Answer, Body, Connection, Headers
+from pinactors.client.lines import Lines
 from pinactors.client.uploads import Part, Photographs, sizes_of
 from pinactors.protocol.offsets import to_token
 

@@ -11,8 +11,8 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
+from pinactors.client.connecting import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
 from pinactors.client.delivery import Job, Progress, Take
-from pinactors.client.http import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
 from pinactors.client.transports import Server, refused
 from pinactors.client.uploads import Photographs, whole
 from pinactors.protocol import PACKET_LIMIT, PinactorsError

@@ -16,7 +16,7 @@ from pinactors.pipeline.upload import fingerprint
 from pinactors.protocol import ErrorCode, decode
 from pinactors.protocol.merge import ends
 from pinactors.records import AnalysisRecord, Records, RecordsUnavailable
-from pinactors.storage.packet_logs import PacketLogs, StoredLog
+from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
 PAUSES = Backoff(0.05, 5.0)
 """Between attempts to store a record."""

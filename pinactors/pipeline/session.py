@@ -36,7 +36,7 @@ from pinactors.pipeline.state import Analysed, Repeats, SessionState
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
-from pinactors.storage.packet_logs import LogTakenOver, StoredLog
+from pinactors.storage.logs.packet_logs import LogTakenOver, StoredLog
 
 OTHER_MESSAGES = 8 + len(View)
 """Most messages of a session beside its components' results and repeated packets: `Connected`, `Started`, an

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from pinactors.protocol import View, decode
-from pinactors.storage.packet_logs import Entry
+from pinactors.storage.logs.packet_logs import Entry
 from pinactors.storage.stored_image import StoredImage
 
 

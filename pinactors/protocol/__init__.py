@@ -29,30 +29,24 @@ from pinactors.protocol.packets import (
     PACKET_LIMIT,
     TERMINAL,
     TIMEOUT_NOTE,
-    AlsoSeen,
     AnalysisComplete,
     AnyPacket,
     AuthenticationResult,
-    Box,
-    Candidate,
     CharacterIdentification,
     ConnectionEstablished,
     DetailedAnalysis,
     EncodedPacket,
     ErrorPacket,
-    Estimate,
-    Evidence,
     HtmlDisplayData,
     Packet,
     PricingAnalysis,
     ProcessingStarted,
-    Suggestion,
-    Verdict,
     decode,
     stream_urls,
     timed_out,
     timestamp,
 )
+from pinactors.protocol.parts import AlsoSeen, Box, Candidate, Estimate, Evidence, Suggestion, Verdict
 from pinactors.protocol.views import View
 
 __all__ = [

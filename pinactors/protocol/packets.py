@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Literal, Self
 
 import msgspec
@@ -17,6 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from pinactors.protocol.errors import ErrorCode, PinactorsError
 from pinactors.protocol.identifiers import SESSION_ID_LIMIT
+from pinactors.protocol.parts import AlsoSeen, Candidate, Estimate, Evidence, Suggestion, Verdict
 from pinactors.protocol.views import View
 
 PACKET_LIMIT = 8192
@@ -33,80 +33,6 @@ TERMINAL = frozenset({"ANALYSIS_COMPLETE", "ERROR"})
 
 BASIC_NOTE = "Basic analysis used due to processing constraints"
 TIMEOUT_NOTE = "Analysis timed out"
-
-
-class Verdict(StrEnum):
-    AUTHENTIC = "authentic"
-    COUNTERFEIT = "counterfeit"
-    UNDETERMINED = "undetermined"
-    NOT_A_PIN = "not_a_pin"
-
-
-class Box(msgspec.Struct, rename="camel", frozen=True):
-    """A region of one photograph, in fractions of its width and height (0 to 1, upright by EXIF)."""
-
-    view: View
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-class Evidence(msgspec.Struct, rename="camel"):
-    """One row of the evidence model.
-
-    `finding` is a sentence for a person; `weight` is a log10 likelihood ratio, positive for genuine, 0 when
-    the row could not be assessed (`assessed` false). `region` is where it was seen in a photograph,
-    `reference` the same place in the identified pin's catalogue picture of that view.
-    """
-
-    name: str
-    finding: str
-    weight: float
-    assessed: bool = True
-    region: Box | UnsetType = UNSET
-    reference: Box | UnsetType = UNSET
-
-
-class Candidate(msgspec.Struct, rename="camel"):
-    pin_id: str
-    name: str
-    characters: str
-    series: str | None
-    year: int | None
-    score: float
-
-
-class AlsoSeen(msgspec.Struct, rename="camel"):
-    """Another catalogued pin in the photograph of the front, and where it is."""
-
-    pin_id: str
-    name: str
-    box: Box
-    score: float
-
-
-class Suggestion(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """What a second engine (`source`) believes to see; nobody has checked it, and it decides nothing.
-
-    `kind` is `character`, `series`, `inscription` or `description`.
-    """
-
-    text: str
-    kind: str
-    source: str
-    verified: Literal[False] = False
-
-
-class Estimate(msgspec.Struct, rename="camel"):
-    """A price in `currency`, quartiles of sold rows; `as_of` is an ISO date."""
-
-    currency: str
-    low: float
-    median: float
-    high: float
-    sample_size: int
-    as_of: str
 
 
 class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=True):

@@ -1,4 +1,5 @@
-"""What is kept as files: photographs, stored once by content hash.
+"""What is kept beside the records: photographs, once by the hash of their content, and packet logs (`logs`).
 
-Synchronous: callers run it in threads or workers. Nothing here knows a session or a request.
+Comes in: bytes as they arrive, entries of a session's log. Goes out: where they are. Photographs are handled
+synchronously, in threads or workers. Nothing here knows a session or a request.
 """

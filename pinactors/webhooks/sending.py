@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import trio
 from standardwebhooks import Webhook
 
-from pinactors.client.http import Body, Broken, Connection, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.http import Body, Connection
 from pinactors.protocol.events import message_id
 from pinactors.records import ClaimedDelivery
 from pinactors.webhooks.addresses import AddressRefused, Dialer, is_public

@@ -16,7 +16,7 @@ from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
 from pinactors.storage.images import STALE_SECONDS, ImageStore
-from pinactors.storage.log_files import photographs
+from pinactors.storage.logs.files import photographs
 from pinactors.storage.objects import FolderObjects
 from pinactors.storage.shared_images import SharedImages
 from tests.api.conftest import Running, running

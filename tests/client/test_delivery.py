@@ -12,8 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.delivery import BACKOFF_LIMIT, RESTARTS, Delivery, Job, NetworkError, Received, Take
-from pinactors.client.http import Broken, NotPinactors
 from pinactors.protocol import (
     UPLOAD_BROKEN_OFF,
     UPLOAD_INTERRUPTED,

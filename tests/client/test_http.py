@@ -12,7 +12,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinactors.client.http import BODY_LIMIT, LINE_LIMIT, Body, Broken, Connection, Lines, NotPinactors, split
+from pinactors.client.connecting import Broken, NotPinactors, split
+from pinactors.client.http import BODY_LIMIT, Body, Connection
+from pinactors.client.lines import LINE_LIMIT, Lines
 from pinactors.client.transports import batch, check, hand_over
 from pinactors.protocol import ErrorCode, PinactorsError
 

@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import trio
 
+from pinactors.client.connecting import Broken
 from pinactors.client.delivery import Delivery, Job, Received, Take, Transport
-from pinactors.client.http import Broken, Lines
+from pinactors.client.lines import Lines
 from pinactors.client.session import TRANSPORTS
 from pinactors.client.transports import LineTransport, Server, check, read_json
 from pinactors.client.uploads import Photographs

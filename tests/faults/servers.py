@@ -22,7 +22,7 @@ from pinactors.pipeline.state import replay
 from pinactors.records import Records
 from pinactors.records.database import DATABASE_FILE
 from pinactors.settings import Settings
-from pinactors.storage.log_files import SUFFIX, entries_of
+from pinactors.storage.logs.files import SUFFIX, entries_of
 from tests.api.wire import ask
 
 POLL = 0.01

@@ -35,7 +35,7 @@ from pinactors.protocol import (
 from pinactors.protocol.events import event_of
 from pinactors.records import AnalysisRecord, RecordsUnavailable, StoredStream
 from pinactors.settings import Settings
-from pinactors.storage.log_files import LogFiles
+from pinactors.storage.logs.files import LogFiles
 from pinactors.storage.stored_image import StoredImage
 
 T = TypeVar("T")

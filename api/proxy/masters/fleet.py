@@ -20,7 +20,8 @@ import trio
 
 from pinactors.api.answers import MasterState
 from pinactors.backoff import Backoff
-from pinactors.client.http import Broken, Connection, NotPinactors, split
+from pinactors.client.connecting import Broken, NotPinactors, split
+from pinactors.client.http import Connection
 from pinactors.client.transports import read_json
 from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings

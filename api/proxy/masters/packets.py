@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from pinactors import protocol
-from pinactors.client.http import NotPinactors
+from pinactors.client.connecting import NotPinactors
 from pinactors.protocol import PACKET_LIMIT, UPLOAD_LOST
 
 OPENING = "CONNECTION_ESTABLISHED"

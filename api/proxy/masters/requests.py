@@ -22,7 +22,9 @@ from pinactors.api.proxy.relay.spool import Spool
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE
 from pinactors.api.streams.reader import EARLY
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
-from pinactors.client.http import BODY_LIMIT, Answer, Body, Broken, Connection, Headers, Lines, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.http import BODY_LIMIT, Answer, Body, Connection, Headers
+from pinactors.client.lines import Lines
 from pinactors.client.transports import check
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token

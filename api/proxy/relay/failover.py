@@ -9,7 +9,7 @@ from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.relay.refusals import LOST, NO_MASTER
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.backoff import Backoff
-from pinactors.client.http import Broken, NotPinactors, Unreachable
+from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 
 RESUMES = 3

@@ -1,6 +1,6 @@
 """What a stopped proxy leaves behind for the next one: a file a session, packets before any phone has them.
 
-The files are those of `pinactors.storage.log_files`, with facts of the proxy's own. No key is in them, only
+The files are those of `pinactors.storage.logs.files`, with facts of the proxy's own. No key is in them, only
 its hash.
 """
 
@@ -17,8 +17,8 @@ import msgspec
 
 from pinactors.pipeline.state import Fact
 from pinactors.protocol.merge import ends
-from pinactors.storage.log_files import SUFFIX
-from pinactors.storage.packet_logs import Entry
+from pinactors.storage.logs.files import SUFFIX
+from pinactors.storage.logs.packet_logs import Entry
 
 SPOOL_SUFFIX = ".spool"
 

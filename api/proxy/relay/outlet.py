@@ -12,7 +12,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import Fact, entry_of, packet_entry
 from pinactors.protocol import TERMINAL, Packet, timestamp
 from pinactors.protocol.merge import kind_of
-from pinactors.storage.packet_logs import Entry, StoredLog
+from pinactors.storage.logs.packet_logs import Entry, StoredLog
 
 
 class RelayedLog(PacketLog):

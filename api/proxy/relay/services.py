@@ -12,7 +12,7 @@ from pinactors.api.health import Checks
 from pinactors.api.proxy.masters.fleet import Master, Masters
 from pinactors.api.proxy.metrics import Metrics
 from pinactors.settings import Settings
-from pinactors.storage.packet_logs import StoredLog
+from pinactors.storage.logs.packet_logs import StoredLog
 
 if TYPE_CHECKING:
     from pinactors.api.proxy.relay.session import RelayedSession

@@ -19,7 +19,7 @@ from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
 from pinactors.api.proxy.relay.refusals import ABANDONED, LATE, LOST, UNREADABLE
 from pinactors.api.proxy.relay.services import Others, ProxyServices
 from pinactors.api.proxy.relay.spool import Spool
-from pinactors.client.http import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import (
     ConnectionEstablished,
@@ -30,7 +30,7 @@ from pinactors.protocol import (
     new_stream_id,
 )
 from pinactors.protocol.merge import kind_of
-from pinactors.storage.packet_logs import StoredLog
+from pinactors.storage.logs.packet_logs import StoredLog
 
 RECORD_GRACE_SECONDS = 2.0
 """What a master that keeps to the protocol gets beyond the deadline, to store its record."""

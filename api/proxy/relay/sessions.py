@@ -22,11 +22,11 @@ from pinactors.api.proxy.relay.refusals import LOST
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.spool import Spool
-from pinactors.client.http import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.storage.log_files import LogFiles, open_log_files
-from pinactors.storage.packet_logs import StoredLog
+from pinactors.storage.logs.files import LogFiles, open_log_files
+from pinactors.storage.logs.packet_logs import StoredLog
 from pinactors.supervision import Supervision
 
 PRUNE_SECONDS = 30.0

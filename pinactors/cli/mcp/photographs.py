@@ -6,7 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
-from pinactors.client.http import Broken, Connection, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.http import Connection
 from pinactors.webhooks.addresses import AddressRefused, Dialer, is_public_or_here
 
 FETCH_SECONDS = 30.0

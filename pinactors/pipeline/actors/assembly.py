@@ -29,7 +29,7 @@ from pinactors.protocol import (
     timestamp,
 )
 from pinactors.protocol.merge import kind_of
-from pinactors.storage.packet_logs import Entry, StoredLog
+from pinactors.storage.logs.packet_logs import Entry, StoredLog
 
 DETAIL_LIMIT = 1000
 """Characters of an error's message and of its detail that a packet carries."""

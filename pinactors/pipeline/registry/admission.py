@@ -9,7 +9,7 @@ import trio
 
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
-from pinactors.storage.log_rows import LogRows
+from pinactors.storage.logs.rows import LogRows
 
 RETRY_FULL = 5.0
 """Seconds a client is asked to wait when all places are taken: about one session's work."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import trio
 
 from pinactors.pipeline.log import PacketLog
-from pinactors.storage.packet_logs import StoredLog
+from pinactors.storage.logs.packet_logs import StoredLog
 
 FINISHED_BYTES = 64 << 20
 """Packets of finished sessions kept in memory; what is beyond, and older than `replay`, is read from the

@@ -14,7 +14,7 @@ from pinactors.pipeline.state import SessionState, replay
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.merge import ends
 from pinactors.records import Records
-from pinactors.storage.packet_logs import PacketLogs
+from pinactors.storage.logs.packet_logs import PacketLogs
 
 RETRY_SECONDS = 2.0
 """What a reader is asked to wait when its stream can only be in a database that is away."""

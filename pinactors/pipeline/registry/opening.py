@@ -20,10 +20,10 @@ from pinactors.pipeline.registry.sessions import Registry
 from pinactors.pipeline.services import MeanCost, Services
 from pinactors.records import Records
 from pinactors.settings import Settings
-from pinactors.storage.log_database import is_shared
-from pinactors.storage.log_files import open_log_files
-from pinactors.storage.log_rows import open_log_rows
-from pinactors.storage.packet_logs import PacketLogs
+from pinactors.storage.logs.database import is_shared
+from pinactors.storage.logs.files import open_log_files
+from pinactors.storage.logs.packet_logs import PacketLogs
+from pinactors.storage.logs.rows import open_log_rows
 from pinactors.storage.stored_image import StoredImage
 
 _root = structlog.get_logger(__name__)

@@ -15,9 +15,9 @@ import trio
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import replay
 from pinactors.protocol.merge import ends
-from pinactors.storage.log_rows import BEAT_SECONDS, LogRows
-from pinactors.storage.log_statements import LEASE_SECONDS
-from pinactors.storage.packet_logs import Entry
+from pinactors.storage.logs.packet_logs import Entry
+from pinactors.storage.logs.rows import BEAT_SECONDS, LogRows
+from pinactors.storage.logs.statements import LEASE_SECONDS
 
 UNREAD_SECONDS = 60.0
 """After so long without a reader another master's session is not followed any more."""

@@ -28,7 +28,7 @@ from pinactors.pipeline.upload import Upload
 from pinactors.pipeline.webhooks import Announcer
 from pinactors.protocol import ErrorCode, PinactorsError, new_stream_id
 from pinactors.records import Records
-from pinactors.storage.packet_logs import PacketLogs, StoredLog
+from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
 _root = structlog.get_logger(__name__)
 

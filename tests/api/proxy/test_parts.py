@@ -24,11 +24,11 @@ from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER, Masters
 from pinactors.api.proxy.masters.packets import read, restamped
 from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, expired, replay
 from pinactors.api.proxy.relay.spool import LEAD, Spool
-from pinactors.client.http import NotPinactors
+from pinactors.client.connecting import NotPinactors
 from pinactors.pipeline.state import entry_of, packet_entry
 from pinactors.protocol import PACKET_LIMIT
 from pinactors.settings import Settings
-from pinactors.storage.log_files import LogFiles, open_log_files
+from pinactors.storage.logs.files import LogFiles, open_log_files
 from tests.api.conftest import running
 from tests.api.proxy.scripted import OPENING, STARTED, says, scripted
 

@@ -33,8 +33,8 @@ from pinactors.protocol import (
     timed_out,
 )
 from pinactors.storage.disk import DiskThread
-from pinactors.storage.log_files import LogFile, StoredFile, entries_of
-from pinactors.storage.packet_logs import Entry, LogTakenOver, StoredLog
+from pinactors.storage.logs.files import LogFile, StoredFile, entries_of
+from pinactors.storage.logs.packet_logs import Entry, LogTakenOver, StoredLog
 from tests.pipeline.fakes import COMPONENTS, InPlace
 
 OF = {component.packet: component for component in COMPONENTS}

@@ -11,9 +11,9 @@ import trio
 
 from pinactors.settings import Settings
 from pinactors.storage import log_rows, log_statements
-from pinactors.storage.log_database import LogUnavailable
-from pinactors.storage.log_rows import LogRows, open_log_rows
-from pinactors.storage.packet_logs import Entry, LogTakenOver
+from pinactors.storage.logs.database import LogUnavailable
+from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
+from pinactors.storage.logs.rows import LogRows, open_log_rows
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
@@ -310,7 +310,7 @@ async def test_a_database_that_does_not_answer_is_refused_in_one_line() -> None:
 async def test_a_network_that_swallows_everything_is_noticed(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pinactors.storage.log_database.ANSWER_MILLISECONDS", 300)
+    monkeypatch.setattr("pinactors.storage.logs.database.ANSWER_MILLISECONDS", 300)
     async with masters(url, 1) as (one,):
 
         def hang(connection: object) -> None:

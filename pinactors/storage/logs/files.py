@@ -21,7 +21,7 @@ import structlog
 import trio
 
 from pinactors.storage.disk import Disk, DiskThread
-from pinactors.storage.packet_logs import Entry, StoredLog
+from pinactors.storage.logs.packet_logs import Entry, StoredLog
 
 SUFFIX = ".journal"
 SET_ASIDE = ".refused"

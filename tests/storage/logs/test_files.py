@@ -21,8 +21,8 @@ from pinactors.pipeline.state import (
     replay,
 )
 from pinactors.protocol import View
-from pinactors.storage.log_files import SUFFIX, LogFiles, StoredFile, entries_of, open_log_files
-from pinactors.storage.packet_logs import Entry
+from pinactors.storage.logs.files import SUFFIX, LogFiles, StoredFile, entries_of, open_log_files
+from pinactors.storage.logs.packet_logs import Entry
 from pinactors.storage.stored_image import StoredImage
 from tests.pipeline.fakes import InPlace
 

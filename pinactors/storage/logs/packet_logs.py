@@ -1,7 +1,7 @@
 """What keeps the logs of sessions under way, so that another process can go on where one was killed.
 
 A log is a list of entries: packets, each kept before any reader is given it, and facts about the session.
-Here it is a file (`storage.log_files`); several machines share a database instead.
+Here it is a file (`storage.logs.files`); several machines share a database instead.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pinactors.storage.packet_logs import Entry
+from pinactors.storage.logs.packet_logs import Entry
 
 CHANNEL = "pinactors_log"
 """One channel for everything: a channel a session collapses at 1,000 listeners. The payload is a stream id,

@@ -1,0 +1,61 @@
+"""How a connection to a server begins: its URL, TCP, TLS; and what can go wrong with one."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable
+from urllib.parse import SplitResult, urlsplit
+
+import trio
+
+CONNECT_SECONDS = 15.0
+
+Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
+"""Opens a TCP connection to a host's port. Raises `OSError`."""
+
+
+class Broken(Exception):
+    """The connection broke, fell silent or could not be had: the rest may be had on another one."""
+
+
+class NotPinactors(Exception):
+    """What answers there does not speak the protocol: another try will not help."""
+
+
+class Unreachable(Broken):
+    """Nothing was sent: there is no connection."""
+
+
+def split(server: str) -> SplitResult:
+    """Raises `ValueError` unless it is an http or https URL with a host, and a valid port if any."""
+    url = urlsplit(server if "://" in server else f"http://{server}")
+    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+        raise ValueError(f"not the URL of a server: {server!r}")
+    return url
+
+
+async def open_stream(
+    url: SplitResult, tls: ssl.SSLContext | None = None, dial: Dial = trio.open_tcp_stream
+) -> trio.abc.Stream:
+    """A connection, encrypted for https. Raises `Broken`, and `NotPinactors` for a bad certificate."""
+    secure = url.scheme == "https"
+    with trio.move_on_after(CONNECT_SECONDS):
+        try:
+            plain = await dial(url.hostname or "", url.port or (443 if secure else 80))
+            if not secure:
+                return plain
+            context = tls or ssl.create_default_context()
+            stream = trio.SSLStream(plain, context, server_hostname=url.hostname, https_compatible=True)
+            try:
+                await stream.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(plain)
+                raise
+        except (OSError, trio.BrokenResourceError) as error:
+            if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise NotPinactors(
+                    f"its certificate is not trusted: {error.__cause__.verify_message}"
+                ) from error
+            raise Unreachable(f"cannot connect: {error}") from error
+        return stream
+    raise Unreachable("cannot connect: no answer")
