@@ -112,6 +112,7 @@ class RememberingRecords(Records):
         super().__init__(*arguments)
         self._closed_server: bool | None = None
         self._mark: Path | None = None
+        self._threads = trio.CapacityLimiter(1)
         self._owners: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     async def close_as_before(self, settings: Settings) -> None:
@@ -119,7 +120,7 @@ class RememberingRecords(Records):
         is not mounted must not open it to everybody. Once there are keys, a file in the data folder keeps
         that; deleting it opens the server again. Raises `OSError`, `RecordsUnavailable`."""
         self._mark = settings.had_keys_file
-        marked = await trio.to_thread.run_sync(self._mark.exists)
+        marked = await trio.to_thread.run_sync(self._mark.exists, limiter=self._threads)
         if settings.require_keys or marked:
             self._closed_server = True
         if await super().has_keys():
@@ -153,7 +154,7 @@ class RememberingRecords(Records):
         self._closed_server = True
         if self._mark is not None:
             try:
-                await trio.to_thread.run_sync(self._mark.touch)
+                await trio.to_thread.run_sync(self._mark.touch, limiter=self._threads)
             except OSError as error:
                 log.error("not kept that there are keys", error=repr(error))
 

@@ -21,7 +21,7 @@ from pinactors import components
 from pinactors.api.app import create_app
 from pinactors.api.auth import RememberingRecords
 from pinactors.api.errors import RETRY_AFTER
-from pinactors.api.housekeeping import SWEEP_SECONDS, Housekeeper
+from pinactors.api.housekeeping.housekeeper import SWEEP_SECONDS, Housekeeper
 from pinactors.api.http.connection import Connection
 from pinactors.api.services import EXTENSION
 from pinactors.api.uploads.resumable.uploads import load, unfinished

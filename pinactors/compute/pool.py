@@ -112,8 +112,9 @@ class Pool:
         finally:
             if sender.node is not None:
                 self._at[sender.node] -= 1
-            with trio.CancelScope(shield=True):
-                await self._clear(name)
+            if sender.keeps:
+                with trio.CancelScope(shield=True):
+                    await self._clear(name)
 
     def statistics(self) -> dict[str, Any]:
         """As `Compute.statistics`, and the workers' `pids`."""
@@ -153,6 +154,7 @@ class Pool:
 
         A worker that is lost on the way is replaced in the background.
         """
+        sender.keeps = sender.keeps or kept
         job = self._queue.add(sender, kept=kept)
         self._grant()
         try:

@@ -29,6 +29,9 @@ from pinactors.settings import Settings
 SHUTDOWN_GRACE_SECONDS = 2.0
 """What an idle worker gets to end by itself at shutdown."""
 
+REMOVING_THREADS = 2
+"""Threads that remove what sessions left in the scratch folder."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -38,13 +41,20 @@ class _Worker:
     node = ""
 
     def __init__(
-        self, number: int, context: trio_parallel.WorkerContext, warm_up: Callable[[], Any], scratch: Path
+        self,
+        number: int,
+        context: trio_parallel.WorkerContext,
+        warm_up: Callable[[], Any],
+        scratch: Path,
+        remove: Callable[[str], None],
     ) -> None:
+        """`remove` is called with the path of a value that nobody asks for any more."""
         self.pid: int | None = None
         self._number = number
         self._context = context
         self._warm_up = warm_up
         self._scratch = scratch
+        self._remove = remove
         self._limiter = trio.CapacityLimiter(1)
 
     def __repr__(self) -> str:
@@ -80,11 +90,15 @@ class _Worker:
         return True
 
     def discard(self, value: Any) -> None:
-        """Also its folder, where its session is gone."""
         if isinstance(value, Handle):
-            with suppress(OSError):
-                os.unlink(value.path)
-                os.rmdir(os.path.dirname(value.path))
+            self._remove(value.path)
+
+
+def _remove_value(path: str) -> None:
+    """Also its folder, where its session is gone."""
+    with suppress(OSError):
+        os.unlink(path)
+        os.rmdir(os.path.dirname(path))
 
 
 @asynccontextmanager
@@ -99,12 +113,22 @@ async def open_processes(settings: Settings, warm: Callable[[], Any]) -> AsyncIt
     async with AsyncExitStack() as stack:
         scratch = stack.enter_context(open_scratch(settings.scratch_folder))
         contexts = [await stack.enter_async_context(_open_context(settings)) for _ in range(count)]
-        workers = [_Worker(number, context, warm, scratch) for number, context in enumerate(contexts)]
+        threads = trio.CapacityLimiter(REMOVING_THREADS)
 
         async def clear(session: str) -> None:
-            await trio.to_thread.run_sync(partial(shutil.rmtree, scratch / session, ignore_errors=True))
+            await trio.to_thread.run_sync(
+                partial(shutil.rmtree, scratch / session, ignore_errors=True), limiter=threads
+            )
 
         async with trio.open_nursery() as nursery:
+
+            def remove(path: str) -> None:
+                in_thread = partial(trio.to_thread.run_sync, limiter=threads)
+                nursery.start_soon(in_thread, _remove_value, path, name="remove a value")
+
+            workers = [
+                _Worker(number, context, warm, scratch, remove) for number, context in enumerate(contexts)
+            ]
             processes = Pool(nursery, Handle, clear)
             try:
                 await processes.start(list(workers))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class Sender:
     """A session that sends jobs; `unwanted` are its jobs that run for nobody, `node` is where its values
-    are."""
+    are, `keeps` whether there can be any."""
 
     def __init__(self, number: int, priority: Priority, grace: GracePeriod) -> None:
         self.number = number
@@ -24,6 +24,7 @@ class Sender:
         self.grace = grace
         self.seconds = 0.0
         self.node: str | None = None
+        self.keeps = False
         self.unwanted: set[trio.CancelScope] = set()
 
 

@@ -81,9 +81,10 @@ async def _bring_photographs(state: SessionState, bring: Bring | None) -> Pinact
     await trio.lowlevel.checkpoint()
     if bring is None:
         return None
+    limiter = trio.CapacityLimiter(1)
     try:
         for view, image in state.images.items():
-            state.images[view] = await trio.to_thread.run_sync(bring, image)
+            state.images[view] = await trio.to_thread.run_sync(bring, image, limiter=limiter)
     except FileNotFoundError:
         return _interrupted("A photograph was only on a server that is gone")
     return None

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 import trio
 
-from pinactors.api.retention import RETENTION_SECONDS, Retention
+from pinactors.api.housekeeping.retention import RETENTION_SECONDS, Retention
 from pinactors.pipeline.registry import Registry
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
@@ -26,6 +27,8 @@ SWEEP_SECONDS = 10.0
 BATCH = 200
 """Photographs one question to the records is about."""
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
 
 
@@ -36,6 +39,7 @@ class Housekeeper:
         self._store, self._registry, self._records = store, registry, records
         self._retention = Retention(records, self.forget, settings)
         self._swept = self._retained = -math.inf
+        self._thread = trio.CapacityLimiter(1)
 
     async def look(self) -> None:
         """One round, every `SWEEP_SECONDS`. While the database is away nothing is removed."""
@@ -49,7 +53,7 @@ class Housekeeper:
                 self._swept = trio.current_time()
             await self.sweep()
             if self._store.shared is not None:
-                await trio.to_thread.run_sync(self._store.shared.retry)
+                await self._in_thread(self._store.shared.retry)
         except (RecordsUnavailable, OSError) as error:
             log.warning("photographs not swept", error=repr(error))
 
@@ -65,7 +69,7 @@ class Housekeeper:
                 self._store.settle(sha256)
             removed = sum(
                 [
-                    await trio.to_thread.run_sync(self._store.remove, sha256, unsettled[sha256])
+                    await self._in_thread(self._store.remove, sha256, unsettled[sha256])
                     for sha256 in batch
                     if sha256 not in known
                 ]
@@ -78,18 +82,18 @@ class Housekeeper:
         these go with the next look at the whole store. Raises `OSError`."""
         used = self._registry.photographs()
         idle = await self._unknown_to_logs([sha256 for sha256 in hashes if sha256 not in used])
-        return sum([await trio.to_thread.run_sync(self._store.forget, sha256) for sha256 in idle])
+        return sum([await self._in_thread(self._store.forget, sha256) for sha256 in idle])
 
     async def sweep_stale(self) -> None:
         """One look at the whole store. Raises `RecordsUnavailable`, `OSError`."""
         folders = self._store.stale()
-        while (found := await trio.to_thread.run_sync(next, folders, None)) is not None:
+        while (found := await self._in_thread(next, folders, None)) is not None:
             used = self._registry.photographs()
             idle = [sha256 for sha256 in found if sha256 not in used]
             for batch in _batches(await self._unknown_to_logs(idle)):
                 known = await self._records.known_images(batch)
                 for sha256 in set(batch) - known:
-                    await trio.to_thread.run_sync(self._store.remove_stale, sha256)
+                    await self._in_thread(self._store.remove_stale, sha256)
 
     async def sweep_shared(self) -> None:
         """One look at what several machines share: old copies nobody refers to are removed.
@@ -98,11 +102,15 @@ class Housekeeper:
         if shared is None:
             return
         oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STALE_SECONDS)
-        found = await trio.to_thread.run_sync(lambda: list(shared.stale(oldest)))
+        found = await self._in_thread(lambda: list(shared.stale(oldest)))
         for batch in _batches(await self._unknown_to_logs(found)):
             known = await self._records.known_images(batch)
             for sha256 in set(batch) - known - self._registry.photographs():
-                await trio.to_thread.run_sync(shared.remove, sha256)
+                await self._in_thread(shared.remove, sha256)
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """One thread of its own: a slow disk holds up no upload's."""
+        return await trio.to_thread.run_sync(work, *arguments, limiter=self._thread)
 
     async def _unknown_to_logs(self, hashes: list[str]) -> list[str]:
         if not hashes:

@@ -8,7 +8,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from pinactors.api.retention import Retention
+from pinactors.api.housekeeping.retention import Retention
 from pinactors.protocol import View
 from pinactors.records import Filter, Records, erasure
 from pinactors.settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 import trio
 
-from pinactors.api.housekeeping import Housekeeper
+from pinactors.api.housekeeping.housekeeper import Housekeeper
 from pinactors.protocol import ErrorCode
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.settings import Settings
@@ -142,7 +142,7 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
 
 @pytest.fixture
 async def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    monkeypatch.setattr("pinactors.api.housekeeping.SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr("pinactors.api.housekeeping.housekeeper.SWEEP_SECONDS", 0.05)
     async with running(tmp_path) as server:
         yield server
 
