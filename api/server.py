@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pinactors.api.housekeeping.housekeeper import SWEEP_SECONDS, Housekeeper
 from pinactors.api.http.connection import Connection
 from pinactors.api.services import EXTENSION
 from pinactors.api.uploads.resumable.uploads import load, unfinished
-from pinactors.catalog.published import PublishedCatalog
+from pinactors.catalog.published import LOOK_SECONDS, PublishedCatalog
 from pinactors.compute.engines import open_compute
 from pinactors.logs import ServerLog
 from pinactors.pipeline.declaration import Analysis
@@ -95,8 +96,8 @@ def port_of(sockets: list[trio.SocketListener]) -> int:
 class Listener:
     """Accepts connections and knows the open ones."""
 
-    def __init__(self, app: Any, settings: Settings) -> None:
-        self._app, self._settings = app, settings
+    def __init__(self, app: Any, settings: Settings, supervision: Supervision) -> None:
+        self._app, self._settings, self._supervision = app, settings, supervision
         self._config = hypercorn_config(settings)
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
@@ -115,20 +116,20 @@ class Listener:
             with self._accepting:
                 async with trio.open_nursery() as accepting:
                     for listener in sockets:
-                        accepting.start_soon(self._accept_for_ever, listener, nursery)
+                        accept = partial(self._accept, listener, nursery)
+                        accepting.start_soon(self._supervision.repeat, "listener", accept)
         finally:
             for listener in sockets:
                 listener.socket.close()
 
-    async def _accept_for_ever(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
-        while True:
-            try:
-                stream = await listener.accept()
-            except OSError as error:  # no descriptor or memory is left, or the peer is gone already
-                log.error("connection not accepted", error=repr(error))
-                await trio.sleep(ACCEPT_PAUSE)
-            else:
-                nursery.start_soon(self._serve, stream, name="connection")
+    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        try:
+            stream = await listener.accept()
+        except OSError as error:  # no descriptor or memory is left, or the peer is gone already
+            log.error("connection not accepted", error=repr(error))
+            await trio.sleep(ACCEPT_PAUSE)
+        else:
+            nursery.start_soon(self._serve, stream, name="connection")
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
@@ -227,7 +228,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
             stack.push_async_callback(listener.aclose)
         records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
-        compute = await stack.enter_async_context(open_compute(settings, warm))
+        compute = await stack.enter_async_context(open_compute(settings, warm, metrics.supervision))
         kept = await trio.to_thread.run_sync(load, PartialUploadStore(settings.uploads_folder))
         registry = await stack.enter_async_context(
             open_registry(
@@ -243,10 +244,10 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
         await records.close_as_before(settings)
         given = app.extensions[EXTENSION]
-        supervision = Supervision(metrics.registry)
+        repeat = metrics.supervision.repeat
         stack.enter_context(_watching_stalls(metrics))  # before, there was nobody to hold up
         async with trio.open_nursery() as nursery:
-            await nursery.start(given.uploads.run, kept)
+            await nursery.start(given.uploads.run, kept, metrics.supervision)
             if published is not None:
 
                 def use(folder: Path) -> None:
@@ -254,14 +255,14 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                     if given_analysis is None:
                         registry.use(components.declare(settings, catalog=folder))
 
-                nursery.start_soon(published.follow, use, name="latest catalogue")
+                nursery.start_soon(repeat, "latest catalogue", partial(published.look, use), LOOK_SECONDS)
             await nursery.start(given.imports.run)
             keeper = Housekeeper(given.store, registry, records, settings)
-            nursery.start_soon(supervision.repeat, "housekeeper", keeper.look, lambda: SWEEP_SECONDS)
-            deliverer = Deliverer(records, settings, supervision, metrics.registry)
+            nursery.start_soon(repeat, "housekeeper", keeper.look, SWEEP_SECONDS)
+            deliverer = Deliverer(records, settings, metrics.supervision, metrics.registry)
             registry.announcer.on_stored = deliverer.look
             nursery.start_soon(deliverer.run, name="webhooks")
-            await run(app, settings, sockets, registry.drain, shutdown, task_status)
+            await run(app, settings, metrics.supervision, sockets, registry.drain, shutdown, task_status)
             nursery.cancel_scope.cancel()
     log.info("stopped")
 
@@ -279,13 +280,14 @@ def _watching_stalls(metrics: Metrics) -> Iterator[None]:
 async def run(
     app: Any,
     settings: Settings,
+    supervision: Supervision,
     sockets: list[trio.SocketListener],
     drain: Callable[[], Awaitable[None]],
     shutdown: trio.Event | None,
     task_status: trio.TaskStatus[int],
 ) -> None:
     """Answers on `sockets` with `app` until told to stop; then `drain` lets sessions end, in the grace."""
-    listener = Listener(app, settings)
+    listener = Listener(app, settings, supervision)
     async with trio.open_nursery() as nursery:
 
         def end_at_once() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, Self, cast
+from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import msgspec
 import prometheus_client
@@ -33,6 +33,7 @@ from pinactors.api.server import open_sockets, run
 from pinactors.api.services import DISK_THREADS
 from pinactors.api.streams import durable_streams
 from pinactors.api.streams.framings import choose
+from pinactors.api.streams.pieces import Pieces
 from pinactors.api.streams.reader import Overlapping, respond, wants_early
 from pinactors.api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.api.uploads.resumable import draft_headers
@@ -77,7 +78,8 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     async with open_sessions(services) as sessions:
         metrics.watch(masters.all, lambda: float(len(sessions)))
         app = create_proxy(services, sessions)
-        await run(app, settings, await open_sockets(settings), sessions.drain, shutdown, task_status)
+        sockets = await open_sockets(settings)
+        await run(app, settings, metrics.supervision, sockets, sessions.drain, shutdown, task_status)
     log.info("stopped")
 
 
@@ -143,27 +145,15 @@ async def _start(reader: BodyReader) -> bytes:
     return start
 
 
-class Measured(ResponseBody):
+class Measured(Pieces):
     """Notes when packets have been handed to a phone's connection: when the next piece is asked for."""
 
     def __init__(self, body: Any, log: RelayedLog, metrics: Metrics) -> None:
         self._body, self._log, self._metrics = body, log, metrics
         self._seen = self._handed = 0
 
-    async def __aenter__(self) -> Self:
-        await self._body.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self._body.__aexit__(exc_type, exc_value, tb)  # noqa: ASYNC102 - passes on, waits for nothing
-
-    def __aiter__(self) -> Self:
-        return self
+    async def open(self, stack: AsyncExitStack) -> None:
+        await stack.enter_async_context(self._body)
 
     async def __anext__(self) -> bytes:
         now = trio.current_time()

@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from contextlib import AsyncExitStack
+from typing import Any
 
 from quart import Blueprint, Response, request
-from quart.wrappers.response import ResponseBody
 
 from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
@@ -27,6 +26,7 @@ from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.refusals import NO_MASTER
 from pinactors.api.proxy.state import Proxy, key_in, proxy
 from pinactors.api.streams.framings import SSE, choose
+from pinactors.api.streams.pieces import Pieces
 from pinactors.api.uploads.mobile_upload import content_type
 from pinactors.api.uploads.resumable import draft_headers, tus_headers
 from pinactors.api.uploads.resumable.draft_headers import Asked
@@ -130,25 +130,14 @@ async def announce(response: Response) -> Response:
     return response
 
 
-class Relayed(ResponseBody):
+class Relayed(Pieces):
     """A master's answer, piece by piece, on its own connection, which ends with it."""
 
     def __init__(self, answer: Answer, connection: Connection, first: bytes) -> None:
         self._answer, self._connection, self._first = answer, connection, first
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self._connection.close()  # noqa: ASYNC102 - closes at once, waits for nothing
-
-    def __aiter__(self) -> Self:
-        return self
+    async def open(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self._connection.close)
 
     async def __anext__(self) -> bytes:
         """Raises `Broken` in the middle: the phone's connection ends there, too, and it resumes."""

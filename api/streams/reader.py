@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 import trio
@@ -14,6 +13,7 @@ from quart.wrappers.response import ResponseBody
 
 from pinactors.api.errors import RETRY_AFTER, STATUS
 from pinactors.api.streams.framings import JSON_TYPE, Framing
+from pinactors.api.streams.pieces import Pieces
 from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, stream_urls
 from pinactors.protocol.merge import failed, merge
 from pinactors.settings import Settings
@@ -56,32 +56,15 @@ class Log(Protocol):
     def watching(self) -> AbstractContextManager[None]: ...
 
 
-class Reader(ResponseBody):
+class Reader(Pieces):
     """A body made from a log: counted as one of its readers while it is sent."""
 
     def __init__(self, log: Log, keepalive: float) -> None:
         self._log, self._keepalive = log, keepalive
-        self._watching = log.watching()
         self._opened = self.ended = False
 
-    async def __aenter__(self) -> Self:
-        self._watching.__enter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        self._watching.__exit__(exc_type, exc_value, tb)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        """The next piece, waited for."""
-        raise NotImplementedError
+    async def open(self, stack: AsyncExitStack) -> None:
+        stack.enter_context(self._log.watching())
 
 
 class Follow(Reader):
@@ -131,34 +114,19 @@ class Awaited(Reader):
         return msgspec.json.encode(merge(self._log.packets)) if self.ended else b" "
 
 
-class Overlapping(ResponseBody):
+class Overlapping(Pieces):
     """An answer that is sent while its request's body is still being read: by `receive`, which raises
     nothing."""
 
     def __init__(self, answer: ResponseBody, receive: Callable[[], Awaitable[None]]) -> None:
         self._answer, self._receive = answer, receive
-        self._stack = AsyncExitStack()
         self._pieces: AsyncIterator[Any]
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            stack.callback(nursery.cancel_scope.cancel)
-            self._pieces = aiter(await stack.enter_async_context(self._answer))  # type: ignore[arg-type]
-            nursery.start_soon(self._receive, name="upload")
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self._stack.__aexit__(exc_type, exc_value, tb)  # noqa: ASYNC102 - the nursery is cancelled
-
-    def __aiter__(self) -> Self:
-        return self
+    async def open(self, stack: AsyncExitStack) -> None:
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        self._pieces = aiter(await stack.enter_async_context(self._answer))  # type: ignore[arg-type]
+        nursery.start_soon(self._receive, name="upload")
 
     async def __anext__(self) -> bytes:
         return cast(bytes, await anext(self._pieces))

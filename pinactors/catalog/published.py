@@ -43,19 +43,18 @@ class PublishedCatalog:
             raise SettingUnusable(f"catalog_version {wanted}: it was never published to {storage}")
         return folder
 
-    async def follow(self, use: Callable[[Path], None]) -> None:
-        """Calls `use` with the folder of each version that is published from now on; never returns. While the
-        storage is away the version in use stays in use."""
-        while True:
-            await trio.sleep(LOOK_SECONDS)
-            before = self._version
-            try:
-                folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
-                if folder is not None and self._version != before:
-                    use(folder)
-                    log.info("catalogue changed", version=self._version)
-            except Exception as error:  # noqa: BLE001 - a long-lived task survives one round
-                log.warning("latest catalogue not fetched", error=repr(error))
+    async def look(self, use: Callable[[Path], None]) -> None:
+        """Calls `use` with the folder of the version that was published meanwhile, if there is one. While the
+        storage is away the version in use stays in use. To be repeated every `LOOK_SECONDS`."""
+        before = self._version
+        try:
+            folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
+        except OSError as error:
+            log.warning("latest catalogue not fetched", error=repr(error))
+            return
+        if folder is not None and self._version != before:
+            use(folder)
+            log.info("catalogue changed", version=self._version)
 
     def _newest(self) -> Path | None:
         wanted = self._settings.catalog_version

@@ -15,11 +15,12 @@ import msgspec
 import trio
 
 from pinactors import protocol
+from pinactors.backoff import Backoff
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.protocol import TERMINAL, UPLOAD_LOST, ErrorCode, Packet, PinactorsError
 
-BACKOFF_FIRST = 0.25
-BACKOFF_LIMIT = 8.0
+PAUSES = Backoff(0.25, 8.0)
+"""Longest pauses between attempts; each is drawn from the upper half: clients do not come all at once."""
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of an upload that are sent, and all of them."""
@@ -164,7 +165,7 @@ class Delivery:
         if self._job.uploaded > self._uploaded:
             self._failures = 0
         self._uploaded = self._job.uploaded
-        limit = min(BACKOFF_LIMIT, BACKOFF_FIRST * 2**self._failures)
+        limit = PAUSES.after(self._failures)
         wait = random.uniform(limit / 2, limit)
         if isinstance(error, PinactorsError):
             wait = max(wait, error.retry_after or 0.0)

@@ -9,11 +9,14 @@ from typing import Any
 from pinactors.compute.pool import Pool
 from pinactors.compute.processes import open_processes
 from pinactors.settings import Settings, SettingUnusable
+from pinactors.supervision import Supervision
 
 
 @asynccontextmanager
-async def open_compute(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[Pool]:
-    """Warm workers; `warm`, module-level, loads what jobs need.
+async def open_compute(
+    settings: Settings, warm: Callable[[], Any], supervision: Supervision | None = None
+) -> AsyncIterator[Pool]:
+    """Warm workers; `warm`, module-level, loads what jobs need. What lasts is repeated by `supervision`.
 
     Raises `SettingUnusable` where `settings.compute` cannot be had, `RuntimeError` from whatever `warm`
     raises.
@@ -28,5 +31,5 @@ async def open_compute(settings: Settings, warm: Callable[[], Any]) -> AsyncIter
         raise SettingUnusable(
             f"compute = {settings.compute} needs Ray: pip install 'pinactors[ray]'"
         ) from None
-    async with open_ray(settings, warm) as pool:
+    async with open_ray(settings, warm, supervision or Supervision()) as pool:
         yield pool

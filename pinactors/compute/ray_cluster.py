@@ -28,6 +28,7 @@ from pinactors.compute.ray_worker import Photograph, Value, own_version
 from pinactors.compute.worker import THREAD_VARIABLES
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.stored_image import StoredImage
+from pinactors.supervision import Supervision
 
 NODES_SECONDS = 1.0
 """Pause between two looks at which nodes there are."""
@@ -241,20 +242,19 @@ class RayPool(Pool):
         return {**super().statistics(), "nodes": len(nodes), "reachable": self._reachable}
 
     async def follow(self) -> None:
-        """Takes in nodes that come and lets go of those that are gone; never returns."""
-        while True:
-            await trio.sleep(NODES_SECONDS)
-            cpus: dict[str, int] | None = None
-            with trio.move_on_after(ANSWER_SECONDS):
-                try:
-                    cpus = await trio.to_thread.run_sync(_cpus, abandon_on_cancel=True)
-                except Exception as error:  # noqa: BLE001 - whatever Ray raises while its head is away
-                    log.debug("cluster not readable", error=repr(error))
-            if self._reachable != (cpus is not None):
-                self._reachable = cpus is not None
-                log.warning("cluster changed", reachable=self._reachable)
-            if cpus is not None:
-                self._update(cpus)
+        """Takes in nodes that have come and lets go of those that are gone; to be repeated every
+        `NODES_SECONDS`."""
+        cpus: dict[str, int] | None = None
+        with trio.move_on_after(ANSWER_SECONDS):
+            try:
+                cpus = await trio.to_thread.run_sync(_cpus, abandon_on_cancel=True)
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises while its head is away
+                log.debug("cluster not readable", error=repr(error))
+        if self._reachable != (cpus is not None):
+            self._reachable = cpus is not None
+            log.warning("cluster changed", reachable=self._reachable)
+        if cpus is not None:
+            self._update(cpus)
 
     def _update(self, cpus: dict[str, int]) -> None:
         new, gone = self._cluster.update(cpus)
@@ -289,7 +289,9 @@ def _connect(compute: str) -> None:
 
 
 @asynccontextmanager
-async def open_ray(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[RayPool]:
+async def open_ray(
+    settings: Settings, warm: Callable[[], Any], supervision: Supervision
+) -> AsyncIterator[RayPool]:
     """Places on the cluster `settings.compute` names: one for each of its CPUs, at most `settings.workers`
     (0: no limit).
 
@@ -310,7 +312,7 @@ async def open_ray(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator
             except RuntimeError as error:
                 failure = error  # raised outside the nursery, which would wrap it in a group
             else:
-                nursery.start_soon(pool.follow, name="follow nodes")
+                nursery.start_soon(supervision.repeat, "nodes", pool.follow, NODES_SECONDS)
                 yield pool
             nursery.cancel_scope.cancel()
     finally:

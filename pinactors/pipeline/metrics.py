@@ -13,6 +13,7 @@ import trio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from pinactors import __version__
+from pinactors.supervision import Supervision
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
 STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
@@ -39,6 +40,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         tell_version(registry)
+        self.supervision = Supervision(registry)
         self.sessions = Counter(
             "pinactors_sessions", "Sessions ended, by how", ["outcome"], registry=registry
         )

@@ -92,12 +92,16 @@ class Recorder:
 
     async def run(self) -> None:
         """Empties the outbox as it fills; never returns."""
-        while True:
+        await self._metrics.supervision.repeat("recorder", self._store_next)
+
+    async def _store_next(self) -> None:
+        while not self._outbox:
             await self._filled.wait()
             self._filled = trio.Event()
-            while self._outbox:
-                await self._store(self._outbox[0])
-                self._outbox.popleft()
+        try:
+            await self._store(self._outbox[0])
+        finally:
+            self._outbox.popleft()
 
     async def _store(self, item: StoredLog | SessionState) -> None:
         """What is refused, not delayed by an absent database, is set aside: it must not block the others."""
@@ -109,7 +113,7 @@ class Recorder:
                 log.info("record stored", session=state.session_id)
             if not isinstance(item, SessionState):
                 await item.remove()
-        except Exception as error:  # noqa: BLE001 - the actor's boundary: the next one has its turn
+        except Exception as error:  # noqa: BLE001 - the actor's boundary: the next one is stored
             log.error("record refused", item=repr(item), error=repr(error))
             if not isinstance(item, SessionState):
                 await item.set_aside()

@@ -19,6 +19,7 @@ from pinactors.api.streams import durable_streams, websocket
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
+from pinactors.supervision import Supervision
 
 PACKETS = [
     b'{"packetType":"CONNECTION_ESTABLISHED","sequence":0}   ',
@@ -93,6 +94,6 @@ class Site:
         """The port of a real listener, its connections the server's own."""
         sockets = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Listener(self.app, self.settings).accept, sockets, nursery)
+            nursery.start_soon(Listener(self.app, self.settings, Supervision()).accept, sockets, nursery)
             yield sockets[0].socket.getsockname()[1]
             nursery.cancel_scope.cancel()

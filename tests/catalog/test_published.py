@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
-from pinactors.catalog import published, snapshots
+from pinactors.catalog import snapshots
 from pinactors.catalog.published import PublishedCatalog
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.objects import open_objects
+from pinactors.supervision import Supervision
+from tests.conftest import ErrorLogs
 
 TIMEOUT = 30
 
@@ -22,8 +25,7 @@ def publish(settings: Settings, content: bytes) -> str:
     return snapshots.publish(source, open_objects(settings), lambda done, total: None)
 
 
-async def test_the_latest_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(published, "LOOK_SECONDS", 0.01)
+async def test_the_latest_is_followed(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, storage=f"file:{tmp_path / 'shared'}", catalog_version="latest")
     publish(settings, b"one")
     with trio.fail_after(TIMEOUT):
@@ -33,12 +35,40 @@ async def test_the_latest_is_followed(tmp_path: Path, monkeypatch: pytest.Monkey
         assert first.parent == tmp_path / "catalogs"
         async with trio.open_nursery() as nursery:
             sender, receiver = trio.open_memory_channel[Path](1)
-            nursery.start_soon(catalog.follow, sender.send_nowait)
+            look = partial(catalog.look, sender.send_nowait)
+            nursery.start_soon(Supervision().repeat, "latest catalogue", look, 0.01)
             publish(settings, b"two")
             second = await receiver.receive()
             nursery.cancel_scope.cancel()
         assert (second / "index").read_bytes() == b"two"
         assert (first / "index").read_bytes() == b"one", "sessions under way still read it"
+
+
+async def test_a_look_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    settings = Settings(data=tmp_path, storage=f"file:{tmp_path / 'shared'}", catalog_version="latest")
+    publish(settings, b"one")
+    newest, calls = PublishedCatalog._newest, []
+
+    def fails_once(self: PublishedCatalog) -> Path | None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("nobody foresaw this")
+        return newest(self)
+
+    with trio.fail_after(TIMEOUT):
+        catalog = PublishedCatalog(settings)
+        await catalog.open()
+        publish(settings, b"two")
+        monkeypatch.setattr(PublishedCatalog, "_newest", fails_once)
+        async with trio.open_nursery() as nursery:
+            sender, receiver = trio.open_memory_channel[Path](1)
+            look = partial(catalog.look, sender.send_nowait)
+            nursery.start_soon(Supervision().repeat, "latest catalogue", look, 0.01)
+            assert ((await receiver.receive()) / "index").read_bytes() == b"two"
+            nursery.cancel_scope.cancel()
+    assert error_logs.take("iteration failed")["task"] == "latest catalogue"
 
 
 async def test_a_version_stays(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.delivery import BACKOFF_LIMIT, RESTARTS, Delivery, Job, NetworkError, Received, Take
+from pinactors.client.delivery import PAUSES, RESTARTS, Delivery, Job, NetworkError, Received, Take
 from pinactors.protocol import (
     UPLOAD_BROKEN_OFF,
     UPLOAD_INTERRUPTED,
@@ -155,7 +155,7 @@ async def test_the_pauses_grow_to_a_limit_and_are_spread(autojump_clock: MockClo
     transport = Scripted([[Broken("x")] for _ in range(12)] + [WHOLE])
     await deliver(transport)
     pauses = transport.pauses
-    limits = [min(BACKOFF_LIMIT, 0.25 * 2**n) for n in range(len(pauses))]
+    limits = [min(PAUSES.limit, 0.25 * 2**n) for n in range(len(pauses))]
     assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, limits, strict=True))
     assert len({round(pause / limit, 6) for pause, limit in zip(pauses, limits, strict=True)}) > 6
 
@@ -174,7 +174,7 @@ async def test_it_gives_up_when_nobody_can_be_reached_for_too_long(autojump_cloc
     items = await deliver(transport, patience=60)
     assert isinstance(failure(items), NetworkError)
     assert "60 s" in str(failure(items))
-    assert 60 - BACKOFF_LIMIT <= trio.current_time() - began <= 60
+    assert 60 - PAUSES.limit <= trio.current_time() - began <= 60
 
 
 async def test_a_busy_server_is_asked_again_when_it_said(autojump_clock: MockClock) -> None:

@@ -7,6 +7,7 @@ import weakref
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from pinactors.compute import GracePeriod, Priority
 from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.session import Session
 from pinactors.protocol import (
@@ -574,6 +576,32 @@ async def test_the_outbox_survives_a_restart(autojump_clock: MockClock, tmp_path
         await trio.sleep(20)
     assert records.saved[log.stream_id][2] == log.packets
     assert records.saved[log.stream_id][1].error_code is None
+
+
+async def test_the_recorder_goes_on_when_one_analysis_fails_it(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    records = FakeRecords(away=True)
+    store, failed = Recorder._store, []
+
+    async def fails_once(self: Recorder, item: Any) -> None:
+        failed.append(item)
+        if len(failed) == 1:
+            raise RuntimeError("nobody foresaw this")
+        await store(self, item)
+
+    monkeypatch.setattr(Recorder, "_store", fails_once)
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        for content in ("one", "two"):
+            await watch(await pipeline.registry.open(upload(content=content)))
+        records.away = False
+        await trio.sleep(20)
+        assert pipeline.registry.statistics()["outbox"] == 0
+        assert error_logs.take("iteration failed")["task"] == "recorder"
+        assert len(records.saved) == 1
+    async with open_pipeline(tmp_path, records=records):  # the other's log is still there
+        await trio.sleep(20)
+    assert len(records.saved) == 2
 
 
 async def test_a_record_stored_just_before_the_kill_is_not_stored_twice(

@@ -27,7 +27,6 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.logs.files import LogFiles, open_log_files
 from pinactors.storage.logs.packet_logs import StoredLog
-from pinactors.supervision import Supervision
 
 PRUNE_SECONDS = 30.0
 SEARCHES = 16
@@ -289,8 +288,8 @@ async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
         trio.open_nursery() as nursery,
     ):
         sessions = Sessions(services, journals, nursery)
-        supervision = Supervision(services.metrics.registry)
-        nursery.start_soon(supervision.repeat, "prune", sessions.prune, lambda: PRUNE_SECONDS)
+        supervision = services.metrics.supervision
+        nursery.start_soon(supervision.repeat, "prune", sessions.prune, PRUNE_SECONDS)
         for master in services.masters.all:
             watch = Watch(services.masters, master)
             stack.push_async_callback(watch.close)

@@ -18,6 +18,7 @@ from pinactors.api.uploads.resumable.upload import Description, PartialUpload, W
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import Kept, PartialUploadStore
+from pinactors.supervision import Supervision
 
 SWEEP_SECONDS = 5.0
 """Longest pause between two looks for abandoned uploads."""
@@ -46,6 +47,7 @@ class PartialUploads:
     async def run(
         self,
         kept: list[tuple[Kept, Description]],
+        supervision: Supervision,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Goes on with what an earlier process left, then serves for ever."""
@@ -63,7 +65,8 @@ class PartialUploads:
                 if upload.description.stream_id is None:
                     self.receive(upload)
             task_status.started()
-            await self._sweep()
+            pause = min(SWEEP_SECONDS, self._settings.upload_expiry)
+            await supervision.repeat("partial uploads", self._sweep, pause)
 
     async def create(self, description: Description) -> PartialUpload:
         """Raises `PinactorsError` (`overloaded`: 429, 503)."""
@@ -161,17 +164,15 @@ class PartialUploads:
             await upload.on_disk(partial(self._store.remove, upload.id))
 
     async def _sweep(self) -> None:
-        """For ever: removes what nobody goes on with, and what was answered long ago."""
-        while True:
-            pause = min(SWEEP_SECONDS, self._settings.upload_expiry)
-            for upload in [upload for upload in self._known.values() if not upload.busy]:
-                if self.left(upload) <= 0:
-                    abandoned = PinactorsError(
-                        ErrorCode.CANCELLED, "Upload abandoned", "Its rest did not come in time"
-                    )
-                    with suppress(PinactorsError):
-                        await self.remove(upload, abandoned)
-            await trio.sleep(pause)
+        """Removes what nobody goes on with, and what was answered long ago."""
+        await trio.lowlevel.checkpoint()
+        for upload in [upload for upload in self._known.values() if not upload.busy]:
+            if self.left(upload) <= 0:
+                abandoned = PinactorsError(
+                    ErrorCode.CANCELLED, "Upload abandoned", "Its rest did not come in time"
+                )
+                with suppress(PinactorsError):
+                    await self.remove(upload, abandoned)
 
 
 def load(store: PartialUploadStore) -> list[tuple[Kept, Description]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 import trio
@@ -15,7 +16,7 @@ from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.declaration import Analysis, Place
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
-from pinactors.pipeline.registry.peers import Peers, keep_adopting
+from pinactors.pipeline.registry.peers import Peers, adopt_orphans
 from pinactors.pipeline.registry.sessions import Registry
 from pinactors.pipeline.services import MeanCost, Services
 from pinactors.records import Records
@@ -60,7 +61,7 @@ async def open_registry(
         if logs is not None:
             pass
         elif is_shared(settings):
-            rows = await stack.enter_async_context(open_log_rows(settings, log_failed))
+            rows = await stack.enter_async_context(open_log_rows(settings, log_failed, metrics.supervision))
             logs, peers = rows, Peers(rows)
         else:
             logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
@@ -80,8 +81,10 @@ async def open_registry(
         await registry.adopt(resumed)
         if peers is not None:
             peers.rows.cancelled = registry.cancel_here
-            nursery.start_soon(peers.run, name="other masters' packets")
-            nursery.start_soon(keep_adopting, peers.rows, registry.adopt, name="take over sessions")
+            adopting = partial(adopt_orphans, peers.rows, registry.adopt)
+            repeat = metrics.supervision.repeat
+            nursery.start_soon(repeat, "other masters' packets", peers.follow_changes)
+            nursery.start_soon(repeat, "take over sessions", adopting)
         yield registry
         nursery.cancel_scope.cancel()
 

@@ -35,7 +35,7 @@ class _Followed:
 
 
 class Peers:
-    """Follows sessions of other masters. `run` has to run as long as logs are followed."""
+    """Follows sessions of other masters. `follow_changes` has to be repeated as long as logs are followed."""
 
     def __init__(self, rows: LogRows) -> None:
         self.rows = rows
@@ -84,22 +84,19 @@ class Peers:
             followed.log.append(packet, terminal=False)
         return followed.log
 
-    async def run(self) -> None:
-        """Never returns."""
-        while True:
-            with trio.move_on_after(BEAT_SECONDS):
-                await self._wake.wait()
-            self._wake = trio.Event()
-            changed, self._changed = self._changed, set()
-            try:
-                await self._catch_up(changed)
-            except OSError as error:
-                self._changed |= changed
-                log.debug("other masters' packets not readable", error=str(error))
-                await trio.sleep(BEAT_SECONDS)
-            except Exception:
-                log.exception("other masters' packets not followed")
-            self._prune()
+    async def follow_changes(self) -> None:
+        """One look at what has changed, within `BEAT_SECONDS`; to be repeated for ever."""
+        with trio.move_on_after(BEAT_SECONDS):
+            await self._wake.wait()
+        self._wake = trio.Event()
+        changed, self._changed = self._changed, set()
+        try:
+            await self._catch_up(changed)
+        except OSError as error:
+            self._changed |= changed
+            log.debug("other masters' packets not readable", error=str(error))
+            await trio.sleep(BEAT_SECONDS)
+        self._prune()
 
     async def _catch_up(self, changed: set[str]) -> None:
         await trio.lowlevel.checkpoint()
@@ -142,16 +139,12 @@ class Peers:
         self._wake.set()
 
 
-async def keep_adopting(rows: LogRows, adopt: Callable[[], Awaitable[None]]) -> None:
-    """Calls `adopt` whenever there may be sessions that nobody alive holds; never returns."""
-    while True:
-        with trio.move_on_after(BEAT_SECONDS):
-            await rows.orphaned.wait()
-        try:
-            await adopt()
-        except OSError as error:
-            log.debug("no sessions to take over to be had", error=str(error))
-            await trio.sleep(BEAT_SECONDS)
-        except Exception:
-            log.exception("sessions not taken over")
-            await trio.sleep(BEAT_SECONDS)
+async def adopt_orphans(rows: LogRows, adopt: Callable[[], Awaitable[None]]) -> None:
+    """Calls `adopt` once, when there may be sessions that nobody alive holds; to be repeated for ever."""
+    with trio.move_on_after(BEAT_SECONDS):
+        await rows.orphaned.wait()
+    try:
+        await adopt()
+    except OSError as error:
+        log.debug("no sessions to take over to be had", error=str(error))
+        await trio.sleep(BEAT_SECONDS)

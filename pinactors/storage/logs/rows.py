@@ -33,6 +33,7 @@ from pinactors.storage.logs.database import LogDatabase, LogUnavailable, dsn_of
 from pinactors.storage.logs.packet_logs import Entry, LogTakenOver, StoredLog
 from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS
 from pinactors.storage.logs.stored_rows import RETRIES, StoredRows
+from pinactors.supervision import Supervision
 
 BEAT_SECONDS = 1.0
 """Pause between two renewals of a master's lease, and between two looks for sessions nobody holds."""
@@ -53,8 +54,15 @@ class LogRows:
     when there may be sessions to take over.
     """
 
-    def __init__(self, database: LogDatabase, replay: float, failed: Callable[[OSError], None]) -> None:
+    def __init__(
+        self,
+        database: LogDatabase,
+        replay: float,
+        failed: Callable[[OSError], None],
+        supervision: Supervision,
+    ) -> None:
         self.database = database
+        self._supervision = supervision
         self.master = os.urandom(8).hex()
         self.failed = failed
         self.changed: Callable[[str], None] = _ignore
@@ -160,9 +168,11 @@ class LogRows:
     async def run(self) -> None:
         """Never returns."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_lease, name="packet log's lease")
-            nursery.start_soon(self._keep_clean, name="packet log's cleaner")
-            nursery.start_soon(self._listen, name="packet log's listener")
+            repeat = self._supervision.repeat
+            beat, clean = partial(self._unless_away, self.beat), partial(self._unless_away, self.clean)
+            nursery.start_soon(repeat, "packet log's lease", beat, BEAT_SECONDS)
+            nursery.start_soon(repeat, "packet log's cleaner", clean, CLEAN_SECONDS)
+            nursery.start_soon(repeat, "packet log's listener", self._listen)
 
     async def beat(self) -> None:
         """Renews the lease once. Raises `LogUnavailable`."""
@@ -195,18 +205,8 @@ class LogRows:
     async def clean(self) -> None:
         await self.database.run(partial(statements.clean, replay=self._replay))
 
-    async def _keep_lease(self) -> None:
-        while True:
-            await self._survive(self.beat)
-            await trio.sleep(BEAT_SECONDS)
-
-    async def _keep_clean(self) -> None:
-        while True:
-            await self._survive(self.clean)
-            await trio.sleep(CLEAN_SECONDS)
-
-    async def _survive(self, work: Callable[[], Awaitable[None]]) -> None:
-        """A long-lived task survives one round. That the database is away is said once."""
+    async def _unless_away(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does `work`. That the database is away is said once, until it is back."""
         try:
             await work()
             self._said_away = False
@@ -214,18 +214,16 @@ class LogRows:
             if not self._said_away:
                 log.warning("packet log's database is away", error=str(error))
             self._said_away = True
-        except Exception:
-            log.exception("packet log's upkeep failed")
 
     async def _listen(self) -> None:
+        """Until the connection breaks; while there is none, it is tried again."""
         for pause in RETRIES:
             try:
                 await self._listen_once()
             except LogUnavailable as error:
                 log.debug("packet log's listener is away", error=str(error))
-            except Exception:
-                log.exception("packet log's listener failed")
-            self._listening = False
+            finally:
+                self._listening = False
             await trio.sleep(pause)
 
     async def _listen_once(self) -> None:
@@ -257,11 +255,13 @@ def _ignore(stream_id: str) -> None:
 
 
 @asynccontextmanager
-async def open_log_rows(settings: Settings, failed: Callable[[OSError], None]) -> AsyncIterator[LogRows]:
+async def open_log_rows(
+    settings: Settings, failed: Callable[[OSError], None], supervision: Supervision
+) -> AsyncIterator[LogRows]:
     """The logs in the database of `settings`. Raises `SettingUnusable` where there is none
     to be had."""
     database = LogDatabase(dsn_of(settings))
-    logs = LogRows(database, settings.replay, failed)
+    logs = LogRows(database, settings.replay, failed, supervision)
     try:
         try:
             await database.prepare()

@@ -21,6 +21,7 @@ from pinactors.api.http import connection
 from pinactors.api.server import Listener, open_sockets, port_of
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
+from pinactors.supervision import Supervision
 from tests.api.wire import JSON, LIMIT, Wire, ask, connected, head
 
 QUICK = 0.3
@@ -136,7 +137,7 @@ class Served:
 @asynccontextmanager
 async def serving(**settings: Any) -> AsyncIterator[Served]:
     chosen = Settings(**{"port": 0, "data": Path("unused"), "stalled_reader": QUICK, **settings})
-    listener = Listener(application(), chosen)
+    listener = Listener(application(), chosen, Supervision())
     async with trio.open_nursery() as nursery:
         sockets = await open_sockets(chosen)
         nursery.start_soon(listener.accept, sockets, nursery)
@@ -426,20 +427,29 @@ class TestBodies:
         await served.wait_for_connections(0)
 
 
-async def test_accepting_goes_on_when_it_fails_once(monkeypatch: pytest.MonkeyPatch, error_logs: Any) -> None:
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (OSError(23, "Too many open files in system"), "connection not accepted"),
+        (RuntimeError("nobody foresaw this"), "iteration failed"),
+    ],
+)
+async def test_accepting_goes_on_when_it_fails_once(
+    failure: Exception, said: str, monkeypatch: pytest.MonkeyPatch, error_logs: Any
+) -> None:
     accept, calls = trio.SocketListener.accept, []
 
     async def fails_once(self: trio.SocketListener) -> trio.SocketStream:
         calls.append(1)
         if len(calls) == 1:
             await trio.lowlevel.checkpoint()
-            raise OSError(23, "Too many open files in system")
+            raise failure
         return await accept(self)
 
     monkeypatch.setattr(trio.SocketListener, "accept", fails_once)
     async with serving() as served:
         assert (await ask(served.port, "GET", "/")).body == b"hello"
-    assert error_logs.take("connection not accepted")
+    assert error_logs.take(said)
 
 
 async def test_too_many_connections_are_turned_away_at_once() -> None:

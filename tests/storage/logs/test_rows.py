@@ -10,10 +10,12 @@ import pytest
 import trio
 
 from pinactors.settings import Settings
-from pinactors.storage import log_rows, log_statements
+from pinactors.storage.logs import rows, statements
 from pinactors.storage.logs.database import LogUnavailable
 from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
 from pinactors.storage.logs.rows import LogRows, open_log_rows
+from pinactors.supervision import Supervision
+from tests.conftest import ErrorLogs
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 
@@ -30,9 +32,9 @@ def never(error: OSError) -> None:
 @pytest.fixture
 def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811
     """Leases are short here: nobody likes to wait."""
-    monkeypatch.setattr(log_statements, "LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(log_rows, "LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(log_rows, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(statements, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(rows, "LEASE_SECONDS", 0.6)
+    monkeypatch.setattr(rows, "BEAT_SECONDS", 0.1)
     return empty_database(postgres)
 
 
@@ -41,7 +43,8 @@ async def masters(url: str, count: int = 2) -> AsyncIterator[list[LogRows]]:
     settings = Settings(database_url=url)
     with trio.fail_after(TIMEOUT):
         async with AsyncExitStack() as stack:
-            yield [await stack.enter_async_context(open_log_rows(settings, never)) for _ in range(count)]
+            opened = [open_log_rows(settings, never, Supervision()) for _ in range(count)]
+            yield [await stack.enter_async_context(each) for each in opened]
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -101,7 +104,7 @@ async def test_other_masters_hear_of_a_packet(url: str) -> None:
 async def test_nobody_takes_over_from_the_living(url: str) -> None:
     async with masters(url) as (one, two):
         await one.create(STREAM, "").append([ONE])
-        await trio.sleep(2 * log_rows.LEASE_SECONDS)
+        await trio.sleep(2 * rows.LEASE_SECONDS)
         assert await two.adopt() == []
 
 
@@ -155,7 +158,7 @@ async def test_a_released_session_is_anybodys_at_once(url: str) -> None:
     async with masters(url) as (one, two):
         stored = one.create(STREAM, "")
         await stored.append([ONE])
-        await trio.sleep(log_rows.LEASE_SECONDS)  # `two` has had its lease for long enough
+        await trio.sleep(rows.LEASE_SECONDS)  # `two` has had its lease for long enough
         await two.adopt()
         await stored.release()
         await two.orphaned.wait()
@@ -293,7 +296,7 @@ async def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
     async with masters(url, 1) as (one,):
         await one.database.run(lambda connection: connection.execute("UPDATE log_schema SET version = 99"))
         with pytest.raises(RuntimeError, match="schema 99"):
-            async with open_log_rows(Settings(database_url=url), never):
+            async with open_log_rows(Settings(database_url=url), never, Supervision()):
                 pass
 
 
@@ -301,7 +304,7 @@ async def test_a_database_that_does_not_answer_is_refused_in_one_line() -> None:
     pytest.importorskip("psycopg")
     settings = Settings(database_url="postgresql://tester:secret@127.0.0.1:1/none")
     with pytest.raises(RuntimeError, match="does not answer") as error:
-        async with open_log_rows(settings, never):
+        async with open_log_rows(settings, never, Supervision()):
             pass
     assert "secret" not in str(error.value)
     assert "\n" not in str(error.value)
@@ -320,3 +323,27 @@ async def test_a_network_that_swallows_everything_is_noticed(
             await one.database.run(hang)
         await one.create(STREAM, "").append([ONE])
         assert await one.load(STREAM) == [ONE]
+
+
+@pytest.mark.parametrize("task", ["beat", "clean", "_listen_once"])
+async def test_what_goes_on_all_the_time_survives_a_failure(
+    url: str, task: str, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    monkeypatch.setattr(rows, "CLEAN_SECONDS", 0.05)
+    work, second = getattr(LogRows, task), trio.Event()
+    calls: list[str] = []
+
+    async def fails_once(self: LogRows) -> None:
+        calls.append(task)
+        if len(calls) == 2:  # the first beat is that of the start
+            raise RuntimeError("nobody foresaw this")
+        if len(calls) > 2:
+            second.set()
+        elif task == "_listen_once":
+            raise LogUnavailable("its connection broke")
+        await work(self)
+
+    monkeypatch.setattr(LogRows, task, fails_once)
+    async with masters(url, 1):
+        await second.wait()
+    assert error_logs.take("iteration failed")["task"].startswith("packet log's")

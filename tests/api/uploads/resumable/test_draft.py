@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import Process, Running, launch, running
@@ -35,6 +36,7 @@ from tests.api.wire import (
     metric,
     part,
 )
+from tests.conftest import ErrorLogs
 
 VERSIONS = ["3", "5", "6", "8"]
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
@@ -263,6 +265,25 @@ async def test_a_request_that_brings_nothing_is_ended_and_can_be_gone_on_with(tm
                 assert (await wire.answer()).status == 409
         assert await client.offset(url) == 9
         assert is_whole((await client.append(url, 9, body[9:], complete=True)).packets)
+
+
+async def test_abandoned_uploads_are_looked_for_though_one_look_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    look, calls, second = PartialUploads._sweep, [], trio.Event()
+
+    async def fails_once(self: PartialUploads) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("nobody foresaw this")
+        await look(self)
+        second.set()
+
+    monkeypatch.setattr(PartialUploads, "_sweep", fails_once)
+    async with running(tmp_path, upload_expiry=0.2):
+        with trio.fail_after(LIMIT):
+            await second.wait()
+    assert error_logs.take("iteration failed")["task"] == "partial uploads"
 
 
 async def test_an_abandoned_upload_is_removed(tmp_path: Path) -> None:

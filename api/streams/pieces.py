@@ -1,0 +1,42 @@
+"""A response body that is sent piece by piece, and lets go of what it holds however it ends."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Self
+
+from quart.wrappers.response import ResponseBody
+
+
+class Pieces(ResponseBody):
+    """Base of the bodies that are made while they are sent.
+
+    `open` enters what the body needs for that long, on a stack that is left when all is sent or the client is
+    gone; `__anext__` makes the next piece.
+    """
+
+    _stack: AsyncExitStack
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await self.open(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(exc_type, exc_value, tb)  # noqa: ASYNC102 - closes, waits for nothing
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise NotImplementedError
