@@ -133,7 +133,9 @@ class Inline:
 
 async def main(kind: str, settings: Settings, spread: float) -> None:
     @asynccontextmanager
-    async def open_inline(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[Inline]:
+    async def open_inline(
+        settings: Settings, warm: Callable[[], Any], supervision: object
+    ) -> AsyncIterator[Inline]:
         yield Inline(spread)
 
     logs.configure(settings)
