@@ -40,7 +40,8 @@ class Intake:
         """Waits for the photograph of the front, without which there is nothing to analyse; false where it
         cannot be had."""
         try:
-            front = await self._upload.image(View.FRONT)
+            # No wait for one that is there: the first two packets are then kept and sent together.
+            front = self._upload.images.get(View.FRONT) or await self._upload.image(View.FRONT)
             if front is None:
                 raise missing_front()
             if self._upload.error is not None:

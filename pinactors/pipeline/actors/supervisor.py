@@ -66,7 +66,8 @@ class Supervisor:
         seconds = trio.current_time() - started
         self._metrics.component_seconds.labels(component.name).observe(seconds)
         self._metrics.components.labels(component.name, outcome).inc()
-        self._log.info("component ended", outcome=outcome, seconds=round(seconds, 3))
+        said = self._log.debug if outcome is Outcome.FULL else self._log.info
+        said("component ended", outcome=outcome, seconds=round(seconds, 3))
 
     async def _full(self) -> EncodedPacket | None:
         """None when there is none. What is not the component's doing says nothing to its breaker: running out

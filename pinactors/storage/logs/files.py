@@ -49,6 +49,10 @@ class LogFile:
     def healthy(self) -> bool:
         return not self._failed
 
+    @property
+    def is_open(self) -> bool:
+        return self._descriptor is not None
+
     def open(self, *, new: bool) -> Self:
         """Opens and locks it; a `new` one takes the place of an earlier one. Raises `OSError`: it is locked,
         or cannot be had."""
@@ -159,7 +163,10 @@ class StoredFile:
         await self._run(self._file.set_aside)
 
     async def release(self) -> None:
-        await self._run(self._file.close)
+        if self._file.is_open:  # else it was never there, or is removed: no thread need be asked
+            await self._run(self._file.close)
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _run(self, operation: Callable[[], None]) -> None:
         try:
