@@ -12,7 +12,7 @@ import peewee
 
 from pinactors.protocol import View
 from pinactors.records import deliveries
-from pinactors.records.models import Analysis, AnalysisImage, Image, StoredPacket
+from pinactors.records.models import Analysis, AnalysisImage, Image, LaterKey, StoredPacket
 from pinactors.storage.stored_image import StoredImage
 
 
@@ -172,9 +172,39 @@ def find_upload(
 def find_idempotent(
     database: peewee.Database, owner: str, idempotency_key: str, since: dt.datetime
 ) -> tuple[str, str] | None:
-    """Stream id and fingerprint of the newest such analysis, if it ended after `since`."""
+    """Stream id and fingerprint of the newest such analysis, if it ended after `since`; else of the one whose
+    duplicate came with the key after that."""
     same = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
-    return _newest(database, same, since)
+    later = (
+        LaterKey.select(LaterKey.stream_id, LaterKey.fingerprint)
+        .where(
+            LaterKey.owner == owner, LaterKey.idempotency_key == idempotency_key, LaterKey.added_at >= since
+        )
+        .tuples()
+    )
+    return _newest(database, same, since) or later.first(database)
+
+
+def keep_later_key(
+    database: peewee.Database,
+    owner: str,
+    idempotency_key: str,
+    stream_id: str,
+    fingerprint: str,
+    now: dt.datetime,
+    since: dt.datetime,
+) -> None:
+    """A key that came with a duplicate of that stream's upload; one that is there already stays. Those from
+    before `since` go."""
+    LaterKey.delete().where(LaterKey.added_at < since).execute(database)
+    row = {
+        LaterKey.owner: owner,
+        LaterKey.idempotency_key: idempotency_key,
+        LaterKey.stream_id: stream_id,
+        LaterKey.fingerprint: fingerprint,
+        LaterKey.added_at: now,
+    }
+    LaterKey.insert(row).on_conflict_ignore().execute(database)
 
 
 def has_named(

@@ -87,7 +87,30 @@ def add_admin(migrator: SchemaMigrator) -> None:
     migrator.migrate(migrator.add_column("api_key", "admin", peewee.BooleanField(default=False)))
 
 
-STEPS: tuple[Step, ...] = (add_provisional, add_corrections, add_webhooks_and_tokens, add_admin)
+def add_later_keys(migrator: SchemaMigrator) -> None:
+    """Keys that came with duplicates get a table."""
+
+    class LaterKey(peewee.Model):
+        owner = peewee.CharField(max_length=64)
+        idempotency_key = peewee.CharField(max_length=255)
+        stream_id = peewee.CharField(max_length=64)
+        fingerprint = peewee.CharField(max_length=64)
+        added_at = peewee.BigIntegerField()
+
+        class Meta:
+            table_name = "later_key"
+            primary_key = peewee.CompositeKey("owner", "idempotency_key")
+
+    peewee.SchemaManager(LaterKey, migrator.database).create_all()
+
+
+STEPS: tuple[Step, ...] = (
+    add_provisional,
+    add_corrections,
+    add_webhooks_and_tokens,
+    add_admin,
+    add_later_keys,
+)
 """`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
 
 _LOCK_NUMBER = 7_465_107

@@ -65,6 +65,21 @@ class Analysis(peewee.Model):
         )
 
 
+class LaterKey(peewee.Model):
+    """An `Idempotency-Key` that came with a duplicate of an upload: it stands for those photographs from then
+    on, like the key of the upload itself. `stream_id` is that of the session that answered it."""
+
+    owner = peewee.CharField(max_length=64)
+    idempotency_key = peewee.CharField(max_length=255)
+    stream_id = peewee.CharField(max_length=64)
+    fingerprint = peewee.CharField(max_length=64)
+    added_at = UtcField()
+
+    class Meta:
+        table_name = "later_key"
+        primary_key = peewee.CompositeKey("owner", "idempotency_key")
+
+
 class Image(peewee.Model):
     """A photograph, once by content hash; `path` is relative to the images folder where it lies in there."""
 
@@ -196,4 +211,5 @@ TABLES: tuple[type[peewee.Model], ...] = (
     ApiKey,
     AccessToken,
     Delivery,
+    LaterKey,
 )

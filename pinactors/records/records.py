@@ -147,6 +147,17 @@ class Records:
             lambda database: analyses.find_idempotent(database, owner, idempotency_key, self._since())
         )
 
+    async def keep_later_key(
+        self, owner: str, idempotency_key: str, stream_id: str, fingerprint: str
+    ) -> None:
+        """A key that came with a duplicate of that stream's upload is found by `find_idempotent` from now
+        on."""
+        await self._store.write(
+            lambda database: analyses.keep_later_key(
+                database, owner, idempotency_key, stream_id, fingerprint, self._clock(), self._since()
+            )
+        )
+
     async def confirm(
         self,
         record_number: object,

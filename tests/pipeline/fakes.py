@@ -234,6 +234,7 @@ class FakeRecords:
     deliveries: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     """URL and event, by stream and sequence."""
     deliveries_away: bool = False
+    later_keys: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     lookup: trio.Event | None = None
     """When set, look-ups wait for it."""
 
@@ -305,7 +306,16 @@ class FakeRecords:
         found = await self._find(
             lambda record: (record.owner, record.idempotency_key) == (owner, idempotency_key)
         )
-        return (found, self.saved[found][1].fingerprint) if found else None
+        if found is None:
+            return self.later_keys.get((owner, idempotency_key))
+        return found, self.saved[found][1].fingerprint
+
+    async def keep_later_key(
+        self, owner: str, idempotency_key: str, stream_id: str, fingerprint: str
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+        self._answer()
+        self.later_keys.setdefault((owner, idempotency_key), (stream_id, fingerprint))
 
     async def _find(self, matches: Callable[[AnalysisRecord], bool]) -> str | None:
         await trio.lowlevel.checkpoint()

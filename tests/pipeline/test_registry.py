@@ -175,6 +175,35 @@ async def test_a_key_that_came_with_a_duplicate_stands_for_its_images(
     assert (conflict.value.code, conflict.value.status) == (ErrorCode.SESSION_CONFLICT, 422)
 
 
+async def test_a_key_that_came_with_a_duplicate_is_known_after_a_restart(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    records = FakeRecords()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        await pipeline.analyse(upload())
+        await pipeline.registry.open(upload(idempotency_key="in memory"))
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        await pipeline.registry.open(upload(idempotency_key="recorded"))
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        for key in ("in memory", "recorded"):
+            with pytest.raises(PinactorsError) as conflict:
+                await pipeline.registry.open(upload(idempotency_key=key, content="another"))
+            assert (conflict.value.code, conflict.value.status) == (ErrorCode.SESSION_CONFLICT, 422)
+
+
+async def test_a_key_of_other_images_is_no_duplicates(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """It was used before the restart, and comes with a duplicate of something else now."""
+    records = FakeRecords()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        await pipeline.analyse(upload(idempotency_key="k"))
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        first = await pipeline.registry.open(upload(content="another"))
+        with pytest.raises(PinactorsError) as conflict:
+            await pipeline.registry.open(upload(idempotency_key="k", content="another"))
+        assert conflict.value.code is ErrorCode.SESSION_CONFLICT
+        assert await pipeline.registry.open(upload(content="another")) is first
+
+
 async def test_an_idempotency_key_with_other_images_is_a_conflict(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:

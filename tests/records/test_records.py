@@ -203,6 +203,21 @@ async def test_an_idempotency_key_is_its_owners_and_expires(records: Records, cl
         assert await records.find_idempotent("1", "k") is None
 
 
+async def test_a_key_that_came_later_stands_for_the_same_photographs(records: Records, clock: Clock) -> None:
+    seal, _ = sealer()
+    with trio.fail_after(10):
+        await records.save(record("first"), seal)
+        await records.keep_later_key("1", "later", "first", "f" * 64)
+        await records.keep_later_key("1", "later", "another", "0" * 64)  # it stays what it was
+        assert await records.find_idempotent("1", "later") == ("first", "f" * 64)
+        assert await records.find_idempotent("2", "later") is None
+        assert await records.has_named("1", "some session", "later")
+        clock.advance(901)
+        assert await records.find_idempotent("1", "later") is None
+        await records.keep_later_key("1", "later", "another", "0" * 64)
+        assert await records.find_idempotent("1", "later") == ("another", "0" * 64)
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "field"),
     [

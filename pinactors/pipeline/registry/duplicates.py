@@ -110,11 +110,14 @@ class Duplicates:
             if answer is not None and answer.closed and not completed(answer.packets):
                 self.forget(answer.stream_id)
             elif answer is not None:
+                if upload.idempotency_key is not None and names[-1] not in self._claims:
+                    await self._keep_key(upload.owner, upload.idempotency_key, answer.stream_id, fingerprint)
                 self._add_names(earlier, names)
                 return answer
         claim = _Claim(fingerprint, names)
         self._claims.update(dict.fromkeys(names, claim))
         self._of[own.stream_id] = claim
+        stored = None
         try:
             stored = await self._stored(upload, fingerprint)
             claim.answer = stored or await self._elsewhere(upload.owner, names, fingerprint, own) or own
@@ -122,6 +125,8 @@ class Duplicates:
             claim.settled.set()
             if claim.answer is not own:
                 self.forget(own.stream_id)
+        if stored is not None and upload.idempotency_key is not None:
+            await self._keep_key(upload.owner, upload.idempotency_key, stored.stream_id, fingerprint)
         return claim.answer
 
     def adopt(self, upload: Upload, own: PacketLog) -> None:
@@ -149,6 +154,19 @@ class Duplicates:
             if name not in self._claims:
                 self._claims[name] = claim
                 claim.names.append(name)
+
+    async def _keep_key(self, owner: str, key: str, stream_id: str, fingerprint: str) -> None:
+        """The records know as well which photographs the key of a duplicate stands for. While they are away
+        only this process does. Raises the conflict where it stands for others already."""
+        try:
+            known = await self._records.find_idempotent(owner, key)
+            if known is None:
+                await self._records.keep_later_key(owner, key, stream_id, fingerprint)
+        except Exception as error:  # noqa: BLE001 - whatever the database says
+            log.warning("key of a duplicate not kept", stream=stream_id[:8], error=repr(error))
+            return
+        if known is not None and known[1] != fingerprint:
+            raise _conflict()
 
     def _earlier(self, names: list[Name]) -> _Claim | None:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
