@@ -32,6 +32,9 @@ STATUS = {
     ErrorCode.PROCESSING_ERROR: 500,
 }
 
+STORAGE_RETRY = 30.0
+"""Seconds a client is asked to wait while the disk is full."""
+
 RETRY_AFTER = 5
 """Seconds a refused client is asked to wait when the refusal named none."""
 
@@ -121,3 +124,10 @@ def install(app: Quart) -> None:
         route = str(request.url_rule) if has_request_context() else "websocket"
         log.error("request failed", route=route, exc_info=error)
         return respond(UNEXPECTED, g.get(SESSION_ID))
+
+
+def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:
+    """What a client is told, and the log, when an upload cannot be written to disk."""
+    log.error("upload not stored", session=session_id, error=str(error))
+    detail = "The upload could not be stored; it may be sent again"
+    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY)

@@ -8,14 +8,13 @@ from typing import Protocol
 import structlog
 import trio
 
+from pinactors.api.errors import not_stored
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.sessions import Sessions
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError
-
-STORAGE_RETRY = 30.0
 
 BROKEN_OFF = PinactorsError(
     ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload did"
@@ -49,7 +48,7 @@ async def receive(
     try:
         session, spool = await sessions.open(head, route)
     except OSError as error:
-        raise _not_stored(error) from error
+        raise not_stored(error) from error
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, source, session, spool)
@@ -73,7 +72,7 @@ async def receive_early(
     try:
         session, spool = await sessions.open(head, route)
     except OSError as error:
-        raise _not_stored(error) from error
+        raise not_stored(error) from error
 
     async def rest() -> None:
         try:
@@ -103,11 +102,5 @@ async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:
     except PinactorsError as error:
         session.fail(error)
     except OSError as error:
-        session.fail(_not_stored(error))
+        session.fail(not_stored(error))
     await source.rest()
-
-
-def _not_stored(error: OSError) -> PinactorsError:
-    log.error("upload not stored", error=str(error))
-    detail = "The upload could not be stored; it may be sent again"
-    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY)

@@ -30,7 +30,7 @@ from pinactors.api.streams.websocket import (
     refuse,
     send_packets,
 )
-from pinactors.api.uploads.fields import WEBHOOK_FIELD
+from pinactors.api.uploads.fields import SENT_AS, WEBHOOK_FIELD
 from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE, check_idempotency_key
 from pinactors.client.uploads import part_head
 from pinactors.pipeline.log import PacketLog
@@ -122,7 +122,7 @@ class Photographs:
             self._empty = False
             return data
         if self._empty:
-            raise invalid(f"the {self._view} image is empty")
+            raise invalid(f"the {self._view} image is empty", self._view)
         self._view = None
         return b"\r\n" + self._next()
 
@@ -138,7 +138,8 @@ class Photographs:
         if self._coming:
             self._view, self._empty = self._coming.pop(0), True
             self._messages.begin(self._view)
-            return part_head(self.boundary, f"{self._view}_image", f"{self._view}.img")
+            sent_as = f"{SENT_AS}: {self._view}\r\n"
+            return part_head(self.boundary, f"{self._view}_image", f"{self._view}.img", sent_as)
         if self._ended:
             return b""
         self._ended = True

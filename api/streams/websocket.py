@@ -14,6 +14,7 @@ Signs of life are pings, sent by the HTTP server at the interval it is configure
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,7 @@ import trio
 from quart import Blueprint, websocket
 
 from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, token_of
+from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.services import Services, services
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
@@ -77,6 +79,7 @@ class Opening(msgspec.Struct, rename="camel"):
 
 
 _OPENING = msgspec.json.Decoder(Opening)
+_AT = re.compile(r"`\$\.(\w+)")
 
 
 @blueprint.websocket("/ws")
@@ -115,7 +118,7 @@ async def opening_of(settings: Settings) -> Opening:
     try:
         return _OPENING.decode(frame)
     except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
-        raise invalid(f"the first frame cannot be read: {error}") from error
+        raise invalid(f"the first frame cannot be read: {error}", _field_in(str(error))) from error
 
 
 def check_images(opening: Opening) -> None:
@@ -123,7 +126,7 @@ def check_images(opening: Opening) -> None:
     if View.FRONT not in opening.images:
         raise missing_front()
     if len(set(opening.images)) < len(opening.images):
-        raise invalid("images names a view twice")
+        raise invalid("images names a view twice", "images")
 
 
 def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
@@ -144,9 +147,9 @@ def position_in(found: PacketLog, opening: Opening) -> int:
     try:
         position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
     except ValueError as error:
-        raise invalid("offset was not issued by this server") from error
+        raise invalid("offset was not issued by this server", "offset") from error
     if position > len(found.packets):
-        raise invalid("offset lies behind everything written so far")
+        raise invalid("offset lies behind everything written so far", "offset")
     return position
 
 
@@ -242,18 +245,14 @@ class WebsocketExchange:
             while data := await reader.chunk():
                 await threads(sink.write, data)
             if not sink.size:
-                raise invalid(f"the {view} image is empty")
+                raise invalid(f"the {view} image is empty", view)
             return await threads(sink.keep)
         except OSError as error:
-            log.error(
-                "photograph not stored", session=self._upload and self._upload.session_id, error=str(error)
-            )
-            raise PinactorsError(
-                ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be stored; send it again"
-            ) from error
+            raise not_stored(error, self._upload.session_id if self._upload is not None else None) from error
         finally:
-            if sink is not None:
-                sink.discard()  # nothing happens after `keep`; else an unlink, which may not be awaited here
+            if sink is not None and not sink.kept:
+                with trio.CancelScope(shield=True):  # whose client is gone, too
+                    await threads(sink.discard)  # noqa: ASYNC102 - shielded, one disk operation
 
 
 class Messages:
@@ -283,14 +282,22 @@ class Messages:
         if isinstance(message, str):
             self.mistaken = True
             detail = f"a binary message with the {self._view} image was expected, text came"
-            raise invalid(detail, WrongKind)
+            raise invalid(detail, self._view, WrongKind)
         self._ended = message.last
         return message.data
 
 
-def invalid(detail: str, kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
-    """A frame that is not what the protocol has there."""
-    return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail)
+def invalid(detail: str, field: str = "", kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
+    """A frame that is not what the protocol has there. `field` is one of the first frame's, or the name of a
+    photograph in its `images`."""
+    view = field if field in list(View) else ""
+    return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail, field=field, view=view)
+
+
+def _field_in(message: str) -> str:
+    """The field of the first frame that msgspec complains of; empty where it is the frame itself."""
+    found = _AT.search(message)
+    return found[1] if found else ""
 
 
 class WrongKind(PinactorsError):

@@ -14,6 +14,9 @@ BINARY_FIELDS = {"front_image": View.FRONT, "back_image": View.BACK, "angled_ima
 """Photographs as parts of a multipart body."""
 
 
+SENT_AS = "X-Sent-As"
+"""Header of a part that a proxy made of a WebSocket's message: the photograph's name there, its view."""
+
 REGION_FIELDS = {"frontRegion": View.FRONT, "backRegion": View.BACK, "angledRegion": View.ANGLED}
 """Where the pin is in a photograph, sent before the photograph itself."""
 
@@ -53,7 +56,8 @@ def view_of(field: str) -> View | None:
 
 def refused(message: str, detail: str, field: str = "") -> PinactorsError:
     """A refusal of what was sent. `field` is named as it was sent; its photograph follows from it."""
-    return PinactorsError(ErrorCode.INVALID_FORMAT, message, detail, field=field, view=view_of(field) or "")
+    view = view_of(field) or (field if field in list(View) else "")
+    return PinactorsError(ErrorCode.INVALID_FORMAT, message, detail, field=field, view=view)
 
 
 def malformed(reason: str, field: str = "") -> PinactorsError:

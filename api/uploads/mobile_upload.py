@@ -16,6 +16,7 @@ import trio
 from quart import Request, Response, g, request
 
 from pinactors.api.auth import UPLOADS, authenticate
+from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.api.streams.framings import choose
@@ -40,7 +41,6 @@ from pinactors.storage.images import Lease
 from pinactors.webhooks.addresses import check_url
 
 JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
-STORAGE_RETRY = 30.0
 
 DEADLINE_HEADER = "x-deadline-ms"
 """What is left of the phone's time when a proxy starts its session again: milliseconds from the upload on."""
@@ -158,13 +158,7 @@ class Reception:
                 await self._take(await self._in_thread(parser.feed, data))
             parser.finish()
         except OSError as error:
-            log.error("upload not stored", session=self._upload.session_id, error=str(error))
-            raise PinactorsError(
-                ErrorCode.OVERLOADED,
-                "Storage unavailable",
-                "The upload could not be stored; it may be sent again",
-                retry_after=STORAGE_RETRY,
-            ) from error
+            raise not_stored(error, self._upload.session_id) from error
         finally:
             if parser.session_id and named is not None:
                 with suppress(PinactorsError):

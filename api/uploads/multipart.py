@@ -11,6 +11,7 @@ from werkzeug.http import parse_options_header
 from pinactors.api.uploads.fields import (
     REGION_FIELDS,
     REGION_LIMIT,
+    SENT_AS,
     SESSION_FIELD,
     TEXT_FIELDS,
     WEBHOOK_FIELD,
@@ -163,7 +164,9 @@ class MultipartUpload:
         if view is not None:
             # A file under a text field's name is what it is: the photograph's own bytes.
             encoded = is_text and name in TEXT_FIELDS
-            self._receiving = Receiving(self._store, name, view, encoded=encoded, text=is_text)
+            sent_as = headers.get(SENT_AS.lower().encode(), b"")
+            field = str(view) if sent_as == view.encode() else name
+            self._receiving = Receiving(self._store, field, view, encoded=encoded, text=is_text)
 
     def _part_continues(self, data: bytes, start: int, end: int) -> None:
         if self._receiving is not None:

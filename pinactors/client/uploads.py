@@ -81,10 +81,11 @@ class Part:
         return b""
 
 
-def part_head(boundary: str, name: str, filename: str | None = None) -> bytes:
-    """What stands before a part's content; a line break belongs behind it."""
+def part_head(boundary: str, name: str, filename: str | None = None, more: str = "") -> bytes:
+    """What stands before a part's content; a line break belongs behind it. `more` are further header lines,
+    each with its end."""
     file = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
-    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode()
+    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{more}\r\n'.encode()
 
 
 async def size_of(content: Photograph) -> int:

@@ -76,6 +76,11 @@ class Sink:
         while view:
             view = view[self._file.write(view) :]
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is no file any more that `discard` would remove."""
+        return self._file.closed
+
     def keep(self) -> StoredImage:
         """Gives the photograph to the store, without its metadata, under the hash of what was received: sent
         again, it is known. Raises `OSError` (disk full)."""

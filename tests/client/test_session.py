@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from pinactors.backoff import Backoff
 from pinactors.client import NetworkError, NotPinactors, analyze, cancel, delivery, follow
 from pinactors.client.session import TransportName
 from pinactors.protocol import AuthenticationResult, ErrorCode, PinactorsError, View
@@ -231,7 +232,7 @@ async def test_the_same_key_with_other_photographs_is_a_conflict(shared: Process
 async def test_a_server_killed_and_started_again_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: TransportName
 ) -> None:
-    monkeypatch.setattr(delivery, "BACKOFF_LIMIT", 0.5)
+    monkeypatch.setattr(delivery, "PAUSES", Backoff(0.25, 0.5))
     data = tmp_path / "data"
     process, port = launch(data)
     again: list[subprocess.Popen[str]] = []

@@ -13,6 +13,7 @@ from functools import partial
 import pytest
 import trio
 
+from pinactors.backoff import Backoff
 from pinactors.client import delivery
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
@@ -46,8 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "BACKOFF_FIRST", 0.05)
-    monkeypatch.setattr(delivery, "BACKOFF_LIMIT", 0.3)
+    monkeypatch.setattr(delivery, "PAUSES", Backoff(0.05, 0.3))
 
 
 Fault = Callable[[Server, Network, str], AbstractAsyncContextManager[None]]

@@ -16,7 +16,8 @@ import msgspec
 import structlog
 import trio
 
-from pinactors.api.uploads.mobile_upload import STORAGE_RETRY, Source
+from pinactors.api.errors import not_stored
+from pinactors.api.uploads.mobile_upload import Source
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import PartialUploadStore
@@ -250,16 +251,10 @@ class PartialUpload:
         """In a thread. Raises `PinactorsError` (`overloaded`) when the disk does not do as it should."""
         try:
             return await trio.to_thread.run_sync(step, limiter=self._disk)
-        except FileNotFoundError:
-            raise not_found() from None
+        except FileNotFoundError:  # refused meanwhile, and therefore removed
+            raise self.refusal or not_found() from None
         except OSError as error:
-            log.error("upload not stored", session=self.description.session_id, error=str(error))
-            raise PinactorsError(
-                ErrorCode.OVERLOADED,
-                "Storage unavailable",
-                "The upload could not be stored; it may be sent again",
-                retry_after=STORAGE_RETRY,
-            ) from error
+            raise not_stored(error, self.description.session_id) from error
 
     def _check(self, offset: int) -> None:
         if self.refusal is not None:

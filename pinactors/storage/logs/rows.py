@@ -169,9 +169,8 @@ class LogRows:
         """Never returns."""
         async with trio.open_nursery() as nursery:
             repeat = self._supervision.repeat
-            beat, clean = partial(self._unless_away, self.beat), partial(self._unless_away, self.clean)
-            nursery.start_soon(repeat, "packet log's lease", beat, BEAT_SECONDS)
-            nursery.start_soon(repeat, "packet log's cleaner", clean, CLEAN_SECONDS)
+            nursery.start_soon(repeat, "packet log's lease", self._keep_lease, BEAT_SECONDS)
+            nursery.start_soon(repeat, "packet log's cleaner", self._keep_clean, CLEAN_SECONDS)
             nursery.start_soon(repeat, "packet log's listener", self._listen)
 
     async def beat(self) -> None:
@@ -204,6 +203,12 @@ class LogRows:
 
     async def clean(self) -> None:
         await self.database.run(partial(statements.clean, replay=self._replay))
+
+    async def _keep_lease(self) -> None:
+        await self._unless_away(self.beat)
+
+    async def _keep_clean(self) -> None:
+        await self._unless_away(self.clean)
 
     async def _unless_away(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does `work`. That the database is away is said once, until it is back."""

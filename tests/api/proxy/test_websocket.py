@@ -213,13 +213,15 @@ async def test_what_is_no_photograph_is_refused_as_at_the_master(pair: Pair) -> 
             async with opened(port) as socket:
                 await socket.send(images=["front"])
                 await socket.send_event(BytesMessage(data=b""))
-                assert (await socket.until("ERROR"))[-1]["errorCode"] == "invalid_format"
+                empty = (await socket.until("ERROR"))[-1]
+                assert (empty["errorCode"], empty["field"]) == ("invalid_format", "front")
                 assert await socket.close_code() == 1007
             async with opened(port) as socket:
                 await socket.send(images=["front", "back"])
                 await socket.send_photograph(b"no photograph")
                 last = (await socket.until("ERROR"))[-1]
                 assert (last["errorCode"], last["success"]) == ("invalid_format", False)
+                assert (last["field"], last["view"]) == ("front", "front"), "as it was named here"
 
 
 async def test_frames_nobody_announced_are_ignored(pair: Pair) -> None:

@@ -16,7 +16,7 @@ from pinactors.protocol.offsets import to_token
 from tests.api.conftest import running
 from tests.api.site import PACKETS, Site
 from tests.api.streams.test_framings import BatchReader, EventReader
-from tests.api.wire import JSON, Answer, ask, connected, head, json_body
+from tests.api.wire import JSON, Answer, ask, connected, head, json_body, metric
 
 LIMIT = 60
 
@@ -97,6 +97,8 @@ async def test_a_finished_session_can_be_read_after_a_restart(tmp_path: Path) ->
 async def test_packets_that_have_expired_are_gone(tmp_path: Path) -> None:
     async with running(tmp_path, replay=0) as server:
         name, _ = await finished(server.port)
+        while await metric(server.port, "pinactors_live_sessions"):  # noqa: ASYNC110 - ends behind its packets
+            await trio.sleep(0.01)
         answer = await ask(server.port, "GET", f"/streams/{name}?offset={to_token(3)}")
         assert (answer.status, answer.json()["errorCode"]) == (410, "stream_not_found")
         assert (await ask(server.port, "GET", f"/streams/{name}x")).status == 404

@@ -189,6 +189,24 @@ async def test_a_wrong_first_frame_is_refused_with_a_reason(
             assert await socket.close_code() == close
 
 
+@pytest.mark.parametrize(
+    ("frame", "field"),
+    [
+        ('{"images": ["front", "front"]}', "images"),
+        ('{"images": ["side"]}', "images"),
+        ('{"images": "front"}', "images"),
+        ('{"images": ["front"], "sessionId": 5}', "sessionId"),
+        ('{"images": ["front"], "sessionId": "a b"}', "sessionId"),
+        ('{"images": ["back"]}', "front"),
+    ],
+)
+async def test_a_refusal_names_the_field_as_it_was_sent(shared: Process, frame: str, field: str) -> None:
+    with trio.fail_after(LIMIT):
+        async with opened(shared.port) as socket:
+            await socket.send_event(TextMessage(data=frame))
+            assert (await socket.packet())["field"] == field
+
+
 async def end(socket: RawSocket) -> tuple[str, int]:
     """The code of the terminal ERROR, and the close code."""
     packets = await socket.until("ERROR")
