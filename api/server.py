@@ -219,7 +219,9 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
     if published is not None:
         catalog = await published.open()
     given_analysis = analysis
-    analysis = analysis or components.declare(settings, catalog=catalog)
+    if analysis is None:
+        declare = partial(components.declare, settings, catalog=catalog)
+        analysis = await trio.to_thread.run_sync(declare)
     metrics = Metrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
     sockets = await open_sockets(settings)
@@ -250,10 +252,11 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
             await nursery.start(given.uploads.run, kept, metrics.supervision)
             if published is not None:
 
-                def use(folder: Path) -> None:
+                async def use(folder: Path) -> None:
                     given.catalog_folder = folder
                     if given_analysis is None:
-                        registry.use(components.declare(settings, catalog=folder))
+                        declare = partial(components.declare, settings, catalog=folder)
+                        registry.use(await trio.to_thread.run_sync(declare, limiter=given.disk))
 
                 nursery.start_soon(repeat, "latest catalogue", partial(published.look, use), LOOK_SECONDS)
             await nursery.start(given.imports.run)

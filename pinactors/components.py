@@ -21,7 +21,7 @@ from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
 from pinactors.analysis.report import characters, details, display, pricing
 from pinactors.analysis.stamp import ocr, reading
 from pinactors.catalog import snapshots
-from pinactors.catalog.reader import Catalog
+from pinactors.catalog.reader import Catalog, is_demonstration
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import (
     AuthenticationResult,
@@ -205,8 +205,9 @@ def declare(
     if not calibration and settings.calibration:
         calibration = Path(settings.calibration).read_text("utf-8")
     likelihood.calibration(calibration)
+    folder = catalog or settings.catalog_folder
     context = Context(
-        str(catalog or settings.catalog_folder),
+        str(folder),
         settings.max_image_pixels,
         as_of,
         calibration,
@@ -214,6 +215,7 @@ def declare(
     )
     analysis = Analysis(
         context,
+        demonstration=is_demonstration(folder),
         shared_steps=(
             SharedStep("front_picture", ("front_image",), read_front),
             SharedStep("front_match", ("front_picture", "front_image"), match_front),

@@ -16,7 +16,7 @@ from pinactors.api.answers import FoundPin, FoundPins
 from pinactors.api.auth import authenticate
 from pinactors.api.services import services
 from pinactors.catalog import demo
-from pinactors.catalog.reader import Catalog
+from pinactors.catalog.reader import Catalog, is_demonstration
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 FOUND = 20
@@ -36,14 +36,6 @@ async def in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs it in a worker when no analysis wants one."""
     async with services().compute.session("page", lambda: (math.inf,), lambda: 0.0) as jobs:
         return await jobs.run(function, *arguments)
-
-
-def is_demonstration(folder: Path) -> bool:
-    """Whether the catalogue in `folder` is the drawn one; a damaged catalogue is not."""
-    try:
-        return Catalog.open(folder).demonstration
-    except (OSError, ValueError):
-        return False
 
 
 def _absent(detail: str) -> PinactorsError:

@@ -15,8 +15,8 @@ import trio
 from markupsafe import escape
 from quart import Blueprint, Response, request
 
-from pinactors.api.page.catalogue import is_demonstration
 from pinactors.api.services import services
+from pinactors.catalog.reader import is_demonstration
 from pinactors.protocol import ErrorCode, PinactorsError
 
 CONTENT_SECURITY_POLICY = "; ".join(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -43,7 +43,7 @@ class PublishedCatalog:
             raise SettingUnusable(f"catalog_version {wanted}: it was never published to {storage}")
         return folder
 
-    async def look(self, use: Callable[[Path], None]) -> None:
+    async def look(self, use: Callable[[Path], Awaitable[None]]) -> None:
         """Calls `use` with the folder of the version that was published meanwhile, if there is one. While the
         storage is away the version in use stays in use. To be repeated every `LOOK_SECONDS`."""
         before = self._version
@@ -53,7 +53,7 @@ class PublishedCatalog:
             log.warning("latest catalogue not fetched", error=repr(error))
             return
         if folder is not None and self._version != before:
-            use(folder)
+            await use(folder)
             log.info("catalogue changed", version=self._version)
 
     def _newest(self) -> Path | None:

@@ -53,6 +53,14 @@ class CatalogStats:
     bytes: int
 
 
+def is_demonstration(folder: Path) -> bool:
+    """Whether the catalogue in `folder` is the drawn one; an absent or a damaged catalogue is not."""
+    try:
+        return Catalog.open(folder).demonstration
+    except (OSError, ValueError):
+        return False
+
+
 class Catalog:
     """One state of a catalogue. Pins and sales come from the database as it is now, searches from the index
     that was in force at `open`; a pin that is in one only is not found."""

@@ -95,7 +95,7 @@ class Component:
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """The whole graph of shared steps and components. `context` is picklable and the first argument of every
-    function.
+    function. `demonstration`: every packet says that it is one.
 
     Raises `ValueError` where a need is unknown, a name is used twice, the needs run in a circle, or a packet
     type is or says what another one has to say.
@@ -104,6 +104,7 @@ class Analysis:
     context: Any
     shared_steps: tuple[SharedStep, ...]
     components: tuple[Component, ...]
+    demonstration: bool = False
 
     def __post_init__(self) -> None:
         known = {*INPUTS.values(), OWNER}

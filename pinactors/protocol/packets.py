@@ -36,9 +36,12 @@ TIMEOUT_NOTE = "Analysis timed out"
 
 
 class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=True):
+    """What every packet has. `demonstration`: the catalogue in use is drawn, its pins and sales made up."""
+
     session_id: str = ""
     timestamp: str = ""
     sequence: int = -1
+    demonstration: bool | UnsetType = UNSET
 
     @property
     def packet_type(self) -> str:
@@ -50,7 +53,7 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
 
     def facts(self) -> dict[str, Any]:
         """What the record of the analysis keeps of this packet, beside its bytes, by name."""
-        return {"demonstration": True} if getattr(self, "demonstration", UNSET) is True else {}
+        return {"demonstration": True} if self.demonstration is True else {}
 
     def smaller(self) -> Self | None:
         """The same packet with its least important part left out, or None when nothing can go."""
@@ -101,6 +104,12 @@ class EncodedPacket:
             raise ValueError("not a packet as this program writes them")
         return cls(found["type"].decode(), stamped[found.end() :].rstrip(), {})
 
+    def marked(self) -> EncodedPacket:
+        """The same packet of a demonstration."""
+        if self.rest.startswith(_MARK):
+            return self
+        return EncodedPacket(self.packet_type, _MARK + self.rest, self.facts | {"demonstration": True})
+
     def stamped(self, session_id: bytes, at: str, sequence: int) -> bytes:
         """One JSON line without its newline; `session_id` is JSON already, `at` a `timestamp`."""
         line = _head(self.packet_type, session_id, at, sequence) + self.rest
@@ -121,8 +130,11 @@ _STAMPED = re.compile(
     rb'\{"packetType":"(?P<type>\w+)","sessionId":"(?:[^"\\]|\\.)*","timestamp":"[^"]*","sequence":\d+'
 )
 
-_LONGEST_SESSION_ID = '"' * SESSION_ID_LIMIT
-"""A quote takes two bytes in JSON."""
+_MARK = b',"demonstration":true'
+"""What a packet of a demonstration begins with, behind its head: where `Packet` declares it."""
+
+_LONGEST_SESSION_ID = '"' * SESSION_ID_LIMIT + "x" * len(_MARK)
+"""A quote takes two bytes in JSON. Longer by the mark than any there is: whatever fits can be marked."""
 
 _SOME_TIMESTAMP = "2000-01-01T00:00:00.000Z"
 _LAST_SEQUENCE = 99
@@ -164,7 +176,6 @@ class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
     summary: str | UnsetType = UNSET
     advice: list[str] | UnsetType = UNSET
     calibration: str | UnsetType = UNSET
-    demonstration: bool | UnsetType = UNSET
 
     def smaller(self) -> Self | None:
         if not self.evidence:
@@ -189,7 +200,6 @@ class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=Tr
     candidates: list[Candidate]
     identified: bool = False
     suggestions: list[Suggestion] | UnsetType = UNSET
-    demonstration: bool | UnsetType = UNSET
     also_seen: list[AlsoSeen] = msgspec.field(default_factory=list)
 
     def smaller(self) -> Self | None:
@@ -210,7 +220,6 @@ class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):
     method: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     sales: list[dict[str, Any]] | UnsetType = UNSET
-    demonstration: bool | UnsetType = UNSET
 
     def smaller(self) -> Self | None:
         if self.sales is UNSET or not self.sales:
@@ -222,7 +231,6 @@ class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
     analysis: str
     details: dict[str, Any]
     suggestions: list[Suggestion] | UnsetType = UNSET
-    demonstration: bool | UnsetType = UNSET
 
     def smaller(self) -> Self | None:
         if not self.details:
@@ -236,7 +244,6 @@ class HtmlDisplayData(Packet, tag="HTML_DISPLAY_DATA", kw_only=True):
     front_html: str
     back_html: str | UnsetType = UNSET
     angled_html: str | UnsetType = UNSET
-    demonstration: bool | UnsetType = UNSET
 
 
 class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
@@ -247,7 +254,6 @@ class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
     processing_time: int
     degraded: list[str]
     missing: list[str]
-    demonstration: bool | UnsetType = UNSET
 
 
 class ErrorPacket(Packet, tag="ERROR", kw_only=True):

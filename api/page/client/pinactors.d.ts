@@ -10,6 +10,8 @@ interface Stamped {
   sessionId: string;
   timestamp: string;
   sequence: number;
+  /** The catalogue in use is drawn: its pins and sales are made up. */
+  demonstration?: boolean;
 }
 
 /** A region of one photograph, in fractions of its width and height. */
@@ -49,25 +51,22 @@ export type Packet = Stamped & (
   | {
       packetType: "AUTHENTICATION_RESULT"; authentic: boolean; authenticityRating: number; confidence: number;
       note?: string; verdict: Verdict; evidence: Evidence[]; summary?: string; advice?: string[]; calibration?: string;
-      demonstration?: boolean;
     }
   | {
       packetType: "CHARACTER_IDENTIFICATION"; characters: string; identification: string;
       candidates: Candidate[]; identified: boolean; alsoSeen?: AlsoSeen[]; suggestions?: Suggestion[];
-      demonstration?: boolean;
     }
   | {
       packetType: "PRICING_ANALYSIS"; pricing: string; estimate: Estimate | null; method?: string;
-      reason?: string; sales?: Sale[]; demonstration?: boolean;
+      reason?: string; sales?: Sale[];
     }
-  | { packetType: "DETAILED_ANALYSIS"; analysis: string; details: Details; demonstration?: boolean }
+  | { packetType: "DETAILED_ANALYSIS"; analysis: string; details: Details }
   | {
       packetType: "HTML_DISPLAY_DATA"; frontHtml: string; backHtml?: string; angledHtml?: string;
-      demonstration?: boolean;
     }
   | {
       packetType: "ANALYSIS_COMPLETE"; success: true; complete: true; id: number; message: string;
-      processingTime: number; degraded: string[]; missing: string[]; demonstration?: boolean;
+      processingTime: number; degraded: string[]; missing: string[];
     }
   | {
       packetType: "ERROR"; success: false; message: string; error: string; errorCode: ErrorCode;

@@ -142,6 +142,8 @@ class Assembly:
     ) -> None:
         if packet.packet_type in self._types:
             return
+        if self._state.facts.get("demonstration"):
+            packet = packet.marked()
         self._types.add(packet.packet_type)
         sequence = len(self._state.packets) + len(self._pending.packets)
         stamped = packet.stamped(self._session_id, timestamp(), sequence)

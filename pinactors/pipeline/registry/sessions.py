@@ -75,6 +75,8 @@ class Registry:
         await trio.lowlevel.checkpoint()
         self._finished.prune()
         state = SessionState(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
+        if self._services.analysis.demonstration:
+            state.facts["demonstration"] = True
         log = log_of(state)
         decided = upload.complete and upload.error is None
         with self._counting_refusals():

@@ -98,12 +98,12 @@ async def assemble(
 
 
 @settings(max_examples=150, deadline=None)
-@given(session_id=session_ids, given_steps=steps, together=st.booleans())
+@given(session_id=session_ids, given_steps=steps, together=st.booleans(), drawn=st.booleans())
 def test_no_gap_no_repetition_nothing_after_the_end(
-    session_id: str, given_steps: list[Any], together: bool
+    session_id: str, given_steps: list[Any], together: bool, drawn: bool
 ) -> None:
     with TemporaryDirectory() as folder:
-        state = SessionState(STREAM, session_id, "", None)
+        state = SessionState(STREAM, session_id, "", None, facts={"demonstration": True} if drawn else {})
         log = PacketLog(STREAM, session_id, "")
         stored = Storage(Path(folder))
         messages: list[Message] = [Connected(90_000), *given_steps]
@@ -114,6 +114,7 @@ def test_no_gap_no_repetition_nothing_after_the_end(
         assert [packet.sequence for packet in packets] == list(range(len(packets)))
         assert all(packet.session_id == session_id for packet in packets)
         assert all(len(encoded) <= PACKET_LIMIT for encoded in log.packets)
+        assert all((packet.demonstration is True) == drawn for packet in packets)
         assert [packet.terminal for packet in packets] == [False] * (len(packets) - 1) + [log.closed]
         assert len(set(state.degraded) & set(state.missing)) == 0
         again = stored.replayed()
