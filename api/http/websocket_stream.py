@@ -13,6 +13,7 @@ import dataclasses
 from typing import Any, cast
 
 import h11
+import msgspec
 from hypercorn.protocol.events import Body, Data, EndBody, Event, Request, Response, StreamClosed
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.ws_stream import FrameTooLargeError, WSStream
@@ -21,11 +22,29 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.frame_protocol import CloseReason
 from wsproto.handshake import WEBSOCKET_VERSION
 
+from pinactors.api.errors import UNEXPECTED, body_of
+from pinactors.protocol import ErrorCode, PinactorsError
+
 TEXT_LIMIT = 64 * 1024
 """Characters of a text message; the protocol's only one has fewer than 300."""
 
 
+_OTHER_VERSION = PinactorsError(
+    ErrorCode.INVALID_FORMAT,
+    "Upgrade required",
+    f"This address speaks version {WEBSOCKET_VERSION.decode()} of WebSocket",
+    field="Sec-WebSocket-Version",
+)
+_BAD_HANDSHAKE = PinactorsError(
+    ErrorCode.INVALID_FORMAT,
+    "Invalid WebSocket handshake",
+    "It needs Upgrade, Connection, Sec-WebSocket-Version and a Sec-WebSocket-Key, and no body",
+)
+
+
 class PiecewiseStream(WSStream):
+    """One WebSocket of a connection, as Hypercorn drives it."""
+
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.buffer.max_length = TEXT_LIMIT
@@ -42,13 +61,19 @@ class PiecewiseStream(WSStream):
         await super().handle(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """As Hypercorn does, but a handshake in another version hears which one is spoken (RFC 6455, 4.4)."""
+        """As Hypercorn does, but with the reason; a handshake in another version hears which one is spoken
+        (RFC 6455, 4.4)."""
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         if status_code == 400 and self.handshake.version not in (None, WEBSOCKET_VERSION):
-            headers = [(b"content-length", b"0"), (b"sec-websocket-version", WEBSOCKET_VERSION)]
-            await self.send(Response(stream_id=self.stream_id, status_code=426, headers=headers))
-            await self.send(EndBody(stream_id=self.stream_id))
+            status_code, error = 426, _OTHER_VERSION
+            headers.append((b"sec-websocket-version", WEBSOCKET_VERSION))
         else:
-            await super()._send_error_response(status_code)
+            error = _BAD_HANDSHAKE if status_code < 500 else UNEXPECTED
+        body = msgspec.json.encode(body_of(error))
+        headers.append((b"content-length", b"%d" % len(body)))
+        await self.send(Response(stream_id=self.stream_id, status_code=status_code, headers=headers))
+        await self.send(Body(stream_id=self.stream_id, data=body))
+        await self.send(EndBody(stream_id=self.stream_id))
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():

@@ -197,7 +197,8 @@ class JsonUpload:
             raise malformed(f"the value of {self._name!r} is not JSON"[:200])
         if value != b"null" and self._name in REGION_FIELDS:
             region_of(value.decode(), self._name)
-        if value != b"null" and self._name in TEXT_FIELDS:
+        # `false` is what `photo && photo.base64` is in JavaScript where there is no photo.
+        if value not in (b"null", b"false") and self._name in TEXT_FIELDS:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
         if self._name in (SESSION_FIELD, WEBHOOK_FIELD) and value != b"null":
             raise malformed(f"{self._name} must be text or null", self._name)

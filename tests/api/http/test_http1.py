@@ -52,6 +52,15 @@ async def test_another_version_of_websocket_hears_which_one_is_spoken(served: Se
         await wire.send(head("GET", "/ws", UPGRADE | {"Sec-WebSocket-Version": "8"}))
         answer = await wire.answer()
         assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
+        assert answer.json()["field"] == "Sec-WebSocket-Version"
+
+
+async def test_a_handshake_that_is_none_is_refused_with_a_reason(served: Served) -> None:
+    async with connected(served.port) as wire:
+        without_key = {name: value for name, value in UPGRADE.items() if name != "Sec-WebSocket-Key"}
+        await wire.send(head("GET", "/ws", without_key))
+        answer = await wire.answer()
+        assert (answer.status, answer.json()["message"]) == (400, "Invalid WebSocket handshake")
 
 
 @pytest.mark.parametrize("extra", [{}, {"Connection": "Upgrade", "Upgrade": "h2c"}, {"Upgrade": "websocket"}])

@@ -97,6 +97,7 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
             ),
         ),
         "words for nothing": as_json(frontImageData=TEXT, backImageData="null", angledImageData="undefined"),
+        "false for nothing": as_json(frontImageData=TEXT, backImageData=False, angledImageData=None),
         "a number beyond all bounds": b'{"x": 1e400, "y": -0.5E+3, "frontImageData": "%b"}' % TEXT.encode(),
         "half a surrogate pair": b'{"x": "\\ud800", "\\udfff": {"y": "\\ud800"}, "frontImageData": "%b"}'
         % TEXT.encode(),
