@@ -304,6 +304,26 @@ def fuzz_(
     raise typer.Exit(1 if any(findings.values()) else 0)
 
 
+@app.command("hostile")
+def hostile_(
+    count: Annotated[int, typer.Option(help="How many hostile uploads.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of the uploads.")] = 1,
+    quick: Quick = False,
+    figures: Json = None,
+) -> None:
+    """Send hostile uploads to a server; status 1 where one hurt it, or an honest one in between was lost."""
+    from benchmarks import hostile  # loads what only this command needs
+
+    result = _run(partial(hostile.measure, count=200 if quick else count, seed=seed))
+    if figures is not None:
+        figures.write_text(json.dumps(result, indent=1))
+    errors.print_json(data=result)
+    wrong = hostile.failures(result)
+    for line in wrong:
+        errors.print(line, style="red")
+    raise typer.Exit(1 if wrong else 0)
+
+
 def _run(measure: Measure, prefix: str = "") -> dict[str, Any]:
     """Shows what the benchmark says it does: in place, or in a log when a step begins and now and then."""
     said, at = "", 0.0

@@ -199,7 +199,7 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
             completed.update(pin.pin_id for pin in pins)
             offset += len(pins)
     finally:
-        await records.close()  # noqa: ASYNC102
+        await records.close()  # noqa: ASYNC102 - nothing cancels it
     counts.records = completed.total()
     counts.doubled = sum(count - 1 for count in completed.values())
 

@@ -187,18 +187,16 @@ def _schemathesis(service: str, seconds: int, found: Path) -> int:
 @contextmanager
 def _serving(data: Path, service: str) -> Iterator[tuple[int, str]]:
     """A master with a key, behind a proxy where that is asked for; the port to ask, and the key."""
-    master, port = _free_port(), 0
+    master, port = free_port(), 0
     key = trio.run(_key, data / "master")
-    processes = [_start("serve", data / "master", master)]
+    processes = [start("serve", data / "master", master)]
     port = master
     try:
         if service == "proxy":
-            _wait_for(master)
-            port = _free_port()
-            processes.append(
-                _start("proxy", data / "proxy", port, f"proxy_masters=http://127.0.0.1:{master}")
-            )
-        _wait_for(port)
+            wait_for(master)
+            port = free_port()
+            processes.append(start("proxy", data / "proxy", port, f"proxy_masters=http://127.0.0.1:{master}"))
+        wait_for(port)
         yield port, key
     finally:
         for process in processes:
@@ -211,23 +209,23 @@ async def _key(data: Path) -> str:
     try:
         return await records.add_key(f"fuzz {secrets.token_hex(4)}")
     finally:
-        await records.close()  # noqa: ASYNC102
+        await records.close()  # noqa: ASYNC102 - nothing cancels it
 
 
-def _start(command: str, data: Path, port: int, *settings: str) -> subprocess.Popen[bytes]:
+def start(command: str, data: Path, port: int, *settings: str) -> subprocess.Popen[bytes]:
     chosen = [f"data={data}", f"port={port}", "max_request_bytes=200000", *settings]
     flags = [flag for setting in chosen for flag in ("--set", setting)]
     arguments = [sys.executable, "-m", "pinactors", command, *flags]
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
     """Until a server answers. Raises `TimeoutError` after two minutes."""
     end = time.monotonic() + 120
     while time.monotonic() < end:

@@ -121,7 +121,7 @@ async def upload(port: int, delays: list[float], seen: trio.Event | None = None,
     rest = b""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(head.encode() + body)
-        while True:  # noqa: ASYNC913
+        while True:  # noqa: ASYNC913 - every round waits
             event = parser.next_event()
             if event is h11.NEED_DATA:
                 parser.receive_data(await stream.receive_some(65536))

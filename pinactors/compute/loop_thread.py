@@ -43,7 +43,7 @@ class LoopThread:
             raise
         return call.answer.unwrap()
 
-    async def thread(self, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128
+    async def thread(self, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - `start` calls it
         """Lasts as long as the loop, or until it is cancelled: then a loop that is blocked is left behind."""
         started = partial(trio.lowlevel.current_trio_token().run_sync_soon, task_status.started)
         try:
@@ -122,5 +122,5 @@ async def open_loop_thread(name: str) -> AsyncIterator[LoopThread]:
         try:
             yield loop
         finally:
-            await loop.close()  # noqa: ASYNC102
+            await loop.close()  # noqa: ASYNC102 - shields itself, for seconds at most
             nursery.cancel_scope.cancel()

@@ -7,7 +7,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from typing import Any
 
-import httpx  # noqa: ASYNC127
+import httpx  # noqa: ASYNC127 - its trio backend
 
 from pinactors.pipeline.declaration import StepSkipped
 from pinactors.protocol import Suggestion

@@ -176,7 +176,7 @@ async def kept_packets(settings: Settings, stream_id: str) -> list[bytes] | None
     try:
         stored = await records.stream(stream_id)
     finally:
-        await records.close()  # noqa: ASYNC102
+        await records.close()  # noqa: ASYNC102 - nothing cancels it
     if stored is not None:
         return stored.packets
     try:

@@ -183,7 +183,7 @@ async def keys(settings: Settings, count: int) -> list[str]:
     try:
         return [await records.add_key(f"key {number}") for number in range(count)]
     finally:
-        await records.close()  # noqa: ASYNC102
+        await records.close()  # noqa: ASYNC102 - nothing cancels it
 
 
 async def upload(port: int, token: str, front: str, headers: dict[str, str] | None = None) -> Answer:

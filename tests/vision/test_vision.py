@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import httpx  # noqa: ASYNC127
+import httpx  # noqa: ASYNC127 - its trio backend
 import msgspec
 import numpy as np
 import pytest

@@ -30,7 +30,7 @@ def never(error: OSError) -> None:
 
 
 @pytest.fixture
-def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811
+def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811 - a fixture
     """Leases are short here: nobody likes to wait."""
     monkeypatch.setattr(statements, "LEASE_SECONDS", 0.6)
     monkeypatch.setattr(rows, "LEASE_SECONDS", 0.6)
@@ -126,7 +126,7 @@ async def test_the_new_holder_goes_on_behind_the_last_packet(url: str) -> None:
     async with masters(url) as (one, two):
         await one.create(STREAM, "").append([ONE])
         await expire(one)
-        while not (taken := await two.adopt()):  # noqa: ASYNC110
+        while not (taken := await two.adopt()):  # noqa: ASYNC110 - the database does not wake us
             await trio.sleep(0.05)
         ((stored, entries),) = taken
         assert entries == [ONE]
@@ -184,7 +184,7 @@ async def test_what_a_crash_of_the_database_took_is_stored_again(url: str) -> No
 
 
 async def until_stored(logs: LogRows, entries: list[Entry]) -> None:
-    while await logs.load(STREAM) != entries:  # noqa: ASYNC110
+    while await logs.load(STREAM) != entries:  # noqa: ASYNC110 - the database does not wake us
         await trio.sleep(0.02)
 
 
@@ -229,7 +229,7 @@ async def test_a_cancelled_session_is_told_to_whoever_takes_it_over(url: str) ->
         await two.cancel(STREAM)
         await until(lambda: heard_one == [STREAM])
         await expire(one)
-        while not (taken := await two.adopt()):  # noqa: ASYNC110
+        while not (taken := await two.adopt()):  # noqa: ASYNC110 - the database does not wake us
             await trio.sleep(0.05)
         assert taken[0][0].cancelled
 

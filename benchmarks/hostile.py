@@ -1,0 +1,229 @@
+"""Hostile uploads against a running server: broken bodies of every kind, from many clients at once.
+
+What it counts: answers by status, honest uploads in between that were answered as they should be, and the
+memory of the server with its workers (resident, bytes), at a tenth of the way and at the end.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import trio
+from PIL import Image
+
+from benchmarks import fuzz
+from pinactors.catalog.demo import DESIGNS, photograph
+from pinactors.protocol import View
+
+CLIENTS = 16
+HONEST_EVERY = 500
+"""Hostile uploads between two honest ones."""
+
+WARM = 500
+"""Uploads after which the memory of a run is first looked at, at the earliest: workers have loaded what they
+need."""
+
+ANSWER_SECONDS = 120.0
+JSON, MULTIPART = "application/json", "multipart/form-data; boundary=b"
+
+Say = Callable[[str], None]
+Upload = tuple[str, bytes, int]
+"""Content type, body, and the length that is announced."""
+
+
+@dataclass
+class Counts:
+    """`honest` are honest uploads that were answered with 200, `lost` those that were not; `unanswered` are
+    connections that ended without an answer."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    honest: int = 0
+    lost: int = 0
+    unanswered: int = 0
+    memory: list[int] = field(default_factory=list)
+
+
+class Hostile:
+    """Makes uploads from a seed: the same ones each time."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        drawn = Image.open(io.BytesIO(photograph(DESIGNS[0], View.FRONT, seed)))
+        drawn.thumbnail((480, 480))
+        self.photographs: list[bytes] = []
+        for kind in ("JPEG", "PNG", "WEBP"):
+            file = io.BytesIO()
+            drawn.save(file, kind)
+            self.photographs.append(file.getvalue())
+        self._makers = (
+            self._noise,
+            self._damaged,
+            self._cut_short,
+            self._bad_base64,
+            self._many_fields,
+            self._claims,
+            self._wrong_type,
+            self._announced_longer,
+        )
+
+    def honest(self, number: int) -> Upload:
+        """A photograph no one sent before."""
+        content = self.photographs[0] + number.to_bytes(8)
+        return self._json(frontImageData=base64.b64encode(content).decode())
+
+    def upload(self) -> Upload:
+        """One of the hostile kinds."""
+        return self._random.choice(self._makers)()
+
+    def _json(self, **fields: Any) -> Upload:
+        body = json.dumps(fields).encode()
+        return JSON, body, len(body)
+
+    def _noise(self) -> Upload:
+        body = self._random.randbytes(self._random.randrange(5000))
+        return self._random.choice((JSON, MULTIPART)), body, len(body)
+
+    def _damaged(self) -> Upload:
+        """A photograph with some bytes changed: workers decode it."""
+        content = bytearray(self._random.choice(self.photographs))
+        for _ in range(self._random.randrange(1, 40)):
+            content[self._random.randrange(len(content))] = self._random.randrange(256)
+        return self._part("front_image", bytes(content))
+
+    def _cut_short(self) -> Upload:
+        kind, body, _ = self._part("front_image", self._random.choice(self.photographs))
+        body = body[: self._random.randrange(len(body))]
+        return kind, body, len(body)
+
+    def _bad_base64(self) -> Upload:
+        text = base64.b64encode(self._random.choice(self.photographs)).decode()
+        at = self._random.randrange(len(text))
+        return self._json(frontImageData=text[:at] + self._random.choice("%@é\0\\") + text[at:])
+
+    def _many_fields(self) -> Upload:
+        return self._json(**{f"field{number}": number for number in range(self._random.randrange(50, 300))})
+
+    def _claims(self) -> Upload:
+        """A PNG whose head says that it is enormous."""
+        content = bytearray(self.photographs[1])
+        content[16:24] = self._random.randbytes(8)
+        return self._part("front_image", bytes(content))
+
+    def _wrong_type(self) -> Upload:
+        value = self._random.choice([5, True, [], {}, [[[[]]]], "x" * 10_000])
+        return self._json(frontImageData=value, sessionId=self._random.choice(["a b", 5, "é", None]))
+
+    def _announced_longer(self) -> Upload:
+        """The client leaves before all is sent."""
+        kind, body, length = self._part("front_image", self.photographs[0])
+        return kind, body[: length // 2], length
+
+    def _part(self, name: str, content: bytes) -> Upload:
+        head = f'--b\r\nContent-Disposition: form-data; name="{name}"; filename="a"\r\n\r\n'.encode()
+        body = head + content + b"\r\n--b--\r\n"
+        return MULTIPART, body, len(body)
+
+
+async def measure(say: Say, *, count: int = 100_000, seed: int = 1) -> dict[str, Any]:
+    """`count` hostile uploads against a server of its own, without catalogue and key."""
+    makes, counts = Hostile(seed), Counts()
+    with tempfile.TemporaryDirectory() as folder:
+        data, port = Path(folder) / "data", fuzz.free_port()
+        process = fuzz.start("serve", data, port, "workers=2", "max_image_pixels=4000000")
+        try:
+            await trio.to_thread.run_sync(fuzz.wait_for, port)
+            todo = iter(range(count))
+            async with trio.open_nursery() as nursery:
+                for _ in range(CLIENTS):
+                    nursery.start_soon(_client, port, makes, counts, todo, count, process.pid, say)
+            counts.memory.append(_memory(process.pid))
+        finally:
+            process.kill()
+            process.wait()
+    return {
+        "benchmark": "hostile",
+        "uploads": count,
+        "seed": seed,
+        "statuses": {str(status): number for status, number in sorted(counts.statuses.items())},
+        "unanswered": counts.unanswered,
+        "honest": {"answered": counts.honest, "lost": counts.lost},
+        "memory": counts.memory,
+    }
+
+
+def failures(result: dict[str, Any]) -> list[str]:
+    """What is not as it should be. Memory may grow by a fifth: caches fill, workers are replaced."""
+    wrong = [
+        f"{number} answers of {status}"
+        for status, number in result["statuses"].items()
+        if int(status) >= 500 and status != "503"
+    ]
+    if result["honest"]["lost"]:
+        wrong.append(f"{result['honest']['lost']} honest uploads not answered")
+    first, last = result["memory"][0], result["memory"][-1]
+    if last > 1.2 * first:
+        wrong.append(f"memory grew from {first >> 20} to {last >> 20} MiB")
+    return wrong
+
+
+async def _client(
+    port: int, makes: Hostile, counts: Counts, todo: Any, count: int, pid: int, say: Say
+) -> None:
+    for number in todo:
+        if number == max(WARM, count // 10):
+            counts.memory.append(_memory(pid))
+        if number % HONEST_EVERY == 0:
+            say(f"hostile uploads: {number} of {count}")
+            if await _send(port, makes.honest(number)) == 200:
+                counts.honest += 1
+            else:
+                counts.lost += 1
+        status = await _send(port, makes.upload())
+        if status:
+            counts.statuses[status] += 1
+        else:
+            counts.unanswered += 1
+
+
+async def _send(port: int, upload: Upload) -> int:
+    """The status of the answer, 0 where there is none."""
+    kind, body, length = upload
+    head = (
+        f"POST /mobile-upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+    )
+    answer = b""
+    with trio.move_on_after(ANSWER_SECONDS):
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            try:
+                await stream.send_all(head.encode() + body)
+                if length > len(body):
+                    return 0  # it leaves
+                async for data in stream:
+                    answer += data
+            except trio.BrokenResourceError:
+                pass
+    return int(answer[9:12]) if answer[9:12].isdigit() else 0
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes of the server and its workers; what they share counts for each."""
+    server = psutil.Process(pid)
+    total = 0
+    for process in (server, *server.children(recursive=True)):
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total
