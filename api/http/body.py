@@ -176,14 +176,14 @@ class BodyReader:
         while True:  # noqa: ASYNC913 - every round waits for the body
             began = trio.current_time()
             data = b""
-            with trio.move_on_after(self._window - self._waited) as patience:
+            with trio.move_on_after(self._window - self._waited) as scope:
                 try:
                     data = await self._body.__anext__()
                 except StopAsyncIteration:
                     if self.ended_at is None:
                         self.ended_at = trio.current_time()
                     return b""
-            self._account(len(data), trio.current_time() - began, expired=patience.cancelled_caught)
+            self._account(len(data), trio.current_time() - began, expired=scope.cancelled_caught)
             if data:
                 return data
 

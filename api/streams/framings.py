@@ -25,7 +25,8 @@ JSON_TYPE = "application/json"
 
 
 class Framing(Protocol):
-    """How a stream of packets is written. `keepalive` is a sign of life that every client skips."""
+    """How a stream of packets is written. `keepalive` is sent when there is nothing else to send, and skipped
+    by every client."""
 
     @property
     def content_type(self) -> str: ...

@@ -68,9 +68,9 @@ class Reader(Pieces):
 
 
 class Follow(Reader):
-    """Writes a log's packets from `position` on, the moment they exist, and signs of life in between.
+    """Writes a log's packets from `position` on, the moment they exist, and keep-alives in between.
 
-    Packets that are ready together share one write; `keepalive` seconds of silence bring a sign of life. A
+    Packets that are ready together share one write; `keepalive` seconds of silence bring a keep-alive. A
     reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The first
     piece comes at once, empty where there is no packet yet: the answer's head leaves with it. The body ends
     when the log does; `ended` says that the last piece was the last.

@@ -9,7 +9,7 @@ Where an earlier session has the same session id or key, the upload may turn out
 once it is in and compared, the earlier session's from the first. Two of them that are sent at the same time
 may be found out later, when some packets are out: the others are then those of the other one.
 
-Signs of life are pings, sent by the HTTP server at the interval it is configured with.
+Keep-alives are pings, sent by the HTTP server at the interval it is configured with.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ async def converse() -> None:
 
 async def opening_of(settings: Settings) -> Opening:
     """The first frame. Raises `PinactorsError` when it is none, or does not come."""
-    with trio.move_on_after(settings.upload_floor_window) as patience:
+    with trio.move_on_after(settings.upload_floor_window) as scope:
         frame = await websocket.receive()
-    if patience.cancelled_caught:
+    if scope.cancelled_caught:
         raise PinactorsError(ErrorCode.CANCELLED, UPLOAD_STALLED, "The first frame did not arrive")
     if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
         raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")

@@ -183,10 +183,10 @@ class Connection:
             headers=[("Host", self._url.netloc.rpartition("@")[2]), *headers.items(), *_entity(body)],
         )
 
-    async def _response(self, patience: float) -> h11.Response:
-        event = await self.event(patience)
+    async def _response(self, silence: float) -> h11.Response:
+        event = await self.event(silence)
         while isinstance(event, h11.InformationalResponse):
-            event = await self.event(patience)
+            event = await self.event(silence)
         assert isinstance(event, h11.Response)
         return event
 
@@ -254,23 +254,23 @@ class Connection:
     async def _send(self, event: h11.Event) -> None:
         data = self._protocol.send(event)
         assert self._stream is not None
-        with trio.move_on_after(self._upload_silence) as patience:
+        with trio.move_on_after(self._upload_silence) as scope:
             try:
                 await self._stream.send_all(data or b"")
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise Broken("the connection broke while sending") from error
-        if patience.cancelled_caught:
+        if scope.cancelled_caught:
             raise Broken("the connection is stuck while sending")
         self._on_activity()
 
     async def _receive(self, silence: float) -> bytes:
         assert self._stream is not None
-        with trio.move_on_after(silence) as patience:
+        with trio.move_on_after(silence) as scope:
             try:
                 data = bytes(await self._stream.receive_some(RECEIVE))
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise Broken("the connection broke") from error
-        if patience.cancelled_caught:
+        if scope.cancelled_caught:
             raise Broken(f"the connection was silent for {silence:g} s")
         self._ended = not data
         self._on_activity()

@@ -102,17 +102,17 @@ class Conversation:
         """Returns when the terminal packet was taken or the connection is over."""
         headers = [(name.encode(), value.encode()) for name, value in self._server.headers().items()]
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(CONNECT_SECONDS) as patience:
+            with trio.move_on_after(CONNECT_SECONDS) as scope:
                 socket = await wrap_client_stream(
                     nursery,
-                    EndNoticed(stream, patience.cancel),  # type: ignore[arg-type]  # any stream will do
+                    EndNoticed(stream, scope.cancel),  # type: ignore[arg-type]  # any stream will do
                     host,
                     path,
                     extra_headers=headers,
                     message_queue_size=MESSAGE_QUEUE,
                     max_message_size=2 * PACKET_LIMIT,
                 )
-            if patience.cancelled_caught:
+            if scope.cancelled_caught:
                 self.failure = Broken("the WebSocket does not open")
             else:
                 nursery.start_soon(self._send, socket, nursery.cancel_scope)
@@ -135,9 +135,9 @@ class Conversation:
                     self._progress(sent, total)
             self._job.complete = True
             while True:
-                with trio.move_on_after(self._server.silence) as patience:
+                with trio.move_on_after(self._server.silence) as scope:
                     await socket.ping()
-                if patience.cancelled_caught:
+                if scope.cancelled_caught:
                     self.failure = Broken("the WebSocket is silent")
                     conversation.cancel()
                     return

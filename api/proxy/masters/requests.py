@@ -120,33 +120,33 @@ async def upload(
     behind the last byte.
     """
     headers = head.headers(remaining, settings.proxy_secret)
-    patience = Silence(settings.proxy_silence)
-    sending.on_end = patience.renew
-    with patience.scope:
+    limit = Silence(settings.proxy_silence)
+    sending.on_end = limit.renew
+    with limit.scope:
         async with _connection(master, settings.proxy_silence) as connection:
             body = Body(head.content_type, head.size, [sending])
-            receive = partial(_hand_over, patience=patience, take=take)
+            receive = partial(_hand_over, limit=limit, take=take)
             if head.early:
                 await connection.converse("/mobile-upload", headers, body, receive)
             else:
                 await receive(await connection.request("POST", "/mobile-upload", headers, body))
-    patience.check()
+    limit.check()
 
 
 async def follow(
     master: Master, stream_id: str, position: int, token: str | None, silence: float, take: Take
 ) -> None:
     """Hands over the packets of a session from `position` on."""
-    patience = Silence(silence)
-    patience.renew()
+    limit = Silence(silence)
+    limit.renew()
     headers = {"Accept": NDJSON_TYPE, **key_headers(token)}
-    with patience.scope:
+    with limit.scope:
         async with _connection(master, silence) as connection:
             answer = await connection.request(
                 "GET", f"{_path(stream_id)}?offset={to_token(position)}", headers
             )
-            await _hand_over(answer, patience, take)
-    patience.check()
+            await _hand_over(answer, limit, take)
+    limit.check()
 
 
 async def tail(master: Master, stream_id: str, token: str | None) -> int:
@@ -203,7 +203,7 @@ def _path(stream_id: str) -> str:
     return f"/streams/{quote(stream_id, safe='')}"
 
 
-async def _hand_over(answer: Answer, patience: Silence, take: Take) -> None:
+async def _hand_over(answer: Answer, limit: Silence, take: Take) -> None:
     await check(answer)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (NDJSON_TYPE, JSON_TYPE):
@@ -215,8 +215,8 @@ async def _hand_over(answer: Answer, patience: Silence, take: Take) -> None:
         if received > BODY_LIMIT:
             raise NotPinactors("it sends without end")
         if whole := lines.feed(data):
-            patience.pause()  # while our own disk is written to it is not the master that is slow
+            limit.pause()  # while our own disk is written to it is not the master that is slow
             wanted = await take([line for line in whole if line.strip()])
-            patience.renew()
+            limit.renew()
             if not wanted:
                 return

@@ -121,7 +121,7 @@ class RelayedSession:
             await self._cancel_upstream()
 
     def fail(self, error: PinactorsError) -> None:
-        """Ends the session: its log with `ERROR`, or the upload with a refusal. The first word counts."""
+        """Ends the session: its log with `ERROR`, or the upload with a refusal. The first error counts."""
         if self._error is None and not self._done:
             self._error = error
             self._scope.cancel()
@@ -139,7 +139,8 @@ class RelayedSession:
     # The clock
 
     async def _clock(self) -> None:
-        """Begins when the upload is in: a sign of life if no master gives one, and the deadline."""
+        """Begins when the upload is in: an opening packet made here if no master sends one in time, and the
+        deadline."""
         settings = self._services.settings
         if self._spool is not None:
             await self._spool.wait_complete()
@@ -283,7 +284,7 @@ class RelayedSession:
             self._outlet.note(Moved(place.master.url, line.stream_id))
 
     def _open(self, line: Line) -> Outlet:
-        """The master answered in time: the phone's stream bears the master's name."""
+        """The master answered in time: the phone's stream has the name it has there."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self._spool is not None:
             self._time = min(self._time, line.deadline_ms / 1000)
@@ -291,7 +292,7 @@ class RelayedSession:
         return self._begin(line.stream_id, line.session_id)
 
     async def _open_alone(self) -> None:
-        """Nobody did: the phone gets its sign of life from here, and a name made here."""
+        """No master did: the phone gets its opening packet from here, with a name made here."""
         if self._outlet is not None or self._answered.is_set():
             await trio.lowlevel.checkpoint()
             return

@@ -25,12 +25,12 @@ Name = tuple[str, ...]
 
 @dataclass(slots=True)
 class _Claim:
-    """`answer` is None until `settled`, and stays None when the claim came to nothing."""
+    """`answer` is None until `decided`, and stays None when the claim came to nothing."""
 
     fingerprint: str
     names: list[Name]
     answer: PacketLog | None = None
-    settled: trio.Event = field(default_factory=trio.Event)
+    decided: trio.Event = field(default_factory=trio.Event)
 
 
 class Duplicates:
@@ -105,7 +105,7 @@ class Duplicates:
         while (earlier := self._earlier(names)) is not None:
             if earlier.fingerprint != fingerprint:
                 raise _conflict()
-            await earlier.settled.wait()
+            await earlier.decided.wait()
             answer = earlier.answer
             if answer is not None and answer.closed and not completed(answer.packets):
                 self.forget(answer.stream_id)
@@ -122,7 +122,7 @@ class Duplicates:
             stored = await self._stored(upload, fingerprint)
             claim.answer = stored or await self._elsewhere(upload.owner, names, fingerprint, own) or own
         finally:
-            claim.settled.set()
+            claim.decided.set()
             if claim.answer is not own:
                 self.forget(own.stream_id)
         if stored is not None and upload.idempotency_key is not None:
@@ -133,7 +133,7 @@ class Duplicates:
         """Claims for a session whose answer was decided before this process began."""
         fingerprint = upload.fingerprint()
         claim = _Claim(fingerprint, _names(upload, fingerprint), own)
-        claim.settled.set()
+        claim.decided.set()
         self._claims.update(dict.fromkeys(claim.names, claim))
         self._of[own.stream_id] = claim
 

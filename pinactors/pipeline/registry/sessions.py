@@ -261,7 +261,7 @@ class Registry:
         """Nothing a session raises gets further than here; a cancellation leaves its log for adoption."""
         try:
             await session.run()
-        except* Exception as group:  # noqa: BLE001 - what even the session's own boundary could not bear
+        except* Exception as group:  # noqa: BLE001 - what got past the session's own boundary
             _root.exception("session lost", session=session.state.session_id, exc_info=group)
             session.log.close()
         finally:
