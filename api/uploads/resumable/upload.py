@@ -80,6 +80,7 @@ class PartialUpload:
         self._store, self._disk = store, disk
         self._lock = trio.Lock()
         self._writer: trio.CancelScope | None = None
+        self._keeping = trio.Lock()
         self._moved = trio.lowlevel.ParkingLot()
         self._newest = (0, b"")
         self._read = 0
@@ -182,8 +183,10 @@ class PartialUpload:
         self._moved.unpark_all()
 
     async def keep(self) -> None:
-        """Writes the description."""
-        await self.on_disk(partial(self._store.describe, self.id, msgspec.json.encode(self.description)))
+        """Writes the description. The request that completes the upload and its receiver may do so at the
+        same moment: one after the other, or each would take the other's file away."""
+        async with self._keeping:
+            await self.on_disk(partial(self._store.describe, self.id, msgspec.json.encode(self.description)))
 
     def fail(self, error: PinactorsError) -> None:
         """The rest will not come: the receiver hears of it."""
