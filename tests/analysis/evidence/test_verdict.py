@@ -135,6 +135,19 @@ def test_nothing_is_found_where_nothing_can_be_assessed() -> None:
     assert result.verdict is Verdict.UNDETERMINED
 
 
+def test_an_edge_counts_little_without_a_catalogue_pin(front: PreparedView, known: Match) -> None:
+    """Fur and leaves have rough edges by design, and there is nothing to hold them against."""
+
+    def edge(match: Match) -> float:
+        rows = verdict.measurements(Scene(front, None, None, None, None), None, match)
+        [score] = [row.score for row in rows if row.name == "edge_roughness"]
+        assert score is not None
+        return score
+
+    assert edge(UNKNOWN) == pytest.approx(verdict.UNCOMPARED * edge(known))
+    assert edge(known) != 0
+
+
 def test_a_blank_table_is_not_a_pin() -> None:
     tables = [dataclasses.replace(prepared.empty(view), sha256=str(view)) for view in View]
     tables[1] = dataclasses.replace(tables[1], rgb=tables[1].rgb // 2)
