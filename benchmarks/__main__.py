@@ -237,11 +237,18 @@ def proxy_(
 @app.command("cluster")
 def cluster_(
     only: Annotated[str | None, typer.Option(help="ray or masters.", show_default="both")] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Start what docs/deploy describes, on this machine, and try it.")
+    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="With --demo: end when it has been tried.")] = False,
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
     """Ray nodes beside local workers, and several masters on one PostgreSQL, also while they fail."""
-    from benchmarks import cluster  # loads what only this command needs
+    from benchmarks import cluster, cluster_demo  # load what only this command needs
+
+    if demo:
+        return trio.run(partial(cluster_demo.run, errors.print, stay=not once))
 
     if only not in (None, *cluster.PARTS):
         raise typer.BadParameter(f"parts are {', '.join(cluster.PARTS)}, not {only}")

@@ -279,7 +279,7 @@ def test_the_page_is_served_only_its_own_files(browser: Any, site: Site) -> None
 
 @contextmanager
 def cutting(server: int, limits: list[int]) -> Iterator[int]:
-    """A way to the server that breaks the answers to uploads and resumes, each after so many bytes."""
+    """A way to the server that breaks answers to uploads' pieces and to resumes, each after so many bytes."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 
@@ -289,7 +289,7 @@ def cutting(server: int, limits: list[int]) -> Iterator[int]:
         def ask() -> None:
             with suppress(OSError):
                 while data := phone.recv(65536):
-                    if data.startswith((b"POST /mobile-upload", b"GET /streams/")) and limits:
+                    if data.startswith((b"PATCH /", b"GET /streams/")) and limits:
                         left.append(limits.pop(0))
                     upstream.sendall(data)
 
