@@ -74,8 +74,7 @@ def configure(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(level, logging.WARNING))  # libraries speak up when something is wrong
-    for name in ("pinactors", "api"):
-        logging.getLogger(name).setLevel(level)
+    logging.getLogger("pinactors").setLevel(level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),

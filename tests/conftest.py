@@ -41,6 +41,13 @@ def _is_error(entry: Any) -> bool:
 
 
 @pytest.fixture(autouse=True)
+def unconfigured_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that run in this process do not configure its logs: loggers keep what they first get, and
+    what they say could not be captured any more."""
+    monkeypatch.setattr("pinactors.logs.configure", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
 def error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[ErrorLogs]:
     """Captures the structured log; an ERROR line nobody asserted fails the test, also one of `logging`."""
     with capture_logs() as entries:

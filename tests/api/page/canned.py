@@ -151,14 +151,23 @@ def lines(stream: list[Packet]) -> str:
 
 ARRIVING = """() => {
   const ours = [];
-  window.arrive = (text) => { for (const xhr of ours) { xhr.responseText += text; xhr.onprogress(); } };
+  let arrived = "";
+  window.arrive = (text) => {
+    arrived += text;
+    for (const xhr of ours) { xhr.responseText += text; xhr.onprogress(); }
+  };
   window.XMLHttpRequest = class {
     constructor() { Object.assign(this, { upload: {}, status: 200, responseText: "" }); }
     open() {}
     setRequestHeader() {}
     getResponseHeader() { return null; }
     abort() {}
-    send() { ours.push(this); this.upload.onprogress({ loaded: 900, total: 900, lengthComputable: true }); }
+    send() {
+      ours.push(this);
+      this.upload.onprogress({ loaded: 900, total: 900, lengthComputable: true });
+      this.responseText = arrived; // before the last piece of the upload is sent
+      if (arrived) this.onprogress();
+    }
   };
 }"""
 """Puts the test in the place of the network: `arrive(text)` is what the server's answer grows by."""

@@ -6,6 +6,7 @@ import base64
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -82,6 +83,15 @@ async def until(condition: Callable[[], Awaitable[object]]) -> None:
     with trio.fail_after(LIMIT):
         while not await condition():  # noqa: ASYNC110 - only asking tells
             await trio.sleep(0.02)
+
+
+async def is_kept(data: Path, text: bytes) -> bool:
+    """Whether a session's log on disk holds it already: what a component has made is counted before."""
+
+    def look() -> bool:
+        return any(text in path.read_bytes() for path in data.rglob("*.journal"))
+
+    return await trio.to_thread.run_sync(look)
 
 
 def reset(wire: Wire) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.api.uploads.resumable.senders import (
     Draft,
     body_of,
     comparable,
+    is_kept,
     is_whole,
     reset,
     said,
@@ -316,7 +318,7 @@ async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path, version: str
         client = Draft(port, version)
         url = (await client.create()).headers["location"]
         await client.append(url, 0, body[:cut], complete=False)
-        await until(lambda: metric(port, PRICED))
+        await until(partial(is_kept, data, b"PRICING_ANALYSIS"))
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()

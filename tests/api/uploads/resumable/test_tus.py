@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import Process, Running, launch, running
-from tests.api.uploads.resumable.senders import Tus, comparable, is_whole, until
+from tests.api.uploads.resumable.senders import Tus, comparable, is_kept, is_whole, until
 from tests.api.wire import LIMIT, ask, metric, multipart, part
 
 FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
@@ -191,7 +192,7 @@ async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path) -> None:
         back = await client.create(len(BACK), sessionId="a", view="back", complete="true")
         url = back.headers["location"]
         await client.append(url, 0, BACK[:7])
-        await until(lambda: metric(port, PRICED))
+        await until(partial(is_kept, data, b"PRICING_ANALYSIS"))
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
