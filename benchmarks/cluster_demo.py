@@ -7,6 +7,7 @@ docs name. A pin is analysed through each proxy, a master is killed, and they an
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -40,6 +41,7 @@ Say = Callable[[str], None]
 async def run(say: Say, *, stay: bool) -> None:
     """Ends when the pins are analysed, or with `stay` on an interrupt. Raises `RuntimeError` where a process
     does not become ready or an analysis does not complete."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the object store's requests
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinactors-cluster-")))
         say("PostgreSQL and an object store")
