@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
-from benchmarks import capacity, figures, load, plots
+from benchmarks import capacity, figures, hostile, load, plots
 from benchmarks.arrivals import Arrival, arrive
 from benchmarks.peers.start import DESIGNS, unavailable
 from pinactors.simulation.profiles import PACKET
@@ -265,3 +265,17 @@ def test_masters_on_one_database(tmp_path: Path) -> None:
         measured["packet_delay_seconds"]["own"]["n"] == measured["packet_delay_seconds"]["other"]["n"] == 20
     )
     assert measured["held"]["packet_delay_seconds"]["n"] > 0
+
+
+def test_hostile_uploads_hurt_nobody(tmp_path: Path) -> None:
+    result = run(tmp_path, "hostile")
+    assert sum(result["statuses"].values()) + result["unanswered"] == result["uploads"] == 200
+    assert result["statuses"].keys() <= {"200", "400", "413", "415", "422", "429", "503"}
+    assert result["honest"] == {"answered": 1, "lost": 0}
+    assert hostile.failures(result) == []
+    wrong = {**result, "statuses": {"500": 2, "503": 1}, "honest": {"answered": 0, "lost": 1}}
+    assert hostile.failures({**wrong, "memory": [100 << 20, 130 << 20]}) == [
+        "2 answers of 500",
+        "1 honest uploads not answered",
+        "memory grew from 100 to 130 MiB",
+    ]
