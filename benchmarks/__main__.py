@@ -35,6 +35,12 @@ Designs = Annotated[str, typer.Option(help="Which designs, separated by commas."
 Folder = Annotated[
     Path | None, typer.Option("--folder", help="Keeps the drawings for the next run.", show_default=False)
 ]
+Trace = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
+    ),
+]
 TraceDir = Annotated[
     Path | None,
     typer.Option(
@@ -112,12 +118,7 @@ def link_(quick: Quick = False, json_file: Json = None, page: Page = None) -> No
 @app.command("load")
 def load_(
     profile: Annotated[str, typer.Option(help=f"The link: {', '.join(profiles.NAMES)}.")] = "lte",
-    trace: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
-        ),
-    ] = None,
+    trace: Trace = None,
     trace_dir: TraceDir = None,
     designs: Designs = SAME_ANALYSIS,
     rate: Annotated[
@@ -249,7 +250,6 @@ def cluster_(
 
     if demo:
         return trio.run(partial(cluster_demo.run, errors.print, stay=not once))
-
     if only not in (None, *cluster.PARTS):
         raise typer.BadParameter(f"parts are {', '.join(cluster.PARTS)}, not {only}")
     _report(
@@ -260,12 +260,7 @@ def cluster_(
 @app.command("cuts")
 def cuts_(
     profile: Annotated[str, typer.Option(help=f"The link: {', '.join(profiles.NAMES)}.")] = "3g",
-    trace: Annotated[
-        tuple[Path, Path] | None,
-        typer.Option(
-            help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
-        ),
-    ] = None,
+    trace: Trace = None,
     trace_dir: TraceDir = None,
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two cuts.")] = 20.0,
     rounds: Annotated[int, typer.Option(min=1, help="Pairs on each link, from other moments on.")] = 3,
@@ -316,15 +311,13 @@ def hostile_(
     count: Annotated[int, typer.Option(help="How many hostile uploads.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the uploads.")] = 1,
     quick: Quick = False,
-    figures: Json = None,
+    json_file: Json = None,
 ) -> None:
     """Send hostile uploads to a server; status 1 where one hurt it, or an honest one in between was lost."""
     from benchmarks import hostile  # loads what only this command needs
 
     result = _run(partial(hostile.measure, count=200 if quick else count, seed=seed))
-    if figures is not None:
-        figures.write_text(json.dumps(result, indent=1))
-    errors.print_json(data=result)
+    _report(result, json_file)
     wrong = hostile.failures(result)
     for line in wrong:
         errors.print(line, style="red")

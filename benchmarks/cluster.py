@@ -1,8 +1,8 @@
 """`python -m benchmarks cluster`: Ray beside local workers, and several masters on one PostgreSQL.
 
 Everything is a real process on this machine: nodes of `ray.cluster_utils.Cluster` with together as many CPUs
-as there are local workers, masters, a PostgreSQL of its own. What is not
-installed is left out, with the reason.
+as there are local workers, masters, a PostgreSQL of its own. What is not installed is left out, with the
+reason.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -98,9 +97,7 @@ def _started(
     folder: Path, name: str, command: str, variables: dict[str, str]
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A process of the command line, its log in a file; ended as an operator ends it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = phones.free_port()
     with (folder / f"{name}.log").open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", "pinactors", command, "--port", str(port), "--data", str(folder / name)],

@@ -13,21 +13,21 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from benchmarks import phones
+from benchmarks import limits, phones
 from benchmarks.arrivals import prepare
 from benchmarks.overhead import machine
 from pinactors.client import Received, analyze
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
 from pinactors.simulation.link import Relay, relay
-from pinactors.simulation.profiles import Direction, Profile
+from pinactors.simulation.profiles import Profile
 
 CLIENTS = ("python", "javascript")
 PINS, CATALOGUE = 3, 4
@@ -83,11 +83,12 @@ async def measure(
     results: dict[str, Any] = {}
     async with phones.server("real" if analysis else "workers", data=data) as server:
         for link in links:
+            lap = link.up.opportunities[-1] / 1000 if link.up.opportunities else 0.0
             for client in clients:
                 pairs = []
                 for number in range(rounds):
                     say(f"{link.name}, {client}: pair {number + 1} of {rounds}")
-                    begun = shifted(link, number / rounds)
+                    begun = limits.shifted(link, number / rounds * lap)
                     pairs.append(await _pair(begun, server.port, client, chosen, every))
                 results.setdefault(link.name, {})[client] = summary(pairs)
     return {
@@ -109,22 +110,6 @@ def summary(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any]:
         "delivered_twice": max(cut.delivered - uncut.delivered for uncut, cut in pairs),
         "lost_in_flight": max(cut.offered - cut.delivered for _, cut in pairs),
     }
-
-
-def shifted(link: Profile, share: float) -> Profile:
-    """The link from `share` of its trace on."""
-    return replace(link, up=_rotated(link.up, share), down=_rotated(link.down, share))
-
-
-def _rotated(direction: Direction, share: float) -> Direction:
-    trace = direction.opportunities
-    if not trace or not share:
-        return direction
-    period = trace[-1]
-    at = int(period * share)
-    later = [time - at for time in trace if time > at]
-    earlier = [time + period - at for time in trace if time <= at]
-    return replace(direction, opportunities=[*later, *earlier])
 
 
 async def _pair(

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trio
 
+from benchmarks import phones
 from pinactors.analysis.imaging.decode import decode
 from pinactors.api.errors import status_of
 from pinactors.api.uploads.base64_stream import Base64Decoder
@@ -187,14 +188,14 @@ def _schemathesis(service: str, seconds: int, found: Path) -> int:
 @contextmanager
 def _serving(data: Path, service: str) -> Iterator[tuple[int, str]]:
     """A master with a key, behind a proxy where that is asked for; the port to ask, and the key."""
-    master, port = free_port(), 0
+    master, port = phones.free_port(), 0
     key = trio.run(_key, data / "master")
     processes = [start("serve", data / "master", master)]
     port = master
     try:
         if service == "proxy":
             wait_for(master)
-            port = free_port()
+            port = phones.free_port()
             processes.append(start("proxy", data / "proxy", port, f"proxy_masters=http://127.0.0.1:{master}"))
         wait_for(port)
         yield port, key
@@ -217,12 +218,6 @@ def start(command: str, data: Path, port: int, *settings: str) -> subprocess.Pop
     flags = [flag for setting in chosen for flag in ("--set", setting)]
     arguments = [sys.executable, "-m", "pinactors", command, *flags]
     return subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:

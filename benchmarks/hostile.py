@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import trio
 from PIL import Image
 
-from benchmarks import fuzz
+from benchmarks import fuzz, phones
+from benchmarks.figures import Usage
 from pinactors.catalog.demo import DESIGNS, photograph
 from pinactors.protocol import View
 
@@ -138,7 +138,7 @@ async def measure(say: Say, *, count: int = 100_000, seed: int = 1) -> dict[str,
     """`count` hostile uploads against a server of its own, without catalogue and key."""
     makes, counts = Hostile(seed), Counts()
     with tempfile.TemporaryDirectory() as folder:
-        data, port = Path(folder) / "data", fuzz.free_port()
+        data, port = Path(folder) / "data", phones.free_port()
         process = fuzz.start("serve", data, port, "workers=2", "max_image_pixels=4000000")
         try:
             await trio.to_thread.run_sync(fuzz.wait_for, port)
@@ -219,11 +219,6 @@ async def _send(port: int, upload: Upload) -> int:
 
 def _memory(pid: int) -> int:
     """Resident bytes of the server and its workers; what they share counts for each."""
-    server = psutil.Process(pid)
-    total = 0
-    for process in (server, *server.children(recursive=True)):
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total
+    usage = Usage()
+    usage.sample(pid)
+    return usage.peak_bytes

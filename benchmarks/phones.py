@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,13 @@ async def server(
                 yield Server(int(line), process.pid)
             finally:
                 process.kill()
+
+
+def free_port() -> int:
+    """One that nobody listens on, for a server that is told its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def request(images: Mapping[str, bytes], *, stream: bool = True) -> bytes:

@@ -86,14 +86,14 @@ async def stream(session_id: str, photographs: dict[str, str]) -> AsyncIterator[
             component, packet = await next_packet
             if isinstance(packet, Packet):
                 sent += (line := lines.line(packet))
-                yield line  # noqa: ASYNC119 - as is usual
+                yield line  # noqa: ASYNC119 - how Starlette streams
             elif component.required:
-                yield lines.failed(packet)  # noqa: ASYNC119 - as is usual
+                yield lines.failed(packet)  # noqa: ASYNC119 - how Starlette streams
                 return
             else:
                 missing.append(component.name)
         record = await rows_inserted(sent) if plan.record else sessions
-        yield lines.complete(record, round(1000 * (time.perf_counter() - began)), missing)  # noqa: ASYNC119 - as is usual
+        yield lines.complete(record, round(1000 * (time.perf_counter() - began)), missing)  # noqa: ASYNC119 - how Starlette streams
 
 
 class NoFolder:
