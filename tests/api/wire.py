@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -170,3 +170,10 @@ def part(name: str, value: bytes, filename: str | None = None) -> bytes:
 
 def multipart(parts: Iterable[bytes]) -> bytes:
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
+
+
+async def until(condition: Callable[[], Awaitable[object]]) -> None:
+    """Returns once another process, or another task's work on disk, has come so far."""
+    with trio.fail_after(LIMIT):
+        while not await condition():  # noqa: ASYNC110 - only asking tells
+            await trio.sleep(0.02)

@@ -20,6 +20,7 @@ from pinactors.compute.pool import Pool
 from pinactors.compute.processes import open_processes
 from pinactors.settings import Settings
 from tests.compute import jobs
+from tests.waiting import until
 
 TIMEOUT = 30
 
@@ -43,11 +44,6 @@ async def run(processes: Pool, function: Callable[..., Any], *arguments: Any) ->
     """One job of a session of its own."""
     async with session(processes) as compute:
         return await compute.run(function, *arguments)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - other processes and files do not wake us
-        await trio.sleep(0.005)
 
 
 def cpu_seconds(pid: int) -> float | None:

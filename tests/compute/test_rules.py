@@ -17,7 +17,8 @@ from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.compute import jobs
-from tests.compute.test_processes import cpu_seconds, run, session, until
+from tests.compute.test_processes import cpu_seconds, run, session
+from tests.waiting import until
 
 TIMEOUT = 60
 

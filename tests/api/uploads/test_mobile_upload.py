@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from tests.api.wire import (
     metric,
     multipart,
     part,
+    until,
 )
 
 UPLOAD = "/mobile-upload"
@@ -36,12 +36,6 @@ LONG = b"PHOTO" + bytes(1000)
 
 async def upload(port: int, body: bytes, headers: dict[str, str]) -> Answer:
     return await ask(port, "POST", UPLOAD, body, headers)
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    with trio.fail_after(LIMIT):
-        while not await condition():  # noqa: ASYNC110 - another connection's answer tells
-            await trio.sleep(0.02)
 
 
 async def test_a_phone_gets_packets_and_a_desktop_their_merge(shared: Process) -> None:

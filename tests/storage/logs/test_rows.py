@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pinactors.supervision import Supervision
 from tests.conftest import ErrorLogs
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
+from tests.waiting import until
 
 TIMEOUT = 30
 
@@ -45,11 +46,6 @@ async def masters(url: str, count: int = 2) -> AsyncIterator[list[LogRows]]:
         async with AsyncExitStack() as stack:
             opened = [open_log_rows(settings, never, Supervision()) for _ in range(count)]
             yield [await stack.enter_async_context(each) for each in opened]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - another process does not wake us
-        await trio.sleep(0.005)
 
 
 async def expire(logs: LogRows) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from tests.api.wire import LIMIT, MULTIPART, Answer, Wire, ask, connected, head, multipart, part
+from tests.api.wire import MULTIPART, Answer, Wire, ask, connected, head, multipart, part
 
 NDJSON = {"Accept": "application/x-ndjson"}
 PARTIAL = {"Content-Type": "application/partial-upload"}
@@ -76,13 +76,6 @@ class Draft:
             **said(self.version, complete=complete),
             "Upload-Offset": str(offset),
         }
-
-
-async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    """Returns once another process, or another task's work on disk, has come so far."""
-    with trio.fail_after(LIMIT):
-        while not await condition():  # noqa: ASYNC110 - only asking tells
-            await trio.sleep(0.02)
 
 
 async def is_kept(data: Path, text: bytes) -> bool:

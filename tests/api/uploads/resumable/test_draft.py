@@ -23,7 +23,6 @@ from tests.api.uploads.resumable.senders import (
     is_whole,
     reset,
     said,
-    until,
 )
 from tests.api.wire import (
     JSON,
@@ -37,6 +36,7 @@ from tests.api.wire import (
     json_body,
     metric,
     part,
+    until,
 )
 from tests.conftest import ErrorLogs
 

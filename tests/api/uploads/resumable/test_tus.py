@@ -14,8 +14,8 @@ import trio
 from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api.conftest import Process, Running, launch, running
-from tests.api.uploads.resumable.senders import Tus, comparable, is_kept, is_whole, until
-from tests.api.wire import LIMIT, ask, metric, multipart, part
+from tests.api.uploads.resumable.senders import Tus, comparable, is_kept, is_whole
+from tests.api.wire import LIMIT, ask, metric, multipart, part, until
 
 FRONT, BACK = b"PHOTO front", b"PHOTO of the back"
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
