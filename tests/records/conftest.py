@@ -7,6 +7,7 @@ import pytest
 
 from pinactors.settings import Settings
 from tests.postgres_server import empty_database, serve_postgres
+from tests.records.samples import Clock
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,11 @@ def postgres() -> Iterator[Path]:
     """The socket folder of a running server with the superuser `tester`."""
     with serve_postgres() as folder:
         yield folder
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

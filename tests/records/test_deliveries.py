@@ -35,11 +35,6 @@ def seal(number: int) -> bytes:
 
 
 @pytest.fixture
-async def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 async def records(settings: Settings, clock: Clock) -> AsyncIterator[Records]:
     with trio.fail_after(30):
         records = await Records.open(settings, clock)

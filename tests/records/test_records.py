@@ -16,11 +16,6 @@ from tests.records.samples import NOW, Clock, record, sealer
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 async def records(settings: Settings, clock: Clock) -> AsyncIterator[Records]:
     with trio.fail_after(30):
         opened = await Records.open(settings, clock)
