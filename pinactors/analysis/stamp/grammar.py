@@ -296,7 +296,11 @@ def misspelt(text: str) -> bool:
     return any(meant(word, LEXICON) for word in words(text))
 
 
-@functools.cache
+DISTANCES_KEPT = 1 << 14
+"""A worker reads for weeks, and every misread word is another one: what is kept is bounded."""
+
+
+@functools.lru_cache(DISTANCES_KEPT)
 def distance(first: str, second: str) -> int:
     """Levenshtein distance."""
     row = list(range(len(second) + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pinactors.analysis.model import CatalogPin, StampReading
+from pinactors.analysis.stamp.grammar import distance
 
 EXACT_CODE = 7.0
 """Log odds for a code read exactly as the catalogue has it: eleven digits do not agree by chance."""
@@ -33,7 +34,7 @@ def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
     total = 0.0
     code = stamp.factory_code or stamp.likely.get("factory_code")
     if code and pin.factory_code:
-        apart = _distance(factory_key(str(code)), factory_key(pin.factory_code))
+        apart = distance(factory_key(str(code)), factory_key(pin.factory_code))
         if apart == 0:
             total += EXACT_CODE
         elif apart <= NEAR:
@@ -45,13 +46,3 @@ def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
     if stamp.edition_size and pin.edition_size:
         total += SAME_EDITION if stamp.edition_size == pin.edition_size else OTHER_EDITION
     return total
-
-
-def _distance(one: str, other: str) -> int:
-    """Levenshtein distance."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
-        diagonal, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
-    return row[-1]
