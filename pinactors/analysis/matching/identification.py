@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pinactors.analysis.imaging.portrait import Portrait
-from pinactors.analysis.matching import alignment, keypoints, likeness, sightings, verification
+from pinactors.analysis.matching import alignment, likeness, sightings, verification
 from pinactors.analysis.matching.sightings import (
     BESIDE_ODDS,
     CLAIM,
@@ -95,12 +95,12 @@ def identify_tilted(source: Source, rgb: Image, first: Match, region: Region | N
     if unusable:
         return _unclaimed(source, unusable)
     also = [number for one in first.candidates if (number := source.number(one.pin.pin_id)) is not None]
+    query = sightings.features(rgb)
     if first.decided and also:  # where it lies is all there is to know
-        query = keypoints.extract(rgb, None, sightings.SIDES, sightings.FEATURES)
         seen = sightings.compared(source, rgb, query, also[:1], None)
         if seen and seen[0].odds >= CLAIM_ODDS:
             return _conclude(source, _fits(seen, View.ANGLED))
-    seen = look(source, rgb, also, region)
+    seen = look(source, rgb, also, region, query)
     known = next((one for one in seen if also and one.candidate.number == also[0]), None)
     if known is not None and first.identified:  # the front says which of several pins is meant
         seen = [known, *(one for one in seen if one is not known)]

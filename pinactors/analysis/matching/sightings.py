@@ -102,15 +102,25 @@ class Sighting:
     comparison: Comparison
 
 
+def features(rgb: Image) -> Features:
+    """Those a photograph is searched by."""
+    return keypoints.extract(rgb, None, SIDES, FEATURES)
+
+
 def look(
-    source: Source, rgb: Image, also: Collection[int] = (), region: Region | None = None
+    source: Source,
+    rgb: Image,
+    also: Collection[int] = (),
+    region: Region | None = None,
+    query: Features | None = None,
 ) -> list[Sighting]:
     """The catalogue pins found in a photograph, likeliest first, those inside `region` before all others;
     pins numbered `also` are tried in any case. Rivals for one place have been compared where their pictures
-    differ."""
+    differ. `query` are the photograph's `features`, where they have been taken already."""
     if source.index is None:
         return []
-    query = keypoints.extract(rgb, None, SIDES, FEATURES)
+    if query is None:
+        query = features(rgb)
     if region is not None:
         query = joined(query, _within(rgb, region))
     numbers = source.index.votes(query).numbers[:VOTED]
@@ -226,7 +236,7 @@ def _within(rgb: Image, region: Region) -> Features:
     top, bottom = max(0.0, y - down * AROUND), min(1.0, y + down * (1 + AROUND))
     window = rgb[int(top * height) : int(bottom * height) + 1, int(left * width) : int(right * width) + 1]
     shift = np.array([[1, 0, int(left * width)], [0, 1, int(top * height)], [0, 0, 1]], np.float64)
-    return keypoints.extract(np.ascontiguousarray(window), None, SIDES, FEATURES).moved(shift)
+    return features(np.ascontiguousarray(window)).moved(shift)
 
 
 def _inside(sighting: Sighting, region: Region | None, rgb: Image) -> bool:

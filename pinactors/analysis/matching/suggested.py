@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from pinactors.analysis.matching import keypoints, sightings
+from pinactors.analysis.matching import sightings
 from pinactors.analysis.matching.identification import CANDIDATES, LEAST
 from pinactors.analysis.matching.sightings import CLAIM_ODDS, Source
 from pinactors.analysis.model import Image, Match, MatchCandidate
@@ -22,7 +22,7 @@ def with_named(source: Source, match: Match, rgb: Image, numbers: Sequence[int])
     tried = [number for number in numbers if number not in known]
     if match.identified or source.index is None or not tried:
         return match
-    query = keypoints.extract(rgb, None, sightings.SIDES, sightings.FEATURES)
+    query = sightings.features(rgb)
     seen = [one for one in sightings.compared(source, rgb, query, tried, None) if one.odds >= CLAIM_ODDS]
     pins = source.numbered([one.candidate.number for one in seen])
     none = max(1 - sum(one.score for one in match.candidates), LEAST)
