@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, largest_outline, warp_crop
 from pinactors.analysis.imaging.portrait import as_floats
@@ -148,7 +149,7 @@ def _by_distance(rgb: Image) -> Image | None:
     scale = min(1.0, PLAIN_SIDE / max(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))
     smooth = cv2.GaussianBlur(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), (0, 0), 0.7)
-    lab = as_floats(cv2.cvtColor(as_floats(smooth) / 255, cv2.COLOR_RGB2LAB))
+    lab = lab_of_srgb(as_image(smooth))
     frame = np.concatenate([lab[:4].reshape(-1, 3), lab[-4:].reshape(-1, 3), lab[:, :4].reshape(-1, 3)])
     frame = np.concatenate([frame, lab[:, -4:].reshape(-1, 3)])
     middle = np.median(frame, axis=0)

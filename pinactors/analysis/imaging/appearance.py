@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb
+from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image, PreparedView
 
 SIDE = 96
@@ -132,9 +134,9 @@ def proportions(front: PreparedView) -> float | None:
 
 def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     """L*a*b* of the pixels well inside the mask (n, 3), at a reduced size."""
-    small = cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    small = as_image(cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
     inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (SIDE, SIDE)) > 127
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[inner], np.float32)
+    return lab_of_srgb(small)[inner]
 
 
 def name(lab: npt.NDArray[np.floating]) -> str:

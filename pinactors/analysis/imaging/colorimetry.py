@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+
+from pinactors.analysis.model import Image
 
 _PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
 LUMINANCE = _PRIMARIES[:, 1].astype(np.float32)
@@ -14,6 +17,17 @@ _TO_XYZ = _PRIMARIES / _PRIMARIES.sum(axis=0)
 def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """sRGB, 0 to 1, to linear light (IEC 61966-2-1), in the same precision."""
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def encoded(light: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Linear light, 0 to 1, to sRGB: what `linear` undoes."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
+
+
+def lab_of_srgb(rgb: Image) -> npt.NDArray[np.float32]:
+    """uint8 sRGB (…, 3) to CIE Lab under D65, in floating point."""
+    lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    return np.asarray(lab, np.float32)
 
 
 def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb, linear
 from pinactors.analysis.imaging.geometry import dot
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 
@@ -40,13 +41,7 @@ def as_floats(array: Any) -> Floats:
     return np.asarray(array, np.float32)
 
 
-def to_lab(rgb: Image) -> Floats:
-    return as_floats(cv2.cvtColor(as_floats(rgb) / 255, cv2.COLOR_RGB2LAB))
-
-
-_LINEAR = as_floats(
-    [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in range(256))]
-)
+_LINEAR = as_floats(linear(np.arange(256) / 255))
 
 
 @dataclass(frozen=True)
@@ -103,7 +98,7 @@ class Portrait:
         """(COARSE, COARSE, 4): lightness standardised inside the mask, a, b and the mask, on scales that make
         one unit of each about equally telling; zero outside."""
         small, mask = self.coarse
-        lab = to_lab(small)
+        lab = lab_of_srgb(small)
         weight = mask / max(float(mask.sum()), 1.0)
         mean = float((lab[..., 0] * weight).sum())
         spread = max(float(np.sqrt((np.square(lab[..., 0] - mean) * weight).sum())), MIN_SPREAD)
@@ -123,7 +118,7 @@ def line_field(rgb: Image, mask: Floats) -> Floats:
     From the structure tensor over L, a and b, divided by the strength around (a line on a pale field counts
     like one on a vivid field).
     """
-    lab = cv2.multiply(to_lab(rgb), np.array([1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0]))
+    lab = cv2.multiply(lab_of_srgb(rgb), np.array([1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0]))
     smooth = cv2.GaussianBlur(lab, (0, 0), 0.8)
     gx = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32))
     gy = as_floats(cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32))

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb
+from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image, Matrix
 
 Floats = npt.NDArray[np.float32]
@@ -138,8 +140,7 @@ def _of_plane(
     height, width = rgb.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(small.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
+    lab = lab_of_srgb(as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)))
     within = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     ratio = np.array([width / size[0], height / size[1]], np.float32)
     sift: Any = cv2.SIFT_create(  # type: ignore[attr-defined]  # its annotations lack it

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.colorimetry import encoded
 from pinactors.analysis.imaging.geometry import dot
 from pinactors.analysis.imaging.portrait import COARSE, SIDE, Floats, Portrait, as_floats, line_field, scaling
 from pinactors.analysis.model import CROP_SIDE, Matrix
@@ -237,9 +238,7 @@ def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> 
 
 
 def _to_lab(light: Floats) -> Floats:
-    clipped = np.clip(light, 0, 1)
-    encoded = np.where(clipped <= 0.0031308, 12.92 * clipped, 1.055 * np.power(clipped, 1 / 2.4) - 0.055)
-    return as_floats(cv2.cvtColor(as_floats(encoded), cv2.COLOR_RGB2LAB))
+    return as_floats(cv2.cvtColor(as_floats(encoded(np.clip(light, 0, 1))), cv2.COLOR_RGB2LAB))
 
 
 def _correlation(one: Floats, other: Floats) -> float:

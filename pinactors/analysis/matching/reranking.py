@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb
 from pinactors.analysis.imaging.portrait import COARSE, Portrait, scaling
 from pinactors.analysis.matching import likeness, verification
 from pinactors.analysis.matching.alignment import Template
@@ -185,5 +186,4 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
 
 
 def _planes(rgb: Image) -> list[npt.NDArray[np.float32]]:
-    lab = cv2.cvtColor(rgb.astype(np.float32) / np.float32(255), cv2.COLOR_RGB2LAB)
-    return [np.asarray(plane, np.float32) for plane in cv2.split(lab)]
+    return [np.asarray(plane, np.float32) for plane in cv2.split(lab_of_srgb(rgb))]

@@ -6,7 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.imaging.colorimetry import difference, lab_of_linear, linear
+from pinactors.analysis.imaging.colorimetry import (
+    difference,
+    encoded,
+    lab_of_linear,
+    lab_of_srgb,
+    linear,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,4 +38,8 @@ def test_colours_through_linear_light_and_back() -> None:
     lab = lab_of_linear(linear(rgb))
     direct = cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
     assert np.abs(lab - direct).max() < 0.2  # OpenCV's goes by tables
+    assert encoded(linear(rgb)) == pytest.approx(rgb, abs=1e-6)
+    assert lab_of_srgb(np.array([[[255, 0, 0]]], np.uint8))[0, 0] == pytest.approx(
+        [53.24, 80.09, 67.20], abs=0.1
+    )
     assert lab_of_linear(np.array([1.0, 0.0, 0.0])) == pytest.approx([53.24, 80.09, 67.20], abs=0.03)
