@@ -29,7 +29,8 @@ class Shaper:
 
     Bytes offered leave in the first opportunities not yet used, at most `PACKET` bytes in each; what an
     opportunity has no bytes for is lost. Arrivals never go back: order is kept. Connections may share a
-    shaper.
+    shaper, which counts the bytes that came from their senders (`offered`) and that went on to their
+    receivers (`delivered`).
     """
 
     def __init__(self, direction: Direction, start: float, seed: int = 0) -> None:
@@ -42,6 +43,7 @@ class Shaper:
         self._last_arrival = -math.inf
         self._stall_from = self._stall_to = start
         self._next_stall()
+        self.offered = self.delivered = 0
 
     def take(self, now: float, size: int) -> tuple[int, float]:
         """How many of `size` (1 or more) bytes ready at `now` leave together next, and when they arrive."""
@@ -125,9 +127,10 @@ async def _pump(
     send, receive = trio.open_memory_channel[tuple[float, bytes]](queue)
     try:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_deliver, receive, sink, connection)
+            nursery.start_soon(_deliver, receive, sink, shaper, connection)
             async with send:
                 while data := await source.receive_some(READ_SIZE):
+                    shaper.offered += len(data)
                     await _offer(bytes(data), shaper, send)
     except* (trio.BrokenResourceError, trio.ClosedResourceError):
         connection.cancel()
@@ -158,6 +161,7 @@ def _due(
 async def _deliver(
     receive: trio.MemoryReceiveChannel[tuple[float, bytes]],
     sink: trio.abc.HalfCloseableStream,
+    shaper: Shaper,
     connection: trio.CancelScope,
 ) -> None:
     try:
@@ -167,6 +171,7 @@ async def _deliver(
                     await trio.sleep_until(arrival)
                     due, (arrival, data) = _due(receive, data)
                     await sink.send_all(due)
+                    shaper.delivered += len(due)
             await sink.send_eof()
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         connection.cancel()
@@ -179,55 +184,23 @@ class Relay:
     broke."""
 
     port: int
+    link: Link
     connections: int = 0
-    offered: int = 0
-    delivered: int = 0
     _open: set[tuple[trio.CancelScope, trio.SocketStream]] = field(default_factory=set)
+
+    @property
+    def offered(self) -> int:
+        return self.link.up.offered
+
+    @property
+    def delivered(self) -> int:
+        return self.link.up.delivered
 
     def cut(self) -> None:
         """Resets every open connection, as a phone that lost its network does."""
         for scope, stream in self._open:
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             scope.cancel()
-
-
-class _Passing(trio.abc.HalfCloseableStream):
-    """A stream as another one is."""
-
-    def __init__(self, stream: trio.SocketStream, relay: Relay) -> None:
-        self._stream, self._relay = stream, relay
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self._stream.receive_some(max_bytes))
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-class _Counted(_Passing):
-    """The phone's end: what comes from it is offered."""
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = await super().receive_some(max_bytes)
-        self._relay.offered += len(data)
-        return data
-
-
-class _Counting(_Passing):
-    """The server's end: what goes to it is delivered."""
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await super().send_all(data)
-        self._relay.delivered += len(data)
 
 
 async def relay(
@@ -246,7 +219,7 @@ async def relay(
     link = Link(profile, seed)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     listeners[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-    state = Relay(listeners[0].socket.getsockname()[1])
+    state = Relay(listeners[0].socket.getsockname()[1], link)
 
     async def handle(phone: trio.SocketStream) -> None:
         state.connections += 1
@@ -257,7 +230,7 @@ async def relay(
                 await trio.sleep(profile.round_trip)
                 server = await trio.open_tcp_stream(host, port)
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER)
-                await link.carry(_Counted(phone, state), _Counting(server, state))
+                await link.carry(phone, server)
             except OSError:
                 phone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             finally:
