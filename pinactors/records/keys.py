@@ -62,6 +62,11 @@ def check_name(name: str) -> str:
     return name
 
 
+def may_be_token(token: str) -> bool:
+    """Whether it is worth looking up: what is longer, or not ASCII, was never given out."""
+    return token.isascii() and len(token) <= TOKEN_LIMIT
+
+
 def every(database: peewee.Database) -> list[KeyInfo]:
     columns = (
         ApiKey.id,

@@ -253,7 +253,7 @@ class Records:
 
     async def authenticate(self, token: str) -> str | None:
         """The owner a token stands for, None for an unknown or revoked one."""
-        if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
+        if not keys.may_be_token(token):
             return None
         return await self._store.look_up(partial(keys.owner_of, token=token))
 
@@ -269,13 +269,13 @@ class Records:
 
     async def token_use(self, token: str) -> TokenUse | None:
         """What a token is good for now; None for nothing."""
-        if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
+        if not keys.may_be_token(token):
             return None
         return await self._store.look_up(lambda database: tokens.use_of(database, token, self._clock()))
 
     async def is_admin(self, token: str) -> bool:
         """Whether the key that `token` stands for has that right; an unknown or revoked one has not."""
-        if not token.isascii() or len(token) > keys.TOKEN_LIMIT:
+        if not keys.may_be_token(token):
             return False
         return await self._store.look_up(partial(keys.is_admin, token=token))
 
