@@ -225,9 +225,13 @@ def provisional(
     return pins, total
 
 
+def is_latest() -> Any:
+    """The condition on a row of feedback that it is the latest on its analysis."""
+    return Feedback.id.in_(Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis))
+
+
 def opinions(database: peewee.Database) -> list[Opinion]:
     """The latest feedback on every analysis that has some, by record number."""
-    latest = Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis)
     rows = (
         Feedback.select(
             Analysis.id,
@@ -240,7 +244,7 @@ def opinions(database: peewee.Database) -> list[Opinion]:
             Feedback.price,
         )
         .join(Analysis)
-        .where(Feedback.id.in_(latest))
+        .where(is_latest())
         .order_by(Analysis.id)
         .tuples()
         .execute(database)

@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from pinactors.records.feedback import Corrections, corrections
+from pinactors.records.feedback import Corrections, corrections, is_latest
 from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
 
 PAGE_LIMIT = 200
@@ -96,10 +96,7 @@ def condition(wanted: Filter) -> Any:
     if wanted.pin is not None:
         terms.append(Analysis.pin_id == wanted.pin)
     if wanted.agreement is not None:
-        latest = Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis)
-        said = Feedback.select(Feedback.analysis).where(
-            Feedback.agreement == wanted.agreement, Feedback.id.in_(latest)
-        )
+        said = Feedback.select(Feedback.analysis).where(Feedback.agreement == wanted.agreement, is_latest())
         terms.append(Analysis.id.in_(said))
     if wanted.degraded is not None:
         terms.append(Analysis.degraded.contains(json.dumps(wanted.degraded)))
