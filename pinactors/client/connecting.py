@@ -34,6 +34,11 @@ def split(server: str) -> SplitResult:
     return url
 
 
+def target_of(url: SplitResult) -> str:
+    """What a request for `url` names: its path and query."""
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
 async def open_stream(
     url: SplitResult, tls: ssl.SSLContext | None = None, dial: Dial = trio.open_tcp_stream
 ) -> trio.abc.Stream:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import trio
 from standardwebhooks import Webhook
 
-from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors, target_of
 from pinactors.client.http import Body, Connection
 from pinactors.protocol.events import message_id
 from pinactors.records import ClaimedDelivery
@@ -43,7 +43,6 @@ async def post(
         "webhook-signature": Webhook(secret).sign(name, now, delivery.body.decode()),
     }
     url = urlsplit(delivery.url)
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
     status = 0
     with trio.move_on_after(ATTEMPT_SECONDS) as attempt:
         try:
@@ -56,7 +55,7 @@ async def post(
                 dial=Dialer(None if private else is_public),
             ) as connection:
                 body = Body("application/json", len(delivery.body), [delivery.body])
-                status = (await connection.request("POST", path, headers, body)).status
+                status = (await connection.request("POST", target_of(url), headers, body)).status
         except (Broken, AddressRefused) as error:
             raise NotTaken(str(error)) from error
         except NotPinactors as error:

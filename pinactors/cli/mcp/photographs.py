@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 import trio
 
-from pinactors.client.connecting import Broken, NotPinactors
+from pinactors.client.connecting import Broken, NotPinactors, target_of
 from pinactors.client.http import Connection
 from pinactors.webhooks.addresses import AddressRefused, Dialer, is_public_or_here
 
@@ -30,8 +30,7 @@ async def read(source: str, most: int) -> bytes:
 async def _fetch(source: str, most: int) -> bytes:
     """Raises `OSError` (with what the server said), `ValueError`."""
     url = urlsplit(source)
-    path = (url.path or "/") + (f"?{url.query}" if url.query else "")
-    content = b""
+    content = bytearray()
     with trio.move_on_after(FETCH_SECONDS):
         try:
             async with Connection(
@@ -41,7 +40,7 @@ async def _fetch(source: str, most: int) -> bytes:
                 dial=Dialer(is_public_or_here),
             ) as connection:
                 answer = await connection.request(
-                    "GET", path, {"Accept": "image/*", "User-Agent": "pinactors"}
+                    "GET", target_of(url), {"Accept": "image/*", "User-Agent": "pinactors"}
                 )
                 if answer.status != 200:
                     raise OSError(f"{source} answers {answer.status}; redirects are not followed")
@@ -49,7 +48,7 @@ async def _fetch(source: str, most: int) -> bytes:
                     content += piece
                     if len(content) > most:
                         raise ValueError(f"{source} has more than {most} bytes")
-                return content
+                return bytes(content)
         except (Broken, NotPinactors, AddressRefused) as error:
             raise OSError(f"{source} cannot be read: {error}") from error
     raise OSError(f"{source} takes too long")
