@@ -41,7 +41,8 @@ not decide it. Answers with "demonstration": true use a made-up catalogue."""
 def build(settings: Settings, server: str | None = None, key: str | None = None) -> MCPServer[Any]:
     """The tools: `server` analyses, or this process where none is named."""
     analyze: Analyze | None = None
-    packets_in_all = len(components.declare(settings, catalog=settings.catalog_folder).components) + 3
+    declared = components.declare(settings, catalog=settings.catalog_folder)
+    packets_in_all = len(declared.components) + 3
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -50,7 +51,6 @@ def build(settings: Settings, server: str | None = None, key: str | None = None)
             if server is not None:
                 analyze = partial(client.analyze, server, key=key)
             else:
-                declared = components.declare(settings, catalog=settings.catalog_folder)
                 running = await stack.enter_async_context(local.pipeline(settings, declared))
                 analyze = partial(_analyzed_here, running)
             yield
