@@ -37,10 +37,10 @@ class Announcer:
         A session whose packets are an earlier one's has no events: that one has them, if it has a webhook.
         """
         try:
-            answer = await session.duplicate.wait()
+            await session.duplicate.wait()
         except PinactorsError:  # the upload is refused: there is no session
             return
-        if answer is not session.log or session.duplicate.earlier is not None or session.state.repeats:
+        if session.duplicate.earlier is not None or session.state.repeats:
             return
         if not session.upload.webhook and not session.state.owner:
             return

@@ -76,7 +76,7 @@ class Deliverer:
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            await self._supervision.repeat("webhooks", partial(self._round, nursery), lambda: 0.0)
+            await self._supervision.repeat("webhooks", partial(self._round, nursery))
 
     async def _round(self, nursery: trio.Nursery) -> None:
         """Starts what is due, then waits for news."""

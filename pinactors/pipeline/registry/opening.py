@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -16,6 +16,7 @@ from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.declaration import Analysis, Place
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
+from pinactors.pipeline.registry.adoption import Bring
 from pinactors.pipeline.registry.peers import Peers, adopt_orphans
 from pinactors.pipeline.registry.sessions import Registry
 from pinactors.pipeline.services import MeanCost, Services
@@ -25,7 +26,6 @@ from pinactors.storage.logs.database import is_shared
 from pinactors.storage.logs.files import open_log_files
 from pinactors.storage.logs.packet_logs import PacketLogs
 from pinactors.storage.logs.rows import open_log_rows
-from pinactors.storage.stored_image import StoredImage
 
 _root = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ async def open_registry(
     metrics: Metrics | None = None,
     *,
     logs: PacketLogs | None = None,
-    bring: Callable[[StoredImage], StoredImage] | None = None,
+    bring: Bring | None = None,
     resumed: Container[tuple[str, str]] = (),
 ) -> AsyncIterator[Registry]:
     """The registry with its nursery; `logs`, unless given, in the data folder, or in the database where that

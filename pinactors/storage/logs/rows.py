@@ -221,7 +221,7 @@ class LogRows:
             self._said_away = True
 
     async def _listen(self) -> None:
-        """Until the connection breaks; while there is none, it is tried again."""
+        """Never returns: a connection that breaks or cannot be had is tried again."""
         for pause in RETRIES:
             try:
                 await self._listen_once()
