@@ -64,17 +64,7 @@ def resumed(name: str, whole: Json) -> Json:
             whole | part | told | failures(404, *UPLOAD_FAILURES, problem=True),
             "From `Upload-Offset` on, which has to be where the upload is (409 tells where). What completes "
             "it is answered with the analysis.",
-            parameters=[
-                parameter(
-                    "Upload-Offset",
-                    "header",
-                    "Where this body begins",
-                    type="integer",
-                    minimum=0,
-                    required=True,
-                ),
-                *RESUMING,
-            ],
+            parameters=[_OFFSET, *RESUMING],
             body={"required": True, "content": content(PARTIAL_TYPE, schema=_BYTES)},
             example=_IN_TWO_REQUESTS,
         ),
@@ -163,18 +153,7 @@ def tus() -> Json:
             {"204": {"description": "It is here", "headers": _TUS_STATE}}
             | failures(*_TUS_FAILURES, 409, 415, 422, 460),
             "Clients that cannot send `PATCH` send `POST` with `X-HTTP-Method-Override: PATCH`.",
-            parameters=[
-                _TUS,
-                parameter(
-                    "Upload-Offset",
-                    "header",
-                    "Where this body begins",
-                    type="integer",
-                    minimum=0,
-                    required=True,
-                ),
-                _CHECKSUM,
-            ],
+            parameters=[_TUS, _OFFSET, _CHECKSUM],
             body={"required": True, "content": content(tus_headers.OFFSET_TYPE, schema=_BYTES)},
         ),
         "delete": operation(
