@@ -96,7 +96,7 @@ def schemas() -> Json:
 
 
 def _analysis(made: Json) -> Json:
-    """The buffered answer: the packets laid over one another, as `pinactors.protocol.merge` does."""
+    """The buffered answer: the packets merged, as `pinactors.protocol.merge` does."""
     properties: Json = {}
     required: list[str] = []
     for packet in PACKETS:
@@ -114,7 +114,7 @@ def _analysis(made: Json) -> Json:
         required.append(alias)
     return {
         "title": ANALYSIS,
-        "description": "One object for a whole analysis: what the packets say, laid over one another. What a "
+        "description": "One object for a whole analysis: what the packets say, merged. What a "
         "component that failed would have said is null.",
         "type": "object",
         "properties": properties,
