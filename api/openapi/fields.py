@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
+
 SHARE = {"minimum": 0, "maximum": 1}
 COUNT = {"minimum": 0}
 NUMBER = {"minimum": 1, "maximum": 2**31 - 1}
@@ -157,7 +159,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "pending": COUNT,
     "delivered": COUNT,
     "dead": COUNT,
-    "seconds": {"minimum": 60, "maximum": 3600},
+    "seconds": {"minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
     "total": COUNT,
     "width": SHARE,
     "x": SHARE,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pinactors.api.openapi.parts import (
     HTML_TYPE,
+    LIMIT,
     RETRY,
+    VIEW,
+    WHOLE_NUMBER,
     Service,
     answer,
     content,
@@ -34,11 +37,7 @@ def _feedback() -> Json:
 
 
 def _provisional() -> Json:
-    number: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
-    parameters = [
-        parameter("limit", "query", "At most so many (never more than 200)", **number),
-        parameter("offset", "query", "Leave out so many", **number),
-    ]
+    parameters = [LIMIT, parameter("offset", "query", "Leave out so many", **WHOLE_NUMBER)]
     return get(
         "provisionalPins",
         "Feedback",
@@ -110,7 +109,6 @@ def _health(service: Service) -> Json:
 
 def paths(service: Service, version: str) -> Json:
     """Every path of `service`, as OpenAPI `version` writes it."""
-    view = parameter("view", "path", "front, back or angled")
     picture = [
         parameter("pinId", "path", "A candidate's pinId", minLength=1, maxLength=64),
         parameter("view", "path", "Which side", enum=["front", "back"]),
@@ -149,7 +147,7 @@ def paths(service: Service, version: str) -> Json:
             "Analyse",
             "A photograph of the demonstration",
             plain("image/jpeg") | failures(404, 503),
-            parameters=[view],
+            parameters=[VIEW],
         ),
         "/catalog/{pinId}/{view}": get(
             "catalogPicture",

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pinactors.api.openapi.schemas import Json, reference
+from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
 from pinactors.api.streams.framings import JSON_TYPE, NDJSON_TYPE, SSE_TYPE
 
 Service = Literal["master", "proxy"]
 
 HTML_TYPE, MULTIPART_TYPE, PARTIAL_TYPE = "text/html", "multipart/form-data", "application/partial-upload"
 PROBLEM_TYPE = "application/problem+json"
-VERDICTS = ["authentic", "counterfeit", "undetermined", "not_a_pin", "error"]
 
 TAGS = {
     "Analyse": "Photographs in, packets out.",
@@ -127,6 +126,10 @@ STREAM_ID = parameter(
     pattern="^[A-Za-z0-9_-]+$",
 )
 UPLOAD_ID = parameter("uploadId", "path", "From the `Location` of the upload", minLength=1, maxLength=64)
+VIEW = parameter("view", "path", "front, back or angled")
+WHOLE_NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+LIMIT = parameter("limit", "query", "At most so many (never more than 200)", **WHOLE_NUMBER)
+ANALYSIS_OR_FAILURE: Json = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
 _EVENT = {
     "type": "object",
     "description": "A packet as an event. Its id, the offset behind the packet, is for `Last-Event-ID`.",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pinactors.api.openapi.parts import (
+    ANALYSIS_OR_FAILURE,
     HTML_TYPE,
+    LIMIT,
     STREAM_ID,
-    VERDICTS,
+    VIEW,
+    WHOLE_NUMBER,
     answer,
     content,
     failures,
@@ -16,7 +19,8 @@ from pinactors.api.openapi.parts import (
     plain,
     streams,
 )
-from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
+from pinactors.api.openapi.schemas import Json, reference
+from pinactors.api.records import VERDICTS
 from pinactors.api.streams.framings import JSON_TYPE
 
 
@@ -68,19 +72,15 @@ def _stream(version: str) -> Json:
     }
 
 
-_EITHER: Json = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
-
-
 def _records() -> Json:
-    number: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
     day: Json = {"maxLength": 40}
     parameters = [
-        parameter("verdict", "query", "Only those of this verdict", enum=VERDICTS),
+        parameter("verdict", "query", "Only those of this verdict", enum=list(VERDICTS)),
         parameter("pin", "query", "Only those of this catalogue entry", maxLength=64),
         parameter("since", "query", "Only those from this date or time on, ISO 8601", **day),
         parameter("until", "query", "Only those before this date or time", **day),
-        parameter("limit", "query", "At most so many (never more than 200)", **number),
-        parameter("before", "query", "Only numbers below: the `next` of the page before", **number),
+        LIMIT,
+        parameter("before", "query", "Only numbers below: the `next` of the page before", **WHOLE_NUMBER),
     ]
     return get(
         "records",
@@ -94,7 +94,6 @@ def _records() -> Json:
 def reading_paths(version: str) -> Json:
     """The routes that read what a session left."""
     stream = parameter("streamId", "path", "From CONNECTION_ESTABLISHED")
-    view = parameter("view", "path", "front, back or angled")
     packets = {"type": "array", "items": reference("Packet")}
     return {
         "/streams/{streamId}": _stream(version),
@@ -103,7 +102,12 @@ def reading_paths(version: str) -> Json:
             "record",
             "Read again",
             "The whole answer of one analysis",
-            {"200": {"description": "As a desktop got it", "content": content(JSON_TYPE, schema=_EITHER)}}
+            {
+                "200": {
+                    "description": "As a desktop got it",
+                    "content": content(JSON_TYPE, schema=ANALYSIS_OR_FAILURE),
+                }
+            }
             | failures(401, 404, 503),
             parameters=[
                 parameter(
@@ -127,6 +131,6 @@ def reading_paths(version: str) -> Json:
             "Read again",
             "A photograph of a finished analysis, scaled down and without its metadata",
             plain("image/jpeg") | failures(401, 404, 503),
-            parameters=[stream, view],
+            parameters=[stream, VIEW],
         ),
     }

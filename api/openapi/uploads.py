@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pinactors.api.openapi.fields import meaning
 from pinactors.api.openapi.parts import (
+    ANALYSIS_OR_FAILURE,
     MULTIPART_TYPE,
     Service,
     content,
@@ -13,7 +14,7 @@ from pinactors.api.openapi.parts import (
     streams,
 )
 from pinactors.api.openapi.resuming import UPLOAD_FAILURES, resumed, tus, tus_created
-from pinactors.api.openapi.schemas import ANALYSIS, Json, reference
+from pinactors.api.openapi.schemas import Json
 from pinactors.api.streams.framings import JSON_TYPE
 from pinactors.api.uploads.fields import (
     BINARY_FIELDS,
@@ -128,13 +129,12 @@ def _upload(version: str, operation_id: str, who: str) -> Json:
 
 def _whole(version: str, who: str) -> Json:
     """The answers to what completes an upload."""
-    object_or_failure = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
     return {
         "200": {
             "description": f"{who} With `response=json` it is always one object, whose "
             "`success` says whether it worked: what takes longer than eight seconds begins with 200 "
             "and white space.",
-            "content": content(JSON_TYPE, schema=object_or_failure) | streams(version),
+            "content": content(JSON_TYPE, schema=ANALYSIS_OR_FAILURE) | streams(version),
         },
         "202": {
             "description": "The analysis goes on; its packets are read at `Location`",
