@@ -126,6 +126,11 @@ def install(app: Quart) -> None:
         return respond(UNEXPECTED, g.get(SESSION_ID))
 
 
+def invalid_field(field: str, why: str) -> PinactorsError:
+    """The refusal of a value, naming the field as it was sent."""
+    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)
+
+
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:
     """What a client is told, and the log, when an upload cannot be written to disk."""
     log.error("upload not stored", session=session_id, error=str(error))

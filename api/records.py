@@ -11,6 +11,7 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
+from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer
 from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
@@ -101,14 +102,14 @@ def number_of(name: str) -> int | None:
     if not value:
         return None
     if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise invalid(name, "it must be a whole number")
+        raise invalid_field(name, "it must be a whole number")
     return int(value)
 
 
 def _verdict() -> str | None:
     value = request.args.get("verdict") or None
     if value is not None and value not in VERDICTS:
-        raise invalid("verdict", f"it must be one of {', '.join(VERDICTS)}")
+        raise invalid_field("verdict", f"it must be one of {', '.join(VERDICTS)}")
     return value
 
 
@@ -119,10 +120,5 @@ def _moment(name: str) -> dt.datetime | None:
     try:
         moment = dt.datetime.fromisoformat(value)
     except ValueError:
-        raise invalid(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None
+        raise invalid_field(name, "it must be a date or a time of ISO 8601, such as 2026-06-30") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-
-
-def invalid(name: str, why: str) -> PinactorsError:
-    """A refusal of a value of the query."""
-    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {name}", f"{name}: {why}", field=name)

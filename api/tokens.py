@@ -8,10 +8,11 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.answers import TokenMade
 from pinactors.api.auth import ANYONE, authenticate, unauthorized
+from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES, json_answer, object_in
 from pinactors.api.services import services
-from pinactors.protocol import ErrorCode, PinactorsError, timestamp
+from pinactors.protocol import timestamp
 from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
 
 DEFAULT_SECONDS = 600
@@ -47,12 +48,8 @@ def asked(fields: dict[str, Any]) -> tuple[int, str | None]:
     seconds = fields.get("seconds")
     seconds = DEFAULT_SECONDS if seconds is None else seconds
     if type(seconds) is not int or not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise _invalid("seconds", f"it must be a whole number from {LEAST_SECONDS} to {MOST_SECONDS}")
+        raise invalid_field("seconds", f"it must be a whole number from {LEAST_SECONDS} to {MOST_SECONDS}")
     stream_id = fields.get("streamId")
     if stream_id is not None and not isinstance(stream_id, str):
-        raise _invalid("streamId", "it must be text or null")
+        raise invalid_field("streamId", "it must be text or null")
     return seconds, stream_id
-
-
-def _invalid(field: str, why: str) -> PinactorsError:
-    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)

@@ -10,9 +10,10 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
 from pinactors.api.auth import authenticate_admin
+from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, working
 from pinactors.api.page.results import shown_photograph
-from pinactors.api.records import asked_page, invalid
+from pinactors.api.records import asked_page
 from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, merge
 from pinactors.records import Filter, StoredStream
@@ -62,9 +63,9 @@ async def page() -> Response:
     given = services()
     agreement, degraded = request.args.get("agreement") or None, request.args.get("degraded") or None
     if agreement is not None and agreement not in tuple(Agreement):
-        raise invalid("agreement", f"it must be one of {', '.join(Agreement)}")
+        raise invalid_field("agreement", f"it must be one of {', '.join(Agreement)}")
     if degraded is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", degraded):
-        raise invalid("degraded", "it must be the name of a component")
+        raise invalid_field("degraded", "it must be the name of a component")
     wanted = Filter(agreement=agreement, degraded=degraded, key=request.args.get("key") or None)
     found, total, following = await asked_page(given.records, wanted)
     names = {str(key.id): key.name for key in await given.records.keys()}

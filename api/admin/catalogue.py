@@ -10,9 +10,10 @@ from quart import Blueprint, Response, request
 from pinactors.analysis.model import CatalogPin
 from pinactors.api.admin.answers import AdminPin, AdminPins
 from pinactors.api.auth import authenticate_admin
+from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer
 from pinactors.api.page.catalogue import SEARCH_CHARACTERS
-from pinactors.api.records import invalid, number_of
+from pinactors.api.records import number_of
 from pinactors.api.services import services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -33,7 +34,7 @@ async def pins() -> Response:
     given = services()
     text, offset = request.args.get("search", "").strip(), number_of("offset") or 0
     if len(text) > SEARCH_CHARACTERS:
-        raise invalid("search", f"it must have at most {SEARCH_CHARACTERS} characters")
+        raise invalid_field("search", f"it must have at most {SEARCH_CHARACTERS} characters")
     found = await trio.to_thread.run_sync(_search, given.catalog_folder, text, offset, limiter=given.disk)
     return json_answer(AdminPins(found[:PAGE], len(found) > PAGE))
 

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 import trio
 
+from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services
 from pinactors.catalog.import_process import Order, Said
@@ -147,7 +148,7 @@ class Imports:
             one.size += body.size - one.files.get(name, 0)
             one.files[name] = body.size
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise _invalid("path", "a file and a folder of it have the same name") from None
+            raise invalid_field("path", "a file and a folder of it have the same name") from None
         except OSError as error:
             log.warning("import not kept", error=str(error))
             raise PinactorsError(ErrorCode.OVERLOADED, "The server's disk cannot take it") from error
@@ -160,12 +161,12 @@ class Imports:
         """Raises `PinactorsError`."""
         self._check_open(one)
         if one.writing:
-            raise _invalid("import", "a file of it is still being sent")
+            raise invalid_field("import", "a file of it is still being sent")
         if "pins.csv" not in one.files and one.files.keys() & {"sales.csv", "fx.csv"}:
             header = f"{','.join(PIN_COLUMNS)}\r\n".encode()
             await self._on_disk((one.folder / "pins.csv").write_bytes, header)
         elif "pins.csv" not in one.files:
-            raise _invalid("import", "there is no pins.csv in it, nor sales.csv or fx.csv")
+            raise invalid_field("import", "there is no pins.csv in it, nor sales.csv or fx.csv")
         if self._settings.catalog_version not in ("", "latest"):
             raise PinactorsError(
                 ErrorCode.INVALID_FORMAT,
@@ -260,17 +261,13 @@ def _safe(name: str) -> PurePosixPath:
     """A file's path in an import folder. Raises `PinactorsError` for one that leads elsewhere."""
     parts = name.split("/")
     if not 0 < len(parts) <= DEEPEST:
-        raise _invalid("path", f"at most {DEEPEST} folders deep")
+        raise invalid_field("path", f"at most {DEEPEST} folders deep")
     for part in parts:
         if part in ("", ".", "..") or "\\" in part or not part.isprintable():
-            raise _invalid("path", "it must be a path relative to the import folder, with slashes")
+            raise invalid_field("path", "it must be a path relative to the import folder, with slashes")
         if len(part.encode()) > LONGEST_NAME:
-            raise _invalid("path", f"a name of it is longer than {LONGEST_NAME} bytes")
+            raise invalid_field("path", f"a name of it is longer than {LONGEST_NAME} bytes")
     return PurePosixPath(*parts)
-
-
-def _invalid(field: str, why: str) -> PinactorsError:
-    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)
 
 
 class _Lines:

@@ -16,7 +16,7 @@ import trio
 from quart import Request, Response, g, request
 
 from pinactors.api.auth import UPLOADS, authenticate
-from pinactors.api.errors import not_stored
+from pinactors.api.errors import invalid_field, not_stored
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.api.streams.framings import choose
@@ -218,10 +218,8 @@ def named_webhook(url: str | None, settings: Settings, owner: str) -> str:
     if named_session(url) is None:  # the same words mean nothing
         return ""
     if not owner and not settings.webhook_secret:
-        detail = (
-            "webhook: without a key there is nothing to sign its events with (see the setting webhook_secret)"
-        )
-        raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid webhook", detail, field=WEBHOOK_FIELD)
+        why = "without a key there is nothing to sign its events with (see the setting webhook_secret)"
+        raise invalid_field(WEBHOOK_FIELD, why)
     return check_url(url or "", private=settings.webhook_private)
 
 
