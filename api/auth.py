@@ -72,8 +72,7 @@ async def _owner_by_token(token: str, records: Records, purpose: str | None) -> 
     use = await records.token_use(token)
     if use is None:
         return None
-    allowed = purpose in (use.stream_id, ANYTHING) or (use.stream_id is None and purpose is not None)
-    if purpose is None or not allowed:
+    if purpose is None or (use.stream_id is not None and purpose not in (use.stream_id, ANYTHING)):
         bound = "uploads" if use.stream_id is None else "another stream"
         raise unauthorized(f"This token is for {bound}")
     return use.owner
@@ -93,15 +92,13 @@ async def authenticate_admin(headers: Headers | Mapping[str, str], records: Reco
     Raises `PinactorsError`: `unauthorized` for a missing or unknown key, `forbidden` for one without it.
     """
     token = token_of(headers)
-    known = token is not None and len(token) <= TOKEN_LIMIT
-    if token is not None and known and await records.is_admin(token):
-        return
-    if token is not None and known and await records.authenticate(token) is not None:
-        raise PinactorsError(ErrorCode.FORBIDDEN, "Forbidden", "This key has not the right to administer")
-    raise PinactorsError(
-        ErrorCode.UNAUTHORIZED,
-        "Unauthorized",
-        "A key with the right to administer is needed; `pinactors keys add NAME --admin` makes one",
+    if token and len(token) <= TOKEN_LIMIT:
+        if await records.is_admin(token):
+            return
+        if await records.authenticate(token) is not None:
+            raise PinactorsError(ErrorCode.FORBIDDEN, "Forbidden", "This key has not the right to administer")
+    raise unauthorized(
+        "A key with the right to administer is needed; `pinactors keys add NAME --admin` makes one"
     )
 
 
