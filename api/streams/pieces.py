@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
@@ -18,8 +19,8 @@ class Pieces(ResponseBody):
 
     _stack: AsyncExitStack
 
-    async def open(self, stack: AsyncExitStack) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def open(self, stack: AsyncExitStack) -> None: ...
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -38,5 +39,5 @@ class Pieces(ResponseBody):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    async def __anext__(self) -> bytes: ...
