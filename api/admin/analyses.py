@@ -6,10 +6,10 @@ import re
 import time
 
 import msgspec
-from quart import Blueprint, Response, request
+from quart import Response, request
 
+from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
-from pinactors.api.auth import authenticate_admin
 from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, working
 from pinactors.api.page.results import shown_photograph
@@ -22,12 +22,7 @@ from pinactors.records.feedback import Agreement
 MINUTES = 60
 """What the overview looks back."""
 
-blueprint = Blueprint("admin_analyses", __name__, url_prefix="/admin/api")
-
-
-@blueprint.before_request
-async def check() -> None:
-    await authenticate_admin(request.headers, services().records)
+blueprint = admin_blueprint("admin_analyses", __name__)
 
 
 @blueprint.get("/overview")

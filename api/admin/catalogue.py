@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from pinactors.analysis.model import CatalogPin
+from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminPin, AdminPins
-from pinactors.api.auth import authenticate_admin
 from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer
 from pinactors.api.page.catalogue import SEARCH_CHARACTERS
@@ -20,12 +20,7 @@ from pinactors.protocol import ErrorCode, PinactorsError, View
 
 PAGE = 30
 
-blueprint = Blueprint("admin_catalogue", __name__, url_prefix="/admin/api")
-
-
-@blueprint.before_request
-async def check() -> None:
-    await authenticate_admin(request.headers, services().records)
+blueprint = admin_blueprint("admin_catalogue", __name__)
 
 
 @blueprint.get("/pins")

@@ -6,13 +6,13 @@ from typing import Self
 
 import msgspec
 import trio
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from pinactors.analysis.imaging.cut import cut
+from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.analyses import stored
 from pinactors.api.admin.answers import ImportState, ImportStates, LineProblem
 from pinactors.api.admin.imports import Import
-from pinactors.api.auth import authenticate_admin
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import json_answer
 from pinactors.api.page.catalogue import in_worker, picture
@@ -22,7 +22,7 @@ from pinactors.protocol import ErrorCode, PinactorsError, View
 
 REQUEST_BYTES = 4096
 
-blueprint = Blueprint("admin_imports", __name__, url_prefix="/admin/api/imports")
+blueprint = admin_blueprint("admin_imports", __name__, "/imports")
 
 
 class Wanted(msgspec.Struct, rename="camel"):
@@ -33,11 +33,6 @@ class Wanted(msgspec.Struct, rename="camel"):
     view: View
     path: str
     whole: bool = False
-
-
-@blueprint.before_request
-async def check() -> None:
-    await authenticate_admin(request.headers, services().records)
 
 
 @blueprint.get("")
