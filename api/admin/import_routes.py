@@ -15,7 +15,8 @@ from pinactors.api.admin.answers import ImportState, ImportStates, LineProblem
 from pinactors.api.admin.imports import Import
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import json_answer
-from pinactors.api.page.catalogue import in_worker, picture
+from pinactors.api.page.catalogue import picture
+from pinactors.api.page.results import of_photograph
 from pinactors.api.services import services
 from pinactors.catalog.rows import MAX_FILE_BYTES, Problem
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -71,17 +72,8 @@ async def photograph(name: str) -> Response:
         wanted = msgspec.json.decode(body, type=Wanted)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", str(error)) from None
-    absent = PinactorsError(ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph")
-    found = await given.records.photograph((await stored(wanted.record_number)).stream_id, wanted.view)
-    if found is None:
-        raise absent
-    try:
-        image = await trio.to_thread.run_sync(given.store.bring, found, limiter=given.disk)
-        content, _ = await in_worker(
-            cut, image.path, wanted.view, given.settings.max_image_pixels, wanted.whole
-        )
-    except FileNotFoundError:
-        raise absent from None
+    stream_id = (await stored(wanted.record_number)).stream_id
+    content, _ = await of_photograph(stream_id, wanted.view, cut, wanted.whole)
     await given.imports.receive(one, wanted.path, BodyReader(_Made(content), given.settings, len(content)))
     return picture(content, "image/png", "no-store")
 

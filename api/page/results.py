@@ -7,6 +7,7 @@ then tells nothing of the result in its head.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -112,6 +113,12 @@ async def photograph(stream_id: str, view: str) -> Response:
 
 async def shown_photograph(stream_id: str, view: str) -> Response:
     """The same, whoever asks. Raises `PinactorsError` (`not_found`)."""
+    return picture(await of_photograph(stream_id, view, shown), "image/jpeg", "private, max-age=86400")
+
+
+async def of_photograph(stream_id: str, view: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work` makes, in a worker, of a photograph of a finished analysis: of its file, its view, the most
+    pixels it may have, and `arguments`. Raises `PinactorsError` (`not_found`)."""
     given = services()
     absent = PinactorsError(
         ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph", status=404
@@ -121,7 +128,6 @@ async def shown_photograph(stream_id: str, view: str) -> Response:
         raise absent
     try:
         image = await trio.to_thread.run_sync(given.store.bring, stored, limiter=given.disk)
-        content = await in_worker(shown, image.path, View(view), given.settings.max_image_pixels)
+        return await in_worker(work, image.path, View(view), given.settings.max_image_pixels, *arguments)
     except FileNotFoundError:  # removed meanwhile, by hand or for its age
         raise absent from None
-    return picture(content, "image/jpeg", "private, max-age=86400")
