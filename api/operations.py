@@ -53,7 +53,7 @@ ENDPOINTS = {
 blueprint = Blueprint("operations", __name__)
 
 
-def json_answer(body: msgspec.Struct) -> Response:
+def json_answer(body: msgspec.Struct | dict[str, Any]) -> Response:
     """A small answer that is never stored."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(msgspec.json.encode(body), 200, headers)

@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
-import msgspec
 from quart import Blueprint, Response, request
 
 from pinactors.api.answers import Events, Record, RecordPage
@@ -73,8 +72,7 @@ async def one(number: str) -> Response:
         raise PinactorsError(
             ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis of this key has this number"
         )
-    body = msgspec.json.encode(merge.merge(found.packets))
-    return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "no-store"})
+    return json_answer(merge.merge(found.packets))
 
 
 def _fields(row: RecordRow, events: DeliveryTally | None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 
-import msgspec
 from quart import Response, request
 
 from pinactors.api.admin.access import admin_blueprint
@@ -82,8 +81,7 @@ async def page() -> Response:
 @blueprint.get("/records/<int:number>")
 async def one(number: int) -> Response:
     """The whole answer of one analysis."""
-    body = msgspec.json.encode(merge.merge((await stored(number)).packets))
-    return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "no-store"})
+    return json_answer(merge.merge((await stored(number)).packets))
 
 
 @blueprint.get("/records/<int:number>/<view>")
