@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
 from typing import Literal
 
 import msgspec
-from jinja2 import Environment
 from markupsafe import Markup, escape
 from quart import Blueprint, Response
 
@@ -16,7 +14,7 @@ from pinactors import __version__
 from pinactors.api.openapi.operations import paths, webhooks
 from pinactors.api.openapi.parts import TAGS, Service
 from pinactors.api.openapi.schemas import Json, schemas
-from pinactors.api.page.pages import HEADERS
+from pinactors.api.page.pages import HEADERS, template
 from pinactors.api.streams.framings import JSON_TYPE
 
 Version = Literal["3.1", "3.2"]
@@ -91,10 +89,7 @@ def _encoded(service: Service, version: Version) -> bytes:
 
 @cache
 def _page(service: Service) -> str:
-    source = resources.files("pinactors.api.page").joinpath("templates", "docs.html").read_text("utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["marked"] = _marked
-    return environment.from_string(source).render(api=description(service), server=SERVER)
+    return template("docs.html", marked=_marked).render(api=description(service), server=SERVER)
 
 
 def _marked(text: str | None) -> Markup:

@@ -14,14 +14,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import trio
-from jinja2 import Environment
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 from quart import Blueprint, Response
 
 import pinactors
-from pinactors.api.page.pages import answer
+from pinactors.api.page.pages import answer, template
 from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError
 
@@ -74,9 +73,8 @@ def rendered(name: str) -> bytes:
         for inner in token.children or ():
             _lead(inner, path)
     body = Markup(parser.renderer.render(tokens, parser.options, {}))
-    source = resources.files("pinactors.api.page").joinpath("templates", "document.html").read_text("utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(name=name, names=list(PAGES), body=body, version=pinactors.__version__).encode()
+    page = template("document.html")
+    return page.render(name=name, names=list(PAGES), body=body, version=pinactors.__version__).encode()
 
 
 def _lead(token: Token, path: str) -> None:

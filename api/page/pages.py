@@ -6,12 +6,14 @@ import gzip
 import hashlib
 import json
 import mimetypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import Any
 
 import trio
+from jinja2 import Environment, Template
 from markupsafe import escape
 from quart import Blueprint, Response, request
 
@@ -113,6 +115,14 @@ def _index() -> str:
         if name.endswith(".js") and not name.startswith("admin/") and name not in ("page.js", "worker.js")
     ]
     return files()["index.html"][0].decode().replace(MODULES, "\n  ".join(modules))
+
+
+def template(name: str, **filters: Callable[..., Any]) -> Template:
+    """A page's template out of `templates`; what is put into it is escaped."""
+    source = resources.files("pinactors.api.page").joinpath("templates", name).read_text("utf-8")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= filters
+    return environment.from_string(source)
 
 
 @blueprint.get("/admin")
