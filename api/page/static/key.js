@@ -12,6 +12,9 @@ export function apiKey() {
   }
 }
 
+/** The header that carries it; none where there is none. */
+export const keyHeaders = () => (apiKey() ? { "x-api-key": apiKey() } : {});
+
 /** Asks for the key; `say(text, wrong)` tells what became of it. */
 export function askKey(say) {
   const dialog = byId("key");

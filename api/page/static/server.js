@@ -1,7 +1,7 @@
 /** What the page asks the server for beside an analysis: catalogue pictures and names, finished results, the example. */
 
 import { scaled } from "./capture/photographs.js";
-import { apiKey } from "./key.js";
+import { keyHeaders } from "./key.js";
 
 const LONGEST = 1600;
 
@@ -9,10 +9,8 @@ const LONGEST = 1600;
 const pictures = new Map();
 const urls = new Map();
 
-const headers = () => (apiKey() ? { "x-api-key": apiKey() } : {});
-
 async function asked(path, signal) {
-  return fetch(path, { headers: headers(), signal });
+  return fetch(path, { headers: keyHeaders(), signal });
 }
 
 function catalogBlob(pinId, view) {

@@ -1,11 +1,11 @@
 /** What the operator's page asks the server for. Every request carries the key; a refusal is an `Error` with its `status`. */
 
-import { apiKey } from "../key.js";
+import { keyHeaders } from "../key.js";
 
 const ROOT = "/admin/api";
 
 async function asked(path, { method = "GET", body, signal } = {}) {
-  const response = await fetch(`${ROOT}${path}`, { method, body, signal, headers: apiKey() ? { "x-api-key": apiKey() } : {} });
+  const response = await fetch(`${ROOT}${path}`, { method, body, signal, headers: keyHeaders() });
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
   throw Object.assign(new Error(said.error ?? `The server answered ${response.status}.`), { status: response.status });
@@ -26,7 +26,7 @@ export async function putPhotograph(id, wanted) {
 
 /** A photograph of an analysis, or a catalogue picture; null where there is none. */
 export async function picture(path) {
-  const response = await fetch(path, { headers: apiKey() ? { "x-api-key": apiKey() } : {} }).catch(() => null);
+  const response = await fetch(path, { headers: keyHeaders() }).catch(() => null);
   return response?.ok ? response.blob() : null;
 }
 
