@@ -21,9 +21,9 @@ export async function catalogue(signal) {
   let asked = 0;
 
   async function load(offset = 0) {
-    const turn = ++asked;
+    const mine = ++asked;
     const found = await get(`/pins?${new URLSearchParams({ search: search.value.trim(), offset })}`, signal);
-    if (turn !== asked) return; // a later search has been answered
+    if (mine !== asked) return; // a later search has been answered
     if (!offset) rows.replaceChildren();
     rows.append(...found.pins.map((pin) => row(pin, () => void load())));
     told.textContent = rows.children.length ? "" : search.value.trim() ? "The catalogue has no such pin." : "The catalogue is empty. Add a pin, or import a folder.";

@@ -26,7 +26,7 @@ export async function importing(signal) {
   }, ondragleave: () => zone.classList.remove("over"), ondrop: (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    // the entries are gone when this turn ends
+    // the entries are gone once this handler has returned
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     void dropped(entries).then(run, (error) => say(error.message, true));
   } },
@@ -45,9 +45,8 @@ export async function importing(signal) {
       say("There is no pins.csv in it, nor sales.csv or fx.csv.", true);
       return;
     }
-    zone.hidden = stop.hidden = false;
     zone.hidden = true;
-    bar.hidden = false;
+    stop.hidden = bar.hidden = false;
     bar.value = 0;
     result.replaceChildren();
     const sending = new AbortController();
