@@ -70,7 +70,7 @@ async def photograph(name: str) -> Response:
     body = await BodyReader(request, given.settings, REQUEST_BYTES).whole()
     try:
         wanted = msgspec.json.decode(body, type=Wanted)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", str(error)) from None
     stream_id = (await stored(wanted.record_number)).stream_id
     content, _ = await of_photograph(stream_id, wanted.view, cut, wanted.whole)

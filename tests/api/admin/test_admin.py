@@ -250,7 +250,8 @@ class TestTheCatalogue:
         )
         assert match.pin is not None
         assert match.pin.pin_id == "NEW-5"
-        for body, status in ((b"[]", 400), (wanted.replace(b"front", b"back", 1), 404)):
+        nested = b'{"x":' + b"[" * 4000
+        for body, status in ((b"[]", 400), (nested, 400), (wanted.replace(b"front", b"back", 1), 404)):
             name = (await operator.ask("POST", "/imports")).json()["id"]
             assert (await operator.ask("POST", f"/imports/{name}/photographs", body)).status == status
 
