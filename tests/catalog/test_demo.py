@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.catalog.demo import DESIGNS, MARK, draw_demo, photograph, render
+from pinactors.catalog.demo import DESIGNS, draw_demo, photograph, render
+from pinactors.catalog.rows import DEMONSTRATION_FILE
 from pinactors.protocol import View
 
 AS_OF = dt.date(2025, 6, 30)
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_folder_is_an_import_folder_with_the_mark(folder: Path) -> None:
     pins = read(folder / "pins.csv")
     assert len(pins) == len(DESIGNS) >= 24
-    assert (folder / MARK).is_file()
+    assert (folder / DEMONSTRATION_FILE).is_file()
     for pin in pins:
         for side in ("front_image", "back_image"):
             picture = cv2.imread(str(folder / pin[side]))

@@ -20,14 +20,12 @@ import numpy as np
 from pinactors.catalog.demo import render
 from pinactors.catalog.demo.designs import DESIGNS, Design
 from pinactors.catalog.demo.photo import photograph
+from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, SALE_COLUMNS
 
-__all__ = ["DESIGNS", "MARK", "Design", "draw_demo", "photograph"]
+__all__ = ["DESIGNS", "Design", "draw_demo", "photograph"]
 
-MARK = "DEMONSTRATION"
 PICTURE_SIDE = 640
 SALES_DAYS = 360
-PIN_COLUMNS = "pin_id,name,characters,series,year,edition_size,brand,factory_code,front_image,back_image"
-SALE_COLUMNS = "pin_id,sold_at,price,currency,condition,source"
 
 
 def draw_demo(
@@ -42,14 +40,16 @@ def draw_demo(
     counts pins.
     """
     (target / "images").mkdir(parents=True, exist_ok=True)
-    (target / MARK).write_text("Pins drawn by this project; names, makers and sales are made up.\n", "utf-8")
+    (target / DEMONSTRATION_FILE).write_text(
+        "Pins drawn by this project; names, makers and sales are made up.\n", "utf-8"
+    )
     with (
         (target / "pins.csv").open("w", newline="", encoding="utf-8") as pins_file,
         (target / "sales.csv").open("w", newline="", encoding="utf-8") as sales_file,
     ):
         pins, sales = csv.writer(pins_file), csv.writer(sales_file)
-        pins.writerow(PIN_COLUMNS.split(","))
-        sales.writerow(SALE_COLUMNS.split(","))
+        pins.writerow(PIN_COLUMNS)
+        sales.writerow(SALE_COLUMNS)
         for done, (design, (front, back)) in enumerate(zip(designs, _drawn(designs), strict=True), 1):
             pictures = [f"images/{design.pin_id}_{side}.jpg" for side in ("front", "back")]
             for picture, encoded in zip(pictures, (front, back), strict=True):
