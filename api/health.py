@@ -13,13 +13,13 @@ import trio
 
 T = TypeVar("T")
 
-SECONDS = 2.0
+CHECK_SECONDS = 2.0
 """How long each thing has to answer to count as available."""
 
 ROOM_BYTES = 4 << 20
 """Room that has to be on each volume: about one more photograph."""
 
-THREADS = 4
+CHECK_THREADS = 4
 """Threads of the checks' own: those of uploads may all be waiting for a slow disk."""
 
 log = structlog.get_logger(__name__)
@@ -30,11 +30,11 @@ class Checks:
     to itself, so that a volume that hangs does not make its questioner hang."""
 
     def __init__(self) -> None:
-        self._threads = trio.CapacityLimiter(THREADS)
+        self._threads = trio.CapacityLimiter(CHECK_THREADS)
 
     async def in_thread(self, check: Callable[..., T], *arguments: object, otherwise: T) -> T:
         """What `check` finds; `otherwise` where it takes too long or cannot read or write."""
-        with trio.move_on_after(SECONDS):
+        with trio.move_on_after(CHECK_SECONDS):
             try:
                 return await trio.to_thread.run_sync(
                     check, *arguments, limiter=self._threads, abandon_on_cancel=True
@@ -52,7 +52,7 @@ class Checks:
         answers = dict.fromkeys(checks, False)
 
         async def ask(name: str, check: Callable[[], Awaitable[bool]]) -> None:
-            with trio.move_on_after(SECONDS):
+            with trio.move_on_after(CHECK_SECONDS):
                 answers[name] = await check()
 
         async with trio.open_nursery() as nursery:

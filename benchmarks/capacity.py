@@ -27,14 +27,14 @@ from pinactors.catalog.demo import DESIGNS
 from pinactors.settings import Settings
 
 CAPACITY_SECONDS = 15.0
-LEAST = 3
-SATURATED = 3
+LEAST_ENDED = 3
+SESSIONS_A_CORE = 3
 """Sessions under way for each core."""
 
-MARGIN = 1.0
+MARGIN_SECONDS = 1.0
 """Seconds behind its deadline in which a session's record and last packet may still be on their way."""
 
-PATIENCE = 30.0
+PATIENCE_SECONDS = 30.0
 """Seconds beyond the deadline after which a phone puts its session down as lost."""
 
 SAMPLE_SECONDS = 0.5
@@ -69,13 +69,13 @@ async def saturate(
 
     await phones.upload(server.port, images[0])
     async with trio.open_nursery() as nursery:
-        for number in range(SATURATED * cores):
+        for number in range(SESSIONS_A_CORE * cores):
             nursery.start_soon(phone, number)
         await until(seconds / 3, 1)  # sessions are then at different points of their way
         before, after = Usage(), Usage()
         before.sample(server.pid)
         began, all_before, ended_before = time.perf_counter(), machine_seconds(), len(ended)
-        await until(seconds, ended_before + LEAST)
+        await until(seconds, ended_before + LEAST_ENDED)
         after.sample(server.pid)
         elapsed, others = time.perf_counter() - began, machine_seconds() - all_before
         count = len(ended) - ended_before
@@ -150,7 +150,7 @@ async def measure(
         async def one(visit: Visit, at: float, pin: int) -> None:
             await trio.sleep_until(began + at)
             tap = trio.current_time()
-            with trio.move_on_after(deadline + PATIENCE) as scope:
+            with trio.move_on_after(deadline + PATIENCE_SECONDS) as scope:
                 try:
                     visit.status = await phones.watch(server.port, images[pin], partial(visit.note, tap))
                 except* (trio.BrokenResourceError, OSError) as group:
@@ -195,7 +195,7 @@ async def _progress(say: Say, visits: list[Visit], began: float, scope: trio.Can
 
 
 def summary(visits: Sequence[Visit], deadline: float) -> dict[str, Any]:
-    """`past_deadline` counts sessions that took over `MARGIN` longer than theirs, from the tap on."""
+    """`past_deadline` counts sessions that took over `MARGIN_SECONDS` longer than theirs, from the tap on."""
     ends = [visit.ended for visit in visits if visit.ended is not None]
     return {
         "arrived": len(visits),
@@ -206,7 +206,7 @@ def summary(visits: Sequence[Visit], deadline: float) -> dict[str, Any]:
         "timed_out": sum(visit.timed_out for visit in visits),
         "lost": sum(bool(visit.lost) for visit in visits),
         "errors": sorted({visit.lost for visit in visits if visit.lost})[:10],
-        "past_deadline": sum(end > deadline + MARGIN for end in ends),
+        "past_deadline": sum(end > deadline + MARGIN_SECONDS for end in ends),
         "first": percentiles(visit.first for visit in visits),
         "authenticated": percentiles(visit.authenticated for visit in visits),
         "ended": percentiles(ends),

@@ -32,18 +32,18 @@ from tests.faults.network import Break, Network, network
 from tests.faults.phones import FRAMINGS, Phone
 from tests.faults.servers import Server, kept_packets
 
-KEEPALIVE = 0.5
-SILENCE = 3.0
-PATIENCE = 90.0
-BREAKS = 0.4
+KEEPALIVE_SECONDS = 0.5
+SILENCE_SECONDS = 3.0
+PATIENCE_SECONDS = 90.0
+BREAKING_SHARE = 0.4
 """Share of connections that break."""
 
 TYPICAL_ANSWER, TYPICAL_UPLOAD = 10_000, 90_000
 LARGEST_PHOTOGRAPH = 40_000
-QUIET = (2.0, 6.0)
+QUIET_SECONDS = (2.0, 6.0)
 """Seconds between two faults of the server."""
 
-LOCKED = (0.2, 3.0)
+LOCKED_SECONDS = (0.2, 3.0)
 console = Console(stderr=True)
 
 
@@ -92,7 +92,7 @@ class Chaos:
     def _break(self, number: int) -> Break | None:
         """Of the n-th connection. None once the time is up: what is left is to be had."""
         chance = random.Random(f"{self._seed} connection {number}")
-        if self.over or chance.random() > BREAKS:
+        if self.over or chance.random() > BREAKING_SHARE:
             return None
         upwards = chance.random() < 0.4
         after = chance.randrange(TYPICAL_UPLOAD if upwards else TYPICAL_ANSWER)
@@ -114,7 +114,7 @@ class Chaos:
             async with trio.open_nursery() as nursery:
                 for _ in range(count):
                     framing = chance.choice(FRAMINGS)
-                    phone = Phone(self._between.url, photographs, framing, SILENCE, PATIENCE)
+                    phone = Phone(self._between.url, photographs, framing, SILENCE_SECONDS, PATIENCE_SECONDS)
                     nursery.start_soon(self._carry_out, phone, results)
 
     async def _carry_out(self, phone: Phone, results: list[Phone]) -> None:
@@ -141,7 +141,7 @@ class Chaos:
             "half-closed": self._half_close,
         }
         while True:
-            await trio.sleep(chance.uniform(*QUIET))
+            await trio.sleep(chance.uniform(*QUIET_SECONDS))
             if self.over:
                 return
             name = chance.choice(list(faults))
@@ -156,7 +156,7 @@ class Chaos:
 
     async def _lock(self, chance: random.Random) -> None:
         with self._server.locked():
-            await trio.sleep(chance.uniform(*LOCKED))
+            await trio.sleep(chance.uniform(*LOCKED_SECONDS))
 
     async def _half_close(self, chance: random.Random) -> None:
         await self._between.half_close(answered=True)
@@ -222,7 +222,7 @@ def differs(phone: Phone, stored: list[bytes]) -> str:
 async def run(minutes: float, seed: int, phones: int, status: Callable[[str], None]) -> Counts:
     results: list[Phone] = []
     with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "data", keepalive=KEEPALIVE, workers=2, log_level="warning")
+        server = Server(Path(folder) / "data", keepalive=KEEPALIVE_SECONDS, workers=2, log_level="warning")
         with server:
             async with network(server.port) as between:
                 chaos = Chaos(server, between, seed, trio.current_time() + 60 * minutes)

@@ -40,7 +40,7 @@ FIRST_RESULTS = 10
 UNDER_LOAD = 6
 """Sessions under way when a node is killed."""
 
-PATIENCE = 240.0
+PATIENCE_SECONDS = 240.0
 """Seconds for each session, also of one that was under way then."""
 
 Say = Callable[[str], None]
@@ -76,7 +76,7 @@ async def engines(say: Say, *, quick: bool) -> dict[str, Any]:
                         "cpu_free_after_cancel_seconds": await _cancel(pool, folder, CANCELS),
                     }
                 say(f"{engine}: analyses")
-                given: dict[str, Any] = {"compute": engine, "workers": WORKERS, "deadline": PATIENCE}
+                given: dict[str, Any] = {"compute": engine, "workers": WORKERS, "deadline": PATIENCE_SECONDS}
                 async with phones.server("real", data=data, **given) as server:
                     result[engine]["first_result_seconds"] = await _first_results(server.port, drawn, first)
                     result[engine] |= await saturate(say, server, drawn, seconds)
@@ -170,7 +170,7 @@ async def _node_killed(data: Path, pins: list[Pin], count: int) -> dict[str, Any
                         if len(times) > 1:
                             begun.set()
 
-                    with trio.move_on_after(PATIENCE):
+                    with trio.move_on_after(PATIENCE_SECONDS):
                         await phones.watch(server.port, phones.read(pins[number % len(pins)]), note)
 
                 for number in range(count):

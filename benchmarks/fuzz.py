@@ -34,10 +34,10 @@ from pinactors.settings import Settings
 from pinactors.storage.images import ImageStore
 
 BOUNDARY = "b"
-PIXELS = 1_000_000
+MOST_PIXELS = 1_000_000
 """Largest picture the decoder is given: larger ones are the same code at greater length."""
 
-PIECES = (1, 3, 7, 64)
+PIECE_SIZES = (1, 3, 7, 64)
 """Sizes of the pieces a body is cut into."""
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -77,7 +77,7 @@ def _refusal(error: PinactorsError) -> int:
 
 def _parsed(make: Callable[[], Parser], data: bytes) -> None:
     whole = _outcome(make(), [data])
-    for size in PIECES:
+    for size in PIECE_SIZES:
         pieces = [data[start : start + size] for start in range(0, len(data), size)]
         assert _outcome(make(), pieces) == whole, f"another outcome in pieces of {size}"
 
@@ -123,7 +123,7 @@ def offsets(data: bytes) -> None:
 def picture(data: bytes) -> None:
     """What a worker is given as a photograph."""
     try:
-        decode(data, View.FRONT, PIXELS)
+        decode(data, View.FRONT, MOST_PIXELS)
     except PinactorsError as error:
         _refusal(error)
 

@@ -29,7 +29,7 @@ CLIENTS = 16
 HONEST_EVERY = 500
 """Hostile uploads between two honest ones."""
 
-WARM = 500
+WARM_UP_UPLOADS = 500
 """Uploads after which the memory of a run is first looked at, at the earliest: workers have loaded what they
 need."""
 
@@ -180,7 +180,7 @@ async def _client(
     port: int, makes: Hostile, counts: Counts, todo: Any, count: int, pid: int, say: Say
 ) -> None:
     for number in todo:
-        if number == max(WARM, count // 10):
+        if number == max(WARM_UP_UPLOADS, count // 10):
             counts.memory.append(_memory(pid))
         if number % HONEST_EVERY == 0:
             say(f"hostile uploads: {number} of {count}")

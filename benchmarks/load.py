@@ -39,7 +39,7 @@ from pinactors.settings import Settings
 from pinactors.simulation.link import Relay, relay
 from pinactors.simulation.profiles import Profile
 
-PATIENCE = 150.0
+PATIENCE_SECONDS = 150.0
 """Seconds after which a phone puts its session down as lost."""
 
 SAMPLE_SECONDS = 0.5
@@ -163,7 +163,7 @@ async def _visit(visit: Visit, began: float, port: int, scene: Scene) -> None:
     arrival = visit.arrival
     await trio.sleep_until(began + arrival.at)
     try:
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(PATIENCE_SECONDS):
             await (_phone if arrival.phone else _desktop)(visit, port, scene)
     except (trio.TooSlowError, NetworkError, NotPinactors, PinactorsError, OSError) as error:
         visit.error = repr(error)

@@ -18,12 +18,12 @@ from tests.faults.masters import Phone, check, complete, three_masters
 from tests.postgres_server import empty_database, serve_postgres
 
 PHONES = 50
-HELD = 2000
+SESSIONS_HELD = 2000
 SESSION_SECONDS = 6.0
 """How long the work of a session takes that is to be taken over."""
 
 READERS = 4
-SPREAD = 1.0
+RESULT_SPREAD_SECONDS = 1.0
 """Results of a session come within so many seconds."""
 
 LOOK_SECONDS = 0.02
@@ -34,7 +34,7 @@ Say = Callable[[str], None]
 
 async def measure(say: Say, *, quick: bool) -> dict[str, Any]:
     """Skips where PostgreSQL or its driver is not installed."""
-    held, sessions = (5, 4) if quick else (HELD, 200)
+    held, sessions = (5, 4) if quick else (SESSIONS_HELD, 200)
     with serve_postgres() as server, tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
         say("a packet at another master")
         result: dict[str, Any] = {"packet_delay_seconds": await _relayed(server, Path(folder), sessions)}
@@ -55,8 +55,8 @@ async def _relayed(server: Path, folder: Path, sessions: int) -> dict[str, Perce
     settings = _settings(folder, empty_database(server))
     delays: dict[str, list[float]] = {"own": [], "other": []}
     async with (
-        phones.server("inline", spread=SPREAD, **settings) as own,
-        phones.server("inline", spread=SPREAD, **settings) as other,
+        phones.server("inline", spread=RESULT_SPREAD_SECONDS, **settings) as own,
+        phones.server("inline", spread=RESULT_SPREAD_SECONDS, **settings) as other,
         trio.open_nursery() as nursery,
     ):
         limit = trio.CapacityLimiter(READERS)

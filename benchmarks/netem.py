@@ -24,13 +24,13 @@ import trio
 
 from benchmarks.overhead import machine
 from pinactors.simulation.link import relay
-from pinactors.simulation.profiles import PACKET, Direction, Profile
+from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 NAMESPACE = f"pinbench{os.getpid()}"
 NEAR, FAR = f"pb{os.getpid()}n", f"pb{os.getpid()}f"
 NEAR_ADDRESS, FAR_ADDRESS = "10.231.77.1", "10.231.77.2"
 
-PIECE = 1 << 16
+PIECE_BYTES = 1 << 16
 CONNECTS = 50
 
 Say = Callable[[str], None]
@@ -51,7 +51,7 @@ class Case:
 
     def direction(self) -> Direction:
         """Opportunities so often that they carry the rate, over one second."""
-        count = round(self.megabits * 1e6 / 8 / PACKET)
+        count = round(self.megabits * 1e6 / 8 / PACKET_BYTES)
         return Direction(
             [round(1000 * (number + 1) / count) for number in range(count)], self.delay, queue=2000
         )
@@ -167,7 +167,7 @@ async def _kernel(case: Case) -> float:
 
 async def _send(stream: trio.SocketStream, size: int) -> None:
     while size:
-        count = min(size, PIECE)
+        count = min(size, PIECE_BYTES)
         await stream.send_all(bytes(count))
         size -= count
     await stream.send_eof()
@@ -186,7 +186,7 @@ def main() -> None:
         print(listening.getsockname()[1], flush=True)
         connection, _ = listening.accept()
         with connection:
-            while connection.recv(PIECE):
+            while connection.recv(PIECE_BYTES):
                 pass
             connection.sendall(b".")
 

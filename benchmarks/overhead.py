@@ -30,11 +30,11 @@ from pinactors.catalog.importer import import_catalog
 from pinactors.protocol import View
 
 PHOTOGRAPH = {"front": b"\xff\xd8 no component looks at it \xff\xd9"}
-HELD = {"front": b"\xff\xd8" + bytes(HELD_BYTES)}
+HELD_PHOTOGRAPH = {"front": b"\xff\xd8" + bytes(HELD_BYTES)}
 """A photograph whose session waits without end."""
 
 CLOSED_LOOP = 32
-OPENING = 32
+OPENING_AT_ONCE = 32
 STALL_STEPS = ("0.005", "0.01", "0.02", "0.05", "0.1")
 STALL_DESIGNS = 6
 
@@ -143,11 +143,11 @@ async def hold(nursery: trio.Nursery, server: phones.Server, wanted: int, alread
 
     A few at a time, each until its first packet is here: all at once would be a test of the listen queue.
     """
-    opening = trio.CapacityLimiter(OPENING)
+    opening = trio.CapacityLimiter(OPENING_AT_ONCE)
 
     async def one(*, task_status: trio.TaskStatus[None]) -> None:
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-            await stream.send_all(phones.request(HELD))
+            await stream.send_all(phones.request(HELD_PHOTOGRAPH))
             await stream.receive_some()
             task_status.started()
             while await stream.receive_some():

@@ -27,7 +27,7 @@ from pinactors.protocol import View
 STAMP = re.compile(rb"@(\d+)@")
 """Where a component that does nothing wrote when its result existed."""
 
-PIECE = 64 * 1024
+PIECE_BYTES = 64 * 1024
 UNLIMITED: Mapping[str, Any] = {
     "port": 0,
     "log_level": "error",
@@ -119,7 +119,7 @@ async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | N
     tail = b""
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(request(images))
-        while data := await stream.receive_some(PIECE):
+        while data := await stream.receive_some(PIECE_BYTES):
             if delays is not None:
                 now = time.perf_counter_ns()
                 delays.extend((now - int(made)) / 1e9 for made in STAMP.findall(data))
@@ -139,7 +139,7 @@ async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream, trio.open_nursery() as nursery:
         nursery.start_soon(_send, stream, request(images))
         while b"\r\n\r\n" not in received:
-            data = await stream.receive_some(PIECE)
+            data = await stream.receive_some(PIECE_BYTES)
             if not data:
                 raise trio.BrokenResourceError("no answer")
             received += data
@@ -150,7 +150,7 @@ async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[
             for line in lines:
                 if line.startswith(b"{"):  # what else there is: chunk sizes and signs of life
                     on_line(json.loads(line))
-            if not (data := await stream.receive_some(PIECE)):
+            if not (data := await stream.receive_some(PIECE_BYTES)):
                 break
             rest += data
         nursery.cancel_scope.cancel()
@@ -162,7 +162,7 @@ async def follow(port: int, stream_id: str, delays: list[float]) -> None:
     head = f"GET /streams/{stream_id}?offset=-1 HTTP/1.1\r\nHost: bench\r\nAccept: application/x-ndjson\r\n"
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(f"{head}Connection: close\r\n\r\n".encode())
-        while data := await stream.receive_some(PIECE):
+        while data := await stream.receive_some(PIECE_BYTES):
             now = time.perf_counter_ns()
             delays.extend((now - int(made)) / 1e9 for made in STAMP.findall(data))
 

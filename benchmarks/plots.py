@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-SIZE = (6.4, 3.0)
+PLOT_INCHES = (6.4, 3.0)
 """Inches of a plot of lines; a bar takes `BAR_HEIGHT` inches."""
 
 BAR_HEIGHT = 0.3
@@ -27,7 +27,7 @@ def plot(
     """
     if not any(points for _, points in lines):
         return Markup("")
-    figure = Figure(SIZE, layout="constrained")
+    figure = Figure(PLOT_INCHES, layout="constrained")
     axes = figure.add_subplot(xlabel=across, ylabel=up)
     for label, points in lines:
         axes.plot([x for x, _ in points], [y for _, y in points], label=label)
@@ -47,7 +47,7 @@ def plot(
 
 def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
     """A horizontal bar a pair of label and value, the first at the top."""
-    figure = Figure((SIZE[0], 0.4 + BAR_HEIGHT * len(bars)), layout="constrained")
+    figure = Figure((PLOT_INCHES[0], 0.4 + BAR_HEIGHT * len(bars)), layout="constrained")
     axes = figure.add_subplot()
     drawn = axes.barh([label for label, _ in bars], [value for _, value in bars])
     axes.bar_label(drawn, fmt="%.0f", padding=3)

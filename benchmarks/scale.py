@@ -29,7 +29,7 @@ from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.demo.designs import DESIGNS
 from pinactors.catalog.demo.photo import photograph
 from pinactors.catalog.importer import import_catalog
-from pinactors.catalog.preparing import FEATURES
+from pinactors.catalog.preparing import MOST_FEATURES
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation import dataset
 from pinactors.evaluation.matching import IN_CATALOGUE, MAX_PIXELS
@@ -45,7 +45,7 @@ results come, a second, whatever the number of sessions that wait beside them.""
 
 PHOTOGRAPHS = 60
 """Looked up in each catalogue, at most."""
-MOVED = 3
+MOVED_ONE_IN = 3
 """Of a made-up pin's features one in so many lies in another list than the one it was made from."""
 SPARE_FILES = 200
 Say = Callable[[str], None]
@@ -169,11 +169,11 @@ def _grown(own: InvertedIndex, size: int) -> InvertedIndex:
     first = len(own.offsets) - 1
     columns = [(lists, np.asarray(own.pins), np.asarray(own.places), signatures)]
     for pin in range(first, size):
-        chosen = chance.integers(0, len(lists), FEATURES)
-        moved = np.where(chance.integers(0, MOVED, FEATURES), chosen, chance.permutation(chosen))
-        one, two, three, four = chance.integers(0, 1 << 64, (4, FEATURES, 2), np.uint64)
+        chosen = chance.integers(0, len(lists), MOST_FEATURES)
+        moved = np.where(chance.integers(0, MOVED_ONE_IN, MOST_FEATURES), chosen, chance.permutation(chosen))
+        one, two, three, four = chance.integers(0, 1 << 64, (4, MOST_FEATURES, 2), np.uint64)
         turned = signatures[chosen] ^ (one & two & (three | four))
-        numbers = np.full(FEATURES, pin, np.uint32), np.arange(FEATURES, dtype=np.uint16)
+        numbers = np.full(MOST_FEATURES, pin, np.uint32), np.arange(MOST_FEATURES, dtype=np.uint16)
         columns.append((lists[moved], *numbers, turned))
     return inverted_index.of(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
@@ -212,7 +212,7 @@ def _search(folder: Path) -> dict[str, Any]:
     voted, looked, found, first = [], [], 0, 0
     for rgb, (_, pin_id) in zip(pictures, fronts, strict=True):
         number = grown.number(pin_id)
-        query = keypoints.extract(rgb, None, sightings.SIDES, sightings.FEATURES)
+        query = keypoints.extract(rgb, None, sightings.PHOTOGRAPH_SIDES, sightings.PHOTOGRAPH_FEATURES)
         began = time.process_time()
         numbers = grown.index.votes(query).numbers
         voted.append(time.process_time() - began)

@@ -18,7 +18,7 @@ from pinactors.protocol import ErrorCode, PinactorsError, merge
 from pinactors.records import Filter, StoredStream
 from pinactors.records.feedback import Agreement
 
-MINUTES = 60
+OVERVIEW_MINUTES = 60
 """What the overview looks back."""
 
 blueprint = admin_blueprint("admin_analyses", __name__)
@@ -28,14 +28,14 @@ blueprint = admin_blueprint("admin_analyses", __name__)
 async def overview() -> Response:
     """Uploads of the last hour by minute, what went wrong in it, and how the service is."""
     given = services()
-    activity = await given.records.activity(60 * MINUTES)
+    activity = await given.records.activity(60 * OVERVIEW_MINUTES)
     _, catalogue = await working(given)
     actors = given.registry.statistics()
     queue = actors.get("compute", {})
     now = int(time.time()) // 60
     return json_answer(
         Overview(
-            uploads=[activity.minutes.get(now - ago, 0) for ago in range(MINUTES - 1, -1, -1)],
+            uploads=[activity.minutes.get(now - ago, 0) for ago in range(OVERVIEW_MINUTES - 1, -1, -1)],
             failed=activity.failed,
             degraded=activity.degraded,
             missing=activity.missing,

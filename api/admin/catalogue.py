@@ -18,7 +18,7 @@ from pinactors.api.services import services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
-PAGE = 30
+PINS_A_PAGE = 30
 
 blueprint = admin_blueprint("admin_catalogue", __name__)
 
@@ -31,7 +31,7 @@ async def pins() -> Response:
     if len(text) > SEARCH_CHARACTERS:
         raise invalid_field("search", f"it must have at most {SEARCH_CHARACTERS} characters")
     found = await trio.to_thread.run_sync(_search, given.catalog_folder, text, offset, limiter=given.disk)
-    return json_answer(AdminPins(found[:PAGE], len(found) > PAGE))
+    return json_answer(AdminPins(found[:PINS_A_PAGE], len(found) > PINS_A_PAGE))
 
 
 @blueprint.get("/pin")
@@ -48,7 +48,7 @@ async def pin() -> Response:
 def _search(folder: Path, text: str, offset: int) -> list[AdminPin]:
     catalog = Catalog.open(folder)
     with catalog.connected:
-        return [_described(catalog, pin) for pin in catalog.pins(text, PAGE + 1, offset)]
+        return [_described(catalog, pin) for pin in catalog.pins(text, PINS_A_PAGE + 1, offset)]
 
 
 def _one(folder: Path, pin_id: str) -> AdminPin | None:

@@ -41,7 +41,7 @@ MOST_OPEN = 8
 IDLE_SECONDS = 3600.0
 """Without a byte for so long, one that is being received is given up."""
 
-KEPT = 20
+REPORTS_KEPT = 20
 """Ended imports whose reports can still be read."""
 
 LINE_BYTES = 1 << 22
@@ -114,7 +114,7 @@ class Imports:
                 await self.cancel(one)
         if sum(not one.ended for one in self._known.values()) >= MOST_OPEN:
             raise PinactorsError(ErrorCode.OVERLOADED, "Too many imports are under way")
-        for one in [one for one in self._known.values() if one.ended][: -KEPT or None]:
+        for one in [one for one in self._known.values() if one.ended][: -REPORTS_KEPT or None]:
             del self._known[one.id]
         name = secrets.token_hex(8)
         one = self._known[name] = Import(name, self._folder / name)

@@ -24,7 +24,7 @@ from pinactors.storage.images import STALE_SECONDS, ImageStore
 SWEEP_SECONDS = 10.0
 """Pause between two looks at what uploads have left."""
 
-BATCH = 200
+BATCH_PHOTOGRAPHS = 200
 """Photographs one question to the records is about."""
 
 T = TypeVar("T")
@@ -121,4 +121,4 @@ class Housekeeper:
 
 
 def _batches(hashes: Sequence[str]) -> list[Sequence[str]]:
-    return [hashes[start : start + BATCH] for start in range(0, len(hashes), BATCH)]
+    return [hashes[start : start + BATCH_PHOTOGRAPHS] for start in range(0, len(hashes), BATCH_PHOTOGRAPHS)]

@@ -12,7 +12,7 @@ from hypercorn.config import Config
 INFORMATIONAL = "pinactors.informational"
 """Name of the ASGI extension that sends an informational response: `await send(status, headers)`."""
 
-INBOX = 4
+INBOX_EVENTS = 4
 """Events, of one read of the socket each, that wait for the application before TCP slows the sender down."""
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class Inbox:
         if message["type"].endswith(".disconnect"):
             self._last = message
         else:
-            while len(self._messages) >= INBOX and self._last is None and not self._closed:
+            while len(self._messages) >= INBOX_EVENTS and self._last is None and not self._closed:
                 await self._changed.park()
             self.complete = message["type"] == "http.request" and not message.get("more_body", False)
             if self._last is None and not self._closed:

@@ -28,14 +28,14 @@ from hypercorn.utils import parse_socket_addr
 from pinactors.api.http.calls import Calls
 from pinactors.api.http.http1 import Protocol, ProtocolRefused
 
-RECEIVE = 64 * 1024
+RECEIVE_BYTES = 64 * 1024
 """Bytes read from the socket at once."""
 
 SMALL_READ_PAUSE_SECONDS = 0.02
 """Seconds between reads of a large body that comes in small pieces: a cellular link brings a packet at a
 time, and taking 2.7 MB packet by packet took three times the CPU."""
 
-PIECE = 64 * 1024
+PIECE_BYTES = 64 * 1024
 """Bytes of one write that has to be done within the stalled reader's time."""
 
 LINGER_SECONDS = 5.0
@@ -143,7 +143,7 @@ class Connection:
                     await self._over.wait()
                 return
             brought = 0 if self._idle else brought + len(data)
-            if brought > RECEIVE > 2 * len(data):
+            if brought > RECEIVE_BYTES > 2 * len(data):
                 await trio.sleep(SMALL_READ_PAUSE_SECONDS)
 
     async def _receive(self) -> bytes | None:
@@ -151,7 +151,7 @@ class Connection:
         data = None
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
         with trio.CancelScope(deadline=self._deadline) as self._reading, gone:
-            data = bytes(await self._stream.receive_some(RECEIVE))
+            data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
         return data
 
     async def _linger(self) -> None:
@@ -228,9 +228,9 @@ class Connection:
     async def _write_slowly(self, data: bytes) -> None:
         with trio.CancelScope(shield=True):
             async with self._writing:
-                for start in range(0, len(data), PIECE):
+                for start in range(0, len(data), PIECE_BYTES):
                     with trio.fail_after(self._stalled_reader):
-                        await self._stream.send_all(data[start : start + PIECE])
+                        await self._stream.send_all(data[start : start + PIECE_BYTES])
 
     def _finish(self) -> None:
         """Closes our side. No checkpoint: it must happen even where the application was just cancelled."""

@@ -18,7 +18,7 @@ from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Body, Connection
 from pinactors.logs import correlation
 
-SECONDS = 30.0
+ALL_MASTERS_SECONDS = 30.0
 """How long the masters may take, all together."""
 
 PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
@@ -57,7 +57,7 @@ async def forward(
     if query := request.query_string.decode("ascii"):
         path += f"?{query}"
     found: Response | None = None
-    with trio.move_on_after(SECONDS):
+    with trio.move_on_after(ALL_MASTERS_SECONDS):
         for master in masters or services.masters.order(route):
             answer = await _ask(master, request.method, path, headers, body, services)
             found = answer or found

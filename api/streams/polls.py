@@ -10,16 +10,16 @@ from pinactors.protocol import ErrorCode, PinactorsError
 
 EXTENSION = "pinactors.polls"
 
-CAPACITY = 1000.0
+READS_AT_ONCE = 1000.0
 """What may be read of one stream at once: a read that brings packets costs 1."""
 
-REFILL = 50.0
+READS_A_SECOND = 50.0
 """What comes back every second."""
 
 EMPTY_COST = 50.0
 """What a read costs that brings nothing: twenty at once, then one a second."""
 
-STREAMS = 10_000
+STREAMS_COUNTED = 10_000
 """Streams that are kept account of, those read last."""
 
 
@@ -32,12 +32,12 @@ class Polls:
     def take(self, stream_id: str, *, empty: bool) -> None:
         """Counts a read of a stream that has ended. Raises `PinactorsError` (429) when it is one too many."""
         now = trio.current_time()
-        left, since = self._buckets.pop(stream_id, (CAPACITY, now))
-        left = min(CAPACITY, left + (now - since) * REFILL)
+        left, since = self._buckets.pop(stream_id, (READS_AT_ONCE, now))
+        left = min(READS_AT_ONCE, left + (now - since) * READS_A_SECOND)
         cost = EMPTY_COST if empty else 1.0
         enough = left >= cost
         self._buckets[stream_id] = (left - cost if enough else left, now)
-        if len(self._buckets) > STREAMS:
+        if len(self._buckets) > STREAMS_COUNTED:
             self._buckets.popitem(last=False)
         if not enough:
             raise PinactorsError(
@@ -45,5 +45,5 @@ class Polls:
                 "Too many reads of this stream",
                 "It has ended: nothing more will come",
                 status=429,
-                retry_after=max(1.0, (cost - left) / REFILL),
+                retry_after=max(1.0, (cost - left) / READS_A_SECOND),
             )

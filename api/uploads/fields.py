@@ -20,7 +20,7 @@ SENT_AS = "X-Sent-As"
 REGION_FIELDS = {"frontRegion": View.FRONT, "backRegion": View.BACK, "angledRegion": View.ANGLED}
 """Where the pin is in a photograph, sent before the photograph itself."""
 
-ROUNDING = 1e-3
+ROUNDING_SLACK = 1e-3
 """How far beyond the picture a region may reach: what clients round off."""
 
 WEBHOOK_FIELD = "webhook"
@@ -43,7 +43,12 @@ def region_of(text: str, field: str) -> Region | None:
         )
     except ValueError:
         x = y = width = height = math.nan
-    if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 - x + ROUNDING and 0 < height <= 1 - y + ROUNDING):
+    if not (
+        0 <= x < 1
+        and 0 <= y < 1
+        and 0 < width <= 1 - x + ROUNDING_SLACK
+        and 0 < height <= 1 - y + ROUNDING_SLACK
+    ):
         detail = f"{field} must be x,y,width,height: four numbers from 0 to 1, a region inside the picture"
         raise refused("Invalid region", detail, field)
     return x, y, min(width, 1 - x), min(height, 1 - y)

@@ -41,7 +41,7 @@ TEXTS = {SESSION_FIELD: SESSION_ID_LIMIT, WEBHOOK_FIELD: URL_LIMIT} | dict.fromk
 HEADER_BYTES = 16 * 1024
 """Longest line of a part's headers: a file name may be long."""
 
-HEADERS = 16
+MOST_HEADERS = 16
 """Headers of one part."""
 
 PREAMBLE_BYTES = 64 * 1024
@@ -80,7 +80,7 @@ class MultipartUpload:
                 "on_part_end": self._part_ends,
                 "on_end": self._body_ends,
             },
-            max_header_count=HEADERS,
+            max_header_count=MOST_HEADERS,
             max_header_size=HEADER_BYTES,
         )
         self._fields = Fields()

@@ -39,9 +39,9 @@ from pinactors.catalog.rows import (
 )
 from pinactors.protocol import PinactorsError, View
 
-AHEAD = 4
+ROWS_AHEAD = 4
 """Rows prepared ahead of the one being stored, for each worker: bounds memory."""
-MANY = 40
+PARALLEL_ROWS = 40
 """Rows from which they are prepared in processes of their own: each takes a second to start."""
 ORPHAN_SECONDS = 3600.0
 
@@ -149,7 +149,7 @@ def _prepare_again(
             given = None if given is None else bytes(given)
             again = pool.submit(prepare_again, target, View(view), file, given, bool(outlined))
             waiting.append((pin, view, again))
-            if len(waiting) > workers * AHEAD:
+            if len(waiting) > workers * ROWS_AHEAD:
                 finish()
         while waiting:
             finish()
@@ -163,7 +163,7 @@ def _workers(asked: int | None) -> int:
 
 def _pool(workers: int, rows: int) -> Executor:
     """Processes for many rows; for few, which take less than processes need to start, threads."""
-    if workers > 1 and rows >= MANY:
+    if workers > 1 and rows >= PARALLEL_ROWS:
         return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
     return ThreadPoolExecutor(workers, thread_name_prefix="import")
 
@@ -217,7 +217,7 @@ def _import_pins(
     with _pool(workers, total) as pool:
         for row in table.rows:
             waiting.append((row.line, _submit(pool, images, target, database, row, seen)))
-            if len(waiting) > workers * AHEAD:
+            if len(waiting) > workers * ROWS_AHEAD:
                 finish()
         while waiting:
             finish()

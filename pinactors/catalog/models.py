@@ -11,7 +11,7 @@ from pathlib import Path
 
 import peewee
 
-SCHEMA = 2
+SCHEMA_VERSION = 2
 DATABASE_FILE = "catalog.sqlite3"
 
 
@@ -127,9 +127,9 @@ def create(database: peewee.SqliteDatabase) -> None:
         peewee.SchemaManager(table, database).create_all()
     stored = fact(database, "schema")
     if stored is None:
-        set_fact(database, "schema", str(SCHEMA))
-    elif int(stored) > SCHEMA:
-        raise CatalogTooNew(f"the catalogue has schema {stored}, this program knows {SCHEMA}")
+        set_fact(database, "schema", str(SCHEMA_VERSION))
+    elif int(stored) > SCHEMA_VERSION:
+        raise CatalogTooNew(f"the catalogue has schema {stored}, this program knows {SCHEMA_VERSION}")
     elif int(stored) == 1:
         _from_first(database)
 
@@ -146,7 +146,7 @@ def _from_first(database: peewee.SqliteDatabase) -> None:
             "to_picture BLOB",
         ):
             database.execute_sql(f"ALTER TABLE picture ADD COLUMN {column}")  # type: ignore[no-untyped-call]
-        set_fact(database, "schema", str(SCHEMA))
+        set_fact(database, "schema", str(SCHEMA_VERSION))
 
 
 def fact(database: peewee.SqliteDatabase, name: str) -> str | None:

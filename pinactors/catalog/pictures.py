@@ -24,7 +24,7 @@ from pinactors.protocol import View
 
 PICTURE_SIDE = 800
 """Longest side of a kept picture: the crop pins are compared in is smaller."""
-QUALITY = 92
+JPEG_QUALITY = 92
 MAX_PIXELS = 64_000_000
 
 PLAIN_SIDE = 400
@@ -32,16 +32,16 @@ PLAIN_SPREAD = 6.0
 """Median deviation (Lab units) of the frame's colours up to which a background counts as plain."""
 LEAST_STEP, MOST_STEP, STEPS = 2.5, 24.0, 10
 """Distances from the background at which the pin's outline is tried."""
-SHADOW = 0.9
+LEAST_MASK_SHARE = 0.9
 """The mask by distance keeps at least this share of the widest one: what lies outside is the pin's shadow."""
 LEAST_OPAQUE, MOST_OPAQUE = 0.02, 0.97
 """Shares of the picture between which an alpha channel masks something."""
 LEAST_SIDE = 16
-LOST = 0.78
+LOST_MASK_SHARE = 0.78
 """A mask that covers less of the one by distance than this has lost a part of the pin, not its shadow."""
 
 
-REACH = 0.42
+ELLIPSE_SEMI_AXES = 0.42
 """Semi-axes, in the picture's width and height, of the ellipse that stands for a pin whose outline could not
 be told. Corners are cloth, card or neighbours, which other pins' pictures show as well."""
 
@@ -73,7 +73,7 @@ def bounded(data: bytes, view: View) -> Image:
 def jpeg(rgb: Image) -> bytes:
     """Re-encoded with its colours at full size: they are compared place by place."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return bytes(cv2.imencode(".jpg", bgr, settings)[1].tobytes())
 
@@ -112,7 +112,7 @@ def segment(rgb: Image, given: Given | None = None) -> Prepared:
     if mask is None:
         height, width = rgb.shape[:2]
         mask = np.zeros((height, width), np.uint8)
-        axes = max(4, round(REACH * width)), max(4, round(REACH * height))
+        axes = max(4, round(ELLIPSE_SEMI_AXES * width)), max(4, round(ELLIPSE_SEMI_AXES * height))
         cv2.ellipse(mask, (width // 2, height // 2), axes, 0, 0, 360, 255, -1)
     edge = largest_outline(mask)
     framed = (edge <= 1) | (edge >= np.array([rgb.shape[1], rgb.shape[0]]) - 2)
@@ -130,7 +130,7 @@ def _outline(rgb: Image) -> Image | None:
     found = outline.segment(rgb)
     if found.mask is None:
         return None if plain is None or not _compact(plain) else plain
-    if plain is not None and _covered(plain, found.mask) < LOST:
+    if plain is not None and _covered(plain, found.mask) < LOST_MASK_SHARE:
         return plain
     return found.mask
 
@@ -167,7 +167,7 @@ def _by_distance(rgb: Image) -> Image | None:
         if not 0.02 < area < 0.98:
             continue
         widest = max(widest, area)
-        if area < SHADOW * widest:
+        if area < LEAST_MASK_SHARE * widest:
             break
         edge = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
         sharpness = float(slope[edge].mean())

@@ -23,12 +23,12 @@ from pinactors.protocol import PinactorsError, View
 
 PICTURE_FOLDER = "pictures"
 
-SIDES = 360, 320
+PICTURE_SIDES = 360, 320
 """Sides to which a catalogue picture is reduced for its features of lightness and colour: on a board a pin is
 smaller still. With 480 and 400 the import took a third longer and fewer pins were found."""
-FEATURES = 560
+MOST_FEATURES = 560
 """Of a catalogue picture at most: with what the index holds of each they take 53 kB."""
-AROUND = 9
+OUTLINE_MARGIN_PIXELS = 9
 """Pixels around the outline in which features still count: their patches lie half inside."""
 
 WHOLE = "the pin's outline could not be told from its background: the picture is taken as it is"
@@ -103,8 +103,10 @@ def prepare_picture(
     notes = [note for note, holds in ((WHOLE, not cut_out.outlined), (CUT_OFF, cut_out.cut_off)) if holds]
     features = b""
     if view is View.FRONT:
-        around = cv2.dilate(cut_out.whole, np.ones((AROUND, AROUND), np.uint8))
-        found = keypoints.extract(rgb, np.asarray(around, np.uint8), SIDES, FEATURES).moved(cut_out.to_crop)
+        around = cv2.dilate(cut_out.whole, np.ones((OUTLINE_MARGIN_PIXELS, OUTLINE_MARGIN_PIXELS), np.uint8))
+        found = keypoints.extract(rgb, np.asarray(around, np.uint8), PICTURE_SIDES, MOST_FEATURES).moved(
+            cut_out.to_crop
+        )
         features = found.take(np.flatnonzero((found.points >= 0).all(1))).encode()
     fields = {
         "view": str(view),

@@ -33,12 +33,12 @@ from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
 from pinactors.settings import Settings
 from pinactors.simulation.link import Relay, relay
-from pinactors.simulation.profiles import NAMES, PACKET, Direction, Profile, captured, profile
+from pinactors.simulation.profiles import NAMES, PACKET_BYTES, Direction, Profile, captured, profile
 
 DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
 DESKTOP_SILENCE = 120.0
-EVERYWHERE = "0.0.0.0"
-ELSEWHERE = ("192.0.2.1", 9)
+ALL_ADDRESSES = "0.0.0.0"
+NOBODYS_ADDRESS = ("192.0.2.1", 9)
 """An address of no machine (RFC 5737), to learn which of ours would be used."""
 DESKTOP_FIELDS = (
     "id",
@@ -90,7 +90,7 @@ def demo(
     except (OSError, ValueError) as error:
         terminal.stop(f"--trace: {error}", terminal.USAGE)
     with _data_folder(data) as folder:
-        host = EVERYWHERE if lan else None
+        host = ALL_ADDRESSES if lan else None
         settings = terminal.settings(data=folder, port=port, workers=workers, host=host, log_level="warning")
         logs.configure(settings)
         with terminal.explaining():
@@ -145,7 +145,7 @@ class _Walk:
         stop, began = trio.Event(), time.monotonic()
         async with trio.open_nursery() as serving:
             port: int = await serving.start(partial(run_master, self.settings, shutdown=stop))
-            everywhere = self.settings.host == EVERYWHERE
+            everywhere = self.settings.host == ALL_ADDRESSES
             near = "127.0.0.1" if everywhere else self.settings.host
             server = f"http://{local_address() if everywhere else near}:{port}"
             say(f"The server answers at {server} after {time.monotonic() - began:.1f} s.")
@@ -195,7 +195,7 @@ def _described(link: Profile) -> str:
         trace = direction.opportunities
         if not trace:
             return "any rate"
-        return f"{len(trace) * PACKET * 8 / trace[-1] / 1000:.2f} Mbit/s"
+        return f"{len(trace) * PACKET_BYTES * 8 / trace[-1] / 1000:.2f} Mbit/s"
 
     return (
         f"a simulated {link.name} link ({rate(link.up)} up, {rate(link.down)} down, "
@@ -219,7 +219,7 @@ def local_address() -> str:
     """The address of this machine in its local network; 127.0.0.1 where it is in none. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(ELSEWHERE)
+            probe.connect(NOBODYS_ADDRESS)
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])

@@ -25,7 +25,7 @@ PAUSES = Backoff(0.25, 8.0)
 Progress = Callable[[int, int], None]
 """Called with the bytes of an upload that are sent, and all of them."""
 
-RESTARTS = 3
+MOST_RESTARTS = 3
 """How often an upload is sent again after its session was lost by the server."""
 
 
@@ -153,7 +153,7 @@ class Delivery:
 
     def _may_restart(self) -> bool:
         """Whether the upload may be sent once more; it counts, and the next connection starts with it."""
-        if not self._can_upload or self._restarts >= RESTARTS:
+        if not self._can_upload or self._restarts >= MOST_RESTARTS:
             return False
         self._restarts += 1
         self._job.forget()

@@ -21,8 +21,8 @@ import trio
 from pinactors.client.connecting import Broken, Dial, NotPinactors, open_stream, split
 from pinactors.protocol import PinactorsError
 
-RECEIVE = 64 * 1024
-PIECE = 64 * 1024
+RECEIVE_BYTES = 64 * 1024
+PIECE_BYTES = 64 * 1024
 """Bytes of a body written at once."""
 
 UPLOAD_SILENCE = 60.0
@@ -218,11 +218,11 @@ class Connection:
     async def _send_content(self, content: bytes | Path | Arriving) -> None:
         match content:
             case bytes():
-                for start in range(0, len(content), PIECE):
-                    await self._send_piece(content[start : start + PIECE])
+                for start in range(0, len(content), PIECE_BYTES):
+                    await self._send_piece(content[start : start + PIECE_BYTES])
             case Path():
                 async with await trio.open_file(content, "rb") as file:
-                    while piece := await file.read(PIECE):
+                    while piece := await file.read(PIECE_BYTES):
                         await self._send_piece(piece)
             case _:
                 await self._send_arriving(content)
@@ -267,7 +267,7 @@ class Connection:
         assert self._stream is not None
         with trio.move_on_after(silence) as scope:
             try:
-                data = bytes(await self._stream.receive_some(RECEIVE))
+                data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise Broken("the connection broke") from error
         if scope.cancelled_caught:

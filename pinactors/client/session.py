@@ -34,7 +34,7 @@ TRANSPORTS: dict[str, type[LineTransport] | type[WebSocketTransport]] = {
     "websocket": WebSocketTransport,
 }
 
-PATIENCE = 180.0
+UNREACHABLE_SECONDS = 180.0
 """Seconds without reaching the server after which the client gives up, unless its caller does before."""
 
 
@@ -91,7 +91,7 @@ async def analyze(
     webhook: str | None = None,
     transport: TransportName = "ndjson",
     on_progress: Progress | None = None,
-    patience: float = PATIENCE,
+    patience: float = UNREACHABLE_SECONDS,
     resumable_bytes: int = RESUMABLE_BYTES,
 ) -> AsyncIterator[Packets]:
     """Uploads photographs (bytes or files) and follows their analysis through every broken connection.
@@ -126,7 +126,7 @@ async def follow(
     position: int = 0,
     key: str | None = None,
     transport: TransportName = "ndjson",
-    patience: float = PATIENCE,
+    patience: float = UNREACHABLE_SECONDS,
 ) -> AsyncIterator[Packets]:
     """Follows a session that exists, from packet `position` on."""
     job = Job(stream_id, position, complete=True)

@@ -49,7 +49,7 @@ class Photographs:
         return Body(f"multipart/form-data; boundary={boundary}", size, contents)
 
 
-PIECE = 256 * 1024
+PIECE_BYTES = 256 * 1024
 """Bytes read from a file at once."""
 
 
@@ -61,8 +61,8 @@ class Part:
         self._offset, self._length = offset, length
 
     async def read(self, position: int) -> bytes:
-        """At most `PIECE` bytes; empty at the end. Raises `OSError`."""
-        most = min(PIECE, self._length - position)
+        """At most `PIECE_BYTES` bytes; empty at the end. Raises `OSError`."""
+        most = min(PIECE_BYTES, self._length - position)
         start = self._offset + position
         for content, size in self._parts if most > 0 else ():
             if start < size:

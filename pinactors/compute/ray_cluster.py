@@ -39,10 +39,10 @@ ANSWER_SECONDS = 5.0
 CANCEL_SECONDS = 10.0
 """How long a cancelled task may take to be gone: longer only where its node does not answer any more."""
 
-REMAKES = 3
+MOST_REMAKES = 3
 """How often a job is begun again because values it needs were lost with a node."""
 
-THREADS = 16
+CALL_THREADS = 16
 """Calls of Ray at the same moment: each blocks for some milliseconds."""
 
 log = structlog.get_logger(__name__)
@@ -109,7 +109,7 @@ class _Place:
         self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> tuple[Any, Any]:
         """The first of the task's `returns` values, and the reference of the last one."""
-        for _ in range(REMAKES):
+        for _ in range(MOST_REMAKES):
             used = {each: each.reference for each in arguments if isinstance(each, Kept)}
             references = await self._start(task, returns, function, arguments)
             try:
@@ -203,7 +203,7 @@ class _Cluster:
     most: int
     memory: int
     warm: Callable[[], Any]
-    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(THREADS))
+    threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(CALL_THREADS))
     places: list[_Place] = field(default_factory=list)
     numbers: int = 0
     tasks: dict[Callable[..., Any], Any] = field(default_factory=dict)

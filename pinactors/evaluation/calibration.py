@@ -1,10 +1,9 @@
 """Fits the evidence weights to labelled photographs: bounded, sign-constrained, held to the reasoned start.
 
 A row in favour can never come to weigh against, nor the other way round, none speaks louder for a pin than
-against it (a mark is copied, its lack is not) or weighs more than `HEAVIEST`, and what the photographs do not
-show stays as it was reasoned: the fit is a maximum a posteriori estimate whose prior is the calibration it
-starts from.
-"""
+against it (a mark is copied, its lack is not) or weighs more than `MOST_LOG10`, and what the photographs do
+not show stays as it was reasoned: the fit is a maximum a posteriori estimate whose prior is the calibration
+it starts from."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ from pinactors.evaluation.figures import Rated
 
 Values = npt.NDArray[np.float64]
 
-HEAVIEST = 1.5
+MOST_LOG10 = 1.5
 """Log10 likelihood ratio that no single row may exceed: a photograph can be wrong about anything."""
 
 FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 0.6, 0.03
@@ -131,7 +130,7 @@ class _Problem:
         count = len(self.names)
         if index < count:
             return 0.0, float(values[count + index])
-        return (float(values[index - count]), HEAVIEST) if index < 2 * count else (-np.inf, np.inf)
+        return (float(values[index - count]), MOST_LOG10) if index < 2 * count else (-np.inf, np.inf)
 
     def cost(self, values: Values) -> float:
         """Negative log-likelihood plus half the squared standardised distance from the start."""

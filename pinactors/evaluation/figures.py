@@ -17,9 +17,9 @@ from pinactors.evaluation.metrics import interval, share
 from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict
 
 KNOWN = (Kind.GENUINE, Kind.COUNTERFEIT)
-PRECISION = 0.98
+COVERAGE_PRECISION = 0.98
 FALSE_ALARMS = 0.05
-SUREST = 0.5
+SUREST_SHARE = 0.5
 
 Figures = dict[str, Any]
 
@@ -58,8 +58,8 @@ def identification(answers: Sequence[Answer]) -> Figures:
         ),
         "unknown pins claimed": share([answer.claimed is not None for answer in unknown], pins_of(unknown)),
         "non-pins claimed": share([answer.claimed is not None for answer in others], pins_of(others)),
-        f"coverage at {PRECISION:.0%} precision": interval(
-            lambda score, good: metrics.coverage_at_precision(score, good, PRECISION),
+        f"coverage at {COVERAGE_PRECISION:.0%} precision": interval(
+            lambda score, good: metrics.coverage_at_precision(score, good, COVERAGE_PRECISION),
             scores,
             right,
             pins=pins_of(pins),
@@ -160,8 +160,8 @@ class Rated:
                 ~self.genuine,
                 pins=self.pins,
             ),
-            f"wrong among the surest {SUREST:.0%}": interval(
-                lambda sure, bad: metrics.risk_at(sure, bad, SUREST),
+            f"wrong among the surest {SUREST_SHARE:.0%}": interval(
+                lambda sure, bad: metrics.risk_at(sure, bad, SUREST_SHARE),
                 np.abs(self.probability - 0.5),
                 wrong,
                 pins=self.pins,

@@ -16,8 +16,8 @@ from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import Kind
 from pinactors.evaluation.figures import KNOWN
 
-WORST = 8
-THUMBNAIL = 180
+WORST_SHOWN = 8
+THUMBNAIL_SIDE = 180
 
 
 def page(result: dict[str, Any], answers: Sequence[Answer]) -> str:
@@ -52,7 +52,7 @@ def worst_cases(answers: Sequence[Answer]) -> list[tuple[str, list[Answer]]]:
         ("Genuine pins rated lowest", sorted(real, key=rating)),
         ("Ended in an error", [a for a in answers if a.error is not None]),
     ]
-    return [(title, cases[:WORST]) for title, cases in groups if cases]
+    return [(title, cases[:WORST_SHOWN]) for title, cases in groups if cases]
 
 
 def _case(answer: Answer) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _thumbnail(path: Path) -> str:
     picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_REDUCED_COLOR_4)
     if picture is None:
         return ""
-    scale = THUMBNAIL / max(picture.shape[:2])
+    scale = THUMBNAIL_SIDE / max(picture.shape[:2])
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()

@@ -19,10 +19,10 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 
-NOTICED = 0.005
+NOTICED_SECONDS = 0.005
 """Seconds a step must take to enter the histogram: result to socket is to stay within 5 ms."""
 
-REPORTED = 0.05
+REPORTED_SECONDS = 0.05
 """Seconds a step must take to be logged with its task's name."""
 
 log = structlog.get_logger(__name__)
@@ -129,11 +129,11 @@ class Stalls(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         now = time.perf_counter()
         elapsed, self._since = now - self._since, now
-        if elapsed < NOTICED:
+        if elapsed < NOTICED_SECONDS:
             return
         self._metrics.stalls.observe(elapsed)
         if elapsed > self.longest:
             self.longest = elapsed
             self._metrics.longest_stall.set(elapsed)
-        if elapsed >= REPORTED:
+        if elapsed >= REPORTED_SECONDS:
             log.warning("event loop held up", task=task.name, milliseconds=round(1000 * elapsed))

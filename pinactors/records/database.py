@@ -28,7 +28,7 @@ BUSY_MILLISECONDS = 2000
 fit into what is left of a session's deadline."""
 
 CONNECT_SECONDS = 5
-READERS = 4
+READER_THREADS = 4
 SERVER_WRITERS = 4
 
 
@@ -74,7 +74,7 @@ def connect(settings: Settings) -> peewee.Database:
             f"{scheme}+pool://{rest}",
             unquote_user=True,
             unquote_password=True,
-            max_connections=READERS + SERVER_WRITERS,
+            max_connections=READER_THREADS + SERVER_WRITERS,
             connect_timeout=CONNECT_SECONDS,
         )
     except peewee.ImproperlyConfigured:
@@ -99,7 +99,7 @@ def _sqlite(path: str) -> peewee.Database:
     database: peewee.Database = db_url.schemes["sqlite+pool"](
         path,
         pragmas=pragmas,
-        max_connections=READERS + 1,
+        max_connections=READER_THREADS + 1,
         timeout=BUSY_MILLISECONDS / 1000,
         check_same_thread=False,  # the pool hands a connection from thread to thread, never to two at once
     )
@@ -117,7 +117,7 @@ class Store:
         self._file = Path(database.database) if isinstance(database, peewee.SqliteDatabase) else None
         self._identity: tuple[int, int] | None = None
         self._migrating = threading.Lock()
-        self._readers = trio.CapacityLimiter(READERS)
+        self._readers = trio.CapacityLimiter(READER_THREADS)
         self._writers = trio.CapacityLimiter(1 if self._file else SERVER_WRITERS)
 
     async def open(self) -> None:

@@ -17,7 +17,7 @@ from pinactors.records import deliveries
 from pinactors.records.listing import Filter, condition
 from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image, StoredPacket
 
-BATCH = 200
+BATCH_ANALYSES = 200
 """Analyses one transaction erases: a writer in between waits for so many at most."""
 
 
@@ -34,9 +34,9 @@ def count(database: peewee.Database, wanted: Filter) -> int:
 
 
 def erase(database: peewee.Database, wanted: Filter) -> Erased:
-    """Erases the oldest `BATCH` analyses that match."""
+    """Erases the oldest `BATCH_ANALYSES` analyses that match."""
     query = Analysis.select(Analysis.id, Analysis.stream_id).where(condition(wanted)).order_by(Analysis.id)
-    found = list(query.limit(BATCH).tuples().execute(database))
+    found = list(query.limit(BATCH_ANALYSES).tuples().execute(database))
     if not found:
         return Erased(0, [])
     numbers = [number for number, _ in found]
@@ -55,8 +55,9 @@ def count_photographs(database: peewee.Database, before: dt.datetime) -> int:
 
 
 def erase_photographs(database: peewee.Database, before: dt.datetime) -> list[str]:
-    """Takes at most `BATCH` such photographs from the analyses that saw them, which stay; their hashes."""
-    query = _old(before).select(Image.sha256).limit(BATCH).tuples()
+    """Takes at most `BATCH_ANALYSES` such photographs from the analyses that saw them, which stay; their
+    hashes."""
+    query = _old(before).select(Image.sha256).limit(BATCH_ANALYSES).tuples()
     hashes = [sha256 for (sha256,) in query.execute(database)]
     AnalysisImage.delete().where(AnalysisImage.image.in_(hashes)).execute(database)
     return _forget(database, hashes)

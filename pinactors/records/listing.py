@@ -18,7 +18,7 @@ from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, 
 
 PAGE_LIMIT = 200
 
-COUNTED = 10_000
+MOST_COUNTED = 10_000
 """Analyses that are looked at to count those of the last while."""
 
 _LARGEST_NUMBER = 2**31 - 1
@@ -124,7 +124,7 @@ def page(
 
 def activity(database: peewee.Database, since: dt.datetime) -> Activity:
     columns = (Analysis.started_at, Analysis.error_code, Analysis.degraded, Analysis.missing)
-    newest = Analysis.select(*columns).order_by(Analysis.id.desc()).limit(COUNTED).tuples()
+    newest = Analysis.select(*columns).order_by(Analysis.id.desc()).limit(MOST_COUNTED).tuples()
     failed = 0
     minutes: Counter[int] = Counter()
     without_full: Counter[str] = Counter()

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from pinactors.simulation.profiles import PACKET, Direction, Profile
+from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
-READ_SIZE = 8 * PACKET
+READ_SIZE = 8 * PACKET_BYTES
 SOCKET_BUFFER = 64 << 10
 """Of the relay's sockets: the queue that counts is the link's own, not the kernel's."""
 
@@ -27,7 +27,7 @@ SOCKET_BUFFER = 64 << 10
 class Shaper:
     """When bytes arrive on one direction of a link: pure arithmetic on the caller's clock.
 
-    Bytes offered leave in the first opportunities not yet used, at most `PACKET` bytes in each; what an
+    Bytes offered leave in the first opportunities not yet used, at most `PACKET_BYTES` bytes in each; what an
     opportunity has no bytes for is lost. Arrivals never go back: order is kept. Connections may share a
     shaper, which counts the bytes that came from their senders (`offered`) and that went on to their
     receivers (`delivered`).
@@ -67,7 +67,7 @@ class Shaper:
                 # Sent, missed, asked for again and sent again: three ways. What follows it waits behind it.
                 self._last_arrival = max(self._last_arrival, self._time + 3 * self._direction.delay)
             else:
-                self._room = PACKET
+                self._room = PACKET_BYTES
                 return
 
     def _to_next(self, now: float) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-PACKET = 1500
+PACKET_BYTES = 1500
 """Bytes of one delivery opportunity."""
 
 TRACE_SECONDS = 30
@@ -115,7 +115,7 @@ def wandering(megabits: float, swing: float, seed: int) -> Sequence[int]:
     chance = random.Random(seed)
     keep = math.exp(-0.001 / WANDER_SECONDS)
     level, ready, times = 0.0, 0.0, array("q")
-    per_millisecond = megabits * 1e6 / 8 / PACKET / 1000
+    per_millisecond = megabits * 1e6 / 8 / PACKET_BYTES / 1000
     for millisecond in range(1, TRACE_SECONDS * 1000 + 1):
         level = keep * level + math.sqrt(1 - keep * keep) * swing * chance.gauss(0, 1)
         ready += per_millisecond * math.exp(level - swing * swing / 2)

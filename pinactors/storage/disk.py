@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-BATCH = 100
+BATCH_OPERATIONS = 100
 """Operations that share one thread call: a slow disk holds up at most so many before their callers go on."""
 
 
@@ -52,7 +52,7 @@ class DiskThread:
         with self._serving:
             while True:
                 batch = [await self._receiver.receive()]
-                while len(batch) < BATCH and self._receiver.statistics().tasks_waiting_send:
+                while len(batch) < BATCH_OPERATIONS and self._receiver.statistics().tasks_waiting_send:
                     batch.append(self._receiver.receive_nowait())
                 try:
                     await trio.to_thread.run_sync(_run_all, batch, limiter=self._limiter)

@@ -16,7 +16,7 @@ TEXT_BYTES = 120
 NAMES, INSCRIPTIONS = 4, 4
 """Most suggestions of one kind that are taken."""
 
-TOKENS = 600
+MOST_TOKENS = 600
 
 SYSTEM = (
     "You describe trading pins for collectors. You see photographs of one pin: its front, and its back where "
@@ -77,7 +77,7 @@ def request(question: Question, model: str) -> dict[str, Any]:
     return {
         "model": model,
         "temperature": 0,
-        "max_tokens": TOKENS,
+        "max_tokens": MOST_TOKENS,
         "messages": [
             {"role": "system", "content": SYSTEM},
             {"role": "user", "content": [asked, *pictures]},

@@ -18,7 +18,7 @@ from pinactors.vision.question import Question
 BODY_LIMIT = 64 * 1024
 """Bytes of an answer; a real one has fewer than five thousand."""
 
-KEPT = 10_000
+ANSWERS_KEPT = 10_000
 """Answers kept in memory, of a few hundred bytes each."""
 
 DAY, MINUTE = 86_400.0, 60.0
@@ -84,7 +84,7 @@ class VisionClient:
         self._budget.take(owner, now)
         found = answers.suggestions(await self._ask(question), self._settings.vision_model)
         self._kept[question.key] = found
-        if len(self._kept) > KEPT:
+        if len(self._kept) > ANSWERS_KEPT:
             self._kept.popitem(last=False)
         return found
 

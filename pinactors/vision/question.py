@@ -14,10 +14,10 @@ import numpy as np
 
 from pinactors.analysis.model import Image, Match, PreparedView
 
-SIDE = 768
+LONGEST_SIDE = 768
 """Longest side of a picture that is sent, in pixels: models scale larger ones down themselves."""
 
-MARGIN = 0.06
+MARGIN_SHARE = 0.06
 """Of the pin's longer side, left around it."""
 
 JPEG_QUALITY = 85
@@ -47,7 +47,7 @@ def _cropped(view: PreparedView) -> Image:
     if view.pin is None or not len(view.pin.outline):
         return view.rgb
     low, high = view.pin.outline.min(axis=0), view.pin.outline.max(axis=0)
-    margin = MARGIN * float((high - low).max())
+    margin = MARGIN_SHARE * float((high - low).max())
     height, width = view.rgb.shape[:2]
     left, top = (max(0, int(value - margin)) for value in low)
     right, bottom = min(width, int(high[0] + margin) + 1), min(height, int(high[1] + margin) + 1)
@@ -56,7 +56,7 @@ def _cropped(view: PreparedView) -> Image:
 
 def _jpeg(rgb: Image) -> bytes:
     height, width = rgb.shape[:2]
-    scale = min(1.0, SIDE / max(height, width))
+    scale = min(1.0, LONGEST_SIDE / max(height, width))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -38,7 +38,7 @@ LOOK_SECONDS = 5.0
 LONGEST_PAUSE = 3600.0
 """Seconds between two attempts, at most."""
 
-KEPT = dt.timedelta(days=30)
+KEPT_FOR = dt.timedelta(days=30)
 """How long deliveries are shown once they are over."""
 
 FORGET_SECONDS = 3600.0
@@ -143,5 +143,5 @@ class Deliverer:
 
     async def _forget(self) -> None:
         if trio.current_time() >= self._forgot + FORGET_SECONDS:
-            await self._records.forget_deliveries(dt.datetime.now(dt.UTC) - KEPT)
+            await self._records.forget_deliveries(dt.datetime.now(dt.UTC) - KEPT_FOR)
             self._forgot = trio.current_time()

@@ -79,7 +79,7 @@ def line(text: str, confidence: float = 0.98) -> TextLine:
 
 def reading(*texts: str, code: str | None = None, confidence: float = 0.98) -> StampReading:
     """What several readings of these lines agree on, if they are sure enough of it."""
-    agreed = texts if confidence >= voting.READ else ()
+    agreed = texts if confidence >= voting.READ_AGREEMENT else ()
     edition = next(filter(None, map(grammar.edition, agreed)), None)
     return StampReading(
         lines=tuple(line(text, confidence) for text in texts),

@@ -11,7 +11,7 @@ from benchmarks.limits import arrive, finish, limit, shifted
 from pinactors.client.uploads import Photographs
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, View
-from pinactors.simulation.profiles import PACKET, Direction, Profile
+from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 
 def nothing(*_: Any) -> Any:
@@ -37,8 +37,8 @@ ANALYSIS = Analysis(
 
 
 def test_photographs_arrive_with_the_packet_that_holds_their_last_byte() -> None:
-    ends = {View.FRONT: PACKET, View.BACK: 3 * PACKET + 1}
-    arrivals, upload = arrive(LINK, ends, 5 * PACKET)
+    ends = {View.FRONT: PACKET_BYTES, View.BACK: 3 * PACKET_BYTES + 1}
+    arrivals, upload = arrive(LINK, ends, 5 * PACKET_BYTES)
     # After the 0.04 s of the handshake the packets leave at 40, 50 … ms and take 20 ms.
     assert arrivals == {View.FRONT: pytest.approx(0.06), View.BACK: pytest.approx(0.09)}
     assert upload == pytest.approx(0.10)
@@ -71,7 +71,7 @@ def test_a_shifted_trace_is_the_same_trace_met_later(seconds: float) -> None:
 
 
 async def test_the_limit_is_upload_then_chain_then_link() -> None:
-    photographs = Photographs({View.FRONT: b"f" * 4 * PACKET, View.BACK: b"b" * 4 * PACKET})
+    photographs = Photographs({View.FRONT: b"f" * 4 * PACKET_BYTES, View.BACK: b"b" * 4 * PACKET_BYTES})
     costs = {"front": 0.1, "back": 0.1, "first": 0.0, "match": 0.2, "authenticity": 0.05, "details": 0.0}
     found = await limit(LINK, photographs, ANALYSIS, costs)
     _, upload = arrive(LINK, {}, 300 + sum(map(len, (await photographs.multipart()).contents)))  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ import trio
 from benchmarks import capacity, figures, hostile, load, plots
 from benchmarks.arrivals import Arrival, arrive
 from benchmarks.peers.start import DESIGNS, unavailable
-from pinactors.simulation.profiles import PACKET
+from pinactors.simulation.profiles import PACKET_BYTES
 
 ROOT = Path(__file__).parent.parent.parent
 HERE = [design for design in DESIGNS if design != "express" and not unavailable(design)]
@@ -69,7 +69,7 @@ def test_the_named_run(tmp_path: Path) -> None:
         assert f"<h2>{name}</h2>" in text
 
     for case in results["link"]["cases"]:
-        opportunity = PACKET * 8 / (case["megabits_per_second"] * 1e6)  # the first one may come at once
+        opportunity = PACKET_BYTES * 8 / (case["megabits_per_second"] * 1e6)  # the first one may come at once
         rounding = 0.0005  # they fall on whole milliseconds
         assert case["simulated_seconds"] >= case["ideal_seconds"] - opportunity - rounding, "never early"
 

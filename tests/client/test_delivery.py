@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.delivery import PAUSES, RESTARTS, Delivery, Job, NetworkError, Received, Take
+from pinactors.client.delivery import MOST_RESTARTS, PAUSES, Delivery, Job, NetworkError, Received, Take
 from pinactors.protocol import (
     UPLOAD_BROKEN_OFF,
     UPLOAD_INTERRUPTED,
@@ -241,11 +241,11 @@ async def test_a_lost_session_is_started_again_without_repeating_anything(autoju
 async def test_a_session_is_not_started_again_for_ever(autojump_clock: MockClock) -> None:
     gone = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=410)
     scripts: list[list[Step]] = []
-    for number in range(RESTARTS + 1):
+    for number in range(MOST_RESTARTS + 1):
         scripts += [[packet(0, streamId=f"s{number}"), Broken("x")], [gone]]
     transport = Scripted(scripts)
     assert failure(await deliver(transport)) is gone
-    assert transport.names.count("upload") == RESTARTS + 1
+    assert transport.names.count("upload") == MOST_RESTARTS + 1
 
 
 async def test_a_followed_session_that_is_lost_is_lost(autojump_clock: MockClock) -> None:

@@ -38,7 +38,7 @@ class Finished:
 @pytest.fixture
 async def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finished]:
     monkeypatch.setattr(delivery, "PAUSES", Backoff(0.0, 8.0))
-    monkeypatch.setattr(polls, "CAPACITY", math.inf)  # no client reads one stream as often
+    monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # no client reads one stream as often
     site = Site(tmp_path)
     site.log(len(PACKETS), closed=True)
     async with site.listening() as port, relaying(port) as relay:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinactors.protocol.offsets import WIDTH, to_position, to_token
+from pinactors.protocol.offsets import DIGITS, to_position, to_token
 
-positions = st.integers(0, 10**WIDTH - 1)
+positions = st.integers(0, 10**DIGITS - 1)
 
 
 @given(positions)
@@ -40,14 +40,14 @@ def test_nothing_else_is_a_token(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "-1", "now", "1" * (WIDTH + 1), " " + "0" * (WIDTH - 1), "0" * WIDTH + "\n", "٠" * WIDTH],
+    ["", "0", "-1", "now", "1" * (DIGITS + 1), " " + "0" * (DIGITS - 1), "0" * DIGITS + "\n", "٠" * DIGITS],
 )
 def test_near_misses(text: str) -> None:
     with pytest.raises(ValueError):
         to_position(text)
 
 
-@pytest.mark.parametrize("position", [-1, 10**WIDTH])
+@pytest.mark.parametrize("position", [-1, 10**DIGITS])
 def test_positions_no_log_can_have(position: int) -> None:
     with pytest.raises(ValueError):
         to_token(position)

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from pinactors.simulation.link import READ_SIZE, Link, Relay, relay
-from pinactors.simulation.profiles import PACKET, Direction, Profile
+from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 Stream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
@@ -65,9 +65,9 @@ async def test_what_is_due_at_once_arrives_in_one_piece_and_the_rest_at_its_time
             got = await read_all(server)
             await server.send_eof()
         assert [(pytest.approx(time), len(data)) for time, data in got] == [
-            (0.15, 3 * PACKET),
-            (0.25, PACKET),
-            (0.35, PACKET),
+            (0.15, 3 * PACKET_BYTES),
+            (0.25, PACKET_BYTES),
+            (0.35, PACKET_BYTES),
         ]
         assert b"".join(data for _, data in got) == bytes(range(250)) * 30
 
@@ -78,8 +78,8 @@ async def test_both_ways_at_once_do_not_wait_for_each_other(autojump_clock: trio
         server_far, server = ends()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Link(Profile("t", SLOW, SLOW)).carry, phone_far, server_far)
-            await phone.send_all(b"a" * PACKET)
-            await server.send_all(b"b" * PACKET)
+            await phone.send_all(b"a" * PACKET_BYTES)
+            await server.send_all(b"b" * PACKET_BYTES)
             await phone.send_eof()
             await server.send_eof()
             up = await read_all(server)
@@ -98,7 +98,7 @@ async def test_connections_share_the_link(autojump_clock: trio.abc.Clock) -> Non
             server_far, server = ends()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.carry, phone_far, server_far)
-                await phone.send_all(b"x" * PACKET)
+                await phone.send_all(b"x" * PACKET_BYTES)
                 await phone.send_eof()
                 arrived.extend(time for time, _ in await read_all(server))
                 await server.send_eof()
@@ -140,8 +140,10 @@ async def test_a_full_link_makes_the_sender_wait(autojump_clock: trio.abc.Clock)
             nursery.start_soon(Link(Profile("t", SLOW, FAST)).carry, phone, server_far)
             await trio.sleep(20.01)
             arrived = len(await server.receive_some())
-            assert arrived == 199 * PACKET, "the link is never idle while there is something to send"
-            assert phone.given - arrived <= (SLOW.queue + 2) * PACKET + READ_SIZE, "the queue and one read"
+            assert arrived == 199 * PACKET_BYTES, "the link is never idle while there is something to send"
+            assert phone.given - arrived <= (SLOW.queue + 2) * PACKET_BYTES + READ_SIZE, (
+                "the queue and one read"
+            )
             nursery.cancel_scope.cancel()
 
 
@@ -153,8 +155,8 @@ async def test_a_reader_that_stops_stops_the_sender(autojump_clock: trio.abc.Clo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Link(Profile("t", SLOW, FAST)).carry, phone, server_far)
             await trio.sleep(100)
-            assert phone.given <= (SLOW.queue + 2) * PACKET + READ_SIZE
-            assert len(await server.receive_some(100_000)) == PACKET, "and what it reads is not lost"
+            assert phone.given <= (SLOW.queue + 2) * PACKET_BYTES + READ_SIZE
+            assert len(await server.receive_some(100_000)) == PACKET_BYTES, "and what it reads is not lost"
             nursery.cancel_scope.cancel()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pinactors.simulation.link import Shaper
 from pinactors.simulation.profiles import (
     NAMES,
-    PACKET,
+    PACKET_BYTES,
     TRACE_SECONDS,
     Direction,
     captured,
@@ -38,8 +38,8 @@ def drain(shaper: Shaper, now: float, size: int) -> list[tuple[int, float]]:
 
 
 def test_a_backlog_gets_exactly_one_packet_an_opportunity() -> None:
-    taken = drain(Shaper(Direction(TRACE, 0.0), 0.0), 0.0, 7 * PACKET)
-    assert [count for count, _ in taken] == [PACKET] * 7
+    taken = drain(Shaper(Direction(TRACE, 0.0), 0.0), 0.0, 7 * PACKET_BYTES)
+    assert [count for count, _ in taken] == [PACKET_BYTES] * 7
     assert [arrival for _, arrival in taken] == pytest.approx([0.01, 0.01, 0.025, 0.04, 0.1, 0.11, 0.11])
 
 
@@ -92,7 +92,7 @@ def test_never_early_never_out_of_order_never_too_much(
         period = trace[-1]
         lap, rest = divmod(millisecond, period)
         at = room[rest] + (room[period] if rest == 0 and lap else 0)
-        assert count <= PACKET * at, "no opportunity carried more than its bytes"
+        assert count <= PACKET_BYTES * at, "no opportunity carried more than its bytes"
 
 
 def test_jitter_spreads_arrivals_without_reordering() -> None:
@@ -106,7 +106,7 @@ def test_jitter_spreads_arrivals_without_reordering() -> None:
 def test_a_lost_packet_costs_its_opportunity_and_a_resend() -> None:
     every = tuple(range(10, 10_001, 10))
     clean, lossy = (
-        drain(Shaper(Direction(every, 0.05, loss=loss), 0.0, 2), 0.0, 500 * PACKET) for loss in (0, 0.1)
+        drain(Shaper(Direction(every, 0.05, loss=loss), 0.0, 2), 0.0, 500 * PACKET_BYTES) for loss in (0, 0.1)
     )
     clean_end, lossy_end = clean[-1][1], lossy[-1][1]
     assert clean_end == pytest.approx(5.05)
@@ -138,10 +138,10 @@ def test_the_same_seed_gives_the_same_link() -> None:
 )
 def test_written_profiles_have_their_rates(name: str, up: float, down: float) -> None:
     for direction, megabits in ((profile(name).up, up), (profile(name).down, down)):
-        rate = len(direction.opportunities) * PACKET * 8 / TRACE_SECONDS / 1e6
+        rate = len(direction.opportunities) * PACKET_BYTES * 8 / TRACE_SECONDS / 1e6
         assert rate == pytest.approx(megabits, rel=0.3)
         assert direction.opportunities[-1] == TRACE_SECONDS * 1000
-        bandwidth_delay = direction.delay * megabits * 1e6 / 8 / PACKET
+        bandwidth_delay = direction.delay * megabits * 1e6 / 8 / PACKET_BYTES
         assert direction.queue > bandwidth_delay, "the queue never limits the rate"
 
 

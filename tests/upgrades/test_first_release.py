@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from pinactors.catalog.importer import rebuild_catalog
 from pinactors.catalog.models import DATABASE_FILE as CATALOG_FILE
-from pinactors.catalog.models import SCHEMA
+from pinactors.catalog.models import SCHEMA_VERSION
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import app
 from pinactors.pipeline import session
@@ -118,9 +118,9 @@ def test_its_catalogue_is_opened_and_rebuilt(data: Path) -> None:
         ),
         (
             f"catalog/{CATALOG_FILE}",
-            f"UPDATE fact SET value = '{SCHEMA + 1}' WHERE name = 'schema'",
+            f"UPDATE fact SET value = '{SCHEMA_VERSION + 1}' WHERE name = 'schema'",
             ["catalog", "rebuild"],
-            f"catalogue has schema {SCHEMA + 1}",
+            f"catalogue has schema {SCHEMA_VERSION + 1}",
         ),
     ],
 )

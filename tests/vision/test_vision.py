@@ -36,7 +36,7 @@ from pinactors.protocol.merge import merge
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.stored_image import StoredImage
 from pinactors.vision.client import VisionClient
-from pinactors.vision.question import SIDE, Question, question
+from pinactors.vision.question import LONGEST_SIDE, Question, question
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import FakeCompute, FakeRecords, Pipeline, open_pipeline, upload, watch_raw
 from tests.vision.playing import GOOD, playing
@@ -170,7 +170,7 @@ async def test_only_the_pin_is_sent_scaled_down(tmp_path: Path) -> None:
     (picture,) = asked.pictures
     decoded = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
-    assert max(decoded.shape) <= SIDE
+    assert max(decoded.shape) <= LONGEST_SIDE
     assert decoded.shape[1] / decoded.shape[0] == pytest.approx(672 / 472, rel=0.02)  # the pin and its margin
     with trio.fail_after(LIMIT):
         async with playing() as player:

@@ -32,7 +32,7 @@ HEALTH_SECONDS = 3.0
 EJECTION_LIMIT = 60.0
 """Longest ejection, in seconds."""
 
-JITTER = 0.2
+JITTER_SHARE = 0.2
 """Health checks and ejections are spread by this share, so that many proxies do not act in step."""
 
 _ADDRESS = re.compile(r"(?P<url>[^\s;]+)(?:;weight=(?P<weight>[0-9]+(?:\.[0-9]+)?))?")
@@ -185,7 +185,7 @@ def _is_well(body: dict[str, Any]) -> bool:
 
 
 def _spread(seconds: float) -> float:
-    return seconds * random.uniform(1 - JITTER, 1 + JITTER)
+    return seconds * random.uniform(1 - JITTER_SHARE, 1 + JITTER_SHARE)
 
 
 def _parse(text: str) -> Master:

@@ -12,10 +12,10 @@ from pinactors.backoff import Backoff
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 
-RESUMES = 3
+MOST_RESUMES = 3
 """Connections in a row to one master that may break before a packet has come."""
 
-ROUNDS = 2
+MOST_ROUNDS = 2
 """How often all masters are tried for an upload that none of them takes, or while each of them misbehaves.
 """
 
@@ -72,7 +72,7 @@ class Failover:
         self._avoided.clear()
         if self.misbehaved:
             return self.refusal or LOST
-        if not answered and (self._rounds >= ROUNDS or self.refusal is not None):
+        if not answered and (self._rounds >= MOST_ROUNDS or self.refusal is not None):
             return self.refusal or NO_MASTER
         self.pause = PAUSES.after(self._rounds)
         self.place = Place(order[0])
@@ -81,7 +81,7 @@ class Failover:
     @property
     def misbehaved(self) -> bool:
         """Whether every master has misbehaved, as often as each is tried."""
-        return self._misbehaved >= ROUNDS * len(self._masters.all)
+        return self._misbehaved >= MOST_ROUNDS * len(self._masters.all)
 
     def refused(self, place: Place, refusal: PinactorsError, packets: int) -> PinactorsError | None:
         """A master says no. The phone, which has had so many `packets`, hears of it (the error returned),
@@ -110,7 +110,7 @@ class Failover:
         if place.stream_id is not None and place.whole:
             alone = not self._can_restart or not self._masters.others_available(place.master)
             waits = unreachable and alone
-            again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < RESUMES)
+            again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < MOST_RESUMES)
             if waits or again:
                 place.breaks += 1
                 self.pause = PAUSES.after(place.breaks) if place.breaks > 1 else 0.0

@@ -29,7 +29,7 @@ from pinactors.storage.logs.files import LogFiles, open_log_files
 from pinactors.storage.logs.packet_logs import StoredLog
 
 PRUNE_SECONDS = 30.0
-SEARCHES = 16
+SEARCHES_AT_ONCE = 16
 """Streams that are looked for at the masters at the same time."""
 
 NOT_FOUND = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
@@ -59,7 +59,7 @@ class Sessions:
         self._named: dict[str, RelayedSession] = {}
         self._upstream: dict[tuple[str, str], RelayedSession] = {}
         self._keys = GoodKeys(services.masters)
-        self._searching = trio.CapacityLimiter(SEARCHES)
+        self._searching = trio.CapacityLimiter(SEARCHES_AT_ONCE)
         self._ended = trio.lowlevel.ParkingLot()
         self.accepting = True
 

@@ -11,10 +11,10 @@ from typing import Self, TypeVar
 
 import trio
 
-PIECE = 256 * 1024
+PIECE_BYTES = 256 * 1024
 """Bytes read from the disk at once."""
 
-LEAD = 4 << 20
+LEAD_BYTES = 4 << 20
 """Bytes the phone may be ahead of the master; further, and TCP slows it down."""
 
 
@@ -69,7 +69,7 @@ class Spool:
         self._newest = (self.size, data)
         self.size += len(data)
         self._moved.unpark_all()
-        while self.size - self._read > LEAD and self._awaited and not self._closed:
+        while self.size - self._read > LEAD_BYTES and self._awaited and not self._closed:
             await self._moved.park()
 
     def finish(self) -> None:
@@ -90,7 +90,7 @@ class Spool:
         if newest and position == start:
             await trio.lowlevel.checkpoint()
             return newest
-        length = min(PIECE, self.size - position)
+        length = min(PIECE_BYTES, self.size - position)
         return await self._on_disk(os.pread, self._descriptor, length, position)
 
     def leave(self) -> None:

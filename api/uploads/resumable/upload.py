@@ -22,10 +22,10 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import PartialUploadStore
 
-PIECE = 256 * 1024
+PIECE_BYTES = 256 * 1024
 """Bytes read from the disk at once."""
 
-LEAD = 4 << 20
+LEAD_BYTES = 4 << 20
 """Bytes the sender may be ahead of the receiver; further, and TCP slows it down."""
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class PartialUpload:
         self.offset = await self.on_disk(partial(self._store.append, self.id, self.offset, data))
         self._newest = (self.offset - len(data), data)
         self._moved.unpark_all()
-        while self.offset - self._read > LEAD and self._reads_along:
+        while self.offset - self._read > LEAD_BYTES and self._reads_along:
             await self._moved.park()
 
     async def take_back(self, offset: int) -> None:
@@ -212,7 +212,7 @@ class PartialUpload:
             await trio.lowlevel.checkpoint()
             data = b""
         else:
-            length = min(PIECE, self.offset - self._read)
+            length = min(PIECE_BYTES, self.offset - self._read)
             data = await self.on_disk(partial(self._store.read, self.id, self._read, length))
         self._read += len(data)
         self._moved.unpark_all()

@@ -13,10 +13,10 @@ from pinactors.protocol import Evidence, Verdict, View
 STAMP_SIDE = 600
 """Pixels across the pin that stamp work asks for."""
 
-TELLING = 0.1
+NAMED_FROM_LOG10 = 0.1
 """Log10 likelihood ratio from which a row counts for enough to be named: a quarter likelier one way."""
 
-NAMED = 2
+MOST_ROWS_NAMED = 2
 """Rows named of each side at most."""
 
 WEIGH_IT = (
@@ -75,14 +75,14 @@ def summary(
         return said[0]
     if verdict is Verdict.UNDETERMINED:
         said.append(_why_open(scene, match, barred=barred))
-    against = [row for row in evidence if row.weight <= -TELLING]
-    favour = [row for row in evidence if row.weight >= TELLING]
+    against = [row for row in evidence if row.weight <= -NAMED_FROM_LOG10]
+    favour = [row for row in evidence if row.weight >= NAMED_FROM_LOG10]
     sides = [("Against it", against), ("For it", favour)]
     if verdict is not Verdict.COUNTERFEIT and (verdict is Verdict.AUTHENTIC or _sum(favour) > _sum(against)):
         sides.reverse()
     for title, rows in sides:
         if rows:
-            said.append(f"{title}: {_joined([row.finding for row in rows[:NAMED]])}")
+            said.append(f"{title}: {_joined([row.finding for row in rows[:MOST_ROWS_NAMED]])}")
     if not against and not favour:
         said.append("Nothing that could be seen counts much either way.")
     return " ".join(filter(None, said))

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging import appearance
 from pinactors.analysis.imaging.colorimetry import LUMINANCE, difference, lab_of_linear, linear
 from pinactors.analysis.model import Points, Reference
@@ -24,7 +24,7 @@ from pinactors.protocol import View
 Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
-SIDE = 256
+PICTURE_SIDE = 256
 """Side of the pictures paints are looked for in."""
 
 LEAST_AREA = 0.006
@@ -35,7 +35,7 @@ MOST_PAINTS = 12
 SAME_PAINT = 10.0
 """Distance in Lab within which pixels of the catalogue picture are one paint."""
 
-VEILS = np.array([0.0, 0.03, 0.1, 0.25], np.float32)
+VEIL_LIGHTS = np.array([0.0, 0.03, 0.1, 0.25], np.float32)
 """Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a
 unit."""
 
@@ -50,13 +50,13 @@ PAINT_NOISE, METAL_NOISE = 4.0, 7.0
 """Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's, which mirrors what is
 around it, about what the light makes of the catalogue's."""
 
-DOUBT = 4.5
+MOST_PAINT_COST_NATS = 4.5
 """What a paint that is off can cost a light at most (nats): three standard deviations."""
 
 ENOUGH_AREA = 0.02
 """Share of the pin from which a paint counts in full."""
 
-DARK = 0.004
+DARK_LIGHT = 0.004
 """Linear units of a white paint below which a camera tells no colours."""
 
 LIGHTNESS_SLACK = 6.0
@@ -115,7 +115,7 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     What may be bare metal is marked (`metals`: its Lab colours): white enamel and silver look alike. Blown
     highlights and the brighter half of each field, where gloss lies, are left out.
     """
-    size = (SIDE, SIDE)
+    size = (PICTURE_SIDE, PICTURE_SIDE)
     reference, photo = (
         np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
         for rgb in (seen.target.rgb, seen.photo)
@@ -135,7 +135,7 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
         (cv2.resize(seen.target.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
     )
     found: list[Paint] = []
-    scale = seen.inside.shape[0] / SIDE
+    scale = seen.inside.shape[0] / PICTURE_SIDE
     for members in clusters(lab, LEAST_AREA * whole):
         tone = np.median(lab[members], axis=0)
         here = photo[members]
@@ -148,7 +148,7 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
         quarter = float(np.percentile(brightness, 25))
         matte = (brightness >= low) & (brightness <= middle)
         there = np.median(reference[members], axis=0)
-        rows, columns = np.divmod(places[members], SIDE)
+        rows, columns = np.divmod(places[members], PICTURE_SIDE)
         found.append(
             Paint(
                 np.median(colours[matte], axis=0),
@@ -214,7 +214,7 @@ def stand(found: list[Paint]) -> Standing:
     lights, prior = _lights(photo[telling], reference[telling])
     apart = _apart(lights, photo, reference, metal)
     cost = 0.5 * np.square(apart / noise)
-    bounded = np.minimum(cost, DOUBT) * trust
+    bounded = np.minimum(cost, MOST_PAINT_COST_NATS) * trust
     total = bounded.sum(axis=1) + prior
     others = total[:, None] - bounded
     evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
@@ -251,16 +251,16 @@ def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[
     """
     level = np.exp(lights.mean(axis=1))[:, None, None]
     tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
-    veils = VEILS * np.minimum(1, 0.3 / np.maximum(level, 0.05))
+    veils = VEIL_LIGHTS * np.minimum(1, 0.3 / np.maximum(level, 0.05))
     expected = reference[None, :, None, :] * tint + veils[..., None]
-    seen = np.maximum(photo, DARK)
+    seen = np.maximum(photo, DARK_LIGHT)
     mirrored = expected @ LUMINANCE / (seen @ LUMINANCE)[None, :, None]
     gain = np.where(metal[None, :, None], mirrored, 1 / level)
     expected = lab_of_linear(expected)
     measured = lab_of_linear(seen[None, :, None, :] * gain[..., None])
     off = measured[..., 0] - expected[..., 0]
     measured[..., 0] = expected[..., 0] + 0.6 * np.sign(off) * np.maximum(np.abs(off) - LIGHTNESS_SLACK, 0)
-    costs = np.arange(len(VEILS)) / 2
+    costs = np.arange(len(VEIL_LIGHTS)) / 2
     return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
 
 
@@ -290,7 +290,7 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
         deviation = _in_both(first, deviation, other, stand(other).deviation)
     worst = int(deviation.argmax())
     score = ramp(float(deviation[worst]), FOREIGN, OPEN, TOGETHER)
-    if score >= SLIGHT:
+    if score >= SLIGHT_SCORE:
         return Measurement(name, f"The {len(first)} colours go together as in the catalogue.", score)
     name_of = appearance.name(lab_of_linear(first[worst].reference))
     text = f"The {name_of} is another than the catalogue's, in a light that suits the other colours."
@@ -298,15 +298,15 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
 
 
 def _in_both(first: list[Paint], deviation: Values, other: list[Paint], its: Values) -> Values:
-    """The lesser of each paint's deviations in two photographs, times `BOTH`; the one it has where the other
-    photograph does not show it."""
+    """The lesser of each paint's deviations in two photographs, times `BOTH_PHOTOGRAPHS_FACTOR`; the one it
+    has where the other photograph does not show it."""
     tones = np.array([lab_of_linear(paint.reference) for paint in other])
     lesser = deviation.copy()
     for index, paint in enumerate(first):
         away = np.linalg.norm(tones - lab_of_linear(paint.reference), axis=1)
         nearest = int(away.argmin())
         if away[nearest] < SAME_PAINT:
-            lesser[index] = BOTH * min(deviation[index], its[nearest])
+            lesser[index] = BOTH_PHOTOGRAPHS_FACTOR * min(deviation[index], its[nearest])
     return lesser
 
 
@@ -314,6 +314,6 @@ TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5
 """Standard deviations of the paint furthest off, of a dozen: of a good pin, where nothing can be said, and of
 another colour."""
 
-BOTH = 1.75
+BOTH_PHOTOGRAPHS_FACTOR = 1.75
 """What a deviation counts that two photographs show: 1.0 in both is as rare on genuine pins (one in ten of 46
 simulated ones) as 1.7 in one of them."""

@@ -24,7 +24,7 @@ from pinactors.protocol import Box
 
 Floats = npt.NDArray[np.float32]
 
-OVERLAP = 0.9
+SILHOUETTE_OVERLAP = 0.9
 """Intersection over union of the silhouettes from which a fit may stand on them, if no other rotation comes
 near."""
 
@@ -93,7 +93,7 @@ class Comparison:
     def registered(self) -> bool:
         """Whether the photograph is registered well enough for the pin to be blamed for what lies beside its
         place."""
-        return self.agreement >= SURE_EDGES or self.overlap >= OVERLAP
+        return self.agreement >= SURE_EDGES or self.overlap >= SILHOUETTE_OVERLAP
 
     @property
     def frame(self) -> Points:
@@ -128,7 +128,7 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
         from_crop = start @ np.linalg.inv(view.pin.to_crop)
     crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE)
     known = crop.refine(target.edges, from_crop, fitting.NEAR)
-    if known.agreement >= fitting.AGREEMENT:
+    if known.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION:
         return _registered(view, target, known)
     if view.pin.cut_off:
         return None
@@ -138,7 +138,7 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
     found = crop.refine(target.edges, rotation, fitting.FAR)
     return (
         _registered(view, target, found)
-        if found.overlap >= OVERLAP or found.agreement >= fitting.AGREEMENT
+        if found.overlap >= SILHOUETTE_OVERLAP or found.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION
         else None
     )
 

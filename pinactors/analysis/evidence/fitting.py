@@ -22,7 +22,7 @@ TINY, COARSE, FINE = 96, 128, 192
 """Sides of the pictures in which rotations are tried, the likeliest compared, and the best of them
 refined."""
 
-ROTATIONS = 120
+ROTATIONS_TRIED = 120
 """Rotations tried around the circle: three degrees apart, which the refinement reaches over."""
 
 ROTATIONS_KEPT = 5
@@ -36,12 +36,12 @@ OUTLINE_WORTH = 3.0
 pin's counterfeit may differ, and the outlines of another rotation come close, so each decides where the other
 cannot."""
 
-AGREEMENT = 0.3
+SUFFICIENT_EDGE_CORRELATION = 0.3
 """Correlation of edges inside the outline from which a fit needs no further support."""
 
-MARGIN = 0.06
+RIVAL_MARGIN = 0.06
 SURE_AGREEMENT = 0.6
-ROUND = 0.03
+ROTATION_LEAD = 0.03
 """What a rotation must be better than every other by, unless its edges agree as those of one pin only do; and
 how much better its outline must fit than any other rotation's where the edges say nothing: a disc's never
 does."""
@@ -170,8 +170,8 @@ def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
     for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
     tried: list[Fit] = []
-    for step in range(ROTATIONS):
-        angle = 2 * np.pi * step / ROTATIONS
+    for step in range(ROTATIONS_TRIED):
+        angle = 2 * np.pi * step / ROTATIONS_TRIED
         rotation = np.eye(3)
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         tried.append(crop.fit(target, back @ rotation @ here))
@@ -181,16 +181,16 @@ def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
     if best.agreement >= SURE_AGREEMENT:
         return best.matrix
     rivals = [fit for fit in refined if apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
-    if best.worth < max((fit.worth for fit in rivals), default=-9.0) + MARGIN:
+    if best.worth < max((fit.worth for fit in rivals), default=-9.0) + RIVAL_MARGIN:
         return None
-    telling = best.overlap > max((fit.overlap for fit in rivals), default=0.0) + ROUND
-    return best.matrix if telling or best.agreement >= AGREEMENT / 2 else None
+    telling = best.overlap > max((fit.overlap for fit in rivals), default=0.0) + ROTATION_LEAD
+    return best.matrix if telling or best.agreement >= SUFFICIENT_EDGE_CORRELATION / 2 else None
 
 
 def _peaks(tried: list[Fit]) -> list[Matrix]:
     """The likeliest rotations: those better than their neighbours on either side of the circle."""
     worth = np.array([fit.worth for fit in tried])
-    reach = ROTATIONS // 24
+    reach = ROTATIONS_TRIED // 24
     around = np.stack([np.roll(worth, shift) for shift in range(-reach, reach + 1)])
     peaks = np.flatnonzero(worth >= around.max(axis=0))
     best = peaks[np.argsort(-worth[peaks])][:ROTATIONS_KEPT]

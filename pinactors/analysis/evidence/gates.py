@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from pinactors.analysis.model import Image, PreparedView
 
-CLIPPED = 0.05
+CLIPPED_SHARE = 0.05
 """Share of blown highlights from which a surface is not judged."""
 
 SAME_PICTURE = 4.0
 """Mean difference of grey levels, at 32 pixels, below which two photographs are one picture sent twice."""
 
-MIRRORED = 0.85
+MIRRORED_OUTLINE_OVERLAP = 0.85
 """Intersection over union that front and mirrored back outlines of one pin reach."""
 
 _SIDE = 96
@@ -37,7 +37,7 @@ def same_picture(first: PreparedView, second: PreparedView) -> bool:
 
 
 def glaring(view: PreparedView) -> bool:
-    return view.quality.clipped > CLIPPED
+    return view.quality.clipped > CLIPPED_SHARE
 
 
 def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:

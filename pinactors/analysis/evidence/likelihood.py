@@ -30,7 +30,7 @@ LOWEST_RATING, HIGHEST_RATING = 3, 97
 FAVOUR_SHARE = 0.3
 """Share of a group's cap that its rows may weigh in favour: lacking a fault proves little."""
 
-SLIGHT = -0.1
+SLIGHT_SCORE = -0.1
 """A score above which a row that speaks against a pin speaks too softly to be worded as a fault."""
 
 

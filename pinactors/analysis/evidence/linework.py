@@ -17,39 +17,39 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.model import CROP_SIDE, Matrix, Points
 
 Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
-BLUR = 1.2
+BLUR_PIXELS = 1.2
 """Smoothing, in crop pixels, of both pictures: what a sharp photograph of a pin has anyway."""
 
-EDGE = 2.2
+LEAST_EDGE_GRADIENT = 2.2
 """Least gradient, in Lab units a pixel, of an edge in the catalogue picture."""
 
-REACH = 7.0
+LINE_REACH_PIXELS = 7.0
 """How far from its place a line is looked for in the end, in crop pixels; nearer edges win over stronger
 ones."""
 
-APPROACH = (24.0, 14.0, 7.0, 7.0)
-"""How far lines are looked for while the view is fitted, round by round: affinely beyond `REACH`, where many
-a line is taken for its neighbour and a perspective would run away with them."""
+FITTING_REACHES_PIXELS = (24.0, 14.0, 7.0, 7.0)
+"""How far lines are looked for while the view is fitted, round by round: affinely beyond `LINE_REACH_PIXELS`,
+where many a line is taken for its neighbour and a perspective would run away with them."""
 
 MOST_POINTS, ENOUGH_POINTS = 2400, 800
 """Pieces of line that are measured, and that the view is fitted to."""
 
 LEAST_POINTS = 150
 
-LIGHTNESS = 1.0, 0.35
+LIGHTNESS_WEIGHTS = 1.0, 0.35
 """What a change of lightness counts for beside one of tint, in the two ways a drawing is looked for; the one
 that fits better stands. Light draws bright lines along a metal's edge which the catalogue picture has not,
 and misleads the first; a camera keeps tints at half the resolution, which coarsens the second. Another
 mould's drawing fits neither way."""
 
-NEIGHBOURHOOD = 9.0
-COARSER = 4
+NEIGHBOURHOOD_PIXELS = 9.0
+COARSE_STEP_PIXELS = 4
 """Distance, in crop pixels, over which pieces of line share a displacement; and how many of these pixels are
 one where it is taken."""
 
@@ -69,12 +69,12 @@ class Drawing:
     @property
     def shift(self) -> Values:
         """The displacement shared with the neighbourhood, along each normal."""
-        side = CROP_SIDE // COARSER
-        columns, rows = (self.points / COARSER).astype(int).T
+        side = CROP_SIDE // COARSE_STEP_PIXELS
+        columns, rows = (self.points / COARSE_STEP_PIXELS).astype(int).T
         planes = np.zeros((side, side, 3), np.float32)
         moved = np.column_stack([self.offset[:, None] * self.normals, np.ones(len(self.points))])
         np.add.at(planes, (rows, columns), moved)
-        smooth = cv2.GaussianBlur(planes, (0, 0), NEIGHBOURHOOD / COARSER)[rows, columns]
+        smooth = cv2.GaussianBlur(planes, (0, 0), NEIGHBOURHOOD_PIXELS / COARSE_STEP_PIXELS)[rows, columns]
         shared = smooth[:, :2] / (smooth[:, 2:] + 1e-6)
         return np.asarray((shared * self.normals).sum(axis=1), np.float64)
 
@@ -82,12 +82,12 @@ class Drawing:
 def trace(seen: Comparison) -> Drawing | None:
     """The drawing of the catalogue picture as the photograph shows it. None where the picture has too few
     lines."""
-    reference = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR), np.float32)
+    reference = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR_PIXELS), np.float32)
     points, normals = _edges(reference, seen)
     if len(points) < LEAST_POINTS:
         return None
-    photo = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), BLUR), np.float32)
-    traced = [_traced(photo, reference, points, normals, lightness) for lightness in LIGHTNESS]
+    photo = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), BLUR_PIXELS), np.float32)
+    traced = [_traced(photo, reference, points, normals, lightness) for lightness in LIGHTNESS_WEIGHTS]
     return min(traced, key=lambda drawing: float(np.median(np.abs(drawing.offset))))
 
 
@@ -97,10 +97,12 @@ def _traced(photo: Floats, reference: Floats, points: Points, normals: Points, l
     ideal, contrast = _across(reference, points, normals, steps, np.eye(3))
     correction = np.eye(3)
     some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
-    for reach in APPROACH:
+    for reach in FITTING_REACHES_PIXELS:
         measured, _ = _across(photo, points[some], normals[some], steps[some], correction, reach)
         offset = measured - ideal[some]
-        correction = correction @ _fit(points[some], normals[some], offset, perspective=reach <= REACH)
+        correction = correction @ _fit(
+            points[some], normals[some], offset, perspective=reach <= LINE_REACH_PIXELS
+        )
     measured, strength = _across(photo, points, normals, steps, correction)
     return Drawing(points, normals, measured - ideal, strength / np.maximum(contrast, 1e-3), correction)
 
@@ -118,7 +120,7 @@ def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
     spread = cv2.magnitude(xx - yy, 2 * xy)
     strength = np.asarray(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)), np.float32)
     core = cv2.erode(seen.target.mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
-    y, x = np.nonzero((strength > EDGE) & core & seen.inside)
+    y, x = np.nonzero((strength > LEAST_EDGE_GRADIENT) & core & seen.inside)
     angle = 0.5 * np.arctan2(2 * xy[y, x], xx[y, x] - yy[y, x])
     ux, uy = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     if len(x) == 0:
@@ -143,7 +145,12 @@ def _steps(lab: Floats, points: Points, normals: Points, lightness: float) -> Fl
 
 
 def _across(
-    lab: Floats, points: Points, normals: Points, steps: Floats, correction: Matrix, reach: float = REACH
+    lab: Floats,
+    points: Points,
+    normals: Points,
+    steps: Floats,
+    correction: Matrix,
+    reach: float = LINE_REACH_PIXELS,
 ) -> tuple[Values, Values]:
     """Where along its normal each line is, and how strong: where colour changes most in the direction of
     `steps` (n, 3), one way or the other. `correction` maps reference pixels to the picture's."""
@@ -234,7 +241,7 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
                 Measurement(name, "the front lies too badly on its catalogue picture to blame its lines")
             )
             continue
-        if score >= SLIGHT:
+        if score >= SLIGHT_SCORE:
             found.append(Measurement(name, good, score))
         else:
             found.append(Measurement(name, bad, score, **seen.located(_worst(drawing, np.abs(values)))))

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.evidence.linework import Drawing
 from pinactors.analysis.model import Matrix
 
@@ -31,7 +31,7 @@ GOOD, NORMAL, BAD = 0.004, 0.01, 0.03
 from eight degrees aside is off by the second itself, from fourteen by the third."""
 
 
-BEYOND = 0.1
+IMPOSSIBLE_STRETCH = 0.1
 """Stretch that no casting has: the lines were taken for others."""
 
 
@@ -80,12 +80,12 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     if drawing is None:
         return Measurement(name, "the catalogue picture has too few lines")
     amount = stretch(seen, drawing)
-    if not seen.registered or amount > BEYOND:
+    if not seen.registered or amount > IMPOSSIBLE_STRETCH:
         return Measurement(
             name, "the front lies too badly on its catalogue picture to measure its proportions"
         )
     score = ramp(amount, BAD, NORMAL, GOOD)
-    if score >= SLIGHT:
+    if score >= SLIGHT_SCORE:
         return Measurement(name, "The pin is as long and as wide as the catalogue's.", score)
     text = f"The pin is {np.expm1(amount):.0%} longer one way than the catalogue's, however it was held."
     return Measurement(name, text, score, **seen.located(seen.frame))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence import stamp_text
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
 from pinactors.analysis.stamp import ocr
@@ -83,7 +83,7 @@ def row(
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
         # What reads right cannot look wrong all over: then it is the comparison that is off.
         return Measurement(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
-    if score >= SLIGHT:
+    if score >= SLIGHT_SCORE:
         return Measurement(name, "The stamp looks like the catalogue's, line by line.", score)
     right, wrong = stamp_text.words(stamp, pin)
     if len(right) >= 2 and len(right) > len(wrong):

@@ -13,20 +13,20 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence import colours
 from pinactors.analysis.evidence.comparison import Comparison
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
 from pinactors.analysis.model import Points, PreparedView
 
 Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
-SIDE = 256
+PICTURE_SIDE = 256
 """Side of the pictures the surface is judged in: finer than that is the camera's noise."""
 
 FINE, COARSE = 1.25, 2.5
 """Standard deviations, in those pixels, between which unevenness is looked for: 0.1 to 0.4 mm of a 35 mm
 pin."""
 
-FLAT = 4.0
+DRAWN_LINE_GRADIENT = 4.0
 """Gradient of the catalogue picture (Lab units a pixel) from which a place belongs to a drawn line."""
 
 LEAST_FIELD = 600
@@ -52,7 +52,7 @@ def unevenness(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -
     """
     if seen is None:
         return None
-    size = (SIDE, SIDE)
+    size = (PICTURE_SIDE, PICTURE_SIDE)
     photo, reference = (
         np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
         for lab in (seen.photo_lab, seen.target.lab)
@@ -62,7 +62,7 @@ def unevenness(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -
     drawn = np.zeros(inside.shape, bool)
     for plane in cv2.split(reference):
         slope = np.hypot(cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)) / 8
-        drawn |= slope > FLAT
+        drawn |= slope > DRAWN_LINE_GRADIENT
     even = (cv2.dilate(drawn.astype(np.uint8), around) == 0) & (cv2.erode(inside, around, borderValue=0) > 0)
     even &= ~colours.metallic(reference, metals)
     if np.count_nonzero(even) < LEAST_FIELD:
@@ -72,9 +72,9 @@ def unevenness(seen: Comparison | None, metals: list[npt.NDArray[np.float64]]) -
     band[~even] = 0
     level = float(np.percentile(band[even], 97))
     rows, columns = np.unravel_index(int(cv2.GaussianBlur(band, (0, 0), 6).argmax()), band.shape)
-    reach = 0.08 * SIDE
+    reach = 0.08 * PICTURE_SIDE
     corners = [[columns - reach, rows - reach], [columns + reach, rows + reach]]
-    return Unevenness(level, np.array(corners, np.float32) * (seen.inside.shape[0] / SIDE))
+    return Unevenness(level, np.array(corners, np.float32) * (seen.inside.shape[0] / PICTURE_SIDE))
 
 
 def enamel_fill(seen: Comparison | None, found: Unevenness | None) -> Measurement:
@@ -86,7 +86,7 @@ def enamel_fill(seen: Comparison | None, found: Unevenness | None) -> Measuremen
     if seen.view.quality.clipped > 0.05:
         return Measurement(name, "a reflection hides the enamel")
     score = ramp(found.level, WAVY, OPEN, EVEN)
-    if score >= SLIGHT:
+    if score >= SLIGHT_SCORE:
         return Measurement(name, "The enamel lies evenly in its fields.", score)
     return Measurement(
         name, "The enamel's surface is uneven: waves, pits or specks.", score, **seen.located(found.worst)
@@ -104,16 +104,16 @@ def _blur_within(plane: Floats, where: npt.NDArray[np.bool_], sigma: float) -> F
     return np.asarray(cv2.GaussianBlur(plane * weight, (0, 0), sigma) / total, np.float32)
 
 
-SAMPLES = 1024
+OUTLINE_SAMPLES = 1024
 """Points the outline is resampled to."""
 
-SHAPE = 0.012
+SMOOTHING_DIAMETERS = 0.012
 """Smoothing, in pin diameters, that leaves the design's own shape and takes burrs away: 0.4 mm of 35."""
 
-REACH = 0.022
+EDGE_REACH_DIAMETERS = 0.022
 """How far from the cut-out's outline, in diameters, the edge is looked for."""
 
-NEARNESS = 0.008
+OUTLINE_PULL_DIAMETERS = 0.008
 """How far, in diameters, the cut-out's own outline pulls: of two edges the nearer one wins."""
 
 LEAST_SIDE = 250.0
@@ -147,22 +147,24 @@ def roughness(view: PreparedView) -> Roughness | None:
         return None
     diameter = 2 * float(np.sqrt(np.count_nonzero(view.pin.mask) / np.pi))
     outline, step = _resample(view.pin.outline.astype(np.float64))
-    smooth = _smooth(outline, SHAPE * diameter / step)
+    smooth = _smooth(outline, SMOOTHING_DIAMETERS * diameter / step)
     tangent = np.roll(smooth, -1, axis=0) - np.roll(smooth, 1, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     normal = np.column_stack([-tangent[:, 1], tangent[:, 0]])
-    offsets = np.arange(-np.ceil(REACH * diameter), np.ceil(REACH * diameter) + 0.1, 0.5)
+    offsets = np.arange(
+        -np.ceil(EDGE_REACH_DIAMETERS * diameter), np.ceil(EDGE_REACH_DIAMETERS * diameter) + 0.1, 0.5
+    )
     change = _change_along(view, smooth, normal, offsets)
     own = ((outline - smooth) * normal).sum(axis=1)
-    near = np.exp(-np.square((offsets[None] - own[:, None]) / (NEARNESS * diameter)))
+    near = np.exp(-np.square((offsets[None] - own[:, None]) / (OUTLINE_PULL_DIAMETERS * diameter)))
     edge = offsets[(change * near).argmax(axis=1)] / diameter
-    edge -= _smooth(edge[:, None], SHAPE * diameter / step)[:, 0]
-    window = max(3, SAMPLES // 24)
+    edge -= _smooth(edge[:, None], SMOOTHING_DIAMETERS * diameter / step)[:, 0]
+    window = max(3, OUTLINE_SAMPLES // 24)
     local = np.convolve(
         np.concatenate([np.abs(edge), np.abs(edge[:window])]), np.ones(window) / window, "valid"
     )
-    start = int(local[:SAMPLES].argmax())
-    worst = smooth[np.arange(start, start + window) % SAMPLES]
+    start = int(local[:OUTLINE_SAMPLES].argmax())
+    worst = smooth[np.arange(start, start + window) % OUTLINE_SAMPLES]
     return Roughness(float(np.median(np.abs(edge))), worst.astype(np.float32))
 
 
@@ -179,7 +181,7 @@ def edge_roughness(
         return Measurement(name, "no edge large and whole enough to measure")
     typical = float(np.mean([rough.typical for _, rough in found]))
     score = ramp(typical, ROUGH, NORMAL, SMOOTH)
-    if score >= SLIGHT:
+    if score >= SLIGHT_SCORE:
         return Measurement(name, "The edge is clean and smooth.", score)
     view, worst = max(found, key=lambda entry: entry[1].typical)
     return Measurement(name, "The edge is rough: burrs, or a ragged cut.", score, box_of(view, worst.worst))
@@ -205,12 +207,12 @@ def _change_along(view: PreparedView, points: Values, normal: Values, offsets: V
 
 
 def _resample(outline: Values) -> tuple[Values, float]:
-    """`SAMPLES` points evenly along a closed outline, and the distance between them."""
+    """`OUTLINE_SAMPLES` points evenly along a closed outline, and the distance between them."""
     closed = np.vstack([outline, outline[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
-    places = np.linspace(0, along[-1], SAMPLES, endpoint=False)
+    places = np.linspace(0, along[-1], OUTLINE_SAMPLES, endpoint=False)
     points = np.column_stack([np.interp(places, along, closed[:, axis]) for axis in (0, 1)])
-    return points, float(along[-1] / SAMPLES)
+    return points, float(along[-1] / OUTLINE_SAMPLES)
 
 
 def _smooth(values: Values, sigma: float) -> Values:

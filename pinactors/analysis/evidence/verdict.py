@@ -36,7 +36,7 @@ from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdi
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
 """How sure an answer may be at most, by what there was to see."""
 
-STRONG = -0.6
+BARRING_SCORE = -0.6
 """A measurement this bad bars the verdict `authentic` by itself, whatever a calibration makes it weigh: of 80
 genuine simulated pins four had one in their back's pattern, one in its lines, none elsewhere."""
 
@@ -61,14 +61,14 @@ uneven enamel and the like are also a factory's rejects and wear."""
 LEAST_CONFIDENCE = 0.25
 """Below this nothing is decided, whatever the probability."""
 
-UNCOMPARED = 0.2
+UNCLAIMED_ROUGHNESS_FACTOR = 0.2
 """What a rough edge counts where no catalogue pin is claimed: hair, fur and leaves have rough edges by design
 (of 51 real pins that a catalogue lacks, three)."""
 
 LOOKED_WELL = 0.5
 """Quality of a photograph from which not finding a pin in it means something."""
 
-VERIFIED = 0.45
+LEAST_EDGE_AGREEMENT = 0.45
 """Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it
 the outlines may fit and the drawing not, by another rotation or by another pin."""
 
@@ -120,7 +120,7 @@ def arrange(
             back_seen = comparison.compare(back, Target(match.references[View.BACK]), _start(back, match))
     if back is not None and back_seen is None:
         overlap = gates.mirror_overlap(front, back)
-        if overlap is not None and overlap < gates.MIRRORED:
+        if overlap is not None and overlap < gates.MIRRORED_OUTLINE_OVERLAP:
             notes.append(
                 f"Front and back outlines mirror each other by {overlap:.0%} only: "
                 "these may be different pins."
@@ -140,7 +140,7 @@ def _start(view: PreparedView, match: Match) -> Matrix | None:
 def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
     """The front or tilted photograph on the catalogue picture; None where its drawing is not that."""
     seen = comparison.compare(view, picture, start)
-    return seen if seen is not None and seen.agreement >= VERIFIED else None
+    return seen if seen is not None and seen.agreement >= LEAST_EDGE_AGREEMENT else None
 
 
 def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list[Measurement]:
@@ -148,7 +148,9 @@ def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list
     front = _of_front(scene, match)
     views = [view for view in (scene.front, scene.back) if view is not None]
     edge = surface.edge_roughness(scene.front, scene.back, scene.angled)
-    best = max(view.quality.score for view in views) * (UNCOMPARED if match.pin is None else 1.0)
+    best = max(view.quality.score for view in views) * (
+        UNCLAIMED_ROUGHNESS_FACTOR if match.pin is None else 1.0
+    )
     return [
         *_of_back(scene.back, scene.back_seen, stamp, match.pin),
         *(through(row, scene.front.quality.score) for row in front),
@@ -206,7 +208,7 @@ BACK_ROWS = (
 
 def bars(measured: Measurement) -> bool:
     """Whether a measurement by itself forbids to call a pin authentic."""
-    return measured.name in BARRING and measured.score is not None and measured.score <= STRONG
+    return measured.name in BARRING and measured.score is not None and measured.score <= BARRING_SCORE
 
 
 def conclude(

@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison, lab_of
 from pinactors.analysis.evidence.fitting import edge_map
-from pinactors.analysis.evidence.likelihood import SLIGHT, Measurement, box_of, ramp
+from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
 from pinactors.analysis.model import CROP_SIDE, Cutout, Points, PreparedView
 from pinactors.protocol import Box
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-SIDE = 160
+PICTURE_SIDE = 160
 """Side of the picture autocorrelations are taken of: a lattice of twenty to a pin still has eight pixels a
 period."""
 
@@ -100,12 +100,12 @@ def grid(correlogram: Floats) -> float:
 
 
 def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
-    """Of the relief inside a mask, normalised for every shift by what overlaps there; (SIDE, SIDE), -1 to
-    1."""
-    small = cv2.resize(plane, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(inside.astype(np.float32), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    """Of the relief inside a mask, normalised for every shift by what overlaps there; (PICTURE_SIDE,
+    PICTURE_SIDE), -1 to 1."""
+    small = cv2.resize(plane, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(inside.astype(np.float32), (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
     relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32), reach)
-    shape = (2 * SIDE, 2 * SIDE)
+    shape = (2 * PICTURE_SIDE, 2 * PICTURE_SIDE)
     signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
     product = np.fft.irfft2(signal * signal.conj())
     here = np.fft.irfft2(energy * window.conj())
@@ -113,9 +113,12 @@ def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
     covered = np.fft.irfft2(window * window.conj())
     normal = np.sqrt(np.maximum(here * there, 1.0))
     whole = np.where(covered > 0.2 * weight.sum(), product / normal, 0.0)
-    half = SIDE // 2
+    half = PICTURE_SIDE // 2
     return np.asarray(
-        np.fft.fftshift(whole)[SIDE - half : SIDE + half, SIDE - half : SIDE + half], np.float32
+        np.fft.fftshift(whole)[
+            PICTURE_SIDE - half : PICTURE_SIDE + half, PICTURE_SIDE - half : PICTURE_SIDE + half
+        ],
+        np.float32,
     )
 
 
@@ -179,7 +182,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
     shared = 0.0
     if len(theirs.repeats):
         near = cv2.dilate(here, np.ones((5, 5), np.uint8))
-        middle = SIDE // 2
+        middle = PICTURE_SIDE // 2
         found = [near[round(y) + middle, round(x) + middle] / strength for x, y, strength in theirs.repeats]
         shared = float(np.clip(np.mean(found), 0.0, 1.0))
     frame = _along_outline(seen.target.mask)
@@ -224,7 +227,7 @@ def _absent(pattern: Pattern | None) -> Measurement:
         return Measurement(name, problem)
     seen = max(pattern.ours.strength, pattern.shared * pattern.theirs.strength)
     score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
-    if score >= SLIGHT:
+    if score >= SLIGHT_SCORE:
         return Measurement(name, "The back has a repeating pattern, as the catalogue's has.", score)
     return Measurement(
         name, "The back looks plain where the catalogue's has a pattern.", score, **pattern.where
@@ -272,7 +275,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
         if pattern.shared < 0.35 and pattern.ours.strength < CLEAR_LATTICE:
             return Measurement(name, "no repeating pattern whose edge could be judged")
         score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
-    if score < SLIGHT:
+    if score < SLIGHT_SCORE:
         return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.where)
     return Measurement(name, "The pattern runs off the edge.", score)
 

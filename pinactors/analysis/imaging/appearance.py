@@ -16,8 +16,8 @@ from pinactors.analysis.imaging.colorimetry import lab_of_srgb
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image, PreparedView
 
-SIDE = 96
-CLUSTERS = 8
+PICTURE_SIDE = 96
+COLOUR_CLUSTERS = 8
 SAME_COLOUR = 14.0
 """ΔE*ab under which two clusters are one enamel under uneven light."""
 
@@ -78,13 +78,13 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     if front.pin is None:
         return []
     lab = _inside(front.pin.rgb, front.pin.crop_mask)
-    if len(lab) < CLUSTERS * 10:
+    if len(lab) < COLOUR_CLUSTERS * 10:
         return []
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
     cv2.setRNGSeed(1)  # the same photograph has the same colours
     start = np.zeros((len(lab), 1), np.int32)
-    _, labels, centres = cv2.kmeans(lab, CLUSTERS, start, criteria, 2, cv2.KMEANS_PP_CENTERS)
-    counts = np.bincount(labels.ravel(), minlength=CLUSTERS)
+    _, labels, centres = cv2.kmeans(lab, COLOUR_CLUSTERS, start, criteria, 2, cv2.KMEANS_PP_CENTERS)
+    counts = np.bincount(labels.ravel(), minlength=COLOUR_CLUSTERS)
     merged: list[tuple[npt.NDArray[np.float64], int]] = []
     for index in np.argsort(-counts):
         centre, count = centres[index].astype(np.float64), int(counts[index])
@@ -134,8 +134,8 @@ def proportions(front: PreparedView) -> float | None:
 
 def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     """L*a*b* of the pixels well inside the mask (n, 3), at a reduced size."""
-    small = as_image(cv2.resize(rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
-    inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (SIDE, SIDE)) > 127
+    small = as_image(cv2.resize(rgb, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA))
+    inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (PICTURE_SIDE, PICTURE_SIDE)) > 127
     return lab_of_srgb(small)[inner]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pinactors.analysis.imaging import prepare
 from pinactors.protocol import View
 
-MARGIN = 0.04
+MARGIN_SHARE = 0.04
 """Of the pin's longer side, kept around it."""
 
 
@@ -26,7 +26,7 @@ def cut(path: str, view: View, max_pixels: int, whole: bool) -> tuple[bytes, boo
     pin = None if whole else prepared.pin
     if pin is not None:
         rows, columns = np.nonzero(pin.mask)
-        margin = int(MARGIN * max(np.ptp(rows), np.ptp(columns)))
+        margin = int(MARGIN_SHARE * max(np.ptp(rows), np.ptp(columns)))
         top, left = max(0, rows.min() - margin), max(0, columns.min() - margin)
         part = np.s_[top : rows.max() + margin + 1, left : columns.max() + margin + 1]
         bgr = np.dstack([bgr[part], pin.mask[part]])

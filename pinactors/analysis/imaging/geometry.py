@@ -13,7 +13,7 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points
 CROP_MARGIN = 0.04
 """Free border of the crop, as a share of its side: room for the outline and for a registration to slide."""
 
-NEUTRAL = 128
+NEUTRAL_GREY = 128
 """Grey level around the pin in a crop: middle grey favours neither dark nor bright rims."""
 
 
@@ -74,7 +74,7 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
     crop = as_image(cv2.warpAffine(rgb, matrix[:2], square, flags=cv2.INTER_LINEAR, borderMode=replicate))
     soft = cv2.warpAffine(mask, matrix[:2], square, flags=cv2.INTER_LINEAR)
     crop_mask = as_image(cv2.threshold(soft, 127, 255, cv2.THRESH_BINARY)[1])
-    return as_image(cv2.copyTo(crop, crop_mask, np.full_like(crop, NEUTRAL))), crop_mask
+    return as_image(cv2.copyTo(crop, crop_mask, np.full_like(crop, NEUTRAL_GREY))), crop_mask
 
 
 def _scaling(x: float, y: float) -> Matrix:

@@ -16,9 +16,9 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 
 Floats = npt.NDArray[np.float32]
 
-SIDE = 128
+PORTRAIT_SIDE = 128
 """Side of a portrait: lines of an enamel pin are still a pixel wide."""
-COARSE = 64
+COARSE_SIDE = 64
 """Side at which colours are aligned and compared."""
 
 LINE_BLUR = 1.0
@@ -46,7 +46,7 @@ _LINEAR = as_floats(linear(np.arange(256) / 255))
 
 @dataclass(frozen=True)
 class Portrait:
-    """`rgb` (SIDE, SIDE, 3) and `mask` (SIDE, SIDE; 0 to 255, soft)."""
+    """`rgb` (PORTRAIT_SIDE, PORTRAIT_SIDE, 3) and `mask` (PORTRAIT_SIDE, PORTRAIT_SIDE; 0 to 255, soft)."""
 
     rgb: Image
     mask: Image
@@ -54,7 +54,7 @@ class Portrait:
     @classmethod
     def of(cls, crop: Image, mask: Image) -> Portrait:
         """From a square crop and its mask."""
-        size = (SIDE, SIDE)
+        size = (PORTRAIT_SIDE, PORTRAIT_SIDE)
         return cls(
             np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8),
             np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8),
@@ -78,25 +78,25 @@ class Portrait:
         frame = np.eye(3)
         frame[:2, :2] = vectors @ np.diag(np.sqrt(values)) @ vectors.T
         frame[:2, 2] = moments["m10"] / area, moments["m01"] / area
-        return np.asarray(scaling(SIDE, CROP_SIDE) @ frame, np.float64)
+        return np.asarray(scaling(PORTRAIT_SIDE, CROP_SIDE) @ frame, np.float64)
 
     @cached_property
     def coarse(self) -> tuple[Image, Floats]:
-        """(rgb, mask 0 to 1) at COARSE."""
-        size = (COARSE, COARSE)
+        """(rgb, mask 0 to 1) at COARSE_SIDE."""
+        size = (COARSE_SIDE, COARSE_SIDE)
         small = np.asarray(cv2.resize(self.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         mask = as_floats(cv2.resize(self.mask, size, interpolation=cv2.INTER_AREA))
         return small, as_floats(mask / 255)
 
     @cached_property
     def linear(self) -> Floats:
-        """Light (COARSE, COARSE, 3), 0 to 1, proportional to intensity."""
+        """Light (COARSE_SIDE, COARSE_SIDE, 3), 0 to 1, proportional to intensity."""
         return _LINEAR[self.coarse[0]]
 
     @cached_property
     def planes(self) -> Floats:
-        """(COARSE, COARSE, 4): lightness standardised inside the mask, a, b and the mask, on scales that make
-        one unit of each about equally telling; zero outside."""
+        """(COARSE_SIDE, COARSE_SIDE, 4): lightness standardised inside the mask, a, b and the mask, on scales
+        that make one unit of each about equally telling; zero outside."""
         small, mask = self.coarse
         lab = lab_of_srgb(small)
         weight = mask / max(float(mask.sum()), 1.0)
@@ -107,7 +107,7 @@ class Portrait:
 
     @cached_property
     def lines(self) -> Floats:
-        """Line field (SIDE, SIDE, 2): see `line_field`."""
+        """Line field (PORTRAIT_SIDE, PORTRAIT_SIDE, 2): see `line_field`."""
         return line_field(self.rgb, as_floats(self.mask / 255))
 
 
@@ -127,9 +127,11 @@ def line_field(rgb: Image, mask: Floats) -> Floats:
     root = np.sqrt(np.sqrt(cosine * cosine + sine * sine) + 1e-6)
     field = as_floats(cv2.GaussianBlur(cv2.merge([cosine / root, sine / root]), (0, 0), LINE_BLUR))
     power = dot(field, field) * mask
-    small = (SIDE // 4, SIDE // 4)
+    small = (PORTRAIT_SIDE // 4, PORTRAIT_SIDE // 4)
     stacked = cv2.resize(cv2.merge([power, mask]), small, interpolation=cv2.INTER_AREA)
-    around = as_floats(cv2.resize(cv2.GaussianBlur(stacked, (0, 0), LINE_SCALE / 4), (SIDE, SIDE)))
+    around = as_floats(
+        cv2.resize(cv2.GaussianBlur(stacked, (0, 0), LINE_SCALE / 4), (PORTRAIT_SIDE, PORTRAIT_SIDE))
+    )
     strength, share = cv2.split(around)
     level = np.sqrt(strength / np.maximum(share, 1e-3)) + LINE_FLOOR
     return as_floats(cv2.divide(field, cv2.merge([level, level])))

@@ -14,10 +14,10 @@ from pinactors.analysis.model import Image, Points, Quality
 SHORT_SIDE = 600
 """Pixels across the pin that stamp work needs."""
 
-CLIPPED = 0.05
+CLIPPED_SHARE = 0.05
 """Share of blown highlights above which surfaces cannot be judged."""
 
-GLARE = 0.06
+GLARE_SHARE = 0.06
 """Share of the pin under a highlight from which it hides something worth seeing."""
 
 DARK, BRIGHT = 0.22, 0.93
@@ -30,7 +30,7 @@ more (a pin that fills a large picture may be a little softer)."""
 MOST_NOISE = 3.0
 """Grey levels of noise, after smoothing, beyond which it is a texture that was measured."""
 
-WIDEST = 16.0
+WIDEST_EDGE_PIXELS = 16.0
 """Edge width reported at most; profiles are not followed further."""
 
 _CELL, _EDGES = 16, 300
@@ -70,7 +70,7 @@ def measure(
         problems.append(
             "The photograph is too bright. Use less light or tap the pin so that the camera adapts."
         )
-    if clipped > CLIPPED or glare > GLARE:
+    if clipped > CLIPPED_SHARE or glare > GLARE_SHARE:
         problems.append(
             "A reflection covers part of the pin. Turn it a little or move the light to the side."
         )
@@ -94,7 +94,8 @@ def _score(sharpness: float, exposure: float, lost: float, short: float, short_s
 
 
 def edge_width(grey: Image, inside: Image) -> float:
-    """Width (10 to 90 %, pixels) of the sharper edges of a picture where `inside` is set, 1 to `WIDEST`.
+    """Width (10 to 90 %, pixels) of the sharper edges of a picture where `inside` is set, 1 to
+    `WIDEST_EDGE_PIXELS`.
 
     The strongest gradient of each cell of a grid gives an edge; its profile across is followed while it keeps
     rising, and rise over steepest slope is the width of a blurred step (2.51 sigma; 10 to 90 % is 2.56
@@ -106,7 +107,7 @@ def edge_width(grey: Image, inside: Image) -> float:
     size = cv2.add(cv2.convertScaleAbs(across, alpha=0.25), cv2.convertScaleAbs(down, alpha=0.25))
     ys, xs = _strongest(as_image(cv2.bitwise_and(size, inside)))
     if len(ys) < 8:
-        return WIDEST
+        return WIDEST_EDGE_PIXELS
     direction = np.stack([across[ys, xs], down[ys, xs]], axis=1).astype(np.float32)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     steps = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
@@ -123,13 +124,13 @@ def edge_width(grey: Image, inside: Image) -> float:
     height = up.sum(axis=1) + low.sum(axis=1)
     clear = height > max(6.0, 7 * min(_noise(smooth, inside), MOST_NOISE))
     if np.count_nonzero(clear) < 8:
-        return WIDEST
+        return WIDEST_EDGE_PIXELS
     widths = height[clear] / np.maximum(peak[clear], 0.1)
     quarter = (np.arctan2(direction[clear, 1], direction[clear, 0]) * (4 / np.pi) + 0.5).astype(np.int32) % 4
     ways = [widths[quarter == way] for way in range(4)]
     quartiles = [float(np.quantile(way, 0.25)) for way in ways if len(way) >= 20]
     width = max(quartiles) if quartiles else float(np.quantile(widths, 0.25))
-    return float(np.clip(np.sqrt(max(0.0, width**2 - (2.51 * _SMOOTHING) ** 2)), 1.0, WIDEST))
+    return float(np.clip(np.sqrt(max(0.0, width**2 - (2.51 * _SMOOTHING) ** 2)), 1.0, WIDEST_EDGE_PIXELS))
 
 
 def _noise(smooth: Image, inside: Image) -> float:

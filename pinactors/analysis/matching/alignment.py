@@ -13,17 +13,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.portrait import COARSE, Floats, Portrait, as_floats, scaling
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, Floats, Portrait, as_floats, scaling
 from pinactors.analysis.matching import layout
 from pinactors.analysis.model import CROP_SIDE, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-HUBER = 0.5
+HUBER_RESIDUAL = 0.5
 """Residual (in the planes' units) up to which a difference counts squared: glare and fingers exceed it."""
-STEP = 0.12
+MOST_STEP = 0.12
 """Largest change of one parameter in one iteration, in picture widths."""
-DONE = 2e-3
-TRIAL = 3
+CONVERGED_STEP = 2e-3
+TRIAL_ITERATIONS = 3
 """Iterations after which one of two turns to start from is dropped."""
 
 
@@ -73,15 +73,15 @@ class Template:
         damping = np.eye(len(self.steepest), dtype=np.float32) * 1e-3 * len(self.values)
         for _ in range(iterations):
             residual = self._residual(query, matrix).reshape(-1)
-            weight = 1 / np.maximum(1, np.abs(residual) / HUBER)
+            weight = 1 / np.maximum(1, np.abs(residual) / HUBER_RESIDUAL)
             weighted = self.steepest * weight
             step = np.linalg.solve(weighted @ self.steepest.T + damping, weighted @ residual)
-            step = np.clip(step, -STEP, STEP)
+            step = np.clip(step, -MOST_STEP, MOST_STEP)
             change = np.eye(3)
             change.flat[: len(step)] += step
             matrix = matrix @ self._from_unit @ np.linalg.inv(change) @ self._to_unit
             matrix /= matrix[2, 2]
-            if np.abs(step).max() < DONE:
+            if np.abs(step).max() < CONVERGED_STEP:
                 break
         return matrix, self.cost(query, matrix)
 
@@ -89,7 +89,7 @@ class Template:
 def align(query: Portrait, reference: Portrait, turns: list[float], iterations: int = 10) -> Alignment:
     """The best affine alignment from the `turns` (radians, reference to query) to start from."""
     template = Template(reference.planes, reference.coarse[1])
-    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
+    down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
     starts = []
     for turn in turns:
         cosine, sine = np.cos(turn), np.sin(turn)
@@ -99,9 +99,9 @@ def align(query: Portrait, reference: Portrait, turns: list[float], iterations: 
     starts.sort(key=lambda start: start[0])
     close = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
     if len(close) > 1:  # a few steps tell which is worth the rest
-        tried = [template.refine(query.planes, matrix, TRIAL) for matrix in close]
+        tried = [template.refine(query.planes, matrix, TRIAL_ITERATIONS) for matrix in close]
         close = [min(tried, key=lambda found: found[1])[0]]
-        iterations -= TRIAL
+        iterations -= TRIAL_ITERATIONS
     matrix, cost = template.refine(query.planes, close[0], iterations)
     return Alignment(np.asarray(up @ matrix @ down, np.float64), cost)
 
@@ -118,7 +118,9 @@ BACK_OVERLAP = 0.85
 
 def overlap(query: Portrait, reference: Portrait, to_query: Matrix) -> float:
     """Intersection over union of the two silhouettes once aligned."""
-    down, up = scaling(CROP_SIDE, COARSE), scaling(COARSE, CROP_SIDE)
-    warped = cv2.warpPerspective(query.coarse[1], down @ to_query @ up, (COARSE, COARSE), flags=_SAMPLE)
+    down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
+    warped = cv2.warpPerspective(
+        query.coarse[1], down @ to_query @ up, (COARSE_SIDE, COARSE_SIDE), flags=_SAMPLE
+    )
     mask = reference.coarse[1]
     return float(np.minimum(warped, mask).sum() / max(float(np.maximum(warped, mask).sum()), 1.0))

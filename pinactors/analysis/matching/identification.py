@@ -18,8 +18,8 @@ from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment, likeness, sightings, verification
 from pinactors.analysis.matching.sightings import (
     BESIDE_ODDS,
-    CLAIM,
     CLAIM_ODDS,
+    CLAIM_PROBABILITY,
     SAME_PLACE,
     Region,
     Sighting,
@@ -41,14 +41,14 @@ from pinactors.analysis.model import (
 from pinactors.analysis.stamp import stamp_key
 from pinactors.protocol import View
 
-CANDIDATES = 5
+MOST_CANDIDATES = 5
 
-LEAD = 0.75
+LEAST_SHARE_CLAIMED = 0.75
 """Share of what all candidates together are given that the one claimed has to have: variants of one drawing
 often cannot be told apart."""
 DECIDED_ODDS, DECIDED_LEAD = 4.0, 4.0
 """Log odds, and their lead, from which another photograph would not change the answer."""
-LEAST = 1e-9
+LEAST_PROBABILITY = 1e-9
 """Probabilities are kept above this where their logarithm is needed."""
 
 TILTED_WEIGHT, NOT_SEEN = 0.6, -3.0
@@ -213,19 +213,19 @@ def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dic
 def _remembered(source: Source, match: Match) -> dict[int, _Fit]:
     """The fits behind a match's candidates: their odds are against "none of them", whose share is what is
     left."""
-    none = max(1 - sum(candidate.score for candidate in match.candidates), LEAST)
+    none = max(1 - sum(candidate.score for candidate in match.candidates), LEAST_PROBABILITY)
     fits = {}
     for candidate in match.candidates:
         number = source.number(candidate.pin.pin_id)
         if number is not None:
-            odds = math.log(max(candidate.score, LEAST) / none)
+            odds = math.log(max(candidate.score, LEAST_PROBABILITY) / none)
             fits[number] = _Fit(odds, candidate.inliers, candidate.to_reference)
     return fits
 
 
 def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
     """Odds into probabilities that share one pin among them, and a claim where they allow it."""
-    best = sorted(fits.items(), key=lambda item: -item[1].odds)[:CANDIDATES]
+    best = sorted(fits.items(), key=lambda item: -item[1].odds)[:MOST_CANDIDATES]
     pins = source.numbered([number for number, _ in best])
     ranked = [(pins[number], fit) for number, fit in best if number in pins]
     if not ranked:
@@ -237,9 +237,13 @@ def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )
     known = sum(candidate.score for candidate in candidates)
-    clear = candidates[0].score >= LEAD * known
-    if candidates[0].score < CLAIM or not clear or candidates[0].inliers < verification.LEAST:
-        reason = TOO_CLOSE if known >= CLAIM and not clear else NO_MATCH
+    clear = candidates[0].score >= LEAST_SHARE_CLAIMED * known
+    if (
+        candidates[0].score < CLAIM_PROBABILITY
+        or not clear
+        or candidates[0].inliers < verification.LEAST_PAIRS
+    ):
+        reason = TOO_CLOSE if known >= CLAIM_PROBABILITY and not clear else NO_MATCH
         return dataclasses.replace(_unclaimed(source, reason), candidates=candidates)
     odds = [fit.odds for _, fit in ranked]
     lead = odds[0] - (odds[1] if len(odds) > 1 else NOT_SEEN)

@@ -21,19 +21,19 @@ Integers = npt.NDArray[np.integer]
 
 LISTS = vocabulary.CELLS * AXES
 
-PROBES = 4
+CELLS_PROBED = 4
 """Cells in which a photograph's feature is looked for."""
-ALIKE = 38
+ALIKE_BITS = 38
 """Most differing bits of 128 of features that may be the same."""
-SPREAD = 26.0
+VOTE_SPREAD_BITS = 26.0
 """Differing bits at which a vote has fallen to 1/e."""
-COPY = 26
+COPY_BITS = 26
 """Most differing bits of features that are near copies of each other."""
-COMPARED = 64
+FEATURES_COMPARED = 64
 """Features of a list that each is compared with when near copies are counted."""
-BATCH = 1 << 20
+BATCH_COMPARISONS = 1 << 20
 """Comparisons made at a time, at most: bounds memory."""
-LONG = 256
+LONG_LIST_FEATURES = 256
 """Features of a list from which it is compared by itself: gathering what lies together costs more."""
 
 
@@ -71,7 +71,7 @@ class InvertedIndex:
         rows = rows[np.diff(rows >> 8, prepend=-1) != 0]  # of a feature's likenesses of one pin the best
         feature, pin = np.divmod(rows >> 8, pins)
         found_in = np.bincount(feature, minlength=len(query))[feature]
-        weight = np.exp(-np.square((rows & 255) / SPREAD)) * np.log(1 + pins_in_all / found_in)
+        weight = np.exp(-np.square((rows & 255) / VOTE_SPREAD_BITS)) * np.log(1 + pins_in_all / found_in)
         votes = np.asarray(np.bincount(pin, weight / np.log(1 + pins_in_all), pins), np.float64)
         numbers = np.flatnonzero(votes)
         numbers = numbers[np.argsort(-votes[numbers], kind="stable")]
@@ -82,28 +82,28 @@ class InvertedIndex:
         if not len(query):
             return
         words = vocabulary.shipped()
-        cells = words.cells(query.descriptors, PROBES)
+        cells = words.cells(query.descriptors, CELLS_PROBED)
         signatures = words.signatures(query.descriptors, cells).reshape(-1, 2)
         lists = (cells * AXES + query.axes[:, None]).ravel()
         begin = np.asarray(self.starts[lists], np.int64)
         count = np.asarray(self.starts[lists + 1], np.int64) - begin
-        for at in np.flatnonzero(count > LONG).tolist():
+        for at in np.flatnonzero(count > LONG_LIST_FEATURES).tolist():
             rows = slice(begin[at], begin[at] + count[at])
             bits = np.bitwise_count(self.signatures[rows] ^ signatures[at])
             differing = bits[:, 0] + bits[:, 1]
-            alike = np.flatnonzero(differing <= ALIKE)
-            feature = np.full(len(alike), at // PROBES)
+            alike = np.flatnonzero(differing <= ALIKE_BITS)
+            feature = np.full(len(alike), at // CELLS_PROBED)
             yield feature, np.asarray(self.pins[rows][alike], np.int64), differing[alike]
-        short = np.flatnonzero(count <= LONG)
-        for low in range(0, len(short), BATCH // LONG):
-            part = short[low : low + BATCH // LONG]
+        short = np.flatnonzero(count <= LONG_LIST_FEATURES)
+        for low in range(0, len(short), BATCH_COMPARISONS // LONG_LIST_FEATURES):
+            part = short[low : low + BATCH_COMPARISONS // LONG_LIST_FEATURES]
             probe = np.repeat(part, count[part])
             within = np.arange(len(probe)) - np.repeat(np.cumsum(count[part]) - count[part], count[part])
             row = begin[probe] + within
             bits = np.bitwise_count(self.signatures[row] ^ signatures[probe])
             differing = bits[:, 0] + bits[:, 1]
-            alike = np.flatnonzero(differing <= ALIKE)
-            yield probe[alike] // PROBES, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
+            alike = np.flatnonzero(differing <= ALIKE_BITS)
+            yield probe[alike] // CELLS_PROBED, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
 
     def weights(self, pin: int) -> npt.NDArray[np.float32]:
         """How distinctive each feature of a pin is within the catalogue, 0 to 1."""
@@ -157,16 +157,16 @@ def empty() -> InvertedIndex:
 
 def near_copies(starts: Integers, pins: Integers, signatures: Words) -> npt.NDArray[np.uint8]:
     """For each feature (a row) how many near copies other pins have in its list. In lists longer than
-    COMPARED each is compared with its neighbours only, and the count extrapolated."""
+    FEATURES_COMPARED each is compared with its neighbours only, and the count extrapolated."""
     lengths = np.diff(starts)
     lists = np.repeat(np.arange(len(lengths)), lengths)
     found = np.zeros(len(pins), np.float32)
-    for lag in range(1, min(COMPARED // 2, int(lengths.max(initial=0)) - 1) + 1):
+    for lag in range(1, min(FEATURES_COMPARED // 2, int(lengths.max(initial=0)) - 1) + 1):
         one, other = slice(None, -lag), slice(lag, None)
         same = lists[one] == lists[other]
         same &= pins[one] != pins[other]
-        same[same] = np.bitwise_count(signatures[one][same] ^ signatures[other][same]).sum(1) <= COPY
+        same[same] = np.bitwise_count(signatures[one][same] ^ signatures[other][same]).sum(1) <= COPY_BITS
         found[one] += same
         found[other] += same
-    grown = np.maximum(1.0, lengths / COMPARED)[lists]
+    grown = np.maximum(1.0, lengths / FEATURES_COMPARED)[lists]
     return np.minimum(found * grown, 255).astype(np.uint8)

@@ -27,13 +27,13 @@ VERSION = 3
 AXES = 3
 DIMENSIONS = 128
 
-CONTRAST = 0.02
+LEAST_CONTRAST = 0.02
 """Least contrast of a keypoint (OpenCV's unit): half of what Lowe proposes, enamel fields differ little."""
 
 CHROMA_GAIN = 1.5
 """Grey levels a unit of a* or b*: enamel's colours span about 160 units."""
 
-GRID = 8
+GRID_SIDE = 8
 """Parts of the picture each way among which the keypoints kept are spread: a busy cloth in one corner does
 not take the place of a quiet pin."""
 
@@ -144,7 +144,7 @@ def _of_plane(
     within = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     ratio = np.array([width / size[0], height / size[1]], np.float32)
     sift: Any = cv2.SIFT_create(  # type: ignore[attr-defined]  # its annotations lack it
-        contrastThreshold=CONTRAST
+        contrastThreshold=LEAST_CONTRAST
     )
     found: list[tuple[npt.NDArray[Any], ...]] = []
     for axis in axes:
@@ -176,10 +176,10 @@ def _spread(keypoints: list[Any], shape: tuple[int, ...], count: int) -> list[An
         return keypoints
     points = np.array([keypoint.pt for keypoint in keypoints])
     strength = np.array([keypoint.response for keypoint in keypoints])
-    parts = np.minimum((points * GRID / (shape[1], shape[0])).astype(int), GRID - 1)
-    part = parts[:, 1] * GRID + parts[:, 0]
+    parts = np.minimum((points * GRID_SIDE / (shape[1], shape[0])).astype(int), GRID_SIDE - 1)
+    part = parts[:, 1] * GRID_SIDE + parts[:, 0]
     order = np.lexsort((-strength, part))
-    starts = np.searchsorted(part[order], np.arange(GRID * GRID))
+    starts = np.searchsorted(part[order], np.arange(GRID_SIDE * GRID_SIDE))
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order)) - starts[part[order]]
     return [keypoints[at] for at in np.lexsort((-strength, rank))[:count]]

@@ -10,18 +10,25 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pinactors.analysis.imaging.portrait import COARSE, SIDE, Floats, Portrait, as_floats, scaling
+from pinactors.analysis.imaging.portrait import (
+    COARSE_SIDE,
+    PORTRAIT_SIDE,
+    Floats,
+    Portrait,
+    as_floats,
+    scaling,
+)
 from pinactors.analysis.model import CROP_SIDE
 
 RINGS, SECTORS, CHANNELS = 4, 16, 6
 
-REACH = 2.15
+GRID_RADIUS_DEVIATIONS = 2.15
 """Radius of the grid in standard deviations of the silhouette: a disc ends at 2.0, a long bar at 1.7."""
 
-FINE = 4
+SAMPLES_A_CELL = 4
 """Samples a cell is the mean of, in each direction."""
 
-WEIGHTS = as_floats([0.3, 1.0, 1.0, 0.6, 2.0, 2.0])
+PLANE_WEIGHTS = as_floats([0.3, 1.0, 1.0, 0.6, 2.0, 2.0])
 """L (standardised), a, b (per 25), silhouette (as in `Portrait.planes`), lines along and across the radius.
 Chosen on photographs of 280 pins among 1,757: little lightness, since polished metal is bright in one
 picture and dark in the next."""
@@ -29,15 +36,17 @@ picture and dark in the next."""
 
 def layout(portrait: Portrait) -> Floats:
     """The grid (RINGS, SECTORS, CHANNELS), of length 1."""
-    radii = (np.arange(RINGS * FINE) + 0.5) / (RINGS * FINE) * REACH
-    angles = np.arange(SECTORS * FINE) / (SECTORS * FINE) * 2 * np.pi
+    radii = (np.arange(RINGS * SAMPLES_A_CELL) + 0.5) / (RINGS * SAMPLES_A_CELL) * GRID_RADIUS_DEVIATIONS
+    angles = np.arange(SECTORS * SAMPLES_A_CELL) / (SECTORS * SAMPLES_A_CELL) * 2 * np.pi
     grid = as_floats(radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], -1))
-    colours = _sample(portrait.planes, as_floats(scaling(CROP_SIDE, COARSE) @ portrait.frame), grid)
-    frame = as_floats(scaling(CROP_SIDE, SIDE) @ portrait.frame)
+    colours = _sample(portrait.planes, as_floats(scaling(CROP_SIDE, COARSE_SIDE) @ portrait.frame), grid)
+    frame = as_floats(scaling(CROP_SIDE, PORTRAIT_SIDE) @ portrait.frame)
     lines = _sample(portrait.lines, frame, grid)
     along, across = _relative(lines, frame, grid)
     cells = np.concatenate([colours, along[..., None], across[..., None]], axis=2)
-    found = cells.reshape(RINGS, FINE, SECTORS, FINE, CHANNELS).mean((1, 3)) * WEIGHTS
+    found = (
+        cells.reshape(RINGS, SAMPLES_A_CELL, SECTORS, SAMPLES_A_CELL, CHANNELS).mean((1, 3)) * PLANE_WEIGHTS
+    )
     found *= np.sqrt((np.arange(RINGS) + 0.5) / RINGS)[:, None, None]  # cells grow with the radius
     return as_floats(found / max(float(np.linalg.norm(found)), 1e-6))
 

@@ -12,18 +12,26 @@ import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import encoded
 from pinactors.analysis.imaging.geometry import dot
-from pinactors.analysis.imaging.portrait import COARSE, SIDE, Floats, Portrait, as_floats, line_field, scaling
+from pinactors.analysis.imaging.portrait import (
+    COARSE_SIDE,
+    PORTRAIT_SIDE,
+    Floats,
+    Portrait,
+    as_floats,
+    line_field,
+    scaling,
+)
 from pinactors.analysis.model import CROP_SIDE, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-_CENTRE = as_floats((np.arange(COARSE) - (COARSE - 1) / 2) / COARSE)
+_CENTRE = as_floats((np.arange(COARSE_SIDE) - (COARSE_SIDE - 1) / 2) / COARSE_SIDE)
 
 LIGHTNESS_SHARE = 0.6
-NEIGHBOURHOOD = 8.0
-QUIET = 0.05
-RIM = 7
+NEIGHBOURHOOD_PIXELS = 8.0
+QUIET_VARIANCE = 0.05
+RIM_PIXELS = 7
 """Twice the width, plus one, of what counts as the rim, in pixels of the coarse picture."""
-HAZE = 0.02
+HAZE_LIGHT = 0.02
 """Added to linear light before its logarithm: dark places carry noise and haze, not colour."""
 LEAST_INNER = 60
 """Pixels of the coarse picture inside both outlines from which colours are compared."""
@@ -91,7 +99,7 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     if inner.sum() < LEAST_INNER:
         return None
     lab_seen, lab_lit, light_tint = _in_one_light(seen, reference.linear, inner)
-    rim = (shared > 0.9) & (np.asarray(cv2.erode(known, np.ones((RIM, RIM), np.uint8))) < 0.9)
+    rim = (shared > 0.9) & (np.asarray(cv2.erode(known, np.ones((RIM_PIXELS, RIM_PIXELS), np.uint8))) < 0.9)
     rim_tint = 0.0
     if rim.sum() > 20:
         off = np.median(lab_seen[rim], axis=0) - np.median(lab_lit[rim], axis=0)
@@ -168,7 +176,10 @@ not decide, and from which two pins differ in a place."""
 
 def _warped_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
     """Line field and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
-    matrix, size = scaling(CROP_SIDE, SIDE) @ to_portrait @ scaling(SIDE, CROP_SIDE), (SIDE, SIDE)
+    matrix, size = (
+        scaling(CROP_SIDE, PORTRAIT_SIDE) @ to_portrait @ scaling(PORTRAIT_SIDE, CROP_SIDE),
+        (PORTRAIT_SIDE, PORTRAIT_SIDE),
+    )
     picture = cv2.warpPerspective(portrait.rgb, matrix, size, flags=_SAMPLE, borderMode=cv2.BORDER_REPLICATE)
     mask = as_floats(cv2.warpPerspective(portrait.mask, matrix, size, flags=_SAMPLE)) / np.float32(255)
     return line_field(np.asarray(picture, np.uint8), mask), mask
@@ -176,9 +187,9 @@ def _warped_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floa
 
 def _warped_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
     """Light and mask (0 to 1) of a portrait in another's frame, `to_portrait` in crop pixels."""
-    matrix = scaling(CROP_SIDE, COARSE) @ to_portrait @ scaling(COARSE, CROP_SIDE)
+    matrix = scaling(CROP_SIDE, COARSE_SIDE) @ to_portrait @ scaling(COARSE_SIDE, CROP_SIDE)
     light, mask = (
-        as_floats(cv2.warpPerspective(plane, matrix, (COARSE, COARSE), flags=_SAMPLE))
+        as_floats(cv2.warpPerspective(plane, matrix, (COARSE_SIDE, COARSE_SIDE), flags=_SAMPLE))
         for plane in (portrait.linear, portrait.coarse[1])
     )
     return light, mask
@@ -194,7 +205,7 @@ def _in_one_light(
 ) -> tuple[Floats, Floats, float]:
     """Both in Lab, the reference under the photograph's light, and that light's tint."""
     gains, tint = _fit_light(seen, expected, inner)
-    lit = (expected + HAZE) * gains - HAZE
+    lit = (expected + HAZE_LIGHT) * gains - HAZE_LIGHT
     exposure = max(1e-3, float(np.percentile(lit[inner].max(1), 98)))
     return _to_lab(as_floats(seen / exposure)), _to_lab(as_floats(lit / exposure)), tint
 
@@ -215,7 +226,7 @@ def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> 
     their tint: one for each colour channel and a slope across the pin, fitted robustly to log ratios. The
     colour is free, so that its tint can be judged: lights are nearly white, other plating is not."""
     there, here = expected[inner], seen[inner]
-    ratio = np.log(here + HAZE) - np.log(there + HAZE)
+    ratio = np.log(here + HAZE_LIGHT) - np.log(there + HAZE_LIGHT)
     ys, xs = np.nonzero(inner)
     places = np.stack([np.ones(len(xs), np.float32), _CENTRE[xs], _CENTRE[ys]])
     bright = there.mean(1) + 0.05
@@ -262,10 +273,10 @@ def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> t
 def _worst(shared: Floats, seen: Floats, expected: Floats, inside: Floats) -> float:
     """The agreement of lines that nine tenths of the neighbourhoods exceed: a look-alike differs
     somewhere."""
-    size = (SIDE // 4, SIDE // 4)
+    size = (PORTRAIT_SIDE // 4, PORTRAIT_SIDE // 4)
     stacked = np.dstack([shared * inside, seen * inside, expected * inside, inside])
     small = cv2.resize(as_floats(stacked), size, interpolation=cv2.INTER_AREA)
-    around = as_floats(cv2.GaussianBlur(small, (0, 0), NEIGHBOURHOOD / 4))
-    local = around[..., 0] / np.sqrt((around[..., 1] + QUIET) * (around[..., 2] + QUIET))
+    around = as_floats(cv2.GaussianBlur(small, (0, 0), NEIGHBOURHOOD_PIXELS / 4))
+    local = around[..., 0] / np.sqrt((around[..., 1] + QUIET_VARIANCE) * (around[..., 2] + QUIET_VARIANCE))
     places = around[..., 3] > 0.5
     return float(np.percentile(local[places], 10)) if places.any() else 0.0

@@ -26,10 +26,10 @@ NAMES = (
     "chroma",
     "outlined",
 )
-UNSEEN = (0.3, 0.5, 0.3)
+UNCOMPARED_VALUES = (0.3, 0.5, 0.3)
 """What lines, outline and colours count as where they could not be compared."""
 
-RIDGE = 5.0
+RIDGE_STRENGTH = 5.0
 
 
 def measurements(agreement: Agreement, outlined: bool) -> list[float]:
@@ -40,7 +40,7 @@ def measurements(agreement: Agreement, outlined: bool) -> list[float]:
         agreement.covered,
         agreement.patches,
         agreement.patch_mean,
-        *((alike.inner_lines, alike.outline, alike.chroma) if alike is not None else UNSEEN),
+        *((alike.inner_lines, alike.outline, alike.chroma) if alike is not None else UNCOMPARED_VALUES),
         float(outlined),
     ]
 
@@ -59,7 +59,7 @@ def log_odds(agreement: Agreement, outlined: bool) -> float:
 
 
 def fit(
-    rows: Sequence[Sequence[float]], right: Sequence[bool], ridge: float = RIDGE
+    rows: Sequence[Sequence[float]], right: Sequence[bool], ridge: float = RIDGE_STRENGTH
 ) -> npt.NDArray[np.float64]:
     """(1 + columns): intercept and coefficients of a logistic regression by Newton's method, with a ridge on
     the coefficients of the standardised columns."""

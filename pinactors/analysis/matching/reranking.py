@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
-from pinactors.analysis.imaging.portrait import COARSE, Portrait, scaling
+from pinactors.analysis.imaging.portrait import COARSE_SIDE, Portrait, scaling
 from pinactors.analysis.matching import likeness, verification
 from pinactors.analysis.matching.alignment import Template
 from pinactors.analysis.matching.keypoints import Features
@@ -26,20 +26,20 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
 
 Floats = npt.NDArray[np.float32]
 
-CELLS = 8
+CELLS_A_SIDE = 8
 """Parts each way in which the pin's box is divided when it is asked where features were found."""
 CELL_WORTH = 3.0
 """Weight of features from which a cell counts no more: a busy corner is one corner."""
 
-SIDE = 256
+PICTURE_SIDE = 256
 PATCH, REACH, STEP = 24, 4, 16
-"""Patches compared, in pixels of a SIDE square: their side, how far each may lie from its place, and how far
-apart they are taken."""
-TEXTURE = 5.0
+"""Patches compared, in pixels of a PICTURE_SIDE square: their side, how far each may lie from its place, and
+how far apart they are taken."""
+LEAST_TEXTURE = 5.0
 """Least standard deviation (Lab units) of a patch that is compared."""
-AGREED = 0.6
+FOUND_CORRELATION = 0.6
 """Correlation from which a patch is found again."""
-STEPS = 8
+ALIGNMENT_STEPS = 8
 """Iterations of the alignment before lines and colours are compared."""
 
 
@@ -107,13 +107,13 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
     """`rgb` in the pixels of `query`."""
     found = verification.complete(query, candidate.features, found)
     small, seen = _warped(rgb, found.to_photo)
-    mask = np.minimum(cv2.resize(candidate.reference.mask, (SIDE, SIDE)), seen)
-    picture = cv2.resize(candidate.reference.rgb, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    mask = np.minimum(cv2.resize(candidate.reference.mask, (PICTURE_SIDE, PICTURE_SIDE)), seen)
+    picture = cv2.resize(candidate.reference.rgb, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
     patches, patch_mean = _patches(small, np.asarray(picture, np.uint8), mask)
     portrait = Portrait.of(small, mask)
     template = Template(candidate.portrait.planes, candidate.portrait.coarse[1])
-    aligned, _ = template.refine(portrait.planes, np.eye(3), STEPS)
-    to_portrait = scaling(COARSE, CROP_SIDE) @ aligned @ scaling(CROP_SIDE, COARSE)
+    aligned, _ = template.refine(portrait.planes, np.eye(3), ALIGNMENT_STEPS)
+    to_portrait = scaling(COARSE_SIDE, CROP_SIDE) @ aligned @ scaling(CROP_SIDE, COARSE_SIDE)
     weights, chosen = candidate.weights, found.reference
     visible = _visible(candidate.features.points, found.to_photo, rgb.shape)
     agreement = Agreement(
@@ -127,16 +127,16 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
 
 
 def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
-    """The photograph in the candidate's crop, at SIDE, and where it has pixels (0 or 255)."""
-    matrix = scaling(CROP_SIDE, SIDE) @ np.linalg.inv(to_photo)
+    """The photograph in the candidate's crop, at PICTURE_SIDE, and where it has pixels (0 or 255)."""
+    matrix = scaling(CROP_SIDE, PICTURE_SIDE) @ np.linalg.inv(to_photo)
     middle = np.array([(CROP_SIDE - 1) / 2, (CROP_SIDE - 1) / 2])
-    reduction = SIDE / CROP_SIDE / verification.growth_and_turn(to_photo, middle)[0]
+    reduction = PICTURE_SIDE / CROP_SIDE / verification.growth_and_turn(to_photo, middle)[0]
     if reduction < 0.7:  # sampling alone would alias
         height, width = rgb.shape[:2]
         size = max(8, round(width * reduction)), max(8, round(height * reduction))
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
         matrix = matrix @ np.diag([width / size[0], height / size[1], 1.0])
-    square = (SIDE, SIDE)
+    square = (PICTURE_SIDE, PICTURE_SIDE)
     warped = cv2.warpPerspective(rgb, matrix, square, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     whole = np.full(rgb.shape[:2], 255, np.uint8)
     seen = cv2.warpPerspective(whole, matrix, square, flags=cv2.INTER_NEAREST)
@@ -151,10 +151,10 @@ def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> npt.ND
 def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.NDArray[np.bool_]) -> float:
     points, weights = candidate.features.points, candidate.weights
     low, high = candidate.outline.min(0), candidate.outline.max(0)
-    at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS).astype(int), 0, CELLS - 1)
-    cell = at[:, 1] * CELLS + at[:, 0]
-    worth = np.minimum(np.bincount(cell[visible], weights[visible], CELLS**2), CELL_WORTH)
-    hit = np.bincount(cell[chosen], weights[chosen], CELLS**2) > 0.25
+    at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS_A_SIDE).astype(int), 0, CELLS_A_SIDE - 1)
+    cell = at[:, 1] * CELLS_A_SIDE + at[:, 0]
+    worth = np.minimum(np.bincount(cell[visible], weights[visible], CELLS_A_SIDE**2), CELL_WORTH)
+    hit = np.bincount(cell[chosen], weights[chosen], CELLS_A_SIDE**2) > 0.25
     return float((worth * hit).sum() / max(float(worth.sum()), 1e-6))
 
 
@@ -164,8 +164,8 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
     ours, theirs = _planes(photo), _planes(picture)
     inside = cv2.integral((mask > 127).astype(np.uint8))
     best = []
-    for y in range(REACH, SIDE - PATCH - REACH + 1, STEP):
-        for x in range(REACH, SIDE - PATCH - REACH + 1, STEP):
+    for y in range(REACH, PICTURE_SIDE - PATCH - REACH + 1, STEP):
+        for x in range(REACH, PICTURE_SIDE - PATCH - REACH + 1, STEP):
             below, right = y + PATCH, x + PATCH
             count = inside[below, right] - inside[y, right] - inside[below, x] + inside[y, x]
             if count < 0.7 * PATCH * PATCH:
@@ -173,7 +173,7 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
             values = []
             for one, other in zip(ours, theirs, strict=True):
                 patch = other[y:below, x:right]
-                if patch.std() < TEXTURE:
+                if patch.std() < LEAST_TEXTURE:
                     continue
                 around = one[y - REACH : below + REACH, x - REACH : right + REACH]
                 values.append(float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED).max()))
@@ -182,7 +182,7 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
     if not best:
         return 0.0, 0.0
     found = np.array(best)
-    return float((found > AGREED).mean()), float(found.mean())
+    return float((found > FOUND_CORRELATION).mean()), float(found.mean())
 
 
 def _planes(rgb: Image) -> list[npt.NDArray[np.float32]]:

@@ -34,8 +34,8 @@ from pinactors.analysis.model import CatalogPin, Image, Matrix, Reference, Sale
 from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
-SIDES = 600, 400
-FEATURES = 1800
+PHOTOGRAPH_SIDES = 600, 400
+PHOTOGRAPH_FEATURES = 1800
 """Sides to which a photograph is reduced for its features of lightness and colour, and how many it has."""
 
 BOARD_SIDES, BOARD_FEATURES = (1600, 960), 8000
@@ -45,18 +45,18 @@ PARTS, PART = 4, 0.36
 BOARD_VOTED, BOARD_SUPPORT = 12, 0.3
 """Candidates verified in each part, and the support from which they are compared with it."""
 
-AROUND = 0.15
+REGION_MARGIN = 0.15
 """How far beyond each side of a region, in its sizes, a pin may reach: people tap roughly."""
 
-ALIGNED = 8
+MOST_ALIGNED = 8
 """Candidates aligned by their outlines where features alone did not decide."""
 
 VOTED, COMPARED = 15, 4
 """Candidates that are verified, and of those registered how many are compared with the photograph."""
-CLAIM = 0.35
+CLAIM_PROBABILITY = 0.35
 """Probability from which a pin is claimed. The model is cautious in the middle: out of fold, what it gave .35
 to .75 was right 12 times of 13 on real photographs, and what it gave less hardly ever."""
-CLAIM_ODDS = math.log(CLAIM / (1 - CLAIM))
+CLAIM_ODDS = math.log(CLAIM_PROBABILITY / (1 - CLAIM_PROBABILITY))
 PROOF, UNPROVEN = 8, -1.0
 """Features found from which a pin may be likely, and the log odds of one with fewer at most: four pairs fit
 any homography. The right pins claimed on real photographs had 18 and more; a plain disc fits every coin."""
@@ -64,7 +64,7 @@ BESIDE_ODDS = 0.0
 """Log odds from which a pin is listed beside others."""
 SAME_PLACE = 0.3
 """Intersection over union of two outlines from which they are the same pin's."""
-CLOSE = 5.0
+RIVAL_LOG_ODDS = 5.0
 """Log odds behind the best up to which a pin in the same place is its rival."""
 
 Region = tuple[float, float, float, float]
@@ -104,7 +104,7 @@ class Sighting:
 
 def features(rgb: Image) -> Features:
     """Those a photograph is searched by."""
-    return keypoints.extract(rgb, None, SIDES, FEATURES)
+    return keypoints.extract(rgb, None, PHOTOGRAPH_SIDES, PHOTOGRAPH_FEATURES)
 
 
 def look(
@@ -171,7 +171,7 @@ def _by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candi
     to_crop = crop_transform(found.outline)
     portrait = Portrait.of(*warp_crop(rgb, found.mask, to_crop))
     fits = []
-    for candidate in [one for one in candidates if one.outlined][:ALIGNED]:
+    for candidate in [one for one in candidates if one.outlined][:MOST_ALIGNED]:
         with contextlib.suppress(LookupError):
             aligned = alignment.register(portrait, candidate.portrait)
             to_photo = np.asarray(np.linalg.inv(to_crop) @ aligned.to_query, np.float64)
@@ -232,8 +232,8 @@ def _within(rgb: Image, region: Region) -> Features:
     """Features of what lies in and around a region, seen closer, in the photograph's pixels."""
     height, width = rgb.shape[:2]
     x, y, across, down = region
-    left, right = max(0.0, x - across * AROUND), min(1.0, x + across * (1 + AROUND))
-    top, bottom = max(0.0, y - down * AROUND), min(1.0, y + down * (1 + AROUND))
+    left, right = max(0.0, x - across * REGION_MARGIN), min(1.0, x + across * (1 + REGION_MARGIN))
+    top, bottom = max(0.0, y - down * REGION_MARGIN), min(1.0, y + down * (1 + REGION_MARGIN))
     window = rgb[int(top * height) : int(bottom * height) + 1, int(left * width) : int(right * width) + 1]
     shift = np.array([[1, 0, int(left * width)], [0, 1, int(top * height)], [0, 0, 1]], np.float64)
     return features(np.ascontiguousarray(window)).moved(shift)
@@ -266,7 +266,7 @@ def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
     best, *rest = seen
     others = []
     for rival in rest:
-        if best.odds - rival.odds < CLOSE and overlap(best.outline, rival.outline) > SAME_PLACE:
+        if best.odds - rival.odds < RIVAL_LOG_ODDS and overlap(best.outline, rival.outline) > SAME_PLACE:
             between = np.linalg.inv(best.to_photo) @ rival.to_photo @ rival.comparison.to_portrait
             odds = likeness.compare_differences(
                 best.comparison.portrait,

@@ -24,7 +24,7 @@ Numbers = npt.NDArray[np.intp]
 ALIKE, ALIKE_IN_PLACE = 0.62, 0.5
 """Least cosine of two descriptors that are paired by their looks alone, and of two that lie on each other."""
 MOST_PAIRS = 160
-LEAST = 4
+LEAST_PAIRS = 4
 """Pairs that have to agree: three fit any affine mapping."""
 TURN, GROWTH = np.radians(30), np.log(1.6)
 """How far a pair's own turn and growth may be from the mapping's: keypoints name them roughly."""
@@ -50,10 +50,10 @@ class Registration:
 
 
 def register(query: Features, reference: Features) -> Registration | None:
-    """The mapping most of the alike features agree on; None where not even LEAST do. The reference's
+    """The mapping most of the alike features agree on; None where not even LEAST_PAIRS do. The reference's
     features are in crop pixels."""
     q, r, alike = _pairs(query, reference)
-    if len(q) < LEAST:
+    if len(q) < LEAST_PAIRS:
         return None
     here, there = query.points[q].astype(np.float64), reference.points[r].astype(np.float64)
     turn = (query.angles[q] - reference.angles[r]).astype(np.float64)
@@ -78,7 +78,7 @@ def register(query: Features, reference: Features) -> Registration | None:
     if best is None:
         return None
     kept = _one_to_one(q, r, alike, best[2])
-    return Registration(best[1], q[kept], r[kept], alike[kept]) if len(kept) >= LEAST else None
+    return Registration(best[1], q[kept], r[kept], alike[kept]) if len(kept) >= LEAST_PAIRS else None
 
 
 def complete(query: Features, reference: Features, found: Registration) -> Registration:
@@ -202,7 +202,7 @@ def _mapping(
     here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], chosen: Numbers, growth: float
 ) -> tuple[Matrix, Numbers] | None:
     """The homography, or with few pairs the affine mapping, of the chosen pairs, and those that agree."""
-    if len(chosen) < LEAST:
+    if len(chosen) < LEAST_PAIRS:
         return None
     radius = TIGHT * growth
     points = np.asarray(there[chosen], np.float64)
@@ -218,7 +218,7 @@ def _mapping(
             return None
     mapped = cv2.perspectiveTransform(there[chosen][None], matrix)[0]
     inliers = chosen[np.linalg.norm(mapped - here[chosen], axis=1) < 2 * radius]
-    return (matrix, inliers) if len(inliers) >= LEAST else None
+    return (matrix, inliers) if len(inliers) >= LEAST_PAIRS else None
 
 
 def _homography(

@@ -25,7 +25,7 @@ CENTRES = 256
 CELLS = CENTRES * CENTRES
 HALF = 64
 BITS = 128
-NEAR = 6
+NEAR_CENTRES = 6
 """Centres of each half that are paired when a descriptor's nearest cells are looked for."""
 
 
@@ -49,11 +49,15 @@ class Vocabulary:
         near, away = [], []
         for half, centres in zip((descriptors[:, :HALF], descriptors[:, HALF:]), self.centres, strict=True):
             distance = np.einsum("cd,cd->c", centres, centres) - 2 * half @ centres.T
-            best = np.argpartition(distance, NEAR, axis=1)[:, :NEAR]
+            best = np.argpartition(distance, NEAR_CENTRES, axis=1)[:, :NEAR_CENTRES]
             near.append(best)
             away.append(np.take_along_axis(distance, best, 1))
-        total = (away[0][:, :, None] + away[1][:, None, :]).reshape(len(descriptors), NEAR * NEAR)
-        cells = (near[0][:, :, None] * CENTRES + near[1][:, None, :]).reshape(len(descriptors), NEAR * NEAR)
+        total = (away[0][:, :, None] + away[1][:, None, :]).reshape(
+            len(descriptors), NEAR_CENTRES * NEAR_CENTRES
+        )
+        cells = (near[0][:, :, None] * CENTRES + near[1][:, None, :]).reshape(
+            len(descriptors), NEAR_CENTRES * NEAR_CENTRES
+        )
         best = np.argpartition(total, count, axis=1)[:, :count]
         order = np.argsort(np.take_along_axis(total, best, 1), axis=1, kind="stable")
         return np.take_along_axis(cells, np.take_along_axis(best, order, 1), 1).astype(np.int64)

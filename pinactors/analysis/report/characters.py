@@ -9,7 +9,7 @@ from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
 from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import AlsoSeen, Box, Candidate, CharacterIdentification, View
 
-CANDIDATES = 5
+MOST_CANDIDATES = 5
 ALSO_SEEN = 40
 NAME_BYTES = 200
 CHARACTERS_BYTES = 300
@@ -21,7 +21,7 @@ PIN_ID_BYTES = 200
 def describe(match: Match) -> CharacterIdentification:
     """The packet for a finished search. `characters` is empty unless a pin is claimed."""
     claimed = match.candidates[0] if match.identified and match.candidates else None
-    best = [candidate for candidate in match.candidates[:CANDIDATES] if _fits(candidate.pin.pin_id)]
+    best = [candidate for candidate in match.candidates[:MOST_CANDIDATES] if _fits(candidate.pin.pin_id)]
     return CharacterIdentification(
         characters=characters_of(claimed.pin) if claimed else "",
         identification=render(

@@ -15,12 +15,12 @@ from pinactors.analysis.report import html
 from pinactors.analysis.stamp import grammar
 from pinactors.protocol import DetailedAnalysis, View
 
-MARKS = 12
+MOST_MARKS = 12
 MARK_BYTES = 60
 MARK_CONFIDENCE = 0.6
 """Reader's confidence from which a line is shown as read."""
 
-PROBLEMS = 4
+MOST_PROBLEMS = 4
 PROBLEM_BYTES = 200
 VALUE_BYTES = 80
 
@@ -145,12 +145,12 @@ def _marks(stamp: StampReading | None) -> list[str]:
     """The lines surely read. A code with digits missing or misread is none: it would pass for one."""
     lines = stamp.lines if stamp else ()
     sure = [line.text for line in lines if line.confidence >= MARK_CONFIDENCE]
-    return [html.plain(text, MARK_BYTES) for text in sure if not grammar.broken_code(text)][:MARKS]
+    return [html.plain(text, MARK_BYTES) for text in sure if not grammar.broken_code(text)][:MOST_MARKS]
 
 
 def _problems(view: PreparedView) -> list[str]:
     problems = (view.pin_problem, *view.quality.problems) if view.pin is None else view.quality.problems
-    return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:PROBLEMS]
+    return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:MOST_PROBLEMS]
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,7 @@ from pinactors.protocol import HtmlDisplayData, View
 GOOD, USABLE = 0.75, 0.5
 """Quality scores from which a photograph is called good or usable."""
 
-PROBLEMS = 5
+MOST_PROBLEMS = 5
 PROBLEM_BYTES = 300
 """Five problems, the outcome and the frame take under 2,400 bytes: three views fit one packet."""
 
@@ -43,7 +43,7 @@ def _fragment(view: PreparedView) -> str:
         height=f"{view.height:,}",
         quality=quality_in_words(view.quality),
         found=_found(view),
-        problems=[html.plain(problem, PROBLEM_BYTES) for problem in view.quality.problems[:PROBLEMS]],
+        problems=[html.plain(problem, PROBLEM_BYTES) for problem in view.quality.problems[:MOST_PROBLEMS]],
     )
 
 

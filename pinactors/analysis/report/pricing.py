@@ -26,7 +26,7 @@ from pinactors.protocol import Estimate, PricingAnalysis
 WINDOW_DAYS = 90
 WIDE_WINDOW_DAYS = 365
 HALF_LIFE_DAYS = 90.0
-FENCE = 1.5
+FENCE_QUARTILE_RANGES = 1.5
 FENCED_FROM = 4
 """Rows from which quartiles say something about outliers."""
 FIRM, THIN = 10, 3
@@ -160,7 +160,7 @@ def _fenced(rows: list[_Row]) -> list[_Row]:
         return rows
     logs = np.log([row.amount for row in rows])
     first, third = np.percentile(logs, [25, 75])
-    reach = FENCE * (third - first) + 1e-9  # equal prices differ by rounding once converted
+    reach = FENCE_QUARTILE_RANGES * (third - first) + 1e-9  # equal prices differ by rounding once converted
     return [row for row, log in zip(rows, logs, strict=True) if first - reach <= log <= third + reach]
 
 
@@ -270,7 +270,7 @@ def _method(sample: _Sample, currency: str, foreign: int) -> str:
     if foreign:
         text += f", {_count(foreign)} in other currencies left out for want of an exchange rate"
     if sample.outliers:
-        text += f", {sample.outliers} outside {FENCE} interquartile ranges left out"
+        text += f", {sample.outliers} outside {FENCE_QUARTILE_RANGES} interquartile ranges left out"
     return text + "."
 
 

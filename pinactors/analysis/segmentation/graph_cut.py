@@ -14,10 +14,10 @@ from pinactors.analysis.imaging.geometry import as_image, window_of
 from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import Proposal, Scene, add_regions, disk
 
-STRANGE = 6.0
+SURE_OBJECT_DEVIATIONS = 6.0
 """Standard deviations from every background colour from which a pixel in a proposal is not given up again."""
 
-FREE = 0.15
+BAND_HALF_WIDTH = 0.15
 """Half width of the band in which an outline is cut anew, over the square root of the area."""
 
 
@@ -29,7 +29,7 @@ def recut(scene: Scene, proposal: Proposal) -> Image | None:
     size = max(1, width // 2), max(1, height // 2)
     rgb = as_image(cv2.resize(scene.rgb, size, interpolation=cv2.INTER_AREA))
     mask = as_image(cv2.resize(proposal.mask * 255, size, interpolation=cv2.INTER_AREA)) // 128
-    band = int(np.clip(round(FREE * math.sqrt(proposal.area / 4)), 3, 10))
+    band = int(np.clip(round(BAND_HALF_WIDTH * math.sqrt(proposal.area / 4)), 3, 10))
     window = window_of(mask, 2 * band + 2)
     labels = _labels(mask[window], band)
     cut = np.zeros_like(mask)
@@ -47,7 +47,7 @@ def refine(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
     window = window_of(mask, 3 * band)
     inside = mask[window]
     labels = _labels(inside, band)
-    labels[(inside > 0) & (scene.strange[window] > STRANGE)] = cv2.GC_FGD
+    labels[(inside > 0) & (scene.strange[window] > SURE_OBJECT_DEVIATIONS)] = cv2.GC_FGD
     if shadow is not None:
         labels[shadow[window] > 0] = cv2.GC_BGD
     # the picture's edge stays as proposed: nothing lies beyond it to hold the cut

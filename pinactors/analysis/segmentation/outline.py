@@ -24,22 +24,22 @@ from pinactors.analysis.segmentation.shadow import cast_shadow
 FINE_SIDE = 400
 """Longest side of the picture in which the outline is refined: finer gained nothing measurable."""
 
-FOUND = 0.3
+LEAST_CONFIDENCE = 0.3
 """Confidence below which a cut is not called a pin: lower, more blank surfaces pass than pins are saved."""
 
 CUT_OFF = 0.06
 """Share of the outline on the photograph's border from which the pin counts as half outside."""
 
-RECUT = 3
+PROPOSALS_RECUT = 3
 """How many of the best proposals, unlike each other, are cut anew before one is chosen."""
 
-RIVAL = 3.0
+RIVAL_LOG_ODDS = 3.0
 """Log odds below the best from which a proposal is not cut anew."""
 
-AGREED = 0.95
+AGREED_SHARE = 0.95
 """Share of the evidence on one outline from which none is cut anew."""
 
-SAME = 0.85
+SAME_OUTLINE_OVERLAP = 0.85
 """Intersection over union of a cut with a known outline below which the cut followed something else."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
@@ -69,7 +69,7 @@ class Ranked:
 def segment(rgb: Image) -> Segmentation:
     """The main pin of a picture, its holes filled (cut-outs in pins belong to their outline's inside)."""
     fine = _reduced(rgb, FINE_SIDE)
-    small = _reduced(fine, proposals.SIDE)
+    small = _reduced(fine, proposals.PICTURE_SIDE)
     if min(small.shape[:2]) < 16:
         return _nothing("The photograph is too small to find a pin in it.")
     scene = proposals.look(small)
@@ -86,7 +86,7 @@ def segment(rgb: Image) -> Segmentation:
     if measures is None or agreement < 0.5:  # the cut ran away along something else: trust the proposal
         refined, measures = best.mask, ranked[0].measures
     confidence = proposal_score.confidence(measures, agreement, _support(ranked))
-    if confidence < FOUND:
+    if confidence < LEAST_CONFIDENCE:
         return _nothing(UNSURE, confidence)
     return _finished(rgb, fine, refined, confidence, _others(ranked))
 
@@ -95,14 +95,14 @@ def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
     """The outline of a pin known to lie at the mask `known` (0 or 255): moved to where the colours change,
     unless that leads away from it. A counterfeit's outline is its own, not its catalogue picture's."""
     fine = _reduced(rgb, FINE_SIDE)
-    small = _reduced(fine, proposals.SIDE)
+    small = _reduced(fine, proposals.PICTURE_SIDE)
     size = small.shape[1], small.shape[0]
     mask = as_image(cv2.resize(known, size, interpolation=cv2.INTER_AREA) > 127)
     area = cv2.countNonZero(mask)
     if min(size) < 16 or not area:
         return _nothing(UNSURE)
     refined = graph_cut.refine(proposals.look(small), Proposal(mask, area, "registered"), None)
-    if _overlap(refined, mask) < SAME:
+    if _overlap(refined, mask) < SAME_OUTLINE_OVERLAP:
         refined = mask
     return _finished(rgb, fine, refined, confidence, 0)
 
@@ -132,7 +132,7 @@ def rank(scene: Scene) -> list[Ranked]:
             opened = cv2.morphologyEx(candidate.proposal.mask, cv2.MORPH_OPEN, disk(radius))
             proposals.add_regions(as_image(opened), "opened", found, keep=1)
     ranked = _best_first(ranked + _scored(scene, found[first:]))
-    if not ranked or _support(ranked) >= AGREED:
+    if not ranked or _support(ranked) >= AGREED_SHARE:
         return ranked
     first = len(found)
     for candidate in _rivals(ranked):
@@ -156,7 +156,7 @@ def _rivals(ranked: list[Ranked]) -> list[Ranked]:
     """The best, and what scores nearly as well without overlapping a better one by 0.85 or more."""
     chosen: list[Ranked] = []
     for candidate in ranked:
-        if len(chosen) == RECUT or candidate.score < ranked[0].score - RIVAL:
+        if len(chosen) == PROPOSALS_RECUT or candidate.score < ranked[0].score - RIVAL_LOG_ODDS:
             break
         if all(_overlap(candidate.proposal.mask, other.proposal.mask) < 0.85 for other in chosen):
             chosen.append(candidate)

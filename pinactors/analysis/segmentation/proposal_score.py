@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.model import Image
-from pinactors.analysis.segmentation.proposals import BINS, Floats, Scene, disk
+from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Floats, Scene, disk
 
 RIM, RIM_POINTS = 1.5, 72
 """How far inside the outline, in pixels, and at how many places the rim's tint is looked at."""
@@ -129,7 +129,7 @@ def _focus(fine: Floats, coarse: Floats) -> float:
 
 
 def _histogram(bins: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-    return np.bincount(bins, minlength=math.prod(BINS)) / max(1, len(bins))
+    return np.bincount(bins, minlength=math.prod(HISTOGRAM_BINS)) / max(1, len(bins))
 
 
 def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:

@@ -20,23 +20,23 @@ from pinactors.analysis.model import Image
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
-SIDE = 224
+PICTURE_SIDE = 224
 """Longest side of the picture in which proposals are made: a rim is still a pixel or two wide."""
 
-BINS = (8, 10, 10)
+HISTOGRAM_BINS = (8, 10, 10)
 """Colour histogram: L*, a*, b*."""
 
-LEAST = 0.01
+LEAST_AREA_SHARE = 0.01
 """Share of the picture below which a region is not taken for the pin that was photographed."""
 
-PLAIN = 0.5
+HALF_PLAIN_GRADIENT = 0.5
 """Gradient (Lab units a pixel, 1.6 times the upper quartile in the border) at which a background counts as
 half plain."""
 
-ODD = 4.0
+OBJECT_DEVIATIONS = 4.0
 """Standard deviations from every background colour at which a pixel speaks for an object."""
 
-_NOISE = 2.0
+_NOISE_DEVIATION = 2.0
 """Standard deviation in Lab below which a background is not believed to be uniform: compression, sensor."""
 
 
@@ -63,8 +63,8 @@ class Coarse:
 
 @dataclass(slots=True)
 class Scene:
-    """One picture at `SIDE`: `lab` smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge` the same
-    thickened by a pixel, `fine` the gradient of the unsmoothed picture, `strange` how many standard
+    """One picture at `PICTURE_SIDE`: `lab` smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge`
+    the same thickened by a pixel, `fine` the gradient of the unsmoothed picture, `strange` how many standard
     deviations a colour lies from the background's, `bins` each pixel's colour bin, `border` the frame taken
     for background.
 
@@ -105,7 +105,7 @@ def look(rgb: Image) -> Scene:
     strange = np.minimum(models["colours"], models["surface"])
     ridge = np.asarray(cv2.dilate(edges, disk(1)), np.float32)
     busy = 1.6 * float(np.quantile(edges[border], 0.75))
-    plain = 1 / (1 + (busy / PLAIN) ** 2)
+    plain = 1 / (1 + (busy / HALF_PLAIN_GRADIENT) ** 2)
     foreign = edges > 2 * busy + 0.6
     fine, bins = _gradient(raw), _bins(lab)
     coarse = Coarse(
@@ -113,7 +113,7 @@ def look(rgb: Image) -> Scene:
         fine=np.ascontiguousarray(fine[::2, ::2]),
         bins=np.ascontiguousarray(bins[::2, ::2]),
         foreign=np.ascontiguousarray(foreign[::2, ::2]),
-        odd=strange[::2, ::2] > ODD,
+        odd=strange[::2, ::2] > OBJECT_DEVIATIONS,
     )
     return Scene(rgb, lab, edges, ridge, fine, border, strange, bins, foreign, plain, coarse, models)
 
@@ -139,7 +139,9 @@ def to_lab(rgb: Image) -> Floats:
 def _bins(lab: Floats) -> npt.NDArray[np.intp]:
     """Each pixel's colour bin; a* and b* from -60 to 60, beyond that the outermost bin."""
     index = np.zeros(lab.shape[:2], np.float32)
-    for channel, low, high, bins in zip(cv2.split(lab), (0, -60, -60), (100, 60, 60), BINS, strict=True):
+    for channel, low, high, bins in zip(
+        cv2.split(lab), (0, -60, -60), (100, 60, 60), HISTOGRAM_BINS, strict=True
+    ):
         part = np.clip((channel - np.float32(low)) * np.float32(bins / (high - low)), 0, bins - 1)
         index = index * bins + np.floor(part)
     return index.astype(np.intp)
@@ -149,7 +151,7 @@ def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) 
     """Appends the `keep` largest regions of `mask`, holes filled, unless something like them is there."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     sizes = [(cv2.contourArea(contour), contour) for contour in contours if len(contour) > 20]
-    large = [pair for pair in sizes if pair[0] >= LEAST * mask.size]
+    large = [pair for pair in sizes if pair[0] >= LEAST_AREA_SHARE * mask.size]
     for _, contour in sorted(large, key=lambda pair: -pair[0])[:keep]:
         region = as_image(cv2.drawContours(np.zeros_like(mask), [contour], -1, 1, cv2.FILLED))
         proposal = Proposal(region, cv2.countNonZero(region), source)
@@ -250,6 +252,6 @@ def _illumination_surface(lab: Floats, border: Flags) -> Floats:
 def _mahalanobis(lab: Floats, samples: Floats, *, centred: bool = False) -> Floats:
     centre = np.zeros(3, np.float32) if centred else samples.mean(axis=0)
     spread = np.cov(samples.T) if len(samples) > 3 else np.zeros((3, 3))
-    root = np.linalg.cholesky(np.linalg.inv(spread + np.eye(3) * _NOISE**2)).astype(np.float32)
+    root = np.linalg.cholesky(np.linalg.inv(spread + np.eye(3) * _NOISE_DEVIATION**2)).astype(np.float32)
     offset = cv2.transform(lab, np.column_stack([root.T, -root.T @ centre]))
     return np.asarray(np.sqrt(dot(offset, offset)), np.float32)

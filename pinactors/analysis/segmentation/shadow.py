@@ -13,10 +13,10 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import Flags, Proposal, Scene, add_regions, disk
 
-SHARES = (0.02, 0.45)
+SHADOW_SHARES = (0.02, 0.45)
 """Least and most of a proposal that can be its shadow."""
 
-ROUND = 0.75
+RIM_SHARE = 0.75
 """Share of the pin's outline that a shadow may touch; more, and it is a rim."""
 
 QUIET, FADING = 4.0, 1.6
@@ -30,7 +30,7 @@ GREY_LIGHT = (0.1, 0.55)
 """Light left in a shadow on grey. There tint cannot tell it from metal: black plating keeps less, silver
 more."""
 
-BLEACHED = 0.3
+BLEACHED_TINT = 0.3
 """How far a shadow's tint may lie from the background's towards grey. Shadows keep the tint or deepen it
 (light reflected by the same surface fills them); black rims and lines are grey."""
 
@@ -50,7 +50,7 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
         return None
     pin = as_image(cv2.morphologyEx(regions[0].mask, cv2.MORPH_CLOSE, disk(3))) & mask
     shadow = as_image(cv2.morphologyEx(mask - pin, cv2.MORPH_OPEN, disk(1)))
-    if not SHARES[0] * proposal.area < cv2.countNonZero(shadow) < SHARES[1] * proposal.area:
+    if not SHADOW_SHARES[0] * proposal.area < cv2.countNonZero(shadow) < SHADOW_SHARES[1] * proposal.area:
         return None
     pin = mask - shadow
     rim = (cv2.dilate(pin, disk(1)) > 0) & (pin == 0)
@@ -59,7 +59,7 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
     within = cv2.erode(shadow, disk(2)) > 0
     if not (contact.any() and outer.any() and within.any()) or dimmed[shadow > 0].mean() < 0.85:
         return None
-    if np.count_nonzero(contact) > ROUND * np.count_nonzero(rim):
+    if np.count_nonzero(contact) > RIM_SHARE * np.count_nonzero(rim):
         return None
     edge = float(np.median(scene.ridge[contact]))
     calm, fading = float(np.median(scene.edges[within])), float(np.median(scene.ridge[outer]))
@@ -111,7 +111,7 @@ def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
     strength = float(np.linalg.norm(tint))
     if strength < NEUTRAL_TINT:
         return GREY_LIGHT[0] < float((dark / lit).mean()) < GREY_LIGHT[1]
-    return float((_tint(dark) - tint) @ tint) / strength > -BLEACHED
+    return float((_tint(dark) - tint) @ tint) / strength > -BLEACHED_TINT
 
 
 _LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))

@@ -128,7 +128,7 @@ class Source:
     def closer(self, line: Line, *, across: float, along: float = 0.0) -> Image:
         """The line with this share of its thickness more (or less) around it and of its length more at both
         ends; one that may hold a code wide enough for all of its signs."""
-        columns = round(STEPS_A_SIGN * ocr.STEP * CODE_LETTERS) if line.may_hold_code else 0
+        columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS) if line.may_hold_code else 0
         quad = grown(line.quad, across=across, start=along, end=along)
         return ocr.straighten(self.rgb, quad, turned=line.turned, columns=columns)
 
@@ -143,7 +143,7 @@ def joined(source: Source, lines: Sequence[Line]) -> list[Line]:
             if not _continues(first, second):
                 continue
             whole = Line(_around(first.quad, second.quad), first.turned)
-            columns = round(STEPS_A_SIGN * ocr.STEP * CODE_LETTERS)
+            columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS)
             whole.read(ocr.straighten(source.rgb, whole.quad, turned=whole.turned, columns=columns))
             if len(whole.best.text) > max(len(first.best.text), len(second.best.text)) + 2:
                 return [line for line in lines if line is not first and line is not second] + [whole]

@@ -28,7 +28,7 @@ LINE_HEIGHT = 48
 LEAST_WIDTH = 96
 """Pixels a line is filled up to: shorter ones read worse."""
 
-STEP = 8
+STEP_PIXELS = 8
 """Pixels of a line's width to each step of the recogniser: a sign that has less than two or three of them is
 merged with its neighbour or dropped."""
 
@@ -127,7 +127,9 @@ def recognise(line: Image) -> Reading:
     """
     engine = _engine()
     width = line.shape[1]
-    pixels = np.zeros((1, 3, LINE_HEIGHT, max(STEP * math.ceil(width / STEP), LEAST_WIDTH)), np.float32)
+    pixels = np.zeros(
+        (1, 3, LINE_HEIGHT, max(STEP_PIXELS * math.ceil(width / STEP_PIXELS), LEAST_WIDTH)), np.float32
+    )
     scaled = line.astype(np.float32) / 127.5 - 1.0
     pixels[0, :, :, :width] = scaled if line.ndim == 2 else np.moveaxis(scaled[..., ::-1], 2, 0)
     rows = np.asarray(engine.recogniser.session(pixels))[0][:, engine.columns]

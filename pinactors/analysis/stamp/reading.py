@@ -38,7 +38,7 @@ lines that run up or down, small or faint letters."""
 PROBED_LINES = 2
 """Lines read both ways at a time until it is known whether the text stands on its head."""
 
-PROBES = 2
+MOST_PROBES = 2
 """How often at most."""
 
 LINE_CONFIDENCE = 0.55
@@ -54,7 +54,7 @@ height above and below them, more where they are small: the reader sees them lar
 MOST_NUMBERS = 4
 """Lines read several times at most."""
 
-SETTLED = 0.9
+SETTLED_AGREEMENT = 0.9
 """Agreement of readings from which a line is not looked at again: beyond what three readings of a wrong code
 reached (0.81)."""
 
@@ -91,7 +91,7 @@ def _look(source: Source, known: list[Line], side: int, *, quarter: bool) -> lis
     ]
     forth: list[Line] = []
     back: list[Line] = []
-    for start in range(0, PROBED_LINES * PROBES, PROBED_LINES):
+    for start in range(0, PROBED_LINES * MOST_PROBES, PROBED_LINES):
         probe = quads[start : start + PROBED_LINES]
         forth += source.read(probe, turned=False)
         if _convincing(forth):
@@ -209,7 +209,7 @@ def _poor(lines: Sequence[Line]) -> bool:
 def _agreed(line: Line) -> bool:
     """True where the readings agree, and on a code if the line looks like one."""
     found = [value for value in (line.code, line.year, line.edition) if value is not None]
-    sure = bool(found) and all(value.agreement >= SETTLED for value in found)
+    sure = bool(found) and all(value.agreement >= SETTLED_AGREEMENT for value in found)
     return sure and (not line.may_hold_code or line.code is not None)
 
 
@@ -244,9 +244,9 @@ def _interpret(source: Source, lines: Sequence[Line], scale: float) -> StampRead
     words = [line.best.text for line in text if line.best.confidence >= GOOD_LINE]
     poor = _poor(text)
     code, likely_code = _told(code, voting.CODE_READ, poor=poor)
-    year, likely_year = _told(year, voting.READ, poor=poor)
-    edition, likely_edition = _told(edition, voting.READ, poor=poor)
-    brand, _ = _told(brand, voting.READ, poor=poor)
+    year, likely_year = _told(year, voting.READ_AGREEMENT, poor=poor)
+    edition, likely_edition = _told(edition, voting.READ_AGREEMENT, poor=poor)
+    brand, _ = _told(brand, voting.READ_AGREEMENT, poor=poor)
     likely = {
         "factory_code": likely_code.value if likely_code else None,
         "year": likely_year.value if likely_year else None,
@@ -281,6 +281,6 @@ def _strongest(values: Iterable[Agreed[V] | None]) -> Agreed[V] | None:
 
 def _told(found: Agreed[V] | None, least: float, *, poor: bool) -> tuple[Agreed[V] | None, Agreed[V] | None]:
     """`found` as what counts as read, or else as what is likely."""
-    if found is None or found.agreement >= least + (voting.POORER if poor else 0.0):
+    if found is None or found.agreement >= least + (voting.MISSPELT_SURPLUS if poor else 0.0):
         return found, None
     return None, found

@@ -21,21 +21,21 @@ from pinactors.analysis.stamp.ocr import Reading
 
 V = TypeVar("V", bound=Hashable)
 
-READ = 0.75
+READ_AGREEMENT = 0.75
 """Agreement from which a year or an edition counts as read: beyond what wrong ones reached on 558 drawn and
 photographed backs (0.73), but for one in 300."""
 
 CODE_READ = 0.65
 """The same of a code: 2 of 280 told are wrong (0.80 and 0.72), all others reached 0.6 at most."""
 
-POORER = 0.05
+MISSPELT_SURPLUS = 0.05
 """What more it takes where known words of the stamp came out misspelt: on such a picture readings err
 alike."""
 
-LIKELY = 0.5
+LIKELY_AGREEMENT = 0.5
 """Agreement from which a value is worth holding against the catalogue."""
 
-VOTES = 2
+LEAST_VOTES = 2
 """Readings that must show the number, however sure one is."""
 
 LEAST_FIT = 0.3
@@ -64,18 +64,18 @@ class Sight:
 def pooled(sights: Sequence[Sight]) -> Agreed[str] | None:
     """The number that `sights` show together: of the shape most of them have, at each place the digit of the
     highest mean probability (the linear opinion pool; Stone 1961) among those who saw it. A sight of another
-    shape stands against every digit. None where fewer than `VOTES` saw a digit or they hardly agree."""
+    shape stands against every digit. None where fewer than `LEAST_VOTES` saw a digit or they hardly agree."""
     if not sights:
         return None
     shape, count = Counter(sight.shape for sight in sights).most_common(1)[0]
     alike = [sight for sight in sights if sight.shape == shape]
     seen = np.sum([sight.seen for sight in alike], axis=0)
-    if not len(seen) or seen.min() < VOTES:
+    if not len(seen) or seen.min() < LEAST_VOTES:
         return None
     chances = np.sum([sight.chances * sight.seen[:, None] for sight in alike], axis=0)
     chances /= (seen + len(sights) - count)[:, None]
     agreement = float(chances.max(axis=1).min())
-    if agreement < LIKELY:
+    if agreement < LIKELY_AGREEMENT:
         return None
     digits = iter(chances.argmax(axis=1))
     return Agreed("".join(str(next(digits)) if sign == "#" else sign for sign in shape), agreement)
@@ -119,7 +119,7 @@ def brand(readings: Iterable[Reading]) -> Agreed[str] | None:
         return None
     name, count = Counter(name for name, _ in shown).most_common(1)[0]
     agreement = sum(confidence for other, confidence in shown if other == name) / len(shown)
-    return Agreed(name, agreement) if count >= VOTES and agreement >= LIKELY else None
+    return Agreed(name, agreement) if count >= LEAST_VOTES and agreement >= LIKELY_AGREEMENT else None
 
 
 def _sights(readings: Iterable[Reading], find: Callable[[str], tuple[object, slice] | None]) -> list[Sight]:

@@ -17,11 +17,11 @@ from pinactors.protocol import View
 Matrix = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 1080, 1440
-DRAWN = 900
+DRAWING_SIDE = 900
 """Side of the flat picture that is laid on the table."""
-FOCAL = 1.3 * HEIGHT
+FOCAL_PIXELS = 1.3 * HEIGHT
 """Pixels: a phone's main camera."""
-THICKNESS = 0.07
+PIN_THICKNESS = 0.07
 """Of the pin, in pin units."""
 EDGE_LAYERS = 6
 
@@ -39,7 +39,7 @@ def photograph(design: Design, view: View, seed: int = 0) -> bytes:
     places = _pose(shot, tilt)
     lamp = shot.uniform(-2.4, -0.8)
     light = Light(0.9 * math.cos(lamp), 0.9 * math.sin(lamp), glint=shot.uniform(0.6, 1.1))
-    face = (render.back if view is View.BACK else render.front)(design, DRAWN)
+    face = (render.back if view is View.BACK else render.front)(design, DRAWING_SIDE)
 
     picture = _lay(table, face, light, places, shot)
     picture *= _falloff(light)[..., None]
@@ -55,14 +55,14 @@ def photograph(design: Design, view: View, seed: int = 0) -> bytes:
 def _pose(shot: np.random.Generator, tilt: float) -> list[Matrix]:
     """Homographies (3x3) from the flat picture to the photograph: of the face, then layer by layer down."""
     axis, roll = shot.uniform(0, 2 * math.pi), math.radians(shot.uniform(-14, 14))
-    distance = FOCAL * DRAWN / (WIDTH * shot.uniform(0.74, 0.84))
+    distance = FOCAL_PIXELS * DRAWING_SIDE / (WIDTH * shot.uniform(0.74, 0.84))
     turn, _ = cv2.Rodrigues(np.array([0.0, 0.0, roll]))
     lean, _ = cv2.Rodrigues(tilt * np.array([math.cos(axis), math.sin(axis), 0.0]))
     across, down, deep = (lean @ turn).T
     x, y = shot.uniform(-0.03, 0.03, 2) * WIDTH
-    camera = np.array([[FOCAL, 0, WIDTH / 2 + x], [0, FOCAL, HEIGHT / 2 + y], [0, 0, 1]])
-    centered = np.array([[1, 0, -DRAWN / 2], [0, 1, -DRAWN / 2], [0, 0, 1]])
-    depths = np.linspace(0, THICKNESS * DRAWN / (2 * render.MARGIN), EDGE_LAYERS)
+    camera = np.array([[FOCAL_PIXELS, 0, WIDTH / 2 + x], [0, FOCAL_PIXELS, HEIGHT / 2 + y], [0, 0, 1]])
+    centered = np.array([[1, 0, -DRAWING_SIDE / 2], [0, 1, -DRAWING_SIDE / 2], [0, 0, 1]])
+    depths = np.linspace(0, PIN_THICKNESS * DRAWING_SIDE / (2 * render.HALF_SIDE), EDGE_LAYERS)
     away = np.array([0, 0, distance])
     return [camera @ np.column_stack([across, down, away + depth * deep]) @ centered for depth in depths]
 

@@ -26,10 +26,10 @@ Colour = npt.NDArray[Any]
 Mask = npt.NDArray[Any]
 """(height, width) uint8, 0 or 255."""
 
-LINE = 0.02
+LINE_HALF_WIDTH = 0.02
 """Half the width of a metal line; with the rim, in pin units (the pin spans -1 to 1)."""
-RIM = 0.055
-MARGIN = 1.16
+RIM_WIDTH = 0.055
+HALF_SIDE = 1.16
 """Half the drawn square's side in pin units."""
 
 PLATING = {
@@ -40,7 +40,7 @@ PLATING = {
 }
 
 
-STEEL = (128, 130, 136)
+STEEL_COLOUR = (128, 130, 136)
 """Of the posts: they are soldered on after plating."""
 
 
@@ -69,7 +69,7 @@ def front(design: Design, side: int) -> Face:
     metal = mask.copy()
     colour = np.empty((side, side, 3), np.float32)
     colour[:] = np.array(PLATING[design.plating], np.float32) / 255
-    width = max(1, round(2 * LINE * side / (2 * MARGIN)))
+    width = max(1, round(2 * LINE_HALF_WIDTH * side / (2 * HALF_SIDE)))
     for shape in design.shapes:
         points = [_pixels(shape.points, side)]
         if shape.colour is None:
@@ -91,7 +91,7 @@ def front(design: Design, side: int) -> Face:
 def back(design: Design, side: int) -> Face:
     """The stamped side as seen from behind: mirrored outline, waffle to the very edge, stamp and posts."""
     mask = np.ascontiguousarray(_silhouette(design, side)[:, ::-1])
-    unit = side / (2 * MARGIN)
+    unit = side / (2 * HALF_SIDE)
     waffle = _waffle(side) if design.back == "waffle" else _sandblast(design, side)
     relief = _bevelled(mask, side) + waffle
     x, y, width, height = stamp_box(design, side)
@@ -109,7 +109,7 @@ def back(design: Design, side: int) -> Face:
         radius = np.hypot(columns - post_x, rows - post_y) / unit
         relief += 0.06 * _smooth(0.1, 0.07, radius) + 0.1 * _smooth(0.045, 0.03, radius)
         foot = _smooth(0.1, 0.085, radius)[..., None]
-        colour += foot * (np.array(STEEL, np.float32) / 255 - colour)
+        colour += foot * (np.array(STEEL_COLOUR, np.float32) / 255 - colour)
         colour *= (1 - 0.3 * _smooth(0.14, 0.11, radius) * _smooth(0.09, 0.1, radius))[..., None]
     return Face(relief.astype(np.float32), colour.astype(np.float32), mask.copy(), mask)
 
@@ -117,7 +117,7 @@ def back(design: Design, side: int) -> Face:
 def lit(face: Face, light: Light, grain: int = 0) -> Colour:
     """The face under `light`, (n, n, 3) 0 to 1 as the screen shows it; `grain` seeds the metal's polish."""
     side = face.mask.shape[0]
-    unit = side / (2 * MARGIN)
+    unit = side / (2 * HALF_SIDE)
     slope_x = cv2.Sobel(face.relief, cv2.CV_32F, 1, 0, scale=unit / 8)
     slope_y = cv2.Sobel(face.relief, cv2.CV_32F, 0, 1, scale=unit / 8)
     facing = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
@@ -179,7 +179,7 @@ def post_places(design: Design, side: int) -> list[tuple[int, int]]:
     free = mask.copy()
     free[y : y + height, x : x + width] = 0
     room = cv2.distanceTransform(free, cv2.DIST_L2, 3)
-    unit = side / (2 * MARGIN)
+    unit = side / (2 * HALF_SIDE)
     places = np.argwhere(room >= min(0.14 * unit, 0.8 * float(room.max())))
     places = places[:: max(1, len(places) // 400)]
     gaps = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1))
@@ -190,7 +190,7 @@ def post_places(design: Design, side: int) -> list[tuple[int, int]]:
 @functools.lru_cache(maxsize=64)
 def _silhouette(design: Design, side: int) -> Mask:
     mask = np.zeros((side, side), np.uint8)
-    rim = max(1, round(2 * RIM * side / (2 * MARGIN)))
+    rim = max(1, round(2 * RIM_WIDTH * side / (2 * HALF_SIDE)))
     for shape in design.shapes:
         points = [_pixels(shape.points, side)]
         if shape.colour is not None:
@@ -203,12 +203,12 @@ def _silhouette(design: Design, side: int) -> Mask:
 
 
 def _pixels(points: npt.NDArray[np.float64], side: int) -> npt.NDArray[np.int32]:
-    return np.round((points + MARGIN) * (side / (2 * MARGIN))).astype(np.int32)
+    return np.round((points + HALF_SIDE) * (side / (2 * HALF_SIDE))).astype(np.int32)
 
 
 def _bevelled(mask: Mask, side: int) -> Plane:
     """The body of the pin: flat, its edge rounded off over the rim's width."""
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (side / (2 * MARGIN))
+    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5) / (side / (2 * HALF_SIDE))
     return (0.05 * _smooth(0.0, 0.045, depth.astype(np.float32))).astype(np.float32)
 
 

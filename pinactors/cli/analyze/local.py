@@ -32,7 +32,7 @@ from pinactors.storage.stored_image import StoredImage
 RATE_MARGIN = 10
 """Sessions' rates are bounded a minute; several attempts at one photo set stay below."""
 
-LONG = 3600.0
+DEADLINE_SECONDS = 3600.0
 """Seconds one photo set may take where nobody waits for it: how busy the machine is changes no answer."""
 
 
@@ -96,7 +96,7 @@ def unhurried(given: Settings, count: int) -> Settings:
     """
     return given.model_copy(
         update={
-            "deadline": max(given.deadline, LONG),
+            "deadline": max(given.deadline, DEADLINE_SECONDS),
             "breaker_failures": RATE_MARGIN * count + given.breaker_failures,
             "rate_per_minute": RATE_MARGIN * count + given.rate_per_minute,
             "max_sessions": count + given.max_sessions,

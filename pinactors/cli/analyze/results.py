@@ -17,7 +17,7 @@ from pinactors.protocol import merge
 
 CSV_FILE, JSON_FILE, PAGE_FILE = "results.csv", "results.jsonl", "results.html"
 
-REASONS = 3
+MOST_REASONS = 3
 """Rows of evidence that count most, told as the reason."""
 
 COLUMNS = (
@@ -78,7 +78,7 @@ def reasons(answer: dict[str, Any]) -> list[str]:
     """What counted most, for and against, in order."""
     weighed = [one for one in answer.get("evidence") or () if one.get("assessed", True) and one.get("weight")]
     weighed.sort(key=lambda one: -abs(float(one["weight"])))
-    sentences = (str(one.get("finding", "")).strip() for one in weighed[:REASONS])
+    sentences = (str(one.get("finding", "")).strip() for one in weighed[:MOST_REASONS])
     return [text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences if text]
 
 

@@ -25,7 +25,7 @@ from pinactors.client import NotPinactors
 from pinactors.protocol import PinactorsError, View, merge
 from pinactors.settings import Settings
 
-FOUND = 20
+MOST_FOUND = 20
 """Pins one search answers with."""
 
 SEARCH_CHARACTERS = 100
@@ -119,5 +119,5 @@ def _find(folder: Path, text: str) -> list[dict[str, Any]]:
             "series": pin.series,
             "year": pin.year,
         }
-        for pin in Catalog.open(folder).pins(text, FOUND)
+        for pin in Catalog.open(folder).pins(text, MOST_FOUND)
     ]

@@ -68,7 +68,7 @@ OPTIONS: dict[str, Any] = {
     "application_name": "pinactors log",
 }
 
-THREADS = 4
+TRANSACTION_THREADS = 4
 """Transactions at the same moment; each takes well under a millisecond, a durable one a write to the disk."""
 
 PREFIXES = (
@@ -114,7 +114,7 @@ class LogDatabase:
         self._psycopg = psycopg
         self._dsn = dsn
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        self._threads = trio.CapacityLimiter(THREADS)
+        self._threads = trio.CapacityLimiter(TRANSACTION_THREADS)
         self.losses = 0
 
     async def run(self, function: Callable[[Any], T]) -> T:

@@ -31,7 +31,7 @@ def test_other_shapes_do_not_mirror_each_other() -> None:
     bear, rectangle = views[3], views[0]
     overlap = gates.mirror_overlap(bear, rectangle)
     assert overlap is not None
-    assert overlap < gates.MIRRORED
+    assert overlap < gates.MIRRORED_OUTLINE_OVERLAP
 
 
 def test_a_picture_compressed_again_is_the_same_picture() -> None:

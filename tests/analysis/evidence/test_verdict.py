@@ -144,7 +144,7 @@ def test_an_edge_counts_little_without_a_catalogue_pin(front: PreparedView, know
         assert score is not None
         return score
 
-    assert edge(UNKNOWN) == pytest.approx(verdict.UNCOMPARED * edge(known))
+    assert edge(UNKNOWN) == pytest.approx(verdict.UNCLAIMED_ROUGHNESS_FACTOR * edge(known))
     assert edge(known) != 0
 
 
@@ -217,7 +217,7 @@ def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
     bounds = Bounds(0.0, weight)
     weights = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {name: bounds}, authentic_from=0.01)
     scene = Scene(front, back, None, None, None)
-    for score, barred in ((verdict.STRONG, True), (verdict.STRONG + 0.05, False)):
+    for score, barred in ((verdict.BARRING_SCORE, True), (verdict.BARRING_SCORE + 0.05, False)):
         result = verdict.conclude(with_score(name, score), scene, known, weights)
         assert (result.verdict is Verdict.UNDETERMINED) is barred
         assert ("One thing alone stands in the way" in result.summary) is barred

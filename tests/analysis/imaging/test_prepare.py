@@ -10,7 +10,7 @@ import pytest
 from pillow_heif import register_heif_opener
 
 from pinactors.analysis.imaging import prepare
-from pinactors.analysis.imaging.geometry import CROP_MARGIN, NEUTRAL, crop_transform, warp_crop
+from pinactors.analysis.imaging.geometry import CROP_MARGIN, NEUTRAL_GREY, crop_transform, warp_crop
 from pinactors.analysis.model import CROP_SIDE, WORKING_SIDE, PreparedView
 from pinactors.protocol import View
 from tests import drawing
@@ -49,7 +49,7 @@ def test_the_crop_is_the_pin_centred_in_grey_and_to_crop_maps_into_it() -> None:
     assert pin.rgb.shape == (CROP_SIDE, CROP_SIDE, 3)
     assert pin.crop_mask.shape == (CROP_SIDE, CROP_SIDE)
     assert set(np.unique(pin.crop_mask)) == {0, 255}
-    assert (pin.rgb[pin.crop_mask == 0] == NEUTRAL).all()
+    assert (pin.rgb[pin.crop_mask == 0] == NEUTRAL_GREY).all()
     mapped = cv2.perspectiveTransform(pin.outline[None], pin.to_crop)[0]
     (x, y), radius = cv2.minEnclosingCircle(mapped)
     assert (x, y) == pytest.approx(((CROP_SIDE - 1) / 2, (CROP_SIDE - 1) / 2), abs=0.5)

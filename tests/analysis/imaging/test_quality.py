@@ -55,7 +55,7 @@ def test_a_moving_hand_is_seen_though_it_blurs_one_direction_only() -> None:
 def test_a_picture_without_edges_counts_as_blurred() -> None:
     flat = np.full((200, 200, 3), 120, np.uint8)
     found = quality.measure(flat, None, np.zeros((0, 2), np.float32), 1.0)
-    assert found.sharpness == quality.WIDEST
+    assert found.sharpness == quality.WIDEST_EDGE_PIXELS
     assert mentions(found, "blurred")
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.imaging.portrait import SIDE, Portrait, line_field
+from pinactors.analysis.imaging.portrait import PORTRAIT_SIDE, Portrait, line_field
 from pinactors.analysis.matching import alignment, layout, likeness
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 from tests import drawing
@@ -48,9 +48,9 @@ def test_the_turn_is_found() -> None:
 
 
 def test_lines_do_not_care_which_side_is_dark() -> None:
-    rgb = np.full((SIDE, SIDE, 3), 60, np.uint8)
+    rgb = np.full((PORTRAIT_SIDE, PORTRAIT_SIDE, 3), 60, np.uint8)
     cv2.line(rgb, (20, 30), (100, 90), (200, 200, 200), 5)
-    mask = np.ones((SIDE, SIDE), np.float32)
+    mask = np.ones((PORTRAIT_SIDE, PORTRAIT_SIDE), np.float32)
     one, other = line_field(rgb, mask), line_field(np.asarray(255 - rgb, np.uint8), mask)
     agreement = (one * other).sum() / np.sqrt((one**2).sum() * (other**2).sum())
     assert agreement > 0.95

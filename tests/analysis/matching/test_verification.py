@@ -99,7 +99,7 @@ def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch)
     assert np.diff(index.starts).max() > 6, "the copies share their lists"
     found = []
     for longest in (1, 3, 1000):
-        monkeypatch.setattr(inverted_index, "LONG", longest)
+        monkeypatch.setattr(inverted_index, "LONG_LIST_FEATURES", longest)
         found.append(index.votes(query))
     assert found[0].numbers.tolist() == found[1].numbers.tolist() == found[2].numbers.tolist()
     assert found[0].votes == pytest.approx(found[2].votes)

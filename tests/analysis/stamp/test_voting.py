@@ -28,7 +28,7 @@ def test_only_what_readings_agree_on_counts_as_read() -> None:
     torn = pooled_code([true, true, true, other, other])
     assert torn is not None
     assert torn.value == "FAC-060122-15240"
-    assert voting.LIKELY <= torn.agreement < voting.CODE_READ
+    assert voting.LIKELY_AGREEMENT <= torn.agreement < voting.CODE_READ
 
 
 def test_each_digit_is_judged_by_itself() -> None:
@@ -90,6 +90,6 @@ def test_an_unsure_digit_weighs_little() -> None:
 def test_a_letter_for_a_digit_is_no_sure_year() -> None:
     sure, repaired = (voting.year([lattice(text)] * 5) for text in ("2018", "201S"))
     assert sure is not None
-    assert sure.agreement > voting.READ
+    assert sure.agreement > voting.READ_AGREEMENT
     assert repaired is not None
-    assert (repaired.value, repaired.agreement < voting.READ) == (2015, True)
+    assert (repaired.value, repaired.agreement < voting.READ_AGREEMENT) == (2015, True)

@@ -52,7 +52,7 @@ async def test_records_go_with_their_photographs(tmp_path: Path) -> None:
 
 
 async def test_photographs_go_before_records_a_batch_at_a_time(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(erasure, "BATCH", 2)
+    monkeypatch.setattr(erasure, "BATCH_ANALYSES", 2)
     numbers, removed, lines = await kept(tmp_path, retention_photographs=6.5, retention_records=9.5)
     assert numbers == [2, 3, 4, 5]
     assert removed == ["0", "1", "2", "3"]

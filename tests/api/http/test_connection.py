@@ -164,7 +164,7 @@ async def test_a_connection_is_used_again(served: Served) -> None:
 
 
 async def test_small_pieces_of_a_large_body_are_read_together(served: Served) -> None:
-    large, small, count = 2 * connection.RECEIVE, 1400, 100
+    large, small, count = 2 * connection.RECEIVE_BYTES, 1400, 100
     began = trio.current_time()
     async with connected(served.port) as wire:
         length = {"Content-Length": str(large + count * small)}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pinactors.analysis.imaging.shown import SIDE, shown
+from pinactors.analysis.imaging.shown import LONGEST_SIDE, shown
 from pinactors.api.page.results import describe
 from pinactors.protocol import PinactorsError, View
 from tests.api.conftest import running
@@ -125,7 +125,7 @@ def test_a_photograph_is_shown_upright_small_and_without_its_metadata(tmp_path: 
     content = shown(str(path), View.FRONT, 64_000_000)
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.format == "JPEG"
-        assert max(picture.size) == SIDE
+        assert max(picture.size) == LONGEST_SIDE
         assert picture.size[1] > picture.size[0]
         assert not picture.getexif()
     assert b"somewhere" not in content

@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinactors.api.proxy.masters import routing
-from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER, Masters
+from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER_SHARE, Masters
 from pinactors.api.proxy.masters.packets import read, restamped
 from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, expired, replay
-from pinactors.api.proxy.relay.spool import LEAD, Spool
+from pinactors.api.proxy.relay.spool import LEAD_BYTES, Spool
 from pinactors.client.connecting import NotPinactors
 from pinactors.pipeline.state import entry_of, packet_entry
 from pinactors.protocol import PACKET_LIMIT
@@ -80,9 +80,9 @@ async def test_failures_in_a_row_eject_for_longer_each_time(mock_clock: trio.tes
         if master.available:
             masters.failed(master, "x")
         assert master.state == "ejected"
-        mock_clock.jump(pause * (1 - JITTER) - 0.01)
+        mock_clock.jump(pause * (1 - JITTER_SHARE) - 0.01)
         assert not master.available
-        mock_clock.jump(pause * 2 * JITTER + 0.02)
+        mock_clock.jump(pause * 2 * JITTER_SHARE + 0.02)
         assert master.available
 
 
@@ -213,10 +213,10 @@ async def test_a_writer_waits_for_a_reader_that_is_far_behind(
     piece = b"x" * (1 << 20)
     with trio.fail_after(10):
         with trio.move_on_after(0.3) as waiting:
-            for _ in range(2 * LEAD // len(piece)):
+            for _ in range(2 * LEAD_BYTES // len(piece)):
                 await spool.write(piece)
         assert waiting.cancelled_caught
-        assert LEAD < spool.size <= LEAD + len(piece)
+        assert LEAD_BYTES < spool.size <= LEAD_BYTES + len(piece)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(spool.write, piece)
             assert len(await spool.read(2 * len(piece))) > 0

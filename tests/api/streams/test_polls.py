@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from pinactors.api.streams.polls import CAPACITY, EMPTY_COST, STREAMS, Polls
+from pinactors.api.streams.polls import EMPTY_COST, READS_AT_ONCE, STREAMS_COUNTED, Polls
 from pinactors.protocol import PinactorsError
 from pinactors.protocol.offsets import to_token
 from tests.api.site import Site
@@ -36,7 +36,7 @@ async def test_a_stream_is_read_again_as_often_as_a_bad_link_needs(
     site: Site, autojump_clock: MockClock
 ) -> None:
     site.log(3, closed=True)
-    for _ in range(int(CAPACITY)):
+    for _ in range(int(READS_AT_ONCE)):
         assert (await site.get("?offset=-1")).status_code == 200
     assert (await site.get("?offset=-1")).status_code == 429
 
@@ -49,10 +49,10 @@ async def test_an_open_stream_is_not_limited(site: Site, autojump_clock: MockClo
 
 async def test_streams_are_counted_apart_and_their_number_is_bounded() -> None:
     polls = Polls()
-    for _ in range(int(CAPACITY / EMPTY_COST)):
+    for _ in range(int(READS_AT_ONCE / EMPTY_COST)):
         polls.take("one", empty=True)
     with pytest.raises(PinactorsError):
         polls.take("one", empty=True)
-    for number in range(STREAMS + 5):
+    for number in range(STREAMS_COUNTED + 5):
         polls.take(f"other {number}", empty=True)
-    assert len(polls._buckets) == STREAMS
+    assert len(polls._buckets) == STREAMS_COUNTED

@@ -58,7 +58,7 @@ async def read(port: int, path: str, last_id: bytes | None, length: int | None) 
 async def test_a_break_at_every_byte_of_an_event_stream(
     tmp_path: Path, path: str, reader: Callable[[], EventReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polls, "CAPACITY", math.inf)  # no client reads one stream as often
+    monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # no client reads one stream as often
     site = Site(tmp_path)
     site.log(len(PACKETS), closed=True)
     with trio.fail_after(LIMIT):
