@@ -22,7 +22,7 @@ MESSAGE_QUEUE = 16
 """Packets that may wait for a slow caller; a session has fewer, so that an unread one never blocks a pong."""
 
 CLOSE_SECONDS = 1.0
-"""What saying goodbye may take."""
+"""What the closing handshake may take."""
 
 
 class WebSocketTransport:
@@ -68,7 +68,7 @@ class WebSocketTransport:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
             conversation.failure = _caught(rejection.status_code, headers, rejection.body or b"")
         except* LocalProtocolError as errors:
-            # A ping that crosses our goodbye: trio-websocket answers it, which wsproto does not allow.
+            # A ping that crosses our close frame: trio-websocket answers it, which wsproto does not allow.
             if not conversation.over:
                 conversation.failure = Broken(f"the WebSocket broke: {errors.exceptions[0]}")
         finally:
@@ -80,7 +80,7 @@ class WebSocketTransport:
 class Conversation:
     """One connection. What went wrong is left in `failure`: no group of errors has to be taken apart.
 
-    `over`: everything there was to receive has been, and only the goodbye is left.
+    `over`: everything there was to receive has been, and only the closing handshake is left.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ def completed(packets: Sequence[bytes]) -> bool:
 
 
 def merge(packets: Iterable[bytes]) -> dict[str, Any]:
-    """The buffered answer: the packets laid over one another in order, and nothing else.
+    """The buffered answer: the packets merged in order, and nothing else.
 
     `packets` is a finished log, its terminal packet last. After `ANALYSIS_COMPLETE` the record's `id` appears
     under its two older names as well; an `ERROR` yields the failure body alone. Raises `ValueError` when the

@@ -93,7 +93,7 @@ class _Decoded:
 def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
     """The photograph, upright by EXIF, RGB, scaled to at most `WORKING_SIDE`.
 
-    Transparency is laid on white; of an animation the first frame is taken. Raises `PinactorsError`:
+    Transparency is composited over white; of an animation the first frame is taken. Raises `PinactorsError`:
     `too_large` above `max_pixels` or `DECODING_BYTES` (by the header, nothing is decoded), `invalid_format`
     for anything that is not a whole picture in an accepted format.
     """

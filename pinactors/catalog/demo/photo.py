@@ -18,7 +18,7 @@ Matrix = npt.NDArray[np.float64]
 
 WIDTH, HEIGHT = 1080, 1440
 DRAWING_SIDE = 900
-"""Side of the flat picture that is laid on the table."""
+"""Side of the flat picture that is placed on the table."""
 FOCAL_PIXELS = 1.3 * HEIGHT
 """Pixels: a phone's main camera."""
 PIN_THICKNESS = 0.07
