@@ -4,64 +4,44 @@ from __future__ import annotations
 
 import json
 import resource
-import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import trio
 import typer
-from rich.console import Console
 
-from benchmarks import capacity, chaos, cuts, load, netem, null, overhead, proxy, report, scale
-from benchmarks.peers.start import DESIGNS
+from benchmarks import capacity, load, null, overhead, report, scale
+from benchmarks.commands import (
+    ALL,
+    SAME_ANALYSIS,
+    Designs,
+    Folder,
+    Json,
+    Measure,
+    Page,
+    Quick,
+    Seed,
+    Trace,
+    TraceDir,
+    chosen_designs,
+    errors,
+    folder_or_own,
+    links_of,
+    run,
+    write,
+)
+from benchmarks.faults import chaos
+from benchmarks.links import cuts, netem
+from benchmarks.machines import proxy
 from pinactors.simulation import profiles
-from pinactors.simulation.profiles import Profile
 
-errors = Console(stderr=True)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-
-Quick = Annotated[bool, typer.Option("--quick", help="Short: proves that it works, its figures mean little.")]
-Json = Annotated[
-    Path | None, typer.Option("--json", help="Write the figures to this file.", show_default=False)
-]
-Page = Annotated[
-    Path | None, typer.Option("--report", help="Write a page with plots to this file.", show_default=False)
-]
-Designs = Annotated[str, typer.Option(help="Which designs, separated by commas.")]
-Folder = Annotated[
-    Path | None, typer.Option("--folder", help="Keeps the drawings for the next run.", show_default=False)
-]
-Trace = Annotated[
-    tuple[Path, Path] | None,
-    typer.Option(
-        help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
-    ),
-]
-TraceDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--trace-dir",
-        help="Captured links: every NAME.up with NAME.down, or gzipped; phones are spread over them.",
-        show_default=False,
-    ),
-]
-Seed = Annotated[int, typer.Option(help="Of arrivals, links and drops.")]
-
-ALL = ",".join(DESIGNS)
-SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11")
-"""With real analysis the parser of the HTTP server does not tell: one of the two FastAPI peers will do."""
-
-LOG_SECONDS = 5.0
 
 QUICK_LOAD: dict[str, Any] = {"seconds": 1.0, "rate": 3.0, "pins": 1, "catalogue": 2}
 QUICK_OVERLOAD: dict[str, Any] = {"seconds": 1.0, "capacity_seconds": 1.0, "pins": 1, "catalogue": 2}
 QUICK_SCALE: dict[str, Any] = {"sessions": (10, 20), "sizes": (100, 300), "seconds": 1.0, "photographs": 3}
-
-Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
 
 
 @app.callback()
@@ -84,11 +64,11 @@ def all_(
     page: Page = None,
 ) -> None:
     """The named run of the README: link, overload, load, null and scale, a quarter of an hour."""
-    links = _links("lte", None, trace_dir)
-    with _folder(folder) as kept:
+    links = links_of("lte", None, trace_dir)
+    with folder_or_own(folder) as kept:
         small, few, least = (QUICK_OVERLOAD, QUICK_LOAD, QUICK_SCALE) if quick else ({}, {}, {})
-        designs = _chosen("ours,buffered" if quick else SAME_ANALYSIS)
-        peers = _chosen("ours,buffered" if quick else ALL)
+        designs = chosen_designs("ours,buffered" if quick else SAME_ANALYSIS)
+        peers = chosen_designs("ours,buffered" if quick else ALL)
         rounds, seconds = (1, 0.3) if quick else (3, 3.0)
         parts: dict[str, Measure] = {
             "link": partial(netem.measure, quick=quick),
@@ -101,7 +81,7 @@ def all_(
         for name, measure in parts.items():
             if name == "load" and not quick:
                 measure = partial(measure, capacity=results["overload"]["capacity"])
-            results[name] = _run(measure, f"{name}: ")
+            results[name] = run(measure, f"{name}: ")
             if json_file is not None:  # what has been measured is kept should a later part fail
                 json_file.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     typer.echo(json.dumps(results, indent=2))
@@ -112,7 +92,7 @@ def all_(
 @app.command("link")
 def link_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
     """The simulated cellular link against arithmetic, and against tc netem where the machine has it."""
-    _report(_run(partial(netem.measure, quick=quick)), json_file, page)
+    write(run(partial(netem.measure, quick=quick)), json_file, page)
 
 
 @app.command("load")
@@ -142,20 +122,20 @@ def load_(
 ) -> None:
     """Phones on cellular links and desktops: ours, the peers and the physical limit."""
     given = {"seconds": seconds, "rate": rate, "share": share, "pins": pins} | (QUICK_LOAD if quick else {})
-    links = _links(profile, trace, trace_dir)
-    with _folder(folder) as kept:
+    links = links_of(profile, trace, trace_dir)
+    with folder_or_own(folder) as kept:
         measure = partial(
             load.measure,
             links=links,
-            designs=_chosen(designs),
+            designs=chosen_designs(designs),
             folder=kept,
             desktops=desktops,
             drops=drops,
             seed=seed,
             **given,
         )
-        result = _run(measure)
-    _report(result, json_file, page)
+        result = run(measure)
+    write(result, json_file, page)
 
 
 @app.command("overload")
@@ -175,10 +155,10 @@ def overload_(
 ) -> None:
     """Our capacity at saturation, and what becomes of four times as many uploads."""
     given = {"seconds": seconds} | (QUICK_OVERLOAD if quick else {})
-    with _folder(folder) as kept:
+    with folder_or_own(folder) as kept:
         measure = partial(capacity.measure, folder=kept, times=times, deadline=deadline, seed=seed, **given)
-        result = _run(measure)
-    _report(result, json_file, page)
+        result = run(measure)
+    write(result, json_file, page)
 
 
 @app.command("null")
@@ -193,8 +173,8 @@ def null_(
     """Sessions a second with components that return at once: ours beside the peers."""
     if quick:
         rounds, seconds = 1, 0.3
-    measure = partial(null.measure, designs=_chosen(designs), rounds=rounds, seconds=seconds)
-    _report(_run(measure), json_file, page)
+    measure = partial(null.measure, designs=chosen_designs(designs), rounds=rounds, seconds=seconds)
+    write(run(measure), json_file, page)
 
 
 @app.command("scale")
@@ -209,13 +189,13 @@ def scale_(
 ) -> None:
     """Open sessions against memory and packet delay; catalogue size against search time and memory."""
     measure = partial(scale.measure, **(QUICK_SCALE if quick else {}), labelled=labelled)
-    _report(_run(measure), json_file, page)
+    write(run(measure), json_file, page)
 
 
 @app.command("overhead")
 def overhead_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
     """What the pipeline costs when components do nothing: throughput, delay, memory, loop stalls."""
-    _report(_run(partial(overhead.measure, quick=quick)), json_file, page)
+    write(run(partial(overhead.measure, quick=quick)), json_file, page)
 
 
 @app.command("proxy")
@@ -232,7 +212,7 @@ def proxy_(
     async def measure(say: Callable[[str], None]) -> dict[str, Any]:
         return {"benchmark": "proxy", **await proxy.measure(sessions, held, say)}
 
-    _report(_run(measure), json_file)
+    write(run(measure), json_file)
 
 
 @app.command("cluster")
@@ -246,14 +226,14 @@ def cluster_(
     json_file: Json = None,
 ) -> None:
     """Ray nodes beside local workers, and several masters on one PostgreSQL, also while they fail."""
-    from benchmarks import cluster, cluster_demo  # load what only this command needs
+    from benchmarks.machines import cluster, cluster_demo  # load what only this command needs
 
     if demo:
         return trio.run(partial(cluster_demo.run, errors.print, stay=not once))
     if only not in (None, *cluster.PARTS):
         raise typer.BadParameter(f"parts are {', '.join(cluster.PARTS)}, not {only}")
-    _report(
-        _run(partial(cluster.measure, parts=[only] if only else list(cluster.PARTS), quick=quick)), json_file
+    write(
+        run(partial(cluster.measure, parts=[only] if only else list(cluster.PARTS), quick=quick)), json_file
     )
 
 
@@ -273,8 +253,8 @@ def cuts_(
     json_file: Json = None,
 ) -> None:
     """Phones whose connection is cut again and again, beside the same ones without cuts."""
-    links = _links(profile, trace, trace_dir)
-    with _folder(folder) as kept:
+    links = links_of(profile, trace, trace_dir)
+    with folder_or_own(folder) as kept:
         measure = partial(
             cuts.measure,
             links=links,
@@ -285,8 +265,8 @@ def cuts_(
             analysis=analysis and not quick,
             quick=quick,
         )
-        result = _run(measure)
-    _report(result, json_file)
+        result = run(measure)
+    write(result, json_file)
 
 
 app.command("chaos")(chaos.main)
@@ -298,7 +278,7 @@ def fuzz_(
     found: Annotated[Path, typer.Option(help="Where inputs that hurt are kept.")] = Path("fuzz-found"),
 ) -> None:
     """Look for inputs that hurt parsers and servers; status 1 when there are any."""
-    from benchmarks import fuzz  # loads what only this command needs
+    from benchmarks.faults import fuzz  # loads what only this command needs
 
     findings = fuzz.run(minutes, found, errors.print)
     for name, count in findings.items():
@@ -314,69 +294,14 @@ def hostile_(
     json_file: Json = None,
 ) -> None:
     """Send hostile uploads to a server; status 1 where one hurt it, or an honest one in between was lost."""
-    from benchmarks import hostile  # loads what only this command needs
+    from benchmarks.faults import hostile  # loads what only this command needs
 
-    result = _run(partial(hostile.measure, count=200 if quick else count, seed=seed))
-    _report(result, json_file)
+    result = run(partial(hostile.measure, count=200 if quick else count, seed=seed))
+    write(result, json_file)
     wrong = hostile.failures(result)
     for line in wrong:
         errors.print(line, style="red")
     raise typer.Exit(1 if wrong else 0)
-
-
-def _run(measure: Measure, prefix: str = "") -> dict[str, Any]:
-    """Shows what the benchmark says it does: in place, or in a log when a step begins and now and then."""
-    said, at = "", 0.0
-    with errors.status(f"{prefix}starting") as status:
-
-        def say(text: str) -> None:
-            nonlocal said, at
-            step, now = text.partition(":")[0], time.monotonic()
-            if errors.is_terminal:
-                status.update(prefix + text)
-            elif step != said or now > at + LOG_SECONDS:
-                errors.print(prefix + text, markup=False, highlight=False, soft_wrap=True)
-                said, at = step, now
-
-        try:
-            return trio.run(measure, say)
-        except (RuntimeError, OSError) as error:
-            errors.print(f"{prefix}{error}", markup=False, style="red")
-            raise typer.Exit(1) from error
-
-
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as own:
-        folder = given or Path(own)
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-
-
-def _links(profile: str, trace: tuple[Path, Path] | None, trace_dir: Path | None) -> list[Profile]:
-    try:
-        if trace_dir is not None:
-            return profiles.captures(trace_dir)
-        return [profiles.captured(*trace) if trace else profiles.profile(profile)]
-    except (OSError, ValueError, KeyError) as error:
-        raise typer.BadParameter(f"no such link: {error}") from error
-
-
-def _chosen(designs: str) -> Sequence[str]:
-    chosen = designs.split(",")
-    unknown = set(chosen) - set(DESIGNS)
-    if unknown:
-        raise typer.BadParameter(f"designs are {ALL}, not {', '.join(sorted(unknown))}")
-    return chosen
-
-
-def _report(result: dict[str, Any], json_file: Path | None, page: Path | None = None) -> None:
-    text = json.dumps(result, indent=2)
-    typer.echo(text)
-    if json_file is not None:
-        json_file.write_text(text + "\n", "utf-8")
-    if page is not None:
-        report.write([result], page)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 import trio
 
-from benchmarks import limits, phones
+from benchmarks import phones
 from benchmarks.arrivals import Arrival, Pin, arrive, prepare
 from benchmarks.capacity import CAPACITY_SECONDS, saturate
 from benchmarks.figures import Percentiles, Usage, bucket, percentiles, total
+from benchmarks.links import limits
 from benchmarks.overhead import machine
 from benchmarks.peers.start import OURS, running, unavailable
 from pinactors import components

@@ -16,8 +16,9 @@ from xml.etree import ElementTree
 import pytest
 import trio
 
-from benchmarks import capacity, figures, hostile, load, plots
+from benchmarks import capacity, figures, load, plots
 from benchmarks.arrivals import Arrival, arrive
+from benchmarks.faults import hostile
 from benchmarks.peers.start import DESIGNS, unavailable
 from pinactors.simulation.profiles import PACKET_BYTES
 

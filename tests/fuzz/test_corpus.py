@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz import TARGETS
+from benchmarks.faults.fuzz import TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
 INPUTS = sorted(path for path in CORPUS.glob("*/*") if path.is_file())

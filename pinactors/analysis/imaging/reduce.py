@@ -1,8 +1,8 @@
 """Pictures made small: decoded pixels, taken in strips, to an RGB array of the size that is worked on.
 
-A strip at a time is converted, composited over white where it is transparent, and averaged, so that a picture of
-64 megapixels is never held twice. Averages are over areas (OpenCV's INTER_AREA), first along the rows, then
-across them: the result is that of the whole picture at once but for a rounding.
+A strip at a time is converted, composited over white where it is transparent, and averaged, so that a picture
+of 64 megapixels is never held twice. Averages are over areas (OpenCV's INTER_AREA), first along the rows,
+then across them: the result is that of the whole picture at once but for a rounding.
 """
 
 from __future__ import annotations

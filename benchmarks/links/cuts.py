@@ -20,8 +20,9 @@ from typing import Any
 
 import trio
 
-from benchmarks import limits, phones
+from benchmarks import phones
 from benchmarks.arrivals import prepare
+from benchmarks.links import limits
 from benchmarks.overhead import machine
 from pinactors.client import Received, analyze
 from pinactors.client.uploads import Photographs

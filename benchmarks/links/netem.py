@@ -151,7 +151,7 @@ async def _simulated(case: Case) -> float:
 
 async def _kernel(case: Case) -> float:
     """The same, to a sink in the namespace that answers with a byte; the way back is not shaped."""
-    sink = [sys.executable, "-m", "benchmarks.netem"]
+    sink = [sys.executable, "-m", "benchmarks.links.netem"]
     async with trio.open_nursery() as nursery:
         command = ["ip", "netns", "exec", NAMESPACE, *sink]
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))

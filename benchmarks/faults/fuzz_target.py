@@ -1,4 +1,4 @@
-"""One target under atheris: `python -m benchmarks.fuzz_target TARGET [arguments of libFuzzer]`."""
+"""One target under atheris: `python -m benchmarks.faults.fuzz_target TARGET [arguments of libFuzzer]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INSTRUMENTED = [
 ]
 
 with atheris.instrument_imports(include=INSTRUMENTED):  # before anything else imports them
-    from benchmarks.fuzz import TARGETS
+    from benchmarks.faults.fuzz import TARGETS
 
 if __name__ == "__main__":
     target = TARGETS[sys.argv.pop(1)]

@@ -156,11 +156,11 @@ def _atheris(name: str, seconds: int, found: Path) -> int:
     found.mkdir(parents=True, exist_ok=True)
     before = set(found.glob("crash-*"))
     with tempfile.TemporaryDirectory() as corpus:
-        seeds = Path(__file__).parent.parent / "tests" / "fuzz" / "corpus" / name
+        seeds = Path(__file__).parents[2] / "tests" / "fuzz" / "corpus" / name
         command = [
             sys.executable,
             "-m",
-            "benchmarks.fuzz",
+            "benchmarks.faults.fuzz",
             name,
             corpus,
             *([str(seeds)] if seeds.is_dir() else []),

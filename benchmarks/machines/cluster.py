@@ -19,10 +19,11 @@ from unittest import mock
 import pytest
 import trio
 
-from benchmarks import masters, phones
+from benchmarks import phones
 from benchmarks.arrivals import Pin, prepare
 from benchmarks.capacity import saturate
 from benchmarks.figures import Percentiles, percentiles
+from benchmarks.machines import masters
 from benchmarks.overhead import machine
 from pinactors.catalog.demo import DESIGNS
 from pinactors.compute.engines import open_compute

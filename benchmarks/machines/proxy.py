@@ -152,7 +152,7 @@ async def proxy_of(masters: str) -> AsyncIterator[tuple[int, int]]:
     """A proxy in a process of its own: its port and process id."""
     with tempfile.TemporaryDirectory() as data:
         settings = {"data": data, "port": 0, "proxy_masters": masters, "log_level": "warning"}
-        command = [sys.executable, "-m", "benchmarks.proxy", json.dumps(settings)]
+        command = [sys.executable, "-m", "benchmarks.machines.proxy", json.dumps(settings)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220 - at once
         try:
             assert process.stdout is not None

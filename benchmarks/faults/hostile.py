@@ -20,7 +20,8 @@ from typing import Any
 import trio
 from PIL import Image
 
-from benchmarks import fuzz, phones
+from benchmarks import phones
+from benchmarks.faults import fuzz
 from benchmarks.figures import Usage
 from pinactors.catalog.demo import DESIGNS, photograph
 from pinactors.protocol import View

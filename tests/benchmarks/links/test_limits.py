@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.limits import arrive, finish, limit, shifted
+from benchmarks.links.limits import arrive, finish, limit, shifted
 from pinactors.client.uploads import Photographs
 from pinactors.pipeline.declaration import Analysis, Component, SharedStep
 from pinactors.protocol import AuthenticationResult, DetailedAnalysis, View

@@ -59,7 +59,7 @@ def alone(data: Path, pins: list[dict[View, Path]]) -> list[dict[str, float]]:
     with tempfile.TemporaryDirectory() as folder:
         order, answer = Path(folder) / "order", Path(folder) / "answer"
         order.write_bytes(pickle.dumps((data, pins)))
-        subprocess.run([sys.executable, "-m", "benchmarks.limits", str(order), str(answer)], check=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.links.limits", str(order), str(answer)], check=True)
         costs: list[dict[str, float]] = pickle.loads(answer.read_bytes())  # noqa: S301 - our own file
     return costs
 

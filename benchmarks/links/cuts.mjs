@@ -1,7 +1,7 @@
 // A phone in Node: `node cuts.mjs URL '{"front": PATH, ...}'` prints the type of each packet when it is there.
 import { openAsBlob } from "node:fs";
 
-import { analyze } from "../api/page/client/pinactors.js";
+import { analyze } from "../../api/page/client/pinactors.js";
 
 const [baseUrl, named] = process.argv.slice(2);
 const images = {};

@@ -1,0 +1,112 @@
+"""What the commands of all benchmarks share: options, progress, and where figures go."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import trio
+import typer
+from rich.console import Console
+
+from benchmarks import report
+from benchmarks.peers.start import DESIGNS
+from pinactors.simulation import profiles
+from pinactors.simulation.profiles import Profile
+
+errors = Console(stderr=True)
+
+Quick = Annotated[bool, typer.Option("--quick", help="Short: proves that it works, its figures mean little.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Write the figures to this file.", show_default=False)
+]
+Page = Annotated[
+    Path | None, typer.Option("--report", help="Write a page with plots to this file.", show_default=False)
+]
+Designs = Annotated[str, typer.Option(help="Which designs, separated by commas.")]
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Keeps the drawings for the next run.", show_default=False)
+]
+Trace = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(
+        help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
+    ),
+]
+TraceDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace-dir",
+        help="Captured links: every NAME.up with NAME.down, or gzipped; phones are spread over them.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int, typer.Option(help="Of arrivals, links and drops.")]
+
+ALL = ",".join(DESIGNS)
+SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11")
+"""With real analysis the parser of the HTTP server does not tell: one of the two FastAPI peers will do."""
+
+LOG_SECONDS = 5.0
+
+Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
+
+
+def run(measure: Measure, prefix: str = "") -> dict[str, Any]:
+    """Shows what the benchmark says it does: in place, or in a log when a step begins and now and then."""
+    said, at = "", 0.0
+    with errors.status(f"{prefix}starting") as status:
+
+        def say(text: str) -> None:
+            nonlocal said, at
+            step, now = text.partition(":")[0], time.monotonic()
+            if errors.is_terminal:
+                status.update(prefix + text)
+            elif step != said or now > at + LOG_SECONDS:
+                errors.print(prefix + text, markup=False, highlight=False, soft_wrap=True)
+                said, at = step, now
+
+        try:
+            return trio.run(measure, say)
+        except (RuntimeError, OSError) as error:
+            errors.print(f"{prefix}{error}", markup=False, style="red")
+            raise typer.Exit(1) from error
+
+
+@contextmanager
+def folder_or_own(given: Path | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as own:
+        folder = given or Path(own)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def links_of(profile: str, trace: tuple[Path, Path] | None, trace_dir: Path | None) -> list[Profile]:
+    try:
+        if trace_dir is not None:
+            return profiles.captures(trace_dir)
+        return [profiles.captured(*trace) if trace else profiles.profile(profile)]
+    except (OSError, ValueError, KeyError) as error:
+        raise typer.BadParameter(f"no such link: {error}") from error
+
+
+def chosen_designs(designs: str) -> Sequence[str]:
+    chosen = designs.split(",")
+    unknown = set(chosen) - set(DESIGNS)
+    if unknown:
+        raise typer.BadParameter(f"designs are {ALL}, not {', '.join(sorted(unknown))}")
+    return chosen
+
+
+def write(result: dict[str, Any], json_file: Path | None, page: Path | None = None) -> None:
+    text = json.dumps(result, indent=2)
+    typer.echo(text)
+    if json_file is not None:
+        json_file.write_text(text + "\n", "utf-8")
+    if page is not None:
+        report.write([result], page)
