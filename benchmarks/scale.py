@@ -26,7 +26,7 @@ from pinactors.analysis.matching.inverted_index import InvertedIndex
 from pinactors.analysis.matching.reranking import Candidate
 from pinactors.catalog import index
 from pinactors.catalog.demo import draw_demo
-from pinactors.catalog.demo.designs import DESIGNS
+from pinactors.catalog.demo.designs import DESIGNS, Design
 from pinactors.catalog.demo.photo import photograph
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.preparing import MOST_FEATURES
@@ -59,8 +59,9 @@ async def measure(
     seconds: float = 8.0,
     labelled: Path | None = None,
     photographs: int = PHOTOGRAPHS,
+    drawn: int = len(DESIGNS),
 ) -> dict[str, Any]:
-    """Both ascending, `labelled` and `photographs` as `prepare` takes them.
+    """Both ascending, `labelled`, `photographs` and `drawn` as `prepare` takes them.
 
     Raises `RuntimeError` where this process may not open that many connections.
     """
@@ -96,7 +97,7 @@ async def measure(
             already = count
         nursery.cancel_scope.cancel()
     with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
-        await trio.to_thread.run_sync(prepare, Path(folder), labelled, photographs)
+        await trio.to_thread.run_sync(prepare, Path(folder), labelled, photographs, drawn)
         for size in sizes:
             say(f"a catalogue of {size} pins")
             result["catalogue"][str(size)] = await trio.to_thread.run_sync(catalogue, Path(folder), size)
@@ -119,10 +120,10 @@ async def delay(server: phones.Server, seconds: float) -> Percentiles | None:
     return percentiles(delays)
 
 
-def prepare(folder: Path, labelled: Path | None, photographs: int) -> None:
-    """Imports the catalogue of a `labelled` set (None: the demonstration's) into `folder`/catalog and notes
-    the set's `photographs` of its pins that are looked up, evenly spread."""
-    fronts = _drawn(folder) if labelled is None else _fronts(labelled)
+def prepare(folder: Path, labelled: Path | None, photographs: int, drawn: int) -> None:
+    """Imports the catalogue of a `labelled` set (None: the demonstration's first `drawn` pins) into
+    `folder`/catalog and notes the set's `photographs` of its pins that are looked up, evenly spread."""
+    fronts = _drawn(folder, DESIGNS[:drawn]) if labelled is None else _fronts(labelled)
     import_catalog(folder / "drawn" if labelled is None else labelled / "catalog", folder / "catalog")
     (folder / "fronts.json").write_text(json.dumps(fronts[:: -(-len(fronts) // photographs)]))
 
@@ -143,11 +144,11 @@ def catalogue(folder: Path, size: int) -> dict[str, Any]:
     return {"file_megabytes": bytes_ / 1e6, "build_seconds": built, **json.loads(searched)}
 
 
-def _drawn(folder: Path) -> list[tuple[str, str]]:
+def _drawn(folder: Path, designs: Sequence[Design]) -> list[tuple[str, str]]:
     """The demonstration as a folder to import, and photographs of its pins: files and pin ids."""
-    draw_demo(folder / "drawn", dt.date(2025, 12, 31))
+    draw_demo(folder / "drawn", dt.date(2025, 12, 31), designs=designs)
     fronts = []
-    for design in DESIGNS:
+    for design in designs:
         path = folder / f"{design.pin_id}.jpg"
         path.write_bytes(photograph(design, View.FRONT))
         fronts.append((str(path), design.pin_id))
