@@ -12,7 +12,7 @@ import structlog
 import trio
 from werkzeug.datastructures import Headers
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, said
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
@@ -36,12 +36,21 @@ UPLOADS, ANYTHING = "uploads", "anything"
 
 def token_of(headers: Headers | Mapping[str, str]) -> str | None:
     """The key of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any letter
-    case. An empty header names no key."""
-    key = (headers.get("x-api-key") or "").strip()
-    if not key:
-        scheme, _, credentials = (headers.get("authorization") or "").strip().partition(" ")
-        key = credentials.strip() if scheme.lower() == "bearer" else ""
-    return key or None
+    case. A header that is empty, or holds a word for nothing, names no key."""
+    for line in _lines(headers, "x-api-key"):
+        if said(line) is not None:
+            return line.strip()
+    for line in _lines(headers, "authorization"):
+        scheme, *credentials = line.split(maxsplit=1)
+        if scheme.lower() == "bearer" and credentials and said(credentials[0]) is not None:
+            return credentials[0].strip()
+    return None
+
+
+def _lines(headers: Headers | Mapping[str, str], name: str) -> list[str]:
+    """The lines of one header that are not empty: a client's library may add its own to the client's."""
+    found = headers.getlist(name) if isinstance(headers, Headers) else [headers.get(name, "")]
+    return [line for line in found if line.strip()]
 
 
 async def authenticate(

@@ -34,7 +34,9 @@ def preflight() -> Response:
     """The answer to `OPTIONS` on any route."""
     known = {name.lower() for name in ALLOWED}
     asked = [
-        name.strip().title() for name in request.headers.get("Access-Control-Request-Headers", "").split(",")
+        name.strip().title()
+        for line in request.headers.getlist("Access-Control-Request-Headers")
+        for name in line.split(",")
     ]
     also = [name for name in asked if _NAME.fullmatch(name) and name.lower() not in known][:MOST_GRANTED]
     headers = {

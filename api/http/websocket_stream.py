@@ -66,7 +66,8 @@ class PiecewiseStream(WSStream):
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         if status_code == 400 and self.handshake.version not in (None, WEBSOCKET_VERSION):
             status_code, error = 426, _OTHER_VERSION
-            headers.append((b"sec-websocket-version", WEBSOCKET_VERSION))
+            headers[1] = (b"connection", b"close, upgrade")
+            headers += [(b"upgrade", b"websocket"), (b"sec-websocket-version", WEBSOCKET_VERSION)]
         else:
             error = _BAD_HANDSHAKE if status_code < 500 else UNEXPECTED
         body = msgspec.json.encode(body_of(error))

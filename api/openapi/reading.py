@@ -51,6 +51,12 @@ def _stream(version: str) -> Json:
         ),
         parameter("live", "query", "How to wait for more", enum=["long-poll", "sse"]),
         parameter("Last-Event-ID", "header", "Where an event reader stopped", pattern="^([0-9]{16})?$"),
+        parameter(
+            "lastEventId",
+            "query",
+            "The same, for event readers that cannot send that header",
+            pattern="^([0-9]{16})?$",
+        ),
     ]
     return {
         "parameters": [STREAM_ID],

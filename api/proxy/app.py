@@ -41,6 +41,7 @@ from pinactors.logs import correlation
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,
+    said,
     timestamp,
 )
 from pinactors.settings import Settings
@@ -98,7 +99,7 @@ async def relay_upload() -> Response:
     content_type(request)
     token, key = key_in(request.headers), idempotency_key(request)
     reader = BodyReader(request, settings, settings.max_request_bytes)
-    named = request.headers.get("x-session-id")
+    named = said(request.headers.get("x-session-id"))
     if named:
         g.session_id = check_session_id(named)
     early = bool(named) and wants_early(request, framing)

@@ -33,7 +33,7 @@ from pinactors.api.uploads.resumable.draft_headers import Asked
 from pinactors.api.uploads.resumable.upload import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, said
 
 PASSED_ON = (
     *("Accept", "User-Agent", "Prefer", "Idempotency-Key", "x-session-id", "x-deadline-ms"),
@@ -58,7 +58,7 @@ async def create(asked: Asked, informed: bool) -> Response:
     framing = choose(request, by_agent=request.path == "/mobile-upload")
     style = "json" if framing is None else "sse" if framing is SSE else "stream"
     token = key_in(request.headers)
-    named = request.headers.get("Idempotency-Key") or request.headers.get("x-session-id")
+    named = said(request.headers.get("Idempotency-Key")) or said(request.headers.get("x-session-id"))
     route = route_of(owner_of(token), None, named, b"" if named else str(request.scope["client"]).encode())
     empty = {**_headers(asked, complete=False), "Content-Type": request.headers["Content-Type"]}
     if asked.length is None and asked.complete and asked.content is not None:

@@ -21,17 +21,18 @@ from pinactors.api.proxy.state import Proxy, key_in, proxy
 from pinactors.api.streams.websocket import (
     Messages,
     Opening,
-    check_images,
     close_code,
     drain,
     invalid,
+    key_of,
     opening_of,
     position_in,
     refuse,
     send_packets,
+    views_of,
 )
 from pinactors.api.uploads.fields import SENT_AS, WEBHOOK_FIELD
-from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE, check_idempotency_key
+from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE
 from pinactors.client.uploads import part_head
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id
@@ -73,10 +74,10 @@ async def _deliver(log: PacketLog, position: int) -> None:
 
 async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
     """Relays what comes, and delivers what comes back; the close code."""
-    check_images(opening)
+    views = views_of(opening)
     session_id = check_session_id(opening.session_id)
-    key = check_idempotency_key(opening.idempotency_key)
-    photographs = Photographs(opening.images, given, opening.webhook)
+    key = key_of(opening)
+    photographs = Photographs(views, given, opening.webhook)
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
         None,

@@ -20,7 +20,7 @@ from pinactors.api.services import services
 from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
 from pinactors.api.streams.polls import EXTENSION, Polls
 from pinactors.api.streams.reader import Log, follow
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, said
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
 
@@ -39,6 +39,8 @@ REVALIDATE = "private, no-cache"
 
 FINAL = "private, max-age=60, stale-while-revalidate=300"
 VARY = "Accept, Authorization, X-Api-Key"
+
+LAST_EVENT_ID, LAST_EVENT_PARAMETER = "Last-Event-ID", "lastEventId"
 
 blueprint = Blueprint("streams", __name__)
 
@@ -66,18 +68,18 @@ def parse(asked: Request) -> Read:
     if live not in (None, "long-poll", "sse"):
         raise _invalid("live", "live must be long-poll or sse")
     following = accepted(asked) if live is None else None
-    last_event = asked.headers.get("Last-Event-ID") if live == "sse" or following is SSE else None
-    resumed = bool(last_event)
-    if last_event:
-        offsets = [last_event]
+    name, last_event = _last_event(asked) if live == "sse" or following is SSE else ("", None)
+    resumed = said(last_event) is not None
+    if resumed:
+        offsets = [last_event or ""]
     else:  # an empty one is sent by a reader that has read no event yet
-        offsets = asked.args.getlist("offset") or ["-1"] * (last_event is not None)
+        name, offsets = "offset", asked.args.getlist("offset") or ["-1"] * (last_event is not None)
     if len(offsets) > 1:
         raise _invalid("offset", "offset may be given once")
     if live is not None and not offsets:
         raise _invalid("offset", "live reads need an offset; -1 reads from the start")
     return Read(
-        position=_position(offsets[0]) if offsets else 0,
+        position=_position(offsets[0], name) if offsets else 0,
         live=live,  # type: ignore[arg-type]  # checked above
         following=following,
         resumed=resumed,
@@ -85,7 +87,22 @@ def parse(asked: Request) -> Read:
     )
 
 
-def _position(token: str) -> int | None:
+def _last_event(asked: Request) -> tuple[str, str | None]:
+    """Where an event reader stopped, with the name it says so by; None where it says nothing.
+
+    A browser sends a header; where its own event source cannot be used, the usual replacement
+    (`event-source-polyfill` on npm) adds a parameter to the URL.
+    """
+    for name, value in (
+        (LAST_EVENT_ID, asked.headers.get(LAST_EVENT_ID)),
+        (LAST_EVENT_PARAMETER, asked.args.get(LAST_EVENT_PARAMETER)),
+    ):
+        if value is not None:
+            return name, value
+    return LAST_EVENT_ID, None
+
+
+def _position(token: str, name: str = "offset") -> int | None:
     if token == "-1":
         return 0
     if token == "now":
@@ -93,7 +110,7 @@ def _position(token: str) -> int | None:
     try:
         return to_position(token)
     except ValueError as error:
-        raise _invalid("offset", "not an offset this server issued") from error
+        raise _invalid(name, f"{name} is no offset that this server issued") from error
 
 
 def _cursor(value: str | None) -> int | None:
@@ -132,9 +149,7 @@ async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding 
     position = tail if wanted.position is None else wanted.position
     if position > tail:
         raise _invalid("offset", "this offset lies behind everything written so far")
-    if log.closed:
-        polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
-        polls.take(log.stream_id, empty=position == tail)
+    _count(log, empty=position == tail)
     if wanted.live == "sse" or wanted.following is not None:
         if wanted.resumed and log.closed and position == tail:
             return _empty(204, marks(log, position))  # tells an EventSource to stop coming back
@@ -171,8 +186,16 @@ def _batch(
     tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.closed else ''}"
     headers["ETag"] = f'"{tag}"'
     if not wanted.live and asked.if_none_match.contains_weak(tag):
+        _count(log, empty=True)
         return _empty(304, headers)
     return Response(encoding.batch(packets), 200, headers)
+
+
+def _count(log: Log, *, empty: bool) -> None:
+    """Raises `PinactorsError` (429) for one read too many of a stream that has ended."""
+    if log.closed:
+        polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
+        polls.take(log.stream_id, empty=empty)
 
 
 def _empty(status: int, headers: dict[str, str]) -> Response:
@@ -182,7 +205,8 @@ def _empty(status: int, headers: dict[str, str]) -> Response:
 
 
 def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
-    """Answers a HEAD: where the log ends, and whether for good."""
+    """Answers a HEAD: where the log ends, and whether for good. Raises `PinactorsError` (429)."""
+    _count(log, empty=True)
     headers = {
         **marks(log, len(log.packets)),
         "Content-Type": encoding.content_type,

@@ -142,7 +142,7 @@ def accepted(request: Request) -> Framing | None:
     before the other.
     """
     qualities: dict[str, float] = {}
-    for named, quality in _media_ranges(request.headers.get("Accept", "")):
+    for named, quality in _media_ranges(", ".join(request.headers.getlist("Accept"))):
         qualities.setdefault(named, quality)
     ranges = (JSON_TYPE, "application/*", "*/*")
     json = next((qualities[name] for name in ranges if name in qualities), 0.0)

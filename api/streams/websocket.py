@@ -14,6 +14,7 @@ Keep-alives are pings, sent by the HTTP server at the interval it is configured 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -70,7 +71,7 @@ class Opening(msgspec.Struct, rename="camel"):
     """The first frame. Fields a newer client may add are ignored."""
 
     session_id: str | None = None
-    images: list[View] = []
+    images: list[View] | None = None
     stream_id: str | None = None
     offset: str | None = None
     api_key: str | None = None
@@ -78,7 +79,6 @@ class Opening(msgspec.Struct, rename="camel"):
     webhook: str | None = None
 
 
-_OPENING = msgspec.json.Decoder(Opening)
 _AT = re.compile(r"`\$\.(\w+)")
 
 
@@ -98,8 +98,9 @@ async def converse() -> None:
         if opening.stream_id is not None:
             conversation = await _resumed(given, opening, owner)
         else:
+            views = views_of(opening)
             upload = _upload(opening, owner, given.settings)
-            conversation = WebsocketExchange(given, upload, opening.images)
+            conversation = WebsocketExchange(given, upload, views)
         code = await conversation.run()
     except PinactorsError as error:
         await refuse(error, session_id)
@@ -116,23 +117,34 @@ async def opening_of(settings: Settings) -> Opening:
     if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
         raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
     try:
-        return _OPENING.decode(frame)
-    except (msgspec.DecodeError, RecursionError) as error:  # ValidationError is a DecodeError
+        # Fields that nobody reads may hold what msgspec's own reader refuses: half a surrogate pair.
+        opening = msgspec.convert(json.loads(frame), Opening)
+    except (ValueError, RecursionError) as error:  # ValidationError is a ValueError
         raise invalid(f"the first frame cannot be read: {error}", _field_in(str(error))) from error
+    for field in msgspec.structs.fields(opening):
+        text = getattr(opening, field.name)
+        if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+            raise invalid(f"{field.encode_name} holds characters that are no text", field.encode_name)
+    return opening
 
 
-def check_images(opening: Opening) -> None:
-    """Raises `PinactorsError` for an upload that cannot be one."""
-    if View.FRONT not in opening.images:
+def views_of(opening: Opening) -> list[View]:
+    """What an upload announces. Raises `PinactorsError` for one that cannot be an upload."""
+    views = opening.images or []
+    if View.FRONT not in views:
         raise missing_front()
-    if len(set(opening.images)) < len(opening.images):
+    if len(set(views)) < len(views):
         raise invalid("images names a view twice", "images")
+    return views
+
+
+def key_of(opening: Opening) -> str | None:
+    """Its idempotency key. Raises `PinactorsError`."""
+    return check_idempotency_key(opening.idempotency_key, "idempotencyKey")
 
 
 def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
-    check_images(opening)
-    key = check_idempotency_key(opening.idempotency_key)
-    upload = Upload(check_session_id(opening.session_id), owner, key)
+    upload = Upload(check_session_id(opening.session_id), owner, key_of(opening))
     upload.webhook = named_webhook(opening.webhook, settings, owner)
     return upload
 

@@ -6,30 +6,28 @@ import binascii
 import re
 
 from pinactors.api.uploads.fields import refused
-from pinactors.protocol import PinactorsError
+from pinactors.protocol import NOTHING, PinactorsError, said
 
 PREFIX_LIMIT = 8 * 1024
 """Bytes of a `data:` URL's head: browsers put the file's name there, which may be long."""
 
-NOTHING = frozenset(
-    {b"", b"null", b"undefined", b"none", b"nil", b"nan", b"(null)", b"<null>", b"false", b"data:,"}
-)
-"""What clients write for a photograph they have not got: the texts of JavaScript's, Python's, Swift's and
-Objective-C's empty values, and the picture of an empty canvas. None of them is a photograph."""
-
 LONGEST_NOTHING = max(map(len, NOTHING))
+
+HEADS = 2
+"""`data:` heads of one text: some clients put one before a text that has one."""
 
 _HEAD_END = re.compile(rb";\s*base64\s*,", re.IGNORECASE)
 _WHITESPACE = b" \t\r\n\f\v"
 
 
 def says_nothing(text: bytes) -> bool:
-    """Whether a field's whole text stands for no photograph at all."""
-    return text.strip(_WHITESPACE).lower() in NOTHING
+    """Whether a field's whole text stands for no photograph at all: none of those words is one."""
+    return said(text.decode("latin-1")) is None
 
 
 class Base64Decoder:
-    """Strict about letters and padding, lenient about line breaks and a `data:...;base64,` head.
+    """Strict about letters and padding, lenient about line breaks and a `data:...;base64,` head, which some
+    clients put before a text that has one, or before a word for nothing.
 
     `absent` says, at the end, that the text stood for no photograph (`NOTHING`). Raises `PinactorsError`
     (`invalid_format`) naming `field`.
@@ -39,6 +37,7 @@ class Base64Decoder:
         self.absent = False
         self._field = field
         self._pending = b""
+        self._heads = 0
         self._begun = False
         self._padded = False
 
@@ -72,15 +71,16 @@ class Base64Decoder:
     def _behind_head(self, text: bytes) -> bytes:
         """The base64 itself, once it is known where that begins; else what has to be seen again."""
         start = text.lstrip(_WHITESPACE)
+        while start[:5].lower() == b"data:" and (end := _HEAD_END.search(start, 0, PREFIX_LIMIT)):
+            self._heads += 1
+            if self._heads > HEADS:
+                raise self._wrong(f"it has more than {HEADS} data: URLs, one in another")
+            start = start[end.end() :].lstrip(_WHITESPACE)
         if len(start) <= LONGEST_NOTHING:
             return start
         if start[:5].lower() != b"data:":
             self._begun = True
-            return start
-        if end := _HEAD_END.search(start, 0, PREFIX_LIMIT):
-            self._begun = True
-            return start[end.end() :]
-        if len(start) > PREFIX_LIMIT:
+        elif len(start) > PREFIX_LIMIT:
             raise self._wrong("its data: URL is not ;base64,")
         return start
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, View, said
 
 SESSION_FIELD = "sessionId"
 TEXT_FIELDS = {"frontImageData": View.FRONT, "backImageData": View.BACK, "angledImageData": View.ANGLED}
@@ -35,7 +35,7 @@ Region = tuple[float, float, float, float]
 def region_of(text: str, field: str) -> Region | None:
     """x, y, width, height as shares of the upright picture, written as "x,y,width,height" with or without
     brackets; None for a text that says nothing. Raises `PinactorsError`, naming `field`."""
-    if text.strip() in ("", "null", "undefined"):
+    if said(text) is None:
         return None
     try:
         x, y, width, height = (
@@ -61,15 +61,10 @@ def view_of(field: str) -> View | None:
 
 def refused(message: str, detail: str, field: str = "") -> PinactorsError:
     """A refusal of what was sent. `field` is named as it was sent; its photograph follows from it."""
-    view = view_of(field) or (field if field in list(View) else "")
+    view = view_of(field) or REGION_FIELDS.get(field) or (field if field in list(View) else "")
     return PinactorsError(ErrorCode.INVALID_FORMAT, message, detail, field=field, view=view)
 
 
 def malformed(reason: str, field: str = "") -> PinactorsError:
     """A body that cannot be read."""
     return refused("Invalid upload", f"The upload is malformed: {reason}", field)
-
-
-def named_session(text: str | None) -> str | None:
-    """A session id as a client wrote it; None for a word that JavaScript makes of none."""
-    return None if text in (None, "", "null", "undefined") else text

@@ -20,7 +20,6 @@ from pinactors.api.uploads.fields import (
     TEXT_FIELDS,
     WEBHOOK_FIELD,
     malformed,
-    named_session,
     region_of,
 )
 from pinactors.api.uploads.received import (
@@ -32,10 +31,12 @@ from pinactors.api.uploads.received import (
     SessionNamed,
     WebhookNamed,
 )
+from pinactors.protocol import said
 from pinactors.storage.images import Place
 
 OTHER_BYTES = 3 * (1 << 19)
-"""What an upload may hold beside its photographs: names, ignored values, white space."""
+"""What an upload may hold beside its photographs and ignored texts, lists and objects: names, numbers, white
+space."""
 
 HELD_BYTES = 64 * 1024
 """Bytes of a name, a session id or a number: what has to be in before it can be looked at."""
@@ -123,9 +124,9 @@ class JsonUpload:
             return False
         self._name = _text(self._take(end), "a name")
         self._first = False
-        alone = self._name in (SESSION_FIELD, WEBHOOK_FIELD)
-        means = self._name if alone else TEXT_FIELDS.get(self._name)
-        self._fields.begin(self._name, means)
+        self._fields.begin()
+        if self._name == SESSION_FIELD:
+            self._fields.given(self._name, SESSION_FIELD)
         self._state = self._colon
         return True
 
@@ -182,7 +183,7 @@ class JsonUpload:
             return False
         del self._buffer[:1]
         for photograph in self._receiving.finish():
-            self._fields.given(photograph.view)
+            self._fields.given(self._name, photograph.view)
             self._events.append(photograph)
         self._receiving = None
         self._state = self._separator
@@ -216,7 +217,7 @@ class JsonUpload:
         if self._name == WEBHOOK_FIELD:
             self._events.append(WebhookNamed(text))
         else:
-            self.session_id = named_session(text)
+            self.session_id = said(text)
             self._events.append(SessionNamed(self.session_id))
         self._state = self._separator
         return True
@@ -235,7 +236,9 @@ class JsonUpload:
     def _ignored(self) -> bool:
         """A text, list or object nobody asked for: passed over as it comes."""
         end = self._end_of_value()
-        passed = self._take(self._scanned if end is None else end)
+        count = self._scanned if end is None else end
+        passed = bytes(self._buffer[:count])
+        del self._buffer[:count]
         try:
             self._utf8.decode(passed, final=end is not None)
         except UnicodeDecodeError as error:

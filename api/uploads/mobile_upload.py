@@ -21,7 +21,7 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.api.streams.framings import choose
 from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
-from pinactors.api.uploads.fields import WEBHOOK_FIELD, Region, named_session
+from pinactors.api.uploads.fields import WEBHOOK_FIELD, Region
 from pinactors.api.uploads.json_body import JsonUpload
 from pinactors.api.uploads.multipart import MultipartUpload, checked_boundary
 from pinactors.api.uploads.received import (
@@ -35,7 +35,7 @@ from pinactors.api.uploads.received import (
 )
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id
+from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id, said
 from pinactors.settings import Settings
 from pinactors.storage.images import Lease
 from pinactors.webhooks.addresses import check_url
@@ -65,7 +65,7 @@ async def upload_photographs() -> Response:
     framing = choose(request)
     parser_type = content_type(request)
     reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
-    session_id = request.headers.get("x-session-id")
+    session_id = said(request.headers.get("x-session-id"))
     early = bool(session_id) and wants_early(request, framing)
     upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
     upload.announced = early = early and not await given.registry.may_join(upload)
@@ -215,7 +215,7 @@ def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Pars
 def named_webhook(url: str | None, settings: Settings, owner: str) -> str:
     """Where an upload wants its events sent, empty for nowhere. Raises `PinactorsError`
     (`invalid_format`)."""
-    if named_session(url) is None:  # the same words mean nothing
+    if said(url) is None:
         return ""
     if not owner and not settings.webhook_secret:
         why = "without a key there is nothing to sign its events with (see the setting webhook_secret)"
@@ -236,7 +236,7 @@ def content_type(asked: Request) -> str:
     if asked.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
         found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "and was not given"
         detail = f"Content-Type must be {JSON_TYPE} or {MULTIPART_TYPE}, {found}"
-    elif asked.headers.get("Content-Encoding", "identity").lower() != "identity":
+    elif asked.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
         detail = "Content-Encoding must be identity"
     else:
         return asked.mimetype
@@ -247,14 +247,16 @@ def idempotency_key(asked: Request) -> str | None:
     return check_idempotency_key(asked.headers.get("Idempotency-Key"))
 
 
-def check_idempotency_key(key: str | None) -> str | None:
-    """Raises `PinactorsError` (`invalid_format`) for one that cannot be kept."""
+def check_idempotency_key(key: str | None, field: str = "Idempotency-Key") -> str | None:
+    """None where it is none, or a word for none. Raises `PinactorsError` (`invalid_format`), naming `field`,
+    for one that cannot be kept."""
+    key = said(key)
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise PinactorsError(
             ErrorCode.INVALID_FORMAT,
-            "Invalid Idempotency-Key",
-            "Idempotency-Key must be 1 to 255 printable ASCII characters",
-            field="Idempotency-Key",
+            f"Invalid {field}",
+            f"{field} must be 1 to 255 printable ASCII characters without spaces",
+            field=field,
         )
     return key
 

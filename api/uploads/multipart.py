@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
@@ -16,7 +17,6 @@ from pinactors.api.uploads.fields import (
     TEXT_FIELDS,
     WEBHOOK_FIELD,
     malformed,
-    named_session,
     region_of,
     view_of,
 )
@@ -29,7 +29,7 @@ from pinactors.api.uploads.received import (
     SessionNamed,
     WebhookNamed,
 )
-from pinactors.protocol import SESSION_ID_LIMIT
+from pinactors.protocol import SESSION_ID_LIMIT, said
 from pinactors.storage.images import Place
 from pinactors.webhooks.addresses import URL_LIMIT
 
@@ -49,6 +49,10 @@ PREAMBLE_BYTES = 64 * 1024
 
 BOUNDARY_LIMIT = 200
 """RFC 2046 allows 70 characters."""
+
+_NAME_BEHIND = re.compile(r';\s*name\s*=\s*"?([A-Za-z_]+)"?\s*(?:;|$)', re.IGNORECASE)
+"""A part's name behind a file name whose last byte is a backslash (Shift-JIS has such characters), which
+seems to escape the quotation mark that ends it."""
 
 # It logs each refusal beside raising it; the sender is told, and the log must not be a client's to fill.
 logging.getLogger("python_multipart.multipart").setLevel(logging.ERROR)
@@ -149,21 +153,24 @@ class MultipartUpload:
         if not disposition:
             raise malformed("a part has no Content-Disposition")
         name = parse_options_header(disposition)[1].get("name", "")
+        if not name and (behind := _NAME_BEHIND.search(disposition)):
+            name = behind[1]
         is_text = "filename" not in disposition.lower()
         view = view_of(name)
+        self._fields.begin()
         if name == SESSION_FIELD and is_text:
-            self._fields.begin(name, SESSION_FIELD)
+            self._fields.given(name, SESSION_FIELD)
             self._text, self._text_field = bytearray(), name
             return
         text = name in REGION_FIELDS or (name == WEBHOOK_FIELD and is_text)
-        self._fields.begin(name, name if text else view)
         self._events.append(OtherField())
         if text:
             self._text, self._text_field = bytearray(), name
             return
         if view is not None:
             # A file under a text field's name is what it is: the photograph's own bytes.
-            encoded = is_text and name in TEXT_FIELDS
+            encoding = headers.get(b"content-transfer-encoding", b"").strip().lower()
+            encoded = (is_text and name in TEXT_FIELDS) or encoding == b"base64"
             sent_as = headers.get(SENT_AS.lower().encode(), b"")
             field = str(view) if sent_as == view.encode() else name
             self._receiving = Receiving(self._store, field, view, encoded=encoded, text=is_text)
@@ -181,19 +188,19 @@ class MultipartUpload:
         if self._receiving is not None:
             photographs = list(self._receiving.finish())
             for photograph in photographs:
-                self._fields.given(photograph.view)
+                self._fields.given(photograph.field, photograph.view)
             self._events += photographs
             self._receiving = None
         elif self._text is not None and self._text_field == WEBHOOK_FIELD:
-            self._events.append(WebhookNamed(self._text.decode("latin-1")))
+            self._events.append(WebhookNamed(_unquoted(self._text).decode("latin-1")))
             self._text = None
         elif self._text is not None and self._text_field != SESSION_FIELD:
-            region = region_of(self._text.decode("latin-1"), self._text_field)
+            region = region_of(_unquoted(self._text).decode("latin-1"), self._text_field)
             self._events.append(RegionNamed(REGION_FIELDS[self._text_field], region))
             self._text = None
         elif self._text is not None:
             try:
-                self.session_id = named_session(self._text.decode())
+                self.session_id = said(_unquoted(self._text).decode())
             except UnicodeDecodeError:
                 raise malformed(f"{SESSION_FIELD} is not UTF-8", SESSION_FIELD) from None
             self._events.append(SessionNamed(self.session_id))
@@ -201,3 +208,9 @@ class MultipartUpload:
 
     def _body_ends(self) -> None:
         self._ended = True
+
+
+def _unquoted(text: bytearray) -> bytearray:
+    """A text without the quotation marks that a client put around it which writes every part as JSON
+    (Retrofit)."""
+    return text[1:-1] if len(text) > 1 and text[:1] == text[-1:] == b'"' else text

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pinactors.api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
-from pinactors.api.uploads.fields import SESSION_FIELD, Region, malformed
+from pinactors.api.uploads.fields import Region, malformed
 from pinactors.protocol import View
 from pinactors.storage.images import Place, Sink
 from pinactors.storage.stored_image import StoredImage
@@ -125,16 +125,15 @@ class Fields:
         self._count = 0
         self._seen: set[object] = set()
 
-    def begin(self, name: str, means: object = None) -> None:
-        """`means` is what the field stands for, None for an ignored one."""
+    def begin(self) -> None:
+        """Another field, used or ignored. Raises `PinactorsError`."""
         self._count += 1
         if self._count > MAX_FIELDS:
             raise malformed(f"it has more than {MAX_FIELDS} fields")
+
+    def given(self, name: str, means: object) -> None:
+        """`name` has brought what it `means`, which must not have come before. An empty field may come before
+        and behind it: a page has an input for the camera, and one for the album. Raises `PinactorsError`."""
         if means in self._seen:
             raise malformed(f"{name} is given twice", name)
-        if means == SESSION_FIELD:
-            self.given(means)
-
-    def given(self, means: object) -> None:
-        """It was there, and not empty: it must not come again."""
         self._seen.add(means)

@@ -16,10 +16,12 @@ from pinactors.protocol.errors import (
     missing_front,
 )
 from pinactors.protocol.identifiers import (
+    NOTHING,
     SESSION_ID_LIMIT,
     check_session_id,
     new_session_id,
     new_stream_id,
+    said,
 )
 from pinactors.protocol.packets import (
     BASIC_NOTE,
@@ -55,6 +57,7 @@ __all__ = [
     "DEADLINE_SECONDS",
     "KEEPALIVE_SECONDS",
     "MISSING_FRONT",
+    "NOTHING",
     "OPENING_PADDING",
     "PACKET_LIMIT",
     "SESSION_ID_LIMIT",
@@ -91,6 +94,7 @@ __all__ = [
     "missing_front",
     "new_session_id",
     "new_stream_id",
+    "said",
     "stream_urls",
     "timed_out",
     "timestamp",

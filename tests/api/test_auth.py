@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from werkzeug.datastructures import Headers
 
 from pinactors.api.auth import REMEMBERED_SECONDS, RememberingRecords, authenticate, token_of
 from pinactors.protocol import ErrorCode, PinactorsError
@@ -111,10 +112,23 @@ async def test_a_rate_is_held_for_each_key(tmp_path: Path) -> None:
         ({"authorization": "bearer k"}, "k"),
         ({"authorization": "k"}, None),
         ({"x-api-key": "a", "authorization": "Bearer b"}, "a"),
+        ({"x-api-key": "", "authorization": "Bearer b"}, "b"),
+        ({"x-api-key": "undefined", "authorization": "Bearer b"}, "b"),
+        ({"x-api-key": "null"}, None),
+        ({"authorization": "Bearer undefined"}, None),
+        ({"authorization": "BEARER\t b "}, "b"),
+        ({"authorization": "Bearer"}, None),
     ],
 )
 def test_where_a_key_is_looked_for(headers: dict[str, str], token: str | None) -> None:
     assert token_of(headers) == token
+    assert token_of(Headers(headers)) == token
+
+
+def test_a_header_that_comes_twice_is_the_line_that_says_something() -> None:
+    assert token_of(Headers([("x-api-key", ""), ("X-API-Key", "k")])) == "k"
+    assert token_of(Headers([("Authorization", ""), ("authorization", "Bearer k")])) == "k"
+    assert token_of(Headers([("Authorization", "Basic eDp5"), ("Authorization", "Bearer k")])) == "k"
 
 
 def lose_database(data: Path) -> None:

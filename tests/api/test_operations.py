@@ -18,7 +18,7 @@ from pinactors.records import Records
 from pinactors.settings import Settings
 from tests.api import drawn
 from tests.api.conftest import Process, Running
-from tests.api.wire import JSON, ask, json_body
+from tests.api.wire import JSON, ask, connected, json_body
 
 UPLOAD = "/mobile-upload"
 CONFIRM = "/api/mobile/confirm-pin"
@@ -142,6 +142,13 @@ class TestCors:
         granted = answer.headers["access-control-allow-headers"].split(", ")
         assert granted == ["Content-Type", "Authorization", "x-api-key", "x-session-id", name]
 
+    async def test_headers_asked_for_in_two_lines_are_all_granted(self, shared: Process) -> None:
+        async with connected(shared.port) as wire:
+            lines = "\r\n".join(f"Access-Control-Request-Headers: {name}" for name in ("pragma", "x-b"))
+            await wire.send(f"OPTIONS {UPLOAD} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n".encode())
+            granted = (await wire.answer()).headers["access-control-allow-headers"]
+        assert granted.endswith(", Pragma, X-B")
+
     async def test_answers_and_errors_can_be_read(self, shared: Process) -> None:
         for method, path in (("GET", "/health"), ("GET", "/nowhere"), ("PUT", "/health"), ("POST", UPLOAD)):
             answer = await ask(shared.port, method, path)
@@ -218,6 +225,15 @@ class TestFeedback:
         for name, value in beyond.items():
             answer = await ask(shared.port, "POST", CONFIRM, json_body(**right | {name: value}), JSON)
             assert (answer.status, answer.json()["field"]) == (400, name)
+
+    async def test_other_fields_are_ignored_whatever_they_hold(self, shared: Process) -> None:
+        right = b'{"recordNumber": 999, "pinId": "x", "userAgreement": "agree", %b}'
+        for extra in (b'"x": "\\ud800"', b'"\\udfff": {"y": 1e400}', b'"x": %b' % (b"9" * 300)):
+            answer = await ask(shared.port, "POST", CONFIRM, right % extra, JSON)
+            assert (answer.status, answer.json()["errorCode"]) == (404, "record_not_found"), extra
+        for name, value in ((b"feedbackComment", b'"half of it: \\ud83d"'), (b"correctedPrice", b"1e400")):
+            answer = await ask(shared.port, "POST", CONFIRM, right % (b'"%b": %b' % (name, value)), JSON)
+            assert (answer.status, answer.json()["field"]) == (400, name.decode())
 
     @pytest.mark.parametrize("query", ["limit=x", "offset=-1", "limit=" + "9" * 50, "limit=%C2%B2"])
     async def test_a_bad_page_is_refused(self, shared: Process, query: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from pinactors.protocol import SESSION_ID_LIMIT
+from pinactors.protocol import SESSION_ID_LIMIT, said
 
 HINT_BYTES = 2048
 """Bytes of an upload that are awaited before a master is chosen (less where it is shorter)."""
@@ -23,7 +23,7 @@ _MULTIPART = re.compile(
 def session_id_in(start: bytes) -> str | None:
     """The session id, if it stands in the first bytes of an upload."""
     found = _JSON.search(start) or _MULTIPART.search(start)
-    return found[1].decode("ascii") if found else None
+    return said(found[1].decode("ascii")) if found else None
 
 
 def route_of(owner: str, idempotency_key: str | None, session_id: str | None, start: bytes) -> str:

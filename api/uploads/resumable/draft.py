@@ -31,7 +31,7 @@ from pinactors.api.uploads.resumable.draft_headers import Asked
 from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id
+from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id, said
 
 PROTOCOL = "draft"
 
@@ -129,7 +129,7 @@ def describe(owner: str, length: int | None) -> Description:
     parser_type = content_type(request)
     boundary = request.mimetype_params.get("boundary")
     parser_of(parser_type, boundary)
-    named = request.headers.get("x-session-id")
+    named = said(request.headers.get("x-session-id"))
     framing = choose(request)
     seconds = deadline(request)
     return Description(

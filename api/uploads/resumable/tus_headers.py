@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pinactors.api.uploads.resumable.draft_headers import Fields
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, View, said
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
@@ -73,11 +73,11 @@ def photograph(metadata: str) -> Photograph:
     if last not in (None, "", "true", "false", "1", "0"):
         raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
     return Photograph(
-        values.get("sessionId") or None,
+        said(values.get("sessionId")),
         View(text),
         last in ("", "true", "1"),
         values.get("stream") or None,
-        values.get("webhook") or None,
+        said(values.get("webhook")),
     )
 
 

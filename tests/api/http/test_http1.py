@@ -52,6 +52,8 @@ async def test_another_version_of_websocket_hears_which_one_is_spoken(served: Se
         await wire.send(head("GET", "/ws", UPGRADE | {"Sec-WebSocket-Version": "8"}))
         answer = await wire.answer()
         assert (answer.status, answer.headers["sec-websocket-version"]) == (426, "13")
+        assert answer.headers["upgrade"] == "websocket"
+        assert "upgrade" in answer.headers["connection"].lower()
         assert answer.json()["field"] == "Sec-WebSocket-Version"
 
 

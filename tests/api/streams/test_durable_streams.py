@@ -342,6 +342,30 @@ async def test_an_event_reader_that_has_everything_is_told_to_stop(
     assert response.status_code == 200, "who has read no event yet gets all of them"
     response = await site.get(query, Accept="text/event-stream", Last_Event_ID="nonsense")
     assert response.status_code == 400
+    assert (await response.get_json())["field"] == "Last-Event-ID", "as it was sent"
+
+
+@pytest.mark.parametrize("word", ["", " ", "null", "undefined"])
+async def test_an_event_id_that_says_nothing_is_none(
+    site: Site, autojump_clock: MockClock, word: str
+) -> None:
+    site.log(3, closed=True)
+    for query, first in (("", 0), ("?offset=-1", 0), (f"?offset={to_token(1)}", 1)):
+        response = await site.get(query, Accept="text/event-stream", Last_Event_ID=word)
+        assert response.status_code == 200
+        assert response.headers["Stream-Next-Offset"] == to_token(first)
+
+
+async def test_an_event_reader_may_name_its_place_in_the_address(
+    site: Site, autojump_clock: MockClock
+) -> None:
+    """As `event-source-polyfill` does."""
+    site.log(3, closed=True)
+    for query in (f"?lastEventId={to_token(2)}", f"?offset=-1&live=sse&lastEventId={to_token(2)}"):
+        response = await site.get(query, Accept="text/event-stream")
+        assert response.headers["Stream-Next-Offset"] == to_token(2)
+    response = await site.get("?lastEventId=5", Accept="text/event-stream")
+    assert (response.status_code, (await response.get_json())["field"]) == (400, "lastEventId")
 
 
 async def test_batched_events_to_the_end(site: Site, autojump_clock: MockClock) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart, request
+from werkzeug.datastructures import Headers
 
 from pinactors.api.streams.framings import (
     JSON_BATCH,
@@ -262,6 +263,12 @@ async def test_who_gets_which_answer(
     }
     async with Quart(__name__).test_request_context("/" + query, headers=headers):
         assert choose(request) is expected
+
+
+async def test_a_header_in_several_lines_is_one_list() -> None:
+    lines = Headers([("Accept", "application/json;q=0.1"), ("Accept", "text/event-stream")])
+    async with Quart(__name__).test_request_context("/", headers=lines):
+        assert choose(request) is SSE
 
 
 @pytest.mark.parametrize("query", ["?response=", "?response=xml", "?response=STREAM"])

@@ -32,6 +32,17 @@ async def test_who_polls_the_end_without_pause_is_told_to_wait(
     assert (await site.get(path)).status_code != 429
 
 
+async def test_a_question_that_brings_no_packet_counts_as_one(site: Site, autojump_clock: MockClock) -> None:
+    site.log(3, closed=True)
+    statuses = [(await site.get(method="HEAD")).status_code for _ in range(100)]
+    assert 10 <= statuses.index(429) <= 30
+    await trio.sleep(READS_AT_ONCE)
+    tag = (await site.get("?offset=-1")).headers["ETag"]
+    statuses = [(await site.get("?offset=-1", If_None_Match=tag)).status_code for _ in range(100)]
+    assert set(statuses) == {304, 429}
+    assert 10 <= statuses.index(429) <= 30
+
+
 async def test_a_stream_is_read_again_as_often_as_a_bad_link_needs(
     site: Site, autojump_clock: MockClock
 ) -> None:

@@ -162,7 +162,7 @@ WRONG: list[tuple[TextMessage | BytesMessage, str, int]] = [
     (TextMessage(data='{"images": ["front", "front"]}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front"], "sessionId": "a b"}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["front"], "sessionId": 5}'), "invalid_format", 1007),
-    (TextMessage(data='{"images": ["front"], "idempotencyKey": ""}'), "invalid_format", 1007),
+    (TextMessage(data='{"images": ["front"], "idempotencyKey": "a b"}'), "invalid_format", 1007),
     (
         TextMessage(data='{"images": ["front"], "idempotencyKey": "' + "k" * 256 + '"}'),
         "invalid_format",
@@ -170,6 +170,8 @@ WRONG: list[tuple[TextMessage | BytesMessage, str, int]] = [
     ),
     (TextMessage(data='{"images": []}'), "missing_image", 1008),
     (TextMessage(data="{}"), "missing_image", 1008),
+    (TextMessage(data='{"images": null}'), "missing_image", 1008),
+    (TextMessage(data='{"streamId": "\\udfff"}'), "invalid_format", 1007),
     (TextMessage(data='{"images": ["back"]}'), "missing_image", 1008),
     (TextMessage(data='{"streamId": "nobody"}'), "stream_not_found", 1008),
     (TextMessage(data='{"images": ["front"], "x": "' + "y" * 20_000 + '"}'), "invalid_format", 1007),
@@ -197,6 +199,8 @@ async def test_a_wrong_first_frame_is_refused_with_a_reason(
         ('{"images": "front"}', "images"),
         ('{"images": ["front"], "sessionId": 5}', "sessionId"),
         ('{"images": ["front"], "sessionId": "a b"}', "sessionId"),
+        ('{"images": ["front"], "idempotencyKey": "a b"}', "idempotencyKey"),
+        ('{"streamId": "\\ud800"}', "streamId"),
         ('{"images": ["back"]}', "front"),
     ],
 )
@@ -205,6 +209,23 @@ async def test_a_refusal_names_the_field_as_it_was_sent(shared: Process, frame: 
         async with opened(shared.port) as socket:
             await socket.send_event(TextMessage(data=frame))
             assert (await socket.packet())["field"] == field
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        '"x": "\\ud800", "y": 1e400, "z": [{"\\udfff": null}]',
+        '"sessionId": "undefined", "idempotencyKey": "", "webhook": null',
+        '"thumbnail": "' + "A" * 9000 + '"',
+    ],
+)
+async def test_other_fields_and_words_for_nothing_do_no_harm(shared: Process, extra: str) -> None:
+    with trio.fail_after(LIMIT):
+        async with opened(shared.port) as socket:
+            await socket.send_event(TextMessage(data='{"images": ["front"], ' + extra + "}"))
+            await socket.send_photograph(b"PHOTO " + extra[:50].encode())
+            last = (await socket.until("ANALYSIS_COMPLETE"))[-1]
+            assert last["sessionId"].isdigit()
 
 
 async def end(socket: RawSocket) -> tuple[str, int]:

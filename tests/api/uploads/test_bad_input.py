@@ -160,8 +160,15 @@ CASES = {
         "more than 100 fields",
         headers=MULTIPART,
     ),
-    "megabytes beside the images": Case(
-        json_body(prompts="x" * 2_000_000), 400, "invalid_format", "beside the photographs"
+    "megabytes of white space": Case(
+        b'{"x": 1,' + b" " * 2_000_000 + b'"y": 2}', 400, "invalid_format", "beside the photographs"
+    ),
+    "a region beyond the picture": Case(
+        json_body(backRegion=[0, 0, 2, 2], frontImageData=FINE),
+        400,
+        "invalid_format",
+        "backRegion must be x,y,width,height",
+        "backRegion",
     ),
     "an image twice": Case(
         multipart([part("front_image", FINE), part("frontImageData", b"UEhPVE8=")]),
@@ -255,7 +262,7 @@ async def test_is_refused(shared: Process, name: str) -> None:
     assert case.says in f"{body['message']}: {body['error']}"
     assert body.get("field") == case.field
     views = {"front": "front", **{f"{view}ImageData": view for view in View}}
-    views |= {f"{view}_image": view for view in View}
+    views |= {f"{view}{kind}": view for view in View for kind in ("_image", "Region")}
     assert body.get("view") == views.get(case.field or "")
     assert body["timestamp"].endswith("Z")
     assert "sessionId" in body

@@ -69,6 +69,29 @@ async def test_parts_bytes_or_text_are_the_same_upload(shared: Process, body: by
     assert answer.json()["id"] == as_json.json()["id"]
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Idempotency-Key": ""},
+        {"Idempotency-Key": "undefined"},
+        {"x-session-id": "null"},
+        {"Content-Encoding": ""},
+        {"Prefer": ""},
+    ],
+)
+async def test_a_header_that_says_nothing_is_none(shared: Process, headers: dict[str, str]) -> None:
+    """A client's `undefined` would else be one key for all of its uploads."""
+    [name] = headers
+    ids = set()
+    for number in range(2):
+        body = json_body(frontImageData=f"PHOTO {name} {headers[name]} {number}".encode())
+        answer = await upload(shared.port, body, JSON | headers)
+        assert answer.status == 200, answer.body
+        assert answer.json()["sessionId"].isdigit()
+        ids.add(answer.json()["id"])
+    assert len(ids) == 2
+
+
 class TestSessionIds:
     async def test_the_header_names_the_session_when_the_body_does_not(self, shared: Process) -> None:
         headers = JSON | {"X-Session-Id": "by-header"}

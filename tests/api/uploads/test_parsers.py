@@ -104,6 +104,9 @@ BODIES: dict[str, tuple[Callable[[ImageStore], Parser], bytes]] = {
         "half a surrogate pair as session": b'{"sessionId": "\\ud800"}',
         "a byte order mark": b"\xef\xbb\xbf" + as_json(frontImageData=TEXT),
         "a long data URL": as_json(frontImageData=f'data:image/jpeg;name="{"é, ;" * 500}" ; BASE64 ,{TEXT}'),
+        "a data URL in another": as_json(frontImageData="data:;base64,data:image/jpeg;base64," + TEXT),
+        "too many data URLs": as_json(frontImageData="data:;base64," * 5000),
+        "a data URL of nothing": as_json(frontImageData=TEXT, backImageData="data:;base64,undefined"),
         "bad base64": as_json(frontImageData=TEXT[:-1]),
         "padding in the middle": as_json(frontImageData="YQ==YQ=="),
         "a bad escape": as_json(frontImageData="YW\\"),
@@ -263,19 +266,34 @@ class TestLenient:
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "frontImageData")}
 
     @pytest.mark.parametrize(
-        "word", ["null", "undefined", "None", " NULL\n", "(null)", "nil", "NaN", "data:,"]
+        "word",
+        [
+            *("null", "undefined", "None", " NULL\n", "(null)", "nil", "NaN", "data:,", "data:"),
+            *("data:image/jpeg;base64,undefined", "data:image/jpeg;base64,null", "data:image/png;base64,"),
+        ],
     )
     def test_a_word_for_nothing_is_no_photograph(self, store: ImageStore, word: str) -> None:
         front = {View.FRONT: (JPEG, "frontImageData")}
         body = as_json(frontImageData=TEXT, backImageData=word, angledImageData=word)
         assert photographs(JsonUpload(store), body) == front
-        for field in ("backImageData", "back_image"):
-            body = multipart([part("frontImageData", TEXT.encode()), part(field, word.encode())])
-            assert photographs(MultipartUpload(store, BOUNDARY), body) == front
+        body = multipart([part("frontImageData", TEXT.encode()), part("backImageData", word.encode())])
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == front
+
+    @pytest.mark.parametrize("word", ["null", "undefined", "None", "data:,"])
+    def test_nor_is_one_in_a_part_for_bytes(self, store: ImageStore, word: str) -> None:
+        body = multipart([part("front_image", JPEG, "a"), part("back_image", word.encode())])
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
 
     def test_a_word_for_nothing_leaves_room_for_the_photograph(self, store: ImageStore) -> None:
         body = multipart([part("frontImageData", b"null"), part("front_image", JPEG, "a.jpg")])
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
+
+    def test_what_was_not_chosen_may_stand_behind_the_photograph(self, store: ImageStore) -> None:
+        """A page has an input for the camera and one for the album, under the same name."""
+        body = multipart([part("front_image", JPEG, "a.jpg"), part("front_image", b"", "")])
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
+        body = as_json(frontImageData=TEXT)[:-1] + b', "frontImageData": null, "frontImageData": ""}'
+        assert photographs(JsonUpload(store), body) == {View.FRONT: (JPEG, "frontImageData")}
 
     def test_a_word_for_nothing_names_no_session(self, store: ImageStore) -> None:
         upload = JsonUpload(store)
@@ -283,10 +301,34 @@ class TestLenient:
         parts = MultipartUpload(store, BOUNDARY)
         assert parts.feed(multipart([part("sessionId", b"null")])) == [SessionNamed(None)]
 
+    def test_a_name_behind_a_file_name_that_ends_in_a_backslash(self, store: ImageStore) -> None:
+        disposition = 'form-data; filename="表"; name="front_image"'.encode("shift-jis")
+        body = multipart([part("front_image", JPEG)]).replace(b'form-data; name="front_image"', disposition)
+        assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
+
+    def test_a_part_may_be_base64(self, store: ImageStore) -> None:
+        """Libraries for mail write files so, and say it."""
+        encoded = part("front_image", base64.encodebytes(JPEG), "a.jpg").replace(
+            b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: BASE64\r\n\r\n", 1
+        )
+        expected = {View.FRONT: (JPEG, "front_image")}
+        assert photographs(MultipartUpload(store, BOUNDARY), multipart([encoded])) == expected
+
+    def test_a_text_may_be_a_json_text(self, store: ImageStore) -> None:
+        """Retrofit's converters write every part as JSON."""
+        parts = MultipartUpload(store, BOUNDARY)
+        body = multipart([part("sessionId", b'"251231120000"'), part("frontRegion", b'"0,0,1,0.5"')])
+        assert parts.feed(body) == [
+            SessionNamed("251231120000"),
+            OtherField(),
+            RegionNamed(View.FRONT, (0, 0, 1, 0.5)),
+        ]
+
     @pytest.mark.parametrize(
         "extra",
         [
             b'"thumbnail": "%b"' % (b"A" * 300_000),
+            b'"edgeImageData": "%b"' % (b"A" * 2_000_000),
             b'"x": "\\ud800"',
             b'"\\ud800": 1',
             b'"x": 1e400',
@@ -326,6 +368,7 @@ class TestLenient:
             'data:image/jpeg;name="a, b.jpg";base64,',
             "data:;base64,",
             "\n data:image/heic;base64,\n",
+            "data:image/jpeg;base64, data:image/jpeg;base64,",
         ],
     )
     def test_a_data_url_has_many_forms(self, store: ImageStore, head: str) -> None:
