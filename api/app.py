@@ -22,6 +22,7 @@ from pinactors.api.uploads.resumable.groups import Groups
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.storage.images import open_image_store
 from pinactors.storage.partial_uploads import PartialUploadStore
+from pinactors.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
     from pinactors.compute import Compute
@@ -58,6 +59,7 @@ def create_app(
     *,
     catalog: Path | None = None,
     metrics: prometheus_client.CollectorRegistry | None = None,
+    tracing: Tracing = NO_TRACING,
 ) -> Application:
     """An application over running services; it opens and closes none of them.
 
@@ -76,6 +78,7 @@ def create_app(
         catalog or settings.catalog_folder,
         metrics or prometheus_client.CollectorRegistry(),
         page=pages.page,
+        tracing=tracing,
     )
     given.uploads = PartialUploads(given, PartialUploadStore(settings.uploads_folder))
     given.groups = Groups(given, given.uploads)

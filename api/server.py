@@ -37,6 +37,7 @@ from pinactors.storage.images import open_image_store
 from pinactors.storage.objects import check_storage
 from pinactors.storage.partial_uploads import PartialUploadStore
 from pinactors.supervision import Supervision
+from pinactors.tracing import open_tracing
 from pinactors.webhooks.deliverer import Deliverer
 
 BACKLOG = 1024
@@ -228,6 +229,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
     async with AsyncExitStack() as stack:
         for listener in sockets:
             stack.push_async_callback(listener.aclose)
+        tracing = await stack.enter_async_context(open_tracing(settings, "pinactors"))
         records = await RememberingRecords.open(settings)
         stack.push_async_callback(records.close)
         compute = await stack.enter_async_context(open_compute(settings, warm, metrics.supervision))
@@ -243,7 +245,9 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                 resumed=unfinished(kept),
             )
         )
-        app = create_app(registry, records, compute, settings, catalog=catalog, metrics=metrics.registry)
+        app = create_app(
+            registry, records, compute, settings, catalog=catalog, metrics=metrics.registry, tracing=tracing
+        )
         await records.close_as_before(settings)
         given = app.extensions[EXTENSION]
         repeat = metrics.supervision.repeat

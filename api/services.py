@@ -13,6 +13,7 @@ from quart import Response, current_app
 
 from pinactors.api.health import Checks
 from pinactors.storage.images import ImageStore
+from pinactors.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
     from pinactors.api.admin.imports import Imports
@@ -47,6 +48,7 @@ class Services:
     groups: Groups = field(init=False)
     imports: Imports = field(init=False)
     checks: Checks = field(default_factory=Checks)
+    tracing: Tracing = NO_TRACING
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 
 

@@ -5,49 +5,33 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from hypercorn.config import Config
 
 from pinactors.settings import Settings
+from pinactors.tracing import Span, correlation, ids
 
 _STREAM = re.compile(r"(/streams/[^/]{6})[^/]+")
 
 PATH_LIMIT = 200
 
-_CORRELATION = {
-    "traceparent": re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"),
-    "tracestate": re.compile(r"[\x21-\x7e][\x20-\x7e]{0,511}"),
-    "x-request-id": re.compile(r"[A-Za-z0-9._-]{1,64}"),
-}
-"""Fields of W3C Trace Context, and the id that reverse proxies give a request, as they may look."""
+_CORRELATION = "pinactors.correlation"
 
 
-def correlation(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Those header fields by which the logs of several servers are brought together: a proxy passes them on.
-
-    What is not well-formed is left out: it would end in a log, or in another request's head.
-    """
-    found = {}
-    for name, value in fields:
-        form = _CORRELATION.get(name.lower())
-        if form is not None and form.fullmatch(value):
-            found[name.lower()] = value
-    return found
+def logged_with(scope: Any, span: Span) -> Span:
+    """`span`, whose ids are in the line of the request with that scope."""
+    scope[_CORRELATION] = span.correlation
+    return span
 
 
 def _logged(scope: Any) -> dict[str, str]:
-    """`request` and `trace`, the ids of a request that its sender or a reverse proxy named."""
+    """`request` and `trace`: the ids of a request that its sender, a reverse proxy or its span named."""
+    if _CORRELATION in scope:
+        return ids(scope[_CORRELATION])
     fields = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ()))
-    found = correlation(fields)
-    ids = {}
-    if "x-request-id" in found:
-        ids["request"] = found["x-request-id"]
-    if "traceparent" in found:
-        ids["trace"] = found["traceparent"].split("-")[1]
-    return ids
+    return ids(correlation(fields))
 
 
 def configure(settings: Settings) -> None:

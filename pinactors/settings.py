@@ -177,6 +177,11 @@ class Settings(BaseModel):
         "console", description="Shape of the log on standard error"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
+    tracing_url: str = Field(
+        "",
+        pattern=r"^(https?://\S+)?$",
+        description="OTLP receiver of spans over HTTP, such as `http://127.0.0.1:4318`; empty: none",
+    )
 
     @property
     def storage_folder(self) -> Path:

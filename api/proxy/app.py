@@ -37,7 +37,7 @@ from pinactors.api.streams.pieces import Pieces
 from pinactors.api.streams.reader import Overlapping, respond, wants_early
 from pinactors.api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.api.uploads.resumable import draft_headers
-from pinactors.logs import correlation
+from pinactors.logs import logged_with
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,
@@ -45,6 +45,7 @@ from pinactors.protocol import (
     timestamp,
 )
 from pinactors.settings import Settings
+from pinactors.tracing import open_tracing
 
 blueprint = Blueprint("proxy", __name__)
 log = structlog.get_logger(__name__)
@@ -75,8 +76,10 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     metrics = Metrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
     disk = trio.CapacityLimiter(DISK_THREADS)
-    services = ProxyServices(masters, settings, metrics, settings.proxy_folder, disk)
-    async with open_sessions(services) as sessions:
+    async with AsyncExitStack() as stack:
+        tracing = await stack.enter_async_context(open_tracing(settings, "pinactors-proxy"))
+        services = ProxyServices(masters, settings, metrics, settings.proxy_folder, disk, tracing=tracing)
+        sessions = await stack.enter_async_context(open_sessions(services))
         metrics.watch(masters.all, lambda: float(len(sessions)))
         app = create_proxy(services, sessions)
         sockets = await open_sockets(settings)
@@ -108,8 +111,8 @@ async def relay_upload() -> Response:
     if session_id:
         g.session_id = session_id
     kind, size = request.headers["Content-Type"], request.content_length
-    named_by_others = tuple(correlation(request.headers.items()).items())
-    head = Head(kind, size, token, key or new_stream_id(), named, early=early, correlation=named_by_others)
+    span = logged_with(request.scope, given.services.tracing.begin("upload", request.headers.items()))
+    head = Head(kind, size, token, key or new_stream_id(), named, early=early, span=span)
     route = routing.route_of(owner_of(token), key, session_id, start)
     body = _Request(reader, start)
     if early:

@@ -13,10 +13,11 @@ from pinactors.api.operations import FEEDBACK_BYTES
 from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.relay.refusals import NO_MASTER
-from pinactors.api.proxy.relay.services import ProxyServices
+from pinactors.api.proxy.relay.services import HOP, ProxyServices
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Body, Connection
-from pinactors.logs import correlation
+from pinactors.logs import logged_with
+from pinactors.tracing import Kind
 
 ALL_MASTERS_SECONDS = 30.0
 """How long the masters may take, all together."""
@@ -46,7 +47,8 @@ async def forward(
     A master without the record or file that is asked for is not the last word: the next one is asked.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-    headers |= correlation(request.headers.items())
+    span = logged_with(request.scope, services.tracing.begin(HOP, request.headers.items(), Kind.CLIENT))
+    headers |= span.correlation
     headers |= key_headers(token_of(request.headers))
     body = None
     if request.method == "POST":
@@ -57,7 +59,7 @@ async def forward(
     if query := request.query_string.decode("ascii"):
         path += f"?{query}"
     found: Response | None = None
-    with trio.move_on_after(ALL_MASTERS_SECONDS):
+    with span, trio.move_on_after(ALL_MASTERS_SECONDS):
         for master in masters or services.masters.order(route):
             answer = await _ask(master, request.method, path, headers, body, services)
             found = answer or found

@@ -58,7 +58,7 @@ async def receive(
             nursery.cancel_scope.cancel()
     finally:
         if not spool.complete:
-            session.fail(BROKEN_OFF)
+            _break_off(session)
     return await session.answer()
 
 
@@ -79,7 +79,7 @@ async def receive_early(
             await _write(source, session, spool)
         finally:
             if not spool.complete:
-                session.fail(BROKEN_OFF)
+                _break_off(session)
 
     try:
         async with trio.open_nursery() as nursery:
@@ -89,8 +89,13 @@ async def receive_early(
         return await session.answer(), rest
     except BaseException:
         if not spool.complete:
-            session.fail(BROKEN_OFF)
+            _break_off(session)
         raise
+
+
+def _break_off(session: RelayedSession) -> None:
+    session.fail(BROKEN_OFF)
+    session.head.span.end(BROKEN_OFF)
 
 
 async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:
@@ -99,8 +104,11 @@ async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:
         while not spool.complete and (data := await source.chunk()):
             await spool.write(data)
         spool.finish()
+        session.head.span.end()
     except PinactorsError as error:
         session.fail(error)
+        session.head.span.end(error)
     except OSError as error:
         session.fail(not_stored(error))
+        session.head.span.end(error)
     await source.rest()

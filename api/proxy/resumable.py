@@ -24,6 +24,7 @@ from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.masters.routing import route_of
 from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.refusals import NO_MASTER
+from pinactors.api.proxy.relay.services import HOP
 from pinactors.api.proxy.state import Proxy, key_in, proxy
 from pinactors.api.streams.framings import SSE, choose
 from pinactors.api.streams.pieces import Pieces
@@ -33,7 +34,9 @@ from pinactors.api.uploads.resumable.draft_headers import Asked
 from pinactors.api.uploads.resumable.upload import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
+from pinactors.logs import logged_with
 from pinactors.protocol import ErrorCode, PinactorsError, said
+from pinactors.tracing import Kind
 
 PASSED_ON = (
     *("Accept", "User-Agent", "Prefer", "Idempotency-Key", "x-session-id", "x-deadline-ms"),
@@ -212,7 +215,9 @@ async def _relay(
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
         on_activity=lambda: None,
     )
-    headers = {**fields, **key_headers(token_of(request.headers))}
+    begun = given.services.tracing.begin(HOP, request.headers.items(), Kind.CLIENT, master=master.name)
+    span = logged_with(request.scope, begun)
+    headers = {**fields, **key_headers(token_of(request.headers)), **span.correlation}
     kind = headers.pop("Content-Type", "application/octet-stream")
     size: int | None = 0
     contents: list[_Coming] = []
@@ -221,8 +226,9 @@ async def _relay(
         size, contents = request.content_length, [_Coming(reader)]
     sent = Body(kind, size, contents) if body or method == "POST" else None
     try:
-        answer = await connection.request(method, path, headers, sent)
-        first = await answer.chunk()
+        with span:
+            answer = await connection.request(method, path, headers, sent)
+            first = await answer.chunk()
     except PhoneFailed as failed:
         raise failed.error from None
     except (Broken, NotPinactors) as error:

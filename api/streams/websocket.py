@@ -31,6 +31,7 @@ from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.services import Services, services
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
+from pinactors.logs import logged_with
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -100,6 +101,9 @@ async def converse() -> None:
         else:
             views = views_of(opening)
             upload = _upload(opening, owner, given.settings)
+            upload.span = logged_with(
+                websocket.scope, given.tracing.begin("upload", websocket.headers.items())
+            )
             conversation = WebsocketExchange(given, upload, views)
         code = await conversation.run()
     except PinactorsError as error:
@@ -215,7 +219,11 @@ class WebsocketExchange:
         else:
             registry = self._given.registry
             self._upload.announced = not await registry.may_join(self._upload)
-            self._log = await registry.open(self._upload)
+            try:
+                self._log = await registry.open(self._upload)
+            except PinactorsError as error:
+                self._upload.span.end(error)
+                raise
             receive = self._receive
         assert self._log is not None
         try:
@@ -231,6 +239,8 @@ class WebsocketExchange:
             if self._upload is not None and not self._upload.complete:
                 gone = PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended early")
                 self._upload.fail(gone)
+            if self._upload is not None:
+                self._upload.span.end(self._upload.error)
         return close_code(self._log, mistaken=self._messages.mistaken)
 
     async def _receive(self) -> None:
@@ -243,6 +253,7 @@ class WebsocketExchange:
                     self._messages.begin(view)
                     upload.put(view, await self._photograph(view, reader, lease))
                 upload.close()
+                upload.span.end()
         except PinactorsError as error:
             upload.fail(error)  # and the session ends with it
         self._received.set()

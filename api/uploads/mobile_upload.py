@@ -33,6 +33,7 @@ from pinactors.api.uploads.received import (
     SessionNamed,
     WebhookNamed,
 )
+from pinactors.logs import logged_with
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id, said
@@ -69,6 +70,7 @@ async def upload_photographs() -> Response:
     early = bool(session_id) and wants_early(request, framing)
     upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
     upload.announced = early = early and not await given.registry.may_join(upload)
+    upload.span = logged_with(request.scope, given.tracing.begin("upload", request.headers.items()))
     if session_id:
         g.session_id = session_id
     parser = parser_of(parser_type, request.mimetype_params.get("boundary"))
@@ -126,11 +128,16 @@ class Reception:
             await self._read(lease, named)
             self._upload.close()
             opened = self._log or await self._given.registry.open(self._upload)
+            self._upload.span.end()
             return await self._given.registry.answer(self._upload, opened)
 
     async def open(self) -> PacketLog:
         """The session before anything was read. Raises `PinactorsError`."""
-        self._log = await self._given.registry.open(self._upload)
+        try:
+            self._log = await self._given.registry.open(self._upload)
+        except PinactorsError as error:
+            self._upload.span.end(error)
+            raise
         return self._log
 
     async def receive_rest(self) -> None:
@@ -138,6 +145,7 @@ class Reception:
         with suppress(PinactorsError), self._telling(), self._given.store.leasing() as lease:
             await self._read(lease, None)
             self._upload.close()
+            self._upload.span.end()
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -148,6 +156,7 @@ class Reception:
         except BaseException as error:
             if not self._upload.complete and not (self._kept and isinstance(error, trio.Cancelled)):
                 self._upload.fail(_reason(error))
+            self._upload.span.end(error)
             raise
 
     async def _read(self, lease: Lease, named: Any) -> None:
@@ -199,6 +208,7 @@ class Reception:
             self._log = None
             self._upload = Upload(name, before.owner, before.idempotency_key, before.deadline)
             self._upload.resumable, self._upload.webhook = before.resumable, before.webhook
+            self._upload.span = before.span
             for view, image in before.images.items():
                 self._upload.put(view, image, before.field_of(view))
             before.fail(renamed)

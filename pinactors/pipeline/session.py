@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 import trio
 
+from pinactors import tracing
 from pinactors.compute import SessionCompute, WorkerDied
 from pinactors.pipeline.actors.assembly import Assembly
 from pinactors.pipeline.actors.component_actor import ComponentActor
@@ -48,7 +49,8 @@ _root = structlog.get_logger(__name__)
 
 
 class Session:
-    """`run` returns when the terminal packet is in the log, or an earlier session answers the upload."""
+    """`run` returns when the terminal packet is in the log, or an earlier session answers the upload. Whoever
+    calls it ends `span`."""
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class Session:
         self._compute: SessionCompute | None = None
         self._cancelled = self._finished = False
         self._began_at = trio.current_time()
-        self._log = _root.bind(session=state.session_id, stream=state.stream_id[:8])
+        self.span = upload.span.child("session", session=state.session_id, stream=state.stream_id[:8])
+        ids = tracing.ids(upload.span.correlation)
+        self._log = _root.bind(session=state.session_id, stream=state.stream_id[:8], **ids)
 
     def __repr__(self) -> str:
         return f"<Session {self.state.session_id} {self.state.stream_id[:8]}>"
@@ -139,6 +143,7 @@ class Session:
             actors,
             self.duplicate,
             restarts,
+            self.span,
             refused=self.fail,
             finished=self._step_ended,
         )
@@ -146,7 +151,9 @@ class Session:
             if component.name not in self.state.outcomes:
                 loop = services.loops.get(component.name)
                 actor = ComponentActor(component, services.analysis.context, steps, compute, loop, restarts)
-                yield Supervisor(actor, steps, self._limits, services, messages, self.fail, self._log)
+                yield Supervisor(
+                    actor, steps, self._limits, services, messages, self.fail, self._log, self.span
+                )
 
     async def _conclude(self, messages: Messages) -> None:
         """What follows the analysis: the record and the packet that names it, or an earlier session's
@@ -182,9 +189,10 @@ class Session:
         with self._limits.recording:
             try:
                 # The packet is made on the database's thread, inside the transaction that gives it its id.
-                final = await self._services.recorder.save(
-                    record_of(self.state, elapsed), partial(final_packet, self.state, elapsed)
-                )
+                with self.span.child("record"):
+                    final = await self._services.recorder.save(
+                        record_of(self.state, elapsed), partial(final_packet, self.state, elapsed)
+                    )
             except Exception as error:  # noqa: BLE001 - the analysis is kept whatever the database says
                 self._log.error("record not stored", error=repr(error))
             else:
@@ -246,6 +254,7 @@ class Session:
 
     def _count(self, outcome: str) -> None:
         """Before a reader can know of it."""
+        self.span.note(outcome=outcome)
         self._services.metrics.sessions.labels(outcome).inc()
         if self.state.started_at is not None:
             self._services.metrics.session_seconds.observe(self._elapsed_ms / 1000)

@@ -10,6 +10,7 @@ import trio
 
 from pinactors.protocol import PinactorsError, View
 from pinactors.storage.stored_image import StoredImage
+from pinactors.tracing import NO_SPAN
 
 
 class Upload:
@@ -19,7 +20,8 @@ class Upload:
     for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
     on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
     its stream, before the last photograph is in. `resumable`: its rest can come to the next process as well.
-    `webhook` is where its events are sent, empty for where its key has them sent.
+    `webhook` is where its events are sent, empty for where its key has them sent. `span` is what the spans of
+    its session belong to; whoever began it ends it.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Upload:
         self.error: PinactorsError | None = None
         self.complete = False
         self.webhook = ""
+        self.span = NO_SPAN
         self._fields: dict[View, str] = {}
         self._awaited: dict[View | None, trio.Event] = {}
 

@@ -29,6 +29,7 @@ from pinactors.client.transports import check
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
+from pinactors.tracing import NO_SPAN, Span
 
 NO_STREAM = "-"
 """The id of none."""
@@ -44,7 +45,7 @@ Take = Callable[[list[bytes]], Awaitable[bool]]
 class Head:
     """What of a phone's request a master is told. `token` is its key; `size` is None for a chunked body.
 
-    `early`: the phone reads packets while it sends. `correlation`: see `logs.correlation`.
+    `early`: the phone reads packets while it sends. `span` is of the request.
     """
 
     content_type: str
@@ -53,13 +54,13 @@ class Head:
     idempotency_key: str
     session_id: str | None
     early: bool = False
-    correlation: tuple[tuple[str, str], ...] = ()
+    span: Span = NO_SPAN
 
-    def headers(self, remaining: float, secret: str) -> Headers:
+    def headers(self, remaining: float, secret: str, hop: Span = NO_SPAN) -> Headers:
         """`remaining`: seconds of the phone's time, infinite before its upload is in. A master believes it
-        from who knows the `secret`."""
+        from who knows the `secret`. `hop` is the span of the request to the master."""
         headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
-        headers |= dict(self.correlation)
+        headers |= hop.correlation
         if self.session_id:
             headers["x-session-id"] = self.session_id
         if self.early:
@@ -112,14 +113,14 @@ class Sending:
 
 
 async def upload(
-    master: Master, head: Head, sending: Sending, remaining: float, settings: Settings, take: Take
+    master: Master, head: Head, sending: Sending, remaining: float, settings: Settings, take: Take, hop: Span
 ) -> None:
     """Sends the spool, also while it grows, and hands over the packets that come back.
 
     They come behind its end, or from the beginning on where `head` wants it early. The master's time begins
     behind the last byte.
     """
-    headers = head.headers(remaining, settings.proxy_secret)
+    headers = head.headers(remaining, settings.proxy_secret, hop)
     limit = Silence(settings.proxy_silence)
     sending.on_end = limit.renew
     with limit.scope:
@@ -134,12 +135,12 @@ async def upload(
 
 
 async def follow(
-    master: Master, stream_id: str, position: int, token: str | None, silence: float, take: Take
+    master: Master, stream_id: str, position: int, token: str | None, silence: float, take: Take, hop: Span
 ) -> None:
     """Hands over the packets of a session from `position` on."""
     limit = Silence(silence)
     limit.renew()
-    headers = {"Accept": NDJSON_TYPE, **key_headers(token)}
+    headers = {"Accept": NDJSON_TYPE, **key_headers(token), **hop.correlation}
     with limit.scope:
         async with _connection(master, silence) as connection:
             answer = await connection.request(

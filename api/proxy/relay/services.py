@@ -13,9 +13,14 @@ from pinactors.api.proxy.masters.fleet import Master, Masters
 from pinactors.api.proxy.metrics import Metrics
 from pinactors.settings import Settings
 from pinactors.storage.logs.packet_logs import StoredLog
+from pinactors.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
     from pinactors.api.proxy.relay.session import RelayedSession
+
+
+HOP = "proxy hop"
+"""Name of the span of one request to a master."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class ProxyServices:
     metrics: Metrics
     folder: Path
     disk: trio.CapacityLimiter
+    tracing: Tracing = NO_TRACING
     checks: Checks = field(default_factory=Checks)
 
 

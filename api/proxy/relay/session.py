@@ -17,7 +17,7 @@ from pinactors.api.proxy.relay.failover import Failover, Place
 from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, Uploaded
 from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
 from pinactors.api.proxy.relay.refusals import ABANDONED, LATE, LOST, UNREADABLE
-from pinactors.api.proxy.relay.services import Others, ProxyServices
+from pinactors.api.proxy.relay.services import HOP, Others, ProxyServices
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
@@ -31,6 +31,7 @@ from pinactors.protocol import (
 )
 from pinactors.protocol.merge import kind_of
 from pinactors.storage.logs.packet_logs import StoredLog
+from pinactors.tracing import Kind, Span, ids
 
 RECORD_GRACE_SECONDS = 2.0
 """What a master that keeps to the protocol gets beyond the deadline, to store its record."""
@@ -69,7 +70,8 @@ class RelayedSession:
         self._due = trio.CancelScope()
         self._time = services.settings.deadline
         self._uploaded_at = math.inf
-        self._log = _root.bind(session=head.session_id)
+        self._ids = ids(head.span.correlation)
+        self._log = _root.bind(session=head.session_id, **self._ids)
         if kept is not None:
             self._take_up(*kept)
 
@@ -190,7 +192,8 @@ class RelayedSession:
             place.master.sessions += 1
             ended: PinactorsError | None = None
             try:
-                await self._converse(place)
+                with self.head.span.child(HOP, Kind.CLIENT, master=place.master.name) as hop:
+                    await self._converse(place, hop)
                 if not self._done:
                     raise Broken("the stream ended before its session")
                 self._services.masters.succeeded(place.master)
@@ -207,17 +210,19 @@ class RelayedSession:
             if ended is not None:
                 self.fail(ended)
 
-    async def _converse(self, place: Place) -> None:
+    async def _converse(self, place: Place, hop: Span) -> None:
         settings, token = self._services.settings, self.head.token
         if place.stream_id is not None:
             await requests.follow(
-                place.master, place.stream_id, place.taken, token, settings.proxy_silence, self._take
+                place.master, place.stream_id, place.taken, token, settings.proxy_silence, self._take, hop
             )
             return
         assert self._spool is not None
         sending = requests.Sending(self._spool)
         try:
-            await requests.upload(place.master, self.head, sending, self._remaining(), settings, self._take)
+            await requests.upload(
+                place.master, self.head, sending, self._remaining(), settings, self._take, hop
+            )
         finally:
             place.whole = sending.ended
             if self._outlet is not None:  # the phone is not refused any more, so its clock has to begin
@@ -303,7 +308,7 @@ class RelayedSession:
         await self._tell(outlet)
 
     def _begin(self, stream_id: str, session_id: str) -> Outlet:
-        self._log = _root.bind(session=session_id, stream=stream_id[:8])
+        self._log = _root.bind(session=session_id, stream=stream_id[:8], **self._ids)
         relayed = Relayed(
             stream_id,
             session_id,

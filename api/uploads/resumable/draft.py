@@ -32,6 +32,7 @@ from pinactors.api.uploads.resumable.upload import Completed, Description, Misma
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id, said
+from pinactors.tracing import correlation
 
 PROTOCOL = "draft"
 
@@ -143,6 +144,7 @@ def describe(owner: str, length: int | None) -> Description:
         boundary=boundary,
         framing=next(name for name, value in FRAMINGS.items() if value is framing),
         length=length,
+        correlation=correlation(request.headers.items()),
     )
 
 
@@ -158,6 +160,7 @@ def receiver(given: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]
             opened = None
         else:
             named, opened = begun
+        named.span = given.tracing.begin("upload", told.correlation.items())
         parser = parser_of(told.content_type, told.boundary)
         reception = Reception(given, named, upload, parser, named=told.named, opened=opened, kept=True)
         return await reception.receive(None)

@@ -68,11 +68,14 @@ class Groups:
         self._known: dict[str, Group] = {}
         self._opening = trio.Lock()
 
-    async def join(self, owner: str, photograph: Photograph, metadata: str, length: int) -> PartialUpload:
-        """A new upload for `photograph`, in the group it belongs to. Raises `PinactorsError`."""
+    async def join(
+        self, owner: str, photograph: Photograph, metadata: str, length: int, correlation: dict[str, str]
+    ) -> PartialUpload:
+        """A new upload for `photograph`, in the group it belongs to; `correlation` is the request's. Raises
+        `PinactorsError`."""
         webhook = named_webhook(photograph.webhook, self._given.settings, owner)
         async with self._opening:
-            group = await self._choose(owner, photograph)
+            group = await self._choose(owner, photograph, correlation)
             group.upload.webhook = webhook or group.upload.webhook
             most = self._given.settings.max_request_bytes
             whole = length + sum(member.description.length or 0 for member in group.members.values())
@@ -91,6 +94,7 @@ class Groups:
                 group=group.name,
                 last=photograph.last,
                 metadata=metadata,
+                correlation=correlation,
             )
             upload = await self._uploads.create(description)
             group.members[photograph.view] = upload
@@ -121,8 +125,9 @@ class Groups:
         finally:
             if not group.open:
                 self._known.pop(group.name, None)
+                group.upload.span.end(group.upload.error)
 
-    async def _choose(self, owner: str, photograph: Photograph) -> Group:
+    async def _choose(self, owner: str, photograph: Photograph, correlation: dict[str, str]) -> Group:
         """The group that is named, or has the same session id and lacks this view; else a new one."""
         ours = [group for group in self._known.values() if group.upload.owner == owner and group.open]
         if photograph.stream is not None:
@@ -147,7 +152,7 @@ class Groups:
         return (
             lacking[0]
             if lacking
-            else await self._open(secrets.token_urlsafe(12), owner, photograph.session_id)
+            else await self._open(secrets.token_urlsafe(12), owner, photograph.session_id, correlation)
         )
 
     async def _lacks(self, group: Group, view: View) -> bool:
@@ -164,20 +169,24 @@ class Groups:
         told = upload.description
         group = self._known.get(told.group)
         if group is None:
-            group = await self._open(told.group, told.owner, told.session_id)
+            group = await self._open(told.group, told.owner, told.session_id, told.correlation)
         group.members[View(told.view)] = upload
         webhook = named_webhook(photograph(told.metadata).webhook, self._given.settings, told.owner)
         group.upload.webhook = webhook or group.upload.webhook
         return group
 
-    async def _open(self, name: str, owner: str, session_id: str | None) -> Group:
+    async def _open(
+        self, name: str, owner: str, session_id: str | None, correlation: dict[str, str]
+    ) -> Group:
+        span = self._given.tracing.begin("upload", correlation.items())
         begun = self._given.registry.unfinished(owner, _key(name))
         if begun is None:
             upload = Upload(check_session_id(session_id), owner, _key(name), announced=True, resumable=True)
+            upload.span = span
             log = await self._given.registry.open(upload)
         else:
             upload, log = begun
-            upload.announced = True
+            upload.announced, upload.span = True, span
         group = self._known[name] = Group(name, upload, log)
         return group
 

@@ -19,6 +19,7 @@ from pinactors.api.uploads.resumable.groups import PROTOCOL
 from pinactors.api.uploads.resumable.tus_headers import Checksum
 from pinactors.api.uploads.resumable.upload import PartialUpload
 from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.tracing import correlation
 
 blueprint = Blueprint("tus", __name__)
 
@@ -37,7 +38,8 @@ async def create() -> Response:
         )
     if length > limit:
         raise PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")
-    upload = await given.groups.join(owner, photograph, metadata, length)
+    named_by_sender = correlation(request.headers.items())
+    upload = await given.groups.join(owner, photograph, metadata, length, named_by_sender)
     if request.mimetype == tus_headers.OFFSET_TYPE:
         await _append(given, upload, 0)
     return _told(given, upload, 201, {"Location": f"/uploads/{upload.id}"})

@@ -40,7 +40,7 @@ class Description(msgspec.Struct, kw_only=True):
     of its time in seconds, None for no limit. `framing` names how the upload is answered (see `draft`),
     `stream_id` the session that answers it, once that is known. Of a tus upload `view` is the photograph's,
     `group` the photographs' common name, `last` says that no further one is sent, `metadata` is the field as
-    it came.
+    it came. `correlation`: see `tracing.correlation`, of the request that created it.
     """
 
     protocol: str
@@ -59,6 +59,7 @@ class Description(msgspec.Struct, kw_only=True):
     group: str = ""
     last: bool = False
     metadata: str = ""
+    correlation: dict[str, str] = {}
 
 
 class PartialUpload:

@@ -14,12 +14,13 @@ from pinactors.pipeline.actors.restarts import Restarts
 from pinactors.pipeline.actors.shared_steps import SharedSteps
 from pinactors.pipeline.declaration import Component, Place
 from pinactors.protocol import BASIC_NOTE, EncodedPacket
+from pinactors.tracing import Span
 
 
 class ComponentActor:
     """`full` and `basic` return the component's packet or raise whatever kept them from it. When they are
-    tried, and what a failure means, is its supervisor's to say. `loop` is where async functions run, None
-    where there are none.
+    tried, and what a failure means, is its supervisor's to say; `span` is what their jobs belong to. `loop`
+    is where async functions run, None where there are none.
     """
 
     def __init__(
@@ -41,18 +42,20 @@ class ComponentActor:
     def __repr__(self) -> str:
         return f"<ComponentActor {self.component.name}>"
 
-    async def full(self) -> EncodedPacket:
+    async def full(self, span: Span) -> EncodedPacket:
         values = await self._shared_steps.gather(self.component.needs)
         function, place = self.component.full, self.component.place
-        return await self._produce(function, place, values, "", self.component.seconds)
+        return await self._produce(span, function, place, values, "", self.component.seconds)
 
-    async def basic(self) -> EncodedPacket:
+    async def basic(self, span: Span) -> EncodedPacket:
         assert self.component.basic is not None
         values = await self._shared_steps.gather(self.component.basic_needs)
-        return await self._produce(self.component.basic, self.component.basic_place, values, BASIC_NOTE, None)
+        function, place = self.component.basic, self.component.basic_place
+        return await self._produce(span, function, place, values, BASIC_NOTE, None)
 
     async def _produce(
         self,
+        span: Span,
         function: Callable[..., Any],
         place: Place,
         values: list[Any],
@@ -65,11 +68,12 @@ class ComponentActor:
         if place is Place.LOOP:
             assert self._loop is not None
             there = [await self._compute.fetch(value) for value in values]
-            with trio.fail_after(seconds if seconds is not None else float("inf")):
+            limit = trio.fail_after(seconds if seconds is not None else float("inf"))
+            with span.child("job", work=name), limit:
                 packet = await self._loop.run(produce_there, function, expected, note, self._context, *there)
         else:
             run, context = self._compute.run, self._context
             packet = await self._restarts.repeat(
-                name, run, produce, function, expected, note, seconds, context, *values
+                name, run, produce, function, expected, note, seconds, context, *values, span=span
             )
         return packet

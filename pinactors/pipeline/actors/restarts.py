@@ -9,6 +9,7 @@ import trio
 
 from pinactors.backoff import Backoff
 from pinactors.compute import WorkerDied
+from pinactors.tracing import NO_SPAN, Span
 
 T = TypeVar("T")
 
@@ -26,11 +27,15 @@ class Restarts:
         self._noticed = noticed
         self._deaths: dict[str, int] = {}
 
-    async def repeat(self, name: str, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
-        """`await work(*arguments)`, again after its worker died. What else it raises is final."""
+    async def repeat(
+        self, name: str, work: Callable[..., Awaitable[T]], *arguments: Any, span: Span = NO_SPAN
+    ) -> T:
+        """`await work(*arguments)`, again after its worker died. What else it raises is final. Each attempt,
+        with its wait for a worker, is a child of `span`."""
         while True:
             try:
-                return await work(*arguments)
+                with span.child("job", work=name):
+                    return await work(*arguments)
             except WorkerDied as error:
                 self._noticed(name, error)
                 deaths = self._deaths.get(name, 0)

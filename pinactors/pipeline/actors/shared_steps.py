@@ -24,6 +24,7 @@ from pinactors.pipeline.duplicate_check import DuplicateCheck
 from pinactors.pipeline.services import Services
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.tracing import Span
 
 _VIEWS = {name: view for view, name in INPUTS.items()}
 
@@ -52,7 +53,8 @@ class _Computation:
 class SharedSteps:
     """Computes in `nursery`. A step nobody wants any more is cancelled, which frees its worker.
 
-    `refused` is called with what a photograph was refused for: its session cannot go on.
+    `span` is what the spans of the steps belong to. `refused` is called with what a photograph was refused
+    for: its session cannot go on.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class SharedSteps:
         nursery: trio.Nursery,
         duplicate: DuplicateCheck,
         restarts: Restarts,
+        span: Span,
         refused: Callable[[PinactorsError], None],
         finished: Callable[[str, float, Exception | None], None],
     ) -> None:
@@ -72,6 +75,7 @@ class SharedSteps:
         self._nursery = nursery
         self._duplicate = duplicate
         self._restarts = restarts
+        self._span = span
         self._loops = services.loops
         self._breakers = services.breakers
         self._refused = refused
@@ -129,7 +133,8 @@ class SharedSteps:
         started = trio.current_time()
         with scope:
             try:
-                computation.value = await self._compute_value(step)
+                with self._span.child("shared step", step=step.name) as span:
+                    computation.value = await self._compute_value(step, span)
             except Exception as error:  # noqa: BLE001 - the actor's boundary: those who need the step get the error
                 computation.error = self._judged(step, error)
             computation.done.set()
@@ -138,7 +143,7 @@ class SharedSteps:
         if computation.wanted and not computation.done.is_set():  # given up, and wanted again meanwhile
             self._begin(step.name)
 
-    async def _compute_value(self, step: SharedStep) -> Any:
+    async def _compute_value(self, step: SharedStep, span: Span) -> Any:
         if step.decided_by is not None:
             (first,) = await self.gather([step.decided_by])
             if getattr(first, "decided", False):
@@ -147,20 +152,21 @@ class SharedSteps:
         if all(value is None for value in values):
             return None
         if step.place is Place.LOOP:
-            return await self._run_there(step, values)
+            return await self._run_there(step, values, span)
         run, function = self._compute.keep, bounded
         return await self._restarts.repeat(
-            step.name, run, function, step.function, step.seconds, self._context, *values
+            step.name, run, function, step.function, step.seconds, self._context, *values, span=span
         )
 
-    async def _run_there(self, step: SharedStep, values: list[Any]) -> Any:
+    async def _run_there(self, step: SharedStep, values: list[Any], span: Span) -> Any:
         """An async step, in its own loop, behind a breaker of its own: what it asks may be away for long."""
         there = [await self._compute.fetch(value) for value in values]
         with self._breakers[step.name].attempt() as trial:
             if trial is None:
                 raise StepSkipped(f"{step.name} has failed too often")
             try:
-                with trio.fail_after(step.seconds if step.seconds is not None else math.inf):
+                limit = trio.fail_after(step.seconds if step.seconds is not None else math.inf)
+                with span.child("job", work=step.name), limit:
                     value = await self._loops[step.name].run(step.function, self._context, *there)
             except StepSkipped:
                 raise

@@ -14,6 +14,7 @@ from pinactors.pipeline.services import Services
 from pinactors.pipeline.state import Outcome
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.protocol import EncodedPacket, ErrorCode, PinactorsError
+from pinactors.tracing import Span
 
 
 class Supervisor:
@@ -33,6 +34,7 @@ class Supervisor:
         messages: trio.MemorySendChannel[Message],
         failed: Callable[[PinactorsError], None],
         log: structlog.stdlib.BoundLogger,
+        span: Span,
     ) -> None:
         self._actor = actor
         self._shared_steps = shared_steps
@@ -41,7 +43,7 @@ class Supervisor:
         self._messages = messages
         self._failed = failed
         self._metrics = services.metrics
-        self._session_log = log
+        self._session_log, self._session_span = log, span
 
     def __repr__(self) -> str:
         return f"<Supervisor {self._actor.component.name}>"
@@ -54,14 +56,16 @@ class Supervisor:
     async def run(self) -> None:
         """Returns when the result is sent."""
         component, started = self._actor.component, trio.current_time()
-        with self._shared_steps.wanting(component.basic_needs):
-            packet, outcome = await self._full(), Outcome.FULL
+        span = self._session_span.child("component", component=component.name)
+        with span, self._shared_steps.wanting(component.basic_needs):
+            packet, outcome = await self._full(span), Outcome.FULL
             if packet is None:
-                packet, outcome = await self._basic(), Outcome.BASIC
+                packet, outcome = await self._basic(span), Outcome.BASIC
             if packet is None:
                 outcome = Outcome.FAILED
                 if component.required:
                     self._failed(failure_of(component.name))
+            span.note(outcome=outcome)
             self._messages.send_nowait(Result(component, outcome, packet))  # the channel has room for it
         seconds = trio.current_time() - started
         self._metrics.component_seconds.labels(component.name).observe(seconds)
@@ -69,7 +73,7 @@ class Supervisor:
         said = self._log.debug if outcome is Outcome.FULL else self._log.info
         said("component ended", outcome=outcome, seconds=round(seconds, 3))
 
-    async def _full(self) -> EncodedPacket | None:
+    async def _full(self, span: Span) -> EncodedPacket | None:
         """None when there is none. What is not the component's doing says nothing to its breaker: running out
         of time, which may be the queue's or the client's, a refused photograph, a step it only needed."""
         with self._breaker.attempt() as trial:
@@ -78,7 +82,7 @@ class Supervisor:
                 return None
             with self._limits.full_analysis():
                 try:
-                    packet = await self._actor.full()
+                    packet = await self._actor.full(span)
                 except Exception as error:  # noqa: BLE001 - the actor's boundary: basic analysis follows
                     if not isinstance(error, NeedFailed | PinactorsError):
                         trial.failed()
@@ -89,12 +93,12 @@ class Supervisor:
         self._log.warning("full analysis failed", error="out of time")
         return None
 
-    async def _basic(self) -> EncodedPacket | None:
+    async def _basic(self, span: Span) -> EncodedPacket | None:
         if self._actor.component.basic is None:
             self._log.error("component missing", error="there is no basic analysis")
             return None
         try:
-            return await self._actor.basic()
+            return await self._actor.basic(span)
         except Exception as error:  # noqa: BLE001 - the actor's boundary: the component is missing
             self._log.error("component missing", error=repr(error))
             return None

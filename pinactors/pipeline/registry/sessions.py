@@ -260,7 +260,8 @@ class Registry:
     async def _supervise(self, session: Session, stored: StoredLog) -> None:
         """Nothing a session raises gets further than here; a cancellation leaves its log for adoption."""
         try:
-            await session.run()
+            with session.span:
+                await session.run()
         except* Exception as group:  # noqa: BLE001 - what got past the session's own boundary
             _root.exception("session lost", session=session.state.session_id, exc_info=group)
             session.log.close()
