@@ -121,15 +121,6 @@ def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float
     return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
 
 
-def milder(straight: Measurement, tilted: Measurement) -> Measurement:
-    """The one of two photographs' measurements that says less against the pin: what is on its surface shows
-    under any light, a reflection of the room on it in one photograph only. The tilted one says nothing
-    alone."""
-    if straight.score is None or tilted.score is None:
-        return straight
-    return max(straight, tilted, key=lambda measured: measured.score or 0.0)
-
-
 def through(measured: Measurement, quality: float) -> Measurement:
     """The measurement as a photograph of this quality (`Quality.score`, 0 to 1) allows it: in proportion,
     since a blurred, small or badly lit one says little either way."""

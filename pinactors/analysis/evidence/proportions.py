@@ -1,19 +1,25 @@
-"""The pin's proportions: whether it is longer one way than its catalogue picture, whatever the camera's view.
+"""The pin's measures beside its catalogue picture's, whatever the camera's view: whether it is longer one
+way, and whether its border is wider.
 
 A tilted pin looks shorter one way, but no camera shows that alone: what is nearer is larger as well, the more
 so the wider the lens. So for every lens there is one flat pin that looks like the photograph, and its metric
 can be read off the homography (the constraints of Zhang 2000, of which one plane gives two). A recast pin has
 other proportions than the original under all of them.
+
+Who casts or cuts a pin anew also tends to leave more metal around the drawing. Registered by its drawing,
+such a pin's edge lies outside the catalogue's all around.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.evidence.linework import Drawing
+from pinactors.analysis.imaging import geometry
 from pinactors.analysis.model import Matrix
 
 Values = npt.NDArray[np.float64]
@@ -88,4 +94,85 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The pin is as long and as wide as the catalogue's.", score)
     text = f"The pin is {np.expm1(amount):.0%} longer one way than the catalogue's, however it was held."
+    return Measurement(name, text, score, **seen.located(seen.frame))
+
+
+OUTLINE_SAMPLES = 1024
+"""Points of the catalogue picture's outline across which the photograph's edge is looked for."""
+
+DESIGN_SMOOTHING = 0.006
+"""Smoothing of that outline, in diameters, that leaves its shape and takes a cut-out's steps away."""
+
+INWARDS_PIXELS, OUTWARDS_PIXELS = 2.0, 14.0
+"""How far inside and outside of the outline the edge is looked for, in crop pixels. A border that looks
+narrower is not judged: where a dark rim is lost on a dark ground, any pin's does."""
+
+WAYS = 8
+"""Directions the outline is divided into. A view from the side shows the pin's flank in up to half of
+them."""
+
+LEAST_SAMPLES = 20
+"""Points of the outline in one direction from which it counts."""
+
+LEAST_CONTRAST = 4.0
+"""Change of colour, in Lab units, under which a place has no edge."""
+
+IN_PLACE, OPEN, WIDER = 0.001, 0.005, 0.012
+"""How far outside the edge lies, in diameters, of a good pin, where nothing can be said, and of another
+casting: 0.2 and 0.4 mm of 35 mm. None of 81 genuine simulated pins had more than the second."""
+
+
+def margin(seen: Comparison) -> float | None:
+    """How far the pin's edge lies outside of the catalogue picture's, in diameters (at least
+    -`INWARDS_PIXELS` of the crop).
+
+    Across the catalogue picture's outline, the change of colour along each normal of the photograph is taken
+    over its largest there and averaged for each of eight directions of normals; where that is largest is the
+    edge. What counts is the lower quartile of the directions: a border is wider all around, a shadow, the
+    flank of a tilted pin or something beside it are not. `seen` must be registered by its drawing. A
+    catalogue picture's outline that lost the rim moves it as well. None where the pin is cut off, or too
+    little of its outline was cut out.
+    """
+    assert seen.view.pin is not None
+    if seen.view.pin.cut_off:
+        return None
+    outline = geometry.largest_outline(geometry.as_image(seen.target.mask)).astype(np.float64)
+    points, step = geometry.resampled(outline, OUTLINE_SAMPLES)
+    smooth = geometry.smoothed(points, DESIGN_SMOOTHING * seen.diameter / step)
+    normals = geometry.normals_of(smooth)
+    if float((normals * (smooth - smooth.mean(axis=0))).sum()) < 0:
+        normals = -normals
+    offsets = np.arange(-INWARDS_PIXELS, OUTWARDS_PIXELS + 0.1, 0.5)
+    places = (smooth[:, None] + offsets[None, :, None] * normals[:, None]).astype(np.float32)
+    lab = cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0)
+    x, y = places[..., 0], places[..., 1]
+    profiles = cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    change = np.abs(np.gradient(profiles, axis=1)).sum(axis=2)
+    change /= np.maximum(change.max(axis=1, keepdims=True), LEAST_CONTRAST)
+    way = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * WAYS).astype(int) % WAYS
+    edges = [
+        float(offsets[change[way == one].mean(axis=0).argmax()])
+        for one in range(WAYS)
+        if np.count_nonzero(way == one) >= LEAST_SAMPLES
+    ]
+    return float(np.percentile(edges, 25)) / seen.diameter if edges else None
+
+
+def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
+    """`front_border`: how far beyond its place the pin's edge lies (`margin`), the photograph being
+    registered by its drawing."""
+    name = "front_border"
+    if seen is None:
+        return Measurement(name, "no verified catalogue picture of the front")
+    if drawing is None:
+        return Measurement(name, "the catalogue picture has too few lines")
+    if not seen.registered:
+        return Measurement(name, "the front lies too badly on its catalogue picture to compare their edges")
+    wider = margin(seen)
+    if wider is None:
+        return Measurement(name, "the pin's edge is not all in the photograph")
+    score = ramp(wider, WIDER, OPEN, IN_PLACE)
+    if score >= SLIGHT_SCORE:
+        return Measurement(name, "The pin ends where the catalogue's does.", score)
+    text = "The border around the drawing is wider than the catalogue's."
     return Measurement(name, text, score, **seen.located(seen.frame))

@@ -26,10 +26,10 @@ from pinactors.analysis.evidence.likelihood import (
     Calibration,
     Measurement,
     calibration,
-    milder,
     rating,
     through,
 )
+from pinactors.analysis.evidence.linework import Drawing
 from pinactors.analysis.model import CatalogPin, Match, Matrix, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
@@ -50,8 +50,10 @@ BARRING = frozenset(
         "stamp_consistency",
         "edition_number",
         "front_geometry",
-        "front_proportions",
         "front_lines",
+        "front_line_width",
+        "front_proportions",
+        "front_border",
         "colour_regions",
     }
 )
@@ -176,23 +178,42 @@ def _of_back(
 
 
 def _of_front(scene: Scene, match: Match) -> list[Measurement]:
-    rows: list[Measurement] = []
-    seen = scene.front_seen
-    drawing = linework.trace(seen) if seen is not None else None
-    rows += [*linework.rows(seen, drawing), proportions.row(seen, drawing)]
-    if seen is not None and drawing is not None:
-        seen = comparison.register_again(seen, drawing.correction)
+    seen, drawing = scene.front_seen, _drawing(scene.front_seen)
+    tilted, its_drawing = scene.angled_seen, _drawing(scene.angled_seen)
     metals = colours.metal_tones(match.references)
-    # Seen from the side, raised lines lie beside their places on any pin: there only colours are compared.
-    rows.append(colours.regions(seen, scene.angled_seen, metals))
-    straight, tilted = (
-        surface.enamel_fill(view, surface.unevenness(view, metals)) for view in (seen, scene.angled_seen)
-    )
-    rows.append(milder(straight, tilted))
-    return rows
+    rows = [
+        *linework.rows(seen, drawing),
+        linework.width([(seen, drawing), (tilted, its_drawing)], metals),
+        proportions.row(seen, drawing),
+    ]
+    seen, tilted = _by_drawing(seen, drawing), _by_drawing(tilted, its_drawing)
+    return [
+        *rows,
+        proportions.border(seen, drawing),
+        colours.regions(seen, tilted, metals),
+        surface.enamel_fill(seen, tilted, metals),
+    ]
 
 
-FRONT_ROWS = ("front_geometry", "front_proportions", "front_lines", "colour_regions")
+def _drawing(seen: Comparison | None) -> Drawing | None:
+    return linework.trace(seen) if seen is not None else None
+
+
+def _by_drawing(seen: Comparison | None, drawing: Drawing | None) -> Comparison | None:
+    """The comparison registered anew by its drawing, where that could be traced."""
+    if seen is None or drawing is None:
+        return seen
+    return comparison.register_again(seen, drawing.correction)
+
+
+FRONT_ROWS = (
+    "front_geometry",
+    "front_lines",
+    "front_line_width",
+    "front_proportions",
+    "front_border",
+    "colour_regions",
+)
 """The rows that compare the front with the catalogue's: without one of them no pin is called authentic."""
 
 BACK_ROWS = (

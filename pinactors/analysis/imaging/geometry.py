@@ -80,3 +80,26 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
 def _scaling(x: float, y: float) -> Matrix:
     """Pixel coordinates before and after a resize by (x, y): pixel centres lie at halves."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)
+
+
+def resampled(outline: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.float64], float]:
+    """`count` points evenly along a closed outline (n, 2), and the distance between them."""
+    closed = np.vstack([outline, outline[:1]])
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    places = np.linspace(0, along[-1], count, endpoint=False)
+    points = np.column_stack([np.interp(places, along, closed[:, axis]) for axis in (0, 1)])
+    return points, float(along[-1] / count)
+
+
+def smoothed(curves: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+    """Closed curves, a column each, under a Gaussian; `sigma` in samples."""
+    frequency = np.fft.rfftfreq(len(curves))
+    response = np.exp(-2 * np.square(np.pi * frequency * sigma))
+    return np.fft.irfft(np.fft.rfft(curves, axis=0) * response[:, None], len(curves), axis=0)
+
+
+def normals_of(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Unit normals (n, 2) of a closed outline, all to the same side of it."""
+    tangent = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
+    tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
+    return np.column_stack([-tangent[:, 1], tangent[:, 0]])

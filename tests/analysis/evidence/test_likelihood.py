@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from importlib import resources
 
@@ -37,17 +36,6 @@ def test_the_shipped_calibration_holds_the_rows_and_caps_of_the_model() -> None:
     assert all(bounds.favour <= bounds.against <= MOST_LOG10 for bounds in SHIPPED.rows.values())
     assert SHIPPED.rows["waffle_absent"].favour == 0
     assert SHIPPED.version
-
-
-def test_of_two_photographs_of_a_surface_the_milder_counts() -> None:
-    good = Measurement("enamel_fill", "Even.", 0.8)
-    off = Measurement("enamel_fill", "Uneven.", -1.0, Box(View.ANGLED, 0.1, 0.1, 0.2, 0.2))
-    unseen = Measurement("enamel_fill", "No field.")
-    assert likelihood.milder(good, off) is good
-    assert likelihood.milder(off, dataclasses.replace(off, score=-0.4)).score == -0.4
-    assert likelihood.milder(unseen, off) is unseen, "a photograph from the side alone says nothing"
-    assert likelihood.milder(good, unseen) is good
-    assert likelihood.milder(unseen, unseen).score is None
 
 
 def test_no_evidence_is_even_odds() -> None:

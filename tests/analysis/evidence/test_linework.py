@@ -7,8 +7,14 @@ import dataclasses
 import cv2
 import numpy as np
 
-from pinactors.analysis.evidence import linework
+from pinactors.analysis.evidence import colours, linework
+from pinactors.analysis.evidence.comparison import Comparison
+from pinactors.analysis.evidence.likelihood import Measurement
+from pinactors.protocol import View
+from tests import drawing
+from tests.analysis import prepared
 from tests.analysis.evidence import drawn
+from tests.drawing import Pin
 
 
 def test_the_same_drawing_speaks_for_itself() -> None:
@@ -66,3 +72,47 @@ def test_reflections_beside_lines_are_not_taken_for_them() -> None:
     traced = linework.trace(dataclasses.replace(found, photo=lit))
     assert traced is not None
     assert np.median(np.abs(traced.offset - traced.shift)) < 0.05, "0.07 by lightness alone"
+
+
+METALS = colours.metal_tones({View.FRONT: prepared.reference(drawn.FRONT, View.FRONT)})
+
+
+def thickened(pin: Pin, pixels: int) -> Pin:
+    """The pin with its dark metal lines so many pixels (of `PIN_SIDE`) thicker on either side."""
+    metal = (pin.rgb.max(axis=2) < 80).astype(np.uint8)
+    thick = cv2.dilate(metal, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2))
+    rgb = pin.rgb.copy()
+    rgb[(thick > 0) & (metal == 0) & (pin.mask > 0)] = drawing.METALS["black"]
+    return Pin(rgb, pin.mask)
+
+
+def width(*views: Comparison | None) -> Measurement:
+    """`front_line_width` of photographs, the one straight on first."""
+    return linework.width([(seen, linework.trace(seen) if seen else None) for seen in views], METALS)
+
+
+def test_thick_lines_are_seen_and_lines_as_thick_as_they_are_not() -> None:
+    good, thick = drawn.seen(drawn.FRONT, angle=12), drawn.seen(thickened(drawn.FRONT, 2), angle=12, tilt=6)
+    assert drawn.score(width(good)) > 0
+    row = width(thick)
+    assert drawn.score(row) < -0.5
+    assert row.region is not None
+    assert drawn.score(width(thick, drawn.seen(thickened(drawn.FRONT, 2), tilt=30))) < -0.5
+
+
+def test_lines_thicker_in_one_photograph_only_are_its_light() -> None:
+    good, thick = drawn.seen(drawn.FRONT), drawn.seen(thickened(drawn.FRONT, 2))
+    assert drawn.score(width(thick, good)) == drawn.score(width(good))
+    assert drawn.score(width(good, thick)) == drawn.score(width(good))
+    assert width(None, thick).score is None, "a photograph from the side alone says nothing"
+
+
+def test_thickness_is_not_measured_without_metal_or_a_fit() -> None:
+    thick = drawn.seen(thickened(drawn.FRONT, 2))
+    traced = linework.trace(thick)
+    assert linework.width([(thick, None)], METALS).score is None
+    assert linework.width([(thick, traced)], []).score is None
+    assert traced is not None
+    some = {name: getattr(traced, name)[:50] for name in ("points", "normals", "offset", "strength")}
+    assert linework.width([(thick, dataclasses.replace(traced, **some))], METALS).score is None
+    assert width(dataclasses.replace(thick, agreement=0.6, overlap=0.7)).score is None

@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.evidence import linework, proportions
+from pinactors.analysis.evidence import comparison, linework, proportions
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import Measurement
+from tests import drawing
 from tests.analysis.evidence import drawn
 from tests.drawing import PIN_SIDE, Pin
 
@@ -94,3 +95,46 @@ def test_nothing_is_said_without_a_comparison() -> None:
     for row in [proportions.row(None, None)]:
         assert row.score is None
         assert row.text
+
+
+def with_border(pin: Pin, pixels: int) -> Pin:
+    """The pin with so many more pixels (of `PIN_SIDE`) of metal around it."""
+    mask = cv2.dilate(pin.mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2))
+    rgb = pin.rgb.copy()
+    rgb[(mask > 0) & (pin.mask == 0)] = drawing.METALS["black"]
+    return Pin(rgb, np.asarray(mask, np.uint8))
+
+
+def bordered(pin: Pin, **how: float) -> Measurement:
+    """`front_border` of the pin photographed."""
+    found = drawn.seen(pin, **how)
+    drawing_seen = linework.trace(found)
+    assert drawing_seen is not None
+    return proportions.border(comparison.register_again(found, drawing_seen.correction), drawing_seen)
+
+
+@pytest.mark.parametrize(("angle", "tilt"), [(0, 0), (40, 8), (10, 20)])
+def test_a_wider_border_is_seen_from_whatever_side(angle: float, tilt: float) -> None:
+    assert drawn.score(bordered(drawn.FRONT, angle=angle, tilt=tilt)) > 0.3
+    row = bordered(with_border(drawn.FRONT, 9), angle=angle, tilt=tilt)
+    assert drawn.score(row) < -0.5
+    assert row.region is not None
+
+
+def test_metal_on_one_side_is_no_wider_border() -> None:
+    """So a tilted pin's flank looks, or a shadow."""
+    wide, shift = with_border(drawn.FRONT, 9), np.array([[1, 0, 9.0], [0, 1, 0]])
+    beside = cv2.warpAffine(drawn.FRONT.mask, shift, wide.mask.shape[::-1]) | drawn.FRONT.mask
+    assert drawn.score(bordered(Pin(wide.rgb, np.asarray(beside, np.uint8)))) > -0.1
+
+
+def test_a_border_is_not_measured_where_it_cannot_be() -> None:
+    found = drawn.seen(with_border(drawn.FRONT, 9))
+    traced = linework.trace(found)
+    assert traced is not None
+    assert proportions.border(None, None).score is None
+    assert proportions.border(found, None).score is None
+    assert proportions.border(dataclasses.replace(found, agreement=0.6, overlap=0.7), traced).score is None
+    assert found.view.pin is not None
+    cut = dataclasses.replace(found.view, pin=dataclasses.replace(found.view.pin, cut_off=True))
+    assert proportions.border(dataclasses.replace(found, view=cut), traced).score is None

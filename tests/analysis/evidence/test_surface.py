@@ -17,15 +17,44 @@ from tests.analysis.evidence import drawn
 from tests.drawing import PIN_SIDE, Pin
 
 
+def wavy(seed: int) -> Pin:
+    """The drawn front with waves and pits in its enamel."""
+    noise = np.random.default_rng(seed).normal(0, 1, (PIN_SIDE, PIN_SIDE)).astype(np.float32)
+    waves = cv2.GaussianBlur(noise, (0, 0), 5)
+    rgb = np.clip(drawn.FRONT.rgb * (1 + 2.2 * waves[..., None]), 0, 255).astype(np.uint8)
+    return Pin(rgb, drawn.FRONT.mask)
+
+
 def test_a_wavy_surface_is_seen() -> None:
-    rng = np.random.default_rng(2)
-    waves = cv2.GaussianBlur(rng.normal(0, 1, (PIN_SIDE, PIN_SIDE)).astype(np.float32), (0, 0), 5)
-    wavy = np.clip(drawn.FRONT.rgb * (1 + 2.2 * waves[..., None]), 0, 255).astype(np.uint8)
-    smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(Pin(wavy, drawn.FRONT.mask))
-    assert drawn.score(surface.enamel_fill(smooth, surface.unevenness(smooth, []))) > 0
-    bad = surface.enamel_fill(uneven, surface.unevenness(uneven, []))
+    smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(wavy(2))
+    assert drawn.score(surface.enamel_fill(smooth, None, [])) > 0
+    bad = surface.enamel_fill(uneven, None, [])
     assert drawn.score(bad) < -0.4
     assert bad.region is not None
+
+
+def test_what_shows_in_both_photographs_is_on_the_pin() -> None:
+    """Waves at other places of the other photograph are reflections, waves at the same places are not."""
+    uneven = drawn.seen(wavy(2))
+    same = surface.unevenness(uneven, drawn.seen(wavy(2), angle=20), [])
+    other = surface.unevenness(uneven, drawn.seen(wavy(3), angle=20), [])
+    smooth = surface.unevenness(uneven, drawn.seen(drawn.FRONT, angle=20), [])
+    assert same is not None
+    assert other is not None
+    assert smooth is not None
+    assert same.level > 1.3 * other.level
+    assert other.level > 1.3 * smooth.level
+    assert surface.unevenness(None, uneven, []) is None, "a photograph from the side alone says nothing"
+
+
+def test_a_photograph_under_a_reflection_is_left_aside() -> None:
+    smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(wavy(2))
+    view = uneven.view
+    glaring = dataclasses.replace(
+        uneven, view=dataclasses.replace(view, quality=dataclasses.replace(view.quality, clipped=0.2))
+    )
+    assert surface.enamel_fill(glaring, smooth, []).score is None
+    assert surface.enamel_fill(uneven, glaring, []) == surface.enamel_fill(uneven, None, [])
 
 
 def frayed(pin: Pin, depth: int) -> Pin:
@@ -63,6 +92,6 @@ def test_an_edge_cut_off_or_too_small_is_not_judged() -> None:
 
 
 def test_nothing_is_said_without_a_comparison() -> None:
-    for row in [surface.enamel_fill(None, None)]:
+    for row in [surface.enamel_fill(None, None, [])]:
         assert row.score is None
         assert row.text

@@ -22,6 +22,8 @@ const EVIDENCE = {
   front_geometry: ["Shape of the drawing", "front"],
   front_proportions: ["Length against width", "front"],
   front_lines: ["Lines of the drawing", "front"],
+  front_line_width: ["Thickness of the lines", "front"],
+  front_border: ["Width of the border", "front"],
   colour_regions: ["Colours beside each other", "front"],
   enamel_fill: ["Fill of the enamel", "front"],
   edge_roughness: ["Smoothness of the edge", "front"],
