@@ -296,13 +296,16 @@ def fuzz_(
 def hostile_(
     count: Annotated[int, typer.Option(help="How many hostile uploads.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the uploads.")] = 1,
+    analysis: Annotated[
+        bool, typer.Option(help="Analyse what decodes after all, which takes most of the time.")
+    ] = False,
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
     """Send hostile uploads to a server; status 1 where one hurt it, or an honest one in between was lost."""
     from benchmarks.faults import hostile  # loads what only this command needs
 
-    result = run(partial(hostile.measure, count=200 if quick else count, seed=seed))
+    result = run(partial(hostile.measure, count=200 if quick else count, seed=seed, analysis=analysis))
     write(result, json_file)
     wrong = hostile.failures(result)
     for line in wrong:

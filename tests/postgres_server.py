@@ -7,53 +7,93 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+READY_SECONDS = 60
 
-@contextmanager
-def serve_postgres() -> Iterator[Path]:
-    """The socket folder of a running server with the superuser `tester`. Skips where there is none."""
-    psycopg = pytest.importorskip("psycopg")
-    if not shutil.which("initdb") or not shutil.which("postgres"):
-        pytest.skip("PostgreSQL is not installed")
-    user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
-    folder = Path(tempfile.mkdtemp(prefix="pinactors-postgres-"))
-    try:
-        if user:
-            shutil.chown(folder, user)
+
+class PostgresServer:
+    """A server in `folder`, with the superuser `tester`. `start` may follow `crash`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user:
+            shutil.chown(folder, self._user)
         subprocess.run(
             ["initdb", "-D", folder / "data", "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync"],
             check=True,
             capture_output=True,
-            user=user,
+            user=self._user,
             cwd=folder,
         )
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        import psycopg
+
         quiet = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "logging_collector=off"]
-        server = subprocess.Popen(
-            ["postgres", "-D", folder / "data", "-k", folder, *quiet],
-            user=user,
-            cwd=folder,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert server.stderr is not None
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                ["postgres", "-D", self.folder / "data", "-k", self.folder, *quiet],
+                user=self._user,
+                cwd=self.folder,
+                stderr=log,
+            )
+        until = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                psycopg.connect(host=str(self.folder), user="tester", dbname="postgres").close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    text = (self.folder / "log").read_text(errors="replace")
+                    pytest.fail(f"PostgreSQL did not start: {text[-2000:]}")
+                time.sleep(0.02)
+
+    def crash(self) -> None:
+        """Ends it at once: what was committed asynchronously a moment ago may be gone."""
+        self._end(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """Does not wait for clients a failed test left behind."""
+        self._end(signal.SIGINT)
+
+    def _end(self, with_signal: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(with_signal)
+            self._process.wait()
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A running server. Skips where there is none to be had."""
+    pytest.importorskip("psycopg")
+    if not shutil.which("initdb") or not shutil.which("postgres"):
+        pytest.skip("PostgreSQL is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="pinactors-postgres-"))
+    try:
+        server = PostgresServer(folder)
         try:
-            for line in server.stderr:
-                if "ready to accept connections" in line:
-                    break
-            else:
-                pytest.fail(f"PostgreSQL did not start: {server.wait()}")
-            psycopg.connect(host=str(folder), user="tester", dbname="postgres").close()
-            yield folder
+            server.start()
+            yield server
         finally:
-            server.send_signal(signal.SIGINT)  # does not wait for clients a failed test left behind
-            server.communicate()
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def serve_postgres() -> Iterator[Path]:
+    """The socket folder of a running server. Skips where there is none to be had."""
+    with postgres_server() as server:
+        yield server.folder
 
 
 def empty_database(folder: Path) -> str:

@@ -11,11 +11,11 @@ import trio
 from quart import Request, Response
 from quart.wrappers.response import ResponseBody
 
-from pinactors.api.errors import RETRY_AFTER, STATUS
+from pinactors.api.errors import RETRY_AFTER, STATUS, body_of
 from pinactors.api.streams.framings import JSON_TYPE, Framing
 from pinactors.api.streams.pieces import Pieces
-from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, stream_urls
-from pinactors.protocol.merge import failed, merge
+from pinactors.protocol import KEEPALIVE_SECONDS, ErrorCode, PinactorsError, stream_urls
+from pinactors.protocol.merge import ends, failed, merge
 from pinactors.settings import Settings
 
 STREAM_HEADERS = {
@@ -32,6 +32,13 @@ SILENCE_SECONDS = 8.0
 ASYNC, EARLY = "respond-async", "respond-early"
 """Preferences (RFC 7240) of an upload: to be answered with the session's name at once, or with its packets
 while the rest of the upload is still coming (ours: a proxy asks so)."""
+
+
+_ELSEWHERE = PinactorsError(
+    ErrorCode.OVERLOADED, "Analysis interrupted", "It goes on elsewhere; the upload may be sent again"
+)
+"""Of a log that was closed without a terminal packet, as its session is another master's: whoever sends the
+same upload again joins it there."""
 
 
 class Log(Protocol):
@@ -111,7 +118,14 @@ class Awaited(Reader):
         with trio.move_on_after(0 if first else self._keepalive):
             await self._log.wait_closed()
         self.ended = self._log.closed
-        return msgspec.json.encode(merge(self._log.packets)) if self.ended else b" "
+        return _merged(self._log) if self.ended else b" "
+
+
+def _merged(log: Log) -> bytes:
+    """The object that answers for a closed log."""
+    if ends(log.packets):
+        return msgspec.json.encode(merge(log.packets))
+    return msgspec.json.encode(body_of(_ELSEWHERE, log.session_id))
 
 
 class Overlapping(Pieces):
@@ -145,7 +159,8 @@ def follow(
 
 
 async def buffered(log: Log, *, since: float | None = None, keepalive: float = KEEPALIVE_SECONDS) -> Response:
-    """One object, once the session has ended, with the status of its failure where it failed.
+    """One object, once the session has ended, with the status of its failure where it failed. Raises
+    `PinactorsError` (503) where it goes on elsewhere.
 
     A client that has waited `SILENCE_SECONDS` (from `since` on, the end of its upload on trio's clock) gets
     the head with 200, and white space until the object is there: no status can be told any more, the object's
@@ -159,6 +174,8 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
         response.headers |= {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         response.timeout = None  # the session's deadline bounds it
         return response
+    if not ends(log.packets):
+        raise _ELSEWHERE
     answer = merge(log.packets)
     code = failed(answer)
     response = Response(msgspec.json.encode(answer), STATUS[code] if code else 200, content_type=JSON_TYPE)

@@ -1,8 +1,10 @@
 """`python -m benchmarks chaos --minutes 10 --seed 7`: phones over every framing while everything fails.
 
 Connections are cut and stall in both directions, answers are half-closed, workers and the whole server are
-killed, the database is locked; what happens, and to whom, is drawn from the seed. Each session's answer is
-then compared, byte for byte, with what is on record. Ends with 1 unless nothing was lost, doubled or changed.
+killed, workers run out of memory, the disk is slow or full, the clock is stepped by an hour, the database is
+locked (SQLite) and goes away and comes back: moved elsewhere (SQLite), or crashed (PostgreSQL). What happens,
+and to whom, is drawn from the seed. Each session's answer is then compared, byte for byte, with what is on
+record. Ends with 1 unless nothing was lost, doubled or changed.
 
 The analysis is the tests' fast one, on real workers and real sockets: what is put to the test is delivery.
 """
@@ -13,26 +15,26 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import trio
 import typer
 from rich.console import Console
 
+from benchmarks.faults.surroundings import LASTING_SECONDS, Database, Fault, surroundings
 from pinactors.client.connecting import NotPinactors
 from pinactors.client.delivery import NetworkError
 from pinactors.client.uploads import Photographs
-from pinactors.protocol import PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.protocol.merge import kind_of, merge
 from pinactors.records import Records
 from tests.faults.network import Break, Network, network
 from tests.faults.phones import FRAMINGS, Phone
 from tests.faults.servers import Server, kept_packets
 
-KEEPALIVE_SECONDS = 0.5
 SILENCE_SECONDS = 3.0
 PATIENCE_SECONDS = 90.0
 BREAKING_SHARE = 0.4
@@ -43,19 +45,23 @@ LARGEST_PHOTOGRAPH = 40_000
 QUIET_SECONDS = (2.0, 6.0)
 """Seconds between two faults of the server."""
 
-LOCKED_SECONDS = (0.2, 3.0)
+UNFIT_SHARE = 0.05
+"""Share of uploads with a photograph that no worker has the memory for."""
+
 console = Console(stderr=True)
 
 
 @dataclass
 class Counts:
     """`lost`: phones without a complete answer, or whose answer is not on record. `changes`: packets that
-    came with other bytes than before. `doubled`: records beyond one a session."""
+    came with other bytes than before. `doubled`: records beyond one a session. `unfit`: phones whose
+    photograph was refused because no worker has the memory for it, as it should be."""
 
     sessions: int = 0
     resumes: int = 0
     joined: int = 0
     refused: int = 0
+    unfit: int = 0
     gaps: int = 0
     duplicates: int = 0
     changes: int = 0
@@ -79,9 +85,20 @@ class Counts:
 
 
 class Chaos:
-    def __init__(self, server: Server, between: Network, seed: int, until: float) -> None:
+    """`faults` are those of the surroundings that can be had here, beside the server's own."""
+
+    def __init__(
+        self, server: Server, between: Network, seed: int, until: float, faults: Mapping[str, Fault]
+    ) -> None:
         self.counts = Counts()
         self._server, self._between = server, between
+        self._faults: Mapping[str, Fault] = {
+            "workers killed": self._kill_workers,
+            "server killed": self._kill_server,
+            "disk full": self._fill_disk,
+            "half-closed": self._half_close,
+            **faults,
+        }
         self._seed, self._until = seed, until
         between.plan(self._break)
 
@@ -105,9 +122,11 @@ class Chaos:
         while not self.over:
             turn += 1
             session_id = f"chaos-{number}-{turn}"
+            unfit = chance.random() < UNFIT_SHARE
+            back = "MEMORY" if unfit else f"SLEEP {chance.uniform(0, 0.6):.2f}"
             images = {
                 View.FRONT: _photograph(chance, session_id, "PHOTO"),
-                View.BACK: _photograph(chance, session_id, f"SLEEP {chance.uniform(0, 0.6):.2f}"),
+                View.BACK: _photograph(chance, session_id, back),
             }
             photographs = Photographs(images, session_id)
             count = 2 if chance.random() < 0.15 else 1
@@ -115,15 +134,22 @@ class Chaos:
                 for _ in range(count):
                     framing = chance.choice(FRAMINGS)
                     phone = Phone(self._between.url, photographs, framing, SILENCE_SECONDS, PATIENCE_SECONDS)
-                    nursery.start_soon(self._carry_out, phone, results)
+                    nursery.start_soon(self._carry_out, phone, results, unfit)
 
-    async def _carry_out(self, phone: Phone, results: list[Phone]) -> None:
+    async def _carry_out(self, phone: Phone, results: list[Phone], unfit: bool) -> None:
         counts = self.counts
         try:
             await phone.run()
+            if (failure := _failure_of(phone)) is not None:
+                raise failure
+            if unfit:
+                raise RuntimeError("a photograph that needs too much memory was analysed")
         except (PinactorsError, NetworkError, NotPinactors, OSError, RuntimeError) as error:
-            counts.lost += 1
-            counts.reasons.append(f"{phone.photographs.session_id} {phone.framing}: {error!r}")
+            if unfit and _names_what_is_unfit(error):
+                counts.unfit += 1
+            else:
+                counts.lost += 1
+                counts.reasons.append(f"{phone.photographs.session_id} {phone.framing}: {error!r}")
         else:
             results.append(phone)
         counts.sessions += 1
@@ -134,18 +160,12 @@ class Chaos:
     async def fail(self) -> None:
         """One fault after another until the time is up."""
         chance = random.Random(f"{self._seed} faults")
-        faults: dict[str, Callable[[random.Random], Awaitable[None]]] = {
-            "workers killed": self._kill_workers,
-            "server killed": self._kill_server,
-            "database locked": self._lock,
-            "half-closed": self._half_close,
-        }
         while True:
             await trio.sleep(chance.uniform(*QUIET_SECONDS))
             if self.over:
                 return
-            name = chance.choice(list(faults))
-            await faults[name](chance)
+            name = chance.choice(list(self._faults))
+            await self._faults[name](chance)
             self.counts.faults[name] += 1
 
     async def _kill_workers(self, chance: random.Random) -> None:
@@ -154,9 +174,9 @@ class Chaos:
     async def _kill_server(self, chance: random.Random) -> None:
         await self._server.restart()
 
-    async def _lock(self, chance: random.Random) -> None:
-        with self._server.locked():
-            await trio.sleep(chance.uniform(*LOCKED_SECONDS))
+    async def _fill_disk(self, chance: random.Random) -> None:
+        with self._server.full_disk():
+            await trio.sleep(chance.uniform(*LASTING_SECONDS))
 
     async def _half_close(self, chance: random.Random) -> None:
         await self._between.half_close(answered=True)
@@ -174,6 +194,23 @@ def _photograph(chance: random.Random, session_id: str, start: str) -> bytes:
     return f"{start} {session_id} ".encode() + filler
 
 
+def _failure_of(phone: Phone) -> PinactorsError | None:
+    """The `ERROR` a streaming phone got as its last packet."""
+    last = phone.received[-1].fields if phone.received else {}
+    if last.get("packetType") != "ERROR":
+        return None
+    return PinactorsError(ErrorCode(last["errorCode"]), last["message"], last["error"])
+
+
+def _names_what_is_unfit(error: Exception) -> bool:
+    """Whether it is the refusal of the back photograph for the memory it needs."""
+    return isinstance(error, PinactorsError) and error.code is ErrorCode.TOO_LARGE and "back" in str(error)
+
+
+def _first_traceback(log: str) -> str:
+    return next(line for line in log.splitlines() if "Traceback" in line)[:2000]
+
+
 async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
     """Every answer with the record of its session."""
     records = await Records.open(server.settings)
@@ -183,7 +220,7 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
             session_id = phone.photographs.session_id
             streams.setdefault(session_id, set()).add(phone.stream_id)
             stored = await kept_packets(server.settings, phone.stream_id)
-            problem = "no record" if stored is None else differs(phone, stored)
+            problem = f"no record of {phone.stream_id}" if stored is None else differs(phone, stored)
             if problem:
                 counts.lost += 1
                 counts.reasons.append(f"{session_id} {phone.framing}: {problem}")
@@ -219,24 +256,35 @@ def differs(phone: Phone, stored: list[bytes]) -> str:
     return ""
 
 
-async def run(minutes: float, seed: int, phones: int, status: Callable[[str], None]) -> Counts:
+async def run(
+    minutes: float,
+    seed: int,
+    phones: int,
+    database: Database,
+    status: Callable[[str], None],
+    log: Path | None = None,
+) -> Counts:
+    """`log` is written where something is wrong: what the server said."""
     results: list[Phone] = []
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "data", keepalive=KEEPALIVE_SECONDS, workers=2, log_level="warning")
-        with server:
-            async with network(server.port) as between:
-                chaos = Chaos(server, between, seed, trio.current_time() + 60 * minutes)
-                async with trio.open_nursery() as around:
-                    around.start_soon(chaos.report, status)
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(chaos.fail)
-                        for number in range(phones):
-                            nursery.start_soon(chaos.phone, number, results)
-                    around.cancel_scope.cancel()
-                chaos.counts.connections_broken = between.broken
-            await compare(server, results, chaos.counts)
-            if "Traceback" in server.log:
-                chaos.counts.reasons.append("the server's log has a traceback")
+    with (
+        tempfile.TemporaryDirectory(prefix="pinactors-chaos-") as folder,
+        surroundings(Path(folder), database) as (server, faults),
+    ):
+        async with network(server.port) as between:
+            chaos = Chaos(server, between, seed, trio.current_time() + 60 * minutes, faults)
+            async with trio.open_nursery() as around:
+                around.start_soon(chaos.report, status)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(chaos.fail)
+                    for number in range(phones):
+                        nursery.start_soon(chaos.phone, number, results)
+                around.cancel_scope.cancel()
+            chaos.counts.connections_broken = between.broken
+        await compare(server, results, chaos.counts)
+        if "Traceback" in server.log:
+            chaos.counts.reasons.append(f"the server's log has a traceback: {_first_traceback(server.log)}")
+        if chaos.counts.reasons and log is not None:
+            await trio.Path(log).write_text(server.log, "utf-8")
     return chaos.counts
 
 
@@ -244,12 +292,25 @@ def main(
     minutes: Annotated[float, typer.Option(help="How long faults go on.")] = 5.0,
     seed: Annotated[int, typer.Option(help="What happens follows from it.")] = 1,
     phones: Annotated[int, typer.Option(help="Phones at the same time.")] = 12,
+    database: Annotated[
+        str, typer.Option(help="Where packets and records are: sqlite or postgresql.")
+    ] = "sqlite",
+    log: Annotated[
+        Path | None, typer.Option(help="Keeps the server's log here where something is wrong.")
+    ] = None,
 ) -> None:
     """Many phones, every framing, faults without end: prints the counts; ends with 1 when one is wrong."""
+    if database not in get_args(Database):
+        raise typer.BadParameter(f"databases are {', '.join(get_args(Database))}, not {database}")
     with console.status("starting") as status:
-        counts = trio.run(run, minutes, seed, phones, status.update)
+        try:
+            counts = trio.run(run, minutes, seed, phones, cast(Database, database), status.update, log)
+        except RuntimeError as error:
+            console.print(str(error), markup=False, style="red")
+            raise typer.Exit(1) from error
     shown = {name: value for name, value in vars(counts).items() if name != "reasons"}
-    typer.echo(json.dumps({"seed": seed, "minutes": minutes, "phones": phones, **shown}, indent=2))
+    given = {"seed": seed, "minutes": minutes, "phones": phones, "database": database}
+    typer.echo(json.dumps({**given, **shown}, indent=2))
     for reason in counts.reasons[:20]:
         console.print(reason, markup=False)
     raise typer.Exit(0 if counts.clean and not counts.reasons else 1)

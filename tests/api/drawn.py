@@ -1,6 +1,7 @@
 """A fast analysis for tests of the server. It really decodes, and does on request what a decoder can do.
 
-A photograph may also be a text: `PHOTO…` is fine as it is, `CRASH` kills its worker, `SLEEP 2` takes 2 s.
+A photograph may also be a text: `PHOTO…` is fine as it is, `CRASH` kills its worker, `SLEEP 2` takes 2 s,
+`MEMORY` needs more than a worker may have.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from pinactors.storage.stored_image import StoredImage
 BIG_HTML = 7000
 """Bytes of a display fragment: a session's answer is then too large for small socket buffers."""
 
+TOO_MUCH = 64 << 30
+"""Bytes: beyond any `worker_memory`."""
+
 
 def warm() -> None:
     """Everything is loaded by the import."""
@@ -36,6 +40,8 @@ def _read(max_pixels: int, image: StoredImage, view: View) -> int:
     data = Path(image.path).read_bytes()
     if data.startswith(b"CRASH"):
         os.kill(os.getpid(), signal.SIGKILL)
+    if data.startswith(b"MEMORY"):
+        return len(bytearray(TOO_MUCH))
     if data.startswith(b"SLEEP"):
         time.sleep(float(data.split()[1]))
     elif not data.startswith(b"PHOTO"):

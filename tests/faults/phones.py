@@ -16,12 +16,12 @@ from urllib.parse import quote
 import trio
 
 from pinactors.client.connecting import Broken
-from pinactors.client.delivery import Delivery, Job, Received, Take, Transport
+from pinactors.client.delivery import Delivery, Job, Received, Take, Transport, refusal_of
 from pinactors.client.lines import Lines
 from pinactors.client.session import TRANSPORTS
 from pinactors.client.transports import LineTransport, Server, check, read_json
 from pinactors.client.uploads import Photographs
-from pinactors.protocol import PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_token
 
 Framing = Literal["ndjson", "sse", "long-poll", "websocket", "buffered"]
@@ -176,13 +176,16 @@ class Phone:
             try:
                 async with plain.connection() as connection:
                     answer = await plain.send(connection, Job(), {"Accept": "application/json"})
-                    self.answer = read_json(await answer.read())
+                    fields = read_json(await answer.read())
+                    if not fields["success"]:  # told in the body: the head had left already
+                        raise refusal_of(fields, retry_after=BUFFERED_PAUSE)
+                    self.answer = fields
             except Broken:
                 if trio.current_time() > until:
                     raise
                 await trio.sleep(BUFFERED_PAUSE)
             except PinactorsError as refusal:
-                if refusal.status not in (429, 503) or refusal.retry_after is None:
+                if refusal.code is not ErrorCode.OVERLOADED or refusal.retry_after is None:
                     raise
                 self.refused += 1
                 await trio.sleep(min(refusal.retry_after, 1.0))

@@ -1,5 +1,5 @@
-"""A server in a process of its own, and what befalls it: killed, its workers killed, its database locked, its
-disk full.
+"""A server in a process of its own, and what befalls it: killed, its workers killed, its database locked or
+gone, its disk full.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from pinactors.pipeline.state import replay
 from pinactors.records import Records
 from pinactors.records.database import DATABASE_FILE
 from pinactors.settings import Settings
+from pinactors.storage.logs import statements
+from pinactors.storage.logs.database import LogDatabase, dsn_of, is_shared
 from pinactors.storage.logs.files import SUFFIX, entries_of
+from pinactors.storage.logs.packet_logs import Entry
 from tests.api.wire import ask
 
 POLL = 0.01
@@ -32,10 +36,19 @@ STOP_SECONDS = 10
 class Server:
     """`restart` brings it back to the same port over the same data folder. Use as a context manager."""
 
-    def __init__(self, data: Path, *, analysis: str = "drawn", **settings: Any) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        analysis: str = "drawn",
+        environment: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        """`environment` has variables of the process beside this one's."""
         self.settings = Settings(**{"data": data, "workers": 2, "log_format": "json", **settings})
         self.port = 0
         self._analysis = analysis
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Server:
@@ -63,7 +76,9 @@ class Server:
         chosen = self.settings.model_copy(update={"port": self.port}).model_dump(mode="json")
         command = [sys.executable, "-m", "tests.faults.serving", json.dumps(chosen), self._analysis]
         with self.log_file.open("ab") as errors:
-            self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"the server does not start: {self.log[-2000:]}"
@@ -120,6 +135,21 @@ class Server:
             other.execute("ROLLBACK")
         finally:
             other.close()
+
+    @contextmanager
+    def without_database(self) -> Iterator[None]:
+        """The database's files are elsewhere."""
+        path = self.settings.data / DATABASE_FILE
+        files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
+        aside = [file.with_name(f"aside-{file.name}") for file in files]
+        moved = [(file, other) for file, other in zip(files, aside, strict=True) if file.exists()]
+        for file, other in moved:
+            file.rename(other)
+        try:
+            yield
+        finally:
+            for file, other in reversed(moved):  # what belongs to the database is there before it is
+                other.replace(file)
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -179,12 +209,23 @@ async def kept_packets(settings: Settings, stream_id: str) -> list[bytes] | None
         await records.close()  # noqa: ASYNC102 - nothing cancels it
     if stored is not None:
         return stored.packets
+    entries = await _kept_entries(settings, stream_id)
+    state = replay(entries) if entries else None
+    return state.packets if state is not None and state.repeats else None
+
+
+async def _kept_entries(settings: Settings, stream_id: str) -> list[Entry] | None:
+    if is_shared(settings):
+        database = LogDatabase(dsn_of(settings))
+        try:
+            return await database.run(partial(statements.entries, stream_id=stream_id))
+        finally:
+            await database.close()  # noqa: ASYNC102 - nothing cancels it
     try:
-        content = (settings.journal_folder / f"{stream_id}{SUFFIX}").read_bytes()
+        content = await trio.Path(settings.journal_folder / f"{stream_id}{SUFFIX}").read_bytes()
     except FileNotFoundError:
         return None
-    state = replay(entries_of(content))
-    return state.packets if state is not None and state.repeats else None
+    return entries_of(content)
 
 
 def _under_way(journal: str, session_id: str) -> bool:

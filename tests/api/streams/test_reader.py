@@ -10,10 +10,11 @@ import trio
 import trio.testing
 from quart import Quart, Response, request
 
+from pinactors.api.errors import status_of
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing
 from pinactors.api.streams.reader import ASYNC, Awaited, Follow, buffered, follow, prefers, respond
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode
+from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 
 KEEPALIVE = 5.0
@@ -153,6 +154,18 @@ async def test_a_connection_header_is_for_http_1_1_only(tmp_path: Path) -> None:
             request.http_version = version
             response = follow(request, open_log(OPENING), PHONE, Settings(data=tmp_path))
         assert ("Connection" in response.headers) is expected
+
+
+async def test_a_log_that_ends_without_its_end_asks_for_another_try() -> None:
+    """Its session is another master's: the client goes on there."""
+    log = open_log(OPENING, RESULT)
+    log.close()
+    with pytest.raises(PinactorsError, match="the upload may be sent again") as refusal:
+        await buffered(log)
+    assert (refusal.value.code, status_of(refusal.value)) == (ErrorCode.OVERLOADED, 503)
+    async with Awaited(log, KEEPALIVE) as pieces:  # the head has left: the object tells
+        fields = json.loads(b"".join([piece async for piece in pieces]))
+    assert (fields["success"], fields["errorCode"], fields["sessionId"]) == (False, "overloaded", "x")
 
 
 @pytest.mark.parametrize(
