@@ -43,6 +43,11 @@ bytes a sample."""
 
 _EXIF_ORIENTATION = 0x0112
 
+_JPEG_END = b"\xff\xd9"
+
+_ANYTHING = bytes(range(1, 255)) * 4
+"""Bytes without a marker, which mean some other pixels than none where pixels are missing."""
+
 _LOSSLESS_WITHIN = 1 << 17
 """Bytes of a WebP in which its picture's chunk begins, profile and flags before it."""
 
@@ -167,11 +172,30 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     width, height = image.size
     limits.check(width, height, 0.0, "")
     scale = min(1.0, WORKING_SIDE / max(width, height))
-    image.draft(
-        None, (max(1, round(width * scale)), max(1, round(height * scale)))
-    )  # skips what is scaled away
-    image.load()
+    target = max(1, round(width * scale)), max(1, round(height * scale))
+    try:
+        _load(image, target)
+    except OSError:
+        image = _without_its_end(data, target)
     return _Decoded(PillowPixels(image, (width, height)), _orientation(image), _profile(image.info))
+
+
+def _load(image: Pillow.Image, target: tuple[int, int]) -> None:
+    image.draft(None, target)  # skips what is scaled away
+    image.load()
+
+
+def _without_its_end(data: bytes, target: tuple[int, int]) -> Pillow.Image:
+    """A JPEG that ends without its end marker, though its last pixel is there: what is put in place of the
+    missing bytes then changes no pixel. Raises `OSError` where it does."""
+    images = []
+    for missing in (b"", _ANYTHING):
+        image = Pillow.open(io.BytesIO(data + missing + _JPEG_END), formats=("JPEG",))
+        _load(image, target)
+        images.append(image)
+    if images[0].tobytes() != images[1].tobytes():
+        raise OSError("the picture ends before its last pixel")
+    return images[0]
 
 
 def _png(data: bytes, limits: _Limits) -> _Decoded:

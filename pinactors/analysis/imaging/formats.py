@@ -30,6 +30,7 @@ _OTHERS = (
     (b"BM", "a BMP picture"),
     (b"II*\0", "a TIFF or raw picture"),
     (b"MM\0*", "a TIFF or raw picture"),
+    *((start, "a raw picture") for start in (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILMCCD-RAW")),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
@@ -69,10 +70,10 @@ def _brands(data: bytes) -> set[bytes]:
 def name_of(data: bytes) -> str:
     """What a file is that is none of the accepted formats, in a word for people; empty where unknown."""
     if data[4:8] == b"ftyp":
-        return "a video"
+        return "a raw picture" if data[8:12] == b"crx " else "a video"
     if data[:4] == b"RIFF":
         return "a video or a sound" if data[8:12] in (b"AVI ", b"WAVE") else ""
-    start = data[:1024].lstrip().lower()
+    start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "a web page"
     if b"<svg" in start:
@@ -143,10 +144,14 @@ def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
         at += 2 + length
 
 
-_PNG_NEEDED = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf", b"sBIT", b"bKGD", b"pHYs"}
-_LARGEST_PNG_TEXT = 1 << 16
-"""Bytes of a text chunk, packed and unpacked, up to which a decoder gets to see it: EXIF and XMP of other
-programs, which may say how the picture was held."""
+_LARGEST_PNG_PART = 1 << 16
+"""Bytes of a profile, EXIF or text, packed and unpacked, up to which a decoder gets to see it."""
+
+_PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
+"""Texts that may say how the picture was held: XMP, and EXIF as programs wrote it before there was `eXIf`."""
+
+_PNG_TRANSPARENT = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
+"""Bytes of the transparent colour, or of the palette's transparencies, by colour type (PNG 3, 11.3.2.1)."""
 
 
 def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
@@ -164,42 +169,51 @@ def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
 
 
 def pixels_of_png(data: bytes) -> bytes:
-    """The PNG without the ancillary chunks that a decoder stumbles over and that no pixel depends on: large
-    texts, and those with a wrong checksum. `data` itself where there are none."""
+    """The PNG with no other ancillary chunks than those that say what its pixels mean (transparency, profile,
+    EXIF), and of these the sound ones: a decoder stumbles over one that is damaged or unpacks without end,
+    though all pixels are there. `data` itself where nothing is left out."""
     view = memoryview(data)
+    colour_type = data[25] if len(data) > 25 else 0
     kept = [view[: len(PNG_SIGNATURE)]]
     complete = True
     end = len(PNG_SIGNATURE)
     for kind, start, end in png_chunks(view):
-        if _to_decode(kind, view[start:end]):
+        if _to_decode(kind, view[start:end], colour_type):
             kept.append(view[start:end])
         else:
             complete = False
     return data if complete else b"".join([*kept, view[end:]])
 
 
-def _to_decode(kind: bytes, chunk: memoryview) -> bool:
+def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:
     if not kind[:1].islower():
         return True  # critical: if it is damaged, so is the picture
-    if len(chunk) > _LARGEST_PNG_TEXT and kind in (b"tEXt", b"zTXt", b"iTXt"):
+    body = bytes(chunk[8:-4])
+    if len(body) > _LARGEST_PNG_PART or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
         return False
-    if zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
-        return False
-    return not _unpacks_too_far(kind, bytes(chunk[8:-4]))
+    match kind:
+        case b"eXIf":
+            return True
+        case b"tRNS":
+            return len(body) in _PNG_TRANSPARENT.get(colour_type, ())
+        case b"iCCP":
+            return _unpacks(body.partition(b"\0")[2][1:])
+        case b"tEXt" | b"zTXt" | b"iTXt" if body.startswith(_PNG_TEXTS):
+            rest = body.partition(b"\0")[2]
+            if kind == b"iTXt":  # flag, method, language and translated keyword stand before the text
+                return rest[:1] != b"\1" or _unpacks(rest[2:].split(b"\0", 2)[-1])
+            return kind == b"tEXt" or _unpacks(rest[1:])
+    return False
 
 
-def _unpacks_too_far(kind: bytes, body: bytes) -> bool:
-    _, _, rest = body.partition(b"\0")
-    if kind == b"iTXt" and rest[:1] == b"\1":
-        rest = b"\0" + rest[2:].split(b"\0", 2)[-1]
-    elif kind != b"zTXt":
-        return False
+def _unpacks(packed: bytes) -> bool:
+    """Whether it does, to no more than `_LARGEST_PNG_PART`."""
+    unpacking = zlib.decompressobj()
     try:
-        unpacking = zlib.decompressobj()
-        unpacking.decompress(rest[1:], _LARGEST_PNG_TEXT)
+        unpacking.decompress(packed, _LARGEST_PNG_PART)
     except zlib.error:
-        return True
-    return bool(unpacking.unconsumed_tail)
+        return False
+    return not unpacking.unconsumed_tail
 
 
 def webp_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:

@@ -259,6 +259,15 @@ BYSTANDERS = {
     "a wrong checksum in a text": chunk(b"tEXt", b"Comment\0hello", 1),
     "a wrong checksum in a time": chunk(b"tIME", bytes(7), 1),
     "text that does not unpack": chunk(b"zTXt", b"Comment\0\0" + bytes(20)),
+    "120 MB of text in pieces of 60 kB": chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(60_000))) * 2000,
+    "a profile of 50 MB": chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(50 << 20))),
+    "a profile that does not unpack": chunk(b"iCCP", b"x\0\0garbage"),
+    "a transparent colour of one byte": chunk(b"tRNS", b"x"),
+    "an animation's control of one byte": chunk(b"acTL", b"x"),
+    "a frame's control of nonsense": chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"fcTL", b"x" * 26),
+    "parts that are too short": b"".join(
+        chunk(kind, b"") for kind in (b"sRGB", b"gAMA", b"cHRM", b"pHYs", b"sBIT", b"bKGD", b"eXIf", b"iTXt")
+    ),
 }
 
 
@@ -275,6 +284,32 @@ def test_a_wrong_checksum_of_the_header_is_damage() -> None:
     data[29] ^= 1
     with pytest.raises(PinactorsError, match="damaged"):
         decode(bytes(data), View.FRONT, LIMIT)
+
+
+def test_a_pngs_transparent_colour_is_heeded() -> None:
+    plain = saved(Pillow.fromarray(quartered()), "PNG")
+    data = plain[:33] + chunk(b"tRNS", struct.pack(">HHH", *RED)) + plain[33:]
+    assert close(corner(decode(data, View.FRONT, LIMIT).rgb, "TL"), (255, 255, 255))
+
+
+def test_how_a_png_was_held_may_stand_in_a_text() -> None:
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="3"/></x:xmpmeta>'
+    plain = saved(Pillow.fromarray(quartered()), "PNG")
+    for text in (b"\0\0\0\0" + xmp.encode(), b"\1\0\0\0" + zlib.compress(xmp.encode())):
+        data = plain[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\0" + text) + plain[33:]
+        assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_may_lack_its_end_marker_but_no_pixel(progressive: bool) -> None:
+    picture = Pillow.effect_noise((320, 240), 60).convert("RGB")
+    whole = saved(picture, "JPEG", progressive=progressive)
+    expected = decode(whole, View.FRONT, LIMIT).rgb
+    for missing in (1, 2):
+        assert np.array_equal(decode(whole[:-missing], View.FRONT, LIMIT).rgb, expected)
+    for missing in (12, 40, 400):
+        with pytest.raises(PinactorsError, match="damaged"):
+            decode(whole[:-missing], View.FRONT, LIMIT)
 
 
 def test_avif_in_a_file_that_names_itself_by_the_general_brand() -> None:
@@ -304,6 +339,9 @@ def test_a_jpeg_that_no_browser_shows_is_refused_by_its_name(at: int, value: int
     [
         (b"GIF89a" + bytes(64), "a GIF picture"),
         (b"II*\0" + bytes(64), "a TIFF or raw picture"),
+        (b"\0\0\0\x18ftypcrx " + bytes(64), "a raw picture"),
+        (b"IIU\0" + bytes(64), "a raw picture"),
+        (b"\xef\xbb\xbf<html>", "a web page"),
         (b"\0\0\0\x0cJXL " + bytes(64), "a JPEG XL picture"),
         (b"\0\0\0\x20ftypmp42" + bytes(64), "a video"),
         (b"%PDF-1.7" + bytes(64), "a PDF document"),
