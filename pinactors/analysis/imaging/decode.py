@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 from PIL import Image as Pillow
-from PIL import ImageCms
+from PIL import ImageCms, ImageFile
 
 from pinactors.analysis.imaging import formats, streamed
 from pinactors.analysis.imaging.formats import ACCEPTED, sniff
@@ -185,7 +185,7 @@ def _load(image: Pillow.Image, target: tuple[int, int]) -> None:
     image.load()
 
 
-def _without_its_end(data: bytes, target: tuple[int, int]) -> Pillow.Image:
+def _without_its_end(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
     """A JPEG that ends without its end marker, though its last pixel is there: what is put in place of the
     missing bytes then changes no pixel. Raises `OSError` where it does."""
     images = []
