@@ -13,6 +13,7 @@ from pinactors.compute.pool import Pool
 from pinactors.settings import Settings, SettingUnusable
 from tests.compute import jobs
 from tests.compute.test_processes import run, session
+from tests.conftest import ErrorLogs
 from tests.ray_cluster import NOTICED_SOON, start_cluster
 
 TIMEOUT = 120
@@ -119,3 +120,32 @@ async def test_without_ray_it_is_said_how_to_install_it(
     with pytest.raises(SettingUnusable, match=r"pip install 'pinactors\[ray\]'"):
         async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
             pass
+
+
+async def test_following_the_nodes_goes_on_when_it_fails_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    """Without a cluster: nothing is asked of one."""
+    ray_cluster = pytest.importorskip("pinactors.compute.ray_cluster")
+    calls, second = [], trio.Event()
+
+    async def nothing(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def fails_once(self: object) -> None:
+        await trio.lowlevel.checkpoint()
+        calls.append(self)
+        if len(calls) == 1:
+            raise RuntimeError("nobody foresaw this")
+        second.set()
+
+    monkeypatch.setattr(ray_cluster, "_connect", lambda compute: None)
+    monkeypatch.setattr(ray_cluster, "_cpus", lambda: {"ab" * 28: 1})
+    monkeypatch.setattr(ray_cluster, "NODES_SECONDS", 0.01)
+    monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray_cluster.RayPool, "start", nothing)
+    monkeypatch.setattr(ray_cluster.RayPool, "follow", fails_once)
+    with trio.fail_after(TIMEOUT):
+        async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
+            await second.wait()
+    assert error_logs.take("iteration failed")["task"] == "nodes"

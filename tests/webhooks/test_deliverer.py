@@ -264,3 +264,21 @@ async def test_a_database_that_is_away_delays_events(
         await site.add("later")
         await receiver.until(6)
     assert receiver.events() == EVENTS * 2
+
+
+async def test_delivery_goes_on_when_a_round_fails(
+    tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
+) -> None:
+    forget, rounds = Deliverer._forget, []
+
+    async def fails_once(self: Deliverer) -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise RuntimeError("nobody foresaw this")
+        await forget(self)
+
+    monkeypatch.setattr(Deliverer, "_forget", fails_once)
+    async with receiving(authority) as receiver, delivering(tmp_path, receiver) as site:
+        await site.add()
+        await site.until(delivered=3)
+    assert error_logs.take("iteration failed")["task"] == "webhooks"

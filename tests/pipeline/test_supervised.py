@@ -1,0 +1,58 @@
+"""What a master does for its peers all the time survives an iteration that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from pinactors.pipeline.registry import opening, peers
+from pinactors.pipeline.registry.peers import Peers
+from pinactors.pipeline.registry.sessions import Registry
+from pinactors.settings import Settings
+from tests.conftest import ErrorLogs
+from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords
+from tests.postgres_server import empty_database
+from tests.records.conftest import postgres  # noqa: F401 - a fixture
+
+TIMEOUT = 30
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "fails_at", "task"),
+    [
+        (Peers, "follow_changes", 1, "other masters' packets"),
+        (Registry, "adopt", 2, "take over sessions"),  # the first is that of the start
+    ],
+)
+async def test_it_goes_on(
+    owner: type[Any],
+    method: str,
+    fails_at: int,
+    task: str,
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error_logs: ErrorLogs,
+) -> None:
+    monkeypatch.setattr(peers, "BEAT_SECONDS", 0.05)
+    work, calls, next_one = getattr(owner, method), [], trio.Event()
+
+    async def fails_once(self: Any, *arguments: Any) -> None:
+        calls.append(method)
+        if len(calls) == fails_at:
+            raise RuntimeError("nobody foresaw this")
+        await work(self, *arguments)
+        if len(calls) > fails_at:
+            next_one.set()
+
+    monkeypatch.setattr(owner, method, fails_once)
+    settings = Settings(data=tmp_path, database_url=empty_database(postgres))
+    compute: Any = FakeCompute()
+    records: Any = FakeRecords()
+    with trio.fail_after(TIMEOUT):
+        async with opening.open_registry(ANALYSIS, compute, records, settings):
+            await next_one.wait()
+    assert error_logs.take("iteration failed")["task"] == task
