@@ -21,7 +21,7 @@ import math
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import structlog
@@ -263,21 +263,24 @@ def _ignore(stream_id: str) -> None:
 async def open_log_rows(
     settings: Settings, failed: Callable[[OSError], None], supervision: Supervision
 ) -> AsyncIterator[LogRows]:
-    """The logs in the database of `settings`. Raises `SettingUnusable` where there is none
-    to be had."""
+    """The logs in the database of `settings`. Raises `SettingUnusable` where there is none to be had, or one
+    of a newer program."""
     database = LogDatabase(dsn_of(settings))
     logs = LogRows(database, settings.replay, failed, supervision)
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(_shielded, database.close)
         try:
             await database.prepare()
             await logs.beat()
         except LogUnavailable as error:
             raise SettingUnusable(str(error)) from None
+        stack.push_async_callback(_shielded, logs.leave)  # of tables that are known to be ours
         async with trio.open_nursery() as nursery:
             nursery.start_soon(logs.run, name="packet logs in the database")
             yield logs
             nursery.cancel_scope.cancel()
-    finally:
-        with trio.CancelScope(shield=True):
-            await logs.leave()
-            await database.close()
+
+
+async def _shielded(work: Callable[[], Awaitable[None]]) -> None:
+    with trio.CancelScope(shield=True):
+        await work()

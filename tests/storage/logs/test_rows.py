@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
-from pinactors.settings import Settings
+from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import rows, statements
-from pinactors.storage.logs.database import LogUnavailable
+from pinactors.storage.logs.database import LogDatabase, LogUnavailable
 from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
 from pinactors.storage.logs.rows import LogRows, open_log_rows
 from pinactors.supervision import Supervision
@@ -294,6 +295,23 @@ async def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
         with pytest.raises(RuntimeError, match="schema 99"):
             async with open_log_rows(Settings(database_url=url), never, Supervision()):
                 pass
+
+
+async def test_tables_of_a_newer_schema_are_left_alone(postgres: Path) -> None:  # noqa: F811 - a fixture
+    """Those of this program may be gone from it."""
+    url = empty_database(postgres)
+    database = LogDatabase(url)
+
+    def make(connection: Any) -> None:
+        connection.execute("CREATE TABLE log_schema (version integer NOT NULL)")
+        connection.execute("INSERT INTO log_schema VALUES (99)")
+
+    await database.run(make)
+    with pytest.raises(SettingUnusable, match="schema 99, this program knows up to") as refused:
+        async with open_log_rows(Settings(database_url=url), never, Supervision()):
+            pass
+    assert "\n" not in str(refused.value)
+    await database.close()
 
 
 async def test_a_database_that_does_not_answer_is_refused_in_one_line() -> None:
