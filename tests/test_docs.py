@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from pinactors import protocol
+from pinactors.api.admin.imports import MOST_OPEN
+from pinactors.api.errors import STATUS
+from pinactors.api.http.calls import INBOX_EVENTS
+from pinactors.api.uploads.resumable.upload import LEAD_BYTES
 from pinactors.cli import app
+from pinactors.pipeline.session import OTHER_MESSAGES
 from pinactors.protocol import AnyPacket, ErrorCode
 from pinactors.settings import Settings
 from pinactors.simulation import profiles
+from tests.deploy.test_files import known_metrics
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -64,6 +73,77 @@ def test_every_command_is_listed() -> None:
             assert inner in listed.split(f"`pinactors {name} ", 1)[1].split("\n", 1)[0], f"{name} {inner}"
 
 
+CODE = re.compile(r"`[^`\n]+`|^```(?:sh|toml|yaml)?\n.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def used_commands(page: Path) -> Iterator[tuple[list[str], list[str]]]:
+    """What a page has somebody type: the words behind `pinactors`, and the options among them."""
+    for code in CODE.findall(page.read_text("utf-8")):
+        for line in re.findall(r"(?:^|[\s/`])pinactors ([a-z][^\n`|;#&]*)", code.replace("\\\n", " ")):
+            words = line.split()
+            yield words, [word.split("=", 1)[0] for word in words if word.startswith("-")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_is_used_exists_with_its_options(page: Path) -> None:
+    for words, options in used_commands(page):
+        command: Any = typer.main.get_command(app)
+        for word in words:
+            if word not in getattr(command, "commands", {}):
+                break
+            command = command.commands[word]
+        assert command.name != "pinactors", words
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        assert set(options) <= known, f"{words}: {set(options) - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    named = set(re.findall(r"PINACTORS_([A-Z_]+[A-Z])", page.read_text("utf-8")))
+    assert named <= {name.upper() for name in Settings.model_fields}
+
+
+def table(title: str) -> list[list[str]]:
+    """The rows of a section's table behind its head, cell by cell."""
+    rows = [line for line in section(title).splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def test_every_metric_has_a_row_and_every_alarm_a_metric() -> None:
+    named = {name for row in table("Metrics and what they mean") for name in re.findall(r"`(\w+)`", row[0])}
+    # Counters and histograms have several names; one of them is a row's.
+    families = {re.sub(r"_(total|created|bucket|count|sum|info)$", "", name) for name in known_metrics()}
+    assert {name.removesuffix("_total").removesuffix("_info") for name in named} == families
+    assert named <= known_metrics() | {"up"}
+    rules = yaml.safe_load((ROOT / "docs" / "deploy" / "monitoring" / "alerts.yml").read_text("utf-8"))
+    alarms = {rule["alert"]: rule["expr"] for group in rules["groups"] for rule in group["rules"]}
+    told = {row[3].strip("`"): row[0] for row in table("Metrics and what they mean") if row[3]}
+    assert told.keys() == alarms.keys()
+    for alarm, metrics in told.items():
+        assert any(name in alarms[alarm] for name in re.findall(r"`(\w+)`", metrics)), alarm
+
+
+def test_every_error_code_has_a_row_with_its_status() -> None:
+    assert {row[0].strip("`"): int(row[1]) for row in table("Errors")} == STATUS
+
+
+def test_the_channels_have_the_capacity_that_is_told() -> None:
+    rows = {row[0]: row[2] for row in table("Channels, and what bounds them") if len(row) == 4}
+    assert rows["every actor → packet assembly"] == f"one result a component + {OTHER_MESSAGES}"
+    assert rows["connection → request"] == str(INBOX_EVENTS)
+    assert rows["`/admin` → imports"].startswith(f"{MOST_OPEN},")
+    assert f"| {LEAD_BYTES >> 20} MB:" in section("Channels, and what bounds them")
+
+
+def test_every_room_is_on_the_architectures_page() -> None:
+    page = section("Rooms")
+    for tree in ("pinactors", "api"):
+        for folder in (ROOT / tree).iterdir():
+            if (folder / "__init__.py").is_file() and not folder.is_symlink():
+                name = folder.name if tree == "api" else f"pinactors/{folder.name}"
+                assert f"`{name}`" in page, name
+
+
 def test_every_dependency_earns_its_line() -> None:
     declared = {re.split(r"[<>=\[ ]", requirement)[0] for requirement in PROJECT["dependencies"]}
     rows = [line for line in section("Dependencies").splitlines() if line.startswith("| ")][1:]
@@ -109,6 +189,18 @@ def test_rooms_exist(path: str) -> None:
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#|/)([^)#]+)[^)]*\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub and the server make them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_to_a_heading_find_it(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:|/)([^)#]*)#([^)]+)\)", page.read_text("utf-8")):
+        assert anchor in anchors(page.parent / target if target else page), f"{target}#{anchor}"
 
 
 def test_the_two_commands_are_what_ci_runs() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import prometheus_client
 import pytest
@@ -16,7 +16,9 @@ from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.metrics import Metrics as ProxyMetrics
 from pinactors.cli import app
 from pinactors.pipeline.metrics import Metrics
+from pinactors.records import Records
 from pinactors.settings import Settings
+from pinactors.webhooks.deliverer import Deliverer
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
@@ -84,7 +86,9 @@ def test_what_the_compose_file_refers_to_is_there() -> None:
 def known_metrics() -> set[str]:
     """Names as Prometheus stores them, of a master and of a proxy."""
     master, proxy = prometheus_client.CollectorRegistry(), prometheus_client.CollectorRegistry()
-    Metrics(master).watch(lambda: {"compute": {}})
+    metrics = Metrics(master)
+    metrics.watch(lambda: {"compute": {}})
+    Deliverer(cast(Records, None), Settings(), metrics.supervision, master)
     ProxyMetrics(proxy).watch([Master("http://127.0.0.1:1")], lambda: 0.0)
     return {"up", *master._names_to_collectors, *proxy._names_to_collectors}
 
