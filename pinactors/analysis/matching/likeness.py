@@ -35,6 +35,9 @@ HAZE_LIGHT = 0.02
 """Added to linear light before its logarithm: dark places carry noise and haze, not colour."""
 LEAST_INNER = 60
 """Pixels of the coarse picture inside both outlines from which colours are compared."""
+LEAST_LINE_AGREEMENT = 0.5
+"""Correlation of lines around a place from which the place shows the pin in both pictures: an outline may
+hold some of a card or a cloth, whose colours say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,9 @@ class Likeness:
 
     `outline`: intersection over union; `inner_lines`: correlation of the line fields away from the outline
     (-1 to 1), `worst_lines`: what nine tenths of the places exceed. Once the light is fitted, `chroma`:
-    correlation of the chroma pattern; `light_tint`: how coloured a light had to be assumed (length of the log
-    gains of red and blue over green); `rim_tint`: how far the rim's median a*, b*, which is bare metal, then
-    still lies off.
+    correlation of the chroma pattern where lines agree; `light_tint`: how coloured a light had to be assumed
+    (length of the log gains of red and blue over green); `rim_tint`: how far the rim's median a*, b*, which
+    is bare metal, then still lies off.
     """
 
     outline: float
@@ -104,9 +107,35 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     if rim.sum() > 20:
         off = np.median(lab_seen[rim], axis=0) - np.median(lab_lit[rim], axis=0)
         rim_tint = float(np.hypot(off[1], off[2]))
-    inner_lines, worst_lines = _line_agreement(query, reference, to_query)
-    chroma = _correlation(lab_lit[inner][:, 1:], lab_seen[inner][:, 1:])
+    inner_lines, around, places = _line_agreement(query, reference, to_query)
+    worst_lines = float(np.percentile(around[places], 10)) if places.any() else 0.0
+    chroma = _chroma(seen, reference.linear, inner, around)
     return Likeness(outline, inner_lines, worst_lines, chroma, light_tint, rim_tint)
+
+
+def _chroma(seen: Floats, known: Floats, inner: npt.NDArray[np.bool_], around: Floats) -> float:
+    """Correlation of a*, b* in one light, over the inner places where lines agree or, where those are less
+    than half (in another pin's picture some do by chance), over all. Each place of the photograph is held
+    against the nearest in colour of nine places of the catalogue picture: at a field's edge the alignment's
+    error would decide."""
+    agree = inner & (
+        cv2.resize(around, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_LINEAR) > LEAST_LINE_AGREEMENT
+    )
+    where = agree if 2 * agree.sum() >= inner.sum() else inner
+    lab_seen, lab_lit, _ = _in_one_light(seen, known, where)
+    nearest = _nearest(lab_seen, lab_lit)
+    return _correlation(nearest[where][:, 1:], lab_seen[where][:, 1:])
+
+
+def _nearest(seen: Floats, known: Floats) -> Floats:
+    """For each place the colour of `known`, there or one place away, that is nearest to `seen`'s."""
+    shifted = np.stack([np.roll(known, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+    away = np.square((shifted - seen) * as_floats([NEAREST_LIGHTNESS_SHARE, 1, 1])).sum(3)
+    return as_floats(np.take_along_axis(shifted, away.argmin(0)[None, ..., None], 0)[0])
+
+
+NEAREST_LIGHTNESS_SHARE = 0.3
+"""Share of lightness in what is nearest: metal mirrors, enamel's hue stays."""
 
 
 def compare_differences(
@@ -258,7 +287,11 @@ def _correlation(one: Floats, other: Floats) -> float:
     return float((one * other).sum() / max(float(scale), 1.0))
 
 
-def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> tuple[float, float]:
+def _line_agreement(
+    query: Portrait, reference: Portrait, to_query: Matrix
+) -> tuple[float, Floats, npt.NDArray[np.bool_]]:
+    """Correlation of the line fields away from the outline; that around each place, and which places lie
+    inside, both a quarter of PORTRAIT_SIDE wide."""
     field, mask = _warped_lines(query, to_query)
     both = np.minimum(mask, as_floats(reference.mask / 255))
     inner = as_floats(cv2.erode(both, np.ones((7, 7), np.uint8), iterations=2))
@@ -267,16 +300,9 @@ def _line_agreement(query: Portrait, reference: Portrait, to_query: Matrix) -> t
     expected = dot(reference.lines, reference.lines)
     power = float((seen * inner).sum()) * float((expected * inner).sum())
     agreement = float((shared * inner).sum()) / max(math.sqrt(power), 1e-6)
-    return agreement, _worst(shared, seen, expected, both)
-
-
-def _worst(shared: Floats, seen: Floats, expected: Floats, inside: Floats) -> float:
-    """The agreement of lines that nine tenths of the neighbourhoods exceed: a look-alike differs
-    somewhere."""
     size = (PORTRAIT_SIDE // 4, PORTRAIT_SIDE // 4)
-    stacked = np.dstack([shared * inside, seen * inside, expected * inside, inside])
+    stacked = np.dstack([shared * both, seen * both, expected * both, both])
     small = cv2.resize(as_floats(stacked), size, interpolation=cv2.INTER_AREA)
-    around = as_floats(cv2.GaussianBlur(small, (0, 0), NEIGHBOURHOOD_PIXELS / 4))
-    local = around[..., 0] / np.sqrt((around[..., 1] + QUIET_VARIANCE) * (around[..., 2] + QUIET_VARIANCE))
-    places = around[..., 3] > 0.5
-    return float(np.percentile(local[places], 10)) if places.any() else 0.0
+    near = as_floats(cv2.GaussianBlur(small, (0, 0), NEIGHBOURHOOD_PIXELS / 4))
+    around = near[..., 0] / np.sqrt((near[..., 1] + QUIET_VARIANCE) * (near[..., 2] + QUIET_VARIANCE))
+    return agreement, as_floats(around), near[..., 3] > 0.5

@@ -94,6 +94,29 @@ def test_the_light_drops_out_and_another_colour_does_not() -> None:
     assert likeness.back_log_odds(same) > likeness.back_log_odds(other)
 
 
+def test_a_card_in_the_outline_has_no_say_in_the_colours() -> None:
+    """An outline that could not be told holds what lies around the pin: another cloth, another card."""
+    whole = np.full((CROP_SIDE, CROP_SIDE), 255, np.uint8)
+    small = np.array([[0.75, 0, 64], [0, 0.75, 64], [0, 0, 1]])
+    rgb, mask = crop(2, small)
+
+    def lying_on(hue: int, seed: int, rgb: Image) -> tuple[Image, Image]:
+        cloth = cv2.cvtColor(drawing.background("cloth", CROP_SIDE, CROP_SIDE, seed), cv2.COLOR_RGB2HSV)
+        cloth[..., 0], cloth[..., 1] = hue, 200
+        around = cv2.cvtColor(cloth, cv2.COLOR_HSV2RGB)
+        return np.where(mask[..., None] > 0, rgb, around).astype(np.uint8), whole
+
+    known = Portrait.of(*lying_on(20, 1, rgb))
+
+    def chroma(query: tuple[Image, Image]) -> float:
+        found = likeness.compare(Portrait.of(*query), known, np.eye(3))
+        assert found is not None
+        return found.chroma
+
+    assert chroma(lying_on(110, 2, rgb)) > 0.5
+    assert chroma(lying_on(20, 1, in_another_hue((rgb, mask))[0])) < 0.2
+
+
 def test_another_pin_is_unlike() -> None:
     found = likeness_of(crop(1), crop(7))
     assert found.inner_lines < 0.5

@@ -1,0 +1,108 @@
+"""The fit of a catalogue match's probability, on drawn pins."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pinactors.analysis.matching import probability
+from pinactors.catalog.importer import import_catalog
+from pinactors.evaluation import matching
+from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.protocol import View
+from tests import drawing
+from tests.catalog import folders
+
+PINS = range(3)
+UNKNOWN = 11
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> list[matching.Compared]:
+    """Photographs of two catalogued pins and of one that the catalogue lacks."""
+    folder = tmp_path_factory.mktemp("pins")
+    import_catalog(folders.write_folder(folder / "in", PINS, back=False), folder / "catalog", workers=1)
+    shown = [*((seed, Kind.GENUINE) for seed in (0, 2)), (UNKNOWN, Kind.NOT_IN_CATALOG)]
+    photos = []
+    for seed, kind in shown:
+        front = {View.FRONT: folders.photographed(seed, folder / f"{seed}.png")}
+        photos.append(PhotoSet(chosen(seed), kind, None if seed == UNKNOWN else f"T{seed:03d}", (), front))
+    return [matching.compare(folder / "catalog", photo) for photo in photos]
+
+
+def chosen(seed: int) -> str:
+    """A name for which the photograph is compared with its pin in other hues as well."""
+    names = (f"{seed}-{number}" for number in range(100))
+    return next(name for name in names if zlib.crc32(name.encode()) % matching.RECOLOURED_EVERY == 0)
+
+
+def test_a_photograph_has_its_pin_and_the_pin_in_other_hues(compared: list[matching.Compared]) -> None:
+    *known, unknown = compared
+    chroma = probability.NAMES.index("chroma")
+    for one in known:
+        assert one.kind is Kind.GENUINE
+        rights = [values for values, right in one.candidates if right]
+        assert len(rights) == 1
+        assert one.recoloured is not None
+        assert one.recoloured[chroma] < rights[0][chroma] - 0.3
+    assert not any(right for _, right in unknown.candidates)
+    assert unknown.recoloured is None
+
+
+def test_what_is_fitted_tells_the_pin_from_the_others_and_from_its_recoloured_picture(
+    compared: list[matching.Compared],
+) -> None:
+    fitted = matching.fit(compared)
+    assert tuple(fitted["coefficients"]) == probability.NAMES
+    assert fitted["coefficients"]["chroma"] > 0
+
+    def odds(values: list[float]) -> float:
+        return float(fitted["intercept"] + np.dot(list(fitted["coefficients"].values()), values))
+
+    for one in compared[:2]:
+        right = max(odds(values) for values, known in one.candidates if known)
+        assert one.recoloured is not None
+        assert right > odds(one.recoloured)
+
+
+def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
+    """Made-up measurements: pins 0 to 7 of one kind; a claim takes more than chance."""
+    chance = np.random.default_rng(1)
+
+    def measured(middle: float) -> list[float]:
+        return list(chance.normal(middle, 0.3, len(probability.NAMES)))
+
+    given = [
+        matching.Compared(
+            Kind.GENUINE, f"P{pin}", ((measured(2.0), True), (measured(0.0), False)), measured(0.0)
+        )
+        for pin in range(8)
+    ]
+    given.append(matching.Compared(Kind.NOT_IN_CATALOG, "X", ((measured(0.0), False),)))
+    given.append(matching.Compared(Kind.NOT_IN_CATALOG, "Y", ()))
+    figures = matching.out_of_fold(given, 3)
+    assert figures["recall@1"]["value"] == figures["claimed and right"]["value"] == 1
+    assert figures["its picture in other hues, claimed"] == figures["claimed and wrong"]
+    assert figures["its picture in other hues, claimed"]["n"] == 8
+    assert figures["not in the catalogue, claimed"]["n"] == 2
+    assert figures["not in the catalogue, claimed"]["value"] == 0
+
+
+def test_hues_are_turned_and_lightness_stays() -> None:
+    rgb = drawing.pin_front(2).rgb
+    turned = matching.in_other_hues(rgb, np.pi)
+    assert (
+        np.abs(matching.in_other_hues(turned, np.pi).astype(int) - rgb).mean() < 12
+    )  # what no screen shows is lost
+    grey = np.full((4, 4, 3), 90, np.uint8)
+    assert np.abs(matching.in_other_hues(grey, 1.0).astype(int) - 90).max() <= 1
+
+
+def test_the_shipped_coefficients_say_what_they_were_fitted_to() -> None:
+    shipped = json.loads(Path(probability.__file__).with_name("probability.json").read_text("utf-8"))
+    assert tuple(shipped["coefficients"]) == probability.NAMES
+    assert shipped["fitted"]
