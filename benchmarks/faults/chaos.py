@@ -54,8 +54,9 @@ console = Console(stderr=True)
 @dataclass
 class Counts:
     """`lost`: phones without a complete answer, or whose answer is not on record. `changes`: packets that
-    came with other bytes than before. `doubled`: records beyond one a session. `unfit`: phones whose
-    photograph was refused because no worker has the memory for it, as it should be."""
+    came with other bytes than before. `doubled`: records beyond one a session. `analysed_again`: sessions
+    with a second record as the database was away when their upload came again: no upload is refused for that.
+    `unfit`: phones whose photograph was refused because no worker has the memory for it, as it should be."""
 
     sessions: int = 0
     resumes: int = 0
@@ -67,6 +68,7 @@ class Counts:
     changes: int = 0
     lost: int = 0
     doubled: int = 0
+    analysed_again: int = 0
     records: int = 0
     connections_broken: int = 0
     faults: Counter[str] = field(default_factory=Counter)
@@ -238,7 +240,15 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
     finally:
         await records.close()  # noqa: ASYNC102 - nothing cancels it
     counts.records = completed.total()
-    counts.doubled = sum(count - 1 for count in completed.values())
+    twice = {session_id for session_id, count in completed.items() if count > 1}
+    unknown = {
+        session_id
+        for line in server.log.splitlines()
+        if "uploads unknown" in line and (session_id := json.loads(line).get("session")) in twice
+    }
+    counts.analysed_again = len(unknown)
+    counts.doubled = sum(count - 1 for session_id, count in completed.items() if session_id not in unknown)
+    counts.reasons += [f"{session_id}: {completed[session_id]} records" for session_id in twice - unknown]
 
 
 def differs(phone: Phone, stored: list[bytes]) -> str:

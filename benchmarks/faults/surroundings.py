@@ -27,6 +27,9 @@ DISK_CALL_SECONDS = 0.2
 """Seconds of each call when the disk is slow."""
 
 HOUR_SECONDS = 3600
+REPLAY_SECONDS = 4.0 * HOUR_SECONDS
+"""So long that no step of the clock makes a session too old to be read again, or its upload a new one."""
+
 console = Console(stderr=True)
 
 
@@ -78,7 +81,12 @@ def surroundings(folder: Path, database: Database) -> Iterator[tuple[Server, dic
     data = folder / "data"
     with ExitStack() as stack:
         faults: dict[str, Fault] = {}
-        settings: dict[str, Any] = {"keepalive": KEEPALIVE_SECONDS, "workers": 2, "log_level": "warning"}
+        settings: dict[str, Any] = {
+            "keepalive": KEEPALIVE_SECONDS,
+            "workers": 2,
+            "log_level": "warning",
+            "replay": REPLAY_SECONDS,
+        }
         environment: Mapping[str, str] = {}
         try:
             shim = Shim(folder, data)

@@ -59,6 +59,11 @@ class Take(Protocol):
         ...
 
 
+BUSY_PAUSE_SECONDS = 2.0
+"""Pause before an upload is sent again that a server began to take and had no room for: its packet names
+none."""
+
+
 class Transport(Protocol):
     """A way to a server. Both return when a connection ended in order, and raise `Broken` when not."""
 
@@ -196,6 +201,8 @@ class Delivery:
         self._failures = 0
         if packet.kind == "ERROR" and self._is_upload_lost(packet) and self._may_restart():
             raise Broken("the upload did not arrive whole")
+        if packet.fields.get("errorCode") == ErrorCode.OVERLOADED and self._may_restart():
+            raise refusal_of(packet.fields, retry_after=BUSY_PAUSE_SECONDS)  # its disk is full
         if packet.kind not in self._had:  # after a restart, what the caller has already is not repeated
             self._had.add(packet.kind)
             await self._sink.send(packet)

@@ -80,6 +80,11 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session {self.state.session_id} {self.state.stream_id[:8]}>"
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it has a stored log. One whose log has failed goes on without."""
+        return self._stored.healthy
+
     async def run(self) -> None:
         """The whole life of an upload. What fails in here ends this session with an `ERROR` and no other.
 

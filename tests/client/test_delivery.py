@@ -13,7 +13,16 @@ import trio
 from trio.testing import MockClock
 
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.delivery import MOST_RESTARTS, PAUSES, Delivery, Job, NetworkError, Received, Take
+from pinactors.client.delivery import (
+    BUSY_PAUSE_SECONDS,
+    MOST_RESTARTS,
+    PAUSES,
+    Delivery,
+    Job,
+    NetworkError,
+    Received,
+    Take,
+)
 from pinactors.protocol import (
     UPLOAD_BROKEN_OFF,
     UPLOAD_INTERRUPTED,
@@ -285,6 +294,17 @@ async def test_an_upload_that_was_written_and_did_not_arrive_is_sent_again(
     transport = Scripted([[WHOLE[0], Broken("x")], [lost], [packet(0, streamId="second"), *WHOLE[1:]]])
     assert raws(await deliver(transport)) == WHOLE
     assert transport.names == ["upload", "first:1", "upload"]
+
+
+async def test_an_upload_the_server_had_no_room_for_is_sent_again(autojump_clock: MockClock) -> None:
+    full = packet(1, "ERROR", errorCode="overloaded", message="Storage unavailable", error="its disk is full")
+    transport = Scripted([[WHOLE[0], full], [packet(0, streamId="second"), *WHOLE[1:]]])
+    assert raws(await deliver(transport)) == WHOLE
+    assert transport.names == ["upload", "upload"]
+    assert transport.pauses[0] >= BUSY_PAUSE_SECONDS
+    transport = Scripted([], then=[WHOLE[0], full])
+    assert raws(await deliver(transport)) == [WHOLE[0], full], "not for ever"
+    assert transport.names == ["upload"] * (1 + MOST_RESTARTS)
 
 
 async def test_a_bad_photograph_is_not_sent_again(autojump_clock: MockClock) -> None:

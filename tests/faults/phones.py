@@ -185,8 +185,10 @@ class Phone:
                     raise
                 await trio.sleep(BUFFERED_PAUSE)
             except PinactorsError as refusal:
-                if refusal.code is not ErrorCode.OVERLOADED or refusal.retry_after is None:
+                if refusal.code not in (ErrorCode.OVERLOADED, ErrorCode.CANCELLED):
+                    raise
+                if refusal.code is ErrorCode.CANCELLED and trio.current_time() > until:
                     raise
                 self.refused += 1
-                await trio.sleep(min(refusal.retry_after, 1.0))
+                await trio.sleep(min(refusal.retry_after or BUFFERED_PAUSE, 1.0))
         self.stream_id = self.answer["streamId"]

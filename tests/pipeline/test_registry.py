@@ -29,11 +29,14 @@ from pinactors.protocol import (
     decode,
 )
 from pinactors.settings import Settings
+from pinactors.storage.logs.files import LogFiles, StoredFile
+from pinactors.storage.logs.packet_logs import Entry, StoredLog
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import (
     NAMES,
     FakeCompute,
     FakeRecords,
+    InPlace,
     Pipeline,
     final,
     image,
@@ -724,3 +727,69 @@ async def test_images_are_known_by_what_they_hold() -> None:
     assert first.fingerprint() == second.fingerprint()
     second.images[View.ANGLED] = second.images.pop(View.BACK)
     assert first.fingerprint() != second.fingerprint()
+
+
+# -- a log that comes back to the process that gave it up --------------------------------------------------
+
+
+def come_back(pipeline: Pipeline, stream_id: str, monkeypatch: pytest.MonkeyPatch) -> StoredFile:
+    """The next adoption finds the log of a session that is still live here: as rows of a database do that was
+    away for a while."""
+    logs = LogFiles(pipeline.settings.journal_folder, InPlace(), pipeline.failures.append)
+    stored = logs.create(stream_id)
+
+    async def adopt(self: LogFiles) -> list[tuple[StoredLog, list[Entry]]]:
+        entries = await logs.load(stream_id)
+        assert entries
+        return [(stored, entries)]
+
+    monkeypatch.setattr(LogFiles, "adopt", adopt)
+    return stored
+
+
+async def test_one_that_is_given_up_goes_on_once_it_has_ended_here(
+    autojump_clock: MockClock, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.compute.always["display"] = [5.0]
+    log = await pipeline.registry.open(upload())
+    await trio.sleep(1)
+    come_back(pipeline, log.stream_id, monkeypatch)
+    adopted = trio.Event()
+
+    async def adopt() -> None:
+        await pipeline.registry.adopt()
+        adopted.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(adopt)
+        await trio.sleep(1)
+        assert (adopted.is_set(), pipeline.registry.statistics()["sessions"]) == (False, 1)
+        await watch(log)
+        await adopted.wait()
+    again = await pipeline.registry.find(log.stream_id, "")
+    assert again is not log
+    await watch(again)
+    await pipeline.idle()
+    assert len(pipeline.records.saved) == 1
+
+
+async def test_one_whose_session_goes_on_without_is_removed(
+    autojump_clock: MockClock, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline.compute.always["display"] = [5.0]
+    log = await pipeline.registry.open(upload())
+    await trio.sleep(1)
+    stored = come_back(pipeline, log.stream_id, monkeypatch)
+    monkeypatch.setattr(Session, "is_kept", False)
+    removed: list[StoredFile] = []
+
+    async def remove(self: StoredFile) -> None:
+        await trio.lowlevel.checkpoint()
+        removed.append(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoredFile, "remove", remove)
+        await pipeline.registry.adopt()
+    assert removed == [stored]
+    assert await pipeline.registry.find(log.stream_id, "") is log
+    await watch(log)

@@ -19,6 +19,8 @@ const GIVE_UP_MS = 180_000;
 /** How often an upload may be sent again because the server lost it, and how often to come back to a busy server. */
 const RESTARTS = 2;
 const BUSY = 5;
+/** Pause before an upload is sent again that a server began to take and had no room for: its packet names none. */
+const BUSY_S = 2;
 /** Digits of an offset token: the number of packets already received, in a fixed width. */
 const OFFSET_WIDTH = 16;
 /** Size from which on an upload is sent so that it can be resumed: two short requests more. */
@@ -170,10 +172,14 @@ class Session {
     if (packet.sequence < this.next) return false; // had it on another connection
     if (packet.sequence !== this.next) throw new Broken("a packet is missing");
     this.next += 1;
-    if (packet.packetType === "ERROR" && UPLOAD_LOST.has(packet.message) && this.restarts < RESTARTS && canUpload) {
-      this.restarts += 1;
-      this.forget();
-      throw new Broken("the upload did not arrive whole");
+    if (packet.packetType === "ERROR" && canUpload && this.restarts < RESTARTS) {
+      const busy = packet.errorCode === "overloaded"; // its disk is full
+      if (busy || UPLOAD_LOST.has(packet.message)) {
+        this.restarts += 1;
+        this.forget();
+        if (!busy) throw new Broken("the upload did not arrive whole");
+        throw new PinactorsError(packet.message, { code: packet.errorCode, detail: packet.error, retryAfter: BUSY_S });
+      }
     }
     if (this.had.has(packet.packetType)) return false;
     this.had.add(packet.packetType);

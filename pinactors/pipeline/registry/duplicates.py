@@ -206,7 +206,7 @@ class Duplicates:
                     return answer
                 await self._peers.rows.forget(stream_id)
         except OSError as error:
-            log.warning("other masters' uploads unknown", error=repr(error))
+            log.warning("other masters' uploads unknown", session=own.session_id, error=repr(error))
         return None
 
     async def _find(self, upload: Upload, fingerprint: str) -> tuple[str | None, str]:

@@ -83,5 +83,5 @@ def unavailable() -> Iterator[None]:
 def _not_available(error: Exception) -> PinactorsError:
     _root.warning("stream not readable", error=repr(error))
     return PinactorsError(
-        ErrorCode.PROCESSING_ERROR, "Stream not available now", status=503, retry_after=RETRY_SECONDS
+        ErrorCode.OVERLOADED, "Stream not available now", status=503, retry_after=RETRY_SECONDS
     )

@@ -223,6 +223,8 @@ class Registry:
     async def _resume(
         self, stored: StoredLog, state: SessionState, resumed: Container[tuple[str, str]]
     ) -> None:
+        if not await self._is_free(stored):
+            return
         try:
             upload = await upload_of(state, self._bring, resumed)
         except OSError as error:  # the object store is away: another try, here or by another master
@@ -240,6 +242,17 @@ class Registry:
         _root.info("session adopted", session=state.session_id, packets=len(log.packets))
         if stored.cancelled:
             self.cancel_here(state.stream_id)
+
+    async def _is_free(self, stored: StoredLog) -> bool:
+        """Whether no session of this process has that name. One may have it: the database was away, and the
+        session has given its log up and is about to end, or goes on without one."""
+        await trio.lowlevel.checkpoint()
+        while (session := self._live.get(stored.stream_id)) is not None:
+            if not session.is_kept:
+                await stored.remove()
+                return False
+            await self._ended.park()
+        return True
 
     def _start(
         self, upload: Upload, state: SessionState, log: PacketLog, stored: StoredLog, *, decided: bool

@@ -70,7 +70,7 @@ class LogRows:
         self.orphaned = trio.Event()
         self._replay = replay
         self._held: dict[str, StoredRows] = {}
-        self._given_up: set[str] = set()
+        self._given_up: dict[str, int] = {}
         self._leased_since = self._leased_until = -math.inf
         self._stored_again = 0
         self._listening = self._said_away = False
@@ -112,7 +112,7 @@ class LogRows:
             await trio.lowlevel.checkpoint()
             return []
         taken = await self.database.run_durably(
-            partial(statements.take_over, master=self.master, held=list(self._held))
+            partial(statements.take_over, master=self.master, held=self._held)
         )
         adopted: list[tuple[StoredLog, list[Entry]]] = []
         for stream_id, owner, fence, cancelled, age in taken:
@@ -156,12 +156,15 @@ class LogRows:
 
     def let_go(self, stored: StoredRows) -> bool:
         """It is not held any more; False when it was not."""
-        return self._held.pop(stored.stream_id, None) is not None
+        if self._held.get(stored.stream_id) is not stored:  # this master may have taken it over itself
+            return False
+        del self._held[stored.stream_id]
+        return True
 
     def give_up(self, stored: StoredRows) -> None:
         """To be released as soon as the database answers."""
         self.let_go(stored)
-        self._given_up.add(stored.stream_id)
+        self._given_up[stored.stream_id] = stored.fence
 
     # -- what goes on all the time -------------------------------------------------------------------------
 
@@ -181,11 +184,11 @@ class LogRows:
             self._leased_since = asked
         self._leased_until = asked + LEASE_SECONDS
         if self._given_up:
-            given_up = sorted(self._given_up)
-            await self.database.run_durably(
-                partial(statements.release, stream_ids=given_up, master=self.master)
-            )
-            self._given_up.difference_update(given_up)
+            given_up = dict(self._given_up)
+            await self.database.run_durably(partial(statements.release, fences=given_up, master=self.master))
+            for stream_id, fence in given_up.items():
+                if self._given_up[stream_id] == fence:
+                    del self._given_up[stream_id]
         if losses != self._stored_again:
             self._stored_again = losses
             for stored in list(self._held.values()):

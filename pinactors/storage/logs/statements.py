@@ -7,7 +7,7 @@ makes sure that one of the two is first. Time is the database's: masters' clocks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from pinactors.storage.logs.packet_logs import Entry
@@ -18,7 +18,7 @@ or `cancel` and a stream id, or `free`."""
 
 _ORPHANED = (
     "NOT finished AND (holder IS NULL OR holder NOT IN (SELECT id FROM alive) "
-    "OR (holder = %(master)s AND stream_id <> ALL(%(held)s::text[])))"
+    "OR (holder = %(master)s AND stream_id = ANY(%(unknown)s::text[])))"
 )
 """Nobody alive holds it; or this master does and does not know, as the database's answer was lost."""
 
@@ -107,18 +107,30 @@ def remove(connection: Any, stream_id: str, master: str, fence: int) -> None:
     _notify(connection, stream_id)
 
 
-def release(connection: Any, stream_ids: Sequence[str], master: str) -> None:
-    """Anybody may take these sessions over."""
+def release(connection: Any, fences: Mapping[str, int], master: str) -> None:
+    """Anybody may take these sessions over, each held under its fence: this master may hold it under a higher
+    one by now."""
     connection.execute(
-        "UPDATE log_session SET holder = NULL WHERE stream_id = ANY(%s) AND holder = %s AND NOT finished",
-        [list(stream_ids), master],
+        "UPDATE log_session SET holder = NULL "
+        "FROM unnest(%s::text[], %s::bigint[]) AS given(stream_id, fence) "
+        "WHERE log_session.stream_id = given.stream_id AND log_session.fence = given.fence "
+        "AND holder = %s AND NOT finished",
+        [list(fences), list(fences.values()), master],
     )
     _notify(connection, "free")
 
 
-def take_over(connection: Any, master: str, held: Sequence[str]) -> list[tuple[str, str, int, bool, float]]:
+def take_over(connection: Any, master: str, held: Container[str]) -> list[tuple[str, str, int, bool, float]]:
     """This master's share of the sessions nobody alive holds: stream id, owner, new fence, whether it was
-    cancelled, and seconds since its last entry. Another master takes its share at the same time."""
+    cancelled, and seconds since its last entry. Another master takes its share at the same time.
+
+    `held` has those this master knows that it holds. It is looked at once their rows have been read: a
+    session is in it before it has a row, so that none that begins meanwhile is taken for an unknown one.
+    """
+    own = connection.execute(
+        "SELECT stream_id FROM log_session WHERE holder = %s AND NOT finished", [master]
+    ).fetchall()
+    unknown = [stream_id for (stream_id,) in own if stream_id not in held]
     rows = connection.execute(
         "WITH alive AS (SELECT id FROM log_master WHERE alive_until > now()), "  # noqa: S608 - of constants
         "share AS (SELECT ceil(count(*)::numeric / greatest(1, (SELECT count(*) FROM alive)))::bigint "
@@ -131,7 +143,7 @@ def take_over(connection: Any, master: str, held: Sequence[str]) -> list[tuple[s
         "FROM taken WHERE log_session.stream_id = taken.stream_id "
         "RETURNING log_session.stream_id, log_session.owner, log_session.fence, log_session.cancelled, "
         "extract(epoch FROM now() - taken.touched)::double precision",
-        {"master": master, "held": list(held)},
+        {"master": master, "unknown": unknown},
     ).fetchall()
     return [tuple(row) for row in rows]
 

@@ -87,7 +87,7 @@ class StoredRows:
     async def release(self) -> None:
         if self._logs.let_go(self):
             await self._attempt(
-                partial(statements.release, stream_ids=[self.stream_id], master=self._logs.master)
+                partial(statements.release, fences={self.stream_id: self.fence}, master=self._logs.master)
             )
 
     @property

@@ -138,6 +138,18 @@ test("an upload that did not arrive whole is sent again, and nothing is handed o
   });
 });
 
+test("an upload that a full disk ended is sent again after a while, and nothing is handed out twice", async () => {
+  const full = { packetType: "ERROR", sequence: 2, message: "Storage unavailable", error: "…", errorCode: "overloaded" };
+  const broken = (_, response) => opened(response).end(`${LINES[0]}${LINES[1]}${JSON.stringify(full)}\n`);
+  await serving([broken, rest], async (baseUrl, requests) => {
+    const pauses = [];
+    const onState = (_, more) => more && pauses.push(more.retryIn);
+    assert.deepEqual(await collect(analyze(images, { baseUrl, onState })), EXPECTED);
+    assert.deepEqual(requests.map((one) => one.method), ["POST", "POST"]);
+    assert.deepEqual(pauses, [2000]);
+  });
+});
+
 test("a busy server is asked again no sooner than it wishes, and not for ever", async () => {
   const busy = refused(503, { message: "Server busy", errorCode: "overloaded" }, { "Retry-After": "1" });
   await serving([busy, rest], async (baseUrl, requests) => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -361,3 +362,37 @@ async def test_what_goes_on_all_the_time_survives_a_failure(
     async with masters(url, 1):
         await second.wait()
     assert error_logs.take("iteration failed")["task"].startswith("packet log's")
+
+
+async def test_a_session_that_begins_meanwhile_is_not_taken_for_an_unknown_one(url: str) -> None:
+    """Its row may be there a moment after those that its master holds were read."""
+    async with masters(url, 1) as (one,):
+        await one.create("unknown-01").append([ONE])
+        one._held.clear()  # as if the database's answer had been lost
+
+        class Held:
+            def __contains__(self, stream_id: object) -> bool:
+                with one.database.connect() as connection:
+                    statements.create(connection, "", "begins-02", one.master, 1)
+                return False
+
+        taken = await one.database.run(partial(statements.take_over, master=one.master, held=Held()))
+        assert [stream_id for stream_id, *_ in taken] == ["unknown-01"]
+
+
+async def test_a_master_that_took_a_session_over_from_itself_keeps_it(url: str) -> None:
+    """The database was away for longer than the lease; the old one's end says nothing about the new one."""
+    async with masters(url, 1) as (one,):
+        old = one.create(STREAM)
+        await old.append([ONE])
+        one.give_up(old)
+        await trio.sleep(statements.LEASE_SECONDS)  # its lease is old enough to take sessions over
+        adopted: list[Any] = []
+        while not adopted:
+            adopted = await one.adopt()
+        ((new, entries),) = adopted
+        assert (new.fence, entries) == (2, [ONE])
+        await old.release()
+        await one.beat()
+        await new.append([TWO])
+        assert await one.load(STREAM) == [ONE, TWO]
