@@ -33,17 +33,37 @@ _NO_TEXT = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a compressed file",
+    b"<": "HTML or XML",
+    b"{": "JSON",
+    b"[": "JSON",
 }
 _FOREIGN = re.compile(
     r"[^\x00-\x7f]{3,}"  # words of nothing but accented letters: Cyrillic, Greek, Japanese
     r"|[\u00a2-\u00a8\u00ac\u00af\u00b1-\u00b3\u00b6\u00b8\u00b9\u00bc\u00be\u00f7][A-Za-z\u00c0-\u00ff]"
     r"|[A-Za-z\u00c0-\u00ff][\u00a1\u00bf][a-z\u00e0-\u00ff]"  # signs within words: Polish, Czech
+    r"|[A-Za-z][\u201a\u201e\u2039\u00a4\u0192]|\u0192[A-Za-z]"  # quotes that open behind a letter: DOS
+    r"|[A-Za-z][\u201c\u201d\u02c6\u2020\u2021\u2030][a-z]"  # signs within words: DOS, Macintosh
+    r"|[A-Za-z][\u0160\u017d\u0178][a-z]|[a-z][\u0160\u017d\u0178]"  # capitals within words: the same
+    r"|[a-z]\u00fe(?![A-Za-z\u00c0-\u00ff])"  # a thorn that ends a word: Turkish
 )
 """What text of another encoding looks like when it is read as Windows-1252."""
 
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
-_SPREADSHEET_ERROR = re.compile(r"#(N/A|NAME\?|REF!|VALUE!|DIV/0!|NUM!|NULL!|SPILL!)")
+_SPREADSHEET_ERROR = re.compile(
+    r"#(N/A|NAME\?|REF!|VALUE!|DIV/0!|NUM!|NULL!|SPILL!|CALC!|GETTING_DATA|#+"
+    r"|NV|WERT!|BEZUG!|ZAHL!|VALEUR!|NOM\?|NOMBRE!|NUL!|N/D|¡(VALOR|REF|NUM|DIV/0|NULO)!|¿NOMBRE\?"
+    r"|VALORE!|RIF!|NOME\?|VALOR!|NULO!|N/B|WAARDE!|VERW!|NAAM\?|GETAL!|DEEL/0!|ARG!|ADR!|NAZWA\?|LICZBA!)"
+)
+"""Excel's in English, German, French, Spanish, Italian, Portuguese, Dutch and Polish; signs only: a column
+that is too narrow."""
+
+_TEXT_FORMULA = re.compile(r'="([^"]*)"')
+"""How exports keep Excel from reading a text as a number: ="001"."""
+
+_TITLE_LINES = 10
+"""Lines of a title that may stand above the header."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n]+[ \t]*")
 _ANNOUNCED = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
@@ -85,13 +105,14 @@ def read_table(
         if data.startswith(start):
             raise ValueError(f'{path.name} is {what}, not CSV: save it as "CSV UTF-8"')
     text, notes = _text(path.name, data, encoding)
-    lines = io.StringIO(text, newline="").readlines()
+    lines = io.StringIO(text.lstrip("\ufeff").rstrip("\r\n\x1a"), newline="").readlines()
     skipped, separator = _announced(lines)
     while skipped < len(lines) and not lines[skipped].strip(" \t\r\n,;|"):
         skipped += 1
     if skipped == len(lines):
         raise ValueError(f"{path.name} is empty")
     wanted = (*required, *optional)
+    skipped = _below_title(lines, skipped, separator, required)
     separator = separator or _guessed(lines[skipped:], wanted)
     rows = tuple(_rows(path.name, lines, skipped, separator, required, wanted))
     return CsvTable(path.name, rows, separator, notes)
@@ -101,7 +122,7 @@ def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, 
     """The file as text, and what had to be assumed."""
     if encoding:
         try:
-            return data.decode(encoding).removeprefix("\ufeff"), ()
+            return data.decode(encoding), ()
         except LookupError:
             raise ValueError(f"there is no encoding {encoding!r}") from None
         except UnicodeDecodeError as error:
@@ -154,6 +175,18 @@ def _announced(lines: list[str]) -> tuple[int, str]:
     return (1, announced[1]) if announced else (0, "")
 
 
+def _below_title(lines: list[str], first: int, separator: str, required: Sequence[str]) -> int:
+    """The line of the header: the first one, or where that names no column the one below that names all."""
+    signs = [separator] if separator else list(SEPARATORS)
+    for at in range(first, min(len(lines), first + _TITLE_LINES)):
+        headers = [set(_header(lines[at:], sign)) for sign in signs]
+        if any(header.issuperset(required) for header in headers):
+            return at
+        if at == first and any(not header.isdisjoint(required) for header in headers):
+            return first  # a header that lacks a column
+    return first
+
+
 def _guessed(lines: list[str], wanted: Sequence[str]) -> str:
     """The separator that finds most of the columns in the header."""
     found = {sign: len(set(_header(lines, sign)) & set(wanted)) for sign in SEPARATORS}
@@ -161,18 +194,21 @@ def _guessed(lines: list[str], wanted: Sequence[str]) -> str:
 
 
 def _header(lines: Sequence[str], separator: str) -> list[str]:
+    """The columns' names in one spelling: Pin ID, pinId and pin.id are pin_id."""
     names = next(csv.reader(lines, delimiter=separator), [])
-    return [re.sub(r"[\s_-]+", "_", name.strip().lower()) for name in names]
+    parted = (re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) for name in names)
+    return [re.sub(r"[\W_]+", "_", name).strip("_").lower() for name in parted]
 
 
 def _rows(
     file: str, lines: list[str], skipped: int, separator: str, required: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[CsvRow]:
     header = _header(lines[skipped:], separator)
+    named = next(csv.reader(lines[skipped:], delimiter=separator))
     places = {name: header.index(name) for name in wanted if name in header}
     missing = [name for name in required if name not in places]
     if missing:
-        columns = ", ".join(name for name in header if name) or "none"
+        columns = ", ".join(" ".join(name.split()) for name in named if name.strip()) or "none"
         raise ValueError(
             f"{file} has no column {', '.join(missing)}; read with {SEPARATORS.get(separator, separator)} "
             f"between them, its columns are {columns[:300]}"
@@ -194,14 +230,18 @@ def _rows(
         if not any(cell.strip() for cell in cells):
             continue
         values = {
-            name: _LINE_BREAK.sub(" ", cells[places[name]]).strip()
-            if name in places and places[name] < len(cells)
-            else ""
+            name: _value(cells[places[name]]) if name in places and places[name] < len(cells) else ""
             for name in wanted
         }
         last = skipped + reader.line_num == len(lines)
         unclosed = last and _unclosed(lines[line - 1 :], separator)
         yield CsvRow(line, values, _problem(cells, header, values, unclosed))
+
+
+def _value(cell: str) -> str:
+    value = _LINE_BREAK.sub(" ", cell).strip()
+    text = _TEXT_FORMULA.fullmatch(value)
+    return text[1] if text else value
 
 
 def _unclosed(lines: list[str], separator: str) -> bool:

@@ -7,17 +7,73 @@ What could mean two things is refused, with both and with the way to write it.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _PLAIN = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([ '.,])\d{3})(?:\1\d{3})*(?:([.,])\d+)?")
+_INDIAN = re.compile(r"\d{1,2}(,\d{2})+,\d{3}(\.\d+)?")
+"""Thousands, then hundreds of them: 1,23,456.78."""
+
 _DECIMAL = re.compile(r"\d+([.,])\d+")
-_SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})
-_SIGNS = {"€": "EUR", "£": "GBP", "$": "", "¥": ""}
-_DATE = re.compile(r"(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})")
-_MIDNIGHT = re.compile(r"[T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?$")
+_ROUND = re.compile(r"[.,][-\u2013\u2014]{1,2}$")
+"""What stands for no cents: 12,- and 12.--."""
+
+_SPACES = str.maketrans(
+    {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"}
+    | dict.fromkeys(
+        "\u200e\u200f\u202a\u202c\u2066\u2068\u2069", ""
+    )  # directions of writing, copied from pages
+)
+_SIGNS = {
+    **{
+        "€": "EUR",
+        "£": "GBP",
+        "¥": "",
+        "￥": "",
+        "円": "JPY",
+        "元": "CNY",
+        "₹": "INR",
+        "Rs.": "INR",
+        "₩": "KRW",
+    },
+    **{"US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD"},
+    **{"S$": "SGD", "NT$": "TWD", "MX$": "MXN", "R$": "BRL", "$": "", "kr.": "", "kr": "", "Fr.": "CHF"},
+    **{"zł": "PLN", "Kč": "CZK", "Ft": "HUF", "₽": "RUB", "₺": "TRY", "₴": "UAH", "฿": "THB", "₱": "PHP"},
+}
+"""Signs and the currency they mean; empty where several countries write theirs so."""
+
+_DATE = re.compile(r"(\d{1,4})([./-]) ?(\d{1,2})\2 ?(\d{1,4})\.?")
+_DAY_NAMED = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?[. -]*([A-Za-z]{3,9})[.,]?[ -](\d{2,4})")
+_MONTH_NAMED = re.compile(r"([A-Za-z]{3,9})\.?[ -](\d{1,2})(?:st|nd|rd|th)?,?[ -](\d{2,4})")
+_MONTHS = {
+    name: number
+    for number, month in enumerate(
+        [
+            "january",
+            "february",
+            "march",
+            "april",
+            "may",
+            "june",
+            "july",
+            "august",
+            "september",
+            "october",
+            "november",
+            "december",
+        ],
+        1,
+    )
+    for name in (month, month[:3], month[:4])
+}
+_SHORT_YEAR = "has a year of two digits: write it like 2025-12-31"
+_IDEOGRAPHS = str.maketrans({"年": "-", "月": "-", "日": ""})
+_TIME = re.compile(
+    r"(T|,? )\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AP]M)?(Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE | re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +103,12 @@ class Notation:
         bare, sign = _bare(text, currency)
         if sign and currency and sign != currency:
             raise ValueError(f"is in {sign}, its currency {currency}")
+        amount = self._amount(bare, grouped=grouped)
+        if not math.isfinite(amount):
+            raise ValueError("is larger than any price")
+        return amount
+
+    def _amount(self, bare: str, *, grouped: bool) -> float:
         groups = _GROUPED.fullmatch(bare) if grouped else None
         if groups and _DECIMAL.fullmatch(bare):
             whole, fraction = bare.replace(groups[1], ""), bare.replace(groups[1], ".")
@@ -59,17 +121,21 @@ class Notation:
             return float(bare.replace(groups[1], "").replace(",", "."))
         if _DECIMAL.fullmatch(bare):
             return float(bare.replace(",", "."))
+        if grouped and _INDIAN.fullmatch(bare):
+            return float(bare.replace(",", ""))
         raise ValueError("is not an amount above 0")
 
     def date(self, text: str) -> dt.date:
         """Raises `ValueError` that says what is wrong with `text`."""
-        day = _MIDNIGHT.sub("", text)
+        day = _TIME.sub("", text.translate(_SPACES)).translate(_IDEOGRAPHS)
         try:
             return dt.date.fromisoformat(day)
         except ValueError:
             pass
+        if (named := _named(day)) is not None:
+            return named
         parts = _DATE.fullmatch(day)
-        if re.fullmatch(r"[3-5]\d{4}", day):
+        if re.fullmatch(r"[3-5]\d{4}([.,]\d+)?", day):
             raise ValueError("is a spreadsheet's number of a day: show the column as dates before saving")
         if parts is None:
             raise ValueError("is not a date like 2025-12-31")
@@ -78,7 +144,7 @@ class Notation:
             if len(parts[1]) == 4:
                 return dt.date(first, second, third)
             if len(parts[4]) != 4:
-                raise ValueError("has a year of two digits: write it like 2025-12-31")
+                raise ValueError(_SHORT_YEAR)
             order = True if sign == "." else _order_of(day)
             if order is None and first != second:
                 order = self.day_first
@@ -96,7 +162,7 @@ def whole_number(text: str) -> int | None:
     """A whole number, its thousands grouped or not; also as 2015.0, which a table of numbers becomes when a
     cell is empty. None for anything else."""
     bare = text.translate(_SPACES)
-    if re.fullmatch(r"\d{1,12}([.,]0)?", bare):
+    if re.fullmatch(r"\d{1,12}([.,]0{1,2})?", bare):
         return int(re.split(r"[.,]", bare)[0])
     grouped = _GROUPED.fullmatch(bare)
     return int(bare.replace(grouped[1], "")) if grouped and not grouped[2] and len(bare) < 16 else None
@@ -105,10 +171,29 @@ def whole_number(text: str) -> int | None:
 def _bare(text: str, currency: str = "") -> tuple[str, str]:
     """The amount without a currency's sign or code at one end, and the currency these name."""
     bare = text.translate(_SPACES).strip()
-    for mark, code in (*_SIGNS.items(), *(((currency, currency),) if currency else ())):
+    marks = _SIGNS | ({currency: currency, currency.lower(): currency} if currency else {})
+    for mark in sorted(marks, key=len, reverse=True):
         if bare.startswith(mark) or bare.endswith(mark):
-            return bare.removeprefix(mark).removesuffix(mark).strip(), code
-    return bare, ""
+            amount = bare.removeprefix(mark).removesuffix(mark).strip()
+            return _ROUND.sub("", amount), marks[mark]
+    return _ROUND.sub("", bare), ""
+
+
+def _named(day: str) -> dt.date | None:
+    """A date whose month is an English name; None for any other text. Raises `ValueError`."""
+    if found := _DAY_NAMED.fullmatch(day):
+        number, name, year = found.groups()
+    elif found := _MONTH_NAMED.fullmatch(day):
+        name, number, year = found.groups()
+    else:
+        return None
+    month = _MONTHS.get(name.lower())
+    if month and len(year) != 4:
+        raise ValueError(_SHORT_YEAR)
+    try:
+        return dt.date(int(year), month, int(number)) if month else None
+    except ValueError:
+        raise ValueError("is not a date like 2025-12-31") from None
 
 
 def _decimal_of(bare: str) -> str | None:
@@ -127,7 +212,7 @@ def _decimal_of(bare: str) -> str | None:
 def _order_of(text: str) -> bool | None:
     """Whether the day comes first in a date of slashes or dashes with the year last; None where the date does
     not show it."""
-    parts = _DATE.fullmatch(_MIDNIGHT.sub("", text))
+    parts = _DATE.fullmatch(_TIME.sub("", text))
     if parts is None or parts[2] == "." or len(parts[1]) == 4:
         return None
     first, second = int(parts[1]), int(parts[3])

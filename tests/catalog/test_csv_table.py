@@ -53,6 +53,12 @@ def test_windows_1252_is_read_and_said_with_an_example(tmp_path: Path) -> None:
         ("Łódź", "windows-1250"),
         ("Róża", "windows-1250"),
         ("Ελλάδα", "windows-1253"),
+        ("Käfer", "mac_roman"),
+        ("Café", "mac_roman"),
+        ("Käfer", "cp850"),
+        ("Pokémon", "cp850"),
+        ("güneş", "windows-1254"),
+        ("ピンズ", "shift_jis"),
     ],
 )
 def test_another_encoding_is_refused_with_its_line_and_read_when_named(
@@ -62,6 +68,15 @@ def test_another_encoding_is_refused_with_its_line_and_read_when_named(
     with pytest.raises(ValueError, match=r"pins\.csv:3: .*--encoding"):
         table(tmp_path, data)
     assert rows(table(tmp_path, data, encoding))[1][1]["name"] == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Pokémon", "It’s “new” – €5", "„Käfer“", "« Étoile »", "¿Qué? ¡Año!", "Mouse © ™ 1½", "Škoda", "wait…"],
+)
+def test_western_words_and_signs_are_windows_1252(name: str, tmp_path: Path) -> None:
+    read = table(tmp_path, TEXT.replace("Plain", name).encode("windows-1252"))
+    assert rows(read)[1][1]["name"] == name
 
 
 def test_utf_8_with_one_foreign_byte_is_not_taken_for_windows_1252(tmp_path: Path) -> None:
@@ -96,6 +111,29 @@ def test_headers_in_other_letters_and_order(tmp_path: Path) -> None:
     assert rows(read) == [(2, {"pin_id": "A1", "name": "Marlo", "price": "3"})]
 
 
+@pytest.mark.parametrize("header", ["pinId,Name,PRICE", "pin.id,“name”,price\u200b", "Pin-ID , Name:,Price"])
+def test_headers_in_other_spellings(header: str, tmp_path: Path) -> None:
+    read = table(tmp_path, f"{header}\nA1,Marlo,3\n")
+    assert rows(read) == [(2, {"pin_id": "A1", "name": "Marlo", "price": "3"})]
+
+
+def test_a_title_above_the_header_is_passed_over(tmp_path: Path) -> None:
+    read = table(tmp_path, "My pins;;\nas of May\n\npin_id;name;price\nA1;Marlo;3\n")
+    assert rows(read) == [(5, {"pin_id": "A1", "name": "Marlo", "price": "3"})]
+    with pytest.raises(ValueError, match="has no column price; read with commas"):
+        table(tmp_path, "pin_id,name\nx,y\npin_id,name,price\n")
+
+
+def test_a_text_that_is_written_as_a_formula(tmp_path: Path) -> None:
+    read = table(tmp_path, 'pin_id,name,price\n="001","=""A""",3\n')
+    assert rows(read) == [(2, {"pin_id": "001", "name": "A", "price": "3"})]
+
+
+def test_marks_at_a_files_ends(tmp_path: Path) -> None:
+    """Two byte order marks, and the end of a file as DOS writes it."""
+    assert rows(table(tmp_path, "\ufeff\ufeff" + TEXT + "\x1a\n")) == ROWS
+
+
 def test_blank_rows_are_skipped_and_lines_stay_right(tmp_path: Path) -> None:
     read = table(tmp_path, "\n\npin_id;name;price\n;;\nA1;x;3\n\n \nA2;y;4\n;;;;\n;;\n")
     assert [row.line for row in read.rows] == [5, 8]
@@ -116,10 +154,13 @@ def test_line_breaks_in_a_cell_become_a_space_and_the_line_is_where_the_row_begi
         ("A1,x,1,surplus", "more values than columns"),
         ("A1,x\0y,1", "name holds a control character (code 0)"),
         ("A1,#NAME?,1", "name holds the spreadsheet's error #NAME?"),
+        ("A1,#¡REF!,1", "name holds the spreadsheet's error #¡REF!"),
+        ("A1,x,#BEZUG!", "price holds the spreadsheet's error #BEZUG!"),
+        ("A1,x,########", "price holds the spreadsheet's error ########"),
         ('A1,"x,1', "a quotation mark that is opened here is never closed"),
         (f"A1,{'x' * 200_000},1", "not readable as CSV: field larger than field limit (131072)"),
     ],
-    ids=["surplus", "NUL", "spreadsheet error", "open quotation", "huge"],
+    ids=["surplus", "NUL", "spreadsheet error", "Spanish", "German", "narrow", "open quotation", "huge"],
 )
 def test_a_bad_row_says_why_and_the_others_are_read(line: str, problem: str, tmp_path: Path) -> None:
     read = table(tmp_path, f"pin_id,name,price\nA0,before,1,\n{line}\n")
@@ -131,6 +172,8 @@ def test_a_bad_row_says_why_and_the_others_are_read(line: str, problem: str, tmp
     [
         (b"PK\x03\x04rest", "is an Excel or OpenDocument workbook, not CSV"),
         (b"\xd0\xcf\x11\xe0", "is an old Excel workbook"),
+        (b"<html><table>", "is HTML or XML, not CSV"),
+        (b'[{"pin_id": 1}]', "is JSON, not CSV"),
         (b"", "is empty"),
         (b"\n;;\n", "is empty"),
         (

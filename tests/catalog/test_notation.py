@@ -32,10 +32,40 @@ UNKNOWN = Notation()
         ("€12.50", 12.5),
         ("12,50 €", 12.5),
         ("EUR 12,50", 12.5),
+        ("eur 12,50", 12.5),
+        ("12,-", 12),
+        ("12.--", 12),
+        ("1,23,456.78", 123456.78),
+        ("\u200e€12.50", 12.5),
     ],
 )
 def test_amounts_that_mean_one_thing(text: str, value: float) -> None:
     assert UNKNOWN.amount(text, "EUR") == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "value"),
+    [
+        ("US$12.50", "USD", 12.5),
+        ("CA$ 12.50", "CAD", 12.5),
+        ("R$ 1.234,50", "BRL", 1234.5),
+        ("12,50 kr", "SEK", 12.5),
+        ("kr. 12,50", "DKK", 12.5),
+        ("12,50 zł", "PLN", 12.5),
+        ("Fr. 12.-", "CHF", 12),
+        ("1200円", "JPY", 1200),
+        ("￥1200", "JPY", 1200),
+        ("₹ 450", "INR", 450),
+    ],
+)
+def test_amounts_of_other_currencies(text: str, currency: str, value: float) -> None:
+    assert UNKNOWN.amount(text, currency) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["1e999", "9" * 400])
+def test_an_amount_without_bounds(text: str) -> None:
+    with pytest.raises(ValueError, match="larger than any price"):
+        UNKNOWN.amount(text)
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "-3", "1,23,4", "12,34.56.7", "1_000", "12 5", "0x10"])
@@ -73,6 +103,8 @@ def test_nobody_groups_an_exchange_rate() -> None:
 def test_a_sign_that_contradicts_the_currency() -> None:
     with pytest.raises(ValueError, match="is in EUR, its currency USD"):
         UNKNOWN.amount("€5", "USD")
+    with pytest.raises(ValueError, match="is in USD, its currency CAD"):
+        UNKNOWN.amount("US$5", "CAD")
 
 
 @pytest.mark.parametrize(
@@ -91,6 +123,14 @@ def test_a_sign_that_contradicts_the_currency() -> None:
         ("12/31/2025", dt.date(2025, 12, 31)),
         ("5/5/2025", dt.date(2025, 5, 5)),
         ("31-12-2025", dt.date(2025, 12, 31)),
+        ("12/31/2025 10:00 PM", dt.date(2025, 12, 31)),
+        ("12/31/2025, 10:00:00 AM", dt.date(2025, 12, 31)),
+        ("31.12.2025, 10:00", dt.date(2025, 12, 31)),
+        ("2025. 12. 31.", dt.date(2025, 12, 31)),
+        ("2025年12月31日", dt.date(2025, 12, 31)),
+        ("31-Dec-2025", dt.date(2025, 12, 31)),
+        ("Dec 31, 2025", dt.date(2025, 12, 31)),
+        ("1st September 2025", dt.date(2025, 9, 1)),
     ],
 )
 def test_dates_that_mean_one_day(text: str, day: dt.date) -> None:
@@ -103,6 +143,10 @@ def test_dates_that_mean_one_day(text: str, day: dt.date) -> None:
         ("3/4/2025", "may be 2025-04-03 or 2025-03-04: write it like 2025-12-31"),
         ("31.12.25", "has a year of two digits"),
         ("45992", "a spreadsheet's number of a day"),
+        ("45992.75", "a spreadsheet's number of a day"),
+        ("31-Dec-25", "has a year of two digits"),
+        ("31 Feb 2025", "is not a date like 2025-12-31"),
+        ("31 déc. 2025", "is not a date like 2025-12-31"),
         ("31.2.2025", "is not a date like 2025-12-31"),
         ("13/13/2025", "is not a date like 2025-12-31"),
         ("yesterday", "is not a date like 2025-12-31"),
