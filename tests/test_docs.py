@@ -17,6 +17,7 @@ from pinactors.api.admin.imports import MOST_OPEN
 from pinactors.api.errors import STATUS
 from pinactors.api.http.calls import INBOX_EVENTS
 from pinactors.api.uploads.resumable.upload import LEAD_BYTES
+from pinactors.catalog.rows import OUTLINE_COLUMNS, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.cli import app
 from pinactors.pipeline.session import OTHER_MESSAGES
 from pinactors.protocol import AnyPacket, ErrorCode
@@ -189,6 +190,15 @@ def test_rooms_exist(path: str) -> None:
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#|/)([^)#]+)[^)]*\)", page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_import_folders_columns_are_those_that_are_read() -> None:
+    told = {row[0].strip("`"): re.findall(r"`([a-z_]+)`", row[1]) for row in table("A catalogue of your own")}
+    assert told == {
+        "pins.csv": [*PIN_COLUMNS, *OUTLINE_COLUMNS],
+        "sales.csv": list(SALE_COLUMNS),
+        "fx.csv": list(RATE_COLUMNS),
+    }
 
 
 def anchors(page: Path) -> set[str]:

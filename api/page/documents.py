@@ -46,6 +46,9 @@ PAGES = {
 }
 """Name of a page to its file in the repository."""
 
+PICTURES = {"page.png": "image/png", "terminal.svg": "image/svg+xml"}
+"""Pictures of the pages, each with its media type; all of them are in `docs/pictures`."""
+
 _NAMES = {file: name for name, file in PAGES.items()} | {"docs/deploy": "deploy"}
 
 blueprint = Blueprint("documents", __name__)
@@ -72,6 +75,7 @@ def rendered(name: str) -> bytes:
             token.attrSet("id", _anchor(tokens[position + 1].content))
         for inner in token.children or ():
             _lead(inner, path)
+            _show(inner, path)
     body = Markup(parser.renderer.render(tokens, parser.options, {}))
     page = template("document.html")
     return page.render(name=name, names=list(PAGES), body=body, version=pinactors.__version__).encode()
@@ -92,9 +96,27 @@ def _lead(token: Token, path: str) -> None:
         token.attrSet("href", f"{name}{mark}{fragment}")
 
 
+def _show(token: Token, path: str) -> None:
+    """Points a picture of the file at `path` to where it is served."""
+    if token.type == "image":
+        file = posixpath.normpath(posixpath.join(posixpath.dirname(path), str(token.attrs["src"])))
+        token.attrSet("src", file.removeprefix("docs/"))
+
+
 def _anchor(heading: str) -> str:
     """What a link to the heading names behind `#`."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@blueprint.get("/docs/pictures/<name>")
+async def picture(name: str) -> Response:
+    kind = PICTURES.get(name)
+    if kind is None:
+        raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No picture named {name[:80]!r}", status=404)
+    content = await trio.to_thread.run_sync(
+        _file(f"docs/pictures/{name}").read_bytes, limiter=services().disk
+    )
+    return answer(content, kind, hashlib.sha256(content).hexdigest()[:32])
 
 
 @blueprint.get("/docs/<name>")

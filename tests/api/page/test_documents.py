@@ -40,6 +40,8 @@ def test_links_lead_to_pages_and_headings(name: str) -> None:
     assert "h1" in {tag for tag, _ in page.found}
     assert not page.named("style")
     assert "script" not in {tag for tag, _ in page.found}
+    pictures = [f"pictures/{picture}" for picture in documents.PICTURES]
+    assert set(page.named("src")) <= {*pictures, "../static/icons/pin.svg"}
     for target in page.named("href"):
         if re.match(r"https?:|\.\./", target):
             continue
@@ -76,5 +78,9 @@ async def test_they_are_served_beside_the_description(server: Running) -> None:
     )
     assert again.status == 304
     assert b"<h1>pinactors API</h1>" in (await ask(server.port, "GET", "/docs")).body
+    picture = await ask(server.port, "GET", "/docs/pictures/page.png")
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.body == (ROOT / "docs" / "pictures" / "page.png").read_bytes()
+    assert (await ask(server.port, "GET", "/docs/pictures/draw.py")).status == 404
     absent = await ask(server.port, "GET", "/docs/..%2fpyproject")
     assert (absent.status, absent.json()["errorCode"]) == (404, "not_found")
