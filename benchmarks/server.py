@@ -113,7 +113,7 @@ class Inline:
         yield self
 
     def statistics(self) -> dict[str, Any]:
-        return {"workers": 1, "busy": 0, "queued": 0, "restarts": 0, "scratch_full": False}
+        return {"workers": 1, "busy": 0, "queued": 0, "waiting": 0, "restarts": 0, "scratch_full": False}
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if any(isinstance(each, StoredImage) and each.size >= HELD_BYTES for each in arguments):
@@ -124,7 +124,7 @@ class Inline:
     async def fetch(self, value: Any) -> Any:
         return value
 
-    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+    async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Handle | None:
         raise NotImplementedError("these components share no steps")
 
     def stop(self) -> None:

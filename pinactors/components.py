@@ -217,8 +217,8 @@ def declare(
         context,
         demonstration=is_demonstration(folder),
         shared_steps=(
-            SharedStep("front_picture", ("front_image",), read_front),
-            SharedStep("front_match", ("front_picture", "front_image"), match_front),
+            SharedStep("front_picture", ("front_image",), read_front, early=True),
+            SharedStep("front_match", ("front_picture", "front_image"), match_front, early=True),
             SharedStep("front", ("front_picture", "front_match"), prepare_view),
             SharedStep("front_unmatched", ("front_picture",), prepare_unmatched),
             SharedStep("back", ("back_image",), prepare_back),

@@ -40,7 +40,7 @@ GracePeriod = Callable[[], float]
 caller does not wait for it. With 0 it is killed, and the call returns when it is gone."""
 
 Priority = Callable[[], tuple[float, ...]]
-"""Asked for whenever a worker is free: lower goes first."""
+"""Asked for whenever a worker is free: lower goes first, by the first number before anything else."""
 
 
 class SessionCompute(Protocol):
@@ -58,10 +58,10 @@ class SessionCompute(Protocol):
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
-    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Any:
         """Like `run`, but the result stays where it is and its handle is returned (None for a None), whose
-        `decided` is the value's own. Of what one session has waiting, what is to be kept runs last: it is
-        nobody's answer yet. Raises `ScratchFull` as well."""
+        `decided` is the value's own. What is to be kept is nobody's answer yet: it waits for what is, of all
+        sessions, unless it is `early`, needed for a first answer. Raises `ScratchFull` as well."""
         ...
 
     async def fetch(self, value: Any) -> Any:
@@ -83,6 +83,6 @@ class Compute(Protocol):
         ...
 
     def statistics(self) -> dict[str, Any]:
-        """`workers` ready or busy, `busy`, `queued` jobs, `restarts` so far, `scratch_full`: whether the last
-        value that was to be kept could not be."""
+        """`workers` ready or busy, `busy`, `queued` jobs, those of `waiting` sessions, `restarts` so far,
+        `scratch_full`: whether the last value that was to be kept could not be."""
         ...

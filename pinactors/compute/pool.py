@@ -122,6 +122,7 @@ class Pool:
             "workers": self._busy + len(self._idle),
             "busy": self._busy,
             "queued": len(self._queue),
+            "waiting": self._queue.senders,
             "restarts": self._restarts,
             "scratch_full": self._scratch_full,
             "pids": [worker.pid for worker in self._workers if worker.pid is not None],
@@ -149,13 +150,15 @@ class Pool:
         if worker in self._idle:
             self._idle.remove(worker)
 
-    async def submit(self, sender: Sender, kept: bool, work: Callable[[Worker], Awaitable[Any]]) -> Any:
+    async def submit(
+        self, sender: Sender, kept: bool, work: Callable[[Worker], Awaitable[Any]], *, early: bool = False
+    ) -> Any:
         """One job from queue to answer: `work` is called with the worker it was granted.
 
         A worker that is lost on the way is replaced in the background.
         """
         sender.keeps = sender.keeps or kept
-        job = self._queue.add(sender, kept=kept)
+        job = self._queue.add(sender, kept=kept, early=early)
         self._grant()
         try:
             await job.granted.wait()
@@ -304,7 +307,7 @@ class PoolSession:
     async def fetch(self, value: Any) -> Any:
         return await self.run(itself, value) if isinstance(value, self._pool.handle) else value
 
-    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Any:
         return await self._pool.submit(
-            self._sender, True, lambda worker: worker.keep(self._name, function, arguments)
+            self._sender, True, lambda worker: worker.keep(self._name, function, arguments), early=early
         )

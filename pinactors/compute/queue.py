@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -29,21 +29,24 @@ class Sender:
 
 
 class Job:
-    """A place in the queue; `granted` once it has a `worker`. `kept`: its value is for other jobs."""
+    """A place in the queue; `granted` once it has a `worker`. `kept`: its value is for other jobs; `early`:
+    for those of a session's first result."""
 
-    def __init__(self, sender: Sender, kept: bool) -> None:
+    def __init__(self, sender: Sender, kept: bool, early: bool) -> None:
         self.sender = sender
         self.kept = kept
+        self.later = kept and not early
         self.worker: Worker | None = None
         self.granted = trio.Event()
 
 
 class JobQueue:
-    """Waiting jobs, by who sent them: lowest priority first, then the sender that came first, then what it
-    can send before what only leads to that, then in order.
+    """Waiting jobs. The lowest first number of their sender's priority goes first; then answers and what
+    leads to a session's first one, before what only leads to later ones; then the rest of the priority, the
+    sender that came first, and the order in which they came.
 
-    Oldest sender first, not oldest job: under load some sessions are then complete in time, where taking
-    turns would have all of them half done at their deadlines.
+    Under load everybody so has a first result soon. The rest is done one session after the other: some are
+    then complete in time, where taking turns would have all of them half done at their deadlines.
 
     It has no bound of its own: admission bounds the sessions, and a session has at most one job for each of
     its shared steps and components (500 x 11 with the defaults).
@@ -56,9 +59,14 @@ class JobQueue:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, sender: Sender, *, kept: bool = False) -> Job:
+    @property
+    def senders(self) -> int:
+        """How many have jobs here."""
+        return len(self._waiting)
+
+    def add(self, sender: Sender, *, kept: bool = False, early: bool = False) -> Job:
         self._count += 1
-        job = Job(sender, kept)
+        job = Job(sender, kept, early)
         self._waiting.setdefault(sender, deque()).append(job)
         return job
 
@@ -67,11 +75,12 @@ class JobQueue:
         if not self._waiting:
             return None
         suited = [sender for sender in self._waiting if suits is None or suits(sender)]
-        sender = min(suited or self._waiting, key=lambda each: (each.priority(), each.number))
-        jobs = self._waiting[sender]
-        job = next((each for each in jobs if not each.kept), jobs[0])
+        sender, job = min(map(self._best, suited or self._waiting), key=_rank)
         self.discard(sender, job)
         return job
+
+    def _best(self, sender: Sender) -> tuple[Sender, Job]:
+        return sender, min(self._waiting[sender], key=lambda job: (job.later, job.kept))
 
     def discard(self, sender: Sender, job: Job) -> None:
         """Takes a job out."""
@@ -80,3 +89,9 @@ class JobQueue:
         self._count -= 1
         if not jobs:
             del self._waiting[sender]
+
+
+def _rank(found: tuple[Sender, Job]) -> tuple[Any, ...]:
+    sender, job = found
+    priority = sender.priority()
+    return priority[:1], job.later, priority[1:], sender.number

@@ -38,13 +38,15 @@ class SharedStep:
 
     `function(context, *values of needs)`: in a worker it is a module-level function. When every need is None
     the value is None without running. `decided_by` names another step: once that one's value says `decided`,
-    it is this step's value too and nothing else is awaited. `seconds` bounds one run, where it is not None.
+    it is this step's value too and nothing else is awaited. `early`: a session's first result needs it, so
+    that it goes before other sessions' steps that are not. `seconds` bounds one run, where it is not None.
     """
 
     name: str
     needs: tuple[str, ...]
     function: Callable[..., Any]
     decided_by: str | None = None
+    early: bool = False
     place: Place = Place.WORKER
     seconds: float | None = None
     declared_by: str = BUILT_IN

@@ -100,6 +100,7 @@ class Metrics:
             ("workers", "Worker processes ready or busy"),
             ("busy", "Worker processes at work"),
             ("queued", "Jobs that wait for a worker"),
+            ("waiting", "Sessions whose jobs wait for a worker"),
             ("restarts", "Worker processes replaced so far"),
         ):
             self._gauge(

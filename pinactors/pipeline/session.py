@@ -133,7 +133,7 @@ class Session:
     def _begin(self, messages: Messages) -> None:
         at = self.state.started_at or time.time()
         self._began_at = trio.current_time() - max(0.0, time.time() - at)
-        messages.send_nowait(Started(at))
+        messages.send_nowait(Started(at, self._services.compute.statistics()["waiting"]))
 
     def _supervisors(self, messages: Messages, actors: trio.Nursery) -> Iterator[Supervisor]:
         """One a component that has not ended yet, each with its actor; what they share is computed in

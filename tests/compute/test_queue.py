@@ -21,14 +21,30 @@ def test_the_oldest_sender_goes_first_job_by_job() -> None:
     assert len(queue) == 0
 
 
-def test_what_can_be_sent_goes_before_what_only_leads_to_it() -> None:
-    """Of one sender: another's finding is not held up by it."""
+def test_answers_and_what_leads_to_a_first_one_go_before_the_rest() -> None:
+    """Whoever sent them: nobody's first answer waits for another's last."""
     queue = JobQueue()
     first, second = Sender(1, alike, zero), Sender(2, alike, zero)
-    found = [queue.add(first, kept=True), queue.add(first, kept=True)]
-    late = queue.add(second)
-    sent = [queue.add(first), queue.add(first)]
-    assert [queue.pop() for _ in range(5)] == [*sent, *found, late]
+    kept = [queue.add(first, kept=True), queue.add(second, kept=True)]
+    early = [queue.add(first, kept=True, early=True), queue.add(second, kept=True, early=True)]
+    answer = queue.add(first)
+    assert queue.senders == 2
+    assert [queue.pop() for _ in range(5)] == [answer, *early, *kept]
+    assert queue.senders == 0
+
+
+def test_what_is_urgent_goes_before_anybodys_first_answer() -> None:
+    queue = JobQueue()
+    urgent, other = Sender(1, lambda: (-1.0, 9.0), zero), Sender(2, lambda: (0.0, 1.0), zero)
+    early, needed = queue.add(other, kept=True, early=True), queue.add(urgent, kept=True)
+    assert [queue.pop(), queue.pop()] == [needed, early]
+
+
+def test_answers_go_by_the_deadline() -> None:
+    queue = JobQueue()
+    late, soon = Sender(1, lambda: (0.0, 9.0), zero), Sender(2, lambda: (0.0, 1.0), zero)
+    jobs = [queue.add(late), queue.add(soon)]
+    assert [queue.pop(), queue.pop()] == jobs[::-1]
 
 
 def test_priority_is_asked_when_a_job_is_taken() -> None:

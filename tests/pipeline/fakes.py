@@ -159,12 +159,14 @@ class FakeCompute:
         self.script[name].append(list(steps))
 
     seconds = 0.0
+    waiting = 0
 
     def statistics(self) -> dict[str, Any]:
         return {
             "workers": 1,
             "busy": len(self.running),
             "queued": 0,
+            "waiting": self.waiting,
             "restarts": 0,
             "scratch_full": False,
         }
@@ -199,7 +201,7 @@ class FakeCompute:
         await trio.lowlevel.checkpoint()
         return self._values[value.path] if isinstance(value, Handle) else value
 
-    async def keep(self, function: Callable[..., Any], *arguments: Any) -> Handle | None:
+    async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Handle | None:
         value = await self.run(function, *arguments)
         if value is None:
             return None

@@ -170,6 +170,11 @@ function receive(packet, board, entry) {
       if (shown?.entry === entry) address(`/results/${encodeURIComponent(entry.id)}`);
       board.strip.say("Sent. Looking at the pin …");
       break;
+    case "PROCESSING_STARTED": {
+      const [, others] = packet.message.split("; "); // said where the server is busy
+      if (others) board.strip.say(`Sent. ${others} …`);
+      break;
+    }
     case "ANALYSIS_COMPLETE":
       board.finish("This part could not be had this time.", true);
       board.strip.end(packet.processingTime);

@@ -101,10 +101,10 @@ class Assembly:
                     message="Connected", stream_id=self._state.stream_id, deadline_ms=deadline_ms
                 )
                 self._packet(opening)
-            case Started(at):
+            case Started(at, waiting):
                 if self._state.started_at is None:
                     self._fact(Began(at))
-                self._packet(ProcessingStarted(message="Analysis started"))
+                self._packet(ProcessingStarted(message=_started(waiting)))
             case Result():
                 self._result(message)
             case Repeat(packet):
@@ -162,6 +162,13 @@ class _Pending:
         self.written: list[trio.Event] = []
         self.final: bytes | None = None
         self.dropped = False
+
+
+def _started(waiting: int) -> str:
+    if not waiting:
+        return "Analysis started"
+    before = "another waits" if waiting == 1 else f"{waiting} others wait"
+    return f"Analysis started; {before} for this server too"
 
 
 def _error_packet(error: PinactorsError) -> ErrorPacket:

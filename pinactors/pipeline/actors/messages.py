@@ -20,9 +20,10 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Work begins; `at` is a Unix time."""
+    """Work begins; `at` is a Unix time, `waiting` how many sessions then wait for workers."""
 
     at: float
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

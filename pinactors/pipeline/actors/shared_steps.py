@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import trio
@@ -153,7 +154,7 @@ class SharedSteps:
             return None
         if step.place is Place.LOOP:
             return await self._run_there(step, values, span)
-        run, function = self._compute.keep, bounded
+        run, function = partial(self._compute.keep, early=step.early), bounded
         return await self._restarts.repeat(
             step.name, run, function, step.function, step.seconds, self._context, *values, span=span
         )

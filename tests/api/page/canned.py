@@ -135,7 +135,10 @@ def packets(
     ending |= {"processingTime": 2925, "degraded": [], "missing": []}
     stream = [
         {"packetType": "CONNECTION_ESTABLISHED"} | opening,
-        {"packetType": "PROCESSING_STARTED", "message": "Analysis started"},
+        {
+            "packetType": "PROCESSING_STARTED",
+            "message": "Analysis started; 3 others wait for this server too",
+        },
         *({"packetType": kind} | results[kind] for kind in order),
         {"packetType": "ANALYSIS_COMPLETE"} | ending,
     ]

@@ -17,7 +17,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinactors.pipeline.actors.assembly import Assembly
-from pinactors.pipeline.actors.messages import Connected, Failed, Finish, Flush, Message, Repeat, Result
+from pinactors.pipeline.actors.messages import (
+    Connected,
+    Failed,
+    Finish,
+    Flush,
+    Message,
+    Repeat,
+    Result,
+    Started,
+)
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import Outcome, SessionState, replay
 from pinactors.protocol import (
@@ -123,6 +132,20 @@ def test_no_gap_no_repetition_nothing_after_the_end(
         assert (again.outcomes, again.with_packet) == (state.outcomes, state.with_packet)
         assert again.facts == state.facts
         assert stored.failures == []
+
+
+@pytest.mark.parametrize(
+    ("waiting", "message"),
+    [
+        (0, "Analysis started"),
+        (1, "Analysis started; another waits for this server too"),
+        (7, "Analysis started; 7 others wait for this server too"),
+    ],
+)
+async def test_who_starts_hears_how_many_wait(tmp_path: Path, waiting: int, message: str) -> None:
+    state, log = SessionState(STREAM, "s", "", None), PacketLog(STREAM, "s", "")
+    await assemble(state, log, Storage(tmp_path), [Connected(1), Started(1.0, waiting)])
+    assert msgspec.json.decode(log.packets[-1])["message"] == message
 
 
 async def test_a_session_that_goes_on_keeps_what_was_written(tmp_path: Path) -> None:
