@@ -12,6 +12,7 @@ import pytest
 import typer.main
 import yaml
 
+from benchmarks.__main__ import app as benchmarks
 from pinactors import protocol
 from pinactors.api.admin.imports import MOST_OPEN
 from pinactors.api.errors import STATUS
@@ -77,25 +78,27 @@ def test_every_command_is_listed() -> None:
 CODE = re.compile(r"`[^`\n]+`|^```(?:sh|toml|yaml)?\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-def used_commands(page: Path) -> Iterator[tuple[list[str], list[str]]]:
-    """What a page has somebody type: the words behind `pinactors`, and the options among them."""
+def used_commands(page: Path, program: str) -> Iterator[tuple[list[str], list[str]]]:
+    """What a page has somebody type: the words behind `program`, and the options among them."""
     for code in CODE.findall(page.read_text("utf-8")):
-        for line in re.findall(r"(?:^|[\s/`])pinactors ([a-z][^\n`|;#&]*)", code.replace("\\\n", " ")):
+        for line in re.findall(rf"(?:^|[\s/`]){program} ([a-z][^\n`|;#&]*)", code.replace("\\\n", " ")):
             words = line.split()
             yield words, [word.split("=", 1)[0] for word in words if word.startswith("-")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_that_is_used_exists_with_its_options(page: Path) -> None:
-    for words, options in used_commands(page):
-        command: Any = typer.main.get_command(app)
+    uses = [(app, use) for use in used_commands(page, "pinactors")]
+    uses += [(benchmarks, use) for use in used_commands(page, "python -m benchmarks")]
+    for program, (words, options) in uses:
+        command: Any = typer.main.get_command(program)
+        assert words[0] in command.commands, words
         for word in words:
             if word not in getattr(command, "commands", {}):
                 break
             command = command.commands[word]
-        assert command.name != "pinactors", words
-        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
-        assert set(options) <= known, f"{words}: {set(options) - known}"
+        both = [option for each in command.params for option in (*each.opts, *each.secondary_opts)]
+        assert set(options) <= {*both, "--help"}, words
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
