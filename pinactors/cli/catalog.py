@@ -213,11 +213,28 @@ def demo(
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on standard error while inside; what it yields is told (done, total)."""
+    """Progress on standard error while inside, a bar or, where that is no terminal, a line for each tenth;
+    what it yields is told (done, total)."""
+    if not terminal.errors.is_terminal:
+        yield _lines(what)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal.errors) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _lines(what: str) -> Callable[[int, int], None]:
+    said = -1
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        tenth = 10 * done // max(total, 1)
+        if tenth > said:
+            said = tenth
+            terminal.errors.print(f"{what.strip()} {done}/{total}", markup=False)
+
+    return progress
 
 
 def tell(report: ImportReport) -> None:

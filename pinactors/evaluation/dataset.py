@@ -2,7 +2,8 @@
 
 DIR/photos/<photo_id>_{front,back,angled}.jpg
 DIR/truth/photos.csv   photo_id, kind, pin_id, defects (separated by ;)
-DIR/truth/notes.csv    photo_id, tags (separated by ;, what follows a colon is left out) (optional)
+DIR/truth/notes.csv    photo_id, tags (separated by ;, what follows a colon is left out) (optional);
+                       colour_or_plating_variant_of:PIN marks a pin whose drawing the catalogue has otherwise
 DIR/truth/values.csv   pin_id, true_value in US dollars (optional)
 DIR/truth/fx.csv       currency, usd_per_unit (optional)
 DIR/catalog            an import folder, unless another catalogue is named
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from pinactors.protocol import View
 
+VARIANT_TAG = "colour_or_plating_variant_of"
 SUFFIXES = ("jpg", "jpeg", "png", "webp", "heic", "heif", "JPG", "JPEG", "PNG", "HEIC")
 
 
@@ -37,6 +39,11 @@ class PhotoSet:
     defects: tuple[str, ...]
     images: dict[View, Path]
     tags: tuple[str, ...] = ()
+
+    @property
+    def variant(self) -> bool:
+        """Whether it shows a catalogued pin's drawing in other colours or plating."""
+        return VARIANT_TAG in self.tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,15 @@ def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], Ca
 
 
 def identification(answers: Sequence[Answer]) -> Figures:
-    """Recall over pins the catalogue holds; false claims over what it does not hold."""
+    """Recall over pins the catalogue holds; false claims over what it does not hold, pins whose drawing it
+    holds in other colours or plating apart."""
     known = [answer for answer in answers if answer.photo.kind in KNOWN]
-    unknown = [answer for answer in answers if answer.photo.kind is Kind.NOT_IN_CATALOG]
+    missing = [answer for answer in answers if answer.photo.kind is Kind.NOT_IN_CATALOG]
+    variants = [answer for answer in missing if answer.photo.variant]
+    unknown = [answer for answer in missing if not answer.photo.variant]
     others = [answer for answer in answers if answer.photo.kind is Kind.NOT_A_PIN]
     ranks = [_rank(answer) for answer in known]
-    pins = known + unknown + others
+    pins = known + missing + others
     right = np.array([_rank(answer) == 0 for answer in pins], dtype=bool)
     scores = np.array([answer.score for answer in pins])
     return {
@@ -57,6 +60,9 @@ def identification(answers: Sequence[Answer]) -> Figures:
             [answer.claimed not in (None, answer.photo.pin_id) for answer in known], pins_of(known)
         ),
         "unknown pins claimed": share([answer.claimed is not None for answer in unknown], pins_of(unknown)),
+        "variants of catalogued pins claimed": share(
+            [answer.claimed is not None for answer in variants], pins_of(variants)
+        ),
         "non-pins claimed": share([answer.claimed is not None for answer in others], pins_of(others)),
         f"coverage at {COVERAGE_PRECISION:.0%} precision": interval(
             lambda score, good: metrics.coverage_at_precision(score, good, COVERAGE_PRECISION),

@@ -211,7 +211,7 @@ def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path)
     result = call("catalog", "import", drawn, *data)
     assert result.exit_code == 0, result.output
     assert "3 pins added" in result.stdout
-    assert "importing" in result.stderr
+    assert "importing 3/3" in result.stderr, "a log has lines where a terminal has a bar"
     assert "3 unchanged" in call("catalog", "import", drawn, *data).stdout
 
     listed = call("catalog", "list", *data)

@@ -6,9 +6,16 @@ import dataclasses
 from pathlib import Path
 
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import Kind, PhotoSet
-from pinactors.evaluation.figures import authenticity, by_tag, pins_of
-from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, AuthenticationResult, Verdict
+from pinactors.evaluation.dataset import VARIANT_TAG, Kind, PhotoSet
+from pinactors.evaluation.figures import authenticity, by_tag, identification, pins_of
+from pinactors.protocol import (
+    BASIC_NOTE,
+    TIMEOUT_NOTE,
+    AuthenticationResult,
+    Candidate,
+    CharacterIdentification,
+    Verdict,
+)
 
 
 def answer(number: int, kind: Kind, rating: int, verdict: Verdict, note: str = "", pin: str = "") -> Answer:
@@ -47,6 +54,22 @@ def test_a_basic_or_timed_out_answer_is_counted_and_its_rating_is_not() -> None:
 
 def answers_without_packet(number: int) -> PhotoSet:
     return PhotoSet(str(number), Kind.GENUINE, "F", (), {})
+
+
+def test_variants_of_catalogued_pins_are_counted_apart() -> None:
+    def unknown(number: int, tags: tuple[str, ...], claimed: bool) -> Answer:
+        photo = PhotoSet(str(number), Kind.NOT_IN_CATALOG, None, (), {}, tags)
+        best = Candidate(pin_id="P1", name="a pin", characters="", series="", year=None, score=0.9)
+        packet = CharacterIdentification(
+            characters="x", identification="x", candidates=[best], identified=claimed
+        )
+        return Answer(photo, (packet,))
+
+    variant = ("held_out", VARIANT_TAG)
+    found = identification([unknown(1, variant, True), unknown(2, (), False), unknown(3, ("crop",), False)])
+    apart = found["variants of catalogued pins claimed"]
+    assert (apart["value"], apart["n"]) == (1.0, 1)
+    assert (found["unknown pins claimed"]["value"], found["unknown pins claimed"]["n"]) == (0.0, 2)
 
 
 def test_verdicts_are_shares_of_the_photographs_of_a_kind() -> None:
