@@ -27,7 +27,7 @@ LOWEST_RATING, HIGHEST_RATING = 3, 97
 """No photograph proves anything absolutely, and clients show a 0 as "no rating"."""
 
 
-FAVOUR_SHARE = 0.3
+FAVOUR_SHARE = 0.2
 """Share of a group's cap that its rows may weigh in favour: lacking a fault proves little."""
 
 SLIGHT_SCORE = -0.1
