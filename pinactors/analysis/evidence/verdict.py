@@ -30,7 +30,7 @@ from pinactors.analysis.evidence.likelihood import (
     through,
 )
 from pinactors.analysis.evidence.linework import Drawing
-from pinactors.analysis.model import CatalogPin, Match, Matrix, PreparedView, StampReading
+from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
@@ -154,22 +154,26 @@ def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list
         UNCLAIMED_ROUGHNESS_FACTOR if match.pin is None else 1.0
     )
     return [
-        *_of_back(scene.back, scene.back_seen, stamp, match.pin),
+        *_of_back(scene.back, scene.back_seen, stamp, match),
         *(through(row, scene.front.quality.score) for row in front),
         through(edge, best),
     ]
 
 
 def _of_back(
-    back: PreparedView | None, seen: Comparison | None, stamp: StampReading | None, pin: CatalogPin | None
+    back: PreparedView | None, seen: Comparison | None, stamp: StampReading | None, match: Match
 ) -> list[Measurement]:
     if back is None or back.pin is None:
         return [Measurement(name, "the back was not seen") for name in BACK_ROWS]
     reading = stamp or StampReading(reason="the text was not read")
+    pin, picture = match.pin, match.references.get(View.BACK)
     stamped = stamp_picture.measure(seen)
+    comparable = pin is not None and picture is not None and picture.outlined
     rows = [
         *waffle.rows(waffle.measure(back, seen, stamped.quads if stamped else ())),
-        stamp_picture.row(seen, stamped, reading, pin),
+        stamp_picture.unread(Target(picture), stamp)
+        if picture is not None and comparable and seen is None
+        else stamp_picture.row(seen, stamped, reading, pin),
         stamp_text.wording(back, reading, pin),
         stamp_text.consistency(back, reading, pin),
         stamp_text.edition_number(back, reading, pin),

@@ -73,3 +73,14 @@ def test_nothing_is_said_without_a_comparison() -> None:
     row = stamp_picture.row(None, None, StampReading(), None)
     assert row.score is None
     assert row.text
+
+
+def test_a_back_without_text_is_doubted_where_the_catalogue_has_a_stamp() -> None:
+    """Where the two cannot be laid on each other, as those of plain backs whose stamp is missing."""
+    known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
+    row = stamp_picture.unread(known, StampReading(reason="no text could be read on the back"))
+    assert row.score == stamp_picture.UNREAD_SCORE
+    assert stamp_picture.unread(known, prepared.reading("MADE IN CHINA")).score is None
+    assert stamp_picture.unread(known, None).score is None, "nobody looked"
+    plain = Target(prepared.reference(drawing.pin_back(BEAR, (), waffle=False), View.BACK))
+    assert stamp_picture.unread(plain, StampReading()).score is None
