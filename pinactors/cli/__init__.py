@@ -12,6 +12,7 @@ from pinactors import __version__, logs
 from pinactors.cli import catalog, components, feedback, keys, records
 from pinactors.cli.analyze.one import analyze
 from pinactors.cli.calibrate import calibrate
+from pinactors.cli.calibrate_cutouts import calibrate_cutouts
 from pinactors.cli.calibrate_search import calibrate_search
 from pinactors.cli.demo import demo
 from pinactors.cli.evaluate import evaluate
@@ -55,6 +56,9 @@ app.command(short_help="Run the proxy in front of one or many servers.")(proxy)
 app.command(short_help="Measure the engine on labelled photographs.")(evaluate)
 app.command(short_help="Fit the evidence weights to labelled photographs.")(calibrate)
 app.command("calibrate-search", short_help="Fit the probability of a catalogue match.")(calibrate_search)
+app.command("calibrate-cutouts", short_help="Fit how pins are cut out of their background.")(
+    calibrate_cutouts
+)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(components.app, name="components")
 app.add_typer(keys.app, name="keys")

@@ -66,43 +66,60 @@ class Ranked:
     measures: Measures
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The region chosen (0 or 1, at the scene's size), refined, and what the confidence in it is of:
+    `agreement` its overlap with the proposal it came from, `support` the share of evidence on the latter."""
+
+    mask: Image
+    measures: Measures
+    agreement: float
+    support: float
+
+
 def segment(rgb: Image) -> Segmentation:
     """The main pin of a picture, its holes filled (cut-outs in pins belong to their outline's inside)."""
-    fine = _reduced(rgb, FINE_SIDE)
-    small = _reduced(fine, proposals.PICTURE_SIDE)
+    fine = reduced(rgb, FINE_SIDE)
+    small = reduced(fine, proposals.PICTURE_SIDE)
     if min(small.shape[:2]) < 16:
         return _nothing("The photograph is too small to find a pin in it.")
     scene = proposals.look(small)
     ranked = rank(scene)
     if not ranked:
         return _nothing(NO_PIN)
+    cut = chosen_cut(scene, ranked)
+    confidence = proposal_score.confidence(cut.measures, cut.agreement, cut.support)
+    if confidence < LEAST_CONFIDENCE:
+        return _nothing(UNSURE, confidence)
+    return _finished(rgb, fine, cut.mask, confidence, _others(ranked))
+
+
+def chosen_cut(scene: Scene, ranked: list[Ranked]) -> Cut:
+    """The best of the ranked proposals (at least one) without its shadow, cut anew along its edge."""
     best = ranked[0].proposal
     shadow = cast_shadow(scene, best)
     if shadow is not None:
         best = Proposal(best.mask & (1 - shadow), best.area - cv2.countNonZero(shadow), best.source)
     refined = graph_cut.refine(scene, best, shadow)
     measures = proposal_score.measure(refined, scene)
-    agreement = _overlap(refined, best.mask)
+    agreement = overlap(refined, best.mask)
     if measures is None or agreement < 0.5:  # the cut ran away along something else: trust the proposal
         refined, measures = best.mask, ranked[0].measures
-    confidence = proposal_score.confidence(measures, agreement, _support(ranked))
-    if confidence < LEAST_CONFIDENCE:
-        return _nothing(UNSURE, confidence)
-    return _finished(rgb, fine, refined, confidence, _others(ranked))
+    return Cut(refined, measures, agreement, _support(ranked))
 
 
 def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
     """The outline of a pin known to lie at the mask `known` (0 or 255): moved to where the colours change,
     unless that leads away from it. A counterfeit's outline is its own, not its catalogue picture's."""
-    fine = _reduced(rgb, FINE_SIDE)
-    small = _reduced(fine, proposals.PICTURE_SIDE)
+    fine = reduced(rgb, FINE_SIDE)
+    small = reduced(fine, proposals.PICTURE_SIDE)
     size = small.shape[1], small.shape[0]
     mask = as_image(cv2.resize(known, size, interpolation=cv2.INTER_AREA) > 127)
     area = cv2.countNonZero(mask)
     if min(size) < 16 or not area:
         return _nothing(UNSURE)
     refined = graph_cut.refine(proposals.look(small), Proposal(mask, area, "registered"), None)
-    if _overlap(refined, mask) < SAME_OUTLINE_OVERLAP:
+    if overlap(refined, mask) < SAME_OUTLINE_OVERLAP:
         refined = mask
     return _finished(rgb, fine, refined, confidence, 0)
 
@@ -158,7 +175,7 @@ def _rivals(ranked: list[Ranked]) -> list[Ranked]:
     for candidate in ranked:
         if len(chosen) == PROPOSALS_RECUT or candidate.score < ranked[0].score - RIVAL_LOG_ODDS:
             break
-        if all(_overlap(candidate.proposal.mask, other.proposal.mask) < 0.85 for other in chosen):
+        if all(overlap(candidate.proposal.mask, other.proposal.mask) < 0.85 for other in chosen):
             chosen.append(candidate)
     return chosen
 
@@ -169,7 +186,7 @@ def _support(ranked: list[Ranked]) -> float:
     best = ranked[0]
     by_cue: dict[tuple[str, bool], float] = {}
     for candidate in ranked:
-        agrees = _overlap(candidate.proposal.mask, best.proposal.mask) >= 0.85
+        agrees = overlap(candidate.proposal.mask, best.proposal.mask) >= 0.85
         cue = candidate.proposal.source, agrees
         by_cue[cue] = max(math.exp(candidate.score - best.score), by_cue.get(cue, 0.0))
     agreeing = sum(weight for (_, agrees), weight in by_cue.items() if agrees)
@@ -222,12 +239,14 @@ def _guided(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     return np.asarray(soft, np.float32)
 
 
-def _overlap(one: Image, other: Image) -> float:
+def overlap(one: Image, other: Image) -> float:
+    """Intersection over union of two masks (above 0 is inside)."""
     union = cv2.countNonZero(cv2.bitwise_or(one, other))
     return cv2.countNonZero(cv2.bitwise_and(one, other)) / max(1, union)
 
 
-def _reduced(rgb: Image, side: int) -> Image:
+def reduced(rgb: Image, side: int) -> Image:
+    """The picture with its longest side at most `side`."""
     height, width = rgb.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:

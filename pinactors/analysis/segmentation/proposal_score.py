@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +15,9 @@ import numpy.typing as npt
 
 from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Floats, Scene, disk
+
+COVERED = 0.8
+"""Intersection over union from which a region covers the pin."""
 
 RIM, RIM_POINTS = 1.5, 72
 """How far inside the outline, in pixels, and at how many places the rim's tint is looked at."""
@@ -51,10 +57,34 @@ class Measures:
     on_border: float
 
     def vector(self) -> npt.NDArray[np.float64]:
-        return np.array([getattr(self, name) for name in _NAMES])
+        return np.array([getattr(self, name) for name in NAMES])
 
 
-_NAMES = tuple(entry.name for entry in fields(Measures))
+NAMES = tuple(entry.name for entry in fields(Measures))
+
+CUT_NAMES = (*NAMES, "agreement", "support")
+"""What the confidence in a cut is of: its measures, its overlap with the proposal it came from, and the share
+of evidence that agrees with it."""
+
+SIGNS = {
+    "weakest_edge": 1,
+    "gaps": -1,
+    "focus": 1,
+    "contrast": 1,
+    "difference": 1,
+    "halo": -1,
+    "left_out": -1,
+    "left_edges": -1,
+    "roughness": -1,
+    "rim": -1,
+    "solidity": 1,
+    "size_odd": -1,
+    "off_centre": -1,
+    "on_border": -1,
+    "agreement": 1,
+    "support": 1,
+}
+"""Which way each may speak, by its reason: a fit never turns one round."""
 
 
 def measure(mask: Image, scene: Scene) -> Measures | None:
@@ -136,45 +166,33 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
     return 0.5 * float(((one - other) ** 2 / (one + other + 1e-12)).sum())
 
 
-_WEIGHTS: dict[str, tuple[float, float]] = {
-    "weakest_edge": (0.75, 0.58),
-    "gaps": (-1.1, 0.0),
-    "focus": (1.4, 0.87),
-    "contrast": (2.5, 2.43),
-    "difference": (1.9, 3.51),
-    "halo": (-4.2, -3.81),
-    "left_out": (-0.24, -0.33),
-    "left_edges": (-0.6, -0.02),
-    "roughness": (-1.6, -3.16),
-    "rim": (-0.91, -0.69),
-    "solidity": (5.5, 1.15),
-    "size_odd": (-0.39, -0.65),
-    "off_centre": (-5.2, -7.68),
-    "on_border": (-6.5, -6.72),
-}
-"""What a unit of each measure adds to the log odds: among the regions of one picture (`score`), and between
-the cuts of different pictures (`confidence`).
+@dataclass(frozen=True, slots=True)
+class Coefficients:
+    """What a unit of each measure adds to the natural log odds: `region` (`NAMES`) among the regions of one
+    picture, `cut` (`CUT_NAMES`, after the intercept) between the cuts of different pictures."""
 
-The first were fitted (logistic and list-wise, L2, each sign held to what its reason says) to half of a set of
-composed pictures: catalogue pictures under simulated light, tilt and blur on photographs of other things,
-patterns and drawn surfaces. Two are held as they were: `left_edges`, for pale pins in shop pictures, since it
-says nothing on textured surfaces, and `on_border`, since the composed pins lie whole in the picture.
-The second were fitted (logistic, L2, same signs) to the refined cuts of that half, to pins reaching out of
-the picture, and to pictures without one: surfaces, other things, and drawn stripes, tiles and bricks, as
-sharp and plain as a pin."""
+    region: npt.NDArray[np.float64]
+    cut: npt.NDArray[np.float64]
 
-_AMONG, _BETWEEN = np.array([_WEIGHTS[name] for name in _NAMES]).T
-_INTERCEPT = -3.3
-_AGREEMENT, _SUPPORT, _SURE_INTERCEPT = 4.23, 3.37, -5.73
+
+@cache
+def shipped() -> Coefficients:
+    """The coefficients in `score.json`, which says what they were fitted to; `pinactors calibrate-cutouts`
+    writes such a file."""
+    model = json.loads(Path(__file__).with_name("score.json").read_text("utf-8"))
+    return Coefficients(
+        np.array([model["region"][name] for name in NAMES]),
+        np.array([model["cut"][name] for name in ("intercept", *CUT_NAMES)]),
+    )
 
 
 def score(measures: Measures) -> float:
-    """Log odds that the region is the pin."""
-    return _INTERCEPT + float(measures.vector() @ _AMONG)
+    """Log odds that the region is the pin, beside the other regions of its picture: differences count."""
+    return float(measures.vector() @ shipped().region)
 
 
 def confidence(measures: Measures, agreement: float, support: float) -> float:
-    """Probability that a cut covers the pin (overlap of at least 0.8): from the measures of the refined cut,
-    its overlap with the proposal it came from, and the share of evidence that agrees with it."""
-    total = _SURE_INTERCEPT + float(measures.vector() @ _BETWEEN)
-    return 1 / (1 + math.exp(-(total + _AGREEMENT * agreement + _SUPPORT * support)))
+    """Probability that a cut covers the pin (overlap of at least `COVERED`), from what `CUT_NAMES` says."""
+    intercept, *coefficients = shipped().cut
+    total = float(intercept) + float(np.array([*measures.vector(), agreement, support]) @ coefficients)
+    return 1 / (1 + math.exp(-total))

@@ -1,0 +1,52 @@
+"""`pinactors calibrate-cutouts`: the coefficients of cut-outs, fitted to photographs with outlined pins."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pinactors.analysis.segmentation import proposal_score
+from pinactors.cli import terminal
+from pinactors.cli.catalog import bar
+from pinactors.evaluation import cutouts, dataset
+
+
+def calibrate_cutouts(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR...", help="Labelled sets with truth/outlines.jsonl; one fit for all."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("score.json"),
+    folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
+    every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
+) -> None:
+    """Fit how pins are told from their background, on photographs whose pins were outlined.
+
+    The file takes the place of pinactors/analysis/segmentation/score.json; what is fitted stays near what
+    is there. Figures are of pins that the coefficients behind them were not fitted to.
+    """
+    context = multiprocessing.get_context("spawn")
+    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context) as pool:
+        waiting: list[Future[cutouts.Looked | None]] = []
+        for folder in folders:
+            known = cutouts.outlines(folder)
+            for photo in dataset.load(folder).photos[::every]:
+                for view, truth in cutouts.views_of(photo, known):
+                    waiting.append(pool.submit(cutouts.look, photo, view, truth))
+        with bar("cutting out") as progress:
+            for done, _ in enumerate(as_completed(waiting), 1):
+                progress(done, len(waiting))
+        looked = [one for future in waiting if (one := future.result()) is not None]
+        start = proposal_score.shipped()
+        figures = cutouts.out_of_fold(looked, start, folds)
+        sets = ", ".join(folder.resolve().name for folder in folders)
+        told = f"{len(looked)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
+        output.write_text(cutouts.dump(cutouts.fit(looked, start), told, figures), "utf-8")
+    for name, figure in figures.items():
+        value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
+        terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)

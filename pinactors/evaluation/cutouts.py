@@ -1,0 +1,212 @@
+"""The coefficients of cut-outs, fitted to photographs whose pins were outlined, and judged on other pins.
+
+`DIR/truth/outlines.jsonl` (or `photos_detail.jsonl`) has a JSON object a line:
+`{"photo_id": "0001", "views": {"front": {"outline": [[x, y], ...]}}}`, in the photograph's pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pinactors.analysis.imaging.decode import decode
+from pinactors.analysis.imaging.geometry import as_image
+from pinactors.analysis.model import Points
+from pinactors.analysis.segmentation import outline, proposals
+from pinactors.analysis.segmentation.proposal_score import COVERED, CUT_NAMES, NAMES, SIGNS, Coefficients
+from pinactors.evaluation import metrics
+from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.matching import MAX_PIXELS
+from pinactors.protocol import View
+
+Values = npt.NDArray[np.float64]
+
+OUTLINES = ("outlines.jsonl", "photos_detail.jsonl")
+
+RIDGE_STRENGTH = 1.0
+"""Weight of the squared distance from the coefficients a fit starts from, a unit being one standard deviation
+of the measure: what the photographs do not show stays as it was."""
+
+STEPS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A photograph's regions and its cut: `regions` (n, `NAMES`) of the proposals and whether each `covers`
+    the pin (n), `cut` (`CUT_NAMES`) and whether it covers it. `pin` names what it shows, for folds."""
+
+    pin: str
+    regions: Values
+    covers: npt.NDArray[np.bool_]
+    cut: Values
+    cut_covers: bool
+
+
+def outlines(folder: Path) -> dict[tuple[str, View], Points]:
+    """The outlines of a labelled set by photo and view.
+
+    Raises `FileNotFoundError` where there are none, `ValueError` naming the line of a bad one.
+    """
+    path = next((path for name in OUTLINES if (path := folder / "truth" / name).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"{folder} has no outlines: no truth/{OUTLINES[0]}")
+    found = {}
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                for view, seen in row["views"].items():
+                    if seen.get("outline"):
+                        points = np.array(seen["outline"], np.float32).reshape(-1, 2)
+                        found[str(row["photo_id"]), View(view)] = points
+            except (ValueError, KeyError, TypeError, AttributeError) as problem:
+                raise ValueError(f"{path.name} line {number} is no outline: {problem}") from None
+    return found
+
+
+def look(photo: PhotoSet, view: View, truth: Points | None) -> Looked | None:
+    """What the photograph's regions and cut measure; `truth` is the pin's outline, None where there is no pin
+    in it. None where nothing is proposed. Raises `PinactorsError`, `OSError`."""
+    rgb = decode(photo.images[view].read_bytes(), view, MAX_PIXELS).rgb
+    small = outline.reduced(outline.reduced(rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
+    scene = proposals.look(small)
+    ranked = outline.rank(scene)
+    if not ranked:
+        return None
+    pin = np.zeros(small.shape[:2], np.uint8)
+    if truth is not None:
+        scale = np.array([small.shape[1] / rgb.shape[1], small.shape[0] / rgb.shape[0]])
+        cv2.fillPoly(pin, [np.rint(truth * scale).astype(np.int32)], 1)
+    cut = outline.chosen_cut(scene, ranked)
+    return Looked(
+        photo.pin_id or photo.photo_id,
+        np.array([one.measures.vector() for one in ranked]),
+        np.array([outline.overlap(one.proposal.mask, as_image(pin)) >= COVERED for one in ranked]),
+        np.array([*cut.measures.vector(), cut.agreement, cut.support]),
+        outline.overlap(cut.mask, as_image(pin)) >= COVERED,
+    )
+
+
+def views_of(photo: PhotoSet, known: dict[tuple[str, View], Points]) -> list[tuple[View, Points | None]]:
+    """The views that tell something: those with an outline, and every view of a photograph without a pin."""
+    if photo.kind is Kind.NOT_A_PIN:
+        return [(view, None) for view in photo.images]
+    return [(view, known[photo.photo_id, view]) for view in photo.images if (photo.photo_id, view) in known]
+
+
+def fit(looked: Sequence[Looked], start: Coefficients) -> Coefficients:
+    """Coefficients that make the covering regions likely among their picture's (a softmax: the conditional
+    logit of McFadden 1974, any covering region being right) and covering cuts likely by themselves
+    (logistic), each with its sign (`SIGNS`) and near `start`.
+
+    Raises `ValueError` unless some cuts cover their pin and others do not.
+    """
+    right = np.array([one.cut_covers for one in looked])
+    if not right.any() or right.all():
+        raise ValueError("a fit needs photographs whose cut covers the pin and others")
+    told = [one for one in looked if one.covers.any() and not one.covers.all()]
+    cuts = np.column_stack([np.ones(len(looked)), [one.cut for one in looked]])
+    region = start.region
+    if told:
+        stacked = np.concatenate([one.regions for one in told])
+        region = _nearest(start.region, stacked.std(axis=0), NAMES, lambda w: _listwise(told, w))
+    cut = _nearest(
+        start.cut, cuts.std(axis=0), ("intercept", *CUT_NAMES), lambda w: _logistic(cuts, right, w)
+    )
+    return Coefficients(region, cut)
+
+
+def _listwise(told: Sequence[Looked], weights: Values) -> tuple[float, Values]:
+    """Negative log-likelihood of the covering regions and its gradient."""
+    loss, gradient = 0.0, np.zeros(len(weights))
+    for one in told:
+        odds = one.regions @ weights
+        share = np.exp(odds - odds.max())
+        among = share * one.covers
+        loss += float(np.log(share.sum()) - np.log(among.sum()))
+        gradient += one.regions.T @ (share / share.sum() - among / among.sum())
+    return loss, gradient
+
+
+def _logistic(rows: Values, right: npt.NDArray[np.bool_], weights: Values) -> tuple[float, Values]:
+    odds = rows @ weights
+    loss = float(np.logaddexp(0, np.where(right, -odds, odds)).sum())
+    return loss, rows.T @ (1 / (1 + np.exp(-odds)) - right)
+
+
+def _nearest(
+    start: Values, spread: Values, names: Sequence[str], loss: Callable[[Values], tuple[float, Values]]
+) -> Values:
+    """The weights of least loss plus ridge around the start, by projected gradients on standardised weights
+    with a step that halves where it overshoots."""
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    signs = np.array([SIGNS.get(name, 0) for name in names])
+
+    def total(weights: Values) -> tuple[float, Values]:
+        value, gradient = loss(weights)
+        away = (weights - start) * scale
+        return value + 0.5 * RIDGE_STRENGTH * float(away @ away), gradient + RIDGE_STRENGTH * away * scale
+
+    weights, step = start.copy(), 1.0
+    value, gradient = total(weights)
+    for _ in range(STEPS):
+        trial = weights - step * gradient / np.square(scale)
+        trial = np.where(signs * trial < 0, 0.0, trial)
+        lower, slope = total(trial)
+        if lower >= value:
+            step /= 2
+            if step < 1e-9:
+                break
+            continue
+        weights, value, gradient, step = trial, lower, slope, step * 1.5
+    return np.round(weights, 3) + 0.0
+
+
+def out_of_fold(looked: Sequence[Looked], start: Coefficients, folds: int) -> dict[str, Any]:
+    """Figures of each fold's photographs under coefficients fitted to the other folds, folds by pin."""
+    fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in looked])
+    first: list[bool] = []
+    sure: list[float] = []
+    order: list[Looked] = []
+    for left_out in range(folds):
+        kept = [one for one, part in zip(looked, fold, strict=True) if part != left_out]
+        judged = [one for one, part in zip(looked, fold, strict=True) if part == left_out]
+        if not judged:
+            continue
+        fitted = fit(kept, start)
+        for one in judged:
+            first.append(bool(one.covers[int((one.regions @ fitted.region).argmax())]))
+            sure.append(float(1 / (1 + np.exp(-(fitted.cut[0] + one.cut @ fitted.cut[1:])))))
+        order += judged
+    pins = [one.pin for one in order]
+    right = np.array([one.cut_covers for one in order])
+    found = np.array(sure) >= outline.LEAST_CONFIDENCE
+    return {
+        "best region covers the pin": metrics.share(first, pins),
+        "cut called a pin, of those that cover one": metrics.share(
+            found[right], [pin for pin, good in zip(pins, right, strict=True) if good]
+        ),
+        "cut called a pin, of the others": metrics.share(
+            found[~right], [pin for pin, good in zip(pins, right, strict=True) if not good]
+        ),
+        "Brier score of the confidence": metrics.interval(metrics.brier, np.array(sure), right, pins=pins),
+    }
+
+
+def dump(fitted: Coefficients, told: str, figures: dict[str, Any]) -> str:
+    """The JSON that takes the place of `pinactors/analysis/segmentation/score.json`."""
+    model = {
+        "fitted": told,
+        "figures": {name: figure["value"] for name, figure in figures.items()},
+        "region": dict(zip(NAMES, fitted.region.tolist(), strict=True)),
+        "cut": dict(zip(("intercept", *CUT_NAMES), fitted.cut.tolist(), strict=True)),
+    }
+    return json.dumps(model, indent=2) + "\n"
