@@ -182,8 +182,8 @@ def _of_back(
 
 
 def _of_front(scene: Scene, match: Match) -> list[Measurement]:
-    seen, drawing = scene.front_seen, _drawing(scene.front_seen)
-    tilted, its_drawing = scene.angled_seen, _drawing(scene.angled_seen)
+    seen, drawing = _traced(scene.front_seen)
+    tilted, its_drawing = _traced(scene.angled_seen)
     metals = colours.metal_tones(match.references)
     rows = [
         *linework.rows(seen, drawing),
@@ -199,8 +199,17 @@ def _of_front(scene: Scene, match: Match) -> list[Measurement]:
     ]
 
 
-def _drawing(seen: Comparison | None) -> Drawing | None:
-    return linework.trace(seen) if seen is not None else None
+def _traced(seen: Comparison | None) -> tuple[Comparison | None, Drawing | None]:
+    """The comparison with its drawing, where that could be traced; neither where the drawing is stretched as
+    no casting is: then something else was taken for the pin's outline and lines."""
+    drawing = linework.trace(seen) if seen is not None else None
+    if (
+        seen is not None
+        and drawing is not None
+        and proportions.stretch(seen, drawing) > proportions.IMPOSSIBLE_STRETCH
+    ):
+        return None, None
+    return seen, drawing
 
 
 def _by_drawing(seen: Comparison | None, drawing: Drawing | None) -> Comparison | None:

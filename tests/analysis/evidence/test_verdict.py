@@ -311,3 +311,14 @@ def test_a_catalogue_picture_taken_whole_is_not_compared(
     assert result.verdict is Verdict.UNDETERMINED
     assert not any(row.assessed for row in result.evidence if row.name in verdict.FRONT_ROWS)
     assert "could not be told from what is around it" in spoken(result)
+
+
+def test_a_front_stretched_as_no_casting_is_was_not_the_pin(
+    front: PreparedView, back: PreparedView, known: Match, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its lines and colours were compared with something else."""
+    monkeypatch.setattr(verdict.proportions, "stretch", lambda *_: 0.2)
+    result = verdict.assess(front, back, None, READ, known)
+    check(result)
+    assert result.verdict is Verdict.UNDETERMINED
+    assert not any(row.assessed for row in result.evidence if row.name in verdict.FRONT_ROWS)
