@@ -202,9 +202,12 @@ def declare(
     `calibration` is JSON that overrides the settings' file. Raises `OSError` or `ValueError` for a file of
     weights that cannot be used, and `SettingUnusable` for a plug-in.
     """
-    if not calibration and settings.calibration:
-        calibration = Path(settings.calibration).read_text("utf-8")
-    likelihood.calibration(calibration)
+    try:
+        if not calibration and settings.calibration:
+            calibration = Path(settings.calibration).read_text("utf-8")
+        likelihood.calibration(calibration)
+    except ValueError as error:
+        raise ValueError(f"calibration {settings.calibration}: {error}") from error
     folder = catalog or settings.catalog_folder
     context = Context(
         str(folder),

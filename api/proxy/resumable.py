@@ -121,6 +121,14 @@ async def go_on_tus(name: str) -> Response:
     return await _at_its_master(name, "/uploads")
 
 
+@blueprint.after_request
+async def sign(response: Response) -> Response:
+    """As a master does, also where it was not asked."""
+    if request.path.startswith("/uploads"):
+        response.headers.update(tus_headers.signature(response.status_code))
+    return response
+
+
 @blueprint.after_app_request
 async def announce(response: Response) -> Response:
     """`OPTIONS` says what is spoken here."""

@@ -28,8 +28,12 @@ class Unreachable(Broken):
 
 def split(server: str) -> SplitResult:
     """Raises `ValueError` unless it is an http or https URL with a host, and a valid port if any."""
-    url = urlsplit(server if "://" in server else f"http://{server}")
-    if url.scheme not in ("http", "https") or not url.hostname or url.port == 0:
+    try:
+        url = urlsplit(server if "://" in server else f"http://{server}")
+        usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:  # of a port beyond 65535, of half an IPv6 address
+        usable = False
+    if not usable:
         raise ValueError(f"not the URL of a server: {server!r}")
     return url
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.api.conftest import running
 from tests.api.proxy.conftest import proxying
+from tests.api.uploads.resumable.senders import Draft, Tus, is_whole
 from tests.api.wire import JSON, PHONE, Answer, ask, json_body, multipart, part
 
 UPLOAD = "/mobile-upload"
@@ -98,6 +99,7 @@ async def test_a_desktops_object_and_the_answer_to_who_will_not_wait(port: int) 
     again = await upload(port, Prefer="respond-async")
     named = again.json()
     assert again.status == 202
+    assert {"streamId", "streamUrl", "cancelUrl", "statusUrl"} <= named.keys()
     assert named["streamId"] in again.headers["location"]
     assert again.headers["location"] == named["streamUrl"]
     assert again.headers["preference-applied"] == "respond-async"
@@ -142,3 +144,119 @@ async def test_what_is_refused(port: int) -> None:
         assert preflight.headers["access-control-allow-headers"].startswith(ALLOWED)
         assert "Upload-Offset" in preflight.headers["access-control-allow-headers"]
         assert "PATCH" in preflight.headers["access-control-allow-methods"]
+
+
+async def test_an_upload_that_resumes(port: int) -> None:
+    client = Draft(port, "8")
+    body = multipart([part("sessionId", b"251231120002"), part("front_image", FRONT, "f.jpg")])
+    created = await client.create(body[:40])
+    url = created.headers["location"]
+    assert (created.status, created.headers["upload-offset"]) == (201, "40")
+    assert created.headers["upload-complete"] == "?0"
+    [(status, told)] = [answer for answer in created.interim if "location" in answer[1]]
+    assert (status, told["location"], told["upload-draft-interop-version"]) == (104, url, "8")
+
+    asked = await client.ask(url)
+    assert (asked.status, asked.body) == (204, b"")
+    for name, value in (
+        ("upload-offset", "40"),
+        ("upload-complete", "?0"),
+        ("cache-control", "no-store"),
+    ):
+        assert asked.headers[name] == value, name
+    assert "max-size=52428800" in asked.headers["upload-limit"]
+    assert "max-age=" in asked.headers["upload-limit"]
+
+    wrong = await client.append(url, 7, body[7:], complete=True)
+    assert (wrong.status, wrong.headers["upload-offset"]) == (409, "40")
+    assert wrong.headers["content-type"] == "application/problem+json"
+    problem = wrong.json()
+    assert problem["type"].endswith("#mismatching-upload-offset")
+    assert (problem["expected-offset"], problem["provided-offset"]) == (40, 7)
+    plain = await client.append(url, 40, body[40:], complete=True, **JSON)
+    assert plain.status == 415, "from version 6 on it is application/partial-upload"
+
+    done = await client.append(url, 40, body[40:], complete=True)
+    assert (done.status, done.headers["content-type"]) == (200, "application/x-ndjson")
+    assert done.headers["upload-complete"] == "?1"
+    assert is_whole(done.packets)
+    assert done.packets[0]["sessionId"] == "251231120002"
+    length = (await client.ask(url)).headers
+    assert (length["upload-complete"], length["upload-length"]) == ("?1", str(len(body)))
+
+    given_up = (await client.create(body[:9])).headers["location"]
+    assert (await client.ask(given_up, "DELETE")).status == 204
+    gone = await client.append(given_up, 9, body[9:], complete=True)
+    assert (gone.status, gone.json()["errorCode"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("version", ["3", "5", "6", "8"])
+async def test_one_that_is_completed_is_answered_as_the_plain_upload(port: int, version: str) -> None:
+    client = Draft(port, version, headers={"Accept": "*/*"})
+    body = multipart([part("sessionId", b"r" + version.encode()), part("front_image", FRONT, "f.jpg")])
+    created = await client.create(Accept="*/*")
+    assert created.headers["upload-incomplete" if version == "3" else "upload-complete"] in ("?1", "?0")
+    answer = await client.append(created.headers["location"], 0, body, complete=True, Accept="*/*")
+    assert answer.status == 200
+    assert (answer.json()["success"], answer.json()["sessionId"]) == (True, f"r{version}")
+    refused = (await client.create(Accept="*/*")).headers["location"]
+    broken = multipart([part("front_image", FRONT, "f"), part("back_image", b"<html>", "b")])
+    answer = await client.append(refused, 0, broken, complete=True, Accept="*/*")
+    told = answer.json()
+    assert (answer.status, told["errorCode"], told["field"], told["view"]) == (
+        400,
+        "invalid_format",
+        "back_image",
+        "back",
+    )
+
+
+async def test_one_photograph_at_a_time(port: int) -> None:
+    client = Tus(port)
+    back = await client.create(10, sessionId="251231120003", view="back")
+    assert (back.status, back.headers["tus-resumable"]) == (201, "1.0.0")
+    assert back.headers["upload-offset"] == "0"
+    assert "upload-expires" in back.headers
+    stream, url = back.headers["stream-location"], back.headers["location"]
+    assert (await ask(port, "GET", stream)).status == 200, "its packets are read while it is sent"
+    half = await client.append(url, 0, b"PHOTO")
+    assert (half.status, half.headers["upload-offset"]) == (204, "5")
+    assert (await client.ask(url)).headers["upload-offset"] == "5"
+    assert (await client.append(url, 3, b"TO")).status == 409
+    bad = await client.append(url, 5, b" back", **{"Upload-Checksum": "sha1 AAAAAAAAAAAAAAAAAAAAAAAAAAA="})
+    assert (bad.status, bad.json()["field"]) == (460, "Upload-Checksum")
+    assert (await client.append(url, 5, b" back")).headers["upload-offset"] == "10"
+    assert await client.send(FRONT, sessionId="251231120003", view="front", complete="true") == stream
+    packets = await client.packets(stream)
+    assert is_whole(packets)
+    [details] = [packet for packet in packets if packet["packetType"] == "DETAILED_ANALYSIS"]
+    assert details["details"]["bytes"] == {"front": len(FRONT), "back": 10, "angled": None}
+    taken_back = (await client.create(5, sessionId="251231120004")).headers["location"]
+    assert (await client.ask(taken_back, "DELETE")).status == 204
+    assert (await client.ask(taken_back)).status == 404
+    other = await ask(port, "POST", "/uploads/", headers={"Tus-Resumable": "0.2.2", "Upload-Length": "1"})
+    assert (other.status, other.headers["tus-version"]) == (412, "1.0.0")
+    capable = (await ask(port, "OPTIONS", "/uploads/")).headers
+    assert capable["tus-extension"].split(",") == [
+        "creation",
+        "creation-with-upload",
+        "expiration",
+        "checksum",
+        "termination",
+    ]
+    assert capable["tus-max-size"] == "52428800"
+
+
+async def test_small_sentences(port: int) -> None:
+    plain = await ask(port, "GET", "/ws")
+    assert (plain.status, plain.headers["upgrade"]) == (426, "websocket")
+    for value in ("", "undefined"):
+        seen = await upload(port, front=FRONT + b" of " + value.encode(), Idempotency_Key=value)
+        assert seen.status == 200, "a header that says nothing is none"
+    stream = (await upload(port, Accept="application/x-ndjson")).packets[0]["streamUrl"]
+    for end, fields in (("?offset=now", {}), ("", {"Accept": "text/event-stream", "Last-Event-ID": ""})):
+        assert (await ask(port, "GET", stream + end, headers=fields)).status == 200
+    refused = await ask(port, "GET", stream, headers={"Accept": "text/event-stream", "Last-Event-ID": "x"})
+    assert (refused.status, refused.json()["field"]) == (400, "Last-Event-ID")
+    tokens = await ask(port, "POST", "/tokens", b"{}", JSON)
+    assert (tokens.status, tokens.json()["errorCode"]) == (401, "unauthorized"), "a token is made with a key"

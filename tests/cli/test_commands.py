@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ from typer.testing import CliRunner, Result
 from pinactors import __version__
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
 from pinactors.cli import app, terminal
+from pinactors.components import declare
 from pinactors.protocol import View
 from pinactors.settings import Settings
 
@@ -311,12 +313,22 @@ def test_a_data_folder_that_cannot_be_written_is_named(command: list[str], tmp_p
     assert f"the data folder {tmp_path / 'file' / 'data'} cannot be written: Not a directory" in result.stderr
 
 
-@pytest.mark.parametrize("master", ["nonsense", "ftp://host", "http://", "http://host:x"])
+@pytest.mark.parametrize(
+    "master", ["nonsense", "ftp://host", "http://", "http://host:x", "http://host:99999", "http://[::1"]
+)
 def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> None:
     result = call("proxy", "--master", master, "--data", tmp_path / "data", "--port", "0")
     assert result.exit_code == 1
     assert "cannot serve: " in result.stderr
+    assert master in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("content", [b"hello", b"\xff\xfe", b"[]", b"{}", b'{"rows": {"x": 1}}'])
+def test_weights_that_are_none_are_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "weights.json").write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(f"calibration {tmp_path / 'weights.json'}: ")):
+        declare(Settings(data=tmp_path, calibration=str(tmp_path / "weights.json")))
 
 
 def test_a_database_without_its_driver_is_one_line_that_names_the_extra(

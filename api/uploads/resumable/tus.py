@@ -97,9 +97,7 @@ async def overridden(upload_id: str) -> Response:
 @blueprint.after_request
 async def sign(response: Response) -> Response:
     """Refusals, too, say which version is spoken."""
-    response.headers["Tus-Resumable"] = tus_headers.VERSION
-    if response.status_code == 412:
-        response.headers["Tus-Version"] = tus_headers.VERSION
+    response.headers.update(tus_headers.signature(response.status_code))
     return response
 
 

@@ -125,6 +125,11 @@ def expires(at: float) -> dict[str, str]:
     return {"Upload-Expires": email.utils.formatdate(at, usegmt=True)}
 
 
+def signature(status: int) -> dict[str, str]:
+    """What every answer says, refusals too: which version is spoken."""
+    return {"Tus-Resumable": VERSION} | ({"Tus-Version": VERSION} if status == 412 else {})
+
+
 def capabilities(most: int) -> dict[str, str]:
     """What `OPTIONS` tells."""
     return {

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -150,9 +151,17 @@ def _shipped(name: str) -> str:
 
 
 def parse_calibration(text: str) -> Calibration:
-    """A calibration from its JSON. Raises `ValueError` where a bound is negative or a group names an unknown
-    row."""
-    data = json.loads(text)
+    """A calibration from its JSON.
+
+    Raises `ValueError` for other JSON, a negative bound, and a group that names an unknown row.
+    """
+    try:
+        return _parsed(json.loads(text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no calibration: {error!r}") from error
+
+
+def _parsed(data: dict[str, Any]) -> Calibration:
     rows = {name: Bounds(**bounds) for name, bounds in data["rows"].items()}
     groups = {name: (float(group["cap"]), tuple(group["rows"])) for name, group in data["groups"].items()}
     if any(bounds.favour < 0 or bounds.against < 0 for bounds in rows.values()):
