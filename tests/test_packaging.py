@@ -72,7 +72,7 @@ def test_the_wheel_carries_every_file_of_the_program(wheel: Path) -> None:
         "analysis/matching/vocabulary.npy",
         "analysis/evidence/weights.json",
         "analysis/report/templates/display.html",
-        "api/page/static/index.html",
+        "api/page/templates/index.html",
         "api/page/static/fonts/OFL.txt",
         "api/page/client/pinactors.js",
     ):

@@ -89,7 +89,10 @@ def _encoded(service: Service, version: Version) -> bytes:
 
 @cache
 def _page(service: Service) -> str:
-    return template("docs.html", marked=_marked).render(api=description(service), server=SERVER)
+    api = description(service)
+    return template("docs.html", marked=_marked).render(
+        api=api, server=SERVER, version=api["info"]["version"]
+    )
 
 
 def _marked(text: str | None) -> Markup:

@@ -1,4 +1,4 @@
-"""The page a person sees: index.html, its modules, styles and icons, and what makes it installable."""
+"""The page a person sees: its HTML, modules, styles and icons, and what makes it installable."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import trio
-from jinja2 import Environment, Template
-from markupsafe import escape
+from jinja2 import Environment, FunctionLoader, Template
+from markupsafe import Markup
 from quart import Blueprint, Response, request
 
 from pinactors.api.services import services
@@ -55,11 +55,7 @@ CLIENT = ("pinactors.js", "pinactors.d.ts")
 TYPES = {".js": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "application/manifest+json"}
 """Media types that some systems' own tables lack or have otherwise."""
 
-HEAD = "<!-- head -->", "<!-- /head -->"
-"""Around what a result's page replaces: title and description."""
-
-MODULES = "<!-- modules -->"
-"""Where the page's modules are announced, so that none waits for the one that imports it."""
+_TEMPLATES = resources.files("pinactors.api.page") / "templates"
 
 blueprint = Blueprint("page", __name__)
 
@@ -94,41 +90,46 @@ async def page() -> Response:
 
 
 async def shell(head: str | None = None, view: str = "start") -> Response:
-    """index.html, with `head` (escaped HTML) in place of its title and description where it is given, and
-    showing `view` from the first moment on."""
+    """The page with `head` (escaped HTML) in place of its title and description where it is given, showing
+    `view` from the first moment on."""
     given = services()
     demonstration = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
-    body = f'<body data-view="{escape(view)}"{" data-demonstration" if demonstration else ""}>'
-    html = _index().replace('<body data-view="start">', body)
-    if head is not None:
-        before, rest = html.split(HEAD[0])
-        html = before + head + rest.split(HEAD[1])[1]
-    content = html.encode()
+    return _page("index.html", Markup(head) if head is not None else None, view, demonstration)
+
+
+@lru_cache(64)
+def _rendered(name: str, head: Markup | None, view: str, demonstration: bool) -> bytes:
+    page = template(name).render(head=head, view=view, demonstration=demonstration, modules=_modules())
+    return page.encode()
+
+
+def _page(name: str, head: Markup | None, view: str, demonstration: bool = False) -> Response:
+    content = _rendered(name, head, view, demonstration)
     return answer(content, "text/html; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
 
 
-@cache
-def _index() -> str:
-    modules = [
-        f'<link rel="modulepreload" href="/static/{name}">'
+def _modules() -> list[str]:
+    """Those of the page, announced so that none waits for the one that imports it."""
+    apart = ("page.js", "worker.js")
+    return [
+        name
         for name in sorted(files())
-        if name.endswith(".js") and not name.startswith("admin/") and name not in ("page.js", "worker.js")
+        if name.endswith(".js") and not name.startswith("admin/") and name not in apart
     ]
-    return files()["index.html"][0].decode().replace(MODULES, "\n  ".join(modules))
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
     """A page's template out of `templates`; what is put into it is escaped."""
-    source = resources.files("pinactors.api.page").joinpath("templates", name).read_text("utf-8")
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = FunctionLoader(lambda each: (_TEMPLATES / each).read_text("utf-8"))
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= filters
-    return environment.from_string(source)
+    return environment.get_template(name)
 
 
 @blueprint.get("/admin")
 async def admin() -> Response:
     """The operator's page; what it shows needs a key that has the right."""
-    return answer(*files()["admin/index.html"])
+    return _page("admin.html", None, "admin")
 
 
 @blueprint.get("/static/<path:name>")

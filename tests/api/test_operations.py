@@ -242,4 +242,4 @@ class TestFeedback:
 
 
 def test_the_page_is_part_of_the_package() -> None:
-    assert (Path(__file__).parents[2] / "api" / "page" / "static" / "index.html").is_file()
+    assert (Path(__file__).parents[2] / "api" / "page" / "templates" / "index.html").is_file()

@@ -152,8 +152,9 @@ def test_nothing_moves_where_motion_is_not_wanted(browser: Any, site: Site) -> N
 
 
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere(browser: Any, site: Site) -> None:
-    html = resources.files("pinactors.api.page").joinpath("static", "index.html").read_text("utf-8")
-    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|javascript:", html)
+    for page in (resources.files("pinactors.api.page") / "templates").iterdir():
+        html = page.read_text("utf-8")
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)|javascript:", html), page
     with opened(browser, site.url) as page:
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
