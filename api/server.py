@@ -174,10 +174,12 @@ async def _turn_away(stream: trio.SocketStream) -> None:
         "Content-Length: 0",
         "Connection: close",
     ]
-    with trio.move_on_after(1), suppress(trio.BrokenResourceError):
-        await stream.send_all("\r\n".join([*head, "", ""]).encode())
-        await stream.send_eof()
-    await trio.aclose_forcefully(stream)
+    try:
+        with trio.move_on_after(1), suppress(trio.BrokenResourceError):
+            await stream.send_all("\r\n".join([*head, "", ""]).encode())
+            await stream.send_eof()
+    finally:
+        stream.socket.close()
 
 
 def _watch_peer(sock: trio.socket.SocketType, seconds: float) -> None:
