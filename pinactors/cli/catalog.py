@@ -119,7 +119,8 @@ def show(
     opened = _open(data, catalog)
     pin = opened.pin(pin_id)
     if pin is None:
-        terminal.stop(f"there is no pin {pin_id}; `pinactors catalog list` shows them")
+        pins = terminal.command("catalog", "list", data=data, catalog=catalog)
+        terminal.stop(f"there is no pin {pin_id}; `{pins}` shows them")
     sales = opened.sales(pin_id)
     table = Table(show_header=False, box=None)
     facts: list[tuple[str, object]] = [
@@ -258,9 +259,9 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
     with terminal.explaining():
         opened = Catalog.open(folder(data, catalog))
     if not opened.size:
+        importing = terminal.command("catalog", "import", data=data, catalog=catalog)
         terminal.errors.print(
-            f"{opened.folder} holds no catalogue; `{terminal.command('catalog', 'import')} DIR` makes one.",
-            markup=False,
+            f"{opened.folder} holds no catalogue; `{importing} DIR` makes one.", markup=False
         )
     return opened
 

@@ -177,7 +177,9 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
         imported = import_catalog(source, target, progress)
     if imported.problems:
         terminal.errors.print(
-            f"{len(imported.problems)} rows of the catalogue are left out; see `pinactors catalog import`"
+            f"{len(imported.problems)} rows of the catalogue are left out; "
+            f"`{terminal.command('catalog', 'import', source, catalog=target)}` names them",
+            markup=False,
         )
     return target
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 import trio
 import typer
@@ -71,7 +71,7 @@ def webhook(
 
     secret = with_records(data, change)
     if secret is None:
-        terminal.stop(f"there is no active key {key}; `pinactors keys list` shows them")
+        _no_such_key(key, data)
     terminal.output.print(secret, markup=False)
 
 
@@ -95,7 +95,7 @@ def show(data: Data = None) -> None:
 def revoke(key: Annotated[int, typer.Argument(help="Number from the list.")], data: Data = None) -> None:
     """Revoke a key: it is refused from the next request on."""
     if not with_records(data, lambda records: records.revoke_key(key)):
-        terminal.stop(f"there is no active key {key}; `pinactors keys list` shows them")
+        _no_such_key(key, data)
     terminal.output.print(f"Key {key} is revoked.")
 
 
@@ -124,3 +124,8 @@ def with_records(data: Path | None, work: Callable[[Records], Awaitable[T]]) -> 
 
     with terminal.explaining():
         return trio.run(within)
+
+
+def _no_such_key(key: int, data: Path | None) -> NoReturn:
+    keys = terminal.command("keys", "list", data=data)
+    terminal.stop(f"there is no active key {key}; `{keys}` shows them")

@@ -75,7 +75,8 @@ def show(
     """Show one analysis: its packets in a line each, and its evidence."""
     found = with_records(data, lambda records: records.record(Filter(number=number)))
     if found is None:
-        terminal.stop(f"there is no record {number}; `{terminal.command('records', 'list')}` shows them")
+        records = terminal.command("records", "list", data=data)
+        terminal.stop(f"there is no record {number}; `{records}` shows them")
     if as_json:
         answer = merge.merge(found.packets)
         typer.echo(json.dumps(answer, ensure_ascii=not terminal.unicode(), indent=2))

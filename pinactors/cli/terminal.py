@@ -138,9 +138,13 @@ def _worded(error: BaseException) -> str:
     return str(error)
 
 
-def command(*arguments: object) -> str:
+def command(*arguments: object, data: Path | None = None, catalog: Path | None = None) -> str:
     """A command line of this program that works as printed: by its interpreter where the shell would not find
-    it, and quoted where there are spaces."""
+    it, quoted where there are spaces, and for the same data or catalogue folder where one was named."""
+    named = (
+        [("--catalog", catalog)] if catalog is not None else [("--data", data)] if data is not None else []
+    )
+    arguments = (*arguments, *(part for option in named for part in option))
     found = shutil.which("pinactors")
     ours = found is not None and Path(found).parent == Path(sys.executable).parent
     start = ["pinactors"] if ours else [sys.executable, "-m", "pinactors"]

@@ -233,6 +233,7 @@ def test_a_catalogue_goes_in_is_shown_and_comes_out(drawn: Path, tmp_path: Path)
     missing = call("catalog", "show", "DEMO-99", *data)
     assert missing.exit_code == 1
     assert "there is no pin DEMO-99" in missing.stderr
+    assert f"`{terminal.command('catalog', 'list', *data)}` shows them" in missing.stderr, "of that folder"
 
     assert "pins" in call("catalog", "stats", *data).stdout
     assert call("catalog", "export", tmp_path / "out", *data).exit_code == 0
@@ -322,6 +323,16 @@ def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> No
     assert "cannot serve: " in result.stderr
     assert master in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_hint_works_as_printed(tmp_path: Path) -> None:
+    """With the program's own place, and for the folder that was named."""
+    folder = tmp_path / "a folder"
+    missing = call("keys", "revoke", "7", "--data", folder)
+    assert missing.exit_code == 1
+    hint = missing.stderr.partition("`")[2].partition("`")[0]
+    assert shlex.split(hint)[-4:] == ["keys", "list", "--data", str(folder)]
+    assert subprocess.run(hint, shell=True, capture_output=True, cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\xff\xfe", b"[]", b"{}", b'{"rows": {"x": 1}}'])
