@@ -28,13 +28,16 @@ from pinactors.api.errors import RETRY_AFTER
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.catalog.reader import Catalog
-from pinactors.protocol import ErrorCode, PinactorsError, timestamp
+from pinactors.protocol import ErrorCode, PinactorsError, is_text, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation
 
 T = TypeVar("T")
 
 SERVICE = "pinactors"
 FEEDBACK_BYTES = 64 * 1024
+
+TOKEN_FIELDS = ("seconds", "streamId")
+"""What a request for a token may say."""
 
 ENDPOINTS = {
     "upload": "POST /mobile-upload",
@@ -169,8 +172,9 @@ async def metrics() -> Response:
 async def confirm_pin() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
-    body = object_in(await BodyReader(request, given.settings, FEEDBACK_BYTES).whole())
     fields = msgspec.structs.fields(PinConfirmation)
+    sent = await BodyReader(request, given.settings, FEEDBACK_BYTES).whole()
+    body = object_in(sent, *(field.encode_name for field in fields))
     number, pin_id, agreement, comment, *corrected = (body.get(field.encode_name) for field in fields)
     saved = await given.records.confirm(number, pin_id, agreement, comment, owner, *corrected)
     return json_answer(
@@ -215,13 +219,17 @@ def _number(name: str, default: int) -> int:
     return int(value)
 
 
-def object_in(body: bytes) -> dict[str, Any]:
-    """A small body's JSON object. Half a surrogate pair and a number beyond all bounds are read as well:
-    whoever uses the field says what is wrong with it. Raises `PinactorsError` (`invalid_format`)."""
+def object_in(body: bytes, *used: str) -> dict[str, Any]:
+    """A small body's JSON object. Fields that nobody reads may hold half a surrogate pair; those that are
+    `used` may not. Raises `PinactorsError` (`invalid_format`), naming such a field."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", "The body must be a JSON object")
+    for name in used:
+        if isinstance(found.get(name), str) and not is_text(found[name]):
+            detail = f"{name} holds characters that are no text"
+            raise PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {name}", detail, field=name)
     return found

@@ -10,7 +10,7 @@ from pinactors.api.answers import TokenMade
 from pinactors.api.auth import ANYONE, authenticate, unauthorized
 from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
-from pinactors.api.operations import FEEDBACK_BYTES, json_answer, object_in
+from pinactors.api.operations import FEEDBACK_BYTES, TOKEN_FIELDS, json_answer, object_in
 from pinactors.api.services import services
 from pinactors.protocol import timestamp
 from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
@@ -28,7 +28,7 @@ async def make() -> Response:
     if owner == ANYONE:
         raise unauthorized("This server has no keys, so there is nothing to make a token of")
     body = await BodyReader(request, given.settings, FEEDBACK_BYTES).whole()
-    seconds, stream_id = asked(object_in(body) if body.strip() else {})
+    seconds, stream_id = asked(object_in(body, *TOKEN_FIELDS) if body.strip() else {})
     if stream_id is not None:
         await given.registry.find(stream_id, owner)
     token, expires_at = await given.records.add_token(owner, stream_id, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from pinactors.api import openapi
 from pinactors.api.answers import DiskState, Liveness, ProxyHealth
 from pinactors.api.app import Application
 from pinactors.api.http.body import BodyReader
-from pinactors.api.operations import FEEDBACK_BYTES, json_answer, object_in, readiness
+from pinactors.api.operations import FEEDBACK_BYTES, TOKEN_FIELDS, json_answer, object_in, readiness
 from pinactors.api.proxy import resumable, websocket
 from pinactors.api.proxy.forward import forward
 from pinactors.api.proxy.masters import routing
@@ -250,13 +251,13 @@ async def make_token() -> Response:
     given = proxy()
     token = key_in(request.headers)
     body = await BodyReader(request, given.services.settings, FEEDBACK_BYTES).whole()
-    fields = object_in(body) if body.strip() else {}
+    fields = object_in(body, *TOKEN_FIELDS) if body.strip() else {}
     named = fields.get("streamId")
     known = given.sessions.upstream_of(named) if isinstance(named, str) else None
     if known is None:
         return await forward(request, given.services, owner_of(token) or request.path, body)
     master, fields["streamId"] = known
-    body = msgspec.json.encode(fields)
+    body = json.dumps({name: fields[name] for name in TOKEN_FIELDS if name in fields}).encode()
     response = await forward(request, given.services, owner_of(token), body, [master])
     if response.status_code == 200:
         answer = object_in(await response.get_data(as_text=False))

@@ -43,6 +43,7 @@ from pinactors.protocol import (
     View,
     check_session_id,
     decode,
+    is_text,
     missing_front,
     timestamp,
 )
@@ -127,7 +128,7 @@ async def opening_of(settings: Settings) -> Opening:
         raise invalid(f"the first frame cannot be read: {error}", _field_in(str(error))) from error
     for field in msgspec.structs.fields(opening):
         text = getattr(opening, field.name)
-        if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+        if isinstance(text, str) and not is_text(text):
             raise invalid(f"{field.encode_name} holds characters that are no text", field.encode_name)
     return opening
 

@@ -28,6 +28,11 @@ def said(text: str | None) -> str | None:
     return None if text is None or text.strip().lower() in NOTHING else text
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be stored and sent: JSON may hold half a surrogate pair, no encoding can."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 _SESSION_ID = re.compile(rf"[\x21-\x7e]{{1,{SESSION_ID_LIMIT}}}")
 
 

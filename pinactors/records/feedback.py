@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 import peewee
 
-from pinactors.protocol import ErrorCode, PinactorsError, Verdict
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict, is_text
 from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image
 
 
@@ -121,7 +121,7 @@ def check(*values: object) -> PinConfirmation:
         ("feedbackComment", statement.feedback_comment or ""),
         ("correctedPinId", statement.corrected_pin_id or ""),
     ):
-        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        if "\0" in text or not is_text(text):
             raise _invalid(name, f"{name} holds characters that are no text")
     return statement
 

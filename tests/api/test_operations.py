@@ -231,7 +231,11 @@ class TestFeedback:
         for extra in (b'"x": "\\ud800"', b'"\\udfff": {"y": 1e400}', b'"x": %b' % (b"9" * 300)):
             answer = await ask(shared.port, "POST", CONFIRM, right % extra, JSON)
             assert (answer.status, answer.json()["errorCode"]) == (404, "record_not_found"), extra
-        for name, value in ((b"feedbackComment", b'"half of it: \\ud83d"'), (b"correctedPrice", b"1e400")):
+        half = b'"half of it: \\ud83d"'
+        for name, value in (
+            *((name, half) for name in (b"feedbackComment", b"pinId", b"userAgreement", b"correctedVerdict")),
+            (b"correctedPrice", b"1e400"),
+        ):
             answer = await ask(shared.port, "POST", CONFIRM, right % (b'"%b": %b' % (name, value)), JSON)
             assert (answer.status, answer.json()["field"]) == (400, name.decode())
 

@@ -87,6 +87,8 @@ async def test_what_a_token_says_of_itself(site: Site) -> None:
         (b'{"seconds": "60"}', "seconds"),
         (b'{"seconds": true}', "seconds"),
         (b'{"streamId": 7}', "streamId"),
+        (b'{"streamId": "\\ud800"}', "streamId"),
+        (b'{"seconds": 1e400}', "seconds"),
     ],
 )
 async def test_what_makes_no_sense_is_refused_by_name(site: Site, body: bytes, field: str) -> None:
