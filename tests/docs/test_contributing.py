@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 DIFFS = re.findall(
     r"^```diff\n(.*?)^```$", (ROOT / "docs" / "contributing.md").read_text("utf-8"), re.M | re.S
@@ -31,6 +33,7 @@ def copy_project(target: Path) -> None:
         shutil.copy(ROOT / name, target)
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_examples_apply_and_pass_their_tests(tmp_path: Path) -> None:
     assert len(DIFFS) == 3
     copy_project(tmp_path)
