@@ -149,7 +149,8 @@ class DiskState(msgspec.Struct, rename="camel"):
 
 
 class Health(msgspec.Struct, rename="camel"):
-    """`ok`, or `degraded`: it answers, but not everything works. `actors` and `queue` are figures by name."""
+    """`ok`, or `degraded`: it answers, but not everything works. `actors` and `queue` are figures by name;
+    `packet_log` says whether other masters have this one's packets too."""
 
     status: Literal["ok", "degraded"]
     timestamp: str
@@ -159,6 +160,7 @@ class Health(msgspec.Struct, rename="camel"):
     catalogue: CatalogueState
     storage: StorageState
     disk: DiskState
+    packet_log: Literal["own", "shared"]
     version: str = __version__
 
 

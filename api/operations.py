@@ -30,6 +30,7 @@ from pinactors.api.services import Services, services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, is_text, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation
+from pinactors.storage.logs.database import is_shared
 
 T = TypeVar("T")
 
@@ -123,6 +124,7 @@ async def health() -> Response:
             catalogue,
             storage,
             DiskState(checks["disk"]),
+            "shared" if is_shared(given.settings) else "own",
         )
     )
 

@@ -88,6 +88,7 @@ MEANINGS: dict[str, str] = {
     "missing": "Components that gave no answer.",
     "name": "The pin's name in the catalogue.",
     "note": "Said when a fallback or the deadline decided.",
+    "packetLog": "Whether other masters have the packets of its sessions as well (`shared`), or not (`own`).",
     "packetType": "Which packet it is.",
     "pinId": "The catalogue's name of the pin.",
     "pins": "Entries in the catalogue.",

@@ -15,6 +15,11 @@ master's session is started again on the next one in rendezvous order, from the 
 was delivered are not repeated, the others get the phone's session id and the next sequence number. One
 deadline, the first one, bounds it all.
 
+**Masters that share a packet log** (`/health` says so) know every stream by its name, and go on with each
+other's sessions: the proxy then keeps no journal, and reads the same stream on at another master instead of
+starting its session again. It is left with what is on its way: uploads until their sessions end, and the
+order of masters, so that a session's phones meet where its work is done.
+
 **Keys** are the masters' business: a phone's key is forwarded, kept in memory as long as its session runs
 and written nowhere; what is kept is its hash, which says whose a session is. Whoever comes with another
 key is asked about at the master.

@@ -42,7 +42,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Master:
-    """One master and what is known about it. Times are on trio's clock."""
+    """One master and what is known about it. Times are on trio's clock. `shared`: its packet log is one that
+    several masters have."""
 
     url: str
     weight: float = 1.0
@@ -52,6 +53,7 @@ class Master:
     failures: int = 0
     ejections: int = 0
     ejected_until: float = -math.inf
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -101,6 +103,11 @@ class Masters:
     def named(self, url: str) -> Master | None:
         return next((master for master in self.all if master.url == url), None)
 
+    @property
+    def shared(self) -> bool:
+        """Whether any of them can go on with any other's session."""
+        return all(master.shared for master in self.all)
+
     def others_available(self, than: Master) -> bool:
         return any(master.available for master in self.all if master is not than)
 
@@ -126,16 +133,21 @@ class Masters:
     async def check(self, master: Master, connection: Connection) -> None:
         """One health check, within `HEALTH_SECONDS`."""
         healthy = draining = False
+        shared = master.shared
         with trio.move_on_after(HEALTH_SECONDS):
             try:
                 answer = await connection.request("GET", "/health", {"Accept": "application/json"})
                 body = await answer.read()
                 draining = answer.status == 503
-                healthy = draining or (answer.status == 200 and _is_well(read_json(body)))
+                healthy = draining
+                if answer.status == 200:
+                    said = read_json(body)
+                    healthy, shared = _is_well(said), said.get("packetLog") == "shared"
             except (Broken, NotPinactors, PinactorsError) as error:
                 log.debug("health check failed", master=master.name, error=str(error))
         if not healthy:
             await connection.close()
+        master.shared = shared
         self._note(master, healthy=healthy, draining=draining)
 
     def _note(self, master: Master, *, healthy: bool, draining: bool) -> None:

@@ -91,6 +91,8 @@ class Failover:
             self._leave(place, "lost")
             self._avoided.discard(place.master)
             return None
+        if status_of(refusal) >= 500 and self._is_known_elsewhere(place):
+            return self._go_on_elsewhere(place, "refused")
         if not self._can_restart or (status_of(refusal) < 500 and packets <= 1):
             return refusal
         self.refusal = refusal
@@ -108,7 +110,8 @@ class Failover:
             self._masters.failed(place.master, failure)
             self._misbehaved += isinstance(failure, NotPinactors)
         if place.stream_id is not None and place.whole:
-            alone = not self._can_restart or not self._masters.others_available(place.master)
+            elsewhere = self._can_restart or self._masters.shared
+            alone = not elsewhere or not self._masters.others_available(place.master)
             waits = unreachable and alone
             again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < MOST_RESUMES)
             if waits or again:
@@ -116,8 +119,24 @@ class Failover:
                 self.pause = PAUSES.after(place.breaks) if place.breaks > 1 else 0.0
                 self._metrics.resumes.labels(place.master.name).inc()
                 return None
-        self._leave(place, "unreachable" if unreachable else "failed")
+        reason = "unreachable" if unreachable else "failed"
+        if self._is_known_elsewhere(place):
+            return self._go_on_elsewhere(place, reason)
+        self._leave(place, reason)
         return None if self._can_restart else LOST
+
+    def _is_known_elsewhere(self, place: Place) -> bool:
+        """Whether any other master has the session's packets, and takes it over should its own be gone."""
+        return self._masters.shared and place.stream_id is not None and place.whole
+
+    def _go_on_elsewhere(self, place: Place, reason: str) -> PinactorsError | None:
+        """The same stream is read on at the next master."""
+        self._leave(place, reason)
+        if error := self.choose(answered=True):
+            return error
+        assert self.place is not None
+        self.place = Place(self.place.master, place.stream_id, place.taken, place.breaks + 1)
+        return None
 
     def _leave(self, place: Place, reason: str) -> None:
         self._avoided.add(place.master)

@@ -35,10 +35,10 @@ class Outlet:
     """The only writer of a log. No packet type gets through twice, and nothing behind a terminal packet.
 
     What is added reaches the log's readers with `flush`, which writes it to the journal first, all of it at
-    once.
+    once. `journal` is None where the masters have everything that would be in it.
     """
 
-    def __init__(self, relayed: Relayed, packets: list[bytes], journal: StoredLog) -> None:
+    def __init__(self, relayed: Relayed, packets: list[bytes], journal: StoredLog | None) -> None:
         self.log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, packets)
         self._had = {kind_of(packet) for packet in packets}
         self._journal = journal
@@ -73,7 +73,7 @@ class Outlet:
             async with self._flushing:
                 entries, self._entries = self._entries, []
                 packets, self._packets = self._packets, []
-                if entries:
+                if entries and self._journal is not None:
                     await self._journal.append(entries)
                 for packet in packets:
                     self.log.arrivals.append(packet.arrived)
@@ -82,6 +82,9 @@ class Outlet:
     async def release(self) -> None:
         """Leaves the journal to whoever comes next."""
         self.log.on_abandoned(None)
+        if self._journal is None:
+            await trio.lowlevel.checkpoint()
+            return
         with trio.CancelScope(shield=True):
             await self._journal.release()
 

@@ -294,7 +294,7 @@ class RelayedSession:
         if line.deadline_ms is not None and self._spool is not None:
             self._time = min(self._time, line.deadline_ms / 1000)
             self._hasten()
-        return self._begin(line.stream_id, line.session_id)
+        return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
 
     async def _open_alone(self) -> None:
         """No master did: the phone gets its opening packet from here, with a name made here."""
@@ -307,7 +307,8 @@ class RelayedSession:
         outlet.write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
         await self._tell(outlet)
 
-    def _begin(self, stream_id: str, session_id: str) -> Outlet:
+    def _begin(self, stream_id: str, session_id: str, *, known: bool = False) -> Outlet:
+        """`known`: whichever master is asked knows the stream, by this name."""
         self._log = _root.bind(session=session_id, stream=stream_id[:8], **self._ids)
         relayed = Relayed(
             stream_id,
@@ -318,7 +319,7 @@ class RelayedSession:
             self.head.content_type,
             self.head.idempotency_key,
         )
-        outlet = self._outlet = Outlet(relayed, [], self._others.journal(stream_id))
+        outlet = self._outlet = Outlet(relayed, [], None if known else self._others.journal(stream_id))
         outlet.note(relayed)
         if self.place is not None and self.place.stream_id is not None:
             outlet.note(Moved(self.place.master.url, self.place.stream_id))

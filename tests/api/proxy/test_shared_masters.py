@@ -1,0 +1,122 @@
+"""In front of masters that share a packet log the proxy keeps none: any of them goes on with any stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from pinactors.api.proxy.masters.fleet import Master, Masters
+from pinactors.api.proxy.relay.failover import MOST_RESUMES, Failover, Place
+from pinactors.client.connecting import Broken, Unreachable
+from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.settings import Settings
+from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, Fleet, assert_whole, metric, proxying
+from tests.api.wire import JSON, PHONE, ask, connected, json_body
+from tests.postgres_server import empty_database
+from tests.records.conftest import postgres  # noqa: F401 - a fixture
+from tests.waiting import until
+
+
+async def test_a_killed_masters_session_goes_on_under_its_name(
+    fleet: Fleet,
+    postgres: Path,  # noqa: F811 - a fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known: list[Masters] = []
+    of = Masters.of
+
+    def seen(settings: Settings) -> Masters:
+        known.append(of(settings))
+        return known[-1]
+
+    monkeypatch.setattr(Masters, "of", seen)
+    shared: dict[str, Any] = {
+        "database_url": empty_database(postgres),
+        "storage": f"file:{tmp_path / 'shared'}",
+    }
+    with trio.fail_after(LIMIT):
+        masters = fleet.masters(2, **shared)
+        urls = [master.url for master in masters]
+        async with proxying(tmp_path / "proxy", urls, proxy_health_interval=0.3) as port:
+            await until(lambda: known[0].shared)
+            body = json_body(sessionId="goes-on", frontImageData=b"PHOTO", backImageData=b"SLEEP 3")
+            async with connected(port) as wire:
+                await wire.request("POST", UPLOAD, body, JSON | PHONE)
+                stream_id = await wire.stream_id()
+                (holder,) = [each for each in masters if await metric(each.port, "pinactors_live_sessions")]
+                holder.kill()
+                answer = await wire.answer()
+            assert_whole(answer, "goes-on")
+            assert answer.packets[0]["streamId"] == stream_id
+            assert not list((tmp_path / "proxy").rglob("*.journal"))
+            (other,) = [each for each in masters if each is not holder]
+            read = await ask(other.port, "GET", f"/streams/{stream_id}?offset=-1", headers=NDJSON)
+            assert read.packets == answer.packets
+            again = await ask(port, "GET", f"/streams/{stream_id}?offset=-1", headers=NDJSON)
+            assert again.packets == answer.packets
+            assert (await ask(other.port, "GET", "/api/mobile/provisional-pins")).json()["total"] == 1
+
+
+class Services:
+    """What a `Failover` needs."""
+
+    def __init__(self, *, shared: bool) -> None:
+        self.masters = Masters([Master(f"http://{name}:1", shared=shared) for name in "abc"], Settings())
+        self.metrics = self.resumes = self.failovers = self
+
+    def labels(self, *_: str) -> Services:
+        return self
+
+    def inc(self) -> None:
+        """Nobody counts here."""
+
+
+def under_way(*, shared: bool, can_restart: bool) -> Failover:
+    services: Any = Services(shared=shared)
+    failover = Failover(services, "route", None, can_restart=can_restart)
+    assert failover.choose(answered=False) is None
+    assert failover.place is not None
+    failover.place.stream_id, failover.place.taken = "stream-0001", 3
+    return failover
+
+
+async def test_the_stream_is_read_on_elsewhere() -> None:
+    for failure in (Unreachable("nobody answers"), PinactorsError(ErrorCode.OVERLOADED, "busy", status=503)):
+        failover = under_way(shared=True, can_restart=False)
+        tried: list[Place] = []
+        for _ in range(3):
+            place = failover.place
+            assert place is not None
+            assert (place.stream_id, place.taken) == ("stream-0001", 3)
+            tried.append(place)
+            ended = (
+                failover.refused(place, failure, 3)
+                if isinstance(failure, PinactorsError)
+                else failover.failed(place, failure)
+            )
+            assert ended is None
+        assert len({place.master.name for place in tried}) == 3
+
+
+async def test_a_connection_that_breaks_is_tried_there_first() -> None:
+    failover = under_way(shared=True, can_restart=True)
+    first = failover.place
+    assert first is not None
+    for _ in range(MOST_RESUMES):
+        assert failover.failed(first, Broken("it broke")) is None
+        assert failover.place is first
+    assert failover.failed(first, Broken("it broke")) is None
+    assert failover.place is not None
+    assert failover.place.master is not first.master
+    assert failover.place.stream_id == "stream-0001"
+
+
+async def test_masters_of_their_own_begin_again() -> None:
+    failover = under_way(shared=False, can_restart=True)
+    assert failover.place is not None
+    assert failover.failed(failover.place, Unreachable("nobody answers")) is None
+    assert failover.place is None
