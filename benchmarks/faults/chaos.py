@@ -218,27 +218,35 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
     records = await Records.open(server.settings)
     try:
         streams: dict[str, set[str]] = {}
+        unkept: list[Phone] = []
         for phone in phones:
             session_id = phone.photographs.session_id
             streams.setdefault(session_id, set()).add(phone.stream_id)
             stored = await kept_packets(server.settings, phone.stream_id)
-            problem = f"no record of {phone.stream_id}" if stored is None else differs(phone, stored)
-            if problem:
+            if stored is not None and (problem := differs(phone, stored)):
                 counts.lost += 1
                 counts.reasons.append(f"{session_id} {phone.framing}: {problem}")
+            elif stored is None:
+                unkept.append(phone)
             counts.gaps += phone.witness.gaps
             counts.duplicates += phone.witness.repeats
             counts.changes += phone.witness.changes
             counts.reasons += phone.witness.odd
         counts.joined = len(phones) - len(streams)
-        completed = Counter[str]()
+        completed, numbers = Counter[str](), dict[int, str]()
         offset, total = 0, 1
         while offset < total:
             pins, total = await records.provisional("", offset=offset)
             completed.update(pin.pin_id for pin in pins)
+            numbers |= {pin.record_number: pin.pin_id for pin in pins}
             offset += len(pins)
     finally:
         await records.close()  # noqa: ASYNC102 - nothing cancels it
+    for phone in unkept:  # of a duplicate that the disk had no room for, only the answer is on record
+        number = phone.received[-1].fields["id"] if phone.received else phone.answer["id"]
+        if numbers.get(number) != phone.photographs.session_id:
+            counts.lost += 1
+            counts.reasons.append(f"{phone.photographs.session_id} {phone.framing}: no record {number}")
     counts.records = completed.total()
     twice = {session_id for session_id, count in completed.items() if count > 1}
     unknown = {

@@ -102,6 +102,9 @@ def surroundings(folder: Path, database: Database) -> Iterator[tuple[Server, dic
                 raise RuntimeError(str(reason)) from None
             settings["database_url"] = empty_database(postgres.folder)
             faults |= faults_of_postgres(postgres)
+        else:
+            (data / "database").mkdir(parents=True)
+            settings["database_url"] = f"sqlite:///{data / 'database' / 'records.db'}"
         server = stack.enter_context(Server(data, environment=environment, **settings))
         if database == "sqlite":
             faults |= faults_of_sqlite(server)

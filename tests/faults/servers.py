@@ -123,11 +123,16 @@ class Server:
                 os.kill(pid, signal.SIGKILL)
         return len(victims)
 
+    @property
+    def _database_file(self) -> Path:
+        _, _, path = self.settings.database_url.partition("sqlite:///")
+        return Path(path) if path else self.settings.data / DATABASE_FILE
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Another process holds the database's write lock."""
         other = sqlite3.connect(
-            self.settings.data / DATABASE_FILE, timeout=30, isolation_level=None, check_same_thread=False
+            self._database_file, timeout=30, isolation_level=None, check_same_thread=False
         )
         try:
             other.execute("BEGIN IMMEDIATE")
@@ -138,18 +143,16 @@ class Server:
 
     @contextmanager
     def without_database(self) -> Iterator[None]:
-        """The database's files are elsewhere."""
-        path = self.settings.data / DATABASE_FILE
-        files = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
-        aside = [file.with_name(f"aside-{file.name}") for file in files]
-        moved = [(file, other) for file, other in zip(files, aside, strict=True) if file.exists()]
-        for file, other in moved:
-            file.rename(other)
+        """The folder with the database's files, which has to be one of its own, is elsewhere: all of them at
+        the same moment."""
+        folder = self._database_file.parent
+        assert folder != self.settings.data
+        elsewhere = folder.with_name(f"elsewhere-{folder.name}")
+        folder.rename(elsewhere)
         try:
             yield
         finally:
-            for file, other in reversed(moved):  # what belongs to the database is there before it is
-                other.replace(file)
+            elsewhere.rename(folder)
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:

@@ -793,3 +793,47 @@ async def test_one_whose_session_goes_on_without_is_removed(
     assert removed == [stored]
     assert await pipeline.registry.find(log.stream_id, "") is log
     await watch(log)
+
+
+async def test_two_duplicates_that_a_kill_left_undecided_are_one_analysis(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    records = FakeRecords()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        pipeline.compute.always["display"] = [5.0]
+        sent = [upload(complete=False), upload(complete=False)]
+        logs = [await pipeline.registry.open(each) for each in sent]
+        records.lookup = trio.Event()
+        for each in sent:
+            each.close()
+        await trio.sleep(2)
+    records.lookup = None
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        found = [await pipeline.registry.find(log.stream_id, "") for log in logs]
+        packets = [await watch(log) for log in found]
+        await pipeline.idle()
+    assert len(records.saved) == 1
+    assert final(packets[0]).id == final(packets[1]).id
+    for log, before in zip(found, logs, strict=True):
+        assert log.packets[: len(before.packets)] == before.packets
+
+
+async def test_a_duplicate_that_a_kill_left_undecided_is_answered_by_the_record(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    records = FakeRecords()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        first = await pipeline.analyse()
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        sent = upload(complete=False)
+        log = await pipeline.registry.open(sent)
+        pipeline.compute.always["display"] = [5.0]
+        records.lookup = trio.Event()
+        sent.close()
+        await trio.sleep(2)
+    records.lookup = None
+    async with open_pipeline(tmp_path, records=records) as pipeline:
+        packets = await watch(await pipeline.registry.find(log.stream_id, ""))
+        await pipeline.idle()
+    assert len(records.saved) == 1
+    assert final(packets).id == final(first).id

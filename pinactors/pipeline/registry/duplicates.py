@@ -55,11 +55,11 @@ class Duplicates:
         self._checks: WeakKeyDictionary[Upload, DuplicateCheck] = WeakKeyDictionary()
         self._under_way: dict[str, Upload] = {}
 
-    def opened(self, upload: Upload, own: PacketLog, *, decided: bool) -> DuplicateCheck:
-        """The session of `upload` begins; `decided`: it is known already that its own log answers it."""
+    def opened(self, upload: Upload, own: PacketLog, answer: PacketLog | None) -> DuplicateCheck:
+        """The session of `upload` begins; `answer` is the log that answers it, where that is known."""
         check = DuplicateCheck(upload, own, self.claim)
-        if decided:
-            check.decide_for(own)
+        if answer is not None:
+            check.decide_for(answer)
         self._checks[upload] = check
         self._under_way[own.stream_id] = upload
         return check
@@ -119,7 +119,7 @@ class Duplicates:
         self._of[own.stream_id] = claim
         stored = None
         try:
-            stored = await self._stored(upload, fingerprint)
+            stored = await self._stored(upload, fingerprint, own)
             claim.answer = stored or await self._elsewhere(upload.owner, names, fingerprint, own) or own
         finally:
             claim.decided.set()
@@ -128,14 +128,6 @@ class Duplicates:
         if stored is not None and upload.idempotency_key is not None:
             await self._keep_key(upload.owner, upload.idempotency_key, stored.stream_id, fingerprint)
         return claim.answer
-
-    def adopt(self, upload: Upload, own: PacketLog) -> None:
-        """Claims for a session whose answer was decided before this process began."""
-        fingerprint = upload.fingerprint()
-        claim = _Claim(fingerprint, _names(upload, fingerprint), own)
-        claim.decided.set()
-        self._claims.update(dict.fromkeys(claim.names, claim))
-        self._of[own.stream_id] = claim
 
     def forget(self, stream_id: str) -> None:
         """That session answers no other upload any more from here; what the records know still counts."""
@@ -171,12 +163,13 @@ class Duplicates:
     def _earlier(self, names: list[Name]) -> _Claim | None:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
 
-    async def _stored(self, upload: Upload, fingerprint: str) -> PacketLog | None:
-        """A session of the records. While they are away there is none: the analysis must go on."""
+    async def _stored(self, upload: Upload, fingerprint: str, own: PacketLog) -> PacketLog | None:
+        """A session of the records, other than `own`. While they are away there is none: the analysis must go
+        on."""
         stored = None
         try:
             stream_id, known = await self._find(upload, fingerprint)
-            if stream_id is not None and known == fingerprint:
+            if stream_id not in (None, own.stream_id) and known == fingerprint:
                 stored = await self._records.stream(stream_id)
         except Exception as error:  # noqa: BLE001 - whatever the database says
             log.warning("earlier uploads unknown", session=upload.session_id, error=repr(error))

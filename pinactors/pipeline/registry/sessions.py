@@ -94,7 +94,7 @@ class Registry:
                 self._duplicates.forget(log.stream_id)
                 raise
         stored = self._logs.create(state.stream_id, state.owner)
-        self._start(upload, state, log, stored, decided=decided)
+        self._start(upload, state, log, stored, log if decided else None)
         await log.wait_beyond(0)
         return log
 
@@ -233,15 +233,26 @@ class Registry:
             return
         followed = self._peers.take(state.stream_id, state.packets) if self._peers is not None else None
         log = followed or log_of(state)
-        decided = upload.complete and upload.error is None and not state.repeats
+        answer: PacketLog | None = None
         if upload.resumable:
             self._unfinished[upload.owner, upload.idempotency_key or ""] = (upload, log)
-        elif decided:
-            self._duplicates.adopt(upload, log)
-        self._start(upload, state, log, stored, decided=decided)
+        elif upload.complete and upload.error is None and not state.repeats:
+            answer = await self._answer_again(upload, log)
+        self._start(upload, state, log, stored, answer)
         _root.info("session adopted", session=state.session_id, packets=len(log.packets))
         if stored.cancelled:
             self.cancel_here(state.stream_id)
+
+    async def _answer_again(self, upload: Upload, log: PacketLog) -> PacketLog | None:
+        """The log that answers an adopted upload: another one where the process ended before it was known
+        that the upload is a duplicate. None for an upload that is refused."""
+        try:
+            answer = await self._duplicates.claim(upload, log)
+        except PinactorsError as conflict:
+            upload.fail(conflict)
+            return None
+        upload.announced = answer is not log  # its client has had some of its packets
+        return answer
 
     async def _is_free(self, stored: StoredLog) -> bool:
         """Whether no session of this process has that name. One may have it: the database was away, and the
@@ -255,9 +266,15 @@ class Registry:
         return True
 
     def _start(
-        self, upload: Upload, state: SessionState, log: PacketLog, stored: StoredLog, *, decided: bool
+        self,
+        upload: Upload,
+        state: SessionState,
+        log: PacketLog,
+        stored: StoredLog,
+        answer: PacketLog | None,
     ) -> None:
-        duplicate = self._duplicates.opened(upload, log, decided=decided)
+        """`answer`: the log that answers the upload, where it is known."""
+        duplicate = self._duplicates.opened(upload, log, answer)
         session = Session(upload, state, log, stored, duplicate, self._services)
         if self._settings.disconnect == "cancel":
             error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")

@@ -20,6 +20,7 @@ import hashlib
 import math
 import os
 import re
+from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -70,7 +71,7 @@ class LogRows:
         self.orphaned = trio.Event()
         self._replay = replay
         self._held: dict[str, StoredRows] = {}
-        self._given_up: dict[str, int] = {}
+        self._given_up: dict[str, StoredRows] = {}
         self._leased_since = self._leased_until = -math.inf
         self._stored_again = 0
         self._listening = self._said_away = False
@@ -112,7 +113,7 @@ class LogRows:
             await trio.lowlevel.checkpoint()
             return []
         taken = await self.database.run_durably(
-            partial(statements.take_over, master=self.master, held=self._held)
+            partial(statements.take_over, master=self.master, held=ChainMap(self._held, self._given_up))
         )
         adopted: list[tuple[StoredLog, list[Entry]]] = []
         for stream_id, owner, fence, cancelled, age in taken:
@@ -162,9 +163,9 @@ class LogRows:
         return True
 
     def give_up(self, stored: StoredRows) -> None:
-        """To be released as soon as the database answers."""
+        """To be handed back as soon as the database answers."""
         self.let_go(stored)
-        self._given_up[stored.stream_id] = stored.fence
+        self._given_up[stored.stream_id] = stored
 
     # -- what goes on all the time -------------------------------------------------------------------------
 
@@ -183,12 +184,10 @@ class LogRows:
         if not valid or asked > self._leased_until:
             self._leased_since = asked
         self._leased_until = asked + LEASE_SECONDS
-        if self._given_up:
-            given_up = dict(self._given_up)
-            await self.database.run_durably(partial(statements.release, fences=given_up, master=self.master))
-            for stream_id, fence in given_up.items():
-                if self._given_up[stream_id] == fence:
-                    del self._given_up[stream_id]
+        for stream_id, stored in list(self._given_up.items()):
+            await self.database.run_durably(stored.hand_back)
+            if self._given_up.get(stream_id) is stored:
+                del self._given_up[stream_id]
         if losses != self._stored_again:
             self._stored_again = losses
             for stored in list(self._held.values()):

@@ -69,6 +69,12 @@ class StoredRows:
         if self._losses is not None and self._losses != self._logs.losses:
             await self.append([])
 
+    def hand_back(self, connection: Any) -> None:
+        """Leaves it to whoever takes it over, with all its entries: where the database crashed before it was
+        away, it may have lost some that readers have."""
+        statements.append(connection, **self._held, first=0, entries=self._entries)
+        statements.release(connection, {self.stream_id: self.fence}, self._logs.master)
+
     async def finish(self) -> None:
         await self._attempt(partial(statements.finish, **self._held))
         self._logs.let_go(self)

@@ -396,3 +396,24 @@ async def test_a_master_that_took_a_session_over_from_itself_keeps_it(url: str) 
         await one.beat()
         await new.append([TWO])
         assert await one.load(STREAM) == [ONE, TWO]
+
+
+async def test_what_a_crash_of_the_database_took_is_handed_back_with_the_session(url: str) -> None:
+    """It was away for longer than the lease as well: the session is given up before it can store it."""
+    async with masters(url, 1) as (one,):
+        stored = one.create(STREAM)
+        await stored.append([ONE, TWO])
+        await one.database.run(
+            lambda connection: connection.execute("DELETE FROM log_entry WHERE number = 1")
+        )
+        one.give_up(stored)
+        while await holder_of(one) is not None:  # noqa: ASYNC110 - the next beat does it
+            await trio.sleep(0.02)
+        assert await one.load(STREAM) == [ONE, TWO]
+
+
+async def holder_of(logs: LogRows) -> str | None:
+    row = await logs.database.run(
+        lambda connection: connection.execute("SELECT holder FROM log_session").fetchone()
+    )
+    return None if row is None else row[0]
