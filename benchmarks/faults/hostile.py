@@ -37,6 +37,9 @@ WARM_UP_UPLOADS = 500
 """Uploads after which the memory of a run is first looked at, at the earliest: workers have loaded what they
 need."""
 
+REPLAY_SECONDS = 30.0
+"""How long packets can be read again: what is kept for that is all there before memory is first looked at."""
+
 PHOTOGRAPH_SIDE = 200
 """Pixels: small enough for every one to be within the limit of a request."""
 
@@ -194,6 +197,7 @@ def _start(data: Path, port: int, *, analysis: bool) -> subprocess.Popen[bytes]:
         "max_request_bytes": 200_000,
         "max_image_pixels": 4_000_000,
         "rate_per_minute": 100_000_000,
+        "replay": REPLAY_SECONDS,
     }
     kind = "pins" if analysis else "drawn"
     command = [sys.executable, "-m", "tests.api.serving", json.dumps(settings), kind]
