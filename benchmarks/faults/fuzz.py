@@ -6,6 +6,7 @@ anything but a refusal is kept as a file below `--found`; those of `tests/fuzz/c
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import subprocess
@@ -33,6 +34,8 @@ from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.images import ImageStore
 
+ROOT = Path(__file__).parents[2]
+HOOKS = "benchmarks.faults.fuzz_hooks"
 BOUNDARY = "b"
 MOST_PIXELS = 1_000_000
 """Largest picture the decoder is given: larger ones are the same code at greater length."""
@@ -192,7 +195,15 @@ def _schemathesis(service: str, seconds: int, found: Path) -> int:
         found.mkdir(parents=True, exist_ok=True)
         report = found / f"{service}.txt"
         with report.open("wb") as output:
-            ended = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, check=False, cwd=data)
+            ended = subprocess.run(
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+                cwd=data,
+                env=os.environ
+                | {"SCHEMATHESIS_HOOKS": "benchmarks.faults.fuzz_hooks", "PYTHONPATH": str(ROOT)},
+            )
     return int(ended.returncode != 0)
 
 
