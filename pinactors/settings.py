@@ -32,7 +32,7 @@ class SettingUnusable(RuntimeError):
 
 
 class Settings(BaseModel):
-    """Every knob, with its default. Durations are seconds, sizes bytes. The README is held to this."""
+    """Every knob, with its default. Durations are seconds, sizes bytes. The documentation is held to this."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -39,7 +39,7 @@ def proxy(
     """Relay uploads to masters and their packets to phones until SIGTERM or Ctrl-C.
 
     A master that dies hands its sessions over to the next one; phones do not see it. Every setting can be
-    given as a PINACTORS_… variable as well; the README lists them.
+    given as a PINACTORS_… variable as well; a server lists them at /docs/operations.
     """
     masters = " ".join(master) if master else None
     settings = terminal.settings(assignments, host=host, port=port, data=data, proxy_masters=masters)

@@ -37,8 +37,8 @@ def serve(
 ) -> None:
     """Serve uploads until SIGTERM or Ctrl-C, then let the running sessions finish.
 
-    Every setting can be given as a PINACTORS_… variable as well, such as PINACTORS_WORKERS=4; the README
-    lists them. Flags win over variables. A second Ctrl-C ends everything at once.
+    Every setting can be given as a PINACTORS_… variable as well, such as PINACTORS_WORKERS=4; the
+    server lists them at /docs/operations. Flags win over variables. A second Ctrl-C ends everything at once.
     """
     settings = terminal.settings(assignments, host=host, port=port, data=data, workers=workers)
     logs.configure(settings)
