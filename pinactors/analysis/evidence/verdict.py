@@ -256,11 +256,16 @@ def conclude(
     barred = verdict is Verdict.AUTHENTIC and any(map(bars, rows))
     if barred:
         verdict = Verdict.UNDETERMINED
+    shown = probability
+    if not _decidable(scene, match):
+        # The weights were fitted to pins seen from both sides beside their catalogue pictures: where one of
+        # these is missing nothing is decided, and the rating must not look as if it were.
+        shown = min(max(probability, weights.counterfeit_below), weights.authentic_from - 0.01)
     if verdict is Verdict.NOT_A_PIN:
         confidence = min(_emptiness(scene), CAP_EVERYTHING if scene.back or scene.angled else CAP_FRONT_ONLY)
     return AuthenticationResult(
         authentic=verdict is Verdict.AUTHENTIC,
-        authenticity_rating=LOWEST_RATING if verdict is Verdict.NOT_A_PIN else rating(probability),
+        authenticity_rating=LOWEST_RATING if verdict is Verdict.NOT_A_PIN else rating(shown),
         confidence=round(confidence, 2),
         verdict=verdict,
         evidence=evidence,
@@ -295,6 +300,12 @@ def _confidence(evidence: Sequence[Evidence], scene: Scene, match: Match, weight
     return min(weights.assessed_share(evidence) * quality, cap)
 
 
+def _decidable(scene: Scene, match: Match) -> bool:
+    """Whether a pin may be called genuine or counterfeit: its back was seen, and there is a catalogue pin to
+    hold it against. Rough edges alone are also wear, or a bad cut-out."""
+    return scene.back is not None and scene.back.pin is not None and match.pin is not None
+
+
 def _verdict(
     evidence: Sequence[Evidence],
     probability: float,
@@ -305,9 +316,7 @@ def _verdict(
 ) -> Verdict:
     if match.pin is None and _emptiness(scene) >= LOOKED_WELL:
         return Verdict.NOT_A_PIN
-    if scene.back is None or scene.back.pin is None or confidence < LEAST_CONFIDENCE:
-        return Verdict.UNDETERMINED
-    if match.pin is None:  # nothing to hold it against: rough edges alone are also wear, or a bad cut-out
+    if not _decidable(scene, match) or confidence < LEAST_CONFIDENCE:
         return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT

@@ -322,3 +322,18 @@ def test_a_front_stretched_as_no_casting_is_was_not_the_pin(
     check(result)
     assert result.verdict is Verdict.UNDETERMINED
     assert not any(row.assessed for row in result.evidence if row.name in verdict.FRONT_ROWS)
+
+
+def test_what_cannot_be_decided_is_not_rated_as_if_it_were(
+    front: PreparedView, back: PreparedView, known: Match
+) -> None:
+    bad = [Measurement(name, "Bad.", -1.0) for name in SHIPPED.rows]
+    below, above = 100 * SHIPPED.counterfeit_below, 100 * SHIPPED.authentic_from
+    for scene, match in (
+        (Scene(front, None, None, None, None), known),
+        (Scene(front, back, None, None, None), UNKNOWN),
+    ):
+        assert conclude(bad, scene, match).authenticity_rating == round(below)
+        assert conclude(good(), scene, match).authenticity_rating == round(above) - 1
+    assert conclude(bad, Scene(front, back, None, None, None), known).authenticity_rating < below
+    assert conclude(good(), Scene(front, back, None, None, None), known).authenticity_rating >= above
