@@ -42,3 +42,8 @@ class Services:
     breakers: Mapping[str, Breaker]
     loops: Mapping[str, LoopThread]
     cost: MeanCost
+
+    def seconds_for(self, sessions: int) -> float:
+        """What the workers need for so many, if sessions stay what they were."""
+        workers = self.compute.statistics()["workers"] or 1
+        return float(sessions * self.cost.seconds / workers)

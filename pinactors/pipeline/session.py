@@ -43,6 +43,10 @@ OTHER_MESSAGES = 8 + len(View)
 """Most messages of a session beside its components' results and repeated packets: `Connected`, `Started`, an
 `Arrived` a photograph, `UploadComplete`, two `Flush`, `Analysed` or `Repeats`, and the one that ends it."""
 
+NOTICEABLE_WAIT = 5.0
+"""Seconds of work before a session's own from which it is told: with as many nothing is sent but a
+keep-alive."""
+
 Messages = trio.MemorySendChannel[Message]
 
 _root = structlog.get_logger(__name__)
@@ -133,7 +137,9 @@ class Session:
     def _begin(self, messages: Messages) -> None:
         at = self.state.started_at or time.time()
         self._began_at = trio.current_time() - max(0.0, time.time() - at)
-        messages.send_nowait(Started(at, self._services.compute.statistics()["waiting"]))
+        waiting = self._services.compute.statistics()["waiting"]
+        long = self._services.seconds_for(waiting) >= NOTICEABLE_WAIT
+        messages.send_nowait(Started(at, waiting if long else 0))
 
     def _supervisors(self, messages: Messages, actors: trio.Nursery) -> Iterator[Supervisor]:
         """One a component that has not ended yet, each with its actor; what they share is computed in

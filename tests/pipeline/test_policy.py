@@ -28,6 +28,7 @@ from pinactors.protocol import (
     ErrorPacket,
     Packet,
     PinactorsError,
+    ProcessingStarted,
     Verdict,
     View,
 )
@@ -58,6 +59,17 @@ def not_a_number(context: str, *values: object) -> Packet:
 
 def does_not_fit(context: str, *values: object) -> Packet:
     return msgspec.structs.replace(authenticity(context, None, None, None), note="x" * PACKET_LIMIT)
+
+
+async def test_a_long_queue_is_told(autojump_clock: MockClock, pipeline: Pipeline) -> None:
+    pipeline.compute.seconds = 3.0  # what each session costs
+    await pipeline.analyse(upload(session_id="1", content="a"))
+    pipeline.compute.waiting = 1
+    short = only(await pipeline.analyse(upload(session_id="2", content="b")), ProcessingStarted)
+    pipeline.compute.waiting = 4
+    long = only(await pipeline.analyse(upload(session_id="3", content="c")), ProcessingStarted)
+    assert short.message == "Analysis started"
+    assert long.message == "Analysis started; 4 others wait for this server too"
 
 
 async def test_the_whole_walk(autojump_clock: MockClock, pipeline: Pipeline) -> None:

@@ -20,7 +20,8 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Work begins; `at` is a Unix time, `waiting` how many sessions then wait for workers."""
+    """Work begins; `at` is a Unix time, `waiting` how many sessions wait for workers, where that takes
+    long."""
 
     at: float
     waiting: int = 0

@@ -89,7 +89,7 @@ class Registry:
                     self._services.metrics.joined.inc()
                     return answer
             try:
-                self._admission.check_load(upload.owner, self._wait())
+                self._admission.check_load(upload.owner, self._services.seconds_for(len(self._live)))
             except PinactorsError:
                 self._duplicates.forget(log.stream_id)
                 raise
@@ -344,11 +344,6 @@ class Registry:
             return await self.find(stream_id, owner)
         except PinactorsError:
             return None
-
-    def _wait(self) -> float:
-        """Seconds until the workers could have done a new session's work, if sessions stay what they were."""
-        workers = self._services.compute.statistics()["workers"] or 1
-        return float(len(self._live) * self._services.cost.seconds / workers)
 
     @contextmanager
     def _counting_refusals(self) -> Iterator[None]:

@@ -107,9 +107,6 @@ def comparable(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
         "statusUrl",
     }
     rest = [{name: value for name, value in packet.items() if name not in own} for packet in packets]
-    for packet in rest:
-        if packet["packetType"] == "PROCESSING_STARTED":
-            del packet["message"]  # how many others wait
     return sorted(rest, key=lambda packet: str(packet["packetType"]))
 
 
