@@ -15,7 +15,7 @@ from pinactors.analysis.evidence import colours, gates
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, box_of, ramp
 from pinactors.analysis.imaging import geometry
-from pinactors.analysis.model import CROP_SIDE, Points, PreparedView
+from pinactors.analysis.model import CROP_SIDE, Image, Points, PreparedView, Reference
 
 Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
@@ -85,6 +85,13 @@ def unevenness(
     return Unevenness(level, np.array(corners, np.float32))
 
 
+def _own_unevenness(seen: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
+    """The unevenness of the catalogue picture itself, as `unevenness` is of two photographs."""
+    even = _even(seen.target.lab, seen.inside, metals)
+    band = _band(np.asarray(seen.target.lab[..., 0], np.float32), even)
+    return float(np.quantile(band[even], UNEVEN_SHARE))
+
+
 def _even(
     lab: Floats, inside: npt.NDArray[np.bool_], metals: list[npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.bool_]:
@@ -122,6 +129,8 @@ def enamel_fill(
     found = unevenness(straight, tilted, metals)
     if straight is None or found is None:
         return Measurement(name, "no even field of enamel to judge")
+    if _own_unevenness(straight, metals) > OPEN:
+        return Measurement(name, "the enamel is as uneven in the catalogue's picture: glitter, or grain")
     score = ramp(found.level, WAVY, OPEN, EVEN)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The enamel lies evenly in its fields.", score)
@@ -178,14 +187,19 @@ def roughness(view: PreparedView) -> Roughness | None:
         or len(view.pin.outline) < 200
     ):
         return None
-    diameter = 2 * float(np.sqrt(np.count_nonzero(view.pin.mask) / np.pi))
-    outline, step = geometry.resampled(view.pin.outline.astype(np.float64), OUTLINE_SAMPLES)
+    return _rough(view.rgb, view.pin.mask, view.pin.outline)
+
+
+def _rough(rgb: Image, mask: Image, cut: Points) -> Roughness:
+    """The roughness of the edge that lies near the outline `cut` of `mask`, in the picture's pixels."""
+    diameter = 2 * float(np.sqrt(np.count_nonzero(mask) / np.pi))
+    outline, step = geometry.resampled(cut.astype(np.float64), OUTLINE_SAMPLES)
     smooth = geometry.smoothed(outline, SMOOTHING_DIAMETERS * diameter / step)
     normal = geometry.normals_of(smooth)
     offsets = np.arange(
         -np.ceil(EDGE_REACH_DIAMETERS * diameter), np.ceil(EDGE_REACH_DIAMETERS * diameter) + 0.1, 0.5
     )
-    change = _change_along(view, smooth, normal, offsets)
+    change = _change_along(rgb, mask, smooth, normal, offsets)
     own = ((outline - smooth) * normal).sum(axis=1)
     near = np.exp(-np.square((offsets[None] - own[:, None]) / (OUTLINE_PULL_DIAMETERS * diameter)))
     edge = offsets[(change * near).argmax(axis=1)] / diameter
@@ -200,10 +214,19 @@ def roughness(view: PreparedView) -> Roughness | None:
 
 
 def edge_roughness(
-    front: PreparedView, back: PreparedView | None, angled: PreparedView | None
+    front: PreparedView,
+    back: PreparedView | None,
+    angled: PreparedView | None,
+    catalogued: Reference | None = None,
 ) -> Measurement:
-    """`edge_roughness`, the mean of the views straight on; the tilted view only where there is no other."""
+    """`edge_roughness`, the mean of the views straight on; the tilted view only where there is no other. Not
+    assessed where the outline of the pin's front in the catalogue (`catalogued`, None where it is not known)
+    is no smoother than an edge that says nothing: hair, fur and leaves are so by design."""
     name = "edge_roughness"
+    if catalogued is not None and catalogued.outlined:
+        known = _rough(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
+        if known.typical > NORMAL:
+            return Measurement(name, "the catalogue's own edge is as ragged by design")
     measured = [(view, roughness(view)) for view in (front, back) if view is not None]
     if all(found is None for _, found in measured) and angled is not None:
         measured = [(angled, roughness(angled))]
@@ -223,13 +246,12 @@ SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011
 around."""
 
 
-def _change_along(view: PreparedView, points: Values, normal: Values, offsets: Values) -> Values:
+def _change_along(rgb: Image, mask: Image, points: Values, normal: Values, offsets: Values) -> Values:
     """How fast colour changes along each normal, (points, offsets)."""
-    assert view.pin is not None
-    x, y, w, h = cv2.boundingRect(view.pin.mask)
+    x, y, w, h = cv2.boundingRect(mask)
     margin = int(np.abs(offsets).max()) + 4
     left, top = max(x - margin, 0), max(y - margin, 0)
-    part = view.rgb[top : y + h + margin, left : x + w + margin]
+    part = rgb[top : y + h + margin, left : x + w + margin]
     lab = cv2.GaussianBlur(cv2.cvtColor(part, cv2.COLOR_RGB2LAB), (0, 0), 1.0).astype(np.float32)
     xs = (points[:, :1] + offsets * normal[:, :1] - left).astype(np.float32)
     ys = (points[:, 1:] + offsets * normal[:, 1:] - top).astype(np.float32)

@@ -149,7 +149,8 @@ def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list
     """Every row, in the table's order, assessed or not, each weakened as its photograph is poor."""
     front = _of_front(scene, match)
     views = [view for view in (scene.front, scene.back) if view is not None]
-    edge = surface.edge_roughness(scene.front, scene.back, scene.angled)
+    picture = match.references.get(View.FRONT) if match.pin is not None else None
+    edge = surface.edge_roughness(scene.front, scene.back, scene.angled, picture)
     best = max(view.quality.score for view in views) * (
         UNCLAIMED_ROUGHNESS_FACTOR if match.pin is None else 1.0
     )

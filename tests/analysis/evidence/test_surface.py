@@ -7,7 +7,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from pinactors.analysis.evidence import surface
+from pinactors.analysis.evidence import comparison, surface
 from pinactors.analysis.evidence.likelihood import Measurement
 from pinactors.analysis.model import CROP_SIDE, PreparedView
 from pinactors.protocol import View
@@ -100,3 +100,21 @@ def test_nothing_is_said_without_a_comparison() -> None:
     for row in [surface.enamel_fill(None, None, [])]:
         assert row.score is None
         assert row.text
+
+
+def test_a_design_with_a_ragged_edge_is_not_blamed_for_it() -> None:
+    view = prepared.photo(frayed(drawn.FRONT, 6), View.FRONT, side=700)
+    own = prepared.reference(frayed(drawn.FRONT, 6), View.FRONT)
+    assert surface.edge_roughness(view, None, None, own).score is None
+    smooth = prepared.reference(drawn.FRONT, View.FRONT)
+    assert drawn.score(surface.edge_roughness(view, None, None, smooth)) < -0.5
+    whole = dataclasses.replace(own, outlined=False)
+    assert drawn.score(surface.edge_roughness(view, None, None, whole)) < -0.5
+
+
+def test_glitter_that_the_catalogue_shows_as_well_is_not_blamed() -> None:
+    own = comparison.Target(prepared.reference(wavy(), View.FRONT))
+    seen = comparison.compare(prepared.photo(wavy(), View.FRONT), own, None)
+    assert seen is not None
+    assert surface.unevenness(seen, None, []) is not None
+    assert surface.enamel_fill(seen, None, []).score is None
