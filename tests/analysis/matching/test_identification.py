@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.matching import identification
-from pinactors.analysis.model import PreparedView, StampReading
+from pinactors.analysis.model import Image, PreparedView, StampReading
 from pinactors.catalog.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
@@ -101,6 +102,61 @@ def test_a_coin_is_not_a_plain_pin(tmp_path: Path) -> None:
     match = folders.identify(tmp_path / "catalog", folders.photograph(drawing.Pin(coin, mask), View.FRONT, 2))
     assert all(candidate.score < 0.5 for candidate in match.candidates)
     assert not match.identified
+
+
+def _coin(side: int) -> Image:
+    rgb = cv2.circle(
+        drawing.background("wood", side, side, 3), (side // 2, side // 2), 210, (150, 120, 70), -1
+    )
+    cv2.circle(rgb, (side // 2, side // 2), 190, (110, 85, 45), 4)
+    cv2.putText(
+        rgb, "1 FLORIN", (side // 2 - 120, side // 2 + 15), cv2.FONT_HERSHEY_TRIPLEX, 1.5, (90, 70, 30), 3
+    )
+    return np.asarray(rgb, np.uint8)
+
+
+def _medal(side: int) -> Image:
+    rgb = drawing.background("cloth", side, side, 3)
+    ribbon = np.array([[180, 0], [320, 0], [280, 230], [220, 230]])
+    cv2.fillPoly(rgb, [ribbon], (40, 60, 170))
+    cv2.circle(rgb, (250, 330), 120, (200, 170, 60), -1)
+    cv2.putText(rgb, "10 KM", (190, 345), cv2.FONT_HERSHEY_DUPLEX, 1.1, (120, 90, 20), 3)
+    return np.asarray(rgb, np.uint8)
+
+
+def _woven(side: int) -> Image:
+    """A patch, its fields in stripes of thread."""
+    rgb = drawing.background("wood", side, side, 4)
+    rgb[90:410, 90:410] = (170, 40, 50)
+    cv2.ellipse(rgb, (250, 250), (110, 70), 20, 0, 360, (240, 210, 60), -1)
+    rgb[90:410:4, 90:410] = (rgb[90:410:4, 90:410] * 0.6).astype(np.uint8)
+    return np.asarray(rgb, np.uint8)
+
+
+def _circuit_board(side: int) -> Image:
+    rgb = drawing.background("cloth", side, side, 5)
+    rgb[80:420, 60:440] = (20, 90, 50)
+    for at in range(100, 420, 26):
+        cv2.polylines(
+            rgb, [np.array([[80, at], [200, at], [230, 250], [420, 520 - at]])], False, (60, 150, 90), 3
+        )
+        cv2.circle(rgb, (420, 520 - at), 7, (210, 180, 90), -1)
+    rgb[200:300, 190:300] = (25, 25, 30)
+    return np.asarray(rgb, np.uint8)
+
+
+@pytest.mark.parametrize("drawn", [_coin, _medal, _woven, _circuit_board])
+def test_what_is_no_pin_is_not_claimed(catalog: Path, drawn: Callable[[int], Image]) -> None:
+    match = identification.identify(Catalog.open(catalog), drawn(500))
+    assert not match.identified
+    assert all(candidate.score < 0.2 for candidate in match.candidates)
+
+
+def test_a_mirrored_pin_is_not_claimed(catalog: Path) -> None:
+    front = folders.view(5, View.FRONT, angle=130.0)
+    mirrored = np.ascontiguousarray(front.rgb[:, ::-1])
+    assert identification.identify(Catalog.open(catalog), front.rgb).identified
+    assert not identification.identify(Catalog.open(catalog), mirrored).identified
 
 
 def test_all_views_agree_and_the_back_is_registered(catalog: Path) -> None:
