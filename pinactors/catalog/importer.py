@@ -37,6 +37,7 @@ from pinactors.catalog.rows import (
     check_pin,
     take_table,
 )
+from pinactors.compute.worker import end_with_parent
 from pinactors.protocol import PinactorsError, View
 
 ROWS_AHEAD = 4
@@ -164,7 +165,7 @@ def _workers(asked: int | None) -> int:
 def _pool(workers: int, rows: int) -> Executor:
     """Processes for many rows; for few, which take less than processes need to start, threads."""
     if workers > 1 and rows >= PARALLEL_ROWS:
-        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     return ThreadPoolExecutor(workers, thread_name_prefix="import")
 
 

@@ -13,6 +13,7 @@ import typer
 from pinactors.analysis.segmentation import proposal_score
 from pinactors.cli import terminal
 from pinactors.cli.catalog import bar
+from pinactors.compute.worker import end_with_parent
 from pinactors.evaluation import cutouts, dataset
 
 
@@ -31,7 +32,7 @@ def calibrate_cutouts(
     is there. Figures are of pins that the coefficients behind them were not fitted to.
     """
     context = multiprocessing.get_context("spawn")
-    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context) as pool:
+    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context, end_with_parent) as pool:
         waiting: list[Future[cutouts.Looked | None]] = []
         for folder in folders:
             known = cutouts.outlines(folder)

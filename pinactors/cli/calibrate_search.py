@@ -14,6 +14,7 @@ import typer
 from pinactors.cli import terminal
 from pinactors.cli.catalog import bar
 from pinactors.cli.evaluate import Data, imported_catalog
+from pinactors.compute.worker import end_with_parent
 from pinactors.evaluation import dataset, matching
 
 
@@ -31,7 +32,7 @@ def calibrate_search(
     coefficients behind them were not fitted to.
     """
     context = multiprocessing.get_context("spawn")
-    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context) as pool:
+    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context, end_with_parent) as pool:
         waiting: list[Future[matching.Compared]] = []
         for folder in folders:
             given = dataset.load(folder)

@@ -23,6 +23,7 @@ from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
 from pinactors.cli.catalog import bar
+from pinactors.compute.worker import end_with_parent
 from pinactors.evaluation import answers, boards, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics
 from pinactors.settings import Settings
@@ -112,7 +113,10 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
     place = folder if (folder / "boards.csv").is_file() else folder / "boards"
     given = boards.load(place)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count() or 1, context) as pool, bar("looking") as progress:
+    with (
+        ProcessPoolExecutor(os.cpu_count() or 1, context, end_with_parent) as pool,
+        bar("looking") as progress,
+    ):
         waiting = [pool.submit(boards.seen_on, catalog, board.path) for board in given]
         for done, _ in enumerate(as_completed(waiting), 1):
             progress(done, len(waiting))

@@ -34,7 +34,12 @@ def prepare(niceness: int, memory: int) -> None:
     os.nice(niceness)
     restrict_memory(memory)
     restrict_threads()
-    threading.Thread(target=_die_with_parent, name="die with parent", daemon=True).start()
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """This process ends when the one that made it is gone, however that ended."""
+    threading.Thread(target=_wait_for_parents_end, name="end with parent", daemon=True).start()
 
 
 def restrict_memory(limit: int) -> None:
@@ -55,7 +60,7 @@ def restrict_threads() -> None:
         cv2.setNumThreads(1)
 
 
-def _die_with_parent() -> None:
+def _wait_for_parents_end() -> None:
     # Not PR_SET_PDEATHSIG: it fires when the process that forked us ends, and that is the fork server.
     parent = multiprocessing.parent_process()
     if parent is not None:
