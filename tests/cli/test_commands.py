@@ -114,6 +114,7 @@ def test_what_the_caller_can_mend_is_status_2(arguments: list[str], said: str, t
 
 
 OTHER_VALUES = {
+    "tracing_url": "http://127.0.0.1:4318",
     "storage": "s3://bucket/pins",
     "vision_url": "http://127.0.0.1:8000/v1",
     "compute": "ray://host:10001",
