@@ -326,6 +326,26 @@ def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> No
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("master", "said"),
+    [
+        ("http://user:a-word@host:1", "'http://***@host:1' (a URL without user and password"),
+        ("http://user@host;weight=2", "'http://***@host;weight=2' (a URL without user and password"),
+        ("user:a-word@host:1", "'***@host:1' (a URL without user and password"),
+        ("https://host/pinactors", "'https://host/pinactors' (a URL without a path"),
+        ("http://host:1/api/;weight=2", "'http://host:1/api/;weight=2' (a URL without a path"),
+        ("http://host?key=1", "'http://host?key=1' (a URL without a path"),
+        ("http://host/#top", "'http://host/#top' (a URL without a path"),
+    ],
+)
+def test_a_master_with_what_would_be_ignored_is_named(master: str, said: str, tmp_path: Path) -> None:
+    """A password is not repeated: what a start says is kept in logs."""
+    result = call("proxy", "--master", master, "--data", tmp_path / "data", "--port", "0")
+    assert result.exit_code == 1
+    assert f"cannot serve: not a master: {said}" in " ".join(result.stderr.split())
+    assert "a-word" not in result.output + result.stderr
+
+
 def test_a_hint_works_as_printed(tmp_path: Path) -> None:
     """With the program's own place, and for the folder that was named."""
     folder = tmp_path / "a folder"

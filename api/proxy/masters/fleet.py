@@ -58,7 +58,7 @@ class Master:
     @property
     def name(self) -> str:
         """Host and port: for people, metrics and logs."""
-        return split(self.url).netloc.rpartition("@")[2]
+        return split(self.url).netloc
 
     @property
     def state(self) -> Literal["up", "ejected", "draining", "down"]:
@@ -207,4 +207,11 @@ def _parse(text: str) -> Master:
     address = split(found["url"])
     if "://" not in text and address.port is None:
         raise ValueError(f"not a master: {text!r} (expected a URL such as http://master:8080)")
+    if "@" in address.netloc:  # the password is not repeated: a start's messages are kept in logs
+        shown = text.replace(address.netloc.rpartition("@")[0], "***", 1)
+        raise ValueError(
+            f"not a master: {shown!r} (a URL without user and password; keys are the clients' own)"
+        )
+    if address.path.strip("/") or "?" in text or "#" in text:
+        raise ValueError(f"not a master: {text!r} (a URL without a path: masters are asked at its root)")
     return Master(found["url"].rstrip("/"), weight)
