@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_KEPT = {b"ftyp", b"meta", b"mdat", b"moov", b"pdin", b"idat", b"free", b"skip", b"wide"}
-"""Boxes at the top of a file that a picture may need; others hold films, positions or makers' own data."""
+_KEPT = {b"ftyp", b"meta", b"mdat", b"moov", b"pdin", b"idat"}
+"""Boxes at the top of a file that a picture may need; others hold films, positions, makers' own data,
+or what a program meant to delete."""
 
 _EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
 _DEPTH = 3

@@ -11,7 +11,7 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -31,12 +31,21 @@ _SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 _EXIF_START = b"Exif\0\0"
 _XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
+_JFIF_BYTES = 14
+"""Length of this segment's body without the preview that may follow."""
+
 _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 """The marker that ends the coded data of a JPEG's scan (ITU T.81, B.1.1.2)."""
 
-_PNG_KEPT = {b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP", b"sBIT", b"bKGD", b"pHYs", b"hIST"}
-_PNG_KEPT |= {b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
-_WEBP_DROPPED = {b"EXIF", b"XMP "}
+_PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}
+_PNG_KEPT |= {b"sBIT", b"bKGD", b"pHYs", b"hIST", b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
+_PNG_TURNS = _PNG_EXIF, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
+"""Keywords of texts that may say how the camera was held."""
+
+_LONGEST_TEXT, _MOST_TEXTS = 1 << 16, 8
+"""Bytes of such a text, unpacked, that are looked at, and texts: a file has one."""
+
+_WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
 _WEBP_EXIF, _WEBP_TOLD = 0x08, 0x0C
 """Bits of a WebP's flags: that there is EXIF; that there is EXIF or XMP."""
 
@@ -121,9 +130,11 @@ def _jpeg(data: Buffer) -> list[Piece]:
         body = data[start:at]
         if marker == 0xE1 and orientation == 1:
             orientation = _orientation(body)
-        if _needed_by_jpeg(marker, body):
+        if marker == 0xE0 and length > _JFIF_BYTES and body.startswith(b"JFIF\0"):
+            kept.append(b"\xff\xe0" + struct.pack(">H", _JFIF_BYTES + 2) + body[:12] + bytes(2))
+        elif _needed_by_jpeg(marker, body):
             kept.append(slice(start - 4, at))
-    kept.append(slice(at, _end_of_jpeg(data, at)))
+    kept += _scans(data, at)
     if orientation != 1:
         jfif = data[2:4] == b"\xff\xe0"
         kept.insert(2 if jfif else 1, _exif_segment(orientation))
@@ -139,16 +150,23 @@ def _needed_by_jpeg(marker: int, body: bytes) -> bool:
     return marker in starts and body.startswith(starts[marker])
 
 
-def _end_of_jpeg(data: Buffer, at: int) -> int:
-    """Where the picture whose first scan's data begins at `at` ends; the whole length where it does not."""
+def _scans(data: Buffer, begin: int) -> Iterator[slice]:
+    """From the first scan's data, at `begin`, to the picture's end, or the file's where it has none; what
+    stands between scans and is not needed is left out."""
+    at = begin
     for _ in range(_MOST_PARTS):
         found = _SCAN_END.search(data, at)
         if found is None:
             break
-        if data[found.end() - 1] == 0xD9:
-            return found.end()
-        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
-    return len(data)
+        marker, start = data[found.end() - 1], found.end()
+        if marker == 0xD9:
+            yield slice(begin, start)
+            return
+        at = start + int.from_bytes(data[start : start + 2], "big")
+        if not _needed_by_jpeg(marker, data[start + 2 : at]):
+            yield slice(begin, start - 2)
+            begin = at
+    yield slice(begin, len(data))
 
 
 def _exif_segment(orientation: int) -> bytes:
@@ -196,20 +214,42 @@ def _tiff_orientation(tiff: bytes) -> int:
 def _png(data: Buffer) -> list[Piece]:
     kept: list[Piece] = [slice(0, len(PNG_SIGNATURE))]
     orientation = 1
-    last = b""
-    for kind, start, end in islice(png_chunks(data), _MOST_PARTS):
+    kind, end, texts = b"", len(PNG_SIGNATURE), 0
+    chunks = png_chunks(data)
+    for kind, start, end in islice(chunks, _MOST_PARTS):
         if kind == b"eXIf":
             orientation = _tiff_orientation(data[start + 8 : end - 4])
-        elif kind == b"iTXt" and orientation == 1:
-            orientation = _xmp_orientation(data[start + 8 : end - 4])
-        if not kind[:1].islower() or kind in _PNG_KEPT:
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(_PNG_TURNS):
+            texts += 1
+            if orientation == 1 and texts <= _MOST_TEXTS:
+                orientation = _text_orientation(kind, data[start + 8 : end - 4])
+        if kind in _PNG_KEPT:
             kept.append(slice(start, end))
-        last = kind
-    if last != b"IEND":
-        raise ValueError("cut off")
+    if next(chunks, None) is not None:
+        raise ValueError("too many chunks")
+    if kind != b"IEND" and data[end + 4 : end + 8] in (b"IDAT", b"IEND"):
+        kept.append(slice(end, len(data)))  # the chunk in which the file ends: its pixels may be there
     if orientation != 1:
         kept.insert(2, _png_chunk(b"eXIf", _tiff(orientation)))
     return kept
+
+
+def _text_orientation(kind: bytes, body: bytes) -> int:
+    """What a text of a PNG says of how the camera was held: XMP, or EXIF in hexadecimal digits."""
+    keyword, nul, rest = body.partition(b"\0")
+    try:
+        if kind == b"iTXt":  # flag, method, language and translated keyword stand before the text
+            packed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+        else:
+            packed, rest = kind == b"zTXt", rest[1:] if kind == b"zTXt" else rest
+        text = zlib.decompressobj().decompress(rest, _LONGEST_TEXT) if packed else rest[:_LONGEST_TEXT]
+        if keyword + nul == _PNG_XMP:
+            return _xmp_orientation(text)
+        if keyword + nul == _PNG_EXIF:  # a line break, a name, a length, and then the digits in lines
+            return _tiff_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("ascii")))
+    except (zlib.error, ValueError):
+        pass
+    return 1
 
 
 def _png_chunk(kind: bytes, body: bytes) -> bytes:
@@ -228,11 +268,9 @@ def _webp(data: Buffer) -> list[Piece]:
             break
         if kind == b"EXIF":
             orientation = _tiff_orientation(data[start:end])
-        elif kind == b"XMP " and orientation == 1:
-            orientation = _xmp_orientation(data[start:end])
         elif kind == b"VP8X" and not kept:
             extended = start
-        if kind not in _WEBP_DROPPED:
+        if kind in _WEBP_KEPT:
             kept.append(slice(start - 8, min(end + (end & 1), len(data))))
     if extended:
         told = orientation != 1

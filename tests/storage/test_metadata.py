@@ -7,6 +7,7 @@ import io
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,109 @@ def test_a_turn_that_only_xmp_tells_is_kept() -> None:
     assert (kept.width, kept.height) == (40, 60)
 
 
+def segment(marker: int, body: bytes) -> bytes:
+    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def riff(kind: bytes, body: bytes) -> bytes:
+    return kind + struct.pack("<I", len(body)) + body + bytes(len(body) & 1)
+
+
+def box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body) + 8) + kind + body
+
+
+SECRET = b"GPSLatitude 52.5"
+EXIF_SEGMENT = segment(0xE1, b"Exif\0\0" + telling().removeprefix(b"Exif\0\0") + SECRET)
+TURNED = telling(6).removeprefix(b"Exif\0\0")
+HEXADECIMAL = b"\nexif\n%8d\n" % len(TURNED) + TURNED.hex().encode() + b"\n"
+TURNED_XMP = XMP.replace(b"<rdf:Description", b'<rdf:Description tiff:Orientation="6"')
+
+
+def between_scans(data: bytes, more: bytes) -> bytes:
+    second = data.index(b"\xff\xc4", data.index(b"\xff\xda"))
+    return data[:second] + more + data[second:]
+
+
+def with_riff(data: bytes, more: bytes) -> bytes:
+    return data[:4] + struct.pack("<I", len(data) - 8 + len(more)) + data[8:] + more
+
+
+@pytest.mark.parametrize(
+    ("format_name", "change"),
+    [
+        ("JPEG", lambda d: d[:20] + b"\0\0" + EXIF_SEGMENT + d[20:]),
+        ("JPEG", lambda d: d[:2] + EXIF_SEGMENT[:2] + b"\0\x10" + EXIF_SEGMENT[4:] + d[2:]),
+        ("JPEG", lambda d: d[:2] + segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\2\2" + SECRET) + d[20:]),
+        ("JPEG", lambda d: between_scans(d, EXIF_SEGMENT)),
+        ("JPEG", lambda d: between_scans(d, segment(0xFE, SECRET))),
+        ("PNG", lambda d: d[:33] + chunk(b"tEXt", b"Author\0" + SECRET) + d[33:-12]),
+        ("PNG", lambda d: d[:33] + chunk(b"tEXt", b"Author\0" + SECRET) + d[33:-2]),
+        ("PNG", lambda d: d[:33] + chunk(b"GPSX", SECRET) + d[33:]),
+        (
+            "PNG",
+            lambda d: (
+                d[:33] + chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(HEXADECIMAL)) + d[33:]
+            ),
+        ),
+        ("PNG", lambda d: d[:33] + chunk(b"tEXt", b"Raw profile type exif\0" + HEXADECIMAL) + d[33:]),
+        (
+            "PNG",
+            lambda d: (
+                d[:33] + chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(TURNED_XMP)) + d[33:]
+            ),
+        ),
+        ("WEBP", lambda d: with_riff(d, riff(b"GPSX", SECRET))),
+        ("WEBP", lambda d: with_riff(d, riff(b"Exif", SECRET))),
+        ("WEBP", lambda d: with_riff(d, riff(b"XMP ", TURNED_XMP))),
+        ("HEIF", lambda d: d + box(b"free", SECRET)),
+        ("AVIF", lambda d: d + box(b"skip", SECRET)),
+    ],
+    ids=[
+        "bytes that are no marker",
+        "a segment that says it is shorter",
+        "a preview",
+        "EXIF between scans",
+        "a comment between scans",
+        "no IEND",
+        "half an IEND",
+        "an unknown critical chunk",
+        "packed EXIF digits",
+        "EXIF digits",
+        "packed XMP",
+        "an unknown chunk",
+        "EXIF by another name",
+        "XMP",
+        "deleted box",
+        "skipped box",
+    ],
+)
+def test_metadata_in_unusual_places_goes_and_the_picture_stays(
+    format_name: str, change: Callable[[bytes], bytes]
+) -> None:
+    """What a decoder makes of the file is the same before and afterwards, also how the picture is turned."""
+    options = {"progressive": True} if format_name == "JPEG" else {}
+    scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 80, 60))
+    target = io.BytesIO()
+    Pillow.fromarray(scene.rgb).save(target, format_name, **options)
+    sent = change(target.getvalue())
+    kept = without_metadata(sent)
+    assert not [secret for secret in (*SECRETS, TURNED[20:].hex().encode()) if secret in texts(kept)]
+    before, after = (decode(data, View.FRONT, 10**8).rgb for data in (sent, kept))
+    assert np.array_equal(before, after)
+
+
+def test_xmp_does_not_turn_an_avif_which_has_a_property_for_that() -> None:
+    target = io.BytesIO()
+    Pillow.fromarray(np.zeros((40, 60, 3), np.uint8)).save(target, "AVIF", xmp=TURNED_XMP)
+    for data in (target.getvalue(), without_metadata(target.getvalue())):
+        assert decode(data, View.FRONT, 10**8).rgb.shape == (40, 60, 3)
+
+
 def test_boxes_of_makers_in_a_heic_are_blanked() -> None:
     sent = photograph("HEIF")
     film = b"mpvd" + b"moov GPSLatitude 52.5"
@@ -150,12 +254,15 @@ def test_damage_never_raises(format_name: str) -> None:
     "data",
     [
         b"\xff\xd8" + b"\xff\xe1\x00\x02" * 2_000_000,
+        b"\xff\xd8" + b"\xff\x00" * 4_000_000,
         b"\xff\xd8\xff\xda\x00\x02" + b"\xff\xe0\x00\x00" * 2_000_000,
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(bytes(1 << 20))) * 20_000,
         b"\x89PNG\r\n\x1a\n" + (bytes(4) + b"teXt" + bytes(4)) * 1_000_000,
         b"RIFF\xff\xff\x00\x00WEBP" + b"XMP \0\0\0\0" * 1_000_000,
         b"\0\0\0\x18ftypheic" + bytes(12) + b"\0\0\0\x08free" * 1_000_000,
     ],
-    ids=["segments", "scans", "chunks", "riff", "boxes"],
+    ids=["segments", "no markers", "scans", "packed texts", "chunks", "riff", "boxes"],
 )
 def test_millions_of_parts_cost_no_time(data: bytes) -> None:
     begun = time.process_time()

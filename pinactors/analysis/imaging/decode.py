@@ -247,6 +247,7 @@ def _avif(data: bytes, limits: _Limits) -> _Decoded:
     image = Pillow.open(io.BytesIO(data), formats=("AVIF",))
     limits.check(*image.size, AVIF_COST, "an AVIF picture")
     image.load()
+    image.info.pop("xmp", None)  # a property of it, told as EXIF here, says how it is turned: never XMP
     return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
 
 

@@ -7,6 +7,7 @@ Nothing here raises for damaged input: what cannot be read is answered with None
 from __future__ import annotations
 
 import mmap
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -124,14 +125,15 @@ def _frame(process: int, body: bytes) -> JpegFrame | None:
     return JpegFrame(process, body[0], width, height, body[5], samples, process in (2, 10))
 
 
+_MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
+"""Fill bytes before one, and what is no marker, are skipped, as decoders do."""
+
+
 def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
     """(marker, start of its body, its length) of each whole segment up to and with the first scan's."""
     at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
+    while (found := _MARKER.search(data, at)) is not None and found.end() + 2 <= len(data):
+        at, marker = found.start(), data[found.end() - 1]
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:
             at += 2
             continue
