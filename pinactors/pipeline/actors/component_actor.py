@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,8 +69,8 @@ class ComponentActor:
         if place is Place.LOOP:
             assert self._loop is not None
             there = [await self._compute.fetch(value) for value in values]
-            limit = trio.fail_after(seconds if seconds is not None else float("inf"))
-            with span.child("job", work=name), limit:
+            most = seconds if seconds is not None else math.inf
+            with span.child("job", work=name), trio.fail_after(most):
                 packet = await self._loop.run(produce_there, function, expected, note, self._context, *there)
         else:
             run, context = self._compute.run, self._context

@@ -166,8 +166,8 @@ class SharedSteps:
             if trial is None:
                 raise StepSkipped(f"{step.name} has failed too often")
             try:
-                limit = trio.fail_after(step.seconds if step.seconds is not None else math.inf)
-                with span.child("job", work=step.name), limit:
+                most = step.seconds if step.seconds is not None else math.inf
+                with span.child("job", work=step.name), trio.fail_after(most):
                     value = await self._loops[step.name].run(step.function, self._context, *there)
             except StepSkipped:
                 raise
