@@ -43,8 +43,11 @@ class ComponentActor:
     def __repr__(self) -> str:
         return f"<ComponentActor {self.component.name}>"
 
-    async def full(self, span: Span) -> EncodedPacket:
-        values = await self._shared_steps.gather(self.component.needs)
+    async def needed(self) -> list[Any]:
+        """What `full` takes. Raises as `SharedSteps.gather`."""
+        return await self._shared_steps.gather(self.component.needs)
+
+    async def full(self, span: Span, values: list[Any]) -> EncodedPacket:
         function, place = self.component.full, self.component.place
         return await self._produce(span, function, place, values, "", self.component.seconds)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 import trio
 
+from pinactors.pipeline.actors.breaker import State
 from pinactors.pipeline.actors.component_actor import ComponentActor
 from pinactors.pipeline.actors.messages import Message, Result
-from pinactors.pipeline.actors.shared_steps import NeedFailed, SharedSteps
+from pinactors.pipeline.actors.shared_steps import SharedSteps
 from pinactors.pipeline.services import Services
 from pinactors.pipeline.state import Outcome
 from pinactors.pipeline.time_limits import TimeLimits
@@ -76,22 +78,35 @@ class Supervisor:
     async def _full(self, span: Span) -> EncodedPacket | None:
         """None when there is none. What is not the component's doing says nothing to its breaker: running out
         of time, which may be the queue's or the client's, a refused photograph, a step it only needed."""
+        if self._breaker.state is State.OPEN:
+            self._log.info("full analysis skipped", reason="breaker open")
+            return None
+        with self._limits.full_analysis():
+            try:
+                values = await self._actor.needed()
+                return await self._attempt(span, values)
+            except Exception as error:  # noqa: BLE001 - the actor's boundary: basic analysis follows
+                self._log.warning("full analysis failed", error=repr(error))
+                return None
+        self._log.warning("full analysis failed", error="out of time")
+        return None
+
+    async def _attempt(self, span: Span, values: list[Any]) -> EncodedPacket | None:
+        """Begins when all that is needed is there: of a breaker that lets one attempt through, a phone that
+        sends slowly must not keep the others waiting."""
         with self._breaker.attempt() as trial:
             if trial is None:
                 self._log.info("full analysis skipped", reason="breaker open")
                 return None
-            with self._limits.full_analysis():
-                try:
-                    packet = await self._actor.full(span)
-                except Exception as error:  # noqa: BLE001 - the actor's boundary: basic analysis follows
-                    if not isinstance(error, NeedFailed | PinactorsError):
-                        trial.failed()
-                    self._log.warning("full analysis failed", error=repr(error))
-                    return None
-                trial.succeeded()
-                return packet
-        self._log.warning("full analysis failed", error="out of time")
-        return None
+            try:
+                packet = await self._actor.full(span, values)
+            except PinactorsError:
+                raise
+            except Exception:
+                trial.failed()
+                raise
+            trial.succeeded()
+            return packet
 
     async def _basic(self, span: Span) -> EncodedPacket | None:
         if self._actor.component.basic is None:

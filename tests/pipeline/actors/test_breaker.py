@@ -137,6 +137,23 @@ async def test_cut_uploads_trip_nothing(autojump_clock: MockClock, tmp_path: Pat
         assert pipeline.registry.statistics()["breakers"] == {}
 
 
+async def test_a_slow_upload_does_not_keep_others_from_the_one_attempt(
+    autojump_clock: MockClock, pipeline: Pipeline
+) -> None:
+    """Once a breaker's pause is over, one phone on a bad link would degrade everybody until it is done."""
+    pipeline.compute.always["authenticity"] = [BUG]
+    for number in range(5):
+        await pipeline.analyse(upload(content=f"pin {number}"))
+    pipeline.compute.always.clear()
+    await trio.sleep(60)
+    slow = upload(View.FRONT, content="slow", complete=False)
+    log = await pipeline.registry.open(slow)
+    await wait_all_tasks_blocked()
+    assert final(await pipeline.analyse(upload(content="another pin"))).degraded == []
+    slow.fail(PinactorsError(ErrorCode.PROCESSING_ERROR, "Upload interrupted"))
+    await log.wait_closed()
+
+
 @pytest.mark.parametrize("seconds", [5.0, 30.0])
 async def test_short_deadlines_and_queues_trip_nothing(
     seconds: float, autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
