@@ -46,6 +46,8 @@ def add(
         return token, await records.webhook_secret(int(number or 0)) if url else None
 
     token, secret = with_records(data, make)
+    with terminal.explaining():  # a server that first starts when its database is lost stays closed as well
+        terminal.settings(data=data).had_keys_file.touch()
     terminal.output.print(token, markup=False)
     terminal.errors.print(
         "Send it as x-api-key or Authorization: Bearer. It cannot be shown again.", style="dim"

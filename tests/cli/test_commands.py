@@ -168,6 +168,11 @@ def test_the_data_folder_of_the_first_release_is_used_where_it_is_and_said(
     assert call("keys", "list").stderr == "", "it was named"
 
 
+def test_a_key_is_known_of_even_when_its_database_is_lost_before_a_server_starts(tmp_path: Path) -> None:
+    call("keys", "add", "the shop", "--data", tmp_path)
+    assert Settings(data=tmp_path).had_keys_file.exists()
+
+
 def test_keys_are_added_listed_and_revoked(tmp_path: Path) -> None:
     data = ("--data", tmp_path / "data")
     token = call("keys", "add", "the shop", *data).stdout.strip()
