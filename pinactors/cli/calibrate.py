@@ -14,6 +14,7 @@ from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
 from pinactors.evaluation import calibration, dataset
 from pinactors.evaluation.answers import Answer
+from pinactors.evaluation.dataset import PhotoSet
 from pinactors.evaluation.figures import KNOWN
 
 
@@ -49,11 +50,12 @@ def calibrate(
     settings = terminal.settings()
     with terminal.explaining():
         begin = likelihood.parse_calibration(start.read_text("utf-8")) if start else likelihood.reasoned()
+        sets = {folder: _known(folder, first, every) for folder in folders}
+        pins = {_pin(photo, folder) for folder, photos in sets.items() for photo in photos}
+        calibration.check_folds(folds, len(pins))  # before hours of work
     observations: list[calibration.Observation] = []
-    for folder in folders:
+    for folder, known in sets.items():
         with terminal.explaining():
-            photos = dataset.load(folder).photos[first::every]
-            known = tuple(photo for photo in photos if photo.kind in KNOWN)
             imported = evaluate.imported_catalog(catalog or folder / "catalog", data)
             found = evaluate.run(known, imported, settings, None, calibration.dump(_unit(begin)))
         if found is None:
@@ -65,8 +67,8 @@ def calibrate(
         if folds:
             _tell(calibration.out_of_fold(observations, begin, folds).figures(), folds)
         fitted = calibration.fit(observations, begin, name or f"{today}.{folders[0].name}")
-        pins = len({one.pin for one in observations})
-        on = f"{len(observations)} photo sets of {pins} pins of {names}"
+        seen = len({one.pin for one in observations})
+        on = f"{len(observations)} photo sets of {seen} pins of {names}"
         fitted = dataclasses.replace(fitted, fitted_on=on)
         output.write_text(calibration.dump(fitted), "utf-8")
     terminal.output.print(f"{output}: {fitted.version}, from {fitted.fitted_on}.", markup=False)
@@ -97,6 +99,15 @@ NOT_IN_FOLDS = (
 )
 
 
+def _known(folder: Path, first: int, every: int) -> tuple[PhotoSet, ...]:
+    """The photo sets of pins that are said to be genuine or counterfeit."""
+    return tuple(photo for photo in dataset.load(folder).photos[first::every] if photo.kind in KNOWN)
+
+
+def _pin(photo: PhotoSet, folder: Path) -> str:
+    return f"{folder.name}/{photo.pin_id or photo.photo_id}"
+
+
 def _unit(start: likelihood.Calibration) -> likelihood.Calibration:
     """Every bound 1: a row's weight in the answer is then its score."""
     return dataclasses.replace(start, rows=dict.fromkeys(start.rows, likelihood.Bounds(1.0, 1.0)))
@@ -110,5 +121,4 @@ def _observation(answer: Answer, folder: Path) -> calibration.Observation | None
         likelihood.Measurement(row.name, row.finding, row.weight if row.assessed else None)
         for row in packet.evidence
     ]
-    pin = f"{folder.name}/{answer.photo.pin_id or answer.photo.photo_id}"
-    return calibration.Observation(measurements, answer.photo.kind == "genuine", pin)
+    return calibration.Observation(measurements, answer.photo.kind == "genuine", _pin(answer.photo, folder))

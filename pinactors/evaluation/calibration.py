@@ -78,6 +78,12 @@ def fit(observations: Sequence[Observation], start: Calibration, version: str) -
     return problem.calibration(values, version)
 
 
+def check_folds(folds: int, pins: int) -> None:
+    """Raises `ValueError` where there are fewer pins than folds."""
+    if pins < folds:
+        raise ValueError(f"{folds} folds need as many pins; there are {pins}")
+
+
 def out_of_fold(observations: Sequence[Observation], start: Calibration, folds: int) -> Rated:
     """Probabilities of being genuine, each from a fit that saw no photograph of the same pin.
 
@@ -85,8 +91,7 @@ def out_of_fold(observations: Sequence[Observation], start: Calibration, folds: 
     from the same start. Raises `ValueError` where there are fewer pins than folds, or a fit lacks a kind.
     """
     names = sorted({observation.pin for observation in observations})
-    if len(names) < folds:
-        raise ValueError(f"{folds} folds need as many pins; there are {len(names)}")
+    check_folds(folds, len(names))
     part = np.random.default_rng(FOLD_SEED).permutation(len(names)) % folds
     part_of = dict(zip(names, part.tolist(), strict=True))
     probability = np.zeros(len(observations))
