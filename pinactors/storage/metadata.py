@@ -34,6 +34,9 @@ _XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 _JFIF_BYTES = 14
 """Length of this segment's body without the preview that may follow."""
 
+_SCAN = 0xDA
+"""The marker of a JPEG's scan, whose coded data follows (ITU T.81, B.2.3)."""
+
 _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 """The marker that ends the coded data of a JPEG's scan (ITU T.81, B.1.1.2)."""
 
@@ -124,7 +127,7 @@ def _pieces(data: Buffer) -> list[Piece] | None:
 def _jpeg(data: Buffer) -> list[Piece]:
     kept: list[Piece] = [slice(0, 2)]
     orientation = 1
-    at = 2
+    at, marker = 2, 0
     for marker, start, length in islice(jpeg_segments(data), _MOST_PARTS):
         at = start + length
         body = data[start:at]
@@ -134,6 +137,8 @@ def _jpeg(data: Buffer) -> list[Piece]:
             kept.append(b"\xff\xe0" + struct.pack(">H", _JFIF_BYTES + 2) + body[:12] + bytes(2))
         elif _needed_by_jpeg(marker, body):
             kept.append(slice(start - 4, at))
+    if marker != _SCAN:
+        raise ValueError("a JPEG without a scan has no pixels")
     kept += _scans(data, at)
     if orientation != 1:
         jfif = data[2:4] == b"\xff\xe0"

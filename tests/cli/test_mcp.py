@@ -38,10 +38,10 @@ async def call(client: Client, tool: str, **arguments: object) -> tuple[Any, lis
     progress: list[str] = []
 
     async def told(done: float, total: float | None, message: str | None) -> None:
-        await trio.lowlevel.checkpoint()
         assert total is not None
         assert done == len(progress) + 1 <= total
         progress.append(str(message))
+        await trio.lowlevel.checkpoint()
 
     return await client.call_tool(tool, arguments, progress_callback=told), progress
 

@@ -280,3 +280,10 @@ def test_the_store_keeps_it_without_and_knows_it_again_by_what_was_sent(tmp_path
     assert first.size == len(without_metadata(sent))
     assert first.sha256 != store.save(without_metadata(sent)).sha256
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+@pytest.mark.parametrize("rest", [b" torn", bytes(range(256)), b"\x00\x10JFIF\0 and no more"])
+def test_a_jpeg_without_a_scan_stays_as_it_was_sent(rest: bytes) -> None:
+    """It cannot be decoded; what people are told of it is what they sent."""
+    data = b"\xff\xd8\xff\xe0" + rest
+    assert without_metadata(data) == data

@@ -223,10 +223,11 @@ def declared(format_name: str, width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP"])
 def test_too_many_pixels_are_refused_by_the_header_alone(format_name: str) -> None:
+    data = declared(format_name, 30_000, 30_000)
     begun = time.process_time()
     with pytest.raises(PinactorsError) as caught:
-        decode(declared(format_name, 30_000, 30_000), View.ANGLED, LIMIT)
-    assert time.process_time() - begun < 0.2  # 900 megapixels would take seconds
+        decode(data, View.ANGLED, LIMIT)
+    assert time.process_time() - begun < 1.0  # 900 megapixels would take seconds
     assert caught.value.code is ErrorCode.TOO_LARGE
     assert caught.value.view == "angled"
     assert "64 megapixels" in caught.value.detail
