@@ -204,6 +204,13 @@ GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
 pin, of one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
 
 
+def untraced(name: str, seen: Comparison | None) -> Measurement:
+    """The row `name` where no drawing could be traced, and why."""
+    if seen is None:
+        return Measurement(name, "no verified catalogue picture of the front")
+    return Measurement(name, "the catalogue picture has too few lines")
+
+
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     """`front_geometry`: the drawing's shape; `front_lines`: how its lines are made.
 
@@ -214,10 +221,8 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     noise and glare on the lines the second.
     """
     names = ("front_geometry", "front_lines")
-    if seen is None:
-        return [Measurement(name, "no verified catalogue picture of the front") for name in names]
-    if drawing is None:
-        return [Measurement(name, "the catalogue picture has too few lines") for name in names]
+    if seen is None or drawing is None:
+        return [untraced(name, seen) for name in names]
     shift = drawing.shift
     wobble = drawing.offset - shift
     shape, lines = float(np.median(np.abs(shift))), float(np.median(np.abs(wobble)))
@@ -306,10 +311,8 @@ def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Seq
     alone: light and blur thicken lines in one of them."""
     name = "front_line_width"
     seen, drawing = views[0]
-    if seen is None:
-        return Measurement(name, "no verified catalogue picture of the front")
-    if drawing is None:
-        return Measurement(name, "the catalogue picture has too few lines")
+    if seen is None or drawing is None:
+        return untraced(name, seen)
     if not seen.registered:
         return Measurement(name, "the front lies too badly on its catalogue picture to measure its lines")
     straight = widening(seen, drawing, metals) if metals else None

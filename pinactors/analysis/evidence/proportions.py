@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
-from pinactors.analysis.evidence.linework import Drawing
+from pinactors.analysis.evidence.linework import Drawing, untraced
 from pinactors.analysis.imaging import geometry
 from pinactors.analysis.model import Matrix
 
@@ -81,10 +81,8 @@ def least_anisotropy(homography: Matrix) -> float:
 def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     """`front_proportions`."""
     name = "front_proportions"
-    if seen is None:
-        return Measurement(name, "no verified catalogue picture of the front")
-    if drawing is None:
-        return Measurement(name, "the catalogue picture has too few lines")
+    if seen is None or drawing is None:
+        return untraced(name, seen)
     amount = stretch(seen, drawing)
     if not seen.registered or amount > IMPOSSIBLE_STRETCH:
         return Measurement(
@@ -143,11 +141,7 @@ def margin(seen: Comparison) -> float | None:
     if float((normals * (smooth - smooth.mean(axis=0))).sum()) < 0:
         normals = -normals
     offsets = np.arange(-INWARDS_PIXELS, OUTWARDS_PIXELS + 0.1, 0.5)
-    places = (smooth[:, None] + offsets[None, :, None] * normals[:, None]).astype(np.float32)
-    lab = cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0)
-    x, y = places[..., 0], places[..., 1]
-    profiles = cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    change = np.abs(np.gradient(profiles, axis=1)).sum(axis=2)
+    change = geometry.change_along(cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0), smooth, normals, offsets)
     change /= np.maximum(change.max(axis=1, keepdims=True), LEAST_CONTRAST)
     way = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * WAYS).astype(int) % WAYS
     edges = [
@@ -162,10 +156,8 @@ def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     """`front_border`: how far beyond its place the pin's edge lies (`margin`), the photograph being
     registered by its drawing."""
     name = "front_border"
-    if seen is None:
-        return Measurement(name, "no verified catalogue picture of the front")
-    if drawing is None:
-        return Measurement(name, "the catalogue picture has too few lines")
+    if seen is None or drawing is None:
+        return untraced(name, seen)
     if not seen.registered:
         return Measurement(name, "the front lies too badly on its catalogue picture to compare their edges")
     wider = margin(seen)

@@ -107,9 +107,9 @@ def row(
 
 
 def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
-    """`stamp_match` of a back that could not be laid on its catalogue picture: whether there is any text at
-    all where the picture shows lines of it. What is there is not compared; a poor photograph, glare and
-    shallow letters hide it from the reader as well. `stamp` is None where nobody looked."""
+    """`stamp_match` of a back that could not be registered on its catalogue picture: whether there is any
+    text at all where the picture shows lines of it. What is there is not compared; a poor photograph, glare
+    and shallow letters hide it from the reader as well. `stamp` is None where nobody looked."""
     name = "stamp_match"
     if stamp is None or stamp.lines or len(_reference_lines(catalogued)) < LEAST_LINES:
         return Measurement(name, NOT_COMPARED)

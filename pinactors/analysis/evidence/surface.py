@@ -253,7 +253,5 @@ def _change_along(rgb: Image, mask: Image, points: Values, normal: Values, offse
     left, top = max(x - margin, 0), max(y - margin, 0)
     part = rgb[top : y + h + margin, left : x + w + margin]
     lab = cv2.GaussianBlur(cv2.cvtColor(part, cv2.COLOR_RGB2LAB), (0, 0), 1.0).astype(np.float32)
-    xs = (points[:, :1] + offsets * normal[:, :1] - left).astype(np.float32)
-    ys = (points[:, 1:] + offsets * normal[:, 1:] - top).astype(np.float32)
-    profiles = cv2.remap(lab, xs, ys, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(np.abs(np.gradient(profiles, axis=1)).sum(axis=2), np.float64)
+    change = geometry.change_along(lab, points - (left, top), normal, offsets)
+    return np.asarray(change, np.float64)

@@ -36,27 +36,31 @@ from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdi
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
 """How sure an answer may be at most, by what there was to see."""
 
+FRONT_ROWS = (
+    "front_geometry",
+    "front_lines",
+    "front_line_width",
+    "front_proportions",
+    "front_border",
+    "colour_regions",
+)
+"""The rows that compare the front with the catalogue's: without one of them no pin is called authentic."""
+
+BACK_ROWS = (
+    "waffle_edge_runoff",
+    "waffle_regularity",
+    "waffle_absent",
+    "stamp_match",
+    "stamp_wording",
+    "stamp_consistency",
+    "edition_number",
+)
+
 BARRING_SCORE = -0.6
 """A measurement this bad bars the verdict `authentic` by itself, whatever a calibration makes it weigh: of 80
 genuine simulated pins four had one in their back's pattern, one in its lines, none elsewhere."""
 
-BARRING = frozenset(
-    {
-        "waffle_edge_runoff",
-        "waffle_regularity",
-        "waffle_absent",
-        "stamp_match",
-        "stamp_wording",
-        "stamp_consistency",
-        "edition_number",
-        "front_geometry",
-        "front_lines",
-        "front_line_width",
-        "front_proportions",
-        "front_border",
-        "colour_regions",
-    }
-)
+BARRING = frozenset((*FRONT_ROWS, *BACK_ROWS))
 """The rows that may do so: what they measure is another mould, another stamp, another paint. Rough edges,
 uneven enamel and the like are also a factory's rejects and wear."""
 
@@ -167,13 +171,13 @@ def _of_back(
     if back is None or back.pin is None:
         return [Measurement(name, "the back was not seen") for name in BACK_ROWS]
     reading = stamp or StampReading(reason="the text was not read")
-    pin, picture = match.pin, match.references.get(View.BACK)
+    pin = match.pin
+    picture = match.references.get(View.BACK) if pin is not None else None
     stamped = stamp_picture.measure(seen)
-    comparable = pin is not None and picture is not None and picture.outlined
     rows = [
         *waffle.rows(waffle.measure(back, seen, stamped.quads if stamped else ())),
         stamp_picture.unread(Target(picture), stamp)
-        if picture is not None and comparable and seen is None
+        if seen is None and picture is not None and picture.outlined
         else stamp_picture.row(seen, stamped, reading, pin),
         stamp_text.wording(back, reading, pin),
         stamp_text.consistency(back, reading, pin),
@@ -218,27 +222,6 @@ def _by_drawing(seen: Comparison | None, drawing: Drawing | None) -> Comparison 
     if seen is None or drawing is None:
         return seen
     return comparison.register_again(seen, drawing.correction)
-
-
-FRONT_ROWS = (
-    "front_geometry",
-    "front_lines",
-    "front_line_width",
-    "front_proportions",
-    "front_border",
-    "colour_regions",
-)
-"""The rows that compare the front with the catalogue's: without one of them no pin is called authentic."""
-
-BACK_ROWS = (
-    "waffle_edge_runoff",
-    "waffle_regularity",
-    "waffle_absent",
-    "stamp_match",
-    "stamp_wording",
-    "stamp_consistency",
-    "edition_number",
-)
 
 
 def bars(measured: Measurement) -> bool:

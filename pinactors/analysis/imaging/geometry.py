@@ -103,3 +103,17 @@ def normals_of(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     tangent = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     return np.column_stack([-tangent[:, 1], tangent[:, 0]])
+
+
+def change_along(
+    lab: npt.NDArray[np.float32],
+    points: npt.NDArray[np.float64],
+    normals: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    """How fast a picture's colour changes along the normal of each point, at each of `offsets` (pixels,
+    evenly spaced): (points, offsets)."""
+    places = (points[:, None] + offsets[None, :, None] * normals[:, None]).astype(np.float32)
+    x, y = places[..., 0], places[..., 1]
+    profiles = cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(np.abs(np.gradient(profiles, axis=1)).sum(axis=2), np.float32)
