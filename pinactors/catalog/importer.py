@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import collections
 import hashlib
-import multiprocessing
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from pinactors.catalog.rows import (
     check_pin,
     take_table,
 )
-from pinactors.compute.worker import end_with_parent
+from pinactors.compute.process_pool import process_pool
 from pinactors.protocol import PinactorsError, View
 
 ROWS_AHEAD = 4
@@ -165,7 +164,7 @@ def _workers(asked: int | None) -> int:
 def _pool(workers: int, rows: int) -> Executor:
     """Processes for many rows; for few, which take less than processes need to start, threads."""
     if workers > 1 and rows >= PARALLEL_ROWS:
-        return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+        return process_pool(workers)
     return ThreadPoolExecutor(workers, thread_name_prefix="import")
 
 

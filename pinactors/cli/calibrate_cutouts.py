@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +10,9 @@ import typer
 
 from pinactors.analysis.segmentation import proposal_score
 from pinactors.cli import terminal
-from pinactors.cli.catalog import bar
-from pinactors.compute.worker import end_with_parent
+from pinactors.cli.catalog import finished
+from pinactors.cli.evaluate import tell
+from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import cutouts, dataset
 
 
@@ -31,23 +30,17 @@ def calibrate_cutouts(
     The file takes the place of pinactors/analysis/segmentation/score.json; what is fitted stays near what
     is there. Figures are of pins that the coefficients behind them were not fitted to.
     """
-    context = multiprocessing.get_context("spawn")
-    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context, end_with_parent) as pool:
+    with terminal.explaining(), process_pool() as pool:
         waiting: list[Future[cutouts.Looked | None]] = []
         for folder in folders:
             known = cutouts.outlines(folder)
             for photo in dataset.load(folder).photos[::every]:
                 for view, truth in cutouts.views_of(photo, known):
                     waiting.append(pool.submit(cutouts.look, photo, view, truth))
-        with bar("cutting out") as progress:
-            for done, _ in enumerate(as_completed(waiting), 1):
-                progress(done, len(waiting))
-        looked = [one for future in waiting if (one := future.result()) is not None]
+        looked = [one for one in finished("cutting out", waiting) if one is not None]
         start = proposal_score.shipped()
         figures = cutouts.out_of_fold(looked, start, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)
         told = f"{len(looked)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
         output.write_text(cutouts.dump(cutouts.fit(looked, start), told, figures), "utf-8")
-    for name, figure in figures.items():
-        value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
-        terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
+    tell(figures)

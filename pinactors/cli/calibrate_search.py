@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pinactors.cli import terminal
-from pinactors.cli.catalog import bar
-from pinactors.cli.evaluate import Data, imported_catalog
-from pinactors.compute.worker import end_with_parent
+from pinactors.cli.catalog import finished
+from pinactors.cli.evaluate import Data, imported_catalog, tell
+from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import dataset, matching
 
 
@@ -31,17 +29,13 @@ def calibrate_search(
     The file takes the place of pinactors/analysis/matching/probability.json. Figures are of pins that the
     coefficients behind them were not fitted to.
     """
-    context = multiprocessing.get_context("spawn")
-    with terminal.explaining(), ProcessPoolExecutor(os.cpu_count() or 1, context, end_with_parent) as pool:
+    with terminal.explaining(), process_pool() as pool:
         waiting: list[Future[matching.Compared]] = []
         for folder in folders:
             given = dataset.load(folder)
             catalog = imported_catalog(given.catalog, data)
             waiting += [pool.submit(matching.compare, catalog, photo) for photo in given.photos]
-        with bar("comparing") as progress:
-            for done, _ in enumerate(as_completed(waiting), 1):
-                progress(done, len(waiting))
-        compared = [future.result() for future in waiting]
+        compared = finished("comparing", waiting)
         figures = matching.out_of_fold(compared, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)
         fitted = {
@@ -50,6 +44,4 @@ def calibrate_search(
             **matching.fit(compared),
         }
         output.write_text(json.dumps(fitted, indent=2) + "\n", "utf-8")
-    for name, figure in figures.items():
-        value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
-        terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
+    tell(figures)

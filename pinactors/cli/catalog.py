@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -32,6 +33,8 @@ Data = Annotated[
 Folder = Annotated[
     Path | None, typer.Option("--catalog", help="Catalogue folder itself, instead.", show_default=False)
 ]
+
+T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -223,6 +226,14 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=terminal.errors) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def finished(what: str, waiting: Sequence[Future[T]]) -> list[T]:
+    """The results in order, once all are there; progress is shown meanwhile."""
+    with bar(what) as progress:
+        for done, _ in enumerate(as_completed(waiting), 1):
+            progress(done, len(waiting))
+    return [future.result() for future in waiting]
 
 
 def _lines(what: str) -> Callable[[int, int], None]:

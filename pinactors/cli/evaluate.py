@@ -5,10 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +19,8 @@ from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
-from pinactors.cli.catalog import bar
-from pinactors.compute.worker import end_with_parent
+from pinactors.cli.catalog import bar, finished
+from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import answers, boards, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics
 from pinactors.settings import Settings
@@ -112,15 +109,17 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
     """The figures of `folder`/boards, or of the folder itself, on as many processes as there are cores."""
     place = folder if (folder / "boards.csv").is_file() else folder / "boards"
     given = boards.load(place)
-    context = multiprocessing.get_context("spawn")
-    with (
-        ProcessPoolExecutor(os.cpu_count() or 1, context, end_with_parent) as pool,
-        bar("looking") as progress,
-    ):
+    with process_pool() as pool:
         waiting = [pool.submit(boards.seen_on, catalog, board.path) for board in given]
-        for done, _ in enumerate(as_completed(waiting), 1):
-            progress(done, len(waiting))
-    return boards.figures(given, [future.result() for future in waiting])
+        seen = finished("looking", waiting)
+    return boards.figures(given, seen)
+
+
+def tell(figures: dict[str, Any]) -> None:
+    """A line each: the value, and of how many."""
+    for name, figure in figures.items():
+        value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
+        terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
 
 
 def _of_boards(result: dict[str, Any]) -> Table:

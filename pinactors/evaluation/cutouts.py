@@ -184,19 +184,16 @@ def out_of_fold(looked: Sequence[Looked], start: Coefficients, folds: int) -> di
         fitted = fit(kept, start)
         for one in judged:
             first.append(bool(one.covers[int((one.regions @ fitted.region).argmax())]))
-            sure.append(float(1 / (1 + np.exp(-(fitted.cut[0] + one.cut @ fitted.cut[1:])))))
+            sure.append(fitted.probability(one.cut))
         order += judged
     pins = [one.pin for one in order]
+    named = np.array(pins)
     right = np.array([one.cut_covers for one in order])
     found = np.array(sure) >= outline.LEAST_CONFIDENCE
     return {
         "best region covers the pin": metrics.share(first, pins),
-        "cut called a pin, of those that cover one": metrics.share(
-            found[right], [pin for pin, good in zip(pins, right, strict=True) if good]
-        ),
-        "cut called a pin, of the others": metrics.share(
-            found[~right], [pin for pin, good in zip(pins, right, strict=True) if not good]
-        ),
+        "cut called a pin, of those that cover one": metrics.share(found[right], named[right].tolist()),
+        "cut called a pin, of the others": metrics.share(found[~right], named[~right].tolist()),
         "Brier score of the confidence": metrics.interval(metrics.brier, np.array(sure), right, pins=pins),
     }
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.colorimetry import lab_of_srgb
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import keypoints, probability, reranking, sightings, verification
 from pinactors.analysis.matching.keypoints import Features
@@ -93,8 +93,7 @@ def in_other_hues(rgb: Image, angle: float) -> Image:
     lab = lab_of_srgb(rgb)
     cosine, sine = np.cos(angle), np.sin(angle)
     lab[..., 1:] = lab[..., 1:] @ np.array([[cosine, sine], [-sine, cosine]], np.float32)
-    turned = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1)
-    return np.asarray(np.round(turned * 255), np.uint8)
+    return np.asarray(np.round(srgb_of_lab(lab) * 255), np.uint8)
 
 
 def fit(given: Sequence[Compared]) -> dict[str, Any]:

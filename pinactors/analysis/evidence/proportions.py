@@ -141,7 +141,8 @@ def margin(seen: Comparison) -> float | None:
     if float((normals * (smooth - smooth.mean(axis=0))).sum()) < 0:
         normals = -normals
     offsets = np.arange(-INWARDS_PIXELS, OUTWARDS_PIXELS + 0.1, 0.5)
-    change = geometry.change_along(cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0), smooth, normals, offsets)
+    lab = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0), np.float32)
+    change = geometry.change_along(lab, smooth, normals, offsets)
     change /= np.maximum(change.max(axis=1, keepdims=True), LEAST_CONTRAST)
     way = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * WAYS).astype(int) % WAYS
     edges = [

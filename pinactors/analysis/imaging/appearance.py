@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.imaging.colorimetry import lab_of_srgb
+from pinactors.analysis.imaging.colorimetry import lab_of_srgb, srgb_of_lab
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image, PreparedView
 
@@ -145,6 +145,6 @@ def name(lab: npt.NDArray[np.floating]) -> str:
 
 
 def _hex(lab: npt.NDArray[np.float64]) -> str:
-    rgb = cv2.cvtColor(lab.astype(np.float32).reshape(1, 1, 3), cv2.COLOR_LAB2RGB)[0, 0]
-    red, green, blue = (round(float(value) * 255) for value in np.clip(rgb, 0, 1))
+    rgb = srgb_of_lab(lab.astype(np.float32).reshape(1, 1, 3))[0, 0]
+    red, green, blue = (round(float(value) * 255) for value in rgb)
     return f"#{red:02x}{green:02x}{blue:02x}"

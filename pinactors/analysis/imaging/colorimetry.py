@@ -30,6 +30,11 @@ def lab_of_srgb(rgb: Image) -> npt.NDArray[np.float32]:
     return np.asarray(lab, np.float32)
 
 
+def srgb_of_lab(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """CIE Lab under D65 (rows, columns, 3) to sRGB, 0 to 1; what no screen shows is clipped."""
+    return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
+
+
 def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Linear sRGB (…, 3), non-negative, to CIE Lab under D65, in the same precision. More than white is no
     error and is not clipped: under too dim a light a paint would be, and must not lose its tint by that."""

@@ -174,6 +174,10 @@ class Coefficients:
     region: npt.NDArray[np.float64]
     cut: npt.NDArray[np.float64]
 
+    def probability(self, cut: npt.NDArray[np.float64]) -> float:
+        """That a cut with these measures (`CUT_NAMES`) covers the pin (overlap of at least `COVERED`)."""
+        return 1 / (1 + math.exp(-float(self.cut[0] + cut @ self.cut[1:])))
+
 
 @cache
 def shipped() -> Coefficients:
@@ -192,7 +196,5 @@ def score(measures: Measures) -> float:
 
 
 def confidence(measures: Measures, agreement: float, support: float) -> float:
-    """Probability that a cut covers the pin (overlap of at least `COVERED`), from what `CUT_NAMES` says."""
-    intercept, *coefficients = shipped().cut
-    total = float(intercept) + float(np.array([*measures.vector(), agreement, support]) @ coefficients)
-    return 1 / (1 + math.exp(-total))
+    """Probability that a cut covers the pin, from what `CUT_NAMES` says."""
+    return shipped().probability(np.array([*measures.vector(), agreement, support]))

@@ -1,24 +1,22 @@
-"""What a worker process does beside its work."""
+"""Processes of commands."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 
 import trio
 
-from pinactors.compute.worker import end_with_parent
+from pinactors.compute.process_pool import process_pool
 from tests.waiting import until
 
 
 def main() -> None:
     """Has a pool of one process say its number, and goes on until it is killed."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+    with process_pool(1) as pool:
         os.write(1, b"%d\n" % pool.submit(os.getpid).result())
         signal.pause()
 
@@ -31,7 +29,7 @@ def alive(process: int) -> bool:
 
 
 async def test_a_pools_process_ends_with_the_one_that_made_it() -> None:
-    command = [sys.executable, "-c", "from tests.compute.test_worker import main; main()"]
+    command = [sys.executable, "-c", "from tests.compute.test_process_pool import main; main()"]
     parent = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with trio.fail_after(60):
