@@ -11,7 +11,7 @@ import structlog
 from hypercorn.config import Config
 
 from pinactors.settings import Settings
-from pinactors.tracing import Span, correlation, ids
+from pinactors.tracing import Attribute, Kind, Span, Tracing, correlation, ids
 
 _STREAM = re.compile(r"(/streams/[^/]{6})[^/]+")
 
@@ -20,9 +20,12 @@ PATH_LIMIT = 200
 _CORRELATION = "pinactors.correlation"
 
 
-def logged_with(scope: Any, span: Span) -> Span:
-    """`span`, whose ids are in the line of the request with that scope."""
-    scope[_CORRELATION] = span.correlation
+def begin_logged(
+    tracing: Tracing, asked: Any, name: str, kind: Kind = Kind.SERVER, /, **attributes: Attribute
+) -> Span:
+    """The span `name` of a request or a WebSocket (Quart's), whose ids are then in its line of the log."""
+    span = tracing.begin(name, asked.headers.items(), kind, **attributes)
+    asked.scope[_CORRELATION] = span.correlation
     return span
 
 

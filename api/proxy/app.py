@@ -38,7 +38,7 @@ from pinactors.api.streams.pieces import Pieces
 from pinactors.api.streams.reader import Overlapping, respond, wants_early
 from pinactors.api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.api.uploads.resumable import draft_headers
-from pinactors.logs import logged_with
+from pinactors.logs import begin_logged
 from pinactors.protocol import (
     check_session_id,
     new_stream_id,
@@ -112,7 +112,7 @@ async def relay_upload() -> Response:
     if session_id:
         g.session_id = session_id
     kind, size = request.headers["Content-Type"], request.content_length
-    span = logged_with(request.scope, given.services.tracing.begin("upload", request.headers.items()))
+    span = begin_logged(given.services.tracing, request, "upload")
     head = Head(kind, size, token, key or new_stream_id(), named, early=early, span=span)
     route = routing.route_of(owner_of(token), key, session_id, start)
     body = _Request(reader, start)

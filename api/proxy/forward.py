@@ -16,7 +16,7 @@ from pinactors.api.proxy.relay.refusals import NO_MASTER
 from pinactors.api.proxy.relay.services import HOP, ProxyServices
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Body, Connection
-from pinactors.logs import logged_with
+from pinactors.logs import begin_logged
 from pinactors.tracing import Kind
 
 ALL_MASTERS_SECONDS = 30.0
@@ -47,7 +47,7 @@ async def forward(
     A master without the record or file that is asked for is not the last word: the next one is asked.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
-    span = logged_with(request.scope, services.tracing.begin(HOP, request.headers.items(), Kind.CLIENT))
+    span = begin_logged(services.tracing, request, HOP, Kind.CLIENT)
     headers |= span.correlation
     headers |= key_headers(token_of(request.headers))
     body = None

@@ -34,7 +34,7 @@ from pinactors.api.uploads.resumable.draft_headers import Asked
 from pinactors.api.uploads.resumable.upload import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
-from pinactors.logs import logged_with
+from pinactors.logs import begin_logged
 from pinactors.protocol import ErrorCode, PinactorsError, said
 from pinactors.tracing import Kind
 
@@ -223,8 +223,7 @@ async def _relay(
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
         on_activity=lambda: None,
     )
-    begun = given.services.tracing.begin(HOP, request.headers.items(), Kind.CLIENT, master=master.name)
-    span = logged_with(request.scope, begun)
+    span = begin_logged(given.services.tracing, request, HOP, Kind.CLIENT, master=master.name)
     headers = {**fields, **key_headers(token_of(request.headers)), **span.correlation}
     kind = headers.pop("Content-Type", "application/octet-stream")
     size: int | None = 0

@@ -34,7 +34,7 @@ from pinactors.api.streams.websocket import (
 from pinactors.api.uploads.fields import SENT_AS, WEBHOOK_FIELD
 from pinactors.api.uploads.mobile_upload import MULTIPART_TYPE
 from pinactors.client.uploads import part_head
-from pinactors.logs import logged_with
+from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError, View, check_session_id, new_stream_id
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
@@ -86,7 +86,7 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
         key or new_stream_id(),
         session_id,
         early=True,
-        span=logged_with(websocket.scope, given.services.tracing.begin("upload", websocket.headers.items())),
+        span=begin_logged(given.services.tracing, websocket, "upload"),
     )
     route = routing.route_of(owner_of(token), key, session_id, b"")
     sent = 0

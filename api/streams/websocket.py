@@ -31,7 +31,7 @@ from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
 from pinactors.api.services import Services, services
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
-from pinactors.logs import logged_with
+from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
@@ -102,9 +102,7 @@ async def converse() -> None:
         else:
             views = views_of(opening)
             upload = _upload(opening, owner, given.settings)
-            upload.span = logged_with(
-                websocket.scope, given.tracing.begin("upload", websocket.headers.items())
-            )
+            upload.span = begin_logged(given.tracing, websocket, "upload")
             conversation = WebsocketExchange(given, upload, views)
         code = await conversation.run()
     except PinactorsError as error:
@@ -220,11 +218,7 @@ class WebsocketExchange:
         else:
             registry = self._given.registry
             self._upload.announced = not await registry.may_join(self._upload)
-            try:
-                self._log = await registry.open(self._upload)
-            except PinactorsError as error:
-                self._upload.span.end(error)
-                raise
+            self._log = await registry.open(self._upload)
             receive = self._receive
         assert self._log is not None
         try:

@@ -33,7 +33,7 @@ from pinactors.api.uploads.received import (
     SessionNamed,
     WebhookNamed,
 )
-from pinactors.logs import logged_with
+from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id, said
@@ -70,7 +70,7 @@ async def upload_photographs() -> Response:
     early = bool(session_id) and wants_early(request, framing)
     upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
     upload.announced = early = early and not await given.registry.may_join(upload)
-    upload.span = logged_with(request.scope, given.tracing.begin("upload", request.headers.items()))
+    upload.span = begin_logged(given.tracing, request, "upload")
     if session_id:
         g.session_id = session_id
     parser = parser_of(parser_type, request.mimetype_params.get("boundary"))
@@ -133,11 +133,7 @@ class Reception:
 
     async def open(self) -> PacketLog:
         """The session before anything was read. Raises `PinactorsError`."""
-        try:
-            self._log = await self._given.registry.open(self._upload)
-        except PinactorsError as error:
-            self._upload.span.end(error)
-            raise
+        self._log = await self._given.registry.open(self._upload)
         return self._log
 
     async def receive_rest(self) -> None:

@@ -21,7 +21,7 @@ class Upload:
     on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
     its stream, before the last photograph is in. `resumable`: its rest can come to the next process as well.
     `webhook` is where its events are sent, empty for where its key has them sent. `span` is what the spans of
-    its session belong to; whoever began it ends it.
+    its session belong to; whoever began it ends it, unless the registry refuses the upload.
     """
 
     def __init__(

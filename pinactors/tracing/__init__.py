@@ -8,6 +8,16 @@ span is one object that records nothing and is its own child.
 
 from pinactors.tracing.correlation import correlation, ids
 from pinactors.tracing.opening import open_tracing
-from pinactors.tracing.spans import NO_SPAN, NO_TRACING, Kind, Span, Tracing
+from pinactors.tracing.spans import NO_SPAN, NO_TRACING, Attribute, Kind, Span, Tracing
 
-__all__ = ["NO_SPAN", "NO_TRACING", "Kind", "Span", "Tracing", "correlation", "ids", "open_tracing"]
+__all__ = [
+    "NO_SPAN",
+    "NO_TRACING",
+    "Attribute",
+    "Kind",
+    "Span",
+    "Tracing",
+    "correlation",
+    "ids",
+    "open_tracing",
+]

@@ -79,7 +79,7 @@ class Registry:
             state.facts["demonstration"] = True
         log = log_of(state)
         decided = upload.complete and upload.error is None
-        with self._counting_refusals():
+        with self._noting_refusal(upload):
             self._admission.check_rate(upload.owner)
             if self._peers is not None and upload.owner:
                 await self._admission.check_shared(upload.owner, self._peers.rows)
@@ -346,11 +346,13 @@ class Registry:
             return None
 
     @contextmanager
-    def _counting_refusals(self) -> Iterator[None]:
+    def _noting_refusal(self, upload: Upload) -> Iterator[None]:
+        """Counts a refusal, and ends the upload's span by it."""
         try:
             yield
         except PinactorsError as error:
             self._services.metrics.refused.labels(str(error.status)).inc()
+            upload.span.end(error)
             raise
 
 
