@@ -201,8 +201,7 @@ def _schemathesis(service: str, seconds: int, found: Path) -> int:
                 stderr=subprocess.STDOUT,
                 check=False,
                 cwd=data,
-                env=os.environ
-                | {"SCHEMATHESIS_HOOKS": "benchmarks.faults.fuzz_hooks", "PYTHONPATH": str(ROOT)},
+                env=os.environ | {"SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)},
             )
     return int(ended.returncode != 0)
 

@@ -15,14 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.work import inputs, warm_worker
+from benchmarks.peers.work import shared_values, warm_worker
 from pinactors import components
 from pinactors.client.uploads import Photographs, size_of
 from pinactors.pipeline.declaration import INPUTS, Analysis
@@ -66,29 +66,20 @@ def alone(data: Path, pins: list[dict[View, Path]]) -> list[dict[str, float]]:
 
 def _costs(analysis: Analysis, photographs: dict[View, Path]) -> dict[str, float]:
     fastest: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any], needs: list[Any]) -> Any:
+        began = time.perf_counter()
+        value = function(analysis.context, *needs)
+        seconds = time.perf_counter() - began
+        fastest[name] = min(seconds, fastest.get(name, seconds))
+        return value
+
+    sent = {str(view): str(path) for view, path in photographs.items()}
     for _ in range(REPEATS):
-        values: dict[str, Any] = dict(inputs({str(view): str(path) for view, path in photographs.items()}))
-        for step in analysis.shared_steps:
-            first = values.get(step.decided_by or "")
-            needs = [values[name] for name in step.needs]
-            if getattr(first, "decided", False):
-                values[step.name] = first
-            elif all(value is None for value in needs):
-                values[step.name] = None
-            else:
-                began = time.perf_counter()
-                values[step.name] = step.function(analysis.context, *needs)
-                _keep(fastest, step.name, time.perf_counter() - began)
+        values = shared_values(analysis, sent, lambda step, needs: timed(step.name, step.function, needs))
         for component in analysis.components:
-            needs = [values[name] for name in component.needs]
-            began = time.perf_counter()
-            component.full(analysis.context, *needs)
-            _keep(fastest, component.name, time.perf_counter() - began)
+            timed(component.name, component.full, [values[name] for name in component.needs])
     return fastest
-
-
-def _keep(fastest: dict[str, float], name: str, seconds: float) -> None:
-    fastest[name] = min(seconds, fastest.get(name, seconds))
 
 
 def shifted(profile: Profile, seconds: float) -> Profile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from benchmarks.server import declare_nothing
 from pinactors import components
 from pinactors.compute.worker import prepare
-from pinactors.pipeline.declaration import INPUTS, Analysis
+from pinactors.pipeline.declaration import INPUTS, Analysis, SharedStep
 from pinactors.protocol import (
     AnalysisComplete,
     ConnectionEstablished,
@@ -112,12 +113,13 @@ def inputs(photographs: dict[str, str]) -> dict[str, StoredImage | None]:
     return found
 
 
-def analyse(plan: Plan, photographs: dict[str, str]) -> tuple[list[Packet], list[str]]:
-    """The whole graph, one function after the other; packets, and the components that failed.
-
-    Raises what the required component raises.
-    """
-    analysis = _analysis(plan)
+def shared_values(
+    analysis: Analysis,
+    photographs: dict[str, str],
+    compute: Callable[[SharedStep, list[Any]], Any],
+) -> dict[str, Any]:
+    """The graph's inputs and the values of its shared steps by name, one after the other; `compute` runs one
+    with what it needs."""
     values: dict[str, Any] = {**inputs(photographs)}
     for step in analysis.shared_steps:
         first = values.get(step.decided_by or "")
@@ -127,7 +129,17 @@ def analyse(plan: Plan, photographs: dict[str, str]) -> tuple[list[Packet], list
         elif all(value is None for value in needs):
             values[step.name] = None
         else:
-            values[step.name] = step.function(analysis.context, *needs)
+            values[step.name] = compute(step, needs)
+    return values
+
+
+def analyse(plan: Plan, photographs: dict[str, str]) -> tuple[list[Packet], list[str]]:
+    """The whole graph, one function after the other; packets, and the components that failed.
+
+    Raises what the required component raises.
+    """
+    analysis = _analysis(plan)
+    values = shared_values(analysis, photographs, lambda step, needs: step.function(analysis.context, *needs))
     packets: list[Packet] = []
     missing: list[str] = []
     for component in analysis.components:

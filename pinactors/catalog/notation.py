@@ -23,25 +23,43 @@ _ROUND = re.compile(r"[.,][-\u2013\u2014]{1,2}$")
 
 _SPACES = str.maketrans(
     {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"}
-    | dict.fromkeys(
-        "\u200e\u200f\u202a\u202c\u2066\u2068\u2069", ""
-    )  # directions of writing, copied from pages
+    | dict.fromkeys("\u200e\u200f\u202a\u202c\u2066\u2068\u2069", "")
 )
+"""Spaces and apostrophes of other alphabets; directions of writing, which are copied from pages, go."""
+
 _SIGNS = {
-    **{
-        "€": "EUR",
-        "£": "GBP",
-        "¥": "",
-        "￥": "",
-        "円": "JPY",
-        "元": "CNY",
-        "₹": "INR",
-        "Rs.": "INR",
-        "₩": "KRW",
-    },
-    **{"US$": "USD", "A$": "AUD", "AU$": "AUD", "C$": "CAD", "CA$": "CAD", "NZ$": "NZD", "HK$": "HKD"},
-    **{"S$": "SGD", "NT$": "TWD", "MX$": "MXN", "R$": "BRL", "$": "", "kr.": "", "kr": "", "Fr.": "CHF"},
-    **{"zł": "PLN", "Kč": "CZK", "Ft": "HUF", "₽": "RUB", "₺": "TRY", "₴": "UAH", "฿": "THB", "₱": "PHP"},
+    "€": "EUR",
+    "£": "GBP",
+    "¥": "",
+    "￥": "",
+    "円": "JPY",
+    "元": "CNY",
+    "₹": "INR",
+    "Rs.": "INR",
+    "₩": "KRW",
+    "US$": "USD",
+    "A$": "AUD",
+    "AU$": "AUD",
+    "C$": "CAD",
+    "CA$": "CAD",
+    "NZ$": "NZD",
+    "HK$": "HKD",
+    "S$": "SGD",
+    "NT$": "TWD",
+    "MX$": "MXN",
+    "R$": "BRL",
+    "$": "",
+    "kr.": "",
+    "kr": "",
+    "Fr.": "CHF",
+    "zł": "PLN",
+    "Kč": "CZK",
+    "Ft": "HUF",
+    "₽": "RUB",
+    "₺": "TRY",
+    "₴": "UAH",
+    "฿": "THB",
+    "₱": "PHP",
 }
 """Signs and the currency they mean; empty where several countries write theirs so."""
 

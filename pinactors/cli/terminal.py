@@ -141,10 +141,10 @@ def _worded(error: BaseException) -> str:
 def command(*arguments: object, data: Path | None = None, catalog: Path | None = None) -> str:
     """A command line of this program that works as printed: by its interpreter where the shell would not find
     it, quoted where there are spaces, and for the same data or catalogue folder where one was named."""
-    named = (
-        [("--catalog", catalog)] if catalog is not None else [("--data", data)] if data is not None else []
-    )
-    arguments = (*arguments, *(part for option in named for part in option))
+    if catalog is not None:
+        arguments = (*arguments, "--catalog", catalog)
+    elif data is not None:
+        arguments = (*arguments, "--data", data)
     found = shutil.which("pinactors")
     ours = found is not None and Path(found).parent == Path(sys.executable).parent
     start = ["pinactors"] if ours else [sys.executable, "-m", "pinactors"]

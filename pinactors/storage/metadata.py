@@ -21,6 +21,7 @@ from pinactors.analysis.imaging.formats import (
     START_BYTES,
     jpeg_segments,
     png_chunks,
+    png_text,
     sniff,
     webp_chunks,
 )
@@ -241,16 +242,12 @@ def _png(data: Buffer) -> list[Piece]:
 
 def _text_orientation(kind: bytes, body: bytes) -> int:
     """What a text of a PNG says of how the camera was held: XMP, or EXIF in hexadecimal digits."""
-    keyword, nul, rest = body.partition(b"\0")
+    packed, text = png_text(kind, body)
     try:
-        if kind == b"iTXt":  # flag, method, language and translated keyword stand before the text
-            packed, rest = rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
-        else:
-            packed, rest = kind == b"zTXt", rest[1:] if kind == b"zTXt" else rest
-        text = zlib.decompressobj().decompress(rest, _LONGEST_TEXT) if packed else rest[:_LONGEST_TEXT]
-        if keyword + nul == _PNG_XMP:
+        text = zlib.decompressobj().decompress(text, _LONGEST_TEXT) if packed else text[:_LONGEST_TEXT]
+        if body.startswith(_PNG_XMP):
             return _xmp_orientation(text)
-        if keyword + nul == _PNG_EXIF:  # a line break, a name, a length, and then the digits in lines
+        if body.startswith(_PNG_EXIF):  # a line break, a name, a length, and then the digits in lines
             return _tiff_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("ascii")))
     except (zlib.error, ValueError):
         pass

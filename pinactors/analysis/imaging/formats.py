@@ -170,6 +170,17 @@ def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
         at = end
 
 
+def png_text(kind: bytes, body: bytes) -> tuple[bool, bytes]:
+    """Whether the text of a `tEXt`, `zTXt` or `iTXt` chunk is packed, and the text (PNG 3, 11.3.3)."""
+    rest = body.partition(b"\0")[2]  # behind the keyword
+    match kind:
+        case b"iTXt":  # flag, method, language and translated keyword stand before the text
+            return rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
+        case b"zTXt":  # a method does
+            return True, rest[1:]
+    return False, rest
+
+
 def pixels_of_png(data: bytes) -> bytes:
     """The PNG with no other ancillary chunks than those that say what its pixels mean (transparency, profile,
     EXIF), and of these the sound ones: a decoder stumbles over one that is damaged or unpacks without end,
@@ -201,10 +212,8 @@ def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:
         case b"iCCP":
             return _unpacks(body.partition(b"\0")[2][1:])
         case b"tEXt" | b"zTXt" | b"iTXt" if body.startswith(_PNG_TEXTS):
-            rest = body.partition(b"\0")[2]
-            if kind == b"iTXt":  # flag, method, language and translated keyword stand before the text
-                return rest[:1] != b"\1" or _unpacks(rest[2:].split(b"\0", 2)[-1])
-            return kind == b"tEXt" or _unpacks(rest[1:])
+            packed, text = png_text(kind, body)
+            return not packed or _unpacks(text)
     return False
 
 

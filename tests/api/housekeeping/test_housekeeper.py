@@ -22,6 +22,7 @@ from pinactors.storage.shared_images import SharedImages
 from tests.api.conftest import Running, running
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, LIMIT, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part
+from tests.waiting import until
 
 
 class House:
@@ -152,8 +153,7 @@ async def until_kept(server: Running, expected: set[bytes]) -> None:
         return {file.read_bytes() for file in server.settings.images_folder.rglob("*") if file.is_file()}
 
     with trio.fail_after(LIMIT):
-        while kept() != expected:  # noqa: ASYNC110 - the housekeeper comes by
-            await trio.sleep(0.02)
+        await until(lambda: kept() == expected)
 
 
 async def test_refused_uploads_leave_no_photograph(server: Running) -> None:

@@ -23,6 +23,7 @@ from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from pinactors.supervision import Supervision
 from tests.api.wire import JSON, LIMIT, Wire, ask, connected, head
+from tests.waiting import until
 
 QUICK = 0.3
 """Seconds that stand for a minute here."""
@@ -130,8 +131,7 @@ class Served:
         self.port, self.listener = port, listener
 
     async def wait_for_connections(self, count: int) -> None:
-        while len(self.listener) != count:  # noqa: ASYNC110 - only the listener's own set tells
-            await trio.sleep(0.01)
+        await until(lambda: len(self.listener) == count)
 
 
 @asynccontextmanager
