@@ -179,7 +179,7 @@ def _below_title(lines: list[str], first: int, separator: str, required: Sequenc
     """The line of the header: the first one, or where that names no column the one below that names all."""
     signs = [separator] if separator else list(SEPARATORS)
     for at in range(first, min(len(lines), first + _TITLE_LINES)):
-        headers = [set(_header(lines[at:], sign)) for sign in signs]
+        headers = [set(_header(_names(lines[at:], sign))) for sign in signs]
         if any(header.issuperset(required) for header in headers):
             return at
         if at == first and any(not header.isdisjoint(required) for header in headers):
@@ -189,13 +189,17 @@ def _below_title(lines: list[str], first: int, separator: str, required: Sequenc
 
 def _guessed(lines: list[str], wanted: Sequence[str]) -> str:
     """The separator that finds most of the columns in the header."""
-    found = {sign: len(set(_header(lines, sign)) & set(wanted)) for sign in SEPARATORS}
+    found = {sign: len(set(_header(_names(lines, sign))) & set(wanted)) for sign in SEPARATORS}
     return max(found, key=lambda sign: found[sign])
 
 
-def _header(lines: Sequence[str], separator: str) -> list[str]:
+def _names(lines: Sequence[str], separator: str) -> list[str]:
+    """The columns' names as they are written."""
+    return next(csv.reader(lines, delimiter=separator), [])
+
+
+def _header(names: Sequence[str]) -> list[str]:
     """The columns' names in one spelling: Pin ID, pinId and pin.id are pin_id."""
-    names = next(csv.reader(lines, delimiter=separator), [])
     parted = (re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) for name in names)
     return [re.sub(r"[\W_]+", "_", name).strip("_").lower() for name in parted]
 
@@ -203,8 +207,8 @@ def _header(lines: Sequence[str], separator: str) -> list[str]:
 def _rows(
     file: str, lines: list[str], skipped: int, separator: str, required: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[CsvRow]:
-    header = _header(lines[skipped:], separator)
-    named = next(csv.reader(lines[skipped:], delimiter=separator))
+    named = _names(lines[skipped:], separator)
+    header = _header(named)
     places = {name: header.index(name) for name in wanted if name in header}
     missing = [name for name in required if name not in places]
     if missing:
