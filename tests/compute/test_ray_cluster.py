@@ -14,6 +14,7 @@ from pinactors.settings import Settings, SettingUnusable
 from tests.compute import jobs
 from tests.compute.test_processes import run, session
 from tests.conftest import ErrorLogs
+from tests.failing import fail_once
 from tests.ray_cluster import NOTICED_SOON, start_cluster
 
 TIMEOUT = 120
@@ -127,25 +128,18 @@ async def test_following_the_nodes_goes_on_when_it_fails_once(
 ) -> None:
     """Without a cluster: nothing is asked of one."""
     ray_cluster = pytest.importorskip("pinactors.compute.ray_cluster")
-    calls, second = [], trio.Event()
 
     async def nothing(*_: object) -> None:
         await trio.lowlevel.checkpoint()
-
-    async def fails_once(self: object) -> None:
-        await trio.lowlevel.checkpoint()
-        calls.append(self)
-        if len(calls) == 1:
-            raise RuntimeError("nobody foresaw this")
-        second.set()
 
     monkeypatch.setattr(ray_cluster, "_connect", lambda compute: None)
     monkeypatch.setattr(ray_cluster, "_cpus", lambda: {"ab" * 28: 1})
     monkeypatch.setattr(ray_cluster, "NODES_SECONDS", 0.01)
     monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_cluster.RayPool, "start", nothing)
-    monkeypatch.setattr(ray_cluster.RayPool, "follow", fails_once)
+    monkeypatch.setattr(ray_cluster.RayPool, "follow", nothing)
+    went_on = fail_once(monkeypatch, ray_cluster.RayPool, "follow")
     with trio.fail_after(TIMEOUT):
         async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
-            await second.wait()
+            await went_on.wait()
     assert error_logs.take("iteration failed")["task"] == "nodes"

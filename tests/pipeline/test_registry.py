@@ -7,7 +7,6 @@ import weakref
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -32,6 +31,7 @@ from pinactors.settings import Settings
 from pinactors.storage.logs.files import LogFiles, StoredFile
 from pinactors.storage.logs.packet_logs import Entry, StoredLog
 from tests.conftest import ErrorLogs
+from tests.failing import fail_once
 from tests.pipeline.fakes import (
     NAMES,
     FakeCompute,
@@ -614,15 +614,7 @@ async def test_the_recorder_goes_on_when_one_analysis_fails_it(
     autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
     records = FakeRecords(away=True)
-    store, failed = Recorder._store, []
-
-    async def fails_once(self: Recorder, item: Any) -> None:
-        failed.append(item)
-        if len(failed) == 1:
-            raise RuntimeError("nobody foresaw this")
-        await store(self, item)
-
-    monkeypatch.setattr(Recorder, "_store", fails_once)
+    fail_once(monkeypatch, Recorder, "_store")
     async with open_pipeline(tmp_path, records=records) as pipeline:
         for content in ("one", "two"):
             await watch(await pipeline.registry.open(upload(content=content)))

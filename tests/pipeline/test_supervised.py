@@ -13,6 +13,7 @@ from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.registry.sessions import Registry
 from pinactors.settings import Settings
 from tests.conftest import ErrorLogs
+from tests.failing import fail_once
 from tests.pipeline.fakes import ANALYSIS, FakeCompute, FakeRecords
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
@@ -38,21 +39,11 @@ async def test_it_goes_on(
     error_logs: ErrorLogs,
 ) -> None:
     monkeypatch.setattr(peers, "BEAT_SECONDS", 0.05)
-    work, calls, next_one = getattr(owner, method), [], trio.Event()
-
-    async def fails_once(self: Any, *arguments: Any) -> None:
-        calls.append(method)
-        if len(calls) == fails_at:
-            raise RuntimeError("nobody foresaw this")
-        await work(self, *arguments)
-        if len(calls) > fails_at:
-            next_one.set()
-
-    monkeypatch.setattr(owner, method, fails_once)
+    went_on = fail_once(monkeypatch, owner, method, fails_at)
     settings = Settings(data=tmp_path, database_url=empty_database(postgres))
     compute: Any = FakeCompute()
     records: Any = FakeRecords()
     with trio.fail_after(TIMEOUT):
         async with opening.open_registry(ANALYSIS, compute, records, settings):
-            await next_one.wait()
+            await went_on.wait()
     assert error_logs.take("iteration failed")["task"] == task

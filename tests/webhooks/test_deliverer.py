@@ -20,6 +20,7 @@ from pinactors.supervision import Supervision
 from pinactors.webhooks import deliverer, sending
 from pinactors.webhooks.deliverer import Deliverer
 from tests.conftest import ErrorLogs
+from tests.failing import fail_once
 from tests.webhooks.receiver import REDIRECT, RESET, SILENCE, Receiver, receiving
 
 LIMIT = 30
@@ -269,15 +270,7 @@ async def test_a_database_that_is_away_delays_events(
 async def test_delivery_goes_on_when_a_round_fails(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    forget, rounds = Deliverer._forget, []
-
-    async def fails_once(self: Deliverer) -> None:
-        rounds.append(1)
-        if len(rounds) == 1:
-            raise RuntimeError("nobody foresaw this")
-        await forget(self)
-
-    monkeypatch.setattr(Deliverer, "_forget", fails_once)
+    fail_once(monkeypatch, Deliverer, "_forget")
     async with receiving(authority) as receiver, delivering(tmp_path, receiver) as site:
         await site.add()
         await site.until(delivered=3)

@@ -22,6 +22,7 @@ from pinactors.storage.shared_images import SharedImages
 from tests.api.conftest import Running, running
 from tests.api.rawsocket import opened
 from tests.api.wire import JSON, LIMIT, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part
+from tests.failing import fail_once
 from tests.waiting import until
 
 
@@ -234,19 +235,10 @@ async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path
 async def test_a_round_that_fails_does_not_end_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: Any
 ) -> None:
-    rounds, second = [], trio.Event()
-
-    async def fails_once(self: Housekeeper) -> None:
-        rounds.append(1)
-        await trio.lowlevel.checkpoint()
-        if len(rounds) == 1:
-            raise RuntimeError("nobody foresaw this")
-        second.set()
-
-    monkeypatch.setattr(Housekeeper, "sweep", fails_once)
+    went_on = fail_once(monkeypatch, Housekeeper, "sweep")
     monkeypatch.setattr("pinactors.api.server.SWEEP_SECONDS", 0.01)
     async with running(tmp_path) as server:
         with trio.fail_after(20):
-            await second.wait()
+            await went_on.wait()
         assert (await ask(server.port, "GET", "/livez")).status == 200
     assert error_logs.take("iteration failed")["task"] == "housekeeper"

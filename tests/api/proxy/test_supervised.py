@@ -15,6 +15,7 @@ from pinactors.api.proxy.relay import journal, sessions
 from pinactors.api.proxy.relay.sessions import Sessions
 from tests.api.conftest import running
 from tests.api.proxy.conftest import LIMIT, metric, proxying, sessions_of
+from tests.failing import fail_once
 
 
 async def wait_for_failures(port: int, task: str, error_logs: Any) -> None:
@@ -43,16 +44,7 @@ async def test_pruning_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 async def test_health_checks_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: Any) -> None:
-    check, rounds, second = Masters.check, [], trio.Event()
-
-    async def fails_once(self: Masters, *arguments: Any) -> None:
-        rounds.append(1)
-        if len(rounds) == 1:
-            raise RuntimeError("nobody foresaw this")
-        await check(self, *arguments)
-        second.set()
-
-    monkeypatch.setattr(Masters, "check", fails_once)
+    went_on = fail_once(monkeypatch, Masters, "check")
     with trio.fail_after(LIMIT):
         async with (
             running(tmp_path / "master") as master,
@@ -60,7 +52,7 @@ async def test_health_checks_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 tmp_path / "proxy", [f"http://127.0.0.1:{master.port}"], proxy_health_interval=0.05
             ) as port,
         ):
-            await second.wait()
+            await went_on.wait()
             await wait_for_failures(port, "health check", error_logs)
 
 

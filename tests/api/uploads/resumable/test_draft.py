@@ -39,6 +39,7 @@ from tests.api.wire import (
     until,
 )
 from tests.conftest import ErrorLogs
+from tests.failing import fail_once
 
 VERSIONS = ["3", "5", "6", "8"]
 PRICED = 'pinactors_components_total{component="pricing",outcome="full"}'
@@ -272,19 +273,10 @@ async def test_a_request_that_brings_nothing_is_ended_and_can_be_gone_on_with(tm
 async def test_abandoned_uploads_are_looked_for_though_one_look_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    look, calls, second = PartialUploads._sweep, [], trio.Event()
-
-    async def fails_once(self: PartialUploads) -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise RuntimeError("nobody foresaw this")
-        await look(self)
-        second.set()
-
-    monkeypatch.setattr(PartialUploads, "_sweep", fails_once)
+    went_on = fail_once(monkeypatch, PartialUploads, "_sweep")
     async with running(tmp_path, upload_expiry=0.2):
         with trio.fail_after(LIMIT):
-            await second.wait()
+            await went_on.wait()
     assert error_logs.take("iteration failed")["task"] == "partial uploads"
 
 

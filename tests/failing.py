@@ -1,0 +1,29 @@
+"""What goes on all the time, made to fail once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+
+def fail_once(patch: pytest.MonkeyPatch, owner: type[Any], method: str, at: int = 1) -> trio.Event:
+    """The `at`-th call of an async method raises what nobody catches by its type; the event is set once a
+    later one has ended."""
+    work, went_on = getattr(owner, method), trio.Event()
+    calls = 0
+
+    async def fails_once(self: Any, *arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        number = calls
+        if number == at:
+            raise RuntimeError("nobody foresaw this")
+        result = await work(self, *arguments)
+        if number > at:
+            went_on.set()
+        return result
+
+    patch.setattr(owner, method, fails_once)
+    return went_on
