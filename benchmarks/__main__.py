@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import trio
 import typer
 
-from benchmarks import capacity, load, null, overhead, report, scale
+from benchmarks import capacity, load, null, overhead, readers, report, scale
 from benchmarks.commands import (
     ALL,
     SAME_ANALYSIS,
@@ -202,6 +202,23 @@ def scale_(
 def overhead_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
     """What the pipeline costs when components do nothing: throughput, delay, memory, loop stalls."""
     write(run(partial(overhead.measure, quick=quick)), json_file, page)
+
+
+@app.command("readers")
+def readers_(
+    count: Annotated[
+        int, typer.Option("--readers", min=1, help="Connections that follow one stream.")
+    ] = 1000,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    peer: Annotated[bool, typer.Option(help="Measure the public server too; needs Node and npm.")] = True,
+    quick: Quick = False,
+    json_file: Json = None,
+) -> None:
+    """Packets a second to many readers of one stream: ours beside the public Durable Streams server."""
+    if quick:
+        count, rounds = 20, 1
+    measure = partial(readers.measure, readers=count, rounds=rounds, peer=peer, quick=quick)
+    write(run(measure), json_file)
 
 
 @app.command("proxy")

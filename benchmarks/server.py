@@ -3,7 +3,7 @@
 `python -m benchmarks.server KIND '{"data": …}' [SPREAD]` prints its port. Kinds: `real` (the pin analysis),
 `workers` (components that return at once, in worker processes), `inline` (the same in the event loop, each
 result up to SPREAD seconds after its session began, or never where the photograph is `HELD_BYTES` or larger:
-what is left is the pipeline and the wire).
+what is left is the pipeline and the wire), `burst` (the same, all results SPREAD seconds after it began).
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ class Inline:
 
     seconds = 0.0
 
-    def __init__(self, spread: float) -> None:
-        self._spread = spread
+    def __init__(self, least: float, most: float) -> None:
+        self._least, self._most = least, most
 
     @asynccontextmanager
     async def session(self, name: str, priority: Priority, grace: GracePeriod) -> AsyncIterator[Self]:
@@ -118,7 +118,7 @@ class Inline:
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if any(isinstance(each, StoredImage) and each.size >= HELD_BYTES for each in arguments):
             await trio.sleep_forever()
-        await trio.sleep(random.uniform(0, self._spread))
+        await trio.sleep(random.uniform(self._least, self._most))
         return function(*arguments)
 
     async def fetch(self, value: Any) -> Any:
@@ -136,7 +136,7 @@ async def main(kind: str, settings: Settings, spread: float) -> None:
     async def open_inline(
         settings: Settings, warm: Callable[[], Any], supervision: object
     ) -> AsyncIterator[Inline]:
-        yield Inline(spread)
+        yield Inline(spread if kind == "burst" else 0.0, spread)
 
     logs.configure(settings)
     async with trio.open_nursery() as nursery:
@@ -144,7 +144,7 @@ async def main(kind: str, settings: Settings, spread: float) -> None:
             run = partial(serve, settings, analysis=components.declare(settings))
         else:
             run = partial(serve, settings, analysis=declare_nothing(), warm=nothing)
-        if kind == "inline":
+        if kind in ("inline", "burst"):
             with mock.patch("pinactors.api.server.open_compute", open_inline):
                 port = await nursery.start(run)
         else:

@@ -24,13 +24,13 @@ from benchmarks.peers.work import Plan
 
 OURS = "ours"
 DESIGNS = (OURS, "buffered", "express", "fastapi-h11", "fastapi")
-EXPRESS = Path(__file__).parent / "express"
+HERE = Path(__file__).parent
 NPM_SECONDS = 120.0
 
 
 def unavailable(design: str) -> str:
     """Why a design cannot run here; empty when it can."""
-    if design == "express" and not (shutil.which("node") and shutil.which("npm")):
+    if design in ("express", "durable-streams") and not (shutil.which("node") and shutil.which("npm")):
         return "node and npm are not installed"
     if design.startswith("fastapi"):
         wanted = ["fastapi", "uvicorn", "python_multipart"]
@@ -69,16 +69,31 @@ async def _command(design: str, plan: str, folder: Path) -> list[str]:
     if design.startswith("fastapi"):
         given = ["h11"] if design.endswith("h11") else []
         return [sys.executable, "-m", "benchmarks.peers.fastapi_app", plan, *given]
-    home = folder / "express"
-    await trio.to_thread.run_sync(shutil.copytree, EXPRESS, home)
+    home = await _installed("express", folder)
+    return ["node", str(home / "server.js"), sys.executable, plan]
+
+
+@asynccontextmanager
+async def durable_streams() -> AsyncIterator[phones.Server]:
+    """The public Durable Streams server, over files. Raises `RuntimeError` when it does not start."""
+    with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
+        home = await _installed("durable_streams", Path(folder))
+        async with _started(["node", str(home / "server.mjs"), str(home / "data")]) as server:
+            yield server
+
+
+async def _installed(peer: str, folder: Path) -> Path:
+    """A copy of a Node peer with its packages, in `folder`. Raises `RuntimeError` where npm cannot."""
+    home = folder / peer
+    await trio.to_thread.run_sync(shutil.copytree, HERE / peer, home)
     install = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
     with trio.fail_after(NPM_SECONDS):
         installed = await trio.run_process(
             install, cwd=home, capture_stdout=True, capture_stderr=True, check=False
         )
     if installed.returncode:
-        raise RuntimeError(f"npm cannot install Express: {installed.stderr.decode()[-500:]}")
-    return ["node", str(home / "server.js"), sys.executable, plan]
+        raise RuntimeError(f"npm cannot install {peer}: {installed.stderr.decode()[-500:]}")
+    return home
 
 
 @asynccontextmanager

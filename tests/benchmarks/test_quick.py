@@ -110,6 +110,15 @@ def test_null_beside_every_peer_there_is(tmp_path: Path) -> None:
         assert each["seconds_per_session"]["n"] > 0
 
 
+def test_readers_of_one_stream(tmp_path: Path) -> None:
+    result = run(tmp_path, "readers", "--no-peer")
+    assert set(result["servers"]) == {"ours"}
+    ours = result["servers"]["ours"]
+    assert ours["packets"] == ours["seconds_from_result_to_reader"]["n"] == 20 * 5
+    assert ours["packets_per_second"] > 0
+    assert result["skipped"] == {"durable-streams": "not asked for"}
+
+
 def test_the_proxy(tmp_path: Path) -> None:
     result = run(tmp_path, "proxy")
     assert (result["benchmark"], result["sessions"]) == ("proxy", 5)

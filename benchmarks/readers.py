@@ -1,0 +1,174 @@
+"""Packets a second to many readers of one stream, beside the public Durable Streams server.
+
+Both speak the same protocol (`GET …?offset=-1&live=sse`). All readers are connected before the first packet
+is written; then five packets of about a kilobyte come at once and the stream is closed: by the components of
+one session here, by five appends and a closing one there. The load generator shares the machine, so that the
+server's CPU a packet says more than the rate.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import trio
+
+from benchmarks import phones
+from benchmarks.figures import percentiles
+from benchmarks.overhead import PHOTOGRAPH, machine
+from benchmarks.peers import start
+from benchmarks.server import stamp
+
+PACKETS = 5
+"""Results of a session; the peer gets as many appends."""
+
+ATTACHING_AT_ONCE = 50
+ATTACH_SECONDS = 6.0
+"""From a session's begin to its results: all readers have to be there by then."""
+
+PEER = "durable-streams"
+
+Say = Callable[[str], None]
+Fill = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Tally:
+    """One server's rounds; `seconds` from a round's first result to the last byte at the last reader."""
+
+    seconds: float = 0.0
+    server_cpu: float = 0.0
+    received_bytes: int = 0
+    delays: list[float | None] = field(default_factory=list)
+
+
+async def measure(
+    say: Say, *, readers: int, rounds: int, peer: bool = True, quick: bool = False
+) -> dict[str, Any]:
+    """Ours, then the peer. Raises `RuntimeError` when a reader missed a packet or came too late."""
+    pause = 1.0 if quick else ATTACH_SECONDS
+    tallies = {start.OURS: Tally(), PEER: Tally()}
+    why = start.unavailable(PEER) if peer else "not asked for"
+    async with phones.server("burst", spread=pause) as ours:
+        for number in range(rounds):
+            say(f"ours: round {number + 1} of {rounds}")
+            async with _session(ours) as path:
+                await _round(ours, path, readers, tallies[start.OURS])
+    if not why:
+        async with start.durable_streams() as there:
+            for number in range(rounds):
+                say(f"{PEER}: round {number + 1} of {rounds}")
+                path = f"/stream-{number}"
+                await _send(there.port, "PUT", path)
+                await _round(there, path, readers, tallies[PEER], partial(_append, there.port, path))
+    return {
+        "benchmark": "readers",
+        "machine": machine(),
+        "readers": readers,
+        "rounds": rounds,
+        "skipped": {PEER: why} if why else {},
+        "servers": {name: _figures(tally) for name, tally in tallies.items() if tally.delays},
+    }
+
+
+def _figures(tally: Tally) -> dict[str, Any]:
+    count = len(tally.delays)
+    return {
+        "packets": count,
+        "packets_per_second": count / tally.seconds,
+        "server_cpu_microseconds_per_packet": 1e6 * tally.server_cpu / count,
+        "bytes_per_packet": tally.received_bytes / count,
+        "seconds_from_result_to_reader": percentiles(tally.delays),
+    }
+
+
+async def _round(
+    server: phones.Server, path: str, readers: int, tally: Tally, fill: Fill | None = None
+) -> None:
+    """Connects `readers` to a stream, has it filled (ours fills itself) and reads it to its end."""
+    attaching = trio.Semaphore(ATTACHING_AT_ONCE)
+    attached, everybody = 0, trio.Event()
+    first_stamp, last_byte = 2**63, 0
+
+    async def reader() -> None:
+        nonlocal attached, first_stamp, last_byte
+        stamps: list[int] = []
+        async with await _opened(server.port, path, attaching) as stream:
+            attached += 1
+            if attached == readers:
+                everybody.set()
+            tail = b""
+            while data := await stream.receive_some(phones.PIECE_BYTES):
+                now = time.perf_counter_ns()
+                tally.received_bytes += len(data)
+                found = [int(made) for made in phones.STAMP.findall(tail[-30:] + data)]
+                tail = data
+                tally.delays.extend((now - made) / 1e9 for made in found)
+                stamps += found
+                last_byte = max(last_byte, now)
+        if len(stamps) != PACKETS:
+            raise RuntimeError(f"a reader got {len(stamps)} of {PACKETS} packets")
+        first_stamp = min(first_stamp, *stamps)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(readers):
+            nursery.start_soon(reader)
+        await everybody.wait()
+        together, cpu = time.perf_counter_ns(), server.cpu_seconds()
+        if fill is not None:
+            await fill()
+    if first_stamp < together:
+        raise RuntimeError("the first packet came before all readers were there")
+    tally.server_cpu += server.cpu_seconds() - cpu
+    tally.seconds += (last_byte - first_stamp) / 1e9
+
+
+async def _opened(port: int, path: str, attaching: trio.Semaphore) -> trio.SocketStream:
+    """A connection whose answer has begun: its reader is known to the server."""
+    async with attaching:
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        head = f"GET {path}?offset=-1&live=sse HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+        await stream.send_all(head.encode())
+        if not (await stream.receive_some(phones.PIECE_BYTES)).startswith(b"HTTP/1.1 200"):
+            raise RuntimeError("a reader was refused")
+        return stream
+
+
+@asynccontextmanager
+async def _session(server: phones.Server) -> AsyncIterator[str]:
+    """A session of ours whose results come `ATTACH_SECONDS` after its begin; the path of its stream."""
+    begun, path = trio.Event(), ""
+
+    def note(packet: dict[str, Any]) -> None:
+        nonlocal path
+        path = path or f"/streams/{packet['streamId']}"
+        begun.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(phones.watch, server.port, PHOTOGRAPH, note)
+        await begun.wait()
+        yield path
+
+
+async def _append(port: int, path: str) -> None:
+    for number in range(PACKETS):
+        packet = {"type": "DETAILED_ANALYSIS", "sequence": number, "analysis": stamp()}
+        await _send(port, "POST", path, json.dumps([packet]).encode())
+    await _send(port, "POST", path, closing=True)
+
+
+async def _send(port: int, method: str, path: str, body: bytes = b"", *, closing: bool = False) -> None:
+    head = (
+        f"{method} {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nStream-Closed: {str(closing).lower()}\r\n\r\n"
+    )
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(head.encode() + body)
+        answer = await stream.receive_some(phones.PIECE_BYTES)
+    if not answer.startswith(b"HTTP/1.1 20"):
+        raise RuntimeError(f"the peer refused a {method}: {answer[:200]!r}")
