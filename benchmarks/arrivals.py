@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.protocol import View
 
 OFFSET_SECONDS = 120.0

@@ -26,7 +26,7 @@ import trio
 from benchmarks import phones
 from benchmarks.server import HELD_BYTES
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.protocol import View
 
 PHOTOGRAPH = {"front": b"\xff\xd8 no component looks at it \xff\xd9"}

@@ -28,8 +28,8 @@ from pinactors.catalog import index
 from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.demo.designs import DESIGNS, Design
 from pinactors.catalog.demo.photo import photograph
-from pinactors.catalog.importer import import_catalog
-from pinactors.catalog.preparing import MOST_FEATURES
+from pinactors.catalog.importing.importer import import_catalog
+from pinactors.catalog.importing.preparing import MOST_FEATURES
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation import dataset
 from pinactors.evaluation.matching import IN_CATALOGUE, MAX_PIXELS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from pinactors.compute import fork_server
+from pinactors.compute.local import fork_server
 
 SERVING = ("serve", "demo")
 """Commands that have workers."""

@@ -18,7 +18,7 @@ from pinactors.api.admin.imports import MOST_OPEN
 from pinactors.api.errors import STATUS
 from pinactors.api.http.calls import INBOX_EVENTS
 from pinactors.api.uploads.resumable.upload import LEAD_BYTES
-from pinactors.catalog.rows import OUTLINE_COLUMNS, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
+from pinactors.catalog.importing.rows import OUTLINE_COLUMNS, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.cli import app
 from pinactors.pipeline.session import OTHER_MESSAGES
 from pinactors.protocol import AnyPacket, ErrorCode

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pinactors import __main__, cli
-from pinactors.compute import fork_server
+from pinactors.compute.local import fork_server
 
 
 def test_what_every_worker_imports_again_is_light() -> None:

@@ -18,7 +18,7 @@ from pinactors.api.operations import json_answer
 from pinactors.api.page.catalogue import picture
 from pinactors.api.page.results import of_photograph
 from pinactors.api.services import services
-from pinactors.catalog.rows import MAX_FILE_BYTES, Problem
+from pinactors.catalog.importing.rows import MAX_FILE_BYTES, Problem
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 REQUEST_BYTES = 4096

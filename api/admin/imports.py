@@ -24,8 +24,8 @@ import trio
 from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services
-from pinactors.catalog.import_process import Order, Said
-from pinactors.catalog.rows import PIN_COLUMNS, ImportReport
+from pinactors.catalog.importing.import_process import Order, Said
+from pinactors.catalog.importing.rows import PIN_COLUMNS, ImportReport
 from pinactors.protocol import ErrorCode, PinactorsError
 
 T = TypeVar("T")
@@ -201,7 +201,7 @@ class Imports:
             settings.storage,
             str(settings.data),
         )
-        command = [sys.executable, "-m", "pinactors.catalog.import_process"]
+        command = [sys.executable, "-m", "pinactors.catalog.importing.import_process"]
         async with trio.open_nursery() as nursery:
             start = partial(
                 trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False

@@ -30,7 +30,7 @@ from pinactors.compute.engines import open_compute
 from pinactors.compute.pool import Pool
 from pinactors.settings import Settings
 from tests.compute import jobs
-from tests.compute.test_processes import cpu_seconds, session
+from tests.compute.local.test_processes import cpu_seconds, session
 from tests.ray_cluster import NOTICED_SOON, start_cluster
 
 NODES = 2

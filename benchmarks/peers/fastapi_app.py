@@ -24,7 +24,7 @@ from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
 from benchmarks.peers.work import Lines, Plan, Rows, inputs, warm_worker
-from pinactors.compute.worker import call, call_and_keep
+from pinactors.compute.local.worker import call, call_and_keep
 from pinactors.pipeline.declaration import Component, SharedStep
 from pinactors.protocol import Packet, View
 

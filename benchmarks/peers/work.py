@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.server import declare_nothing
 from pinactors import components
-from pinactors.compute.worker import prepare
+from pinactors.compute.local.worker import prepare
 from pinactors.pipeline.declaration import INPUTS, Analysis, SharedStep
 from pinactors.protocol import (
     AnalysisComplete,

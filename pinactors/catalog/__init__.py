@@ -1,5 +1,5 @@
-"""The catalogue of pins: import from a folder, the database and the search index, reading while imports run.
+"""The catalogue of pins: the database and the search index, versions, reading while imports run.
 
-Comes in: rows and pictures. Goes out: pins, their pictures and sales. The demonstration catalogue is in
-`demo`.
+Comes in: rows and pictures. Goes out: pins, their pictures and sales. `importing` has the import, `demo` the
+demonstration catalogue.
 """

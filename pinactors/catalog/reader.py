@@ -25,8 +25,8 @@ from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import CatalogPin, Image, Reference, Sale
 from pinactors.catalog import index, models
-from pinactors.catalog.preparing import PICTURE_FOLDER
-from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
+from pinactors.catalog.importing.preparing import PICTURE_FOLDER
+from pinactors.catalog.importing.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RATE_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 
 NAMING_WORDS = 8

@@ -9,7 +9,7 @@ from typing import Any
 import peewee
 
 from pinactors.catalog import models
-from pinactors.catalog.rows import (
+from pinactors.catalog.importing.rows import (
     RATE_COLUMNS,
     SALE_COLUMNS,
     ImportReport,

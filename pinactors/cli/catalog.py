@@ -16,9 +16,9 @@ from rich.table import Table
 from pinactors.analysis.model import CatalogPin
 from pinactors.catalog import snapshots
 from pinactors.catalog.demo import draw_demo
-from pinactors.catalog.importer import import_catalog, rebuild_catalog
+from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
+from pinactors.catalog.importing.rows import ImportReport
 from pinactors.catalog.reader import Catalog
-from pinactors.catalog.rows import ImportReport
 from pinactors.cli import terminal
 from pinactors.protocol import View
 from pinactors.storage.objects import open_objects

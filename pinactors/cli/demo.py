@@ -24,7 +24,7 @@ from rich.text import Text
 from pinactors import client, logs
 from pinactors.api.launch import run_master
 from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.cli import catalog as catalogs
 from pinactors.cli import terminal
 from pinactors.cli.analyze.view import Lines

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from pinactors import components
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal

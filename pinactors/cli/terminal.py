@@ -18,7 +18,7 @@ import trio
 import typer
 from rich.console import Console
 
-from pinactors.catalog.importer import ImportRunning
+from pinactors.catalog.importing.importer import ImportRunning
 from pinactors.catalog.models import CatalogTooNew
 from pinactors.client import NotPinactors
 from pinactors.protocol import PinactorsError

@@ -1,4 +1,4 @@
-"""Where CPU work runs: worker processes of this machine (`compute.processes`), or of others.
+"""Where CPU work runs: worker processes of this machine (`compute.local.processes`), or of others.
 
 Comes in: module-level functions with picklable arguments; goes out: what they return. Nothing here knows what
 the functions do, nor what a session is beside a name, a priority and a grace period.

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from pinactors.compute.local.processes import open_processes
 from pinactors.compute.pool import Pool
-from pinactors.compute.processes import open_processes
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.supervision import Supervision
 
@@ -26,7 +26,7 @@ async def open_compute(
             yield pool
         return
     try:
-        from pinactors.compute.ray_cluster import open_ray
+        from pinactors.compute.ray.cluster import open_ray
     except ImportError:
         raise SettingUnusable(
             f"compute = {settings.compute} needs Ray: pip install 'pinactors[ray]'"

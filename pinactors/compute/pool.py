@@ -18,8 +18,8 @@ import trio
 
 from pinactors.backoff import Backoff
 from pinactors.compute import GracePeriod, Priority, ScratchFull, WorkerDied
+from pinactors.compute.local.worker import itself
 from pinactors.compute.queue import JobQueue, Sender
-from pinactors.compute.worker import itself
 
 WARM_PAUSE = Backoff(0.1, 5.0)
 """Pauses between attempts to warm a worker that dies while warming."""

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
 
-from pinactors.compute.worker import end_with_parent
+from pinactors.compute.local.worker import end_with_parent
 
 
 def process_pool(count: int | None = None) -> ProcessPoolExecutor:

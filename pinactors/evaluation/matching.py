@@ -19,7 +19,7 @@ from pinactors.analysis.matching import keypoints, probability, reranking, sight
 from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import Image
-from pinactors.catalog import preparing
+from pinactors.catalog.importing import preparing
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.dataset import Kind, PhotoSet
 from pinactors.evaluation.metrics import share

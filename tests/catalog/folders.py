@@ -11,8 +11,8 @@ import cv2
 from pinactors.analysis.imaging import prepare
 from pinactors.analysis.matching import identification
 from pinactors.analysis.model import Match, PreparedView, StampReading
+from pinactors.catalog.importing.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.catalog.reader import Catalog
-from pinactors.catalog.rows import PIN_COLUMNS, SALE_COLUMNS
 from pinactors.protocol import View
 from tests import drawing
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph, render
-from pinactors.catalog.rows import DEMONSTRATION_FILE
+from pinactors.catalog.importing.rows import DEMONSTRATION_FILE
 from pinactors.protocol import View
 
 AS_OF = dt.date(2025, 6, 30)

@@ -12,7 +12,7 @@ from pinactors.analysis.matching.keypoints import AXES, DIMENSIONS, Features
 from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.analysis.stamp import stamp_key
 from pinactors.catalog import index
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from tests.catalog import folders
 

@@ -13,7 +13,7 @@ import trio
 from mcp import Client, StdioServerParameters
 
 from pinactors.catalog.demo import DESIGNS, draw_demo, photograph
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.protocol import View
 from tests.api.conftest import running
 

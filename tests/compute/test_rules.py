@@ -11,13 +11,13 @@ import trio
 
 from pinactors.compute import SessionCompute, WorkerDied
 from pinactors.compute.engines import open_compute
+from pinactors.compute.local.worker import FunctionFailed
 from pinactors.compute.pool import Pool
-from pinactors.compute.worker import FunctionFailed
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.compute import jobs
-from tests.compute.test_processes import cpu_seconds, run, session
+from tests.compute.local.test_processes import cpu_seconds, run, session
 from tests.waiting import until
 
 TIMEOUT = 60

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.matching import probability
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.evaluation import matching
 from pinactors.evaluation.dataset import Kind, PhotoSet
 from pinactors.protocol import View

@@ -31,7 +31,7 @@ from pinactors.protocol import (
 from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
-from tests.compute.test_processes import cpu_seconds
+from tests.compute.local.test_processes import cpu_seconds
 from tests.pipeline import real_jobs
 from tests.pipeline.fakes import final, only, types, watch
 from tests.waiting import until

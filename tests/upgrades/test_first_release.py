@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from pinactors.catalog.importer import rebuild_catalog
+from pinactors.catalog.importing.importer import rebuild_catalog
 from pinactors.catalog.models import DATABASE_FILE as CATALOG_FILE
 from pinactors.catalog.models import SCHEMA_VERSION
 from pinactors.catalog.reader import Catalog

@@ -20,7 +20,7 @@ import numpy as np
 from pinactors.catalog.demo import render
 from pinactors.catalog.demo.designs import DESIGNS, Design
 from pinactors.catalog.demo.photo import photograph
-from pinactors.catalog.rows import DEMONSTRATION_FILE, PIN_COLUMNS, SALE_COLUMNS
+from pinactors.catalog.importing.rows import DEMONSTRATION_FILE, PIN_COLUMNS, SALE_COLUMNS
 
 __all__ = ["DESIGNS", "Design", "draw_demo", "photograph"]
 

@@ -17,7 +17,7 @@ from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.client import Received
 from pinactors.client.uploads import Photograph
-from pinactors.compute.processes import open_processes
+from pinactors.compute.local.processes import open_processes
 from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics

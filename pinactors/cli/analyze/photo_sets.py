@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pinactors.catalog.csv_table import read_table
-from pinactors.catalog.rows import Pictures, RowError
+from pinactors.catalog.importing.csv_table import read_table
+from pinactors.catalog.importing.rows import Pictures, RowError
 from pinactors.protocol import View
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif", ".avif"})

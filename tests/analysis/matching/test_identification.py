@@ -11,7 +11,7 @@ import pytest
 
 from pinactors.analysis.matching import identification
 from pinactors.analysis.model import Image, PreparedView, StampReading
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
 from tests import drawing

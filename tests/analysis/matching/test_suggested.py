@@ -8,7 +8,7 @@ import pytest
 
 from pinactors.analysis.matching.suggested import with_named
 from pinactors.analysis.model import Match
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.components import Context, match_suggested
 from pinactors.protocol import Suggestion, View

@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from pinactors.catalog import snapshots
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
 from pinactors.records import Records

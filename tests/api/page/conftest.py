@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pinactors.catalog import demo
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.protocol import View
 from tests.api.conftest import launch
 from tests.api.page import canned

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trio
 
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import CharacterIdentification, Suggestion, View
 from pinactors.records import Records

@@ -1,4 +1,4 @@
-"""What runs inside a Ray worker: the counterpart of `compute.worker` on a cluster's nodes."""
+"""What runs inside a Ray worker: the counterpart of `compute.local.worker` on a cluster's nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pinactors import __version__
-from pinactors.compute.worker import call, restrict_memory, restrict_threads
+from pinactors.compute.local.worker import call, restrict_memory, restrict_threads
 from pinactors.storage.stored_image import StoredImage
 
 

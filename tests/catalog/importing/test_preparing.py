@@ -12,9 +12,9 @@ import pytest
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Reference
 from pinactors.catalog import pictures
-from pinactors.catalog.importer import import_catalog, rebuild_catalog
+from pinactors.catalog.importing.importer import import_catalog, rebuild_catalog
+from pinactors.catalog.importing.rows import ImportReport
 from pinactors.catalog.reader import Catalog
-from pinactors.catalog.rows import ImportReport
 from pinactors.protocol import View
 from tests import drawing
 from tests.catalog import folders

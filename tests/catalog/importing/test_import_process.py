@@ -9,15 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pinactors.catalog import import_process, snapshots
-from pinactors.catalog.import_process import Order, Outrun, Said, carry_out
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog import snapshots
+from pinactors.catalog.importing import import_process
+from pinactors.catalog.importing.import_process import Order, Outrun, Said, carry_out
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 from tests.catalog import folders
 
-COMMAND = [sys.executable, "-m", "pinactors.catalog.import_process"]
+COMMAND = [sys.executable, "-m", "pinactors.catalog.importing.import_process"]
 LIMIT = 120
 
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from pinactors.catalog.notation import Notation, whole_number
+from pinactors.catalog.importing.notation import Notation, whole_number
 
 UNKNOWN = Notation()
 

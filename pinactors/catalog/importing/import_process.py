@@ -1,4 +1,4 @@
-"""An import in a process of its own, for a server: `python -m pinactors.catalog.import_process`.
+"""An import in a process of its own, for a server: `python -m pinactors.catalog.importing.import_process`.
 
 A picture that takes its decoder down, or wants more memory than a worker may have, then costs this import and
 not the server. Comes in: an `Order` as a line of JSON on standard input, which stays open; the process ends
@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 
 from pinactors.catalog import snapshots
-from pinactors.catalog.importer import ImportRunning, import_catalog
+from pinactors.catalog.importing.importer import ImportRunning, import_catalog
+from pinactors.catalog.importing.preparing import PICTURE_FOLDER
+from pinactors.catalog.importing.rows import ImportReport
 from pinactors.catalog.models import CatalogTooNew
-from pinactors.catalog.preparing import PICTURE_FOLDER
-from pinactors.catalog.rows import ImportReport
-from pinactors.compute.worker import restrict_memory, restrict_threads
+from pinactors.compute.local.worker import restrict_memory, restrict_threads
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 

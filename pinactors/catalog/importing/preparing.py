@@ -17,8 +17,8 @@ import numpy as np
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Image, Matrix
 from pinactors.catalog import index, pictures
+from pinactors.catalog.importing.rows import Row, RowError
 from pinactors.catalog.pictures import Given
-from pinactors.catalog.rows import Row, RowError
 from pinactors.protocol import PinactorsError, View
 
 PICTURE_FOLDER = "pictures"

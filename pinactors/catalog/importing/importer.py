@@ -22,9 +22,9 @@ import peewee
 
 from pinactors.analysis.matching import keypoints
 from pinactors.catalog import index, models, sales
-from pinactors.catalog.csv_table import CsvRow
-from pinactors.catalog.preparing import PICTURE_FOLDER, PreparedRow, prepare_again, prepare_row
-from pinactors.catalog.rows import (
+from pinactors.catalog.importing.csv_table import CsvRow
+from pinactors.catalog.importing.preparing import PICTURE_FOLDER, PreparedRow, prepare_again, prepare_row
+from pinactors.catalog.importing.rows import (
     DEMONSTRATION_FILE,
     OUTLINE_COLUMNS,
     PIN_COLUMNS,

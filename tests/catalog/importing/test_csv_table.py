@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.catalog.csv_table import CsvTable, read_table
+from pinactors.catalog.importing.csv_table import CsvTable, read_table
 
 COLUMNS = ("pin_id", "name", "price")
 TEXT = "pin_id,name,price\r\nA1,Café Müller,12.50\r\nA2,Plain,3\r\n"

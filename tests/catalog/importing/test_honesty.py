@@ -14,7 +14,7 @@ from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.imaging import prepare
 from pinactors.analysis.model import Match, PreparedView
 from pinactors.analysis.report import characters, pricing
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import AuthenticationResult, CharacterIdentification, PricingAnalysis, Verdict, View
 from tests import drawing

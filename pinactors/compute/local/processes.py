@@ -20,10 +20,11 @@ import structlog
 import trio
 import trio_parallel  # type: ignore[import-untyped]
 
-from pinactors.compute import Handle, WorkerDied, fork_server
+from pinactors.compute import Handle, WorkerDied
+from pinactors.compute.local import fork_server
+from pinactors.compute.local.worker import call, call_and_keep, prepare, warm
 from pinactors.compute.pool import Pool
 from pinactors.compute.scratch import open_scratch
-from pinactors.compute.worker import call, call_and_keep, prepare, warm
 from pinactors.settings import Settings
 
 SHUTDOWN_GRACE_SECONDS = 2.0

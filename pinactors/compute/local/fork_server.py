@@ -7,7 +7,7 @@ import multiprocessing.forkserver
 import os
 from collections.abc import Sequence
 
-from pinactors.compute.worker import THREAD_VARIABLES
+from pinactors.compute.local.worker import THREAD_VARIABLES
 
 
 def begin(modules: Sequence[str]) -> None:
@@ -17,5 +17,5 @@ def begin(modules: Sequence[str]) -> None:
     """
     for variable in THREAD_VARIABLES:  # it imports numpy before any worker could set them
         os.environ.setdefault(variable, "1")
-    multiprocessing.set_forkserver_preload(["pinactors.compute.preload", *modules])
+    multiprocessing.set_forkserver_preload(["pinactors.compute.local.preload", *modules])
     multiprocessing.forkserver.ensure_running()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.catalog.importer import ImportRunning, import_catalog
+from pinactors.catalog.importing.importer import ImportRunning, import_catalog
+from pinactors.catalog.importing.rows import ImportReport
 from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
-from pinactors.catalog.rows import ImportReport
 from pinactors.protocol import View
 from tests.catalog import folders
 
@@ -333,7 +333,7 @@ def test_rows_that_share_a_picture(target: Path, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from pinactors.catalog.importer import import_catalog
+from pinactors.catalog.importing.importer import import_catalog
 def progress(done, total):
     if done == 2:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -21,11 +21,12 @@ import trio
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pinactors.compute import WorkerDied, ray_worker
+from pinactors.compute import WorkerDied
+from pinactors.compute.local.worker import THREAD_VARIABLES
 from pinactors.compute.pool import Pool
-from pinactors.compute.ray_address import check_address
-from pinactors.compute.ray_worker import Photograph, Value, own_version
-from pinactors.compute.worker import THREAD_VARIABLES
+from pinactors.compute.ray import worker
+from pinactors.compute.ray.address import check_address
+from pinactors.compute.ray.worker import Photograph, Value, own_version
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.stored_image import StoredImage
 from pinactors.supervision import Supervision
@@ -83,7 +84,7 @@ class _Place:
         return f"<place {self._number} on {self.node[:8]} pid {self.pid}>"
 
     async def warm(self) -> int:
-        (reference,) = await self._start(ray_worker.warm, 1, self._cluster.warm)
+        (reference,) = await self._start(worker.warm, 1, self._cluster.warm)
         pid, version = await self._result(reference)
         if version != own_version():
             raise RuntimeError(f"a node has pinactors {version}, this server {own_version()}")
@@ -98,11 +99,11 @@ class _Place:
         """Ray lets go of a value with the last reference to it."""
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        answer, _ = await self._work(ray_worker.run, 1, function, arguments)
+        answer, _ = await self._work(worker.run, 1, function, arguments)
         return answer
 
     async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        summary, reference = await self._work(ray_worker.keep, 2, function, arguments)
+        summary, reference = await self._work(worker.keep, 2, function, arguments)
         return None if summary.none else Kept(summary.decided, reference, function, arguments)
 
     async def _work(
@@ -124,7 +125,7 @@ class _Place:
     async def _remake(self, kept: Kept, lost: Any) -> None:
         async with kept.remaking:
             if kept.reference is lost:
-                _, kept.reference = await self._work(ray_worker.keep, 2, kept.function, kept.arguments)
+                _, kept.reference = await self._work(worker.keep, 2, kept.function, kept.arguments)
 
     async def _start(
         self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: Any = None

@@ -16,8 +16,8 @@ import pytest
 import trio
 
 from pinactors.compute import GracePeriod, OutOfMemory, Priority, ScratchFull, SessionCompute
+from pinactors.compute.local.processes import open_processes
 from pinactors.compute.pool import Pool
-from pinactors.compute.processes import open_processes
 from pinactors.settings import Settings
 from tests.compute import jobs
 from tests.waiting import until
@@ -112,7 +112,7 @@ async def test_workers_die_with_a_killed_server(tmp_path: Path) -> None:
 import trio
 from pathlib import Path
 from pinactors.compute.pool import Pool
-from pinactors.compute.processes import open_processes
+from pinactors.compute.local.processes import open_processes
 from pinactors.settings import Settings
 from tests.compute import jobs
 
@@ -131,7 +131,7 @@ if __name__ == "__main__":
 """
     script = tmp_path / "server.py"
     script.write_text(program)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with trio.fail_after(TIMEOUT):
         async with trio.open_nursery() as nursery:
             run = partial(
@@ -145,7 +145,9 @@ if __name__ == "__main__":
             assert server.stdout is not None
             said = b""
             while not said.endswith(b"\n"):
-                said += await server.stdout.receive_some()
+                piece = await server.stdout.receive_some()
+                assert piece, "it ended before its workers were there"
+                said += piece
             pids = [int(word) for word in said.split()]
             assert len(pids) == 2
             server.kill()

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pinactors.analysis.stamp.stamp_key import factory_key
-from pinactors.catalog.csv_table import CsvRow, CsvTable, read_table
-from pinactors.catalog.notation import Notation, whole_number
+from pinactors.catalog.importing.csv_table import CsvRow, CsvTable, read_table
+from pinactors.catalog.importing.notation import Notation, whole_number
 
 PIN_COLUMNS = (
     "pin_id",

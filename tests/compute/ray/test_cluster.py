@@ -12,7 +12,7 @@ from pinactors.compute.engines import open_compute
 from pinactors.compute.pool import Pool
 from pinactors.settings import Settings, SettingUnusable
 from tests.compute import jobs
-from tests.compute.test_processes import run, session
+from tests.compute.local.test_processes import run, session
 from tests.conftest import ErrorLogs
 from tests.failing import fail_once
 from tests.ray_cluster import NOTICED_SOON, start_cluster
@@ -89,7 +89,7 @@ async def test_another_version_on_a_node_is_one_clear_line(
     tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", ray_address)
-    monkeypatch.setattr("pinactors.compute.ray_cluster.own_version", lambda: "9.9.9")
+    monkeypatch.setattr("pinactors.compute.ray.cluster.own_version", lambda: "9.9.9")
     with (
         trio.fail_after(TIMEOUT),
         pytest.raises(RuntimeError, match=r"a node has pinactors .*server 9\.9\.9"),
@@ -117,7 +117,7 @@ async def test_another_ray_is_one_clear_line(tmp_path: Path, monkeypatch: pytest
 async def test_without_ray_it_is_said_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pinactors.compute.ray_cluster", None)
+    monkeypatch.setitem(__import__("sys").modules, "pinactors.compute.ray.cluster", None)
     with pytest.raises(SettingUnusable, match=r"pip install 'pinactors\[ray\]'"):
         async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
             pass
@@ -127,7 +127,7 @@ async def test_following_the_nodes_goes_on_when_it_fails_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
     """Without a cluster: nothing is asked of one."""
-    ray_cluster = pytest.importorskip("pinactors.compute.ray_cluster")
+    ray_cluster = pytest.importorskip("pinactors.compute.ray.cluster")
 
     async def nothing(*_: object) -> None:
         await trio.lowlevel.checkpoint()
