@@ -32,6 +32,8 @@ ATTACH_SECONDS = 6.0
 """From a session's begin to its results: all readers have to be there by then."""
 
 PEER = "durable-streams"
+PEERS = {PEER: True, f"{PEER}, in memory": False}
+"""Each with whether it keeps files. Ours writes a journal, and serves readers from memory."""
 
 Say = Callable[[str], None]
 Fill = Callable[[], Awaitable[None]]
@@ -52,20 +54,20 @@ async def measure(
 ) -> dict[str, Any]:
     """Ours, then the peer. Raises `RuntimeError` when a reader missed a packet or came too late."""
     pause = 1.0 if quick else ATTACH_SECONDS
-    tallies = {start.OURS: Tally(), PEER: Tally()}
+    tallies = {name: Tally() for name in (start.OURS, *PEERS)}
     why = start.unavailable(PEER) if peer else "not asked for"
     async with phones.server("burst", spread=pause) as ours:
         for number in range(rounds):
             say(f"ours: round {number + 1} of {rounds}")
             async with _session(ours) as path:
                 await _round(ours, path, readers, tallies[start.OURS])
-    if not why:
-        async with start.durable_streams() as there:
+    for name, files in PEERS.items() if not why else ():
+        async with start.durable_streams(files=files) as there:
             for number in range(rounds):
-                say(f"{PEER}: round {number + 1} of {rounds}")
+                say(f"{name}: round {number + 1} of {rounds}")
                 path = f"/stream-{number}"
                 await _send(there.port, "PUT", path)
-                await _round(there, path, readers, tallies[PEER], partial(_append, there.port, path))
+                await _round(there, path, readers, tallies[name], partial(_append, there.port, path))
     return {
         "benchmark": "readers",
         "machine": machine(),

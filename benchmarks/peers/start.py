@@ -74,11 +74,12 @@ async def _command(design: str, plan: str, folder: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def durable_streams() -> AsyncIterator[phones.Server]:
-    """The public Durable Streams server, over files. Raises `RuntimeError` when it does not start."""
+async def durable_streams(*, files: bool) -> AsyncIterator[phones.Server]:
+    """The public Durable Streams server. Raises `RuntimeError` when it does not start."""
     with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
         home = await _installed("durable_streams", Path(folder))
-        async with _started(["node", str(home / "server.mjs"), str(home / "data")]) as server:
+        data = [str(home / "data")] if files else []
+        async with _started(["node", str(home / "server.mjs"), *data]) as server:
             yield server
 
 
