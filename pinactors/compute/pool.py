@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import outcome
 import structlog
@@ -20,6 +20,7 @@ from pinactors.backoff import Backoff
 from pinactors.compute import GracePeriod, Priority, ScratchFull, WorkerDied
 from pinactors.compute.local.worker import itself
 from pinactors.compute.queue import JobQueue, Sender
+from pinactors.compute.workers import Worker
 
 WARM_PAUSE = Backoff(0.1, 5.0)
 """Pauses between attempts to warm a worker that dies while warming."""
@@ -29,36 +30,6 @@ HELD_BACK_SECONDS = 0.002
 for within about half of them, and would else wait behind everything that is waiting already."""
 
 log = structlog.get_logger(__name__)
-
-
-class Worker(Protocol):
-    """Runs one job at a time. Cancelling a job ends the process that is at it, and the worker with it."""
-
-    pid: int | None
-    """Of its process while it is warm, None while it is being replaced."""
-
-    node: str
-    """Where it is: values that were kept on the same node are at hand."""
-
-    async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """As `SessionCompute.run`."""
-        ...
-
-    async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """As `SessionCompute.keep`."""
-        ...
-
-    async def warm(self) -> int:
-        """Starts a process where there is none and loads what jobs need; returns its pid."""
-        ...
-
-    async def wait_gone(self, pid: int) -> bool:
-        """True once the process `pid` has ended; False, at once, where that cannot be told."""
-        ...
-
-    def discard(self, kept: Any) -> None:
-        """Removes a value nobody asks for any more, should it be one that was kept."""
-        ...
 
 
 class _RunningJob:

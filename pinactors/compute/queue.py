@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from pinactors.compute import GracePeriod, Priority
-
-if TYPE_CHECKING:
-    from pinactors.compute.pool import Worker
+from pinactors.compute.workers import Worker
 
 
 class Sender:
