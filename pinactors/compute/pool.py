@@ -241,10 +241,13 @@ class Pool:
                 await trio.sleep(pause)
 
     async def _warm(self, worker: Worker) -> None:
-        worker.pid = await worker.warm()
+        pid = await worker.warm()
+        if worker not in self._workers:  # removed while it was warming
+            return
+        worker.pid = pid
         self._idle.append(worker)
         self._grant()
-        self._nursery.start_soon(self._watch, worker, worker.pid, name=f"watch {worker!r}")
+        self._nursery.start_soon(self._watch, worker, pid, name=f"watch {worker!r}")
 
     async def _watch(self, worker: Worker, pid: int) -> None:
         """Replaces a worker that is killed while idle, so that no job pays for it."""
