@@ -269,8 +269,8 @@ def declare(
                 HtmlDisplayData,
                 needs=("front", "back", "angled"),
                 full=display_full,
-                basic_needs=("front",),
-                basic=None,
+                basic_needs=("front_unmatched", "back", "angled_unmatched"),
+                basic=display_full,
             ),
         ),
     )
