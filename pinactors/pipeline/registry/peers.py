@@ -100,17 +100,15 @@ class Peers:
 
     async def _catch_up(self, changed: set[str]) -> None:
         await trio.lowlevel.checkpoint()
-        wanted = (
-            list(self._followed) if "" in changed else [each for each in changed if each in self._followed]
-        )
-        for stream_id in wanted:
-            followed = self._followed.get(stream_id)
-            if followed is None:
-                continue
-            entries = await self.rows.load(stream_id, followed.entries)
+        ids = self._followed.keys() if "" in changed else changed
+        wanted = {each: followed for each in ids if (followed := self._followed.get(each)) is not None}
+        if not wanted:
+            return
+        found = await self.rows.load_all({each: followed.entries for each, followed in wanted.items()})
+        for stream_id, followed in wanted.items():
             if self._followed.get(stream_id) is not followed:  # it is ours by now
                 continue
-            if entries is None:  # dropped, or recorded and removed: whoever reads on asks again
+            if (entries := found.get(stream_id)) is None:  # dropped, or removed: whoever reads on asks again
                 followed.log.close()
             else:
                 self._add(followed, entries)

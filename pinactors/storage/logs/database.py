@@ -10,7 +10,7 @@ import os
 import queue
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
 import trio
@@ -69,7 +69,12 @@ OPTIONS: dict[str, Any] = {
 }
 
 TRANSACTION_THREADS = 4
-"""Transactions at the same moment; each takes well under a millisecond, a durable one a write to the disk."""
+"""Transactions at the same moment, of those that wait for a disk and of those that do not."""
+
+ASYNCHRONOUS = "-c synchronous_commit=off"
+LIMITS = f"-c statement_timeout={ANSWER_MILLISECONDS} -c lock_timeout={ANSWER_MILLISECONDS}"
+PLANNED_ONCE = "-c plan_cache_mode=force_generic_plan"
+"""The statements are few and of the same kind each time; planning one takes longer than running it."""
 
 PREFIXES = (
     "postgresql://",
@@ -95,12 +100,24 @@ def dsn_of(settings: Settings) -> str:
     return "postgresql://" + settings.database_url.partition("://")[2]
 
 
+class _Connections:
+    """Connections with the same options, and the threads they are used on."""
+
+    def __init__(self, options: str) -> None:
+        self.options = options
+        self.idle: queue.LifoQueue[Any] = queue.LifoQueue()
+        self.threads = trio.CapacityLimiter(TRANSACTION_THREADS)
+
+
 class LogDatabase:
     """Runs functions of a connection, each in a transaction on one of a few threads.
 
-    `run` is for what a crash of the database may take back (`synchronous_commit = off`: what was written in
-    its last half second), `run_durably` for what it may not. `losses` counts broken connections: behind one
-    the database may have crashed.
+    `run` is for what a crash of the database may take back (what was written in its last half second),
+    `run_durably` for what it may not. They share neither threads nor connections: packets do not wait for
+    other sessions' writes to the disk. `alone`: the function executes one statement, which is a transaction
+    of its own: that is one answer to wait for instead of three, and behind each the thread has to get the
+    interpreter from a busy event loop. `losses` counts broken connections: behind one the database may have
+    crashed.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -113,25 +130,31 @@ class LogDatabase:
             ) from None
         self._psycopg = psycopg
         self._dsn = dsn
-        self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
-        self._threads = trio.CapacityLimiter(TRANSACTION_THREADS)
+        self._durable = _Connections(f"{LIMITS} {PLANNED_ONCE}")
+        self._asynchronous = _Connections(f"{LIMITS} {PLANNED_ONCE} {ASYNCHRONOUS}")
         self.losses = 0
 
-    async def run(self, function: Callable[[Any], T]) -> T:
+    async def run(self, function: Callable[[Any], T], *, alone: bool = False) -> T:
         """`function(connection)`, committed or not at all. Raises `LogUnavailable`."""
-        return await self._in_time(function, durable=False)
+        return await self._in_time(function, self._asynchronous, alone)
 
-    async def run_durably(self, function: Callable[[Any], T]) -> T:
+    async def run_durably(self, function: Callable[[Any], T], *, alone: bool = False) -> T:
         """As `run`."""
-        return await self._in_time(function, durable=True)
+        return await self._in_time(function, self._durable, alone)
 
-    async def _in_time(self, function: Callable[[Any], T], *, durable: bool) -> T:
+    async def _in_time(self, function: Callable[[Any], T], connections: _Connections, alone: bool) -> T:
         """Not cancelled from outside: what was asked for is then done or not, not unknown. A network that
         swallows everything does not even break a connection: after `ANSWER_MILLISECONDS` we do."""
         used: list[Any] = []
         with trio.CancelScope(deadline=trio.current_time() + ANSWER_MILLISECONDS / 1000, shield=True):
             return await trio.to_thread.run_sync(
-                self._transaction, function, durable, used, limiter=self._threads, abandon_on_cancel=True
+                self._transaction,
+                function,
+                connections,
+                alone,
+                used,
+                limiter=connections.threads,
+                abandon_on_cancel=True,
             )
         for connection in used:
             _shut_down(connection)
@@ -143,11 +166,12 @@ class LogDatabase:
         await self.run_durably(_prepare)
 
     async def close(self) -> None:
-        def close() -> None:
-            while not self._idle.empty():
-                self._idle.get_nowait().close()
+        def close(idle: queue.LifoQueue[Any]) -> None:
+            while not idle.empty():
+                idle.get_nowait().close()
 
-        await trio.to_thread.run_sync(close, limiter=self._threads)
+        for connections in (self._asynchronous, self._durable):
+            await trio.to_thread.run_sync(close, connections.idle, limiter=connections.threads)
 
     def connect(self, **options: Any) -> Any:
         """A connection of its own. Raises `LogUnavailable`."""
@@ -177,13 +201,13 @@ class LogDatabase:
             raise _away(error) from error
         return payloads
 
-    def _transaction(self, function: Callable[[Any], T], durable: bool, used: list[Any]) -> T:
-        connection = self._take()
+    def _transaction(
+        self, function: Callable[[Any], T], connections: _Connections, alone: bool, used: list[Any]
+    ) -> T:
+        connection = self._take(connections)
         used.append(connection)
         try:
-            with connection.transaction():
-                if not durable:
-                    connection.execute("SET LOCAL synchronous_commit = off")
+            with nullcontext() if alone else connection.transaction():
                 value = function(connection)
         except self._psycopg.OperationalError as error:
             self.losses += 1
@@ -192,22 +216,21 @@ class LogDatabase:
         except BaseException:
             connection.close()
             raise
-        self._idle.put(connection)
+        connections.idle.put(connection)
         return value
 
-    def _take(self) -> Any:
-        while not self._idle.empty():
-            connection = self._idle.get_nowait()
+    def _take(self, connections: _Connections) -> Any:
+        while not connections.idle.empty():
+            connection = connections.idle.get_nowait()
             if not connection.closed:
                 return connection
-        options = f"-c statement_timeout={ANSWER_MILLISECONDS} -c lock_timeout={ANSWER_MILLISECONDS}"
-        return self.connect(options=options)
+        return self.connect(options=connections.options, autocommit=True, prepare_threshold=0)
 
 
 def _prepare(connection: Any) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
     if connection.execute("SELECT to_regclass('log_schema')").fetchone()[0] is None:
-        connection.execute(SCHEMA)
+        connection.execute(SCHEMA, prepare=False)  # several statements
         connection.execute("INSERT INTO log_schema VALUES (%s)", [SCHEMA_VERSION])
     (found,) = connection.execute("SELECT version FROM log_schema").fetchone()
     if found > SCHEMA_VERSION:

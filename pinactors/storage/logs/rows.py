@@ -21,7 +21,7 @@ import math
 import os
 import re
 from collections import ChainMap
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -103,7 +103,11 @@ class LogRows:
         if not _STREAM_ID.fullmatch(stream_id):
             await trio.lowlevel.checkpoint()
             return None
-        return await self.database.run(partial(statements.entries, stream_id=stream_id, first=first))
+        return (await self.load_all({stream_id: first})).get(stream_id)
+
+    async def load_all(self, firsts: Mapping[str, int]) -> dict[str, list[Entry]]:
+        """As `load`, of several streams at once: of each the entries from that number on."""
+        return await self.database.run(partial(statements.entries, firsts=firsts), alone=True)
 
     async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
         """Nothing while this master's own lease has just begun: after an outage of the database every

@@ -64,18 +64,28 @@ def create_again(connection: Any, owner: str, stream_id: str, master: str, fence
 
 
 def append(
-    connection: Any, stream_id: str, master: str, fence: int, first: int, entries: Sequence[Entry]
+    connection: Any,
+    stream_id: str,
+    master: str,
+    fence: int,
+    first: int,
+    entries: Sequence[Entry],
+    notify: bool = True,
 ) -> bool:
-    """Entries from number `first` on; those that are there already are these. Whether the log is still
-    held."""
+    """Entries from number `first` on; those that are there already are these. Whether the log is still held.
+
+    Not to `notify` where the commit waits for the disk: PostgreSQL commits whatever notifies one after the
+    other, under a lock on the whole server, and all masters' packets would wait for that disk as well.
+    """
+    answer = "pg_notify(%(channel)s, stream_id)" if notify else "1"
     row = connection.execute(
-        "WITH held AS (SELECT stream_id FROM log_session "
+        "WITH held AS (SELECT stream_id FROM log_session "  # noqa: S608 - of constants
         "WHERE stream_id = %(stream)s AND holder = %(master)s AND fence = %(fence)s FOR SHARE), "
         "written AS (INSERT INTO log_entry (stream_id, number, kind, body) "
         "SELECT held.stream_id, entry.number, entry.kind, entry.body FROM held, "
         "unnest(%(numbers)s::integer[], %(kinds)s::text[], %(bodies)s::bytea[]) AS entry(number, kind, body) "
         "ON CONFLICT DO NOTHING) "
-        "SELECT pg_notify(%(channel)s, stream_id) FROM held",
+        f"SELECT {answer} FROM held",
         {
             "stream": stream_id,
             "master": master,
@@ -90,11 +100,13 @@ def append(
 
 
 def finish(connection: Any, stream_id: str, master: str, fence: int) -> None:
-    """Nothing is left to be done: the log is there for readers, until it is too old."""
+    """Nothing is left to be done: the log is there for readers, who are told of its last packet, until it is
+    too old."""
     connection.execute(
-        "UPDATE log_session SET finished = true, touched = now() "
-        "WHERE stream_id = %s AND holder = %s AND fence = %s",
-        [stream_id, master, fence],
+        "WITH finished AS (UPDATE log_session SET finished = true, touched = now() "
+        "WHERE stream_id = %s AND holder = %s AND fence = %s RETURNING stream_id) "
+        "SELECT pg_notify(%s, stream_id) FROM finished",
+        [stream_id, master, fence, CHANNEL],
     )
 
 
@@ -148,15 +160,25 @@ def take_over(connection: Any, master: str, held: Container[str]) -> list[tuple[
     return [tuple(row) for row in rows]
 
 
-def entries(connection: Any, stream_id: str, first: int = 0) -> list[Entry] | None:
-    """Those from number `first` on; None where there is no such log."""
+def entries(connection: Any, firsts: Mapping[str, int]) -> dict[str, list[Entry]]:
+    """Of each stream those from the number on that is given for it. A stream without a log is left out.
+
+    `OFFSET 0` keeps PostgreSQL from making joins of the two look-ups: planned once, for any number of
+    streams, it would read all of a table for the sake of one.
+    """
     rows = connection.execute(
-        "SELECT kind, body FROM log_session LEFT JOIN log_entry "
-        "ON log_entry.stream_id = log_session.stream_id AND number >= %s "
-        "WHERE log_session.stream_id = %s ORDER BY number",
-        [first, stream_id],
+        "SELECT asked.stream_id, kind, body "
+        "FROM unnest(%s::text[], %s::integer[]) AS asked(stream_id, first) "
+        "CROSS JOIN LATERAL (SELECT FROM log_session WHERE stream_id = asked.stream_id OFFSET 0) AS known "
+        "LEFT JOIN LATERAL (SELECT number, kind, body FROM log_entry WHERE stream_id = asked.stream_id "
+        "AND number >= asked.first OFFSET 0) AS entry ON true ORDER BY number",
+        [list(firsts), list(firsts.values())],
     ).fetchall()
-    return [Entry(kind, bytes(body)) for kind, body in rows if kind is not None] if rows else None
+    found: dict[str, list[Entry]] = {stream_id: [] for stream_id, _, _ in rows}
+    for stream_id, kind, body in rows:
+        if kind is not None:
+            found[stream_id].append(Entry(kind, bytes(body)))
+    return found
 
 
 def photographs(connection: Any) -> list[bytes]:

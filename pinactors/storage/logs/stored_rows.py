@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +58,11 @@ class StoredRows:
         self._losses = self._logs.losses
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        await self._append(entries, self._logs.database.run)
+        await self._append(entries, durable=False)
 
     async def seal(self, final: Entry) -> None:
-        await self._append([final], self._logs.database.run_durably)
-        await self.finish()
+        await self._append([final], durable=True)
+        await self.finish()  # which tells the others
 
     async def store_again(self) -> None:
         """What the database may have lost. Raises `LogTakenOver`."""
@@ -76,7 +76,7 @@ class StoredRows:
         statements.release(connection, {self.stream_id: self.fence}, self._logs.master)
 
     async def finish(self) -> None:
-        await self._attempt(partial(statements.finish, **self._held))
+        await self._attempt(partial(statements.finish, **self._held), self._logs.database.run)
         self._logs.let_go(self)
 
     async def remove(self) -> None:
@@ -100,19 +100,24 @@ class StoredRows:
     def _held(self) -> dict[str, Any]:
         return {"stream_id": self.stream_id, "master": self._logs.master, "fence": self.fence}
 
-    async def _append(self, entries: Sequence[Entry], run: Callable[..., Any]) -> None:
+    async def _append(self, entries: Sequence[Entry], *, durable: bool) -> None:
         self._entries.extend(entries)
         if self._failed:
             return
+        run = self._logs.database.run_durably if durable else self._logs.database.run
         count = len(self._entries)
         for pause in RETRIES:
             losses = self._logs.losses
             first = self._kept if losses == self._losses else 0
+            write = partial(
+                self._write,
+                new=self._losses is None,
+                first=first,
+                entries=self._entries[first:count],
+                notify=not durable,
+            )
             try:
-                write = partial(
-                    self._write, new=self._losses is None, first=first, entries=self._entries[first:count]
-                )
-                held = await run(write)
+                held = await run(write, alone=first > 0)
             except LogUnavailable as error:
                 if self._losses is None:  # nobody else knows of it: the session may go on alone
                     self._failed = True
@@ -130,19 +135,22 @@ class StoredRows:
                 self._kept, self._losses = max(self._kept, count), losses
                 return
 
-    def _write(self, connection: Any, new: bool, first: int, entries: Sequence[Entry]) -> bool:
+    def _write(self, connection: Any, new: bool, first: int, entries: Sequence[Entry], notify: bool) -> bool:
+        """One statement where the session has entries already."""
         if new:
             statements.create(connection, self.owner, **self._held)
         elif first == 0:
             statements.create_again(connection, self.owner, **self._held)
-        return statements.append(connection, **self._held, first=first, entries=entries)
+        return statements.append(connection, **self._held, first=first, entries=entries, notify=notify)
 
-    async def _attempt(self, function: Callable[[Any], None]) -> None:
+    async def _attempt(
+        self, function: Callable[[Any], None], run: Callable[..., Awaitable[None]] | None = None
+    ) -> None:
         """What is not done is made good by who takes the log over, should that be ever needed."""
         if self._failed:
             return
         try:
-            await self._logs.database.run_durably(function)
+            await (run or self._logs.database.run_durably)(function)
         except LogUnavailable as error:
             log.warning("log not brought to its end", stream=self.stream_id[:8], error=str(error))
             self._logs.give_up(self)

@@ -99,6 +99,34 @@ async def test_other_masters_hear_of_a_packet(url: str) -> None:
         assert await two.load(STREAM) == [ONE, TWO]
 
 
+async def test_several_streams_are_read_at_once(url: str) -> None:
+    async with masters(url) as (one, two):
+        for stream_id, entries in (("stream-0001", [ONE, TWO]), ("stream-0002", [THREE])):
+            await one.create(stream_id, "").append(entries)
+        firsts = {"stream-0001": 1, "stream-0002": 1, "stream-0003": 0}
+        assert await two.load_all(firsts) == {"stream-0001": [TWO], "stream-0002": []}
+        assert await two.load_all({}) == {}
+
+
+async def test_nothing_waits_for_the_disk_and_notifies(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL commits whatever notifies under one lock: one that waits for the disk would hold all up."""
+    commits: list[tuple[str, bool]] = []
+    append = statements.append
+
+    def noted(connection: Any, *arguments: Any, notify: bool, **named: Any) -> bool:
+        commits.append((connection.execute("SHOW synchronous_commit").fetchone()[0], notify))
+        return append(connection, *arguments, notify=notify, **named)
+
+    monkeypatch.setattr(statements, "append", noted)
+    async with masters(url, 1) as (one,):
+        stored = one.create(STREAM, "")
+        await stored.append([ONE])
+        await stored.append([TWO])
+        await stored.seal(THREE)
+        assert await one.load(STREAM) == [ONE, TWO, THREE]
+    assert commits == [("off", True), ("off", True), ("on", False)]
+
+
 async def test_nobody_takes_over_from_the_living(url: str) -> None:
     async with masters(url) as (one, two):
         await one.create(STREAM, "").append([ONE])
@@ -191,8 +219,7 @@ async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> N
     async with masters(url, 1) as (one,):
         one.failed = failures.append
         one.database._dsn = "postgresql:///nowhere?host=/nowhere"
-        while not one.database._idle.empty():
-            one.database._idle.get_nowait().close()
+        await one.database.close()  # its connections: the next one is made anew
         stored = one.create(STREAM, "")
         await stored.append([ONE])
         assert not stored.healthy
@@ -205,7 +232,7 @@ async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> N
 async def test_a_master_the_database_does_not_answer_gives_its_sessions_up(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_answer() -> None:
+    def no_answer(connections: object) -> None:
         raise LogUnavailable("no answer")
 
     async with masters(url) as (one, two):
