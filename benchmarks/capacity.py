@@ -43,20 +43,24 @@ Say = Callable[[str], None]
 
 
 async def saturate(
-    say: Say, server: phones.Server, pins: Sequence[Pin], seconds: float
+    say: Say, server: phones.Server, pins: Sequence[Pin], seconds: float, *, root: int | None = None
 ) -> dict[str, float | int]:
-    """A closed loop over loopback, for so long and until a few sessions have ended.
+    """A closed loop over loopback, for so long and until a few sessions have ended. Returns when all have:
+    the next server on the same data folder would go on with them.
 
-    `share_of_cores` is throughput by cores ÷ CPU a session. `share_of_available` is the same of the time that
-    nobody else used, this load generator included: with a generator elsewhere and nothing else on the machine
-    the two are one.
+    `root` is the process that started whatever works on them, where that is not the server. `share_of_cores`
+    is throughput by cores ÷ CPU a session. `share_of_available` is the same of the time that nobody else
+    used, this load generator included: with a generator elsewhere and nothing else on the machine the two are
+    one.
     """
     images = [phones.read(pin) for pin in pins]
     cores = os.cpu_count() or 1
     ended: list[float] = []
 
+    over = False
+
     async def phone(number: int) -> None:
-        while True:
+        while not over:
             number += 1
             await phones.upload(server.port, images[number % len(images)])
             ended.append(time.perf_counter())
@@ -73,13 +77,13 @@ async def saturate(
             nursery.start_soon(phone, number)
         await until(seconds / 3, 1)  # sessions are then at different points of their way
         before, after = Usage(), Usage()
-        before.sample(server.pid)
+        before.sample(root or server.pid)
         began, all_before, ended_before = time.perf_counter(), machine_seconds(), len(ended)
         await until(seconds, ended_before + LEAST_ENDED)
-        after.sample(server.pid)
+        after.sample(root or server.pid)
         elapsed, others = time.perf_counter() - began, machine_seconds() - all_before
         count = len(ended) - ended_before
-        nursery.cancel_scope.cancel()
+        over = True
     cpu = after.seconds - before.seconds
     others = max(0.0, others - cpu)
     return {

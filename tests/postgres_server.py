@@ -18,10 +18,12 @@ READY_SECONDS = 60
 
 
 class PostgresServer:
-    """A server in `folder`, with the superuser `tester`. `start` may follow `crash`."""
+    """A server in `folder`, with the superuser `tester`. `start` may follow `crash`. `fsync`: whether it
+    waits for the disk as a server that is used does; what a test looks for does not depend on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.folder = folder
+        self._fsync = "on" if fsync else "off"
         self._user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
@@ -38,7 +40,8 @@ class PostgresServer:
         """Returns when it answers."""
         import psycopg
 
-        quiet = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "logging_collector=off"]
+        fsync = f"fsync={self._fsync}"
+        quiet = ["-c", "listen_addresses=", "-c", fsync, "-c", "logging_collector=off"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["postgres", "-D", self.folder / "data", "-k", self.folder, *quiet],
@@ -72,14 +75,14 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(*, fsync: bool = False) -> Iterator[PostgresServer]:
     """A running server. Skips where there is none to be had."""
     pytest.importorskip("psycopg")
     if not shutil.which("initdb") or not shutil.which("postgres"):
         pytest.skip("PostgreSQL is not installed")
     folder = Path(tempfile.mkdtemp(prefix="pinactors-postgres-"))
     try:
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, fsync=fsync)
         try:
             server.start()
             yield server

@@ -13,9 +13,10 @@ import trio
 
 from benchmarks import overhead, phones, scale
 from benchmarks.figures import Percentiles, percentiles
+from benchmarks.machines import hop
 from tests.api.wire import MULTIPART, PHONE, connected, multipart, part
 from tests.faults.masters import Phone, check, complete, three_masters
-from tests.postgres_server import empty_database, serve_postgres
+from tests.postgres_server import empty_database, postgres_server, serve_postgres
 
 PHONES = 50
 SESSIONS_HELD = 2000
@@ -23,6 +24,7 @@ SESSION_SECONDS = 6.0
 """How long the work of a session takes. All of them take several times as long: most are under way when the
 last of the three faults happens."""
 
+HOP_SECONDS = 30.0
 READERS = 4
 RESULT_SPREAD_SECONDS = 1.0
 """Results of a session come within so many seconds."""
@@ -38,13 +40,21 @@ async def measure(say: Say, *, quick: bool) -> dict[str, Any]:
     held, sessions = (5, 4) if quick else (SESSIONS_HELD, 200)
     with serve_postgres() as server, tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
         say("a packet at another master")
-        result: dict[str, Any] = {"packet_delay_seconds": await _relayed(server, Path(folder), sessions)}
+        result: dict[str, Any] = {
+            "hop": await (hop.measure(empty_database(server), 1.0, 0.0) if quick else _hop()),
+            "packet_delay_seconds": await _relayed(server, Path(folder), sessions),
+        }
         say(f"{held} open sessions on one master")
         result["held"] = await _held(server, Path(folder), held, 1.0 if quick else 8.0)
         if not quick:
             say(f"{PHONES} phones while a master is killed, one cut off and one restarted")
             result["faults"] = await _faults(server, Path(folder), PHONES, SESSION_SECONDS)
     return result
+
+
+async def _hop() -> dict[str, Any]:
+    with postgres_server(fsync=True) as server:
+        return await hop.measure(empty_database(server.folder), HOP_SECONDS)
 
 
 def _settings(folder: Path, url: str) -> dict[str, Any]:

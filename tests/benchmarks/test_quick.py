@@ -271,6 +271,7 @@ def test_masters_on_one_database(tmp_path: Path) -> None:
     if reason := result["skipped"].get("masters"):
         pytest.skip(reason)
     measured = result["masters"]
+    assert measured["hop"]["seen_seconds"]["n"] > measured["hop"]["kept_seconds"]["n"] > 0
     assert (
         measured["packet_delay_seconds"]["own"]["n"] == measured["packet_delay_seconds"]["other"]["n"] == 20
     )

@@ -1,0 +1,142 @@
+"""A packet's way from one master's log to another master, by itself: no HTTP, no analysis.
+
+This process appends to the logs of sessions that come and go, `python -m benchmarks.machines.hop URL` follows
+them over the same PostgreSQL as another master does, and says how long after the beginning of its append each
+packet was there. The server's writes to the disk are real here (the tests' are not): sessions are sealed
+durably while others' packets are on their way.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import time
+from functools import partial
+from typing import Any
+
+import trio
+
+from benchmarks.figures import percentiles
+from pinactors.pipeline.log import PacketLog
+from pinactors.pipeline.registry.peers import Peers
+from pinactors.pipeline.state import Opened, entry_of, packet_entry
+from pinactors.protocol import new_stream_id
+from pinactors.settings import Settings
+from pinactors.storage.logs.packet_logs import Entry
+from pinactors.storage.logs.rows import LogRows, open_log_rows
+from pinactors.supervision import Supervision
+
+SESSIONS = 20
+"""Under way at the same time."""
+
+PACKETS = 7
+"""Of a session, the terminal one among them."""
+
+PAUSE_SECONDS = 0.6
+"""Longest pause before a packet; on average half of it: some 60 packets and 8 seals a second."""
+
+PACKET_BYTES = 1500
+WARM_UP_SECONDS = 5.0
+"""Masters connect to the database as they need to: packets of the first seconds do not count."""
+
+
+async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) -> dict[str, Any]:
+    """`seen_seconds`: from the beginning of its append until another master has a packet; `kept_seconds`:
+    until the append has returned here, of those that were not a session's last."""
+    kept: list[float] = []
+    command = [sys.executable, "-m", "benchmarks.machines.hop", url]
+    async with _opened(url) as logs, trio.open_nursery() as nursery:
+        run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other: trio.Process = await nursery.start(run)
+        assert other.stdin is not None
+        assert other.stdout is not None
+        await other.stdout.receive_some(1)  # it listens
+        telling = trio.Lock()
+        counts = time.perf_counter() + warm_up
+
+        async def session() -> None:
+            while time.perf_counter() < counts + seconds:
+                await _one(logs, kept, counts, partial(_tell, other.stdin, telling))
+
+        async with trio.open_nursery() as sessions:
+            for _ in range(SESSIONS):
+                sessions.start_soon(session)
+        await other.stdin.aclose()
+        answer = b"".join([bytes(piece) async for piece in other.stdout])
+    seen = [delay for made, delay in json.loads(answer) if made > counts]
+    return {"kept_seconds": percentiles(kept), "seen_seconds": percentiles(seen)}
+
+
+def _opened(url: str) -> Any:
+    return open_log_rows(Settings(database_url=url), _failed, Supervision())
+
+
+def _failed(error: OSError) -> None:
+    raise error
+
+
+async def _tell(pipe: trio.abc.SendStream, lock: trio.Lock, stream_id: str) -> None:
+    async with lock:
+        await pipe.send_all(f"{stream_id}\n".encode())
+
+
+async def _one(logs: LogRows, kept: list[float], counts: float, tell: Any) -> None:
+    """A session from its first entry to its seal."""
+    stream_id = new_stream_id()
+    stored = logs.create(stream_id, "")
+    await stored.append([entry_of(Opened(stream_id, f"hop-{stream_id}", "", None))])
+    await tell(stream_id)
+    for _ in range(PACKETS - 1):
+        await trio.sleep(random.uniform(0, PAUSE_SECONDS))
+        began = time.perf_counter()
+        await stored.append([_packet("DETAILED_ANALYSIS")])
+        if began > counts:
+            kept.append(time.perf_counter() - began)
+    await stored.seal(_packet("ANALYSIS_COMPLETE"))
+
+
+def _packet(kind: str) -> Entry:
+    """With the time at which it was made, on a clock that all processes of a machine share."""
+    fields = {"packetType": kind, "made": time.perf_counter(), "filler": "x" * PACKET_BYTES}
+    return packet_entry(json.dumps(fields).encode())
+
+
+async def follow(url: str) -> None:
+    """The other master: follows the streams whose ids come on standard input, until that is closed."""
+    seen: list[tuple[float, float]] = []
+    async with _opened(url) as logs, trio.open_nursery() as nursery:
+        peers = Peers(logs)
+        nursery.start_soon(Supervision().repeat, "changes", peers.follow_changes)
+        while not logs.reachable:  # noqa: ASYNC110 - a thread connects
+            await trio.sleep(0.01)
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        async with trio.open_nursery() as readers:
+            rest = b""
+            async for piece in trio.lowlevel.FdStream(sys.stdin.fileno()):
+                *ids, rest = (rest + bytes(piece)).split(b"\n")
+                for stream_id in ids:
+                    readers.start_soon(_read, peers, stream_id.decode(), seen)
+        nursery.cancel_scope.cancel()
+    sys.stdout.write(json.dumps(seen))
+
+
+async def _read(peers: Peers, stream_id: str, seen: list[tuple[float, float]]) -> None:
+    """Notes when each packet was made and how long after it was here; not of those that were there before the
+    stream was followed."""
+    log: PacketLog | None = await peers.follow(stream_id)
+    assert log is not None
+    position = len(log.packets)
+    with log.watching():
+        while not log.closed or position < len(log.packets):
+            await log.wait_beyond(position)
+            now = time.perf_counter()
+            made = [json.loads(packet)["made"] for packet in log.packets[position:]]
+            seen.extend((each, now - each) for each in made)
+            position = len(log.packets)
+
+
+if __name__ == "__main__":
+    trio.run(follow, sys.argv[1])
