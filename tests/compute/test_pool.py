@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from pinactors.compute.pool import Pool
-from pinactors.compute.worker import itself
+from pinactors.compute.local.worker import itself
 
 TIMEOUT = 5
 
