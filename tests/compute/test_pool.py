@@ -8,8 +8,8 @@ from typing import Any
 import trio
 import trio.testing
 
-from pinactors.compute.pool import Pool
 from pinactors.compute.local.worker import itself
+from pinactors.compute.pool import Pool
 
 TIMEOUT = 5
 
