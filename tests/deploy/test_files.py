@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import shutil
+import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +44,62 @@ def test_every_command_exists(path: Path) -> None:
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     named = set(re.findall(r"(?:bin/|`)pinactors ([a-z]+)", path.read_text("utf-8")))
     assert named <= set(commands)
+
+
+def check_arguments(command: Any, arguments: list[str]) -> None:
+    """Every flag is one of `command` (Click's), and takes what it is given."""
+    flags = {flag: option for option in command.params for flag in option.opts}
+    for argument in arguments:
+        name, given, _ = argument.partition("=")
+        if argument.startswith("-"):
+            assert name in flags, f"{command.name} has no {name}"
+            assert bool(given) != flags[name].is_flag, argument
+
+
+def commands_in_use() -> list[list[str]]:
+    """Program, command and arguments, as the compose file and the units start them."""
+    found = [["pinactors", *each["command"]] for each in compose()["services"].values() if is_server(each)]
+    found += [["ray", *each["command"]] for each in compose()["services"].values() if is_ray(each)]
+    for unit in (DEPLOY / "systemd").iterdir():
+        text = unit.read_text("utf-8")
+        (line,) = re.findall(r"^ExecStart=\S*/(.*)$", text, re.M)
+        found.append([word for word in line.split() if word != "$RAY_START"])
+        comment = text.replace("\n# ", " ")
+        found += [["ray", "start", *words.split()] for words in re.findall(r"RAY_START=(--[^(),]*)", comment)]
+    return found
+
+
+def is_server(service: dict[str, Any]) -> bool:
+    return bool(service["image"] == "pinactors" and "entrypoint" not in service)
+
+
+def is_ray(service: dict[str, Any]) -> bool:
+    return bool(service.get("entrypoint") == ["ray"])
+
+
+def test_every_flag_exists() -> None:
+    programs: dict[str, Any] = {"pinactors": typer.main.get_command(app)}
+    used = commands_in_use()
+    assert [each[:2] for each in used].count(["pinactors", "serve"]) == 4
+    assert [each[:2] for each in used].count(["ray", "start"]) == 5
+    with suppress(ImportError):
+        programs["ray"] = importlib.import_module("ray.scripts.scripts").cli
+    for program, command, *arguments in used:
+        if program in programs:
+            check_arguments(programs[program].commands[command], arguments)
+
+
+def test_units_are_valid(tmp_path: Path) -> None:
+    """As systemd reads them, with a program where theirs would be."""
+    if not (analyze := shutil.which("systemd-analyze")):
+        pytest.skip("systemd is not installed")
+    units = []
+    for unit in (DEPLOY / "systemd").iterdir():
+        text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text("utf-8"), flags=re.M)
+        (tmp_path / unit.name).write_text(text)
+        units.append(tmp_path / unit.name)
+    done = subprocess.run([analyze, "verify", "--man=no", *units], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def compose() -> dict[str, Any]:
