@@ -27,16 +27,14 @@ WAIT_SECONDS = 1.0
 
 
 class DuplicateCheck:
-    """The question for one upload, asked once, by its session. Whoever needs the answer waits for it."""
+    """The question for one upload, asked once, by its session. Whoever needs the answer waits for it.
 
-    def __init__(
-        self,
-        upload: Upload,
-        own: PacketLog,
-        claim: Callable[[Upload, PacketLog], Awaitable[PacketLog]],
-    ) -> None:
+    It does not refer to its upload, which it is kept for as long as anybody else does.
+    """
+
+    def __init__(self, own: PacketLog, claim: Callable[[Upload, PacketLog], Awaitable[PacketLog]]) -> None:
         """`claim` gives the log that answers a complete upload: the given one where no earlier does."""
-        self._upload, self._own, self._claim = upload, own, claim
+        self._own, self._claim = own, claim
         self._answer: PacketLog | None = None
         self._conflict: PinactorsError | None = None
         self._decided = trio.Event()
@@ -51,14 +49,14 @@ class DuplicateCheck:
         """The log of the earlier session that answers this upload, once it is known that there is one."""
         return self._answer if self._answer is not self._own else None
 
-    async def decide(self) -> None:
-        """Of a complete upload. Raises `PinactorsError` (`session_conflict`) for an `Idempotency-Key` that
-        came with other photographs."""
+    async def decide(self, upload: Upload) -> None:
+        """Of its `upload`, which is complete. Raises `PinactorsError` (`session_conflict`) for an
+        `Idempotency-Key` that came with other photographs."""
         if self.decided:
             await trio.lowlevel.checkpoint()
             return
         try:
-            self.decide_for(await self._claim(self._upload, self._own))
+            self.decide_for(await self._claim(upload, self._own))
         except PinactorsError as conflict:
             self._conflict = conflict
             self._decided.set()
@@ -70,18 +68,18 @@ class DuplicateCheck:
             self._answer = answer
             self._decided.set()
 
-    async def wait(self) -> PacketLog:
-        """The log to answer the client from. Raises the conflict there was."""
+    async def wait(self, upload: Upload) -> PacketLog:
+        """The log to answer the client of its `upload` from. Raises the conflict there was."""
         await self._decided.wait()
         if self._conflict is not None:
             raise self._conflict
         assert self._answer is not None
-        return self._own if self._upload.announced else self._answer
+        return self._own if upload.announced else self._answer
 
-    async def wait_before_work(self) -> None:
-        """Waits while the question is being asked. The first to come has a clock for all; should it be given
-        up, whoever waits with it goes on."""
-        if not self._upload.complete or self.decided:
+    async def wait_before_work(self, upload: Upload) -> None:
+        """Waits while the question is being asked about its `upload`. The first to come has a clock for all;
+        should it be given up, whoever waits with it goes on."""
+        if not upload.complete or self.decided:
             return
         if self._waited is not None:
             await self._waited.wait()

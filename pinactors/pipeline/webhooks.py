@@ -37,7 +37,7 @@ class Announcer:
         A session whose packets are an earlier one's has no events: that one has them, if it has a webhook.
         """
         try:
-            await session.duplicate.wait()
+            await session.duplicate.wait(session.upload)
         except PinactorsError:  # the upload is refused: there is no session
             return
         if session.duplicate.earlier is not None or session.state.repeats:

@@ -18,6 +18,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.session import Session
+from pinactors.pipeline.upload import Upload
 from pinactors.protocol import (
     TIMEOUT_NOTE,
     AuthenticationResult,
@@ -703,10 +704,17 @@ async def test_sessions_leave_no_cycles_to_the_collector(autojump_clock: MockClo
         gc.collect()
         gc.disable()
         try:
+            left: list[weakref.ref[Upload | PacketLog]] = []
             for number in range(10):
-                await pipeline.analyse(upload(content=f"pin {number}"))
+                sent = upload(content=f"pin {number}")
+                log = await pipeline.registry.open(sent)
+                await watch(log)
+                left += [weakref.ref(sent), weakref.ref(log)]
             await pipeline.idle()
             await trio.sleep(1)
+            del sent, log
+            await pipeline.analyse(upload(content="last"))  # the others are let go of as it comes
+            assert not any(reference() for reference in left)
             assert gc.collect() < 100  # a session has some 700 objects
         finally:
             gc.enable()

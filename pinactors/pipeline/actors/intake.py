@@ -60,7 +60,7 @@ class Intake:
                 self.note()
             await self._upload.wait_complete()
             self.note()
-            await self._duplicate.decide()
+            await self._duplicate.decide(self._upload)
         except PinactorsError as error:
             self._failed(error)
             return

@@ -108,7 +108,7 @@ class SharedSteps:
             for name in names:
                 self._begin(name)
             values = [await self._value(name) for name in names]
-        await self._duplicate.wait_before_work()
+        await self._duplicate.wait_before_work(self._upload)
         return values
 
     def _begin(self, name: str) -> None:

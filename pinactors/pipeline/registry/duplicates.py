@@ -57,7 +57,7 @@ class Duplicates:
 
     def opened(self, upload: Upload, own: PacketLog, answer: PacketLog | None) -> DuplicateCheck:
         """The session of `upload` begins; `answer` is the log that answers it, where that is known."""
-        check = DuplicateCheck(upload, own, self.claim)
+        check = DuplicateCheck(own, self.claim)
         if answer is not None:
             check.decide_for(answer)
         self._checks[upload] = check
@@ -78,7 +78,7 @@ class Duplicates:
         if check is None:  # it was complete when it came, and answered by an earlier session at once
             await trio.lowlevel.checkpoint()
             return log
-        return await check.wait()
+        return await check.wait(upload)
 
     async def possible(self, upload: Upload) -> bool:
         """Whether a session, under way or ended well, has the same session id or `Idempotency-Key`: `upload`,

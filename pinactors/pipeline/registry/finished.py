@@ -11,9 +11,11 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.storage.logs.packet_logs import StoredLog
 
 FINISHED_BYTES = 64 << 20
-"""Packets of finished sessions kept in memory; what is beyond, and older than `replay`, is read from the
-records.
-"""
+"""Memory of finished sessions; what is beyond, and older than `replay`, is read from the records."""
+
+LOG_BYTES, PACKET_BYTES = 2500, 50
+"""What a finished session has in memory beside its packets (its log, and the names by which a duplicate finds
+it), and a packet beside its bytes. Measured with tracemalloc: 1,400 to 2,700 a session."""
 
 
 class Finished:
@@ -67,4 +69,4 @@ class Finished:
 
 
 def _size(log: PacketLog) -> int:
-    return sum(map(len, log.packets))
+    return LOG_BYTES + sum(PACKET_BYTES + len(packet) for packet in log.packets)
