@@ -285,8 +285,10 @@ def test_hostile_uploads_hurt_nobody(tmp_path: Path) -> None:
     assert result["honest"] == {"answered": 1, "lost": 0}
     assert hostile.failures(result) == []
     wrong = {**result, "statuses": {"500": 2, "503": 1}, "honest": {"answered": 0, "lost": 1}}
-    assert hostile.failures({**wrong, "memory": [100 << 20, 130 << 20]}) == [
+    before = {"uploads": 500, "server": 100 << 20, "workers": 300 << 20}
+    after = {"uploads": 200, "server": 130 << 20, "workers": 310 << 20}
+    assert hostile.failures({**wrong, "memory": [before, after]}) == [
         "2 answers of 500",
         "1 honest uploads not answered",
-        "memory grew from 100 to 130 MiB",
+        "memory of the server grew from 100 to 130 MiB",
     ]
