@@ -63,6 +63,10 @@ def _file(path: str) -> Traversable:
     return packed if packed.is_file() else Path(pinactors.__file__).parents[1] / path
 
 
+def _picture(name: str) -> bytes:
+    return _file(f"docs/pictures/{name}").read_bytes()
+
+
 @cache
 def rendered(name: str) -> bytes:
     """The page `name` as HTML. Raises `KeyError` for a name that is none."""
@@ -113,9 +117,7 @@ async def picture(name: str) -> Response:
     kind = PICTURES.get(name)
     if kind is None:
         raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No picture named {name[:80]!r}", status=404)
-    content = await trio.to_thread.run_sync(
-        _file(f"docs/pictures/{name}").read_bytes, limiter=services().disk
-    )
+    content = await trio.to_thread.run_sync(_picture, name, limiter=services().disk)
     return answer(content, kind, hashlib.sha256(content).hexdigest()[:32])
 
 

@@ -7,13 +7,13 @@ import hashlib
 import json
 import mimetypes
 from collections.abc import Callable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
 import trio
-from jinja2 import Environment, FunctionLoader, Template
+from jinja2 import DictLoader, Environment, Template
 from markupsafe import Markup
 from quart import Blueprint, Response, request
 
@@ -55,14 +55,10 @@ CLIENT = ("pinactors.js", "pinactors.d.ts")
 TYPES = {".js": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "application/manifest+json"}
 """Media types that some systems' own tables lack or have otherwise."""
 
-_TEMPLATES = resources.files("pinactors.api.page") / "templates"
-
 blueprint = Blueprint("page", __name__)
 
 
-@cache
-def files() -> dict[str, tuple[bytes, str, str]]:
-    """Path below `static` to (content, content type, entity tag): the only files there are, read once."""
+def _read_files() -> dict[str, tuple[bytes, str, str]]:
     found = {}
     root = resources.files("pinactors.api.page")
     client = [(name, root / "client" / name) for name in CLIENT]
@@ -82,6 +78,19 @@ def _below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]
             yield from _below(entry, f"{prefix}{entry.name}/")
         else:
             yield f"{prefix}{entry.name}", entry
+
+
+def _read_templates() -> Environment:
+    folder = resources.files("pinactors.api.page") / "templates"
+    sources = {name: file.read_text("utf-8") for name, file in _below(folder, "")}
+    return Environment(loader=DictLoader(sources), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+FILES = _read_files()
+"""Path below `static` to (content, content type, entity tag): the only files there are. Read as the module is
+imported, as the templates are: no request waits for a disk."""
+
+_TEMPLATES = _read_templates()
 
 
 async def page() -> Response:
@@ -113,16 +122,15 @@ def _modules() -> list[str]:
     apart = ("page.js", "worker.js")
     return [
         name
-        for name in sorted(files())
+        for name in sorted(FILES)
         if name.endswith(".js") and not name.startswith("admin/") and name not in apart
     ]
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
     """A page's template out of `templates`; what is put into it is escaped."""
-    loader = FunctionLoader(lambda each: (_TEMPLATES / each).read_text("utf-8"))
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= filters
+    environment = _TEMPLATES.overlay()
+    environment.filters = environment.filters | filters
     return environment.get_template(name)
 
 
@@ -134,18 +142,18 @@ async def admin() -> Response:
 
 @blueprint.get("/static/<path:name>")
 async def static(name: str) -> Response:
-    if name not in files():
+    if name not in FILES:
         raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No file named {name[:80]!r}", status=404)
-    return answer(*files()[name])
+    return answer(*FILES[name])
 
 
 @blueprint.get("/worker.js")
 async def service_worker() -> Response:
     """The service worker, told the files to keep and their version: it is another one when any of them is."""
-    kept = {f"/static/{name}": tag for name, (_, _, tag) in sorted(files().items()) if _is_kept(name)}
+    kept = {f"/static/{name}": tag for name, (_, _, tag) in sorted(FILES.items()) if _is_kept(name)}
     version = hashlib.sha256(repr(kept).encode()).hexdigest()[:16]
     head = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(list(kept))};\n"
-    content = head.encode() + files()["worker.js"][0]
+    content = head.encode() + FILES["worker.js"][0]
     return answer(content, "text/javascript; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])
 
 

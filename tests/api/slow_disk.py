@@ -17,11 +17,11 @@ import peewee
 import pytest
 
 CALL_SECONDS = 0.2
-"""What each call takes that reaches the disk, in whichever thread."""
+"""What each call takes that reaches the disk, in whichever thread, where no other time is asked for."""
 
 _BY_PATH = (
     *("open", "unlink", "remove", "replace", "rename", "stat", "scandir", "listdir"),
-    *("mkdir", "rmdir", "truncate", "utime", "link"),
+    *("mkdir", "rmdir", "truncate", "utime", "link", "lstat", "statvfs", "access", "readlink"),
 )
 _BY_DESCRIPTOR = ("write", "pwrite", "pread", "fsync", "ftruncate", "fstat", "posix_fallocate")
 
@@ -29,8 +29,8 @@ _BY_DESCRIPTOR = ("write", "pwrite", "pread", "fsync", "ftruncate", "fstat", "po
 class SlowDisk:
     """`on_loop` has where a call was made in the thread that made this object; `calls` counts all others."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = str(folder)
+    def __init__(self, folders: tuple[Path, ...], seconds: float) -> None:
+        self._folders, self._seconds = tuple(map(str, folders)), seconds
         self._loop = threading.get_ident()
         self.on_loop: list[str] = []
         self.calls = 0
@@ -52,13 +52,13 @@ class SlowDisk:
 
     def _note(self, function: Callable[..., Any]) -> None:
         if threading.get_ident() == self._loop:
-            stack = traceback.extract_stack()
-            ours = [frame for frame in stack if "/api/" in frame.filename or "/pinactors/" in frame.filename]
-            places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in ours[-4:]]
+            stack = reversed([(frame.f_code.co_filename, line) for frame, line in traceback.walk_stack(None)])
+            ours = [(file, line) for file, line in stack if "/api/" in file or "/pinactors/" in file]
+            places = [f"{Path(file).name}:{line}" for file, line in ours[-4:]]
             self.on_loop.append(f"{function.__name__} from {' '.join(places)}")
         else:
             self.calls += 1
-            time.sleep(CALL_SECONDS)
+            time.sleep(self._seconds)
 
     def _reaches_disk(self, target: Any) -> bool:
         if isinstance(target, int):
@@ -69,16 +69,16 @@ class SlowDisk:
         elif isinstance(target, os.DirEntry):
             target = target.path
         try:
-            return os.fspath(target).startswith(self._folder)
+            return os.fspath(target).startswith(self._folders)
         except TypeError:
             return False
 
 
 @contextmanager
-def slow_disk(folder: Path) -> Iterator[SlowDisk]:
-    """Inside, what lies below `folder`, and every query to a database, is slow. Called in the event loop's
-    thread."""
-    disk = SlowDisk(folder)
+def slow_disk(*folders: Path, seconds: float = CALL_SECONDS) -> Iterator[SlowDisk]:
+    """Inside, what lies below `folders`, and every query to a database, takes `seconds`. Called in the event
+    loop's thread."""
+    disk = SlowDisk(folders, seconds)
     with pytest.MonkeyPatch.context() as patch:
         for name in (*_BY_PATH, *_BY_DESCRIPTOR):
             patch.setattr(os, name, disk.slow(getattr(os, name)))
