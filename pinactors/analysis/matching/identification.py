@@ -53,7 +53,8 @@ LEAST_PROBABILITY = 1e-9
 
 TILTED_WEIGHT, NOT_SEEN = 0.6, -3.0
 """Share of the tilted view's log odds that is added to the front's (they share their reference and the pin's
-wear), and what a view counts as in which the pin was not found."""
+wear), and what a view counts as in which the pin was not found. Found badly in a tilted view tells no more
+against a pin than not found at all."""
 
 BACKS, BACKS_BEHIND = 3, 7.0
 """Candidates whose back is compared, none of them further behind the best than this (log odds)."""
@@ -162,7 +163,7 @@ def _joined(fits: dict[int, _Fit], tilted: dict[int, _Fit]) -> dict[int, _Fit]:
     for number in fits.keys() | tilted.keys():
         one, other = fits.get(number), tilted.get(number)
         front = one.odds if one else NOT_SEEN
-        total = front + TILTED_WEIGHT * (other.odds if other else NOT_SEEN)
+        total = front + TILTED_WEIGHT * (max(other.odds, NOT_SEEN) if other else NOT_SEEN)
         parts = [part for part in (one, other) if part is not None]
         to_reference = {view: matrix for part in parts for view, matrix in part.to_reference.items()}
         joined[number] = _Fit(total, sum(part.inliers for part in parts), to_reference)

@@ -115,8 +115,9 @@ def look(
     query: Features | None = None,
 ) -> list[Sighting]:
     """The catalogue pins found in a photograph, likeliest first, those inside `region` before all others;
-    pins numbered `also` are tried in any case. Rivals for one place have been compared where their pictures
-    differ. `query` are the photograph's `features`, where they have been taken already."""
+    pins numbered `also` are tried in any case, before the others. Rivals for one place have been compared
+    where their pictures differ. `query` are the photograph's `features`, where they have been taken already.
+    """
     if source.index is None:
         return []
     if query is None:
@@ -124,7 +125,7 @@ def look(
     if region is not None:
         query = joined(query, _within(rgb, region))
     numbers = source.index.votes(query).numbers[:VOTED]
-    return compared(source, rgb, query, [*(int(number) for number in numbers), *also], region)
+    return compared(source, rgb, query, [*also, *(int(number) for number in numbers)], region)
 
 
 def compared(

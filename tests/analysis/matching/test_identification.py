@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pinactors.analysis.matching import identification
+from pinactors.analysis.matching import identification, sightings
 from pinactors.analysis.model import Image, PreparedView, StampReading
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
@@ -43,6 +44,36 @@ def test_a_drawn_pin_is_found(catalog: Path, seed: int) -> None:
     assert match.catalog_version == Catalog.open(catalog).version
     assert match.catalog_size == len(SEEDS)
     assert View.FRONT in match.references
+
+
+def test_a_pin_known_from_another_view_is_found_by_its_outline(catalog: Path) -> None:
+    """Dark, out of focus and strongly tilted: what features are left are not the pin's."""
+    table = drawing.background("grey", 1600, 1200, 5)
+    pin = drawing.pin_front(0)
+    taken = drawing.photograph(pin, table, share=0.22, angle=25, tilt=62, at=(0.35, 0.6), light=0.4, blur=1.5)
+    source = Catalog.open(catalog)
+    with source.connected:
+        number = source.number("T000")
+        assert number is not None
+        unaided = sightings.look(source, taken.rgb)
+        seen = sightings.look(source, taken.rgb, [number])
+    assert all(one.odds < sightings.CLAIM_ODDS for one in unaided)
+    assert seen[0].candidate.number == number
+    assert seen[0].odds >= sightings.CLAIM_ODDS
+
+
+def test_found_badly_when_tilted_is_no_worse_than_not_found(catalog: Path) -> None:
+    source = Catalog.open(catalog)
+    with source.connected:
+        front = identification.identify(source, folders.view(2, View.FRONT).rgb)
+        badly = [dataclasses.replace(one, score=1e-6) for one in front.candidates]
+        tilted = dataclasses.replace(front, candidates=tuple(badly), identified=False)
+        unseen = dataclasses.replace(tilted, candidates=())
+        joined = [
+            identification.refine(source, front, view, None, None).candidates[0] for view in (tilted, unseen)
+        ]
+    assert joined[0].pin.pin_id == joined[1].pin.pin_id == "T002"
+    assert joined[0].score == pytest.approx(joined[1].score, abs=1e-3)
 
 
 def test_registration_lays_the_photograph_on_the_reference(catalog: Path) -> None:
