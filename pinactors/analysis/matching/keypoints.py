@@ -150,12 +150,11 @@ def _of_plane(
     for axis in axes:
         plane = lab[..., 0] * 2.55 if axis == 0 else lab[..., axis] * CHROMA_GAIN + 128
         grey = np.clip(plane, 0, 255).astype(np.uint8)
-        keypoints = _spread(list(sift.detect(grey, within)), grey.shape, count)
-        descriptors: Any = None
-        if keypoints:
-            keypoints, descriptors = sift.compute(grey, keypoints)
-        if descriptors is None:
-            keypoints, descriptors = [], np.zeros((0, DIMENSIONS), np.float32)
+        # in one call: described by themselves, those kept would have all blurred pictures made once more
+        detected, described = sift.detectAndCompute(grey, within)
+        chosen = _spread(detected, grey.shape, count)
+        keypoints = [detected[at] for at in chosen]
+        descriptors = np.zeros((0, DIMENSIONS), np.float32) if described is None else described[chosen]
         descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-6))
         points = np.array([keypoint.pt for keypoint in keypoints], np.float32).reshape(-1, 2)
         found.append(
@@ -170,10 +169,10 @@ def _of_plane(
     return found
 
 
-def _spread(keypoints: list[Any], shape: tuple[int, ...], count: int) -> list[Any]:
-    """The strongest `count`, each part of the picture in turn giving one."""
+def _spread(keypoints: Sequence[Any], shape: tuple[int, ...], count: int) -> npt.NDArray[np.intp]:
+    """Indices of the strongest `count`, each part of the picture in turn giving one."""
     if len(keypoints) <= count:
-        return keypoints
+        return np.arange(len(keypoints))
     points = np.array([keypoint.pt for keypoint in keypoints])
     strength = np.array([keypoint.response for keypoint in keypoints])
     parts = np.minimum((points * GRID_SIDE / (shape[1], shape[0])).astype(int), GRID_SIDE - 1)
@@ -182,4 +181,4 @@ def _spread(keypoints: list[Any], shape: tuple[int, ...], count: int) -> list[An
     starts = np.searchsorted(part[order], np.arange(GRID_SIDE * GRID_SIDE))
     rank = np.empty(len(order), int)
     rank[order] = np.arange(len(order)) - starts[part[order]]
-    return [keypoints[at] for at in np.lexsort((-strength, rank))[:count]]
+    return np.lexsort((-strength, rank))[:count]
