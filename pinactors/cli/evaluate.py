@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import prometheus_client
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from pinactors import components
@@ -223,6 +224,9 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 ],
             )
         )
+    if any(result["missed"].values()):
+        rows = [(how, escape(path)) for how, paths in result["missed"].items() for path in paths]
+        shown.append(_table("What went wrong", ("", "photograph"), rows))
     judged = result["authenticity"]
     shown += [
         _table(

@@ -14,7 +14,7 @@ from pinactors.evaluation import metrics
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import Dataset, Kind
 from pinactors.evaluation.metrics import interval, share
-from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict
+from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict, View
 
 KNOWN = (Kind.GENUINE, Kind.COUNTERFEIT)
 COVERAGE_PRECISION = 0.98
@@ -30,6 +30,7 @@ def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], Ca
         "sets": {kind: sum(answer.photo.kind is kind for answer in answers) for kind in Kind},
         "errors": sum(answer.error is not None for answer in answers),
         "identification": identification(answers),
+        "missed": missed(answers),
         "by tag": by_tag(answers),
         "authenticity": authenticity(answers),
         "reads": reads(answers, pin),
@@ -73,6 +74,41 @@ def identification(answers: Sequence[Answer]) -> Figures:
     }
 
 
+def missed(answers: Sequence[Answer]) -> dict[str, list[str]]:
+    """The photographs that went wrong, by how: the front of each, or its first view."""
+    wrong: dict[str, Callable[[Answer], bool]] = {
+        "right pin not first": lambda answer: answer.photo.kind in KNOWN and _rank(answer) > 0,
+        "right pin first, not claimed": lambda answer: (
+            answer.photo.kind in KNOWN and _rank(answer) == 0 and answer.claimed is None
+        ),
+        "claimed as another pin": lambda answer: (
+            answer.photo.kind in KNOWN and answer.claimed not in (None, answer.photo.pin_id)
+        ),
+        "claimed, not in the catalogue": lambda answer: (
+            answer.photo.kind not in KNOWN and answer.claimed is not None
+        ),
+        "genuine, called no pin": lambda answer: (
+            answer.photo.kind is Kind.GENUINE and _verdict(answer) is Verdict.NOT_A_PIN
+        ),
+        "genuine, called counterfeit": lambda answer: (
+            answer.photo.kind is Kind.GENUINE and _verdict(answer) is Verdict.COUNTERFEIT
+        ),
+        "not genuine, called authentic": lambda answer: (
+            answer.photo.kind is not Kind.GENUINE and _verdict(answer) is Verdict.AUTHENTIC
+        ),
+    }
+    return {how: [_picture(answer) for answer in answers if holds(answer)] for how, holds in wrong.items()}
+
+
+def _verdict(answer: Answer) -> Verdict | None:
+    return answer.authenticity.verdict if answer.authenticity is not None else None
+
+
+def _picture(answer: Answer) -> str:
+    images = answer.photo.images
+    return str(images.get(View.FRONT) or next(iter(images.values())))
+
+
 LEAST_TAGGED = 3
 """Photographs that carry a tag from which it has a line of its own."""
 
@@ -92,10 +128,7 @@ def by_tag(answers: Sequence[Answer]) -> dict[str, Figures]:
                 answer.claimed is not None and answer.claimed == answer.photo.pin_id for answer in group
             ),
             "claimed and wrong": sum(answer.claimed not in (None, answer.photo.pin_id) for answer in group),
-            "called no pin": sum(
-                answer.authenticity is not None and answer.authenticity.verdict is Verdict.NOT_A_PIN
-                for answer in group
-            ),
+            "called no pin": sum(_verdict(answer) is Verdict.NOT_A_PIN for answer in group),
         }
         for tag, group in sorted(groups.items())
         if len(group) >= LEAST_TAGGED

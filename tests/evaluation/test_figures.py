@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import VARIANT_TAG, Kind, PhotoSet
-from pinactors.evaluation.figures import authenticity, by_tag, identification, pins_of
+from pinactors.evaluation.figures import authenticity, by_tag, identification, missed, pins_of
 from pinactors.protocol import (
     BASIC_NOTE,
     TIMEOUT_NOTE,
@@ -15,6 +15,7 @@ from pinactors.protocol import (
     Candidate,
     CharacterIdentification,
     Verdict,
+    View,
 )
 
 
@@ -108,3 +109,37 @@ def test_figures_by_tag_count_what_carries_it() -> None:
         "called no pin": 1,
     }
     assert by_tag(tagged[:2]) == {}, "two photographs are no group"
+
+
+def test_what_went_wrong_is_named_by_its_picture() -> None:
+    def identified(number: int, kind: Kind, pin: str, ranking: list[str], claimed: bool) -> Answer:
+        candidates = [Candidate(one, "a pin", "", "", None, 0.5) for one in ranking]
+        packet = CharacterIdentification(
+            characters="", identification="", candidates=candidates, identified=claimed
+        )
+        photo = PhotoSet(str(number), kind, pin or None, (), {View.FRONT: Path(f"{number}.jpg")})
+        return Answer(photo, (packet,))
+
+    doubted = answer(4, Kind.GENUINE, 10, Verdict.COUNTERFEIT, pin="A")
+    found = missed(
+        [
+            identified(0, Kind.GENUINE, "A", ["A", "B"], True),
+            identified(1, Kind.GENUINE, "A", ["A", "B"], False),
+            identified(2, Kind.COUNTERFEIT, "A", ["B", "A"], True),
+            identified(3, Kind.NOT_A_PIN, "", ["B"], True),
+            dataclasses.replace(
+                doubted, packets=doubted.packets + identified(4, Kind.GENUINE, "A", ["A"], True).packets
+            ),
+            answer(5, Kind.NOT_A_PIN, 90, Verdict.AUTHENTIC),
+            answer(6, Kind.NOT_A_PIN, 50, Verdict.UNDETERMINED),
+        ]
+    )
+    assert found == {
+        "right pin not first": ["2.jpg"],
+        "right pin first, not claimed": ["1.jpg"],
+        "claimed as another pin": ["2.jpg"],
+        "claimed, not in the catalogue": ["3.jpg"],
+        "genuine, called no pin": [],
+        "genuine, called counterfeit": ["front.jpg"],
+        "not genuine, called authentic": ["front.jpg"],
+    }
