@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pinactors import plugins, vision
-from pinactors.analysis.evidence import likelihood, verdict
+from pinactors.analysis.evidence import likelihood, stamp_picture, verdict
 from pinactors.analysis.imaging import prepare
 from pinactors.analysis.matching import identification, suggested
 from pinactors.analysis.model import Match, Picture, PreparedView, StampReading
@@ -80,6 +80,15 @@ def prepare_unmatched(context: Context, picture: Picture) -> PreparedView:
 
 def read_stamp(context: Context, back: PreparedView) -> StampReading:
     return reading.read(back)
+
+
+def read_known_place(
+    context: Context, back: PreparedView | None, stamp: StampReading | None, match: Match
+) -> StampReading | None:
+    """The reading with what the catalogue's picture of the claimed pin's back adds to it."""
+    if back is None or stamp is None:
+        return stamp
+    return stamp_picture.with_known_place(back, stamp, match)
 
 
 def _catalog(context: Context) -> str:
@@ -225,17 +234,18 @@ def declare(
             SharedStep("front", ("front_picture", "front_match"), prepare_view),
             SharedStep("front_unmatched", ("front_picture",), prepare_unmatched),
             SharedStep("back", ("back_image",), prepare_back),
-            SharedStep("stamp", ("back",), read_stamp),
+            SharedStep("stamp_unmatched", ("back",), read_stamp),
             SharedStep("angled_picture", ("angled_image",), read_angled),
             SharedStep("angled_match", ("angled_picture", "angled_image", "front_match"), match_angled),
             SharedStep("angled", ("angled_picture", "angled_match"), prepare_view),
             SharedStep("angled_unmatched", ("angled_picture",), prepare_unmatched),
             SharedStep(
                 "match",
-                ("front_match", "angled_match", "back", "stamp"),
+                ("front_match", "angled_match", "back", "stamp_unmatched"),
                 match_all,
                 decided_by="front_match",
             ),
+            SharedStep("stamp", ("back", "stamp_unmatched", "match"), read_known_place),
         ),
         components=(
             Component(

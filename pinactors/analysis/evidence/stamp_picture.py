@@ -1,4 +1,4 @@
-"""Evidence from the stamp's picture: the catalogue's lines looked for, each at its place on the back.
+"""The catalogue's stamp looked for on a back, each line at its place: as evidence, and to read its code.
 
 Reading fails on many genuine backs, so not reading is no evidence. But where the back lies on its catalogue
 picture, a line that is there correlates with its counterpart even when nobody could read it, and one that is
@@ -7,6 +7,7 @@ missing, or another one, does not.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -14,12 +15,22 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence import stamp_text
+from pinactors.analysis.evidence import comparison, stamp_text
 from pinactors.analysis.evidence.comparison import Comparison, Target
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_image
-from pinactors.analysis.model import CROP_SIDE, CatalogPin, Points, StampReading
-from pinactors.analysis.stamp import ocr
+from pinactors.analysis.model import (
+    CROP_SIDE,
+    CatalogPin,
+    Match,
+    Points,
+    PreparedView,
+    StampReading,
+    TextLine,
+)
+from pinactors.analysis.stamp import grammar, ocr, reading, voting
+from pinactors.analysis.stamp.voting import Agreed
+from pinactors.protocol import View
 
 Floats = npt.NDArray[np.float32]
 
@@ -41,6 +52,11 @@ LEAST_LINES = 2
 UNREAD_SCORE = -0.35
 """What it says that no text was found on a back that could not be compared: of genuine simulated backs 15 in
 115 show none to the reader, of counterfeits whose back could not be compared 5 in 12."""
+
+
+NEAR_CODE = 0.5
+"""Agreement of readings from which a code that is also the catalogue's counts as read. All eleven digits came
+from the pixels; that the likeliest are the catalogue's by chance is out of the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +120,91 @@ def row(
     found = len(match.quads) - len(unlike)
     text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
     return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, **where)
+
+
+def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> StampReading:
+    """`stamp`, its factory code read again at its place where it was not read; the place is known where the
+    claimed pin has a catalogue picture of its back that shows a code.
+
+    The catalogue's own code is never put on the photograph: it decides only how sure a reading must be.
+    """
+    pin = match.pin
+    if pin is None:
+        return stamp
+    read = stamp.factory_code or stamp.likely.get("factory_code")
+    if read is not None:
+        stamp = _with_code(stamp, Agreed(str(read), stamp.factory_code_confidence or NEAR_CODE), pin)
+    reference = match.references.get(View.BACK)
+    if stamp.factory_code or reference is None or not reference.outlined:
+        return stamp
+    target = Target(reference)
+    place = _code_place(target)
+    if place is None:
+        return stamp
+    seen = comparison.compare(back, target, match.candidates[0].to_reference.get(View.BACK))
+    if seen is None:
+        return stamp
+    code, line = reading.read_code(back, seen.to_working(place.quad), turned=place.turned)
+    if code is None or line is None:
+        return stamp
+    again = _with_code(stamp, code, pin)
+    if not again.factory_code:
+        return again
+    return dataclasses.replace(
+        again,
+        lines=(*(one for one in stamp.lines if not _same_place(one, line)), line),
+        text_height=stamp.text_height or round(0.75 * min(_sides(line.quad)) / back.scale, 1),
+        reason="",
+    )
+
+
+def _with_code(stamp: StampReading, code: Agreed[str], pin: CatalogPin) -> StampReading:
+    """The reading with `code` as what was read, or where it is not sure enough as what is likely.
+
+    One that is the catalogue's needs less agreement; one that differs from the catalogue's by nothing but
+    digits that readers take for each other is more likely a slip, however much its readings agree.
+    """
+    known = pin.factory_code
+    slip = known is not None and code.value != known and not stamp_text.unlike(code.value, known)
+    told = not slip and code.agreement >= (NEAR_CODE if code.value == known else voting.CODE_READ)
+    likely = {name: value for name, value in stamp.likely.items() if name != "factory_code"}
+    return dataclasses.replace(
+        stamp,
+        factory_code=code.value if told else None,
+        factory_code_confidence=round(code.agreement, 3) if told else 0.0,
+        likely=likely if told else likely | {"factory_code": code.value},
+    )
+
+
+def _same_place(one: TextLine, other: TextLine) -> bool:
+    """Whether the middle of a line lies in the other."""
+    x, y = other.quad.mean(axis=0).tolist()
+    return cv2.pointPolygonTest(np.asarray(one.quad, np.float32), (x, y), False) >= 0
+
+
+@dataclass(frozen=True, slots=True)
+class CodePlace:
+    """Where a catalogue picture shows the factory code: its line's corners in reference pixels, and whether
+    it stands on its head there."""
+
+    quad: Points
+    turned: bool
+
+
+def _code_place(target: Target) -> CodePlace | None:
+    """The line of the catalogue picture that reads best as a code; None where none does."""
+    quads = _reference_lines(target)
+    for turned in (False, True):
+        fits = [_fit(ocr.recognise(ocr.straighten(target.rgb, quad, turned=turned))) for quad in quads]
+        if fits and max(fits) >= voting.LEAST_FIT:
+            return CodePlace(quads[int(np.argmax(fits))], turned)
+    return None
+
+
+def _fit(read: ocr.Reading) -> float:
+    """How well a line reads as a code, 0 to 1: the geometric mean of its signs' probabilities."""
+    fit = grammar.fit_code(read.probabilities) if grammar.like_code(read.text) else None
+    return 0.0 if fit is None else fit.confidence
 
 
 def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:

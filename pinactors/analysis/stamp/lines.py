@@ -27,12 +27,13 @@ STEPS_A_SIGN = 2.5
 @dataclass(slots=True)
 class Line:
     """A text line under examination: its corners in source pixels, every reading of it so far, and the code
-    as each shows it."""
+    as each shows it. `expected`: a code is known to stand here, whatever it reads as."""
 
     quad: Points
     turned: bool
     readings: list[Reading] = field(default_factory=list)
     codes: list[Sight] = field(default_factory=list)
+    expected: bool = False
 
     @property
     def best(self) -> Reading:
@@ -56,6 +57,8 @@ class Line:
 
     @property
     def may_hold_code(self) -> bool:
+        if self.expected:
+            return True
         text = self.best.text
         return grammar.begins_code(text) or grammar.like_code(text)
 
@@ -99,6 +102,9 @@ class Source:
 
     def to_working(self, quad: Points) -> Points:
         return np.asarray(quad / self.scale + np.array([self.left, self.top]), np.float32)
+
+    def from_working(self, quad: Points) -> Points:
+        return np.asarray((quad - np.array([self.left, self.top])) * self.scale, np.float32)
 
     def find(self, side: int, *, quarter: bool) -> list[Points]:
         """Quadrilaterals of text lines on the pin, in source pixels, the longest first: looked for in the

@@ -51,6 +51,10 @@ CLOSER, CLOSEST, WIDER = -0.3, -0.45, 0.2
 """Shares of a line's thickness that are added around it. A detector leaves about a quarter of the letters'
 height above and below them, more where they are small: the reader sees them larger without."""
 
+CLOSE, SLANT, WIDENED = -0.15, 0.15, 1.3
+"""For further readings of a code: the share of a line's thickness added around it, its slant in columns a
+row, and its stretching along the line."""
+
 MOST_NUMBERS = 4
 """Lines read several times at most."""
 
@@ -79,6 +83,24 @@ def read(back: PreparedView) -> StampReading:
     lines = joined(source, lines)
     _look_again(source, lines)
     return _interpret(source, lines, back.scale)
+
+
+def read_code(
+    back: PreparedView, quad: Points, *, turned: bool
+) -> tuple[Agreed[str], TextLine] | tuple[None, None]:
+    """The factory code that stands at a known place of the back, as far as its readings agree, with its line.
+
+    `quad` are the line's corners in working pixels, `turned` whether it stands on its head there, as
+    `ocr.straighten` takes them. What the code should be is not asked: it is read from the pixels alone.
+    """
+    source = Source.of(back)
+    line = Line(source.from_working(quad), turned, expected=True)
+    line.read(ocr.straighten(source.rgb, line.quad, turned=turned))
+    _read_variants(source, line)
+    code = line.code
+    if code is None:
+        return None, None
+    return code, TextLine(code.value, round(line.best.confidence, 3), quad)
 
 
 def _look(source: Source, known: list[Line], side: int, *, quarter: bool) -> list[Line]:
@@ -165,10 +187,15 @@ def _look_again(source: Source, lines: list[Line]) -> None:
         lines[index] = _whole(source, line)
     chosen = sorted(filter(_may_hold_number, lines), key=_worth_of_number, reverse=True)[:MOST_NUMBERS]
     for line in chosen:
-        for picture in _other_pictures(source, line):
-            line.read(picture)
-            if _agreed(line):
-                break
+        _read_variants(source, line)
+
+
+def _read_variants(source: Source, line: Line) -> None:
+    """Reads the line in other ways until its readings agree."""
+    for picture in _other_pictures(source, line):
+        line.read(picture)
+        if _agreed(line):
+            return
 
 
 def _whole(source: Source, line: Line) -> Line:
@@ -185,7 +212,9 @@ def _whole(source: Source, line: Line) -> Line:
 
 
 def _other_pictures(source: Source, line: Line) -> Iterator[Image]:
-    """Ways to see a line besides as it is: closer, equalised, blurred, and with more around it."""
+    """Ways to see a line besides as it is: closer, equalised, blurred, and with more around it; where a code
+    is known to stand also slanted both ways, inverted, normalised and wider. Each way the reader slips on
+    other digits."""
     closer = source.closer(line, across=CLOSER)
     yield closer
     yield source.closer(line, across=CLOSEST)
@@ -193,6 +222,30 @@ def _other_pictures(source: Source, line: Line) -> Iterator[Image]:
     yield as_image(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8)).apply(grey))
     yield _blurred(closer)
     yield source.closer(line, across=WIDER, along=0.25 if line.may_hold_code else 0.02)
+    if line.expected:
+        close = source.closer(line, across=CLOSE)
+        yield _slanted(close, SLANT)
+        yield _slanted(close, -SLANT)
+        yield as_image(255 - close)
+        yield _normalised(close)
+        yield as_image(cv2.resize(close, None, fx=WIDENED, fy=1.0, interpolation=cv2.INTER_CUBIC))
+
+
+def _slanted(picture: Image, slant: float) -> Image:
+    """The picture sheared along its rows by `slant` columns a row, its middle kept in place."""
+    height, width = picture.shape[:2]
+    shear = np.array([[1, slant, -slant * height / 2], [0, 1, 0]], np.float32)
+    border = cv2.BORDER_REPLICATE
+    return as_image(cv2.warpAffine(picture, shear, (width, height), flags=cv2.INTER_CUBIC, borderMode=border))
+
+
+def _normalised(picture: Image) -> Image:
+    """Its lightness less the local mean, over the local standard deviation (windows half a line wide)."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    sigma = ocr.LINE_HEIGHT / 2
+    mean = cv2.GaussianBlur(grey, (0, 0), sigma)
+    deviation = np.sqrt(cv2.GaussianBlur((grey - mean) ** 2, (0, 0), sigma))
+    return as_image(np.clip(128 + 50 * (grey - mean) / np.maximum(deviation, 4), 0, 255).astype(np.uint8))
 
 
 def _blurred(picture: Image) -> Image:

@@ -1,17 +1,20 @@
-"""The catalogue's stamp looked for on a back, line by line."""
+"""The catalogue's stamp looked for on a back, line by line, and its code read at its place."""
 
 from __future__ import annotations
+
+import pytest
 
 from pinactors.analysis.evidence import comparison, stamp_picture
 from pinactors.analysis.evidence.comparison import Target
 from pinactors.analysis.evidence.likelihood import Measurement
-from pinactors.analysis.model import PreparedView, StampReading
+from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.protocol import View
 from tests import drawing
 from tests.analysis import prepared
 
 BEAR = 4
 LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-15240")
+UNREAD = StampReading(reason="no text could be read on the back")
 
 
 def judged(back: PreparedView) -> Measurement:
@@ -84,3 +87,47 @@ def test_a_back_without_text_is_doubted_where_the_catalogue_has_a_stamp() -> Non
     assert stamp_picture.unread(known, None).score is None, "nobody looked"
     plain = Target(prepared.reference(drawing.pin_back(BEAR, (), waffle=False), View.BACK))
     assert stamp_picture.unread(plain, StampReading()).score is None
+
+
+def read_again(back: PreparedView, stamp: StampReading = UNREAD) -> StampReading:
+    catalogued = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
+    return stamp_picture.with_known_place(back, stamp, prepared.match({View.BACK: catalogued}))
+
+
+@pytest.mark.parametrize("angle", [20, 200])
+def test_a_code_nobody_found_is_read_where_the_catalogue_has_it(angle: float) -> None:
+    read = read_again(prepared.photo(drawing.pin_back(BEAR, LINES), View.BACK, angle=angle))
+    assert read.factory_code == "FAC-060122-15240"
+    assert read.factory_code_confidence > 0.8
+    assert [line.text for line in read.lines] == ["FAC-060122-15240"]
+    assert read.reason == ""
+    assert read.text_height > 10
+
+
+def test_the_catalogues_code_is_not_put_on_a_back_that_shows_another() -> None:
+    other = (*LINES[:-1], "FAC-047315-19871")
+    read = read_again(prepared.photo(drawing.pin_back(BEAR, other), View.BACK))
+    assert read.factory_code == "FAC-047315-19871"
+
+
+@pytest.mark.parametrize("code", ["", "PAO-5B9731-06B19", "FA0-W6O1K2-X52M0"])
+def test_no_code_is_told_of_a_back_that_shows_none(code: str) -> None:
+    lines = (*LINES[:-1], code) if code else ()
+    assert read_again(prepared.photo(drawing.pin_back(BEAR, lines), View.BACK)).factory_code is None
+
+
+def test_what_was_read_stays_read() -> None:
+    back = prepared.photo(drawing.pin_back(BEAR, ()), View.BACK)
+    read = prepared.reading(code="FAC-047315-19871")
+    assert read_again(back, read) == read
+    unclaimed = Match(reason="nothing like it")
+    assert stamp_picture.with_known_place(back, UNREAD, unclaimed) is UNREAD
+
+
+def test_the_catalogue_decides_how_sure_a_reading_must_be() -> None:
+    back = prepared.photo(drawing.pin_back(BEAR, ()), View.BACK)
+    likely = StampReading(likely={"factory_code": "FAC-060122-15240", "year": 2015})
+    told = read_again(back, likely)
+    assert (told.factory_code, told.likely) == ("FAC-060122-15240", {"year": 2015})
+    slip = read_again(back, prepared.reading(code="FAC-060122-15249"))  # 0 and 9 are taken for each other
+    assert (slip.factory_code, slip.likely) == (None, {"factory_code": "FAC-060122-15249"})
