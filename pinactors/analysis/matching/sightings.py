@@ -294,8 +294,16 @@ def overlap(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> flo
 
 
 def box_of(sighting: Sighting, rgb: Image) -> tuple[float, float, float, float]:
-    """x, y, width, height of a sighting as shares of the photograph."""
+    """x, y, width, height of a sighting as shares of the photograph: around its outline or, where the
+    catalogue's is only the middle of a picture, around the features found within that."""
     size = np.array([rgb.shape[1], rgb.shape[0]])
-    low = np.clip(sighting.outline.min(0) / size, 0, 1)
-    high = np.clip(sighting.outline.max(0) / size, 0, 1)
+    low, high = sighting.outline.min(0), sighting.outline.max(0)
+    found = sighting.comparison.registration.reference
+    if not sighting.candidate.outlined and len(found) >= PROOF:
+        known = sighting.candidate.features.take(found)
+        reach = known.sizes[:, None] / 2
+        ends = np.concatenate([known.points - reach, known.points + reach]).astype(np.float64)
+        there = cv2.perspectiveTransform(ends[None], sighting.to_photo)[0]
+        low, high = np.maximum(low, there.min(0)), np.minimum(high, there.max(0))
+    low, high = np.clip(low / size, 0, 1), np.clip(high / size, 0, 1)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])

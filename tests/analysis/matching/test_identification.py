@@ -76,6 +76,24 @@ def test_found_badly_when_tilted_is_no_worse_than_not_found(catalog: Path) -> No
     assert joined[0].score == pytest.approx(joined[1].score, abs=1e-3)
 
 
+def test_the_box_of_a_pin_without_outline_is_around_what_was_found(tmp_path: Path) -> None:
+    source = folders.write_folder(tmp_path / "in", [2], back=False)
+    row = folders.pin_row(2, back=False) | {"box": "0 0 1 1"}
+    folders.write_csv(source / "pins.csv", [*folders.PIN_HEADER, "box"], [row])
+    import_catalog(source, tmp_path / "catalog")
+    table = drawing.background("wood", 900, 700, 5)
+    taken = drawing.photograph(drawing.pin_front(2), table, share=0.5, angle=25, at=(0.4, 0.5))
+    catalog = Catalog.open(tmp_path / "catalog")
+    with catalog.connected:
+        (seen, *_) = sightings.look(catalog, taken.rgb)
+    assert not seen.candidate.outlined
+    x, y, width, height = sightings.box_of(seen, taken.rgb)
+    left, top, across, down = cv2.boundingRect(taken.mask)
+    found = np.array([x * 900, y * 700, (x + width) * 900, (y + height) * 700])
+    assert np.abs(found - (left, top, left + across, top + down)).max() < 0.15 * max(across, down)
+    assert np.ptp(seen.outline, axis=0).max() > 1.3 * max(across, down), "the whole picture's is much larger"
+
+
 def test_registration_lays_the_photograph_on_the_reference(catalog: Path) -> None:
     front = folders.view(2, View.FRONT, angle=25.0, tilt=8.0)
     match = folders.identify(catalog, front)
