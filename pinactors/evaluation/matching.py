@@ -97,7 +97,8 @@ def in_other_hues(rgb: Image, angle: float) -> Image:
 
 
 def fit(given: Sequence[Compared]) -> dict[str, Any]:
-    """Intercept and coefficients by name, as `probability.json` holds them."""
+    """Intercept and coefficients by name, as `probability.json` holds them. Raises `ValueError` where no
+    photograph has its own pin among its candidates."""
     solution = _solution(given)
     return {
         "intercept": round(float(solution[0]), 4),
@@ -108,7 +109,8 @@ def fit(given: Sequence[Compared]) -> dict[str, Any]:
 
 
 def out_of_fold(given: Sequence[Compared], folds: int) -> dict[str, Any]:
-    """Figures of each fold's photographs under coefficients fitted to the other folds, folds by pin."""
+    """Figures of each fold's photographs under coefficients fitted to the other folds, folds by pin. Raises
+    `ValueError` as `fit` does."""
     fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in given])
     fitted = [
         _solution([one for one, part in zip(given, fold, strict=True) if part != left_out])
@@ -146,4 +148,6 @@ def out_of_fold(given: Sequence[Compared], folds: int) -> dict[str, Any]:
 def _solution(given: Sequence[Compared]) -> npt.NDArray[np.float64]:
     rows = [candidate for one in given for candidate in one.candidates]
     rows += [(one.recoloured, False) for one in given if one.recoloured is not None]
+    if not any(right for _, right in rows):
+        raise ValueError("there is nothing to fit: no front of these was laid on its own catalogue picture")
     return probability.fit([values for values, _ in rows], [right for _, right in rows])

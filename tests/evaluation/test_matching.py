@@ -106,3 +106,13 @@ def test_the_shipped_coefficients_say_what_they_were_fitted_to() -> None:
     shipped = json.loads(Path(probability.__file__).with_name("probability.json").read_text("utf-8"))
     assert tuple(shipped["coefficients"]) == probability.NAMES
     assert shipped["fitted"]
+
+
+def test_photographs_without_a_candidate_of_their_own_fit_nothing() -> None:
+    alone = matching.Compared(Kind.GENUINE, "A", ())
+    other = matching.Compared(Kind.NOT_IN_CATALOG, "B", (([0.0] * len(probability.NAMES), False),))
+    for given in ([alone], [alone, other]):
+        with pytest.raises(ValueError, match="nothing to fit"):
+            matching.fit(given)
+        with pytest.raises(ValueError, match="nothing to fit"):
+            matching.out_of_fold(given, 2)
