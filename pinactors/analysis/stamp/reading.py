@@ -222,7 +222,7 @@ def _other_pictures(source: Source, line: Line) -> Iterator[Image]:
     yield as_image(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8)).apply(grey))
     yield _blurred(closer)
     yield source.closer(line, across=WIDER, along=0.25 if line.may_hold_code else 0.02)
-    if line.expected:
+    if line.expected and line.codes:  # where none of the above shows anything like a code more will not
         close = source.closer(line, across=CLOSE)
         yield _slanted(close, SLANT)
         yield _slanted(close, -SLANT)
