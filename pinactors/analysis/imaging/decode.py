@@ -32,6 +32,9 @@ DECODING_BYTES = 300_000_000
 """Memory that one photograph may take while it is decoded, beside what the process has: with the 60 to 80 MB
 of a worker it stays below 400 MB."""
 
+LONGEST_SIDE = 65_535
+"""Pixels, as in a JPEG: decoders hold some rows, however long they are."""
+
 PNG_INTERLACED_COST = 4.0
 WEBP_LOSSLESS_COST = 4.6
 HEIF_COST, HEIF_DEEP_COST = 4.6, 7.5
@@ -40,6 +43,10 @@ AVIF_COST = 8.8
 and libheif 1.23: planes, the picture made of them and copies. Deep: more than 8 bits a sample. Other PNG and
 WebP are reduced while they are decoded, as JPEG is; only the coefficients of a progressive JPEG are held, 2
 bytes a sample."""
+
+MOST_SCANS = 64
+"""Scans of a progressive JPEG, which has some ten: each is a pass over all coefficients, 0.05 s at 64
+megapixels, however few bytes it has."""
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -137,6 +144,9 @@ class _Limits:
         if pixels > self.max_pixels:
             allowed = f"at most {self.max_pixels / 1e6:g} megapixels are accepted"
             raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
+        if max(width, height) > LONGEST_SIDE:
+            allowed = f"a side may have at most {LONGEST_SIDE} pixels"
+            raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
         if pixels * cost > DECODING_BYTES:
             allowed = f"of {what} at most {DECODING_BYTES / cost / 1e6:.0f} megapixels are accepted"
             raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
@@ -166,6 +176,8 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
             raise limits.refuse(f"this is a {_JPEG_PROCESSES[frame.process]} JPEG, which we cannot read")
         if frame.components not in (1, 3, 4):
             raise limits.refuse(f"this is a JPEG of {frame.components} colour components")
+        if frame.buffered and formats.jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
+            raise limits.refuse(f"this is a JPEG of more than {MOST_SCANS} scans")
         cost = 2 * frame.samples if frame.buffered else 0.0
         limits.check(frame.width, frame.height, cost, "a progressive JPEG like this")
     image = Pillow.open(io.BytesIO(data), formats=("JPEG",))
@@ -201,15 +213,20 @@ def _without_its_end(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFil
 def _png(data: bytes, limits: _Limits) -> _Decoded:
     data = formats.pixels_of_png(data)
     image = Pillow.open(io.BytesIO(data), formats=("PNG",))
-    limits.check(
-        *image.size, PNG_INTERLACED_COST if image.info.get("interlace") else 0.0, "an interlaced PNG"
-    )
+    interlaced = image.info.get("interlace")
+    limits.check(*image.size, _interlaced_cost(data) if interlaced else 0.0, "an interlaced PNG like this")
     if image.width * image.height > WHOLE_PIXELS:
         header = streamed.open_png(data)
         pixels = streamed.rgb(header.picture, _factor(*image.size))
         return _Decoded(ArrayPixels(pixels, image.size), header.orientation, header.profile)
     image.load()
     return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
+
+
+def _interlaced_cost(png: bytes) -> float:
+    """Bytes a pixel: the whole picture is held as it is in the file, palettes and alpha spelt out."""
+    bits, channels = png[24], {0: 1, 2: 3, 4: 2, 6: 4}.get(png[25], 4)
+    return max(PNG_INTERLACED_COST, channels * bits / 8)
 
 
 def _webp(data: bytes, limits: _Limits) -> _Decoded:

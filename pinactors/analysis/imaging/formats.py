@@ -146,6 +146,24 @@ def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
         at += 2 + length
 
 
+_BETWEEN_SCANS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+"""A marker that ends the coded data of a scan: those of restarts (ITU T.81, B.2.1) stand in it."""
+
+
+def jpeg_scans(data: bytes, most: int) -> int:
+    """How many scans the picture of a JPEG has, counted up to one more than `most`."""
+    scans, at = 0, 2
+    for marker, start, length in jpeg_segments(data):
+        scans, at = int(marker == 0xDA), start + length
+    while 0 < scans <= most and (found := _BETWEEN_SCANS.search(data, at)) is not None:
+        marker = data[found.end() - 1]
+        if marker == 0xD9:
+            break
+        scans += marker == 0xDA
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return scans
+
+
 _LARGEST_PNG_PART = 1 << 16
 """Bytes of a profile, EXIF or text, packed and unpacked, up to which a decoder gets to see it."""
 

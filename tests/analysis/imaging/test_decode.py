@@ -335,6 +335,19 @@ def test_a_jpeg_that_no_browser_shows_is_refused_by_its_name(at: int, value: int
     assert "damaged" not in caught.value.detail
 
 
+def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
+    """A megabyte of them would keep a worker for minutes."""
+    data = drawing.encoded(quartered(), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    scan, comment = data[start:-2], b"\xff\xfe\x00\x04\xff\xd9"  # an end marker in a comment is none
+    few, many = (data[:-2] + (comment + scan) * count + b"\xff\xd9" for count in (40, 60))
+    assert decode(few, View.FRONT, LIMIT).rgb.shape == decode(data, View.FRONT, LIMIT).rgb.shape
+    with pytest.raises(PinactorsError) as caught:
+        decode(many + data * 9, View.FRONT, LIMIT)
+    assert "a JPEG of more than 64 scans" in caught.value.detail
+    assert decode(few + data * 9, View.FRONT, LIMIT), "what stands behind the picture is none of it"
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [
@@ -435,6 +448,27 @@ def test_sixty_four_megapixels_fit_into_a_worker(name: str, most: int, tmp_path:
     ended = subprocess.run([sys.executable, "-c", PEAK, path], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) < most
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "bits", "kind", "allowed"),
+    [
+        (8000, 8000, 16, 6, "of an interlaced PNG like this at most 38 megapixels are accepted"),
+        (8000, 8000, 16, 2, "of an interlaced PNG like this at most 50 megapixels are accepted"),
+        (66_000, 300, 8, 6, "a side may have at most 65535 pixels"),
+        (300, 66_000, 8, 2, "a side may have at most 65535 pixels"),
+    ],
+)
+def test_a_png_that_would_be_held_whole_is_refused_by_its_header(
+    width: int, height: int, bits: int, kind: int, allowed: str
+) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 1))
+    pixels = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    png = b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
+    with pytest.raises(PinactorsError) as caught:
+        decode(png, View.FRONT, 64_000_000)
+    assert caught.value.code is ErrorCode.TOO_LARGE
+    assert f"it is {width} × {height} pixels; {allowed}" in caught.value.detail
 
 
 @pytest.mark.parametrize(
