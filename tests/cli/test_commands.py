@@ -301,6 +301,13 @@ def test_a_file_that_is_no_photograph_is_one_line(content: bytes, said: str, tmp
     assert said in line
 
 
+def test_a_pipe_is_no_photograph(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    result = call("analyze", "pipe.jpg", "--data", tmp_path / "data")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "front photograph pipe.jpg: this is no regular file" in result.stderr
+
+
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

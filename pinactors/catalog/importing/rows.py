@@ -111,8 +111,8 @@ class Pictures:
     """The picture files of an import folder, found by the names that pins.csv gives them.
 
     A name is relative to the folder or to its `images`, with either slash. Where no file has exactly that
-    name, the one that differs in letter case or in Unicode composition alone is taken: that is how folders
-    come from other systems.
+    name, the one that differs in letter case or in Unicode composition alone is taken, and so with folders:
+    that is how they come from other systems.
     """
 
     def __init__(self, source: Path) -> None:
@@ -155,15 +155,18 @@ class Pictures:
         return next((found for path in places if (found := self._alike(path)) is not None), None)
 
     def _alike(self, path: Path) -> Path | None:
-        if not path.parent.is_dir() or not path.parent.resolve().is_relative_to(self._root):
+        if path == self._root:
+            return path
+        folder = path.parent if path.parent.is_dir() else self._alike(path.parent)
+        if folder is None or not folder.is_dir() or not folder.resolve().is_relative_to(self._root):
             return None
-        if path.parent not in self._listed:
+        if folder not in self._listed:
             listed: dict[str, list[str]] = {}
-            for entry in os.listdir(path.parent):
+            for entry in os.listdir(folder):
                 listed.setdefault(_folded(entry), []).append(entry)
-            self._listed[path.parent] = listed
-        names = self._listed[path.parent].get(_folded(path.name), [])
-        return path.parent / names[0] if len(names) == 1 else None
+            self._listed[folder] = listed
+        names = self._listed[folder].get(_folded(path.name), [])
+        return folder / names[0] if len(names) == 1 else None
 
 
 def _folded(name: str) -> str:

@@ -143,6 +143,8 @@ def _check(view: View, path: Path, *, here: bool) -> None:
         terminal.stop(f"{view} photograph {path}: this is a folder", terminal.USAGE)
     if not path.exists():
         terminal.stop(f"{view} photograph {path}: no such file", terminal.USAGE)
+    if not path.is_file():  # a pipe is read for ever, or once: a photograph is read several times
+        terminal.stop(f"{view} photograph {path}: this is no regular file", terminal.USAGE)
     if not here:
         return
     with terminal.explaining(), path.open("rb") as file:

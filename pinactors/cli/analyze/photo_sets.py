@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ _COLUMNS = ("front", "back", "angled", "name", "front_image", "back_image", "ang
 
 @dataclass(frozen=True, slots=True)
 class PhotoSet:
-    """The photographs of one pin. `fingerprint` changes when one of the files does."""
+    """The photographs of one pin. `name` is text, whatever bytes its files are named by; `fingerprint`
+    changes when one of the files does."""
 
     name: str
     images: Mapping[View, Path]
@@ -33,7 +35,8 @@ class PhotoSet:
         digest = hashlib.sha256(self.name.encode())
         for view, path in sorted(self.images.items()):
             status = path.stat()
-            digest.update(f"{view}:{path.name}:{status.st_size}:{status.st_mtime_ns};".encode())
+            digest.update(b"%b:%b:" % (view.encode(), os.fsencode(path.name)))
+            digest.update(f"{status.st_size}:{status.st_mtime_ns};".encode())
         return digest.hexdigest()[:32]
 
 
@@ -51,7 +54,7 @@ def of_folder(folder: Path) -> tuple[list[PhotoSet], list[str]]:
         name, view = _named(folder, path)
         views = found.setdefault(name, {})
         if view in views:
-            problems.append(f"{path.relative_to(folder)}: {name} has a {view} photograph already")
+            problems.append(f"{_text(path.relative_to(folder))}: {name} has a {view} photograph already")
             continue
         views[view] = path
     sets = []
@@ -67,9 +70,14 @@ def _named(folder: Path, path: Path) -> tuple[str, View]:
     below = path.relative_to(folder).parent
     named = _NAMED.fullmatch(path.stem)
     if named is None:
-        return str(below / path.stem), View.FRONT
-    name = str(below / named["name"]) if named["name"] else str(below)
-    return (name if name != "." else folder.resolve().name), _VIEWS[named["view"].lower()]
+        return _text(below / path.stem), View.FRONT
+    name = below / named["name"] if named["name"] else below
+    return _text(name if name.name else folder.resolve().name), _VIEWS[named["view"].lower()]
+
+
+def _text(name: Path | str) -> str:
+    """A file's name as text: bytes that are no UTF-8 are spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
@@ -88,7 +96,7 @@ def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
             images = dict(_images(row.values, pictures))
             if View.FRONT not in images:
                 raise RowError("front is empty")
-            name = row.values["name"] or row.values["pin_id"] or images[View.FRONT].stem
+            name = row.values["name"] or row.values["pin_id"] or _text(images[View.FRONT].stem)
             if name in sets:
                 raise RowError(f"the name {name!r} was used before")
             sets[name] = PhotoSet(name, images)

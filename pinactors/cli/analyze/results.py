@@ -121,7 +121,7 @@ def _link(path: Path, folder: Path) -> str:
         relative = os.path.relpath(path, folder)
     except ValueError:  # another drive
         return path.resolve().as_uri()
-    return quote(relative.replace(os.sep, "/"))
+    return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
 def _cell(text: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from pinactors.cli.analyze import results
 from pinactors.cli.analyze.photo_sets import of_folder, of_manifest
+from pinactors.cli.analyze.results import Result
 from pinactors.protocol import View
 
 
@@ -42,6 +45,19 @@ def test_a_folder_a_pin_and_files_without_a_view(tmp_path: Path) -> None:
         "box/IMG_1": {"front": "box/IMG_1.jpg"},
         "fox": {"front": "fox/front.jpg", "back": "fox/rear.jpg"},
     }
+
+
+def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
+    """Of a disk from elsewhere; the files and the page link to them as they are."""
+    raw = os.fsdecode(b"f\xfcchs_front.jpg")
+    made_at = tmp_path / raw
+    made_at.write_bytes(b"1")
+    (one,), problems = of_folder(tmp_path)
+    assert problems == []
+    assert (one.name, dict(one.images)) == ("f\\xfcchs", {View.FRONT: made_at})
+    assert one.fingerprint
+    page = results.page([Result(one.name, {"front": made_at}, {"success": True})], tmp_path, "pins")
+    assert "f%FCchs_front.jpg" in page
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
