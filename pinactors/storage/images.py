@@ -251,7 +251,8 @@ class ImageStore:
 def open_image_store(settings: Settings) -> ImageStore:
     """The photographs of `settings.storage`, not prepared yet. Raises `SettingUnusable`."""
     shared = None if settings.storage.startswith("file:") else SharedImages(open_objects(settings))
-    return ImageStore(settings.images_folder, settings.storage_folder / "spool", shared)
+    spool = settings.images_folder / "spool"  # inside it: the folder may be a volume of its own
+    return ImageStore(settings.images_folder, spool, shared)
 
 
 @dataclass(frozen=True, slots=True)

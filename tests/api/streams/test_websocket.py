@@ -289,7 +289,7 @@ async def test_more_than_an_upload_may_have(tmp_path: Path) -> None:
                 await socket.send_photograph(b"PHOTO" * 20_000)
                 await socket.send_photograph(b"PHOTO" * 20_001, pieces=20)
                 assert await end(socket) == ("too_large", 1009)
-            assert not list((tmp_path / "spool").iterdir())
+            assert not list((tmp_path / "images" / "spool").iterdir())
 
 
 async def test_a_slow_upload_is_fine_and_a_stopped_one_is_ended(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ async def test_a_slow_upload_is_fine_and_a_stopped_one_is_ended(tmp_path: Path) 
                 assert trio.current_time() - began > 2 * 0.5
                 assert (await slow.until("ANALYSIS_COMPLETE"))[-1]["success"] is True
                 assert await end(stopped) == ("cancelled", 1008)
-        assert not list((tmp_path / "spool").iterdir())
+        assert not list((tmp_path / "images" / "spool").iterdir())
 
 
 async def test_a_client_that_sends_no_first_frame_is_not_waited_for(tmp_path: Path) -> None:

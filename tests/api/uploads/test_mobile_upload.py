@@ -181,7 +181,7 @@ class TestBrokenOff:
 
         await until(ended)
         await until(gone)
-        assert list((server.settings.data / "spool").iterdir()) == []
+        assert list((server.settings.images_folder / "spool").iterdir()) == []
 
     async def test_one_that_stops_sending_is_ended_by_the_floor(self, tmp_path: Path) -> None:
         async with running(tmp_path, upload_floor_window=0.4, upload_floor_bytes=100) as server:
@@ -220,7 +220,7 @@ class TestDisk:
         assert (answer.status, answer.json()["errorCode"]) == (503, "overloaded")
         assert int(answer.headers["retry-after"]) > 0
         assert error_logs.take("upload not stored")
-        assert list((server.settings.data / "spool").iterdir()) == []
+        assert list((server.settings.images_folder / "spool").iterdir()) == []
         assert (await upload(server.port, body, JSON)).status == 200
 
 
