@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pinactors.settings import Settings
+
 NOTICED_SOON = {
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,
@@ -19,6 +21,14 @@ NOTICED_SOON = {
 }
 """A killed node is noticed after some two seconds, not seventeen. On a busy machine a slow node is then taken
 for dead, and every process connected to it is ended: for tests that kill a node only."""
+
+
+AS_DEPLOYED = {
+    "worker_niceness": int(Settings.model_fields["worker_niceness"].default),
+    "num_workers_soft_limit": 16,
+}
+"""As docs/deploy has it. Ray's own niceness of 15 starves jobs beside other work at 10, and its limit of one
+idle worker a CPU ends warm ones."""
 
 
 @contextmanager
@@ -34,7 +44,11 @@ def start_cluster(nodes: int = 1, cpus: int = 2, settings: dict[str, int] | None
         warnings.simplefilter("ignore")
         cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": cpus, "include_dashboard": False, "_system_config": settings or {}},
+            head_node_args={
+                "num_cpus": cpus,
+                "include_dashboard": False,
+                "_system_config": AS_DEPLOYED | (settings or {}),
+            },
         )
         try:
             for _ in range(nodes - 1):
