@@ -59,7 +59,7 @@ Target = Callable[[bytes], None]
 @cache
 def _store() -> ImageStore:
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    store = ImageStore(folder / "images", folder / "spool")
+    store = ImageStore(folder / "images")
     store.prepare()
     return store
 

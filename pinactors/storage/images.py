@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -102,7 +103,7 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class ImageStore:
-    """`folder` holds `aa/<sha256>`; `spool`, on the same file system, what is still arriving.
+    """`folder` holds `aa/<sha256>`; `spool`, inside it as it may be a volume of its own, what is arriving.
 
     Where several machines share photographs, `shared` has them all and the folder what came or was asked for
     here.
@@ -115,7 +116,6 @@ class ImageStore:
     """
 
     folder: Path
-    spool: Path
     shared: SharedImages | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _files: tuple[threading.Lock, ...] = field(
@@ -125,10 +125,16 @@ class ImageStore:
     _leased: Counter[str] = field(default_factory=Counter)
     _arrivals: list[int] = field(default_factory=lambda: [0])
 
+    @property
+    def spool(self) -> Path:
+        return self.folder / "spool"
+
     def prepare(self) -> None:
         """Makes the folders and removes what a killed process left in the spool."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.spool.mkdir(parents=True, exist_ok=True)
+        # Where the first release received photographs: a process killed then may have left some.
+        shutil.rmtree(self.folder.parent / "spool", ignore_errors=True)
         oldest = time.time() - STALE_SECONDS
         for entry in os.scandir(self.spool):
             if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < oldest:
@@ -251,8 +257,7 @@ class ImageStore:
 def open_image_store(settings: Settings) -> ImageStore:
     """The photographs of `settings.storage`, not prepared yet. Raises `SettingUnusable`."""
     shared = None if settings.storage.startswith("file:") else SharedImages(open_objects(settings))
-    spool = settings.images_folder / "spool"  # inside it: the folder may be a volume of its own
-    return ImageStore(settings.images_folder, spool, shared)
+    return ImageStore(settings.images_folder, shared)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def data(tmp_path: Path) -> Path:
     settings = Settings(data=folder)
 
     async def fill() -> None:
-        store = ImageStore(settings.images_folder, folder / "spool")
+        store = ImageStore(settings.images_folder)
         store.prepare()
         front, back = store.save(b"front"), store.save(b"back")
         records = await Records.open(settings)

@@ -271,7 +271,7 @@ def test_millions_of_parts_cost_no_time(data: bytes) -> None:
 
 
 def test_the_store_keeps_it_without_and_knows_it_again_by_what_was_sent(tmp_path: Path) -> None:
-    store = ImageStore(tmp_path / "images", tmp_path / "spool")
+    store = ImageStore(tmp_path / "images")
     store.prepare()
     sent = photograph("JPEG", 6)
     first, again = store.save(sent), store.save(sent)
@@ -279,7 +279,7 @@ def test_the_store_keeps_it_without_and_knows_it_again_by_what_was_sent(tmp_path
     assert Path(first.path).read_bytes() == without_metadata(sent)
     assert first.size == len(without_metadata(sent))
     assert first.sha256 != store.save(without_metadata(sent)).sha256
-    assert list((tmp_path / "spool").iterdir()) == []
+    assert list(store.spool.iterdir()) == []
 
 
 @pytest.mark.parametrize("rest", [b" torn", bytes(range(256)), b"\x00\x10JFIF\0 and no more"])

@@ -35,7 +35,7 @@ class Failing(FolderObjects):
 
 
 def machine(folder: Path, objects: Objects) -> ImageStore:
-    store = ImageStore(folder / "images", folder / "spool", SharedImages(objects))
+    store = ImageStore(folder / "images", SharedImages(objects))
     store.prepare()
     return store
 

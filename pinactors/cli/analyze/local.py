@@ -79,7 +79,7 @@ async def pipeline(
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinactors-")))
         here = given.model_copy(update={"data": folder, "database_url": ""})
-        store = ImageStore(here.images_folder, folder / "spool")
+        store = ImageStore(here.images_folder)
         await trio.to_thread.run_sync(store.prepare)
         records = await Records.open(here)
         stack.push_async_callback(records.close)

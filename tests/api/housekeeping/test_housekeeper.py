@@ -32,7 +32,7 @@ class House:
     def __init__(self, data: Path) -> None:
         self.settings = Settings(data=data)
         self.settings.journal_folder.mkdir(parents=True)
-        self.store = ImageStore(self.settings.images_folder, data / "spool")
+        self.store = ImageStore(self.settings.images_folder)
         self.store.prepare()
         self.live: set[str] = set()
         self.recorded: set[str] = set()
@@ -127,7 +127,7 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
     house.recorded.add(paths[b"recorded"].name)
     later = House.__new__(House)  # as the next process finds it
     later.__dict__ |= house.__dict__
-    later.store = ImageStore(house.store.folder, house.store.spool)
+    later.store = ImageStore(house.store.folder)
     later.store.save(b"again")
     keeper = Housekeeper(
         later.store,
@@ -216,7 +216,7 @@ async def test_a_session_that_was_stored_late_keeps_its_photograph(
 
 async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path: Path) -> None:
     objects = FolderObjects(tmp_path / "objects")
-    house.store = ImageStore(house.store.folder, house.store.spool, SharedImages(objects))
+    house.store = ImageStore(house.store.folder, SharedImages(objects))
     registry = cast(Any, SimpleNamespace(photographs=lambda: house.live, noted_photographs=house.noted))
     records = cast(Records, SimpleNamespace(known_images=house.known))
     keeper = Housekeeper(house.store, registry, records, house.settings)

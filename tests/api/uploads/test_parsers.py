@@ -30,7 +30,7 @@ Outcome = list[tuple[str, str, int]] | str
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
     folder = tmp_path_factory.mktemp("store")
-    store = ImageStore(folder / "images", folder / "spool")
+    store = ImageStore(folder / "images")
     store.prepare()
     return store
 
@@ -224,7 +224,7 @@ class TestStore:
         assert Path(kept.path).read_bytes() == b"another"
 
     def test_what_a_killed_process_left_is_removed(self, tmp_path: Path) -> None:
-        store = ImageStore(tmp_path / "images", tmp_path / "spool")
+        store = ImageStore(tmp_path / "images")
         store.prepare()
         (store.spool / "new").touch()
         (store.spool / "old").touch()

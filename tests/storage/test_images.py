@@ -1,0 +1,26 @@
+"""What a store of photographs finds when it starts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pinactors.storage.images import STALE_SECONDS, ImageStore
+
+
+def test_what_a_killed_process_was_receiving_is_removed(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "images")
+    store.prepare()
+    kept = store.save(b"a photograph")
+    long_ago, just_now = store.spool / "long ago", store.spool / "just now"
+    for path in (long_ago, just_now):
+        path.write_bytes(b"half of one")
+    os.utime(long_ago, (0, long_ago.stat().st_mtime - STALE_SECONDS - 1))
+    first_release = tmp_path / "spool"
+    first_release.mkdir()
+    (first_release / "left").write_bytes(b"half of another")
+
+    store.prepare()
+    assert list(store.spool.iterdir()) == [just_now], "another process may be receiving it"
+    assert not first_release.exists()
+    assert Path(kept.path).read_bytes() == b"a photograph"
