@@ -133,6 +133,8 @@ class CatalogueState(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class DatabaseState(msgspec.Struct, rename="camel"):
+    """Whether the database answered."""
+
     available: bool
 
 

@@ -131,7 +131,7 @@ def _or_null(schema: Json) -> Json:
 
 def _complete(schema: Json, struct: type[msgspec.Struct]) -> None:
     """What msgspec cannot know: which fields are always there, what they mean, how far they go."""
-    schema["description"] = _in_json_words(inspect.getdoc(struct) or "", struct)
+    schema["description"] = _in_json_words(inspect.cleandoc(struct.__doc__ or ""), struct)
     if struct.__name__ not in REQUESTS and not struct.__struct_config__.omit_defaults:
         always = [
             field.encode_name

@@ -160,6 +160,8 @@ class ConnectionEstablished(Packet, tag="CONNECTION_ESTABLISHED", kw_only=True):
 
 
 class ProcessingStarted(Packet, tag="PROCESSING_STARTED", kw_only=True):
+    """Work has begun; `message` says how many others wait, where that takes long."""
+
     message: str
 
 
@@ -228,6 +230,8 @@ class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):
 
 
 class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
+    """What is known of the pin: in words, and in `details` field by field."""
+
     analysis: str
     details: dict[str, Any]
     suggestions: list[Suggestion] | UnsetType = UNSET
@@ -241,12 +245,16 @@ class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
 
 
 class HtmlDisplayData(Packet, tag="HTML_DISPLAY_DATA", kw_only=True):
+    """The pin cut out of each photograph, as HTML to show."""
+
     front_html: str
     back_html: str | UnsetType = UNSET
     angled_html: str | UnsetType = UNSET
 
 
 class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
+    """The last packet of an analysis that ended well. `degraded` components gave their basic analysis."""
+
     success: Literal[True] = True
     complete: Literal[True] = True
     id: int

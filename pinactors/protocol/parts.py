@@ -45,6 +45,8 @@ class Evidence(msgspec.Struct, rename="camel"):
 
 
 class Candidate(msgspec.Struct, rename="camel"):
+    """A pin of the catalogue that the photographs may show."""
+
     pin_id: str
     name: str
     characters: str
