@@ -221,7 +221,7 @@ async def _kept_entries(settings: Settings, stream_id: str) -> list[Entry] | Non
     if is_shared(settings):
         database = LogDatabase(dsn_of(settings))
         try:
-            return await database.run(partial(statements.entries, stream_id=stream_id))
+            return (await database.run(partial(statements.entries, firsts={stream_id: 0}))).get(stream_id)
         finally:
             await database.close()  # noqa: ASYNC102 - nothing cancels it
     try:
