@@ -97,12 +97,18 @@ async def saturate(
     }
 
 
+SOON_SECONDS = 10.0
+"""Within these most people have a name and a price, however many there are."""
+
+
 @dataclass(slots=True)
 class Visit:
     """What one upload met, seconds after the tap."""
 
     status: int = 0
     first: float | None = None
+    named: float | None = None
+    priced: float | None = None
     authenticated: float | None = None
     ended: float | None = None
     complete: bool = False
@@ -114,7 +120,11 @@ class Visit:
         now, kind = trio.current_time() - tap, packet["packetType"]
         if self.first is None:
             self.first = now
-        if kind == "AUTHENTICATION_RESULT":
+        if kind == "CHARACTER_IDENTIFICATION":
+            self.named = now
+        elif kind == "PRICING_ANALYSIS":
+            self.priced = now
+        elif kind == "AUTHENTICATION_RESULT":
             self.authenticated = now
             self.timed_out = packet.get("note") == "Analysis timed out"
         elif kind in ("ANALYSIS_COMPLETE", "ERROR"):
@@ -212,7 +222,19 @@ def summary(visits: Sequence[Visit], deadline: float) -> dict[str, Any]:
         "errors": sorted({visit.lost for visit in visits if visit.lost})[:10],
         "past_deadline": sum(end > deadline + MARGIN_SECONDS for end in ends),
         "first": percentiles(visit.first for visit in visits),
+        "named": percentiles(visit.named for visit in visits),
+        "priced": percentiles(visit.priced for visit in visits),
         "authenticated": percentiles(visit.authenticated for visit in visits),
         "ended": percentiles(ends),
-        "visits": [{"first": visit.first, "ended": visit.ended, "status": visit.status} for visit in visits],
+        "priced_soon": sum(visit.priced is not None and visit.priced <= SOON_SECONDS for visit in visits),
+        "visits": [
+            {
+                "first": visit.first,
+                "named": visit.named,
+                "priced": visit.priced,
+                "ended": visit.ended,
+                "status": visit.status,
+            }
+            for visit in visits
+        ],
     }

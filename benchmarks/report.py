@@ -73,14 +73,17 @@ def _load_plots(result: dict[str, Any]) -> Plots:
 def _overload_plots(result: dict[str, Any]) -> Plots:
     accepted = [row for row in result["visits"] if row["status"] == 200]
     lines = [("first packet", cumulative([row["first"] for row in accepted]))]
-    ends = [("last packet", cumulative([row["ended"] for row in accepted]))]
+    ends = [
+        (name, cumulative([row[key] for row in accepted]))
+        for name, key in (("name", "named"), ("price", "priced"), ("last packet", "ended"))
+    ]
     return [
         (
             "Share of accepted sessions by seconds to the first packet",
             plot(lines, "seconds", "share", marks=[("aim", FIRST_AIM)]),
         ),
         (
-            "Share of accepted sessions by seconds to the last packet",
+            "Share of accepted sessions by seconds to a name, a price, the last packet",
             plot(ends, "seconds", "share", marks=[("deadline", result["deadline_seconds"])]),
         ),
     ]

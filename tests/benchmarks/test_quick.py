@@ -186,8 +186,8 @@ def test_each_fate_under_overload_is_counted_once() -> None:
 
     visits = [
         capacity.Visit(status=503),
-        visit(ended=12.0, complete=True),
-        visit(ended=90.5, complete=True, degraded=True, timed_out=True),
+        visit(named=3.0, priced=3.1, ended=12.0, complete=True),
+        visit(named=9.0, priced=11.0, ended=90.5, complete=True, degraded=True, timed_out=True),
         visit(ended=91.5),
         visit(lost="the answer broke off"),
     ]
@@ -196,7 +196,8 @@ def test_each_fate_under_overload_is_counted_once() -> None:
         name: found[name] for name in ("arrived", "refused", "complete", "failed", "degraded", "timed_out")
     }
     assert counts == {"arrived": 5, "refused": 1, "complete": 2, "failed": 1, "degraded": 1, "timed_out": 1}
-    assert (found["lost"], found["past_deadline"]) == (1, 1)
+    assert (found["lost"], found["past_deadline"], found["priced_soon"]) == (1, 1, 1)
+    assert (found["named"]["n"], found["priced"]["max"]) == (2, 11.0)
     assert found["first"] is not None
     assert found["first"]["n"] == 4
 
@@ -207,6 +208,8 @@ def test_packets_are_noted_as_they_come() -> None:
     async def take() -> None:
         tap = trio.current_time() - 2.0
         visit.note(tap, {"packetType": "CONNECTION_ESTABLISHED"})
+        visit.note(tap - 0.5, {"packetType": "CHARACTER_IDENTIFICATION"})
+        visit.note(tap - 0.6, {"packetType": "PRICING_ANALYSIS"})
         visit.note(tap - 1, {"packetType": "AUTHENTICATION_RESULT", "note": "Analysis timed out"})
         visit.note(tap - 2, {"packetType": "ANALYSIS_COMPLETE", "degraded": [], "missing": ["pricing"]})
 
@@ -214,7 +217,9 @@ def test_packets_are_noted_as_they_come() -> None:
     assert visit.first == pytest.approx(2.0, abs=0.5)
     assert visit.authenticated is not None
     assert visit.ended is not None
-    assert visit.first < visit.authenticated < visit.ended
+    assert visit.named is not None
+    assert visit.priced is not None
+    assert visit.first < visit.named < visit.priced < visit.authenticated < visit.ended
     assert (visit.complete, visit.degraded, visit.timed_out) == (True, True, True)
 
 
