@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from benchmarks.peers.start import OURS, running, unavailable
 from pinactors import components
 from pinactors.catalog.demo import DESIGNS
 from pinactors.client import NetworkError, NotPinactors, analyze
+from pinactors.client.transports import RESUMABLE_BYTES
 from pinactors.client.uploads import Photographs
 from pinactors.pipeline.declaration import Analysis
 from pinactors.protocol import PinactorsError
@@ -68,7 +70,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Who comes when, over which link, with what."""
+    """Who comes when, over which link, with what. Uploads from `resumable_bytes` on can be resumed."""
 
     links: Sequence[Profile]
     arrivals: Sequence[Arrival]
@@ -76,6 +78,7 @@ class Scene:
     pins: Sequence[Pin]
     costs: Sequence[limits.Costs]
     analysis: Analysis
+    resumable_bytes: int = RESUMABLE_BYTES
 
 
 async def measure(
@@ -142,6 +145,8 @@ async def measure(
 
 async def _run(say: Say, design: str, scene: Scene) -> dict[str, Any]:
     say(f"{design}: starting")
+    if design != OURS:  # a peer takes the first piece of an upload for all of it
+        scene = dataclasses.replace(scene, resumable_bytes=sys.maxsize)
     async with running(design, scene.data) as server:
         await phones.upload(server.port, phones.read(scene.pins[0]))
         usage, before = Usage(), Usage()
@@ -195,6 +200,7 @@ async def _phone(visit: Visit, port: int, scene: Scene) -> None:
             scene.pins[arrival.pin],
             session_id=photographs.session_id,
             on_progress=note_sent,
+            resumable_bytes=scene.resumable_bytes,
         ) as packets:
             async for packet in packets:
                 now = trio.current_time() - tap
