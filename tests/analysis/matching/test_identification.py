@@ -46,6 +46,12 @@ def test_a_drawn_pin_is_found(catalog: Path, seed: int) -> None:
     assert View.FRONT in match.references
 
 
+def test_clear_fronts_decide_without_other_views(catalog: Path) -> None:
+    """A busy server gives everybody a name first: it cannot where each waits for all views."""
+    matches = [folders.identify(catalog, folders.view(seed, View.FRONT)) for seed in (0, 2, 5)]
+    assert all(match.decided for match in matches)
+
+
 def test_a_pin_known_from_another_view_is_found_by_its_outline(catalog: Path) -> None:
     """Dark, out of focus and strongly tilted: what features are left are not the pin's."""
     table = drawing.background("grey", 1600, 1200, 5)
