@@ -143,7 +143,7 @@ async def _opened(port: int, path: str, attaching: trio.Semaphore) -> trio.Socke
 
 @asynccontextmanager
 async def _session(server: phones.Server) -> AsyncIterator[str]:
-    """A session of ours whose results come `ATTACH_SECONDS` after its begin; the path of its stream."""
+    """A session of a server that is to give all results at once, later; the path of its stream."""
     begun, path = trio.Event(), ""
 
     def note(packet: dict[str, Any]) -> None:

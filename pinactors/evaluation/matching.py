@@ -149,5 +149,5 @@ def _solution(given: Sequence[Compared]) -> npt.NDArray[np.float64]:
     rows = [candidate for one in given for candidate in one.candidates]
     rows += [(one.recoloured, False) for one in given if one.recoloured is not None]
     if not any(right for _, right in rows):
-        raise ValueError("there is nothing to fit: no front of these was laid on its own catalogue picture")
+        raise ValueError("nothing to fit: no front of these was found by its own catalogue picture")
     return probability.fit([values for values, _ in rows], [right for _, right in rows])
