@@ -1,3 +1,3 @@
-"""Uploads: JSON and multipart bodies parsed as they arrive, photographs handed to the store, sessions
-opened.
+"""Uploads: parses JSON and multipart bodies as they arrive, stores the photographs in them and opens
+sessions.
 """

@@ -1,4 +1,4 @@
-"""Base64 photographs, decoded piece by piece, whatever the pieces' borders."""
+"""Decoder of base64 photographs that arrive in pieces of any size."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from pinactors.api.uploads.fields import refused
 from pinactors.protocol import NOTHING, PinactorsError, said
 
 PREFIX_LIMIT = 8 * 1024
-"""Bytes of a `data:` URL's head: browsers put the file's name there, which may be long."""
+"""Most bytes of a `data:` URL's head: browsers put the file's name there, which may be long."""
 
 LONGEST_NOTHING = max(map(len, NOTHING))
 
 HEADS = 2
-"""`data:` heads of one text: some clients put one before a text that has one."""
+"""Most `data:` heads of one text: some clients add a head to a text that has one already."""
 
 _HEAD_END = re.compile(rb";\s*base64\s*,", re.IGNORECASE)
 _WHITESPACE = b" \t\r\n\f\v"
 
 
 def says_nothing(text: bytes) -> bool:
-    """Whether a field's whole text stands for no photograph at all: none of those words is one."""
+    """Whether a field's whole text means "no photograph" (`NOTHING`); no photograph is encoded as such a
+    word."""
     return said(text.decode("latin-1")) is None
 
 
 class Base64Decoder:
-    """Strict about letters and padding, lenient about line breaks and a `data:...;base64,` head, which some
-    clients put before a text that has one, or before a word for nothing.
+    """Decodes one base64 text. Checks letters and padding strictly; accepts line breaks and up to `HEADS`
+    `data:...;base64,` heads, also in front of a word of `NOTHING`.
 
-    `absent` says, at the end, that the text stood for no photograph (`NOTHING`). Raises `PinactorsError`
+    After `finish`, `absent` is True if the text means "no photograph" (`NOTHING`). Raises `PinactorsError`
     (`invalid_format`) naming `field`.
     """
 
@@ -42,7 +43,7 @@ class Base64Decoder:
         self._padded = False
 
     def feed(self, data: bytes | memoryview) -> bytes:
-        """The bytes that `data` completes."""
+        """Returns the decoded bytes that `data` completes."""
         text = self._pending + bytes(data)
         if not self._begun:
             text = self._behind_head(text)
@@ -55,7 +56,7 @@ class Base64Decoder:
         return self._decode(text[:whole])
 
     def finish(self) -> bytes:
-        """What was still held back. Raises when the text ends in the middle."""
+        """Returns the bytes not returned yet. Raises `PinactorsError` if the text is incomplete."""
         rest, self._pending = self._pending, b""
         if not self._begun:
             if says_nothing(rest):
@@ -69,7 +70,9 @@ class Base64Decoder:
         return b""
 
     def _behind_head(self, text: bytes) -> bytes:
-        """The base64 itself, once it is known where that begins; else what has to be seen again."""
+        """Returns `text` without white space and `data:` heads at its start. Sets `_begun` once the start of
+        the base64 is certain; until then the caller keeps the returned text and passes it again with more
+        data."""
         start = text.lstrip(_WHITESPACE)
         while start[:5].lower() == b"data:" and (end := _HEAD_END.search(start, 0, PREFIX_LIMIT)):
             self._heads += 1

@@ -1,4 +1,4 @@
-"""The upload's fields by name, and how a refusal names the one at fault."""
+"""Names of the upload's fields, the region's format, and errors that name the field at fault."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from pinactors.protocol import ErrorCode, PinactorsError, View, said
 
 SESSION_FIELD = "sessionId"
 TEXT_FIELDS = {"frontImageData": View.FRONT, "backImageData": View.BACK, "angledImageData": View.ANGLED}
-"""Photographs as base64."""
+"""Fields that carry photographs as base64 text."""
 
 BINARY_FIELDS = {"front_image": View.FRONT, "back_image": View.BACK, "angled_image": View.ANGLED}
-"""Photographs as parts of a multipart body."""
+"""Parts of a multipart body that carry photographs as bytes."""
 
 
 SENT_AS = "X-Sent-As"
-"""Header of a part that a proxy made of a WebSocket's message: the photograph's name there, its view."""
+"""Header that the proxy adds to a part which it made from a WebSocket message. The value is the view, which
+is the photograph's name on the WebSocket."""
 
 REGION_FIELDS = {"frontRegion": View.FRONT, "backRegion": View.BACK, "angledRegion": View.ANGLED}
-"""Where the pin is in a photograph, sent before the photograph itself."""
+"""Fields that say where the pin is in a photograph; sent before the photograph."""
 
 ROUNDING_SLACK = 1e-3
-"""How far beyond the picture a region may reach: what clients round off."""
+"""How far a region may reach beyond the picture, as a share of its side: clients round their numbers."""
 
 WEBHOOK_FIELD = "webhook"
-"""Where the session's events are to be sent."""
+"""Field with the URL to which the session's events are sent."""
 
 REGION_LIMIT = 200
-"""Characters of a region's four numbers."""
+"""Most characters of a region's text."""
 
 Region = tuple[float, float, float, float]
 
 
 def region_of(text: str, field: str) -> Region | None:
-    """x, y, width, height as shares of the upright picture, written as "x,y,width,height" with or without
-    brackets; None for a text that says nothing. Raises `PinactorsError`, naming `field`."""
+    """Returns x, y, width and height as shares of the upright picture, from "x,y,width,height" with or
+    without brackets; None for an empty text or a word of `NOTHING`. Raises `PinactorsError`, naming
+    `field`."""
     if said(text) is None:
         return None
     try:
@@ -55,16 +57,16 @@ def region_of(text: str, field: str) -> Region | None:
 
 
 def view_of(field: str) -> View | None:
-    """The photograph that `field` carries; None for any other field."""
+    """The view of the photograph that `field` carries; None if `field` carries none."""
     return TEXT_FIELDS.get(field) or BINARY_FIELDS.get(field)
 
 
 def refused(message: str, detail: str, field: str = "") -> PinactorsError:
-    """A refusal of what was sent. `field` is named as it was sent; its photograph follows from it."""
+    """An `invalid_format` error. `field` is the name that the client sent; the view is derived from it."""
     view = view_of(field) or REGION_FIELDS.get(field) or (field if field in list(View) else "")
     return PinactorsError(ErrorCode.INVALID_FORMAT, message, detail, field=field, view=view)
 
 
 def malformed(reason: str, field: str = "") -> PinactorsError:
-    """A body that cannot be read."""
+    """The error for a body that cannot be parsed."""
     return refused("Invalid upload", f"The upload is malformed: {reason}", field)

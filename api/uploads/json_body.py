@@ -1,9 +1,9 @@
-"""A JSON upload, read as it arrives: a photograph is decoded and stored while the next one is still being
-sent.
+"""Parser of JSON uploads that works while the body arrives: each photograph is decoded and stored while the
+next one is still being sent.
 
-No general parser: it knows an object's outline, streams the photographs' texts, and passes over every value
-it has no use for without keeping or interpreting it (a thumbnail, a number beyond all bounds, half a
-surrogate pair). What is held in memory is bounded by `HELD_BYTES` and the pieces it is fed.
+The parser is not general: it reads the fields of one object, decodes the photographs' texts piece by piece,
+and skips every other value without keeping or interpreting it (a thumbnail, a number of any size, half a
+surrogate pair). Its memory is bounded by `HELD_BYTES` and the size of the pieces passed to `feed`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from pinactors.protocol import said
 from pinactors.storage.images import Place
 
 OTHER_BYTES = 3 * (1 << 19)
-"""What an upload may hold beside its photographs and ignored texts, lists and objects: names, numbers, white
+"""Most bytes of an upload outside photographs and ignored texts, lists and objects: names, numbers, white
 space."""
 
 HELD_BYTES = 64 * 1024
-"""Bytes of a name, a session id or a number: what has to be in before it can be looked at."""
+"""Most bytes of a name, a session id or a number, which the parser buffers until they are complete."""
 
 MAX_DEPTH = 64
-"""Levels of nesting in an ignored value."""
+"""Most levels of nesting in an ignored value."""
 
 _SPACE = b" \t\r\n"
 _BYTE_ORDER_MARK = codecs.BOM_UTF8
@@ -55,7 +55,8 @@ _LONGEST_ESCAPE = 6
 
 
 class JsonUpload:
-    """See `api.uploads.received.Parser`. Each state is a method: it consumes, and says whether to go on."""
+    """See `api.uploads.received.Parser`. Each state is a method that consumes bytes of the buffer and returns
+    whether parsing can continue; False means that more data is needed."""
 
     def __init__(self, store: Place) -> None:
         self.session_id: str | None = None
@@ -72,7 +73,7 @@ class JsonUpload:
         self._events: list[Event] = []
 
     def feed(self, data: bytes) -> list[Event]:
-        """What `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError` (disk)."""
+        """See `Parser.feed`."""
         self._buffer += data
         while self._state():
             pass
@@ -82,7 +83,7 @@ class JsonUpload:
         return events
 
     def finish(self) -> None:
-        """The body has ended. Touches no file. Raises `PinactorsError` when it ended in the middle."""
+        """See `Parser.finish`."""
         if self._state != self._behind:
             raise malformed(
                 "the JSON ends in the middle" if self._other or self._buffer else "the body is empty"
@@ -93,12 +94,12 @@ class JsonUpload:
         return self._receiving is not None
 
     def discard(self) -> None:
-        """Removes what was not completed."""
+        """See `Parser.discard`."""
         if self._receiving is not None:
             self._receiving.discard()
 
     def _opening(self) -> bool:
-        """Before the object."""
+        """State before the object."""
         if not self._other and _BYTE_ORDER_MARK.startswith(bytes(self._buffer[:3])):
             if len(self._buffer) < len(_BYTE_ORDER_MARK):
                 return False
@@ -112,7 +113,7 @@ class JsonUpload:
         return True
 
     def _key(self) -> bool:
-        """Before a key, or the end of an empty object."""
+        """State before a key, or before the end of an empty object."""
         if (mark := self._next()) is None:
             return False
         if mark == b"}" and self._first:
@@ -167,7 +168,7 @@ class JsonUpload:
         return True
 
     def _photograph(self) -> bool:
-        """Inside a photograph's text, which ends at the next quotation mark that is not escaped."""
+        """State inside a photograph's text, which ends at the next quotation mark that is not escaped."""
         assert self._receiving is not None
         end = _closing_quote(self._buffer)
         text = bytes(self._buffer[:end] if end >= 0 else self._buffer)
@@ -190,7 +191,8 @@ class JsonUpload:
         return True
 
     def _scalar(self) -> bool:
-        """A number, `true`, `false` or `null`: its own end does not show, what follows it does."""
+        """State at a number, `true`, `false` or `null`, which is complete only when the character behind it
+        is in."""
         if (end := _SCALAR_END.search(self._buffer)) is None:
             return False
         value = self._take(end.start())
@@ -198,7 +200,7 @@ class JsonUpload:
             raise malformed(f"the value of {self._name!r} is not JSON"[:200])
         if value != b"null" and self._name in REGION_FIELDS:
             region_of(value.decode(), self._name)
-        # `false` is what `photo && photo.base64` is in JavaScript where there is no photo.
+        # In JavaScript, `photo && photo.base64` is `false` if there is no photo.
         if value not in (b"null", b"false") and self._name in TEXT_FIELDS:
             raise malformed(f"{self._name} must be text (base64) or null", self._name)
         if self._name in (SESSION_FIELD, WEBHOOK_FIELD) and value != b"null":
@@ -209,7 +211,7 @@ class JsonUpload:
         return True
 
     def _word(self) -> bool:
-        """A short text: the session id, or the webhook."""
+        """State at a short text: the session id or the webhook."""
         end = self._end_of_value()
         if end is None:
             return False
@@ -234,7 +236,7 @@ class JsonUpload:
         return True
 
     def _ignored(self) -> bool:
-        """A text, list or object nobody asked for: passed over as it comes."""
+        """State inside an ignored text, list or object, which is skipped as it arrives."""
         end = self._end_of_value()
         count = self._scanned if end is None else end
         passed = bytes(self._buffer[:count])
@@ -250,7 +252,7 @@ class JsonUpload:
         return True
 
     def _separator(self) -> bool:
-        """Behind a value."""
+        """State behind a value."""
         if (mark := self._next()) is None:
             return False
         if mark == b"}":
@@ -272,7 +274,8 @@ class JsonUpload:
         return False
 
     def _next(self) -> bytes | None:
-        """The next character that is no white space, not consumed; None when there is none yet."""
+        """Skips white space and returns the next character without consuming it; None if it has not
+        arrived."""
         rest = self._buffer.lstrip(_SPACE)
         self._take(len(self._buffer) - len(rest))
         return bytes(rest[:1]) or None
@@ -286,9 +289,10 @@ class JsonUpload:
         return taken
 
     def _end_of_value(self) -> int | None:
-        """Where the text, list or object at the buffer's start ends; None when that is not in yet.
+        """Returns the position behind the text, list or object at the buffer's start; None if its end has not
+        arrived yet.
 
-        Goes on where it stopped: `_scanned` bytes of the buffer have been looked at.
+        Each call continues where the last one stopped: the first `_scanned` bytes have been searched.
         """
         while found := _STRUCTURE.search(self._buffer, self._scanned):
             mark, at = found[0], found.start()
@@ -297,7 +301,7 @@ class JsonUpload:
                     raise malformed(f"the value of {self._name!r} is not JSON"[:200])
                 if len(self._buffer) < at + 2:
                     self._scanned = at
-                    return None  # what it escapes is not in yet
+                    return None  # the escaped character has not arrived
                 self._scanned = at + 2
                 continue
             self._scanned = at + 1
@@ -315,15 +319,16 @@ class JsonUpload:
 
 
 def _text(value: bytes, what: str, field: str = "") -> str:
-    """A JSON text. Half a surrogate pair in it is kept: whoever uses it says what is wrong with it."""
+    """Decodes a JSON text. Keeps half a surrogate pair: the code that uses the text checks it and reports
+    it."""
     try:
         return str(json.loads(value.decode()))
-    except ValueError as error:  # also what is not UTF-8
+    except ValueError as error:  # also raised for bytes that are not UTF-8
         raise malformed(f"{what} is not JSON: {error}", field) from None
 
 
 def _closing_quote(text: bytearray) -> int:
-    """Where the text that began before `text` ends; -1 when not in it."""
+    """Position in `text` of the quotation mark that ends a text begun earlier; -1 if there is none."""
     at = text.find(b'"')
     while at >= 0 and _backslashes_before(text, at) % 2:
         at = text.find(b'"', at + 1)
@@ -331,7 +336,7 @@ def _closing_quote(text: bytearray) -> int:
 
 
 def _backslashes_before(text: bytes | bytearray, end: int) -> int:
-    """How many of them end at `end`; an odd number escapes what follows."""
+    """Number of consecutive backslashes just before `end`; an odd number escapes the character at `end`."""
     start = end
     while start and text[start - 1] == 0x5C:
         start -= 1
@@ -339,7 +344,7 @@ def _backslashes_before(text: bytes | bytearray, end: int) -> int:
 
 
 def _unfinished_escape(text: bytes) -> int:
-    """How many bytes at the end of `text` may be the beginning of an escape."""
+    """Number of bytes at the end of `text` that may be the beginning of an escape."""
     cut = text.rfind(b"\\", -_LONGEST_ESCAPE + 1)
     if cut < 0:
         return 0
@@ -350,7 +355,7 @@ def _unfinished_escape(text: bytes) -> int:
 
 
 def _unescaped(escape: re.Match[bytes]) -> bytes:
-    """The character an escape in a photograph's text stands for, in UTF-8."""
+    """The character that an escape in a photograph's text stands for, in UTF-8."""
     if escape[1] is not None:
         return chr(int(escape[1], 16)).encode("utf-8", "surrogatepass")
     return _LETTERS.get(escape[2], escape[2])

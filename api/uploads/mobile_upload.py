@@ -1,4 +1,4 @@
-"""`POST /mobile-upload`: from a body that arrives slowly to a session, and to the answer its packets make."""
+"""`POST /mobile-upload`: parses a body as it arrives, opens its session and answers with the packets."""
 
 from __future__ import annotations
 
@@ -44,11 +44,12 @@ from pinactors.webhooks.addresses import check_url
 JSON_TYPE, MULTIPART_TYPE = "application/json", "multipart/form-data"
 
 DEADLINE_HEADER = "x-deadline-ms"
-"""What is left of the phone's time when a proxy starts its session again: milliseconds from the upload on."""
+"""Header with which a proxy that restarts a session sends the time left to the phone: milliseconds, counted
+from the end of the upload."""
 
 SECRET_HEADER = "x-proxy-secret"
-"""By the setting `proxy_secret` in it a master knows the project's own proxies: nobody else may shorten a
-session."""
+"""Header in which the project's proxies send the setting `proxy_secret`: a master accepts `DEADLINE_HEADER`
+only with it, so that nobody else can shorten a session."""
 
 T = TypeVar("T")
 
@@ -58,9 +59,10 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 async def upload_photographs() -> Response:
-    """The upload in one request.
+    """Handles an upload in one request.
 
-    What can be refused is refused before the body is read: a phone pays for every byte it sends."""
+    Checks everything that the headers tell before it reads the body: a phone pays for every byte it sends.
+    """
     given = services()
     owner = await authenticate(request.headers, given.records, UPLOADS)
     framing = choose(request)
@@ -86,18 +88,19 @@ async def upload_photographs() -> Response:
 
 class Source(Protocol):
     async def chunk(self) -> bytes:
-        """The body's next bytes, empty at the end. Raises `PinactorsError`."""
+        """Returns the body's next bytes, empty at the end. Raises `PinactorsError`."""
         ...
 
 
 class Reception:
-    """One upload being received. Its session opens, and works, as soon as the front image is in.
+    """Receives one upload. Opens its session, which starts to work, as soon as the front image is in.
 
-    A session id that comes behind the front image, where none was known, starts the session anew under that
-    name: a packet cannot be renamed.
+    If the first session id arrives behind the front image and the session is open already, a new session
+    with that id replaces it, because the id in sent packets cannot be changed.
 
-    `opened` is the session's log where an earlier process opened it already. `kept`: what arrived is on disk,
-    and another process can go on with it when this one ends.
+    `named` is True if the request named a session id. `opened` is the session's log if an earlier process
+    opened it. `kept` is True if the received bytes are on disk, so that another process can continue the
+    upload when this one ends.
     """
 
     def __init__(
@@ -120,9 +123,11 @@ class Reception:
         self._kept = kept
 
     async def receive(self, named: Any) -> PacketLog:
-        """Reads to the end; the log to answer from. A session that was opened hears of every failure.
+        """Reads the whole body and returns the log to answer from. Each failure also ends the upload, and
+        with it the session if one is open.
 
-        `named` is where the session id is left for refusals. Raises `PinactorsError`.
+        The body's session id is assigned to `named.session_id`, where error responses read it. Raises
+        `PinactorsError`.
         """
         with self._telling(), self._given.store.leasing() as lease:
             await self._read(lease, named)
@@ -132,12 +137,12 @@ class Reception:
             return await self._given.registry.answer(self._upload, opened)
 
     async def open(self) -> PacketLog:
-        """The session before anything was read. Raises `PinactorsError`."""
+        """Opens the session before the body is read. Raises `PinactorsError`."""
         self._log = await self._given.registry.open(self._upload)
         return self._log
 
     async def receive_rest(self) -> None:
-        """Reads to the end behind `open`. Raises nothing: every failure is in the log."""
+        """Reads the whole body after `open`. Raises no `PinactorsError`: each failure is in the log."""
         with suppress(PinactorsError), self._telling(), self._given.store.leasing() as lease:
             await self._read(lease, None)
             self._upload.close()
@@ -145,8 +150,8 @@ class Reception:
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
-        """Whatever ends the upload ends its session, which must not wait for the rest: a cancellation, too
-        (the client is gone)."""
+        """Passes each failure, also a cancellation (the client has disconnected), to the upload, so that its
+        session does not wait for the rest. An upload that is `kept` survives a cancellation."""
         try:
             yield
         except BaseException as error:
@@ -156,7 +161,7 @@ class Reception:
             raise
 
     async def _read(self, lease: Lease, named: Any) -> None:
-        """`named` is where the session id is left for refusals."""
+        """Reads the whole body. `named`: see `receive`."""
         parser = self._parser(lease)
         try:
             while data := await self._reader.chunk():
@@ -169,7 +174,7 @@ class Reception:
                 with suppress(PinactorsError):
                     named.session_id = check_session_id(parser.session_id)
             if parser.receiving:
-                with trio.CancelScope(shield=True):  # files of a client that is gone are removed all the same
+                with trio.CancelScope(shield=True):  # remove the files also when the client has disconnected
                     await self._in_thread(parser.discard)  # noqa: ASYNC102 - shielded, one disk operation
 
     async def _in_thread(self, step: Callable[..., T], *arguments: bytes) -> T:
@@ -186,7 +191,7 @@ class Reception:
                     self._upload.webhook = named_webhook(url, self._given.settings, self._upload.owner)
                 case Photograph(view, image, field):
                     self._upload.put(view, replace(image, region=self._regions.get(view)), field)
-                case OtherField():  # the session id does not follow at once: nothing is waited for any more
+                case OtherField():  # no session id right behind the front image: stop waiting for one
                     self._named = self._named or View.FRONT in self._upload.images
             if self._log is None and self._named and View.FRONT in self._upload.images:
                 self._log = await self._given.registry.open(self._upload)
@@ -212,14 +217,15 @@ class Reception:
 
 
 def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Parser]:
-    """What reads a body of that type. Raises `PinactorsError` (`invalid_format`) for an unusable boundary."""
+    """The parser class for bodies of that type. Raises `PinactorsError` (`invalid_format`) for an unusable
+    boundary."""
     if content_type == JSON_TYPE:
         return JsonUpload
     return partial(MultipartUpload, boundary=checked_boundary(boundary))
 
 
 def named_webhook(url: str | None, settings: Settings, owner: str) -> str:
-    """Where an upload wants its events sent, empty for nowhere. Raises `PinactorsError`
+    """The checked URL to which an upload's events are sent, empty for none. Raises `PinactorsError`
     (`invalid_format`)."""
     if said(url) is None:
         return ""
@@ -238,7 +244,8 @@ def _reason(error: BaseException) -> PinactorsError:
 
 
 def content_type(asked: Request) -> str:
-    """Raises `PinactorsError` (`invalid_format`, 415) for a body that cannot be an upload."""
+    """The media type of an upload. Raises `PinactorsError` (`invalid_format`, 415) for a type or encoding
+    that is not accepted."""
     if asked.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
         found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "and was not given"
         detail = f"Content-Type must be {JSON_TYPE} or {MULTIPART_TYPE}, {found}"
@@ -254,8 +261,8 @@ def idempotency_key(asked: Request) -> str | None:
 
 
 def check_idempotency_key(key: str | None, field: str = "Idempotency-Key") -> str | None:
-    """None where it is none, or a word for none. Raises `PinactorsError` (`invalid_format`), naming `field`,
-    for one that cannot be kept."""
+    """Returns the key, or None for a missing key or a word of `NOTHING`. Raises `PinactorsError`
+    (`invalid_format`), naming `field`, for a key that is too long or has other characters."""
     key = said(key)
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
         raise PinactorsError(
@@ -268,8 +275,8 @@ def check_idempotency_key(key: str | None, field: str = "Idempotency-Key") -> st
 
 
 def deadline(asked: Request) -> float:
-    """Seconds; infinity where the sender names none, or is not known. Raises `PinactorsError`
-    (`invalid_format`)."""
+    """The deadline in seconds from `DEADLINE_HEADER`; infinity if the header is missing or the sender is not
+    one of our proxies. Raises `PinactorsError` (`invalid_format`)."""
     text = asked.headers.get(DEADLINE_HEADER)
     if text is None or not _from_proxy(asked):
         return math.inf

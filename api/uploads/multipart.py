@@ -1,4 +1,4 @@
-"""A multipart upload, read as it arrives: `python-multipart` finds the parts, which become photographs."""
+"""Parser of multipart uploads that works while the body arrives. `python-multipart` separates the parts."""
 
 from __future__ import annotations
 
@@ -36,37 +36,38 @@ from pinactors.webhooks.addresses import URL_LIMIT
 TEXTS = {SESSION_FIELD: SESSION_ID_LIMIT, WEBHOOK_FIELD: URL_LIMIT} | dict.fromkeys(
     REGION_FIELDS, REGION_LIMIT
 )
-"""Fields that are texts and no photographs, with their most characters."""
+"""Text fields other than photographs, each with its largest number of characters."""
 
 HEADER_BYTES = 16 * 1024
-"""Longest line of a part's headers: a file name may be long."""
+"""Most bytes of one header of a part: a file name may be long."""
 
 MOST_HEADERS = 16
-"""Headers of one part."""
+"""Most headers of one part."""
 
 PREAMBLE_BYTES = 64 * 1024
-"""What may come before the first boundary."""
+"""Most bytes before the first boundary."""
 
 BOUNDARY_LIMIT = 200
-"""RFC 2046 allows 70 characters."""
+"""Most characters of a boundary; RFC 2046 allows 70."""
 
 _NAME_BEHIND = re.compile(r';\s*name\s*=\s*"?([A-Za-z_]+)"?\s*(?:;|$)', re.IGNORECASE)
-"""A part's name behind a file name whose last byte is a backslash (Shift-JIS has such characters), which
-seems to escape the quotation mark that ends it."""
+"""Finds a part's name behind a file name whose last byte is a backslash (Shift-JIS has such characters): a
+header parser takes that backslash as an escape of the closing quotation mark."""
 
-# It logs each refusal beside raising it; the sender is told, and the log must not be a client's to fill.
+# The parser logs each error besides raising it. The sender receives the error; clients must not fill the log.
 logging.getLogger("python_multipart.multipart").setLevel(logging.ERROR)
 
 
 def checked_boundary(boundary: str | None) -> str:
-    """Raises `PinactorsError` (`invalid_format`) for one that separates nothing."""
+    """Returns `boundary`. Raises `PinactorsError` (`invalid_format`) if it is missing, too long or not
+    ASCII."""
     if not boundary or len(boundary) > BOUNDARY_LIMIT or not boundary.isascii():
         raise malformed("its content type names no usable boundary")
     return boundary
 
 
 class MultipartUpload:
-    """See `api.uploads.received.Parser`. `boundary` is the content type's, checked."""
+    """See `api.uploads.received.Parser`. `boundary` is the content type's, from `checked_boundary`."""
 
     def __init__(self, store: Place, boundary: str) -> None:
         self.session_id: str | None = None
@@ -96,10 +97,10 @@ class MultipartUpload:
         self._events: list[Event] = []
 
     def feed(self, data: bytes) -> list[Event]:
-        """What `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError` (disk)."""
+        """See `Parser.feed`."""
         if self._preamble is not None:
             data = self._behind_preamble(self._preamble + data)
-        if data and not self._ended:  # what follows the last boundary means nothing
+        if data and not self._ended:  # ignore what follows the last boundary
             try:
                 self._parser.write(data)
             except FormParserError as error:
@@ -110,7 +111,7 @@ class MultipartUpload:
         return events
 
     def finish(self) -> None:
-        """The body has ended. Touches no file. Raises `PinactorsError` when it ended in the middle."""
+        """See `Parser.finish`."""
         if not self._ended:
             raise malformed("it ends in the middle")
 
@@ -119,12 +120,13 @@ class MultipartUpload:
         return self._receiving is not None
 
     def discard(self) -> None:
-        """Removes what was not completed."""
+        """See `Parser.discard`."""
         if self._receiving is not None:
             self._receiving.discard()
 
     def _behind_preamble(self, data: bytes) -> bytes:
-        """From the first boundary on, which begins a line; the parser knows no preamble."""
+        """Returns `data` from the first boundary on, which must begin a line: the parser accepts no preamble.
+        Returns nothing, and keeps `data`, if the boundary has not arrived."""
         at = data.find(self._marker)
         while at > 0 and data[at - 1 : at] != b"\n":
             at = data.find(self._marker, at + 1)
@@ -148,7 +150,8 @@ class MultipartUpload:
     def _part_begins(self) -> None:
         headers = {bytes(name).lower(): bytes(value) for name, value in self._headers}
         self._headers.clear()
-        # Latin-1 decodes whatever encoding a file's name is in; nobody uses that, and our names are ASCII.
+        # Latin-1 decodes any bytes; file names, in whatever encoding, are not used, and our field names are
+        # ASCII.
         disposition = headers.get(b"content-disposition", b"").decode("latin-1")
         if not disposition:
             raise malformed("a part has no Content-Disposition")
@@ -168,7 +171,7 @@ class MultipartUpload:
             self._text, self._text_field = bytearray(), name
             return
         if view is not None:
-            # A file under a text field's name is what it is: the photograph's own bytes.
+            # A file part with a text field's name carries the photograph's bytes, not base64.
             encoding = headers.get(b"content-transfer-encoding", b"").strip().lower()
             encoded = (is_text and name in TEXT_FIELDS) or encoding == b"base64"
             sent_as = headers.get(SENT_AS.lower().encode(), b"")
@@ -211,6 +214,6 @@ class MultipartUpload:
 
 
 def _unquoted(text: bytearray) -> bytearray:
-    """A text without the quotation marks that a client put around it which writes every part as JSON
+    """`text` without surrounding quotation marks, which clients add that encode every part as JSON
     (Retrofit)."""
     return text[1:-1] if len(text) > 1 and text[:1] == text[-1:] == b'"' else text

@@ -1,8 +1,7 @@
-"""What the parsers of an upload have in common: the events they emit, and photographs on their way to the
-store.
+"""What the upload parsers share: their interface, the events they return and the writer of photographs.
 
-A parser is fed a body piece by piece, wherever the pieces' borders fall, and emits what a piece completes.
-It works synchronously (hashing, base64, disk): its caller does so in a thread, one call a piece.
+A parser receives a body in pieces of any size and returns the events that each piece completes. It works
+synchronously (hashing, base64, disk), so the caller runs each call in a thread.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from pinactors.storage.images import Place, Sink
 from pinactors.storage.stored_image import StoredImage
 
 MAX_FIELDS = 100
-"""Fields of one upload, ignored ones included; clients send fewer than ten."""
+"""Most fields of one upload, including ignored ones; clients send fewer than ten."""
 
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """A photograph is in. `field` is the name it was sent under."""
+    """A photograph is complete and stored. `field` is the field's name as it was sent."""
 
     view: View
     image: StoredImage
@@ -32,14 +31,14 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class SessionNamed:
-    """The session id is known; None when the client named none."""
+    """The field with the session id was read; None if it is empty or a word of `NOTHING`."""
 
     session_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RegionNamed:
-    """Where the pin is in a photograph that follows; None where the client says nothing."""
+    """Where the pin is in a photograph that follows; None if the client names no region."""
 
     view: View
     region: Region | None
@@ -47,46 +46,49 @@ class RegionNamed:
 
 @dataclass(frozen=True, slots=True)
 class WebhookNamed:
-    """Where the session's events are to be sent; empty where the client says nothing."""
+    """The URL to which the session's events are sent; empty if the client names none."""
 
     url: str
 
 
 @dataclass(frozen=True, slots=True)
 class OtherField:
-    """A field that is neither a photograph just completed nor the session id has begun."""
+    """A field other than the session id has begun."""
 
 
 Event = Photograph | SessionNamed | RegionNamed | WebhookNamed | OtherField
 
 
 class Parser(Protocol):
-    """`session_id` is what the body named, also when it is refused in the end."""
+    """Incremental parser of one upload. `session_id` is the id in the body, set also if the body is refused
+    later."""
 
     session_id: str | None
 
     @property
     def receiving(self) -> bool:
-        """Whether a photograph has begun and is not whole: there is something to `discard`."""
+        """Whether a photograph has begun and is incomplete, so that `discard` has to be called."""
         ...
 
     def feed(self, data: bytes) -> list[Event]:
-        """What `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError` (disk)."""
+        """Returns the events that `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError`
+        (disk)."""
         ...
 
     def finish(self) -> None:
-        """The body has ended. Touches no file. Raises `PinactorsError` when it ended in the middle."""
+        """Must be called at the end of the body. Touches no file. Raises `PinactorsError` if the body is
+        incomplete."""
         ...
 
     def discard(self) -> None:
-        """Removes what was not completed; nothing happens when all was."""
+        """Removes the file of an incomplete photograph; does nothing if there is none."""
         ...
 
 
 class Receiving:
-    """One photograph on its way in, as bytes or as base64 (`encoded`).
+    """Writes one photograph to the store as it arrives, as bytes or as base64 (`encoded`).
 
-    `text`: it came as a text, not as a file, so that it may be a word for nothing.
+    `text` is True if the field is a text and not a file, so that it may hold a word of `NOTHING`.
     """
 
     def __init__(self, store: Place, field: str, view: View, *, encoded: bool, text: bool) -> None:
@@ -102,8 +104,8 @@ class Receiving:
         self._sink.write(self._decoder.feed(data) if self._decoder else data)
 
     def finish(self) -> Iterable[Photograph]:
-        """Nothing for an empty field (an empty file input means that nothing was chosen), nor for a text that
-        stands for nothing."""
+        """Yields the stored photograph; none for an empty field (an empty file input: the user chose no file)
+        or for a word of `NOTHING`."""
         if self._decoder:
             self._sink.write(self._decoder.finish())
             absent = self._decoder.absent
@@ -119,21 +121,22 @@ class Receiving:
 
 
 class Fields:
-    """Which fields were seen: bounded in number, the session id once, and one photograph of each view."""
+    """Counts the fields and checks that the session id and each view's photograph are sent once at most."""
 
     def __init__(self) -> None:
         self._count = 0
         self._seen: set[object] = set()
 
     def begin(self) -> None:
-        """Another field, used or ignored. Raises `PinactorsError`."""
+        """Counts a field, used or ignored. Raises `PinactorsError` beyond `MAX_FIELDS`."""
         self._count += 1
         if self._count > MAX_FIELDS:
             raise malformed(f"it has more than {MAX_FIELDS} fields")
 
     def given(self, name: str, means: object) -> None:
-        """`name` has brought what it `means`, which must not have come before. An empty field may come before
-        and behind it: a page has an input for the camera, and one for the album. Raises `PinactorsError`."""
+        """Records that the field `name` has carried `means` (a view or the session id). Raises
+        `PinactorsError` if another field carried that before. Empty photographs do not count: a page has one
+        input for the camera and one for the album."""
         if means in self._seen:
             raise malformed(f"{name} is given twice", name)
         self._seen.add(means)

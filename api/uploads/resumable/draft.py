@@ -1,9 +1,9 @@
 """Resumable uploads on `/mobile-upload`: draft-ietf-httpbis-resumable-upload in several versions.
 
-What is uploaded is a plain upload's body, whatever its type. A client that asks for it in its `POST` gets the
-upload's URL, in an informational response or in the answer, and sends the rest there (`PATCH`) after asking
-how far the server is (`HEAD`). The request that completes the upload is answered as the plain `POST` would
-have been.
+The content is the same body as in a plain upload, of any type accepted there. A client that asks for a
+resumable upload in its `POST` receives the upload's URL, in an informational response or in the answer. After
+a break it asks for the offset (`HEAD`) and sends the rest to that URL (`PATCH`). The request that completes
+the upload receives the answer that a plain `POST` would.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from pinactors.tracing import correlation
 PROTOCOL = "draft"
 
 PROGRESS_SECONDS = 1.0
-"""Shortest pause between two informational responses that tell the offset."""
+"""Shortest pause between two informational responses with the offset."""
 
 FRAMINGS: dict[str, Framing | None] = {"json": None, "phone": PHONE, "ndjson": NDJSON, "sse": SSE}
-"""How an upload is answered, by the name under which a description keeps it."""
+"""Framings of the answer, by the name stored in `Description.framing`."""
 
 blueprint = Blueprint("resumable", __name__)
 
 
 @blueprint.post("/mobile-upload")
 async def create() -> Response:
-    """A plain upload, or a resumable one where the client asked for that and can learn its URL."""
+    """Handles a plain upload, or a resumable one if the client asked for it and can receive its URL."""
     given = services()
     asked = draft_headers.read(request.headers)
     informed = asked.spoken is not None and given.settings.informational_responses
@@ -94,7 +94,7 @@ async def append(upload_id: str) -> Response:
 
 @blueprint.route("/mobile-upload/<upload_id>", methods=["GET", "HEAD"])
 async def tell(upload_id: str) -> Response:
-    """Where the upload goes on. Whoever asks has given up the request before."""
+    """Returns the offset. Ends a request that still appends: the client that asks has given it up."""
     given = services()
     asked = draft_headers.read(request.headers)
     upload = await _find(given, upload_id)
@@ -119,14 +119,15 @@ async def give_up(upload_id: str) -> Response:
 
 @blueprint.after_app_request
 async def announce(response: Response) -> Response:
-    """`OPTIONS` says what may be uploaded here, and that it can be resumed."""
+    """Adds `Upload-Limit` to answers to `OPTIONS`: uploads are resumable here, up to that size."""
     if request.method == "OPTIONS" and request.path == "/mobile-upload":
         response.headers.update(draft_headers.limits(services().settings.max_request_bytes))
     return response
 
 
 def describe(owner: str, length: int | None) -> Description:
-    """What has to be known of the creating request. Raises `PinactorsError` for one that makes no sense."""
+    """The description of the upload that this request creates. Raises `PinactorsError` for invalid header
+    fields."""
     parser_type = content_type(request)
     boundary = request.mimetype_params.get("boundary")
     parser_of(parser_type, boundary)
@@ -149,7 +150,8 @@ def describe(owner: str, length: int | None) -> Description:
 
 
 def receiver(given: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]:
-    """What makes a session of such an upload, in this process or in the one after it."""
+    """The receiver of such uploads, also of those that an earlier process began: parses one into its
+    session."""
 
     async def receive(upload: PartialUpload) -> PacketLog:
         told = upload.description
@@ -176,7 +178,7 @@ async def _find(given: Services, upload_id: str) -> PartialUpload:
 
 
 async def _append(given: Services, upload: PartialUpload, asked: Asked, offset: int) -> Response:
-    """Takes the request's body, and answers."""
+    """Appends the request's body to the upload and returns the response."""
     most = given.settings.max_request_bytes
     try:
         reader = BodyReader(request, given.settings, max(0, most - upload.offset))
@@ -187,7 +189,7 @@ async def _append(given: Services, upload: PartialUpload, asked: Asked, offset: 
             return _empty(draft_headers.accepted_status(asked), {**state, **_limits(given, upload)})
         await upload.finish()
     except PinactorsError as error:
-        # What the parser refuses is the upload's answer; what only this request did is not.
+        # A refusal by the parser is the upload's answer; an error of this request alone is not.
         return _refused(asked, error, _limits(given, upload), complete=error is upload.refusal, upload=upload)
     return await _answer(given, upload, asked)
 
@@ -204,7 +206,7 @@ async def _answer(given: Services, upload: PartialUpload, asked: Asked) -> Respo
 
 
 async def _once_more(given: Services, upload: PartialUpload, asked: Asked, offset: int) -> Response:
-    """A client that lost the answer completes again, with nothing to add, and gets it."""
+    """Answers a client that did not receive the answer and completes the upload again, with an empty body."""
     if offset == upload.offset and asked.completes and not asked.content:
         return await _answer(given, upload, asked)
     raise Completed()
@@ -218,7 +220,8 @@ def _settle_length(upload: PartialUpload, length: int | None) -> None:
 
 
 class _Progress:
-    """Tells the client how far the server is, now and then, while its request goes on."""
+    """Sends the client informational responses with the offset while its request runs, at most one per
+    `PROGRESS_SECONDS`."""
 
     def __init__(self, asked: Asked, allowed: bool) -> None:
         self._asked = asked if allowed and asked.spoken is not None else None
@@ -235,7 +238,7 @@ class _Progress:
 
 
 async def _inform(fields: Mapping[str, str]) -> None:
-    """Sends a 104, where the connection can."""
+    """Sends a 104 response, if the connection supports it."""
     send: Any = request.scope["extensions"].get(INFORMATIONAL)
     if send is not None and request.http_version == "1.1":
         await send(104, fields)
@@ -253,7 +256,7 @@ def _refused(
     complete: bool,
     upload: PartialUpload | None = None,
 ) -> Response:
-    """A refusal, as a problem document (RFC 9457) where the draft has a type for it."""
+    """The response for `error`, as a problem document (RFC 9457) if the draft defines a type for it."""
     response = refuse(error, g.get("session_id"))
     problem = _problem(error)
     if problem is not None:
@@ -287,6 +290,6 @@ def _problem(error: PinactorsError) -> dict[str, Any] | None:
 def _empty(status: int, fields: Mapping[str, str]) -> Response:
     response = Response(b"", status, dict(fields))
     del response.headers["Content-Type"]
-    if status == 204:  # which has no length (RFC 9110, 8.6)
+    if status == 204:  # RFC 9110, 8.6: no Content-Length in a 204
         del response.headers["Content-Length"]
     return response

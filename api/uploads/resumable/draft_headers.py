@@ -1,6 +1,6 @@
 """The header fields of resumable uploads (draft-ietf-httpbis-resumable-upload), read and written. Pure.
 
-The draft's versions differ in names and rules; its interop version says which of them a client speaks:
+The draft's versions differ in names and rules; the interop version tells which one a client uses:
 
 | interop version | draft | sent by |
 |---|---|---|
@@ -9,8 +9,8 @@ The draft's versions differ in names and rules; its interop version says which o
 | 6 | -04, -05 | iOS 18.1, tus-js-client's `ietf-draft-05`: `application/partial-upload`, `Upload-Limit` |
 | 8 | -08 and later | iOS 26 |
 
-A client that names none, or another one, is answered as one of version 8, but gets no informational response
-(section "Draft Version Identification": a mismatch forbids it).
+A client that names no interop version, or another one, is answered by the rules of version 8 but receives no
+informational response (section "Draft Version Identification" forbids it if the versions do not match).
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ _INTEGER = re.compile(r"[0-9]{1,15}")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says of its upload; None is a field that is missing, or that has to be ignored.
+    """A request's header fields about its upload; None for a field that is missing or has to be ignored.
 
-    `spoken` is the interop version that the client named, None for none that is spoken here. `length` is that
-    of the whole upload, from `Upload-Length`; `content` is that of this request's body.
+    `version` decides which rules apply. `spoken` is the interop version that the client named, None if it is
+    not one of `SPOKEN`. `length` is the whole upload's, from `Upload-Length`; `content` is the length of this
+    request's body.
     """
 
     version: int
@@ -55,21 +56,21 @@ class Asked:
     content: int | None
 
     def resumes(self, informed: bool) -> bool:
-        """Whether a request that creates begins an upload which can be gone on with.
+        """Whether a creating request begins a resumable upload.
 
-        One that brings everything, from a client that cannot be `informed` of the URL, is a plain upload.
+        A complete upload from a client that cannot be `informed` of the URL is a plain upload.
         """
         return self.complete is False or (self.complete is True and informed)
 
     @property
     def completes(self) -> bool:
-        """Whether an append's body is the upload's rest. Up to version 5 that goes without saying."""
+        """Whether an append's body is the upload's rest. Up to version 5 that is the default."""
         return self.complete if self.complete is not None else self.version <= 5
 
     def whole_length(self, offset: int) -> int | None:
-        """The upload's length as this request, at `offset`, tells it.
+        """The upload's length that this request, at `offset`, states or implies; None if unknown.
 
-        Raises `PinactorsError` when it tells two.
+        Raises `PinactorsError` if the stated and the implied length differ.
         """
         implied = offset + self.content if self.completes and self.content is not None else None
         if implied is not None and self.length is not None and implied != self.length:
@@ -78,7 +79,7 @@ class Asked:
 
 
 class Fields(Protocol):
-    """A request's header, which finds names in any letter case; Quart's is one."""
+    """A request's header fields, by names in any letter case; Quart's `Headers` fits."""
 
     def get(self, key: str, /) -> str | None: ...
 
@@ -114,10 +115,8 @@ def check_append(asked: Asked, content_type: str) -> int:
 
 
 def check_question(asked: Asked, headers: Fields) -> None:
-    """Up to version 5 a question for the offset, and a cancellation, name neither offset nor completeness.
-
-    Raises `PinactorsError` (400).
-    """
+    """Checks a request for the offset or a cancellation. Raises `PinactorsError` (400) if, up to version 5,
+    it names an offset or completeness."""
     for field in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):
         if asked.version <= 5 and field in headers:
             raise _refused(f"{field} does not belong in this request", field)
@@ -126,7 +125,7 @@ def check_question(asked: Asked, headers: Fields) -> None:
 def state(
     asked: Asked, *, complete: bool | None = None, offset: int | None = None, length: int | None = None
 ) -> dict[str, str]:
-    """The header fields that say where an upload is."""
+    """Header fields with the state of an upload."""
     fields = {}
     if offset is not None:
         fields["Upload-Offset"] = str(offset)
@@ -140,24 +139,27 @@ def state(
 
 
 def limits(most: int, seconds: float | None = None) -> dict[str, str]:
-    """`Upload-Limit`: the largest upload in bytes, and for how long an upload is kept without a byte."""
+    """`Upload-Limit`: the largest upload in bytes, and the seconds for which an upload is kept without new
+    bytes."""
     age = "" if seconds is None else f", max-age={max(0, int(seconds))}"
     return {"Upload-Limit": f"max-size={most}{age}"}
 
 
 def created(asked: Asked, location: str, limit: Mapping[str, str]) -> dict[str, str]:
-    """The first informational response's fields: the upload's URL."""
+    """Header fields of the first informational response: the upload's URL."""
     fields = {VERSION: str(asked.version), "Location": location}
     return {**fields, **limit} if asked.version >= 6 else fields
 
 
 def progress(asked: Asked, offset: int) -> dict[str, str] | None:
-    """A later one's: the offset; None in a version that has none."""
+    """Header fields of later informational responses: the offset. None in a version without such
+    responses."""
     return {VERSION: str(asked.version), "Upload-Offset": str(offset)} if asked.version >= 5 else None
 
 
 def accepted_status(asked: Asked) -> int:
-    """Of the answer to an append that does not complete: 201 up to version 5, then any success."""
+    """Status of the answer to an append that does not complete the upload: 201 up to version 5; later
+    versions allow any 2xx."""
     return 201 if asked.version <= 5 else 204
 
 

@@ -1,7 +1,8 @@
-"""Photographs that come as uploads of their own, brought together to one session.
+"""Groups of tus uploads that belong to one session.
 
-A tus upload is one photograph; what belongs together says so by its session id. The session is opened with
-the first of them, before a byte of it is in, so that its client can read the packets while it still sends.
+Each tus upload is one photograph; photographs with the same session id form a group. The session is opened
+when the first upload is created, before any of its bytes is in, so that the client can read packets while it
+sends.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ PROTOCOL = "tus"
 
 
 class Group:
-    """The photographs of one session. `members` are the uploads they come in, by view."""
+    """The photographs of one session. `members` are their uploads, by view."""
 
     def __init__(self, name: str, upload: Upload, log: PacketLog) -> None:
         self.name, self.upload, self.log = name, upload, log
@@ -38,20 +39,22 @@ class Group:
 
     @property
     def open(self) -> bool:
-        """Whether another photograph may come."""
+        """Whether another photograph can be added."""
         return not self.upload.complete and not self.log.closed
 
     def close_if_whole(self) -> None:
-        """The last photograph was announced, or there are all views, and every one has arrived."""
+        """Closes the session's upload if the last photograph was announced, or all views are there, and every
+        photograph has arrived."""
         members = self.members.values()
         announced = any(member.description.last for member in members) or len(self.members) == len(View)
         if announced and self.open and all(view in self.upload.images for view in self.members):
             self.upload.close()
 
     def give_up(self, upload: PartialUpload, error: PinactorsError) -> None:
-        """It will not come. A photograph that its client takes back leaves the others as they are."""
+        """Removes an upload that will not be completed. Fails the session, unless the client withdrew this
+        photograph and others are left."""
         view = View(upload.description.view)
-        if self.members.get(view) is not upload:  # another one came in its place
+        if self.members.get(view) is not upload:  # another upload has replaced it
             return
         del self.members[view]
         if self.open and (not self.members or not isinstance(error, Withdrawn)):
@@ -61,7 +64,7 @@ class Group:
 
 
 class Groups:
-    """Those of this process that are not whole."""
+    """The incomplete groups of this process."""
 
     def __init__(self, given: Services, uploads: PartialUploads) -> None:
         self._given, self._uploads = given, uploads
@@ -71,7 +74,7 @@ class Groups:
     async def join(
         self, owner: str, photograph: Photograph, metadata: str, length: int, correlation: dict[str, str]
     ) -> PartialUpload:
-        """A new upload for `photograph`, in the group it belongs to; `correlation` is the request's. Raises
+        """Creates an upload for `photograph` in its group; `correlation` is the request's. Raises
         `PinactorsError`."""
         webhook = named_webhook(photograph.webhook, self._given.settings, owner)
         async with self._opening:
@@ -102,12 +105,12 @@ class Groups:
         return upload
 
     def stream_of(self, upload: PartialUpload) -> str | None:
-        """The name of the stream its packets are in; None where it came to nothing in an earlier process."""
+        """The id of the stream with the packets; None if the upload failed in an earlier process."""
         group = self._known.get(upload.description.group)
         return group.log.stream_id if group is not None else upload.description.stream_id
 
     async def receive(self, upload: PartialUpload) -> PacketLog:
-        """The receiver of such uploads: returns when the whole group is in."""
+        """The receiver of such uploads: stores the photograph and returns once the whole group is in."""
         view = View(upload.description.view)
         async with self._opening:
             group = await self._group_of(upload)
@@ -128,7 +131,8 @@ class Groups:
                 group.upload.span.end(group.upload.error)
 
     async def _choose(self, owner: str, photograph: Photograph, correlation: dict[str, str]) -> Group:
-        """The group that is named, or has the same session id and lacks this view; else a new one."""
+        """The group with the named stream, or with the same session id, that lacks this view; else a new
+        group. Raises `PinactorsError` (404, 409)."""
         ours = [group for group in self._known.values() if group.upload.owner == owner and group.open]
         if photograph.stream is not None:
             named = [group for group in ours if group.log.stream_id == photograph.stream]
@@ -156,7 +160,8 @@ class Groups:
         )
 
     async def _lacks(self, group: Group, view: View) -> bool:
-        """Whether there is room for `view`. An upload without a byte makes room: its client lost its URL."""
+        """Whether the group lacks `view`. Removes an upload of that view without any bytes: its client has
+        lost its URL."""
         member = group.members.get(view)
         if member is not None and member.offset == 0 and not member.busy:
             group.members.pop(view)
@@ -165,7 +170,7 @@ class Groups:
         return member is None
 
     async def _group_of(self, upload: PartialUpload) -> Group:
-        """Also for an upload that an earlier process began."""
+        """The group of `upload`; opens it if an earlier process began the upload."""
         told = upload.description
         group = self._known.get(told.group)
         if group is None:
@@ -196,7 +201,8 @@ def _key(group: str) -> str:
 
 
 def _take_in(lease: Lease, path: Path) -> StoredImage:
-    """The photograph in the store: the same file under a second name, until the upload's own is removed."""
+    """Adds the photograph to the store by a hard link, or a copy if that fails; the upload's own file stays
+    until the upload's bytes are removed."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = os.fstat(file.fileno()).st_size

@@ -77,7 +77,8 @@ async def give_up(upload_id: str) -> Response:
 
 @blueprint.post("/uploads/<upload_id>")
 async def overridden(upload_id: str) -> Response:
-    """For clients that can send neither `PATCH` nor `DELETE`."""
+    """Runs the method in `X-HTTP-Method-Override`, for clients that cannot send `PATCH`, `DELETE` or
+    `HEAD`."""
     match request.headers.get("X-HTTP-Method-Override", "").upper():
         case "PATCH":
             return await append(upload_id)
@@ -96,21 +97,21 @@ async def overridden(upload_id: str) -> Response:
 
 @blueprint.after_request
 async def sign(response: Response) -> Response:
-    """Refusals, too, say which version is spoken."""
+    """Adds the tus version to every response, including errors."""
     response.headers.update(tus_headers.signature(response.status_code))
     return response
 
 
 @blueprint.after_app_request
 async def announce(response: Response) -> Response:
-    """`OPTIONS` says what is spoken here."""
+    """Adds version, extensions and limits to answers to `OPTIONS`."""
     if request.method == "OPTIONS" and request.path.startswith("/uploads"):
         response.headers.update(tus_headers.capabilities(services().settings.max_request_bytes))
     return response
 
 
 class _Checked:
-    """A request's body that has to have a checksum."""
+    """A request's body whose checksum is verified at the end. `chunk` raises `ChecksumMismatch`."""
 
     def __init__(self, source: Source, checksum: Checksum) -> None:
         self._source, self._checksum = source, checksum
@@ -135,7 +136,7 @@ async def _append(given: Services, upload: PartialUpload, offset: int) -> None:
 
 
 async def _welcome(given: Services) -> str:
-    """The caller's owner. Raises `PinactorsError` (401, 412)."""
+    """Checks the tus version and the key; returns the key's owner id. Raises `PinactorsError` (401, 412)."""
     tus_headers.check_version(request.headers)
     return await authenticate(request.headers, given.records, UPLOADS)
 
@@ -151,7 +152,7 @@ async def _find(given: Services, upload_id: str) -> PartialUpload:
 def _told(
     given: Services, upload: PartialUpload, status: int, more: dict[str, str] | None = None
 ) -> Response:
-    """An answer that says where the upload is."""
+    """A response with the upload's state and the URL of its stream."""
     fields = {"Upload-Offset": str(upload.offset), **(more or {})}
     if not upload.complete:
         fields |= tus_headers.expires(time.time() + given.uploads.left(upload))

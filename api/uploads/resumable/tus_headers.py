@@ -1,4 +1,4 @@
-"""The header fields of tus 1.0 (https://tus.io/protocols/resumable-upload), read and written. Pure."""
+"""Reads and writes the header fields of tus 1.0 (https://tus.io/protocols/resumable-upload). Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ ALGORITHMS = ("sha256", "sha1", "md5")
 OFFSET_TYPE = "application/offset+octet-stream"
 
 METADATA_LIMIT = 4096
-"""Characters of `Upload-Metadata`."""
+"""Most characters of `Upload-Metadata`."""
 
 _INTEGER = re.compile(r"[0-9]{1,15}")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,64}")
 
 
 class ChecksumMismatch(PinactorsError):
-    """What a request brought is not what its sender had; none of it is kept."""
+    """A request's body does not have the checksum that the client sent; none of its bytes are kept."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -39,10 +39,11 @@ class ChecksumMismatch(PinactorsError):
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """What a creating request says of its photograph, in `Upload-Metadata`.
+    """The photograph's description in a creating request's `Upload-Metadata`.
 
-    `last`: no further photograph follows. `stream` names the session it belongs to, where the client says so;
-    `webhook` is where its events are to be sent.
+    `last` is True if no further photograph follows. `stream` is the stream id of the session that the
+    photograph belongs to, None if the client names none; `webhook` is the URL to which the session's events
+    are sent.
     """
 
     session_id: str | None
@@ -53,14 +54,14 @@ class Photograph:
 
 
 def check_version(headers: Fields) -> None:
-    """Raises `PinactorsError` (412) unless the request is in this version."""
+    """Raises `PinactorsError` (412) unless the request has this version."""
     if headers.get("Tus-Resumable") != VERSION:
         raise _refused(f"Tus-Resumable must be {VERSION}", "Tus-Resumable", status=412)
 
 
 def photograph(metadata: str) -> Photograph:
-    """From `Upload-Metadata`: `sessionId`, `view`, `complete`, and `stream` and `webhook`, which are ours;
-    other keys are ignored.
+    """Reads the keys `sessionId`, `view`, `complete`, `stream` and `webhook` of `Upload-Metadata`; ignores
+    other keys.
 
     Raises `PinactorsError` (`invalid_format`).
     """
@@ -82,19 +83,19 @@ def photograph(metadata: str) -> Photograph:
 
 
 def length(headers: Fields) -> int:
-    """`Upload-Length`, which has to be known. Raises `PinactorsError` (400)."""
+    """`Upload-Length`, which is required. Raises `PinactorsError` (400)."""
     return _integer(headers, "Upload-Length")
 
 
 def offset(headers: Fields, content_type: str) -> int:
-    """That of an append. Raises `PinactorsError` (400, 415)."""
+    """The offset of an append. Raises `PinactorsError` (400, 415)."""
     if content_type.partition(";")[0].strip().lower() != OFFSET_TYPE:
         raise _refused(f"Content-Type must be {OFFSET_TYPE}", "Content-Type", status=415)
     return _integer(headers, "Upload-Offset")
 
 
 class Checksum:
-    """Of one request's content: fed as it comes, and checked at its end."""
+    """Computes the checksum of one request's content piece by piece and compares it at the end."""
 
     def __init__(self, algorithm: str, expected: bytes) -> None:
         self._digest = hashlib.new(algorithm, usedforsecurity=False)
@@ -110,7 +111,7 @@ class Checksum:
 
 
 def checksum(headers: Fields) -> Checksum | None:
-    """`Upload-Checksum`. Raises `PinactorsError` (400)."""
+    """The checksum in `Upload-Checksum`, None without one. Raises `PinactorsError` (400)."""
     text = headers.get("Upload-Checksum")
     if text is None:
         return None
@@ -121,17 +122,17 @@ def checksum(headers: Fields) -> Checksum | None:
 
 
 def expires(at: float) -> dict[str, str]:
-    """When an unfinished upload is given up; `at` is in seconds since 1970."""
+    """`Upload-Expires`: when an unfinished upload is removed; `at` is in seconds since 1970."""
     return {"Upload-Expires": email.utils.formatdate(at, usegmt=True)}
 
 
 def signature(status: int) -> dict[str, str]:
-    """What every answer says, refusals too: which version is spoken."""
+    """Header fields of every response, including errors: the tus version."""
     return {"Tus-Resumable": VERSION} | ({"Tus-Version": VERSION} if status == 412 else {})
 
 
 def capabilities(most: int) -> dict[str, str]:
-    """What `OPTIONS` tells."""
+    """Header fields of answers to `OPTIONS`."""
     return {
         "Tus-Resumable": VERSION,
         "Tus-Version": VERSION,
@@ -152,7 +153,7 @@ def _metadata(text: str) -> dict[str, str]:
         try:
             values[key] = _decoded(encoded, "Upload-Metadata").decode()
         except UnicodeDecodeError:
-            values[key] = ""  # of a key that nobody here reads: file names come in every encoding
+            values[key] = ""  # presumably a file name, which comes in any encoding and is not used here
     return values
 
 

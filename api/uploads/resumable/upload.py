@@ -1,8 +1,8 @@
-"""Uploads whose bytes come in several requests, and what is made of them while they come.
+"""Uploads whose bytes come in several requests.
 
-A `PartialUpload` is written by one request at a time and read by one task of the application's, its receiver,
-which feeds the bytes to a parser as they arrive. Requests come and go; the receiver goes on, and so do the
-bytes on disk: the next process reads them from the start and is then where this one was.
+A `PartialUpload` is written by one request at a time and read by one task of the application, its receiver,
+which passes the bytes to a parser as they arrive. The receiver and the bytes on disk outlive each request.
+After a restart, the next process reads the bytes from the start and so reaches the same state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ PIECE_BYTES = 256 * 1024
 """Bytes read from the disk at once."""
 
 LEAD_BYTES = 4 << 20
-"""Bytes the sender may be ahead of the receiver; further, and TCP slows it down."""
+"""Most bytes that the sender may be ahead of the receiver; then reading stops, and TCP slows the sender
+down."""
 
 T = TypeVar("T")
 
@@ -34,13 +35,13 @@ log = structlog.get_logger(__name__)
 
 
 class Description(msgspec.Struct, kw_only=True):
-    """What is known of an upload beside its bytes.
+    """The stored description of an upload.
 
-    `protocol` is `draft` or `tus`. `session_id` is the client's where it `named` one, `deadline` what is left
-    of its time in seconds, None for no limit. `framing` names how the upload is answered (see `draft`),
-    `stream_id` the session that answers it, once that is known. Of a tus upload `view` is the photograph's,
-    `group` the photographs' common name, `last` says that no further one is sent, `metadata` is the field as
-    it came. `correlation`: see `tracing.correlation`, of the request that created it.
+    `protocol` is `draft` or `tus`. `session_id` is the client's if it `named` one; `deadline` is the time
+    left in seconds, None for no limit. `framing` is the answer's framing (`draft.FRAMINGS`); `stream_id` is
+    the stream that answers the upload, once known. For a tus upload, `view` is the photograph's view, `group`
+    the name of its group, `last` means that no further photograph follows, and `metadata` is the header field
+    as received. `correlation` is `tracing.correlation` of the creating request.
     """
 
     protocol: str
@@ -63,7 +64,8 @@ class Description(msgspec.Struct, kw_only=True):
 
 
 class PartialUpload:
-    """One of them. `offset` bytes are on disk; `answer` is the log, or the refusal, once there is one."""
+    """One upload. `offset` bytes are on disk; `answer` is the packet log or the refusal, None before there is
+    one."""
 
     def __init__(
         self,
@@ -93,18 +95,18 @@ class PartialUpload:
 
     @property
     def complete(self) -> bool:
-        """All bytes are in."""
+        """Whether all bytes are in."""
         return self.description.complete
 
     @property
     def refusal(self) -> PinactorsError | None:
-        """Why it came to nothing; None for a passing lack of room, after which it is read once more."""
+        """The error that ended the upload; None for `overloaded`, after which the bytes are read again."""
         passing = isinstance(self.answer, PinactorsError) and self.answer.code is ErrorCode.OVERLOADED
         return self.answer if isinstance(self.answer, PinactorsError) and not passing else None
 
     @property
     def busy(self) -> bool:
-        """A request is adding to it."""
+        """Whether a request is appending."""
         return self._writer is not None
 
     async def append(
@@ -116,12 +118,12 @@ class PartialUpload:
         *,
         whole: bool = False,
     ) -> int:
-        """Adds what `source` brings, and ends the request that was still doing so. Returns the new offset.
+        """Appends the bytes of `source`, after ending a request that still appends. Returns the new offset.
 
-        `most` bytes the upload may have; `told` is called with each new offset; `whole`: what does not come
-        to its end is not kept. Raises `PinactorsError`: what `source` raises; `cancelled` when a later
-        request takes over; `Mismatch`; what the receiver made
-        of the upload meanwhile, if that is a refusal; `too_large`.
+        `most` is the largest size of the whole upload in bytes; `told` is called with each new offset. With
+        `whole`, the bytes are dropped unless `source` is read to its end. Raises `PinactorsError`: the errors
+        of `source`; `cancelled` if a later request takes over; `Mismatch`; `Completed`; the receiver's
+        refusal; `too_large`.
         """
         self.interrupt()
         async with self._lock:
@@ -150,7 +152,8 @@ class PartialUpload:
         return self.offset
 
     async def write(self, data: bytes) -> None:
-        """Returns once `data` is on disk, and its receiver near enough."""
+        """Writes `data` to disk and waits while the receiver, if it reads along, is more than `LEAD_BYTES`
+        behind."""
         self.offset = await self.on_disk(partial(self._store.append, self.id, self.offset, data))
         self._newest = (self.offset - len(data), data)
         self._moved.unpark_all()
@@ -158,12 +161,12 @@ class PartialUpload:
             await self._moved.park()
 
     async def take_back(self, offset: int) -> None:
-        """Drops what came behind `offset`. Nobody may have read it."""
+        """Drops the bytes behind `offset`. The receiver must not have read them."""
         await self.on_disk(partial(self._store.truncate, self.id, offset))
         self.offset, self._newest = offset, (0, b"")
 
     async def settled_offset(self) -> int:
-        """Where the upload goes on; nothing before is lost any more. Ends the request that still adds."""
+        """Returns the offset, up to which all bytes are safely on disk. Ends a request that still appends."""
         self.interrupt()
         async with self._lock:
             if not self.complete:
@@ -171,12 +174,12 @@ class PartialUpload:
             return self.offset
 
     def interrupt(self) -> None:
-        """Ends the request that adds to it, if there is one: its client has given it up."""
+        """Ends the request that appends, if there is one: its client has given it up."""
         if self._writer is not None:
             self._writer.cancel()
 
     async def finish(self) -> None:
-        """All bytes are in."""
+        """Marks the upload complete, once all its bytes are safely on disk."""
         await self.on_disk(partial(self._store.offset, self.id))
         self.description.complete = True
         self.description.length = self.offset
@@ -184,13 +187,13 @@ class PartialUpload:
         self._moved.unpark_all()
 
     async def keep(self) -> None:
-        """Writes the description. The request that completes the upload and its receiver may do so at the
-        same moment: one after the other, or each would take the other's file away."""
+        """Writes the description to disk. A lock orders the writes: the request that completes the upload and
+        the receiver may write at the same moment, and each would remove the other's temporary file."""
         async with self._keeping:
             await self.on_disk(partial(self._store.describe, self.id, msgspec.json.encode(self.description)))
 
     def fail(self, error: PinactorsError) -> None:
-        """The rest will not come: the receiver hears of it."""
+        """Makes the receiver's waits raise `error`: the rest of the upload will not come."""
         self._failure = error
         self._moved.unpark_all()
 
@@ -199,7 +202,8 @@ class PartialUpload:
             raise self.answer
 
     async def chunk(self) -> bytes:
-        """For a receiver: the next bytes, waiting for them; empty at the end. Raises `PinactorsError`."""
+        """For a receiver: waits for the next bytes and returns them; empty at the end. Raises
+        `PinactorsError`."""
         self._reads_along = True
         while self._read >= self.offset and not self.complete and self._failure is None:
             await self._moved.park()
@@ -220,7 +224,8 @@ class PartialUpload:
         return data
 
     async def wait_complete(self) -> None:
-        """For a receiver that wants the file as a whole. Raises `PinactorsError` when it will never be."""
+        """For a receiver that reads the whole file: waits until all bytes are in. Raises `PinactorsError` if
+        the upload fails."""
         while not self.complete and self._failure is None:
             await self._moved.park()
         if self._failure is not None:
@@ -229,11 +234,11 @@ class PartialUpload:
 
     @property
     def path(self) -> Path:
-        """The file of its bytes."""
+        """The file with the upload's bytes."""
         return self._store.path_of(self.id)
 
     def start_receiving(self) -> None:
-        """From the first byte on, with no answer yet."""
+        """Resets the reading position and the answer for a receiver that starts."""
         self.answer, self._read, self.receiving = None, 0, True
         self._reads_along = False
 
@@ -244,7 +249,7 @@ class PartialUpload:
         self._moved.unpark_all()
 
     async def wait_answered(self) -> PacketLog:
-        """The log the upload is answered from. Raises its refusal."""
+        """Waits for the answer and returns the packet log. Raises the refusal."""
         while self.answer is None:
             await self._moved.park()
         self._raise_answer()
@@ -252,10 +257,10 @@ class PartialUpload:
         return self.answer
 
     async def on_disk(self, step: Callable[[], T]) -> T:
-        """In a thread. Raises `PinactorsError` (`overloaded`) when the disk does not do as it should."""
+        """Runs `step` in a thread. Raises `PinactorsError` (`overloaded`) for an error of the disk."""
         try:
             return await trio.to_thread.run_sync(step, limiter=self._disk)
-        except FileNotFoundError:  # refused meanwhile, and therefore removed
+        except FileNotFoundError:  # the upload was refused meanwhile and its files removed
             raise self.refusal or not_found() from None
         except OSError as error:
             raise not_stored(error, self.description.session_id) from error
@@ -285,7 +290,7 @@ class PartialUpload:
 
 
 class Mismatch(PinactorsError):
-    """An append names another offset than the upload's."""
+    """The error for an append whose offset is not the upload's."""
 
     def __init__(self, provided: int, expected: int) -> None:
         super().__init__(
@@ -299,14 +304,14 @@ class Mismatch(PinactorsError):
 
 
 class Completed(PinactorsError):
-    """Something was to be added to an upload that has all its bytes."""
+    """The error for an append to a complete upload."""
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.INVALID_FORMAT, "Upload is complete", "Nothing can be added to it")
 
 
 class Withdrawn(PinactorsError):
-    """Its client does not want it any more."""
+    """The error of an upload that its client has cancelled."""
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.CANCELLED, "Upload cancelled")

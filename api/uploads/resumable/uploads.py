@@ -1,4 +1,4 @@
-"""All uploads of this process whose bytes come in several requests: made, found, received, given up."""
+"""The partial uploads of this process: creates, finds, receives and removes them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from pinactors.storage.partial_uploads import Kept, PartialUploadStore
 from pinactors.supervision import Supervision
 
 SWEEP_SECONDS = 5.0
-"""Longest pause between two looks for abandoned uploads."""
+"""Longest pause between two searches for abandoned uploads."""
 
 RETRY_FULL = 5.0
 
 log = structlog.get_logger(__name__)
 
 Receive = Callable[[PartialUpload], Awaitable[PacketLog]]
-"""Reads an upload to its end and says what answers it. Raises `PinactorsError`."""
+"""A receiver: reads an upload to its end and returns the packet log that answers it. Raises
+`PinactorsError`."""
 
 
 class PartialUploads:
-    """All of this process. Receivers run in a nursery of their own, which never sees their exceptions.
+    """All partial uploads of this process. Receivers run in their own nursery, which their exceptions never
+    reach.
 
-    `receivers` has the receiver for each protocol.
+    `receivers` maps each protocol to its receiver.
     """
 
     def __init__(self, given: Services, store: PartialUploadStore) -> None:
@@ -50,7 +52,7 @@ class PartialUploads:
         supervision: Supervision,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Goes on with what an earlier process left, then serves for ever."""
+        """Continues the uploads that an earlier process left, and removes abandoned ones until cancelled."""
         async with trio.open_nursery() as self._nursery:
             now = time.time()
             for found, description in kept:
@@ -69,7 +71,7 @@ class PartialUploads:
             await supervision.repeat("partial uploads", self._sweep, pause)
 
     async def create(self, description: Description) -> PartialUpload:
-        """Raises `PinactorsError` (`overloaded`: 429, 503)."""
+        """Creates an upload without bytes. Raises `PinactorsError` (`overloaded`: 429, 503)."""
         owner = description.owner
         waiting = [upload for upload in self._known.values() if not upload.complete]
         own = sum(upload.description.owner == owner for upload in waiting)
@@ -88,7 +90,7 @@ class PartialUploads:
         return upload
 
     def find(self, upload_id: str, owner: str, protocol: str) -> PartialUpload:
-        """Raises `PinactorsError` (`not_found`), also for another owner's."""
+        """The upload with that id. Raises `PinactorsError` (`not_found`), also if it is another owner's."""
         upload = self._known.get(upload_id)
         if upload is None or upload.description.owner != owner or upload.description.protocol != protocol:
             raise not_found()
@@ -101,9 +103,9 @@ class PartialUploads:
         return [upload for upload in self._known.values() if upload.description.protocol == protocol]
 
     def receive(self, upload: PartialUpload) -> None:
-        """Starts its receiver, unless it has one, or has its answer. No checkpoint.
+        """Starts the upload's receiver, unless one is running or the upload has its answer. No checkpoint.
 
-        A refusal for lack of room is no answer: what came is kept, and read once more.
+        `overloaded` does not count as an answer: the bytes are kept, and a new receiver reads them again.
         """
         if upload.receiving or upload.refusal is not None or isinstance(upload.answer, PacketLog):
             return
@@ -112,14 +114,15 @@ class PartialUploads:
         self._nursery.start_soon(self._supervise, upload, name=repr(upload))
 
     async def answer(self, upload: PartialUpload) -> PacketLog:
-        """The log a complete upload is answered from; waits for it. Raises `PinactorsError`."""
+        """Waits for the packet log that answers a complete upload. Raises `PinactorsError`."""
         stream_id = upload.description.stream_id
         if upload.answer is None and stream_id is not None and not upload.receiving:
             return await self._given.registry.find(stream_id, upload.description.owner)
         return await upload.wait_answered()
 
     async def remove(self, upload: PartialUpload, error: PinactorsError | None = None) -> None:
-        """Forgets it. One without an answer ends with `error`, as `cancelled` by its client without one."""
+        """Removes the upload. If it has no answer, it fails with `error`, or as withdrawn by its client if
+        that is None."""
         self._known.pop(upload.id, None)
         if upload.answer is None:
             upload.fail(error or Withdrawn())
@@ -128,13 +131,13 @@ class PartialUploads:
             await upload.on_disk(partial(self._store.remove, upload.id))
 
     def left(self, upload: PartialUpload) -> float:
-        """Seconds for which it is kept without another byte."""
+        """Seconds for which the upload is still kept if no bytes arrive."""
         answered = upload.description.stream_id is not None
         lasting = self._settings.replay if answered else self._settings.upload_expiry
         return upload.touched + lasting - trio.current_time()
 
     async def _supervise(self, upload: PartialUpload) -> None:
-        """The boundary of a receiver: whatever it raises becomes the upload's answer."""
+        """Runs a receiver. Whatever it raises becomes the upload's answer."""
         answer: PacketLog | PinactorsError
         try:
             answer = await self.receivers[upload.description.protocol](upload)
@@ -146,8 +149,8 @@ class PartialUploads:
                 log.error("upload failed", upload=repr(upload), exc_info=group)
                 answer = PinactorsError(ErrorCode.PROCESSING_ERROR, "Upload failed", "The log has the reason")
         if isinstance(answer, PinactorsError):
-            upload.end_receiving(answer)  # first: no request may add to what is about to be removed
-        with suppress(PinactorsError):  # gone, or not on disk: the next process then reads it once more
+            upload.end_receiving(answer)  # first: no request may append once the files are removed
+        with suppress(PinactorsError):  # on a disk error, the next process reads the bytes again
             await self._keep_answer(upload, answer)
         if isinstance(answer, PacketLog):
             upload.end_receiving(answer)
@@ -158,13 +161,13 @@ class PartialUploads:
             await upload.keep()
             await upload.on_disk(partial(self._store.forget_bytes, upload.id))
         elif answer.code is ErrorCode.OVERLOADED:
-            upload.description.complete = False  # its client completes it once more
+            upload.description.complete = False  # its client completes it again
             await upload.keep()
         else:
             await upload.on_disk(partial(self._store.remove, upload.id))
 
     async def _sweep(self) -> None:
-        """Removes what nobody goes on with, and what was answered long ago."""
+        """Removes uploads that got no bytes for `upload_expiry`, and answered ones after `replay`."""
         await trio.lowlevel.checkpoint()
         for upload in [upload for upload in self._known.values() if not upload.busy]:
             if self.left(upload) <= 0:
@@ -176,7 +179,7 @@ class PartialUploads:
 
 
 def load(store: PartialUploadStore) -> list[tuple[Kept, Description]]:
-    """What an earlier process left; for a thread. Raises `OSError`."""
+    """Loads the uploads that an earlier process left; run it in a thread. Raises `OSError`."""
     store.prepare()
     found = []
     for kept in store.kept():
@@ -189,7 +192,7 @@ def load(store: PartialUploadStore) -> list[tuple[Kept, Description]]:
 
 
 def unfinished(kept: list[tuple[Kept, Description]]) -> Container[tuple[str, str]]:
-    """Owner and `Idempotency-Key` of the sessions these uploads go on with."""
+    """Owner and `Idempotency-Key` of the sessions that these uploads continue."""
     return {
         (description.owner, description.idempotency_key)
         for _, description in kept
