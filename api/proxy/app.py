@@ -1,4 +1,4 @@
-"""The proxy's application and the whole proxy as one function."""
+"""The proxy's application, its routes, and `serve_proxy`, which runs the whole proxy."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ log = structlog.get_logger(__name__)
 
 
 def create_proxy(services: ProxyServices, sessions: Sessions) -> Application:
-    """An application over running sessions; it opens and closes none of them."""
+    """Creates the application. The caller opens and closes `sessions`."""
     app = Application.bare()
     app.extensions[EXTENSION] = Proxy(services, sessions)
     app.register_blueprint(blueprint)
@@ -69,9 +69,9 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serves until told to stop, as `api.server.serve` does; `task_status` gets the port.
+    """Serves until `shutdown` or a signal, as `api.server.serve` does; `task_status` receives the port.
 
-    Raises `ValueError` for bad masters, `OSError` when address or data folder cannot be had.
+    Raises `ValueError` for invalid masters, `OSError` if the address or the data folder cannot be used.
     """
     masters = Masters.of(settings)
     metrics = Metrics(prometheus_client.CollectorRegistry())
@@ -91,14 +91,15 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
 @blueprint.post("/mobile-upload")
 @blueprint.post("/api/proxy/mobile-upload")
 async def relay_upload() -> Response:
-    """What the proxy can refuse by itself it refuses before the body is read; the rest is the master's."""
+    """Relays an upload. Refuses what the proxy can check by itself before the body is read; the master checks
+    the rest."""
     given = proxy()
     settings = given.services.settings
     asked = draft_headers.read(request.headers)
     informed = asked.spoken is not None and settings.informational_responses
     if asked.resumes(informed):
         return await resumable.create(asked, informed)
-    # Under the proxy's own name one object is what today's web clients read, phones included.
+    # Web clients of the /api/proxy path expect a single object, also on phones.
     framing = choose(request, by_agent=request.path == "/mobile-upload")
     content_type(request)
     token, key = key_in(request.headers), idempotency_key(request)
@@ -129,7 +130,7 @@ async def relay_upload() -> Response:
 
 
 class _Request:
-    """The body from its first bytes on, which were read to choose a master."""
+    """The request's body, beginning with the bytes that were read already to choose a master."""
 
     def __init__(self, reader: BodyReader, start: bytes) -> None:
         self._reader, self._start = reader, start
@@ -139,7 +140,7 @@ class _Request:
         return start or await self._reader.chunk()
 
     async def rest(self) -> None:
-        """The connection throws it away by itself."""
+        """Does nothing: the connection discards the rest of the body."""
         await trio.lowlevel.checkpoint()
 
 
@@ -151,7 +152,8 @@ async def _start(reader: BodyReader) -> bytes:
 
 
 class Measured(Pieces):
-    """Notes when packets have been handed to a phone's connection: when the next piece is asked for."""
+    """Measures when packets have been handed to a phone's connection, which is when it requests the next
+    piece."""
 
     def __init__(self, body: Any, log: RelayedLog, metrics: Metrics) -> None:
         self._body, self._log, self._metrics = body, log, metrics
@@ -198,13 +200,13 @@ async def cancel_stream(stream_id: str) -> Response:
 
 @blueprint.get("/livez")
 async def live() -> Response:
-    """The process answers, and its event loop runs."""
+    """200 while the process answers, that is, while its event loop runs."""
     return json_answer(Liveness("alive", timestamp()))
 
 
 @blueprint.get("/readyz")
 async def ready() -> Response:
-    """503 unless a master is up, the spools have room and uploads are accepted."""
+    """503 unless a master is up, the spool folder has room and uploads are accepted."""
     given = proxy()
     return readiness(
         {
@@ -218,7 +220,8 @@ async def ready() -> Response:
 @blueprint.get("/health")
 @blueprint.get("/api/proxy/health")
 async def health() -> Response:
-    """`ok`; `degraded` where not every master is up; 503 and `unavailable` where none is."""
+    """`ok`; `degraded` if a master is not up or the disk has no room; 503 and `unavailable` if no master is
+    up."""
     given = proxy()
     states = describe(given.services.masters.all)
     up = sum(state.state == "up" for state in states)
@@ -247,7 +250,7 @@ async def metrics() -> Response:
 
 @blueprint.post("/tokens")
 async def make_token() -> Response:
-    """As a master makes it. The master that has a session may know the stream by another name."""
+    """Makes a token at a master. Replaces the stream id if the session has another one at its master."""
     given = proxy()
     token = key_in(request.headers)
     body = await BodyReader(request, given.services.settings, FEEDBACK_BYTES).whole()

@@ -1,4 +1,4 @@
-"""Small requests that mean the same at every master: the page, its files, feedback. Passed on as they are."""
+"""Forwards small requests that every master answers alike: the page, its files, feedback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pinactors.logs import begin_logged
 from pinactors.tracing import Kind
 
 ALL_MASTERS_SECONDS = 30.0
-"""How long the masters may take, all together."""
+"""Time limit for one request to all masters together."""
 
 PASSED_ON = ("Accept", "If-None-Match", "User-Agent")
 KEPT_BACK = frozenset(
@@ -29,7 +29,8 @@ KEPT_BACK = frozenset(
         *("content-length", "date", "server"),
     }
 )
-"""What belongs to one connection (RFC 9110, 7.6.1) or is made anew."""
+"""Header fields of an answer that are not forwarded: they belong to one connection (RFC 9110, 7.6.1), or the
+proxy sets them itself."""
 
 
 async def forward(
@@ -39,12 +40,13 @@ async def forward(
     content: bytes | None = None,
     masters: Sequence[Master] | None = None,
 ) -> Response:
-    """The answer of the first master that gives one. Raises `PinactorsError` when none does.
+    """Returns the answer of the first master that gives one. Raises `PinactorsError` if none does.
 
-    `content` is the request's body where it was read already; `masters` are asked instead of all in the order
-    of `route`.
+    `content` is the request's body if it was read already; `masters` replaces the order of all masters by
+    `route`.
 
-    A master without the record or file that is asked for is not the last word: the next one is asked.
+    After a 404 or 503 the next master is asked: it may have the record or file. If all answer so, the last
+    answer is returned.
     """
     headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
     span = begin_logged(services.tracing, request, HOP, Kind.CLIENT)

@@ -1,4 +1,4 @@
-"""What operators see of a proxy."""
+"""Prometheus metrics of a proxy."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Metrics:
         )
 
     def watch(self, masters: list[Master], live: Callable[[], float]) -> None:
-        """Gauges, read when scraped."""
+        """Adds gauges of the masters and of the live sessions, which are read at each scrape."""
         up = Gauge("pinactors_proxy_master_up", "Open for new work", ["master"], registry=self.registry)
         busy = Gauge(
             "pinactors_proxy_master_sessions", "Sessions relayed", ["master"], registry=self.registry

@@ -1,4 +1,4 @@
-"""An upload on its way in: spooled as it comes, while its session relays it to a master."""
+"""Receives an upload: writes it to the spool while its session relays it to a master."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ log = structlog.get_logger(__name__)
 
 class Source(Protocol):
     async def chunk(self) -> bytes:
-        """The next bytes, empty at the end. Raises `PinactorsError`."""
+        """Returns the next bytes, empty at the end. Raises `PinactorsError`."""
         ...
 
     async def rest(self) -> None:
-        """Takes and ignores what comes behind the upload."""
+        """Reads and discards what follows the upload."""
         ...
 
 
@@ -40,10 +40,11 @@ async def receive(
     source: Source,
     meanwhile: Callable[[PacketLog], Awaitable[None]] | None = None,
 ) -> PacketLog:
-    """The log the upload is answered from. A refusal, the master's or ours, ends it wherever it is.
+    """Receives the upload and returns the log to answer from. A refusal by the master or the proxy ends the
+    upload at once.
 
-    `meanwhile` is called with a log that there is before the upload is in, and returns at its end. Raises
-    `PinactorsError`.
+    `meanwhile` is called with the log as soon as there is one, also before the upload is in, and returns at
+    the log's end. Raises `PinactorsError`.
     """
     try:
         session, spool = await sessions.open(head, route)
@@ -65,9 +66,10 @@ async def receive(
 async def receive_early(
     sessions: Sessions, head: Head, route: str, source: Source
 ) -> tuple[PacketLog, Callable[[], Awaitable[None]]]:
-    """The log as soon as there is one, and what receives the rest of the upload, which raises nothing.
+    """Returns the log as soon as there is one, and a function that receives the rest of the upload; that
+    function raises no `PinactorsError`.
 
-    Raises `PinactorsError` when the upload is refused before.
+    Raises `PinactorsError` if the upload is refused before there is a log.
     """
     try:
         session, spool = await sessions.open(head, route)
@@ -85,7 +87,7 @@ async def receive_early(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, source, session, spool)
             await session.wait_answered()
-            nursery.cancel_scope.cancel()  # between two pieces, or while waiting for one: none is lost
+            nursery.cancel_scope.cancel()  # between two pieces or while waiting: no bytes are lost
         return await session.answer(), rest
     except BaseException:
         if not spool.complete:
@@ -99,7 +101,8 @@ def _break_off(session: RelayedSession) -> None:
 
 
 async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:
-    """Tells the session of every failure, and raises none."""
+    """Writes the upload to the spool. Passes each `PinactorsError` and `OSError` to the session instead of
+    raising it."""
     try:
         while not spool.complete and (data := await source.chunk()):
             await spool.write(data)

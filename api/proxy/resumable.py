@@ -1,8 +1,8 @@
-"""Resumable uploads through the proxy: relayed to one master as they come, kept nowhere here.
+"""Relays resumable uploads to one master as they arrive, without storing them at the proxy.
 
 An upload's URL names its master, so that every proxy in front of the same masters finds it, also after a
-restart. Offsets are the master's own. While that master is away its uploads are, too: their clients ask again
-later, and go on where they were.
+restart. The offsets are the master's. While the master is unreachable, so are its uploads: their clients ask
+again later and continue from the offset.
 """
 
 from __future__ import annotations
@@ -52,9 +52,10 @@ _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 async def create(asked: Asked, informed: bool) -> Response:
-    """An upload of the IETF draft: an empty one at a master, then what this request brings.
+    """Creates an upload of the IETF draft: an empty one at a master, to which this request's body is
+    appended.
 
-    The client is told the upload's URL before its body is read, where it can be told.
+    A client that can be `informed` receives the upload's URL before its body is read.
     """
     given = proxy()
     content_type(request)
@@ -95,7 +96,8 @@ async def go_on(name: str) -> Response:
 @blueprint.post("/uploads")
 @blueprint.post("/uploads/")
 async def create_tus() -> Response:
-    """The photographs of one session go to one master: their session id, or their stream, says which."""
+    """Creates a tus upload. The session id chooses the master, so that all photographs of a session reach the
+    same one."""
     given = proxy()
     tus_headers.check_version(request.headers)
     photograph = tus_headers.photograph(request.headers.get("Upload-Metadata", ""))
@@ -123,7 +125,7 @@ async def go_on_tus(name: str) -> Response:
 
 @blueprint.after_request
 async def sign(response: Response) -> Response:
-    """As a master does, also where it was not asked."""
+    """Adds the tus version to every response about tus uploads, also if no master was asked."""
     if request.path.startswith("/uploads"):
         response.headers.update(tus_headers.signature(response.status_code))
     return response
@@ -131,7 +133,7 @@ async def sign(response: Response) -> Response:
 
 @blueprint.after_app_request
 async def announce(response: Response) -> Response:
-    """`OPTIONS` says what is spoken here."""
+    """Adds protocol versions and limits to answers to `OPTIONS`."""
     if request.method == "OPTIONS":
         most = proxy().services.settings.max_request_bytes
         if request.path.startswith("/uploads"):
@@ -142,7 +144,7 @@ async def announce(response: Response) -> Response:
 
 
 class Relayed(Pieces):
-    """A master's answer, piece by piece, on its own connection, which ends with it."""
+    """A master's answer, piece by piece, from a connection of its own that is closed with it."""
 
     def __init__(self, answer: Answer, connection: Connection, first: bytes) -> None:
         self._answer, self._connection, self._first = answer, connection, first
@@ -151,7 +153,8 @@ class Relayed(Pieces):
         stack.push_async_callback(self._connection.close)
 
     async def __anext__(self) -> bytes:
-        """Raises `Broken` in the middle: the phone's connection ends there, too, and it resumes."""
+        """Raises `Broken` if the answer breaks off: the phone's connection then ends too, and the phone
+        resumes."""
         data, self._first = self._first or await self._answer.chunk(), b""
         if not data:
             raise StopAsyncIteration
@@ -159,7 +162,7 @@ class Relayed(Pieces):
 
 
 class PhoneFailed(OSError):
-    """The phone's body ended before its end; `error` says how."""
+    """The phone's body could not be read to its end, because of `error`."""
 
     def __init__(self, error: PinactorsError) -> None:
         super().__init__(str(error))
@@ -167,7 +170,7 @@ class PhoneFailed(OSError):
 
 
 class _Coming:
-    """The phone's body as a master is sent it."""
+    """The phone's body as the body of the request to a master."""
 
     def __init__(self, reader: BodyReader) -> None:
         self._reader = reader
@@ -194,7 +197,8 @@ async def _at_its_master(name: str, path: str) -> Response:
 
 
 async def _first(given: Proxy, route: str, path: str, fields: dict[str, str]) -> tuple[Response, Master]:
-    """The first master that makes the upload, or else the last refusal. Raises `PinactorsError`."""
+    """Creates the upload at the first master that accepts it; if none does, returns the last refusal. Raises
+    `PinactorsError` if no master answers."""
     refused: tuple[Response, Master] | None = None
     for master in given.services.masters.order(route):
         try:
@@ -212,9 +216,10 @@ async def _first(given: Proxy, route: str, path: str, fields: dict[str, str]) ->
 async def _relay(
     given: Proxy, master: Master, method: str, path: str, fields: Mapping[str, str], *, body: bool
 ) -> Response:
-    """One request to `master`, with this request's body or without one.
+    """Sends one request to `master`, with this request's body or without one, and returns the answer.
 
-    Raises `PinactorsError`: what ended the phone's body, `overloaded` (503) where the master does not answer.
+    Raises `PinactorsError`: the error of the phone's body, or `overloaded` (503) if the master does not
+    answer.
     """
     settings = given.services.settings
     connection = Connection(
@@ -270,7 +275,7 @@ async def _passed_back(answer: Answer, connection: Connection, first: bytes, mas
 
 
 def _headers(asked: Asked, *, complete: bool) -> dict[str, str]:
-    """What of the creating request one of the two that stand for it is sent."""
+    """Header fields for one of the two requests (create, append) that replace the creating request."""
     fields = {name: value for name, value in _passed_on().items() if name != "Upload-Incomplete"}
     fields.pop("Upload-Complete", None)
     return {**fields, **draft_headers.state(asked, complete=complete)}

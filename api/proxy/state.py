@@ -1,4 +1,4 @@
-"""What the handlers stand on, bound to the application once."""
+"""The objects that the proxy's handlers use, bound to the application once."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ class Proxy:
 
 
 def proxy() -> Proxy:
-    """The running application's. Only inside a request or websocket."""
+    """The running application's `Proxy`. Only inside a request or WebSocket."""
     return cast(Proxy, current_app.extensions[EXTENSION])
 
 
 def key_in(headers: Headers | dict[str, str]) -> str | None:
-    """The key of a request, to be passed on. Raises `PinactorsError` (`unauthorized`) for what is none."""
+    """The key of a request, to be forwarded; None without one. Raises `PinactorsError` (`unauthorized`) for a
+    text that cannot be a key."""
     token = token_of(headers)
     if token is not None and (len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable()):
         raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "No key looks like this")

@@ -1,8 +1,8 @@
-"""`/ws` at the proxy: the master's conversation, with the proxy's failover behind it.
+"""`/ws` at the proxy: the same WebSocket protocol as at a master, with the proxy's failover.
 
-The photographs become a multipart upload in the spool, relayed as it grows, and the master is asked for its
-packets early: the front image's results come down while the back image still goes up, and another master can
-begin again at any moment.
+The photographs become a multipart upload in the spool, which is relayed while it grows. The master is asked
+to send packets early, so that results for the front image arrive while the back image is still being sent.
+Another master can restart the session from the spool at any time.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ blueprint = Blueprint("proxy websocket", __name__)
 
 @blueprint.websocket("/ws")
 async def converse() -> None:
-    """A wrong key in the header is refused before the upgrade, with 401, as a master does."""
+    """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade, as a master
+    does."""
     given = proxy()
     session_id = None
     header_key = key_in(websocket.headers)
-    if header_key and not header_key.startswith(TOKEN_PREFIX):  # a token is checked with what it is used for
+    if header_key and not header_key.startswith(TOKEN_PREFIX):  # tokens are checked later, with their stream
         await requests.check_key(given.services.masters.order(owner_of(header_key)), header_key)
     try:
         opening = await opening_of(given.services.settings)
@@ -74,7 +75,7 @@ async def _deliver(log: PacketLog, position: int) -> None:
 
 
 async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
-    """Relays what comes, and delivers what comes back; the close code."""
+    """Relays the photographs, sends the packets that come back and returns the close code."""
     views = views_of(opening)
     session_id = check_session_id(opening.session_id)
     key = key_of(opening)
@@ -101,7 +102,7 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
 
 
 class Photographs:
-    """The binary messages as the body of a multipart upload, piece by piece."""
+    """Turns the binary messages into the body of a multipart upload, piece by piece."""
 
     def __init__(self, views: list[View], given: Proxy, webhook: str | None) -> None:
         settings = given.services.settings
@@ -114,7 +115,7 @@ class Photographs:
 
     @property
     def mistaken(self) -> bool:
-        """Whether something else came in place of one."""
+        """Whether another message arrived in place of a photograph."""
         return self._messages.mistaken
 
     async def chunk(self) -> bytes:
@@ -133,7 +134,7 @@ class Photographs:
         await drain()
 
     def _next(self) -> bytes:
-        """The head of the next part, the body's end behind the last one, then nothing."""
+        """Returns the head of the next part; behind the last part the end of the body; after that nothing."""
         if self._webhook:
             field = part_head(self.boundary, WEBHOOK_FIELD) + self._webhook.encode() + b"\r\n"
             self._webhook = None

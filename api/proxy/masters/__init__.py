@@ -1,3 +1,3 @@
-"""The masters as the proxy sees them: which of them a session belongs to, what they are sent and asked, and
-what they send, checked.
+"""The proxy's view of the masters: chooses a session's master, sends requests to masters and checks the
+packets they return.
 """

@@ -1,8 +1,9 @@
-"""The masters: which of them a session belongs to, and which are fit for use.
+"""The masters: their order for each session, and which of them are available.
 
 A session's order of masters comes from weighted rendezvous hashing (Thaler & Ravishankar 1998; the
 logarithmic weights of Schindelhauer & Schomaker 2005): every proxy computes the same order from the same
-key, a master that goes moves only its own sessions, and a master's share is its weight's.
+key, the loss of a master moves only its own sessions, and a master's share of sessions is proportional to its
+weight.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from pinactors.protocol import PinactorsError
 from pinactors.settings import Settings
 
 HEALTH_SECONDS = 3.0
-"""How long a master may take to say how it is."""
+"""Time limit of a health check."""
 
 EJECTION_LIMIT = 60.0
 """Longest ejection, in seconds."""
 
 JITTER_SHARE = 0.2
-"""Health checks and ejections are spread by this share, so that many proxies do not act in step."""
+"""Health intervals and ejections vary randomly by this share, so that many proxies do not act at the same
+time."""
 
 _ADDRESS = re.compile(r"(?P<url>[^\s;]+)(?:;weight=(?P<weight>[0-9]+(?:\.[0-9]+)?))?")
 
@@ -42,8 +44,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Master:
-    """One master and what is known about it. Times are on trio's clock. `shared`: its packet log is one that
-    several masters have."""
+    """One master and its observed state. Times are on trio's clock. `shared` is True if the master's packet
+    log is shared with other masters."""
 
     url: str
     weight: float = 1.0
@@ -57,7 +59,7 @@ class Master:
 
     @property
     def name(self) -> str:
-        """Host and port: for people, metrics and logs."""
+        """Host and port, for `/health`, metrics and logs."""
         return split(self.url).netloc
 
     @property
@@ -70,25 +72,26 @@ class Master:
 
     @property
     def available(self) -> bool:
-        """Whether new work may go there."""
+        """Whether the master should get new sessions."""
         return self.state == "up"
 
     def affinity(self, key: str) -> float:
-        """The higher, the more this master is the one for `key`."""
+        """Rendezvous score for `key`: the master with the highest score is the first choice."""
         digest = hashlib.blake2b(f"{self.url}\0{key}".encode(), digest_size=8).digest()
         return -self.weight / math.log((int.from_bytes(digest) + 0.5) / 2**64)
 
 
 @dataclass(slots=True)
 class Masters:
-    """`all` never changes; what is available does."""
+    """All masters. The list `all` never changes; the state of each master does."""
 
     all: list[Master]
     settings: Settings
 
     @classmethod
     def of(cls, settings: Settings) -> Masters:
-        """Raises `ValueError` when the settings name none, one twice, or something else."""
+        """Reads the masters from the settings. Raises `ValueError` for none, a duplicate or an invalid
+        address."""
         masters = [_parse(text) for text in settings.proxy_masters.split()]
         if not masters:
             raise ValueError("a proxy needs at least one master")
@@ -97,7 +100,7 @@ class Masters:
         return cls(masters, settings)
 
     def order(self, key: str) -> list[Master]:
-        """All masters, the one to take first in front; those not available at the end, as a last resort."""
+        """All masters in the order in which to try them for `key`; unavailable ones come last."""
         return sorted(self.all, key=lambda master: (master.available, master.affinity(key)), reverse=True)
 
     def named(self, url: str) -> Master | None:
@@ -105,18 +108,19 @@ class Masters:
 
     @property
     def shared(self) -> bool:
-        """Whether any of them can go on with any other's session."""
+        """Whether each master can continue each other's sessions."""
         return all(master.shared for master in self.all)
 
     def others_available(self, than: Master) -> bool:
         return any(master.available for master in self.all if master is not than)
 
     def succeeded(self, master: Master) -> None:
-        """It has done what it should."""
+        """Records a success of `master`."""
         master.failures = master.ejections = 0
 
     def failed(self, master: Master, reason: object) -> None:
-        """It has not. After so many times in a row it is left alone for a while, longer each time."""
+        """Records a failure of `master`. After `proxy_eject_failures` failures in a row the master is ejected
+        for a time that grows with each ejection."""
         master.failures += 1
         if master.failures >= self.settings.proxy_eject_failures:
             pause = Backoff(self.settings.proxy_eject_pause, EJECTION_LIMIT).after(master.ejections)
@@ -125,13 +129,14 @@ class Masters:
             log.warning("master ejected", master=master.name, seconds=round(pause, 1), reason=str(reason))
 
     def unreachable(self, master: Master) -> None:
-        """Nobody answers there: out of use until a health check succeeds."""
+        """Records that no connection to `master` could be made: it counts as down until a health check
+        succeeds."""
         if master.healthy:
             master.healthy = False
             log.warning("master down", master=master.name)
 
     async def check(self, master: Master, connection: Connection) -> None:
-        """One health check, within `HEALTH_SECONDS`."""
+        """Runs one health check of `master`, within `HEALTH_SECONDS`, and records its result."""
         healthy = draining = False
         shared = master.shared
         with trio.move_on_after(HEALTH_SECONDS):
@@ -151,7 +156,7 @@ class Masters:
         self._note(master, healthy=healthy, draining=draining)
 
     def _note(self, master: Master, *, healthy: bool, draining: bool) -> None:
-        if healthy and not master.healthy:  # another process: what the last one did says nothing about it
+        if healthy and not master.healthy:  # probably a new process: the failures of the old one do not count
             master.failures = master.ejections = 0
             master.ejected_until = -math.inf
         if (healthy, draining) != (master.healthy, master.draining):
@@ -160,14 +165,14 @@ class Masters:
 
 
 class Watch:
-    """Health checks of one master, over one connection as long as it lasts."""
+    """Health checks of one master, over one connection until it breaks."""
 
     def __init__(self, masters: Masters, master: Master) -> None:
         self._masters, self._master = masters, master
         self._connection = self._connect()
 
     async def look(self) -> None:
-        """One check. Whatever it raises, the next one has a connection of its own."""
+        """Runs one check. After an exception, the next check uses a new connection."""
         try:
             await self._masters.check(self._master, self._connection)
         except BaseException:
@@ -176,7 +181,7 @@ class Watch:
             raise
 
     async def close(self) -> None:
-        """Drops the connection."""
+        """Closes the connection."""
         await self._connection.close()
 
     def pause(self) -> float:
@@ -188,12 +193,12 @@ class Watch:
 
 
 def describe(masters: Iterable[Master]) -> list[MasterState]:
-    """For `/health`."""
+    """The masters' states, as `/health` shows them."""
     return [MasterState(master.name, master.state, master.weight, master.sessions) for master in masters]
 
 
 def _is_well(body: dict[str, Any]) -> bool:
-    return body.get("status") in ("ok", "degraded")  # degraded: it answers, as well as any other could
+    return body.get("status") in ("ok", "degraded")  # a degraded master still answers uploads
 
 
 def _spread(seconds: float) -> float:
@@ -207,7 +212,7 @@ def _parse(text: str) -> Master:
     address = split(found["url"])
     if "://" not in text and address.port is None:
         raise ValueError(f"not a master: {text!r} (expected a URL such as http://master:8080)")
-    if "@" in address.netloc:  # the password is not repeated: a start's messages are kept in logs
+    if "@" in address.netloc:  # hide the password: startup messages are kept in logs
         shown = text.replace(address.netloc.rpartition("@")[0], "***", 1)
         raise ValueError(
             f"not a master: {shown!r} (a URL without user and password; keys are the clients' own)"

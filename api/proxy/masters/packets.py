@@ -1,4 +1,4 @@
-"""What a master sends, checked before anybody relies on it, and put in the phone's order."""
+"""Checks the packets that a master sends, and gives them the phone's sequence number and session id."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pinactors.protocol import PACKET_LIMIT, UPLOAD_LOST
 OPENING = "CONNECTION_ESTABLISHED"
 
 STREAM_ID = re.compile(r"[A-Za-z0-9_-]{16,64}")
-"""What a stream id can look like: it becomes a file's name and part of a URL."""
+"""Accepted stream ids: an id becomes a file's name and part of a URL."""
 
 _KIND = re.compile(r"[A-Z][A-Z_]{0,63}")
 
 
 class Line(msgspec.Struct, rename="camel"):
-    """What the proxy has to know of a packet."""
+    """The fields of a packet that the proxy reads."""
 
     packet_type: str
     sequence: int
@@ -30,7 +30,7 @@ class Line(msgspec.Struct, rename="camel"):
 
     @property
     def upload_lost(self) -> bool:
-        """Whether the session ended because the master has not got all of the upload."""
+        """Whether the session ended because the master did not receive the whole upload."""
         return self.packet_type == "ERROR" and self.message in UPLOAD_LOST
 
 
@@ -52,7 +52,8 @@ _TAGS = frozenset(
 
 
 def read(raw: bytes) -> Line:
-    """Raises `NotPinactors` for what is no packet. A type that this version does not know may be one."""
+    """Decodes a packet. Raises `NotPinactors` if `raw` is not a packet; packets of unknown types are
+    accepted."""
     if len(raw) > PACKET_LIMIT:
         raise NotPinactors(f"it sends a line of {len(raw)} bytes")
     try:
@@ -69,9 +70,9 @@ def read(raw: bytes) -> Line:
 
 
 def restamped(raw: bytes, line: Line, sequence: int, session_id: str) -> bytes:
-    """`raw` itself where it fits; else the same packet with the phone's sequence number and session id.
+    """The packet `raw` with the phone's sequence number and session id; `raw` itself if it has them already.
 
-    Raises `NotPinactors` when that makes it too long.
+    Raises `NotPinactors` if the packet becomes too long.
     """
     if (line.sequence, line.session_id) == (sequence, session_id):
         return raw

@@ -1,9 +1,9 @@
-"""Talking to one master, with the client's own HTTP: h11 over a trio stream is what streams both ways at
-once, is maintained as part of the server, and leaves every byte and every close to the caller (httpx and
-asks buffer, or close a side on their own).
+"""Requests to one master, by the HTTP code of `pinactors.client`: h11 over a trio stream sends and receives
+at the same time, is a dependency of the server already, and leaves each byte and each close to the caller
+(httpx and asks buffer, or close one direction by themselves).
 
-Everything raises `Broken` (another connection may help), `NotPinactors` (the master misbehaves) or
-`PinactorsError` (it refuses, and says why).
+All functions raise `Broken` (another connection may help), `NotPinactors` (the master misbehaves) or
+`PinactorsError` (the master refuses, with a reason).
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ from pinactors.settings import Settings
 from pinactors.tracing import NO_SPAN, Span
 
 NO_STREAM = "-"
-"""The id of none."""
+"""A stream id that no stream has."""
 
 QUESTION_SECONDS = 5.0
-"""How long a master has for a small question."""
+"""Time limit of a small request to a master."""
 
 Take = Callable[[list[bytes]], Awaitable[bool]]
-"""Takes packets that have come together; False: nothing more is wanted."""
+"""Receives packets that arrived together; returns False if no more are needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What of a phone's request a master is told. `token` is its key; `size` is None for a chunked body.
+    """The properties of a phone's request that are forwarded to a master. `token` is the phone's key; `size`
+    is the body's length, None if it is chunked.
 
-    `early`: the phone reads packets while it sends. `span` is of the request.
+    `early` is True if the phone reads packets while it sends. `span` is the request's.
     """
 
     content_type: str
@@ -57,8 +58,9 @@ class Head:
     span: Span = NO_SPAN
 
     def headers(self, remaining: float, secret: str, hop: Span = NO_SPAN) -> Headers:
-        """`remaining`: seconds of the phone's time, infinite before its upload is in. A master believes it
-        from who knows the `secret`. `hop` is the span of the request to the master."""
+        """Header fields for a master. `remaining` is the phone's time left in seconds, infinite before its
+        upload is in; a master accepts it only with the `secret`. `hop` is the span of the request to the
+        master."""
         headers = {"Accept": NDJSON_TYPE, "Idempotency-Key": self.idempotency_key, **key_headers(self.token)}
         headers |= hop.correlation
         if self.session_id:
@@ -76,9 +78,10 @@ def key_headers(token: str | None) -> Headers:
 
 
 class Silence:
-    """Ends what a master does not keep up: `seconds` from the last whole line, or from the upload's end.
+    """Cancels a request to a master that sends no whole line for `seconds`, counted from the last line or
+    from the upload's end.
 
-    A trickle of bytes that never becomes a line is silence, too.
+    Bytes that do not complete a line do not count.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -97,7 +100,7 @@ class Silence:
 
 
 class Sending:
-    """The spool as a body. `ended`: it was read to its last byte."""
+    """The spool as a request's body. `ended` is True once it was read to its last byte."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -115,10 +118,10 @@ class Sending:
 async def upload(
     master: Master, head: Head, sending: Sending, remaining: float, settings: Settings, take: Take, hop: Span
 ) -> None:
-    """Sends the spool, also while it grows, and hands over the packets that come back.
+    """Sends the spool, also while it grows, and passes the packets that come back to `take`.
 
-    They come behind its end, or from the beginning on where `head` wants it early. The master's time begins
-    behind the last byte.
+    Packets come after the end of the upload, or during the upload if `head.early`. The limit on the master's
+    silence starts behind the last byte.
     """
     headers = head.headers(remaining, settings.proxy_secret, hop)
     limit = Silence(settings.proxy_silence)
@@ -137,7 +140,7 @@ async def upload(
 async def follow(
     master: Master, stream_id: str, position: int, token: str | None, silence: float, take: Take, hop: Span
 ) -> None:
-    """Hands over the packets of a session from `position` on."""
+    """Passes the packets of a session from `position` on to `take`."""
     limit = Silence(silence)
     limit.renew()
     headers = {"Accept": NDJSON_TYPE, **key_headers(token), **hop.correlation}
@@ -151,7 +154,7 @@ async def follow(
 
 
 async def tail(master: Master, stream_id: str, token: str | None) -> int:
-    """How many packets the master has of a session, for the owner of `token`."""
+    """The number of packets that the master has of a session, for the owner of `token`."""
     with trio.move_on_after(QUESTION_SECONDS):
         async with _connection(master, QUESTION_SECONDS) as connection:
             answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
@@ -169,10 +172,10 @@ async def tail(master: Master, stream_id: str, token: str | None) -> int:
 
 
 async def check_key(masters: Iterable[Master], token: str, stream_id: str = NO_STREAM) -> None:
-    """Asks the first master that answers whether a key, or a token for that stream, is good.
+    """Asks the first master that answers whether a key, or a token for that stream, is valid.
 
-    Raises `PinactorsError` (`unauthorized`). Where none answers nobody can tell yet, and nothing is raised:
-    whatever the key is used for will be asked about again.
+    Raises `PinactorsError` (`unauthorized`). If no master answers, nothing is raised: the request for which
+    the key is used reaches a master, which checks the key again.
     """
     for master in masters:
         try:
@@ -216,7 +219,7 @@ async def _hand_over(answer: Answer, limit: Silence, take: Take) -> None:
         if received > BODY_LIMIT:
             raise NotPinactors("it sends without end")
         if whole := lines.feed(data):
-            limit.pause()  # while our own disk is written to it is not the master that is slow
+            limit.pause()  # time spent writing to our own disk does not count as the master's silence
             wanted = await take([line for line in whole if line.strip()])
             limit.renew()
             if not wanted:

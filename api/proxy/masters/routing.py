@@ -1,7 +1,8 @@
-"""The key by which an upload finds its master: the same for the same upload, so that it joins itself.
+"""The routing key that chooses an upload's master. A repeated upload has the same key, so that it reaches the
+same master and joins its session.
 
-The session id usually stands in an upload's first bytes; reading it there is a hint, nothing depends on
-it but the choice among masters, and the master reads the upload properly.
+The session id is usually in an upload's first bytes. The id found there serves only to choose a master, which
+then parses the upload properly.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 from pinactors.protocol import SESSION_ID_LIMIT, said
 
 HINT_BYTES = 2048
-"""Bytes of an upload that are awaited before a master is chosen (less where it is shorter)."""
+"""Bytes of an upload that are read before a master is chosen (fewer if the upload is shorter)."""
 
 _JSON = re.compile(rb'"sessionId"\s*:\s*"([\x21\x23-\x5b\x5d-\x7e]{1,%d})"' % SESSION_ID_LIMIT)
 _MULTIPART = re.compile(
@@ -21,7 +22,7 @@ _MULTIPART = re.compile(
 
 
 def session_id_in(start: bytes) -> str | None:
-    """The session id, if it stands in the first bytes of an upload."""
+    """The session id in an upload's first bytes, None if it is not there."""
     found = _JSON.search(start) or _MULTIPART.search(start)
     return said(found[1].decode("ascii")) if found else None
 

@@ -1,5 +1,7 @@
-"""Sessions at the proxy: an upload spooled on its way to a master, and the phone's log of what comes back.
+"""Sessions at the proxy: spools a phone's upload, relays it to a master and keeps the phone's log of the
+packets.
 
-Comes in: a phone's upload, or the name of a stream. Goes out: a log that ends, whatever happens to masters.
-`session` is one of them, `sessions` are all; files are touched in threads only (`spool`, `journal`).
+Receives a phone's upload or the id of a stream. Returns a packet log, which always ends, also if masters
+fail. `session` holds one session, `sessions` all of them; files (`spool`, `journal`) are accessed in threads
+only.
 """

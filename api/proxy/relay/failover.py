@@ -1,4 +1,4 @@
-"""Which master a session is at, which one is next, and when there is none left to try."""
+"""Decides which master a session uses, which one is next, and when no master is left to try."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 
 MOST_RESUMES = 3
-"""Connections in a row to one master that may break before a packet has come."""
+"""Connections in a row to one master that may break without a packet before another master is tried."""
 
 MOST_ROUNDS = 2
-"""How often all masters are tried for an upload that none of them takes, or while each of them misbehaves.
-"""
+"""How often all masters are tried for an upload that none of them accepts, or if each of them misbehaves."""
 
 PAUSES = Backoff(0.1, 2.0)
-"""Between attempts when there is no other master to go to."""
+"""Seconds between attempts if there is no other master to try."""
 
 
 @dataclass(slots=True)
 class Place:
-    """Where the session is: at a master, under the id it has there. `taken` packets of that log are known.
+    """The master that a session uses, with the stream's id there. `taken` is the number of packets received
+    from that stream, `breaks` the number of broken connections in a row.
 
-    `whole`: it has the upload; what breaks before can only begin again.
+    `whole` is True if the master has the whole upload. A session that fails before that can only be started
+    again.
     """
 
     master: Master
@@ -38,11 +39,12 @@ class Place:
 
 
 class Failover:
-    """`place` is where the session is, `pause` how many seconds to wait before it goes on there. `refusal` is
-    the last refusal of a master after which others were tried.
+    """Chooses the masters of one session. `place` is the current master, None if one has to be chosen;
+    `pause` is the number of seconds to wait before its next request. `refusal` is the last refusal after
+    which other masters were tried.
 
-    `route` is what the session's order of masters comes from. `can_restart`: the upload is here, so that
-    another master can begin again.
+    `route` is the routing key for the session's order of masters. `can_restart` is True if the proxy has the
+    upload, so that another master can start the session again.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class Failover:
         self._misbehaved = 0
 
     def choose(self, *, answered: bool) -> PinactorsError | None:
-        """`place` is the next master in the session's order, or the error returned says why there is none.
+        """Sets `place` to the next master in the session's order, or returns the error to end the session
+        with.
 
-        `answered`: the phone has packets already, and is not refused any more.
+        `answered` is True if the phone has packets already, so that its upload can no longer be refused.
         """
         order = self._masters.order(self._route)
         for master in order:
@@ -80,12 +83,12 @@ class Failover:
 
     @property
     def misbehaved(self) -> bool:
-        """Whether every master has misbehaved, as often as each is tried."""
+        """Whether the masters have misbehaved `MOST_ROUNDS` times each, on average."""
         return self._misbehaved >= MOST_ROUNDS * len(self._masters.all)
 
     def refused(self, place: Place, refusal: PinactorsError, packets: int) -> PinactorsError | None:
-        """A master says no. The phone, which has had so many `packets`, hears of it (the error returned),
-        unless another master may say yes."""
+        """Handles a master's refusal. Returns the error for the phone, which has received that many
+        `packets`, or None if another attempt may succeed."""
         lost = place.stream_id is not None and refusal.code is ErrorCode.STREAM_NOT_FOUND
         if lost and self._can_restart:
             self._leave(place, "lost")
@@ -101,8 +104,8 @@ class Failover:
         return None
 
     def failed(self, place: Place, failure: Broken | NotPinactors) -> PinactorsError | None:
-        """A connection broke or a master misbehaved: the session goes on there, or elsewhere. The error
-        returned ends it."""
+        """Handles a broken connection or a master that misbehaves. Returns None if the session continues, at
+        the same master or another one, or the error to end it with."""
         unreachable = isinstance(failure, Unreachable)
         if unreachable:
             self._masters.unreachable(place.master)
@@ -126,11 +129,12 @@ class Failover:
         return None if self._can_restart else LOST
 
     def _is_known_elsewhere(self, place: Place) -> bool:
-        """Whether any other master has the session's packets, and takes it over should its own be gone."""
+        """Whether the other masters have the session's packets and take the session over if its own master is
+        gone."""
         return self._masters.shared and place.stream_id is not None and place.whole
 
     def _go_on_elsewhere(self, place: Place, reason: str) -> PinactorsError | None:
-        """The same stream is read on at the next master."""
+        """Continues to read the same stream at the next master. Returns an error if there is no master."""
         self._leave(place, reason)
         if error := self.choose(answered=True):
             return error

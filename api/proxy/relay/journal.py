@@ -1,7 +1,8 @@
-"""What a stopped proxy leaves behind for the next one: a file a session, packets before any phone has them.
+"""Journals: one file per session, from which a new proxy process continues the session. Packets are written
+to the journal before any phone receives them.
 
-The files are those of `pinactors.storage.logs.files`, with facts of the proxy's own. No key is in them, only
-its hash.
+The file format is that of `pinactors.storage.logs.files`, with the facts below. The files contain only the
+hash of a key.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ SPOOL_SUFFIX = ".spool"
 
 
 class Relayed(Fact, frozen=True):
-    """The session begins. `ends_at` is a Unix time; `spool` the name of the file with its upload, if there is
-    one and it is whole."""
+    """The session began. `ends_at` is a Unix time; `spool` is the name of the file with its upload, None if
+    there is no file or the upload is incomplete."""
 
     stream_id: str
     session_id: str
@@ -37,14 +38,14 @@ class Relayed(Fact, frozen=True):
 
 
 class Moved(Fact, frozen=True):
-    """From now on the packets are those of `stream_id` at `master`."""
+    """The packets that follow come from the stream `stream_id` of `master`."""
 
     master: str
     stream_id: str
 
 
 class Uploaded(Fact, frozen=True):
-    """The upload that was still coming is in."""
+    """The upload, which was incomplete when the session began, is complete. Fields as in `Relayed`."""
 
     spool: str
     ends_at: float
@@ -55,7 +56,7 @@ _DECODER = msgspec.json.Decoder(Relayed | Moved | Uploaded)
 
 @dataclass(slots=True)
 class Kept:
-    """A session as its journal knows it; `moved` is where it was last."""
+    """A session read from its journal; `moved` is its last master, None before the first."""
 
     relayed: Relayed
     packets: list[bytes] = field(default_factory=list)
@@ -67,8 +68,8 @@ class Kept:
 
 
 def replay(entries: Iterable[Entry]) -> Kept | None:
-    """The session that a journal's entries come to; None where they do not say which it is, or are not as we
-    write them."""
+    """The session described by a journal's entries; None if they do not begin a session or cannot be
+    decoded."""
     kept: Kept | None = None
     try:
         for kind, body in entries:
@@ -90,12 +91,13 @@ def replay(entries: Iterable[Entry]) -> Kept | None:
 
 
 def expired(folder: Path, seconds: float, in_use: Callable[[str], bool]) -> Iterator[Path]:
-    """Files nobody has written to for `seconds` and that are not `in_use`, by name without suffix."""
+    """Journals and spools that were not written to for `seconds` and are not `in_use`, which receives a
+    file's name without suffix."""
     oldest = time.time() - seconds
     for entry in os.scandir(folder):
         name = Path(entry.path)
         if name.suffix not in (SUFFIX, SPOOL_SUFFIX) or in_use(name.stem):
             continue
-        with suppress(FileNotFoundError):  # removed since the folder was read: nothing is left to do
+        with suppress(FileNotFoundError):  # the file was removed after the folder was read
             if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < oldest:
                 yield name

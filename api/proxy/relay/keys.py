@@ -1,4 +1,4 @@
-"""Keys as the proxy knows them: it has none, and asks the masters, who have them."""
+"""Checks of phones' keys. The proxy stores no keys, so it asks the masters."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from pinactors.api.proxy.masters.fleet import Masters
 from pinactors.api.proxy.relay.failover import Place
 
 KEY_SECONDS = 5.0
-"""For how long a key that a master said is good counts without another question."""
+"""For how long a master's answer that a key is valid is reused."""
 
 KEYS_REMEMBERED = 10_000
 
 
 def owner_of(token: str | None) -> str:
-    """Whose a session is, without keeping the key."""
+    """The owner id of a session: the hash of its key, empty without one."""
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
 
 
 class GoodKeys:
-    """Keys that a master has just called good, by their hash."""
+    """Keys that a master has accepted within `KEY_SECONDS`, by their hash."""
 
     def __init__(self, masters: Masters) -> None:
         self._masters = masters
         self._since: OrderedDict[str, float] = OrderedDict()
 
     async def check(self, token: str | None, place: Place | None) -> None:
-        """Asks the master that has a session, or any, whether the session's key is still good.
+        """Asks the session's master, or any if `place` is None, whether the session's key is still valid.
 
-        While none answers it is: what the proxy has is then all there is. Raises `PinactorsError`
-        (`unauthorized`).
+        If no master answers, the key counts as valid, so that the packets at the proxy stay readable. Raises
+        `PinactorsError` (`unauthorized`).
         """
         if token is None:
             return

@@ -1,4 +1,5 @@
-"""What a phone gets: one log, kept in a journal, whatever masters its packets come from."""
+"""The phone's packet log and its writer, which also writes the journal. Packets may come from several
+masters."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from pinactors.storage.logs.packet_logs import Entry, StoredLog
 
 
 class RelayedLog(PacketLog):
-    """A log that knows when each packet arrived here from its master (`arrivals`, trio's clock). `measured`:
-    a reader notes when it hands them on; one does, the others may come late."""
+    """A packet log with the time at which each packet arrived from its master (`arrivals`, trio's clock).
+    `measured` is True if a reader measures when it passes the packets on; only one does, because later
+    readers would measure their own delay."""
 
     def __init__(self, stream_id: str, session_id: str, owner: str, packets: list[bytes]) -> None:
         super().__init__(stream_id, session_id, owner, packets=packets)
@@ -32,10 +34,11 @@ class _Packet(NamedTuple):
 
 
 class Outlet:
-    """The only writer of a log. No packet type gets through twice, and nothing behind a terminal packet.
+    """The only writer of a log. Drops packets whose type the log has; nothing is added behind a terminal
+    packet.
 
-    What is added reaches the log's readers with `flush`, which writes it to the journal first, all of it at
-    once. `journal` is None where the masters have everything that would be in it.
+    Added packets reach the log's readers with `flush`, which writes all of them to the journal first, in one
+    write. `journal` is None if the masters share a packet log, which has everything that the journal would.
     """
 
     def __init__(self, relayed: Relayed, packets: list[bytes], journal: StoredLog | None) -> None:
@@ -49,26 +52,28 @@ class Outlet:
 
     @property
     def ended(self) -> bool:
-        """Whether there is a terminal packet, flushed or not."""
+        """Whether a terminal packet was added, flushed or not."""
         return self.log.closed or not self._had.isdisjoint(TERMINAL)
 
     def note(self, fact: Fact) -> None:
-        """Adds what the next process has to know."""
+        """Adds a fact to the journal, for the next process."""
         self._entries.append(entry_of(fact))
 
     def take(self, raw: bytes, line: Line) -> None:
-        """Adds a master's packet, put in the phone's order. Raises `NotPinactors` when it does not fit."""
+        """Adds a master's packet with the phone's sequence number and session id. Raises `NotPinactors` if it
+        gets too long."""
         if line.packet_type not in self._had:
             self._add(restamped(raw, line, self._count, self.log.session_id), line.packet_type)
 
     def write(self, packet: Packet) -> None:
-        """Adds a packet of our own."""
+        """Adds a packet made by the proxy."""
         packet.session_id, packet.timestamp = self.log.session_id, timestamp()
         packet.sequence = self._count
         self._add(packet.encode(), packet.packet_type)
 
     async def flush(self) -> None:
-        """Returns when what was added is in the journal, and then in the log; it is not cut off between."""
+        """Writes added entries to the journal, then appends the packets to the log. Shielded from
+        cancellation, so that journal and log agree."""
         with trio.CancelScope(shield=True):
             async with self._flushing:
                 entries, self._entries = self._entries, []
@@ -80,7 +85,7 @@ class Outlet:
                     self.log.append(packet.encoded, terminal=packet.kind in TERMINAL)
 
     async def release(self) -> None:
-        """Leaves the journal to whoever comes next."""
+        """Closes the journal, so that another session object or process can continue it."""
         self.log.on_abandoned(None)
         if self._journal is None:
             await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""How a session ends when no master, or nobody at all, carries it on."""
+"""Errors that end a session at the proxy: no master, no time left, no reader, an unreadable upload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the proxy's sessions share, and what each has to know of the others."""
+"""Objects that the proxy's sessions share, and the interface through which a session reaches the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ HOP = "proxy hop"
 
 @dataclass(frozen=True, slots=True)
 class ProxyServices:
-    """`folder` has spools and journals; `disk` bounds the threads that read and write spools."""
+    """Objects that all sessions share. `folder` has spools and journals; `disk` limits the threads that
+    access spools."""
 
     masters: Masters
     settings: Settings
@@ -37,19 +38,20 @@ class ProxyServices:
 
 
 class Others(Protocol):
-    """What a session has to know of the others."""
+    """The other sessions, as one session uses them."""
 
     def claim(self, session: RelayedSession, master: Master, stream_id: str) -> RelayedSession | None:
-        """`session` relays this stream of `master` from now on; another one that does so already, instead.
+        """Records that `session` relays this stream of `master`. Returns the session that relays it already,
+        if there is one.
 
-        Raises `NotPinactors` for a name that belongs to a stream of another master.
+        Raises `NotPinactors` if the id belongs to a stream of another master.
         """
         ...
 
     def register(self, session: RelayedSession) -> None:
-        """`session` has its log now."""
+        """Makes the log of `session` findable by its stream id."""
         ...
 
     def journal(self, stream_id: str) -> StoredLog:
-        """A new journal for a session of that name."""
+        """A new journal for the stream with that id."""
         ...

@@ -1,4 +1,4 @@
-"""One session at the proxy: from an upload on its way in to a log that ends, whatever happens to masters."""
+"""One session at the proxy: relays an upload to masters and fills the phone's log until it ends."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ from pinactors.storage.logs.packet_logs import StoredLog
 from pinactors.tracing import Kind, Span, ids
 
 RECORD_GRACE_SECONDS = 2.0
-"""What a master that keeps to the protocol gets beyond the deadline, to store its record."""
+"""Time beyond the deadline for a master that works properly, so that it can store its record."""
 
 _root = structlog.get_logger(__name__)
 
 
 class RelayedSession:
-    """`run` returns when the log is closed, or the upload was refused or joined to another session.
+    """One session. `run` returns when the log is closed, or the upload was refused or has joined another
+    session.
 
-    `spool` is None where there is nothing to start again from. `kept` is what another process left of the
-    session, and its journal.
+    `spool` is None if the proxy does not have the upload, so that the session cannot be started again. `kept`
+    is the session read from a journal of another process, with that journal.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class RelayedSession:
 
     @property
     def log(self) -> RelayedLog | None:
-        """What the phone reads, once there is something."""
+        """The phone's log; None before the session is open."""
         return self._outlet.log if self._outlet is not None else None
 
     @property
     def place(self) -> Place | None:
-        """Where it is, None while it is nowhere."""
+        """The session's current master, None if there is none."""
         return self._failover.place
 
     @property
@@ -93,7 +94,7 @@ class RelayedSession:
         return self._spool
 
     async def answer(self) -> PacketLog:
-        """The log the upload is answered from. Raises `PinactorsError` when it is refused."""
+        """Waits for the log to answer the upload from. Raises `PinactorsError` if the upload is refused."""
         await self._answered.wait()
         if isinstance(self._answer, PinactorsError):
             raise self._answer
@@ -104,7 +105,7 @@ class RelayedSession:
         await self._answered.wait()
 
     async def run(self) -> None:
-        """The clock beside the delivery; at the end the log is closed, and the upload's file removed."""
+        """Runs the clock and the delivery; then closes the log and removes the upload's file."""
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -123,13 +124,14 @@ class RelayedSession:
             await self._cancel_upstream()
 
     def fail(self, error: PinactorsError) -> None:
-        """Ends the session: its log with `ERROR`, or the upload with a refusal. The first error counts."""
+        """Ends the session with `error`: an `ERROR` packet in its log, or a refusal of the upload. Later
+        errors are ignored."""
         if self._error is None and not self._done:
             self._error = error
             self._scope.cancel()
 
     async def crash(self) -> None:
-        """The same for what nobody foresaw, once `run` has raised."""
+        """Ends the session after `run` has raised an unexpected exception."""
         await self._end(LOST)
 
     @property
@@ -141,8 +143,8 @@ class RelayedSession:
     # The clock
 
     async def _clock(self) -> None:
-        """Begins when the upload is in: an opening packet made here if no master sends one in time, and the
-        deadline."""
+        """Waits until the upload is in. Then opens the session without a master if none answers within the
+        keep-alive interval, and cancels the session at its deadline."""
         settings = self._services.settings
         if self._spool is not None:
             await self._spool.wait_complete()
@@ -163,11 +165,12 @@ class RelayedSession:
 
     @property
     def _at_work(self) -> bool:
-        """Whether the present master has begun, and has not failed since."""
+        """Whether the current master has sent packets beyond the opening one and its connection has not
+        broken since."""
         return self.place is not None and self.place.taken > 1 and not self.place.breaks
 
     def _hasten(self) -> None:
-        """The deadline is as early as anything we know says."""
+        """Moves the deadline forward to the earliest known limit; never back."""
         self._due.deadline = min(self._due.deadline, self._uploaded_at + self._time)
 
     def _remaining(self) -> float:
@@ -176,7 +179,7 @@ class RelayedSession:
     # Delivery
 
     async def _deliver(self) -> None:
-        """Goes from master to master until the log is closed or the session has failed."""
+        """Uses one master after another until the log is closed or the session has failed."""
         failover = self._failover
         while not self._done and self._error is None:
             if failover.pause:
@@ -225,16 +228,16 @@ class RelayedSession:
             )
         finally:
             place.whole = sending.ended
-            if self._outlet is not None:  # the phone is not refused any more, so its clock has to begin
+            if self._outlet is not None:  # the answer has begun: let the upload end, to start the clock
                 self._spool.leave()
 
     # Packets
 
     async def _take(self, lines: list[bytes]) -> bool:
-        """Packets from where the session is now, which have come together. False: nothing more is wanted from
-        there.
+        """Takes packets of the current master that arrived together. Returns False if no more are needed from
+        it.
 
-        Those before one that is wrong count.
+        Packets before an invalid one are kept.
         """
         try:
             for raw in lines:
@@ -267,7 +270,7 @@ class RelayedSession:
         return not outlet.ended
 
     async def _tell(self, outlet: Outlet) -> None:
-        """What was added is in the log when this returns: the phone has something."""
+        """Flushes the added packets to the log, and answers the upload with the log once it has packets."""
         open_before = not outlet.log.closed
         await outlet.flush()
         if outlet.log.packets and not self._answered.is_set():
@@ -276,7 +279,8 @@ class RelayedSession:
             self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
 
     def _arrive(self, place: Place, line: Line) -> None:
-        """The first packet of a new conversation names the stream: perhaps one that is relayed already."""
+        """Handles the first packet of a stream, which has the stream's id. Joins the session that relays the
+        stream already, if there is one."""
         if line.packet_type != OPENING or line.stream_id is None:
             raise NotPinactors("its stream does not begin with its name")
         other = self._others.claim(self, place.master, line.stream_id)
@@ -289,7 +293,7 @@ class RelayedSession:
             self._outlet.note(Moved(place.master.url, line.stream_id))
 
     def _open(self, line: Line) -> Outlet:
-        """The master answered in time: the phone's stream has the name it has there."""
+        """Opens the log after the first packet of a master; the stream keeps the master's id."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self._spool is not None:
             self._time = min(self._time, line.deadline_ms / 1000)
@@ -297,7 +301,7 @@ class RelayedSession:
         return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
 
     async def _open_alone(self) -> None:
-        """No master did: the phone gets its opening packet from here, with a name made here."""
+        """Opens the log without a master: the proxy makes the stream's id and the opening packet."""
         if self._outlet is not None or self._answered.is_set():
             await trio.lowlevel.checkpoint()
             return
@@ -308,7 +312,8 @@ class RelayedSession:
         await self._tell(outlet)
 
     def _begin(self, stream_id: str, session_id: str, *, known: bool = False) -> Outlet:
-        """`known`: whichever master is asked knows the stream, by this name."""
+        """Creates the log. `known` is True if every master can serve the stream by this id, so that no
+        journal is needed."""
         self._log = _root.bind(session=session_id, stream=stream_id[:8], **self._ids)
         relayed = Relayed(
             stream_id,
@@ -328,7 +333,7 @@ class RelayedSession:
         return outlet
 
     def _take_up(self, kept: Kept, journal: StoredLog) -> None:
-        """Goes on where another process was."""
+        """Continues a session of another process."""
         outlet = self._outlet = Outlet(kept.relayed, kept.packets, journal)
         left = max(kept.relayed.ends_at - time.time(), self._services.settings.proxy_silence)
         self._due.deadline = trio.current_time() + left
@@ -336,7 +341,7 @@ class RelayedSession:
         self._settle(outlet.log)
 
     def _heed_readers(self, log: PacketLog) -> None:
-        """Where the policy is that a session ends when its last reader leaves."""
+        """Cancels the session when its last reader leaves, if the setting `disconnect` is `cancel`."""
         if self._services.settings.disconnect == "cancel":
             log.on_abandoned(partial(self.fail, ABANDONED))
 
@@ -347,7 +352,7 @@ class RelayedSession:
         self._answered.set()
 
     async def _end(self, error: PinactorsError) -> None:
-        """Whatever is still open ends with `error`; nothing happens where all is said."""
+        """Ends the log, or the upload, with `error`; does nothing if it has ended already."""
         outlet = self._outlet
         if outlet is not None:
             if not outlet.ended:

@@ -1,4 +1,4 @@
-"""All sessions of this proxy: opened, found (also those of other processes), cancelled, drained."""
+"""All sessions of this proxy: opens, finds (also those of other processes), cancels and drains them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from pinactors.storage.logs.packet_logs import StoredLog
 
 PRUNE_SECONDS = 30.0
 SEARCHES_AT_ONCE = 16
-"""Streams that are looked for at the masters at the same time."""
+"""Most streams that are searched for at the masters at the same time."""
 
 NOT_FOUND = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
 UNKNOWN = PinactorsError(
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 
 class Sessions:
-    """Sessions run in a nursery of their own, which never sees their exceptions."""
+    """All sessions of this proxy. They run in their own nursery, which their exceptions never reach."""
 
     def __init__(self, services: ProxyServices, journals: LogFiles, nursery: trio.Nursery) -> None:
         self._services = services
@@ -67,7 +67,8 @@ class Sessions:
         return len(self._running)
 
     async def open(self, head: Head, route: str) -> tuple[RelayedSession, Spool]:
-        """A session whose upload is about to be written. Raises `PinactorsError` (503), `OSError`."""
+        """Starts a session and returns it with the spool to write its upload to. Raises `PinactorsError`
+        (503), `OSError`."""
         if not self.accepting:
             raise DRAINING
         if len(self._running) >= self._services.settings.max_sessions:
@@ -80,14 +81,15 @@ class Sessions:
         ), spool
 
     async def find(self, stream_id: str, token: str | None) -> PacketLog:
-        """The log of a session of any master, for whoever may see it.
+        """The log of a stream of this proxy or any master, if `token` may read it.
 
-        Raises `PinactorsError`: `stream_not_found` (404, 410), `overloaded` (503) while nobody can tell.
+        Raises `PinactorsError`: `stream_not_found` (404, 410); `overloaded` (503) if a master that might have
+        the stream does not answer; `unauthorized` (401).
         """
         session = self._named.get(stream_id)
         if session is None:
             lock = self._reviving.setdefault(stream_id, trio.Lock())
-            async with lock:  # whoever asks for the same stream meanwhile finds its session
+            async with lock:  # concurrent requests for the same stream share one session
                 kept = await self._kept(stream_id)
                 session = self._named.get(stream_id)
                 if session is None and kept is not None:
@@ -98,7 +100,7 @@ class Sessions:
         return session.log
 
     async def cancel(self, stream_id: str, token: str | None) -> None:
-        """Ends a session here and at its master; one that has ended is left as it is. Raises as `find`."""
+        """Ends a session here and at its master; does nothing if it has ended. Raises as `find`."""
         found = await self.find(stream_id, token)
         session = self._named.get(stream_id)
         if session is not None:
@@ -106,14 +108,14 @@ class Sessions:
         await found.wait_closed()
 
     async def drain(self) -> None:
-        """Takes nothing more; returns when all sessions have ended."""
+        """Accepts no more uploads; returns when all sessions have ended."""
         self.accepting = False
         await trio.lowlevel.checkpoint()
         while self._running:
             await self._ended.park()
 
     async def prune(self) -> None:
-        """Removes what nobody may ask for any more; once every `PRUNE_SECONDS`."""
+        """Removes expired journals and spools; runs every `PRUNE_SECONDS`."""
         await trio.to_thread.run_sync(self._remove_expired, limiter=self._services.disk)
 
     def claim(self, session: RelayedSession, master: Master, stream_id: str) -> RelayedSession | None:
@@ -123,7 +125,7 @@ class Sessions:
         named = self._named.get(stream_id)
         if named is not None and named is not session:
             del self._upstream[master.url, stream_id]
-            if self._services.masters.shared:  # another master answers with the same stream
+            if self._services.masters.shared:  # another master serves the same stream
                 return named
             raise NotPinactors("it names its stream like another one's")
         return None
@@ -145,7 +147,8 @@ class Sessions:
         return session
 
     async def _supervise(self, session: RelayedSession) -> None:
-        """Nothing a session raises gets further than here; a cancellation leaves its journal to the next."""
+        """Runs a session and catches its exceptions. After a cancellation, the next process continues from
+        the journal."""
         try:
             await session.run()
         except* Exception as group:  # the boundary of the session
@@ -160,7 +163,8 @@ class Sessions:
             self._ended.unpark_all()
 
     async def _kept(self, stream_id: str) -> Kept | None:
-        """The session `stream_id`, which may be anything a client sends, as its journal has it."""
+        """The session `stream_id` from its journal, None without one. `stream_id` is unchecked text of a
+        client."""
         if not STREAM_ID.fullmatch(stream_id):
             await trio.lowlevel.checkpoint()
             return None
@@ -168,7 +172,8 @@ class Sessions:
         return replay(entries) if entries else None
 
     async def _revived(self, kept: Kept, token: str | None) -> PacketLog:
-        """A session of an earlier process: it ended, or it goes on from here with the caller's key."""
+        """The log of a session of an earlier process. If it has not ended, it continues with the caller's
+        key."""
         relayed = kept.relayed
         master = self._services.masters.named(kept.moved.master) if kept.moved is not None else None
         place = Place(master, kept.moved.stream_id) if kept.moved is not None and master is not None else None
@@ -213,7 +218,7 @@ class Sessions:
             return None
 
     async def _discovered(self, stream_id: str, token: str | None) -> PacketLog:
-        """A stream this proxy has never heard of: the masters are asked, the likeliest first."""
+        """Searches the masters, the likeliest first, for a stream of which this proxy has no record."""
         if not STREAM_ID.fullmatch(stream_id):
             raise NOT_FOUND
         answer = NOT_FOUND
@@ -233,7 +238,8 @@ class Sessions:
         raise answer
 
     async def _followed(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
-        """Returns once the first `tail` packets are here: a reader may ask for any of them."""
+        """Follows a stream at `master`. Returns once the first `tail` packets are here, because a reader may
+        ask for any of them."""
         session = self._named.get(stream_id)
         if session is None:
             head = Head("", None, token, "", None)
@@ -249,8 +255,8 @@ class Sessions:
         raise UNKNOWN
 
     async def _check(self, owner: str, place: Place | None, token: str | None) -> None:
-        """Returns when `token` is the key a session was uploaded with, and has not been revoked since, or
-        when its master says that it will do. Raises `PinactorsError`: 401, 404, 503."""
+        """Checks that `token` is the key of the upload and not revoked, or that the session's master accepts
+        it. Raises `PinactorsError`: 401, 404, 503."""
         if owner == owner_of(token):
             await self._keys.check(token, place)
             return
@@ -262,7 +268,7 @@ class Sessions:
             raise UNKNOWN from None
 
     def upstream_of(self, stream_id: str) -> tuple[Master, str] | None:
-        """The master that has a session under way here, and its name there."""
+        """The master of a running session, and the stream's id there; None if there is none."""
         session = self._named.get(stream_id)
         place = session.place if session is not None else None
         return (place.master, place.stream_id) if place is not None and place.stream_id is not None else None
@@ -278,7 +284,8 @@ class Sessions:
 
 @asynccontextmanager
 async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
-    """Leaving the block stops what still runs; journals and spools keep it for the next process."""
+    """Opens the sessions and the health checks. Leaving the block stops running sessions; journals and spools
+    keep them for the next process."""
 
     def journal_failed(error: OSError) -> None:
         services.metrics.journal_failures.inc()

@@ -1,5 +1,5 @@
-"""An upload on disk: written as the phone sends it, read by the masters it is relayed to, from the start
-again by each.
+"""An upload on disk: written while the phone sends it, and read from the start for each master that it is
+relayed to.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ PIECE_BYTES = 256 * 1024
 """Bytes read from the disk at once."""
 
 LEAD_BYTES = 4 << 20
-"""Bytes the phone may be ahead of the master; further, and TCP slows it down."""
+"""Most bytes that the phone may be ahead of the master; then reading stops, and TCP slows the phone down."""
 
 
 T = TypeVar("T")
 
 
 class Spool:
-    """At most one piece of it is in memory. One writer; it can be read again and again (`read`)."""
+    """One upload's file, with at most one piece in memory. It has one writer and can be read repeatedly
+    (`read`)."""
 
     def __init__(self, path: Path, descriptor: int, disk: trio.CapacityLimiter) -> None:
         self.path = path
@@ -39,12 +40,12 @@ class Spool:
 
     @classmethod
     def create(cls, path: Path, disk: trio.CapacityLimiter) -> Self:
-        """Raises `OSError`."""
+        """Creates an empty spool; for a thread. Raises `OSError`."""
         return cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), disk)
 
     @classmethod
     def kept(cls, path: Path, disk: trio.CapacityLimiter) -> Self:
-        """A complete one that another process wrote. Raises `OSError`."""
+        """Opens a complete spool that another process wrote; for a thread. Raises `OSError`."""
         spool = cls(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC), disk)
         spool.size = os.fstat(spool._descriptor).st_size
         spool._complete.set()
@@ -58,9 +59,10 @@ class Spool:
         await self._complete.wait()
 
     async def write(self, data: bytes) -> None:
-        """Returns once `data` is on disk and its reader, if there is one, near enough. Raises `OSError`.
+        """Writes `data` to disk and waits while the reader, if there is one, is more than `LEAD_BYTES`
+        behind. Raises `OSError`.
 
-        On a closed one nothing happens: the session is over, and its phone about to hear of it.
+        Does nothing on a closed spool: the session is over, and its phone is about to be answered.
         """
         if self._closed:
             await trio.lowlevel.checkpoint()
@@ -73,13 +75,13 @@ class Spool:
             await self._moved.park()
 
     def finish(self) -> None:
-        """Everything is in."""
+        """Marks the upload complete."""
         self._newest = (0, b"")
         self._complete.set()
         self._moved.unpark_all()
 
     async def read(self, position: int) -> bytes:
-        """Some bytes from `position` on, waiting for them; empty at the end. Raises `OSError`."""
+        """Waits for bytes from `position` on and returns some; empty at the end. Raises `OSError`."""
         self._read, self._awaited = position, True
         self._moved.unpark_all()
         while position >= self.size and not self.complete:
@@ -94,12 +96,13 @@ class Spool:
         return await self._on_disk(os.pread, self._descriptor, length, position)
 
     def leave(self) -> None:
-        """Its reader is gone: until another one comes the phone need not wait for it."""
+        """Records that the reader has stopped: until another one reads, `write` does not wait for it."""
         self._awaited = False
         self._moved.unpark_all()
 
     async def close(self) -> None:
-        """Leaves the file to whoever comes next. It is not cut off: a descriptor that stays open is lost."""
+        """Closes the descriptor and keeps the file. Shielded from cancellation, which would leak the
+        descriptor."""
         if not self._closed:
             self._closed = True
             self._moved.unpark_all()
@@ -111,7 +114,8 @@ class Spool:
             await trio.to_thread.run_sync(os.close, self._descriptor, limiter=self._disk)
 
     async def _on_disk(self, step: Callable[..., T], *arguments: object) -> T:
-        """In a thread. The descriptor stays open while one uses it: its number would be another file's."""
+        """Runs `step` in a thread. The descriptor is not closed while a thread uses it: its number could then
+        belong to another file."""
         self._busy += 1
         try:
             return await trio.to_thread.run_sync(step, *arguments, limiter=self._disk)
@@ -121,7 +125,7 @@ class Spool:
                 await self._close_descriptor()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
 
     async def remove(self) -> None:
-        """Nobody needs it any more."""
+        """Closes the spool and removes its file."""
         await self.close()
         await trio.to_thread.run_sync(_unlink, self.path, limiter=self._disk)
 
