@@ -1,7 +1,7 @@
-"""Pure functions on arrays, in the order in which a photograph walks through them.
+"""Pure functions on arrays, one package for each step of the analysis, in order.
 
-`imaging` decodes and judges a photograph, `matching` finds its pin in the catalogue, `segmentation` tells
-the pin's outline, `stamp` reads its back, `evidence` compares it with the catalogue picture, `report`
-makes packets. Comes in: encoded photographs and what a catalogue holds. Goes out: plain values (`model`)
-and packets. Nothing here may import trio, a database, HTTP names or a package above this one.
+`imaging` decodes a photograph and measures its quality, `matching` finds its pin in the catalogue,
+`segmentation` finds the pin's outline, `stamp` reads the back, `evidence` compares the pin with the catalogue
+picture, `report` makes packets. Input: encoded photographs and the catalogue's contents. Output: plain values
+(`model`) and packets. This package must not import trio, a database, HTTP names or a package above itself.
 """

@@ -1,4 +1,4 @@
-"""What one analysis step hands to the next. Plain values; nothing here costs anything.
+"""The values that one analysis step passes to the next: plain data without computation.
 
 Pixels are uint8, RGB, row-major (height, width, 3); masks uint8 (height, width), 0 or 255; points float32 (n,
 2) as x, y in pixels. "Working" pixels are those of `PreparedView.rgb`; "crop" pixels those of `Cutout.rgb`.
@@ -20,7 +20,7 @@ Points = npt.NDArray[np.float32]
 Matrix = npt.NDArray[np.float64]
 
 WORKING_SIDE = 1600
-"""Longest side of the working picture: a 1,400-pixel photograph is kept as it is."""
+"""Longest side of the working picture; smaller photographs (1,400 pixels, for example) are not scaled."""
 
 CROP_SIDE = 512
 """Side of the square crop in which pins are compared."""
@@ -28,12 +28,12 @@ CROP_SIDE = 512
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Measured on the pin where one was found, else on the whole photograph.
+    """The quality of a photograph, measured on the pin if one was found, else on the whole photograph.
 
     `sharpness` is an edge width in working pixels (smaller is sharper), `exposure` the mean of L* over 100,
     `clipped` the share of blown highlights, `glare` the share of the pin under a soft-edged highlight,
-    `short_side` the pin's shorter side in pixels of the photograph as sent. `score` 0 to 1 sums it up;
-    `problems` are sentences for a person that say what to do better.
+    `short_side` the pin's shorter side in pixels of the photograph as sent. `score` (0 to 1) combines them;
+    `problems` are sentences for the user that say how to take a better photograph.
     """
 
     sharpness: float
@@ -56,11 +56,11 @@ class Registered:
 
 @dataclass(frozen=True, slots=True)
 class Cutout:
-    """The pin cut out of its background and brought upright.
+    """The pin separated from its background: mask, outline and a square crop.
 
-    `to_crop` maps working to crop pixels (3x3, similarity). `confidence` 0 to 1: how sure the cut is;
-    `cut_off` when the outline runs along the photograph's border (the pin is half outside). `registered` is
-    the catalogue picture whose outline guided the cut, None where there was none.
+    `to_crop` maps working to crop pixels (3x3, similarity). `confidence` (0 to 1) is the confidence in the
+    outline; `cut_off` is True if the outline runs along the photograph's border, so that part of the pin is
+    outside. `registered` is the catalogue pin that the photograph was registered on, None if there is none.
     """
 
     mask: Image
@@ -91,8 +91,8 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class PreparedView(Picture):
-    """A photograph judged, its pin cut out. `pin` is None when no pin was found, and `pin_problem` then says
-    why; `empty` when nothing at all stood out that might be one."""
+    """A photograph with its quality and its pin's cut-out. `pin` is None if no pin was found; `pin_problem`
+    then says why, and `empty` is True if no region of the photograph could be a pin."""
 
     quality: Quality
     pin: Cutout | None
@@ -102,7 +102,8 @@ class PreparedView(Picture):
 
 @dataclass(frozen=True, slots=True)
 class TextLine:
-    """`quad` are the four corners in working pixels, reading order; `confidence` 0 to 1 is the reader's."""
+    """One line of text. `quad` holds its four corners in working pixels, in reading order; `confidence` (0 to
+    1) is that of the text recognition."""
 
     text: str
     confidence: float
@@ -111,12 +112,13 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class StampReading:
-    """What the back says. Fields are None when not read; `reason` says why when nothing could be.
+    """The text read on the back's stamp. A field that was not read is None; if nothing was read, `reason`
+    says why.
 
-    `factory_code` in the form FAC-nnnnnn-YYDDD; `edition_number`/`edition_size` from "n/N" or "LE N";
-    `text_height` is the median letter height in pixels of the photograph as sent. `likely` holds by field
-    name what most readings of a number gave without agreeing enough to count as read: something to hold
-    against a catalogue, never to report by itself.
+    `factory_code` has the form FAC-nnnnnn-YYDDD; `edition_number`/`edition_size` come from "n/N" or "LE N";
+    `text_height` is the median letter height in pixels of the photograph as sent. `likely` holds, by field
+    name, values that most readings gave but too few to count as read: they may be compared with the
+    catalogue, but are never reported by themselves.
     """
 
     lines: tuple[TextLine, ...] = ()
@@ -155,18 +157,19 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A catalogue picture, prepared the way photographs are: crop pixels, with their mask. `outlined`: the
-    mask follows the pin; else its outline could not be told, and the mask is the middle of the picture."""
+    """A catalogue picture, prepared as photographs are: crop pixels and their mask. If `outlined` is True the
+    mask follows the pin; if not, no outline was found and the mask is the middle of the picture."""
 
     view: View
     rgb: Image
     mask: Image
     outlined: bool = True
     to_picture: Matrix | None = None
-    """From crop pixels to shares of the catalogue picture's width and height (3x3); None where not known."""
+    """Maps crop pixels to shares of the catalogue picture's width and height (3x3); None if unknown."""
 
     def region(self, points: Points) -> Box | None:
-        """Where points (n, 2) of the crop lie in the catalogue picture; None where that is not known."""
+        """The box in the catalogue picture around points (n, 2) of the crop; None if there is no
+        `to_picture`, there are no points or the box is empty."""
         if self.to_picture is None or not len(points):
             return None
         corners = np.column_stack([points, np.ones(len(points))]) @ self.to_picture.T
@@ -179,10 +182,11 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class MatchCandidate:
-    """`score` 0 to 1 is calibrated to the probability that this is the pin; `inliers` verified keypoints.
+    """A catalogue pin that the photographs may show. `score` (0 to 1) is calibrated as the probability that
+    they do; `inliers` is the number of verified keypoints.
 
-    `to_reference` maps, for each view that was registered on a catalogue picture, its working pixels to that
-    picture's crop pixels (3x3).
+    `to_reference` holds, for each view that was registered on a catalogue picture, the matrix (3x3) from
+    working pixels to that picture's crop pixels.
     """
 
     pin: CatalogPin
@@ -203,11 +207,13 @@ class AlsoSeen:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The catalogue search. `identified` only with a verified geometry and a margin over the runner-up.
+    """The result of the catalogue search. `identified` requires a verified geometry and a margin over the
+    second-best candidate.
 
-    `decided`: further views would not change it. `reason` says, for a person, why nothing is claimed.
-    `references` are the catalogue pictures of the identified pin, by view; `rates` the catalogue's US dollars
-    a unit of each currency; `also_seen` other pins in the front's photograph, likeliest first.
+    `decided` is True if further views would not change the result. `reason` tells the user why no pin is
+    identified. `references` are the catalogue pictures of the identified pin, by view; `rates` the
+    catalogue's exchange rates, in US dollars per unit of each currency; `also_seen` other pins in the front's
+    photograph, likeliest first.
     """
 
     candidates: tuple[MatchCandidate, ...] = ()
@@ -224,7 +230,7 @@ class Match:
 
     @property
     def pin(self) -> CatalogPin | None:
-        """The pin it is, when one is claimed."""
+        """The identified pin; None if no pin is identified."""
         return self.candidates[0].pin if self.identified else None
 
 

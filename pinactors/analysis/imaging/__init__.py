@@ -1,6 +1,6 @@
-"""Photographs made ready: decoded within limits, upright, scaled, their quality measured, and geometry
+"""Preparation of photographs: decoding within limits, orientation, scaling, quality measurement and geometry
 helpers.
 
-Comes in: the bytes of one photograph. Goes out: `PreparedView`. No catalogue and no other photograph is
-known here.
+Input: the bytes of one photograph. Output: `PreparedView`. Nothing here reads the catalogue or another
+photograph.
 """

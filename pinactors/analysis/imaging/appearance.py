@@ -1,7 +1,7 @@
-"""What a pin looks like, in words: its metal, its enamel colours, its proportions.
+"""Describes a pin's appearance: its metal, its enamel colours, its proportions.
 
-Colours are as the photograph has them: phones are off by more than 10 ΔE00 on average, so
-they are named coarsely.
+Colours are taken from the photograph without correction. Phones are off by more than 10 ΔE00 on average, so
+only coarse colour names are given.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from pinactors.analysis.model import Image, PreparedView
 PICTURE_SIDE = 96
 COLOUR_CLUSTERS = 8
 SAME_COLOUR = 14.0
-"""ΔE*ab under which two clusters are one enamel under uneven light."""
+"""ΔE*ab below which two clusters are taken as one enamel under uneven light."""
 
 LEAST_SHARE = 0.04
 MOST_COLOURS = 6
 
 SILVER_CHROMA = 9.0
-"""Chroma at L* 50 under which metal has no tint; gold plating lies at 20 and above."""
+"""Chroma at L* 50 below which metal counts as untinted; gold plating has 20 and more."""
 
 DARK_METAL = 32.0
 """Median L* under which untinted metal is called black nickel."""
@@ -60,13 +60,13 @@ _NAMED = {
     "pink": (72, 34, 2),
     "magenta": (50, 68, -8),
 }
-"""Anchors in L*a*b* (D65) for the words people use, from the foci of the basic colour terms (Berlin and Kay
-1969) with the light and dark shades that enamel comes in."""
+"""Reference L*a*b* colours (D65) of common colour names: the foci of the basic colour terms (Berlin and Kay
+1969) and the light and dark shades that enamel comes in."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnamelColour:
-    """`share` of the pin's front, 0 to 1."""
+    """One colour of the pin's front; `share` is its share of the front's area, 0 to 1."""
 
     name: str
     hex: str
@@ -81,7 +81,7 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     if len(lab) < COLOUR_CLUSTERS * 10:
         return []
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 0.5)
-    cv2.setRNGSeed(1)  # the same photograph has the same colours
+    cv2.setRNGSeed(1)  # the same photograph must always give the same colours
     start = np.zeros((len(lab), 1), np.int32)
     _, labels, centres = cv2.kmeans(lab, COLOUR_CLUSTERS, start, criteria, 2, cv2.KMEANS_PP_CENTERS)
     counts = np.bincount(labels.ravel(), minlength=COLOUR_CLUSTERS)
@@ -103,10 +103,11 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
 
 
 def metal(back: PreparedView) -> str | None:
-    """`gold`, `silver`, `copper` or `black nickel`, by the bare metal's tint; None if too little is visible.
+    """`gold`, `silver`, `copper` or `black nickel`, by the tint of the bare metal; None if too little metal
+    is visible or if coloured light gives a tint that no plating has.
 
-    The tint is chroma at equal lightness (metal reflects its colour in proportion to the light), its median
-    over what is neither highlight nor shadow.
+    The tint is the chroma scaled to equal lightness (metal reflects its colour in proportion to the light),
+    as the median over pixels that are neither highlight nor shadow.
     """
     if back.pin is None:
         return None
@@ -120,12 +121,13 @@ def metal(back: PreparedView) -> str | None:
     if chroma < SILVER_CHROMA:
         return "black nickel" if np.median(lightness) < DARK_METAL else "silver"
     if not 0 <= hue <= 115:
-        return None  # a tint no plating has: coloured light
+        return None  # no plating has this tint: the light is coloured
     return "copper" if hue < COPPER_HUE else "gold"
 
 
 def proportions(front: PreparedView) -> float | None:
-    """Longer over shorter side of the smallest rectangle around the outline; None without a whole pin."""
+    """Longer over shorter side of the smallest rectangle around the outline; None if there is no pin or part
+    of it is outside the photograph."""
     if front.pin is None or front.pin.cut_off:
         return None
     _, (width, height), _ = cv2.minAreaRect(front.pin.outline)
@@ -133,14 +135,14 @@ def proportions(front: PreparedView) -> float | None:
 
 
 def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
-    """L*a*b* of the pixels well inside the mask (n, 3), at a reduced size."""
+    """L*a*b* of the pixels well inside the mask (n, 3), after reducing the picture to `PICTURE_SIDE`."""
     small = as_image(cv2.resize(rgb, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA))
     inner = cv2.resize(cv2.erode(mask, np.ones((15, 15), np.uint8)), (PICTURE_SIDE, PICTURE_SIDE)) > 127
     return lab_of_srgb(small)[inner]
 
 
 def name(lab: npt.NDArray[np.floating]) -> str:
-    """The nearest of the plain colour names to a Lab colour."""
+    """The name in `_NAMED` whose colour is nearest to a Lab colour."""
     return min(_NAMED, key=lambda each: float(np.linalg.norm(lab - np.array(_NAMED[each], np.float64))))
 
 

@@ -1,4 +1,4 @@
-"""Colorimetry: sRGB to linear light and to CIE Lab, and differences as eyes see them."""
+"""Colorimetry: conversion from sRGB to linear light and to CIE Lab, and perceptual colour differences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinactors.analysis.model import Image
 _PRIMARIES = np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
 LUMINANCE = _PRIMARIES[:, 1].astype(np.float32)
 _TO_XYZ = _PRIMARIES / _PRIMARIES.sum(axis=0)
-"""Linear sRGB (rows) to XYZ over the white's (IEC 61966-2-1)."""
+"""Matrix from linear sRGB (rows) to XYZ divided by the XYZ of white (IEC 61966-2-1)."""
 
 
 def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
@@ -20,7 +20,7 @@ def linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 
 def encoded(light: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Linear light, 0 to 1, to sRGB: what `linear` undoes."""
+    """Linear light, 0 to 1, to sRGB: the inverse of `linear`."""
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
 
 
@@ -31,13 +31,13 @@ def lab_of_srgb(rgb: Image) -> npt.NDArray[np.float32]:
 
 
 def srgb_of_lab(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """CIE Lab under D65 (rows, columns, 3) to sRGB, 0 to 1; what no screen shows is clipped."""
+    """CIE Lab under D65 (rows, columns, 3) to sRGB, 0 to 1; colours outside sRGB are clipped."""
     return np.asarray(np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1), np.float32)
 
 
 def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Linear sRGB (…, 3), non-negative, to CIE Lab under D65, in the same precision. More than white is no
-    error and is not clipped: under too dim a light a paint would be, and must not lose its tint by that."""
+    """Linear sRGB (…, 3), non-negative, to CIE Lab under D65, in the same precision. Values above white are
+    allowed and not clipped: a paint corrected for dim light can exceed white and must keep its tint."""
     ratio = rgb @ _TO_XYZ.astype(rgb.dtype)
     cube = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
     x, y, z = np.moveaxis(cube, -1, 0)
@@ -45,7 +45,7 @@ def lab_of_linear(rgb: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 
 def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3), as precisely as they come."""
+    """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3), in their precision."""
     l1, a1, b1 = np.moveaxis(np.asarray(first), -1, 0)
     l2, a2, b2 = np.moveaxis(np.asarray(second), -1, 0)
     stretch = 1.5 - 0.5 * _chromatic((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2)

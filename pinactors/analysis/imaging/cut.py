@@ -1,4 +1,4 @@
-"""The pin of a photograph as a catalogue picture: what is around it taken away, where that is sure."""
+"""Makes a catalogue picture of a photograph: the pin alone, if its outline was found."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pinactors.analysis.imaging import prepare
 from pinactors.protocol import View
 
 MARGIN_SHARE = 0.04
-"""Of the pin's longer side, kept around it."""
+"""Margin kept around the pin, as a share of its longer side."""
 
 
 def cut(path: str, view: View, max_pixels: int, whole: bool) -> tuple[bytes, bool]:
-    """A PNG of the photograph at `path`, and whether it is cut along the pin's outline: what lies outside is
-    transparent then, which an import understands. It is all of the photograph where no outline could be told,
-    or where `whole` is wanted. Runs in a worker: it decodes what somebody sent.
+    """A PNG of the photograph at `path`, and whether it is cut along the pin's outline. If so, pixels outside
+    the outline are transparent, which the catalogue import understands. The PNG shows the whole photograph if
+    no outline was found or if `whole` is True. Runs in a worker, because it decodes files that users sent.
 
-    Raises `PinactorsError` (`invalid_format`, `too_large`), `OSError` where the file is gone.
+    Raises `PinactorsError` (`invalid_format`, `too_large`), and `OSError` if the file is gone.
     """
     prepared = prepare.cut_out(prepare.read(Path(path).read_bytes(), view, "", max_pixels))
     bgr = cv2.cvtColor(prepared.rgb, cv2.COLOR_RGB2BGR)

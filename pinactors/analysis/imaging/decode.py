@@ -1,7 +1,7 @@
-"""A photograph's bytes to pixels: what it is (by content, never by name), whether it may be decoded, upright.
+"""Decodes a photograph: detects its format (by content, never by name), checks limits, turns it upright.
 
-The header is read first; a picture that declares more pixels than allowed, or whose format would need more
-memory for them than `DECODING_BYTES`, is refused before any is decoded.
+The header is read first. A picture that declares more pixels than allowed, or whose format needs more memory
+for them than `DECODING_BYTES`, is refused before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ from pinactors.protocol import ErrorCode, PinactorsError, View
 __all__ = ["Photograph", "decode", "sniff"]
 
 DECODING_BYTES = 300_000_000
-"""Memory that one photograph may take while it is decoded, beside what the process has: with the 60 to 80 MB
-of a worker it stays below 400 MB."""
+"""Memory in bytes that decoding one photograph may take in addition to the worker's own 60 to 80 MB, so that
+a worker stays below 400 MB."""
 
 LONGEST_SIDE = 65_535
-"""Pixels, as in a JPEG: decoders hold some rows, however long they are."""
+"""Pixels of a side that are allowed, the limit of JPEG: decoders hold several rows, whatever their length."""
 
 PNG_INTERLACED_COST = 4.0
 WEBP_LOSSLESS_COST = 4.6
 HEIF_COST, HEIF_DEEP_COST = 4.6, 7.5
 AVIF_COST = 8.8
-"""Bytes a pixel that the decoders take at their peak, measured at 64 megapixels with Pillow 13, libvips 8.18
-and libheif 1.23: planes, the picture made of them and copies. Deep: more than 8 bits a sample. Other PNG and
-WebP are reduced while they are decoded, as JPEG is; only the coefficients of a progressive JPEG are held, 2
-bytes a sample."""
+"""Peak memory of the decoders in bytes per pixel, measured at 64 megapixels with Pillow 13, libvips 8.18 and
+libheif 1.23: planes, the picture made from them and copies. "Deep" means more than 8 bits per sample. Other
+PNG and WebP files, and JPEG, are reduced while they are decoded and need no such limit; of a progressive JPEG
+only the coefficients are held, 2 bytes per sample."""
 
 MOST_SCANS = 64
-"""Scans of a progressive JPEG, which has some ten: each is a pass over all coefficients, 0.05 s at 64
-megapixels, however few bytes it has."""
+"""Scans allowed in a progressive JPEG; about ten are usual. Each scan is a pass over all coefficients, 0.05 s
+at 64 megapixels, however few bytes it has."""
 
 _EXIF_ORIENTATION = 0x0112
 
 _JPEG_END = b"\xff\xd9"
 
 _ANYTHING = bytes(range(1, 255)) * 4
-"""Bytes without a marker, which mean some other pixels than none where pixels are missing."""
+"""Bytes without a JPEG marker. If pixels are missing, these bytes decode to other pixels than no bytes do."""
 
 _LOSSLESS_WITHIN = 1 << 17
-"""Bytes of a WebP in which its picture's chunk begins, profile and flags before it."""
+"""Bytes from a WebP's start within which the chunk of its picture begins, after flags and profile."""
 
 _LARGEST_PROFILE = 1 << 16
-"""Bytes of a colour profile that is read: cameras' take 500 to 3,000."""
+"""Bytes of the largest colour profile that is used; those of cameras take 500 to 3,000."""
 
 _DECODER_ERRORS = (
     OSError,
@@ -75,7 +75,8 @@ _DECODER_ERRORS = (
     zlib.error,
     streamed.Error,
 )
-"""What Pillow, libvips and libheif raise on damaged files: their parsers unpack without checking steps."""
+"""Exceptions that Pillow, libvips and libheif raise on damaged files: their parsers do not check each
+step."""
 
 _JPEG_PROCESSES = {3: "lossless", 5: "hierarchical", 6: "hierarchical", 7: "lossless", 11: "lossless"}
 _JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless"}
@@ -83,8 +84,9 @@ _JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless"}
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """`rgb` is uint8 (height, width, 3), upright, at most `WORKING_SIDE` long; `width`, `height` are those of
-    the photograph as sent (upright), `scale` is working over sent pixels."""
+    """A decoded photograph. `rgb` is uint8 (height, width, 3), upright, its longer side at most
+    `WORKING_SIDE`; `width`, `height` are those of the photograph as sent (upright), `scale` is working over
+    sent pixels."""
 
     rgb: Image
     width: int
@@ -95,7 +97,7 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """A picture as it lies in the file, with what its metadata says of it."""
+    """A picture in the orientation of its file, with the orientation and colour profile from its metadata."""
 
     pixels: Pixels
     orientation: int = 1
@@ -105,9 +107,9 @@ class _Decoded:
 def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
     """The photograph, upright by EXIF, RGB, scaled to at most `WORKING_SIDE`.
 
-    Transparency is composited over white; of an animation the first frame is taken. Raises `PinactorsError`:
-    `too_large` above `max_pixels` or `DECODING_BYTES` (by the header, nothing is decoded), `invalid_format`
-    for anything that is not a whole picture in an accepted format.
+    Transparency is composited over white; of an animation the first frame is used. Raises `PinactorsError`:
+    `too_large` above `max_pixels` or `DECODING_BYTES` (checked by the header, before decoding),
+    `invalid_format` if the data is not a complete picture in an accepted format.
     """
     if not data:
         raise _invalid(view, "the photograph is empty: nothing arrived. Please send it again")
@@ -139,7 +141,8 @@ class _Limits:
     max_pixels: int
 
     def check(self, width: int, height: int, cost: float, what: str) -> None:
-        """Raises `PinactorsError` for a picture of too many pixels, at `cost` bytes each for a `what`."""
+        """Raises `PinactorsError` if the picture has too many pixels, a side is too long, or decoding needs
+        too much memory at `cost` bytes per pixel; `what` names the kind of picture in the message."""
         pixels = width * height
         if pixels > self.max_pixels:
             allowed = f"at most {self.max_pixels / 1e6:g} megapixels are accepted"
@@ -193,13 +196,13 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
 
 
 def _load(image: Pillow.Image, target: tuple[int, int]) -> None:
-    image.draft(None, target)  # skips what is scaled away
+    image.draft(None, target)  # decodes at a reduced size where JPEG allows it
     image.load()
 
 
 def _without_its_end(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
-    """A JPEG that ends without its end marker, though its last pixel is there: what is put in place of the
-    missing bytes then changes no pixel. Raises `OSError` where it does."""
+    """Decodes a JPEG that has all its pixels but no end marker. It is decoded twice, with different bytes in
+    place of the missing ones; raises `OSError` if that changes a pixel, because pixels are missing then."""
     images = []
     for missing in (b"", _ANYTHING):
         image = Pillow.open(io.BytesIO(data + missing + _JPEG_END), formats=("JPEG",))
@@ -224,7 +227,8 @@ def _png(data: bytes, limits: _Limits) -> _Decoded:
 
 
 def _interlaced_cost(png: bytes) -> float:
-    """Bytes a pixel: the whole picture is held as it is in the file, palettes and alpha spelt out."""
+    """Bytes per pixel: the decoder holds the whole picture at the file's bit depth, with palettes and alpha
+    expanded."""
     bits, channels = png[24], {0: 1, 2: 3, 4: 2, 6: 4}.get(png[25], 4)
     return max(PNG_INTERLACED_COST, channels * bits / 8)
 
@@ -242,12 +246,12 @@ def _webp(data: bytes, limits: _Limits) -> _Decoded:
 
 
 def _factor(width: int, height: int) -> int:
-    """By how much a large picture is reduced while it is decoded."""
+    """The whole factor by which a large picture is reduced while it is decoded; 1 for other pictures."""
     return max(1, max(width, height) // WORKING_SIDE) if width * height > WHOLE_PIXELS else 1
 
 
 def _heif(data: bytes, limits: _Limits) -> _Decoded:
-    """Without Pillow, whose picture would be one more copy. libheif turns the picture upright."""
+    """Decodes without Pillow, which would hold one more copy. libheif turns the picture upright."""
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     deep = int(file.info.get("bit_depth", 8)) > 8
     what = "a HEIC picture with more than 8 bits a sample" if deep else "a HEIC picture"
@@ -264,7 +268,8 @@ def _avif(data: bytes, limits: _Limits) -> _Decoded:
     image = Pillow.open(io.BytesIO(data), formats=("AVIF",))
     limits.check(*image.size, AVIF_COST, "an AVIF picture")
     image.load()
-    image.info.pop("xmp", None)  # a property of it, told as EXIF here, says how it is turned: never XMP
+    # Pillow reports AVIF's own orientation property as EXIF; an orientation in XMP must not be used instead.
+    image.info.pop("xmp", None)
     return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
 
 
@@ -277,9 +282,9 @@ def _profile(info: Mapping[Any, Any]) -> bytes:
 
 
 def _standard_colours(pixels: Image, profile: bytes) -> Image:
-    """sRGB from what the embedded profile says the numbers mean: phones shoot Display P3, in which the same
-    red has a smaller number. A profile that is sRGB, unreadable, huge or not for RGB leaves them as they
-    are."""
+    """Converts pixels from the embedded colour profile to sRGB: phones use Display P3, in which the same red
+    has a smaller number. Pixels are returned unchanged if the profile is sRGB, unreadable, larger than
+    `_LARGEST_PROFILE` or not for RGB."""
     if not 0 < len(profile) <= _LARGEST_PROFILE:
         return pixels
     try:
@@ -310,7 +315,8 @@ def _turn(exif: Pillow.Exif) -> int:
 
 
 def _upright(pixels: Image, orientation: int) -> Image:
-    """Undoes what EXIF 2.32 table 6 says the camera did: 2 to 4 mirror and turn, 5 to 8 swap the axes too."""
+    """Undoes an EXIF orientation (EXIF 2.32, table 6): 2 to 4 mirror and rotate, 5 to 8 also swap the
+    axes."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
     if orientation in (2, 3, 6, 7):

@@ -1,7 +1,7 @@
-"""What a photograph's first bytes and structure say, read without decoding: its format, how it is coded, and
-what of it a decoder need not see.
+"""Reads a photograph's format, its coding and its metadata chunks without decoding pixels, and removes chunks
+that a decoder does not need.
 
-Nothing here raises for damaged input: what cannot be read is answered with None or left as it is.
+No function here raises for damaged input: it returns None for what cannot be read, or leaves it unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 ACCEPTED = "JPEG, PNG, WebP, HEIC or AVIF"
 
 START_BYTES = 8192
-"""Bytes from a file's start from which its format is told."""
+"""Number of bytes at a file's start from which its format is determined."""
 
 Buffer = bytes | memoryview | mmap.mmap
 
@@ -44,7 +44,7 @@ _OTHERS = (
 
 
 def sniff(data: bytes) -> tuple[str, str] | None:
-    """(media type, Pillow's format name) by the first bytes; None when it is none of the accepted formats."""
+    """(media type, Pillow's format name) by the first bytes; None if the format is not accepted."""
     if data.startswith(b"\xff\xd8\xff"):
         return "image/jpeg", "JPEG"
     if data.startswith(PNG_SIGNATURE):
@@ -69,7 +69,8 @@ def _brands(data: bytes) -> set[bytes]:
 
 
 def name_of(data: bytes) -> str:
-    """What a file is that is none of the accepted formats, in a word for people; empty where unknown."""
+    """A description, for the user, of a file that is in no accepted format; empty if its format is
+    unknown."""
     if data[4:8] == b"ftyp":
         return "a raw picture" if data[8:12] == b"crx " else "a video"
     if data[:4] == b"RIFF":
@@ -84,9 +85,9 @@ def name_of(data: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class JpegFrame:
-    """A JPEG's frame header (ITU T.81, B.2.2). `samples` is the number of samples a pixel of all components
-    together, 3.0 without chroma subsampling; `buffered` whether all coefficients are held before the first
-    row is known: in progressive files and in those with a scan a component."""
+    """A JPEG's frame header (ITU T.81, B.2.2). `samples` is the number of samples per pixel over all
+    components, 3.0 without chroma subsampling; `buffered` is True if a decoder must hold all coefficients
+    before it can give the first row: in progressive files and in those with one scan per component."""
 
     process: int
     bits: int
@@ -98,7 +99,7 @@ class JpegFrame:
 
 
 def jpeg_frame(data: bytes) -> JpegFrame | None:
-    """The first frame header; None where there is none to read."""
+    """The first frame header; None if there is none or it is incomplete."""
     frame: JpegFrame | None = None
     for marker, start, length in jpeg_segments(data):
         body = data[start : start + length]
@@ -126,11 +127,12 @@ def _frame(process: int, body: bytes) -> JpegFrame | None:
 
 
 _MARKER = re.compile(rb"\xff[^\x00\xff]", re.DOTALL)
-"""Fill bytes before one, and what is no marker, are skipped, as decoders do."""
+"""A JPEG marker. Fill bytes before it and bytes that are no marker are skipped, as decoders do."""
 
 
 def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
-    """(marker, start of its body, its length) of each whole segment up to and with the first scan's."""
+    """(marker, start of the body, length of the body) of each complete segment up to and including the header
+    of the first scan."""
     at = 2
     while (found := _MARKER.search(data, at)) is not None and found.end() + 2 <= len(data):
         at, marker = found.start(), data[found.end() - 1]
@@ -147,11 +149,12 @@ def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
 
 
 _BETWEEN_SCANS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-"""A marker that ends the coded data of a scan: those of restarts (ITU T.81, B.2.1) stand in it."""
+"""A marker that ends the coded data of a scan: any but restart markers, which occur inside (ITU T.81,
+B.2.1)."""
 
 
 def jpeg_scans(data: bytes, most: int) -> int:
-    """How many scans the picture of a JPEG has, counted up to one more than `most`."""
+    """The number of scans of a JPEG, counted up to `most` + 1."""
     scans, at = 0, 2
     for marker, start, length in jpeg_segments(data):
         scans, at = int(marker == 0xDA), start + length
@@ -165,17 +168,18 @@ def jpeg_scans(data: bytes, most: int) -> int:
 
 
 _LARGEST_PNG_PART = 1 << 16
-"""Bytes of a profile, EXIF or text, packed and unpacked, up to which a decoder gets to see it."""
+"""Bytes of the largest profile, EXIF or text chunk, compressed and decompressed, that a decoder receives."""
 
 _PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
-"""Texts that may say how the picture was held: XMP, and EXIF as programs wrote it before there was `eXIf`."""
+"""Keywords of texts that may hold the orientation: XMP, and EXIF as it was stored before the `eXIf` chunk."""
 
 _PNG_TRANSPARENT = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
-"""Bytes of the transparent colour, or of the palette's transparencies, by colour type (PNG 3, 11.3.2.1)."""
+"""Valid lengths in bytes of a `tRNS` chunk by colour type: a transparent colour, or the transparencies of the
+palette (PNG 3, 11.3.2.1)."""
 
 
 def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
-    """(type, start, end) of each whole chunk with its length and checksum, in order."""
+    """(type, start, end) of each complete chunk in order, from its length field to its checksum."""
     at = len(PNG_SIGNATURE)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -189,20 +193,20 @@ def png_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
 
 
 def png_text(kind: bytes, body: bytes) -> tuple[bool, bytes]:
-    """Whether the text of a `tEXt`, `zTXt` or `iTXt` chunk is packed, and the text (PNG 3, 11.3.3)."""
-    rest = body.partition(b"\0")[2]  # behind the keyword
+    """Whether the text of a `tEXt`, `zTXt` or `iTXt` chunk is compressed, and the text (PNG 3, 11.3.3)."""
+    rest = body.partition(b"\0")[2]  # after the keyword
     match kind:
-        case b"iTXt":  # flag, method, language and translated keyword stand before the text
+        case b"iTXt":  # flag, method, language and translated keyword precede the text
             return rest[:1] == b"\1", rest[2:].split(b"\0", 2)[-1]
-        case b"zTXt":  # a method does
+        case b"zTXt":  # the compression method precedes the text
             return True, rest[1:]
     return False, rest
 
 
 def pixels_of_png(data: bytes) -> bytes:
-    """The PNG with no other ancillary chunks than those that say what its pixels mean (transparency, profile,
-    EXIF), and of these the sound ones: a decoder stumbles over one that is damaged or unpacks without end,
-    though all pixels are there. `data` itself where nothing is left out."""
+    """The PNG without ancillary chunks, except undamaged ones that a decoder needs to interpret the pixels
+    (transparency, profile, EXIF). A decoder would fail on a damaged chunk, or decompress an endless one,
+    although all pixels are there. Returns `data` itself if nothing is removed."""
     view = memoryview(data)
     colour_type = data[25] if len(data) > 25 else 0
     kept = [view[: len(PNG_SIGNATURE)]]
@@ -218,7 +222,7 @@ def pixels_of_png(data: bytes) -> bytes:
 
 def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:
     if not kind[:1].islower():
-        return True  # critical: if it is damaged, so is the picture
+        return True  # a critical chunk: if it is damaged, so is the picture
     body = bytes(chunk[8:-4])
     if len(body) > _LARGEST_PNG_PART or zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
         return False
@@ -236,7 +240,7 @@ def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:
 
 
 def _unpacks(packed: bytes) -> bool:
-    """Whether it does, to no more than `_LARGEST_PNG_PART`."""
+    """Whether `packed` decompresses without error to at most `_LARGEST_PNG_PART` bytes."""
     unpacking = zlib.decompressobj()
     try:
         unpacking.decompress(packed, _LARGEST_PNG_PART)
@@ -246,7 +250,7 @@ def _unpacks(packed: bytes) -> bool:
 
 
 def webp_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
-    """(type, start, end) of each chunk's body, padding left out, that is whole (RFC 9649)."""
+    """(type, start, end) of the body, without padding, of each complete chunk (RFC 9649)."""
     at = 12
     while at + 8 <= len(data):
         start = at + 8
@@ -258,7 +262,7 @@ def webp_chunks(data: Buffer) -> Iterator[tuple[bytes, int, int]]:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk (RFC 9649); (0, 0) when it is not there to read."""
+    """Width and height by the first chunk (RFC 9649); (0, 0) if it is incomplete."""
     chunk, body = data[12:16], data[20:30]
     if len(body) < 10:
         return 0, 0

@@ -1,4 +1,4 @@
-"""Plane geometry of cut-outs: the square crop a pin is compared in, and outlines from masks."""
+"""Plane geometry of cut-outs: the square crop in which pins are compared, and outlines from masks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy.typing as npt
 from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Points
 
 CROP_MARGIN = 0.04
-"""Free border of the crop, as a share of its side: room for the outline and for a registration to slide."""
+"""Free border of the crop, as a share of its side: room for the outline and for shifts in a registration."""
 
 NEUTRAL_GREY = 128
-"""Grey level around the pin in a crop: middle grey favours neither dark nor bright rims."""
+"""Grey level around the pin in a crop: middle grey contrasts equally with dark and bright rims."""
 
 
 def as_image(array: Any) -> Image:
-    """`array` as uint8: OpenCV's annotations promise less than it returns."""
+    """`array` as uint8. OpenCV's type annotations are less specific than what it returns."""
     return np.asarray(array, np.uint8)
 
 
 def dot(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """(height, width): what the channels of two pictures make together, pixel by pixel."""
+    """The dot product over the channels of two pictures (height, width, n) at each pixel: (height, width)."""
     total = one[..., 0] * other[..., 0]
     for channel in range(1, one.shape[2]):
         total += one[..., channel] * other[..., channel]
@@ -31,14 +31,14 @@ def dot(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float3
 
 
 def window_of(mask: Image, margin: int) -> tuple[slice, slice]:
-    """Rows and columns of the box around what is set in `mask`, `margin` pixels wider where there is room."""
+    """Rows and columns of the bounding box of `mask`, extended by `margin` pixels within the picture."""
     x, y, width, height = cv2.boundingRect(mask)
     rows = slice(max(0, y - margin), min(mask.shape[0], y + height + margin))
     return rows, slice(max(0, x - margin), min(mask.shape[1], x + width + margin))
 
 
 def largest_outline(mask: Image) -> Points:
-    """Outer outline (n, 2) of the largest connected region of `mask`; empty when there is none."""
+    """Outer outline (n, 2) of the largest connected region of `mask`; empty if the mask is empty."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
         return np.zeros((0, 2), np.float32)
@@ -46,8 +46,9 @@ def largest_outline(mask: Image) -> Points:
 
 
 def crop_transform(outline: Points) -> Matrix:
-    """Similarity (3x3, no turn, no mirror) from working to crop pixels: the outline's enclosing circle is
-    centred and fills the crop but for its margin, so the scale does not depend on how the pin lies."""
+    """Similarity (3x3, no rotation, no mirroring) from working to crop pixels: the outline's enclosing circle
+    is centred and fills the crop except for its margin, so the scale does not depend on the pin's
+    rotation."""
     (x, y), radius = cv2.minEnclosingCircle(outline)
     scale = CROP_SIDE * (0.5 - CROP_MARGIN) / max(radius, 1.0)
     middle = (CROP_SIDE - 1) / 2
@@ -55,9 +56,9 @@ def crop_transform(outline: Points) -> Matrix:
 
 
 def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -> tuple[Image, Image]:
-    """(rgb, mask) in the pixels that `to_crop` leads to, a square of `side`, the surroundings neutral grey.
+    """(rgb, mask) warped by `to_crop` to a square of `side` pixels; pixels outside the mask are neutral grey.
 
-    Strong reductions are filtered first: sampling alone would alias fine waffle and text.
+    Strong reductions are low-pass filtered first: sampling alone would alias fine waffle patterns and text.
     """
     window = window_of(mask, 4)
     rgb, mask = rgb[window], mask[window]
@@ -78,12 +79,12 @@ def warp_crop(rgb: Image, mask: Image, to_crop: Matrix, side: int = CROP_SIDE) -
 
 
 def _scaling(x: float, y: float) -> Matrix:
-    """Pixel coordinates before and after a resize by (x, y): pixel centres lie at halves."""
+    """3x3 from pixel coordinates before a resize by (x, y) to those after it: pixel centres lie at halves."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]], np.float64)
 
 
 def resampled(outline: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray[np.float64], float]:
-    """`count` points evenly along a closed outline (n, 2), and the distance between them."""
+    """`count` evenly spaced points along a closed outline (n, 2), and the distance between them."""
     closed = np.vstack([outline, outline[:1]])
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
     places = np.linspace(0, along[-1], count, endpoint=False)
@@ -92,14 +93,14 @@ def resampled(outline: npt.NDArray[np.float64], count: int) -> tuple[npt.NDArray
 
 
 def smoothed(curves: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
-    """Closed curves, a column each, under a Gaussian; `sigma` in samples."""
+    """Closed curves, one per column, smoothed by a Gaussian; `sigma` in samples."""
     frequency = np.fft.rfftfreq(len(curves))
     response = np.exp(-2 * np.square(np.pi * frequency * sigma))
     return np.fft.irfft(np.fft.rfft(curves, axis=0) * response[:, None], len(curves), axis=0)
 
 
 def normals_of(outline: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Unit normals (n, 2) of a closed outline, all to the same side of it."""
+    """Unit normals (n, 2) of a closed outline, all on the same side of it."""
     tangent = np.roll(outline, -1, axis=0) - np.roll(outline, 1, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True) + 1e-9
     return np.column_stack([-tangent[:, 1], tangent[:, 0]])
@@ -111,8 +112,8 @@ def change_along(
     normals: npt.NDArray[np.float64],
     offsets: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
-    """How fast a picture's colour changes along the normal of each point, at each of `offsets` (pixels,
-    evenly spaced): (points, offsets)."""
+    """The rate of colour change along the normal of each point, at each of `offsets` (pixels, evenly spaced),
+    summed over the channels: (points, offsets)."""
     places = (points[:, None] + offsets[None, :, None] * normals[:, None]).astype(np.float32)
     x, y = places[..., 0], places[..., 1]
     profiles = cv2.remap(lab, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,4 +1,5 @@
-"""A pin's crop and mask in small, with what its alignment and its comparison by lines and colours need."""
+"""A reduced copy of a pin's crop and mask, with the features for alignment and for comparing lines and
+colours."""
 
 from __future__ import annotations
 
@@ -17,15 +18,16 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix
 Floats = npt.NDArray[np.float32]
 
 PORTRAIT_SIDE = 128
-"""Side of a portrait: lines of an enamel pin are still a pixel wide."""
+"""Side of a portrait in pixels: the lines of an enamel pin are still one pixel wide."""
 COARSE_SIDE = 64
-"""Side at which colours are aligned and compared."""
+"""Side in pixels of the pictures in which colours are aligned and compared."""
 
 LINE_BLUR = 1.0
 LINE_SCALE = 10.0
 LINE_FLOOR = 1.2
 CHROMA_GAIN = 1.6
-"""Fields of enamel differ more in hue than in lightness, and chroma suffers less from reflections."""
+"""Weight of a and b relative to L: enamel fields differ more in hue than in lightness, and reflections
+disturb chroma less."""
 
 MIN_SPREAD = 8.0
 
@@ -46,14 +48,15 @@ _LINEAR = as_floats(linear(np.arange(256) / 255))
 
 @dataclass(frozen=True)
 class Portrait:
-    """`rgb` (PORTRAIT_SIDE, PORTRAIT_SIDE, 3) and `mask` (PORTRAIT_SIDE, PORTRAIT_SIDE; 0 to 255, soft)."""
+    """A reduced crop: `rgb` (PORTRAIT_SIDE, PORTRAIT_SIDE, 3) and soft `mask` (PORTRAIT_SIDE, PORTRAIT_SIDE;
+    0 to 255)."""
 
     rgb: Image
     mask: Image
 
     @classmethod
     def of(cls, crop: Image, mask: Image) -> Portrait:
-        """From a square crop and its mask."""
+        """The portrait of a square crop and its mask."""
         size = (PORTRAIT_SIDE, PORTRAIT_SIDE)
         return cls(
             np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8),
@@ -65,10 +68,10 @@ class Portrait:
 
     @cached_property
     def frame(self) -> Matrix:
-        """3x3 from unit coordinates (one standard deviation of the silhouette each way) to crop pixels.
+        """3x3 from unit coordinates (one unit is one standard deviation of the silhouette) to crop pixels.
 
-        It undoes, up to a turn, whatever affine view the silhouette was seen from (whitening by its second
-        moments).
+        Whitening by the silhouette's second moments removes any affine distortion of the view, up to a
+        rotation.
         """
         moments = cv2.moments(as_floats(self.mask) / 255)
         area = max(moments["m00"], 1.0)
@@ -95,8 +98,8 @@ class Portrait:
 
     @cached_property
     def planes(self) -> Floats:
-        """(COARSE_SIDE, COARSE_SIDE, 4): lightness standardised inside the mask, a, b and the mask, on scales
-        that make one unit of each about equally telling; zero outside."""
+        """(COARSE_SIDE, COARSE_SIDE, 4): lightness standardised inside the mask, a, b and the mask, scaled so
+        that one unit of each is about equally informative; zero outside the mask."""
         small, mask = self.coarse
         lab = lab_of_srgb(small)
         weight = mask / max(float(mask.sum()), 1.0)
@@ -112,11 +115,12 @@ class Portrait:
 
 
 def line_field(rgb: Image, mask: Floats) -> Floats:
-    """Strength and direction of edges as a vector of twice the angle, so that dark-to-light equals
-    light-to-dark: polished metal is darker or brighter than its enamel depending on what it mirrors.
+    """Strength and direction of edges as vectors of the doubled angle, so that dark-to-light and
+    light-to-dark edges are the same: polished metal is darker or brighter than its enamel depending on what
+    it reflects.
 
-    From the structure tensor over L, a and b, divided by the strength around (a line on a pale field counts
-    like one on a vivid field).
+    The field comes from the structure tensor over L, a and b, divided by the mean strength of the
+    neighbourhood, so that a line on a pale field counts as much as one on a vivid field.
     """
     lab = cv2.multiply(lab_of_srgb(rgb), np.array([1.0, CHROMA_GAIN, CHROMA_GAIN, 0.0]))
     smooth = cv2.GaussianBlur(lab, (0, 0), 0.8)

@@ -1,4 +1,4 @@
-"""One photograph made ready for everything else: decoded, its pin cut out, judged. Done once."""
+"""Prepares one photograph for all other steps: decodes it, cuts out its pin, measures its quality."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def read(data: bytes, view: View, sha256: str, max_pixels: int) -> Picture:
 
 
 def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
-    """The photograph with its pin cut out and judged: along the claimed pin's outline where `match`
-    registered its front on this view, by the pixels alone elsewhere. A picture without a recognisable pin is
-    no error: `pin` is None and `pin_problem` says why."""
+    """The photograph with its pin cut out and its quality measured. The cut follows the catalogue outline of
+    the identified pin if `match` registered its front on this view, else it uses the pixels alone. A picture
+    without a recognisable pin is no error: `pin` is None and `pin_problem` says why."""
     registered = _registered(picture, match)
     found = _along(picture, match, registered) if match is not None and registered is not None else None
     if found is None or found.mask is None:
@@ -65,7 +65,7 @@ def _registered(picture: Picture, match: Match | None) -> Registered | None:
 
 
 def _along(picture: Picture, match: Match, registered: Registered) -> outline.Segmentation | None:
-    """Cut along the registered catalogue picture's outline; None where that outline is not known."""
+    """Cuts along the registered catalogue picture's outline; None if that outline is unknown."""
     reference = match.references.get(View.FRONT)
     if reference is None or not reference.outlined:
         return None

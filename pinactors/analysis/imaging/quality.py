@@ -1,4 +1,4 @@
-"""How good a photograph is for what follows, measured on the pin where one was found."""
+"""Measures the quality of a photograph for the analysis, on the pin if one was found."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from pinactors.analysis.imaging.geometry import as_image, window_of
 from pinactors.analysis.model import Image, Points, Quality
 
 SHORT_SIDE = 600
-"""Pixels across the pin that stamp work needs."""
+"""Pixels across the pin that reading and comparing stamps needs."""
 
 CLIPPED_SHARE = 0.05
 """Share of blown highlights above which surfaces cannot be judged."""
 
 GLARE_SHARE = 0.06
-"""Share of the pin under a highlight from which it hides something worth seeing."""
+"""Share of the pin under highlights above which details of the pin are hidden."""
 
 DARK, BRIGHT = 0.22, 0.93
-"""Mean L* over 100 outside of which a pin's own colours can no longer be the reason."""
+"""Limits of the mean L* over 100: values outside them cannot come from the pin's own colours."""
 
 BLURRED, BLURRED_SHARE = 4.0, 0.008
-"""Edge width that counts as blurred: in working pixels, or as a share of the pin's short side where that is
-more (a pin that fills a large picture may be a little softer)."""
+"""Edge width above which a photograph counts as blurred: working pixels, or a share of the pin's short side
+if that is more (a pin that fills a large picture may be a little softer)."""
 
 MOST_NOISE = 3.0
-"""Grey levels of noise, after smoothing, beyond which it is a texture that was measured."""
+"""Grey levels of noise after smoothing; a larger measurement comes from texture and is capped at this."""
 
 WIDEST_EDGE_PIXELS = 16.0
-"""Edge width reported at most; profiles are not followed further."""
+"""Largest edge width that is reported, in pixels."""
 
 _CELL, _EDGES = 16, 300
-"""Pixels between edges looked at, and how many of them."""
+"""Side in pixels of the grid cells that give one edge each, and the largest number of edges used."""
 
 _SMOOTHING, _REACH = 0.8, 20
-"""Sigma against noise, and half the length of an edge's profile, in pixels."""
+"""Sigma of the smoothing against noise, and half the length of an edge's profile, in pixels."""
 
 
 def measure(
     rgb: Image, mask: Image | None, outline: Points, scale: float, notes: tuple[str, ...] = ()
 ) -> Quality:
     """Quality of the working picture `rgb`; `scale` is working over sent pixels, `notes` are problems found
-    elsewhere (a pin half outside), told first. Without a mask the whole picture is measured."""
+    by other steps (such as a pin partly outside), which are listed first. Without a mask the whole picture is
+    measured."""
     what = "pin" if mask is not None else "photograph"
     if mask is None:
         mask = np.full(rgb.shape[:2], 255, np.uint8)
@@ -86,7 +87,7 @@ def measure(
 
 
 def _score(sharpness: float, exposure: float, lost: float, short: float, short_side: float) -> float:
-    """0 to 1, a product: one bad property spoils a photograph whatever the others are."""
+    """Score 0 to 1, as a product: one bad property makes a photograph bad whatever the others are."""
     sharp = min(1.0, max(BLURRED, BLURRED_SHARE * short) / max(sharpness, 1.0)) ** 1.5
     size = min(1.0, short_side / SHORT_SIDE) ** 0.5
     light = min(1.0, exposure / DARK, (1 - exposure) / (1 - BRIGHT))
@@ -97,10 +98,10 @@ def edge_width(grey: Image, inside: Image) -> float:
     """Width (10 to 90 %, pixels) of the sharper edges of a picture where `inside` is set, 1 to
     `WIDEST_EDGE_PIXELS`.
 
-    The strongest gradient of each cell of a grid gives an edge; its profile across is followed while it keeps
-    rising, and rise over steepest slope is the width of a blurred step (2.51 sigma; 10 to 90 % is 2.56
-    sigma). Blurring only widens, so the lower quartile tells of the lens rather than of bevels; the smoothing
-    against noise is subtracted again. A picture without edges counts as blurred.
+    The strongest gradient in each cell of a grid gives an edge. Its profile is followed as long as it rises;
+    the rise divided by the steepest slope is the width of a blurred step (2.51 sigma; 10 to 90 % is 2.56
+    sigma). Blur only widens edges, so the lower quartile measures the lens rather than bevels; the width
+    added by smoothing against noise is subtracted. A picture without edges counts as blurred.
     """
     smooth = as_image(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
     across, down = cv2.Sobel(smooth, cv2.CV_16S, 1, 0), cv2.Sobel(smooth, cv2.CV_16S, 0, 1)
@@ -134,9 +135,9 @@ def edge_width(grey: Image, inside: Image) -> float:
 
 
 def _noise(smooth: Image, inside: Image) -> float:
-    """Standard deviation of the noise left in a smoothed picture: lower quartile of the absolute Laplacian
-    (0.32 sigma of a normal distribution), which most textures leave alone, over the gain that operator has on
-    it."""
+    """Standard deviation of the noise left in a smoothed picture: the lower quartile of the absolute
+    Laplacian (0.32 sigma of a normal distribution), which most textures do not affect, divided by the
+    Laplacian's gain on such noise."""
     laplacian = cv2.convertScaleAbs(cv2.Laplacian(smooth, cv2.CV_16S), alpha=16)[::2, ::2]
     values = laplacian[inside[::2, ::2] > 0]
     if not len(values):
@@ -182,9 +183,9 @@ def _glare(
     where: npt.NDArray[np.bool_],
     crisp: float,
 ) -> float:
-    """Share of the pin under highlights: bright, colourless regions whose light fades out, where enamel and
-    paint end in a line. Faded is an edge half as wide again as the picture's own (`crisp` pixels, 10 to 90
-    %)."""
+    """Share of the pin under highlights: bright, colourless regions with a soft edge, whereas enamel and
+    paint end in a sharp edge. An edge is soft if it is 1.5 times as wide as the picture's own (`crisp`
+    pixels, 10 to 90 %)."""
     chroma = np.hypot(lab[:, :, 1] - 128, lab[:, :, 2] - 128)
     bright = ((lightness > 88) & (chroma < 14) & where).astype(np.uint8)
     smooth = cv2.GaussianBlur(lightness, (0, 0), 1.0)

@@ -1,8 +1,8 @@
-"""Pictures made small: decoded pixels, taken in strips, to an RGB array of the size that is worked on.
+"""Reduces decoded pixels, strip by strip, to an RGB array of the working size.
 
-A strip at a time is converted, composited over white where it is transparent, and averaged, so that a picture
-of 64 megapixels is never held twice. Averages are over areas (OpenCV's INTER_AREA), first along the rows,
-then across them: the result is that of the whole picture at once but for a rounding.
+Each strip is converted, composited over white where it is transparent, and averaged, so that a picture of 64
+megapixels is never held twice. Averages are over areas (OpenCV's INTER_AREA), first along the rows, then
+across them: the result differs from reducing the whole picture at once only by rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image
 
 WHOLE_PIXELS = 16_000_000
-"""Pixels up to which a picture is converted in one piece."""
+"""Largest number of pixels of a picture that is converted in one piece."""
 STRIP_PIXELS = 2_000_000
 
 
@@ -32,21 +32,21 @@ class Pixels(Protocol):
 
     @property
     def sent(self) -> tuple[int, int]:
-        """Width and height in the file: a decoder may have reduced the picture already."""
+        """Width and height in the file, which are larger than `size` if the decoder reduced the picture."""
         ...
 
     @property
     def coloured(self) -> bool:
-        """Whether the numbers are red, green and blue, which a colour profile may be about."""
+        """Whether the samples are red, green and blue, so that an RGB colour profile may apply."""
         ...
 
     def rows(self, top: int, bottom: int) -> Image:
-        """(bottom - top, width, 3) RGB."""
+        """RGB of the rows from `top` up to `bottom`: (bottom - top, width, 3)."""
         ...
 
 
 def reduced(pixels: Pixels, target: tuple[int, int]) -> Image:
-    """RGB of `target` (width, height), which is not larger than the picture."""
+    """RGB at the size `target` (width, height), which must not exceed the picture's size."""
     width, height = pixels.size
     if width * height <= WHOLE_PIXELS:
         rgb = pixels.rows(0, height)
@@ -65,7 +65,7 @@ def _resized(rgb: Image, size: tuple[int, int]) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class PillowPixels:
-    """A picture that Pillow has loaded; `sent` as `Pixels` has it."""
+    """A picture loaded by Pillow; `sent` as in `Pixels`."""
 
     image: Pillow.Image
     sent: tuple[int, int]
@@ -94,7 +94,7 @@ class PillowPixels:
 @dataclass(frozen=True, slots=True)
 class ArrayPixels:
     """A picture as an array (height, width) or (height, width, channels): grey, grey and alpha, RGB or RGBA;
-    `sent` as `Pixels` has it."""
+    `sent` as in `Pixels`."""
 
     array: Image
     sent: tuple[int, int]
@@ -118,7 +118,7 @@ class ArrayPixels:
 
 
 def on_white(rgba: Pillow.Image) -> Image:
-    """RGB of a picture with straight (not premultiplied) alpha before white."""
+    """RGB of a picture with straight (not premultiplied) alpha, composited over white."""
     if rgba.getchannel("A").getextrema() == (255, 255):
         return np.array(rgba.convert("RGB"))
     canvas = Pillow.new("RGBA", rgba.size, "white")

@@ -1,4 +1,4 @@
-"""A stored photograph as it may be shown to others: upright, small, without its metadata."""
+"""Makes a copy of a stored photograph that may be shown to others: upright, small, without metadata."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ JPEG_QUALITY = 85
 
 
 def shown(path: str, view: View, max_pixels: int) -> bytes:
-    """A JPEG of at most `LONGEST_SIDE` pixels a side. Runs in a worker: it decodes what somebody sent.
+    """A JPEG of at most `LONGEST_SIDE` pixels a side. Runs in a worker, because it decodes files that users
+    sent.
 
-    Raises `PinactorsError` (`invalid_format`, `too_large`), `OSError` where the file is gone.
+    Raises `PinactorsError` (`invalid_format`, `too_large`), and `OSError` if the file is gone.
     """
     rgb = decode(Path(path).read_bytes(), view, max_pixels).rgb
     scale = min(1.0, LONGEST_SIDE / max(rgb.shape[:2]))

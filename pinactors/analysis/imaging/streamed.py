@@ -1,6 +1,6 @@
-"""PNG and WebP decoded by libvips: a few rows at a time, or reduced while they are decoded.
+"""Decodes PNG and WebP with libvips, a few rows at a time or reduced while decoding.
 
-Used for every WebP, whose other decoders hold several whole canvases, and for large PNGs.
+Used for every WebP, because other WebP decoders hold several whole canvases, and for large PNGs.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import pyvips  # type: ignore[import-untyped]
 from pinactors.analysis.model import Image
 
 Error = pyvips.Error
-"""What libvips raises on damaged files."""
+"""The exception that libvips raises on damaged files."""
 
-logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # what is damaged is told by exceptions
-pyvips.cache_set_max(0)  # no photograph stays in memory
-pyvips.vips_lib.vips_concurrency_set(1)  # a worker is one core
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)  # damaged files are reported by exceptions
+pyvips.cache_set_max(0)  # keeps no photograph in memory
+pyvips.vips_lib.vips_concurrency_set(1)  # a worker uses one core
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file's start says, nothing being decoded; `orientation` is EXIF's, 1 to 8."""
+    """A file's header, read without decoding pixels; `orientation` is EXIF's, 1 to 8."""
 
     width: int
     height: int
@@ -34,7 +34,8 @@ class Header:
 
 
 def open_webp(data: bytes, scale: float = 1.0) -> Header:
-    """The first frame; the decoder reduces it by `scale`, of which 1 is the whole. Raises `Error`."""
+    """The header of the first frame; the decoder scales the frame by `scale` (1 is full size). Raises
+    `Error`."""
     options = {"scale": scale} if scale < 1 else {}
     return _header(pyvips.Image.webpload_buffer(data, access="sequential", fail_on="warning", **options))
 
@@ -52,7 +53,8 @@ def _header(picture: pyvips.Image) -> Header:
 
 
 def rgb(picture: pyvips.Image, factor: int = 1) -> Image:
-    """(height, width, 3), transparency on white, a pixel the mean of `factor` by `factor`. Raises `Error`."""
+    """Pixels (height, width, 3), composited over white, each the mean of `factor` by `factor` decoded pixels.
+    Raises `Error`."""
     picture = picture.colourspace("srgb")  # 8 bits, three channels
     if picture.hasalpha():
         picture = picture.flatten(background=[255, 255, 255])
