@@ -1,6 +1,5 @@
-"""Which catalogue pin a photograph shows: features, similarity of registered pictures, keys read from the
-stamp.
+"""Finds the catalogue pin that a photograph shows: features, comparison of registered pictures, stamp keys.
 
-Comes in: prepared views and what the catalogue holds of its pictures. Goes out: ranked candidates with
-their geometry. No verdict on authenticity is made here.
+Input: prepared views and the catalogue's features and pictures. Output: ranked candidates with their
+geometry. No verdict on authenticity is made here.
 """

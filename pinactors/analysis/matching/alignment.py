@@ -1,7 +1,8 @@
-"""Registration: the transformation that lays one picture's pin on another's.
+"""Registration: finds the transformation that maps one picture's pin to another's.
 
-Whole pins are aligned by their silhouettes' frames, the turn by their layouts, and both refined on colour,
-outline and lines together (Lucas and Kanade; robust inverse composition as in Baker and Matthews 2004).
+Whole pins are aligned by the frames of their silhouettes, their rotation by their layouts; the result is
+refined on colour, outline and lines together (Lucas and Kanade; robust inverse compositional algorithm as in
+Baker and Matthews 2004).
 """
 
 from __future__ import annotations
@@ -19,25 +20,27 @@ from pinactors.analysis.model import CROP_SIDE, Matrix
 
 _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 HUBER_RESIDUAL = 0.5
-"""Residual (in the planes' units) up to which a difference counts squared: glare and fingers exceed it."""
+"""Residual (in the planes' units) up to which a difference counts squared; glare and fingers exceed it and
+count linearly."""
 MOST_STEP = 0.12
 """Largest change of one parameter in one iteration, in picture widths."""
 CONVERGED_STEP = 2e-3
 TRIAL_ITERATIONS = 3
-"""Iterations after which one of two turns to start from is dropped."""
+"""Iterations after which the worse of two starting rotations is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """`to_query` maps crop pixels of the reference to crop pixels of the query; `cost` (0 to 1) is the mean
-    bounded difference left."""
+    """The result of a registration. `to_query` maps crop pixels of the reference to crop pixels of the query;
+    `cost` (0 to 1) is the mean remaining difference, each bounded by 1."""
 
     to_query: Matrix
     cost: float
 
 
 class Template:
-    """What the alignment to one reference needs, computed once: gradients and their products."""
+    """The gradients of one reference and their products with the coordinates, computed once for all
+    alignments to the reference."""
 
     def __init__(self, planes: Floats, mask: Floats) -> None:
         self.side = side = planes.shape[0]
@@ -64,11 +67,11 @@ class Template:
         return self._seen(warped) - self.values
 
     def _seen(self, planes: npt.NDArray[Any]) -> Floats:
-        """The places that count of a picture, (places, channels)."""
+        """A picture's values at the pixels in and around the mask: (pixels, channels)."""
         return as_floats(planes.reshape(self.side * self.side, -1).take(self.inside, axis=0))
 
     def refine(self, query: Floats, to_query: Matrix, iterations: int) -> tuple[Matrix, float]:
-        """The better transformation (in the planes' pixels) and its cost."""
+        """The refined transformation (in the planes' pixels) and its cost."""
         matrix = np.asarray(to_query, np.float64)
         damping = np.eye(len(self.steepest), dtype=np.float32) * 1e-3 * len(self.values)
         for _ in range(iterations):
@@ -87,7 +90,7 @@ class Template:
 
 
 def align(query: Portrait, reference: Portrait, turns: list[float], iterations: int = 10) -> Alignment:
-    """The best affine alignment from the `turns` (radians, reference to query) to start from."""
+    """The best affine alignment, starting from the rotations `turns` (radians, reference to query)."""
     template = Template(reference.planes, reference.coarse[1])
     down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
     starts = []
@@ -98,7 +101,7 @@ def align(query: Portrait, reference: Portrait, turns: list[float], iterations: 
         starts.append((template.cost(query.planes, matrix), matrix))
     starts.sort(key=lambda start: start[0])
     close = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
-    if len(close) > 1:  # a few steps tell which is worth the rest
+    if len(close) > 1:  # a few iterations show which start is better
         tried = [template.refine(query.planes, matrix, TRIAL_ITERATIONS) for matrix in close]
         close = [min(tried, key=lambda found: found[1])[0]]
         iterations -= TRIAL_ITERATIONS
@@ -107,17 +110,18 @@ def align(query: Portrait, reference: Portrait, turns: list[float], iterations: 
 
 
 def register(query: Portrait, reference: Portrait) -> Alignment:
-    """Aligns two portraits from nothing but themselves."""
+    """Aligns two portraits without a known transformation to start from."""
     turns = layout.turns(layout.layout(query), layout.layout(reference), 3)
     return align(query, reference, turns)
 
 
 BACK_OVERLAP = 0.85
-"""Least intersection over union of the registered outlines: the gate for front against back, as well."""
+"""Least intersection over union of the registered outlines of two backs; also the gate for comparing front
+with back."""
 
 
 def overlap(query: Portrait, reference: Portrait, to_query: Matrix) -> float:
-    """Intersection over union of the two silhouettes once aligned."""
+    """Intersection over union of the two silhouettes after alignment."""
     down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
     warped = cv2.warpPerspective(
         query.coarse[1], down @ to_query @ up, (COARSE_SIDE, COARSE_SIDE), flags=_SAMPLE

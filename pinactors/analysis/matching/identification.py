@@ -1,8 +1,8 @@
-"""Which catalogue pin is photographed: a `Match` of what was found in the views, and whether it is claimed.
+"""Identifies the photographed pin: makes a `Match` from the views and decides whether to claim a pin.
 
-`identify` makes it of the front, `refine` joins the tilted view, the back and its stamp. A claim needs a
-registered candidate, a calibrated probability and a lead over every other pin that could lie in the same
-place; everything else is a list of candidates.
+`identify` uses the front, `refine` adds the tilted view, the back and its stamp. A claim requires a
+registered candidate, a sufficient calibrated probability and a lead over every other pin that could lie in
+the same place; otherwise the match only lists candidates.
 """
 
 from __future__ import annotations
@@ -44,32 +44,34 @@ from pinactors.protocol import View
 MOST_CANDIDATES = 5
 
 LEAST_SHARE_CLAIMED = 0.75
-"""Share of what all candidates together are given that the one claimed has to have: variants of one drawing
-often cannot be told apart."""
+"""Least share of all candidates' summed probability that the claimed one must have: variants of one drawing
+often cannot be distinguished."""
 DECIDED_ODDS, DECIDED_LEAD = 3.0, 4.0
-"""Log odds, and their lead, from which another photograph would not change the answer. Six clear drawn fronts
-have 3.2 to 3.8; of a set of 44, answers were the same with 3 and with 4, where hardly a front decided."""
+"""Least log odds, and least lead over the second candidate, from which further views would not change the
+result. Six clear drawn fronts have log odds of 3.2 to 3.8; on a set of 44 fronts, the results were the same
+with 3 and with 4, but with 4 hardly any front was decided."""
 LEAST_PROBABILITY = 1e-9
-"""Probabilities are kept above this where their logarithm is needed."""
+"""Lower bound of probabilities before their logarithm is taken."""
 
 TILTED_WEIGHT, NOT_SEEN = 0.6, -3.0
-"""Share of the tilted view's log odds that is added to the front's (they share their reference and the pin's
-wear), and what a view counts as in which the pin was not found. Found badly in a tilted view tells no more
-against a pin than not found at all."""
+"""Share of the tilted view's log odds that is added to the front's (the views are not independent: they share
+the reference and the pin's wear), and the log odds of a view in which the pin was not found. Lower log odds
+in a tilted view count as not found: they are no stronger evidence against a pin."""
 
 BACKS, BACKS_BEHIND = 3, 7.0
-"""Candidates whose back is compared, none of them further behind the best than this (log odds)."""
+"""Number of candidates whose back is compared, and how far behind the best (log odds) they may be."""
 
 EMPTY = "The catalogue is empty: there is nothing to compare with."
 OUTDATED = "The catalogue cannot be searched at the moment, so there is nothing to compare with."
-"""For collectors; what an operator has to do about it is told by `/health` and `/admin`."""
+"""Text for collectors; `/health` and `/admin` tell an operator what to do."""
 NO_MATCH = "No pin of the catalogue fits this photograph well enough to be claimed."
 TOO_CLOSE = "Several pins of the catalogue fit this photograph about equally well."
 
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """What speaks for one pin after all views; `to_reference` as a `MatchCandidate` has it."""
+    """The combined evidence of the views for one pin: natural log odds and inliers; `to_reference` as in
+    `MatchCandidate`."""
 
     odds: float
     inliers: int
@@ -77,7 +79,7 @@ class _Fit:
 
 
 def identify(source: Source, rgb: Image, region: Region | None = None) -> Match:
-    """The search by the front alone. `region` is where somebody says the pin is: a hint."""
+    """Searches by the front alone. `region` is where the user says the pin is, used as a hint."""
     unusable = _unusable(source)
     if unusable:
         return _unclaimed(source, unusable)
@@ -92,26 +94,26 @@ def identify(source: Source, rgb: Image, region: Region | None = None) -> Match:
 
 
 def identify_tilted(source: Source, rgb: Image, first: Match, region: Region | None = None) -> Match:
-    """The search by the tilted view, the candidates of the front tried as well."""
+    """Searches by the tilted view and also tries the candidates that the front gave (`first`)."""
     unusable = _unusable(source)
     if unusable:
         return _unclaimed(source, unusable)
     also = [number for one in first.candidates if (number := source.number(one.pin.pin_id)) is not None]
     query = sightings.features(rgb)
-    if first.decided and also:  # where it lies is all there is to know
+    if first.decided and also:  # only its geometry in this view is missing
         seen = sightings.compared(source, rgb, query, also[:1], None)
         if seen and seen[0].odds >= CLAIM_ODDS:
             return _conclude(source, _fits(seen, View.ANGLED))
     seen = look(source, rgb, also, region, query)
     known = next((one for one in seen if also and one.candidate.number == also[0]), None)
-    if known is not None and first.identified:  # the front says which of several pins is meant
+    if known is not None and first.identified:  # the front decides which of several pins is meant
         seen = [known, *(one for one in seen if one is not known)]
     beside = _beside(seen)
     return _conclude(source, _fits([one for one in seen if one not in beside], View.ANGLED))
 
 
 def _beside(seen: Sequence[Sighting]) -> list[Sighting]:
-    """Pins found likely and in other places than the main one: no rivals of it."""
+    """Probable pins that lie in other places than the main one, so that they are not its rivals."""
     return [one for one in seen[1:] if one.odds >= BESIDE_ODDS and _elsewhere(one, seen[0])]
 
 
@@ -131,7 +133,7 @@ def _also_seen(source: Source, seen: Sequence[Sighting], rgb: Image) -> tuple[Al
 def refine(
     source: Source, first: Match, tilted: Match | None, back: PreparedView | None, stamp: StampReading | None
 ) -> Match:
-    """The search with all views: what front and tilted view found, joined by the back and its stamp."""
+    """Combines all views: the matches of the front and the tilted view, the back and its stamp."""
     if _unusable(source):
         return dataclasses.replace(first, decided=True)
     fits = _remembered(source, first)
@@ -172,8 +174,9 @@ def _joined(fits: dict[int, _Fit], tilted: dict[int, _Fit]) -> dict[int, _Fit]:
 
 
 def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> dict[int, _Fit]:
-    """The fits with what the back says. That counterfeits copy codes does not matter here: they copy the
-    pin's own. A pin the pictures did not bring up is listed by its code, never claimed by it."""
+    """Adds the stamp's evidence to the fits. Counterfeits that copy codes are no problem here: they copy the
+    code of the pin they imitate. A pin that only its code found is listed as a candidate, but never
+    claimed."""
     if stamp.factory_code:
         named = source.by_code(stamp_key.factory_key(stamp.factory_code))
         fits = {number: _Fit(2 * NOT_SEEN - stamp_key.EXACT_CODE, 0) for number in named} | fits
@@ -186,8 +189,7 @@ def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> d
 
 
 def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dict[int, _Fit]:
-    """The fits, those in front with their backs compared. A pin whose back the catalogue lacks stays as it
-    is."""
+    """Adds the evidence of the back to the best fits. A fit whose back the catalogue lacks is unchanged."""
     assert back.pin is not None
     portrait = Portrait.of(back.pin.rgb, back.pin.crop_mask)
     best = sorted(fits, key=lambda number: -fits[number].odds)[:BACKS]
@@ -213,8 +215,8 @@ def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dic
 
 
 def _remembered(source: Source, match: Match) -> dict[int, _Fit]:
-    """The fits behind a match's candidates: their odds are against "none of them", whose share is what is
-    left."""
+    """The fits from which a match's candidates were made. Their odds are relative to "none of them", which
+    has the probability that the candidates leave."""
     none = max(1 - sum(candidate.score for candidate in match.candidates), LEAST_PROBABILITY)
     fits = {}
     for candidate in match.candidates:
@@ -226,7 +228,8 @@ def _remembered(source: Source, match: Match) -> dict[int, _Fit]:
 
 
 def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
-    """Odds into probabilities that share one pin among them, and a claim where they allow it."""
+    """Turns odds into probabilities that sum to 1 with "none of them", and claims the best pin if they
+    allow it."""
     best = sorted(fits.items(), key=lambda item: -item[1].odds)[:MOST_CANDIDATES]
     pins = source.numbered([number for number, _ in best])
     ranked = [(pins[number], fit) for number, fit in best if number in pins]

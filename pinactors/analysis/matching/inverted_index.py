@@ -1,8 +1,8 @@
-"""An inverted index of catalogue features: the pins that have features like a photograph's, by votes.
+"""An inverted index of catalogue features: finds, by votes, the pins with features similar to a photograph's.
 
-The features lie sorted by axis and cell of the vocabulary, so that a photograph's feature is compared only
-with those of its own cells, by signature. All arrays may be memory-mapped files: a search touches the lists
-of its cells and nothing else.
+The features are grouped by axis and cell of the vocabulary. A photograph's feature is compared, by signature,
+only with the features in its own cells. All arrays may be memory-mapped files: a search reads only the lists
+of its cells.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Integers = npt.NDArray[np.integer]
 LISTS = vocabulary.CELLS * AXES
 
 CELLS_PROBED = 4
-"""Cells in which a photograph's feature is looked for."""
+"""Number of cells in which a photograph's feature is searched."""
 ALIKE_BITS = 38
-"""Most differing bits of 128 of features that may be the same."""
+"""Largest number of differing bits, of 128, at which two features count as similar."""
 VOTE_SPREAD_BITS = 26.0
-"""Differing bits at which a vote has fallen to 1/e."""
+"""Differing bits at which the weight of a vote has fallen to 1/e."""
 COPY_BITS = 26
-"""Most differing bits of features that are near copies of each other."""
+"""Largest number of differing bits at which two features count as near copies."""
 FEATURES_COMPARED = 64
-"""Features of a list that each is compared with when near copies are counted."""
+"""Number of features in a list with which each feature is compared when near copies are counted."""
 BATCH_COMPARISONS = 1 << 20
-"""Comparisons made at a time, at most: bounds memory."""
+"""Largest number of comparisons in one batch, which bounds memory."""
 LONG_LIST_FEATURES = 256
-"""Features of a list from which it is compared by itself: gathering what lies together costs more."""
+"""Lists of more features are compared one by one: copying them into a batch would cost more."""
 
 
 _NONE = np.zeros(0, np.int64)
@@ -42,7 +42,7 @@ _NONE = np.zeros(0, np.int64)
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """`numbers` of the pins voted for, most votes first, and their `votes`."""
+    """The result of voting: `numbers` of the pins with votes, most votes first, and their `votes`."""
 
     numbers: Integers
     votes: npt.NDArray[np.float64]
@@ -50,9 +50,10 @@ class Votes:
 
 @dataclass(frozen=True, slots=True)
 class InvertedIndex:
-    """`starts` (LISTS + 1) is where each list begins in `pins`, `places` and `signatures` (n, 2), which hold
-    a row a feature: the pin's number, the feature's place among that pin's, its signature. `shared` holds,
-    pin after pin from `offsets` on (by pin number), how many near copies of a feature other pins have."""
+    """The lists of features by axis and cell. `starts` (LISTS + 1) holds where each list begins in `pins`,
+    `places` and `signatures` (n, 2), which have one row per feature: the pin's number, the feature's index
+    among that pin's features, its signature. `shared` holds the number of near copies that other pins have of
+    each feature, ordered by pin; the features of a pin begin at `offsets[pin]`."""
 
     starts: Integers
     pins: Integers
@@ -62,13 +63,13 @@ class InvertedIndex:
     shared: Integers
 
     def votes(self, query: Features) -> Votes:
-        """A feature votes once for each pin it is found in, by how alike the two are and by how few pins have
-        it."""
+        """The votes of the features `query`. Each feature votes once for each pin in which a similar one is
+        found; its weight grows with their similarity and falls with the number of such pins."""
         pins = len(self.offsets)
         pins_in_all = max(2, int((np.diff(self.offsets) > 0).sum()))
         alike = [(feature * pins + pin) << 8 | bits for feature, pin, bits in self._alike(query)]
         rows = np.sort(np.concatenate([_NONE, *alike]))
-        rows = rows[np.diff(rows >> 8, prepend=-1) != 0]  # of a feature's likenesses of one pin the best
+        rows = rows[np.diff(rows >> 8, prepend=-1) != 0]  # keeps the most similar of a pin's features
         feature, pin = np.divmod(rows >> 8, pins)
         found_in = np.bincount(feature, minlength=len(query))[feature]
         weight = np.exp(-np.square((rows & 255) / VOTE_SPREAD_BITS)) * np.log(1 + pins_in_all / found_in)
@@ -78,7 +79,7 @@ class InvertedIndex:
         return Votes(numbers, votes[numbers])
 
     def _alike(self, query: Features) -> Iterator[tuple[Integers, Integers, Integers]]:
-        """(feature of the query, pin, differing bits) of all that are alike, some at a time."""
+        """(features of the query, pins, differing bits) of all similar pairs, in batches."""
         if not len(query):
             return
         words = vocabulary.shipped()
@@ -106,12 +107,13 @@ class InvertedIndex:
             yield probe[alike] // CELLS_PROBED, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
 
     def weights(self, pin: int) -> npt.NDArray[np.float32]:
-        """How distinctive each feature of a pin is within the catalogue, 0 to 1."""
+        """How distinctive each feature of a pin is within the catalogue: 1 over 1 plus its near copies."""
         copies = np.asarray(self.shared[self.offsets[pin] : self.offsets[pin + 1]], np.float32)
         return np.asarray(1 / (1 + copies), np.float32)
 
     def replaced(self, changed: Iterable[tuple[int, Features]]) -> InvertedIndex:
-        """The index with the features of these pins (by number) in place of what it had of them."""
+        """A copy of the index in which `changed` (pin number, features) replaces the features of these
+        pins."""
         words = vocabulary.shipped()
         lists, pins, places, signatures = [], [], [], []
         for pin, features in changed:
@@ -133,8 +135,8 @@ class InvertedIndex:
 
 
 def of(lists: Integers, pins: Integers, places: Integers, signatures: Words) -> InvertedIndex:
-    """The index of features given as rows: the list each belongs to (0 to LISTS - 1), the pin it is of, its
-    place among that pin's, its signature (n, 2)."""
+    """The index of features given as rows: the list of each (0 to LISTS - 1), its pin, its index among that
+    pin's features, its signature (n, 2)."""
     order = np.argsort(lists, kind="stable")
     pins, places, signatures = pins[order], places[order], signatures[order]
     starts = np.concatenate([[0], np.cumsum(np.bincount(lists, minlength=LISTS))])
@@ -156,8 +158,8 @@ def empty() -> InvertedIndex:
 
 
 def near_copies(starts: Integers, pins: Integers, signatures: Words) -> npt.NDArray[np.uint8]:
-    """For each feature (a row) how many near copies other pins have in its list. In lists longer than
-    FEATURES_COMPARED each is compared with its neighbours only, and the count extrapolated."""
+    """For each feature (row), how many near copies other pins have in its list. In lists longer than
+    FEATURES_COMPARED each feature is compared only with its neighbours, and the count is extrapolated."""
     lengths = np.diff(starts)
     lists = np.repeat(np.arange(len(lengths)), lengths)
     found = np.zeros(len(pins), np.float32)

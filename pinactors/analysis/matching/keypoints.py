@@ -1,8 +1,8 @@
 """Local features of a picture: SIFT keypoints (Lowe 2004) on lightness and on both colour axes.
 
-Enamel is flat colour between metal lines, and two fields of one lightness meet in an edge that only the
-colour axes show: each axis of L*a*b* is described by itself, and a feature is only ever compared with
-features of its own axis. Descriptors are RootSIFT (Arandjelović and Zisserman 2012).
+Enamel is flat colour between metal lines, and the edge between two fields of the same lightness is visible
+only on the colour axes. Each axis of L*a*b* is therefore described separately, and a feature is compared only
+with features of its own axis. Descriptors are RootSIFT (Arandjelović and Zisserman 2012).
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from pinactors.analysis.model import Image, Matrix
 Floats = npt.NDArray[np.float32]
 
 VERSION = 3
-"""Of what is computed here and stored by a catalogue: a catalogue of another version has to be rebuilt."""
+"""Version of the features that a catalogue stores; a catalogue with another version must be rebuilt."""
 
 AXES = 3
 DIMENSIONS = 128
 
 LEAST_CONTRAST = 0.02
-"""Least contrast of a keypoint (OpenCV's unit): half of what Lowe proposes, enamel fields differ little."""
+"""Least contrast of a keypoint (OpenCV's unit): half of Lowe's value, because enamel fields differ little."""
 
 CHROMA_GAIN = 1.5
-"""Grey levels a unit of a* or b*: enamel's colours span about 160 units."""
+"""Grey levels per unit of a* or b*: enamel's colours span about 160 units."""
 
 GRID_SIDE = 8
-"""Parts of the picture each way among which the keypoints kept are spread: a busy cloth in one corner does
-not take the place of a quiet pin."""
+"""Number of parts in each direction over which the selected keypoints are distributed, so that a patterned
+cloth in one corner does not displace the keypoints of a plain pin."""
 
 FULL_SCALE = 0.4
-"""Value of a RootSIFT component stored as 15; hardly one in a thousand is larger."""
+"""Value of a RootSIFT component that is stored as 15; fewer than about one in a thousand are larger."""
 
 _STORED = np.dtype(
     [
@@ -49,13 +49,13 @@ _STORED = np.dtype(
         ("descriptor", "u1", DIMENSIONS // 2),
     ]
 )
-"""One stored feature, 72 bytes: place in 1/64 pixel, diameter, direction in 1/256 turn, axis, four bits a
-component."""
+"""One stored feature, 72 bytes: position in 1/64 pixel, diameter, direction in 1/256 of a full circle, axis,
+four bits per component."""
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """`points` (n, 2) in pixels of the picture they were taken from, `sizes` (n) diameters in those pixels,
+    """The features of one picture: `points` (n, 2) in its pixels, `sizes` (n) diameters in its pixels,
     `angles` (n) in radians, `axes` (n): 0 lightness, 1 a*, 2 b*; `descriptors` (n, 128), each of length 1."""
 
     points: Floats
@@ -68,7 +68,7 @@ class Features:
         return len(self.points)
 
     def take(self, which: npt.NDArray[Any]) -> Features:
-        """Those at the indices, or under the mask, `which`."""
+        """The features at the indices `which`, or those selected by the mask `which`."""
         return Features(
             self.points[which],
             self.sizes[which],
@@ -78,7 +78,7 @@ class Features:
         )
 
     def moved(self, similarity: Matrix) -> Features:
-        """The same features in the pixels that a similarity (3x3, not mirrored) leads to."""
+        """The same features transformed by a similarity (3x3, without mirroring)."""
         matrix = similarity.astype(np.float32)
         scale = np.hypot(matrix[0, 0], matrix[1, 0])
         turn = np.arctan2(matrix[1, 0], matrix[0, 0])
@@ -86,7 +86,8 @@ class Features:
         return Features(points, self.sizes * scale, self.angles + turn, self.axes, self.descriptors)
 
     def encode(self) -> bytes:
-        """For storage; places must be 0 to 1,023 pixels, and components lose all but four bits."""
+        """The features as bytes for storage. Positions must be 0 to 1,023 pixels; components are reduced to
+        four bits."""
         rows = np.zeros(len(self), _STORED)
         rows["point"] = np.clip(np.round(self.points * 64), 0, 65535)
         rows["size"] = self.sizes
@@ -98,7 +99,7 @@ class Features:
 
     @classmethod
     def decode(cls, data: bytes) -> Features:
-        """Raises `ValueError` for damaged data."""
+        """The features that `encode` stored. Raises `ValueError` if the data is damaged."""
         rows = np.frombuffer(data, _STORED)
         packed = rows["descriptor"]
         levels = np.empty((len(rows), DIMENSIONS), np.float32)
@@ -115,17 +116,17 @@ class Features:
 
 
 def joined(*parts: Features) -> Features:
-    """The features of several, those of one picture's pixels."""
+    """The features of all `parts`, which must be in the pixels of one picture."""
     return Features(
         *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Features))
     )
 
 
 def extract(rgb: Image, mask: Image | None, sides: tuple[int, int], count: int) -> Features:
-    """About `count` features of `rgb` at most, where `mask` is not 0.
+    """At most `count` features of `rgb` where `mask` is not 0.
 
-    `sides` are the lengths the picture's longer side is reduced to for lightness and for the colour axes;
-    half of the features are for lightness, a quarter for each colour axis.
+    `sides` are the lengths to which the picture's longer side is reduced for lightness and for the colour
+    axes; half of the features are for lightness, a quarter for each colour axis.
     """
     parts = [_of_plane(rgb, mask, (0,), sides[0], count // 2)]
     parts += [_of_plane(rgb, mask, (1, 2), sides[1], count // 4)]
@@ -150,7 +151,7 @@ def _of_plane(
     for axis in axes:
         plane = lab[..., 0] * 2.55 if axis == 0 else lab[..., axis] * CHROMA_GAIN + 128
         grey = np.clip(plane, 0, 255).astype(np.uint8)
-        # in one call: described by themselves, those kept would have all blurred pictures made once more
+        # One call: computing the descriptors separately would build the blurred pictures a second time.
         detected, described = sift.detectAndCompute(grey, within)
         chosen = _spread(detected, grey.shape, count)
         keypoints = [detected[at] for at in chosen]
@@ -170,7 +171,8 @@ def _of_plane(
 
 
 def _spread(keypoints: Sequence[Any], shape: tuple[int, ...], count: int) -> npt.NDArray[np.intp]:
-    """Indices of the strongest `count`, each part of the picture in turn giving one."""
+    """Indices of `count` keypoints: the strongest of each part of the picture, then the second strongest of
+    each, and so on."""
     if len(keypoints) <= count:
         return np.arange(len(keypoints))
     points = np.array([keypoint.pt for keypoint in keypoints])

@@ -1,8 +1,8 @@
-"""By what angle one pin's picture is turned against another's.
+"""Finds the angle by which one pin's picture is rotated relative to another's.
 
-A polar grid in the silhouette's frame: any affine view of the pin gives the same grid, and a turn of it is
-a shift along one axis. Each cell holds colour, silhouette and, weighted most, the direction of lines, which
-depends neither on the light nor on what the metal mirrors.
+The layout is a polar grid in the silhouette's frame: any affine view of the pin gives the same grid, and a
+rotation of the pin is a shift along one axis. Each cell holds colour, silhouette and, with the greatest
+weight, the direction of lines, which depends neither on the light nor on reflections in the metal.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from pinactors.analysis.model import CROP_SIDE
 RINGS, SECTORS, CHANNELS = 4, 16, 6
 
 GRID_RADIUS_DEVIATIONS = 2.15
-"""Radius of the grid in standard deviations of the silhouette: a disc ends at 2.0, a long bar at 1.7."""
+"""Radius of the grid in standard deviations of the silhouette; that of a disc is 2.0, of a long bar 1.7."""
 
 SAMPLES_A_CELL = 4
-"""Samples a cell is the mean of, in each direction."""
+"""Number of samples in each direction that are averaged in a cell."""
 
 PLANE_WEIGHTS = as_floats([0.3, 1.0, 1.0, 0.6, 2.0, 2.0])
 """L (standardised), a, b (per 25), silhouette (as in `Portrait.planes`), lines along and across the radius.
-Chosen on photographs of 280 pins among 1,757: little lightness, since polished metal is bright in one
-picture and dark in the next."""
+Chosen on photographs of 280 pins among 1,757. Lightness has little weight, because polished metal is bright
+in one picture and dark in another."""
 
 
 def layout(portrait: Portrait) -> Floats:
-    """The grid (RINGS, SECTORS, CHANNELS), of length 1."""
+    """The grid (RINGS, SECTORS, CHANNELS), scaled to length 1."""
     radii = (np.arange(RINGS * SAMPLES_A_CELL) + 0.5) / (RINGS * SAMPLES_A_CELL) * GRID_RADIUS_DEVIATIONS
     angles = np.arange(SECTORS * SAMPLES_A_CELL) / (SECTORS * SAMPLES_A_CELL) * 2 * np.pi
     grid = as_floats(radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], -1))
@@ -57,8 +57,8 @@ def _sample(planes: Floats, frame: Floats, grid: Floats) -> Floats:
 
 
 def _relative(lines: Floats, frame: Floats, grid: Floats) -> tuple[Floats, Floats]:
-    """Line vectors (of twice the angle) turned so that they count from the radius through their place: a turn
-    of the pin then moves them without changing them."""
+    """Line vectors (of the doubled angle) with the angle measured from the radius through their position, so
+    that rotating the pin moves the vectors without changing them."""
     radius = grid @ frame[:2, :2].T
     angle = 2 * np.arctan2(radius[..., 1], radius[..., 0])
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -67,7 +67,7 @@ def _relative(lines: Floats, frame: Floats, grid: Floats) -> tuple[Floats, Float
 
 
 def turns(query: Floats, reference: Floats, count: int) -> list[float]:
-    """The likeliest turns (radians) from the reference's layout to the query's: peaks of their circular
+    """The likeliest rotations (radians) from the reference's layout to the query's: peaks of their circular
     correlation, best first."""
     spectrum = (np.fft.rfft(query, axis=1) * np.conj(np.fft.rfft(reference, axis=1))).sum((0, 2))
     curve = np.fft.irfft(spectrum, SECTORS * 4)

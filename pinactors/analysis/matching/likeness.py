@@ -1,5 +1,5 @@
-"""How alike two registered pins are: outline, lines and colours, each measured so that the light drops
-out."""
+"""Measures the similarity of two registered pins in outline, lines and colours, each independent of the
+light."""
 
 from __future__ import annotations
 
@@ -30,25 +30,26 @@ LIGHTNESS_SHARE = 0.6
 NEIGHBOURHOOD_PIXELS = 8.0
 QUIET_VARIANCE = 0.05
 RIM_PIXELS = 7
-"""Twice the width, plus one, of what counts as the rim, in pixels of the coarse picture."""
+"""Side of the erosion kernel that separates the rim, in pixels of the coarse picture: twice the rim's width
+plus one."""
 HAZE_LIGHT = 0.02
-"""Added to linear light before its logarithm: dark places carry noise and haze, not colour."""
+"""Added to linear light before its logarithm is taken: dark pixels hold noise and haze rather than colour."""
 LEAST_INNER = 60
-"""Pixels of the coarse picture inside both outlines from which colours are compared."""
+"""Least number of pixels of the coarse picture inside both outlines for comparing colours."""
 LEAST_LINE_AGREEMENT = 0.5
-"""Correlation of lines around a place from which the place shows the pin in both pictures: an outline may
-hold some of a card or a cloth, whose colours say nothing."""
+"""Local correlation of lines above which a pixel shows the pin in both pictures: an outline may include parts
+of a card or a cloth, whose colours are not informative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
-    """How a registered photograph's lines and colours agree with a catalogue picture's.
+    """How well a registered photograph's outline, lines and colours agree with a catalogue picture's.
 
     `outline`: intersection over union; `inner_lines`: correlation of the line fields away from the outline
-    (-1 to 1), `worst_lines`: what nine tenths of the places exceed. Once the light is fitted, `chroma`:
-    correlation of the chroma pattern where lines agree; `light_tint`: how coloured a light had to be assumed
-    (length of the log gains of red and blue over green); `rim_tint`: how far the rim's median a*, b*, which
-    is bare metal, then still lies off.
+    (-1 to 1), `worst_lines`: the tenth percentile of their local correlation. The others are measured after
+    the light is fitted. `chroma`: correlation of the chroma pattern where lines agree; `light_tint`: how
+    coloured the fitted light is (length of the log gains of red and blue over green); `rim_tint`: the
+    remaining difference of median a*, b* on the rim, which is bare metal.
     """
 
     outline: float
@@ -61,25 +62,26 @@ class Likeness:
 
 BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
 BACK_LEAST, BACK_MOST = -1.7, 2.5
-"""A logistic fit on the backs of what a search among 240 pins brought up, counterfeits with other backs among
-them. Fronts of variants differ in a few fields; their backs are plated, patterned and stamped anew. A back
-that hardly fits says less than the fit would have it: one in twenty of a pin's own does so as well, and one
-in four of its rivals'."""
+"""Coefficients and bounds of a logistic regression on the backs of the candidates that a search among 240
+pins gave, including counterfeits with other backs. Variants differ in a few fields of the front, but their
+backs have another plating, pattern and stamp. A back that hardly fits is weaker evidence than the regression
+says, hence the lower bound: one in twenty of a pin's own backs fits as badly, and one in four of its
+rivals'."""
 
 LEAST_OUTLINE = 0.8
-"""What 99 of 100 registered backs of the same pin exceed."""
+"""Intersection over union that 99 of 100 registered backs of the same pin exceed."""
 
 MOST_TINT = 1.0
-"""Log gains up to which a light's tint counts: beyond, the fit has followed something else."""
+"""Upper bound of a light's tint (log gains): a larger one is not caused by the light."""
 
 DIFFERENCE_LINES, DIFFERENCE_COLOURS, DIFFERENCE_MOST = 4.0, 4.0, 5.0
-"""Log odds for the pin whose lines, or colours, are the photograph's wherever two pins differ, and what they
-make together at most. Among 1,043 pins, three quarters of them the others mirrored or in other hues, 1 of 24
-close calls went wrong before, none after."""
+"""Log odds for a pin whose lines, or colours, agree with the photograph wherever two pins differ, and the
+bound of their sum. Among 1,043 pins, three quarters of them mirrored or recoloured copies of the others, 1 of
+24 close decisions was wrong without this comparison and none with it."""
 
 
 def back_log_odds(likeness: Likeness | None) -> float:
-    """Natural log odds that the back adds to those of the other views; 0 where it cannot be compared."""
+    """Natural log odds that the back adds to those of the other views; 0 if the back cannot be compared."""
     if likeness is None or likeness.outline < LEAST_OUTLINE:
         return 0.0
     total = (
@@ -93,7 +95,7 @@ def back_log_odds(likeness: Likeness | None) -> float:
 
 
 def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
-    """Measures `query` in the reference's frame; None when they hardly overlap."""
+    """Compares `query` with the reference in the reference's frame; None if they hardly overlap."""
     seen, mask = _warped_colours(query, to_query)
     known = reference.coarse[1]
     shared = np.minimum(mask, known)
@@ -114,10 +116,10 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
 
 
 def _chroma(seen: Floats, known: Floats, inner: npt.NDArray[np.bool_], around: Floats) -> float:
-    """Correlation of a*, b* in one light, over the inner places where lines agree or, where those are less
-    than half (in another pin's picture some do by chance), over all. Each place of the photograph is held
-    against the nearest in colour of nine places of the catalogue picture: at a field's edge the alignment's
-    error would decide."""
+    """Correlation of a*, b* under the same light over the inner pixels where lines agree, or over all inner
+    pixels if fewer than half agree (in another pin's picture some agree by chance). Each pixel of the
+    photograph is compared with the most similar of nine pixels of the catalogue picture, so that alignment
+    errors at a field's edge do not count."""
     agree = inner & (
         cv2.resize(around, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_LINEAR) > LEAST_LINE_AGREEMENT
     )
@@ -128,21 +130,23 @@ def _chroma(seen: Floats, known: Floats, inner: npt.NDArray[np.bool_], around: F
 
 
 def _nearest(seen: Floats, known: Floats) -> Floats:
-    """For each place the colour of `known`, there or one place away, that is nearest to `seen`'s."""
+    """For each pixel, the colour of `known` at that pixel or one of its eight neighbours that is most similar
+    to `seen`'s."""
     shifted = np.stack([np.roll(known, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)])
     away = np.square((shifted - seen) * as_floats([NEAREST_LIGHTNESS_SHARE, 1, 1])).sum(3)
     return as_floats(np.take_along_axis(shifted, away.argmin(0)[None, ..., None], 0)[0])
 
 
 NEAREST_LIGHTNESS_SHARE = 0.3
-"""Share of lightness in what is nearest: metal mirrors, enamel's hue stays."""
+"""Weight of lightness in that choice: metal's lightness changes with reflections, enamel's hue does not."""
 
 
 def compare_differences(
     query: Portrait, first: Portrait, second: Portrait, first_to_query: Matrix, second_to_query: Matrix
 ) -> float:
-    """Natural log odds that the photograph shows the first of two pins and not the second, judged only where
-    these differ: variants of one drawing are alike nearly everywhere, and so is each to the photograph."""
+    """Natural log odds that the photograph shows the first of two pins and not the second, measured only
+    where the two differ: variants of one drawing resemble each other, and the photograph, nearly
+    everywhere."""
     to_second = np.linalg.inv(second_to_query) @ first_to_query
     lines = DIFFERENCE_LINES * _nearer_in_lines(query, first, second, first_to_query, to_second)
     colours = DIFFERENCE_COLOURS * _nearer_in_colours(query, first, second, first_to_query, to_second)
@@ -152,8 +156,8 @@ def compare_differences(
 def _nearer_in_lines(
     query: Portrait, first: Portrait, second: Portrait, to_query: Matrix, to_second: Matrix
 ) -> float:
-    """From 1, the photograph's line field is the first's where the two differ, to -1, it is the second's; 0
-    where they hardly do."""
+    """1 if the photograph's line field equals the first's where the two differ, -1 if it equals the second's,
+    0 if the two hardly differ."""
     photo, seen = _warped_lines(query, to_query)
     other, known = _warped_lines(second, to_second)
     inside = np.minimum(np.minimum(seen, known), first.mask / np.float32(255))
@@ -166,20 +170,20 @@ def _nearer_in_lines(
     if worth == 0:
         return 0.0
     place = float(((photo - other) * apart).sum()) / power  # 0 at the second, 1 at the first
-    beyond = max(0.0, -place, place - 1)  # what lies far beyond either is not of theirs
+    beyond = max(0.0, -place, place - 1)  # a field far beyond either resembles neither
     return worth * float(np.clip(2 * place - 1, -1, 1)) * max(0.0, 1 - 2 * beyond)
 
 
 ALIKE, UNALIKE = 0.03, 0.06
-"""Share of the lines' power in which two pins differ, up to which it is the registration's error, and from
-which it is theirs."""
+"""Share of the lines' power in which two pins differ: up to the first value it is attributed to registration
+errors, from the second on to the pins."""
 
 
 def _nearer_in_colours(
     query: Portrait, first: Portrait, second: Portrait, to_query: Matrix, to_second: Matrix
 ) -> float:
-    """The same by colours, each pin under the light that suits it best: how much nearer the photograph's are
-    to the first's, over how far the two lie apart."""
+    """Like `_nearer_in_lines`, for colours, each pin under the light that fits it best: how much nearer the
+    photograph's colours are to the first's than to the second's, over the distance between the two."""
     photo, seen = _warped_colours(query, to_query)
     other, known = _warped_colours(second, to_second)
     shared = np.minimum(np.minimum(seen, known), first.coarse[1])
@@ -199,8 +203,8 @@ def _nearer_in_colours(
 
 
 MOST_AWAY, LEAST_APART = 25.0, 8.0
-"""Colour differences (Lab units, lightness at 0.6): what a place counts at most, so that a reflection does
-not decide, and from which two pins differ in a place."""
+"""Colour differences (Lab units, lightness weighted by 0.6): the bound of a pixel's difference, so that a
+reflection does not decide, and the difference above which two pins differ at a pixel."""
 
 
 def _warped_lines(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Floats]:
@@ -225,14 +229,14 @@ def _warped_colours(portrait: Portrait, to_portrait: Matrix) -> tuple[Floats, Fl
 
 
 def _inner(shared: Floats) -> npt.NDArray[np.bool_]:
-    """Where a place and all around it lie inside."""
+    """The pixels that lie inside together with their eight neighbours."""
     return np.asarray(cv2.erode(shared, np.ones((3, 3), np.uint8)) > 0.9)
 
 
 def _in_one_light(
     seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats, float]:
-    """Both in Lab, the reference under the photograph's light, and that light's tint."""
+    """Both pictures in Lab, the reference under the photograph's light, and that light's tint."""
     gains, tint = _fit_light(seen, expected, inner)
     lit = (expected + HAZE_LIGHT) * gains - HAZE_LIGHT
     exposure = max(1e-3, float(np.percentile(lit[inner].max(1), 98)))
@@ -246,14 +250,15 @@ _PARTS = np.array(
     ],
     np.float64,
 )
-"""What level, slope across and slope down of each channel's log gain are made of: level, red over green, blue
-over green, slope across, slope down."""
+"""For each channel (red, green, blue), the matrix from the five parameters (level, red over green, blue over
+green, slope across, slope down) to level, slope across and slope down of the channel's log gain."""
 
 
 def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> tuple[Floats, float]:
-    """Gains (COARSE, COARSE, 3) that turn the reference's light into the photograph's, and the length of
-    their tint: one for each colour channel and a slope across the pin, fitted robustly to log ratios. The
-    colour is free, so that its tint can be judged: lights are nearly white, other plating is not."""
+    """Gains (COARSE_SIDE, COARSE_SIDE, 3) from the reference's light to the photograph's, and the length of
+    their tint. A gain for each colour channel and a common slope over the pin are fitted robustly to log
+    ratios. The light's colour is not restricted, so that its tint is evidence: lights are nearly white, other
+    plating is not."""
     there, here = expected[inner], seen[inner]
     ratio = np.log(here + HAZE_LIGHT) - np.log(there + HAZE_LIGHT)
     ys, xs = np.nonzero(inner)
@@ -290,8 +295,8 @@ def _correlation(one: Floats, other: Floats) -> float:
 def _line_agreement(
     query: Portrait, reference: Portrait, to_query: Matrix
 ) -> tuple[float, Floats, npt.NDArray[np.bool_]]:
-    """Correlation of the line fields away from the outline; that around each place, and which places lie
-    inside, both a quarter of PORTRAIT_SIDE wide."""
+    """Correlation of the line fields away from the outline; their local correlation, and which pixels lie
+    inside, both at a quarter of PORTRAIT_SIDE."""
     field, mask = _warped_lines(query, to_query)
     both = np.minimum(mask, as_floats(reference.mask / 255))
     inner = as_floats(cv2.erode(both, np.ones((7, 7), np.uint8), iterations=2))

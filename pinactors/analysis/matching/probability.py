@@ -1,4 +1,4 @@
-"""How likely a registered candidate is the pin photographed: a logistic model of few measurements.
+"""The probability that a registered candidate is the photographed pin: a logistic model of few measurements.
 
 `probability.json` beside this module holds its coefficients and how they were fitted.
 """
@@ -27,13 +27,13 @@ NAMES = (
     "outlined",
 )
 UNCOMPARED_VALUES = (0.3, 0.5, 0.3)
-"""What lines, outline and colours count as where they could not be compared."""
+"""Values used for `inner_lines`, `outline` and `chroma` if lines and colours could not be compared."""
 
 RIDGE_STRENGTH = 5.0
 
 
 def measurements(agreement: Agreement, outlined: bool) -> list[float]:
-    """The model's inputs in the order of NAMES; weight by its logarithm."""
+    """The model's inputs in the order of NAMES; of `weight`, the logarithm of 1 + weight."""
     alike = agreement.likeness
     return [
         math.log1p(agreement.weight),
@@ -52,7 +52,8 @@ def _shipped() -> tuple[float, tuple[float, ...]]:
 
 
 def log_odds(agreement: Agreement, outlined: bool) -> float:
-    """Natural log odds that the candidate is the pin photographed, by the shipped coefficients."""
+    """Natural log odds that the candidate is the photographed pin, by the coefficients in
+    `probability.json`."""
     intercept, coefficients = _shipped()
     values = measurements(agreement, outlined)
     return intercept + sum(one * value for one, value in zip(coefficients, values, strict=True))

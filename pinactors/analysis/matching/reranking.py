@@ -1,8 +1,8 @@
-"""A registered candidate compared with the photograph inside the candidate's own outline.
+"""Compares a registered candidate with the photograph inside the candidate's own outline.
 
-What counts is what belongs to the pin and to it alone: features that other pins of the catalogue have as
-well (a backing card's print, a watermark, the frame of a series) count as little as they tell, what counts
-must lie all over the pin, and patches, lines and colours of the whole picture have to agree with it.
+Only evidence that is specific to the pin counts. Features that other pins of the catalogue share (print of a
+backing card, a watermark, the frame of a series) have a low weight, matching features must be spread over the
+whole pin, and patches, lines and colours of the whole picture must agree.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
 Floats = npt.NDArray[np.float32]
 
 CELLS_A_SIDE = 8
-"""Parts each way in which the pin's box is divided when it is asked where features were found."""
+"""Number of cells in each direction of the pin's box, in which found features are counted."""
 CELL_WORTH = 3.0
-"""Weight of features from which a cell counts no more: a busy corner is one corner."""
+"""Upper bound of the weight of a cell's features, so that a detailed corner does not dominate."""
 
 PICTURE_SIDE = 256
 PATCH, REACH, STEP = 24, 4, 16
-"""Patches compared, in pixels of a PICTURE_SIDE square: their side, how far each may lie from its place, and
-how far apart they are taken."""
+"""Patches that are compared, in pixels of a PICTURE_SIDE square: their side, the search distance around their
+position, and the distance between patches."""
 LEAST_TEXTURE = 5.0
 """Least standard deviation (Lab units) of a patch that is compared."""
 FOUND_CORRELATION = 0.6
-"""Correlation from which a patch is found again."""
+"""Correlation above which a patch counts as found."""
 ALIGNMENT_STEPS = 8
 """Iterations of the alignment before lines and colours are compared."""
 
 
-@dataclass(frozen=True)  # no slots: what is computed on demand is kept
+@dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Candidate:
-    """What the catalogue holds of one pin's front: `features` in crop pixels, their `weights` (0 to 1) by how
+    """The catalogue's data on one pin's front: `features` in crop pixels, their `weights` (0 to 1) by how
     distinctive they are in the catalogue, `outlined` whether its outline is known (else its mask is the
-    middle of the picture), and how its picture is had: None when it is gone."""
+    middle of the picture), and `load`, which reads its picture and returns None if the picture is gone."""
 
     number: int
     features: Features
@@ -57,7 +57,7 @@ class Candidate:
 
     @cached_property
     def reference(self) -> Reference:
-        """Raises `LookupError` when it is gone."""
+        """The catalogue picture. Raises `LookupError` if it is gone."""
         reference = self.load()
         if reference is None:
             raise LookupError(f"the picture of pin {self.number} is gone")
@@ -69,7 +69,7 @@ class Candidate:
 
     @cached_property
     def outline(self) -> npt.NDArray[np.float64]:
-        """(n, 2) in crop pixels."""
+        """The outline of the picture's mask (n, 2) in crop pixels."""
         contours, _ = cv2.findContours(self.reference.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         longest = max(contours, key=cv2.contourArea, default=np.zeros((0, 1, 2), np.int32))
         return np.asarray(longest.reshape(-1, 2), np.float64)
@@ -77,12 +77,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How a photograph agrees with a candidate that was registered on it.
+    """How well a photograph agrees with a candidate that was registered on it.
 
-    `weight`: of the features found, each by its distinctiveness and likeness; `covered`: share (0 to 1) of
-    the pin's cells, by their distinctive features, in which some were. `patches`: share of textured patches
-    found again, `patch_mean`: mean of their correlation. `likeness`: lines and colours, None where too little
-    is visible.
+    `weight`: sum over the found features, each weighted by its distinctiveness and similarity; `covered`:
+    share (0 to 1) of the pin's visible cells with found features, each cell weighted by its distinctive
+    features. `patches`: share of textured patches found, `patch_mean`: mean of their correlation. `likeness`:
+    agreement of lines and colours, None if too little is visible.
     """
 
     weight: float
@@ -94,8 +94,9 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`registration` as completed inside the outline; `portrait` of the photograph in the candidate's crop,
-    `to_portrait` maps the candidate's crop pixels to that one's, as aligned."""
+    """The result of `compare`: `registration` completed inside the outline, `portrait` of the photograph
+    warped to the candidate's crop, and `to_portrait`, the alignment that maps the candidate's crop pixels to
+    the portrait's crop pixels."""
 
     registration: Registration
     agreement: Agreement
@@ -104,7 +105,7 @@ class Comparison:
 
 
 def compare(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Comparison:
-    """`rgb` in the pixels of `query`."""
+    """Compares the photograph `rgb`, which must be in the pixels of `query`, with a registered candidate."""
     found = verification.complete(query, candidate.features, found)
     small, seen = _warped(rgb, found.to_photo)
     mask = np.minimum(cv2.resize(candidate.reference.mask, (PICTURE_SIDE, PICTURE_SIDE)), seen)
@@ -127,7 +128,8 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
 
 
 def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
-    """The photograph in the candidate's crop, at PICTURE_SIDE, and where it has pixels (0 or 255)."""
+    """The photograph warped to the candidate's crop at PICTURE_SIDE, and a mask (0 or 255) of the pixels that
+    the photograph covers."""
     matrix = scaling(CROP_SIDE, PICTURE_SIDE) @ np.linalg.inv(to_photo)
     middle = np.array([(CROP_SIDE - 1) / 2, (CROP_SIDE - 1) / 2])
     reduction = PICTURE_SIDE / CROP_SIDE / verification.growth_and_turn(to_photo, middle)[0]
@@ -159,8 +161,8 @@ def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.ND
 
 
 def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
-    """Share of textured patches found again near their place, and mean of their correlations, each by the
-    axis that agrees best. Zeros where there are none."""
+    """Share of textured patches found near their position, and mean of their correlations, each on the axis
+    of L*a*b* that agrees best. Both are 0 if there are no textured patches."""
     ours, theirs = _planes(photo), _planes(picture)
     inside = cv2.integral((mask > 127).astype(np.uint8))
     best = []

@@ -1,6 +1,6 @@
-"""The catalogue's pins as found in one photograph: candidates by votes, registered, compared, ranked.
+"""Finds catalogue pins in one photograph: candidates are voted for, registered, compared and ranked.
 
-`look` finds the pins a photograph is most likely of, `look_everywhere` all pins of a photograph of many.
+`look` finds the pins that a photograph most likely shows, `look_everywhere` all pins in a photograph of many.
 """
 
 from __future__ import annotations
@@ -36,43 +36,48 @@ from pinactors.protocol import View
 
 PHOTOGRAPH_SIDES = 600, 400
 PHOTOGRAPH_FEATURES = 1800
-"""Sides to which a photograph is reduced for its features of lightness and colour, and how many it has."""
+"""Sides to which a photograph is reduced for features of lightness and of colour, and the number of
+features."""
 
 BOARD_SIDES, BOARD_FEATURES = (1600, 960), 8000
-"""The same for a photograph of many pins, each of which is small in it."""
+"""The same for a photograph of many pins, in which each pin is small."""
 PARTS, PART = 4, 0.36
-"""Overlapping parts each way in which such a photograph is searched, and the share of it each spans."""
+"""Number of overlapping parts in each direction in which such a photograph is searched, and the share of the
+photograph's side that each part spans."""
 BOARD_VOTED, BOARD_SUPPORT = 12, 0.3
-"""Candidates verified in each part, and the support from which they are compared with it."""
+"""Number of candidates verified in each part, and the support from which they are compared with the
+photograph."""
 
 REGION_MARGIN = 0.15
-"""How far beyond each side of a region, in its sizes, a pin may reach: people tap roughly."""
+"""Margin added on each side of a region, as a share of its size: users tap imprecisely."""
 
 MOST_ALIGNED = 8
-"""Candidates aligned by their outlines where features alone did not decide."""
+"""Number of candidates aligned by their outlines if features alone gave no claim."""
 
 VOTED, COMPARED = 15, 4
-"""Candidates that are verified, and of those registered how many are compared with the photograph."""
+"""Number of candidates that are verified, and how many of the registered ones are compared with the
+photograph."""
 CLAIM_PROBABILITY = 0.35
-"""Probability from which a pin is claimed. The model is cautious in the middle: out of fold, what it gave .35
-to .75 was right 17 times of 20 on real photographs, and what it gave less hardly ever."""
+"""Probability from which a pin is claimed. The model underestimates medium probabilities: on real
+photographs, out of fold, pins with .35 to .75 were right 17 times of 20, and pins with less hardly ever."""
 CLAIM_ODDS = math.log(CLAIM_PROBABILITY / (1 - CLAIM_PROBABILITY))
 PROOF, UNPROVEN = 8, -1.0
-"""Features found from which a pin may be likely, and the log odds of one with fewer at most: four pairs fit
-any homography. The right pins claimed on real photographs had 18 and more; a plain disc fits every coin."""
+"""Number of inliers from which the log odds are not bounded, and the bound of the log odds with fewer: four
+pairs fit any homography. The rightly claimed pins on real photographs had at least 18; a plain disc fits
+every coin."""
 BESIDE_ODDS = 0.0
 """Log odds from which a pin is listed beside others."""
 SAME_PLACE = 0.3
-"""Intersection over union of two outlines from which they are the same pin's."""
+"""Intersection over union of two outlines from which they belong to the same pin."""
 RIVAL_LOG_ODDS = 5.0
-"""Log odds behind the best up to which a pin in the same place is its rival."""
+"""A pin in the same place as the best is its rival if its log odds are less than this below the best's."""
 
 Region = tuple[float, float, float, float]
 """x, y, width, height as shares of the upright photograph."""
 
 
 class Source(Protocol):
-    """The catalogue as a search needs it; pins are known by number."""
+    """The interface to the catalogue that a search needs; pins are identified by number."""
 
     version: str
     size: int
@@ -91,8 +96,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A catalogue pin as found in a photograph. `odds` are natural log odds that it is there, `outline` (n,
-    2) and `to_photo` (3x3, from the candidate's crop) are in the photograph's pixels."""
+    """A catalogue pin found in a photograph. `odds` are the natural log odds that it is there, `outline` (n,
+    2) is in the photograph's pixels, and `to_photo` (3x3) maps the candidate's crop pixels to them."""
 
     candidate: Candidate
     odds: float
@@ -103,7 +108,7 @@ class Sighting:
 
 
 def features(rgb: Image) -> Features:
-    """Those a photograph is searched by."""
+    """The features of a photograph with which the catalogue is searched."""
     return keypoints.extract(rgb, None, PHOTOGRAPH_SIDES, PHOTOGRAPH_FEATURES)
 
 
@@ -114,9 +119,11 @@ def look(
     region: Region | None = None,
     query: Features | None = None,
 ) -> list[Sighting]:
-    """The catalogue pins found in a photograph, likeliest first, those inside `region` before all others;
-    pins numbered `also` are tried in any case, before the others. Rivals for one place have been compared
-    where their pictures differ. `query` are the photograph's `features`, where they have been taken already.
+    """The catalogue pins found in a photograph, likeliest first, those inside `region` before all others.
+
+    The pins numbered `also` are always tried, before those with votes. Rivals for the best pin's place have
+    been compared with it where their pictures differ. `query` are the photograph's `features`, if they are
+    computed already.
     """
     if source.index is None:
         return []
@@ -131,7 +138,7 @@ def look(
 def compared(
     source: Source, rgb: Image, query: Features, numbers: Sequence[int], region: Region | None
 ) -> list[Sighting]:
-    """Those of the pins `numbers` that are registered on the photograph, as `look` returns them."""
+    """The pins among `numbers` that can be registered on the photograph, in the order of `look`."""
     chosen = [*dict.fromkeys(numbers)]
     candidates = source.candidates(chosen)
     registered: list[tuple[float, Candidate, Registration]] = []
@@ -164,8 +171,8 @@ def _sightings(
 
 
 def _by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candidate, Registration]]:
-    """The candidates that fit best on the pin as cut out by the pixels alone: smooth pins, and strong
-    reflections, leave few features that agree, but an outline and fields of colour."""
+    """The candidates that align best with the pin cut out by the pixels alone: with smooth pins and strong
+    reflections few features agree, but the outline and the fields of colour still do."""
     found = outline.segment(rgb)
     if found.mask is None:
         return []
@@ -183,7 +190,7 @@ def _by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candi
 
 
 def look_everywhere(source: Source, rgb: Image) -> list[Sighting]:
-    """All catalogue pins found in a photograph of many, likeliest first, no two in the same place."""
+    """All catalogue pins found in a photograph of many pins, likeliest first, no two in the same place."""
     if source.index is None:
         return []
     query = keypoints.extract(rgb, None, BOARD_SIDES, BOARD_FEATURES)
@@ -204,8 +211,8 @@ def look_everywhere(source: Source, rgb: Image) -> list[Sighting]:
 
 
 def _parts(query: Features, rgb: Image) -> list[npt.NDArray[np.intp]]:
-    """Indices of the features in each of overlapping parts of a photograph: beside two dozen others a pin has
-    too small a share of the votes and pairs."""
+    """Indices of the features in each of the overlapping parts of a photograph. The parts are searched one by
+    one because a pin among two dozen others has too small a share of the votes and pairs."""
     places = query.points / np.array([rgb.shape[1], rgb.shape[0]], np.float32)
     starts = np.linspace(0, 1 - PART, PARTS)
     return [
@@ -216,7 +223,7 @@ def _parts(query: Features, rgb: Image) -> list[npt.NDArray[np.intp]]:
 
 
 def apart(seen: Sequence[Sighting]) -> list[Sighting]:
-    """Those that are likelier than not, without those in the place of a likelier one."""
+    """The sightings with at least `CLAIM_ODDS`, without those in the place of an earlier (likelier) one."""
     kept: list[Sighting] = []
     for one in seen:
         if one.odds >= CLAIM_ODDS and all(overlap(one.outline, other.outline) < SAME_PLACE for other in kept):
@@ -225,12 +232,12 @@ def apart(seen: Sequence[Sighting]) -> list[Sighting]:
 
 
 def _support(candidate: Candidate, found: Registration) -> float:
-    """What the features found weigh, by how distinctive and how alike they are."""
+    """The weight of the found features, each by its distinctiveness and similarity."""
     return float((candidate.weights[found.reference] * np.square(found.alike - 0.5)).sum())
 
 
 def _within(rgb: Image, region: Region) -> Features:
-    """Features of what lies in and around a region, seen closer, in the photograph's pixels."""
+    """Features in and around a region, extracted at a higher resolution, in the photograph's pixels."""
     height, width = rgb.shape[:2]
     x, y, across, down = region
     left, right = max(0.0, x - across * REGION_MARGIN), min(1.0, x + across * (1 + REGION_MARGIN))
@@ -241,7 +248,7 @@ def _within(rgb: Image, region: Region) -> Features:
 
 
 def _inside(sighting: Sighting, region: Region | None, rgb: Image) -> bool:
-    """Whether a sighting could be what a region points at: likely, its middle inside."""
+    """Whether a region may mean this sighting: its log odds are at least 0 and its middle is inside."""
     if region is None or sighting.odds < 0:
         return False
     x, y = sighting.outline.mean(0) / (rgb.shape[1], rgb.shape[0])
@@ -260,8 +267,8 @@ def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registra
 
 
 def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
-    """Sightings, likeliest first, rivals of the best having been compared with it where the two pins'
-    pictures differ: the one the photograph resembles less there falls back."""
+    """The sightings, likeliest first, after each rival of the best was compared with it where the two pins'
+    pictures differ: the one that the photograph resembles less there loses log odds."""
     if not seen:
         return seen
     best, *rest = seen
@@ -287,15 +294,15 @@ def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
 
 
 def overlap(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    """Intersection over union of what two outlines enclose, taken as convex."""
+    """Intersection over union of the convex hulls of two outlines."""
     first, second = (cv2.convexHull(outline.astype(np.float32)) for outline in (one, other))
     shared, _ = cv2.intersectConvexConvex(first, second)
     return float(shared / max(cv2.contourArea(first) + cv2.contourArea(second) - shared, 1e-6))
 
 
 def box_of(sighting: Sighting, rgb: Image) -> tuple[float, float, float, float]:
-    """x, y, width, height of a sighting as shares of the photograph: around its outline or, where the
-    catalogue's is only the middle of a picture, around the features found within that."""
+    """x, y, width, height of a sighting as shares of the photograph: the box around its outline or, if the
+    catalogue's mask is only the middle of a picture, around the features found in it."""
     size = np.array([rgb.shape[1], rgb.shape[0]])
     low, high = sighting.outline.min(0), sighting.outline.max(0)
     found = sighting.comparison.registration.reference

@@ -1,6 +1,6 @@
-"""Pins that somebody names, tried on the photograph: what its pixels confirm joins the candidates.
+"""Tries pins that were suggested by name on the photograph; those that its pixels confirm become candidates.
 
-Nothing is claimed here. A claim decides verdict and price, and those do not wait for whoever names pins.
+Nothing is claimed here: a claim decides verdict and price, and these do not wait for suggestions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pinactors.analysis.model import Image, Match, MatchCandidate
 
 
 def with_named(source: Source, match: Match, rgb: Image, numbers: Sequence[int]) -> Match:
-    """`match` with those of the pins `numbers` among its candidates that are registered on the photograph and
-    as likely as a claim asks for. The scores are shared out anew among all of them and "none of them"."""
+    """`match` with those of the pins `numbers` added to its candidates that can be registered on the
+    photograph with at least `CLAIM_ODDS`. The scores of all candidates and of "none of them" are rescaled to
+    sum to 1. A match that is identified is returned unchanged."""
     known = {source.number(one.pin.pin_id) for one in match.candidates}
     tried = [number for number in numbers if number not in known]
     if match.identified or source.index is None or not tried:

@@ -1,9 +1,9 @@
-"""Geometric verification: is there one plane-to-plane mapping under which two pictures' features agree?
+"""Geometric verification: finds a homography under which the features of two pictures agree.
 
-A pair of alike features names a similarity by itself (a keypoint has a place, a size and a direction), so
-every pair is tried as a hypothesis and the best supported one kept: no chance, any turn in the plane, and
-never a mirror image. It is refined to a homography by MAGSAC++ (Barath et al. 2020), and the features are
-then paired anew by where it lays them.
+A single pair of similar features determines a similarity (a keypoint has a position, a size and a direction).
+Every pair is therefore tried as a hypothesis and the best supported one kept: without random sampling, for
+any rotation in the plane, never mirrored. It is refined to a homography by MAGSAC++ (Barath et al. 2020), and
+the features are then paired again by the positions to which the homography maps them.
 """
 
 from __future__ import annotations
@@ -22,26 +22,29 @@ Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.intp]
 
 ALIKE, ALIKE_IN_PLACE = 0.62, 0.5
-"""Least cosine of two descriptors that are paired by their looks alone, and of two that lie on each other."""
+"""Least cosine of two descriptors that are paired by descriptors alone, and of two at the same position."""
 MOST_PAIRS = 160
 LEAST_PAIRS = 4
-"""Pairs that have to agree: three fit any affine mapping."""
+"""Least number of pairs that must agree: three fit any affine mapping."""
 TURN, GROWTH = np.radians(30), np.log(1.6)
-"""How far a pair's own turn and growth may be from the mapping's: keypoints name them roughly."""
+"""Largest difference between a pair's rotation and log scale and those of the mapping: keypoints give them
+only roughly."""
 LOOSE, TIGHT, NEAR = 0.06 * CROP_SIDE, 0.015 * CROP_SIDE, 0.02 * CROP_SIDE
-"""How far (reference pixels) a pair may lie from a similarity, which only approximates a tilted view; from
-the homography; and from it when pairs are looked for anew."""
+"""Largest distance (reference pixels) of a pair from a similarity, which only approximates a tilted view;
+from the homography; and from the homography when features are paired again."""
 MOST_STRETCH, MOST_PERSPECTIVE = 3.0, 2.5
-"""Of a photograph somebody took of a pin: one direction over the other, and near over far."""
+"""Largest distortions of a pin in a real photograph: the ratio of the scales in two directions, and of the
+perspective depths."""
 LEAST_GROWTH, MOST_GROWTH = 0.08, 6.0
-"""Photograph pixels a reference pixel: a pin of 40 pixels across, and one that the photograph shows a part
-of."""
+"""Limits of photograph pixels per reference pixel: a pin 40 pixels across, and a pin of which the photograph
+shows only a part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """`to_photo` (3x3) maps reference pixels to photograph pixels; `query`, `reference` are the indices of
-    the features that agree under it, one to one, `alike` the cosines of their descriptors."""
+    """A verified mapping: `to_photo` (3x3) maps reference pixels to photograph pixels; `query` and
+    `reference` are the indices of the features that agree under it, one to one, `alike` the cosines of their
+    descriptors."""
 
     to_photo: Matrix
     query: Numbers
@@ -50,8 +53,8 @@ class Registration:
 
 
 def register(query: Features, reference: Features) -> Registration | None:
-    """The mapping most of the alike features agree on; None where not even LEAST_PAIRS do. The reference's
-    features are in crop pixels."""
+    """The mapping on which most pairs of similar features agree; None if fewer than LEAST_PAIRS agree. The
+    reference's features must be in crop pixels."""
     q, r, alike = _pairs(query, reference)
     if len(q) < LEAST_PAIRS:
         return None
@@ -82,7 +85,8 @@ def register(query: Features, reference: Features) -> Registration | None:
 
 
 def complete(query: Features, reference: Features, found: Registration) -> Registration:
-    """The registration with every pair of features that it lays on each other, and refined by them."""
+    """The registration with every pair of features that it maps to the same position, refined by these
+    pairs."""
     for _ in range(2):
         q, r, alike = _pairs_in_place(query, reference, found.to_photo)
         kept = _one_to_one(q, r, alike, np.arange(len(q)))
@@ -102,20 +106,21 @@ def complete(query: Features, reference: Features, found: Registration) -> Regis
 
 
 def unpaired(to_photo: Matrix) -> Registration:
-    """A mapping that was had in another way, before any features are paired by it."""
+    """The registration of a mapping that was found without features: it has no pairs."""
     none = np.zeros(0, np.intp)
     return Registration(to_photo, none, none, np.zeros(0, np.float32))
 
 
 def growth_and_turn(matrix: Matrix, point: npt.NDArray[Any]) -> tuple[float, float]:
-    """By what factor and angle (radians) a homography scales and turns what is around a point."""
+    """The factor by which a homography scales around a point, and the angle (radians) by which it rotates."""
     local = _jacobian(matrix, point)
     growth = np.sqrt(max(float(np.linalg.det(local)), 1e-9))
     return float(growth), float(np.arctan2(local[1, 0] - local[0, 1], local[0, 0] + local[1, 1]))
 
 
 def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
-    """Whether a photograph can show the plane's `points` like this: not mirrored, nor squeezed too far."""
+    """Whether a photograph can show the plane's `points` under this mapping: not mirrored, and within the
+    limits of scale, stretch and perspective."""
     depth = points @ matrix[2, :2] + matrix[2, 2]
     if depth.min() <= 0 or depth.max() > MOST_PERSPECTIVE * depth.min():
         return False
@@ -132,7 +137,7 @@ def _jacobian(matrix: Matrix, point: npt.NDArray[Any]) -> npt.NDArray[np.float64
 
 
 def _pairs(query: Features, reference: Features) -> tuple[Numbers, Numbers, Floats]:
-    """Each of the photograph's features with the reference's most like it, and the other way round."""
+    """Each of the photograph's features with the most similar of the reference's, and vice versa."""
     rows: list[tuple[Numbers, Numbers, Floats]] = []
     for ours, theirs in _by_axis(query, reference):
         cosine = query.descriptors[ours] @ reference.descriptors[theirs].T
@@ -154,7 +159,7 @@ def _pairs(query: Features, reference: Features) -> tuple[Numbers, Numbers, Floa
 def _pairs_in_place(
     query: Features, reference: Features, to_photo: Matrix
 ) -> tuple[Numbers, Numbers, Floats]:
-    """Pairs that the mapping lays on each other, alike in size, direction and looks."""
+    """Pairs that the mapping brings to the same position, with similar size, direction and descriptor."""
     mapped = cv2.perspectiveTransform(reference.points[None].astype(np.float64), to_photo)[0]
     growth, turn = growth_and_turn(to_photo, reference.points.mean(0))
     radius = NEAR * growth
@@ -175,7 +180,7 @@ def _pairs_in_place(
 
 
 def _by_axis(query: Features, reference: Features) -> list[tuple[Numbers, Numbers]]:
-    """Indices of both pictures' features of each axis that both have."""
+    """For each axis on which both pictures have features, the indices of these features."""
     both = [
         (np.flatnonzero(query.axes == axis), np.flatnonzero(reference.axes == axis)) for axis in range(AXES)
     ]
@@ -190,7 +195,8 @@ def _joined(rows: list[tuple[Numbers, Numbers, Floats]]) -> tuple[Numbers, Numbe
 
 
 def _starts(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
-    """The best supported hypothesis, and another one nearly as good by mostly other pairs."""
+    """The best supported hypothesis, and a second one if mostly other pairs give it more than half of that
+    support."""
     first = int(support.argmax())
     others = (fits & ~fits[first]).sum(1) > 0.5 * fits.sum(1)
     rest = np.where(others, support, 0)
@@ -201,7 +207,8 @@ def _starts(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
 def _mapping(
     here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], chosen: Numbers, growth: float
 ) -> tuple[Matrix, Numbers] | None:
-    """The homography, or with few pairs the affine mapping, of the chosen pairs, and those that agree."""
+    """The homography of the chosen pairs (an affine mapping if there are few or no homography fits), and the
+    pairs that agree with it; None if fewer than LEAST_PAIRS agree."""
     if len(chosen) < LEAST_PAIRS:
         return None
     radius = TIGHT * growth
@@ -224,7 +231,7 @@ def _mapping(
 def _homography(
     here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], radius: float
 ) -> Matrix | None:
-    cv2.setRNGSeed(1)  # the same photograph has the same answer
+    cv2.setRNGSeed(1)  # the same photograph must always give the same result
     matrix, _ = cv2.findHomography(there, here, cv2.USAC_MAGSAC, radius, maxIters=500, confidence=0.999)
     if matrix is None:
         return None
@@ -233,7 +240,7 @@ def _homography(
 
 
 def _one_to_one(q: Numbers, r: Numbers, alike: Floats, chosen: Numbers) -> Numbers:
-    """The chosen pairs, most alike first, each feature in one of them only."""
+    """The chosen pairs, most similar first, reduced so that each feature is in one pair only."""
     order = chosen[np.argsort(-alike[chosen], kind="stable")]
     for side in (q, r):
         _, first = np.unique(side[order], return_index=True)

@@ -1,10 +1,10 @@
-"""The fixed quantiser of descriptors: which cell of descriptor space one falls in, and where within it.
+"""The fixed quantiser of descriptors: assigns a descriptor to a cell and gives its signature within the cell.
 
 An inverted multi-index (Babenko and Lempitsky 2012): each half of a descriptor has 256 centres, and a pair of
-them is a cell, so that 65,536 cells need no large catalogue to be trained on. Within its cell a descriptor is
-a binary signature: the signs of its residual under a random rotation (Hamming embedding, Jégou, Douze and
-Schmid 2008, with fixed thresholds). `vocabulary.npy` was trained by `train` on 60,000 descriptors of drawn
-pins; trained on photographs of real pins, searches find no more.
+centres is a cell, so that 65,536 cells can be trained without a large catalogue. Within its cell a descriptor
+is represented by a binary signature: the signs of its residual under a random rotation (Hamming embedding,
+Jégou, Douze and Schmid 2008, with fixed thresholds). `vocabulary.npy` was trained by `train` on 60,000
+descriptors of drawn pins; a vocabulary trained on photographs of real pins did not improve searches.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ CELLS = CENTRES * CENTRES
 HALF = 64
 BITS = 128
 NEAR_CENTRES = 6
-"""Centres of each half that are paired when a descriptor's nearest cells are looked for."""
+"""Number of nearest centres of each half that are paired to find a descriptor's nearest cells."""
 
 
-@dataclass(frozen=True)  # no slots: what is computed on demand is kept
+@dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Vocabulary:
-    """`centres` (2, 256, 64): those of either half."""
+    """The centres of the cells: `centres` (2, 256, 64) holds those of each half of a descriptor."""
 
     centres: Floats
 
@@ -71,12 +71,12 @@ class Vocabulary:
 
 @functools.cache
 def shipped() -> Vocabulary:
-    """The vocabulary every catalogue is indexed by."""
+    """The vocabulary with which every catalogue is indexed."""
     return Vocabulary(np.load(Path(__file__).with_name("vocabulary.npy")).astype(np.float32))
 
 
 def train(descriptors: Floats) -> Vocabulary:
-    """The centres by k-means of `descriptors` (n, 128), each half by itself."""
+    """A vocabulary with centres by k-means of `descriptors` (n, 128), separately for each half."""
     cv2.setRNGSeed(5)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 25, 1e-4)
     centres = []
