@@ -1,1 +1,2 @@
-"""One connection on Hypercorn's protocols: hardened HTTP/1.1 and WebSocket, request bodies as they arrive."""
+"""HTTP/1.1 and WebSocket connections: Hypercorn's protocols, hardened, with request bodies read as they
+arrive."""

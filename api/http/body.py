@@ -1,7 +1,7 @@
-"""Request bodies as they arrive, and a sender that must make progress.
+"""Request bodies that are read as they arrive, with a minimum rate for the sender.
 
-Quart collects a whole body before anybody asks for it; here the connection is read no faster than the
-handler reads (`api.http.calls.INBOX`), so that TCP slows the sender down.
+Quart reads a whole body into memory whether the handler asks for it or not. Here the connection is read at
+most `api.http.calls.INBOX_EVENTS` events ahead of the handler, so that TCP slows the sender down.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pinactors.settings import Settings
 
 
 class ArrivingBody:
-    """A body that is asked for piece by piece, and never kept."""
+    """A request's body as an iterator of pieces, none of which is kept."""
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         self._receive: ASGIReceiveCallable | None = None
@@ -43,7 +43,7 @@ class ArrivingBody:
         return self
 
     async def __anext__(self) -> bytes:
-        """Raises `PinactorsError` (`cancelled`) when the client has gone."""
+        """Raises `PinactorsError` (`cancelled`) if the client has disconnected."""
         if self.read or self._receive is None:
             raise StopAsyncIteration
         message = await self._receive()
@@ -54,18 +54,19 @@ class ArrivingBody:
 
 
 class ArrivingRequest(TrioRequest):
-    body_class = ArrivingBody  # type: ignore[assignment]  # what Quart does with a whole body is not done here
+    body_class = ArrivingBody  # type: ignore[assignment]  # Quart's reading of the whole body is left out
 
 
 class HTTPConnection(TrioASGIHTTPConnection):
-    """One request in one task: the handler reads the body as far as it wants. Whoever calls this ends it when
-    the client goes."""
+    """Handles one request in one task; the handler reads as much of the body as it needs. The caller cancels
+    the task when the client disconnects."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         await self._send_response(send, await self._answer(receive, send))
 
     async def _answer(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> ResponseTypes:
-        """The request is not kept while its answer is being sent, which may take minutes."""
+        """Runs the handler. A function of its own, so that the request is freed while the answer is sent,
+        which may take minutes."""
         request = self._create_request_from_scope(send)
         body = cast(ArrivingBody, request.body)
         body.come_from(receive)
@@ -73,15 +74,16 @@ class HTTPConnection(TrioASGIHTTPConnection):
         sends_one = bool(request.content_length) or "chunked" in request.headers.get("Transfer-Encoding", "")
         inbox = receive if isinstance(receive, Inbox) else None
         if sends_one and not (body.read or (inbox is not None and inbox.complete)):
-            response.headers["Connection"] = "close"  # what of the body is still to come is in the way
+            response.headers["Connection"] = "close"  # the unread rest of the body precedes the next request
         if inbox is not None and not isinstance(getattr(response, "response", None), Overlapping):
             inbox.close()
         return response
 
     async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
-        """As Quart does, but what is ready together is sent together: the head with the first piece, the end
-        with the last one, of a body that has its first at once and knows its last."""
-        if not isinstance(response, Response):  # Werkzeug's own
+        """Sends a response as Quart does, but with fewer writes: the head together with the first piece if
+        the body returns that at once, and the end together with the last piece if the body marks it
+        (`Reader.ended`)."""
+        if not isinstance(response, Response):  # a response of Werkzeug
             await super()._send_response(send, response)
             return
         head = {
@@ -91,7 +93,7 @@ class HTTPConnection(TrioASGIHTTPConnection):
         }
         await send(cast(HTTPResponseStartEvent, head))
         content = response.response
-        del response, head  # a body can take minutes, and its next piece: what was sent is not kept
+        del response, head  # free what was sent: the body, or its next piece, can take minutes
         more = True
         async with content as body:
             if not isinstance(body, DataBody | Reader):
@@ -106,7 +108,8 @@ class HTTPConnection(TrioASGIHTTPConnection):
 
 @lru_cache(256)
 def _encoded(text: str) -> bytes:
-    """Of a header. Most answers have the same ones: each is there once, however many are open."""
+    """A header's name or value as bytes. Cached, because most answers share the same ones: each is kept in
+    memory once, however many answers are open."""
     return text.encode()
 
 
@@ -116,14 +119,16 @@ def _body(data: bytes | str, *, more: bool) -> HTTPResponseBodyEvent:
 
 
 class Piece(NamedTuple):
-    """Part of a binary message (see `api.http.websocket_stream`); `last`: the message ends with it."""
+    """Part of a binary message (see `api.http.websocket_stream`); `last` is True for the message's last
+    part."""
 
     data: bytes
     last: bool
 
 
 class WebsocketConnection(TrioASGIWebsocketConnection):
-    """Hands messages to the handler one by one, binary ones in pieces; Quart would queue ten whole ones."""
+    """Passes messages to the handler one by one, binary ones in pieces; Quart would queue ten whole
+    messages."""
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
@@ -144,7 +149,7 @@ class WebsocketConnection(TrioASGIWebsocketConnection):
 
 
 class Arriving(Protocol):
-    """Where a body comes from; a request is one."""
+    """An object with a body, such as a request."""
 
     @property
     def body(self) -> AsyncIterator[bytes]: ...
@@ -156,9 +161,9 @@ class Arriving(Protocol):
 class BodyReader:
     """Reads one request's body within `limit` bytes.
 
-    The client is held to the progress floor (`settings.upload_floor_bytes` in every `upload_floor_window`
-    seconds that are spent waiting for it); there is no limit on the whole. `ended_at` is when the end was
-    read, on trio's clock.
+    The client must send at least `settings.upload_floor_bytes` in each `upload_floor_window` seconds that are
+    spent waiting for it; the total time is not limited. `ended_at` is when the end was read, on trio's clock,
+    None before that.
     """
 
     def __init__(self, request: Arriving, settings: Settings, limit: int) -> None:
@@ -172,7 +177,8 @@ class BodyReader:
             raise too_large(limit)
 
     async def chunk(self) -> bytes:
-        """The next bytes, empty at the end. Raises `PinactorsError`: `too_large`, `cancelled` (stalled)."""
+        """Returns the next bytes, empty at the end. Raises `PinactorsError`: `too_large`, `cancelled`
+        (stalled)."""
         while True:  # noqa: ASYNC913 - every round waits for the body
             began = trio.current_time()
             data = b""
@@ -188,7 +194,8 @@ class BodyReader:
                 return data
 
     def _account(self, brought: int, waited: float, *, expired: bool) -> None:
-        """Only the time spent waiting for the client counts: a slow disk is not its fault."""
+        """Checks size and rate. Only time spent waiting for the client counts, so that a slow disk does
+        not."""
         self._waited += waited
         self._brought += brought
         self.size += brought
@@ -204,7 +211,7 @@ class BodyReader:
             self._waited, self._brought = 0.0, 0
 
     async def whole(self) -> bytes:
-        """The body in one piece, for small ones."""
+        """Reads the whole body into memory; for small bodies."""
         pieces = []
         while data := await self.chunk():
             pieces.append(data)

@@ -1,4 +1,4 @@
-"""The application's calls of one connection: what they are sent, and where their exceptions end."""
+"""The application calls of one connection: their inbox of messages, and the handling of their exceptions."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ INFORMATIONAL = "pinactors.informational"
 """Name of the ASGI extension that sends an informational response: `await send(status, headers)`."""
 
 INBOX_EVENTS = 4
-"""Events, of one read of the socket each, that wait for the application before TCP slows the sender down."""
+"""Most events, of one socket read each, that are buffered for the application; then reading stops, and TCP
+slows the sender down."""
 
 log = structlog.get_logger(__name__)
 
 
 class Inbox:
-    """What the client sent, for one application call, which awaits it as ASGI's `receive`.
+    """Messages of the client for one application call, which awaits the inbox as ASGI's `receive`.
 
-    Bounded, but for the disconnect, which never waits. What has come of a body meanwhile is one message.
-    `wanted` is awaited whenever the application asks for more; `complete` says that all of a request has
-    come.
+    The inbox is bounded; only a disconnect never waits for room. Parts of a body that have arrived are joined
+    to one message. `wanted` is awaited whenever the application asks for more; `complete` is True once the
+    whole request has arrived.
     """
 
     __slots__ = ("_changed", "_closed", "_last", "_messages", "_wanted", "complete")
@@ -59,19 +60,20 @@ class Inbox:
         return message
 
     def close(self) -> None:
-        """Nobody reads any more: what still comes is dropped, so that a disconnect is seen behind it."""
+        """Drops all further messages, so that a disconnect behind them is noticed. For calls that read no
+        more."""
         self._closed = True
         self._messages.clear()
         self._changed.unpark_all()
 
 
 class Calls:
-    """Hypercorn's task group: the application's calls of one connection. An exception ends its own call only;
-    what runs when the client goes is cancelled with `nursery`.
+    """The application calls of one connection, in place of Hypercorn's task group. An exception ends only its
+    own call; calls that run when the client disconnects are cancelled with `nursery`.
 
-    `wanted` is called whenever the application asks for more of the request; `together` runs steps whose
-    bytes leave with one write; once `over`, what the application sends is dropped; `inform` sends an
-    informational response.
+    `wanted` is awaited whenever the application asks for more of the request; `together` runs steps whose
+    bytes are sent in one write; once `over()` is True, messages of the application are dropped; `inform`
+    sends an informational response.
     """
 
     def __init__(
@@ -101,7 +103,8 @@ class Calls:
         head: list[Any] = []
 
         async def send_on(message: Any) -> None:
-            """The head of an answer waits for the first piece of its body, be it empty (as ASGI has it)."""
+            """Holds the head of an answer until the first piece of its body, which may be empty; ASGI demands
+            the same."""
             if self._over():
                 await trio.lowlevel.checkpoint()
             elif message is not None and message["type"] == "http.response.start":
@@ -114,7 +117,7 @@ class Calls:
         try:
             await app(scope, inbox, send_on)
         except* Exception as group:
-            # The application's last boundary: this connection ends in the middle of its answer, others go on.
+            # Last resort: this connection ends in the middle of its answer, the others continue.
             path = scope["raw_path"].decode("ascii", "replace")[:200]
             log.error("request crashed", path=path, exc_info=group)
         finally:

@@ -1,9 +1,9 @@
-"""One TCP connection: hypercorn's HTTP/1.1 and WebSocket protocols on a loop of our own.
+"""One TCP connection: Hypercorn's HTTP/1.1 and WebSocket protocols with our own read and write loops.
 
-Hypercorn's own connection lets one client hurt all others: an exception ends the whole server
-(https://github.com/pgjones/hypercorn/issues/225), a client that does not read blocks it for ever, an idle
-connection is never closed, and a refused upload is reset before its sender reads why. Here a connection ends
-alone, by itself and within bounded time.
+With Hypercorn's connection class one client can harm all others: an exception ends the whole server
+(https://github.com/pgjones/hypercorn/issues/225), a client that does not read blocks the server for ever, an
+idle connection is never closed, and the connection of a refused upload is reset before its sender can read
+the refusal. Here each connection ends without effect on the others and within bounded time.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ RECEIVE_BYTES = 64 * 1024
 """Bytes read from the socket at once."""
 
 SMALL_READ_PAUSE_SECONDS = 0.02
-"""Seconds between reads of a large body that comes in small pieces: a cellular link brings a packet at a
-time, and taking 2.7 MB packet by packet took three times the CPU."""
+"""Seconds between reads of a large body that arrives in small pieces. A cellular link delivers one network
+packet at a time, and reading 2.7 MB packet by packet took three times the CPU."""
 
 PIECE_BYTES = 64 * 1024
-"""Bytes of one write that has to be done within the stalled reader's time."""
+"""Bytes of one write, which has to be finished within the setting `stalled_reader`."""
 
 LINGER_SECONDS = 5.0
-"""How long a client that is still sending gets to read an early answer before it is cut off."""
+"""How long a client that is still sending has to read an early answer before its connection is closed."""
 
 LINGER_BYTES = 1 << 20
-"""How much of what it sends is read and thrown away meanwhile."""
+"""Most bytes of such a client that are read and discarded during that time."""
 
 log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """`run` returns when the connection is over; it raises nothing but cancellation.
+    """One connection. `run` returns when it is over, and raises nothing but cancellation.
 
-    A client that closes its sending side after a complete request still gets its answer. One that is gone is
-    noticed by a reset, or by a write that fails.
+    A client that closes its sending side after a complete request still receives its answer. A client that
+    has disconnected is noticed by a reset or a failed write.
     """
 
     def __init__(
@@ -78,26 +78,27 @@ class Connection:
         try:
             await self._serve()
         except* OSError:
-            pass  # gone before it could be talked to
+            pass  # the client disconnected before the first read
         except* Exception as group:
-            # The connection's boundary: whatever a client provoked ends with it.
+            # An error that a client causes must end its own connection only.
             log.error("connection crashed", exc_info=group)
         finally:
             self._stream.socket.close()
             self._over.set()
 
     def stop(self) -> None:
-        """The server is going: an idle connection is closed, another one after its answer."""
+        """For shutdown: closes the connection now if it is idle, otherwise after its answer."""
         if self._idle:
             self._finish()
-            self._set_deadline(trio.current_time())  # nothing is unread: there is nothing to linger for
+            self._set_deadline(trio.current_time())  # no unread data, so no need to linger
 
     async def wait_said_all(self) -> None:
-        """Returns when the last byte for the client is in the kernel's hands, or the connection is over."""
+        """Returns once the kernel has the last byte for the client, or the connection is over."""
         await self._over.wait()
 
     def abort(self) -> None:
-        """Ends it at once. What the kernel has not sent yet is dropped, unless everything was said."""
+        """Closes the connection at once. Drops data that the kernel has not sent yet, unless the answer is
+        complete."""
         if not self._closing:
             with suppress(OSError):
                 self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -131,7 +132,7 @@ class Connection:
         await self._protocol.inform(status, headers)
 
     async def _read(self) -> None:
-        """Until the client is gone, idle for too long, or answered for the last time."""
+        """Reads until the client disconnects, is idle for too long, or has received its last answer."""
         brought = 0
         while not self._closing:
             data = await self._receive()
@@ -147,7 +148,7 @@ class Connection:
                 await trio.sleep(SMALL_READ_PAUSE_SECONDS)
 
     async def _receive(self) -> bytes | None:
-        """None when the connection is broken or its time is up."""
+        """Reads from the socket; None if the connection is broken or its deadline has passed."""
         data = None
         gone = suppress(trio.BrokenResourceError, trio.ClosedResourceError)
         with trio.CancelScope(deadline=self._deadline) as self._reading, gone:
@@ -155,7 +156,8 @@ class Connection:
         return data
 
     async def _linger(self) -> None:
-        """Our side is closed. Closing the other with data unread would reset a client before it has read."""
+        """Reads and discards data after our side was closed: closing the socket with unread data would send a
+        reset before the client has read the answer."""
         dropped = 0
         while dropped < LINGER_BYTES:
             data = await self._receive()
@@ -165,7 +167,7 @@ class Connection:
         await trio.sleep_until(self._deadline)
 
     async def _together(self, steps: Iterable[Awaitable[None]]) -> None:
-        """What `steps` send leaves with one write."""
+        """Runs `steps` and sends their data in one write."""
         self._gathered = []
         try:
             for step in steps:
@@ -198,9 +200,10 @@ class Connection:
                 self._finish()
 
     async def _write(self, data: bytes) -> None:
-        """Shielded, as half a chunk would spoil the connection, but within the stalled reader's time.
+        """Writes `data`, shielded from cancellation, because a partial chunk would corrupt the answer, but
+        within the setting `stalled_reader` per piece.
 
-        What the kernel takes at once costs nothing more than that: no scope, and no checkpoint.
+        Data that the kernel accepts at once is written without a cancel scope and without a checkpoint.
         """
         try:
             if not self._writing.locked():
@@ -219,7 +222,7 @@ class Connection:
         self.abort()
 
     def _offer(self, data: bytes) -> bytes:
-        """What of `data` the kernel does not take now. Raises `OSError`."""
+        """Writes as much of `data` as the kernel accepts now; returns the rest. Raises `OSError`."""
         try:
             return data[os.write(self._stream.socket.fileno(), data) :]
         except BlockingIOError:
@@ -233,7 +236,8 @@ class Connection:
                         await self._stream.send_all(data[start : start + PIECE_BYTES])
 
     def _finish(self) -> None:
-        """Closes our side. No checkpoint: it must happen even where the application was just cancelled."""
+        """Closes our sending side. Has no checkpoint, so that it also runs if the application was just
+        cancelled."""
         if self._closing:
             return
         self._closing = True

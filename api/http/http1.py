@@ -1,4 +1,4 @@
-"""Hypercorn's HTTP/1.1 and WebSocket protocols as this server speaks them."""
+"""Hypercorn's HTTP/1.1 and WebSocket protocols with this server's changes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ REASONS = {104: b"Upload Resumption Supported"}
 
 
 class ProtocolRefused(Exception):
-    """The client speaks what this server does not; it has been told so."""
+    """The client uses an unsupported protocol version, and the refusal was sent."""
 
 
 class RequestParser(h11.Connection):
     """h11's parser of requests, with two rules of its own.
 
-    A client that asks before it sends a body (`Expect: 100-continue`) is answered when somebody wants the
-    body, not when its head is read: a refusal then costs it nothing. Blank lines before a request line are
-    ignored (RFC 9112, 2.2): some clients end a request's body with one that its length does not count.
+    A client that asks before it sends a body (`Expect: 100-continue`) is answered when the handler reads the
+    body, not when the head is read: a refused client then sends no body. Blank lines before a request line
+    are ignored (RFC 9112, 2.2): some clients send one behind a body that `Content-Length` does not include.
     """
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE:
-            # h11 refuses blank lines and has no public way to take bytes out of its buffer; the test of
-            # blank lines in `test_http1` fails when this one is gone.
+            # h11 refuses blank lines and has no public way to remove bytes from its buffer; the test of
+            # blank lines in `test_http1` fails if a release removes this private method.
             received = self.trailing_data[0]
             if blank := len(received) - len(received.lstrip(b"\r\n")):
                 self._receive_buffer.maybe_extract_at_most(blank)
@@ -51,8 +51,8 @@ class RequestParser(h11.Connection):
 
 
 class Protocol(PiecewiseProtocol):
-    """HTTP/1.1 and WebSocket, never HTTP/2: there a refused upload and a client that stops reading are both
-    dangerous. A client that begins with HTTP/2 is told so in HTTP/2's own words, an upgrade to it (h2c) is
+    """HTTP/1.1 and WebSocket, but not HTTP/2, with which a refused upload and a client that stops reading are
+    both dangerous. A client that begins with HTTP/2 is refused by an HTTP/2 frame, an upgrade to it (h2c) is
     ignored, and without TLS there is no ALPN to offer it."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -62,12 +62,12 @@ class Protocol(PiecewiseProtocol):
         )
 
     async def invite(self) -> None:
-        """The body is wanted."""
+        """Sends 100 Continue if the client waits for it; called when the handler reads the body."""
         if isinstance(self.connection, RequestParser) and self.connection.asked:
             await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     async def inform(self, status: int, headers: Mapping[str, str]) -> None:
-        """Sends an informational response; nothing happens where the answer has begun already."""
+        """Sends an informational response; does nothing if the final answer has begun."""
         parser = self.connection
         if isinstance(parser, RequestParser) and parser.our_state is h11.SEND_RESPONSE:
             fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -78,7 +78,8 @@ class Protocol(PiecewiseProtocol):
 
     @property
     def said_all(self) -> bool:
-        """Whether nothing may be sent any more: Hypercorn leaves a refused handshake open."""
+        """Whether the connection can send no more. Needed because Hypercorn leaves a connection open after a
+        refused handshake."""
         parser = self.connection
         if isinstance(parser, H11WSConnection):
             parser = parser.h11_connection
@@ -95,7 +96,7 @@ class Protocol(PiecewiseProtocol):
             raise ProtocolRefused
 
     async def _send_error_response(self, status_code: int) -> None:
-        """What cannot be parsed is refused in the shape of every other refusal."""
+        """Refuses a request that cannot be parsed, with the same body as other errors."""
         code = ErrorCode.TOO_LARGE if status_code in (413, 414, 431) else ErrorCode.INVALID_FORMAT
         body = msgspec.json.encode(
             body_of(PinactorsError(code, "Malformed request", "This is no valid HTTP/1.1"))
@@ -113,7 +114,7 @@ class Protocol(PiecewiseProtocol):
 
 
 def _http2_refusal() -> bytes:
-    """What a client that speaks HTTP/2 without asking is sent: GOAWAY, HTTP_1_1_REQUIRED (RFC 9113, 7)."""
+    """The answer to a client that begins with HTTP/2: GOAWAY with HTTP_1_1_REQUIRED (RFC 9113, 7)."""
     connection = H2Connection(H2Configuration(client_side=False))
     connection.initiate_connection()
     connection.close_connection(ErrorCodes.HTTP_1_1_REQUIRED, b"This server speaks HTTP/1.1 only")

@@ -1,10 +1,10 @@
-"""WebSocket messages piece by piece: Hypercorn's stream, without its buffer for a whole message.
+"""WebSocket messages piece by piece: Hypercorn's stream without its buffer for a whole message.
 
-Hypercorn collects a message before the application sees a byte of it: a photograph would be held in memory
-whole, several of them for a client that sends ahead, and nobody could tell a slow upload from a stopped one.
-Here each piece of a binary message goes to the application as it comes off the socket, as a
-`websocket.receive` of its own with `more_body` (not part of ASGI) on all but the last. Text stays whole and
-is bounded.
+Hypercorn collects a whole message before it passes it to the application. Whole photographs would be held in
+memory, several of them if a client sends ahead, and a slow upload could not be distinguished from a stopped
+one. Here each piece of a binary message is passed on as it is read from the socket, as a `websocket.receive`
+of its own with `more_body` (not part of ASGI), which is True for all but the last. Text messages are passed
+whole, and their size is limited.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pinactors.api.errors import UNEXPECTED, body_of
 from pinactors.protocol import ErrorCode, PinactorsError
 
 TEXT_LIMIT = 64 * 1024
-"""Characters of a text message; the protocol's only one has fewer than 300."""
+"""Most characters of a text message; the protocol's only one has fewer than 300."""
 
 
 _OTHER_VERSION = PinactorsError(
@@ -43,7 +43,7 @@ _BAD_HANDSHAKE = PinactorsError(
 
 
 class PiecewiseStream(WSStream):
-    """One WebSocket of a connection, as Hypercorn drives it."""
+    """One WebSocket of a connection, in place of Hypercorn's `WSStream`."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -51,7 +51,7 @@ class PiecewiseStream(WSStream):
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, Request):
-            # No compression: photographs do not shrink, and a few compressed bytes can swell without bound.
+            # No compression: photographs do not get smaller, and compressed data can expand without limit.
             headers = [pair for pair in event.headers if pair[0].lower() != b"sec-websocket-extensions"]
             event = dataclasses.replace(event, headers=headers)
         elif isinstance(event, Body | Data) and not self.closed and not self.handshake.accepted:
@@ -61,8 +61,8 @@ class PiecewiseStream(WSStream):
         await super().handle(event)
 
     async def _send_error_response(self, status_code: int) -> None:
-        """As Hypercorn does, but with the reason; a handshake in another version hears which one is spoken
-        (RFC 6455, 4.4)."""
+        """Refuses a handshake as Hypercorn does, but with the reason in the body; for another WebSocket
+        version the answer names the supported one (RFC 6455, 4.4)."""
         headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
         if status_code == 400 and self.handshake.version not in (None, WEBSOCKET_VERSION):
             status_code, error = 426, _OTHER_VERSION
@@ -103,7 +103,7 @@ class PiecewiseStream(WSStream):
                     if self.connection.state is ConnectionState.REMOTE_CLOSING:
                         await self._send_wsproto_event(event.response())
                         await self.send(StreamClosed(stream_id=self.stream_id))
-                    else:  # also how a violation of the protocol is reported: it is answered, then it is over
+                    else:  # wsproto also reports protocol errors so: answer and close
                         await self._close(event.code)
                     return
 
@@ -119,7 +119,7 @@ class PiecewiseStream(WSStream):
 
 
 class PiecewiseProtocol(H11Protocol):
-    """HTTP/1.1 whose WebSocket upgrades lead to a `PiecewiseStream`."""
+    """HTTP/1.1 with `PiecewiseStream` for WebSocket upgrades."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         if not _upgrades(request):

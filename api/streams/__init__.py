@@ -1,1 +1,1 @@
-"""Readers of a session's packets and their framings: NDJSON, SSE, long-poll, WebSocket, one object."""
+"""Readers of a session's packets, and their framings: NDJSON, SSE, long-poll, WebSocket, one JSON object."""

@@ -1,8 +1,9 @@
-"""A session's packets read again and followed live: the read side of the public Durable Streams protocol.
+"""`GET /streams/{id}`: replays and follows a session's packets by the read side of the public Durable Streams
+protocol.
 
-Beside its catch-up, long-poll and batched SSE reads, a log can be followed packet by packet: line by line
-(`Accept: application/x-ndjson`) or by events (`Accept: text/event-stream`, resumed with `Last-Event-ID`).
-All of them answer the same bytes of every packet.
+Besides the protocol's catch-up, long-poll and batched SSE reads, a log can be followed packet by packet: as
+lines (`Accept: application/x-ndjson`) or as events (`Accept: text/event-stream`, resumed with
+`Last-Event-ID`). Every kind of read returns the same bytes for a packet.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ from pinactors.settings import Settings
 
 CURSOR_EPOCH = dt.datetime(2024, 10, 9, tzinfo=dt.UTC)
 CURSOR_INTERVAL = 20
-"""Live answers carry the number of the 20 s interval since the protocol's epoch, so that caches expire."""
+"""Seconds. A live answer's cursor is the number of this interval since the protocol's epoch, so that cached
+answers expire."""
 
 CURSOR_JITTER = 3600
-"""Most seconds by which a cursor is moved on when the client already holds the current one."""
+"""Most seconds by which a cursor is advanced if the client has the current one already."""
 
 CURSOR_LIMIT = 10**15
 
 NO_STORE = "no-store"
 REVALIDATE = "private, no-cache"
-"""An open log grows within seconds: a cache may keep its batch but asks again, for a 304 or more."""
+"""For batches of an open log, which grows within seconds: a cache may store the batch but must revalidate
+it."""
 
 FINAL = "private, max-age=60, stale-while-revalidate=300"
 VARY = "Accept, Authorization, X-Api-Key"
@@ -49,7 +52,8 @@ Live = Literal["long-poll", "sse"]
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What a GET asks for. `position` None means the tail (`now`); `resumed`: an event reader came back."""
+    """A parsed GET. `position` is None for the log's tail (`now`); `resumed` is True if an SSE reader
+    reconnected."""
 
     position: int | None
     live: Live | None
@@ -63,7 +67,7 @@ def _invalid(field: str, detail: str) -> PinactorsError:
 
 
 def parse(asked: Request) -> Read:
-    """Reads the query and the headers. Raises `PinactorsError` (`invalid_format`) for what nobody issued."""
+    """Parses the query and the headers. Raises `PinactorsError` (`invalid_format`)."""
     live = asked.args.get("live")
     if live not in (None, "long-poll", "sse"):
         raise _invalid("live", "live must be long-poll or sse")
@@ -72,7 +76,7 @@ def parse(asked: Request) -> Read:
     resumed = said(last_event) is not None
     if resumed:
         offsets = [last_event or ""]
-    else:  # an empty one is sent by a reader that has read no event yet
+    else:  # an SSE reader that has received no event yet sends an empty id
         name, offsets = "offset", asked.args.getlist("offset") or ["-1"] * (last_event is not None)
     if len(offsets) > 1:
         raise _invalid("offset", "offset may be given once")
@@ -88,10 +92,11 @@ def parse(asked: Request) -> Read:
 
 
 def _last_event(asked: Request) -> tuple[str, str | None]:
-    """Where an event reader stopped, with the name it says so by; None where it says nothing.
+    """Name and value of the header or parameter with the id of the last event that an SSE reader received;
+    the value is None if neither is sent.
 
-    A browser sends a header; where its own event source cannot be used, the usual replacement
-    (`event-source-polyfill` on npm) adds a parameter to the URL.
+    A browser's `EventSource` sends a header; the usual replacement for it (`event-source-polyfill` on npm)
+    adds a parameter to the URL.
     """
     for name, value in (
         (LAST_EVENT_ID, asked.headers.get(LAST_EVENT_ID)),
@@ -114,7 +119,7 @@ def _position(token: str, name: str = "offset") -> int | None:
 
 
 def _cursor(value: str | None) -> int | None:
-    # A cursor only steers caches: one nobody can have been given is ignored, not refused.
+    # A cursor only controls caches, so an invalid one is ignored.
     usable = (
         value is not None and value.isascii() and value.isdigit() and len(value) <= len(str(CURSOR_LIMIT))
     )
@@ -122,7 +127,8 @@ def _cursor(value: str | None) -> int | None:
 
 
 def next_cursor(held: int | None, now: dt.datetime | None = None) -> str:
-    """The current interval's number, or one beyond `held` when the client has that one already."""
+    """The current interval's number, or a random number beyond `held` if the client has the current one
+    already."""
     current = int(((now or dt.datetime.now(dt.UTC)) - CURSOR_EPOCH).total_seconds() // CURSOR_INTERVAL)
     if held is None or held < current:
         return str(current)
@@ -130,7 +136,8 @@ def next_cursor(held: int | None, now: dt.datetime | None = None) -> str:
 
 
 def marks(log: Log, position: int, *, cursor: str | None = None) -> dict[str, str]:
-    """The headers that say where an answer ending at `position` leaves its reader."""
+    """Header fields for an answer that ends at `position`: the next offset, and whether the log's end is
+    reached."""
     headers = {"Stream-Next-Offset": to_token(position)}
     if position == len(log.packets):
         headers["Stream-Up-To-Date"] = "true"
@@ -142,8 +149,8 @@ def marks(log: Log, position: int, *, cursor: str | None = None) -> dict[str, st
 
 
 async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding = JSON_BATCH) -> Response:
-    """Answers a GET on `log`. Raises `PinactorsError` for an offset nobody issued, and (429) for one read
-    too many of a stream that has ended."""
+    """Answers a GET on `log`. Raises `PinactorsError` for an invalid offset, and (429) for too many reads of
+    a stream that has ended."""
     wanted = parse(asked)
     tail = len(log.packets)
     position = tail if wanted.position is None else wanted.position
@@ -152,7 +159,7 @@ async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding 
     _count(log, empty=position == tail)
     if wanted.live == "sse" or wanted.following is not None:
         if wanted.resumed and log.closed and position == tail:
-            return _empty(204, marks(log, position))  # tells an EventSource to stop coming back
+            return _empty(204, marks(log, position))  # makes an EventSource stop reconnecting
         framing = wanted.following or BatchEvents(encoding, next_cursor(wanted.cursor))
         response = follow(asked, log, framing, settings, position=position)
         response.headers["Stream-Next-Offset"] = to_token(position)
@@ -161,7 +168,8 @@ async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding 
         return response
     cursor = None
     if wanted.live == "long-poll":
-        # Ends before a client that gives up after ten silent seconds: no sign of life fits before a status.
+        # Waits less than the ten seconds after which clients give up: no keep-alive can be sent before a
+        # status.
         with log.watching(), trio.move_on_after(settings.keepalive):
             await log.wait_beyond(position)
         cursor = next_cursor(wanted.cursor)
@@ -192,7 +200,7 @@ def _batch(
 
 
 def _count(log: Log, *, empty: bool) -> None:
-    """Raises `PinactorsError` (429) for one read too many of a stream that has ended."""
+    """Counts a read of a stream that has ended. Raises `PinactorsError` (429) if there were too many."""
     if log.closed:
         polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
         polls.take(log.stream_id, empty=empty)
@@ -205,7 +213,7 @@ def _empty(status: int, headers: dict[str, str]) -> Response:
 
 
 def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
-    """Answers a HEAD: where the log ends, and whether for good. Raises `PinactorsError` (429)."""
+    """Answers a HEAD with the log's tail and whether the log is closed. Raises `PinactorsError` (429)."""
     _count(log, empty=True)
     headers = {
         **marks(log, len(log.packets)),
@@ -216,7 +224,7 @@ def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
 
 
 async def protect(response: Response) -> Response:
-    """What browsers must not do with packets: guess their type, or keep a refusal."""
+    """Adds header fields that keep browsers from guessing the content type and from storing errors."""
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
     response.headers.setdefault("Cache-Control", NO_STORE)

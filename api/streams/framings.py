@@ -1,8 +1,8 @@
-"""Packets on the wire: pure encoders, and who gets which of them.
+"""Framings: pure encoders of packets, and the choice of a framing for a request.
 
-An encoder turns packets that are ready together into the bytes of one write. It keeps no state and does
-no I/O; the position of the first packet in the log is all it is told, so a resumed reader's bytes continue an
-interrupted one's exactly. Packets are single lines (they never hold a line break) and come out byte for byte.
+An encoder turns the packets of one write into bytes. It keeps no state and does no I/O; its only context is
+the position of the first packet in the log, so that the bytes for a resumed reader continue those of an
+interrupted one exactly. Packets are single lines (they never contain a line break) and are written unchanged.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ JSON_TYPE = "application/json"
 
 
 class Framing(Protocol):
-    """How a stream of packets is written. `keepalive` is sent when there is nothing else to send, and skipped
-    by every client."""
+    """Encodes a stream of packets. `keepalive` is sent if there is no packet to send for a while; every
+    client skips it."""
 
     @property
     def content_type(self) -> str: ...
@@ -35,13 +35,13 @@ class Framing(Protocol):
     def keepalive(self) -> bytes: ...
 
     def encode(self, packets: Sequence[bytes], start: int, *, closed: bool) -> bytes:
-        """The bytes of `packets`, the first at `start` in its log; `closed`: nothing will follow."""
+        """The bytes of `packets`, the first at `start` in its log; `closed`: no packet follows them."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class LineFraming:
-    """One packet a line. The type is the phones' `application/json` unless NDJSON was asked for by name."""
+    """One packet per line. The type is the phones' `application/json`, or NDJSON's if the client names it."""
 
     content_type: str = JSON_TYPE
     keepalive: bytes = b"\n"
@@ -52,10 +52,10 @@ class LineFraming:
 
 @dataclass(frozen=True, slots=True)
 class EventFraming:
-    """One packet an event, its id the offset behind it: a browser sends it back as `Last-Event-ID`.
+    """One packet per event. Its id is the offset behind it, which a browser returns as `Last-Event-ID`.
 
-    The id is the event's last line: some parsers (`@microsoft/fetch-event-source`) take it over as soon as
-    they have read it, and a connection that ended between id and data would then lose the packet.
+    The id is the event's last line: some parsers (`@microsoft/fetch-event-source`) store it as soon as they
+    read it, so that a connection which ended between id and data would lose the packet.
     """
 
     content_type: str = SSE_TYPE
@@ -69,9 +69,9 @@ class EventFraming:
 
 
 class Encoding(Protocol):
-    """How a batch of messages becomes one body; the public protocol ties it to the stream's content type.
+    """Encodes a batch of messages as one body; the public protocol ties it to the stream's content type.
 
-    `text`: events carry the messages as they are; what is not text goes as base64.
+    `text` is True if events carry the messages unchanged; other messages are encoded as base64.
     """
 
     @property
@@ -83,13 +83,13 @@ class Encoding(Protocol):
     def batch(self, messages: Sequence[bytes]) -> bytes: ...
 
     def event_lines(self, messages: Sequence[bytes]) -> Iterable[bytes]:
-        """The batch as lines free of line breaks, for a server-sent event."""
+        """The batch as lines without line breaks, for a server-sent event."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class JsonBatch:
-    """An array. Each message starts a line, so that a client can take packets out as the bytes they are."""
+    """A JSON array. Each message starts a line, so that a client can extract the packets' bytes unchanged."""
 
     content_type: str = JSON_TYPE
     text: bool = True
@@ -103,9 +103,9 @@ class JsonBatch:
 
 @dataclass(frozen=True, slots=True)
 class BatchEvents:
-    """The public Durable Streams protocol's events: a batch, then a control event saying where it ends.
+    """Events of the public Durable Streams protocol: a batch, then a control event with the next offset.
 
-    `cursor` is the interval number to hand back while the log is open (see `api.streams.durable_streams`).
+    `cursor` is the interval number that is sent while the log is open (see `api.streams.durable_streams`).
     """
 
     encoding: Encoding
@@ -135,11 +135,11 @@ _BY_TYPE: dict[str, Framing] = {NDJSON_TYPE: NDJSON, SSE_TYPE: SSE}
 
 
 def accepted(request: Request) -> Framing | None:
-    """The stream framing that `Accept` prefers (RFC 9110, 12.5.1); None where that is JSON.
+    """The stream framing that `Accept` prefers (RFC 9110, 12.5.1); None if it prefers JSON.
 
-    Media types match in any letter case, whatever their parameters. A stream has to be named: wildcards
-    speak for JSON only. Of two that are wanted alike a stream goes before JSON, and the one named first
-    before the other.
+    Media types are compared without letter case and parameters. A stream's type has to be named: wildcards
+    count for JSON only. Among types of equal quality a stream is preferred to JSON, and the first named
+    stream to the others.
     """
     qualities: dict[str, float] = {}
     for named, quality in _media_ranges(", ".join(request.headers.getlist("Accept"))):
@@ -161,9 +161,9 @@ def _media_ranges(accept: str) -> Iterator[tuple[str, float]]:
 
 
 def choose(request: Request, *, by_agent: bool = True) -> Framing | None:
-    """The framing an upload is answered in; None stands for one buffered object.
+    """The framing of the answer to an upload; None stands for one buffered object.
 
-    `?response=` decides before `Accept`, and `Accept` before the User-Agent, which does not count without
+    `?response=` takes precedence over `Accept`, and `Accept` over the User-Agent, which counts only with
     `by_agent`. Raises `PinactorsError` (`invalid_format`) for a `?response=` that is not `stream`, `sse` or
     `json`.
     """

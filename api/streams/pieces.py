@@ -1,4 +1,4 @@
-"""A response body that is sent piece by piece, and lets go of what it holds however it ends."""
+"""Base class of response bodies that are made while they are sent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from quart.wrappers.response import ResponseBody
 
 
 class Pieces(ResponseBody):
-    """Base of the bodies that are made while they are sent.
+    """A body that is sent piece by piece, and releases its resources however it ends.
 
-    `open` enters what the body needs for that long, on a stack that is left when all is sent or the client is
-    gone; `__anext__` makes the next piece.
+    `open` enters the contexts that the body needs on a stack, which is closed when the body is sent or the
+    client has disconnected; `__anext__` makes the next piece.
     """
 
     _stack: AsyncExitStack

@@ -1,4 +1,5 @@
-"""How often a stream that has ended may be read: nothing will come any more, so nobody need hurry."""
+"""Limits how often a stream that has ended may be read: no packets will follow, so frequent reads are
+useless."""
 
 from __future__ import annotations
 
@@ -11,26 +12,26 @@ from pinactors.protocol import ErrorCode, PinactorsError
 EXTENSION = "pinactors.polls"
 
 READS_AT_ONCE = 1000.0
-"""What may be read of one stream at once: a read that brings packets costs 1."""
+"""Capacity of a stream's token bucket; a read that returns packets costs 1."""
 
 READS_A_SECOND = 50.0
-"""What comes back every second."""
+"""Tokens added to a bucket per second."""
 
 EMPTY_COST = 50.0
-"""What a read costs that brings nothing: twenty at once, then one a second."""
+"""Cost of a read that returns no packets: twenty are allowed at once, then one per second."""
 
 STREAMS_COUNTED = 10_000
-"""Streams that are kept account of, those read last."""
+"""Most streams with a bucket; the one read longest ago is dropped first."""
 
 
 class Polls:
-    """A token bucket a stream."""
+    """One token bucket per stream."""
 
     def __init__(self) -> None:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, stream_id: str, *, empty: bool) -> None:
-        """Counts a read of a stream that has ended. Raises `PinactorsError` (429) when it is one too many."""
+        """Counts a read of a stream that has ended. Raises `PinactorsError` (429) if the bucket is empty."""
         now = trio.current_time()
         left, since = self._buckets.pop(stream_id, (READS_AT_ONCE, now))
         left = min(READS_AT_ONCE, left + (now - since) * READS_A_SECOND)

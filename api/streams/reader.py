@@ -1,4 +1,5 @@
-"""A reader is a cursor on a session's log: a body that follows it, or one object once it has ended."""
+"""Readers: response bodies that follow a session's log from a cursor, or return one object once the log is
+closed."""
 
 from __future__ import annotations
 
@@ -27,22 +28,22 @@ STREAM_HEADERS = {
 
 
 SILENCE_SECONDS = 8.0
-"""How long a client that waits for one object hears nothing: OkHttp gives up after ten seconds."""
+"""Longest time without a byte for a client that waits for one object: OkHttp gives up after ten seconds."""
 
 ASYNC, EARLY = "respond-async", "respond-early"
-"""Preferences (RFC 7240) of an upload: to be answered with the session's name at once, or with its packets
-while the rest of the upload is still coming (ours: a proxy asks so)."""
+"""Preferences (RFC 7240) of an upload. `respond-async`: answer at once with the stream's id. `respond-early`,
+which is not a standard one and is sent by our proxies: send packets while the upload is still coming in."""
 
 
 _ELSEWHERE = PinactorsError(
     ErrorCode.OVERLOADED, "Analysis interrupted", "It goes on elsewhere; the upload may be sent again"
 )
-"""Of a log that was closed without a terminal packet, as its session is another master's: whoever sends the
-same upload again joins it there."""
+"""The answer for a log that was closed without a terminal packet, because another master has taken over its
+session: a client that sends the same upload again joins the session there."""
 
 
 class Log(Protocol):
-    """What a reader needs of a log; `pinactors.pipeline.log.PacketLog` is one."""
+    """The interface of a log that readers use; `pinactors.pipeline.log.PacketLog` implements it."""
 
     @property
     def stream_id(self) -> str: ...
@@ -64,7 +65,7 @@ class Log(Protocol):
 
 
 class Reader(Pieces):
-    """A body made from a log: counted as one of its readers while it is sent."""
+    """A body made from a log. It counts as one of the log's readers while it is sent."""
 
     def __init__(self, log: Log, keepalive: float) -> None:
         self._log, self._keepalive = log, keepalive
@@ -75,12 +76,12 @@ class Reader(Pieces):
 
 
 class Follow(Reader):
-    """Writes a log's packets from `position` on, the moment they exist, and keep-alives in between.
+    """Sends a log's packets from `position` on as soon as they are appended.
 
-    Packets that are ready together share one write; `keepalive` seconds of silence bring a keep-alive. A
-    reader costs its index: while a write is stuck it waits for nobody and nobody waits for it. The first
-    piece comes at once, empty where there is no packet yet: the answer's head leaves with it. The body ends
-    when the log does; `ended` says that the last piece was the last.
+    Packets that are ready together share one write; after `keepalive` seconds without a packet a keep-alive
+    is sent. A reader's only state is its index, so a blocked write delays no other reader and not the
+    session. The first piece is returned at once, empty if there is no packet yet, so that the answer's head
+    is sent with it. The body ends when the log is closed; `ended` is True once the last piece was returned.
     """
 
     def __init__(self, log: Log, framing: Framing, position: int, keepalive: float) -> None:
@@ -109,7 +110,8 @@ class Follow(Reader):
 
 
 class Awaited(Reader):
-    """One object, once the session has ended; white space, which JSON skips, at once and in between."""
+    """Sends one JSON object once the session has ended; before that, a space at once and at each keep-alive,
+    which JSON parsers skip."""
 
     async def __anext__(self) -> bytes:
         if self.ended:
@@ -122,15 +124,14 @@ class Awaited(Reader):
 
 
 def _merged(log: Log) -> bytes:
-    """The object that answers for a closed log."""
+    """The JSON object for a closed log."""
     if ends(log.packets):
         return msgspec.json.encode(merge(log.packets))
     return msgspec.json.encode(body_of(_ELSEWHERE, log.session_id))
 
 
 class Overlapping(Pieces):
-    """An answer that is sent while its request's body is still being read: by `receive`, which raises
-    nothing."""
+    """An answer that is sent while `receive` still reads the request's body. `receive` must raise nothing."""
 
     def __init__(self, answer: ResponseBody, receive: Callable[[], Awaitable[None]]) -> None:
         self._answer, self._receive = answer, receive
@@ -149,22 +150,22 @@ class Overlapping(Pieces):
 def follow(
     request: Request, log: Log, framing: Framing, settings: Settings, *, position: int = 0
 ) -> Response:
-    """The streamed answer: every packet from `position` on."""
+    """The streamed answer with all packets from `position` on."""
     body = Follow(log, framing, position, settings.keepalive)
     response = Response(body, headers=STREAM_HEADERS, content_type=framing.content_type)
-    response.timeout = None  # the session's deadline bounds it; Quart's own limit would cut it off
+    response.timeout = None  # the session's deadline bounds it; Quart's limit would end it too early
     if request.http_version == "1.1":  # the header is an error in HTTP/2
         response.headers["Connection"] = "keep-alive"
     return response
 
 
 async def buffered(log: Log, *, since: float | None = None, keepalive: float = KEEPALIVE_SECONDS) -> Response:
-    """One object, once the session has ended, with the status of its failure where it failed. Raises
-    `PinactorsError` (503) where it goes on elsewhere.
+    """Returns one JSON object once the session has ended; if the session failed, with the failure's status.
+    Raises `PinactorsError` (503) if another master has taken the session over.
 
-    A client that has waited `SILENCE_SECONDS` (from `since` on, the end of its upload on trio's clock) gets
-    the head with 200, and white space until the object is there: no status can be told any more, the object's
-    `success` tells. Common HTTP clients give up after ten silent seconds.
+    After `SILENCE_SECONDS` (from `since` on, the end of the upload on trio's clock) the client receives the
+    head with status 200, then spaces until the object is ready. A failure then shows only in the object's
+    `success`. Common HTTP clients give up after ten seconds without a byte.
     """
     begun = trio.current_time() if since is None else since
     with log.watching(), trio.move_on_at(begun + SILENCE_SECONDS):
@@ -186,7 +187,7 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
 
 
 def accepted_only(log: Log) -> Response:
-    """Names the session instead of following it: for clients that poll (RFC 7240, `respond-async`)."""
+    """Answers 202 with the stream's id and URLs, for clients that poll (RFC 7240, `respond-async`)."""
     body = {
         "success": True,
         "message": "Accepted",
@@ -203,7 +204,7 @@ def accepted_only(log: Log) -> Response:
 
 
 def prefers(request: Request, preference: str) -> bool:
-    """Whether the client asked for `preference`."""
+    """Whether the request's `Prefer` header names `preference`."""
     named = ",".join(request.headers.getlist("Prefer")).split(",")
     return any(name.partition(";")[0].strip().lower() == preference for name in named)
 
@@ -211,7 +212,8 @@ def prefers(request: Request, preference: str) -> bool:
 async def respond(
     request: Request, framing: Framing | None, log: Log, settings: Settings, *, since: float | None = None
 ) -> Response:
-    """The answer to an upload that ended at `since`: `log` in `framing`, or one object when that is None."""
+    """The answer to an upload that ended at `since`: `log` in `framing`, or one object if `framing` is
+    None."""
     if prefers(request, ASYNC):
         return accepted_only(log)
     if framing is None:
@@ -220,5 +222,5 @@ async def respond(
 
 
 def wants_early(request: Request, framing: Framing | None) -> bool:
-    """Whether the answer is to begin while the upload is still coming (see `EARLY`)."""
+    """Whether the answer should begin while the upload is still coming in (see `EARLY`)."""
     return framing is not None and prefers(request, EARLY) and not prefers(request, ASYNC)

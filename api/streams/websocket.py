@@ -1,15 +1,16 @@
-"""`/ws`: photographs go up while results already come down, on one connection.
+"""`/ws`: receives photographs and sends packets at the same time, on one connection.
 
-The client's first text frame names what follows: `{"sessionId": …, "images": ["front", "back"]}`, then one
-binary message an image, in that order. Instead of images it may name a session to resume: `{"streamId": …,
-"offset": …}`. A browser, which cannot send headers here, puts its key into that frame as `apiKey`. Packets
-come down as text frames; every failure is an `ERROR` packet and a close code.
+The client's first text frame announces the upload: `{"sessionId": …, "images": ["front", "back"]}`; then the
+client sends one binary message per image, in that order. Instead of images the frame may name a session to
+resume: `{"streamId": …, "offset": …}`. A browser, which cannot send headers here, puts its key into that
+frame as `apiKey`. Packets are sent as text frames; every failure is an `ERROR` packet and a close code.
 
-Where an earlier session has the same session id or key, the upload may turn out to be the same: packets come
-once it is in and compared, the earlier session's from the first. Two of them that are sent at the same time
-may be found out later, when some packets are out: the others are then those of the other one.
+If an earlier session has the same session id or idempotency key, the upload may be a repetition of it.
+Packets are then sent only when the upload is in and was compared; if it is a repetition, they are the earlier
+session's, from the first one. If two equal uploads are sent at the same time, the repetition may be found
+only after some packets were sent; the rest are then those of the other session.
 
-Keep-alives are pings, sent by the HTTP server at the interval it is configured with.
+Keep-alives are pings, which the HTTP server sends at its configured interval.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from pinactors.storage.images import Lease, Sink
 from pinactors.storage.stored_image import StoredImage
 
 OPENING_LIMIT = 16 * 1024
-"""Bytes of the first frame; a real one has fewer than 300."""
+"""Most characters of the first frame; our clients send fewer than 300."""
 
 NORMAL, UNSUPPORTED, INVALID, POLICY, TOO_BIG, INTERNAL, TRY_AGAIN = 1000, 1003, 1007, 1008, 1009, 1011, 1013
 CLOSE_CODES = {
@@ -63,14 +64,14 @@ CLOSE_CODES = {
     ErrorCode.OVERLOADED: TRY_AGAIN,
     ErrorCode.PROCESSING_ERROR: INTERNAL,
 }
-"""Close codes (RFC 6455, IANA) of failures; every other one breaks a rule of ours (1008)."""
+"""Close codes (RFC 6455, IANA) of failures; other failures close with 1008 (policy violation)."""
 
 blueprint = Blueprint("websocket", __name__)
 log = structlog.get_logger(__name__)
 
 
 class Opening(msgspec.Struct, rename="camel"):
-    """The first frame. Fields a newer client may add are ignored."""
+    """The first frame. Unknown fields, which newer clients may add, are ignored."""
 
     session_id: str | None = None
     images: list[View] | None = None
@@ -86,7 +87,7 @@ _AT = re.compile(r"`\$\.(\w+)")
 
 @blueprint.websocket("/ws")
 async def converse() -> None:
-    """A wrong key in the header is refused before the upgrade, with 401."""
+    """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade."""
     given = services()
     named = token_of(websocket.headers) is not None
     if named:
@@ -112,7 +113,7 @@ async def converse() -> None:
 
 
 async def opening_of(settings: Settings) -> Opening:
-    """The first frame. Raises `PinactorsError` when it is none, or does not come."""
+    """Receives the first frame. Raises `PinactorsError` if it is invalid or does not arrive in time."""
     with trio.move_on_after(settings.upload_floor_window) as scope:
         frame = await websocket.receive()
     if scope.cancelled_caught:
@@ -120,7 +121,7 @@ async def opening_of(settings: Settings) -> Opening:
     if not isinstance(frame, str) or len(frame) > OPENING_LIMIT:
         raise invalid(f"the first frame must be text of at most {OPENING_LIMIT} characters")
     try:
-        # Fields that nobody reads may hold what msgspec's own reader refuses: half a surrogate pair.
+        # json, not msgspec, which refuses half a surrogate pair even in fields that are not used.
         opening = msgspec.convert(json.loads(frame), Opening)
     except (ValueError, RecursionError) as error:  # ValidationError is a ValueError
         raise invalid(f"the first frame cannot be read: {error}", _field_in(str(error))) from error
@@ -132,7 +133,8 @@ async def opening_of(settings: Settings) -> Opening:
 
 
 def views_of(opening: Opening) -> list[View]:
-    """What an upload announces. Raises `PinactorsError` for one that cannot be an upload."""
+    """The views that an upload announces. Raises `PinactorsError` if the front is missing or a view is
+    repeated."""
     views = opening.images or []
     if View.FRONT not in views:
         raise missing_front()
@@ -142,7 +144,7 @@ def views_of(opening: Opening) -> list[View]:
 
 
 def key_of(opening: Opening) -> str | None:
-    """Its idempotency key. Raises `PinactorsError`."""
+    """The upload's idempotency key. Raises `PinactorsError` if it is invalid."""
     return check_idempotency_key(opening.idempotency_key, "idempotencyKey")
 
 
@@ -158,7 +160,7 @@ async def _resumed(given: Services, opening: Opening, owner: str) -> WebsocketEx
 
 
 def position_in(found: PacketLog, opening: Opening) -> int:
-    """Where a client goes on reading. Raises `PinactorsError` for an offset that nobody issued."""
+    """The position from which a client resumes reading. Raises `PinactorsError` for an invalid offset."""
     try:
         position = 0 if opening.offset in (None, "-1") else to_position(opening.offset or "")
     except ValueError as error:
@@ -169,7 +171,7 @@ def position_in(found: PacketLog, opening: Opening) -> int:
 
 
 async def send_packets(log: PacketLog, position: int) -> int:
-    """Writes a log as it grows, to its end; returns where that is."""
+    """Sends a log's packets until it is closed; returns the position behind the last one."""
     with log.watching():
         while position < len(log.packets) or not log.closed:
             await log.wait_beyond(position)
@@ -180,7 +182,7 @@ async def send_packets(log: PacketLog, position: int) -> int:
 
 
 def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
-    """Of a finished log; `mistaken`: its upload was broken off by a frame of the wrong kind."""
+    """The close code for a closed log; `mistaken` is True if text arrived in place of a photograph."""
     last = log.packets[-1]
     if kind_of(last) != "ERROR":
         return NORMAL
@@ -190,13 +192,13 @@ def close_code(log: PacketLog, *, mistaken: bool = False) -> int:
 
 
 async def drain() -> None:
-    """Takes and ignores what nobody announced, so that a disconnect behind it is seen."""
+    """Receives and discards frames that were not announced, so that a disconnect behind them is noticed."""
     while True:
         await websocket.receive()
 
 
 class WebsocketExchange:
-    """One connection. `run` returns the close code once the log's last packet is sent."""
+    """One WebSocket connection. `run` returns the close code once the log's last packet is sent."""
 
     def __init__(
         self,
@@ -212,7 +214,7 @@ class WebsocketExchange:
         self._messages = Messages()
 
     async def run(self) -> int:
-        """Raises `PinactorsError` when the session is refused, before anything was sent."""
+        """Raises `PinactorsError` if the session is refused before any packet was sent."""
         if self._upload is None:
             receive = drain
         else:
@@ -226,7 +228,7 @@ class WebsocketExchange:
                 nursery.start_soon(receive, name="websocket receive")
                 if self._upload is not None and not self._upload.announced:
                     await self._received.wait()
-                    with suppress(PinactorsError):  # a conflict is in the session's own log
+                    with suppress(PinactorsError):  # a conflict is reported in the session's own log
                         self._log = await self._given.registry.answer(self._upload, self._log)
                 await send_packets(self._log, self._position)
                 nursery.cancel_scope.cancel()
@@ -250,12 +252,12 @@ class WebsocketExchange:
                 upload.close()
                 upload.span.end()
         except PinactorsError as error:
-            upload.fail(error)  # and the session ends with it
+            upload.fail(error)  # which also ends the session
         self._received.set()
         await drain()
 
     async def _photograph(self, view: View, reader: BodyReader, lease: Lease) -> StoredImage:
-        """Spools one message as it arrives. Raises `PinactorsError`."""
+        """Stores one message as it arrives. Raises `PinactorsError`."""
         threads = partial(trio.to_thread.run_sync, limiter=self._given.disk)
         sink: Sink | None = None
         try:
@@ -269,12 +271,13 @@ class WebsocketExchange:
             raise not_stored(error, self._upload.session_id if self._upload is not None else None) from error
         finally:
             if sink is not None and not sink.kept:
-                with trio.CancelScope(shield=True):  # whose client is gone, too
+                with trio.CancelScope(shield=True):  # remove the file also if the client has disconnected
                     await threads(sink.discard)  # noqa: ASYNC102 - shielded, one disk operation
 
 
 class Messages:
-    """The binary messages of the connection, one after another, as bodies: each ends its own iteration."""
+    """The connection's binary messages as request bodies, one after another: `begin` starts the next one, and
+    the iteration ends with each message. `mistaken` is True once text arrived instead."""
 
     content_length = None
 
@@ -306,26 +309,26 @@ class Messages:
 
 
 def invalid(detail: str, field: str = "", kind: type[PinactorsError] = PinactorsError) -> PinactorsError:
-    """A frame that is not what the protocol has there. `field` is one of the first frame's, or the name of a
-    photograph in its `images`."""
+    """The error for an invalid frame. `field` is a field of the first frame, or the name of a photograph in
+    its `images`."""
     view = field if field in list(View) else ""
     return kind(ErrorCode.INVALID_FORMAT, "Invalid frame", detail, field=field, view=view)
 
 
 def _field_in(message: str) -> str:
-    """The field of the first frame that msgspec complains of; empty where it is the frame itself."""
+    """The field of the first frame that a message of msgspec names; empty if it names none."""
     found = _AT.search(message)
     return found[1] if found else ""
 
 
 class WrongKind(PinactorsError):
-    """Text in place of a photograph, which has a close code of its own."""
+    """The error for text in place of a photograph, which has a close code of its own (1003)."""
 
 
 async def refuse(error: PinactorsError, session_id: str | None) -> None:
-    """A refusal before there is a session: a log of one packet."""
+    """Sends a refusal before there is a session, as a single `ERROR` packet, and closes the connection."""
     packet = ErrorPacket.of(error)
-    with suppress(PinactorsError):  # a session id that is refused is not repeated
+    with suppress(PinactorsError):  # an invalid session id is not repeated
         packet.session_id = check_session_id(session_id)
     packet.timestamp, packet.sequence = timestamp(), 0
     await websocket.send(packet.encode().decode())

@@ -170,7 +170,7 @@ class RelayedSession:
         return self.place is not None and self.place.taken > 1 and not self.place.breaks
 
     def _hasten(self) -> None:
-        """Moves the deadline forward to the earliest known limit; never back."""
+        """Lowers the deadline to the session's time limit after the upload's end; never raises it."""
         self._due.deadline = min(self._due.deadline, self._uploaded_at + self._time)
 
     def _remaining(self) -> float:
