@@ -1,5 +1,5 @@
-"""What is kept beside the records: photographs, once by the hash of their content, and packet logs (`logs`).
+"""Storage of photographs, each once under the hash of its content, and of packet logs (`logs`).
 
-Comes in: bytes as they arrive, entries of a session's log. Goes out: where they are. Photographs are handled
-synchronously, in threads or workers. Nothing here knows a session or a request.
+Input: bytes as they arrive, entries of a session's log. Output: where they are stored. Photographs are
+handled synchronously, in threads or workers. Nothing here depends on sessions or requests.
 """

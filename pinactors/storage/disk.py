@@ -1,4 +1,4 @@
-"""Blocking file operations, in order, on one thread at a time: the event loop never waits for a disk."""
+"""Runs blocking file operations in order, on one thread, so that the event loop never waits for a disk."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 BATCH_OPERATIONS = 100
-"""Operations that share one thread call: a slow disk holds up at most so many before their callers go on."""
+"""Operations that share one thread call, at most: their callers wait until all of them are done."""
 
 
 class Disk(Protocol):
-    """Where operations run; `DiskThread` is one, tests have others."""
+    """Runs file operations; `DiskThread` is the implementation, and tests have others."""
 
     async def run(self, operation: Callable[[], T]) -> T:
-        """What `operation` returns or raises. Operations run in the order in which they came."""
+        """Returns or raises what `operation` does. Operations run in the order of the calls."""
         ...
 
 
 class DiskThread:
-    """Operations that wait at the same moment share one thread call: a change of threads costs more than most
-    of them. `serve` has to run as long as operations come, also those of tasks that are being cancelled: only
-    `close` ends it.
+    """A `Disk` on a worker thread.
 
-    Bounded by its callers: each waits until its operation is done.
+    Operations that wait at the same moment share one thread call, because a change of threads costs more than
+    most operations. `serve` has to run while there are callers, and tasks that are being cancelled may call
+    too: only `close` ends it.
+
+    The queue needs no bound of its own: each caller waits until its operation is done.
     """
 
     def __init__(self) -> None:
@@ -39,7 +41,8 @@ class DiskThread:
         self._serving = trio.CancelScope(shield=True)
 
     async def run(self, operation: Callable[[], T]) -> T:
-        """Cancelled before its turn, the operation does not happen; after that, it does."""
+        """If the caller is cancelled before the operation starts, the operation does not run; later, it runs
+        to its end."""
         waiting = _Operation(operation)
         await self._sender.send(waiting)
         with trio.CancelScope(shield=True):
@@ -56,21 +59,20 @@ class DiskThread:
                     batch.append(self._receiver.receive_nowait())
                 try:
                     await trio.to_thread.run_sync(_run_all, batch, limiter=self._limiter)
-                except (
-                    RuntimeError
-                ) as error:  # no thread can be started: their callers get it, the next may go
+                except RuntimeError as error:
+                    # No thread can be started. The callers of this batch get an error; later batches may run.
                     log.error("disk operations not run", error=repr(error), count=len(batch))
                 finally:
                     for each in batch:
                         each.done.set()
 
     def close(self) -> None:
-        """No operation comes any more."""
+        """Ends `serve`. To be called when no more operations come."""
         self._serving.cancel()
 
 
 class _Operation:
-    """`answer` counts once it is `done`."""
+    """A function to run; `answer` is its outcome and is valid when `done` is set."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function

@@ -1,4 +1,4 @@
-"""Folders that the program writes to: made and tried before anything depends on them."""
+"""Creates the folders that the program writes to and tests them, before anything depends on them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def make_writable(folder: Path, what: str) -> None:
-    """Makes `folder` and a file in it, which it removes. Raises `OSError` that says what cannot be written,
-    where, and why; `what` is its name for people."""
+    """Creates `folder`, and a temporary file in it as a test. Raises an `OSError` that says what cannot be
+    written, where, and why; `what` is the folder's name in that message."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

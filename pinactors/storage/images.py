@@ -1,11 +1,11 @@
-"""Photographs on disk, stored once by the hash of what was sent. Synchronous: callers run it in a thread or
-a worker. What is kept is the photograph without its metadata (`storage.metadata`).
+"""Photographs on disk, each stored once under the hash of the bytes that were sent, without its metadata
+(`storage.metadata`). Synchronous: callers run it in a thread or a worker.
 
-Bytes go into a file of the spool folder as they arrive, hashed on the way, and are moved into place by
-rename: the store never holds half a photograph under a whole one's name.
+Bytes are written to a file in the spool folder and hashed as they arrive. The complete file is renamed into
+its place, so that the store never holds an incomplete photograph.
 
-A photograph is kept before anybody knows whether its upload will be accepted. Until then a `Lease` protects
-it; what nobody refers to in the end is removed by `api.housekeeping`.
+A photograph is stored before its upload is accepted. Until then a `Lease` protects it; `api.housekeeping`
+removes photographs that nothing refers to in the end.
 """
 
 from __future__ import annotations
@@ -30,31 +30,32 @@ from pinactors.storage.shared_images import SharedImages
 from pinactors.storage.stored_image import StoredImage
 
 STALE_SECONDS = 24 * 3600
-"""Time since its last byte after which a file that a killed process left belongs to nobody."""
+"""Time since its last change after which a file that nothing refers to is removed: a killed process left
+it."""
 
 
 JUST_ARRIVED_SECONDS = 30.0
-"""Age up to which a photograph may belong to an upload of another process that nothing refers to yet."""
+"""Age up to which a photograph may belong to an upload in another process that is not recorded yet."""
 
 
 FILE_LOCKS = 16
-"""Photographs whose files can be moved or removed at the same moment, at most."""
+"""At most so many photographs' files are moved or removed at the same moment."""
 
 
 class Place(Protocol):
-    """Where a `Sink` puts what it received: the store, or a lease of it."""
+    """Where a `Sink` puts the photograph that it received: the store, or a lease of the store."""
 
     @property
     def spool(self) -> Path: ...
 
     def take_in(self, received: Path, sha256: str, size: int) -> StoredImage:
-        """Moves a file of the spool into the store, or drops it where the same content is there already."""
+        """Moves a file of the spool into the store, or deletes it if the store has the same content."""
         ...
 
 
 class Sink:
-    """One file being received; ended by `keep` or `discard`. As a context manager it discards what was not
-    kept."""
+    """One file that is being received, until `keep` or `discard`. As a context manager it discards the file
+    at the end, unless it was kept."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -79,12 +80,13 @@ class Sink:
 
     @property
     def kept(self) -> bool:
-        """Whether there is no file any more that `discard` would remove."""
+        """Whether the file was kept or discarded: `discard` then does nothing."""
         return self._file.closed
 
     def keep(self) -> StoredImage:
-        """Gives the photograph to the store, without its metadata, under the hash of what was received: sent
-        again, it is known. Raises `OSError` (disk full)."""
+        """Moves the photograph, without its metadata, into the store under the hash of the bytes that were
+        received, so that the same photograph is recognised when it is sent again. Raises `OSError` (disk
+        full)."""
         self._file.close()
         path = Path(self.path)
         try:
@@ -95,7 +97,7 @@ class Sink:
         return self._place.take_in(path, self._digest.hexdigest(), size)
 
     def discard(self) -> None:
-        """Removes the file; nothing happens after `keep`."""
+        """Removes the file; does nothing after `keep`."""
         if not self._file.closed:
             self._file.close()
             os.unlink(self.path)
@@ -103,16 +105,20 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class ImageStore:
-    """`folder` holds `aa/<sha256>`; `spool`, inside it as it may be a volume of its own, what is arriving.
+    """The photographs in `folder`, each in `aa/<sha256>`, where `aa` are the first two digits of the hash.
 
-    Where several machines share photographs, `shared` has them all and the folder what came or was asked for
-    here.
+    `spool` holds the files that are arriving. It is a subfolder because `folder` may be a separate volume.
 
-    `_lock` is held for what is in memory only: the event loop takes it, too. One of `_files`, by the hash, is
-    held while a photograph's file and what is known of it change together; then `_lock` comes second.
+    If several machines share photographs, `shared` has all of them, and the folder those that arrived at or
+    were requested on this machine.
 
-    `_unsettled` are photographs that this process took in and that may turn out to be nobody's, each with the
-    number of its latest arrival: whoever removes one must have looked since then.
+    `_lock` protects data in memory only and is held briefly, because the event loop takes it too. One of
+    `_files`, chosen by the hash, is held while a photograph's file and the data about it change together;
+    `_lock` is then taken second.
+
+    `_unsettled` has the photographs that this process took in and that perhaps nothing will refer to, each
+    with the number of its latest arrival. One may be removed only if its references were checked after that
+    arrival.
     """
 
     folder: Path
@@ -130,10 +136,10 @@ class ImageStore:
         return self.folder / "spool"
 
     def prepare(self) -> None:
-        """Makes the folders and removes what a killed process left in the spool."""
+        """Creates the folders and removes files that a killed process left in the spool."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.spool.mkdir(parents=True, exist_ok=True)
-        # Where the first release received photographs: a process killed then may have left some.
+        # The spool folder of the first release: a killed process may have left files there.
         shutil.rmtree(self.folder.parent / "spool", ignore_errors=True)
         oldest = time.time() - STALE_SECONDS
         for entry in os.scandir(self.spool):
@@ -147,7 +153,7 @@ class ImageStore:
         return self.folder / sha256[:2] / sha256
 
     def save(self, data: bytes | memoryview) -> StoredImage:
-        """A photograph that is in memory already."""
+        """Stores a photograph that is in memory."""
         with Sink(self) as sink:
             sink.write(data)
             return sink.keep()
@@ -157,7 +163,7 @@ class ImageStore:
         with self._file_lock(sha256):
             if target.is_file() and target.stat().st_size == size:
                 os.unlink(received)
-                os.utime(target)  # not stale any more, should this be all that speaks for it
+                os.utime(target)  # so that `remove_stale` keeps it although nothing may refer to it yet
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(received, target)
@@ -172,9 +178,10 @@ class ImageStore:
         return StoredImage(str(target), sha256, size)
 
     def bring(self, image: StoredImage) -> StoredImage:
-        """`image` on this machine's disk, whichever machine took it in.
+        """`image` with its path on this machine's disk, copied from the shared store if necessary.
 
-        Raises `FileNotFoundError` where it is nowhere, and `OSError`, `ObjectsUnavailable` among it.
+        Raises `FileNotFoundError` if neither has the photograph, and other `OSError`, such as
+        `ObjectsUnavailable`.
         """
         path = Path(image.path)
         if path.is_file():
@@ -188,7 +195,7 @@ class ImageStore:
 
     @contextmanager
     def leasing(self) -> Iterator[Lease]:
-        """Inside, what is taken in through the lease is in use."""
+        """Protects the photographs that are stored through the lease until the context ends."""
         lease = Lease(self)
         try:
             yield lease
@@ -197,21 +204,22 @@ class ImageStore:
                 self._leased.subtract(lease.held)
 
     def unsettled(self) -> dict[str, int]:
-        """Photographs that may be nobody's, with the numbers of their arrivals; no leased ones."""
+        """Photographs without a lease that perhaps nothing refers to, with the numbers of their arrivals."""
         with self._lock:
             return {sha256: number for sha256, number in self._unsettled.items() if not self._leased[sha256]}
 
     def settle(self, sha256: str) -> None:
-        """Somebody keeps it for good."""
+        """Marks a photograph as referred to by a record, unless it is leased."""
         with self._lock:
             if not self._leased[sha256]:
                 self._unsettled.pop(sha256, None)
                 del self._leased[sha256]
 
     def remove(self, sha256: str, arrival: int) -> bool:
-        """Removes what nobody refers to; False when it arrived once more since it was looked at.
+        """Removes a photograph that nothing refers to. Returns False, and keeps it, if it is leased or has
+        arrived again since `arrival`.
 
-        A shared copy stays until it is stale: another machine may have just been given the same photograph.
+        A shared copy stays until it is stale: another machine may just have received the same photograph.
         """
         with self._file_lock(sha256):
             with self._lock:
@@ -222,8 +230,9 @@ class ImageStore:
         return True
 
     def forget(self, sha256: str) -> bool:
-        """Removes a photograph that no analysis refers to any more, the shared copy too; False when it came
-        in again lately, for an analysis that is not recorded yet. Raises `OSError`, `ObjectsUnavailable`."""
+        """Removes a photograph that no analysis refers to any more, with its shared copy. Returns False, and
+        keeps it, if it has arrived again recently for an analysis that is not recorded yet. Raises `OSError`,
+        `ObjectsUnavailable`."""
         path = self.path_of(sha256)
         with self._file_lock(sha256):
             with self._lock:
@@ -238,7 +247,8 @@ class ImageStore:
         return True
 
     def stale(self) -> Iterator[list[str]]:
-        """Photographs of long ago, a folder at a time: a killed process may have left them."""
+        """Hashes of photographs older than `STALE_SECONDS`, one list per subfolder. A killed process may have
+        left some of them without a record."""
         oldest = time.time() - STALE_SECONDS
         for number in range(256):
             found = []
@@ -247,7 +257,7 @@ class ImageStore:
             yield found
 
     def remove_stale(self, sha256: str) -> None:
-        """Removes what nobody refers to, unless it arrived once more."""
+        """Removes a photograph that nothing refers to, unless it has arrived again."""
         path = self.path_of(sha256)
         with self._file_lock(sha256), suppress(FileNotFoundError):
             if path.stat().st_mtime < time.time() - STALE_SECONDS:
@@ -255,14 +265,14 @@ class ImageStore:
 
 
 def open_image_store(settings: Settings) -> ImageStore:
-    """The photographs of `settings.storage`, not prepared yet. Raises `SettingUnusable`."""
+    """The image store of `settings.storage`; `prepare` is still to be called. Raises `SettingUnusable`."""
     shared = None if settings.storage.startswith("file:") else SharedImages(open_objects(settings))
     return ImageStore(settings.images_folder, shared)
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What one upload brought; see `ImageStore.leasing`."""
+    """Protects the photographs of one upload from removal; see `ImageStore.leasing`."""
 
     store: ImageStore
     held: set[str] = field(default_factory=set)

@@ -1,8 +1,9 @@
-"""HEIC and AVIF without their metadata: its bytes are overwritten in place, so that nothing else moves.
+"""Removes the metadata of HEIC and AVIF files by overwriting its bytes in place: all other bytes stay where
+they are.
 
-Such a file is a tree of boxes (ISO 14496-12); its `meta` box lists items (`iinf`) and where their bytes are
-(`iloc`, ISO 14496-12 8.11.3). Items of EXIF and of XMP are blanked. How the picture is turned is a property
-of it here, never EXIF's (ISO 23008-12 A.2.3), so nothing of them is needed.
+Such a file is a tree of boxes (ISO 14496-12). Its `meta` box lists items (`iinf`) and where their bytes are
+(`iloc`, ISO 14496-12 8.11.3). Items with EXIF or XMP are overwritten. None of their content is needed: the
+rotation of the picture is a property of the picture item, not of EXIF (ISO 23008-12 A.2.3).
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _KEPT = {b"ftyp", b"meta", b"mdat", b"moov", b"pdin", b"idat"}
-"""Boxes at the top of a file that a picture may need; others hold films, positions, makers' own data,
-or what a program meant to delete."""
+"""Top-level boxes that a picture may need. Other boxes hold videos, positions, data of the camera's maker, or
+data that a program meant to delete."""
 
 _EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
 _DEPTH = 3
 _MOST_BOXES = 20_000
 _MOST_EXTENTS = 1000
 _MOST_BYTES = 4 << 20
-"""Boxes of one level, and places of metadata: a camera's file has some hundred of the former."""
+"""Limits: boxes of one level (a camera's file has in the order of a hundred), extents of metadata, and bytes
+of one item's metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +36,12 @@ class _Box:
 
 Buffer = bytes | mmap.mmap
 Blanks = list[tuple[int, bytes]]
-"""(place, the bytes to be there instead), in order and apart."""
+"""(offset, new bytes) of each part to overwrite, in order and without overlaps."""
 
 
 def blanks(data: Buffer) -> Blanks:
-    """What of `data` is to be overwritten so that it holds no metadata. Raises `struct.error`, `ValueError`
-    or `IndexError` for a file that cannot be taken apart."""
+    """The parts of `data` to overwrite so that no metadata is left. Raises `struct.error`, `ValueError` or
+    `IndexError` for a file that cannot be parsed."""
     found: Blanks = []
     for box in _boxes(data, 0, len(data)):
         if box.kind == b"meta":
@@ -52,7 +54,8 @@ def blanks(data: Buffer) -> Blanks:
 
 
 def _apart(data: Buffer, found: Blanks) -> Blanks:
-    """Without what is blank already, and without what overlaps in a file made to confuse."""
+    """`found` in order, without parts that are blank already and without parts that overlap an earlier one,
+    which only a malicious file has."""
     apart: Blanks = []
     for start, blank in sorted(found):
         if data[start : start + len(blank)] != blank and (
@@ -124,7 +127,8 @@ def _metadata_items(data: Buffer, iinf: _Box) -> Iterator[tuple[int, bytes]]:
 
 
 def _locations(data: Buffer, iloc: _Box, store: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """(item, places in the file) of each item; `store` is where the `idat` box's bytes begin."""
+    """(item, its extents as start and end in the file) of each item; `store` is where the content of the
+    `idat` box begins."""
     version, sizes = data[iloc.body], data[iloc.body + 4 : iloc.body + 6]
     offset_size, length_size = sizes[0] >> 4, sizes[0] & 15
     base_size, index_size = sizes[1] >> 4, sizes[1] & 15 if version else 0
@@ -154,8 +158,8 @@ def _locations(data: Buffer, iloc: _Box, store: int) -> Iterator[tuple[int, list
 
 
 def _blank(found: Blanks, extents: list[tuple[int, int]], kind: bytes) -> None:
-    """Text becomes spaces, EXIF a directory without entries behind its 4-byte offset. Raises `ValueError`
-    where there is more of it than a camera writes."""
+    """Overwrites text with spaces, and EXIF with an empty directory after the 4-byte offset. Raises
+    `ValueError` if the item is larger than a camera's metadata."""
     if sum(max(0, end - start) for start, end in extents) > _MOST_BYTES:
         raise ValueError("too much metadata")
     for number, (start, end) in enumerate(extents):

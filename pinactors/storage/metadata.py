@@ -1,8 +1,8 @@
-"""Photographs without what they tell beside the picture: position, serial numbers, names, previews.
+"""Removes a photograph's metadata: position, serial numbers, names, previews.
 
-Of a photograph only what its pixels need is kept: the pixels as they were coded, byte for byte, the colour
-profile, and how the camera was held. Everything else goes: EXIF with its maker notes, XMP, IPTC, comments,
-and whatever follows the picture (the film of a motion photograph, further pictures with EXIF of their own).
+The coded pixels, byte for byte, the colour profile and the orientation are kept. Everything else is removed:
+EXIF with its maker notes, XMP, IPTC, comments, and data after the picture (the video of a motion photograph,
+further pictures with their own EXIF).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 _EXIF_START = b"Exif\0\0"
 _XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 _JFIF_BYTES = 14
-"""Length of this segment's body without the preview that may follow."""
+"""Length of a JFIF segment's body without the preview that may follow."""
 
 _SCAN = 0xDA
 """The marker of a JPEG's scan, whose coded data follows (ITU T.81, B.2.3)."""
@@ -44,30 +44,31 @@ _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}
 _PNG_KEPT |= {b"sBIT", b"bKGD", b"pHYs", b"hIST", b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
 _PNG_TURNS = _PNG_EXIF, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
-"""Keywords of texts that may say how the camera was held."""
+"""Keywords of the PNG texts that may hold the orientation."""
 
 _LONGEST_TEXT, _MOST_TEXTS = 1 << 16, 8
-"""Bytes of such a text, unpacked, that are looked at, and texts: a file has one."""
+"""How many unpacked bytes of such a text are read, and how many such texts: a normal file has one."""
 
 _WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
 _WEBP_EXIF, _WEBP_TOLD = 0x08, 0x0C
-"""Bits of a WebP's flags: that there is EXIF; that there is EXIF or XMP."""
+"""Masks for a WebP's flags: the bit for EXIF, and the bits for EXIF and XMP."""
 
 _COPIED_AT_ONCE = 1 << 20
 
 _MOST_PARTS = 50_000
-"""Segments or chunks looked at: a camera's photograph has some thousand at most."""
+"""How many segments or chunks are read: a camera's photograph has in the order of a thousand at most."""
 
 
 Buffer = bytes | mmap.mmap
 Piece = bytes | slice
-"""New bytes, or a part of the photograph as it was sent."""
+"""New bytes, or the slice of the photograph that is kept as it was sent."""
 
 
 def without_metadata(data: bytes) -> bytes:
-    """The photograph `data` as it may be kept; `data` itself where there is nothing to leave out.
+    """The photograph `data` without its metadata; `data` itself if there is nothing to remove.
 
-    What is no photograph, or too damaged to be taken apart, is returned as it is: it is not analysed either.
+    Data that is not a photograph, or too damaged to be parsed, is returned unchanged: it is not analysed
+    either.
     """
     pieces = _pieces(data)
     if pieces is None:
@@ -76,9 +77,10 @@ def without_metadata(data: bytes) -> bytes:
 
 
 def clean_file(path: Path) -> int:
-    """Does to the photograph in `path` what `without_metadata` does, without holding it; its size afterwards.
+    """Removes the metadata of the photograph in `path`, as `without_metadata` does, without reading the whole
+    file into memory. Returns the new size in bytes.
 
-    Raises `OSError` (disk full), the file being as it was.
+    Raises `OSError` (disk full) and leaves the file unchanged then.
     """
     if not path.stat().st_size:
         return 0
@@ -106,7 +108,7 @@ def _copy(data: mmap.mmap, piece: Piece, target: IO[bytes]) -> None:
 
 
 def _pieces(data: Buffer) -> list[Piece] | None:
-    """What the photograph consists of without metadata; None where there is none, or no photograph."""
+    """The pieces of the photograph without its metadata; None if it has no metadata or is no photograph."""
     kind = sniff(data[:START_BYTES])
     if kind is None:
         return None
@@ -157,8 +159,8 @@ def _needed_by_jpeg(marker: int, body: bytes) -> bool:
 
 
 def _scans(data: Buffer, begin: int) -> Iterator[slice]:
-    """From the first scan's data, at `begin`, to the picture's end, or the file's where it has none; what
-    stands between scans and is not needed is left out."""
+    """The slices from the first scan's data, at `begin`, to the end of the picture, or of the file if the
+    picture has no end marker. Segments between scans that are not needed are left out."""
     at = begin
     for _ in range(_MOST_PARTS):
         found = _SCAN_END.search(data, at)
@@ -181,13 +183,13 @@ def _exif_segment(orientation: int) -> bytes:
 
 
 def _tiff(orientation: int) -> bytes:
-    """EXIF that says nothing but the orientation."""
+    """EXIF data with the orientation as its only entry."""
     entry = struct.pack(">HHIHH", _ORIENTATION_TAG, _SHORT, 1, orientation, 0)
     return b"MM\0*" + struct.pack(">IH", 8, 1) + entry + bytes(4)
 
 
 def _orientation(body: bytes) -> int:
-    """What EXIF or, where EXIF is silent, XMP says of how the camera was held: 1 (upright) to 8."""
+    """The orientation, 1 (upright) to 8, in the EXIF or XMP segment `body`; 1 if it has none."""
     if body.startswith(_EXIF_START):
         return _tiff_orientation(body[len(_EXIF_START) :])
     if body.startswith(_XMP_START):
@@ -234,20 +236,21 @@ def _png(data: Buffer) -> list[Piece]:
     if next(chunks, None) is not None:
         raise ValueError("too many chunks")
     if kind != b"IEND" and data[end + 4 : end + 8] in (b"IDAT", b"IEND"):
-        kept.append(slice(end, len(data)))  # the chunk in which the file ends: its pixels may be there
+        kept.append(slice(end, len(data)))  # the truncated last chunk, which may hold pixels
     if orientation != 1:
         kept.insert(2, _png_chunk(b"eXIf", _tiff(orientation)))
     return kept
 
 
 def _text_orientation(kind: bytes, body: bytes) -> int:
-    """What a text of a PNG says of how the camera was held: XMP, or EXIF in hexadecimal digits."""
+    """The orientation, 1 (upright) to 8, in a PNG's text: XMP, or EXIF in hexadecimal digits. 1 if it has
+    none."""
     packed, text = png_text(kind, body)
     try:
         text = zlib.decompressobj().decompress(text, _LONGEST_TEXT) if packed else text[:_LONGEST_TEXT]
         if body.startswith(_PNG_XMP):
             return _xmp_orientation(text)
-        if body.startswith(_PNG_EXIF):  # a line break, a name, a length, and then the digits in lines
+        if body.startswith(_PNG_EXIF):  # a line break, a name and a length precede the lines of digits
             return _tiff_orientation(bytes.fromhex(b"".join(text.split()[2:]).decode("ascii")))
     except (zlib.error, ValueError):
         pass

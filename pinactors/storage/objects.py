@@ -1,7 +1,7 @@
-"""Objects under names, written once: in a folder of this machine, or in an S3 bucket several machines share.
+"""Object store: named objects in a folder of this machine, or in an S3 bucket that several machines share.
 
-Synchronous: callers run it in threads. Names are made by this program (content hashes below fixed prefixes);
-nothing a client sends becomes a part of one.
+Synchronous: callers run it in threads. This program makes the names (content hashes after fixed prefixes);
+no part of a name comes from a client.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from pinactors.settings import Settings, SettingUnusable
 
 
 class ObjectsUnavailable(OSError):
-    """The object store does not answer, or refuses. The same call may be made again."""
+    """The object store does not answer, or refuses the request. The call may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object in a listing; `modified` is aware."""
+    """An object in a listing; `modified` has a time zone."""
 
     name: str
     modified: dt.datetime
 
 
 class Objects(Protocol):
-    """Every method raises `ObjectsUnavailable`, or `OSError` where the disk is at fault."""
+    """An object store. Every method raises `ObjectsUnavailable`, or `OSError` if the local disk fails."""
 
     def put(self, name: str, data: bytes | Path) -> None:
-        """Stores an object, whole or not at all, instead of one of the same name."""
+        """Stores an object, whole or not at all, and replaces one of the same name."""
         ...
 
     def get(self, name: str) -> bytes:
-        """Raises `FileNotFoundError` where there is none."""
+        """Raises `FileNotFoundError` if there is no such object."""
         ...
 
     def modified(self, name: str) -> dt.datetime | None:
-        """When it was stored; None where there is none."""
+        """When the object was stored; None if there is no such object."""
         ...
 
     def list(self, prefix: str) -> Iterator[Listed]:
-        """Those whose names begin with `prefix`, a folder's name with its slash."""
+        """Objects whose names begin with `prefix`, the name of a folder including its slash."""
         ...
 
     def delete(self, name: str) -> None:
-        """Nothing happens where there is none."""
+        """Deletes the object; does nothing if there is none."""
         ...
 
 
@@ -105,18 +105,19 @@ RETRIES: Any = {
         "base": 2,
     },
 }
-"""An upload waits for its photograph to be stored: a store that is away must not hold it up for long."""
+"""Timeouts and retries are short because an upload waits until its photograph is stored."""
 
 
 class S3Objects:
-    """Objects in a bucket, through obstore: one small wheel without dependencies, where boto3 brings four.
+    """Objects in a bucket, through obstore: one small wheel without dependencies, while boto3 needs four.
 
-    Region, keys and endpoint come from the variables every S3 client reads (`AWS_ACCESS_KEY_ID`,
-    `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL` …) or from the machine's role.
+    Region, keys and endpoint come from the environment variables that every S3 client reads
+    (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT_URL` …) or from the role of the
+    machine.
     """
 
     def __init__(self, url: str) -> None:
-        """Raises `SettingUnusable` for a URL or variables that cannot be used, and without obstore."""
+        """Raises `SettingUnusable` if the URL or the variables cannot be used or obstore is not installed."""
         try:
             import obstore
             from obstore import exceptions
@@ -125,7 +126,7 @@ class S3Objects:
             raise SettingUnusable("storage s3:// needs obstore: pip install 'pinactors[s3]'") from None
         self._obstore = obstore
         self._failures = (exceptions.BaseError,)
-        # An endpoint that is named with http:// is meant so; obstore wants it said twice.
+        # obstore refuses an endpoint with http:// unless `allow_http` is set as well.
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         client: Any = {**CLIENT, "allow_http": plain}
         try:
@@ -136,7 +137,7 @@ class S3Objects:
     def put(self, name: str, data: bytes | Path) -> None:
         try:
             self._obstore.put(self._store, name, data)
-        except (FileNotFoundError, *self._failures) as error:  # the bucket that is not there
+        except (FileNotFoundError, *self._failures) as error:  # FileNotFoundError: there is no such bucket
             raise _unavailable(error) from error
 
     def get(self, name: str) -> bytes:
@@ -177,21 +178,21 @@ def _unavailable(error: BaseException) -> ObjectsUnavailable:
 
 
 def _short(error: BaseException) -> str:
-    """What went wrong, without the XML of the answer and obstore's own structures, which follow."""
+    """The reason of the failure, without the XML of the response and obstore's structures that follow it."""
     return next(iter(str(error).splitlines()), type(error).__name__)[:200].split(": <?xml")[0]
 
 
 def open_objects(settings: Settings) -> Objects:
-    """What `settings.storage` names. Raises `SettingUnusable` as `S3Objects` does."""
+    """The object store that `settings.storage` names. Raises `SettingUnusable` as `S3Objects` does."""
     if settings.storage.startswith("s3://"):
         return S3Objects(settings.storage)
     return FolderObjects(settings.storage_folder)
 
 
 def check_storage(settings: Settings) -> None:
-    """One write, one read and one delete in an object store, before anything depends on it. Raises
+    """Tests an object store with one write, one read and one delete, before anything depends on it. Raises
     `SettingUnusable`."""
-    if settings.storage.startswith("file:"):  # the image store makes its folders
+    if settings.storage.startswith("file:"):  # the image store creates its own folders
         return
     objects, name = open_objects(settings), f"check/{os.urandom(8).hex()}"
     try:

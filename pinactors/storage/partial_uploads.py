@@ -1,9 +1,9 @@
-"""Uploads that have not arrived whole yet, on disk. Synchronous: callers run it in a thread.
+"""Incomplete uploads, on disk. Synchronous: callers run it in a thread.
 
-Of each upload two files lie in the folder: `<id>.bytes` is what arrived, from its first byte on and without
-gaps, so that its size is the offset at which the upload goes on; `<id>.json` is its description, which means
-nothing here. A process may be killed at any moment: what `append` was called with is a prefix of the file or
-not in it at all, and a description is replaced as a whole.
+Each upload has two files in the folder. `<id>.bytes` holds the bytes received so far, from the first on and
+without gaps, so that its size is the offset at which the upload continues. `<id>.json` is the description of
+the upload, which this module does not interpret. If the process is killed during `append`, the file may hold
+only the beginning of the data that was to be appended; a description is always replaced as a whole.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 class OffsetMismatch(Exception):
-    """Bytes were to be appended somewhere else than at the end; `offset` is where that is."""
+    """Bytes were to be appended elsewhere than at the end of the upload; `offset` is that end."""
 
     def __init__(self, offset: int) -> None:
         super().__init__(f"the upload goes on at {offset}")
@@ -30,7 +30,7 @@ class OffsetMismatch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An upload as an earlier process left it; `changed_at` is in seconds since 1970."""
+    """An upload that an earlier process left; `changed_at` is in seconds since 1970."""
 
     upload_id: str
     description: bytes
@@ -40,7 +40,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class PartialUploadStore:
-    """Every method raises `OSError`, and `FileNotFoundError` for an upload that is not there."""
+    """The incomplete uploads in `folder`.
+
+    Every method raises `OSError`, and `FileNotFoundError` for an upload that does not exist.
+    """
 
     folder: Path
 
@@ -48,7 +51,7 @@ class PartialUploadStore:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def create(self, upload_id: str, description: bytes) -> None:
-        """An empty upload. Its description is written last: without it there is no upload."""
+        """Creates an empty upload. The description is written last: an upload exists only with one."""
         descriptor = os.open(self.path_of(upload_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         os.close(descriptor)
         self.describe(upload_id, description)
@@ -62,7 +65,7 @@ class PartialUploadStore:
         os.replace(new, path)
 
     def append(self, upload_id: str, offset: int, data: bytes) -> int:
-        """The new offset. Raises `OffsetMismatch` unless `offset` is the present one."""
+        """Appends `data` and returns the new offset. Raises `OffsetMismatch` unless `offset` is the end."""
         descriptor = os.open(self.path_of(upload_id), os.O_WRONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(descriptor).st_size
@@ -77,7 +80,8 @@ class PartialUploadStore:
         return offset
 
     def offset(self, upload_id: str) -> int:
-        """Where the upload goes on. Everything before it survives a loss of power."""
+        """The offset at which the upload continues. Syncs the file: all bytes before it survive a power
+        failure."""
         descriptor = os.open(self.path_of(upload_id), os.O_RDWR | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
@@ -91,20 +95,20 @@ class PartialUploadStore:
             return os.pread(file.fileno(), length, offset)
 
     def truncate(self, upload_id: str, offset: int) -> None:
-        """Takes back what was appended behind `offset`."""
+        """Removes the bytes from `offset` on."""
         os.truncate(self.path_of(upload_id), offset)
 
     def forget_bytes(self, upload_id: str) -> None:
-        """Only the description is still of use."""
+        """Removes the bytes and keeps the description."""
         self.path_of(upload_id).unlink(missing_ok=True)
 
     def remove(self, upload_id: str) -> None:
-        """Nothing happens when it is gone already."""
+        """Removes the upload; does nothing if it does not exist."""
         self._file(upload_id, DESCRIPTION).unlink(missing_ok=True)
         self.forget_bytes(upload_id)
 
     def kept(self) -> Iterator[Kept]:
-        """Every upload that has a description. Removes files without one: a killed process left them."""
+        """Every upload that has a description. Removes files without one, which a killed process left."""
         for path in sorted(self.folder.iterdir()):
             if path.suffix == DESCRIPTION and _ID.fullmatch(path.stem):
                 content = self.path_of(path.stem)

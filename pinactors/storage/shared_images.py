@@ -1,9 +1,8 @@
-"""Photographs in the object store, where several machines find them; `ImageStore` holds this machine's
-copies.
+"""Photographs in the object store that several machines share; `ImageStore` holds this machine's copies.
 
-An upload is not refused because the object store is away: its photograph is analysed from this machine's
-disk and stored as soon as the store is back. Until then `waiting` says so, and no other machine could take
-the session over.
+An upload is accepted even if the object store is unavailable: its photograph is analysed from this machine's
+disk and published when the object store is available again. Until then `waiting` counts the photograph, and
+no other machine can take its session over.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from pinactors.storage.objects import Objects, ObjectsUnavailable
 PREFIX = "images/"
 
 REFRESH_SECONDS = 12 * 3600.0
-"""Age from which on an object that arrives again is stored again: an old one that nobody refers to may be
-about to be removed by another machine."""
+"""Age from which an object is stored again if its photograph arrives again: another machine may be about to
+remove an old object that nothing refers to."""
 
 log = structlog.get_logger(__name__)
 
 
 class SharedImages:
-    """Synchronous, and safe on several threads."""
+    """The photographs in `objects`. Synchronous and thread-safe."""
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
@@ -38,11 +37,11 @@ class SharedImages:
 
     @property
     def waiting(self) -> int:
-        """Photographs that are on this machine alone."""
+        """Number of photographs that are only on this machine."""
         return len(self._waiting)
 
     def publish(self, sha256: str, path: Path) -> None:
-        """Stores the photograph in `path`, now or with a later `retry`."""
+        """Stores the photograph in `path`: now or, if the object store is unavailable, in a later `retry`."""
         try:
             self._store(sha256, path)
         except ObjectsUnavailable as error:
@@ -51,16 +50,16 @@ class SharedImages:
             log.warning("photograph not shared yet", reason=str(error))
 
     def retry(self) -> None:
-        """Stores what waits. Raises `ObjectsUnavailable` with the first that cannot be."""
+        """Stores the waiting photographs. Raises `ObjectsUnavailable` at the first that cannot be stored."""
         for sha256, path in list(self._waiting.items()):
-            if path.is_file():  # else removed: it was nobody's
+            if path.is_file():  # else it was removed because nothing referred to it
                 self._store(sha256, path)
             with self._lock:
                 self._waiting.pop(sha256, None)
 
     def fetch(self, sha256: str, target: Path) -> None:
-        """Makes `target`, whole or not at all. Raises `FileNotFoundError`, `ObjectsUnavailable`,
-        `OSError`."""
+        """Copies the photograph to `target`, whole or not at all. Raises `FileNotFoundError`,
+        `ObjectsUnavailable`, `OSError`."""
         data = self._objects.get(_name(sha256))
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")

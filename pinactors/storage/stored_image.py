@@ -1,4 +1,4 @@
-"""What the rest of the program knows of a photograph that is kept: where it lies and what it contains."""
+"""A reference to a stored photograph: its file, its hash and its size."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A photograph, stored once by `sha256`, the hash of what was sent: `path` in the image store, `size` in
-    bytes as kept, without metadata. `region` is where its sender says the pin is: x, y, width, height as
-    shares of the upright picture."""
+    """A photograph, stored once under `sha256`, the hash of the bytes that were sent.
+
+    `path` is its file in the image store, `size` the bytes of that file, which has no metadata. `region` is
+    where the sender says the pin is: x, y, width, height as shares of the upright picture.
+    """
 
     path: str
     sha256: str

@@ -1,5 +1,5 @@
-"""Packet logs: what keeps the packets of sessions under way, so that another process can go on.
+"""Packet logs: they store the packets of running sessions, so that another process can continue a session.
 
-`packet_logs` says what a log is; `files` keeps them in a folder of this machine, `rows` in a PostgreSQL that
-several masters share (`statements` are its SQL, `database` its connections).
+`packet_logs` defines the interface. `files` stores logs in a folder of this machine, `rows` in a PostgreSQL
+database that several masters share (its SQL is in `statements`, its connections are in `database`).
 """

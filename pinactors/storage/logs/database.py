@@ -1,7 +1,9 @@
-"""The PostgreSQL database several masters share: its tables, and transactions on threads.
+"""The PostgreSQL database of the packet logs that several masters share: its tables, and transactions on
+threads.
 
-Records have their own schema and connections (`pinactors.records`); this one changes with the packet log, and
-is written to hundreds of times a second. Everything here but `LogDatabase.run` is synchronous.
+Records have their own schema and connections (`pinactors.records`). This schema changes with the packet log,
+and is written to hundreds of times a second. Only the `async` methods of `LogDatabase` may be called on the
+event loop; everything else is synchronous.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ _SCHEMA_LOCK = 7_465_108
 
 CONNECT_SECONDS = 2
 ANSWER_MILLISECONDS = 3000
-"""How long the network or a statement may take: beyond it the database counts as away."""
+"""How long the network or a statement may take; after that the database counts as unavailable."""
 
 OPTIONS: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
@@ -69,12 +71,13 @@ OPTIONS: dict[str, Any] = {
 }
 
 TRANSACTION_THREADS = 4
-"""Transactions at the same moment, of those that wait for a disk and of those that do not."""
+"""How many transactions run at the same moment: so many that wait for the disk, and so many that do not."""
 
 ASYNCHRONOUS = "-c synchronous_commit=off"
 LIMITS = f"-c statement_timeout={ANSWER_MILLISECONDS} -c lock_timeout={ANSWER_MILLISECONDS}"
 PLANNED_ONCE = "-c plan_cache_mode=force_generic_plan"
-"""The statements are few and of the same kind each time; planning one takes longer than running it."""
+"""Reuses one plan per statement: the few statements are always alike, and planning takes longer than running
+them."""
 
 PREFIXES = (
     "postgresql://",
@@ -87,21 +90,22 @@ PREFIXES = (
 
 
 class LogUnavailable(OSError):
-    """The database does not answer. Whether the last transaction happened is unknown; it may be repeated."""
+    """The database does not answer. The last transaction may have been committed or not; it may be
+    repeated."""
 
 
 def is_shared(settings: Settings) -> bool:
-    """Whether the settings' database can hold packet logs for several masters."""
+    """Whether the database in `settings` can store packet logs for several masters."""
     return settings.database_url.startswith(PREFIXES)
 
 
 def dsn_of(settings: Settings) -> str:
-    """For libpq, which reads the same URLs as peewee does."""
+    """The database URL in the form that libpq accepts: peewee's URL with another scheme."""
     return "postgresql://" + settings.database_url.partition("://")[2]
 
 
 class _Connections:
-    """Connections with the same options, and the threads they are used on."""
+    """Idle connections with the same options, and the limiter of the threads that use them."""
 
     def __init__(self, options: str) -> None:
         self.options = options
@@ -110,14 +114,15 @@ class _Connections:
 
 
 class LogDatabase:
-    """Runs functions of a connection, each in a transaction on one of a few threads.
+    """Runs functions that receive a connection, each in a transaction on one of a few threads.
 
-    `run` is for what a crash of the database may take back (what was written in its last half second),
-    `run_durably` for what it may not. They share neither threads nor connections: packets do not wait for
-    other sessions' writes to the disk. `alone`: the function executes one statement, which is a transaction
-    of its own: that is one answer to wait for instead of three, and behind each the thread has to get the
-    interpreter from a busy event loop. `losses` counts broken connections: behind one the database may have
-    crashed.
+    `run` is for changes that a crash of the database may undo (those of its last half second), `run_durably`
+    for changes that must survive it. The two share neither threads nor connections, so that packets do not
+    wait for other sessions' writes to the disk.
+
+    `alone` says that the function executes one statement, which is then its own transaction. That means one
+    wait for an answer instead of three; after each, the thread has to get the interpreter lock from a busy
+    event loop. `losses` counts broken connections, each of which may mean that the database has crashed.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -135,16 +140,17 @@ class LogDatabase:
         self.losses = 0
 
     async def run(self, function: Callable[[Any], T], *, alone: bool = False) -> T:
-        """`function(connection)`, committed or not at all. Raises `LogUnavailable`."""
+        """Returns `function(connection)`, run in a transaction. Raises `LogUnavailable`."""
         return await self._in_time(function, self._asynchronous, alone)
 
     async def run_durably(self, function: Callable[[Any], T], *, alone: bool = False) -> T:
-        """As `run`."""
+        """As `run`, but returns only when the changes are on the disk of the database."""
         return await self._in_time(function, self._durable, alone)
 
     async def _in_time(self, function: Callable[[Any], T], connections: _Connections, alone: bool) -> T:
-        """Not cancelled from outside: what was asked for is then done or not, not unknown. A network that
-        swallows everything does not even break a connection: after `ANSWER_MILLISECONDS` we do."""
+        """Runs the transaction, shielded from cancellation, so that its outcome does not stay unknown. A
+        network that drops all packets does not even break the connection; this method breaks it after
+        `ANSWER_MILLISECONDS`."""
         used: list[Any] = []
         with trio.CancelScope(deadline=trio.current_time() + ANSWER_MILLISECONDS / 1000, shield=True):
             return await trio.to_thread.run_sync(
@@ -161,8 +167,8 @@ class LogDatabase:
         raise LogUnavailable("the packet log's database does not answer in time")
 
     async def prepare(self) -> None:
-        """Makes the tables where there are none. Raises `LogUnavailable`, and `RuntimeError` for newer
-        ones."""
+        """Creates the tables if there are none. Raises `LogUnavailable`, and `SettingUnusable` if they belong
+        to a newer program."""
         await self.run_durably(_prepare)
 
     async def close(self) -> None:
@@ -174,14 +180,14 @@ class LogDatabase:
             await trio.to_thread.run_sync(close, connections.idle, limiter=connections.threads)
 
     def connect(self, **options: Any) -> Any:
-        """A connection of its own. Raises `LogUnavailable`."""
+        """A new connection. Raises `LogUnavailable`."""
         try:
             return self._psycopg.connect(self._dsn, **OPTIONS, **options)
         except self._psycopg.Error as error:
             raise _away(error) from error
 
     def listen(self, channel: str) -> Any:
-        """A connection on which `heard` gives what is said on `channel`. Raises `LogUnavailable`."""
+        """A connection on which `heard` returns the notifications of `channel`. Raises `LogUnavailable`."""
         connection = self.connect(autocommit=True)
         try:
             connection.execute(f"LISTEN {channel}")
@@ -191,7 +197,8 @@ class LogDatabase:
         return connection
 
     def heard(self, connection: Any) -> list[str]:
-        """Does not wait. Raises `LogUnavailable` when the connection is broken."""
+        """The payloads of the notifications received since the last call; does not wait. Raises
+        `LogUnavailable` if the connection is broken."""
         payloads = []
         try:
             connection.pgconn.consume_input()
@@ -230,7 +237,7 @@ class LogDatabase:
 def _prepare(connection: Any) -> None:
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_SCHEMA_LOCK])
     if connection.execute("SELECT to_regclass('log_schema')").fetchone()[0] is None:
-        connection.execute(SCHEMA, prepare=False)  # several statements
+        connection.execute(SCHEMA, prepare=False)  # several statements in one call cannot be prepared
         connection.execute("INSERT INTO log_schema VALUES (%s)", [SCHEMA_VERSION])
     (found,) = connection.execute("SELECT version FROM log_schema").fetchone()
     if found > SCHEMA_VERSION:
@@ -240,12 +247,12 @@ def _prepare(connection: Any) -> None:
 
 
 def _shut_down(connection: Any) -> None:
-    """The thread that waits on it finds it broken."""
+    """Shuts the socket down, so that the thread that waits on the connection gets an error."""
     with suppress(OSError, ValueError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as own:
         own.shutdown(socket.SHUT_RDWR)
 
 
 def _away(error: BaseException) -> LogUnavailable:
-    """libpq names host and port, never the password."""
+    """`LogUnavailable` with libpq's first line, which names host and port, but never the password."""
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return LogUnavailable(f"the packet log's database does not answer: {reason}")

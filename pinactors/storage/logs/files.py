@@ -1,8 +1,8 @@
-"""Packet logs as files: one a session, appended to, locked as long as its process lives.
+"""Packet logs as files: one file per session, appended to, and locked as long as its process lives.
 
-Each line is an entry: its kind, a space, its JSON. Whatever was delivered is in the file however the process
-ends (a page cache survives its process; nothing is synced, so that a power cut may take the last moments of
-unfinished sessions). A line that was cut off was never delivered and is ignored.
+Each line is an entry: its kind, a space, its JSON. Every delivered packet is in the file, however the process
+ends, because the page cache survives the process. Nothing is synced: a power failure may lose the last
+moments of unfinished sessions. An incomplete last line was never delivered and is ignored.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ log = structlog.get_logger(__name__)
 
 
 class LogFile:
-    """One file. Synchronous; the first operation that fails removes the file and raises, later ones do
-    nothing.
+    """The file of one log. Synchronous. The first append that fails removes the file and raises; later ones
+    do nothing.
 
-    A file with a gap would resume a session with other packets than those that were delivered: none is
-    better.
+    A file with a gap would be worse than none: a session resumed from it would have other packets than those
+    that were delivered.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,8 +54,8 @@ class LogFile:
         return self._descriptor is not None
 
     def open(self, *, new: bool) -> Self:
-        """Opens and locks it; a `new` one takes the place of an earlier one. Raises `OSError`: it is locked,
-        or cannot be had."""
+        """Opens and locks the file; a `new` one is empty and replaces an existing one. Raises `OSError` if
+        another process has locked the file or it cannot be opened."""
         flags = os.O_CREAT if new else 0
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
         try:
@@ -68,7 +68,7 @@ class LogFile:
         return self
 
     def reopen(self) -> None:
-        """Opens it to be written on behind its last whole line. Raises `OSError`."""
+        """Opens the file for appending after its last complete line. Raises `OSError`."""
         try:
             self.open(new=False).read()
         except OSError:
@@ -77,14 +77,14 @@ class LogFile:
             raise
 
     def read(self) -> bytes:
-        """The whole lines. What is behind them is cut off, so that the next entry begins a line."""
+        """The complete lines. Truncates the file after them, so that the next entry begins a new line."""
         content = self.path.read_bytes()
         whole = content.rfind(b"\n") + 1
         os.truncate(self.path, whole)
         return content[:whole]
 
     def append(self, lines: bytes) -> None:
-        """With one write; creates the file with the first. Raises `OSError`."""
+        """Appends `lines` with one write; the first call creates the file. Raises `OSError`."""
         if self._failed:
             return
         try:
@@ -115,7 +115,7 @@ class LogFile:
 
 
 class StoredFile:
-    """A `StoredLog` in a file. No method raises `OSError`: `failed` is called with it instead."""
+    """A `StoredLog` in a file. No method raises `OSError`: `failed` is called with the error instead."""
 
     cancelled = False
 
@@ -139,7 +139,7 @@ class StoredFile:
         return self._length
 
     async def reopen(self) -> None:
-        """Goes on behind the last whole entry of the file that there is."""
+        """Opens the existing file for appending after its last complete entry."""
         await self._run(self._file.reopen)
 
     async def append(self, entries: Sequence[Entry]) -> None:
@@ -147,7 +147,7 @@ class StoredFile:
         await self._run(partial(self._file.append, lines))
 
     async def seal(self, final: Entry) -> None:
-        """The record has everything: nothing is left to keep."""
+        """Removes the file: the record has the whole session."""
         await self.remove()
 
     async def finish(self) -> None:
@@ -163,7 +163,7 @@ class StoredFile:
         await self._run(self._file.set_aside)
 
     async def release(self) -> None:
-        if self._file.is_open:  # else it was never there, or is removed: no thread need be asked
+        if self._file.is_open:  # else the file was never created or is removed: no thread is needed
             await self._run(self._file.close)
         else:
             await trio.lowlevel.checkpoint()
@@ -176,7 +176,7 @@ class StoredFile:
 
 
 class LogFiles:
-    """`PacketLogs` in a folder, which has to exist. `failed` is called with each failure of a log."""
+    """`PacketLogs` in an existing folder. `failed` is called with each failure of a log."""
 
     def __init__(self, folder: Path, disk: Disk, failed: Callable[[OSError], None]) -> None:
         self._folder, self._disk, self._failed = folder, disk, failed
@@ -195,8 +195,8 @@ class LogFiles:
         return entries_of(content)
 
     async def hold(self, stream_id: str) -> StoredFile:
-        """The log of that name, to be written on behind its last whole entry. Where it cannot be had `failed`
-        is called, and the session goes on without."""
+        """The existing log of a stream, open for appending after its last complete entry. If it cannot be
+        opened, `failed` is called and the session continues without its log."""
         stored = self.create(stream_id)
         await stored.reopen()
         return stored
@@ -218,7 +218,7 @@ class LogFiles:
                 file.open(new=False)
                 age = max(0.0, time.time() - path.stat().st_mtime)
                 entries = entries_of(file.read())
-            except OSError:  # a living process holds it
+            except OSError:  # a living process has locked the file
                 file.close()
                 continue
             if entries:
@@ -229,7 +229,7 @@ class LogFiles:
 
 
 def entries_of(content: bytes) -> list[Entry]:
-    """The entries of a file. A last line without its end is none."""
+    """The entries in the content of a file. An incomplete last line is ignored."""
     entries = []
     for line in content.split(b"\n")[:-1]:
         words = line.split(b" ", 3 if line.startswith(b"P ") else 1)
@@ -238,7 +238,7 @@ def entries_of(content: bytes) -> list[Entry]:
 
 
 def photographs(folder: Path) -> set[str]:
-    """Hashes of those that any file in `folder` refers to, the ones set aside included."""
+    """Hashes of the photographs that any file in `folder` refers to, including files that were set aside."""
     found: set[str] = set()
     for path in folder.iterdir():
         with suppress(OSError):
@@ -248,7 +248,7 @@ def photographs(folder: Path) -> set[str]:
 
 @asynccontextmanager
 async def open_log_files(folder: Path, failed: Callable[[OSError], None]) -> AsyncIterator[LogFiles]:
-    """The logs in `folder`, which is made when it is missing."""
+    """The logs in `folder`, which is created if it does not exist."""
     disk = DiskThread()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(disk.serve, name="packet logs on disk")  # noqa: ASYNC113 - callers wait

@@ -1,7 +1,8 @@
-"""What keeps the logs of sessions under way, so that another process can go on where one was killed.
+"""The interface of packet logs: they are stored so that another process can continue the sessions of a
+process that was killed.
 
-A log is a list of entries: packets, each kept before any reader is given it, and facts about the session.
-Here it is a file (`storage.logs.files`); several machines share a database instead.
+A log is a list of entries: packets, each stored before any reader receives it, and facts about the session.
+On one machine it is a file (`storage.logs.files`); several machines share a database (`storage.logs.rows`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import NamedTuple, Protocol
 
 
 class Entry(NamedTuple):
-    """`kind` begins with `P` for a packet and is `M` for a fact; `body` is JSON without a newline.
+    """An entry of a log. `kind` begins with `P` for a packet and is `M` for a fact; `body` is JSON without a
+    newline.
 
-    What follows the `P` (the component that made the packet and how it ended) is for `pipeline.state` to
-    read.
+    The text after the `P` (the component that made the packet and how it ended) is read by `pipeline.state`.
     """
 
     kind: str
@@ -22,67 +23,68 @@ class Entry(NamedTuple):
 
 
 class LogTakenOver(Exception):
-    """Another process has the session by now. This one must not write to its log any more, nor tell anybody
+    """Another process has taken the session over. This one must no longer write to its log, nor send anyone
     what it would have written."""
 
 
 class StoredLog(Protocol):
     """The log of one session, held by this process until it is released, sealed, removed or set aside.
 
-    `append` is done within seconds, whatever it comes to: it is not cancelled.
+    `append` ends within seconds, with success or failure, and cannot be cancelled.
     """
 
     stream_id: str
     cancelled: bool
-    """Whether the session was cancelled where it could not be ended: with the master that held it gone."""
+    """Whether the session was cancelled while its master was dead and so could not end it."""
 
     @property
     def healthy(self) -> bool:
-        """Whether a later process would find the whole session in it."""
+        """Whether a later process would find the whole session in the log."""
         ...
 
     @property
     def length(self) -> int:
-        """Entries that are kept in it."""
+        """Number of stored entries."""
         ...
 
     @property
     def age(self) -> float:
-        """Seconds between its last entry and its adoption; 0 for one that this process created."""
+        """Seconds between the last entry and the adoption of the log; 0 if this process created the log."""
         ...
 
     async def append(self, entries: Sequence[Entry]) -> None:
-        """Returns when `entries` are kept, all of them or none, behind everything appended before.
+        """Stores `entries`, all or none of them, after all entries appended before.
 
-        Storage that fails makes the log unhealthy, once and for all, and is reported to the owner of the
-        logs; the session goes on without. Raises `LogTakenOver`.
+        A failure of the storage makes the log unhealthy for good and is reported to the owner of the logs;
+        the session continues without its log. Raises `LogTakenOver`.
         """
         ...
 
     async def seal(self, final: Entry) -> None:
-        """The session is recorded, and its last packet with it. What the log still has to keep is up to the
-        storage: readers of other machines, if there are any, must find `final`. Raises `LogTakenOver`."""
+        """Ends the log of a session that is recorded, including its last packet `final`. A storage that
+        machines share must still give `final` to readers on other machines; others may drop the log. Raises
+        `LogTakenOver`."""
         ...
 
     async def finish(self) -> None:
-        """Nothing is left to be done: it is there to be read, until it is removed or too old."""
+        """Marks the session as finished: the log can be read until it is removed or expires."""
         ...
 
     async def park(self) -> None:
-        """Nothing is written for a while. It stays this process's as long as that lives, where others could
-        take it."""
+        """Pauses writing for a while. A storage that machines share keeps the log for this process as long as
+        the process lives."""
         ...
 
     async def remove(self) -> None:
-        """Nothing in it is needed any more."""
+        """Deletes the log."""
         ...
 
     async def set_aside(self) -> None:
-        """Keeps it for a person to look at, where `PacketLogs.adopt` does not find it."""
+        """Keeps the log for inspection by a person, where `PacketLogs.adopt` does not find it."""
         ...
 
     async def release(self) -> None:
-        """Leaves it as it is to whoever adopts it next."""
+        """Stops holding the log and leaves it unchanged for the next process that adopts it."""
         ...
 
 
@@ -90,20 +92,20 @@ class PacketLogs(Protocol):
     """All logs of one storage."""
 
     def create(self, stream_id: str, owner: str = "") -> StoredLog:
-        """A new log of a session of `owner`'s. Nothing is kept before the first `append`."""
+        """A new log of a session of `owner`. Nothing is stored before the first `append`."""
         ...
 
     async def load(self, stream_id: str) -> list[Entry] | None:
-        """The entries of a log, whoever holds it; None where there is none that can be read.
+        """The entries of a log, whichever process holds it; None if there is no readable log.
 
-        `stream_id` may be anything a client sends.
+        `stream_id` may be any string that a client sends.
         """
         ...
 
     async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
-        """The logs nobody alive holds, from now on held here. Empty ones are removed."""
+        """Takes over the logs that no living process holds, and returns them. Removes empty ones."""
         ...
 
     async def photographs(self) -> set[str]:
-        """Hashes of the photographs that any log refers to, the ones set aside included."""
+        """Hashes of the photographs that any log refers to, including logs that were set aside."""
         ...

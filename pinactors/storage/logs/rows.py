@@ -1,17 +1,18 @@
-"""Packet logs as rows of PostgreSQL, shared by several masters: any of them serves any stream, and a session
-whose master is gone is taken over by another.
+"""Packet logs as rows of PostgreSQL, shared by several masters: each master serves every stream, and a
+session whose master is dead is taken over by another.
 
-What a crash can cost, and what becomes of it:
+What happens after a failure:
 
-- A master that is killed: what it kept is in the database. Within `LEASE_SECONDS` another master takes its
-  sessions over, each with a higher fence, and goes on behind the last packet that was kept; no reader had a
-  later one.
-- A master the database does not answer keeps nothing and therefore tells nothing. When its lease has run out
-  it gives its sessions up, as does one that wakes after another has taken them over: its fence is too low.
-- Packets are committed asynchronously: a crash of the database may take back those of its last half second.
-  Their session's master has them still and stores them again before the next one, under the same numbers, so
-  that a client that has had them sees no change. Only a crash of database and master in the same half second
-  loses them: they are then computed again. The terminal packet and the record are committed synchronously.
+- A master is killed. The packets it stored are in the database. When its lease of `LEASE_SECONDS` has ended,
+  another master takes its sessions over, each with a higher fence, and continues after the last stored
+  packet; no reader received a later one.
+- The database does not answer a master. The master can store no packets and therefore sends none. When its
+  lease has ended it gives its sessions up. So does a master that was suspended while another took its
+  sessions over: its fence is too low.
+- The database crashes. Packets are committed asynchronously, so that those of its last half second may be
+  lost. The session's master still has them and stores them again before the next packet, under the same
+  numbers: a client that received them sees no change. If database and master crash in the same half second
+  the packets are lost and computed again. The terminal packet and the record are committed synchronously.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from pinactors.storage.logs.stored_rows import RETRIES, StoredRows
 from pinactors.supervision import Supervision
 
 BEAT_SECONDS = 1.0
-"""Pause between two renewals of a master's lease, and between two looks for sessions nobody holds."""
+"""Pause between two renewals of a master's lease, and between two searches for sessions without a holder."""
 
 CLEAN_SECONDS = 60.0
 
@@ -48,11 +49,12 @@ log = structlog.get_logger(__name__)
 
 
 class LogRows:
-    """`PacketLogs` and `Peers` in the database. `run` has to run as long as they are used.
+    """The packet logs in the database (`PacketLogs`), and what masters need of each other (`Peers`). `run`
+    has to run while the object is in use.
 
-    `changed` is called with the id of a stream whose log, here or elsewhere, has changed (empty: any may
-    have), `cancelled` with one that is to end, and `failed` with each failure of a log; `orphaned` is set
-    when there may be sessions to take over.
+    `changed` is called with the id of a stream when its log has changed, on any master, or with an empty
+    string when any log may have changed; `cancelled` with the id of a stream that is to end; `failed` with
+    each failure of a log. `orphaned` is set when there may be sessions to take over.
     """
 
     def __init__(
@@ -79,12 +81,12 @@ class LogRows:
 
     @property
     def has_lease(self) -> bool:
-        """Whether no other master may take sessions over from this one: a little less than the database
-        thinks."""
+        """Whether this master's lease is valid, so that no other master may take its sessions over. Counted
+        from the request for the lease, so that it ends here slightly earlier than in the database."""
         return trio.current_time() < self._leased_until
 
     def has_lease_within(self, seconds: float) -> bool:
-        """Whether it had its lease so long ago."""
+        """Whether this master's lease was valid at some time within the last `seconds`."""
         return trio.current_time() < self._leased_until + seconds
 
     @property
@@ -106,12 +108,13 @@ class LogRows:
         return (await self.load_all({stream_id: first})).get(stream_id)
 
     async def load_all(self, firsts: Mapping[str, int]) -> dict[str, list[Entry]]:
-        """As `load`, of several streams at once: of each the entries from that number on."""
+        """As `load`, for several streams at once: the entries of each from the given number on."""
         return await self.database.run(partial(statements.entries, firsts=firsts), alone=True)
 
     async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
-        """Nothing while this master's own lease has just begun: after an outage of the database every
-        master's has run out, and each has to have had the time to renew it."""
+        """Takes over this master's share of the sessions without a living holder. Takes none in the first
+        `LEASE_SECONDS` of its own lease: after an outage of the database the leases of all masters have
+        ended, and each needs the time to renew its lease."""
         self.orphaned = trio.Event()
         if not self.has_lease or trio.current_time() < self._leased_since + LEASE_SECONDS:
             await trio.lowlevel.checkpoint()
@@ -137,14 +140,14 @@ class LogRows:
         return {found.decode() for fact in facts for found in _HASH.findall(fact)}
 
     async def cancel(self, stream_id: str) -> None:
-        """Whoever holds the session, now or next, ends it."""
+        """Has the session ended by the master that holds it, now or after a takeover."""
         await self.database.run_durably(partial(statements.cancel, stream_id=stream_id))
 
     async def claim(
         self, names: Sequence[tuple[str, ...]], fingerprint: str, stream_id: str
     ) -> tuple[str, str] | None:
-        """Stream id and fingerprint of the upload that claimed one of `names` before; None when all are
-        claimed now."""
+        """Claims all `names` for a stream and returns None; if another upload has claimed one of them before,
+        returns its stream id and fingerprint."""
         hashed = [hashlib.sha256("\0".join(name).encode()).digest() for name in names]
         return await self.database.run_durably(
             partial(statements.claim, names=hashed, fingerprint=fingerprint, stream_id=stream_id)
@@ -160,21 +163,21 @@ class LogRows:
         return await self.database.run(partial(statements.under_way, owner=owner))
 
     def let_go(self, stored: StoredRows) -> bool:
-        """It is not held any more; False when it was not."""
+        """Removes a log from the held ones; returns False if it was not among them."""
         if self._held.get(stored.stream_id) is not stored:  # this master may have taken it over itself
             return False
         del self._held[stored.stream_id]
         return True
 
     def give_up(self, stored: StoredRows) -> None:
-        """To be handed back as soon as the database answers."""
+        """Marks a log to be handed back as soon as the database answers."""
         self.let_go(stored)
         self._given_up[stored.stream_id] = stored
 
-    # -- what goes on all the time -------------------------------------------------------------------------
+    # -- background tasks ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Never returns."""
+        """Renews the lease, removes expired rows and listens for notifications. Never returns."""
         async with trio.open_nursery() as nursery:
             repeat = self._supervision.repeat
             nursery.start_soon(repeat, "packet log's lease", self._keep_lease, BEAT_SECONDS)
@@ -182,7 +185,8 @@ class LogRows:
             nursery.start_soon(repeat, "packet log's listener", self._listen)
 
     async def beat(self) -> None:
-        """Renews the lease once. Raises `LogUnavailable`."""
+        """Renews the lease once, hands back logs that were given up, and stores entries again that the
+        database may have lost. Raises `LogUnavailable`."""
         asked, losses = trio.current_time(), self.losses
         valid = await self.database.run(partial(statements.beat, master=self.master))
         if not valid or asked > self._leased_until:
@@ -197,11 +201,11 @@ class LogRows:
             for stored in list(self._held.values()):
                 try:
                     await stored.store_again()
-                except LogTakenOver:  # its session learns of it with its next packet
+                except LogTakenOver:  # the session gets the same error when it appends its next packet
                     log.info("session is another master's", stream=stored.stream_id[:8])
 
     async def leave(self) -> None:
-        """Its sessions are anybody's, at once."""
+        """Gives up this master's lease, so that other masters can take over its sessions immediately."""
         try:
             await self.database.run_durably(partial(statements.leave, master=self.master))
         except LogUnavailable as error:
@@ -217,7 +221,7 @@ class LogRows:
         await self._unless_away(self.clean)
 
     async def _unless_away(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Does `work`. That the database is away is said once, until it is back."""
+        """Does `work`. Logs an outage of the database once, until the database answers again."""
         try:
             await work()
             self._said_away = False
@@ -227,7 +231,7 @@ class LogRows:
             self._said_away = True
 
     async def _listen(self) -> None:
-        """Never returns: a connection that breaks or cannot be had is tried again."""
+        """Listens for notifications and connects again after each failure. Never returns."""
         for pause in RETRIES:
             try:
                 await self._listen_once()
@@ -238,8 +242,8 @@ class LogRows:
             await trio.sleep(pause)
 
     async def _listen_once(self) -> None:
-        """Until its connection breaks, which raises `LogUnavailable`. What was said meanwhile is asked
-        for."""
+        """Handles notifications until the connection breaks; raises `LogUnavailable` then. Notifications sent
+        while the connection was down are made up for by treating every stream as changed."""
         connection = await trio.to_thread.run_sync(self.database.listen, CHANNEL, limiter=self._connecting)
         try:
             self._listening = True
@@ -262,15 +266,15 @@ class LogRows:
 
 
 def _ignore(stream_id: str) -> None:
-    """Nobody is interested yet."""
+    """The default callback: does nothing."""
 
 
 @asynccontextmanager
 async def open_log_rows(
     settings: Settings, failed: Callable[[OSError], None], supervision: Supervision
 ) -> AsyncIterator[LogRows]:
-    """The logs in the database of `settings`. Raises `SettingUnusable` where there is none to be had, or one
-    of a newer program."""
+    """The logs in the database of `settings`. Raises `SettingUnusable` if the database does not answer or its
+    tables belong to a newer program."""
     database = LogDatabase(dsn_of(settings))
     logs = LogRows(database, settings.replay, failed, supervision)
     async with AsyncExitStack() as stack:
@@ -280,7 +284,7 @@ async def open_log_rows(
             await logs.beat()
         except LogUnavailable as error:
             raise SettingUnusable(str(error)) from None
-        stack.push_async_callback(_shielded, logs.leave)  # of tables that are known to be ours
+        stack.push_async_callback(_shielded, logs.leave)  # only after `prepare` has checked the tables
         async with trio.open_nursery() as nursery:
             nursery.start_soon(logs.run, name="packet logs in the database")
             yield logs

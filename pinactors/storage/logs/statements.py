@@ -1,8 +1,8 @@
-"""What the packet log says to PostgreSQL. Each function runs inside a transaction of its caller, on a thread.
+"""The SQL statements of the packet log. Each function runs in a transaction of its caller, on a thread.
 
-A session's log is written by its holder alone: every write names the holder and the fence under which it took
-the session, and comes to nothing once another master has taken it over with a higher one. The row's lock
-makes sure that one of the two is first. Time is the database's: masters' clocks need not agree.
+Only its holder writes to a session's log: every write names the holder and the fence under which it took the
+session, and has no effect after another master has taken the session over with a higher fence. The lock on
+the row orders such a write and a takeover. All times are the database's, so that masters' clocks may differ.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from typing import Any
 from pinactors.storage.logs.packet_logs import Entry
 
 CHANNEL = "pinactors_log"
-"""One channel for everything: a channel a session collapses at 1,000 listeners. The payload is a stream id,
-or `cancel` and a stream id, or `free`."""
+"""The one notification channel: with a channel per session PostgreSQL collapses at 1,000 listeners. The
+payload is a stream id, or `cancel` and a stream id, or `free`."""
 
 _ORPHANED = (
     "NOT finished AND (holder IS NULL OR holder NOT IN (SELECT id FROM alive) "
     "OR (holder = %(master)s AND stream_id = ANY(%(unknown)s::text[])))"
 )
-"""Nobody alive holds it; or this master does and does not know, as the database's answer was lost."""
+"""Condition for a session to take over: no living master holds it; or this master holds it without having
+received the database's answer."""
 
 LEASE_SECONDS = 3.0
-"""How long a master that says nothing counts as alive."""
+"""How long a master counts as alive after its last renewal of the lease."""
 
 
 def beat(connection: Any, master: str) -> bool:
-    """Renews the master's lease; whether it was still valid."""
+    """Renews the master's lease. Returns False if the lease had ended before."""
     row = connection.execute(
         "INSERT INTO log_master (id, alive_until) VALUES (%(id)s, now() + %(lease)s * interval '1 second') "
         "ON CONFLICT (id) DO UPDATE SET alive_until = EXCLUDED.alive_until "
@@ -38,14 +39,14 @@ def beat(connection: Any, master: str) -> bool:
 
 
 def leave(connection: Any, master: str) -> None:
-    """The master is gone: its sessions are anybody's."""
+    """Deletes the master's lease and releases its sessions for other masters."""
     connection.execute("DELETE FROM log_master WHERE id = %s", [master])
     connection.execute("UPDATE log_session SET holder = NULL WHERE holder = %s AND NOT finished", [master])
     _notify(connection, "free")
 
 
 def create(connection: Any, owner: str, stream_id: str, master: str, fence: int) -> None:
-    """Nothing happens where it is there already."""
+    """Inserts the row of a session. Does nothing if the row exists."""
     connection.execute(
         "INSERT INTO log_session (stream_id, owner, holder, fence) VALUES (%s, %s, %s, %s) "
         "ON CONFLICT DO NOTHING",
@@ -54,8 +55,8 @@ def create(connection: Any, owner: str, stream_id: str, master: str, fence: int)
 
 
 def create_again(connection: Any, owner: str, stream_id: str, master: str, fence: int) -> None:
-    """Should a crash of the database have taken it. Not for a master whose lease has run out: then it may
-    have been taken over, brought to its end, and removed."""
+    """Inserts the row of a session again, in case a crash of the database lost it. Does nothing if the
+    master's lease has ended: another master may have taken the session over, finished it and removed it."""
     connection.execute(
         "INSERT INTO log_session (stream_id, owner, holder, fence) SELECT %s, %s, id, %s FROM log_master "
         "WHERE id = %s AND alive_until > now() ON CONFLICT DO NOTHING",
@@ -72,10 +73,11 @@ def append(
     entries: Sequence[Entry],
     notify: bool = True,
 ) -> bool:
-    """Entries from number `first` on; those that are there already are these. Whether the log is still held.
+    """Inserts entries from number `first` on; existing rows of these numbers are kept, because they are the
+    same. Returns False, without effect, if the master does not hold the log any more.
 
-    Not to `notify` where the commit waits for the disk: PostgreSQL commits whatever notifies one after the
-    other, under a lock on the whole server, and all masters' packets would wait for that disk as well.
+    Do not `notify` if the commit waits for the disk: PostgreSQL commits transactions that notify one after
+    the other, under a lock on the whole server, so that all masters' packets would wait for the disk too.
     """
     answer = "pg_notify(%(channel)s, stream_id)" if notify else "1"
     row = connection.execute(
@@ -100,8 +102,8 @@ def append(
 
 
 def finish(connection: Any, stream_id: str, master: str, fence: int) -> None:
-    """Nothing is left to be done: the log is there for readers, who are told of its last packet, until it is
-    too old."""
+    """Marks the session as finished and notifies its readers of the last packet. The log can be read until it
+    expires."""
     connection.execute(
         "WITH finished AS (UPDATE log_session SET finished = true, touched = now() "
         "WHERE stream_id = %s AND holder = %s AND fence = %s RETURNING stream_id) "
@@ -120,8 +122,8 @@ def remove(connection: Any, stream_id: str, master: str, fence: int) -> None:
 
 
 def release(connection: Any, fences: Mapping[str, int], master: str) -> None:
-    """Anybody may take these sessions over, each held under its fence: this master may hold it under a higher
-    one by now."""
+    """Releases sessions for other masters. Each is released only under the given fence: this master may have
+    taken it over again, with a higher one."""
     connection.execute(
         "UPDATE log_session SET holder = NULL "
         "FROM unnest(%s::text[], %s::bigint[]) AS given(stream_id, fence) "
@@ -133,11 +135,12 @@ def release(connection: Any, fences: Mapping[str, int], master: str) -> None:
 
 
 def take_over(connection: Any, master: str, held: Container[str]) -> list[tuple[str, str, int, bool, float]]:
-    """This master's share of the sessions nobody alive holds: stream id, owner, new fence, whether it was
-    cancelled, and seconds since its last entry. Another master takes its share at the same time.
+    """Takes over this master's share of the sessions that no living master holds: stream id, owner, new
+    fence, whether it was cancelled, and seconds since its last entry. Another master may take its share at
+    the same time.
 
-    `held` has those this master knows that it holds. It is looked at once their rows have been read: a
-    session is in it before it has a row, so that none that begins meanwhile is taken for an unknown one.
+    `held` contains the sessions that this master holds. It is read after their rows: a session is in it
+    before it has a row, so that a session that begins meanwhile does not count as unknown.
     """
     own = connection.execute(
         "SELECT stream_id FROM log_session WHERE holder = %s AND NOT finished", [master]
@@ -161,10 +164,10 @@ def take_over(connection: Any, master: str, held: Container[str]) -> list[tuple[
 
 
 def entries(connection: Any, firsts: Mapping[str, int]) -> dict[str, list[Entry]]:
-    """Of each stream those from the number on that is given for it. A stream without a log is left out.
+    """The entries of each stream from its given number on. Streams without a log are left out.
 
-    `OFFSET 0` keeps PostgreSQL from making joins of the two look-ups: planned once, for any number of
-    streams, it would read all of a table for the sake of one.
+    `OFFSET 0` keeps PostgreSQL from turning the two look-ups into joins: with one plan for any number of
+    streams it would read a whole table even for one stream.
     """
     rows = connection.execute(
         "SELECT asked.stream_id, kind, body "
@@ -182,7 +185,7 @@ def entries(connection: Any, firsts: Mapping[str, int]) -> dict[str, list[Entry]
 
 
 def photographs(connection: Any) -> list[bytes]:
-    """The facts in which photographs are named."""
+    """The facts that name photographs, as JSON."""
     rows = connection.execute(
         "SELECT body FROM log_entry WHERE kind = 'M' "
         "AND position('\"sha256\"' in convert_from(body, 'UTF8')) > 0"
@@ -191,7 +194,7 @@ def photographs(connection: Any) -> list[bytes]:
 
 
 def cancel(connection: Any, stream_id: str) -> None:
-    """Tells whoever holds the session, now or next."""
+    """Marks the session as cancelled, for the master that holds it now or takes it over, and notifies it."""
     connection.execute(
         "UPDATE log_session SET cancelled = true WHERE stream_id = %s AND NOT finished", [stream_id]
     )
@@ -201,11 +204,10 @@ def cancel(connection: Any, stream_id: str) -> None:
 def claim(
     connection: Any, names: Sequence[bytes], fingerprint: str, stream_id: str
 ) -> tuple[str, str] | None:
-    """Claims all `names` for a stream; the stream and the fingerprint that had one of them before it, if
-    any."""
-    for name in sorted(
-        names
-    ):  # in one order everywhere: two uploads of the same photographs would lock each other out
+    """Claims all `names` for a stream and returns None. If another stream has claimed one of them before,
+    returns its id and fingerprint, and the claims of this stream are moved to it or removed."""
+    # Sorted, because two uploads of the same photographs would deadlock with names in different orders.
+    for name in sorted(names):
         connection.execute(
             "INSERT INTO log_claim (name, stream_id, fingerprint) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
             [name, stream_id, fingerprint],
@@ -217,9 +219,8 @@ def claim(
     ).fetchone()
     if row is None:
         return None
-    if (
-        row[1] == fingerprint
-    ):  # an Idempotency-Key that came with a duplicate stands for these photographs from now on
+    if row[1] == fingerprint:
+        # An Idempotency-Key that came with a duplicate identifies the earlier upload from now on.
         connection.execute("UPDATE log_claim SET stream_id = %s WHERE stream_id = %s", [row[0], stream_id])
     else:
         connection.execute("DELETE FROM log_claim WHERE stream_id = %s", [stream_id])
@@ -227,12 +228,13 @@ def claim(
 
 
 def forget(connection: Any, stream_id: str) -> None:
-    """The stream answers no other upload any more."""
+    """Removes the claims of a stream, so that no later upload counts as its duplicate."""
     connection.execute("DELETE FROM log_claim WHERE stream_id = %s", [stream_id])
 
 
 def take_token(connection: Any, owner: str, per_minute: int) -> float:
-    """0 when the owner's bucket had a token, which is taken, else the seconds until it has one."""
+    """Takes a token from the owner's bucket and returns 0; if there is none, returns the seconds until there
+    is one."""
     (tokens,) = connection.execute(
         "INSERT INTO log_rate AS rate (owner, tokens, at) VALUES (%(owner)s, %(capacity)s - 1, now()) "
         "ON CONFLICT (owner) DO UPDATE SET at = now(), tokens = "
@@ -247,7 +249,7 @@ def take_token(connection: Any, owner: str, per_minute: int) -> float:
 
 
 def under_way(connection: Any, owner: str) -> int:
-    """Sessions of the owner, on all masters."""
+    """Number of unfinished sessions of the owner, on all masters."""
     (count,) = connection.execute(
         "SELECT count(*) FROM log_session WHERE owner = %s AND NOT finished", [owner]
     ).fetchone()
@@ -255,7 +257,8 @@ def under_way(connection: Any, owner: str) -> int:
 
 
 def clean(connection: Any, replay: float) -> None:
-    """Removes what nobody may ask for any more."""
+    """Removes rows that have expired: finished sessions after `replay` seconds, claims after that time but at
+    least an hour, and the rates and leases of owners and masters without activity for an hour."""
     old = "now() - %s * interval '1 second'"
     connection.execute(f"DELETE FROM log_session WHERE finished AND touched < {old}", [replay])  # noqa: S608 - our own text
     connection.execute(f"DELETE FROM log_claim WHERE at < {old}", [max(replay, 3600.0)])  # noqa: S608 - our own text

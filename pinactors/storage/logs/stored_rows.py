@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from pinactors.storage.logs.rows import LogRows
 
 RETRIES = Backoff(0.05, 0.5)
-"""Pauses while the database is away."""
+"""Pauses between attempts while the database is unavailable."""
 
 log = structlog.get_logger(__name__)
 
 
 class StoredRows:
-    """The log of one session: a `StoredLog`. It has all entries in memory as well, should the database lose
-    some."""
+    """The log of one session: a `StoredLog`. All entries are kept in memory as well, in case the database
+    loses some."""
 
     def __init__(self, logs: LogRows, stream_id: str, owner: str, fence: int, age: float = 0.0) -> None:
         self.stream_id = stream_id
@@ -48,11 +48,11 @@ class StoredRows:
 
     @property
     def length(self) -> int:
-        """Entries that are kept."""
+        """Number of stored entries."""
         return self._kept
 
     def begin(self, entries: Sequence[Entry]) -> None:
-        """It was taken over with these."""
+        """Sets the entries that existed when this master took the session over."""
         self._entries = list(entries)
         self._kept = len(entries)
         self._losses = self._logs.losses
@@ -62,16 +62,16 @@ class StoredRows:
 
     async def seal(self, final: Entry) -> None:
         await self._append([final], durable=True)
-        await self.finish()  # which tells the others
+        await self.finish()  # this also notifies the other masters, which a durable append does not
 
     async def store_again(self) -> None:
-        """What the database may have lost. Raises `LogTakenOver`."""
+        """Stores all entries again if the database may have lost some. Raises `LogTakenOver`."""
         if self._losses is not None and self._losses != self._logs.losses:
             await self.append([])
 
     def hand_back(self, connection: Any) -> None:
-        """Leaves it to whoever takes it over, with all its entries: where the database crashed before it was
-        away, it may have lost some that readers have."""
+        """Releases the session for another master, after storing all entries again: a crash of the database
+        may have lost entries that readers already have."""
         statements.append(connection, **self._held, first=0, entries=self._entries)
         statements.release(connection, {self.stream_id: self.fence}, self._logs.master)
 
@@ -84,7 +84,7 @@ class StoredRows:
         self._logs.let_go(self)
 
     async def set_aside(self) -> None:
-        """It stays as long as any finished log, and is not taken over."""
+        """Keeps the log as long as any finished log; no master takes it over."""
         await self.finish()
 
     async def park(self) -> None:
@@ -119,7 +119,7 @@ class StoredRows:
             try:
                 held = await run(write, alone=first > 0)
             except LogUnavailable as error:
-                if self._losses is None:  # nobody else knows of it: the session may go on alone
+                if self._losses is None:  # no other master can see the session: it continues without its log
                     self._failed = True
                     self._logs.let_go(self)
                     self._logs.failed(error)
@@ -136,7 +136,8 @@ class StoredRows:
                 return
 
     def _write(self, connection: Any, new: bool, first: int, entries: Sequence[Entry], notify: bool) -> bool:
-        """One statement where the session has entries already."""
+        """Writes entries, and the row of the session before the first ones. A single statement if `first` is
+        greater than 0."""
         if new:
             statements.create(connection, self.owner, **self._held)
         elif first == 0:
@@ -146,7 +147,8 @@ class StoredRows:
     async def _attempt(
         self, function: Callable[[Any], None], run: Callable[..., Awaitable[None]] | None = None
     ) -> None:
-        """What is not done is made good by who takes the log over, should that be ever needed."""
+        """Runs `function`. If the database is unavailable the log is given up: the master that takes it over
+        ends it."""
         if self._failed:
             return
         try:
