@@ -1,4 +1,5 @@
-"""How a session ends well: what the deadline left undecided, and the last packet, which names the record."""
+"""The last steps of a successful session: results of components that the deadline cut short, and the last
+packet, which carries the number of the record."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ from pinactors.protocol import (
 
 
 def undecided(analysis: Analysis, state: SessionState) -> Iterator[Result]:
-    """How the components that have not ended do so at the deadline: authenticity says that it timed out, the
-    others are missing."""
+    """Results for the components that have not ended at the deadline: authenticity gets a packet that says it
+    timed out, the others are missing."""
     for component in analysis.components:
         if component.name not in state.outcomes:
             packet = timed_out().encoded() if component.packet is AuthenticationResult else None
@@ -29,7 +30,7 @@ def undecided(analysis: Analysis, state: SessionState) -> Iterator[Result]:
 
 
 def final_packet(state: SessionState, elapsed_ms: int, number: int) -> bytes:
-    """The `ANALYSIS_COMPLETE` of the record `number`, stamped."""
+    """The encoded `ANALYSIS_COMPLETE` packet of record `number`, with session id, sequence and time."""
     missing = state.missing
     packet = AnalysisComplete(
         id=number,
@@ -48,7 +49,7 @@ def final_packet(state: SessionState, elapsed_ms: int, number: int) -> bytes:
 
 
 def not_recorded() -> PinactorsError:
-    """Instead of an `ANALYSIS_COMPLETE`, whose id would have to be invented."""
+    """The error that ends a session without a record: an `ANALYSIS_COMPLETE` needs the record's id."""
     return PinactorsError(
         ErrorCode.PROCESSING_ERROR,
         "Results are final but not recorded yet",

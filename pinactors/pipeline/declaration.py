@@ -1,4 +1,5 @@
-"""Declarations: what an analysis consists of. The pipeline knows components by these and by nothing else."""
+"""Declarations of an analysis: its components and shared steps. The pipeline uses components only through
+their declarations."""
 
 from __future__ import annotations
 
@@ -12,34 +13,35 @@ import msgspec
 from pinactors.protocol import TERMINAL, AnyPacket, Packet, View
 
 INPUTS = {view: f"{view}_image" for view in View}
-"""Names under which the photographs themselves (`StoredImage`, or None when not sent) can be needed."""
+"""Names of photographs in `needs`; each value is a `StoredImage`, or None if the view was not sent."""
 
 OWNER = "owner"
-"""Name under which the id of the uploading key (empty on an open server) can be needed."""
+"""Name in `needs` for the id of the uploading key, which is empty on an open server."""
 
 BUILT_IN = "pinactors"
 
 
 class Place(StrEnum):
-    """Where a function runs: in a worker process, or, an async one, in a trio loop beside the server's."""
+    """Where a function runs: in a worker process or, if it is async, in a trio loop on its own thread."""
 
     WORKER = "worker"
     LOOP = "loop"
 
 
 class StepSkipped(Exception):
-    """A step was not tried: it has failed too often, or it is not the time for it. Its breaker does not count
-    that."""
+    """A step was not tried, because it has failed too often or cannot be used at present. Its breaker does
+    not count this as a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedStep:
-    """What several components need, computed once a session.
+    """A computation that several components need, done once per session.
 
-    `function(context, *values of needs)`: in a worker it is a module-level function. When every need is None
-    the value is None without running. `decided_by` names another step: once that one's value says `decided`,
-    it is this step's value too and nothing else is awaited. `early`: a session's first result needs it, so
-    that it goes before other sessions' steps that are not. `seconds` bounds one run, where it is not None.
+    It calls `function(context, *values of needs)`; in a worker this is a module-level function. If every need
+    is None the value is None and the function does not run. `decided_by` names another step: if the value of
+    that step has a true attribute `decided`, it becomes this step's value too, and the needs are not awaited.
+    `early` steps lead to a session's first result and run before steps of other sessions that are not early.
+    `seconds` limits one run, unless it is None.
     """
 
     name: str
@@ -57,8 +59,9 @@ class Component:
     """One analysis component: it ends in exactly one packet of type `packet`, or is missing.
 
     `full(context, *values of needs)` and `basic(context, *values of basic_needs)` return that packet; in a
-    worker they are module-level functions. A need that failed makes the attempt fail. `required` ends the
-    session when both fail. `seconds` bounds one run of `full`, where it is not None.
+    worker they are module-level functions. A need that failed makes the attempt fail. If both fail and the
+    component is `required` the session ends with an error. `seconds` limits one run of `full`, unless it is
+    None.
     """
 
     name: str
@@ -81,7 +84,7 @@ class Component:
         place: Place = Place.WORKER,
         seconds: float | None = None,
     ) -> Self:
-        """This component with another full analysis; what was its own becomes the basic one."""
+        """This component with another full analysis; its previous full analysis becomes the basic one."""
         return replace(
             self,
             full=full,
@@ -97,10 +100,10 @@ class Component:
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """The whole graph of shared steps and components. `context` is picklable and the first argument of every
-    function. `demonstration`: every packet says that it is one.
+    function. If `demonstration` is set every packet is marked as a demonstration.
 
-    Raises `ValueError` where a need is unknown, a name is used twice, the needs run in a circle, or a packet
-    type is or says what another one has to say.
+    Raises `ValueError` if a need is unknown, a name is used twice, the needs form a cycle, or a packet type
+    has the name or a field of another one.
     """
 
     context: Any
@@ -110,7 +113,7 @@ class Analysis:
 
     def __post_init__(self) -> None:
         known = {*INPUTS.values(), OWNER}
-        for step in self.shared_steps:  # declared in an order in which each need is known: no circle can form
+        for step in self.shared_steps:  # each need must be declared before it is used: this excludes cycles
             unknown = {*step.needs, *filter(None, [step.decided_by])} - known
             if unknown or step.name in known:
                 raise ValueError(
@@ -130,11 +133,11 @@ class Analysis:
             _check_packet(component)
 
     def component(self, name: str) -> Component:
-        """Raises `KeyError`."""
+        """The component of that name. Raises `KeyError`."""
         return {component.name: component for component in self.components}[name]
 
     def adding(self, steps: Sequence[SharedStep] = (), components: Sequence[Component] = ()) -> Self:
-        """With further steps and components; a component of a name that is there takes that one's place."""
+        """This analysis with further steps and components; a component replaces one of the same name."""
         named = {component.name: component for component in self.components}
         named |= {component.name: component for component in components}
         return replace(self, shared_steps=(*self.shared_steps, *steps), components=tuple(named.values()))
@@ -151,8 +154,8 @@ _PIPELINES = TERMINAL | {"CONNECTION_ESTABLISHED", "PROCESSING_STARTED"}
 
 
 def _check_packet(component: Component) -> None:
-    """A client merges all packets into one object, and a stream ends with the first terminal one: a new
-    packet type may neither pass for another nor have fields of the same name."""
+    """Raises `ValueError` if a component's packet type has the name of another type or shares fields with
+    one: clients merge all packets into one object, and a stream ends with the first terminal packet."""
     packet, tag = component.packet, _tag(component.packet)
     if tag in _PIPELINES or (tag in _OWN and _OWN[tag] is not packet):
         raise ValueError(f"component {component.name}: the packet type {tag} is not a component's to make")
@@ -165,5 +168,5 @@ def _check_packet(component: Component) -> None:
 
 
 def is_own(packet: type[Packet]) -> bool:
-    """Whether it is one of the wire contract's types, not one that a plug-in added."""
+    """Whether `packet` is a type of the wire contract, not one that a plug-in added."""
     return _OWN.get(_tag(packet)) is packet

@@ -1,15 +1,14 @@
-"""Which log answers an upload: that of its own session, or of an earlier session of the same photographs.
+"""Decides which log answers an upload: that of its own session, or of an earlier one of the same photographs.
 
-Two uploads are the same when owner, session id and photographs are, or owner and `Idempotency-Key`. Whether
-an upload is a duplicate can be told when its last photograph is in (`registry.duplicates` says so). Until
-then:
+Two uploads are duplicates if they have the same owner, session id and photographs, or the same owner and
+`Idempotency-Key`. `registry.duplicates` compares uploads; it needs the last photograph. Therefore:
 
-- its own session works on what is there. Work waits while the question is being asked, which takes
-  milliseconds: else most duplicates would have put a worker to work on their last photograph, to be killed
-  for nothing;
-- a client that reads already (an announced upload) keeps its own log, which then repeats the packets of the
-  earlier session; the session of any other is dropped: its log is closed without a terminal packet, and the
-  client is answered from the earlier one.
+- The upload's own session analyses photographs as they arrive. During the comparison, which takes
+  milliseconds, it starts no jobs: else most duplicates would occupy a worker with their last photograph, and
+  that worker would be killed for nothing.
+- If the upload is a duplicate and its client already reads packets (an announced upload), it keeps its own
+  log, which then repeats the packets of the earlier session. Any other session is dropped: its log is closed
+  without a terminal packet, and the client is answered from the earlier session.
 """
 
 from __future__ import annotations
@@ -23,17 +22,18 @@ from pinactors.pipeline.upload import Upload
 from pinactors.protocol import PinactorsError
 
 WAIT_SECONDS = 1.0
-"""How long work waits for the records to say whether there was an earlier upload."""
+"""How long jobs wait for the comparison with earlier uploads in the records."""
 
 
 class DuplicateCheck:
-    """The question for one upload, asked once, by its session. Whoever needs the answer waits for it.
+    """The comparison of one upload with earlier ones: done once, by the upload's session, and awaited by all
+    that need the result.
 
-    It does not refer to its upload, which it is kept for as long as anybody else does.
+    It holds no reference to the upload: `Duplicates` keeps a check as long as the upload is referred to.
     """
 
     def __init__(self, own: PacketLog, claim: Callable[[Upload, PacketLog], Awaitable[PacketLog]]) -> None:
-        """`claim` gives the log that answers a complete upload: the given one where no earlier does."""
+        """`claim` returns the log that answers a complete upload: `own` if there is no earlier one."""
         self._own, self._claim = own, claim
         self._answer: PacketLog | None = None
         self._conflict: PinactorsError | None = None
@@ -46,12 +46,13 @@ class DuplicateCheck:
 
     @property
     def earlier(self) -> PacketLog | None:
-        """The log of the earlier session that answers this upload, once it is known that there is one."""
+        """The log of the earlier session that answers this upload; None if there is none or it is not decided
+        yet."""
         return self._answer if self._answer is not self._own else None
 
     async def decide(self, upload: Upload) -> None:
-        """Of its `upload`, which is complete. Raises `PinactorsError` (`session_conflict`) for an
-        `Idempotency-Key` that came with other photographs."""
+        """Compares the complete `upload` with earlier ones. Raises `PinactorsError` (`session_conflict`) if
+        its `Idempotency-Key` was used for other photographs."""
         if self.decided:
             await trio.lowlevel.checkpoint()
             return
@@ -63,13 +64,14 @@ class DuplicateCheck:
             raise
 
     def decide_for(self, answer: PacketLog) -> None:
-        """Nothing happens where it is decided already."""
+        """Sets the log that answers the upload; does nothing if it is decided already."""
         if not self._decided.is_set():
             self._answer = answer
             self._decided.set()
 
     async def wait(self, upload: Upload) -> PacketLog:
-        """The log to answer the client of its `upload` from. Raises the conflict there was."""
+        """Waits for the decision and returns the log to answer the client of `upload` from. Raises the
+        conflict if `decide` did."""
         await self._decided.wait()
         if self._conflict is not None:
             raise self._conflict
@@ -77,8 +79,8 @@ class DuplicateCheck:
         return self._own if upload.announced else self._answer
 
     async def wait_before_work(self, upload: Upload) -> None:
-        """Waits while the question is being asked about its `upload`. The first to come has a clock for all;
-        should it be given up, whoever waits with it goes on."""
+        """Waits while the complete `upload` is being compared, at most `WAIT_SECONDS`. The first caller's
+        timeout holds for all callers; if that caller is cancelled the others continue."""
         if not upload.complete or self.decided:
             return
         if self._waited is not None:

@@ -1,4 +1,4 @@
-"""The log of one session's packets: assembly appends, readers are cursors on it."""
+"""The log of one session's packets: packet assembly appends to it, and readers are cursors on it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import trio
 class PacketLog:
     """A session's packets, encoded, in order, without their newline.
 
-    A reader keeps an index into `packets` and nothing else, so a slow one holds back nobody. `closed` is true
-    once the terminal packet is in, or when an earlier session answers the upload (then there is none).
+    A reader keeps an index into `packets` and nothing else, so that a slow reader delays no other. `closed`
+    is true when the terminal packet is in the log, or when an earlier session answers the upload (then there
+    is no terminal packet).
     """
 
     def __init__(
@@ -38,9 +39,9 @@ class PacketLog:
         return f"<PacketLog {self.session_id} {len(self.packets)} packets {state} {self.readers} readers>"
 
     def append(self, encoded: bytes, *, terminal: bool) -> None:
-        """Adds a packet and wakes the readers; they find everything that is appended before they run.
+        """Adds a packet and wakes the readers, which find all packets appended before they run.
 
-        Only packet assembly calls this. Raises `ValueError` on a closed log: nothing follows the end.
+        For packet assembly only. Raises `ValueError` if the log is closed.
         """
         if self.closed:
             raise ValueError(f"{self!r} is closed")
@@ -68,8 +69,9 @@ class PacketLog:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """A reader is present while inside. One that leaves in order comes back: the next poll, or nothing
-        more to say. One whose connection is gone leaves with an exception, a cancellation."""
+        """Counts a reader while inside. A reader that leaves with an exception or a cancellation has lost its
+        connection; one that leaves without may return with its next poll, or has read everything. Calls the
+        callback of `on_abandoned` if the last reader has lost its connection."""
         self.readers += 1
         gone = True
         try:
@@ -81,5 +83,6 @@ class PacketLog:
                 self._abandoned()
 
     def on_abandoned(self, callback: Callable[[], None] | None) -> None:
-        """`callback` runs whenever the last reader is gone before the end."""
+        """Sets the function that is called when the last reader loses its connection before the log is
+        closed."""
         self._abandoned = callback

@@ -1,4 +1,4 @@
-"""What operators see: Prometheus metrics of the pipeline, and the steps that held the event loop up."""
+"""Prometheus metrics of the pipeline, and a measurement of task steps that delay the event loop."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 
 NOTICED_SECONDS = 0.005
-"""Seconds a step must take to enter the histogram: result to socket is to stay within 5 ms."""
+"""Seconds from which a step enters the histogram: a result is to reach the socket within 5 ms."""
 
 REPORTED_SECONDS = 0.05
-"""Seconds a step must take to be logged with its task's name."""
+"""Seconds from which a step is logged with the name of its task."""
 
 log = structlog.get_logger(__name__)
 
 
 def tell_version(registry: CollectorRegistry) -> None:
-    """`pinactors_build_info`: a constant 1 whose labels say which program on which Python answers."""
+    """Adds `pinactors_build_info`: a constant 1 with the versions of the program and of Python as labels."""
     build = Info("pinactors_build", "Version of the program and of Python", registry=registry)
     build.info({"version": __version__, "python": platform.python_version()})
 
 
 class Metrics:
-    """The pipeline's metrics, in a Prometheus registry of the caller's."""
+    """The pipeline's metrics, in the caller's Prometheus registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
@@ -89,7 +89,7 @@ class Metrics:
         )
 
     def watch(self, statistics: Callable[[], dict[str, Any]]) -> None:
-        """Gauges read from the registry's `statistics()` when scraped."""
+        """Adds gauges that read the session registry's `statistics()` whenever they are scraped."""
         for name, text in (
             ("sessions", "Sessions under way"),
             ("finished", "Finished sessions kept in memory"),
@@ -116,8 +116,8 @@ def _read(statistics: Callable[[], dict[str, Any]], name: str) -> float:
 
 
 class Stalls(trio.abc.Instrument):
-    """A trio instrument; costs a clock reading a step, which lasts since the one before it, or since the
-    loop came back from waiting."""
+    """A trio instrument that measures each task step, from the end of the previous step or of the loop's wait
+    for events. It costs one clock reading per step."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

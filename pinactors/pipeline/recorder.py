@@ -1,4 +1,4 @@
-"""The recorder: an analysis reaches the database, if need be later than its session."""
+"""The recorder: stores analyses in the database, if necessary after their sessions have ended."""
 
 from __future__ import annotations
 
@@ -19,12 +19,11 @@ from pinactors.records import AnalysisRecord, Records, RecordsUnavailable
 from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
 PAUSES = Backoff(0.05, 5.0)
-"""Between attempts to store a record."""
+"""Pauses between attempts to store a record."""
 
 MEMORY_LIMIT = 100
-"""Analyses whose stored log failed (its disk is full) that may wait in memory for the database: about 10 KB
-each.
-"""
+"""How many analyses may wait in memory for the database because their stored log failed (disk full): about
+10 KB each."""
 
 MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -32,10 +31,10 @@ log = structlog.get_logger(__name__)
 
 
 class Recorder:
-    """Stores records, again and again while the database is away.
+    """Stores records, with repeated attempts while the database is unavailable.
 
-    What a session could not store before its deadline waits in the outbox: its log, which outlives this
-    process. `run` empties it.
+    An analysis that its session could not store in time waits in the outbox as its stored log, which outlives
+    this process. `run` empties the outbox.
     """
 
     def __init__(self, records: Records, logs: PacketLogs, metrics: Metrics) -> None:
@@ -47,19 +46,20 @@ class Recorder:
 
     @property
     def waiting(self) -> int:
-        """Analyses in the outbox."""
+        """Number of analyses in the outbox."""
         return len(self._outbox)
 
     def photographs(self) -> set[str]:
-        """Hashes of those that analyses in memory refer to; the others' are in their logs."""
+        """Hashes of the photographs that analyses waiting in memory refer to; those of other analyses are in
+        stored logs."""
         states = [item for item in self._outbox if isinstance(item, SessionState)]
         return {image.sha256 for state in states for image in state.images.values()}
 
     async def save(self, record: AnalysisRecord, final_packet: Callable[[int], bytes]) -> bytes:
-        """The final packet as it is stored: `final_packet` of the record's number. Tries while the database
-        is away: the caller's scope bounds it.
+        """Stores a record and returns its final packet: `final_packet` called with the record's number.
+        Repeats the attempt while the database is unavailable; the caller's cancel scope limits this.
 
-        Whatever else storing raises is final.
+        Raises any other error of storing at once.
         """
         sealed: list[bytes] = []
 
@@ -80,7 +80,7 @@ class Recorder:
         raise AssertionError("the pauses have no end")
 
     async def later(self, state: SessionState, stored: StoredLog) -> None:
-        """Stores a session that has ended, by and by; its log is kept until then."""
+        """Puts a session that has ended into the outbox; its log is kept until the record is stored."""
         if stored.healthy:
             await stored.park()
             self._outbox.append(stored)
@@ -104,7 +104,8 @@ class Recorder:
             self._outbox.popleft()
 
     async def _store(self, item: StoredLog | SessionState) -> None:
-        """What is refused, not delayed by an absent database, is set aside: it must not block the others."""
+        """Stores one analysis. One that the database refuses is set aside, so that it does not block the
+        others."""
         try:
             state = item if isinstance(item, SessionState) else await self._load(item)
             if state is not None:
@@ -122,7 +123,7 @@ class Recorder:
         for pause in PAUSES:
             try:
                 entries = await self._logs.load(stored.stream_id)
-            except OSError as error:  # shared logs are in a database, which may be away as well
+            except OSError as error:  # shared logs are in a database, which may be unavailable too
                 log.warning("log not readable yet", item=repr(stored), error=repr(error))
                 await trio.sleep(pause)
             else:
@@ -131,8 +132,8 @@ class Recorder:
 
 
 def record_of(state: SessionState, processing_ms: int | None = None) -> AnalysisRecord:
-    """What is kept of a session. Without `processing_ms` its last packet, an `ERROR`, says how long it
-    took."""
+    """The record of a session. Without `processing_ms` the duration is taken from the timestamp of the last
+    packet, an `ERROR`."""
     started = dt.datetime.fromtimestamp(state.started_at or 0.0, dt.UTC)
     failed: str | None = None
     ended = ends(state.packets)
@@ -142,9 +143,8 @@ def record_of(state: SessionState, processing_ms: int | None = None) -> Analysis
             ended_at = dt.datetime.fromisoformat(last.timestamp)
             processing_ms = max(0, round((ended_at - started) / MILLISECOND))
         code = getattr(last, "error_code", None)
-        if not (
-            state.analysed and code is ErrorCode.PROCESSING_ERROR
-        ):  # else only its record failed: here it is
+        # An ERROR after the analysis means only that the record was not stored, and this is the record.
+        if not (state.analysed and code is ErrorCode.PROCESSING_ERROR):
             failed = str(code)
     facts = state.facts
     decided = facts if failed is None else {}

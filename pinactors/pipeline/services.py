@@ -1,4 +1,4 @@
-"""What all sessions of a process share."""
+"""The objects that all sessions of a process share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEWEST_WEIGHT = 0.1
 
 
 class MeanCost:
-    """The running mean of what one session costs, in seconds of a worker; 0 before the first has ended."""
+    """The running mean of one session's cost, in seconds of a worker; 0 until the first session has ended."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -31,8 +31,8 @@ class MeanCost:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What sessions share. `loops` has a loop for each component and step that runs in one; so have
-    `breakers`, and all other components."""
+    """The objects that sessions share. `loops` has the loop of each component and step that runs in one;
+    `breakers` has the breaker of each such step and of each component."""
 
     analysis: Analysis
     compute: Compute
@@ -44,6 +44,6 @@ class Services:
     cost: MeanCost
 
     def seconds_for(self, sessions: int) -> float:
-        """What the workers need for so many, if sessions stay what they were."""
+        """Seconds that the workers need for so many sessions, at the mean cost so far."""
         workers = self.compute.statistics()["workers"] or 1
         return float(sessions * self.cost.seconds / workers)

@@ -40,12 +40,13 @@ from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.storage.logs.packet_logs import LogTakenOver, StoredLog
 
 OTHER_MESSAGES = 8 + len(View)
-"""Most messages of a session beside its components' results and repeated packets: `Connected`, `Started`, an
-`Arrived` a photograph, `UploadComplete`, two `Flush`, `Analysed` or `Repeats`, and the one that ends it."""
+"""Largest number of a session's messages besides the results of its components and repeated packets:
+`Connected`, `Started`, an `Arrived` per photograph, `UploadComplete`, two `Flush`, `Analysed` or `Repeats`,
+and the one that ends it."""
 
 NOTICEABLE_WAIT = 5.0
-"""Seconds of work before a session's own from which it is told: with as many nothing is sent but a
-keep-alive."""
+"""Seconds of earlier sessions' work from which `PROCESSING_STARTED` reports the queue: in such a time nothing
+is sent but keep-alives."""
 
 Messages = trio.MemorySendChannel[Message]
 
@@ -53,8 +54,8 @@ _root = structlog.get_logger(__name__)
 
 
 class Session:
-    """`run` returns when the terminal packet is in the log, or an earlier session answers the upload. Whoever
-    calls it ends `span`."""
+    """The session of one upload. `run` returns when the terminal packet is in the log, or when the session is
+    dropped because an earlier one answers the upload. The caller of `run` ends `span`."""
 
     def __init__(
         self,
@@ -86,14 +87,14 @@ class Session:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it has a stored log. One whose log has failed goes on without."""
+        """Whether the session has a stored log. A session whose log has failed continues without one."""
         return self._stored.healthy
 
     async def run(self) -> None:
-        """The whole life of an upload. What fails in here ends this session with an `ERROR` and no other.
+        """Runs the whole life of an upload. A failure ends only this session, with an `ERROR`.
 
-        What runs in it ends in this order: the intake and the components' actors, by themselves or at the
-        deadline; packet assembly, when all is in the log that anybody sent; jobs that nobody waits for.
+        The session's tasks end in this order: the intake and the components' actors, by themselves or at the
+        deadline; packet assembly, when all messages are in the log; jobs whose results are not needed.
         """
         services = self._services
         compute = services.compute.session(self.state.stream_id, self._priority, self._grace)
@@ -101,7 +102,7 @@ class Session:
             async with compute as self._compute, self._assembly() as messages:
                 messages.send_nowait(Connected(round(1000 * services.settings.deadline)))
                 intake = Intake(self.upload, self.state, self._limits, self.duplicate, messages, self.fail)
-                intake.note()  # kept with the first packet: who has that can rely on the rest
+                intake.note()  # stored with the first packet: its readers can rely on these photographs
                 with self._limits.analysis:  # ends 90 seconds (the deadline) after the last photograph
                     if await intake.front():
                         async with trio.open_nursery() as actors:
@@ -124,8 +125,8 @@ class Session:
 
     @asynccontextmanager
     async def _assembly(self) -> AsyncIterator[Messages]:
-        """Packet assembly, and the channel on which it gets all messages: there is room for as many as a
-        session can send, so that no sender ever waits, and none is lost to a cancellation."""
+        """Runs packet assembly and gives the channel to it. The channel has room for all messages of a
+        session, so that no sender waits and no message is lost to a cancellation."""
         room = len(self._services.analysis.components) + OTHER_MESSAGES
         messages, received = trio.open_memory_channel[Message](room)
         assembly = Assembly(self.state, self.log, self._stored, received)
@@ -142,7 +143,7 @@ class Session:
         messages.send_nowait(Started(at, waiting if long else 0))
 
     def _supervisors(self, messages: Messages, actors: trio.Nursery) -> Iterator[Supervisor]:
-        """One a component that has not ended yet, each with its actor; what they share is computed in
+        """A supervisor, with its actor, for each component that has not ended yet. Shared steps run in
         `actors`."""
         assert self._compute is not None
         services, settings, compute = self._services, self._services.settings, self._compute
@@ -167,8 +168,8 @@ class Session:
                 )
 
     async def _conclude(self, messages: Messages) -> None:
-        """What follows the analysis: the record and the packet that names it, or an earlier session's
-        packets."""
+        """The steps after the analysis: the record and the packet that names it, or the packets of an earlier
+        session."""
         earlier = self.duplicate.earlier
         if earlier is None:
             await self._complete(messages)
@@ -181,7 +182,8 @@ class Session:
         await self._end(messages)
 
     async def _complete(self, messages: Messages) -> None:
-        """What the deadline left undecided, then the record, then the packet that names it."""
+        """Sends results for components that have not ended, stores the record, and sends the packet that
+        names it."""
         await _flushed(messages)
         if self.error is None:
             for result in undecided(self._services.analysis, self.state):
@@ -214,7 +216,8 @@ class Session:
         self.fail(not_recorded())
 
     async def _repeat(self, earlier: PacketLog, messages: Messages) -> None:
-        """What a client has had of this session stays; the earlier one's packets follow, each type once."""
+        """Sends the packets of the earlier session after those that the client has already received; packet
+        assembly drops types that were sent before."""
         messages.send_nowait(Repeats())
         self._services.metrics.joined.inc()
         self._log.info("session repeats an earlier one", other=earlier.stream_id[:8])
@@ -227,15 +230,15 @@ class Session:
                     position += 1
 
     async def _end(self, messages: Messages) -> None:
-        """Returns when everything is in the log; the session's error ends it where there is one."""
+        """Sends the session's error if there is one, and returns when all messages are in the log."""
         if self.error is not None and not self.log.closed:
             self._count(str(self.error.code))
             messages.send_nowait(Failed(self.error))
         await _flushed(messages)
 
     async def _leave_log(self) -> None:
-        """The stored log, once the session is over: sealed already, or kept for the record, or for who reads
-        it again (no record has a repeated stream), or not needed any more."""
+        """Decides about the stored log of a session that has ended. It is sealed already, or kept until the
+        record is stored, or kept for readers (a repeated stream has no record), or removed."""
         if self._finished:
             return
         if self.taken_over:
@@ -248,23 +251,24 @@ class Session:
             await self._services.recorder.later(self.state, self._stored)
 
     def fail(self, error: PinactorsError) -> None:
-        """Ends the session with `error`; the first one counts, and none once the terminal packet is in.
+        """Ends the session with `error`. Only the first error counts, and none after the terminal packet.
 
-        A job at work may end: a broken upload, sent again and again, must not cost a worker each time.
+        Running jobs get a grace period, so that a broken upload that is sent repeatedly does not cost a
+        worker each time.
         """
         if self.error is None and not self.log.closed and not self._finished:
             self.error = error
             self._limits.stop()
 
     def cancel(self, error: PinactorsError) -> None:
-        """As `fail`, and the CPU is free at once: somebody asked for it."""
+        """As `fail`, but without a grace period: running jobs are killed, so that the CPU is free at once."""
         self._cancelled = True
         self.fail(error)
         if self._compute is not None:
             self._compute.stop()
 
     def _count(self, outcome: str) -> None:
-        """Before a reader can know of it."""
+        """Counts and logs the end of the session. Called before readers can see the terminal packet."""
         self.span.note(outcome=outcome)
         self._services.metrics.sessions.labels(outcome).inc()
         if self.state.started_at is not None:
@@ -272,17 +276,17 @@ class Session:
         self._log.info("session ended", outcome=outcome, milliseconds=self._elapsed_ms)
 
     def _priority(self) -> tuple[float, ...]:
-        """What must be ready soon goes first, and whoever is watched or still sending before who is not; then
-        by deadline.
+        """Sort key of the session's jobs; the smallest runs first. Sessions whose full analysis is out of
+        time come first, then those with readers or an incomplete upload, each group by deadline.
 
-        A session without one is still sending: work for it can wait until the link has brought the rest.
+        The deadline of an incomplete upload is infinite: its jobs can wait until the rest has arrived.
         """
         urgent = trio.current_time() >= self._limits.full_ends_at
         watched = self.log.readers or not self.upload.complete
         return (0.0 if watched else 1.0) - (2.0 if urgent else 0.0), self._limits.ends_at
 
     def _grace(self) -> float:
-        """With the session cancelled the CPU is to be free at once."""
+        """Grace period of the session's jobs; 0 after `cancel`, so that the CPU is free immediately."""
         return 0.0 if self._cancelled else self._limits.job_grace
 
     def _step_ended(self, name: str, seconds: float, error: Exception | None) -> None:
@@ -302,7 +306,7 @@ class Session:
 
 
 async def _flushed(messages: Messages) -> None:
-    """Returns when everything sent so far is in the log."""
+    """Returns when all messages sent so far are in the log."""
     written = trio.Event()
     messages.send_nowait(Flush(written))
     await written.wait()

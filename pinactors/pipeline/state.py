@@ -1,4 +1,4 @@
-"""Session state: all that a session's log holds and that its record is made of."""
+"""Session state: the content of a session's log, from which its record is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinactors.storage.stored_image import StoredImage
 
 
 class Outcome(StrEnum):
-    """How a component ended; each ends in exactly one of these, unless its session ended before it."""
+    """How a component ended; each has exactly one outcome, unless its session ended before it."""
 
     FULL = "full"
     BASIC = "basic"
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 
 
 class Fact(msgspec.Struct, tag=True, frozen=True):
-    """Something about a session that is not a packet and that its log keeps."""
+    """An entry of a session's log that is not a packet."""
 
 
 class Opened(Fact, frozen=True):
@@ -35,7 +35,7 @@ class Opened(Fact, frozen=True):
 
 
 class Arrived(Fact, frozen=True):
-    """A photograph is in; `field` is the name it was sent under."""
+    """A photograph has arrived; `field` is the name of the field in which it was sent."""
 
     view: View
     path: str
@@ -76,14 +76,14 @@ NO_COMPONENT = "-"
 
 @dataclass(slots=True)
 class SessionState:
-    """`started_at` and `ends_at` are Unix times: when work began and when its deadline is; None before.
+    """The state of one session. Only packet assembly changes it while the session runs.
 
-    `packets` are encoded, in order, the terminal one included; `components` names who made each, empty where
-    no component did. `webhook` is the upload's. `facts` are what the record keeps of them.
-    `analysed`: every component has ended, so that an `ERROR` after it concerns the record alone. `repeats`:
-    the packets are those of an earlier session of the same upload, and so is the record.
-
-    Only packet assembly changes it while the session lives.
+    `started_at` and `ends_at` are the Unix times of the begin of the analysis and of its deadline; None until
+    known. `packets` are encoded, in order, including the terminal one; `components` has the name of the
+    component that made each packet, empty if none did. `webhook` is the upload's. `facts` are values from the
+    packets that the record stores. `analysed` means that every component has ended, so that a later `ERROR`
+    concerns only the record. `repeats` means that the packets, and the record, are those of an earlier
+    session of the same upload.
     """
 
     stream_id: str
@@ -105,7 +105,7 @@ class SessionState:
 
     @property
     def degraded(self) -> list[str]:
-        """Components whose packet is not that of the full analysis."""
+        """Components whose packet does not come from full analysis."""
         return [
             name
             for name, outcome in self.outcomes.items()
@@ -121,7 +121,7 @@ class SessionState:
         return Opened(self.stream_id, self.session_id, self.owner, self.idempotency_key)
 
     def add_packet(self, packet: bytes, component: str, outcome: str, facts: dict[str, Any]) -> None:
-        """`component` is `NO_COMPONENT` for a packet that none made."""
+        """Adds a packet; `component` is `NO_COMPONENT` if no component made it."""
         self.packets.append(packet)
         self.components.append("" if component == NO_COMPONENT else component)
         self.facts |= facts
@@ -155,9 +155,9 @@ def packet_entry(packet: bytes, component: str = NO_COMPONENT, outcome: str = NO
 
 
 def replay(entries: Iterable[Entry]) -> SessionState | None:
-    """The state that a log's entries come to; None when they do not even say which session it is.
+    """The state that results from a log's entries; None if none of them is `Opened`, which names the session.
 
-    Raises `ValueError` for entries that are not as we write them.
+    Raises `ValueError` for entries in another format than this module writes.
     """
     state: SessionState | None = None
     for kind, body in entries:
@@ -174,7 +174,7 @@ def replay(entries: Iterable[Entry]) -> SessionState | None:
 
 
 def _facts_of(packet: bytes) -> dict[str, Any]:
-    """Of a packet of one of our own types; what a plug-in's type says is not the record's."""
+    """The facts of a packet for the record; empty for a packet type of a plug-in."""
     try:
         return decode(packet).facts()
     except msgspec.ValidationError:

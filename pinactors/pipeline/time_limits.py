@@ -1,4 +1,4 @@
-"""The time limits of one session, in one place: of its analysis (90 s), of full analysis, of its record."""
+"""The time limits of one session: for its analysis (90 s), for full analysis, and for its record."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import trio
 from pinactors.settings import Settings
 
 RECORD_GRACE_SECONDS = 5.0
-"""What the record gets at least, even when the analysis used up its deadline."""
+"""Least time for storing the record, even if the analysis used all its time."""
 
 JOB_GRACE_SECONDS = 4.0
-"""What a job that is not needed any more may take to its end before its worker is killed: longer than any
-healthy one, and short of the default reserve of basic analysis, which may have to wait for that worker."""
+"""Time in which a job that is not needed any more may end before its worker is killed: longer than a healthy
+job takes, and shorter than the default reserve of basic analysis, which may have to wait for that worker."""
 
 
 class TimeLimits:
-    """`analysis` ends `deadline` seconds (90 by default) after the last photograph; the scopes that
-    `full_analysis` gives end earlier, by the reserve that is kept for basic analysis; `recording` bounds what
-    follows the analysis.
+    """The cancel scopes of one session. `analysis` ends `deadline` seconds (90 by default) after the last
+    photograph. The scopes of `full_analysis` end earlier, by the reserve that is kept for basic analysis.
+    `recording` limits the steps after the analysis.
 
-    Before `start`, while photographs are still arriving, nothing is cut short. Times are trio's clock.
+    Before `start`, while photographs are still arriving, there is no limit. Times are on trio's clock.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -32,8 +32,8 @@ class TimeLimits:
         self._full: list[trio.CancelScope] = []
 
     def start(self, seconds: float = math.inf) -> float:
-        """From now on the deadline counts, or `seconds` where those are fewer; none ends the analysis at its
-        next checkpoint. Returns how many seconds that are."""
+        """Starts the deadline, or `seconds` if that is shorter; with 0 or less the analysis ends at its next
+        checkpoint. Returns the seconds that the analysis has."""
         seconds = min(self._deadline, seconds)
         self.analysis.deadline = trio.current_time() + seconds
         for scope in self._full:
@@ -41,11 +41,11 @@ class TimeLimits:
         return seconds
 
     def start_recording(self) -> None:
-        """The record gets what the analysis left of its time, and a grace period at least."""
+        """Starts the limit for the record: the rest of the analysis's time, but at least a grace period."""
         self.recording.deadline = trio.current_time() + max(self.seconds_left, RECORD_GRACE_SECONDS)
 
     def stop(self) -> None:
-        """Everything ends at its next checkpoint."""
+        """Cancels the analysis and the recording."""
         self.analysis.cancel()
         self.recording.cancel()
 
@@ -56,7 +56,7 @@ class TimeLimits:
 
     @property
     def full_ends_at(self) -> float:
-        """When only basic analysis is left."""
+        """When full analysis ends, so that the reserve is left for basic analysis."""
         return self.ends_at - self._reserve
 
     @property
@@ -65,8 +65,8 @@ class TimeLimits:
 
     @property
     def job_grace(self) -> float:
-        """What a job that is given up may take to its end: a new worker costs more, but at the deadline the
-        CPU is to be free at once."""
+        """Seconds in which a job that is not needed any more may still end, because a new worker costs more.
+        0 at the deadline, so that the CPU is free immediately."""
         return min(JOB_GRACE_SECONDS, self.seconds_left)
 
     def full_analysis(self) -> trio.CancelScope:

@@ -1,4 +1,4 @@
-"""An upload as the pipeline sees it: who sent it, and photographs that arrive one after another."""
+"""An upload: its sender, and its photographs, which arrive one after another."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from pinactors.tracing import NO_SPAN
 
 
 class Upload:
-    """Photographs in arrival. The API is the one producer; a session's intake the consumer.
+    """Photographs that are arriving. The API is the only producer, a session's intake the consumer.
 
-    `owner` is the id of the key that uploaded it (empty on an open server), `session_id` the client's name
-    for the conversation. `deadline` is what is left of the sender's time, in seconds from the last photograph
-    on, where that is less than a session has by itself. `announced`: the client reads its packets, and knows
-    its stream, before the last photograph is in. `resumable`: its rest can come to the next process as well.
-    `webhook` is where its events are sent, empty for where its key has them sent. `span` is what the spans of
-    its session belong to; whoever began it ends it, unless the registry refuses the upload.
+    `owner` is the id of the uploading key (empty on an open server), `session_id` the client's name for the
+    session. `deadline` is the sender's time limit in seconds from the last photograph on; it counts if it is
+    shorter than the session's own. `announced` means that the client reads packets, and has the stream id,
+    before the last photograph has arrived. `resumable` means that the rest of the upload can be sent to the
+    next process. `webhook` is the address for the upload's events; if it is empty, that of the key is used.
+    `span` is the parent of the session's spans; the code that began it ends it, but the registry does if it
+    refuses the upload.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Upload:
         self._awaited: dict[View | None, trio.Event] = {}
 
     def put(self, view: View, image: StoredImage, field: str = "") -> None:
-        """A photograph is in. `field` is the name it was sent under."""
+        """Adds a photograph that has arrived. `field` is the name of the field in which it was sent."""
         self.images[view] = image
         if field:
             self._fields[view] = field
@@ -57,35 +58,35 @@ class Upload:
             self._awaited.pop(view).set()
 
     def field_of(self, view: View) -> str:
-        """What a photograph was sent as, for messages; its view where nobody said."""
+        """The name of a photograph's field, for messages; the name of its view if the field is unknown."""
         return self._fields.get(view, str(view))
 
     def close(self) -> None:
-        """Nothing more will come: views that did not arrive were not sent."""
+        """Marks the upload as complete: views that have not arrived were not sent."""
         self.complete = True
         while self._awaited:
             self._awaited.popitem()[1].set()
 
     def fail(self, error: PinactorsError) -> None:
-        """The rest cannot be had; whoever waits for it gets `error`."""
+        """Ends an upload whose rest cannot be received; tasks that wait for photographs get `error`."""
         self.error = error
         self.close()
 
     async def image(self, view: View) -> StoredImage | None:
-        """Waits until `view` has arrived; None when it was not sent. Raises the upload's error."""
+        """Waits until `view` has arrived; None if it was not sent. Raises the upload's error."""
         await self._arrival(view)
         if view not in self.images and self.error is not None:
             raise self.error
         return self.images.get(view)
 
     async def wait_complete(self) -> None:
-        """Waits until every photograph is in. Raises the upload's error."""
+        """Waits until every photograph has arrived. Raises the upload's error."""
         await self._arrival(None)
         if self.error is not None:
             raise self.error
 
     async def _arrival(self, view: View | None) -> None:
-        """Of a view, or of the last one."""
+        """Waits until `view` has arrived or the upload is complete; None waits only for the latter."""
         if view in self.images or self.complete:
             await trio.lowlevel.checkpoint()
         else:
@@ -96,7 +97,7 @@ class Upload:
 
 
 def fingerprint(images: Mapping[View, StoredImage]) -> str:
-    """Names the content: equal for the same images in the same views, whatever carried them."""
+    """A hash of the content: the same for the same images in the same views, however they were sent."""
     digest = hashlib.sha256()
     for view in View:
         image = images.get(view)

@@ -1,7 +1,7 @@
-"""Events for webhooks: the packets of a session become deliveries in the database as they come.
+"""Events for webhooks: each packet of a session is stored as a delivery in the database when it appears.
 
-A session's record brings along what is missing, in its own transaction, so that nothing is lost to a process
-that is killed in between. Sending is not done here: `pinactors.webhooks` does.
+The transaction that stores a session's record adds the deliveries that are missing, so that none is lost if
+the process is killed in between. `pinactors.webhooks` sends the deliveries.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from pinactors.protocol import PinactorsError
 from pinactors.records import Records, RecordsUnavailable
 
 PAUSES = Backoff(0.2, 5.0)
-"""Between attempts while the database is away."""
+"""Pauses between attempts while the database is unavailable."""
 
 log = structlog.get_logger(__name__)
 
 
 class Announcer:
-    """Has an event stored for each packet of the sessions that have a webhook. `on_stored` is called whenever
-    some were."""
+    """Stores an event for each packet of the sessions that have a webhook. `on_stored` is called after each
+    write."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self.on_stored: Callable[[], None] = lambda: None
 
     async def follow(self, session: Session) -> None:
-        """Returns when the last event of `session` is stored, or will be with its record, which waits for a
-        database that is away.
+        """Returns when the last event of `session` is stored or, if the database is unavailable, is left to
+        the session's record, which is stored later with its events.
 
-        A session whose packets are an earlier one's has no events: that one has them, if it has a webhook.
+        A session that repeats an earlier one's packets has no events: the earlier session has them, if it has
+        a webhook.
         """
         try:
             await session.duplicate.wait(session.upload)
-        except PinactorsError:  # the upload is refused: there is no session
+        except PinactorsError:  # the upload is refused, so that there are no events
             return
         if session.duplicate.earlier is not None or session.state.repeats:
             return
@@ -56,7 +57,8 @@ class Announcer:
             await trio.sleep(next(pauses))
 
     async def _store(self, session: Session) -> None:
-        """From the first packet on, whatever is stored already. Raises `RecordsUnavailable`."""
+        """Stores the events of all packets from the first on; some may be stored already. Raises
+        `RecordsUnavailable`."""
         state, webhook = session.state, session.upload.webhook
         if not webhook and not await self._records.has_webhook(state.owner):
             return

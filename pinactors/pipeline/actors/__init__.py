@@ -1,4 +1,4 @@
-"""The tasks inside a session: components with their supervisors, the steps they share, packet assembly.
+"""The tasks of a session: the intake, components with their supervisors, shared steps, packet assembly.
 
-They tell each other things by messages on one channel (`messages`), whose reader is assembly.
+They send their results as messages (`messages`) on one channel, which packet assembly reads.
 """

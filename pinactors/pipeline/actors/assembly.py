@@ -1,4 +1,4 @@
-"""Packet assembly: the actor that turns messages into packets, and the only writer of a session's log."""
+"""Packet assembly: the actor that turns messages into packets. It is the only writer of a session's log."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ from pinactors.protocol.merge import kind_of
 from pinactors.storage.logs.packet_logs import Entry, StoredLog
 
 DETAIL_LIMIT = 1000
-"""Characters of an error's message and of its detail that a packet carries."""
+"""Largest number of characters of an error's message, and of its detail, in a packet."""
 
 
 class Assembly:
-    """Stamps session id, time and sequence; keeps; then hands to the readers: none sees what is not kept.
+    """Adds session id, time and sequence to each packet, stores it, and then gives it to the readers, so that
+    readers get only stored packets.
 
-    At most one packet of a type gets through, and nothing behind a terminal one. Messages that are ready
-    together are kept with one write and wake the readers once. `run` returns when the last sender is closed.
+    Drops a second packet of the same type, and all packets after a terminal one. Messages that are ready
+    together are stored with one write and wake the readers once. `run` returns when the last sender is
+    closed.
     """
 
     def __init__(
@@ -59,12 +61,12 @@ class Assembly:
         return f"<Assembly {self._state.session_id} {len(self._state.packets)} packets>"
 
     async def run(self) -> None:
-        """Raises `LogTakenOver`."""
+        """Handles messages until the last sender is closed. Raises `LogTakenOver`."""
         async for message in self._messages:
             self._take(message)
             for _ in range(self._messages.statistics().current_buffer_used):
                 self._take(self._messages.receive_nowait())
-            with trio.CancelScope(shield=True):  # what may be kept already must not be lost to the readers
+            with trio.CancelScope(shield=True):  # packets that may be stored must reach the readers
                 await self._write()
 
     async def _write(self) -> None:
@@ -93,7 +95,7 @@ class Assembly:
             case Flush(written):
                 self._pending.written.append(written)
             case _ if self._ended or self._log.closed or self._pending.dropped:
-                pass  # nothing follows the end
+                pass  # the log has ended
             case Connected(deadline_ms):
                 if not self._state.packets:
                     self._fact(self._state.opened())
@@ -120,7 +122,7 @@ class Assembly:
                 self._fact(message)
 
     def _result(self, result: Result) -> None:
-        """A component's end; a later one of the same component changes nothing."""
+        """Handles the end of a component; ignores a second result of the same component."""
         name = result.component.name
         if name in self._state.outcomes or name in self._pending.components:
             return
@@ -152,7 +154,7 @@ class Assembly:
 
 
 class _Pending:
-    """What the messages taken since the last write have come to."""
+    """The changes from the messages received since the last write."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []

@@ -1,4 +1,5 @@
-"""A circuit breaker per component, across sessions: what keeps failing is left alone for a while."""
+"""Circuit breakers, one per component, for all sessions: a component that keeps failing is not tried for a
+while."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ class State(StrEnum):
 
 
 class Trial:
-    """One attempt. Without a word on how it went the breaker stays as it was."""
+    """One attempt. If neither `succeeded` nor `failed` is called the breaker does not change."""
 
     def __init__(self) -> None:
         self.success: bool | None = None
@@ -30,10 +31,11 @@ class Trial:
 
 
 class Breaker:
-    """Trips after `failures` in a row within `pause` seconds; `pause` seconds later one attempt is let
-    through.
+    """A circuit breaker. It opens after `failures` in a row within `pause` seconds, and allows one attempt
+    `pause` seconds later.
 
-    That attempt's success closes it, its failure opens it again. Times are trio's clock.
+    If that attempt succeeds the breaker closes; if it fails the breaker opens again. `tripped` is called
+    whenever it opens. Times are on trio's clock.
     """
 
     def __init__(self, failures: int, pause: float, tripped: Callable[[], None]) -> None:
@@ -51,7 +53,7 @@ class Breaker:
 
     @contextmanager
     def attempt(self) -> Iterator[Trial | None]:
-        """None inside where the attempt is not to be made."""
+        """Gives the `Trial` of one attempt, or None if no attempt may be made."""
         if self.state is State.OPEN or self._probing:
             yield None
             return

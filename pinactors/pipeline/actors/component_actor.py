@@ -1,4 +1,4 @@
-"""The actor of one component in one session: gathers what its functions need, and runs them."""
+"""The actor of one component in one session: it gathers the values its functions need, and runs them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pinactors.tracing import Span
 
 
 class ComponentActor:
-    """`full` and `basic` return the component's packet or raise whatever kept them from it. When they are
-    tried, and what a failure means, is its supervisor's to say; `span` is what their jobs belong to. `loop`
-    is where async functions run, None where there are none.
+    """Runs a component's functions: `full` and `basic` return its packet or raise the error that prevented
+    it. The supervisor decides when to call them and what a failure means. `span` is the parent of their jobs'
+    spans. `loop` runs async functions; None if the component has none.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ComponentActor:
         return f"<ComponentActor {self.component.name}>"
 
     async def needed(self) -> list[Any]:
-        """What `full` takes. Raises as `SharedSteps.gather`."""
+        """The values that `full` needs. Raises as `SharedSteps.gather`."""
         return await self._shared_steps.gather(self.component.needs)
 
     async def full(self, span: Span, values: list[Any]) -> EncodedPacket:
@@ -66,7 +66,8 @@ class ComponentActor:
         note: str,
         seconds: float | None,
     ) -> EncodedPacket:
-        """A worker that dies is an accident: the attempt is repeated, as often as `restarts` allows."""
+        """Runs `function` and returns its packet. If the worker dies the attempt is repeated, as often as
+        `restarts` allows."""
         name, expected = self.component.name, self.component.packet
         packet: EncodedPacket
         if place is Place.LOOP:

@@ -1,4 +1,4 @@
-"""The intake: the actor that notes photographs as they arrive, and starts the clock with the last one."""
+"""The intake: the actor that reports photographs as they arrive, and starts the deadline after the last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pinactors.protocol import PinactorsError, View, missing_front
 
 
 class Intake:
-    """`failed` is called with the upload's error: a photograph that cannot be had, or a conflict."""
+    """The intake of one session. `failed` is called with the upload's error: a photograph that cannot be
+    received, or a conflict with an earlier upload."""
 
     def __init__(
         self,
@@ -37,10 +38,10 @@ class Intake:
         self._noted: set[View] = set()
 
     async def front(self) -> bool:
-        """Waits for the photograph of the front, without which there is nothing to analyse; false where it
-        cannot be had."""
+        """Waits for the photograph of the front, which every analysis needs. Calls `failed` and returns False
+        if there will be none."""
         try:
-            # No wait for one that is there: the first two packets are then kept and sent together.
+            # No checkpoint if it has arrived, so that the first two packets are stored and sent together.
             front = self._upload.images.get(View.FRONT) or await self._upload.image(View.FRONT)
             if front is None:
                 raise missing_front()
@@ -52,8 +53,8 @@ class Intake:
         return True
 
     async def run(self) -> None:
-        """Returns when the last photograph is in and it is decided which log answers. Where that is an
-        earlier one the analysis ends."""
+        """Returns when the last photograph has arrived and it is decided which log answers the upload. If
+        that is an earlier session's log the analysis is cancelled."""
         try:
             for view in View:
                 await self._upload.image(view)
@@ -68,8 +69,8 @@ class Intake:
             self._limits.analysis.cancel()
 
     def note(self) -> None:
-        """Sends what is in and not noted yet. With the last photograph the time limits begin; those of an
-        adopted session go on as they were."""
+        """Sends an `Arrived` for each new photograph. Starts the time limits after the last one; those of an
+        adopted session keep their original end."""
         upload, state, limits = self._upload, self._state, self._limits
         for view, image in upload.images.items():
             if view not in state.images and view not in self._noted:

@@ -1,4 +1,5 @@
-"""What a session's tasks tell packet assembly: everything that becomes a packet or an entry of the log."""
+"""The messages from a session's tasks to packet assembly: each becomes a packet or an entry of the log, or
+controls the log."""
 
 from __future__ import annotations
 
@@ -13,15 +14,15 @@ from pinactors.protocol import EncodedPacket, PinactorsError
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The session begins: its first packet."""
+    """The session begins; becomes its first packet."""
 
     deadline_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Work begins; `at` is a Unix time, `waiting` how many sessions wait for workers, where that takes
-    long."""
+    """The analysis begins. `at` is a Unix time, `waiting` the number of sessions that wait for workers if the
+    wait is long, else 0."""
 
     at: float
     waiting: int = 0
@@ -29,7 +30,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a component ended; `packet` is None when it has nothing to say."""
+    """The end of a component; `packet` is None if it has none."""
 
     component: Component
     outcome: Outcome
@@ -38,21 +39,21 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A packet of the earlier session of the same upload, as the next one of this session."""
+    """A packet of the earlier session of the same upload, to be sent as this session's next packet."""
 
     packet: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """`written` is set when everything sent before is in the log."""
+    """A request to set `written` when all messages sent before are in the log."""
 
     written: trio.Event
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The terminal packet, stamped, as the record has it."""
+    """The terminal packet, stamped, exactly as it is in the record."""
 
     packet: bytes
 
@@ -66,7 +67,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Another session answers this upload: the log ends without a terminal packet."""
+    """Another session answers this upload; the log ends without a terminal packet."""
 
 
 Message = Fact | Connected | Started | Result | Repeat | Flush | Finish | Failed | Dropped

@@ -1,6 +1,7 @@
-"""What runs in a worker for a component: its function, and the check that its packet can be sent.
+"""The code that a worker runs for a component: its function, and the check that its packet can be sent.
 
-Imported by workers: no trio, whose import would cost the first job of each of them a third of a second.
+Workers import this module, which must not import trio: that would delay the first job of each worker by a
+third of a second.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ def produce(
     context: Any,
     *values: Any,
 ) -> EncodedPacket:
-    """Runs in a worker: a component's packet, encoded, small enough for whatever assembly writes into it.
+    """Runs `function` in a worker and returns its packet, encoded, and small enough for the fields that
+    packet assembly adds.
 
-    Raises `TimeoutError` when `function` takes longer than `seconds`, and as `checked`.
+    Raises `TimeoutError` if `function` takes longer than `seconds`, and as `checked`.
     """
     return checked(bounded(function, seconds, context, *values), function, expected, note)
 
 
 def bounded(function: Callable[..., Any], seconds: float | None, *arguments: Any) -> Any:
-    """`function(*arguments)` within `seconds`, where they are given, of the main thread's time. A function
-    that never comes back to Python is ended by its session's deadline, with its worker."""
+    """`function(*arguments)`, interrupted by `TimeoutError` after `seconds`, unless that is None. For the
+    main thread only. Code that never returns to Python is not interrupted: its worker is killed at the
+    session's deadline."""
     if seconds is None:
         return function(*arguments)
     signal.signal(signal.SIGALRM, partial(_time_over, function, seconds))
@@ -53,16 +56,16 @@ def _time_over(function: Callable[..., Any], seconds: float, *_: object) -> None
 async def produce_there(
     function: Callable[..., Any], expected: type[Packet], note: str, context: Any, *values: Any
 ) -> EncodedPacket:
-    """As `produce`, of an async function in another loop."""
+    """As `produce`, for an async function in another loop."""
     return checked(await function(context, *values), function, expected, note)
 
 
 def checked(packet: Any, function: Callable[..., Any], expected: type[Packet], note: str) -> EncodedPacket:
-    """What `function` returned, as a packet that clients can read.
+    """Checks and encodes `packet`, which `function` returned.
 
-    `note` is set where the packet's type has one and the function left it open. Raises `TypeError` for
-    another type than `expected`, `ValueError` (`msgspec.ValidationError` is one) for what cannot be sent or
-    would not be read again as it was meant (a confidence that is no number).
+    `note` is filled in if the packet's type has this field and the function did not set it. Raises
+    `TypeError` if the type is not `expected`, and `ValueError` (such as `msgspec.ValidationError`) if the
+    packet cannot be sent or would not decode to the same values (a confidence that is NaN).
     """
     if type(packet) is not expected:
         raise TypeError(f"{name_of(function)} returned {type(packet).__name__}, not {expected.__name__}")

@@ -1,4 +1,4 @@
-"""When work is repeated: after its worker died, with pauses, a few times."""
+"""Repeats jobs whose worker died: a limited number of times, with pauses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LONGEST_PAUSE = 60.0
 
 
 class Restarts:
-    """How often each piece of a session's work is repeated after its worker died, and how long it waits
-    before.
+    """Counts the worker deaths of one session. Each of its jobs is repeated at most `limit` times, after a
+    pause that begins with `first_pause` seconds and grows. `noticed` is called with each death.
     """
 
     def __init__(self, limit: int, first_pause: float, noticed: Callable[[str, WorkerDied], None]) -> None:
@@ -30,8 +30,8 @@ class Restarts:
     async def repeat(
         self, name: str, work: Callable[..., Awaitable[T]], *arguments: Any, span: Span = NO_SPAN
     ) -> T:
-        """`await work(*arguments)`, again after its worker died. What else it raises is final. Each attempt,
-        with its wait for a worker, is a child of `span`."""
+        """Returns `await work(*arguments)`, and repeats it if its worker dies. Other exceptions are raised at
+        once. Each attempt, including its wait for a worker, is a child of `span`."""
         while True:
             try:
                 with span.child("job", work=name):

@@ -1,5 +1,5 @@
-"""The shared steps of one session: each computed once, when it is first needed, and awaited by whoever needs
-it."""
+"""The shared steps of one session: each is computed once, when it is first needed, and awaited by all
+components that need it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ UNREADABLE = "Image could not be read"
 TOO_LARGE = "Image too large"
 
 RETRY_STORAGE = 30.0
-"""Seconds a client is asked to wait while the disk is full."""
+"""Seconds after which a client may retry if the disk is full."""
 
 
 class NeedFailed(Exception):
-    """The value of a shared step that was needed cannot be had; the cause is the step's failure."""
+    """A needed shared step has failed; the cause is its exception."""
 
 
 class _Computation:
-    """One step of one session: wanted by so many, perhaps under way, perhaps done."""
+    """One step of one session. `wanted` counts the tasks that need the value; `scope` is set while the step
+    runs; `done` is set when `value` or `error` is."""
 
     def __init__(self) -> None:
         self.wanted = 0
@@ -52,10 +53,11 @@ class _Computation:
 
 
 class SharedSteps:
-    """Computes in `nursery`. A step nobody wants any more is cancelled, which frees its worker.
+    """Computes shared steps in `nursery`. A step that no task needs any more is cancelled, which frees its
+    worker.
 
-    `span` is what the spans of the steps belong to. `refused` is called with what a photograph was refused
-    for: its session cannot go on.
+    `span` is the parent of the steps' spans. `refused` is called with an error that ends the session, such as
+    that of a refused photograph. `finished` is called with name, seconds and error of each step.
     """
 
     def __init__(
@@ -86,7 +88,7 @@ class SharedSteps:
 
     @contextmanager
     def wanting(self, names: Sequence[str]) -> Iterator[None]:
-        """While inside, steps among `names` that are under way are not given up."""
+        """Keeps the steps among `names` that are running from being cancelled while inside."""
         wanted = [self._computations[name] for name in names if name in self._computations]
         for each in wanted:
             each.wanted += 1
@@ -99,8 +101,8 @@ class SharedSteps:
                     each.scope.cancel()
 
     async def gather(self, names: Sequence[str]) -> list[Any]:
-        """The values of `names` (a step, or a photograph), computed at the same time, once it is decided that
-        no earlier session answers the upload.
+        """The values of `names` (steps, photographs, or the owner); steps run concurrently. Returns after the
+        comparison with earlier uploads, or after its longest wait.
 
         Raises `NeedFailed`, or the upload's error.
         """
@@ -141,7 +143,7 @@ class SharedSteps:
             computation.done.set()
             self._finished(step.name, trio.current_time() - started, computation.error)
         computation.scope = None
-        if computation.wanted and not computation.done.is_set():  # given up, and wanted again meanwhile
+        if computation.wanted and not computation.done.is_set():  # cancelled, and needed again meanwhile
             self._begin(step.name)
 
     async def _compute_value(self, step: SharedStep, span: Span) -> Any:
@@ -160,7 +162,8 @@ class SharedSteps:
         )
 
     async def _run_there(self, step: SharedStep, values: list[Any], span: Span) -> Any:
-        """An async step, in its own loop, behind a breaker of its own: what it asks may be away for long."""
+        """Runs an async step in its own loop, with its own breaker, because the service that it calls may be
+        unavailable for long."""
         there = [await self._compute.fetch(value) for value in values]
         with self._breakers[step.name].attempt() as trial:
             if trial is None:
@@ -178,8 +181,8 @@ class SharedSteps:
             return value
 
     def _judged(self, step: SharedStep, error: Exception) -> Exception:
-        """A full disk ends the session; so does a refused photograph, one that nothing survives decoding, and
-        one that no worker has the memory for."""
+        """The error to keep for a failed step. Ends the session if the disk is full, or if the photograph is
+        refused, kills each worker that decodes it, or needs more memory than a worker may use."""
         if isinstance(error, ScratchFull):
             full = PinactorsError(
                 ErrorCode.OVERLOADED,
@@ -203,7 +206,7 @@ class SharedSteps:
 
 
 def _naming(view: View, field: str, error: PinactorsError) -> PinactorsError:
-    """`error` with the view and the field at fault, also in its detail: that is what reaches the client."""
+    """`error` with the view and the field at fault; the detail, which reaches the client, names the field."""
     detail = error.detail if field in error.detail else f"{field}: {error.detail}"
     return PinactorsError(
         error.code,

@@ -1,4 +1,4 @@
-"""What supervises a component's actor: full analysis, then basic, then the admission that there is none."""
+"""The supervisor of a component's actor: it tries full analysis, then basic, then reports a failure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pinactors.tracing import Span
 
 
 class Supervisor:
-    """Sends exactly one `Result`, unless the session ends before it has one.
+    """Supervises one component of one session. Sends exactly one `Result`, unless the session ends before.
 
-    A failure of full analysis is final, and so is running out of time: then `basic` is tried, for which the
-    time limits keep a reserve. An open breaker goes straight to `basic`. `failed` is called when a
+    Full analysis is not repeated after a failure, nor when its time is over: `basic` follows, for which the
+    time limits keep a reserve. If the breaker is open full analysis is skipped. `failed` is called if a
     required component has no packet.
     """
 
@@ -52,11 +52,11 @@ class Supervisor:
 
     @property
     def _log(self) -> structlog.stdlib.BoundLogger:
-        """Bound when something is to be said: a waiting session need not hold five of them."""
+        """A logger bound to the component; made only when needed, which saves memory in waiting sessions."""
         return self._session_log.bind(component=self._actor.component.name)
 
     async def run(self) -> None:
-        """Returns when the result is sent."""
+        """Runs the component and sends its result."""
         component, started = self._actor.component, trio.current_time()
         span = self._session_span.child("component", component=component.name)
         with span, self._shared_steps.wanting(component.basic_needs):
@@ -68,7 +68,7 @@ class Supervisor:
                 if component.required:
                     self._failed(failure_of(component.name))
             span.note(outcome=outcome)
-            self._messages.send_nowait(Result(component, outcome, packet))  # the channel has room for it
+            self._messages.send_nowait(Result(component, outcome, packet))  # the channel has room for all
         seconds = trio.current_time() - started
         self._metrics.component_seconds.labels(component.name).observe(seconds)
         self._metrics.components.labels(component.name, outcome).inc()
@@ -76,8 +76,9 @@ class Supervisor:
         said("component ended", outcome=outcome, seconds=round(seconds, 3))
 
     async def _full(self, span: Span) -> EncodedPacket | None:
-        """None when there is none. What is not the component's doing says nothing to its breaker: running out
-        of time, which may be the queue's or the client's, a refused photograph, a step it only needed."""
+        """The packet of full analysis; None if it failed or was skipped. The breaker does not count failures
+        that the component did not cause: the end of its time (due to the queue or the client), a refused
+        photograph, a failed shared step."""
         if self._breaker.state is State.OPEN:
             self._log.info("full analysis skipped", reason="breaker open")
             return None
@@ -92,8 +93,8 @@ class Supervisor:
         return None
 
     async def _attempt(self, span: Span, values: list[Any]) -> EncodedPacket | None:
-        """Begins when all that is needed is there: of a breaker that lets one attempt through, a phone that
-        sends slowly must not keep the others waiting."""
+        """One attempt at full analysis, begun only when all its needs are available: while a half-open
+        breaker allows a single attempt, a phone that sends slowly must not block other sessions."""
         with self._breaker.attempt() as trial:
             if trial is None:
                 self._log.info("full analysis skipped", reason="breaker open")
@@ -120,5 +121,5 @@ class Supervisor:
 
 
 def failure_of(name: str, detail: str = "") -> PinactorsError:
-    """What ends a session whose required component `name` has no packet."""
+    """The error that ends a session whose required component `name` has no packet."""
     return PinactorsError(ErrorCode.PROCESSING_ERROR, f"{name.capitalize()} analysis failed", detail)

@@ -1,7 +1,7 @@
-"""The sessions of this process, and the only way to them: `open_registry` gives the `Registry`.
+"""The sessions of this process and the only access to them: `open_registry` gives the `Registry`.
 
-Comes in: uploads, and names of streams. Goes out: the packet logs that answer them. In here: who may start a
-session (`admission`), which uploads are duplicates, what is kept of sessions that have ended (`finished`,
+Input: uploads, and stream ids. Output: the packet logs that answer them. The modules: who may start a session
+(`admission`), which uploads are duplicates (`duplicates`), the logs of ended sessions (`finished`,
 `kept_logs`), sessions that an earlier process left (`adoption`), and other masters' sessions (`peers`).
 """
 

@@ -1,4 +1,4 @@
-"""Who may start a session: bounds on all, and on what one key may ask for."""
+"""Admission: limits for all sessions together, and for the sessions of one key."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from pinactors.settings import Settings
 from pinactors.storage.logs.rows import LogRows
 
 RETRY_FULL = 5.0
-"""Seconds a client is asked to wait when all places are taken: about one session's work."""
+"""Seconds after which a client may retry if the limit of sessions is reached: about one session's work."""
 
 RETRY_DRAINING = 10.0
-"""Seconds until the next process can be expected to have taken over."""
+"""Seconds after which the next process has probably taken over."""
 
 
 class Admission:
-    """Counts sessions under way. An open server knows no keys: only the bound on all sessions applies there.
+    """Counts running sessions and limits them. An open server has no keys, so that only the limit for all
+    sessions applies.
 
-    The rate is a token bucket a key: a minute's uploads at once, then one every 60 / `rate_per_minute`
-    seconds. Keys are in the records, so that the number of buckets is bounded by theirs.
+    The rate of each key is limited by a token bucket: a minute's uploads at once, then one every
+    60 / `rate_per_minute` seconds. There are at most as many buckets as keys in the records.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,7 +37,8 @@ class Admission:
         return self._under_way.total()
 
     def check_rate(self, owner: str) -> None:
-        """Takes a token. Raises `PinactorsError` (`overloaded`): 429 without one, 503 while draining."""
+        """Takes a token of the key. Raises `PinactorsError` (`overloaded`): 429 if it has none, 503 while
+        the server drains."""
         if not self.accepting:
             raise _refused("The server is shutting down", 503, RETRY_DRAINING)
         wait = self._take_token(owner) if owner else 0.0
@@ -44,8 +46,8 @@ class Admission:
             raise _refused("Too many uploads with this key", 429, wait)
 
     async def check_shared(self, owner: str, masters: LogRows) -> None:
-        """As `check_rate` and the key's part of `check_load`, for all masters together. While their database
-        is away each counts for itself."""
+        """Checks the limits of a key, as `check_rate` and `check_load` do, for all masters together. If their
+        database is unavailable only each master's own limits apply."""
         settings = self._settings
         try:
             wait = await masters.take_token(owner, settings.rate_per_minute)
@@ -58,10 +60,10 @@ class Admission:
             raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
 
     def check_load(self, owner: str, wait: float) -> None:
-        """Raises `PinactorsError` (`overloaded`): 429 where the key has its fill, 503 where the server has.
+        """Raises `PinactorsError` (`overloaded`): 429 if the key, 503 if the server has reached its limit.
 
-        `wait` is how many seconds the workers need for the sessions under way: a session they could not come
-        to before its deadline is refused now, not timed out later.
+        `wait` is the seconds that the workers need for the running sessions: if it exceeds the deadline a new
+        session would time out, so that it is refused now.
         """
         settings = self._settings
         if owner and self._under_way[owner] >= settings.max_sessions_per_key:
@@ -80,7 +82,7 @@ class Admission:
             del self._under_way[owner]
 
     def _take_token(self, owner: str) -> float:
-        """0 when there was one, else the seconds until there is."""
+        """Takes a token and returns 0; if there is none, returns the seconds until there is one."""
         capacity = float(self._settings.rate_per_minute)
         now = trio.current_time()
         tokens, since = self._buckets.get(owner, (capacity, now))

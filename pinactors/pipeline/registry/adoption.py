@@ -1,4 +1,4 @@
-"""Sessions that an earlier process, or another master, left: what is to become of each."""
+"""Decides what happens to sessions that an earlier process, or another master, left."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from pinactors.storage.stored_image import StoredImage
 _root = structlog.get_logger(__name__)
 
 Bring = Callable[[StoredImage], StoredImage]
-"""Gets a photograph that another machine took in. Raises `FileNotFoundError` where it is nowhere, else
-`OSError`."""
+"""Copies a photograph that another machine received to this one. Raises `FileNotFoundError` if it no longer
+exists, and other `OSError` if that cannot be determined."""
 
 
 class Fate(Enum):
-    """What becomes of a stored session."""
+    """What happens to a stored session."""
 
     GO_ON = auto()
-    """It has not ended: its actors run again."""
+    """The session has not ended: its actors run again."""
 
     READ_AGAIN = auto()
-    """It repeated an earlier session's packets, and its readers may still come back."""
+    """The session repeated an earlier one's packets, and its readers may still return."""
 
     RECORD = auto()
-    """It has ended and its record is missing."""
+    """The session has ended and has no record yet."""
 
     REMOVE = auto()
-    """It is recorded, or nobody can ask for it any more."""
+    """The session is recorded, or has expired."""
 
 
 def fate_of(state: SessionState | None, age: float, expiry: float) -> Fate:
-    """`state` is None for a log that does not say whose it is. `age` seconds ago it was written last; after
-    `expiry` seconds nobody reads it again."""
+    """The fate of a stored session. `state` is None if its log does not name the session. The log was written
+    `age` seconds ago, and expires after `expiry` seconds."""
     if state is None:
         return Fate.REMOVE
     if not ends(state.packets):
@@ -47,16 +47,16 @@ def fate_of(state: SessionState | None, age: float, expiry: float) -> Fate:
     if state.repeats and age < expiry:
         return Fate.READ_AGAIN
     if state.repeats or completed(state.packets) or state.started_at is None:
-        return Fate.REMOVE  # too old, or recorded before its last packet was kept
+        return Fate.REMOVE  # expired, or recorded before its last packet was stored
     return Fate.RECORD
 
 
 async def upload_of(state: SessionState, bring: Bring | None, resumed: Container[tuple[str, str]]) -> Upload:
-    """The upload of a session that goes on: complete, failed, or, where `resumed` has its owner and
+    """The upload of a session that continues: complete, failed, or, if `resumed` contains its owner and
     `Idempotency-Key`, still arriving.
 
-    Photographs another master took in come to this machine first. Raises `OSError` when it cannot be told
-    whether they can be had.
+    First copies photographs that another master received to this machine. Raises `OSError` if it cannot be
+    determined whether they exist.
     """
     lost = await _bring_photographs(state, bring)
     upload = Upload(state.session_id, state.owner, state.idempotency_key, announced=state.repeats)
@@ -68,7 +68,7 @@ async def upload_of(state: SessionState, bring: Bring | None, resumed: Container
     if lost is not None:
         upload.fail(lost)
     elif upload.resumable:
-        pass  # its photographs go on arriving
+        pass  # more photographs will arrive
     elif state.ends_at is None:
         upload.fail(_interrupted("The server was restarted before all photographs were in"))
     else:
@@ -77,7 +77,7 @@ async def upload_of(state: SessionState, bring: Bring | None, resumed: Container
 
 
 async def _bring_photographs(state: SessionState, bring: Bring | None) -> PinactorsError | None:
-    """The session's error where a photograph is nowhere."""
+    """Copies the session's photographs to this machine; returns the session's error if one does not exist."""
     await trio.lowlevel.checkpoint()
     if bring is None:
         return None

@@ -1,4 +1,4 @@
-"""Which uploads are duplicates: of sessions of this process, of the records, of other masters."""
+"""Finds the earlier session of a duplicate upload: in this process, in the records, or on other masters."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from pinactors.records import Records, RecordsUnavailable
 log = structlog.get_logger(__name__)
 
 Name = tuple[str, ...]
-"""What makes uploads the same: owner, session id and fingerprint; or owner and `Idempotency-Key`."""
+"""A key that duplicate uploads share: owner, session id and fingerprint; or owner and `Idempotency-Key`."""
 
 
 @dataclass(slots=True)
 class _Claim:
-    """`answer` is None until `decided`, and stays None when the claim came to nothing."""
+    """A session's claim to `names`: it answers later uploads with one of them. `answer` is None until
+    `decided`, and stays None if the claim failed."""
 
     fingerprint: str
     names: list[Name]
@@ -34,10 +35,10 @@ class _Claim:
 
 
 class Duplicates:
-    """Names are claimed before anything is awaited, so that of two uploads of the same photographs at the
-    same time one is first.
+    """The names that sessions have claimed. Names are claimed before anything is awaited, so that of two
+    simultaneous uploads of the same photographs exactly one is first.
 
-    A session that ended in `ERROR` answers no other upload: whoever sends again wants another try.
+    A session that ended in `ERROR` answers no other upload, because sending again is a request to try again.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Duplicates:
         peers: Peers | None = None,
         find: Callable[[str, str], Awaitable[PacketLog | None]] | None = None,
     ) -> None:
-        """`find` gets the log of another master's session by its stream id and owner."""
+        """`find` returns the log of another master's session for its stream id and owner."""
         self._records = records
         self._peers = peers
         self._find_log = find
@@ -56,7 +57,8 @@ class Duplicates:
         self._under_way: dict[str, Upload] = {}
 
     def opened(self, upload: Upload, own: PacketLog, answer: PacketLog | None) -> DuplicateCheck:
-        """The session of `upload` begins; `answer` is the log that answers it, where that is known."""
+        """Registers the session of `upload` and returns its duplicate check; `answer` is the log that answers
+        the upload, if that is known."""
         check = DuplicateCheck(own, self.claim)
         if answer is not None:
             check.decide_for(answer)
@@ -65,24 +67,24 @@ class Duplicates:
         return check
 
     def ended(self, stream_id: str) -> None:
-        """The session is not under way any more; until it is forgotten it still answers."""
+        """Marks the session as ended; it answers later uploads until it is forgotten."""
         self._under_way.pop(stream_id, None)
 
     async def answer(self, upload: Upload, log: PacketLog) -> PacketLog:
-        """The log that answers `upload`, which was opened as `log`; waits until that is decided.
+        """Waits for the decision and returns the log that answers `upload`, whose own log is `log`.
 
-        Raises `PinactorsError` (`session_conflict`, 422) for an `Idempotency-Key` that came with other
+        Raises `PinactorsError` (`session_conflict`, 422) if its `Idempotency-Key` was used for other
         photographs.
         """
         check = self._checks.get(upload)
-        if check is None:  # it was complete when it came, and answered by an earlier session at once
+        if check is None:  # the upload arrived complete, and an earlier session answered it at once
             await trio.lowlevel.checkpoint()
             return log
         return await check.wait(upload)
 
     async def possible(self, upload: Upload) -> bool:
-        """Whether a session, under way or ended well, has the same session id or `Idempotency-Key`: `upload`,
-        which is not complete, may turn out to be a duplicate."""
+        """Whether the incomplete `upload` may turn out to be a duplicate: a running or successful session has
+        the same session id or `Idempotency-Key`."""
         key = upload.idempotency_key
         for other in self._under_way.values():
             same = other.session_id == upload.session_id or (key and other.idempotency_key == key)
@@ -95,10 +97,9 @@ class Duplicates:
             return False
 
     async def claim(self, upload: Upload, own: PacketLog) -> PacketLog:
-        """The log that answers the complete `upload`; `own` when there was none before.
+        """The log that answers the complete `upload`; `own` if there is no earlier session.
 
-        Raises `PinactorsError` (`session_conflict`) for an `Idempotency-Key` that came with other
-        photographs.
+        Raises `PinactorsError` (`session_conflict`) if its `Idempotency-Key` was used for other photographs.
         """
         fingerprint = upload.fingerprint()
         names = _names(upload, fingerprint)
@@ -130,7 +131,8 @@ class Duplicates:
         return claim.answer
 
     def forget(self, stream_id: str) -> None:
-        """That session answers no other upload any more from here; what the records know still counts."""
+        """Removes the claims of a session, which then answers no later upload from memory. A record of the
+        session still does."""
         claim = self._of.pop(stream_id, None)
         if claim is None:
             return
@@ -141,15 +143,17 @@ class Duplicates:
             claim.answer = None
 
     def _add_names(self, claim: _Claim, names: list[Name]) -> None:
-        """An `Idempotency-Key` that came with a duplicate stands for these photographs from now on."""
+        """Adds `names` to a claim: an `Idempotency-Key` that came with a duplicate identifies these
+        photographs from now on."""
         for name in names:
             if name not in self._claims:
                 self._claims[name] = claim
                 claim.names.append(name)
 
     async def _keep_key(self, owner: str, key: str, stream_id: str, fingerprint: str) -> None:
-        """The records know as well which photographs the key of a duplicate stands for. While they are away
-        only this process does. Raises the conflict where it stands for others already."""
+        """Stores the key of a duplicate in the records, so that it identifies these photographs there too. If
+        the records are unavailable only this process has it. Raises a conflict if the records have the key
+        for other photographs."""
         try:
             known = await self._records.find_idempotent(owner, key)
             if known is None:
@@ -164,8 +168,8 @@ class Duplicates:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
 
     async def _stored(self, upload: Upload, fingerprint: str, own: PacketLog) -> PacketLog | None:
-        """A session of the records, other than `own`. While they are away there is none: the analysis must go
-        on."""
+        """The log of a recorded session, other than `own`, that answers `upload`; None if there is none. Also
+        None if the records are unavailable, so that the analysis can proceed."""
         stored = None
         try:
             stream_id, known = await self._find(upload, fingerprint)
@@ -185,8 +189,8 @@ class Duplicates:
     async def _elsewhere(
         self, owner: str, names: list[Name], fingerprint: str, own: PacketLog
     ) -> PacketLog | None:
-        """A session of another master that claimed one of `names` first. While the database is away there is
-        none."""
+        """The log of another master's session that claimed one of `names` first; None if there is none or the
+        database is unavailable."""
         if self._peers is None or self._find_log is None:
             return None
         try:
@@ -203,7 +207,8 @@ class Duplicates:
         return None
 
     async def _find(self, upload: Upload, fingerprint: str) -> tuple[str | None, str]:
-        """The stream that had the same key, else one of the same upload, and its fingerprint."""
+        """The recorded stream with the same key, or else with the same session id and photographs, and its
+        fingerprint."""
         if upload.idempotency_key is not None:
             found = await self._records.find_idempotent(upload.owner, upload.idempotency_key)
             if found is not None:

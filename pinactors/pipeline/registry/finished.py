@@ -1,4 +1,4 @@
-"""Sessions that have ended, as long as their readers may come back."""
+"""Logs of sessions that have ended, kept as long as readers may return."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.storage.logs.packet_logs import StoredLog
 
 FINISHED_BYTES = 64 << 20
-"""Memory of finished sessions; what is beyond, and older than `replay`, is read from the records."""
+"""Memory for finished sessions. Beyond it the oldest are dropped; their packets are read from the records."""
 
 LOG_BYTES, PACKET_BYTES = 2500, 50
-"""What a finished session has in memory beside its packets (its log, and the names by which a duplicate finds
-it), and a packet beside its bytes. Measured with tracemalloc: 1,400 to 2,700 a session."""
+"""Bytes of memory of a finished session besides its packets (its log, and its claims for duplicates), and of
+a packet besides its content. Measured with tracemalloc: 1,400 to 2,700 bytes per session."""
 
 
 class Finished:
-    """Logs of ended sessions, oldest first: each for `replay` seconds, all of at most `FINISHED_BYTES`.
+    """Logs of ended sessions, oldest first: each for `replay` seconds, all together at most `FINISHED_BYTES`.
 
-    `forgotten` is called with the stream id of one that is let go of, `expired` with the stored log of a
-    session that repeated an earlier one's packets, when nobody reads it again: no record has those.
+    `forgotten` is called with the stream id of a log that is dropped. Sessions that repeated an earlier one's
+    packets have no record, so that their stored logs are kept; `expired` is called with each after `replay`
+    seconds.
     """
 
     def __init__(
@@ -39,22 +40,23 @@ class Finished:
         return len(self._logs)
 
     def add(self, log: PacketLog) -> None:
-        """A session of this process has ended."""
+        """Adds the log of a session of this process that has ended."""
         self._logs[log.stream_id] = (trio.current_time(), log)
         self._bytes += _size(log)
         self.prune()
 
     def keep_repeated(self, stream_id: str, stored: StoredLog, age: float = 0.0) -> None:
-        """The stored log of a session that repeated an earlier one's packets and ended `age` seconds ago."""
+        """Keeps the stored log of a session that repeated an earlier one's packets and ended `age` seconds
+        ago."""
         self._repeated[stream_id] = trio.current_time() - age, stored
 
     def find(self, stream_id: str) -> PacketLog | None:
-        """The log in memory; None where there is none."""
+        """The log in memory; None if there is none."""
         found = self._logs.get(stream_id)
         return found[1] if found is not None else None
 
     def prune(self) -> None:
-        """Lets go of what is too old to be read again, or too much to keep here."""
+        """Drops logs that have expired, and the oldest beyond `FINISHED_BYTES`."""
         oldest_kept = trio.current_time() - self._replay
         while self._repeated and next(iter(self._repeated.values()))[0] < oldest_kept:
             _, (_, stored) = self._repeated.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Logs that are not in this process's memory: another master's, a stored one, or one of the records."""
+"""Finds logs that are not in this process's memory: another master's, a stored one, or one in the records."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs
 
 RETRY_SECONDS = 2.0
-"""What a reader is asked to wait when its stream can only be in a database that is away."""
+"""Seconds after which a reader may retry if its stream can only be in a database that is unavailable."""
 
 _root = structlog.get_logger(__name__)
 
 
 class KeptLogs:
-    """Finds logs outside memory. Packets of a session that ended more than `expiry` seconds ago are gone."""
+    """Finds logs outside memory. Packets of a session that ended more than `expiry` seconds ago count as
+    expired."""
 
     def __init__(self, records: Records, logs: PacketLogs, peers: Peers | None, expiry: float) -> None:
         self._records = records
@@ -32,8 +33,8 @@ class KeptLogs:
         self._expiry = expiry
 
     async def find(self, stream_id: str, owner: str) -> PacketLog | None:
-        """None where there is none. Raises `PinactorsError`: 410 for one of `owner` that has expired, 503
-        while only an unavailable database could know."""
+        """The log of a stream; None if there is none. Raises `PinactorsError`: 410 if it belongs to `owner`
+        and has expired, 503 if it can only be in a database that is unavailable."""
         if self._peers is not None:
             with unavailable():
                 log = await self._peers.follow(stream_id)
@@ -60,12 +61,12 @@ class KeptLogs:
         entries = await self._logs.load(stream_id)
         try:
             return replay(entries) if entries else None
-        except ValueError:  # not as we write it: as good as none
+        except ValueError:  # in another format than this program writes: treated as absent
             return None
 
 
 def log_of(state: SessionState, *, closed: bool = False) -> PacketLog:
-    """The log for readers of the session that `state` is of."""
+    """A log for the readers of the session with this `state`."""
     return PacketLog(
         state.stream_id, state.session_id, state.owner, packets=list(state.packets), closed=closed
     )
@@ -73,7 +74,7 @@ def log_of(state: SessionState, *, closed: bool = False) -> PacketLog:
 
 @contextmanager
 def unavailable() -> Iterator[None]:
-    """A database that is away becomes what a client may know."""
+    """Turns errors of an unavailable database into a `PinactorsError` for the client."""
     try:
         yield
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The registry with all that it runs beside its sessions."""
+"""Opens the registry with everything that it needs besides its sessions: logs, recorder, breakers, loops."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ async def open_registry(
     bring: Bring | None = None,
     resumed: Container[tuple[str, str]] = (),
 ) -> AsyncIterator[Registry]:
-    """The registry with its nursery; `logs`, unless given, in the data folder, or in the database where that
-    is PostgreSQL.
+    """Opens the registry with its nursery. Unless `logs` is given, packet logs are stored in the database if
+    that is PostgreSQL, else in the data folder.
 
-    `bring` gets a photograph that another machine took in; `resumed`: see `Registry.adopt`. Raises
-    `SettingUnusable` where the database cannot hold logs.
+    `bring` copies a photograph that another machine received to this one; for `resumed` see `Registry.adopt`.
+    Raises `SettingUnusable` if the database cannot store logs.
 
-    Leaving the block stops what still runs; its logs are kept for the next.
+    At the end of the context running sessions are cancelled; their logs are kept for the next process.
     """
     metrics = metrics or Metrics(CollectorRegistry())
 

@@ -1,7 +1,7 @@
-"""Other masters on the same database, as this one sees them: their sessions' packets, live, and what they
-have claimed.
+"""Other masters on the same database: this master follows the packets of their running sessions, and takes
+over the sessions of masters that have died.
 
-A master without peers keeps its logs in files and has none of this.
+A master that stores its logs in files has no peers.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from pinactors.storage.logs.rows import BEAT_SECONDS, LogRows
 from pinactors.storage.logs.statements import LEASE_SECONDS
 
 UNREAD_SECONDS = 60.0
-"""After so long without a reader another master's session is not followed any more."""
+"""Time without a reader after which another master's session is no longer followed."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Followed:
-    """Another master's session: its packets here, and how many entries of its log they come from."""
+    """Another master's session: its packets, how many entries of its stored log have been read, and when it
+    last had a reader."""
 
     log: PacketLog
     entries: int
@@ -35,7 +36,7 @@ class _Followed:
 
 
 class Peers:
-    """Follows sessions of other masters. `follow_changes` has to be repeated as long as logs are followed."""
+    """Follows sessions of other masters. `follow_changes` has to be called repeatedly meanwhile."""
 
     def __init__(self, rows: LogRows) -> None:
         self.rows = rows
@@ -45,30 +46,30 @@ class Peers:
         rows.changed = self._note
 
     def find(self, stream_id: str) -> PacketLog | None:
-        """The log of a session that is followed already."""
+        """The log of a session that is already followed, or None."""
         followed = self._followed.get(stream_id)
         return followed.log if followed is not None else None
 
     async def follow(self, stream_id: str) -> PacketLog | None:
-        """The log of a session of another master, which grows as that does; None where there is none. Raises
-        `LogUnavailable`, and `ValueError` for entries that are not as we write them."""
+        """Follows another master's session and returns its log, which grows with the stored one; None if
+        there is no such session. Raises `LogUnavailable`, and `ValueError` for entries in another format."""
         entries = await self.rows.load(stream_id)
         state = replay(entries) if entries else None
         if entries is None or state is None:
             return None
-        if (known := self.find(stream_id)) is not None:  # somebody else has asked meanwhile
+        if (known := self.find(stream_id)) is not None:  # another task has begun to follow it meanwhile
             return known
         followed = PacketLog(
             stream_id, state.session_id, state.owner, packets=list(state.packets), closed=ends(state.packets)
         )
         if not followed.closed:
             self._followed[stream_id] = _Followed(followed, len(entries), trio.current_time())
-            self._note(stream_id)  # what was written before anybody listened for it
+            self._note(stream_id)  # entries may have been added between `load` and this line
         return followed
 
     def lost(self, taken: PacketLog, entries: int) -> None:
-        """A session of this master is another's now: its readers get the packets that one adds. Where they
-        cannot be had the log is closed, and clients go on elsewhere."""
+        """Follows a session that another master has taken over from this one, so that its readers get the
+        further packets. If the database is unreachable the log is closed, and clients reconnect elsewhere."""
         if self.rows.reachable:
             self._followed[taken.stream_id] = _Followed(taken, entries, trio.current_time())
             self._note(taken.stream_id)
@@ -76,7 +77,8 @@ class Peers:
             taken.close()
 
     def take(self, stream_id: str, packets: list[bytes]) -> PacketLog | None:
-        """A session that was followed is this master's now: its readers' log, with all `packets`."""
+        """Stops following a session that this master takes over; returns the log that its readers have, with
+        all `packets`, or None if it was not followed."""
         followed = self._followed.pop(stream_id, None)
         if followed is None:
             return None
@@ -85,7 +87,7 @@ class Peers:
         return followed.log
 
     async def follow_changes(self) -> None:
-        """One look at what has changed, within `BEAT_SECONDS`; to be repeated for ever."""
+        """Waits for changes, at most `BEAT_SECONDS`, and reads them; to be called repeatedly."""
         with trio.move_on_after(BEAT_SECONDS):
             await self._wake.wait()
         self._wake = trio.Event()
@@ -106,9 +108,9 @@ class Peers:
             return
         found = await self.rows.load_all({each: followed.entries for each, followed in wanted.items()})
         for stream_id, followed in wanted.items():
-            if self._followed.get(stream_id) is not followed:  # it is ours by now
+            if self._followed.get(stream_id) is not followed:  # this master has taken it over meanwhile
                 continue
-            if (entries := found.get(stream_id)) is None:  # dropped, or removed: whoever reads on asks again
+            if (entries := found.get(stream_id)) is None:  # dropped or removed: its readers ask again
                 followed.log.close()
             else:
                 self._add(followed, entries)
@@ -127,7 +129,7 @@ class Peers:
         for stream_id, followed in list(self._followed.items()):
             if followed.log.readers:
                 followed.read_at = now
-            if away:  # its readers go on elsewhere
+            if away:  # its readers reconnect to another master
                 followed.log.close()
             if away or followed.read_at < now - UNREAD_SECONDS:
                 del self._followed[stream_id]
@@ -138,7 +140,8 @@ class Peers:
 
 
 async def adopt_orphans(rows: LogRows, adopt: Callable[[], Awaitable[None]]) -> None:
-    """Calls `adopt` once, when there may be sessions that nobody alive holds; to be repeated for ever."""
+    """Calls `adopt` when there may be sessions that no living master holds, and at least every `BEAT_SECONDS`
+    seconds; to be called repeatedly."""
     with trio.move_on_after(BEAT_SECONDS):
         await rows.orphaned.wait()
     try:

@@ -1,4 +1,4 @@
-"""The sessions of this process: opened, joined, found, cancelled, drained, and adopted from the last one."""
+"""The registry of this process's sessions: opens, finds, cancels, drains and adopts them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _root = structlog.get_logger(__name__)
 
 
 class Registry:
-    """The only way in. Sessions run in a nursery of the application's that never sees their exceptions."""
+    """The only access to sessions. They run in the application's nursery, which gets none of their
+    exceptions."""
 
     def __init__(
         self,
@@ -66,11 +67,11 @@ class Registry:
         return self._services.metrics
 
     async def open(self, upload: Upload) -> PacketLog:
-        """Starts the session of `upload`; its log has its first packet already.
+        """Starts the session of `upload` and returns its log, which has its first packet already.
 
-        A complete upload is answered by an earlier session of the same photographs at once, as `answer` says
-        later for the others. Raises `PinactorsError`: `overloaded` (429, 503) with `retry_after`, or
-        `session_conflict` (422).
+        For a complete upload, the log of an earlier session of the same photographs is returned instead, if
+        there is one; for an incomplete one `answer` decides later. Raises `PinactorsError`: `overloaded`
+        (429, 503) with `retry_after`, or `session_conflict` (422).
         """
         await trio.lowlevel.checkpoint()
         self._finished.prune()
@@ -99,29 +100,30 @@ class Registry:
         return log
 
     def use(self, analysis: Analysis) -> None:
-        """Sessions that begin from now on are analysed by `analysis`, which has the same components."""
+        """Uses `analysis`, which has the same components, for sessions that begin from now on."""
         self._services = replace(self._services, analysis=analysis)
 
     async def may_join(self, upload: Upload) -> bool:
-        """Whether an earlier session may turn out to answer `upload`, which is then better not announced."""
+        """Whether `upload` may turn out to be a duplicate of an earlier one: it is then better not
+        announced."""
         return await self._duplicates.possible(upload)
 
     async def answer(self, upload: Upload, log: PacketLog) -> PacketLog:
-        """The log to answer from; waits until `upload`, which was opened as `log`, is complete and has been
-        compared with earlier ones.
+        """Waits until `upload`, whose own log is `log`, is complete and compared with earlier uploads, and
+        returns the log to answer it from.
 
-        The session of an upload that an earlier one answers is dropped, and its log closed without a terminal
-        packet; an announced one goes on with the other's packets, and answers. Raises `PinactorsError`
-        (`session_conflict`, 422) for an `Idempotency-Key` that came with other images.
+        If it is a duplicate its own session is dropped, and `log` closed without a terminal packet. The
+        session of an announced upload continues instead, with the packets of the earlier one. Raises
+        `PinactorsError` (`session_conflict`, 422) if its `Idempotency-Key` was used for other photographs.
         """
         return await self._duplicates.answer(upload, log)
 
     async def find(self, stream_id: str, owner: str) -> PacketLog:
         """The log of a live or finished session.
 
-        Raises `PinactorsError`: `stream_not_found` (404), also for one of another owner, and with 410 for one
-        that ended longer ago than `replay`; `processing_error` (503) while only an unavailable database could
-        know.
+        Raises `PinactorsError`: `stream_not_found` with 404, also for another owner's stream, or with 410 if
+        the session ended more than `replay` seconds ago; `overloaded` with 503 if the log can only be in a
+        database that is unavailable.
         """
         self._finished.prune()
         log = self._in_memory(stream_id) or await self._kept.find(stream_id, owner)
@@ -133,8 +135,8 @@ class Registry:
     async def cancel(self, stream_id: str, owner: str) -> None:
         """Ends the session; its readers get `ERROR` (`cancelled`), which is in the log when this returns.
 
-        Where it repeats an earlier one, both end. One that has ended already is left as it is. Raises
-        `PinactorsError` as `find` does.
+        If the session repeats an earlier one, both end. Does nothing if it has ended. Raises `PinactorsError`
+        as `find` does.
         """
         log = await self.find(stream_id, owner)
         session = self._live.get(stream_id)
@@ -148,24 +150,25 @@ class Registry:
         await log.wait_closed()
 
     def cancel_here(self, stream_id: str) -> None:
-        """As `cancel`, for another master's client. Nothing happens where the session is not this
-        master's."""
+        """As `cancel`, for a client of another master. Does nothing if this master does not run the
+        session."""
         session = self._live.get(stream_id)
         if session is not None:
             session.cancel(_cancelled())
 
     def photographs(self) -> set[str]:
-        """Hashes of those that sessions under way, or waiting in memory to be recorded, refer to."""
+        """Hashes of the photographs of running sessions, and of sessions that wait in memory for their
+        record."""
         used = {image.sha256 for session in self._live.values() for image in session.upload.images.values()}
         return used | self._services.recorder.photographs()
 
     async def noted_photographs(self) -> set[str]:
-        """Hashes of those that stored logs refer to, of any master. Raises `OSError` where they cannot be
-        read."""
+        """Hashes of the photographs that stored logs of any master refer to. Raises `OSError` if the logs
+        cannot be read."""
         return await self._logs.photographs()
 
     def statistics(self) -> dict[str, Any]:
-        """Numbers for health and metrics; `breakers` names those that are not closed."""
+        """Numbers for health and metrics; `breakers` has only those that are not closed."""
         return {
             "accepting": self._admission.accepting,
             "sessions": len(self._live),
@@ -181,8 +184,8 @@ class Registry:
         }
 
     async def drain(self) -> None:
-        """Stops accepting; returns when every session has ended, but those that wait for a resumable upload:
-        the next process goes on with them."""
+        """Accepts no more uploads; returns when all sessions have ended, except those that wait for a
+        resumable upload: the next process continues them."""
         self._admission.accepting = False
         _root.info("draining", sessions=len(self._live))
         await trio.lowlevel.checkpoint()
@@ -190,14 +193,15 @@ class Registry:
             await self._ended.park()
 
     def unfinished(self, owner: str, idempotency_key: str) -> tuple[Upload, PacketLog] | None:
-        """The session that waits for the rest of an upload an earlier process began to receive; once."""
+        """Returns and forgets the upload, and its log, that an earlier process began to receive and whose
+        adopted session waits for the rest; None if there is none."""
         return self._unfinished.pop((owner, idempotency_key), None)
 
     async def adopt(self, resumed: Container[tuple[str, str]] = ()) -> None:
-        """Goes on where a killed process was: unfinished sessions run, finished ones reach the records.
+        """Takes over the sessions of a killed process: unfinished ones run, finished ones are recorded.
 
-        `resumed` has owner and `Idempotency-Key` of those whose uploads go on as well (see `unfinished`).
-        Raises `OSError` where logs are shared and cannot be read.
+        `resumed` has owner and `Idempotency-Key` of the sessions whose uploads continue too (see
+        `unfinished`). Raises `OSError` if shared logs cannot be read.
         """
         if not self._admission.accepting:
             await trio.lowlevel.checkpoint()
@@ -205,7 +209,7 @@ class Registry:
         for stored, entries in await self._logs.adopt():
             try:
                 state = replay(entries)
-            except ValueError as error:  # not as we write it
+            except ValueError as error:  # in another format than this program writes
                 _root.error("stored log unreadable", log=repr(stored), error=repr(error))
                 await stored.set_aside()
                 continue
@@ -227,7 +231,7 @@ class Registry:
             return
         try:
             upload = await upload_of(state, self._bring, resumed)
-        except OSError as error:  # the object store is away: another try, here or by another master
+        except OSError as error:  # the object store is unavailable: this or another master tries again
             _root.warning("session not adopted yet", session=state.session_id, error=repr(error))
             await stored.release()
             return
@@ -244,19 +248,20 @@ class Registry:
             self.cancel_here(state.stream_id)
 
     async def _answer_again(self, upload: Upload, log: PacketLog) -> PacketLog | None:
-        """The log that answers an adopted upload: another one where the process ended before it was known
-        that the upload is a duplicate. None for an upload that is refused."""
+        """The log that answers an adopted upload: an earlier session's if the upload is a duplicate, which
+        the process that ended had not found out yet. None if the upload is refused."""
         try:
             answer = await self._duplicates.claim(upload, log)
         except PinactorsError as conflict:
             upload.fail(conflict)
             return None
-        upload.announced = answer is not log  # its client has had some of its packets
+        upload.announced = answer is not log  # its client may have received packets, which must stay valid
         return answer
 
     async def _is_free(self, stored: StoredLog) -> bool:
-        """Whether no session of this process has that name. One may have it: the database was away, and the
-        session has given its log up and is about to end, or goes on without one."""
+        """Waits until no session of this process has the stream of `stored`; returns False if one continues
+        without a log. Both follow an outage of the database: the session has given its log up and is about to
+        end, or its log has failed."""
         await trio.lowlevel.checkpoint()
         while (session := self._live.get(stored.stream_id)) is not None:
             if not session.is_kept:
@@ -273,7 +278,7 @@ class Registry:
         stored: StoredLog,
         answer: PacketLog | None,
     ) -> None:
-        """`answer`: the log that answers the upload, where it is known."""
+        """Starts a session; `answer` is the log that answers the upload, if that is known."""
         duplicate = self._duplicates.opened(upload, log, answer)
         session = Session(upload, state, log, stored, duplicate, self._services)
         if self._settings.disconnect == "cancel":
@@ -281,14 +286,14 @@ class Registry:
             log.on_abandoned(partial(session.cancel, error))
         self._live[state.stream_id] = session
         self._admission.enter(state.owner)
-        # Not in the context of the request that opened it, which would be kept as long as the session.
+        # Not in the context of the request that opened it: the session would keep that context in memory.
         self._context.run(
             partial(self._nursery.start_soon, self._supervise, session, stored, name=repr(session))
         )
         self._context.run(partial(self._nursery.start_soon, self._announce, session, name="events"))
 
     async def _supervise(self, session: Session, stored: StoredLog) -> None:
-        """Nothing a session raises gets further than here; a cancellation leaves its log for adoption."""
+        """Runs a session and catches every exception of it; a cancellation leaves its log for adoption."""
         try:
             with session.span:
                 await session.run()
@@ -322,7 +327,7 @@ class Registry:
         self._ended.unpark_all()
 
     def _lose(self, log: PacketLog, stored: StoredLog) -> None:
-        """Another master has the session."""
+        """Handles the end of a session here that another master has taken over."""
         self._duplicates.forget(log.stream_id)
         if self._peers is not None:
             self._peers.lost(log, stored.length)
@@ -339,7 +344,7 @@ class Registry:
         return log or (self._peers.find(stream_id) if self._peers is not None else None)
 
     async def _other(self, stream_id: str, owner: str) -> PacketLog | None:
-        """The log of a session that another master's word names; None where there is none any more."""
+        """The log of a session that another master has claimed; None if there is none any more."""
         try:
             return await self.find(stream_id, owner)
         except PinactorsError:
@@ -347,7 +352,7 @@ class Registry:
 
     @contextmanager
     def _noting_refusal(self, upload: Upload) -> Iterator[None]:
-        """Counts a refusal, and ends the upload's span by it."""
+        """Counts a refusal, and ends the upload's span with its error."""
         try:
             yield
         except PinactorsError as error:
