@@ -1,6 +1,7 @@
-"""The HTTP side: Quart routes over the pipeline. Thin: what a request means is decided below.
+"""The HTTP interface: Quart routes on top of the pipeline. The package is thin: it translates requests and
+responses, and the lower layers do the work.
 
-`http` is one connection, `uploads` bodies as they arrive, `streams` readers and framings, `proxy` the
-streaming proxy, `page` the page. `server` runs it all; the command line enters here through `server` and
-`proxy.app` only.
+`http` has the connections, `uploads` the parsers of bodies that arrive, `streams` readers and framings,
+`proxy` the streaming proxy, `page` the page, `admin` the operator's routes. `server` runs everything; the
+command line enters through `launch` only.
 """

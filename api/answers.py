@@ -1,4 +1,4 @@
-"""The JSON bodies of answers that are no packets: encoded from these types, and described by them."""
+"""Types of the JSON bodies of answers other than packets; the OpenAPI schemas are made from them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pinactors.records.feedback import Agreement
 
 
 class Failure(msgspec.Struct, rename="camel", kw_only=True):
-    """The body of every refusal. `field` names what is at fault, as it was sent, where that is one field, and
-    `view` the photograph it belongs to."""
+    """The body of every error. If one field is at fault, `field` names it as it was sent and `view` the
+    photograph that it belongs to."""
 
     success: Literal[False] = False
     message: str
@@ -26,8 +26,8 @@ class Failure(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class PinConfirmed(msgspec.Struct, rename="camel", kw_only=True):
-    """What was recorded; the latest word on an analysis counts. Corrections are there where they were
-    sent."""
+    """The feedback that was recorded; only the latest feedback on an analysis counts. Corrections are present
+    if they were sent."""
 
     success: Literal[True] = True
     message: str
@@ -43,7 +43,7 @@ class PinConfirmed(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class ProvisionalPin(msgspec.Struct, rename="camel"):
-    """An analysis without a confirmation: `pinId` is its session id, `name` that of the pin it claimed."""
+    """An analysis without feedback. `pinId` is its session id, `name` the name of the identified pin."""
 
     pin_id: str
     record_number: int
@@ -52,7 +52,7 @@ class ProvisionalPin(msgspec.Struct, rename="camel"):
 
 
 class ProvisionalPins(msgspec.Struct, rename="camel", kw_only=True):
-    """One page of them, newest first; `total` counts all."""
+    """One page of analyses without feedback, newest first; `total` is the number of all."""
 
     success: Literal[True] = True
     provisional_pins: list[ProvisionalPin]
@@ -61,8 +61,8 @@ class ProvisionalPins(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Events(msgspec.Struct, rename="camel"):
-    """How many of an analysis's events for its webhook wait, were taken, or were given up (dead letters);
-    `error` is why the last one that failed did."""
+    """How many of an analysis's webhook events are pending, delivered, or given up (dead letters); `error` is
+    the reason of the last failed attempt."""
 
     pending: int
     delivered: int
@@ -71,8 +71,8 @@ class Events(msgspec.Struct, rename="camel"):
 
 
 class Record(msgspec.Struct, rename="camel", kw_only=True):
-    """One analysis in a list. `verdict` to `confidence` are null where it failed, `pinId` and `name` where no
-    catalogue entry was claimed, `userAgreement` where nobody said anything, `webhook` where it has none."""
+    """One analysis in a list. `verdict`, `authenticityRating` and `confidence` are null if it failed, `pinId`
+    and `name` if no pin was identified, `userAgreement` if there is no feedback, `webhook` if it has none."""
 
     record_number: int
     session_id: str
@@ -91,8 +91,8 @@ class Record(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class RecordPage(msgspec.Struct, rename="camel", kw_only=True):
-    """One page of them, newest first; `total` counts all that match, `next` is the `before` of the next page,
-    null on the last one."""
+    """One page of analyses, newest first. `total` is the number of all that match; `next` is the `before` of
+    the next page, null on the last page."""
 
     success: Literal[True] = True
     records: list[Record]
@@ -102,7 +102,8 @@ class RecordPage(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class TokenMade(msgspec.Struct, rename="camel", kw_only=True):
-    """A short-lived token, shown this once: for uploads, or for one stream where `streamId` names it."""
+    """A short-lived token, which cannot be shown again: for uploads, or for one stream if `streamId` names
+    it."""
 
     success: Literal[True] = True
     token: str
@@ -113,7 +114,7 @@ class TokenMade(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class Card(msgspec.Struct, rename="camel"):
-    """What the service calls itself; `endpoints` by purpose."""
+    """The service's name, and its `endpoints` by purpose."""
 
     service: str
     status: str
@@ -122,8 +123,9 @@ class Card(msgspec.Struct, rename="camel"):
 
 
 class CatalogueState(msgspec.Struct, rename="camel", omit_defaults=True):
-    """The other fields are there when it is `available`. `outdated`: another version of the program made it,
-    and nothing is found in it until `catalog rebuild` has been run."""
+    """The state of the catalogue. The other fields are present if it is `available`. `outdated` is true if
+    another version of the program made the catalogue; no pin is identified until `catalog rebuild` has been
+    run."""
 
     available: bool
     pins: int | None = None
@@ -133,26 +135,27 @@ class CatalogueState(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class DatabaseState(msgspec.Struct, rename="camel"):
-    """Whether the database answered."""
+    """Whether the records' database answered."""
 
     available: bool
 
 
 class StorageState(msgspec.Struct, rename="camel"):
-    """`waiting`: photographs that are on this machine alone, as the object store cannot be reached."""
+    """The state of the object store. `waiting` is the number of photographs that are only on this machine,
+    because the object store cannot be reached."""
 
     waiting: int = 0
 
 
 class DiskState(msgspec.Struct, rename="camel"):
-    """Whether there is room for one more upload on every volume that is written to."""
+    """Whether each volume that is written to has room for one more upload."""
 
     available: bool
 
 
 class Health(msgspec.Struct, rename="camel"):
-    """`ok`, or `degraded`: it answers, but not everything works. `actors` and `queue` are figures by name;
-    `packet_log` says whether other masters have this one's packets too."""
+    """The state of a master: `ok`, or `degraded` if it answers but not everything works. `actors` and `queue`
+    are figures by name; `packet_log` is `shared` if other masters have this master's packets too."""
 
     status: Literal["ok", "degraded"]
     timestamp: str
@@ -167,14 +170,14 @@ class Health(msgspec.Struct, rename="camel"):
 
 
 class Liveness(msgspec.Struct, rename="camel"):
-    """The process answers. It says nothing of what the process needs: a restart would not bring that back."""
+    """The process answers. The state of other services is not checked: a restart would not repair them."""
 
     status: Literal["alive"]
     timestamp: str
 
 
 class Readiness(msgspec.Struct, rename="camel"):
-    """Whether new uploads should be sent here; `checks` says what of it works."""
+    """Whether new uploads should be sent here; `checks` has the result of each check."""
 
     status: Literal["ready", "not_ready"]
     timestamp: str
@@ -182,7 +185,7 @@ class Readiness(msgspec.Struct, rename="camel"):
 
 
 class MasterState(msgspec.Struct, rename="camel"):
-    """A master as its proxy sees it."""
+    """The state of a master, as observed by the proxy."""
 
     name: str
     state: Literal["up", "ejected", "draining", "down"]
@@ -191,7 +194,8 @@ class MasterState(msgspec.Struct, rename="camel"):
 
 
 class ProxyHealth(msgspec.Struct, rename="camel"):
-    """The proxy's `/health`: `degraded` where not every master is up, `unavailable` (503) where none is."""
+    """The state of a proxy: `degraded` if a master is not up or the disk is full, `unavailable` (503) if no
+    master is up."""
 
     status: Literal["ok", "degraded", "unavailable"]
     service: str
@@ -203,7 +207,7 @@ class ProxyHealth(msgspec.Struct, rename="camel"):
 
 
 class FoundPin(msgspec.Struct, rename="camel"):
-    """An entry of the catalogue, as a search by name shows it."""
+    """A catalogue entry in the result of a search."""
 
     pin_id: str
     name: str
@@ -213,6 +217,6 @@ class FoundPin(msgspec.Struct, rename="camel"):
 
 
 class FoundPins(msgspec.Struct, rename="camel"):
-    """The first entries a search found, by pin id."""
+    """The first catalogue entries that a search found, ordered by pin id."""
 
     pins: list[FoundPin]

@@ -1,4 +1,4 @@
-"""The application: routes, errors, CORS. What a request means is decided in the modules it registers."""
+"""The application: registers the modules with the routes, error handling and CORS."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 
 class Application(QuartTrio):
-    """Without routes; errors and CORS are installed. Master and proxy are one of these each."""
+    """A Quart application with error handling and CORS but without routes; the base of master and proxy."""
 
     asgi_http_class = HTTPConnection
-    asgi_websocket_class = WebsocketConnection  # type: ignore[assignment]  # hands pieces to its handler
+    asgi_websocket_class = WebsocketConnection  # type: ignore[assignment]  # passes pieces to its handler
     request_class = ArrivingRequest
 
     @classmethod
     def bare(cls) -> Self:
         app = cls("pinactors", static_folder=None, template_folder=None)
-        # Quart's own limits end a stream or an upload after 60 s and refuse 16 MB: the pipeline owns the
-        # clock, the upload reader the size and the progress.
+        # Quart's limits would end a stream or an upload after 60 s and refuse more than 16 MB. The pipeline
+        # limits the time instead, and `BodyReader` the size and the rate.
         app.config.update(
             RESPONSE_TIMEOUT=None, BODY_TIMEOUT=None, MAX_CONTENT_LENGTH=None, PROVIDE_AUTOMATIC_OPTIONS=False
         )
@@ -61,10 +61,10 @@ def create_app(
     metrics: prometheus_client.CollectorRegistry | None = None,
     tracing: Tracing = NO_TRACING,
 ) -> Application:
-    """An application over running services; it opens and closes none of them.
+    """Creates a master's application. The caller opens and closes the services that are passed in.
 
-    Makes the folders of the image store; raises `SettingUnusable` where there can be none. `metrics` is what
-    `/metrics` shows, `catalog` the catalogue in use.
+    Creates the folders of the image store; raises `SettingUnusable` if that is not possible. `metrics` is the
+    registry that `/metrics` shows, `catalog` the folder of the catalogue in use.
     """
     app = Application.bare()
     store = open_image_store(settings)

@@ -1,4 +1,4 @@
-"""Who is asking: the key's owner, or nobody on an open server."""
+"""Authentication: finds the owner of a request's key, or accepts everybody on an open server."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
 
 TOKEN_LIMIT = 512
-"""Longest key looked at; ours have 43 characters."""
+"""Most characters of a key; ours have 43."""
 
 REMEMBERED_SECONDS = 900.0
-"""How long a key that was right stays right while the database is away, even if it is revoked meanwhile."""
+"""How long a valid key is accepted while the database is unavailable, even if it was revoked meanwhile."""
 
 REMEMBERED_KEYS = 10_000
 
 log = structlog.get_logger(__name__)
 
 ANYONE = ""
-"""Owner of everything on a server without keys."""
+"""Owner id of all sessions on a server without keys."""
 
 UPLOADS, ANYTHING = "uploads", "anything"
-"""What a token may be used for; both are shorter than any stream's id."""
+"""Purposes of a token besides a stream's id; both are shorter than any stream's id."""
 
 
 def token_of(headers: Headers | Mapping[str, str]) -> str | None:
     """The key of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any letter
-    case. A header that is empty, or holds a word for nothing, names no key."""
+    case. A header that is empty, or holds a word of `NOTHING`, does not count."""
     for line in _lines(headers, "x-api-key"):
         if said(line) is not None:
             return line.strip()
@@ -48,7 +48,7 @@ def token_of(headers: Headers | Mapping[str, str]) -> str | None:
 
 
 def _lines(headers: Headers | Mapping[str, str], name: str) -> list[str]:
-    """The lines of one header that are not empty: a client's library may add its own to the client's."""
+    """The non-empty lines of one header; a client's library may add a line to the client's own."""
     found = headers.getlist(name) if isinstance(headers, Headers) else [headers.get(name, "")]
     return [line for line in found if line.strip()]
 
@@ -56,13 +56,13 @@ def _lines(headers: Headers | Mapping[str, str], name: str) -> list[str]:
 async def authenticate(
     headers: Headers | Mapping[str, str], records: Records, purpose: str | None = None
 ) -> str:
-    """The id of the key's owner, `ANYONE` where no key is configured.
+    """Returns the id of the key's owner, `ANYONE` if no key is configured.
 
-    `purpose` is what a short-lived token may be used for here: `UPLOADS`, the id of a stream, which a token
-    for uploads may read as well, or `ANYTHING`; without one only keys count.
+    `purpose` is the purpose for which a short-lived token is accepted here: `UPLOADS`, `ANYTHING`, or the id
+    of a stream, which tokens for uploads may also read. If it is None, only keys are accepted.
 
-    Raises `PinactorsError` (`unauthorized`) for a missing or unknown key, or a token that is for something
-    else; a key never reaches a log or a message.
+    Raises `PinactorsError` (`unauthorized`) for a missing or unknown key or a token for another purpose. A
+    key never appears in a log or a message.
     """
     if not await records.has_keys():
         return ANYONE
@@ -90,15 +90,16 @@ async def _owner_by_token(token: str, records: Records, purpose: str | None) -> 
 def unauthorized(
     detail: str = "A valid key is needed: x-api-key or Authorization: Bearer",
 ) -> PinactorsError:
-    """The refusal of whoever has no key, or the wrong one."""
+    """The error for a missing or wrong key."""
     return PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", detail)
 
 
 async def authenticate_admin(headers: Headers | Mapping[str, str], records: Records) -> None:
-    """Passes only for a key that has the right, also on a server that is open to everybody: who may edit the
-    catalogue is never told by the address a request comes from, which behind a proxy is everybody's.
+    """Checks that the key has the right to administer, also on an open server. The sender's address is not
+    used, because behind a proxy all requests come from the same address.
 
-    Raises `PinactorsError`: `unauthorized` for a missing or unknown key, `forbidden` for one without it.
+    Raises `PinactorsError`: `unauthorized` for a missing or unknown key, `forbidden` for a key without the
+    right.
     """
     token = token_of(headers)
     if token and len(token) <= TOKEN_LIMIT:
@@ -112,7 +113,8 @@ async def authenticate_admin(headers: Headers | Mapping[str, str], records: Reco
 
 
 class RememberingRecords(Records):
-    """Records that still know keys while their database is away: no upload is lost for that."""
+    """Records that still accept recently used keys while the database is unavailable, so that no upload is
+    lost."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -122,9 +124,9 @@ class RememberingRecords(Records):
         self._owners: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     async def close_as_before(self, settings: Settings) -> None:
-        """Closes the server where a key is required, or where it had keys once: a database that was lost or
-        is not mounted must not open it to everybody. Once there are keys, a file in the data folder keeps
-        that; deleting it opens the server again. Raises `OSError`, `RecordsUnavailable`."""
+        """Requires keys if the settings do, or if the server has ever had keys: a database that was lost or
+        is not mounted must not open the server to everybody. Once there are keys, a marker file in the data
+        folder records that; deleting it opens the server again. Raises `OSError`, `RecordsUnavailable`."""
         self._mark = settings.had_keys_file
         marked = await trio.to_thread.run_sync(self._mark.exists, limiter=self._threads)
         if settings.require_keys or marked:
@@ -142,8 +144,8 @@ class RememberingRecords(Records):
             log.warning("no key is configured: the server is open to everybody")
 
     async def has_keys(self) -> bool:
-        """A server that had a key stays closed; whether an open one still is, is asked every time: the first
-        key, which another process makes, counts at once."""
+        """Whether keys are required. A server that had a key keeps requiring one; an open server asks the
+        database each time, so that the first key, which another process creates, takes effect at once."""
         if self._closed_server:
             await trio.lowlevel.checkpoint()
             return True
@@ -165,7 +167,7 @@ class RememberingRecords(Records):
                 log.error("not kept that there are keys", error=repr(error))
 
     async def authenticate(self, token: str) -> str | None:
-        digest = hashlib.sha256(token.encode(errors="replace")).digest()  # the key itself is kept nowhere
+        digest = hashlib.sha256(token.encode(errors="replace")).digest()  # the key itself is not stored
         try:
             owner = await super().authenticate(token)
         except RecordsUnavailable:

@@ -1,4 +1,4 @@
-"""CORS on every answer, and the preflight that browsers ask first, on every route."""
+"""CORS: header fields on every answer, and answers to browsers' preflight requests on every route."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from quart import Quart, Response, request
 
 METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 ALLOWED = ("Content-Type", "Authorization", "x-api-key", "x-session-id")
-"""What the protocol names. Whatever else a preflight asks for is granted too: libraries and monitoring add
-headers of their own (`Cache-Control`, `traceparent`), and nothing here is given to a browser by its cookies.
+"""Request headers of the protocol. Other headers that a preflight asks for are granted too: libraries and
+monitoring add some (`Cache-Control`, `traceparent`), and no right here depends on cookies.
 """
 
 MOST_GRANTED = 50
-"""Header names granted to one preflight beside the fixed ones."""
+"""Most header names granted to one preflight besides `ALLOWED`."""
 
 EXPOSED = ", ".join(
     [
@@ -49,7 +49,8 @@ def preflight() -> Response:
 
 
 def install(app: Quart) -> None:
-    """Errors and routes that do not exist get the headers too: a browser must be able to read a refusal."""
+    """Installs CORS for all answers, including errors and unknown routes, so that a browser can read
+    errors."""
 
     @app.before_request
     async def answer_preflight() -> Response | None:
@@ -60,5 +61,5 @@ def install(app: Quart) -> None:
         response.headers.setdefault("Access-Control-Allow-Origin", "*")
         response.headers.setdefault("Access-Control-Allow-Headers", ", ".join(ALLOWED))
         response.headers.setdefault("Access-Control-Expose-Headers", EXPOSED)
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")  # JSON that holds HTML stays JSON
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")  # never show JSON as HTML
         return response

@@ -1,4 +1,4 @@
-"""Domain errors as HTTP answers: the one place that knows which status a code has."""
+"""HTTP answers for domain errors, with the status of each error code."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ STATUS = {
 }
 
 STORAGE_RETRY = 30.0
-"""Seconds a client is asked to wait while the disk is full."""
+"""Seconds in `Retry-After` while the disk is full."""
 
 RETRY_AFTER = 5
-"""Seconds a refused client is asked to wait when the refusal named none."""
+"""Seconds in `Retry-After` if the error names none."""
 
 SESSION_ID = "session_id"
-"""Where a request's handler leaves the session id it works for, in `quart.g`."""
+"""Name in `quart.g` under which a handler stores the session id for error responses."""
 
 UNEXPECTED = PinactorsError(
     ErrorCode.PROCESSING_ERROR, "Processing error", "The server failed; the log has the reason"
@@ -51,7 +51,7 @@ def status_of(error: PinactorsError) -> int:
 
 
 def body_of(error: PinactorsError, session_id: str | None = None) -> Failure:
-    """The answer's JSON object; `field` and `view` only where one is at fault."""
+    """The error's JSON object; `field` and `view` are present only if the error names them."""
     return Failure(
         message=error.message,
         error=error.detail,
@@ -76,7 +76,7 @@ def headers_of(error: PinactorsError) -> dict[str, str]:
 
 
 def respond(error: PinactorsError, session_id: str | None = None) -> Response:
-    """The whole answer for one error."""
+    """The response for an error."""
     body = msgspec.json.encode(body_of(error, session_id))
     return Response(body, status_of(error), headers_of(error))
 
@@ -85,7 +85,7 @@ _HTTP_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
 
 
 def from_http(error: HTTPException) -> PinactorsError:
-    """Routing's refusals (404, 405, 426, …) in the same shape."""
+    """The domain error for an HTTP error of the router (404, 405, 426, …)."""
     if isinstance(error, WebsocketMismatch) and has_request_context():
         detail = "This address speaks WebSocket: ask for it with Upgrade: websocket"
         return PinactorsError(ErrorCode.INVALID_FORMAT, "Upgrade required", detail, status=426)
@@ -95,7 +95,7 @@ def from_http(error: HTTPException) -> PinactorsError:
 
 
 def one_error(group: BaseException) -> BaseException:
-    """The domain error among a group's leaves if there is one, else its first leaf."""
+    """The first domain error among the leaves of an exception group; if there is none, the first leaf."""
     if not isinstance(group, BaseExceptionGroup):
         return group
     leaves = [one_error(member) for member in group.exceptions]
@@ -103,7 +103,8 @@ def one_error(group: BaseException) -> BaseException:
 
 
 def install(app: Quart) -> None:
-    """Every failure of a handler leaves in the protocol's shape; unexpected ones are logged, never shown."""
+    """Installs error handlers that answer every failure in the protocol's form. Unexpected exceptions are
+    logged and not shown to the client."""
 
     @app.errorhandler(PinactorsError)
     async def refused(error: PinactorsError) -> Response:
@@ -119,20 +120,19 @@ def install(app: Quart) -> None:
 
     @app.errorhandler(Exception)
     async def failed(error: Exception) -> Response:
-        # The boundary of a request: whatever a handler did not foresee ends here, in the log with its
-        # traceback.
+        # Unexpected exceptions of a handler are logged here with their traceback.
         route = str(request.url_rule) if has_request_context() else "websocket"
         log.error("request failed", route=route, exc_info=error)
         return respond(UNEXPECTED, g.get(SESSION_ID))
 
 
 def invalid_field(field: str, why: str) -> PinactorsError:
-    """The refusal of a value, naming the field as it was sent."""
+    """The error for an invalid value; names the field as it was sent."""
     return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)
 
 
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:
-    """What a client is told, and the log, when an upload cannot be written to disk."""
+    """Logs that an upload could not be written to disk, and returns the error for the client."""
     log.error("upload not stored", session=session_id, error=str(error))
     detail = "The upload could not be stored; it may be sent again"
     return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY)

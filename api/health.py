@@ -1,4 +1,4 @@
-"""Whether what the service needs works: asked by `/health` and `/readyz`, never waiting behind uploads."""
+"""Checks of the service's dependencies for `/health` and `/readyz`, independent of the uploads' threads."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import trio
 T = TypeVar("T")
 
 CHECK_SECONDS = 2.0
-"""How long each thing has to answer to count as available."""
+"""Time limit of each check; a dependency that does not answer in time counts as unavailable."""
 
 ROOM_BYTES = 4 << 20
-"""Room that has to be on each volume: about one more photograph."""
+"""Bytes that must be free on each volume: about one more photograph."""
 
 CHECK_THREADS = 4
-"""Threads of the checks' own: those of uploads may all be waiting for a slow disk."""
+"""Threads for checks only: those of the uploads may all be waiting for a slow disk."""
 
 log = structlog.get_logger(__name__)
 
 
 class Checks:
-    """Runs checks in threads of their own. One that does not come back in time has failed; its thread is left
-    to itself, so that a volume that hangs does not make its questioner hang."""
+    """Runs checks in their own threads. A check that does not return in time has failed; its thread is
+    abandoned, so that a hanging volume does not block the caller."""
 
     def __init__(self) -> None:
         self._threads = trio.CapacityLimiter(CHECK_THREADS)
 
     async def in_thread(self, check: Callable[..., T], *arguments: object, otherwise: T) -> T:
-        """What `check` finds; `otherwise` where it takes too long or cannot read or write."""
+        """Returns the result of `check`, or `otherwise` if it takes too long or raises `OSError`."""
         with trio.move_on_after(CHECK_SECONDS):
             try:
                 return await trio.to_thread.run_sync(
@@ -48,7 +48,7 @@ class Checks:
         return await self.in_thread(_has_room, folders, otherwise=False)
 
     async def all(self, checks: Mapping[str, Callable[[], Awaitable[bool]]]) -> dict[str, bool]:
-        """The answers of `checks`, asked at the same time."""
+        """Runs `checks` at the same time and returns their results; False for a check that takes too long."""
         answers = dict.fromkeys(checks, False)
 
         async def ask(name: str, check: Callable[[], Awaitable[bool]]) -> None:
@@ -62,7 +62,7 @@ class Checks:
 
 
 def _has_room(folders: Sequence[Path]) -> bool:
-    """Takes the room on each volume, and gives it back. Raises `OSError` where it cannot be had."""
+    """Allocates `ROOM_BYTES` on each volume and releases them. Raises `OSError` if that fails."""
     for folder in _one_a_volume(folders):
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
@@ -70,7 +70,7 @@ def _has_room(folders: Sequence[Path]) -> bool:
 
 
 def _one_a_volume(folders: Sequence[Path]) -> list[Path]:
-    """The folders there are, one of each volume. Raises `OSError` where the first one is absent."""
+    """The existing folders, one per volume. Raises `OSError` if the first folder does not exist."""
     volumes: dict[int, Path] = {}
     for number, folder in enumerate(folders):
         try:

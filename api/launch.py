@@ -1,6 +1,6 @@
-"""The one entry point of the command line into the server: a master or a proxy, until it is told to stop.
+"""The command line's entry point into the server: runs a master or a proxy until it is stopped.
 
-What is wrong with the surroundings (data folder, address) is said before anything is opened.
+Problems of the environment (data folder, address) are reported before anything is opened.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ async def run_master(  # noqa: ASYNC128 - hands `task_status` on
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """As `api.server.serve`, with the catalogue folder `catalog` instead of the data folder's.
+    """Runs `api.server.serve`, with the catalogue folder `catalog` instead of the data folder's.
 
-    Raises `OSError`, naming what and where, for a data folder that cannot be written and for an address that
-    cannot be had, and what opening the records or the workers raises.
+    Raises `OSError`, with the folder or address in its message, for a data folder that cannot be written and
+    for an address that cannot be used, and the errors of opening the records or the workers.
     """
     await _prepare(settings)
     await trio.to_thread.run_sync(_tell_catalog, catalog or settings.catalog_folder)
@@ -40,7 +40,8 @@ async def run_master(  # noqa: ASYNC128 - hands `task_status` on
 
 
 async def run_proxy(settings: Settings) -> None:
-    """As `api.proxy.app.serve_proxy`. Raises `ValueError` for bad masters, `OSError` as `run_master` does."""
+    """Runs `api.proxy.app.serve_proxy`. Raises `ValueError` for invalid masters, `OSError` as `run_master`
+    does."""
     await _prepare(settings)
     await serve_proxy(settings)
 

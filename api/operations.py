@@ -1,4 +1,4 @@
-"""What is not an analysis: health, metrics, the service's card, confirmations."""
+"""Routes other than analyses: health, metrics, the service's card, feedback."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SERVICE = "pinactors"
 FEEDBACK_BYTES = 64 * 1024
 
 TOKEN_FIELDS = ("seconds", "streamId")
-"""What a request for a token may say."""
+"""Fields of a request for a token."""
 
 ENDPOINTS = {
     "upload": "POST /mobile-upload",
@@ -59,14 +59,14 @@ blueprint = Blueprint("operations", __name__)
 
 
 def json_answer(body: msgspec.Struct | dict[str, Any]) -> Response:
-    """A small answer that is never stored."""
+    """A JSON response that caches must not store."""
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(msgspec.json.encode(body), 200, headers)
 
 
 @blueprint.get("/")
 async def card() -> Response:
-    """A browser gets the page where there is one."""
+    """Returns the service's card, or the page if a browser asks and there is one."""
     given = services()
     if (
         given.page is not None
@@ -78,13 +78,13 @@ async def card() -> Response:
 
 @blueprint.get("/livez")
 async def live() -> Response:
-    """The process answers, and its event loop runs."""
+    """200 while the process answers, that is, while its event loop runs."""
     return json_answer(Liveness("alive", timestamp()))
 
 
 @blueprint.get("/readyz")
 async def ready() -> Response:
-    """503 unless the database, the catalogue, the workers and the disk are there and uploads are accepted."""
+    """503 unless database, catalogue, workers and disk are available and uploads are accepted."""
     given = services()
     actors = given.registry.statistics()
     checks, _ = await working(given)
@@ -94,7 +94,7 @@ async def ready() -> Response:
 
 
 def readiness(checks: dict[str, bool]) -> Response:
-    """The answer of `/readyz`."""
+    """The response of `/readyz`: 503 if a check failed."""
     if all(checks.values()):
         return json_answer(Readiness("ready", timestamp(), checks))
     response = json_answer(Readiness("not_ready", timestamp(), checks))
@@ -105,7 +105,8 @@ def readiness(checks: dict[str, bool]) -> Response:
 
 @blueprint.get("/health")
 async def health() -> Response:
-    """`ok`, or `degraded`: it answers, but not everything works. A draining server accepts no connection."""
+    """`ok`, or `degraded` if not everything works. A draining server accepts no connection, so it does not
+    answer."""
     given = services()
     checks, catalogue = await working(given)
     actors = given.registry.statistics()
@@ -130,7 +131,7 @@ async def health() -> Response:
 
 
 async def working(given: Services) -> tuple[dict[str, bool], CatalogueState]:
-    """What the service needs and whether it works, and what is known of the catalogue."""
+    """Results of the checks of database, catalogue and disk, and the state of the catalogue."""
     settings = given.settings
     folders = [settings.data, settings.images_folder, settings.scratch_folder, settings.journal_folder]
     catalogue = CatalogueState(available=False)
@@ -153,10 +154,10 @@ async def working(given: Services) -> tuple[dict[str, bool], CatalogueState]:
 def _catalogue(given: Services) -> CatalogueState:
     folder = given.catalog_folder
     if folder != given.settings.catalog_folder and not folder.is_dir():
-        return CatalogueState(available=False)  # named by whoever started the server, and not there
+        return CatalogueState(available=False)  # a folder named at the start that does not exist
     try:
         catalog = Catalog.open(folder)
-    except (OSError, ValueError):  # damaged: analyses go on and find nothing
+    except (OSError, ValueError):  # damaged: analyses continue without identifying pins
         return CatalogueState(available=False)
     return CatalogueState(
         True, catalog.size, catalog.version, catalog.demonstration, catalog.outdated or None
@@ -165,7 +166,7 @@ def _catalogue(given: Services) -> CatalogueState:
 
 @blueprint.get("/metrics")
 async def metrics() -> Response:
-    """Prometheus' text format. Counts only: no session's and no key's name."""
+    """Metrics in Prometheus' text format, without names of sessions or keys."""
     text = prometheus_client.generate_latest(services().metrics)
     return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
@@ -222,8 +223,8 @@ def _number(name: str, default: int) -> int:
 
 
 def object_in(body: bytes, *used: str) -> dict[str, Any]:
-    """A small body's JSON object. Fields that nobody reads may hold half a surrogate pair; those that are
-    `used` may not. Raises `PinactorsError` (`invalid_format`), naming such a field."""
+    """Parses a small body as a JSON object. Half a surrogate pair is refused only in the fields named in
+    `used`. Raises `PinactorsError` (`invalid_format`), naming such a field."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What was analysed: a page of analyses, or one with its whole answer. A caller sees its own alone."""
+"""Recorded analyses: a page of them, or one with its whole answer. A caller sees only its own analyses."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ async def page() -> Response:
 async def asked_page(
     records: Records, within: Filter
 ) -> tuple[list[tuple[RecordRow, dict[str, Any]]], int, int | None]:
-    """What the request's query asks for of the analyses `within`: a page of them, each with the fields of its
-    `Record`, how many there are, and the `before` of the next page (None on the last one). Raises
-    `PinactorsError` (`invalid_format`)."""
+    """Selects analyses `within` a filter by the request's query. Returns one page of rows, each with the
+    fields of its `Record`; the number of all matching analyses; and the `before` of the next page (None on
+    the last page). Raises `PinactorsError` (`invalid_format`)."""
     limit = number_of("limit")
     wanted = dataclasses.replace(
         within,
@@ -62,7 +62,7 @@ async def asked_page(
 
 @blueprint.get("/api/records/<number>")
 async def one(number: str) -> Response:
-    """The whole answer of one analysis, as a desktop gets it."""
+    """The whole answer of one analysis, as a desktop receives it."""
     given = services()
     owner = await authenticate(request.headers, given.records)
     found = None
@@ -95,7 +95,7 @@ def _fields(row: RecordRow, events: DeliveryTally | None) -> dict[str, Any]:
 
 
 def number_of(name: str) -> int | None:
-    """A number of the query; None where it is not given. Raises `PinactorsError` (`invalid_format`)."""
+    """A number in the query, None if it is not given. Raises `PinactorsError` (`invalid_format`)."""
     value = request.args.get(name)
     if not value:
         return None

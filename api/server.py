@@ -1,4 +1,4 @@
-"""The whole server as one function: what it opens, in which order, and how it goes."""
+"""The whole server as one function, `serve`, which opens all parts in order and shuts them down."""
 
 from __future__ import annotations
 
@@ -41,28 +41,28 @@ from pinactors.tracing import open_tracing
 from pinactors.webhooks.deliverer import Deliverer
 
 BACKLOG = 1024
-"""Connections the kernel holds until they are accepted."""
+"""Connections that the kernel queues until they are accepted."""
 
 IDLE_SECONDS = 30.0
-"""How long a connection may rest between requests, and the head of a request may take."""
+"""Longest pause between two requests of a connection, and longest time for a request's head."""
 
 HEAD_BYTES = 16 * 1024
-"""Longest request line with headers."""
+"""Most bytes of a request line with headers."""
 
 FLUSH_SECONDS = 5.0
-"""What readers get at shutdown, once their sessions have ended, to take the last packets."""
+"""Time for readers at shutdown, after their sessions have ended, to receive the last packets."""
 
 ACCEPT_PAUSE = 0.1
-"""Seconds until accepting is tried again after it failed."""
+"""Seconds until the next attempt after accepting a connection failed."""
 
 FILES_RESERVED = 256
-"""Descriptors kept for databases, photographs and workers; the others may be connections."""
+"""File descriptors reserved for databases, photographs and workers; the others are for connections."""
 
 log = structlog.get_logger(__name__)
 
 
 def hypercorn_config(settings: Settings) -> Config:
-    """What hypercorn's protocols need to know; sockets, time-outs and shutdown are ours."""
+    """The configuration for Hypercorn's protocols; sockets, time-outs and shutdown are handled here."""
     config = Config()
     config.logger_class = ServerLog  # type: ignore[assignment]
     config.include_server_header = False
@@ -74,8 +74,8 @@ def hypercorn_config(settings: Settings) -> Config:
 
 
 async def open_sockets(settings: Settings) -> list[trio.SocketListener]:
-    """Bound and listening: clients that come before anybody accepts wait. Raises `OSError`, naming the
-    address."""
+    """Opens listening sockets, in whose queue clients wait until connections are accepted. Raises `OSError`,
+    naming the address."""
     try:
         sockets = await trio.open_tcp_listeners(settings.port, host=settings.host, backlog=BACKLOG)
     except OSError as error:
@@ -83,7 +83,7 @@ async def open_sockets(settings: Settings) -> list[trio.SocketListener]:
         if error.errno == errno.EADDRINUSE:
             raise OSError(f"{where} is taken: another program listens there") from error
         raise OSError(f"{where} cannot be listened at: {error.strerror or error}") from error
-    if not settings.port:  # a name with several addresses would get as many ports
+    if not settings.port:  # otherwise a name with several addresses would get several ports
         for surplus in sockets[1:]:
             await surplus.aclose()
         del sockets[1:]
@@ -95,7 +95,7 @@ def port_of(sockets: list[trio.SocketListener]) -> int:
 
 
 class Listener:
-    """Accepts connections and knows the open ones."""
+    """Accepts connections and keeps the set of open ones."""
 
     def __init__(self, app: Any, settings: Settings, supervision: Supervision) -> None:
         self._app, self._settings, self._supervision = app, settings, supervision
@@ -109,9 +109,9 @@ class Listener:
         return len(self._connections)
 
     async def accept(self, sockets: list[trio.SocketListener], nursery: trio.Nursery) -> None:
-        """Returns, with the sockets closed, when stopped; connections go on in `nursery`.
+        """Accepts connections until `stop`, then closes the sockets; connections continue in `nursery`.
 
-        What goes wrong with one connection, or with accepting one, ends nothing else.
+        An error of one connection, or of accepting one, affects no other connection.
         """
         try:
             with self._accepting:
@@ -126,7 +126,7 @@ class Listener:
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         try:
             stream = await listener.accept()
-        except OSError as error:  # no descriptor or memory is left, or the peer is gone already
+        except OSError as error:  # no descriptor or memory left, or the peer has disconnected
             log.error("connection not accepted", error=repr(error))
             await trio.sleep(ACCEPT_PAUSE)
         else:
@@ -146,19 +146,19 @@ class Listener:
             finally:
                 self._connections.discard(connection)
         except Exception as error:
-            # The connection's boundary, should it not be one itself.
+            # `Connection.run` handles its exceptions; this catches any that it does not.
             log.error("connection failed", exc_info=error)
             stream.socket.close()
 
     async def stop(self) -> None:
-        """Accepts nothing more; connections close behind their present answer, idle ones now."""
+        """Stops accepting. Idle connections close now, the others after their current answer."""
         self._accepting.cancel()
         await self._context.terminated.set()
         for connection in list(self._connections):
             connection.stop()
 
     async def wait_quiet(self) -> None:
-        """Returns when nothing is left to be said to anybody."""
+        """Returns once all connections have sent their answers."""
         for connection in list(self._connections):
             await connection.wait_said_all()
 
@@ -183,7 +183,7 @@ async def _turn_away(stream: trio.SocketStream) -> None:
 
 
 def _watch_peer(sock: trio.socket.SocketType, seconds: float) -> None:
-    """A peer that vanished without a word is given up by the kernel."""
+    """Makes the kernel close the connection of a peer that disappeared without closing it."""
     with suppress(OSError, AttributeError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(seconds)))
@@ -191,7 +191,7 @@ def _watch_peer(sock: trio.socket.SocketType, seconds: float) -> None:
 
 
 def most_files() -> int:
-    """Raises the process's limit of open files to what it is allowed to have; returns it."""
+    """Raises the process's limit of open files to the hard limit; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(OSError, ValueError):
@@ -209,13 +209,13 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
     shutdown: trio.Event | None = None,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serves until told to stop; `task_status` gets the port once requests are answered.
+    """Serves until stopped; `task_status` receives the port once requests are answered.
 
-    `shutdown` tells it to stop; without one SIGTERM and SIGINT do, and a second signal ends everything at
-    once. `catalog` is used instead of the data folder's catalogue; `analysis` and `warm` replace the pin
+    The event `shutdown` stops the server; if it is None, SIGTERM and SIGINT do, and a second signal ends the
+    server at once. `catalog` replaces the data folder's catalogue; `analysis` and `warm` replace the pin
     analysis.
 
-    Raises `OSError` when the address cannot be had, and whatever opening the records or the workers raises.
+    Raises `OSError` if the address cannot be used, and the errors of opening the records or the workers.
     """
     await trio.to_thread.run_sync(check_storage, settings)
     published = PublishedCatalog(settings) if settings.catalog_version and catalog is None else None
@@ -253,7 +253,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         await records.close_as_before(settings)
         given = app.extensions[EXTENSION]
         repeat = metrics.supervision.repeat
-        stack.enter_context(_watching_stalls(metrics))  # before, there was nobody to hold up
+        stack.enter_context(_watching_stalls(metrics))  # earlier stalls would delay no request
         async with trio.open_nursery() as nursery:
             await nursery.start(given.uploads.run, kept, metrics.supervision)
             if published is not None:
@@ -295,7 +295,8 @@ async def run(
     shutdown: trio.Event | None,
     task_status: trio.TaskStatus[int],
 ) -> None:
-    """Answers on `sockets` with `app` until told to stop; then `drain` lets sessions end, in the grace."""
+    """Serves `app` on `sockets` until stopped; then `drain` waits for the sessions, within the grace
+    period."""
     listener = Listener(app, settings, supervision)
     async with trio.open_nursery() as nursery:
 

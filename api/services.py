@@ -1,4 +1,4 @@
-"""What the handlers stand on, bound to the application once."""
+"""The objects that the handlers use, bound to the application once."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 EXTENSION = "pinactors"
 
 DISK_THREADS = 4
-"""Uploads whose bytes are parsed and written at the same moment; the others, and their senders, wait."""
+"""Threads that parse and write uploads; further uploads, and so their senders, wait."""
 
 
 @dataclass(slots=True)
 class Services:
-    """`page` answers a browser's `GET /`; `catalog_folder` is the catalogue in use; `uploads` are those that
-    come in several requests, `groups` bring those of one photograph each together; `imports` change the
-    catalogue."""
+    """Objects that the handlers use. `page` answers a browser's `GET /`; `catalog_folder` is the catalogue in
+    use; `uploads` are the uploads that come in several requests, `groups` the groups of tus uploads that form
+    one session, `imports` the imports into the catalogue."""
 
     registry: Registry
     records: Records
@@ -53,5 +53,5 @@ class Services:
 
 
 def services() -> Services:
-    """The running application's services. Only inside a request or websocket."""
+    """The running application's services. Only inside a request or WebSocket."""
     return cast(Services, current_app.extensions[EXTENSION])

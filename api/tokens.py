@@ -1,4 +1,4 @@
-"""`POST /tokens`: short-lived tokens, so that no key has to be inside an app, where it would leak."""
+"""`POST /tokens`: short-lived tokens, so that apps need not contain a key, which could be extracted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ blueprint = Blueprint("tokens", __name__)
 
 @blueprint.post("/tokens")
 async def make() -> Response:
-    """A token of the caller's key, for its uploads, or for the one stream that `streamId` names."""
+    """Makes a token of the caller's key, for uploads or for the one stream that `streamId` names."""
     given = services()
     owner = await authenticate(request.headers, given.records)
     if owner == ANYONE:
@@ -44,7 +44,8 @@ async def make() -> Response:
 
 
 def asked(fields: dict[str, Any]) -> tuple[int, str | None]:
-    """`seconds` and `streamId`. Raises `PinactorsError` (`invalid_format`), naming the field."""
+    """Returns `seconds` and `streamId` of the request. Raises `PinactorsError` (`invalid_format`), naming the
+    field."""
     seconds = fields.get("seconds")
     seconds = DEFAULT_SECONDS if seconds is None else seconds
     if type(seconds) is not int or not LEAST_SECONDS <= seconds <= MOST_SECONDS:

@@ -1,8 +1,8 @@
-"""The description of the interface: OpenAPI 3.1 and 3.2, and the same as a page.
+"""The description of the HTTP interface, as OpenAPI 3.1 and 3.2 documents and as a page.
 
-`fields` says what each field means and how far its value goes, `schemas` makes the types from the structs
-that are encoded and decoded; `uploads`, `resuming`, `reading` and `operations` describe the requests out of
-`parts`, `document` puts them together and serves them.
+`fields` has the meaning and bounds of each field; `schemas` makes the schemas from the structs that are
+encoded and decoded; `uploads`, `resuming`, `reading` and `operations` describe the requests with the helpers
+in `parts`; `document` builds the document and serves it.
 """
 
 from pinactors.api.openapi.document import blueprint_of, description

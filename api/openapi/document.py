@@ -1,4 +1,4 @@
-"""The description put together and served: `/openapi.json`, `/openapi-3.2.json`, and `/docs` as a page."""
+"""Builds and serves the description: `/openapi.json`, `/openapi-3.2.json`, and `/docs` as a page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pinactors.api.streams.framings import JSON_TYPE
 Version = Literal["3.1", "3.2"]
 
 SERVER = "http://localhost:8080"
-"""Where the examples find a server; the page shows its own address instead."""
+"""The server's address in the examples; the page replaces it by its own address."""
 
 _NUMBERS: dict[Version, str] = {"3.1": "3.1.0", "3.2": "3.2.0"}
 _TITLES: dict[Service, str] = {"master": "pinactors", "proxy": "pinactors proxy"}
@@ -28,7 +28,7 @@ _OWN: dict[Service, frozenset[str]] = {
     "master": frozenset({"MasterState", "ProxyHealth"}),
     "proxy": frozenset({"Health", "CatalogueState", "DatabaseState", "StorageState"}),
 }
-"""Schemas of the other service."""
+"""Schemas of the other service, which are left out of each service's document."""
 
 
 @cache
@@ -96,5 +96,5 @@ def _page(service: Service) -> str:
 
 
 def _marked(text: str | None) -> Markup:
-    """Text whose `words` in backquotes are code."""
+    """Escaped HTML in which `words` in backquotes are code."""
     return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text or ""))))

@@ -1,6 +1,6 @@
-"""What each field of an answer or a request means, in a sentence, and the bounds of its value.
+"""The meaning of each field of an answer or a request, in one sentence, and the bounds of its value.
 
-A field means the same wherever it appears; where a name has two meanings, `Struct.name` comes before `name`.
+A field has the same meaning in all structs; if a name has two meanings, `Struct.name` takes precedence.
 """
 
 from __future__ import annotations
@@ -172,5 +172,5 @@ BOUNDS: dict[str, dict[str, Any]] = {
 
 
 def meaning(struct: str, field: str) -> str:
-    """The sentence for a field; empty where nobody has written one, which a test does not let pass."""
+    """The sentence for a field; empty if there is none, for which a test fails."""
     return MEANINGS.get(f"{struct}.{field}") or MEANINGS.get(field, "")

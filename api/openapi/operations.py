@@ -1,4 +1,4 @@
-"""The requests: what each takes, and each answer it may give."""
+"""Descriptions of the requests: parameters, bodies and all possible answers."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _tokens() -> Json:
 
 
 def webhooks() -> Json:
-    """What the service sends, to the URLs that uploads or keys name."""
+    """Requests that the service sends to the URLs of webhooks."""
     signed = {
         "webhook-id": "The same for every repetition of an event",
         "webhook-timestamp": "When it was sent, in seconds since 1970",
@@ -108,7 +108,7 @@ def _health(service: Service) -> Json:
 
 
 def paths(service: Service, version: str) -> Json:
-    """Every path of `service`, as OpenAPI `version` writes it."""
+    """All paths of `service`, in the form of OpenAPI `version`."""
     picture = [
         parameter("pinId", "path", "A candidate's pinId", minLength=1, maxLength=64),
         parameter("view", "path", "Which side", enum=["front", "back"]),

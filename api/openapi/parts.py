@@ -1,4 +1,4 @@
-"""What descriptions of requests are made of: media types, parameters, answers, refusals."""
+"""Helpers for descriptions of requests: media types, parameters, answers, errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def parameter(name: str, where: str, description: str, *, required: bool = False
 
 
 def headers(described: dict[str, str]) -> Json:
-    """Header fields of an answer, by name, with what they say."""
+    """Descriptions of an answer's header fields, by name."""
     return {
         name: {"description": f"{text}.", "schema": {"type": "string"}} for name, text in described.items()
     }
@@ -148,7 +148,7 @@ _EVENT = {
 
 
 def streams(version: str) -> Json:
-    """The media types of a stream; OpenAPI 3.2 can say what each item of one is."""
+    """The media types of a stream; OpenAPI 3.2 can describe each item of a stream."""
     if version == "3.2":
         return {NDJSON_TYPE: {"itemSchema": reference("Packet")}, SSE_TYPE: {"itemSchema": _EVENT}}
     lines = {"type": "string", "description": "A `Packet` in JSON a line; blank lines are signs of life."}

@@ -1,4 +1,4 @@
-"""What a session leaves: its packets, its record, its page."""
+"""Descriptions of requests that read a session's packets, its record and its page."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _records() -> Json:
 
 
 def reading_paths(version: str) -> Json:
-    """The routes that read what a session left."""
+    """The paths that read a session's packets, records and result pages."""
     stream = parameter("streamId", "path", "From CONNECTION_ESTABLISHED")
     packets = {"type": "array", "items": reference("Packet")}
     return {

@@ -1,4 +1,4 @@
-"""Uploads that come in several requests: the IETF draft on the upload's own address, and tus."""
+"""Descriptions of uploads in several requests: the IETF draft, at the upload's own URL, and tus."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _OFFSET = parameter(
 
 
 def resumed(name: str, whole: Json) -> Json:
-    """An upload of the draft, once it is made; `whole` are the answers to what completes it."""
+    """The requests on a created upload of the draft; `whole` are the answers to the one that completes it."""
     told = {"204": {"description": "Where it is", "headers": STATE}}
     part = {"201": {"description": "It was added; more is to come", "headers": STATE}}
     return {
@@ -167,4 +167,4 @@ def tus() -> Json:
 
 
 _TUS_FAILURES = (400, 401, 404, 409, 410, 412, 413, 422, 429, 500, 503)
-"""An upload that came to nothing is answered with what was wrong with it."""
+"""Statuses of errors, including those of an upload that failed earlier, which every later request repeats."""

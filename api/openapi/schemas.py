@@ -1,4 +1,4 @@
-"""The schemas of `components`: made from the structs that are encoded and decoded, and from nothing else."""
+"""The schemas of `components`, made only from the structs that are encoded and decoded."""
 
 from __future__ import annotations
 
@@ -62,19 +62,20 @@ TYPES = [
     *(MasterState, ProxyHealth),
 ]
 REQUESTS = {PinConfirmation.__name__}
-"""Of these a client may leave out what has a default; of all others the server sends every such field."""
+"""Structs of requests, in which a client may leave out fields with a default. In all other structs the server
+sends those fields too."""
 
 ANALYSIS = "Analysis"
 _ENVELOPE = ("packetType", "sequence")
 
 
 def reference(name: str) -> Json:
-    """A use of the schema `name`."""
+    """A reference to the schema `name`."""
     return {"$ref": REFERENCE.format(name=name)}
 
 
 def schemas() -> Json:
-    """Every schema by name."""
+    """All schemas by name."""
     _, made = msgspec.json.schema_components(TYPES, ref_template=REFERENCE)
     made = {name: _plain(schema) for name, schema in made.items()}
     for struct in TYPES:
@@ -96,7 +97,8 @@ def schemas() -> Json:
 
 
 def _analysis(made: Json) -> Json:
-    """The buffered answer: the packets merged, as `pinactors.protocol.merge` does."""
+    """The schema of the buffered answer: the fields of all packets, merged as in
+    `pinactors.protocol.merge`."""
     properties: Json = {}
     required: list[str] = []
     for packet in PACKETS:
@@ -130,7 +132,7 @@ def _or_null(schema: Json) -> Json:
 
 
 def _complete(schema: Json, struct: type[msgspec.Struct]) -> None:
-    """What msgspec cannot know: which fields are always there, what they mean, how far they go."""
+    """Adds to a schema of msgspec which fields are always present, their meanings and their bounds."""
     schema["description"] = _in_json_words(inspect.cleandoc(struct.__doc__ or ""), struct)
     if struct.__name__ not in REQUESTS and not struct.__struct_config__.omit_defaults:
         always = [
@@ -153,7 +155,8 @@ def _fits(bound: str, kind: str) -> bool:
 
 
 def _plain(schema: Any) -> Any:
-    """Without defaults, which generators take for promises, and with a type beside each list of values."""
+    """The schema without defaults, which client generators misread as guarantees, and with a type for each
+    `enum`."""
     if isinstance(schema, list):
         return [_plain(each) for each in schema]
     if not isinstance(schema, dict):
@@ -165,11 +168,11 @@ def _plain(schema: Any) -> Any:
         if len(values) == 1:
             plain["const"] = plain.pop("enum")[0]
     if plain.get("type") == "object" and "properties" not in plain:
-        plain.setdefault("additionalProperties", True)  # openapi-typescript takes it for empty otherwise
+        plain.setdefault("additionalProperties", True)  # otherwise openapi-typescript assumes no fields
     return plain
 
 
 def _in_json_words(text: str, struct: type[msgspec.Struct]) -> str:
-    """A docstring with the fields' names as a client sees them."""
+    """A docstring with the fields' names replaced by their names in JSON."""
     names = {field.name: field.encode_name for field in msgspec.structs.fields(struct)}
     return re.sub(r"`(\w+)`", lambda found: f"`{names.get(found[1], found[1])}`", text)

@@ -1,4 +1,4 @@
-"""The ways photographs come in: one request, resumable ones (the IETF draft), tus."""
+"""Descriptions of uploads: in one request, resumable by the IETF draft, and tus."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def _upload(version: str, operation_id: str, who: str) -> Json:
 
 
 def _whole(version: str, who: str) -> Json:
-    """The answers to what completes an upload."""
+    """The answers to a request that completes an upload."""
     return {
         "200": {
             "description": f"{who} With `response=json` it is always one object, whose "
@@ -159,7 +159,7 @@ _ACCEPTED: Json = {
 
 
 def upload_paths(service: Service, version: str) -> Json:
-    """The routes that take photographs in."""
+    """The paths that receive photographs."""
     by_agent = (
         "Phones get a line for each packet the moment it exists, by User-Agent, as `application/json`; "
         "anything else gets one object. `response`, then `Accept`, decide otherwise."
