@@ -1,6 +1,6 @@
-"""What an operator does in a browser: looks at analyses, edits the catalogue. Every request needs a key that
-has the right (`access`).
+"""Routes of the operator's page: shows analyses and edits the catalogue. Every request needs a key with the
+right to administer (`access`).
 
-`imports` receives import folders and runs them, `analyses` shows what was analysed, `catalogue` what pins
-there are. The page itself is `api.page`'s `admin/`.
+`imports` receives import folders and runs them; `analyses` and `catalogue` show analyses and pins. The page
+itself is in `admin/` of `api.page`.
 """

@@ -1,4 +1,4 @@
-"""Who may use the operator's routes."""
+"""Access control of the operator's routes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pinactors.api.services import services
 
 
 def admin_blueprint(name: str, module: str, below: str = "") -> Blueprint:
-    """Routes under `/admin/api` and `below`, every one of which needs a key with the right to administer."""
+    """A blueprint for routes under `/admin/api` + `below`, each of which needs a key with the right to
+    administer."""
     blueprint = Blueprint(name, module, url_prefix=f"/admin/api{below}")
 
     @blueprint.before_request

@@ -1,4 +1,4 @@
-"""Everybody's analyses for an operator: how it goes, a page of them, one of them, its photographs."""
+"""Analyses of all keys, for an operator: an overview, a page of analyses, one analysis, its photographs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pinactors.records import Filter, StoredStream
 from pinactors.records.feedback import Agreement
 
 OVERVIEW_MINUTES = 60
-"""What the overview looks back."""
+"""Period that the overview covers."""
 
 blueprint = admin_blueprint("admin_analyses", __name__)
 
 
 @blueprint.get("/overview")
 async def overview() -> Response:
-    """Uploads of the last hour by minute, what went wrong in it, and how the service is."""
+    """Uploads of the last hour by minute, the failures in that hour, and the state of the service."""
     given = services()
     activity = await given.records.activity(60 * OVERVIEW_MINUTES)
     _, catalogue = await working(given)
@@ -86,12 +86,12 @@ async def one(number: int) -> Response:
 
 @blueprint.get("/records/<int:number>/<view>")
 async def photograph(number: int, view: str) -> Response:
-    """A photograph of it, scaled down."""
+    """A photograph of one analysis, scaled down."""
     return await shown_photograph((await stored(number)).stream_id, view)
 
 
 async def stored(number: int) -> StoredStream:
-    """The analysis of that number. Raises `PinactorsError` (`record_not_found`)."""
+    """The analysis with that number. Raises `PinactorsError` (`record_not_found`)."""
     found = await services().records.record(Filter(number=number))
     if found is None:
         raise PinactorsError(ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis has this number")

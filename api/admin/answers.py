@@ -1,4 +1,4 @@
-"""The JSON bodies that the operator's page reads. They are the page's own: no part of the protocol."""
+"""JSON bodies for the operator's page. They are internal to the page and not part of the protocol."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pinactors.api.answers import CatalogueState, Record
 
 
 class AdminRecord(Record, kw_only=True):
-    """An analysis in the list of all. `key` is the name of the key it came with, empty on an open server;
-    the corrections are what a person would have it corrected to, null where they did not say."""
+    """An analysis in the list of all keys' analyses. `key` is the name of the upload's key, empty on an open
+    server; the corrections are those of a person's feedback, null if there are none."""
 
     stream_id: str
     key: str
@@ -21,7 +21,7 @@ class AdminRecord(Record, kw_only=True):
 
 
 class AdminRecords(msgspec.Struct, rename="camel"):
-    """One page of them, newest first; `next` is the `before` of the next page, null on the last one."""
+    """One page of analyses, newest first; `next` is the `before` of the next page, null on the last page."""
 
     records: list[AdminRecord]
     total: int
@@ -29,10 +29,10 @@ class AdminRecords(msgspec.Struct, rename="camel"):
 
 
 class Overview(msgspec.Struct, rename="camel"):
-    """How it goes. `uploads` counts those of each of the last minutes, oldest first; `failed`, `degraded` and
-    `missing` (by component) those of the same time; `breakers` are components that go straight to basic
-    analysis. `editable` says whether this server may change its catalogue, which is `outdated` where another
-    version of the program made it."""
+    """The state of the service. `uploads` has the number of uploads in each of the last minutes, oldest
+    first; `failed`, `degraded` and `missing` (by component) count analyses in the same period; `breakers` are
+    components that currently skip the full analysis. `editable` is true if this server may change its
+    catalogue; a `catalogue` made by another version of the program is `outdated`."""
 
     uploads: list[int]
     failed: int
@@ -48,7 +48,7 @@ class Overview(msgspec.Struct, rename="camel"):
 
 
 class AdminPin(msgspec.Struct, rename="camel"):
-    """A pin of the catalogue, as a row of pins.csv has it; `views` are those it has a picture of."""
+    """A pin of the catalogue with the fields of a row of pins.csv; `views` are the views with a picture."""
 
     pin_id: str
     name: str
@@ -63,7 +63,7 @@ class AdminPin(msgspec.Struct, rename="camel"):
 
 
 class AdminPins(msgspec.Struct, rename="camel"):
-    """One page of them, by pin id; `more`: there are further ones."""
+    """One page of pins, ordered by pin id; `more` is true if there are further pages."""
 
     pins: list[AdminPin]
     more: bool
@@ -76,8 +76,8 @@ class LineProblem(msgspec.Struct, rename="camel"):
 
 
 class ImportState(msgspec.Struct, rename="camel"):
-    """How far an import is: `done` of `total` rows. `problems` are rows left out, `warnings` rows taken with
-    a reservation, of each as many as a page can show; their numbers are in `counts`."""
+    """The state of an import: `done` of `total` rows. `problems` are rows left out, `warnings` rows accepted
+    with a warning; both lists are limited to what a page can show, and `counts` has the full numbers."""
 
     id: str
     state: State

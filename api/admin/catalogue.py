@@ -1,4 +1,4 @@
-"""The catalogue for an operator: its pins, searched, with everything a row of pins.csv says."""
+"""The catalogue for an operator: searches pins and returns all fields of a row of pins.csv."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ blueprint = admin_blueprint("admin_catalogue", __name__)
 
 @blueprint.get("/pins")
 async def pins() -> Response:
-    """Pins whose id, name, characters, series or code contain `search`, those behind the first `offset`."""
+    """Pins whose id, name, characters, series or code contain `search`, without the first `offset`."""
     given = services()
     text, offset = request.args.get("search", "").strip(), number_of("offset") or 0
     if len(text) > SEARCH_CHARACTERS:

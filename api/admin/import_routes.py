@@ -1,4 +1,4 @@
-"""Import folders over HTTP: made, filled file by file, started, watched, cancelled."""
+"""Routes of import folders: create, receive files, start, show and cancel."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ blueprint = admin_blueprint("admin_imports", __name__, "/imports")
 
 
 class Wanted(msgspec.Struct, rename="camel"):
-    """A photograph of an analysis, to be put into an import folder as `path`: cut along the pin's outline, or
-    as a `whole`."""
+    """A request to put a photograph of an analysis into an import folder as `path`: cut along the pin's
+    outline, or the `whole` photograph."""
 
     record_number: int
     view: View
@@ -38,13 +38,13 @@ class Wanted(msgspec.Struct, rename="camel"):
 
 @blueprint.get("")
 async def every() -> Response:
-    """Those under way and those that ended lately, oldest first."""
+    """Imports that are open or ended recently, oldest first."""
     return json_answer(ImportStates([_state(one) for one in services().imports.every()]))
 
 
 @blueprint.post("")
 async def create() -> Response:
-    """An empty import folder."""
+    """Creates an empty import folder."""
     return json_answer(_state(await services().imports.create()))
 
 
@@ -55,7 +55,7 @@ async def state(name: str) -> Response:
 
 @blueprint.put("/<name>/files/<path:path>")
 async def receive(name: str, path: str) -> Response:
-    """A file of the folder, as it arrives."""
+    """Receives a file of the folder."""
     given = services()
     one = given.imports.find(name)
     await given.imports.receive(one, path, BodyReader(request, given.settings, MAX_FILE_BYTES))
@@ -64,7 +64,7 @@ async def receive(name: str, path: str) -> Response:
 
 @blueprint.post("/<name>/photographs")
 async def photograph(name: str) -> Response:
-    """Puts a photograph of an analysis into the folder, and shows what was put there."""
+    """Puts a photograph of an analysis into the folder and returns the picture."""
     given = services()
     one = given.imports.find(name)
     body = await BodyReader(request, given.settings, REQUEST_BYTES).whole()
@@ -88,7 +88,7 @@ async def start(name: str) -> Response:
 
 @blueprint.delete("/<name>")
 async def cancel(name: str) -> Response:
-    """Ends it; rows that are in the catalogue stay there."""
+    """Cancels an import; rows that are in the catalogue already stay there."""
     given = services()
     one = given.imports.find(name)
     await given.imports.cancel(one)
@@ -96,7 +96,7 @@ async def cancel(name: str) -> Response:
 
 
 class _Made:
-    """A file that the server made itself, as a body that has arrived."""
+    """A file made by the server, in the form of a request's body."""
 
     def __init__(self, content: bytes) -> None:
         self.content_length = len(content)

@@ -1,7 +1,7 @@
-"""Import folders on their way into the catalogue: received file by file, then run one after the other.
+"""Imports into the catalogue: receives import folders file by file and runs the imports one after the other.
 
-What the page edits is such a folder too, of one row: whatever changes the catalogue is what `catalog import`
-reads.
+An edit on the page is also an import folder, with one row, so that every change of the catalogue has the
+format that `catalog import` reads.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ State = Literal["receiving", "waiting", "running", "done", "failed", "cancelled"
 
 MOST_FILES = 100_000
 MOST_BYTES = 20 << 30
-"""Files of one import, and what they may have together."""
+"""Most files of one import, and most bytes of all its files together."""
 
 MOST_OPEN = 8
-"""Imports that are being received or wait."""
+"""Most imports that have not ended."""
 
 IDLE_SECONDS = 3600.0
-"""Without a byte for so long, one that is being received is given up."""
+"""An import that receives no bytes for this time is cancelled when another one is created."""
 
 REPORTS_KEPT = 20
-"""Ended imports whose reports can still be read."""
+"""Number of ended imports whose reports can still be read."""
 
 LINE_BYTES = 1 << 22
-"""Longest line of the import's process, its report."""
+"""Most bytes of a line of the import process, which may be its report."""
 
 DEEPEST, LONGEST_NAME = 8, 200
 
@@ -54,9 +54,10 @@ log = structlog.get_logger(__name__)
 
 @dataclass(eq=False, slots=True)
 class Import:
-    """One import folder. `files` has their sizes, `size` is the sum; `done` of `total` rows are through;
-    `report` has the first of its problems and warnings, of which there are `left_out` and `reserved`; `wrong`
-    says, for a person, why it ended as `failed`; `writing` files are being received."""
+    """One import. `files` maps each file to its size, `size` is the sum; `done` of `total` rows are
+    processed; `report` has the first problems and warnings, `left_out` and `reserved` are the numbers of all;
+    `wrong` is the reason of a `failed` import, for a person; `writing` is the number of files being
+    received."""
 
     id: str
     folder: Path
@@ -79,7 +80,7 @@ class Import:
 
 
 class Imports:
-    """All of this process. Their folders lie in the data folder's `imports` until they have ended."""
+    """All imports of this process. Each has a folder in the data folder's `imports` until it has ended."""
 
     def __init__(self, given: Services) -> None:
         self._given, self._settings = given, given.settings
@@ -88,7 +89,8 @@ class Imports:
         self._send, self._receive = trio.open_memory_channel[Import](MOST_OPEN)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Removes what an earlier process left, then runs what is started, one after the other, for ever."""
+        """Removes folders that an earlier process left, then runs started imports one after the other until
+        cancelled."""
         await self._on_disk(partial(shutil.rmtree, self._folder, ignore_errors=True))
         task_status.started()
         async for one in self._receive:
@@ -99,7 +101,7 @@ class Imports:
                 with one.scope:
                     await self._import(one)
             except Exception as error:
-                # The task's boundary: what nobody foresaw in one import must not end all that come after it.
+                # An unexpected error of one import must not end this task, which runs all later ones.
                 log.error("import failed", exc_info=error)
                 one.wrong = "The server failed; its log has the reason."
             one.state = "cancelled" if one.scope.cancelled_caught else "failed" if one.wrong else "done"
@@ -107,7 +109,7 @@ class Imports:
             await self._clear(one)
 
     async def create(self) -> Import:
-        """Raises `PinactorsError` (`overloaded`) where there are too many."""
+        """Creates an import. Raises `PinactorsError` (`overloaded`) if too many are open."""
         now = trio.current_time()
         for one in list(self._known.values()):
             if one.state == "receiving" and not one.writing and one.touched < now - IDLE_SECONDS:
@@ -125,13 +127,13 @@ class Imports:
         return list(self._known.values())
 
     def find(self, name: str) -> Import:
-        """Raises `PinactorsError` (`not_found`)."""
+        """The import with that id. Raises `PinactorsError` (`not_found`)."""
         if name not in self._known:
             raise PinactorsError(ErrorCode.NOT_FOUND, "No such import")
         return self._known[name]
 
     async def receive(self, one: Import, name: str, body: BodyReader) -> None:
-        """Puts a file into the folder. Raises `PinactorsError`."""
+        """Receives a file into the folder. Raises `PinactorsError`."""
         self._check_open(one)
         self._check_room(one, name, 0)
         path = one.folder / _safe(name)
@@ -158,7 +160,8 @@ class Imports:
                 await self._on_disk(partial(arriving.unlink, missing_ok=True))
 
     async def start(self, one: Import) -> None:
-        """Raises `PinactorsError`."""
+        """Queues an import to run. Adds an empty pins.csv if there are only sales or exchange rates. Raises
+        `PinactorsError`."""
         self._check_open(one)
         if one.writing:
             raise invalid_field("import", "a file of it is still being sent")
@@ -176,10 +179,10 @@ class Imports:
                 status=409,
             )
         one.state = "waiting"
-        self._send.send_nowait(one)  # there is room for as many as may be open
+        self._send.send_nowait(one)  # never full: it has room for all open imports
 
     async def cancel(self, one: Import) -> None:
-        """Ends it, whatever its state; rows that are in the catalogue stay there."""
+        """Cancels an import in any state; rows that are in the catalogue already stay there."""
         if one.ended:
             await trio.lowlevel.checkpoint()
         elif one.state == "running":
@@ -258,7 +261,8 @@ def _place(arrived: Path, path: Path) -> None:
 
 
 def _safe(name: str) -> PurePosixPath:
-    """A file's path in an import folder. Raises `PinactorsError` for one that leads elsewhere."""
+    """The checked relative path of a file in an import folder. Raises `PinactorsError` for a path that leads
+    out of it."""
     parts = name.split("/")
     if not 0 < len(parts) <= DEEPEST:
         raise invalid_field("path", f"at most {DEEPEST} folders deep")
@@ -271,13 +275,13 @@ def _safe(name: str) -> PurePosixPath:
 
 
 class _Lines:
-    """Whole lines out of what comes in pieces."""
+    """Splits data that arrives in pieces into lines."""
 
     def __init__(self) -> None:
         self._begun = bytearray()
 
     def feed(self, data: bytes | bytearray) -> list[bytes]:
-        """The lines that `data` completes. Raises `ValueError` for one that is too long."""
+        """Returns the lines that `data` completes. Raises `ValueError` for a line that is too long."""
         *whole, rest = bytes(self._begun + data).split(b"\n")
         if len(rest) > LINE_BYTES:
             raise ValueError("the import's process said a line without end")

@@ -1,4 +1,5 @@
-"""What is removed after a while: photographs nobody refers to, and what the settings keep for so many days.
+"""Removal of old data: photographs without a reference, and photographs and analyses older than the settings
+allow.
 
-Comes in: the stores and the records. Goes out: nothing but free room, and lines in the log.
+Works on the stores and the records. Its only output is the log.
 """

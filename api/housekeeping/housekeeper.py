@@ -1,8 +1,8 @@
-"""Removes photographs that nobody refers to: those of refused uploads, and what a killed process left.
+"""Removes photographs without a reference: those of refused uploads, and those that a killed process left.
 
-A photograph is kept for a record, for a session under way, or for one whose journal waits for the database.
-They are asked in the order in which a session goes through them, backwards in no case: one that moves on
-while it is being looked for is found at the next place.
+A photograph is referenced by a running session, by a session whose journal waits for the database, or by a
+record. These are checked in that order, which is the order in which a session passes through them. So a
+reference that moves during the check is found at the next place.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pinactors.settings import Settings
 from pinactors.storage.images import STALE_SECONDS, ImageStore
 
 SWEEP_SECONDS = 10.0
-"""Pause between two looks at what uploads have left."""
+"""Pause between two rounds."""
 
 BATCH_PHOTOGRAPHS = 200
-"""Photographs one question to the records is about."""
+"""Photographs in one query to the records."""
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Housekeeper:
-    """Looks at what uploads have left, round by round."""
+    """Removes photographs without a reference and old data, in rounds."""
 
     def __init__(self, store: ImageStore, registry: Registry, records: Records, settings: Settings) -> None:
         self._store, self._registry, self._records = store, registry, records
@@ -42,7 +42,7 @@ class Housekeeper:
         self._thread = trio.CapacityLimiter(1)
 
     async def look(self) -> None:
-        """One round, every `SWEEP_SECONDS`. While the database is away nothing is removed."""
+        """Runs one round; called every `SWEEP_SECONDS`. Removes nothing while the database is unavailable."""
         try:
             if trio.current_time() >= self._retained + RETENTION_SECONDS:
                 await self._retention.apply(dt.datetime.now(dt.UTC))
@@ -58,7 +58,7 @@ class Housekeeper:
             log.warning("photographs not swept", error=repr(error))
 
     async def sweep(self) -> None:
-        """One look at the photographs that came lately. Raises `RecordsUnavailable`, `OSError`."""
+        """Checks the photographs that arrived recently. Raises `RecordsUnavailable`, `OSError`."""
         unsettled = self._store.unsettled()
         used = self._registry.photographs()
         idle = [sha256 for sha256 in unsettled if sha256 not in used]
@@ -78,14 +78,14 @@ class Housekeeper:
                 log.info("photographs of refused uploads removed", count=removed)
 
     async def forget(self, hashes: list[str]) -> int:
-        """Removes those that no record refers to any more; how many went. Sessions under way keep theirs:
-        these go with the next look at the whole store. Raises `OSError`."""
+        """Removes the files of photographs whose records were erased; returns their number. Photographs of
+        running sessions are kept, and removed by a later `sweep_stale`. Raises `OSError`."""
         used = self._registry.photographs()
         idle = await self._unknown_to_logs([sha256 for sha256 in hashes if sha256 not in used])
         return sum([await self._in_thread(self._store.forget, sha256) for sha256 in idle])
 
     async def sweep_stale(self) -> None:
-        """One look at the whole store. Raises `RecordsUnavailable`, `OSError`."""
+        """Checks the old photographs of the whole store. Raises `RecordsUnavailable`, `OSError`."""
         folders = self._store.stale()
         while (found := await self._in_thread(next, folders, None)) is not None:
             used = self._registry.photographs()
@@ -96,8 +96,8 @@ class Housekeeper:
                     await self._in_thread(self._store.remove_stale, sha256)
 
     async def sweep_shared(self) -> None:
-        """One look at what several machines share: old copies nobody refers to are removed.
-        Raises `RecordsUnavailable`, `ObjectsUnavailable`."""
+        """Removes old photographs without a reference from the store that several machines share. Raises
+        `RecordsUnavailable`, `ObjectsUnavailable`."""
         shared = self._store.shared
         if shared is None:
             return
@@ -109,7 +109,8 @@ class Housekeeper:
                 await self._in_thread(shared.remove, sha256)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
-        """One thread of its own: a slow disk holds up no upload's."""
+        """Runs `work` in the housekeeper's own thread, so that a slow disk does not occupy the uploads'
+        threads."""
         return await trio.to_thread.run_sync(work, *arguments, limiter=self._thread)
 
     async def _unknown_to_logs(self, hashes: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Retention: photographs and analyses older than the settings allow are removed, a batch at a time."""
+"""Retention: removes photographs and analyses older than the settings allow, in batches."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from pinactors.records import Filter, Records
 from pinactors.settings import Settings
 
 RETENTION_SECONDS = 3600.0
-"""Pause between two looks for what is too old: whole days are meant."""
+"""Pause between two checks; short enough, because the settings count in days."""
 
 Remove = Callable[[list[str]], Awaitable[int]]
-"""Removes the files of photographs that no analysis refers to any more; returns how many went at once."""
+"""Removes the files of photographs without an analysis; returns how many were removed at once."""
 
 log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """What the settings `retention_photographs` and `retention_records` (days; 0 for ever) ask for."""
+    """Applies the settings `retention_photographs` and `retention_records` (days; 0: keep for ever)."""
 
     def __init__(self, records: Records, remove: Remove, settings: Settings) -> None:
         self._records, self._remove, self._settings = records, remove, settings
 
     async def apply(self, now: dt.datetime) -> None:
-        """One look; progress goes to the log. Raises `RecordsUnavailable`, `OSError`: the next goes on."""
+        """Removes what is too old and logs the progress. Raises `RecordsUnavailable`, `OSError`; the next
+        call then continues."""
         if self._settings.retention_photographs:
             await self._photographs(now - dt.timedelta(days=self._settings.retention_photographs))
         if self._settings.retention_records:

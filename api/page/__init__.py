@@ -1,1 +1,1 @@
-"""The page a browser gets: its files, as they are served."""
+"""The page for browsers: its routes and the files that they serve."""

@@ -1,4 +1,4 @@
-"""What the page shows of the catalogue: pictures beside the photographs, pins by name, the example."""
+"""Routes of the catalogue for the page: pictures of pins, search by name, the example photographs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pinactors.catalog.reader import Catalog, is_demonstration
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
 MOST_FOUND = 20
-"""Pins one search answers with."""
+"""Most pins in the answer to a search."""
 
 SEARCH_CHARACTERS = 100
 
 EXAMPLE_SEED = 3
-"""The photographs of the demonstration's first pin that are the example."""
+"""Seed for drawing the example: photographs of the demonstration's first pin."""
 
 _examples: dict[View, bytes] = {}
 
@@ -33,7 +33,7 @@ blueprint = Blueprint("page_catalogue", __name__)
 
 
 async def in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Runs it in a worker when no analysis wants one."""
+    """Runs `function` in a worker, after all waiting jobs of analyses."""
     async with services().compute.session("page", lambda: (math.inf,), lambda: 0.0) as jobs:
         return await jobs.run(function, *arguments)
 
@@ -49,7 +49,7 @@ def picture(content: bytes, kind: str, cache: str) -> Response:
 
 @blueprint.get("/catalog/<pin_id>/<view>")
 async def catalog_picture(pin_id: str, view: str) -> Response:
-    """The bounded catalogue picture of a pin; 404 where there is none."""
+    """The catalogue's picture of a pin, of bounded size; 404 if there is none."""
     given = services()
     await authenticate(request.headers, given.records)
     found = None
@@ -96,7 +96,7 @@ def _search(folder: Path, text: str) -> list[FoundPin]:
 
 @blueprint.get("/example/<view>")
 async def example(view: str) -> Response:
-    """A photograph of a demonstration pin, drawn once; 404 where the catalogue is a real one."""
+    """A photograph of a demonstration pin, drawn once; 404 if the catalogue is not the demonstration."""
     given = services()
     drawn = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
     if view not in tuple(View) or not drawn:

@@ -1,6 +1,6 @@
-"""The documentation as pages: the repository's Markdown files, rendered, at `/docs/…`.
+"""The documentation as pages at `/docs/…`, rendered from the repository's Markdown files.
 
-Text is escaped, HTML in a file stays text; links between files become links between pages.
+HTML in a file is escaped and shown as text; links between files become links between pages.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PAGES = {
     "benchmarks": "benchmarks/README.md",
     "changes": "CHANGELOG.md",
 }
-"""Name of a page to its file in the repository."""
+"""Maps each page's name to its file in the repository."""
 
 PICTURES = {"page.png": "image/png", "terminal.svg": "image/svg+xml"}
 """Pictures of the pages, each with its media type; all of them are in `docs/pictures`."""
@@ -55,7 +55,7 @@ blueprint = Blueprint("documents", __name__)
 
 
 def _file(path: str) -> Traversable:
-    """In an installed package below `pages`; in the repository where it is."""
+    """The file: in an installed package below `pages`, otherwise in the repository."""
     inside = resources.files("pinactors")
     if path.startswith("api/"):
         return inside / path
@@ -69,12 +69,12 @@ def _picture(name: str) -> bytes:
 
 @cache
 def rendered(name: str) -> bytes:
-    """The page `name` as HTML. Raises `KeyError` for a name that is none."""
+    """The page `name` as HTML. Raises `KeyError` for an unknown name."""
     path = PAGES[name]
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = parser.parse(_file(path).read_text("utf-8"))
     for position, token in enumerate(tokens):
-        token.attrs.pop("style", None)  # the alignment of cells: the policy allows no inline style
+        token.attrs.pop("style", None)  # alignment of cells: the policy forbids inline styles
         if token.type == "heading_open":
             token.attrSet("id", _anchor(tokens[position + 1].content))
         for inner in token.children or ():
@@ -86,7 +86,8 @@ def rendered(name: str) -> bytes:
 
 
 def _lead(token: Token, path: str) -> None:
-    """Points a link of the file at `path` to the page its target has become; one without a page is none."""
+    """Replaces the target of a link in the file at `path` by the target's page; removes the link if there is
+    no such page."""
     if token.type != "link_open":
         return
     target = str(token.attrs["href"])
@@ -101,14 +102,14 @@ def _lead(token: Token, path: str) -> None:
 
 
 def _show(token: Token, path: str) -> None:
-    """Points a picture of the file at `path` to where it is served."""
+    """Replaces the source of a picture in the file at `path` by the URL where it is served."""
     if token.type == "image":
         file = posixpath.normpath(posixpath.join(posixpath.dirname(path), str(token.attrs["src"])))
         token.attrSet("src", file.removeprefix("docs/"))
 
 
 def _anchor(heading: str) -> str:
-    """What a link to the heading names behind `#`."""
+    """The heading's anchor, which links name behind `#`."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 

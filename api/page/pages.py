@@ -1,4 +1,5 @@
-"""The page a person sees: its HTML, modules, styles and icons, and what makes it installable."""
+"""Routes of the page's files: HTML, modules, styles, icons, and the service worker that makes it
+installable."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "trusted-types pinactors",
     ]
 )
-"""No other host, nothing inline, no HTML from a string except through the page's one inert parser."""
+"""Forbids other hosts, inline scripts and styles, and HTML from strings except through the page's one parser,
+which makes inert documents."""
 
 HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
@@ -50,10 +52,10 @@ HEADERS = {
 }
 
 CLIENT = ("pinactors.js", "pinactors.d.ts")
-"""The JavaScript client: the page and whoever else wants it get the npm package's own files."""
+"""Files of the JavaScript client: the npm package's own, served to the page and to other users."""
 
 TYPES = {".js": "text/javascript", ".woff2": "font/woff2", ".webmanifest": "application/manifest+json"}
-"""Media types that some systems' own tables lack or have otherwise."""
+"""Media types that are missing or different in the tables of some systems."""
 
 blueprint = Blueprint("page", __name__)
 
@@ -87,20 +89,20 @@ def _read_templates() -> Environment:
 
 
 FILES = _read_files()
-"""Path below `static` to (content, content type, entity tag): the only files there are. Read as the module is
-imported, as the templates are: no request waits for a disk."""
+"""Maps each path below `static` to (content, content type, entity tag); no other files are served. Like the
+templates, the files are read when the module is imported, so that no request waits for a disk."""
 
 _TEMPLATES = _read_templates()
 
 
 async def page() -> Response:
-    """The page itself."""
+    """The start page."""
     return await shell()
 
 
 async def shell(head: str | None = None, view: str = "start") -> Response:
-    """The page with `head` (escaped HTML) in place of its title and description where it is given, showing
-    `view` from the first moment on."""
+    """The page, which shows `view` at once. `head` (escaped HTML) replaces its title and description unless
+    it is None."""
     given = services()
     demonstration = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
     return _page("index.html", Markup(head) if head is not None else None, view, demonstration)
@@ -118,7 +120,7 @@ def _page(name: str, head: Markup | None, view: str, demonstration: bool = False
 
 
 def _modules() -> list[str]:
-    """Those of the page, announced so that none waits for the one that imports it."""
+    """The page's modules, which the HTML announces so that no module waits for the one that imports it."""
     apart = ("page.js", "worker.js")
     return [
         name
@@ -128,7 +130,7 @@ def _modules() -> list[str]:
 
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
-    """A page's template out of `templates`; what is put into it is escaped."""
+    """A template of `templates`; values that are inserted into it are escaped."""
     environment = _TEMPLATES.overlay()
     environment.filters = environment.filters | filters
     return environment.get_template(name)
@@ -136,7 +138,7 @@ def template(name: str, **filters: Callable[..., Any]) -> Template:
 
 @blueprint.get("/admin")
 async def admin() -> Response:
-    """The operator's page; what it shows needs a key that has the right."""
+    """The operator's page; its data needs a key with the right to administer."""
     return _page("admin.html", None, "admin")
 
 
@@ -149,7 +151,8 @@ async def static(name: str) -> Response:
 
 @blueprint.get("/worker.js")
 async def service_worker() -> Response:
-    """The service worker, told the files to keep and their version: it is another one when any of them is."""
+    """The service worker, preceded by the list of files to cache and their version, which changes with each
+    file."""
     kept = {f"/static/{name}": tag for name, (_, _, tag) in sorted(FILES.items()) if _is_kept(name)}
     version = hashlib.sha256(repr(kept).encode()).hexdigest()[:16]
     head = f"const VERSION = {json.dumps(version)};\nconst FILES = {json.dumps(list(kept))};\n"
@@ -164,7 +167,7 @@ def _is_kept(name: str) -> bool:
 
 
 def answer(content: bytes, kind: str, tag: str) -> Response:
-    """A file, packed for a browser that unpacks it, or 304 for one that has it."""
+    """A response with a file, compressed if the browser accepts that; 304 if the browser has the file."""
     headers = HEADERS | {"Content-Type": kind}
     if kind.startswith("text/"):
         headers["Vary"] = "Accept-Encoding"
@@ -179,5 +182,5 @@ def answer(content: bytes, kind: str, tag: str) -> Response:
 
 @lru_cache(256)
 def _packed(content: bytes) -> bytes:
-    """A few dozen small files; what each costs, a millisecond, it costs once."""
+    """`content` compressed. Cached: there are a few dozen small files, and each takes a millisecond."""
     return gzip.compress(content, mtime=0)

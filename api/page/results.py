@@ -1,8 +1,8 @@
-"""A finished analysis under an address of its own: the page, its packets, its photographs.
+"""Routes of a finished analysis: the result page, its packets and its photographs.
 
-On an open server whoever has the address sees the result: the stream id in it cannot be guessed. Where keys
-are configured the packets and photographs go to the key that uploaded them, as everywhere; the page itself
-then tells nothing of the result in its head.
+On an open server everybody who has the URL can see the result; the stream id in the URL cannot be guessed. If
+keys are configured, packets and photographs are sent only for the key that uploaded them, and the page's head
+contains nothing of the result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ blueprint = Blueprint("page_results", __name__)
 
 
 async def _stored(stream_id: str, owner: str) -> StoredStream:
-    """Raises `PinactorsError` where there is none, or not of this owner: it does not say which."""
+    """The stored analysis. Raises the same `PinactorsError` if there is none and if it is another owner's."""
     stored = await services().records.stream(stream_id)
     if stored is None or stored.owner != owner:
         raise PinactorsError(
@@ -46,7 +46,7 @@ async def _stored(stream_id: str, owner: str) -> StoredStream:
 
 @blueprint.get("/results/<stream_id>")
 async def result_page(stream_id: str) -> Response:
-    """The page, which shows the result; what a messenger's preview shows of it is in its head."""
+    """The page for a result, with tags for link previews of messengers in its head."""
     given = services()
     head = None
     if not await given.records.has_keys():
@@ -105,20 +105,21 @@ async def packets(stream_id: str) -> Response:
 
 @blueprint.get("/results/<stream_id>/<view>")
 async def photograph(stream_id: str, view: str) -> Response:
-    """A photograph of a finished analysis, scaled down and without what a camera writes into its file (place,
-    time, owner)."""
+    """A photograph of a finished analysis, scaled down and without the camera's metadata (place, time,
+    owner)."""
     await _stored(stream_id, await authenticate(request.headers, services().records))
     return await shown_photograph(stream_id, view)
 
 
 async def shown_photograph(stream_id: str, view: str) -> Response:
-    """The same, whoever asks. Raises `PinactorsError` (`not_found`)."""
+    """The photograph for `photograph`, without a check of the key. Raises `PinactorsError` (`not_found`)."""
     return picture(await of_photograph(stream_id, view, shown), "image/jpeg", "private, max-age=86400")
 
 
 async def of_photograph(stream_id: str, view: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work` makes, in a worker, of a photograph of a finished analysis: of its file, its view, the most
-    pixels it may have, and `arguments`. Raises `PinactorsError` (`not_found`)."""
+    """Runs `work` in a worker on a photograph of a finished analysis and returns its result. `work` receives
+    the file's path, the view, the largest number of pixels, and `arguments`. Raises `PinactorsError`
+    (`not_found`)."""
     given = services()
     absent = PinactorsError(
         ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph", status=404
@@ -129,5 +130,5 @@ async def of_photograph(stream_id: str, view: str, work: Callable[..., Any], *ar
     try:
         image = await trio.to_thread.run_sync(given.store.bring, stored, limiter=given.disk)
         return await in_worker(work, image.path, View(view), given.settings.max_image_pixels, *arguments)
-    except FileNotFoundError:  # removed meanwhile, by hand or for its age
+    except FileNotFoundError:  # removed meanwhile, by hand or because of its age
         raise absent from None
