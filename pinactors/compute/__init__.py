@@ -1,7 +1,8 @@
-"""Where CPU work runs: worker processes of this machine (`compute.local.processes`), or of others.
+"""Runs CPU work in worker processes of this machine (`compute.local.processes`) or of a Ray cluster
+(`compute.ray`).
 
-Comes in: module-level functions with picklable arguments; goes out: what they return. Nothing here knows what
-the functions do, nor what a session is beside a name, a priority and a grace period.
+Input: module-level functions with picklable arguments. Output: their return values. Nothing here depends on
+what the functions do; of a session only a name, a priority and a grace period are used.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from typing import Any, Protocol
 
 
 class WorkerDied(Exception):
-    """The worker process ended without an answer (killed, crashed): worth another try."""
+    """The worker process ended without an answer (killed, crashed); the job may be repeated."""
 
 
 class OutOfMemory(Exception):
-    """A function needed more memory than a worker may have: another try would need as much."""
+    """A function needed more memory than a worker may use; repeating the job would fail again."""
 
 
 class ScratchFull(Exception):
-    """A value could not be kept for other jobs: the disk is full, or cannot be written."""
+    """A value could not be kept for other jobs, because the disk is full or cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A value that stays outside the event loop's process: a file the workers map into memory.
+    """Refers to a value outside the event loop's process, in a file that workers map into memory.
 
-    `decided` copies the value's own attribute of that name (False where it has none).
+    `decided` is a copy of the value's attribute of that name (False if it has none).
     """
 
     path: str
@@ -36,40 +37,41 @@ class Handle:
 
 
 GracePeriod = Callable[[], float]
-"""Seconds, asked for when a job is cancelled: so long may it still go on to spare its worker, unwanted; the
-caller does not wait for it. With 0 it is killed, and the call returns when it is gone."""
+"""Returns seconds; called when a job is cancelled. The job may run for so long, so that its worker need not
+be killed; the caller does not wait and the result is dropped. With 0 the worker is killed, and the cancelled
+call returns when the worker has ended."""
 
 Priority = Callable[[], tuple[float, ...]]
-"""Asked for whenever a worker is free: lower goes first, by the first number before anything else."""
+"""Returns a session's priority; called whenever a worker is free. Lower values run first; the first number
+takes precedence over all other criteria of the queue."""
 
 
 class SessionCompute(Protocol):
-    """Runs the jobs of one session. A `Handle` among the arguments arrives as its value.
+    """Runs the jobs of one session. The function receives the value of a `Handle` among the arguments.
 
-    Cancelling a call really stops the work and frees its CPU, at once or after the grace period. The
-    function's own exception is raised as it was; `WorkerDied` when the process ended instead, `OutOfMemory`
-    when it had not enough memory.
+    Cancelling a call stops the job and frees its CPU, at once or after the grace period. An exception of the
+    function is raised unchanged; `WorkerDied` if the process ended, `OutOfMemory` if it lacked memory.
     """
 
     @property
     def seconds(self) -> float:
-        """What its jobs have cost the workers."""
+        """Time that workers have spent on the session's jobs."""
         ...
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any: ...
 
     async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Any:
-        """Like `run`, but the result stays where it is and its handle is returned (None for a None), whose
-        `decided` is the value's own. What is to be kept is nobody's answer yet: it waits for what is, of all
-        sessions, unless it is `early`, needed for a first answer. Raises `ScratchFull` as well."""
+        """As `run`, but the result stays outside this process, and a handle to it is returned (None if the
+        result is None); the handle has the result's `decided`. Such jobs run after all sessions' jobs of
+        `run`, unless they are `early`: needed for a session's first result. Also raises `ScratchFull`."""
         ...
 
     async def fetch(self, value: Any) -> Any:
-        """`value` itself, or what it is the handle of: for functions that run nowhere near the workers."""
+        """`value`, or the value it is a handle of, for functions that do not run in a worker."""
         ...
 
     def stop(self) -> None:
-        """Ends at once what goes on of cancelled jobs."""
+        """Ends cancelled jobs that still run in their grace period at once."""
         ...
 
 
@@ -79,10 +81,10 @@ class Compute(Protocol):
     def session(
         self, name: str, priority: Priority, grace: GracePeriod
     ) -> AbstractAsyncContextManager[SessionCompute]:
-        """Jobs of the session `name` while inside; what they kept is removed behind it."""
+        """Runs jobs of the session `name` while inside; kept values are removed at the end."""
         ...
 
     def statistics(self) -> dict[str, Any]:
-        """`workers` ready or busy, `busy`, `queued` jobs, those of `waiting` sessions, `restarts` so far,
-        `scratch_full`: whether the last value that was to be kept could not be."""
+        """`workers` ready or busy; `busy` ones; `queued` jobs; `waiting` sessions, which have queued jobs;
+        `restarts` so far; `scratch_full`: whether a value could not be kept and none has been since."""
         ...

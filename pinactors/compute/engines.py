@@ -1,4 +1,4 @@
-"""The engine that the settings name."""
+"""Opens the compute engine that the settings name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from pinactors.supervision import Supervision
 async def open_compute(
     settings: Settings, warm: Callable[[], Any], supervision: Supervision | None = None
 ) -> AsyncIterator[Pool]:
-    """Warm workers; `warm`, module-level, loads what jobs need. What lasts is repeated by `supervision`.
+    """Opens a pool of warm workers. `warm`, a module-level function, loads what jobs need. `supervision` runs
+    the engine's long-lived tasks.
 
-    Raises `SettingUnusable` where `settings.compute` cannot be had, `RuntimeError` from whatever `warm`
-    raises.
+    Raises `SettingUnusable` if `settings.compute` cannot be used, and `RuntimeError` from any exception of
+    `warm`.
     """
     if settings.compute == "local":
         async with open_processes(settings, warm) as pool:

@@ -1,5 +1,5 @@
-"""A trio loop in a thread of its own, for async functions that are not ours: whoever blocks it blocks
-himself."""
+"""A trio loop on its own thread, for async functions of components and steps: a function that blocks blocks
+only this loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 import trio
 
 LEAVING_SECONDS = 1.0
-"""What the loop gets to end when it is closed; one that is blocked is left behind with its thread."""
+"""How long closing waits for the loop to end; a blocked loop is then abandoned with its thread."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +31,9 @@ class LoopThread:
         return f"<LoopThread {self._name}>"
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """`await function(*arguments)` over there. Cancelling it cancels the function and does not wait for
-        it: it may be blocked. Raises what it raises, and `RuntimeError` when the loop is gone."""
+        """Returns `await function(*arguments)`, run in the thread's loop. Cancellation cancels the function
+        without waiting for its end, because it may be blocked. Raises the function's exceptions, and
+        `RuntimeError` if the loop has ended."""
         call = _Call(partial(function, *arguments), trio.lowlevel.current_trio_token())
         self._send(partial(self._begin, call))
         try:
@@ -44,7 +45,7 @@ class LoopThread:
         return call.answer.unwrap()
 
     async def thread(self, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 - `start` calls it
-        """Lasts as long as the loop, or until it is cancelled: then a loop that is blocked is left behind."""
+        """Runs the thread until its loop ends, or until cancelled, which abandons a blocked loop."""
         started = partial(trio.lowlevel.current_trio_token().run_sync_soon, task_status.started)
         try:
             await trio.to_thread.run_sync(
@@ -55,13 +56,13 @@ class LoopThread:
                 abandon_on_cancel=True,
                 thread_name=self._name,
             )
-        except Exception as error:  # noqa: BLE001 - the boundary of what is not ours
+        except Exception as error:  # noqa: BLE001 - the boundary of code from other packages
             log.error("loop ended", loop=self._name, error=repr(error))
         finally:
             self._ended.set()
 
     async def close(self) -> None:
-        """Cancels what runs over there; returns when the loop has ended, or is not going to."""
+        """Cancels all functions in the loop; returns when the loop has ended, or after `LEAVING_SECONDS`."""
         with suppress(RuntimeError):
             self._send(self._stop)
         with trio.move_on_after(LEAVING_SECONDS, shield=True) as leaving:
@@ -92,7 +93,7 @@ class LoopThread:
 
 
 class _Call:
-    """`answer` is there when it is `done`; `scope` belongs to the other loop."""
+    """One call of a function. `answer` is valid when `done` is set; `scope` belongs to the thread's loop."""
 
     def __init__(self, function: Callable[[], Any], home: trio.lowlevel.TrioToken) -> None:
         self._function, self._home = function, home

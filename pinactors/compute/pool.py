@@ -1,8 +1,8 @@
-"""The rules of running jobs, whatever runs them: priorities, grace, lost workers and their replacement.
+"""The pool of workers: priorities, grace periods, and the replacement of lost workers, for all engines.
 
-A `Pool` grants waiting jobs to idle workers. What a worker is (a process of this machine, a place in a
-cluster) is an engine's business, behind `Worker`; that every engine means the same by a deadline, a
-cancellation or a death follows from the rules being here alone.
+A `Pool` grants waiting jobs to idle workers. An engine implements `Worker`: a process of this machine or a
+place in a cluster. The rules for deadlines, cancellations and worker deaths are only here, so that they are
+the same for every engine.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ WARM_PAUSE = Backoff(0.1, 5.0)
 """Pauses between attempts to warm a worker that dies while warming."""
 
 HELD_BACK_SECONDS = 0.002
-"""For so long is a worker held back once it has a value that is kept: what the value makes possible is asked
-for within about half of them, and would else wait behind everything that is waiting already."""
+"""How long a worker gets no job after one whose value is kept. The jobs that need the value are submitted in
+about half that time; without the pause they would wait behind all jobs that are queued already."""
 
 log = structlog.get_logger(__name__)
 
 
 class _RunningJob:
-    """A job at a worker. `answer` is there when it is `over`, unless it was cancelled."""
+    """A job that a worker runs. `answer` is valid when `over` is set, unless the job was cancelled."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
@@ -42,7 +42,7 @@ class _RunningJob:
         self.answer: outcome.Outcome[Any] = outcome.Error(WorkerDied("the workers are closed"))
 
     def disown(self, seconds: float) -> None:
-        """Nobody waits for it any more: it has `seconds` left."""
+        """Marks the job as no longer needed and cancels it after `seconds`."""
         self._sender.unwanted.add(self.scope)
         self.scope.deadline = trio.current_time() + seconds
 
@@ -56,12 +56,13 @@ class _RunningJob:
 
 
 class Pool:
-    """A `Compute` over workers that an engine adds and removes."""
+    """A `Compute` with workers that an engine adds and removes."""
 
     def __init__(
         self, nursery: trio.Nursery, handle: type[Any], clear: Callable[[str], Awaitable[object]]
     ) -> None:
-        """`handle` is what stands for a kept value, `clear` removes those of a session."""
+        """`handle` is the engine's type of handles to kept values; `clear` removes the kept values of a
+        session."""
         self.handle = handle
         self._nursery = nursery
         self._clear = clear
@@ -72,7 +73,7 @@ class Pool:
         self._restarts = 0
         self._sessions = 0
         self._scratch_full = False
-        self._at: Counter[str] = Counter()  # sessions whose values are on a node
+        self._at: Counter[str] = Counter()  # number of sessions whose values are on each node
 
     @asynccontextmanager
     async def session(self, name: str, priority: Priority, grace: GracePeriod) -> AsyncIterator[PoolSession]:
@@ -88,7 +89,7 @@ class Pool:
                     await self._clear(name)
 
     def statistics(self) -> dict[str, Any]:
-        """As `Compute.statistics`, and the workers' `pids`."""
+        """As `Compute.statistics`, with the workers' `pids`."""
         return {
             "workers": self._busy + len(self._idle),
             "busy": self._busy,
@@ -100,7 +101,7 @@ class Pool:
         }
 
     async def start(self, workers: list[Worker]) -> None:
-        """Warms the first workers, all at the same time. Raises `RuntimeError` when one fails."""
+        """Warms the first workers concurrently. Raises `RuntimeError` if one fails."""
         self._workers.extend(workers)
         try:
             async with trio.open_nursery() as nursery:
@@ -110,12 +111,12 @@ class Pool:
             raise RuntimeError(f"workers do not warm up: {group.exceptions[0]!r}") from group
 
     def add(self, worker: Worker) -> None:
-        """Takes a worker in, which is warmed in the background."""
+        """Adds a worker and warms it in the background."""
         self._workers.append(worker)
         self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
 
     def remove(self, worker: Worker) -> None:
-        """No further job for it; one that it is at ends as it ends."""
+        """Removes a worker: it gets no further job. A job that it runs is not interrupted."""
         self._workers.remove(worker)
         worker.pid = None
         if worker in self._idle:
@@ -124,9 +125,9 @@ class Pool:
     async def submit(
         self, sender: Sender, kept: bool, work: Callable[[Worker], Awaitable[Any]], *, early: bool = False
     ) -> Any:
-        """One job from queue to answer: `work` is called with the worker it was granted.
+        """Queues a job and returns its answer: `work` is called with the worker that the job was granted.
 
-        A worker that is lost on the way is replaced in the background.
+        A worker that is lost is replaced in the background.
         """
         sender.keeps = sender.keeps or kept
         job = self._queue.add(sender, kept=kept, early=early)
@@ -136,7 +137,7 @@ class Pool:
         except trio.Cancelled:
             if job.worker is None:
                 self._queue.discard(sender, job)
-            else:  # granted and cancelled at the same moment
+            else:  # the job was granted a worker at the moment of the cancellation
                 self._free(job.worker)
             raise
         assert job.worker is not None
@@ -156,7 +157,7 @@ class Pool:
     async def _run_job(
         self, running: _RunningJob, worker: Worker, kept: bool, work: Callable[[Worker], Awaitable[Any]]
     ) -> None:
-        """Runs a job in a task of its own, so that it may outlast the call that asked for it."""
+        """Runs a job in its own task, because it may run longer than the call that submitted it."""
         started = trio.current_time()
         lost = True
         try:
@@ -193,8 +194,9 @@ class Pool:
             job.granted.set()
 
     def _suits(self) -> Callable[[Sender], bool] | None:
-        """Whether a sender's values are where a worker is idle, or it has none. A worker is better busy with
-        a job whose values lie elsewhere than idle."""
+        """A preference for senders whose values are on a node with an idle worker, or on no node; None with
+        fewer than two nodes. If no sender is preferred, an idle worker runs a job whose values are on another
+        node."""
         nodes = {worker.node for worker in self._workers}
         if len(nodes) < 2:
             return None
@@ -202,8 +204,8 @@ class Pool:
         return lambda sender: sender.node in idle or sender.node not in nodes
 
     def _choose(self, sender: Sender) -> Worker:
-        """An idle worker on the sender's node; else any. At its first job, and when its node is gone, a
-        sender gets the node with the fewest sessions for each worker."""
+        """An idle worker, if possible on the sender's node. A sender whose node is gone, or that has none
+        yet, gets the node with the fewest sessions per worker."""
         workers = Counter(worker.node for worker in self._workers)
         if sender.node not in workers:
             idle = {worker.node for worker in self._idle}
@@ -215,7 +217,7 @@ class Pool:
         self._busy -= 1
         if worker not in self._workers:  # removed while it was busy
             return
-        if worker.pid is None:  # it died as the job came, which then met a new and cold process
+        if worker.pid is None:  # its process died just before the job, which ran in a new, cold process
             self._nursery.start_soon(self._warm_again, worker, name=f"warm {worker!r}")
         else:
             self._idle.appendleft(worker)
@@ -250,8 +252,8 @@ class Pool:
         self._nursery.start_soon(self._watch, worker, pid, name=f"watch {worker!r}")
 
     async def _watch(self, worker: Worker, pid: int) -> None:
-        """Replaces a worker that is killed while idle, so that no job pays for it."""
-        if not await worker.wait_gone(pid) or worker.pid != pid:  # unknown, or replaced already
+        """Replaces a worker that is killed while idle, so that no job is delayed by it."""
+        if not await worker.wait_gone(pid) or worker.pid != pid:  # undetermined, or replaced already
             return
         if worker in self._idle:
             self._idle.remove(worker)

@@ -1,4 +1,4 @@
-"""Who runs next: jobs in front of the workers. Synchronous state, no clock."""
+"""The queue of jobs that wait for workers: it decides which job runs next. Synchronous, without a clock."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pinactors.compute.workers import Worker
 
 
 class Sender:
-    """A session that sends jobs; `unwanted` are its jobs that run for nobody, `node` is where its values
-    are, `keeps` whether there can be any."""
+    """A session that submits jobs. `unwanted` has the scopes of its running jobs that are not needed any
+    more, `node` is the node of its kept values, `keeps` whether it can have kept values."""
 
     def __init__(self, number: int, priority: Priority, grace: GracePeriod) -> None:
         self.number = number
@@ -27,8 +27,8 @@ class Sender:
 
 
 class Job:
-    """A place in the queue; `granted` once it has a `worker`. `kept`: its value is for other jobs; `early`:
-    for those of a session's first result."""
+    """A queued job; `granted` is set when it has a `worker`. The value of a `kept` job is for other jobs;
+    that of an `early` one is for the jobs of a session's first result."""
 
     def __init__(self, sender: Sender, kept: bool, early: bool) -> None:
         self.sender = sender
@@ -39,15 +39,16 @@ class Job:
 
 
 class JobQueue:
-    """Waiting jobs. The lowest first number of their sender's priority goes first; then answers and what
-    leads to a session's first one, before what only leads to later ones; then the rest of the priority, the
-    sender that came first, and the order in which they came.
+    """Waiting jobs, ordered by these criteria: the first number of their sender's priority; results and jobs
+    for a session's first result before jobs that only lead to later ones; the rest of the priority; the
+    order of the senders; the order of submission.
 
-    Under load everybody so has a first result soon. The rest is done one session after the other: some are
-    then complete in time, where taking turns would have all of them half done at their deadlines.
+    Under load every session thus has a first result soon. The remaining jobs are done session by session, so
+    that some sessions are complete in time; if sessions alternated, all would be incomplete at their
+    deadlines.
 
-    It has no bound of its own: admission bounds the sessions, and a session has at most one job for each of
-    its shared steps and components (500 x 11 with the defaults).
+    The queue needs no limit of its own: admission limits the sessions, and a session has at most one job for
+    each of its shared steps and components (500 x 11 with the defaults).
     """
 
     def __init__(self) -> None:
@@ -59,7 +60,7 @@ class JobQueue:
 
     @property
     def senders(self) -> int:
-        """How many have jobs here."""
+        """Number of senders with waiting jobs."""
         return len(self._waiting)
 
     def add(self, sender: Sender, *, kept: bool = False, early: bool = False) -> Job:
@@ -69,7 +70,8 @@ class JobQueue:
         return job
 
     def pop(self, suits: Callable[[Sender], bool] | None = None) -> Job | None:
-        """The job that runs next, or None: of the senders that `suits` where there is one, else of all."""
+        """Removes and returns the job that runs next, or None. Only senders that `suits` accepts are
+        considered, unless there is none."""
         if not self._waiting:
             return None
         suited = [sender for sender in self._waiting if suits is None or suits(sender)]
@@ -81,7 +83,7 @@ class JobQueue:
         return sender, min(self._waiting[sender], key=lambda job: (job.later, job.kept))
 
     def discard(self, sender: Sender, job: Job) -> None:
-        """Takes a job out."""
+        """Removes a job."""
         jobs = self._waiting[sender]
         jobs.remove(job)
         self._count -= 1

@@ -1,9 +1,8 @@
-"""Scratch: values between worker processes, one file each, written once, mapped by whoever reads it; and the
-folder they are in.
+"""Scratch files: values that worker processes exchange, each in a file that is written once and mapped by its
+readers; and the folder of these files.
 
-A file is a header, the value's pickle (protocol 5) and the buffers that pickle left out of band, each on a
-64-byte boundary. A reader maps the file and unpickles on top of the mapping: arrays arrive without a copy and
-read-only.
+A file has a header, the value's pickle (protocol 5) and the pickle's out-of-band buffers, each on a 64-byte
+boundary. A reader maps the file and unpickles from the mapping: arrays are not copied, and are read-only.
 
 Layout, little-endian: magic (8 bytes), pickle size (u64), buffer count (u64), per buffer offset and size
 (2 x u64), pickle, padding, buffers.
@@ -28,14 +27,14 @@ from pinactors.compute import Handle
 
 MAGIC = b"pinacts1"
 ALIGNMENT = 64
-"""A cache line: what numpy and OpenCV prefer."""
+"""Bytes of a cache line, the alignment that numpy and OpenCV prefer."""
 
 _HEAD = struct.Struct("<8sQQ")
 _PLACE = struct.Struct("<QQ")
 
 
 def save(folder: str, value: Any) -> Handle:
-    """Writes `value` to a new file in `folder` (made when missing). Raises `OSError` when it cannot."""
+    """Writes `value` to a new file in `folder`, which is created if necessary. Raises `OSError`."""
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
@@ -54,7 +53,7 @@ def save(folder: str, value: Any) -> Handle:
             for (offset, _), view in zip(places, views, strict=True):
                 file.write(b"\0" * (offset - file.tell()))
                 file.write(view)
-    except OSError:  # half a value would take up what room there is
+    except OSError:  # an incomplete file would only take up space
         with suppress(OSError):
             os.unlink(path)
         raise
@@ -62,9 +61,9 @@ def save(folder: str, value: Any) -> Handle:
 
 
 def load(handle: Handle) -> Any:
-    """The value of `handle`; its arrays are read-only and live as long as anything refers to them.
+    """The value of `handle`. Its arrays are read-only; the mapping exists as long as anything refers to them.
 
-    Raises `OSError` when the file is gone and `ValueError` when it is not one of ours.
+    Raises `OSError` if the file is gone, and `ValueError` if it is not a scratch file.
     """
     with open(handle.path, "rb") as file:
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -83,7 +82,8 @@ def _aligned(position: int) -> int:
 
 @contextmanager
 def open_scratch(parent: Path) -> Iterator[Path]:
-    """A new folder in `parent`. Folders there that no living process holds are removed first."""
+    """Creates a folder in `parent` and removes it at the end. First removes folders there that no living
+    process holds."""
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in parent.iterdir():
         with _locked(stale) as ours:
@@ -99,7 +99,8 @@ def open_scratch(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Holds the lock of `folder` while inside; False where another process does, or it is no folder."""
+    """Holds the lock of `folder` while inside. Gives False if another process holds it, or `folder` is no
+    folder."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

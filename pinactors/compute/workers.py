@@ -1,4 +1,4 @@
-"""What every engine offers its pool: something that runs one job at a time."""
+"""The interface of a worker, which every engine implements for its pool."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 
 class Worker(Protocol):
-    """Runs one job at a time. Cancelling a job ends the process that is at it, and the worker with it."""
+    """Runs one job at a time. Cancelling a job ends the worker's process, which must then be warmed again."""
 
     pid: int | None
-    """Of its process while it is warm, None while it is being replaced."""
+    """The id of the worker's process while it is warm; None while it is being replaced."""
 
     node: str
-    """Where it is: values that were kept on the same node are at hand."""
+    """The node on which the worker runs: values kept on the same node are local to it."""
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """As `SessionCompute.run`."""
@@ -24,13 +24,14 @@ class Worker(Protocol):
         ...
 
     async def warm(self) -> int:
-        """Starts a process where there is none and loads what jobs need; returns its pid."""
+        """Starts a process if there is none, loads what jobs need, and returns the pid."""
         ...
 
     async def wait_gone(self, pid: int) -> bool:
-        """True once the process `pid` has ended; False, at once, where that cannot be told."""
+        """Waits until the process `pid` has ended and returns True; returns False immediately if that cannot
+        be determined."""
         ...
 
     def discard(self, kept: Any) -> None:
-        """Removes a value nobody asks for any more, should it be one that was kept."""
+        """Removes the result of a job that nothing needs any more, if `kept` refers to a kept value."""
         ...

@@ -1,1 +1,2 @@
-"""Worker processes of this machine: forked from one that imported what they need, killed when cancelled."""
+"""Worker processes of this machine: forked from a process that has imported what they need, and killed when
+their job is cancelled."""

@@ -1,4 +1,4 @@
-"""The process that workers are forked from: it has imported once what each of them needs."""
+"""Starts the fork server: the process from which workers are forked, after it has imported what they need."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pinactors.compute.local.worker import THREAD_VARIABLES
 
 
 def begin(modules: Sequence[str]) -> None:
-    """Starts it, importing `modules`, and does not wait for that. Where it runs already nothing is changed.
+    """Starts the fork server, which imports `modules`, without waiting for it. Does nothing if it runs.
 
-    A module that cannot be imported is left to the workers, which say why.
+    The fork server ignores a module that cannot be imported; the workers then report the error.
     """
-    for variable in THREAD_VARIABLES:  # it imports numpy before any worker could set them
+    for variable in THREAD_VARIABLES:  # set here because the fork server imports numpy before the fork
         os.environ.setdefault(variable, "1")
     multiprocessing.set_forkserver_preload(["pinactors.compute.local.preload", *modules])
     multiprocessing.forkserver.ensure_running()

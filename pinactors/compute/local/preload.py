@@ -1,8 +1,8 @@
-"""Imported by the fork server, and by nothing else, before it forks the first worker.
+"""Makes the fork server ignore SIGTERM. Only the fork server imports this module, before the first fork.
 
-A service manager or a terminal sends SIGTERM to the whole process group. The fork server has to outlive it
-like its workers do: were it gone, the event loop's process would take a running worker for a dead one. It
-ends when the event loop's process does.
+A service manager or a terminal sends SIGTERM to the whole process group. The fork server has to survive it as
+its workers do: without the fork server, the event loop's process would take running workers for dead. The
+fork server ends with the event loop's process.
 """
 
 import signal

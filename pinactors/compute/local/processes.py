@@ -1,7 +1,7 @@
-"""Worker processes of this machine: warm, replaced when they die, killed when their job is cancelled.
+"""Worker processes of this machine: kept warm, replaced if they die, killed if their job is cancelled.
 
-Each worker has a `trio_parallel` context of its own: the one that died is the one that is warmed again, and
-no job meets a cold worker while a warm one is idle. Workers come from a fork server that has imported the
+Each worker has its own `trio_parallel` context: the worker that died is the one that is warmed again, and no
+job gets a cold worker while a warm one is idle. Workers are forked from a fork server that has imported the
 analysis once: a replacement costs 0.05 s instead of 0.24 s (measured, without the models that `warm` loads).
 """
 
@@ -28,10 +28,10 @@ from pinactors.compute.scratch import open_scratch
 from pinactors.settings import Settings
 
 SHUTDOWN_GRACE_SECONDS = 2.0
-"""What an idle worker gets to end by itself at shutdown."""
+"""How long an idle worker may take to end by itself at shutdown."""
 
 REMOVING_THREADS = 2
-"""Threads that remove what sessions left in the scratch folder."""
+"""Threads that remove sessions' files from the scratch folder."""
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class _Worker:
         scratch: Path,
         remove: Callable[[str], None],
     ) -> None:
-        """`remove` is called with the path of a value that nobody asks for any more."""
+        """`remove` is called with the path of a kept value that is not needed any more."""
         self.pid: int | None = None
         self._number = number
         self._context = context
@@ -82,7 +82,7 @@ class _Worker:
     async def wait_gone(self, pid: int) -> bool:
         try:
             descriptor = os.pidfd_open(pid)
-        except (AttributeError, OSError):  # not Linux, or already gone: the next job will notice
+        except (AttributeError, OSError):  # not Linux, or ended already: the next job then fails and shows it
             return False
         try:
             await trio.lowlevel.wait_readable(descriptor)
@@ -96,7 +96,7 @@ class _Worker:
 
 
 def _remove_value(path: str) -> None:
-    """Also its folder, where its session is gone."""
+    """Removes a kept value, and its folder if that is empty, because its session has ended."""
     with suppress(OSError):
         os.unlink(path)
         os.rmdir(os.path.dirname(path))
@@ -104,9 +104,10 @@ def _remove_value(path: str) -> None:
 
 @asynccontextmanager
 async def open_processes(settings: Settings, warm: Callable[[], Any]) -> AsyncIterator[Pool]:
-    """`settings.workers` warm worker processes (0: one a core); `warm`, module-level, loads what jobs need.
+    """Opens a pool of `settings.workers` warm worker processes (0: one per core). `warm`, a module-level
+    function, loads what jobs need.
 
-    Raises `RuntimeError` from whatever `warm` raises when the workers cannot be warmed the first time.
+    Raises `RuntimeError` from any exception of `warm` when the workers are warmed for the first time.
     """
     count = settings.workers or len(os.sched_getaffinity(0))
     await trio.to_thread.run_sync(fork_server.begin, [warm.__module__])
@@ -152,5 +153,5 @@ async def _open_context(settings: Settings) -> AsyncIterator[trio_parallel.Worke
             worker_type=trio_parallel.WorkerType.FORKSERVER,
         ) as context:
             yield context
-    except trio_parallel.BrokenWorkerError as error:  # killed while idle, or slow to go: it is gone now
+    except trio_parallel.BrokenWorkerError as error:  # killed while idle or too slow to end; it has ended now
         log.info("worker ended uncleanly", reason=str(error))

@@ -1,4 +1,5 @@
-"""What runs inside a worker process. Imports nothing heavy: `prepare` comes before numpy and OpenCV."""
+"""The code that runs in a worker process. It imports nothing heavy, because `prepare` has to run before numpy
+and OpenCV are imported."""
 
 from __future__ import annotations
 
@@ -16,19 +17,19 @@ from typing import Any
 from pinactors.compute import Handle, OutOfMemory, ScratchFull, scratch
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_NUM_THREADS")
-"""One thread a worker: the pool is one worker a core, so more threads would only fight over the cores."""
+"""Variables that limit libraries to one thread per worker: there is one worker per core already."""
 
 
 class FunctionFailed(Exception):
-    """A function's exception that could not travel between processes; carries its type and text."""
+    """Replaces a function's exception that cannot be pickled; has its type and text."""
 
 
 def prepare(niceness: int, memory: int) -> None:
-    """Sets a fresh worker up: one thread, lower priority than the event loop, gone when the server is gone,
-    and no more than `memory` bytes (0: unlimited).
+    """Sets up a new worker: one thread, lower priority than the event loop, at most `memory` bytes (0:
+    unlimited), and an end with the server.
 
-    SIGTERM is ignored (SIGINT is already): a service manager or terminal signals the whole process group, and
-    a draining server still needs its workers. They end when their pipe closes.
+    Ignores SIGTERM (SIGINT is ignored already): a service manager or terminal signals the whole process
+    group, and a draining server still needs its workers. They end when their pipe closes.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(niceness)
@@ -38,20 +39,20 @@ def prepare(niceness: int, memory: int) -> None:
 
 
 def end_with_parent() -> None:
-    """This process ends when the one that made it is gone, however that ended."""
+    """Ends this process when its parent has ended, even if the parent was killed."""
     threading.Thread(target=_wait_for_parents_end, name="end with parent", daemon=True).start()
 
 
 def restrict_memory(limit: int) -> None:
-    """No more than `limit` bytes (0: unlimited) of data (`RLIMIT_DATA`: heap and private anonymous mappings),
-    not of address space: the mapped catalogue, the values other workers keep and the libraries' files cost no
-    memory of this process's own."""
+    """Limits this process to `limit` bytes (0: unlimited) of data (`RLIMIT_DATA`: heap and private anonymous
+    mappings), not of address space: the mapped catalogue, values of other workers and the libraries' files
+    take no memory of this process."""
     if limit:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def restrict_threads() -> None:
-    """One thread for each library that would have several. Before numpy is imported."""
+    """Limits multithreaded libraries to one thread. To be called before numpy is imported."""
     for variable in THREAD_VARIABLES:
         os.environ[variable] = "1"
     if importlib.util.find_spec("cv2") is not None:
@@ -61,7 +62,7 @@ def restrict_threads() -> None:
 
 
 def _wait_for_parents_end() -> None:
-    # Not PR_SET_PDEATHSIG: it fires when the process that forked us ends, and that is the fork server.
+    # PR_SET_PDEATHSIG would not do: it reacts to the end of the forking process, which is the fork server.
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -69,7 +70,8 @@ def _wait_for_parents_end() -> None:
 
 
 def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """`function(*arguments)` with handles replaced by their values; what it raises is sure to travel."""
+    """`function(*arguments)` with handles replaced by their values; raises only exceptions that can be
+    pickled."""
     try:
         return function(*(scratch.load(each) if isinstance(each, Handle) else each for each in arguments))
     except Exception as error:
@@ -78,12 +80,12 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         if _travels(error):
             raise
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # would end the server, not the analysis
+    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # these would end the server's process
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
 
 
 def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Handle | None:
-    """Like `call`, but the result stays here, in a file of `folder`."""
+    """As `call`, but saves the result in a file in `folder` and returns its handle."""
     value = call(function, arguments)
     try:
         return None if value is None else scratch.save(folder, value)
@@ -92,18 +94,19 @@ def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[An
 
 
 def itself(value: Any) -> Any:
-    """What a handle stands for, on its way back."""
+    """Returns `value`: as a job, it turns a handle into its value."""
     return value
 
 
 def warm(function: Callable[[], Any]) -> int:
-    """Runs `function` for what it loads; returns the pid."""
+    """Runs `function`, which loads what jobs need; returns the pid."""
     function()
     return os.getpid()
 
 
 def _lacks_memory(error: Exception) -> bool:
-    """Python's and numpy's own exception, OpenCV's `StsNoMem` (-4), and what C++ raises below ONNX."""
+    """Whether `error` means too little memory: `MemoryError` of Python and numpy, OpenCV's `StsNoMem` (-4),
+    or `bad_alloc` from the C++ code of ONNX."""
     return isinstance(error, MemoryError) or getattr(error, "code", None) == -4 or "bad_alloc" in str(error)
 
 

@@ -1,1 +1,1 @@
-"""Workers of a Ray cluster, behind the same interface. `cluster` and `worker` need Ray, which is an extra."""
+"""Workers on a Ray cluster. The modules `cluster` and `worker` need Ray, which is an extra."""

@@ -1,4 +1,4 @@
-"""Where a Ray cluster is, checked before Ray tries to connect for minutes."""
+"""The address of a Ray cluster. It is checked first because Ray itself tries to connect for minutes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CONNECT_SECONDS = 5.0
 
 
 def check_address(compute: str) -> str:
-    """The address that the setting `compute` means: `ray` is the cluster that `RAY_ADDRESS` names or this
-    machine is a node of, `ray://host:port` the one behind that Ray client server.
+    """The address that the setting `compute` names. `ray` is the cluster of `RAY_ADDRESS`, or the one of
+    which this machine is a node; `ray://host:port` is the cluster behind that Ray client server.
 
-    Raises `SettingUnusable` when nobody answers there.
+    Raises `SettingUnusable` if nothing answers at the address.
     """
     address = compute if "://" in compute else os.environ.get("RAY_ADDRESS", "auto")
     if address == "auto":

@@ -1,9 +1,9 @@
-"""Jobs on a Ray cluster: a `Pool` whose workers are places on its nodes, one for each CPU.
+"""Runs jobs on a Ray cluster: a `Pool` whose workers are places on the cluster's nodes, one per CPU.
 
-Jobs are Ray tasks, not actors: only a task's process can be ended from outside. Each place has a runtime
-environment of its own, so that Ray gives it a process of its own, which stays warm. A kept value stays in the
-object store of the node that made it; what is lost with a node is made again from the arguments it came from,
-in the end from the photographs, which the master has. Imported only where `compute` asks for it.
+Jobs are Ray tasks, not actors, because only a task's process can be ended from outside. Each place has its
+own runtime environment, so that Ray gives it its own process, which stays warm. A kept value stays in the
+object store of the node that computed it. A value that is lost with a node is computed again from its
+arguments, in the end from the photographs, which the master has. Imported only if `compute` names Ray.
 """
 
 from __future__ import annotations
@@ -32,26 +32,27 @@ from pinactors.storage.stored_image import StoredImage
 from pinactors.supervision import Supervision
 
 NODES_SECONDS = 1.0
-"""Pause between two looks at which nodes there are."""
+"""Pause between two queries for the cluster's nodes."""
 
 ANSWER_SECONDS = 5.0
-"""How long the cluster may take to say so; after it the cluster counts as away."""
+"""How long such a query may take; after that the cluster counts as unreachable."""
 
 CANCEL_SECONDS = 10.0
-"""How long a cancelled task may take to be gone: longer only where its node does not answer any more."""
+"""How long to wait for the end of a cancelled task: it takes longer only if its node does not answer."""
 
 MOST_REMAKES = 3
-"""How often a job is begun again because values it needs were lost with a node."""
+"""How often a job is attempted if values that it needs are lost with a node."""
 
 CALL_THREADS = 16
-"""Calls of Ray at the same moment: each blocks for some milliseconds."""
+"""Concurrent calls of Ray's API: each blocks its thread for some milliseconds."""
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False, slots=True)
 class Kept:
-    """A value in the cluster, and how it is made again. `reference` is of its latest copy."""
+    """A value in the cluster, with the function and arguments to compute it again. `reference` is Ray's
+    reference to its latest copy."""
 
     decided: bool
     reference: Any
@@ -61,7 +62,8 @@ class Kept:
 
 
 class _ValueLost(Exception):
-    """A value that a task needs is in no node's object store any more; its text is the reference's."""
+    """A value that a task needs is no longer in any node's object store; the text of the exception is the
+    hexadecimal id of its reference."""
 
 
 class _Place:
@@ -91,12 +93,13 @@ class _Place:
         return int(pid)
 
     async def wait_gone(self, pid: int) -> bool:
-        """It cannot be told: the next job meets a new process, which warms itself."""
+        """Returns False: the end of a process cannot be determined. The next job gets a new process, which
+        sets itself up."""
         await trio.lowlevel.checkpoint()
         return False
 
     def discard(self, value: Any) -> None:
-        """Ray lets go of a value with the last reference to it."""
+        """Does nothing: Ray removes a value when the last reference to it is gone."""
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         answer, _ = await self._work(worker.run, 1, function, arguments)
@@ -109,7 +112,7 @@ class _Place:
     async def _work(
         self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> tuple[Any, Any]:
-        """The first of the task's `returns` values, and the reference of the last one."""
+        """Runs a task; returns the first of its `returns` values, and the reference to the last one."""
         for _ in range(MOST_REMAKES):
             used = {each: each.reference for each in arguments if isinstance(each, Kept)}
             references = await self._start(task, returns, function, arguments)
@@ -130,7 +133,7 @@ class _Place:
     async def _start(
         self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: Any = None
     ) -> list[Any]:
-        """Submits a task; the references of its values."""
+        """Submits a task and returns the references to its values."""
 
         def submit() -> list[Any]:
             packed = [] if arguments is None else _packed(arguments)
@@ -141,7 +144,8 @@ class _Place:
         return await trio.to_thread.run_sync(submit, limiter=self._cluster.threads)
 
     async def _result(self, reference: Any) -> Any:
-        """The value of `reference`; cancelled, it ends the task's process and returns when that is gone."""
+        """Waits for the value of `reference`. If cancelled, ends the task's process and returns after its
+        end."""
         over = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
@@ -173,7 +177,7 @@ class _Place:
 
 
 def _packed(arguments: tuple[Any, ...]) -> list[Any]:
-    """`arguments` with stand-ins for photographs and kept values, and behind them the references of those."""
+    """`arguments` with placeholders for photographs and kept values, followed by the references to these."""
     values: list[Any] = []
     packed: list[Any] = []
     for each in arguments:
@@ -199,7 +203,7 @@ def _first_line(error: BaseException) -> str:
 
 @dataclass(slots=True)
 class _Cluster:
-    """The connection, and which places there are."""
+    """The state of the cluster: its places, at most `most` (0: no limit), and the tasks sent to it."""
 
     most: int
     memory: int
@@ -210,13 +214,14 @@ class _Cluster:
     tasks: dict[Callable[..., Any], Any] = field(default_factory=dict)
 
     def remote(self, task: Callable[..., Any]) -> Any:
-        """`task` as Ray knows it: sent to the cluster once."""
+        """Ray's remote function for `task`, which is sent to the cluster once."""
         if task not in self.tasks:
             self.tasks[task] = ray.remote(task)
         return self.tasks[task]
 
     def update(self, cpus: dict[str, int]) -> tuple[list[_Place], list[_Place]]:
-        """Follows the nodes `cpus` names: the places that are new, and those that are gone."""
+        """Adapts the places to the nodes in `cpus` (CPUs by node id); returns the new places and the removed
+        ones."""
         gone = [place for place in self.places if place.node not in cpus]
         self.places = [place for place in self.places if place.node in cpus]
         wanted = [(number, node) for node, count in cpus.items() for number in range(count)]
@@ -231,7 +236,7 @@ class _Cluster:
 
 
 class RayPool(Pool):
-    """A `Compute` on the cluster this process is connected to."""
+    """A `Compute` on the cluster to which this process is connected."""
 
     def __init__(self, cluster: _Cluster, nursery: trio.Nursery) -> None:
         super().__init__(nursery, Kept, _nothing)
@@ -243,13 +248,13 @@ class RayPool(Pool):
         return {**super().statistics(), "nodes": len(nodes), "reachable": self._reachable}
 
     async def follow(self) -> None:
-        """Takes in nodes that have come and lets go of those that are gone; to be repeated every
+        """Adds workers on new nodes and removes those of nodes that are gone; to be called every
         `NODES_SECONDS`."""
         cpus: dict[str, int] | None = None
         with trio.move_on_after(ANSWER_SECONDS):
             try:
                 cpus = await trio.to_thread.run_sync(_cpus, abandon_on_cancel=True)
-            except Exception as error:  # noqa: BLE001 - whatever Ray raises while its head is away
+            except Exception as error:  # noqa: BLE001 - Ray raises various types if its head is unreachable
                 log.debug("cluster not readable", error=repr(error))
         if self._reachable != (cpus is not None):
             self._reachable = cpus is not None
@@ -268,12 +273,12 @@ class RayPool(Pool):
 
 
 async def _nothing(session: str) -> None:
-    """What a session kept goes with its last reference."""
+    """Does nothing: Ray removes a session's kept values when the last references to them are gone."""
     await trio.lowlevel.checkpoint()
 
 
 def _cpus() -> dict[str, int]:
-    """CPUs of the nodes that are alive."""
+    """Number of CPUs of each living node, by node id."""
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     cpus = {node["NodeID"]: int(node["Resources"].get("CPU", 0)) for node in known if node["Alive"]}
     return {node: count for node, count in cpus.items() if count}
@@ -293,11 +298,11 @@ def _connect(compute: str) -> None:
 async def open_ray(
     settings: Settings, warm: Callable[[], Any], supervision: Supervision
 ) -> AsyncIterator[RayPool]:
-    """Places on the cluster `settings.compute` names: one for each of its CPUs, at most `settings.workers`
-    (0: no limit).
+    """Opens a pool on the cluster that `settings.compute` names: one worker per CPU, at most
+    `settings.workers` (0: no limit).
 
-    Raises `SettingUnusable` where there is no such cluster or it is of another version, `RuntimeError` where
-    workers cannot be warmed.
+    Raises `SettingUnusable` if there is no such cluster or it has another version of Ray, and `RuntimeError`
+    if workers cannot be warmed.
     """
     await trio.to_thread.run_sync(_connect, settings.compute)
     failure: RuntimeError | None = None

@@ -1,4 +1,4 @@
-"""What runs inside a Ray worker: the counterpart of `compute.local.worker` on a cluster's nodes."""
+"""The code that runs in a Ray worker: the counterpart of `compute.local.worker` on a cluster's nodes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pinactors.storage.stored_image import StoredImage
 
 @dataclass(frozen=True, slots=True)
 class Photograph:
-    """Stands for a `StoredImage` among a task's arguments; `position` is that of its bytes among the
-    values."""
+    """A placeholder for a `StoredImage` among a task's arguments; `position` is the index of its bytes among
+    the values."""
 
     position: int
     image: StoredImage
@@ -25,14 +25,15 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Stands for a kept value among a task's arguments, likewise."""
+    """A placeholder for a kept value among a task's arguments; `position` is its index among the values."""
 
     position: int
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the master learns of a value that stays in the cluster."""
+    """The information that the master gets about a value that stays in the cluster: whether it is None, and
+    its `decided`."""
 
     none: bool
     decided: bool
@@ -44,22 +45,24 @@ def own_version() -> str:
 
 @functools.cache
 def _set_up(memory: int) -> None:
-    """Once a process: one thread a library, no more than `memory` bytes (0: unlimited). Not in Ray's set-up
-    hook, whose failures reach nobody; not its priority either, which is the cluster's to set
+    """Limits each library to one thread, and the process to `memory` bytes (0: unlimited); once per process.
+    Not done in Ray's set-up hook, whose failures are not reported. The priority is left to the cluster
     (`RAY_worker_niceness`)."""
     restrict_threads()
     restrict_memory(memory)
 
 
 def warm(memory: int, function: Callable[[], Any]) -> tuple[int, str]:
-    """Runs `function` for what it loads; returns the pid and the version of this program on the node."""
+    """Runs `function`, which loads what jobs need; returns the pid and the version of this program on the
+    node."""
     _set_up(memory)
     function()
     return os.getpid(), own_version()
 
 
 def run(memory: int, function: Callable[..., Any], arguments: tuple[Any, ...], *values: Any) -> Any:
-    """`function(*arguments)`. Ray brings `values`; what stands for them among the arguments is replaced."""
+    """`function(*arguments)`, with placeholders among the arguments replaced by `values`, which Ray
+    supplies."""
     _set_up(memory)
     with _filled(arguments, values) as filled:
         return call(function, filled)
@@ -68,14 +71,15 @@ def run(memory: int, function: Callable[..., Any], arguments: tuple[Any, ...], *
 def keep(
     memory: int, function: Callable[..., Any], arguments: tuple[Any, ...], *values: Any
 ) -> tuple[Summary, Any]:
-    """Likewise, with the result as the second of two: it stays in the node's object store."""
+    """As `run`; returns a summary and the result, which stays in the node's object store."""
     value = run(memory, function, arguments, *values)
     return Summary(value is None, bool(getattr(value, "decided", False))), value
 
 
 @contextmanager
 def _filled(arguments: tuple[Any, ...], values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-    """Photographs become files in memory: the functions open paths."""
+    """The arguments with placeholders replaced. Photographs become files in memory, because the functions
+    open paths."""
     descriptors: list[int] = []
     filled: list[Any] = []
     try:
