@@ -1,7 +1,7 @@
 """The wire contract as types: packets, errors, session and stream ids, the size cap.
 
-Everything a client can see is named here once. Comes in: values; goes out: their JSON, and errors with
-the codes that clients know. Nothing here does I/O or knows a web framework.
+Everything that clients receive is defined here, once. Input: values. Output: their JSON, and errors with
+the codes of the protocol. Nothing here does I/O or depends on a web framework.
 """
 
 from pinactors.protocol.errors import (

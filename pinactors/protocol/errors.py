@@ -1,4 +1,4 @@
-"""Errors that a client is told about: their codes, messages and the exception that carries them."""
+"""Errors that are reported to clients: their codes, messages and the exception that carries them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ UPLOAD_LOST = UPLOAD_BROKEN_OFF, UPLOAD_STALLED, UPLOAD_INTERRUPTED = (
     "Upload stalled",
     "Upload interrupted",
 )
-"""Messages of errors that say the photographs did not arrive whole. Only the server can know: a client has
-written them all when the kernel has taken them. Sent again, they may arrive.
-"""
+"""Messages of errors for photographs that did not arrive completely. Only the server can detect this, because
+a client has written all bytes as soon as the kernel has accepted them. Sending them again may succeed."""
 
 
 class ErrorCode(StrEnum):
-    """The protocol's name of a failure; messages may change, these do not."""
+    """The protocol's name of a failure. Names do not change, while messages may."""
 
     NOT_FOUND = "not_found"
     MISSING_IMAGE = "missing_image"
@@ -38,11 +37,12 @@ class ErrorCode(StrEnum):
 
 
 class PinactorsError(Exception):
-    """A failure the client is told about, by code; it survives pickling, so a worker may raise it.
+    """A failure that is reported to the client, with its code. It can be pickled, so that a worker may raise
+    it.
 
-    `message` is for a person, `detail` says more. `field` names what is at fault, as it was sent, and `view`
-    the photograph it belongs to (`front`, `back`, `angled`); empty where there is none. `retry_after` is
-    seconds. `status` overrides the HTTP status that the API derives from `code`.
+    `message` is for a person, `detail` adds information. `field` is the name of the field at fault, as it was
+    sent, and `view` the photograph that it belongs to (`front`, `back`, `angled`); both empty if there is
+    none. `retry_after` is in seconds. `status` overrides the HTTP status that the API derives from `code`.
     """
 
     def __init__(

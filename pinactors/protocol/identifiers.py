@@ -1,4 +1,5 @@
-"""Session ids, which clients choose, stream ids, which the server draws, and words that name nothing."""
+"""Session ids, which clients choose, stream ids, which the server draws at random, and the words that clients
+send for a missing value."""
 
 from __future__ import annotations
 
@@ -12,24 +13,25 @@ SESSION_ID_LIMIT = 128
 
 
 def new_session_id(now: dt.datetime | None = None) -> str:
-    """`YYMMDDHHMMSS`, as the phones make it. A name for the client, never a key."""
+    """A session id `YYMMDDHHMMSS`, as the phones make it. It is a name for the client and never a key."""
     return (now or dt.datetime.now(dt.UTC)).strftime("%y%m%d%H%M%S")
 
 
 NOTHING = frozenset(
     {"", "null", "undefined", "none", "nil", "nan", "(null)", "<null>", "false", "data:", "data:,"}
 )
-"""What clients write for a value they have not got: the texts of JavaScript's, Python's, Swift's and
-Objective-C's empty values, and the picture of an empty canvas."""
+"""Texts that clients send for a missing value: the empty values of JavaScript, Python, Swift and Objective-C,
+and the data URL of an empty canvas."""
 
 
 def said(text: str | None) -> str | None:
-    """A text as a client wrote it; None for one that stands for nothing (`NOTHING`)."""
+    """`text` unchanged; None if it stands for a missing value (`NOTHING`)."""
     return None if text is None or text.strip().lower() in NOTHING else text
 
 
 def is_text(text: str) -> bool:
-    """Whether it can be stored and sent: JSON may hold half a surrogate pair, no encoding can."""
+    """Whether `text` can be stored and sent: JSON can contain half a surrogate pair, which no encoding
+    can represent."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -37,7 +39,7 @@ _SESSION_ID = re.compile(rf"[\x21-\x7e]{{1,{SESSION_ID_LIMIT}}}")
 
 
 def check_session_id(value: object) -> str:
-    """The client's session id, or a new one when it sent none, or a word for none.
+    """The client's session id, or a new one if it sent none, or a word for a missing value.
 
     Raises `PinactorsError` (`invalid_format`) unless it is 1 to 128 printable ASCII characters.
     """
@@ -54,5 +56,5 @@ def check_session_id(value: object) -> str:
 
 
 def new_stream_id() -> str:
-    """192 random bits, URL-safe: the capability that resumes and cancels a session."""
+    """A new stream id: 192 random bits, URL-safe. Whoever has it can resume and cancel the session."""
     return secrets.token_urlsafe(24)

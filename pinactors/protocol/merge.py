@@ -1,4 +1,4 @@
-"""One object out of a session's packets: what a desktop gets, in server, proxy and client alike."""
+"""Merges a session's packets into one object, the buffered answer; used by server, proxy and client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONAL = (
     "backHtml",
     "angledHtml",
 )
-"""Fields that are null where their packet never came, so that a buffered answer always has the same shape."""
+"""Fields that are null if their packet is missing, so that a buffered answer always has the same shape."""
 
 _FAILURE = ("success", "message", "error", "errorCode", "sessionId", "timestamp")
 _FAULT = ("field", "view")
@@ -49,21 +49,22 @@ def kind_of(encoded: bytes) -> str:
 
 
 def ends(packets: Sequence[bytes]) -> bool:
-    """Whether a log ends in a terminal packet; one that was dropped for another is closed without."""
+    """Whether a log ends with a terminal packet. A closed log has none if its session was dropped because an
+    earlier one answers the upload."""
     return bool(packets) and kind_of(packets[-1]) in TERMINAL
 
 
 def completed(packets: Sequence[bytes]) -> bool:
-    """Whether a log ends in `ANALYSIS_COMPLETE`."""
+    """Whether a log ends with `ANALYSIS_COMPLETE`."""
     return bool(packets) and kind_of(packets[-1]) == "ANALYSIS_COMPLETE"
 
 
 def merge(packets: Iterable[bytes]) -> dict[str, Any]:
-    """The buffered answer: the packets merged in order, and nothing else.
+    """The buffered answer: the fields of all packets, later ones replacing earlier ones.
 
-    `packets` is a finished log, its terminal packet last. After `ANALYSIS_COMPLETE` the record's `id` appears
-    under its two older names as well; an `ERROR` yields the failure body alone. Raises `ValueError` when the
-    log does not end in a terminal packet.
+    `packets` is a finished log, with its terminal packet last. If that is `ANALYSIS_COMPLETE` the record's
+    `id` appears under its two older names too; if it is an `ERROR` the result is only the body of the
+    failure. Raises `ValueError` if the log does not end with a terminal packet.
     """
     merged: dict[str, Any] = dict.fromkeys(OPTIONAL)
     kind = ""
@@ -82,5 +83,5 @@ def merge(packets: Iterable[bytes]) -> dict[str, Any]:
 
 
 def failed(answer: dict[str, Any]) -> ErrorCode | None:
-    """The error code of a merged answer, None for a success."""
+    """The error code of a merged answer; None if it is a success."""
     return None if answer["success"] else ErrorCode(answer["errorCode"])

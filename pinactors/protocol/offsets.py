@@ -1,9 +1,9 @@
-"""Positions in a session's log as the tokens clients see.
+"""Offset tokens: positions in a session's log, in the form that clients receive and send.
 
-A position counts packets: position n lies after the packet whose `sequence` is n - 1. Its token is that count
-in `DIGITS` decimal digits, so tokens sort as strings the way positions do, need no escaping in a URL, and a
-client that follows line by line can name the place where it was cut off. The public protocol's reserved words
-(`-1`, `now`) can never be tokens.
+A position counts packets: position n is after the packet whose `sequence` is n - 1. Its token is that count
+in `DIGITS` decimal digits. Tokens therefore sort as strings in the order of their positions, need no escaping
+in a URL, and a client that counts packets can make the token of the position where its connection broke. The
+protocol's reserved words (`-1`, `now`) are never tokens.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def to_token(position: int) -> str:
 
 
 def to_position(token: str) -> int:
-    """The position a token names. Raises `ValueError` for anything `to_token` cannot have made."""
+    """The position of a token. Raises `ValueError` for any text that `to_token` does not return."""
     if not _TOKEN.fullmatch(token):
         raise ValueError("not an offset token")
     return int(token)

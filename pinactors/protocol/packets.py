@@ -1,7 +1,7 @@
 """Packets: the JSON objects of a stream, and the size cap.
 
-A packet is a `Packet` struct. `Packet.encode` serialises it as it is; `Packet.encoded` leaves session, time
-and sequence open, which `EncodedPacket.stamped` fills in without encoding the rest again.
+A packet is a `Packet` struct. `Packet.encode` serialises it unchanged. `Packet.encoded` omits session id,
+time and sequence; `EncodedPacket.stamped` adds them without encoding the rest again.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from pinactors.protocol.parts import AlsoSeen, Candidate, Estimate, Evidence, Su
 from pinactors.protocol.views import View
 
 PACKET_LIMIT = 8192
-"""Bytes of one encoded packet, without its newline: the clients' line buffer."""
+"""Largest size in bytes of one encoded packet, without its newline: the size of the clients' line buffer."""
 
 OPENING_PADDING = 513
-"""Bytes the opening packet is padded to: iOS withholds the first 512 of a response."""
+"""Bytes to which the opening packet is padded, because iOS holds back the first 512 bytes of a response."""
 
 DEADLINE_SECONDS = 90.0
 KEEPALIVE_SECONDS = 5.0
 
 TERMINAL = frozenset({"ANALYSIS_COMPLETE", "ERROR"})
-"""Types of the packets after which nothing follows. Every stream ends in exactly one."""
+"""Packet types that end a stream. Every stream ends with exactly one such packet."""
 
 BASIC_NOTE = "Basic analysis used due to processing constraints"
 TIMEOUT_NOTE = "Analysis timed out"
 
 
 class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=True):
-    """What every packet has. `demonstration`: the catalogue in use is drawn, its pins and sales made up."""
+    """The fields of every packet. `demonstration` means that the catalogue's pins and sales are invented."""
 
     session_id: str = ""
     timestamp: str = ""
@@ -52,17 +52,17 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
         return self.packet_type in TERMINAL
 
     def facts(self) -> dict[str, Any]:
-        """What the record of the analysis keeps of this packet, beside its bytes, by name."""
+        """Values by name that the record of the analysis stores besides the packet itself."""
         return {"demonstration": True} if self.demonstration is True else {}
 
     def smaller(self) -> Self | None:
-        """The same packet with its least important part left out, or None when nothing can go."""
+        """The same packet without its least important part, or None if nothing can be left out."""
         return None
 
     def encode(self) -> bytes:
-        """One JSON line without its newline, at most `PACKET_LIMIT` bytes.
+        """The packet as one JSON line without its newline, made smaller until it fits `PACKET_LIMIT` bytes.
 
-        Raises `ValueError` when even the smallest form is over the limit.
+        Raises `ValueError` if even the smallest form is over the limit.
         """
         packet: Packet | None = self
         while packet is not None:
@@ -73,9 +73,9 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
         raise ValueError(f"{self.packet_type} does not fit {PACKET_LIMIT} bytes")
 
     def encoded(self) -> EncodedPacket:
-        """This packet encoded for whatever session, time and sequence are written into it later.
+        """This packet encoded, small enough for any session id, time and sequence that are added later.
 
-        Raises `ValueError` when even the smallest form is over the limit.
+        Raises `ValueError` if even the smallest form is over the limit.
         """
         stamped = msgspec.structs.replace(
             self, session_id=_LONGEST_SESSION_ID, timestamp=_SOME_TIMESTAMP, sequence=_LAST_SEQUENCE
@@ -87,7 +87,7 @@ class Packet(msgspec.Struct, rename="camel", tag_field="packetType", kw_only=Tru
 
 @dataclass(frozen=True, slots=True)
 class EncodedPacket:
-    """A packet's JSON behind its session id, time and sequence; small enough for any of those.
+    """A packet's JSON after session id, time and sequence (`rest`); small enough for any of these.
 
     `facts` are its `Packet.facts`.
     """
@@ -98,20 +98,20 @@ class EncodedPacket:
 
     @classmethod
     def of(cls, stamped: bytes) -> Self:
-        """What `stamped` was made of, without its facts. Raises `ValueError` for anything that was not."""
+        """The packet from which `stamped` was made, without facts. Raises `ValueError` for other bytes."""
         found = _STAMPED.match(stamped)
         if found is None:
             raise ValueError("not a packet as this program writes them")
         return cls(found["type"].decode(), stamped[found.end() :].rstrip(), {})
 
     def marked(self) -> EncodedPacket:
-        """The same packet of a demonstration."""
+        """The same packet, marked as a demonstration."""
         if self.rest.startswith(_MARK):
             return self
         return EncodedPacket(self.packet_type, _MARK + self.rest, self.facts | {"demonstration": True})
 
     def stamped(self, session_id: bytes, at: str, sequence: int) -> bytes:
-        """One JSON line without its newline; `session_id` is JSON already, `at` a `timestamp`."""
+        """The packet as one JSON line without its newline. `session_id` is JSON, `at` a `timestamp`."""
         line = _head(self.packet_type, session_id, at, sequence) + self.rest
         return line.ljust(OPENING_PADDING) if self.packet_type == "CONNECTION_ESTABLISHED" else line
 
@@ -131,17 +131,17 @@ _STAMPED = re.compile(
 )
 
 _MARK = b',"demonstration":true'
-"""What a packet of a demonstration begins with, behind its head: where `Packet` declares it."""
+"""The mark of a demonstration packet. It follows the head, the place of the field in `Packet`."""
 
 _LONGEST_SESSION_ID = '"' * SESSION_ID_LIMIT + "x" * len(_MARK)
-"""A quote takes two bytes in JSON. Longer by the mark than any there is: whatever fits can be marked."""
+"""Quotes take two bytes each in JSON. Longer by the mark, so that every packet that fits can be marked."""
 
 _SOME_TIMESTAMP = "2000-01-01T00:00:00.000Z"
 _LAST_SEQUENCE = 99
 
 
 class ConnectionEstablished(Packet, tag="CONNECTION_ESTABLISHED", kw_only=True):
-    """The opening packet. Its URLs are relative to the server's: clients need not build any."""
+    """The opening packet. Its URLs are relative to the server's, so that clients need not build them."""
 
     message: str
     stream_id: str
@@ -160,14 +160,14 @@ class ConnectionEstablished(Packet, tag="CONNECTION_ESTABLISHED", kw_only=True):
 
 
 class ProcessingStarted(Packet, tag="PROCESSING_STARTED", kw_only=True):
-    """Work has begun; `message` says how many others wait, where that takes long."""
+    """The analysis has begun. If the wait is long `message` says how many other sessions wait."""
 
     message: str
 
 
 class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
-    """`authenticity_rating` 0 to 100, `confidence` 0 to 1; `summary` says what counted most, for and
-    against; `advice` what would settle it. `calibration` names the version of weights that decided."""
+    """The verdict: `authenticity_rating` 0 to 100, `confidence` 0 to 1; `summary` has the strongest evidence
+    for and against, `advice` what would decide it, `calibration` the version of the evidence weights."""
 
     authentic: bool
     authenticity_rating: int
@@ -195,7 +195,7 @@ class AuthenticationResult(Packet, tag="AUTHENTICATION_RESULT", kw_only=True):
 
 
 class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=True):
-    """`identified`: the first candidate is claimed; without it candidates are only resemblances."""
+    """Candidates for the pin. If `identified`, the first is claimed to be it; else all are only similar."""
 
     characters: str
     identification: str
@@ -215,7 +215,7 @@ class CharacterIdentification(Packet, tag="CHARACTER_IDENTIFICATION", kw_only=Tr
 
 
 class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):
-    """`sales` are the newest dated rows behind the estimate, for a chart; `reason` says why there is none."""
+    """The price. `sales` has the estimate's newest dated sales; `reason` says why there is no estimate."""
 
     pricing: str
     estimate: Estimate | None
@@ -230,7 +230,7 @@ class PricingAnalysis(Packet, tag="PRICING_ANALYSIS", kw_only=True):
 
 
 class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
-    """What is known of the pin: in words, and in `details` field by field."""
+    """A description of the pin: as text in `analysis`, and field by field in `details`."""
 
     analysis: str
     details: dict[str, Any]
@@ -245,7 +245,7 @@ class DetailedAnalysis(Packet, tag="DETAILED_ANALYSIS", kw_only=True):
 
 
 class HtmlDisplayData(Packet, tag="HTML_DISPLAY_DATA", kw_only=True):
-    """The pin cut out of each photograph, as HTML to show."""
+    """The pin cut out of each photograph, as HTML for display."""
 
     front_html: str
     back_html: str | UnsetType = UNSET
@@ -253,7 +253,7 @@ class HtmlDisplayData(Packet, tag="HTML_DISPLAY_DATA", kw_only=True):
 
 
 class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
-    """The last packet of an analysis that ended well. `degraded` components gave their basic analysis."""
+    """The last packet of a successful analysis. `degraded` components gave only their basic analysis."""
 
     success: Literal[True] = True
     complete: Literal[True] = True
@@ -265,7 +265,7 @@ class AnalysisComplete(Packet, tag="ANALYSIS_COMPLETE", kw_only=True):
 
 
 class ErrorPacket(Packet, tag="ERROR", kw_only=True):
-    """The session cannot go on. `field` is what is at fault, named as it was sent; `view` the photograph."""
+    """The failure of a session. `field` is the field at fault, as it was sent, and `view` its photograph."""
 
     success: Literal[False] = False
     message: str
@@ -276,7 +276,7 @@ class ErrorPacket(Packet, tag="ERROR", kw_only=True):
 
     @classmethod
     def of(cls, error: PinactorsError) -> Self:
-        """The packet that tells a client of `error`."""
+        """The packet that reports `error` to a client."""
         return cls(
             message=error.message,
             error=error.detail,
@@ -309,14 +309,14 @@ def decode(encoded: bytes | str) -> Packet:
 
 
 def stream_urls(stream_id: str) -> dict[str, str]:
-    """Where a session is read (`GET`), cancelled (`DELETE`), and asked for what it has said so far (`GET`: an
-    array of packets, complete when the answer's `Stream-Closed` is `true`)."""
+    """The URLs to read a session (`GET`), to cancel it (`DELETE`), and to get its packets so far (`GET`: an
+    array of packets, complete if the answer's `Stream-Closed` is `true`)."""
     url = f"/streams/{stream_id}"
     return {"streamUrl": url, "cancelUrl": url, "statusUrl": f"{url}?offset=-1"}
 
 
 def timed_out() -> AuthenticationResult:
-    """The packet that answers for authenticity when the deadline decided."""
+    """The authenticity packet for an analysis that the deadline cut short."""
     return AuthenticationResult(
         authentic=False,
         authenticity_rating=0,
@@ -328,6 +328,6 @@ def timed_out() -> AuthenticationResult:
 
 
 def timestamp(now: dt.datetime | None = None) -> str:
-    """ISO 8601, UTC, milliseconds, `Z`."""
+    """A time, by default the present, in ISO 8601: UTC, with milliseconds and `Z`."""
     now = now or dt.datetime.now(dt.UTC)
     return now.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

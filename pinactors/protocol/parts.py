@@ -1,4 +1,4 @@
-"""What packets are made of: verdict, evidence, candidates, suggestions, price."""
+"""Parts of packets: verdict, evidence, candidates, suggestions, price."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Box(msgspec.Struct, rename="camel", frozen=True):
 class Evidence(msgspec.Struct, rename="camel"):
     """One row of the evidence model.
 
-    `finding` is a sentence for a person; `weight` is a log10 likelihood ratio, positive for genuine, 0 when
-    the row could not be assessed (`assessed` false). `region` is where it was seen in a photograph,
+    `finding` is a sentence for a person. `weight` is a log10 likelihood ratio, positive for genuine, and 0 if
+    the row could not be assessed (`assessed` is false). `region` is the measured place in a photograph,
     `reference` the same place in the identified pin's catalogue picture of that view.
     """
 
@@ -56,7 +56,7 @@ class Candidate(msgspec.Struct, rename="camel"):
 
 
 class AlsoSeen(msgspec.Struct, rename="camel"):
-    """Another catalogued pin in the photograph of the front, and where it is."""
+    """Another catalogued pin in the photograph of the front, and its place there."""
 
     pin_id: str
     name: str
@@ -65,7 +65,7 @@ class AlsoSeen(msgspec.Struct, rename="camel"):
 
 
 class Suggestion(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """What a second engine (`source`) believes to see; nobody has checked it, and it decides nothing.
+    """A statement of a second engine (`source`) about the pin. It is not verified and affects no result.
 
     `kind` is `character`, `series`, `inscription` or `description`.
     """
@@ -77,7 +77,7 @@ class Suggestion(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
 
 
 class Estimate(msgspec.Struct, rename="camel"):
-    """A price in `currency`, quartiles of sold rows; `as_of` is an ISO date."""
+    """A price estimate in `currency`: the quartiles of `sample_size` sales. `as_of` is an ISO date."""
 
     currency: str
     low: float
