@@ -1,9 +1,9 @@
-"""Distributed tracing: where a request and its session spend their time, over several servers.
+"""Distributed tracing: where a request and its session spend their time, across several servers.
 
-Comes in: the header fields a request came with. Goes out: spans, to a receiver of OpenTelemetry's protocol,
-and the header fields of a request to the next server. A span is handed down from caller to callee; nothing
-here looks into the context of a task, and nothing knows what is traced. Without the setting `tracing_url` a
-span is one object that records nothing and is its own child.
+Input: the header fields of a request. Output: spans, for a receiver of OpenTelemetry's protocol, and the
+header fields for a request to the next server. Callers pass a span to their callees explicitly; task contexts
+are not used, and nothing here depends on what is traced. Without the setting `tracing_url` a span is one
+object that records nothing and is its own child.
 """
 
 from pinactors.tracing.correlation import correlation, ids

@@ -1,4 +1,4 @@
-"""Header fields by which the logs and spans of several servers are brought together."""
+"""The header fields that relate the logs and spans of several servers to each other."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _FORMS = {
     "tracestate": re.compile(r"[\x21-\x7e][\x20-\x7e]{0,511}"),
     "x-request-id": re.compile(r"[A-Za-z0-9._-]{1,64}"),
 }
-"""Fields of W3C Trace Context, and the id that reverse proxies give a request, as they may look."""
+"""The valid forms of the W3C Trace Context fields, and of the id that reverse proxies give a request."""
 
 
 def correlation(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Those header fields by which the logs of several servers are brought together: a proxy passes them on.
+    """Those header fields that relate the logs of several servers; a proxy passes them on.
 
-    What is not well-formed is left out: it would end in a log, or in another request's head.
+    Malformed values are left out, because they would get into logs and into the headers of other requests.
     """
     found = {}
     for name, value in fields:
@@ -27,7 +27,7 @@ def correlation(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def ids(fields: Mapping[str, str]) -> dict[str, str]:
-    """`request` and `trace`, as logs have them, of what `correlation` returned."""
+    """The values of `request` and `trace` for a log line, from the fields that `correlation` returned."""
     found = {}
     if "x-request-id" in fields:
         found["request"] = fields["x-request-id"]

@@ -1,4 +1,4 @@
-"""Which tracing a process has, and that what it has recorded is sent before the process ends."""
+"""Opens the tracing of a process, and sends the recorded spans before the process ends."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pinactors.settings import Settings, SettingUnusable
 from pinactors.tracing.spans import NO_TRACING, Tracing
 
 FLUSH_SECONDS = 5.0
-"""What the receiver gets at shutdown to take the last spans."""
+"""How long the receiver may take to accept the last spans at shutdown."""
 
 
 @asynccontextmanager
 async def open_tracing(settings: Settings, service: str) -> AsyncIterator[Tracing]:
-    """What the setting `tracing_url` asks for. `service` names this process, unless `OTEL_SERVICE_NAME` does.
+    """The tracing that the setting `tracing_url` configures. `service` names this process, unless
+    `OTEL_SERVICE_NAME` does.
 
-    Raises `SettingUnusable` where the extra `tracing` is not installed.
+    Raises `SettingUnusable` if the extra `tracing` is needed and not installed.
     """
     if not settings.tracing_url:
         yield NO_TRACING

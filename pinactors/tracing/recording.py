@@ -1,8 +1,8 @@
 """Spans recorded with OpenTelemetry's SDK and sent by OTLP over HTTP.
 
-The SDK sends from a thread of its own, out of a queue that drops what there is no room for; recording a span
-waits for nothing. Sampling, resource attributes, the receiver's header fields and the queue's size are what
-the standard `OTEL_…` variables say.
+The SDK sends from its own thread, out of a queue that drops spans when it is full, so that recording a span
+never waits. The standard `OTEL_…` variables set sampling, resource attributes, the header fields for the
+receiver and the size of the queue.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from pinactors.tracing.correlation import correlation
 from pinactors.tracing.spans import Attribute, Kind, Span, Tracing
 
 PATH = "/v1/traces"
-"""Where an OTLP receiver takes spans (OTLP specification, OTLP/HTTP)."""
+"""The path at which an OTLP receiver accepts spans (OTLP specification, OTLP/HTTP)."""
 
 _W3C = TraceContextTextMapPropagator()
 _KINDS = {kind: trace.SpanKind[kind.name] for kind in Kind}
 
 
 class RecordedSpan(Span):
-    """A span that the receiver is told of when it ends. Attributes are named `pinactors.…` there."""
+    """A span that is sent to the receiver when it ends, with attributes named `pinactors.…`."""
 
     __slots__ = ("_ended", "_span", "_tracer")
 
@@ -72,7 +72,8 @@ class RecordedSpan(Span):
 
 
 class Recording(Tracing):
-    """Begins spans and hands them to `processor` when they end. `close` sends what is left, and may block."""
+    """Begins spans and passes them to `processor` when they end. `close` sends the remaining ones and may
+    block."""
 
     def __init__(self, processor: SpanProcessor, service: str) -> None:
         named = {SERVICE_VERSION: __version__}
@@ -84,7 +85,8 @@ class Recording(Tracing):
 
     @classmethod
     def to(cls, url: str, service: str) -> Self:
-        """Sends to the OTLP receiver `url`: `http://host:4318`, or with its whole path."""
+        """A recording that sends to the OTLP receiver at `url`: `http://host:4318`, or the full URL with its
+        path."""
         endpoint = url.rstrip("/")
         if not endpoint.endswith(PATH):
             endpoint += PATH

@@ -1,4 +1,4 @@
-"""Spans as everybody sees them, and what they are where nothing is traced."""
+"""The interface of spans and tracing, and their implementation for a process without tracing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Attribute = str | int | float | bool
 
 
 class Kind(Enum):
-    """What a span measures: a request that came in, one to another server, or work of this process."""
+    """What a span measures: a received request, a request to another server, or work of this process."""
 
     SERVER = "server"
     CLIENT = "client"
@@ -21,11 +21,11 @@ class Kind(Enum):
 
 
 class Span:
-    """A piece of work with a beginning, an end and the span it belongs to. This one records nothing, and is
-    its own child.
+    """A piece of work with a beginning, an end and a parent span. This class records nothing, and is its own
+    child.
 
-    It ends with its block, or by `end`. `correlation` has the header fields of a request to the next server:
-    those that came in, and the `traceparent` of this span where it is recorded.
+    A span ends with its `with` block, or by `end`. `correlation` has the header fields for a request to the
+    next server: those that were received and, if the span is recorded, its `traceparent`.
     """
 
     __slots__ = ("_correlation",)
@@ -38,14 +38,14 @@ class Span:
         return self._correlation
 
     def child(self, name: str, kind: Kind = Kind.INTERNAL, /, **attributes: Attribute) -> Span:
-        """A span of work that is part of this one's; it may outlive it."""
+        """A span for a part of this span's work; it may end after this one."""
         return self
 
     def note(self, **attributes: Attribute) -> None:
-        """What is known of the work before it ends."""
+        """Adds attributes to the span."""
 
     def end(self, error: BaseException | None = None) -> None:
-        """The work is done, or `error` ended it. Nothing happens where it ended before."""
+        """Ends the span: its work is done, or `error` ended it. Does nothing if the span has ended."""
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +63,7 @@ NO_SPAN = Span({})
 
 
 class Tracing:
-    """Begins spans for requests. This one records nothing."""
+    """Begins spans for requests. This class records nothing."""
 
     def begin(
         self,
@@ -73,8 +73,8 @@ class Tracing:
         /,
         **attributes: Attribute,
     ) -> Span:
-        """The span of a request that came with the header fields `fields`, in its sender's trace where they
-        name one."""
+        """Begins the span of a request with the header fields `fields`, in the sender's trace if they name
+        one."""
         return Span(correlation(fields))
 
 

@@ -1,9 +1,9 @@
 """A second opinion from a vision-language model, for pins that the catalogue does not know.
 
-Off unless the setting `vision_url` names a server that speaks the OpenAI chat-completions API with images and
-JSON-schema answers; needs the extra `vision`. Comes in: the photographs of a pin that was not identified;
-goes out: suggestions, which are shown as such and decide nothing. It is a plug-in like any other: a shared
-step in a loop of its own, and two components wrapped around it.
+Off unless the setting `vision_url` names a server of the OpenAI chat-completions API with images and
+JSON-schema answers; needs the extra `vision`. Input: the photographs of a pin that was not identified.
+Output: suggestions, which are displayed as such and do not affect results. The package is built like a
+plug-in: it adds a shared step in its own loop, and wraps two components that use the step.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ STEP, CONFIRMED = "suggestions", "match_suggested"
 def declare(
     settings: Settings, analysis: Analysis, confirm: Callable[..., Match | None] | None = None
 ) -> Analysis:
-    """`analysis` with suggestions in its characters and its details; as it is where no server is named.
+    """`analysis` with suggestions in the components characters and details; unchanged if no server is named.
 
-    `confirm(context, match, front, suggestions)`, for a worker, is the match with those pins among its
-    candidates that are suggested and that the photograph confirms; the characters are told from that one.
+    `confirm(context, match, front, suggestions)` runs in a worker and returns the match with additional
+    candidates: suggested pins that the photograph confirms. The component characters then uses this match.
 
-    Raises `SettingUnusable`: the extra is not installed, or the model has no name.
+    Raises `SettingUnusable` if the extra is not installed or no model is named.
     """
     if not settings.vision_url:
         return analysis

@@ -1,4 +1,4 @@
-"""What the model is asked, the form its answer has to have, and what is taken from it. Pure functions."""
+"""The request to the model, the schema of its answer, and the suggestions in it. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pinactors.vision.question import Question
 
 TEXT_BYTES = 120
 NAMES, INSCRIPTIONS = 4, 4
-"""Most suggestions of one kind that are taken."""
+"""Most characters, and most inscriptions, that are used from one answer."""
 
 MOST_TOKENS = 600
 
@@ -39,7 +39,7 @@ SCHEMA: dict[str, Any] = {
 
 
 class Answer(msgspec.Struct):
-    """The model's answer as the schema demands it."""
+    """The model's answer according to `SCHEMA`."""
 
     characters: list[str] = []
     series: str | None = None
@@ -90,10 +90,10 @@ def request(question: Question, model: str) -> dict[str, Any]:
 
 
 def suggestions(body: bytes, source: str) -> list[Suggestion]:
-    """What a chat completion suggests; nothing where the model refused. Texts are one line each, bounded,
-    without control characters.
+    """The suggestions in a chat completion; none if the model refused. Each text is one line, of limited
+    length, without control characters.
 
-    Raises `ValueError` for a body that is not as the API and the schema say.
+    Raises `ValueError` if the body does not follow the API or the schema.
     """
     completion = msgspec.json.decode(body, type=_Completion)
     if not completion.choices:
@@ -107,7 +107,7 @@ def suggestions(body: bytes, source: str) -> list[Suggestion]:
 
 
 def _texts(answer: Answer) -> Iterator[tuple[str, str]]:
-    """Kinds and texts, each once."""
+    """Kinds and texts, without empty and repeated ones."""
     found = [
         *(("character", text) for text in answer.characters[:NAMES]),
         ("series", answer.series or ""),

@@ -1,4 +1,5 @@
-"""Asks the model: one request a question, within budgets, answers kept by the photographs they are of."""
+"""The client of the vision server: one request per question, within budgets. Answers are cached by their
+photographs."""
 
 from __future__ import annotations
 
@@ -16,24 +17,24 @@ from pinactors.vision import answers
 from pinactors.vision.question import Question
 
 BODY_LIMIT = 64 * 1024
-"""Bytes of an answer; a real one has fewer than five thousand."""
+"""Largest answer in bytes; a real one has fewer than five thousand."""
 
 ANSWERS_KEPT = 10_000
-"""Answers kept in memory, of a few hundred bytes each."""
+"""Most answers that are kept in memory, of a few hundred bytes each."""
 
 DAY, MINUTE = 86_400.0, 60.0
 
 LONGEST_HOLD = 3600.0
-"""Most seconds that a `Retry-After` is obeyed for."""
+"""Longest time in seconds for which a `Retry-After` is obeyed."""
 
 
 class VisionUnavailable(Exception):
-    """The server did not give an answer that can be used."""
+    """The server gave no usable answer."""
 
 
 class Budget:
-    """Questions of the last minute and the last day, of all and of each key. Times are those of a monotonic
-    clock."""
+    """Counts the questions of the last minute and the last day, in total and per key, and limits them. Times
+    are on a monotonic clock."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -42,7 +43,7 @@ class Budget:
         self._of: Counter[str] = Counter()
 
     def take(self, owner: str, now: float) -> None:
-        """Raises `StepSkipped` when there is none left."""
+        """Counts one question. Raises `StepSkipped` if a limit is reached."""
         while self._minute and self._minute[0] <= now - MINUTE:
             self._minute.popleft()
         while self._day and self._day[0][0] <= now - DAY:
@@ -60,7 +61,7 @@ class Budget:
 
 
 class VisionClient:
-    """Lives in one loop; `suggestions` is the function of a shared step."""
+    """Asks the vision server; used in one loop only. `suggestions` is the function of a shared step."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -71,8 +72,9 @@ class VisionClient:
         self._context: ssl.SSLContext | None = None
 
     async def suggestions(self, context: Any, question: Question | None, owner: str) -> list[Suggestion]:
-        """Nothing where nothing is asked. Raises `VisionUnavailable`, `ValueError` for an answer that is
-        none, `httpx.HTTPError`, and `StepSkipped` where it is not the time to ask."""
+        """The suggestions for a question; none if `question` is None. Raises `VisionUnavailable`,
+        `ValueError` for an invalid answer, `httpx.HTTPError`, and `StepSkipped` if no question may be sent
+        at present."""
         if question is None:
             return []
         if question.key in self._kept:
@@ -89,8 +91,8 @@ class VisionClient:
         return found
 
     async def _ask(self, question: Question) -> bytes:
-        """The body of a good answer. The step's scope is the time limit; the answer's size is bounded
-        here."""
+        """Sends the request and returns the body of a successful answer. The size of the answer is limited
+        here, its time by the scope of the step."""
         settings = self._settings
         headers = {"Authorization": f"Bearer {settings.vision_key}"} if settings.vision_key else {}
         body = answers.request(question, settings.vision_model)
@@ -102,7 +104,7 @@ class VisionClient:
                 self._heed(response)
                 raise VisionUnavailable(f"the vision server answered {response.status_code}")
             received, size = bytearray(), 0
-            async for piece in response.aiter_bytes():  # to its end: the time limit cuts one that has none
+            async for piece in response.aiter_bytes():  # to the end; the time limit ends an endless answer
                 size += len(piece)
                 if size <= BODY_LIMIT:
                     received += piece
@@ -111,13 +113,13 @@ class VisionClient:
             return bytes(received)
 
     def _certificates(self) -> ssl.SSLContext | bool:
-        """The authorities to believe, read once; none are needed where the URL is not one of TLS."""
+        """The trusted certificate authorities, read once; False if the URL does not use TLS."""
         if self._context is None and self._url.startswith("https:"):
             self._context = ssl.create_default_context()
         return self._context if self._context is not None else False
 
     def _heed(self, response: httpx.Response) -> None:
-        """A server that says when to come again is left alone until then."""
+        """Sends no questions until the time that the server's `Retry-After` names."""
         wait = response.headers.get("Retry-After", "")
         if response.status_code in (429, 503) and wait.isascii() and wait.isdigit():
             self._held_until = time.monotonic() + min(float(wait), LONGEST_HOLD)

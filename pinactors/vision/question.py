@@ -1,6 +1,6 @@
-"""What the model is shown: the photographs of a pin nobody identified, cropped to it and scaled down.
+"""The question to the model: photographs of a pin that was not identified, cropped to it and scaled down.
 
-Runs in a worker. Nothing else leaves the machine: no name, no key, no file, no place.
+Runs in a worker. Nothing else leaves the machine: no name, no key, no original file, no location.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import numpy as np
 from pinactors.analysis.model import Image, Match, PreparedView
 
 LONGEST_SIDE = 768
-"""Longest side of a picture that is sent, in pixels: models scale larger ones down themselves."""
+"""Longest side in pixels of a picture that is sent: models scale larger pictures down themselves."""
 
 MARGIN_SHARE = 0.06
-"""Of the pin's longer side, left around it."""
+"""Margin left around the pin, as a share of its longer side."""
 
 JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`pictures` are JPEGs, the front first; `key` names what they are of."""
+    """A question about one pin. `pictures` are JPEGs, the front first; `key` identifies their photographs."""
 
     pictures: tuple[bytes, ...]
     key: str
@@ -34,7 +34,7 @@ class Question:
 def question(
     context: Any, match: Match | None, front: PreparedView, back: PreparedView | None
 ) -> Question | None:
-    """None where the catalogue has the answer."""
+    """The question about a pin; None if the catalogue has identified it."""
     if match is not None and match.identified:
         return None
     views = [view for view in (front, back) if view is not None]
@@ -43,7 +43,7 @@ def question(
 
 
 def _cropped(view: PreparedView) -> Image:
-    """Upright pixels of the pin and a little around it; of everything where no pin was found."""
+    """The upright pixels of the pin with a margin; the whole picture if no pin was found."""
     if view.pin is None or not len(view.pin.outline):
         return view.rgb
     low, high = view.pin.outline.min(axis=0), view.pin.outline.max(axis=0)

@@ -1,5 +1,5 @@
-"""Webhooks: events from the database reach the servers that want them.
+"""Webhooks: sends events from the database to the servers that requested them.
 
-In come deliveries, as rows; out go signed requests (Standard Webhooks), to public addresses only. Sessions
-are not known here, and none waits for anything here.
+Input: deliveries, as rows of the database. Output: signed requests (Standard Webhooks), to public addresses
+unless the settings allow private ones. Nothing here depends on sessions, and no session waits for it.
 """

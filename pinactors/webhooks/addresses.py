@@ -1,8 +1,8 @@
-"""Which servers a webhook may be: URLs as they are given, and addresses as they turn out when connecting.
+"""Checks the servers of webhooks: the URLs when they are given, and the addresses when connecting.
 
-Who may name a URL could else have this machine send requests to what only it can reach (server-side request
-forgery). A name is resolved once, each address is checked, and the connection goes to a checked address: a
-name that means something else a moment later changes nothing.
+Without these checks a client could name a URL that makes this machine send requests to servers that only it
+can reach (server-side request forgery). A host name is resolved once, each address is checked, and the
+connection goes to a checked address, so that a later change of the name has no effect.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinactors.protocol import ErrorCode, PinactorsError
 URL_LIMIT = 2000
 
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""Addresses that stand for an IPv4 address, in their last 32 bits (RFC 6052)."""
+"""IPv6 addresses with an IPv4 address in their last 32 bits (RFC 6052)."""
 
 SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
 
@@ -27,13 +27,13 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressRefused(Exception):
-    """The host's addresses are private, or otherwise none to send events to."""
+    """All addresses of the host are private, or otherwise not allowed for events."""
 
 
 def check_url(url: str, *, private: bool) -> str:
-    """A webhook's URL, stripped. `private`: its address may be any.
+    """A webhook's URL, stripped of white space. With `private` all addresses are allowed.
 
-    Raises `PinactorsError` (`invalid_format`, field `webhook`) for one that cannot be used.
+    Raises `PinactorsError` (`invalid_format`, field `webhook`) if the URL cannot be used.
     """
     url = url.strip()
     try:
@@ -61,8 +61,8 @@ def check_url(url: str, *, private: bool) -> str:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it can be anybody's on the internet: not private, shared, loopback, link-local, multicast,
-    reserved, or a way of writing one that is."""
+    """Whether `address` is public: not private, shared, loopback, link-local, multicast or reserved, nor an
+    IPv6 form of such an address."""
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
@@ -74,18 +74,19 @@ def is_public(address: Address) -> bool:
 
 
 def is_public_or_here(address: Address) -> bool:
-    """Also this machine's own, for programs that only its user can reach."""
+    """Whether `address` is public or a loopback address; for programs that only this machine's user can
+    reach."""
     return address.is_loopback or is_public(address)
 
 
 class Dialer:
-    """Connects to addresses only that `allowed` allows; all of them without it."""
+    """Connects only to addresses for which `allowed` returns True; to all if it is None."""
 
     def __init__(self, allowed: Callable[[Address], bool] | None = is_public) -> None:
         self._allowed = allowed or (lambda address: True)
 
     async def __call__(self, host: str, port: int) -> trio.SocketStream:
-        """Raises `AddressRefused`, and `OSError` where there is no connection."""
+        """A connection to the host. Raises `AddressRefused`, and `OSError` if no connection is possible."""
         found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = [str(sockaddr[0]) for _, _, _, _, sockaddr in found]
         allowed = [text for text in addresses if self._allowed(ipaddress.ip_address(text))]
@@ -94,7 +95,7 @@ class Dialer:
         failure: OSError | None = None
         for text in dict.fromkeys(allowed):
             try:
-                return await trio.open_tcp_stream(text, port)  # an address: nothing is resolved again
+                return await trio.open_tcp_stream(text, port)  # an address, so that it is not resolved again
             except OSError as error:
                 failure = error
         assert failure is not None

@@ -1,7 +1,8 @@
-"""The delivery task: sends what is due, a bounded number of events at a time, and repeats what was not taken.
+"""The delivery task: sends events that are due, a limited number at a time, and repeats those that were not
+accepted.
 
-An event is sent at least once: what a process was sending when it was killed is due again when its claim has
-run out. Of one session an event is sent when the one before was taken.
+An event is sent at least once: if the process is killed while sending it, it is due again when the process's
+claim has expired. An event is sent only after its session's previous event was accepted.
 """
 
 from __future__ import annotations
@@ -24,22 +25,23 @@ from pinactors.supervision import Supervision
 from pinactors.webhooks.sending import ATTEMPT_SECONDS, NotTaken, post
 
 AT_ONCE = 16
-"""Events on their way at the same time."""
+"""Most events that are being sent at the same time."""
 
 AT_ONCE_PER_OWNER = 4
-"""Of one key's; a receiver that answers nothing keeps nobody else's events waiting."""
+"""Most events of one key that are being sent at the same time, so that a receiver that does not answer does
+not delay the events of other keys."""
 
 CLAIM_SECONDS = 3 * ATTEMPT_SECONDS
-"""For how long a delivery is this process's."""
+"""How long a claimed delivery is reserved for this process."""
 
 LOOK_SECONDS = 5.0
-"""Pause between two looks for what other processes left, or stored."""
+"""Pause between two searches for deliveries that other processes stored or left."""
 
 LONGEST_PAUSE = 3600.0
-"""Seconds between two attempts, at most."""
+"""Longest pause between two attempts, in seconds."""
 
 KEPT_FOR = dt.timedelta(days=30)
-"""How long deliveries are shown once they are over."""
+"""How long deliveries are kept, and shown, after they have ended."""
 
 FORGET_SECONDS = 3600.0
 
@@ -47,7 +49,7 @@ log = structlog.get_logger(__name__)
 
 
 class Deliverer:
-    """`run` never returns. `tls` is used instead of the system's certificates."""
+    """Sends deliveries; `run` never returns. `tls` replaces the system's certificates if it is given."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Deliverer:
         )
 
     def look(self) -> None:
-        """Something may be due."""
+        """Makes the task search for due deliveries at once."""
         self._news.set()
 
     async def run(self) -> None:
@@ -79,7 +81,7 @@ class Deliverer:
             await self._supervision.repeat("webhooks", partial(self._round, nursery))
 
     async def _round(self, nursery: trio.Nursery) -> None:
-        """Starts what is due, then waits for news."""
+        """Starts sending due deliveries, then waits for `look`, a finished delivery, or the next due time."""
         self._news = trio.Event()
         pause = LOOK_SECONDS
         try:
@@ -102,7 +104,7 @@ class Deliverer:
             await self._news.wait()
 
     async def _deliver_one(self, claimed: ClaimedDelivery) -> None:
-        """Should anything unforeseen happen, the claim runs out and it is tried again."""
+        """Sends one delivery. After an unexpected exception its claim expires and it is tried again."""
         try:
             await self._supervision.once("webhook", partial(self._deliver, claimed))
         finally:

@@ -1,4 +1,5 @@
-"""One event, posted once: signed as Standard Webhooks has it, to a checked address, no redirect followed."""
+"""Posts one event once: signed according to Standard Webhooks, to a checked address, without following
+redirects."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ from pinactors.records import ClaimedDelivery
 from pinactors.webhooks.addresses import AddressRefused, Dialer, is_public
 
 ATTEMPT_SECONDS = 20.0
-"""How long a receiver may take for everything; Standard Webhooks advises 15 to 30."""
+"""How long a receiver may take for the whole request; Standard Webhooks recommends 15 to 30 seconds."""
 
 GONE = 410
-"""By this status a receiver says that it wants no more events."""
+"""The status with which a receiver refuses all further events."""
 
 
 class NotTaken(Exception):
-    """The receiver did not take the event. `final`: it wants none of this session any more."""
+    """The receiver did not accept the event. `final` means that it refuses further events of the session."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
         super().__init__(reason)
@@ -33,7 +34,7 @@ class NotTaken(Exception):
 async def post(
     delivery: ClaimedDelivery, secret: str, *, private: bool, tls: ssl.SSLContext | None = None
 ) -> None:
-    """Returns when the receiver has taken the event (2xx). Raises `NotTaken`."""
+    """Returns when the receiver has accepted the event (2xx). Raises `NotTaken`."""
     now = dt.datetime.now(dt.UTC)
     name = message_id(delivery.stream_id, delivery.sequence)
     headers = {
