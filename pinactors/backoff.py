@@ -1,4 +1,4 @@
-"""Pauses between attempts: doubled from one to the next, up to a limit."""
+"""Exponential backoff: pauses between attempts that double up to a limit."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ class Backoff:
             pause = min(2 * pause, self.limit)
 
     def after(self, attempts: int) -> float:
-        """The pause after so many attempts that failed, the first being 0."""
+        """The pause after a failed attempt; `attempts` is the number of failures before it."""
         return min(self.first * 2.0 ** min(attempts, 60), self.limit)

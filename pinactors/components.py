@@ -1,7 +1,7 @@
-"""The analysis as declared: which shared steps there are, which components, who needs what.
+"""Declares the analysis: its shared steps and components, and the values that each of them needs.
 
 The functions here run in worker processes: they open what the pure functions of `analysis` need (the
-photograph's bytes, the catalogue) and call them. Adding a component is one more entry in `declare`.
+photograph's bytes, the catalogue) and call them. To add a component, add an entry in `declare`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from pinactors.storage.objects import open_objects
 from pinactors.storage.stored_image import StoredImage
 
 SUGGESTED_PINS = 40
-"""Pins of the catalogue that are tried on the photograph because a second engine may mean them."""
+"""Most catalogue pins that are compared with the photograph because a second engine's text names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What every function is given beside the values it needs; small and picklable. `as_of` None means today;
-    `calibration` is the JSON of evidence weights, empty for the ones that ship;
-    `storage` is where a published catalogue is fetched from, empty for one that is not."""
+    """The first argument of every function, besides its needs; small and picklable. `as_of` None means today;
+    `calibration` is the JSON of evidence weights, empty for the weights in the package;
+    `storage` is the object store of a published catalogue, empty for an unpublished one."""
 
     catalog: str
     max_pixels: int
@@ -74,7 +74,7 @@ def prepare_view(context: Context, picture: Picture, match: Match) -> PreparedVi
 
 
 def prepare_unmatched(context: Context, picture: Picture) -> PreparedView:
-    """For what has to do without the catalogue."""
+    """The view prepared without a match, for basic analysis."""
     return prepare.cut_out(picture)
 
 
@@ -85,15 +85,15 @@ def read_stamp(context: Context, back: PreparedView) -> StampReading:
 def read_known_place(
     context: Context, back: PreparedView | None, stamp: StampReading | None, match: Match
 ) -> StampReading | None:
-    """The reading with what the catalogue's picture of the claimed pin's back adds to it."""
+    """The reading, improved with the catalogue picture of the claimed pin's back."""
     if back is None or stamp is None:
         return stamp
     return stamp_picture.with_known_place(back, stamp, match)
 
 
 def _catalog(context: Context) -> str:
-    """The catalogue's folder on the machine this runs on. A published one is fetched where it is not the
-    master's own disk."""
+    """The catalogue's folder on the machine that runs this function. A published catalogue is fetched first
+    if this machine does not have the master's folder."""
     folder = Path(context.catalog)
     if not context.storage or folder.is_dir():
         return context.catalog
@@ -135,7 +135,7 @@ def match_suggested(
     front: PreparedView | None,
     suggestions: Sequence[Suggestion] | None,
 ) -> Match | None:
-    """`match` with those pins among its candidates that a second engine names and the photograph confirms."""
+    """`match` with additional candidates: pins that a second engine names and the photograph confirms."""
     if match is None or front is None or not suggestions:
         return match
     catalog = Catalog.open(_catalog(context))
@@ -195,7 +195,7 @@ def display_full(
 
 
 def warm() -> None:
-    """Loads, in a worker, what the functions above would otherwise load at the first photograph."""
+    """Loads, in a worker, models that the functions above would otherwise load at the first photograph."""
     ocr.warm()
 
 
@@ -206,10 +206,10 @@ def declare(
     as_of: dt.date | None = None,
     calibration: str = "",
 ) -> Analysis:
-    """The five components over the steps they share, and what plug-ins make of them.
+    """The five components and their shared steps, changed by the vision extra and by plug-ins.
 
     `calibration` is JSON that overrides the settings' file. Raises `OSError` or `ValueError` for a file of
-    weights that cannot be used, and `SettingUnusable` for a plug-in.
+    weights that cannot be used, and `SettingUnusable` for a plug-in that cannot be used.
     """
     try:
         if not calibration and settings.calibration:

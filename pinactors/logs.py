@@ -1,4 +1,5 @@
-"""Structured logs on standard error, ours and the libraries'; never a key, never a photograph."""
+"""Structured logs of this program and its libraries, on standard error. They never contain keys or
+photographs."""
 
 from __future__ import annotations
 
@@ -23,14 +24,15 @@ _CORRELATION = "pinactors.correlation"
 def begin_logged(
     tracing: Tracing, asked: Any, name: str, kind: Kind = Kind.SERVER, /, **attributes: Attribute
 ) -> Span:
-    """The span `name` of a request or a WebSocket (Quart's), whose ids are then in its line of the log."""
+    """Begins the span `name` of `asked`, a request or WebSocket of Quart, and adds the span's ids to the log
+    line of the request."""
     span = tracing.begin(name, asked.headers.items(), kind, **attributes)
     asked.scope[_CORRELATION] = span.correlation
     return span
 
 
 def _logged(scope: Any) -> dict[str, str]:
-    """`request` and `trace`: the ids of a request that its sender, a reverse proxy or its span named."""
+    """`request` and `trace`: the ids of a request, from its span, or else from its header fields."""
     if _CORRELATION in scope:
         return ids(scope[_CORRELATION])
     fields = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ()))
@@ -38,7 +40,7 @@ def _logged(scope: Any) -> dict[str, str]:
 
 
 def configure(settings: Settings) -> None:
-    """Sets up structlog, and the standard library's loggers to speak through it."""
+    """Sets up structlog, and makes the standard library's loggers use it."""
     level = logging.getLevelName(settings.log_level.upper())
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -60,7 +62,7 @@ def configure(settings: Settings) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(max(level, logging.WARNING))  # libraries speak up when something is wrong
+    root.setLevel(max(level, logging.WARNING))  # from libraries only warnings and errors
     logging.getLogger("pinactors").setLevel(level)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -71,9 +73,9 @@ def configure(settings: Settings) -> None:
 
 
 class ServerLog:
-    """Hypercorn's logger: one line a request. The path is logged as sent, percent-encoded, so that no
-    client writes lines of its own; without its query, and of a stream's id, which is a capability, only the
-    start."""
+    """Hypercorn's logger: one line per request. The path is logged percent-encoded as sent, so that clients
+    cannot forge log lines; without the query; and with only the beginning of a stream id, because the id
+    gives access to the stream."""
 
     def __init__(self, config: Config) -> None:
         self._log = structlog.get_logger("pinactors.api.access")

@@ -1,7 +1,7 @@
 """Plug-ins: components and shared steps of other packages, announced by entry point or named in a setting.
 
-A plug-in is a function `declare(settings, analysis)` that returns the analysis with what it adds, replaces or
-wraps (`Analysis.adding`, `Component.wrapped`). `docs/plugins.md` shows a complete one.
+A plug-in is a function `declare(settings, analysis)`. It returns the analysis with components and steps
+added, replaced or wrapped (`Analysis.adding`, `Component.wrapped`). `docs/plugins.md` shows a complete one.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ Declare = Callable[[Settings, Analysis], Analysis]
 
 
 def apply(settings: Settings, analysis: Analysis) -> Analysis:
-    """`analysis` with all plug-ins: those of installed packages by name, then those of the setting in order.
+    """`analysis` with all plug-ins: those of installed packages sorted by name, then those of the setting in
+    its order.
 
-    Raises `SettingUnusable` for one that cannot be loaded or declares what cannot be: a server must not start
-    with another analysis than it was told to have.
+    Raises `SettingUnusable` for a plug-in that cannot be loaded or makes an invalid declaration: a server
+    must not start with another analysis than the configured one.
     """
     for source in [*_announced(), *settings.components.split()]:
         analysis = with_plugin(source, settings, analysis)
@@ -34,7 +35,7 @@ def apply(settings: Settings, analysis: Analysis) -> Analysis:
 
 
 def with_plugin(source: str, settings: Settings, analysis: Analysis) -> Analysis:
-    """`source` is `module:function`. Raises `SettingUnusable`."""
+    """`analysis` with the plug-in `source`, which is `module:function`. Raises `SettingUnusable`."""
     declare = _load(source)
     try:
         declared = declare(settings, analysis)

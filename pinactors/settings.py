@@ -1,4 +1,5 @@
-"""One typed, frozen settings object. Only the CLI reads the environment (`load`); the rest is handed it."""
+"""The settings: one typed, frozen object. Only the CLI reads the environment (`load`); other code receives
+the object."""
 
 from __future__ import annotations
 
@@ -15,24 +16,25 @@ MEBIBYTE = 1 << 20
 
 
 OLD_DATA_FOLDER = Path("pinactors-data")
-"""Default of release 0.1.0, relative to the working directory."""
+"""The default data folder of release 0.1.0, relative to the working directory."""
 
 
 def default_data_folder() -> Path:
-    """The same wherever the program is started, but for working directories that an earlier release was
-    started in."""
+    """This user's data folder, independent of the working directory; `OLD_DATA_FOLDER` if the working
+    directory has one from an earlier release."""
     if OLD_DATA_FOLDER.is_dir():
         return OLD_DATA_FOLDER
     return platformdirs.user_data_path("pinactors", appauthor=False)
 
 
 class SettingUnusable(RuntimeError):
-    """What a setting names cannot be used: a server that does not answer, a package that is not installed.
-    One line for whoever starts the program."""
+    """A setting names something that cannot be used: a server that does not answer, a package that is not
+    installed. The message is one line for the person who starts the program."""
 
 
 class Settings(BaseModel):
-    """Every knob, with its default. Durations are seconds, sizes bytes. The documentation is held to this."""
+    """Every setting, with its default. Durations are in seconds, sizes in bytes. A test compares the
+    documentation with this class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -185,7 +187,7 @@ class Settings(BaseModel):
 
     @property
     def storage_folder(self) -> Path:
-        """Of `file:` storage; of the copies this machine keeps of any other."""
+        """The folder of `file:` storage, or of this machine's copies of other storage."""
         named = self.storage.removeprefix("file:") if self.storage.startswith("file:") else ""
         return Path(named) if named else self.data
 
@@ -211,7 +213,8 @@ class Settings(BaseModel):
 
     @property
     def had_keys_file(self) -> Path:
-        """Is there once the server had keys, so that it does not open because its database is new."""
+        """A file that exists since the server first had keys, so that a new, empty database does not make it
+        an open server."""
         return self.data / "had-keys"
 
     @property
@@ -224,9 +227,10 @@ class _Environment(BaseSettings, Settings):
 
 
 def load(**flags: Any) -> Settings:
-    """Settings from flags over `PINACTORS_…` variables over defaults; a flag that is None was not given.
+    """Settings from `flags`, or else from `PINACTORS_…` variables, or else the defaults; a flag that is None
+    counts as not given.
 
-    Raises `pydantic.ValidationError` naming each bad value.
+    Raises `pydantic.ValidationError`, which names each bad value.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     return Settings(**_Environment(**given).model_dump())
