@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """`for pause in Backoff(0.1, 5.0)` gives 0.1, 0.2, 0.4 … 5.0, 5.0 …, in seconds, without end."""
+    """Pauses in seconds: `for pause in Backoff(0.1, 5.0)` gives 0.1, 0.2, 0.4 … 5.0, 5.0 … without end."""
 
     first: float
     limit: float

@@ -106,9 +106,9 @@ class _Call:
             with self.scope:
                 try:
                     self.answer = outcome.Value(await self._function())
-                except Exception as error:  # noqa: BLE001 - the function's own: it is the caller's to handle
+                except Exception as error:  # noqa: BLE001 - the function's exception, raised in the caller
                     self.answer = outcome.Error(error)
-                except (SystemExit, KeyboardInterrupt) as error:  # would end the loop, not the function
+                except (SystemExit, KeyboardInterrupt) as error:  # these would end the loop
                     self.answer = outcome.Error(RuntimeError(f"{type(error).__name__}: {error}"))
         finally:
             with suppress(trio.RunFinishedError):

@@ -166,7 +166,7 @@ class Pool:
                 lost = False
         except WorkerDied as error:
             running.answer = outcome.Error(error)
-        except Exception as error:  # noqa: BLE001 - the function's own: it is the caller's to handle
+        except Exception as error:  # noqa: BLE001 - the function's exception, raised in the caller
             running.answer = outcome.Error(error)
             self._scratch_full = self._scratch_full or isinstance(error, ScratchFull)
             lost = False

@@ -76,7 +76,7 @@ class Recorder:
                 log.warning("record not stored yet", session=record.session_id, error=repr(error))
                 await trio.sleep(pause)
             else:
-                return stored.packets[-1] if stored else sealed[-1]  # stored by an earlier process, or now
+                return stored.packets[-1] if stored else sealed[-1]  # `stored`: by an earlier process
         raise AssertionError("the pauses have no end")
 
     async def later(self, state: SessionState, stored: StoredLog) -> None:
@@ -91,7 +91,7 @@ class Recorder:
         self._filled.set()
 
     async def run(self) -> None:
-        """Empties the outbox as it fills; never returns."""
+        """Stores the analyses in the outbox, in order, as they arrive. Never returns."""
         await self._metrics.supervision.repeat("recorder", self._store_next)
 
     async def _store_next(self) -> None:

@@ -71,7 +71,7 @@ class Sink:
         self.discard()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Raises `OSError` (disk full)."""
+        """Appends `data` to the file. Raises `OSError` (disk full)."""
         self._digest.update(data)
         self.size += len(data)
         view = memoryview(data)

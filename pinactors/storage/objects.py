@@ -56,7 +56,7 @@ class Objects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FolderObjects:
-    """Objects as files below `folder`."""
+    """An object store whose objects are files in `folder`."""
 
     folder: Path
 

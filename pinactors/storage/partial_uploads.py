@@ -90,7 +90,7 @@ class PartialUploadStore:
             os.close(descriptor)
 
     def read(self, upload_id: str, offset: int, length: int) -> bytes:
-        """At most `length` bytes from `offset` on."""
+        """Returns at most `length` bytes from `offset` on."""
         with self.path_of(upload_id).open("rb", buffering=0) as file:
             return os.pread(file.fileno(), length, offset)
 
@@ -121,7 +121,7 @@ class PartialUploadStore:
                 path.unlink(missing_ok=True)
 
     def path_of(self, upload_id: str) -> Path:
-        """The file of the bytes."""
+        """The path of the file that holds the upload's bytes."""
         return self._file(upload_id, BYTES)
 
     def _file(self, upload_id: str, suffix: str) -> Path:

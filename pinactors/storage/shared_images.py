@@ -74,7 +74,7 @@ class SharedImages:
                 yield found.name.rpartition("/")[2]
 
     def remove(self, sha256: str) -> None:
-        """Raises `ObjectsUnavailable`."""
+        """Removes the object of a photograph. Raises `ObjectsUnavailable`."""
         self._objects.delete(_name(sha256))
 
     def _store(self, sha256: str, path: Path) -> None:

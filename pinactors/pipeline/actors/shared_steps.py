@@ -138,7 +138,7 @@ class SharedSteps:
             try:
                 with self._span.child("shared step", step=step.name) as span:
                     computation.value = await self._compute_value(step, span)
-            except Exception as error:  # noqa: BLE001 - the actor's boundary: those who need the step get the error
+            except Exception as error:  # noqa: BLE001 - the actor's boundary: components that need it get it
                 computation.error = self._judged(step, error)
             computation.done.set()
             self._finished(step.name, trio.current_time() - started, computation.error)

@@ -115,7 +115,7 @@ class Supervisor:
             return None
         try:
             return await self._actor.basic(span)
-        except Exception as error:  # noqa: BLE001 - the actor's boundary: the component is missing
+        except Exception as error:  # noqa: BLE001 - the actor's boundary: the component then is missing
             self._log.error("component missing", error=repr(error))
             return None
 

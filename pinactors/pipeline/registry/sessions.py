@@ -297,7 +297,7 @@ class Registry:
         try:
             with session.span:
                 await session.run()
-        except* Exception as group:  # noqa: BLE001 - what got past the session's own boundary
+        except* Exception as group:  # noqa: BLE001 - the last boundary: no exception may reach the nursery
             _root.exception("session lost", session=session.state.session_id, exc_info=group)
             session.log.close()
         finally:

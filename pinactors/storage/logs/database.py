@@ -126,7 +126,7 @@ class LogDatabase:
     """
 
     def __init__(self, dsn: str) -> None:
-        """Raises `SettingUnusable` without psycopg."""
+        """Raises `SettingUnusable` if psycopg is not installed."""
         try:
             import psycopg
         except ImportError:

@@ -251,7 +251,7 @@ async def open_log_files(folder: Path, failed: Callable[[OSError], None]) -> Asy
     """The logs in `folder`, which is created if it does not exist."""
     disk = DiskThread()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(disk.serve, name="packet logs on disk")  # noqa: ASYNC113 - callers wait
+        nursery.start_soon(disk.serve, name="packet logs on disk")  # noqa: ASYNC113 - `run` waits for it
         try:
             await disk.run(partial(folder.mkdir, parents=True, exist_ok=True, mode=0o700))
             yield LogFiles(folder, disk, failed)

@@ -164,7 +164,8 @@ class LogRows:
 
     def let_go(self, stored: StoredRows) -> bool:
         """Removes a log from the held ones; returns False if it was not among them."""
-        if self._held.get(stored.stream_id) is not stored:  # this master may have taken it over itself
+        # This master may hold the session again, under another `StoredRows`, after taking it over itself.
+        if self._held.get(stored.stream_id) is not stored:
             return False
         del self._held[stored.stream_id]
         return True
