@@ -1,4 +1,4 @@
-"""The outline of the pin in a photograph, from its pixels.
+"""Finds the outline of the pin in a photograph from its pixels.
 
-Comes in: a decoded picture. Goes out: masks with a confidence, or the reason why there is none.
+Input: a decoded picture. Output: masks with a confidence, or the reason why there is none.
 """

@@ -1,6 +1,7 @@
-"""Outlines moved by a graph cut to where the colours on both sides differ most (GrabCut, Rother et al. 2004).
+"""Moves outlines by a graph cut to where the colours on both sides differ most (GrabCut, Rother et al. 2004).
 
-`recut` starts new proposals from rough ones, coarsely and with freedom; `refine` finishes the chosen one.
+`recut` makes new proposals from rough ones, at half size and in a wide band; `refine` finishes the chosen
+one.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import Proposal, Scene, add_regions, disk
 
 SURE_OBJECT_DEVIATIONS = 6.0
-"""Standard deviations from every background colour from which a pixel in a proposal is not given up again."""
+"""Standard deviations from every background colour above which a pixel of a proposal stays in the object."""
 
 BAND_HALF_WIDTH = 0.15
-"""Half width of the band in which an outline is cut anew, over the square root of the area."""
+"""Half width of the band in which an outline is cut again, over the square root of the area."""
 
 
 def recut(scene: Scene, proposal: Proposal) -> Image | None:
-    """The region (0 or 1, at the scene's size) of the best cut near a proposal's outline; None when there is
-    none. Colours are learnt beside the outline: that parts what no model of the whole background does. Half
-    the size is fine enough for a start, and a quarter of the work."""
+    """The region (0 or 1, at the scene's size) of the best cut near a proposal's outline; None if there is
+    none. The colour models are learnt next to the outline, which separates objects that no model of the whole
+    background can. Half the size is sufficient for a proposal and costs a quarter."""
     height, width = proposal.mask.shape
     size = max(1, width // 2), max(1, height // 2)
     rgb = as_image(cv2.resize(scene.rgb, size, interpolation=cv2.INTER_AREA))
@@ -39,9 +40,9 @@ def recut(scene: Scene, proposal: Proposal) -> Image | None:
 
 
 def refine(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
-    """GrabCut, free only in a narrow band around the proposal's outline. What lies inside the outline and is
-    clearly not the background's colour stays: else a silver rim on white goes to the background, being nearer
-    to it than to the enamel."""
+    """The proposal after GrabCut in a narrow band around its outline. Pixels inside the outline whose colour
+    is clearly not the background's are fixed as object: otherwise a silver rim on white would become
+    background, because its colour is nearer to white than to the enamel."""
     mask = proposal.mask
     band = int(np.clip(round(0.06 * math.sqrt(proposal.area)), 3, 8))
     window = window_of(mask, 3 * band)
@@ -50,7 +51,7 @@ def refine(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
     labels[(inside > 0) & (scene.strange[window] > SURE_OBJECT_DEVIATIONS)] = cv2.GC_FGD
     if shadow is not None:
         labels[shadow[window] > 0] = cv2.GC_BGD
-    # the picture's edge stays as proposed: nothing lies beyond it to hold the cut
+    # The outline stays as proposed at the picture's edge: there are no pixels beyond it to limit the cut.
     frame = np.zeros(mask.shape, bool)
     frame[:2] = frame[-2:] = frame[:, :2] = frame[:, -2:] = True
     labels[frame[window] & (inside == 0)] = cv2.GC_BGD
@@ -69,8 +70,8 @@ def _labels(inside: Image, band: int) -> Image:
 
 
 def _cut(rgb: Image, labels: Image) -> Image:
-    """Foreground (1), sure or probable, after one round of GrabCut (more gained nothing); none where nothing
-    is sure."""
+    """Foreground (1), sure or probable, after one iteration of GrabCut (more gave no gain); empty if no sure
+    foreground or no sure background is labelled."""
     if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):
         return np.zeros_like(labels)
     cv2.setRNGSeed(1)

@@ -1,8 +1,8 @@
-"""The pin cut out of its background, and how sure that cut is.
+"""Cuts the pin out of its background and gives the confidence in the cut.
 
-Proposals from several cues are judged by the same measures (`proposals`, `proposal_score`), the best of them
-again after a graph cut (`graph_cut`); the one chosen is refined by another, and its edge by guided filtering
-(He et al. 2010).
+Proposals from several cues are scored by the same measures (`proposals`, `proposal_score`); the best of them
+are scored again after a graph cut (`graph_cut`). The chosen one is refined by another graph cut, and its edge
+by guided filtering (He et al. 2010).
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from pinactors.analysis.segmentation.proposals import Proposal, Scene, disk, to_
 from pinactors.analysis.segmentation.shadow import cast_shadow
 
 FINE_SIDE = 400
-"""Longest side of the picture in which the outline is refined: finer gained nothing measurable."""
+"""Longest side of the picture in which the outline is refined: a larger one gave no measurable gain."""
 
 LEAST_CONFIDENCE = 0.3
-"""Confidence below which a cut is not called a pin: lower, more blank surfaces pass than pins are saved."""
+"""Confidence below which a cut is not accepted as a pin: a lower limit accepts more blank surfaces than it
+saves pins."""
 
 CUT_OFF = 0.06
-"""Share of the outline on the photograph's border from which the pin counts as half outside."""
+"""Share of the outline on the photograph's border above which part of the pin counts as outside."""
 
 PROPOSALS_RECUT = 3
-"""How many of the best proposals, unlike each other, are cut anew before one is chosen."""
+"""Largest number of proposals, mutually different, that are cut again before one is chosen."""
 
 RIVAL_LOG_ODDS = 3.0
-"""Log odds below the best from which a proposal is not cut anew."""
+"""A proposal whose score is further than this below the best is not cut again."""
 
 AGREED_SHARE = 0.95
-"""Share of the evidence on one outline from which none is cut anew."""
+"""Share of the evidence on one outline from which no proposal is cut again."""
 
 SAME_OUTLINE_OVERLAP = 0.85
-"""Intersection over union of a cut with a known outline below which the cut followed something else."""
+"""Intersection over union with a known outline below which a cut has followed something else."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNSURE = "Something is in the photograph, but its outline could not be told from the background as a pin's."
@@ -48,8 +49,9 @@ UNSURE = "Something is in the photograph, but its outline could not be told from
 
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """`mask` (height, width; 0 or 255) and `outline` (n, 2) in the picture's pixels; the mask is None, with a
-    `problem` for a person, when no pin was found. `others`: further pin-like objects beside it."""
+    """The result of a segmentation: `mask` (height, width; 0 or 255) and `outline` (n, 2) in the picture's
+    pixels. If no pin was found, `mask` is None and `problem` tells the user why. `others` is the number of
+    further pin-like objects."""
 
     mask: Image | None
     outline: Points
@@ -68,8 +70,9 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The region chosen (0 or 1, at the scene's size), refined, and what the confidence in it is of:
-    `agreement` its overlap with the proposal it came from, `support` the share of evidence on the latter."""
+    """The chosen region (0 or 1, at the scene's size) after refinement, and the values from which its
+    confidence is computed: `measures`, `agreement` (overlap with its proposal) and `support` (share of the
+    evidence on that proposal)."""
 
     mask: Image
     measures: Measures
@@ -78,7 +81,7 @@ class Cut:
 
 
 def segment(rgb: Image) -> Segmentation:
-    """The main pin of a picture, its holes filled (cut-outs in pins belong to their outline's inside)."""
+    """Segments the main pin of a picture. Holes are filled: cut-outs in a pin count as inside its outline."""
     fine = reduced(rgb, FINE_SIDE)
     small = reduced(fine, proposals.PICTURE_SIDE)
     if min(small.shape[:2]) < 16:
@@ -95,7 +98,7 @@ def segment(rgb: Image) -> Segmentation:
 
 
 def chosen_cut(scene: Scene, ranked: list[Ranked]) -> Cut:
-    """The best of the ranked proposals (at least one) without its shadow, cut anew along its edge."""
+    """The best of the ranked proposals (at least one) without its shadow, refined along its edge."""
     best = ranked[0].proposal
     shadow = cast_shadow(scene, best)
     if shadow is not None:
@@ -103,14 +106,15 @@ def chosen_cut(scene: Scene, ranked: list[Ranked]) -> Cut:
     refined = graph_cut.refine(scene, best, shadow)
     measures = proposal_score.measure(refined, scene)
     agreement = overlap(refined, best.mask)
-    if measures is None or agreement < 0.5:  # the cut ran away along something else: trust the proposal
+    if measures is None or agreement < 0.5:  # the cut followed another edge: keep the proposal
         refined, measures = best.mask, ranked[0].measures
     return Cut(refined, measures, agreement, _support(ranked))
 
 
 def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
-    """The outline of a pin known to lie at the mask `known` (0 or 255): moved to where the colours change,
-    unless that leads away from it. A counterfeit's outline is its own, not its catalogue picture's."""
+    """Segments a pin that is known to lie at the mask `known` (0 or 255). The outline is moved to where the
+    colours change, because a counterfeit's outline can differ from the catalogue picture's; if the moved
+    outline overlaps `known` too little, `known` is kept."""
     fine = reduced(rgb, FINE_SIDE)
     small = reduced(fine, proposals.PICTURE_SIDE)
     size = small.shape[1], small.shape[0]
@@ -125,7 +129,8 @@ def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
 
 
 def _finished(rgb: Image, fine: Image, chosen: Image, confidence: float, others: int) -> Segmentation:
-    """The chosen region (0 or 1, at the scene's size) at the picture's, its edge where the colours change."""
+    """The chosen region (0 or 1, at the scene's size) scaled to the picture's size, with its edge moved to
+    where the colours change."""
     height, width = rgb.shape[:2]
     soft = cv2.resize(_guided(fine, chosen), (width, height), interpolation=cv2.INTER_LINEAR)
     outline = largest_outline(as_image(soft > 0.5))
@@ -139,8 +144,8 @@ def _finished(rgb: Image, fine: Image, chosen: Image, confidence: float, others:
 
 
 def rank(scene: Scene) -> list[Ranked]:
-    """Proposals with their scores, best first; the best few also without what is loosely attached to them,
-    and, where the cues disagree, cut anew along their outline."""
+    """Proposals with their scores, best first. The best few are also proposed without loosely attached parts
+    and, if the cues disagree, cut again along their outline."""
     found = proposals.propose(scene)
     ranked = _scored(scene, found)
     first = len(found)
@@ -170,7 +175,7 @@ def _best_first(ranked: list[Ranked]) -> list[Ranked]:
 
 
 def _rivals(ranked: list[Ranked]) -> list[Ranked]:
-    """The best, and what scores nearly as well without overlapping a better one by 0.85 or more."""
+    """The best proposal, and those that score nearly as well and overlap no better one by 0.85 or more."""
     chosen: list[Ranked] = []
     for candidate in ranked:
         if len(chosen) == PROPOSALS_RECUT or candidate.score < ranked[0].score - RIVAL_LOG_ODDS:
@@ -181,8 +186,8 @@ def _rivals(ranked: list[Ranked]) -> list[Ranked]:
 
 
 def _support(ranked: list[Ranked]) -> float:
-    """Share of the evidence (softmax of the scores) on proposals that overlap the best by at least 0.85,
-    counting each cue once: independent cues that agree."""
+    """Share of the evidence (softmax of the scores) on proposals that overlap the best by at least 0.85. Each
+    cue counts once, so that the share measures the agreement of independent cues."""
     best = ranked[0]
     by_cue: dict[tuple[str, bool], float] = {}
     for candidate in ranked:
@@ -194,9 +199,9 @@ def _support(ranked: list[Ranked]) -> float:
 
 
 def _others(ranked: list[Ranked]) -> int:
-    """Objects beside the best: disjoint, at least a quarter of its size, a clear edge all round and other
-    colours than their surroundings. (Their score says little: it is lowered by the best itself being left
-    out.)"""
+    """The number of objects beside the best: disjoint, at least a quarter of its size, with a clear edge all
+    round and with other colours than their surroundings. Their scores are not used, because each is lowered
+    by leaving out the best object."""
     best = ranked[0].proposal
     taken = cv2.dilate(best.mask, disk(2))
     count = 0
@@ -214,10 +219,12 @@ def _others(ranked: list[Ranked]) -> int:
 
 
 def _guided(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
-    """`mask` (0 or 1, smaller) at the size of `rgb`, its edge moved to where the colours change (0 to 1).
+    """`mask` (0 or 1, smaller) scaled to the size of `rgb`, its edge moved to where the colours change (0 to
+    1).
 
-    Guided filtering by each of L*, a*, b* alone, joined in the share of the mask's variance each explains:
-    nearly as good as the full colour filter at a third of its cost.
+    The mask is filtered with each of L*, a*, b* alone as guide, and the results are averaged, weighted by the
+    share of the mask's variance that each explains: nearly as good as the full colour filter at a third of
+    its cost.
     """
     height, width = rgb.shape[:2]
     soft = np.asarray(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR))
@@ -246,7 +253,7 @@ def overlap(one: Image, other: Image) -> float:
 
 
 def reduced(rgb: Image, side: int) -> Image:
-    """The picture with its longest side at most `side`."""
+    """The picture reduced to a longest side of at most `side`."""
     height, width = rgb.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""How much a proposed region looks like a pin cut out of its background: measures and their fitted sum."""
+"""Scores how much a proposed region looks like a pin: measures and their fitted weighted sum."""
 
 from __future__ import annotations
 
@@ -17,28 +17,29 @@ from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Floats, Scene, disk
 
 COVERED = 0.8
-"""Intersection over union from which a region covers the pin."""
+"""Intersection over union from which a region counts as covering the pin."""
 
 RIM, RIM_POINTS = 1.5, 72
-"""How far inside the outline, in pixels, and at how many places the rim's tint is looked at."""
+"""Distance inside the outline, in pixels, and number of points at which the rim's tint is sampled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What can be said of a region and its outline. Each has a reason that holds for real pins:
+    """Measures of a region and its outline. Each has a reason that holds for real pins.
 
-    `weakest_edge`: log of the outline's 10th percentile gradient over the surroundings' texture (their 90th):
-    a pin's rim is an edge all round. `gaps`: share of the outline no stronger than that texture. `focus`: log
-    ratio of fine to coarse gradient along the outline over that of the surroundings: the pin is what was
-    focused on. `contrast`: histogram difference (chi-squared, 0 to 1) of just inside against just outside;
-    `difference`: of all inside against all outside; `halo`: of just outside against the rest, large where
-    part of the object was left out. `left_out`: log of strange area outside over area inside; `left_edges`:
-    the same of edges that a plain background does not have, times its plainness. `roughness`: perimeter over
-    the hull's; `rim`: log of 1 + spread (75th percentile of the distance of a* and b* from their median) of
-    the colours just inside the outline: a pin's rim is one metal all round, lighter and darker but of one
-    tint; what lies beside it, or a part of its enamel, is not. `solidity`: area over the hull's; `size_odd`:
-    squared log ratio of the area to a fifth of the picture; `off_centre`: squared distance from the middle;
-    `on_border`: share of the outline on the picture's frame.
+    `weakest_edge`: log of the outline's 10th percentile gradient over the surroundings' texture (their 90th
+    percentile): a pin's rim is an edge all round. `gaps`: share of the outline no stronger than that texture.
+    `focus`: log ratio of fine to coarse gradient along the outline over that of the surroundings: the camera
+    was focused on the pin. `contrast`: histogram difference (chi-squared, 0 to 1) between just inside and
+    just outside; `difference`: between all inside and all outside; `halo`: between just outside and the rest,
+    large if part of the object was left out. `left_out`: log of the area outside with colours that the
+    background does not have, over the area inside; `left_edges`: the same for edges that a plain background
+    does not have, times its plainness. `roughness`: perimeter over the hull's; `rim`: log of 1 + spread (75th
+    percentile of the distance of a* and b* from their median) of the colours just inside the outline: a pin's
+    rim is one metal all round, so its lightness varies but its tint does not; other objects and parts of the
+    enamel have several tints. `solidity`: area over the hull's; `size_odd`: squared log ratio of the area to
+    a fifth of the picture; `off_centre`: squared distance from the middle; `on_border`: share of the outline
+    on the picture's frame.
     """
 
     weakest_edge: float
@@ -63,8 +64,8 @@ class Measures:
 NAMES = tuple(entry.name for entry in fields(Measures))
 
 CUT_NAMES = (*NAMES, "agreement", "support")
-"""What the confidence in a cut is of: its measures, its overlap with the proposal it came from, and the share
-of evidence that agrees with it."""
+"""Inputs of the confidence in a cut: its measures, its overlap with its proposal, and the share of the
+evidence that agrees with that proposal."""
 
 SIGNS = {
     "weakest_edge": 1,
@@ -84,14 +85,14 @@ SIGNS = {
     "agreement": 1,
     "support": 1,
 }
-"""Which way each may speak, by its reason: a fit never turns one round."""
+"""The sign that each coefficient must have by the measure's reason; a fit must not reverse it."""
 
 
 def measure(mask: Image, scene: Scene) -> Measures | None:
-    """Measures of a filled region (0 or 1, at the scene's size); None when it is too small or fills
-    everything.
+    """Measures of a filled region (0 or 1, at the scene's size); None if it is too small or fills the whole
+    picture.
 
-    The outline is followed at full size, regions are compared on every second pixel.
+    The outline is measured at full size, regions are compared on every second pixel.
     """
     height, width = mask.shape
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -138,7 +139,8 @@ def measure(mask: Image, scene: Scene) -> Measures | None:
 
 
 def _rim_spread(outline: npt.NDArray[Any], scene: Scene) -> float:
-    """How far the tints `RIM` pixels inside an outline (as `findContours` gives it) lie from their median."""
+    """75th percentile of the distance from their median of the tints `RIM` pixels inside an outline (as
+    `findContours` gives it)."""
     at = np.arange(RIM_POINTS) * len(outline) // RIM_POINTS
     along = (outline[(at + 4) % len(outline)] - outline[at - 4]).astype(np.float64)
     inward = np.column_stack([along[:, 1], -along[:, 0]])
@@ -168,14 +170,15 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
 
 @dataclass(frozen=True, slots=True)
 class Coefficients:
-    """What a unit of each measure adds to the natural log odds: `region` (`NAMES`) among the regions of one
-    picture, `cut` (`CUT_NAMES`, after the intercept) between the cuts of different pictures."""
+    """The natural log odds that a unit of each measure adds: `region` (`NAMES`) for comparing the regions of
+    one picture, `cut` (intercept, then `CUT_NAMES`) for comparing the cuts of different pictures."""
 
     region: npt.NDArray[np.float64]
     cut: npt.NDArray[np.float64]
 
     def probability(self, cut: npt.NDArray[np.float64]) -> float:
-        """That a cut with these measures (`CUT_NAMES`) covers the pin (overlap of at least `COVERED`)."""
+        """The probability that a cut with these values (`CUT_NAMES`) covers the pin (overlap of at least
+        `COVERED`)."""
         return 1 / (1 + math.exp(-float(self.cut[0] + cut @ self.cut[1:])))
 
 
@@ -191,10 +194,10 @@ def shipped() -> Coefficients:
 
 
 def score(measures: Measures) -> float:
-    """Log odds that the region is the pin, beside the other regions of its picture: differences count."""
+    """Log odds that the region is the pin; only differences between regions of one picture are meaningful."""
     return float(measures.vector() @ shipped().region)
 
 
 def confidence(measures: Measures, agreement: float, support: float) -> float:
-    """Probability that a cut covers the pin, from what `CUT_NAMES` says."""
+    """Probability that a cut covers the pin, from the values in `CUT_NAMES`."""
     return shipped().probability(np.array([*measures.vector(), agreement, support]))

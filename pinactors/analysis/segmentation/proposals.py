@@ -1,8 +1,8 @@
-"""Proposals for where the pin is: regions that some cue, on its own, separates from the background.
+"""Proposes where the pin is: regions that a single cue separates from the background.
 
 Three cues that fail differently: closed contours (an edge all round, whatever the colours), a colour model of
 the picture's border (whatever the edges), and a smooth illumination surface through the border (plain
-backgrounds with a gradient). None is trusted; `proposal_score` judges them all by the same measures.
+backgrounds with a gradient). `proposal_score` scores the proposals of all cues by the same measures.
 """
 
 from __future__ import annotations
@@ -21,28 +21,30 @@ Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 
 PICTURE_SIDE = 224
-"""Longest side of the picture in which proposals are made: a rim is still a pixel or two wide."""
+"""Longest side of the picture in which proposals are made: a pin's rim is still one or two pixels wide."""
 
 HISTOGRAM_BINS = (8, 10, 10)
-"""Colour histogram: L*, a*, b*."""
+"""Bins of the colour histogram: L*, a*, b*."""
 
 LEAST_AREA_SHARE = 0.01
-"""Share of the picture below which a region is not taken for the pin that was photographed."""
+"""Share of the picture below which a region is too small to be the photographed pin."""
 
 HALF_PLAIN_GRADIENT = 0.5
-"""Gradient (Lab units a pixel, 1.6 times the upper quartile in the border) at which a background counts as
+"""Gradient (Lab units per pixel, 1.6 times the upper quartile in the border) at which a background counts as
 half plain."""
 
 OBJECT_DEVIATIONS = 4.0
-"""Standard deviations from every background colour at which a pixel speaks for an object."""
+"""Standard deviations from every background colour above which a pixel indicates an object."""
 
 _NOISE_DEVIATION = 2.0
-"""Standard deviation in Lab below which a background is not believed to be uniform: compression, sensor."""
+"""Standard deviation in Lab added to every colour model: compression and the sensor add at least that
+noise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """`mask` is 0 or 1, `area` its pixels, `source` the cue that made it."""
+    """A region that may be the pin: `mask` is 0 or 1, `area` its number of pixels, `source` the cue that
+    proposed it."""
 
     mask: Image
     area: int
@@ -51,8 +53,8 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Coarse:
-    """Every second pixel of a scene's `edges`, `fine`, `bins` and `foreign`, and where `strange` is `odd`:
-    what regions are compared on."""
+    """Every second pixel of a scene, on which regions are compared: `edges`, `fine`, `bins`, `foreign`, and
+    `odd`, where `strange` exceeds `OBJECT_DEVIATIONS`."""
 
     edges: Floats
     fine: Floats
@@ -63,13 +65,13 @@ class Coarse:
 
 @dataclass(slots=True)
 class Scene:
-    """One picture at `PICTURE_SIDE`: `lab` smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge`
-    the same thickened by a pixel, `fine` the gradient of the unsmoothed picture, `strange` how many standard
-    deviations a colour lies from the background's, `bins` each pixel's colour bin, `border` the frame taken
-    for background.
+    """One picture at `PICTURE_SIDE` with all maps that the cues share.
 
-    `foreign` is where edges are stronger than any texture of the border, `plain` how untextured that is (0 to
-    1).
+    `lab` is smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge` the same dilated by a pixel,
+    `fine` the gradient of the unsmoothed picture, `border` the frame that is taken as background, `strange`
+    the number of standard deviations between a colour and the background's, `bins` each pixel's colour bin.
+    `foreign` is where edges are stronger than the border's texture, `plain` (0 to 1) how untextured the
+    border is, `models` the distances of each background model.
     """
 
     rgb: Image
@@ -92,7 +94,7 @@ def disk(radius: int) -> Image:
 
 
 def look(rgb: Image) -> Scene:
-    """Everything that proposals and their judgement share, computed once."""
+    """The scene of a picture: all maps that proposals and their scores share, computed once."""
     raw = to_lab(rgb)
     lab = np.asarray(cv2.GaussianBlur(raw, (0, 0), 1.0), np.float32)
     edges = _gradient(lab)
@@ -119,7 +121,7 @@ def look(rgb: Image) -> Scene:
 
 
 def propose(scene: Scene) -> list[Proposal]:
-    """Regions of at least 1 % of the picture, without near-duplicates, in no particular order."""
+    """Proposed regions of at least `LEAST_AREA_SHARE`, without near-duplicates, in no particular order."""
     found: list[Proposal] = []
     _closed_contours(scene, found)
     for name, distance in scene.models.items():
@@ -131,13 +133,14 @@ def propose(scene: Scene) -> list[Proposal]:
 
 
 def to_lab(rgb: Image) -> Floats:
-    """CIE Lab as float32 (L* 0 to 100), from OpenCV's 8-bit conversion: fast, and exact to half a unit."""
+    """CIE Lab as float32 (L* 0 to 100) by OpenCV's 8-bit conversion, which is fast and exact to half a
+    unit."""
     coded = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.float32)
     return (coded - np.array([0, 128, 128], np.float32)) * np.array([100 / 255, 1, 1], np.float32)
 
 
 def _bins(lab: Floats) -> npt.NDArray[np.intp]:
-    """Each pixel's colour bin; a* and b* from -60 to 60, beyond that the outermost bin."""
+    """Each pixel's colour bin; a* and b* beyond -60 to 60 fall into the outermost bins."""
     index = np.zeros(lab.shape[:2], np.float32)
     for channel, low, high, bins in zip(
         cv2.split(lab), (0, -60, -60), (100, 60, 60), HISTOGRAM_BINS, strict=True
@@ -148,7 +151,8 @@ def _bins(lab: Floats) -> npt.NDArray[np.intp]:
 
 
 def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) -> None:
-    """Appends the `keep` largest regions of `mask`, holes filled, unless something like them is there."""
+    """Appends the `keep` largest regions of `mask` to `found`, holes filled, unless a nearly identical one is
+    in it."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     sizes = [(cv2.contourArea(contour), contour) for contour in contours if len(contour) > 20]
     large = [pair for pair in sizes if pair[0] >= LEAST_AREA_SHARE * mask.size]
@@ -166,10 +170,10 @@ def same(one: Proposal, other: Proposal) -> bool:
 
 
 def _closed_contours(scene: Scene, found: list[Proposal]) -> None:
-    """What a flood from the picture's frame cannot reach when edges above a level are walls.
+    """Proposes regions that a flood fill from the picture's frame cannot reach if edges above a level are
+    walls.
 
-    Walls are thickened by 1 to 3 pixels, which closes gaps of twice that, and the region is shrunk by as
-    much.
+    Walls are dilated by 1 to 3 pixels, which closes gaps of twice that, and the region is eroded by as much.
     """
     low = max(0.4, 1.2 * float(np.quantile(scene.edges[scene.border], 0.6)))
     high = max(1.3 * low, float(np.quantile(scene.edges, 0.985)))
@@ -184,7 +188,7 @@ def _closed_contours(scene: Scene, found: list[Proposal]) -> None:
 
 
 def _gradient(lab: Floats) -> Floats:
-    """Length of the colour gradient, Lab units a pixel."""
+    """Length of the colour gradient in Lab units per pixel."""
     across = cv2.Scharr(lab, cv2.CV_32F, 1, 0) / 32
     down = cv2.Scharr(lab, cv2.CV_32F, 0, 1) / 32
     return np.asarray(np.sqrt(dot(across, across) + dot(down, down)))
@@ -193,8 +197,8 @@ def _gradient(lab: Floats) -> Floats:
 def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, Floats]:
     """Mahalanobis distance to the nearest colour cluster of the border ("colours").
 
-    A cluster that lies in one stretch of the border may be a pin reaching out of the picture, or a thumb:
-    where there is one, a second map ("colours_without") leaves it out.
+    A cluster that lies in one stretch of the border may be a pin that extends beyond the picture, or a thumb.
+    If there is one, a second map ("colours_without") is made without it.
     """
     height, width = border.shape
     ys, xs = np.nonzero(border)
@@ -227,9 +231,9 @@ def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, 
 
 
 def _illumination_surface(lab: Floats, border: Flags) -> Floats:
-    """Distance from a quadratic surface fitted to the border, in its standard deviations: one material under
-    one lamp shades smoothly. The fit is robust (Cauchy weights), so a minority of the border may be something
-    else."""
+    """Distance from a quadratic surface fitted to the border's colours, in standard deviations: one material
+    under one lamp has smooth shading. The fit is robust (Cauchy weights), so that a minority of the border
+    may show something else."""
     height, width = border.shape
     ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     terms = np.stack([np.ones_like(xs), xs, ys, xs * ys, xs * xs, ys * ys], axis=2)

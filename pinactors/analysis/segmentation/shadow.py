@@ -1,6 +1,6 @@
-"""The shadow a pin casts on what it lies on, told from the pin.
+"""Separates a pin from the shadow that it casts on its background.
 
-A raised pin under one lamp throws a shadow as strong as itself, and every cue that finds the pin finds both.
+A raised pin under one lamp casts a shadow with as much contrast as the pin, so that every cue finds both.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import Flags, Proposal, Scene, add_regions, disk
 
 SHADOW_SHARES = (0.02, 0.45)
-"""Least and most of a proposal that can be its shadow."""
+"""Least and largest share of a proposal's area that can be its shadow."""
 
 RIM_SHARE = 0.75
-"""Share of the pin's outline that a shadow may touch; more, and it is a rim."""
+"""Largest share of the pin's outline that a shadow may touch; a region that touches more is a rim."""
 
 QUIET, FADING = 4.0, 1.6
-"""How much stronger the edge between pin and shadow is than texture in the shadow, and than the shadow's own
-edge, which a lamp's size softens."""
+"""Least ratio of the edge between pin and shadow to the texture in the shadow, and to the shadow's own edge,
+which is soft because a lamp has a size."""
 
 NEUTRAL_TINT = 0.25
 """Length of the log channel ratios (red and blue over green) below which a background counts as grey."""
 
 GREY_LIGHT = (0.1, 0.55)
-"""Light left in a shadow on grey. There tint cannot tell it from metal: black plating keeps less, silver
-more."""
+"""Limits of the share of light that remains in a shadow on a grey background. Tint cannot distinguish a
+shadow from metal there, but black plating has less light and silver more."""
 
 BLEACHED_TINT = 0.3
-"""How far a shadow's tint may lie from the background's towards grey. Shadows keep the tint or deepen it
-(light reflected by the same surface fills them); black rims and lines are grey."""
+"""Largest distance of a shadow's tint from the background's towards grey. Shadows keep the tint or deepen it
+(they are lit by light that the same surface reflects); black rims and lines are grey."""
 
 
 def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
-    """The part (0 or 1) of a proposal that is a shadow the pin casts; None when none was recognised.
+    """The part (0 or 1) of a proposal that is the pin's shadow; None if no shadow was recognised.
 
-    It has the background's tint in less light, lies on one side of the pin and is quiet within; where it
-    meets the pin there is a real edge, its own edge is softer.
+    A shadow has the background's tint in less light, lies on one side of the pin and has little texture. Its
+    edge towards the pin is sharp, its outer edge is softer.
     """
     mask = proposal.mask
     dimmed = _dimmed(scene, mask > 0)
@@ -70,8 +70,8 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
 
 
 def _dimmed(scene: Scene, inside: Flags) -> Flags:
-    """Where, inside, a colour is roughly one of the background's in less light; dark pixels, whose tint is
-    mostly noise, are given the benefit of the doubt."""
+    """The pixels in `inside` whose colour is roughly one of the background's in less light. The tolerance is
+    larger for dark pixels, whose tint is mostly noise."""
     rgb = as_image(cv2.GaussianBlur(scene.rgb, (0, 0), 1.0))
     border = rgb[scene.border]
     tint, light = _tint_and_light(border[:: len(border) // 1200 + 1])
@@ -101,8 +101,8 @@ def _tint_and_light(rgb: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np
 
 
 def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
-    """Whether the mean colour of a shadow is the surface's beside it in less light: means are free of the
-    noise that single dark pixels have."""
+    """Whether the mean colour of a shadow is that of the surface beside it in less light. Means do not have
+    the noise of single dark pixels."""
     if not shadow.any() or not beside.any():
         return False
     linear = _linear(rgb) + 0.0005
@@ -118,11 +118,11 @@ _LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))
 
 
 def _linear(rgb: Image) -> npt.NDArray[np.float32]:
-    """Light from sRGB code values, 0 to 1, by a power of 2.2."""
+    """Linear light, 0 to 1, from sRGB code values, by a power of 2.2."""
     return _LIGHT[rgb]
 
 
 def _tint(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Log ratios of red and blue to green: what less light leaves alone."""
+    """Log ratios of red and blue to green, which do not depend on the amount of light."""
     logs = np.log(linear)
     return np.stack([logs[..., 0] - logs[..., 1], logs[..., 2] - logs[..., 1]], axis=-1)

@@ -1,5 +1,5 @@
-"""Text stamped into a pin's back: found and read, parsed by its grammar, several readings pooled.
+"""Reads the text stamped into a pin's back: detection, recognition, a grammar, pooling of several readings.
 
-Comes in: a prepared back. Goes out: `StampReading`. What a text means for authenticity is judged in
-`evidence`.
+Input: a prepared back. Output: `StampReading`. The package `evidence` judges what the text means for
+authenticity.
 """

@@ -1,9 +1,7 @@
-"""What stamped text means: the grammar of factory codes, editions, years, brands and origins. Text in, values
-out.
+"""Parses stamped text: the grammar of factory codes, editions, years, brands and origins.
 
-A factory code is `FAC-nnnnnn-YYDDD`: six digits of the factory, two of the year, three of the day of the
-year. Codes whose last three digits are no day of a year are met and are codes all the same: they just name no
-day.
+A factory code is `FAC-nnnnnn-YYDDD`: six digits for the factory, two for the year, three for the day of the
+year. Codes whose last three digits are no day of a year occur and are accepted; they name no day.
 """
 
 from __future__ import annotations
@@ -21,10 +19,10 @@ from pinactors.analysis.stamp.ocr import ALPHABET, Probabilities
 FIRST_YEAR, LAST_YEAR = 1950, 2069
 
 _DIGIT_LIKE = str.maketrans("OoQDIlLiSsBZzGbTqgA", "0000111155822667994")
-"""Letters a reader takes for digits. Applied only where the grammar demands a digit."""
+"""Letters as which a recogniser misreads digits. Applied only where the grammar requires a digit."""
 
 LETTER_FOR_DIGIT = 0.5
-"""What the probability of such a letter counts towards its digit: never enough to be told as read."""
+"""Share of such a letter's probability that counts for its digit: never enough to count as read."""
 
 CODE = "FAC-######-#####"
 
@@ -36,7 +34,7 @@ _ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign
 _IS_DIGIT = np.array([sign == "#" for sign in _PATTERN])
 _TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
 _GROUPS = tuple((run.start() - 1, slice(*run.span())) for run in re.finditer("#+", CODE))
-"""The runs of digits, each with the place of the sign before it."""
+"""The runs of digits, each with the index of the sign before it."""
 _NEVER = -1e9
 
 _DIGITS = [1 + ALPHABET.index(digit) for digit in "0123456789"]
@@ -48,7 +46,8 @@ _LIKENESS = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """ "n/N" or "LE N": `number` None where only the size is given; `blank` for a "/N" without its number."""
+    """An edition "n/N" or "LE N". `number` is None if only the size is given; `blank` is True for a "/N"
+    without its number."""
 
     number: int | None
     size: int
@@ -56,17 +55,18 @@ class Edition:
 
 
 def manufacture(code: str) -> tuple[int, int | None]:
-    """Year and day of the year (None where there is no such day) that a factory code names. Two-digit years
-    from 70 on are the last century's."""
+    """Year and day of the year (None if there is no such day) in a factory code. Two-digit years from 70 on
+    belong to the 1900s."""
     short, day = int(code[-5:-3]), int(code[-3:])
     return (1900 if short >= LAST_YEAR - 1999 else 2000) + short, day if 1 <= day <= 366 else None
 
 
 @dataclass(frozen=True, slots=True)
 class CodeFit:
-    """A factory code in a line: `confidence` is the geometric mean of its signs' probabilities, `digits` (16,
-    10) the log-probabilities of each digit at each place (0 in the first column only, where a letter
-    stands), `steps` (16,) the reader's step at which each sign is clearest."""
+    """A factory code fitted to a line: `confidence` is the geometric mean of its signs' probabilities,
+    `digits` (16, 10) the log-probability of each digit at each place (where the code has no digit, that of
+    its fixed sign in the first column and `_NEVER` in the others), `steps` (16,) the recogniser's step at
+    which each sign is clearest."""
 
     code: str
     confidence: float
@@ -75,15 +75,16 @@ class CodeFit:
 
     @property
     def chances(self) -> npt.NDArray[np.float64]:
-        """(11, 10): the probability, among the digits, of each at each digit's place. That the reader would
-        rather see a D than a 0 is no doubt where the grammar has digits."""
+        """(11, 10): the probability of each digit, relative to the other digits, at each digit's place. A
+        letter that the recogniser prefers (D to 0) does not lower it, because the grammar requires a
+        digit."""
         chances = np.exp(self.digits[_IS_DIGIT])
         return np.asarray(chances / chances.sum(axis=1, keepdims=True))
 
     def seen(self, signs: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-        """(11,): whether all digits of its group were seen, where `signs` are the steps at which the reader
-        by itself sees a sign. Which one is missing of a group that shows fewer cannot be told: the grammar
-        then spreads those there are over all places."""
+        """(11,): for each digit, whether all digits of its group were seen. `signs` are the steps at which
+        the recogniser shows a sign without the grammar. If a group has fewer signs than digits, it is unknown
+        which digit is missing, because the fit spreads the signs over all places."""
         whole = np.zeros(len(_PATTERN), np.bool_)
         for before, group in _GROUPS:
             within = (signs > self.steps[before]) & (signs <= self.steps[group.stop - 1])
@@ -92,32 +93,32 @@ class CodeFit:
 
 
 def like_code(text: str) -> bool:
-    """True for a text as long as most of a code, with digits enough for one."""
+    """True if a text is long enough and has enough digits to be most of a code."""
     return len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5
 
 
 def begins_code(text: str) -> bool:
-    """True for a text that starts as a code does, however much of it there is."""
+    """True if a text starts like a code, complete or not."""
     return text.startswith("FAC")
 
 
 def broken_code(text: str) -> bool:
-    """True for a text that begins like a code and is none: letters for digits, or digits missing."""
+    """True if a text starts like a code but is none: letters in place of digits, or digits missing."""
     return begins_code(text) and re.fullmatch(CODE.replace("#", r"\d"), text) is None
 
 
 def digits_of_code(text: str) -> bool:
-    """True for four digits or more with hardly a letter between, as a piece of a code reads."""
+    """True if a text has at least four digits and few letters, like a piece of a code."""
     digits = sum(sign.isdigit() for sign in text)
     return digits >= 4 and sum(sign.isalpha() for sign in text) <= digits / 3
 
 
 def fit_code(probabilities: Probabilities) -> CodeFit | None:
-    """The factory code that the reader's probabilities make likeliest; None where the line is too short.
+    """The most likely factory code under the recogniser's probabilities; None if the line is too short.
 
-    Viterbi over the CTC lattice of the pattern `FAC-nnnnnn-nnnnn`: only digits compete where the grammar has
-    digits, so an O or B that the reader prefers there costs what it must and no more. Whatever stands before
-    and after the code is free.
+    Viterbi search over the CTC lattice of the pattern `FAC-nnnnnn-nnnnn`. Only digits compete where the
+    grammar has digits, so an O or B that the recogniser prefers there does not exclude the code. Text before
+    and after the code has no cost.
     """
     rows = np.log(np.maximum(probabilities, 1e-7))
     steps, length = rows.shape[0], len(_PATTERN)
@@ -142,7 +143,7 @@ def fit_code(probabilities: Probabilities) -> CodeFit | None:
         others = symbol.copy()
         others[places, best_at] = _NEVER
         second_at = others.argmax(axis=1)
-        # A sign may follow its neighbour without a blank between unless both are the same digit.
+        # A sign may follow its neighbour without a blank in between unless both are the same digit.
         same = twins & (choices == best_at[before, None])
         reach = np.where(same, others[places, second_at][before, None], best[before, None])
         reach_at = np.where(same, second_at[before, None], best_at[before, None])
@@ -166,7 +167,7 @@ def _follow(
     blank_trail: npt.NDArray[np.intp],
     symbol_trail: npt.NDArray[np.intp],
 ) -> CodeFit | None:
-    """Walks the best path back and takes each sign where it is clearest."""
+    """Traces the best path back and takes each sign at the step where it is most probable."""
     length = symbol.shape[0]
     place, sign = (
         (length, -1) if blank[length] >= symbol[-1].max() else (length - 1, int(symbol[-1].argmax()))
@@ -195,19 +196,20 @@ def _follow(
 
 
 def digit_chances(rows: Probabilities) -> npt.NDArray[np.float64]:
-    """(n, 10) for `n` rows of a reader's probabilities: those of the digits, each with its share of the
-    letters it is taken for."""
+    """(n, 10) for `n` rows of a recogniser's probabilities: the probability of each digit plus
+    `LETTER_FOR_DIGIT` of that of the letters as which it is misread."""
     return np.asarray(rows[:, _DIGITS] + LETTER_FOR_DIGIT * (rows[:, _LETTERS] @ _LIKENESS), np.float64)
 
 
 def edition(text: str) -> Edition | None:
-    """ "LE 750", "LIMITED EDITION OF 750", "12/300", or a "/300" whose number was left out."""
+    """The edition in a text such as "LE 750", "LIMITED EDITION OF 750", "12/300" or "/300" (number left
+    blank); None if there is none."""
     found = find_edition(text)
     return found[0] if found else None
 
 
 def find_edition(text: str) -> tuple[Edition, slice] | None:
-    """The edition in `text` as `edition` gives it, and which signs of `text` it stands in."""
+    """The edition in `text` as `edition` gives it, and the slice of `text` that holds its digits."""
     compact = text.upper()
     limited = re.search(r"(?<![A-Z])(?:L\.?E\.?|[LI]E)\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact) or re.search(
         r"EDITION\s*(?:OF|SIZE)?\s*[:.]?\s*([0-9OISBDQ]{2,6})\b", compact
@@ -224,15 +226,15 @@ def find_edition(text: str) -> tuple[Edition, slice] | None:
 
 
 def year(text: str) -> int | None:
-    """A four-digit year standing by itself; letters read for digits are repaired behind a plausible
-    century."""
+    """A separate four-digit year in a text, None if there is none. Letters misread for its digits are
+    corrected if at least two signs are digits and the year is plausible."""
     found = find_year(text)
     return found[0] if found else None
 
 
 def find_year(text: str) -> tuple[int, slice] | None:
-    """The year in `text` as `year` gives it, and which signs of `text` it stands in: an edition of 2000 is
-    none."""
+    """The year in `text` as `year` gives it, and the slice of `text` that holds it. The size of an edition of
+    2000 is no year."""
     limited = find_edition(text)
     taken = limited[1] if limited else slice(0, 0)
     for found in re.finditer(r"(?<![0-9A-Za-z-])[12][0-9A-Za-z]{3}(?=LE|[^0-9A-Za-z-]|$)", text):
@@ -249,9 +251,10 @@ def find_year(text: str) -> tuple[int, slice] | None:
 
 
 def brand(text: str) -> str | None:
-    """The words behind ©, without the year. A reader often takes © for (c), @ or a lone letter: only © counts
-    here, and before capitals followed by a year a leading @, 0, 3 or 6, and a leading O, C, G or e that
-    stands alone: without a space it is as likely the name's own."""
+    """The words after ©, without the year; None if there are none. Recognisers often read © as (c), @, a
+    digit or a letter. A leading © or (c) is enough. A leading @, 0, 3 or 6, or O, C, G or e followed by a
+    space, counts only before capitals and if the text has a year; without the space the letter may belong to
+    the name."""
     text = text.strip()
     marked = re.search(
         r"(?:(?:©|\([cC]\)|^[0@63])\s*|^[OCGe]\s+)([A-Z][A-Za-z&.' -]*[A-Za-z.])(?:\s*,?\s*[12]\d{3})?", text
@@ -275,29 +278,31 @@ LEXICON = (
     "LICENSED", "PRODUCT", "ALL", "RIGHTS", "RESERVED", "COLLECTION", "COLLECTIBLE", "LE", "RELEASE", "AND",
     "AUTHENTIC", "ORIGINAL", "PARKS", "DISNEY", "PIXAR", "WORLD", "LAND", "BASED", "ON", "WORKS", "BY",
 )  # fmt: skip
-"""Words stamped on trading pins. A word one or two letters away from one of these is a misspelling."""
+"""Words stamped on trading pins. A word that differs from one of these in one or two letters is a
+misspelling."""
 
 
 def words(text: str) -> list[str]:
-    """Those long enough to be judged by their spelling, in capitals."""
+    """The words of `text`, in capitals, that are long enough to check their spelling."""
     return re.findall(r"[A-Z]{4,}", text.upper())
 
 
 def meant(word: str, known: Collection[str]) -> str | None:
-    """The word of `known` that `word` is one or two letters off; None where it is one of them, or like
-    none."""
+    """The word of `known` that differs from `word` in one or two letters; None if `word` is in `known` or
+    similar to none."""
     nearest = min(known, key=lambda entry: distance(word, entry))
     away = distance(word, nearest)
     return nearest if 0 < away <= 2 and len(word) >= 3 * away + 1 else None
 
 
 def misspelt(text: str) -> bool:
-    """True where a word of `text` is one or two letters off a word that stamps use."""
+    """True if a word of `text` differs in one or two letters from a word of `LEXICON`."""
     return any(meant(word, LEXICON) for word in words(text))
 
 
 DISTANCES_KEPT = 1 << 14
-"""A worker reads for weeks, and every misread word is another one: what is kept is bounded."""
+"""Size of the cache of distances. It is bounded because a worker runs for weeks and each misread word is a
+new entry."""
 
 
 @functools.lru_cache(DISTANCES_KEPT)

@@ -1,4 +1,4 @@
-"""Text lines on a back: where they are, and what each reading of them showed."""
+"""Text lines on a back: their position and all readings of each."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pinactors.analysis.stamp.ocr import Reading
 from pinactors.analysis.stamp.voting import Agreed, Sight
 
 SOURCE_SIDE = 1200
-"""Longer side of the pin in the picture lines are read from."""
+"""Longer side of the pin, in pixels, in the picture from which lines are read."""
 
 CODE_LETTERS = len(grammar.CODE)
 
 STEPS_A_SIGN = 2.5
-"""Steps of the recogniser that each sign of a code gets: with fewer, one of two equal digits is dropped."""
+"""Steps of the recogniser per sign of a code: with fewer, one of two equal adjacent digits is dropped."""
 
 
 @dataclass(slots=True)
 class Line:
-    """A text line under examination: its corners in source pixels, every reading of it so far, and the code
-    as each shows it. `expected`: a code is known to stand here, whatever it reads as."""
+    """A text line: its corners in source pixels, all its readings so far, and the code in each of them.
+    `expected` is True if a code is known to be here, whatever the readings show."""
 
     quad: Points
     turned: bool
@@ -63,7 +63,7 @@ class Line:
         return grammar.begins_code(text) or grammar.like_code(text)
 
     def read(self, picture: Image) -> None:
-        """Reads it in one more picture."""
+        """Adds the reading of one more picture of the line."""
         reading = ocr.recognise(picture)
         self.readings.append(reading)
         sight = voting.code_sight(reading)
@@ -73,8 +73,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The pin cut out of the working picture, in colour and in grey; `scale`, `left` and `top` lead back to
-    its pixels."""
+    """The part of the working picture around the pin, in colour and in grey; `scale`, `left` and `top` map
+    its pixels back to working pixels."""
 
     rgb: Image
     grey: Image
@@ -85,7 +85,7 @@ class Source:
 
     @classmethod
     def of(cls, back: PreparedView) -> Source:
-        """Of a view with a pin; its longer side is `SOURCE_SIDE` at most."""
+        """The source of a view with a pin; the pin's longer side is at most `SOURCE_SIDE`."""
         assert back.pin is not None
         height, width = back.pin.mask.shape
         x, y, w, h = cv2.boundingRect(back.pin.mask)
@@ -107,8 +107,8 @@ class Source:
         return np.asarray((quad - np.array([self.left, self.top])) * self.scale, np.float32)
 
     def find(self, side: int, *, quarter: bool) -> list[Points]:
-        """Quadrilaterals of text lines on the pin, in source pixels, the longest first: looked for in the
-        picture with `side` pixels along its longer side, with `quarter` turned by 90 degrees."""
+        """Quadrilaterals of text lines on the pin, in source pixels, the longest first. The detector runs on
+        the picture scaled to a longer side of `side` pixels, rotated by 90 degrees if `quarter`."""
         scale = side / max(self.grey.shape)
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         picture = as_image(cv2.resize(self.grey, None, fx=scale, fy=scale, interpolation=way))
@@ -125,24 +125,25 @@ class Source:
         return sorted(quads, key=length, reverse=True)
 
     def read(self, quads: Sequence[Points], *, turned: bool) -> list[Line]:
-        """The lines in these quadrilaterals, each read once."""
+        """The lines in these quadrilaterals with one reading each."""
         lines = [Line(quad, turned) for quad in quads]
         for line in lines:
             line.read(ocr.straighten(self.rgb, line.quad, turned=turned))
         return lines
 
     def closer(self, line: Line, *, across: float, along: float = 0.0) -> Image:
-        """The line with this share of its thickness more (or less) around it and of its length more at both
-        ends; one that may hold a code wide enough for all of its signs."""
+        """A picture of the line grown by the share `across` of its thickness (negative: shrunk) and by the
+        share `along` of its length at both ends. A line that may hold a code is made wide enough for all
+        signs of a code."""
         columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS) if line.may_hold_code else 0
         quad = grown(line.quad, across=across, start=along, end=along)
         return ocr.straighten(self.rgb, quad, turned=line.turned, columns=columns)
 
 
 def joined(source: Source, lines: Sequence[Line]) -> list[Line]:
-    """The lines, with two pieces of one code that were found apart read as one line.
+    """The lines, with two separately detected pieces of one code replaced by one line.
 
-    A detector splits letters that stand close from others that stand apart, and a code at its hyphens.
+    The detector splits a line where the spacing of the letters changes, and a code at its hyphens.
     """
     for first in lines:
         for second in lines:
@@ -157,8 +158,8 @@ def joined(source: Source, lines: Sequence[Line]) -> list[Line]:
 
 
 def _continues(first: Line, second: Line) -> bool:
-    """Whether `second`, all or mostly digits, goes on where `first` ends, which begins like a code: in its
-    direction, of its size, and no further off than two letters."""
+    """Whether `second`, which is mostly digits, continues `first`, which begins like a code: in its
+    direction, with a similar size, and at a distance of at most two letters."""
     if first is second or first.turned is not second.turned:
         return False
     if not grammar.begins_code(first.best.text) or not grammar.digits_of_code(second.best.text):
@@ -175,8 +176,8 @@ def _continues(first: Line, second: Line) -> bool:
 
 
 def _around(one: Points, other: Points) -> Points:
-    """The quadrilateral around two, along the way from the one to the other: of short pieces the sides tell
-    the direction badly."""
+    """The quadrilateral around two others, aligned with the line between their middles, because the sides of
+    short pieces give the direction only roughly."""
     along = other.mean(axis=0) - one.mean(axis=0)
     along /= max(float(np.linalg.norm(along)), 1e-6)
     axes = np.stack([along, np.array([-along[1], along[0]])])
@@ -188,14 +189,14 @@ def _around(one: Points, other: Points) -> Points:
 
 
 def upright(quad: Points) -> Points:
-    """The corners so that the first two lie along the line, as `ocr.straighten` takes them."""
+    """The corners in the order of `ocr.straighten`: the first two lie along the line."""
     width, height = np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])
     return np.roll(quad, 1, axis=0) if height > 1.5 * width else quad
 
 
 def grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) -> Points:
-    """The quadrilateral with this share of its thickness more (or less) across, and these shares of its
-    length more before and behind."""
+    """The quadrilateral grown by the share `across` of its thickness (negative: shrunk), and by the shares
+    `start` and `end` of its length before and after it."""
     frame = upright(quad)
     run, rise = frame[1] - frame[0], frame[3] - frame[0]
     v = rise * across / 2
@@ -204,17 +205,17 @@ def grown(quad: Points, *, across: float, start: float = 0.0, end: float = 0.0) 
 
 
 def length(quad: Points) -> float:
-    """Of the longer side, in pixels."""
+    """Length of the longer side in pixels."""
     return float(max(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])))
 
 
 def thickness(quad: Points) -> float:
-    """Of the shorter side, in pixels."""
+    """Length of the shorter side in pixels."""
     return float(min(np.linalg.norm(quad[1] - quad[0]), np.linalg.norm(quad[2] - quad[1])))
 
 
 def distinct(lines: Sequence[Line]) -> list[Line]:
-    """Without lines that lie across a more confident one."""
+    """The lines without those whose middle lies in a line with more letters times confidence."""
     kept: list[Line] = []
     for line in sorted(lines, key=lambda line: len(line.best.text) * line.best.confidence, reverse=True):
         centre = tuple(float(value) for value in line.quad.mean(axis=0))
@@ -224,7 +225,8 @@ def distinct(lines: Sequence[Line]) -> list[Line]:
 
 
 def place(line: Line) -> tuple[bool, float]:
-    """Reading order: lines that run alike together, then down the page as its reader holds it."""
+    """Sort key for the reading order: horizontal lines first, then vertical ones, each from the top of the
+    text to its bottom."""
     corners = line.quad
     along = (
         corners[1] - corners[0]
@@ -237,6 +239,6 @@ def place(line: Line) -> tuple[bool, float]:
 
 
 def letter_height(lines: Sequence[Line]) -> float:
-    """Median letter height in source pixels: the detector's quads reach about a quarter beyond the
-    letters."""
+    """Median letter height in source pixels, 0.75 of the line thickness: the detector's quads extend beyond
+    the letters."""
     return 0.75 * float(np.median([thickness(line.quad) for line in lines])) if lines else 0.0

@@ -1,8 +1,8 @@
-"""The text reader: PP-OCR's detector and recogniser as `rapidocr` carries them, on one thread, once a
+"""Text recognition with PP-OCR's detector and recogniser from `rapidocr`, on one thread, loaded once per
 process.
 
-The recogniser's classes are cut down to what is stamped into metal (Latin letters, digits, a few signs), and
-its per-step probabilities are handed out, so that a grammar can decide between letters that look alike.
+The recogniser's classes are reduced to the characters that are stamped into metal (Latin letters, digits, a
+few signs). Its probabilities at each step are returned, so that a grammar can decide between similar letters.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ import numpy.typing as npt
 from pinactors.analysis.model import Image, Points
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz&'.,-/:#©®\"()"
-"""Signs a stamp is made of. Index 0 of a probability row is the blank, 1 + i is `ALPHABET[i]`, the last a
-space."""
+"""Signs (characters) that occur on stamps. Index 0 of a probability row is the blank, 1 + i is `ALPHABET[i]`,
+the last is a space."""
 
 LINE_HEIGHT = 48
-"""Pixels a line is scaled to: what the recogniser was trained on."""
+"""Height in pixels to which a line is scaled, as in the recogniser's training."""
 
 LEAST_WIDTH = 96
-"""Pixels a line is filled up to: shorter ones read worse."""
+"""Width in pixels to which shorter lines are padded, because they are read worse without."""
 
 STEP_PIXELS = 8
-"""Pixels of a line's width to each step of the recogniser: a sign that has less than two or three of them is
-merged with its neighbour or dropped."""
+"""Pixels of a line's width per step of the recogniser: a sign with fewer than two or three steps is merged
+with its neighbour or dropped."""
 
 MOST_LINES = 8
-"""Lines read of one picture at most, the longest first; each costs about 30 ms."""
+"""Largest number of lines that are read of one picture, the longest first; each costs about 30 ms."""
 
 Probabilities = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One line as read: `confidence` 0 to 1 is the mean probability of its letters, `probabilities` is
-    (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space, and `steps` the row in which each
-    sign of `text` stands."""
+    """The reading of one line: `confidence` (0 to 1) is the mean probability of its letters, `probabilities`
+    is (steps, 2 + len(ALPHABET)), each row over blank, alphabet and space, and `steps` holds the row of each
+    sign of `text`."""
 
     text: str
     confidence: float
@@ -59,37 +59,37 @@ class _Engine:
 
 @functools.cache
 def _engine() -> _Engine:
-    # Imported here: half a second of imports that only a worker which reads text should pay.
+    # Imported here because it takes half a second, which only workers that read text should spend.
     from rapidocr import RapidOCR
 
     reader: Any = RapidOCR(
         params={
             "EngineConfig.onnxruntime.intra_op_num_threads": 1,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            # Without it every pass asks the system for its memory anew: a sixth of the detector's time.
+            # Without the arena each pass allocates its memory again: a sixth of the detector's time.
             "EngineConfig.onnxruntime.enable_cpu_mem_arena": True,
             "Global.log_level": "critical",
             "Global.use_cls": False,
             "Det.limit_type": "max",
-            "Det.thresh": 0.2,  # embossed letters are faint: look twice rather than miss a line
+            "Det.thresh": 0.2,  # embossed letters are faint: a false line costs less than a missed one
             "Det.box_thresh": 0.3,
-            "Det.limit_side_len": 4096,  # pictures arrive at the size they are to be read at
+            "Det.limit_side_len": 4096,  # callers scale pictures to the size at which they are read
         }
     )
     recogniser = reader._load_rec_model()
-    characters = list(recogniser.postprocess_op.character)  # blank first, as the network's classes are
+    characters = list(recogniser.postprocess_op.character)  # blank first, like the network's classes
     columns = [0, *(characters.index(sign) for sign in ALPHABET), characters.index(" ")]
     return _Engine(reader._load_det_model(), recogniser, np.array(columns))
 
 
 def warm() -> None:
-    """Loads the models, so that the first photograph does not wait for them."""
+    """Loads the models, so that the first photograph does not have to wait for that."""
     _engine()
 
 
 def detect(grey: Image) -> list[Points]:
-    """Quadrilaterals of text lines in a grey picture, corners clockwise from the line's own or image's top
-    left."""
+    """Quadrilaterals of text lines in a grey picture, corners clockwise from the top left of the line or of
+    the picture."""
     found = _engine().detector(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
     if found.boxes is None:
         return []
@@ -97,12 +97,13 @@ def detect(grey: Image) -> list[Points]:
 
 
 def straighten(picture: Image, quad: Points, *, turned: bool = False, columns: int = 0) -> Image:
-    """The line inside `quad` as a picture `LINE_HEIGHT` high, its longer side horizontal; `turned` by 180
-    degrees. At least `columns` wide, whatever its proportions. Grey or in colour, as `picture` is."""
+    """The line inside `quad` warped to a picture `LINE_HEIGHT` high, its longer side horizontal, rotated by
+    180 degrees if `turned`. The result is at least `columns` wide, whatever the line's proportions, and grey
+    or in colour like `picture`."""
     corners = np.asarray(quad, np.float32)
     width = float(np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
     height = float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
-    if height > 1.5 * width:  # a line that runs up or down: read it upwards, `turned` reads it downwards
+    if height > 1.5 * width:  # a vertical line is read upwards, with `turned` downwards
         corners, width, height = np.roll(corners, 1, axis=0), height, width
     if turned:
         corners = np.roll(corners, 2, axis=0)
@@ -121,9 +122,9 @@ def straighten(picture: Image, quad: Points, *, turned: bool = False, columns: i
 def recognise(line: Image) -> Reading:
     """Reads one straightened line, grey or in colour (RGB).
 
-    In colour it reads more: what is etched or painted differs in tint from plated metal where it does not in
-    lightness. Not in batches: lines would be filled up to the longest, and a batch of equals costs no less a
-    line.
+    Colour improves reading: etched or painted text can differ from plated metal in tint where it does not in
+    lightness. Lines are not read in batches: they would be padded to the longest, and a line in a batch of
+    lines of the same length costs no less than a single line.
     """
     engine = _engine()
     width = line.shape[1]
@@ -139,7 +140,7 @@ def recognise(line: Image) -> Reading:
 
 
 def _greedy(probabilities: Probabilities) -> Reading:
-    """Best class a step, repeats merged, blanks dropped: the usual CTC decoding."""
+    """Greedy CTC decoding: the best class at each step, repeats merged, blanks dropped."""
     best = probabilities.argmax(axis=1)
     fresh = np.flatnonzero((best != 0) & (best != np.concatenate([[0], best[:-1]])))
     text = "".join((ALPHABET + " ")[best[step] - 1] for step in fresh)

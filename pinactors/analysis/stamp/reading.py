@@ -1,4 +1,4 @@
-"""Reads what is stamped into a pin's back: in any direction, embossed, low in contrast."""
+"""Reads the text stamped into a pin's back: in any direction, embossed, with low contrast."""
 
 from __future__ import annotations
 
@@ -28,49 +28,50 @@ from pinactors.analysis.stamp.voting import Agreed
 V = TypeVar("V", bound=Hashable)
 
 DETECTION_SIDE = 480
-"""Longer side, in pixels, of the pin where text lines are looked for: letters a thirtieth of it have 16. A
-pass over 576 costs a third more and finds no more lines."""
+"""Longer side of the pin, in pixels, in which text lines are detected: letters of a thirtieth of it have 16
+pixels. A pass at 576 costs a third more and finds no more lines."""
 
 SECOND_SIDE = 640
-"""The same for the second look, at the picture turned by 90 degrees, where the first found no good text:
-lines that run up or down, small or faint letters."""
+"""The same for a second pass over the picture rotated by 90 degrees, if the first found no good text: for
+vertical lines and small or faint letters."""
 
 PROBED_LINES = 2
-"""Lines read both ways at a time until it is known whether the text stands on its head."""
+"""Number of lines read both upright and upside down in each round that determines the text's direction."""
 
 MOST_PROBES = 2
-"""How often at most."""
+"""Largest number of such rounds."""
 
 LINE_CONFIDENCE = 0.55
 """Mean letter probability below which a line counts as not read."""
 
 GOOD_LINE = 0.9
-"""Mean letter probability from which a word that was read once is told as read."""
+"""Mean letter probability from which a word counts as read after a single reading."""
 
 CLOSER, CLOSEST, WIDER = -0.3, -0.45, 0.2
-"""Shares of a line's thickness that are added around it. A detector leaves about a quarter of the letters'
-height above and below them, more where they are small: the reader sees them larger without."""
+"""Shares of a line's thickness that are added around it. The detector leaves about a quarter of the letters'
+height above and below them, more for small letters; without that margin the letters are larger in the scaled
+line."""
 
 CLOSE, SLANT, WIDENED = -0.15, 0.15, 1.3
-"""For further readings of a code: the share of a line's thickness added around it, its slant in columns a
+"""For further readings of a code: the share of a line's thickness added around it, its slant in columns per
 row, and its stretching along the line."""
 
 MOST_NUMBERS = 4
-"""Lines read several times at most."""
+"""Largest number of lines that are read several times."""
 
 SETTLED_AGREEMENT = 0.9
-"""Agreement of readings from which a line is not looked at again: beyond what three readings of a wrong code
+"""Agreement of readings from which a line is not read again: above what three readings of a wrong code
 reached (0.81)."""
 
 
 def read(back: PreparedView) -> StampReading:
     """Text, factory code, year, edition, brand and origin of the pin's back.
 
-    Lines are looked for as the picture lies and, where that gives no good reading, larger and turned by 90
-    degrees; each time both ways up are tried. Pieces of one code are joined, and lines with numbers, codes
-    first, are read again in other contrast, sharpness and margins until the readings agree: a number counts
-    as read only where they do. The work is bounded by counts, not by a clock: the same picture always reads
-    the same.
+    Lines are detected in the picture as it is and, if that gives no good reading, in a larger picture rotated
+    by 90 degrees; both are also read upside down. Pieces of one code are joined. Lines with numbers, codes
+    first, are read again with other contrast, sharpness and margins until the readings agree: a number counts
+    as read only if they do. The work is bounded by counts, not by time, so that the same picture always gives
+    the same reading.
     """
     if back.pin is None:
         return StampReading(reason=back.pin_problem or "no pin was found in the photograph of the back")
@@ -88,10 +89,11 @@ def read(back: PreparedView) -> StampReading:
 def read_code(
     back: PreparedView, quad: Points, *, turned: bool
 ) -> tuple[Agreed[str], TextLine] | tuple[None, None]:
-    """The factory code that stands at a known place of the back, as far as its readings agree, with its line.
+    """The factory code at a known position of the back, with its line; (None, None) if its readings do not
+    agree.
 
-    `quad` are the line's corners in working pixels, `turned` whether it stands on its head there, as
-    `ocr.straighten` takes them. What the code should be is not asked: it is read from the pixels alone.
+    `quad` are the line's corners in working pixels, `turned` is True if it is upside down there, both as in
+    `ocr.straighten`. The code is read from the pixels alone, without an expected value.
     """
     source = Source.of(back)
     line = Line(source.from_working(quad), turned, expected=True)
@@ -104,9 +106,9 @@ def read_code(
 
 
 def _look(source: Source, known: list[Line], side: int, *, quarter: bool) -> list[Line]:
-    """Finds text lines in the picture of that `side` (with `quarter` turned by 90 degrees) and reads the
-    longest, upright or not: what stands on its head often reads as something, so the longest are read both
-    ways. The result holds those of `known` that nothing better lies across."""
+    """Detects text lines in the picture of that `side` (rotated by 90 degrees if `quarter`) and reads the
+    longest. Text that is upside down is often read as other text, so the first lines are read both ways to
+    determine the direction. The result includes the lines of `known` that no better line overlaps."""
     sure = [line.quad for line in known if line.best.confidence >= GOOD_LINE]
     quads = [quad for quad in source.find(side, quarter=quarter) if not _covered(quad, sure)][
         : ocr.MOST_LINES
@@ -128,13 +130,13 @@ def _look(source: Source, known: list[Line], side: int, *, quarter: bool) -> lis
 
 
 def _covered(quad: Points, by: Sequence[Points]) -> bool:
-    """Whether the middle of a quadrilateral lies in one of the others."""
+    """Whether the middle of `quad` lies in one of the quadrilaterals `by`."""
     centre = tuple(float(value) for value in quad.mean(axis=0))
     return any(cv2.pointPolygonTest(other, centre, False) >= 0 for other in by)
 
 
 def _worth(lines: Sequence[Line]) -> float:
-    """Letters read, each counted by how far its line's confidence is above a guess."""
+    """The number of letters read, each weighted by its line's confidence above 0.4, that of a guess."""
     return sum(
         len(line.best.text) * max(line.best.confidence - 0.4, 0.0)
         for line in lines
@@ -143,7 +145,8 @@ def _worth(lines: Sequence[Line]) -> float:
 
 
 def _pattern(text: str) -> bool:
-    """True for what a reader makes of a row of the pattern: the same few signs over and over."""
+    """True if a text of six signs or more has at most three different ones, as a misread row of a backing
+    pattern has."""
     return len(text) >= 6 and len(set(text.upper())) <= 3
 
 
@@ -153,8 +156,8 @@ def _convincing(lines: Sequence[Line]) -> bool:
 
 
 def _beside(source: Source, lines: list[Line]) -> list[Line]:
-    """The lines before and after those found, at their distance: a detector misses faint ones, and the code
-    is usually the last."""
+    """The lines before and after the detected ones, at the same line distance: the detector misses faint
+    lines, and the code is usually the last."""
     block = sorted((line for line in lines if line.best.confidence >= LINE_CONFIDENCE), key=place)
     if len(block) < 2 or not _convincing(block):
         return []
@@ -182,7 +185,7 @@ def _beside(source: Source, lines: list[Line]) -> list[Line]:
 
 
 def _look_again(source: Source, lines: list[Line]) -> None:
-    """Reads lines with numbers, those like a code first, in other ways until their readings agree."""
+    """Reads the lines with numbers, possible codes first, in further variants until their readings agree."""
     for index, line in enumerate(lines):
         lines[index] = _whole(source, line)
     chosen = sorted(filter(_may_hold_number, lines), key=_worth_of_number, reverse=True)[:MOST_NUMBERS]
@@ -191,7 +194,7 @@ def _look_again(source: Source, lines: list[Line]) -> None:
 
 
 def _read_variants(source: Source, line: Line) -> None:
-    """Reads the line in other ways until its readings agree."""
+    """Reads further variants of the line's picture until the readings agree."""
     for picture in _other_pictures(source, line):
         line.read(picture)
         if _agreed(line):
@@ -199,8 +202,8 @@ def _read_variants(source: Source, line: Line) -> None:
 
 
 def _whole(source: Source, line: Line) -> Line:
-    """`line`, or where it begins like a code and ends too early (glare hides the rest from the detector), the
-    line with the rest if that reads as more of it."""
+    """`line`; or, if it begins like a code but is too short (glare hides the rest from the detector), the
+    line extended to a code's length, if that reads as a longer text."""
     text = line.best.text
     if not grammar.begins_code(text) or not CODE_LETTERS / 2 <= len(text) < CODE_LETTERS - 1:
         return line
@@ -212,9 +215,9 @@ def _whole(source: Source, line: Line) -> Line:
 
 
 def _other_pictures(source: Source, line: Line) -> Iterator[Image]:
-    """Ways to see a line besides as it is: closer, equalised, blurred, and with more around it; where a code
-    is known to stand also slanted both ways, inverted, normalised and wider. Each way the reader slips on
-    other digits."""
+    """Variants of a line's picture: closer, equalised, blurred, and with a wider margin; if a code is known
+    to be there also slanted both ways, inverted, normalised and stretched. The recogniser misreads other
+    digits in each variant."""
     closer = source.closer(line, across=CLOSER)
     yield closer
     yield source.closer(line, across=CLOSEST)
@@ -222,7 +225,7 @@ def _other_pictures(source: Source, line: Line) -> Iterator[Image]:
     yield as_image(cv2.createCLAHE(clipLimit=2.0, tileGridSize=(1, 8)).apply(grey))
     yield _blurred(closer)
     yield source.closer(line, across=WIDER, along=0.25 if line.may_hold_code else 0.02)
-    if line.expected and line.codes:  # where none of the above shows anything like a code more will not
+    if line.expected and line.codes:  # if none of the variants above shows a code, more will not
         close = source.closer(line, across=CLOSE)
         yield _slanted(close, SLANT)
         yield _slanted(close, -SLANT)
@@ -232,7 +235,7 @@ def _other_pictures(source: Source, line: Line) -> Iterator[Image]:
 
 
 def _slanted(picture: Image, slant: float) -> Image:
-    """The picture sheared along its rows by `slant` columns a row, its middle kept in place."""
+    """The picture sheared along its rows by `slant` columns per row around its middle."""
     height, width = picture.shape[:2]
     shear = np.array([[1, slant, -slant * height / 2], [0, 1, 0]], np.float32)
     border = cv2.BORDER_REPLICATE
@@ -240,7 +243,8 @@ def _slanted(picture: Image, slant: float) -> Image:
 
 
 def _normalised(picture: Image) -> Image:
-    """Its lightness less the local mean, over the local standard deviation (windows half a line wide)."""
+    """The picture's lightness minus the local mean, over the local standard deviation (Gaussian windows with
+    a sigma of half the line height)."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     sigma = ocr.LINE_HEIGHT / 2
     mean = cv2.GaussianBlur(grey, (0, 0), sigma)
@@ -255,12 +259,12 @@ def _blurred(picture: Image) -> Image:
 
 
 def _poor(lines: Sequence[Line]) -> bool:
-    """True where known words came out misspelt."""
+    """True if known words were misspelt in lines that count as read."""
     return any(grammar.misspelt(line.best.text) for line in lines if line.best.confidence >= LINE_CONFIDENCE)
 
 
 def _agreed(line: Line) -> bool:
-    """True where the readings agree, and on a code if the line looks like one."""
+    """True if the readings agree on a value, and on a code if the line may hold one."""
     found = [value for value in (line.code, line.year, line.edition) if value is not None]
     sure = bool(found) and all(value.agreement >= SETTLED_AGREEMENT for value in found)
     return sure and (not line.may_hold_code or line.code is not None)
@@ -333,7 +337,7 @@ def _strongest(values: Iterable[Agreed[V] | None]) -> Agreed[V] | None:
 
 
 def _told(found: Agreed[V] | None, least: float, *, poor: bool) -> tuple[Agreed[V] | None, Agreed[V] | None]:
-    """`found` as what counts as read, or else as what is likely."""
+    """(`found`, None) if it counts as read, else (None, `found`): it is only likely."""
     if found is None or found.agreement >= least + (voting.MISSPELT_SURPLUS if poor else 0.0):
         return found, None
     return None, found

@@ -1,4 +1,4 @@
-"""The back's stamp as a key to the catalogue: how much a reading speaks for a pin being the one."""
+"""Uses the back's stamp as a key to the catalogue: the log odds that a reading adds for a pin."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.analysis.stamp.grammar import distance
 
 EXACT_CODE = 7.0
-"""Log odds for a code read exactly as the catalogue has it: eleven digits do not agree by chance."""
+"""Log odds of a code that equals the catalogue's: eleven digits do not agree by chance."""
 NEAR_CODE = 4.0
-"""For one or two characters apart: what readers confuse."""
+"""Log odds of a code that differs in at most `NEAR` characters, as misreadings do."""
 OTHER_CODE = -2.5
-"""For quite another code that counts as read: a stamp copied from another pin or a misreading (of 67 codes
-read with confidence on 104 backs none was that far from the pin's own). Half as much for one that is only
-likely."""
+"""Log odds of a code that differs in at least `FAR` characters and counts as read: a stamp copied from
+another pin or a misreading (of 67 codes read with confidence on 104 backs none was that far from the pin's
+own). Half as much for a code that is only likely."""
 NEAR, FAR = 2, 5
-"""Characters apart up to which it may be the code misread, and from which it is another."""
+"""Largest number of differing characters of a misread code, and least number of another code."""
 SAME_YEAR, OTHER_YEAR = 1.2, -1.2
 SAME_EDITION, OTHER_EDITION = 1.0, -1.0
-"""Years read are the pin's own 69 times of 73, editions 34 of 38; half of what that says, since a code holds
-the year as well."""
+"""Log odds of a year and an edition. Years read are the pin's own 69 times of 73, editions 34 of 38; the
+values are half the log odds of these, because a code contains the year as well."""
 
 
 def factory_key(code: str) -> str:
-    """A factory code without what readers disagree on: letter case, spaces and dashes."""
+    """A factory code in capitals, without spaces and dashes, in which readings often differ."""
     return re.sub(r"[^0-9A-Z]", "", code.upper())
 
 
 def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
-    """Natural log odds the reading adds for `pin`; what was not read, or is not in the catalogue, adds
-    nothing."""
+    """Natural log odds that the reading adds for `pin`. A value that was not read, or is not in the
+    catalogue, adds nothing."""
     total = 0.0
     code = stamp.factory_code or stamp.likely.get("factory_code")
     if code and pin.factory_code:

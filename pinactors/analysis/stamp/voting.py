@@ -1,8 +1,8 @@
-"""Several readings of one line are pooled, digit by digit; only what they agree on counts as read.
+"""Pools several readings of one line, digit by digit; only a number on which they agree counts as read.
 
-A reader that is wrong about embossed digits is often sure of it, but seldom twice the same way: seen with
-other contrast, polarity, sharpness or margin, a digit that is not there becomes another one. Seldom are two
-digits of a number misread in the same reading, so each place is judged by itself.
+A recogniser that misreads embossed digits often has a high confidence, but seldom makes the same error twice:
+with another contrast, polarity, sharpness or margin, the misread digit becomes another one. Two digits of a
+number are seldom misread in the same reading, so each place is judged separately.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ from pinactors.analysis.stamp.ocr import Reading
 V = TypeVar("V", bound=Hashable)
 
 READ_AGREEMENT = 0.75
-"""Agreement from which a year or an edition counts as read: beyond what wrong ones reached on 558 drawn and
-photographed backs (0.73), but for one in 300."""
+"""Agreement from which a year or an edition counts as read. Wrong values on 558 drawn and photographed backs
+reached at most 0.73, except for one in 300."""
 
 CODE_READ = 0.65
-"""The same of a code: 2 of 280 told are wrong (0.80 and 0.72), all others reached 0.6 at most."""
+"""The same for a code: of 280 reported codes 2 are wrong (0.80 and 0.72); the other wrong ones reached at
+most 0.6."""
 
 MISSPELT_SURPLUS = 0.05
-"""What more it takes where known words of the stamp came out misspelt: on such a picture readings err
-alike."""
+"""Additional agreement that is required if known words of the stamp were misspelt: on such a picture the
+readings have the same errors."""
 
 LIKELY_AGREEMENT = 0.5
-"""Agreement from which a value is worth holding against the catalogue."""
+"""Agreement from which a value may be compared with the catalogue."""
 
 LEAST_VOTES = 2
-"""Readings that must show the number, however sure one is."""
+"""Least number of readings that must show the number, whatever their confidence."""
 
 LEAST_FIT = 0.3
-"""Mean sign probability below which the grammar was forced upon a line that holds no code."""
+"""Mean sign probability below which a line holds no code, although the grammar was fitted to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreed(Generic[V]):
-    """What the readings show together, with their agreement: 0 to 1, the pooled probability of the digit they
-    are least sure of."""
+    """The pooled value of several readings, with their agreement: 0 to 1, the pooled probability of the least
+    certain digit."""
 
     value: V
     agreement: float
@@ -53,8 +54,9 @@ class Agreed(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A number as one reading shows it: `shape` is its text with # for each digit, `chances` (digits, 10) the
-    probability of each digit at each place, `seen` (digits,) whether the reading tells anything of it."""
+    """A number in one reading: `shape` is its text with # for each digit, `chances` (digits, 10) the
+    probability of each digit at each place, `seen` (digits,) whether the reading shows the digit at that
+    place."""
 
     shape: str
     chances: npt.NDArray[np.float64]
@@ -62,9 +64,10 @@ class Sight:
 
 
 def pooled(sights: Sequence[Sight]) -> Agreed[str] | None:
-    """The number that `sights` show together: of the shape most of them have, at each place the digit of the
-    highest mean probability (the linear opinion pool; Stone 1961) among those who saw it. A sight of another
-    shape stands against every digit. None where fewer than `LEAST_VOTES` saw a digit or they hardly agree."""
+    """The pooled number of `sights`. It has the most frequent shape, and at each place the digit with the
+    highest mean probability (linear opinion pool; Stone 1961) among the sights that show the place. A sight
+    of another shape counts against every digit. None if fewer than `LEAST_VOTES` sights show a place, or the
+    agreement is below `LIKELY_AGREEMENT`."""
     if not sights:
         return None
     shape, count = Counter(sight.shape for sight in sights).most_common(1)[0]
@@ -82,7 +85,8 @@ def pooled(sights: Sequence[Sight]) -> Agreed[str] | None:
 
 
 def code_sight(reading: Reading) -> Sight | None:
-    """The factory code in a reading, if it looks like one. The dearest of the sights: to be kept."""
+    """The factory code in a reading; None if the reading does not look like a code. This is the most
+    expensive kind of sight, so callers should keep it."""
     if not grammar.like_code(reading.text):
         return None
     fit = grammar.fit_code(reading.probabilities)
@@ -110,9 +114,11 @@ def edition(readings: Sequence[Reading]) -> Agreed[Edition] | None:
 
 
 def brand(readings: Iterable[Reading]) -> Agreed[str] | None:
-    """The brand most readings show; its agreement is their confidence over the number of all that show one.
+    """The brand that most readings show; its agreement is the sum of their confidence over the number of all
+    readings that show a brand.
 
-    No grammar holds its letters, and they are misread alike: what is told needs a good picture besides.
+    No grammar restricts the letters of a brand, and readings misread them in the same way, so a brand should
+    be reported only from a good picture.
     """
     shown = [(name, each.confidence) for each in readings if (name := grammar.brand(each.text)) is not None]
     if not shown:
@@ -123,7 +129,7 @@ def brand(readings: Iterable[Reading]) -> Agreed[str] | None:
 
 
 def _sights(readings: Iterable[Reading], find: Callable[[str], tuple[object, slice] | None]) -> list[Sight]:
-    """The digits that `find` points at in each reading."""
+    """The sight of the number that `find` locates in each reading."""
     sights = []
     for reading in readings:
         found = find(reading.text)
