@@ -1,4 +1,4 @@
-"""A verdict in words: what counted most, and which photograph or picture would settle what stays open."""
+"""Puts a verdict in words: which rows counted most, and which photograph or catalogue picture is missing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pinactors.analysis.model import Match, PreparedView
 from pinactors.protocol import Evidence, Verdict, View
 
 STAMP_SIDE = 600
-"""Pixels across the pin that stamp work asks for."""
+"""Pixels across the pin that reading a stamp requires."""
 
 NAMED_FROM_LOG10 = 0.1
-"""Log10 likelihood ratio from which a row counts for enough to be named: a quarter likelier one way."""
+"""Log10 likelihood ratio, for or against, from which a row is named in the summary: a factor of 1.25."""
 
 MOST_ROWS_NAMED = 2
-"""Rows named of each side at most."""
+"""Largest number of rows that are named for, and against, the pin."""
 
 WEIGH_IT = (
     "At home: weigh it and hold it beside one bought from a shop. "
@@ -34,7 +34,7 @@ LACKING = {
         "could be compared."
     ),
 }
-"""What to say where the catalogue lacks a picture of the identified pin."""
+"""Advice if the catalogue lacks a picture of the identified pin."""
 
 WHOLE = (
     "In the catalogue's picture of this pin's {view} the pin could not be told from what is around it: "
@@ -51,8 +51,8 @@ OPENING = {
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The photographs as evidence sees them: `back` and `angled` are None where they were not sent or cannot
-    belong to this pin; `notes` say which and why."""
+    """The photographs from which evidence is measured, with their comparisons. `back` and `angled` are None
+    if they were not sent or cannot belong to this pin; `notes` tell the user which and why."""
 
     front: PreparedView
     back: PreparedView | None
@@ -66,9 +66,10 @@ class Scene:
 def summary(
     evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match, *, barred: bool
 ) -> str:
-    """The verdict in a sentence or three, the side that counted more first, each with its heaviest rows.
+    """The verdict in a few sentences: the side that counted more first, each side with its heaviest rows.
 
-    `evidence` is in the packet's order, heaviest first. `barred`: one row alone forbade `authentic`.
+    `evidence` is in the packet's order, heaviest first. `barred` is True if one row alone prevented the
+    verdict `authentic`.
     """
     said = [OPENING[verdict]]
     if verdict is Verdict.NOT_A_PIN:
@@ -103,7 +104,7 @@ def _sum(rows: Sequence[Evidence]) -> float:
 
 
 def _joined(sentences: Sequence[str]) -> str:
-    """Several sentences as one."""
+    """Joins several sentences to one."""
     parts = [sentence.rstrip(".") for sentence in sentences]
     return "; ".join(part[:1].lower() + part[1:] for part in parts) + "."
 
@@ -111,7 +112,8 @@ def _joined(sentences: Sequence[str]) -> str:
 def what_would_settle_it(
     evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match
 ) -> list[str]:
-    """What is missing, which photograph or catalogue picture would settle it, and what to do at home."""
+    """Advice for the user: what is missing, which photograph or catalogue picture would help, and what to do
+    at home."""
     advice = list(scene.notes)
     if verdict is Verdict.NOT_A_PIN:
         return [*advice, "Photograph one pin from the front, close, on a plain surface of another colour."]

@@ -1,9 +1,9 @@
 """Colour: the paints of a pin, and the evidence row that compares them with the catalogue's.
 
-A phone gets colours wrong by more than most counterfeiters do, so nothing is compared absolutely: the light
-(a gain for each channel, a veil of reflection) is what all paints share, and what is judged is the paint that
-does not follow the others under any light there is. Paints count as paints, however large: a field that was
-painted in another colour is as often the largest as any other.
+A phone's colour error is larger than that of most counterfeiters, so colours are not compared absolutely. All
+paints share one light (a gain for each channel, a veil of reflection); a paint counts against the pin if no
+plausible light explains it together with the others. Above `ENOUGH_AREA` all paints count the same, however
+large: a field in another colour is as often the largest as any other.
 """
 
 from __future__ import annotations
@@ -25,49 +25,50 @@ Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
 PICTURE_SIDE = 256
-"""Side of the pictures paints are looked for in."""
+"""Side in pixels of the pictures in which paints are found."""
 
 LEAST_AREA = 0.006
-"""Share of the pin below which a paint is not looked at."""
+"""Least share of the pin that a paint must have."""
 
 MOST_PAINTS = 12
 
 SAME_PAINT = 10.0
-"""Distance in Lab within which pixels of the catalogue picture are one paint."""
+"""Distance in Lab within which pixels of the catalogue picture belong to one paint."""
 
 VEIL_LIGHTS = np.array([0.0, 0.03, 0.1, 0.25], np.float32)
-"""Reflected light, in linear units of a white paint, that may lie over a paint; each step costs half a
-unit."""
+"""Reflected light, in linear units of a white paint, that may lie over a paint; each step adds half a unit of
+CIEDE2000 to the distance."""
 
 WARMTH, GREENNESS = 0.14, 0.05
-"""Standard deviations of the light's log gains once a phone has balanced it: half of red over blue, and green
-over the mean of both. Daylight and lamps differ along the first (Planck's locus), hardly along the second."""
+"""Standard deviations of the light's log gains after a phone's white balance: half of red over blue, and
+green over the mean of both. Daylight and lamps differ along the first (Planck's locus), hardly along the
+second."""
 
 LEVEL_STEP, WARMTH_STEP, GREENNESS_STEP = 0.12, 0.07, 0.05
 """Steps of the lights that are tried, in log units; three standard deviations of tint to either side."""
 
 PAINT_NOISE, METAL_NOISE = 4.0, 7.0
-"""Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's, which mirrors what is
-around it, about what the light makes of the catalogue's."""
+"""Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's from the catalogue's
+colour under the same light. Bare metal's is larger because it reflects its surroundings."""
 
 MOST_PAINT_COST_NATS = 4.5
-"""What a paint that is off can cost a light at most (nats): three standard deviations."""
+"""Bound of the cost (nats) that one deviating paint adds to a light: three standard deviations."""
 
 ENOUGH_AREA = 0.02
-"""Share of the pin from which a paint counts in full."""
+"""Share of the pin from which a paint has full weight."""
 
 DARK_LIGHT = 0.004
-"""Linear units of a white paint below which a camera tells no colours."""
+"""Linear units of a white paint below which a camera does not record colours."""
 
 LIGHTNESS_SLACK = 6.0
-"""Lightness may differ by this much for nothing: light is uneven, gloss differs."""
+"""Difference of lightness that is ignored, because light is uneven and gloss differs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """One colour: linear RGB in the photograph and in the reference, `area` as a share of the pin, `spread`
-    the log ratio of its brighter to its darker quartile in the photograph, `points` where it lies
-    (reference); `metal` where it may be bare metal, by its tint."""
+    """One colour of the pin: linear RGB in the photograph and in the reference, `area` as a share of the pin,
+    `spread` the log ratio of its upper to its lower quartile of brightness in the photograph, `points` its
+    pixels in the reference; `metal` is True if its tint may be that of bare metal."""
 
     photo: npt.NDArray[np.float64]
     reference: npt.NDArray[np.float64]
@@ -78,13 +79,13 @@ class Paint:
 
     @property
     def trust(self) -> float:
-        """How much it counts, 0 to 1: little where it is tiny, or where glare or glitter lies over it."""
+        """The paint's weight, 0 to 1: low if it is tiny, or if glare or glitter covers it."""
         return min(1.0, self.area / ENOUGH_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
 
 
 def metal_tones(references: dict[View, Reference]) -> list[Values]:
-    """Lab colours of a pin's bare metal as its catalogue pictures show it: the back's median, where there is
-    one, then the front's rim's (which may be enamel)."""
+    """Lab colours of a pin's bare metal in its catalogue pictures: the median of the back, if there is one,
+    then that of the front's rim (which may be enamel)."""
     size = (128, 128)
     tones = []
     for view in (View.BACK, View.FRONT):
@@ -101,7 +102,7 @@ def metal_tones(references: dict[View, Reference]) -> list[Values]:
 
 
 def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray[np.bool_]:
-    """Where a Lab picture has a metal's tint, at any lightness a reflection gives it."""
+    """Where a Lab picture has the tint of one of `metals`, at any lightness that reflections cause."""
     found = np.zeros(lab.shape[:-1], bool)
     for tone in metals:
         tint = np.hypot(lab[..., 1] - tone[1], lab[..., 2] - tone[2])
@@ -112,8 +113,8 @@ def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray
 def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
 
-    What may be bare metal is marked (`metals`: its Lab colours): white enamel and silver look alike. Blown
-    highlights and the brighter half of each field, where gloss lies, are left out.
+    Fields that may be bare metal (`metals`: its Lab colours) are marked, because white enamel and silver look
+    similar. Blown highlights and the brighter half of each field, which has the gloss, are not used.
     """
     size = (PICTURE_SIDE, PICTURE_SIDE)
     reference, photo = (
@@ -163,7 +164,8 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
 
 
 def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
-    """Indices of pixels by colour, the largest first: the densest cell of what is left, and all around it."""
+    """Indices of the pixels of each colour cluster, usually the largest first: repeatedly, the densest colour
+    cell of the remaining pixels and all pixels within `SAME_PAINT` of it."""
     groups: list[npt.NDArray[np.intp]] = []
     cells = np.floor((lab + np.array([0, 128, 128])) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
     _, cells = np.unique(cells, return_inverse=True)
@@ -189,20 +191,20 @@ def _within(lab: Floats, centre: npt.NDArray[np.floating], reach: float) -> npt.
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How each paint stands to the others: `deviation` in standard deviations from what they and the prior of
-    the light leave open for it, `apart` its distance (CIEDE2000) under the light that fits the others
-    best."""
+    """How far each paint deviates from the others: `deviation` in standard deviations, given the lights that
+    the others and the light's prior allow; `apart` its distance (CIEDE2000) under the light that fits the
+    others best."""
 
     deviation: Values
     apart: Values
 
 
 def stand(found: list[Paint]) -> Standing:
-    """How far each paint is from all that the light could make of the catalogue's colour.
+    """How far each paint is from the catalogue's colour under any light that the other paints allow.
 
-    The profile likelihood ratio of "this paint is under the light of the others" against "it is another
-    colour", over all lights: where the others leave the light open, a paint has to be further off. The
-    others' costs are bounded, so that one that is off as well does not drag the light along.
+    The measure is the profile likelihood ratio of "this paint is under the light of the others" against "it
+    is another colour", over all lights: the less the others determine the light, the further a paint must be
+    off. The others' costs are bounded, so that another deviating paint does not shift the light.
     """
     photo, reference = (
         np.array([getattr(paint, name) for paint in found], np.float32) for name in ("photo", "reference")
@@ -210,7 +212,7 @@ def stand(found: list[Paint]) -> Standing:
     metal = np.array([paint.metal for paint in found])
     noise = np.where(metal, METAL_NOISE, PAINT_NOISE)
     trust = np.array([paint.trust for paint in found])
-    telling = ~metal | metal.all()  # of how bright it was
+    telling = ~metal | metal.all()  # the paints that determine how bright the light was
     lights, prior = _lights(photo[telling], reference[telling])
     apart = _apart(lights, photo, reference, metal)
     cost = 0.5 * np.square(apart / noise)
@@ -223,7 +225,7 @@ def stand(found: list[Paint]) -> Standing:
 
 
 def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
-    """Lights (n, 3), as log gains, on a grid of level, warmth and greenness, and what each costs in nats."""
+    """Lights (n, 3), as log gains, on a grid of level, warmth and greenness, and the cost of each in nats."""
     levels = np.log(photo.sum(axis=1) + 0.02) - np.log(reference.sum(axis=1) + 0.02)
     low, high = float(levels.min()) - 0.2, float(levels.max()) + 0.2
     warm, green = (
@@ -246,8 +248,8 @@ def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
 def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[np.bool_]) -> Values:
     """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable veil.
 
-    Metal mirrors as much of the light as the room behind the camera has to offer, from all to next to none:
-    only its tint tells.
+    Metal reflects between nearly all and nearly none of the light, depending on the room behind the camera,
+    so only its tint is compared.
     """
     level = np.exp(lights.mean(axis=1))[:, None, None]
     tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
@@ -265,14 +267,14 @@ def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[
 
 
 def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Values]) -> Measurement:
-    """`colour_regions`: a paint that is off whatever light the others allow, in both photographs of the front
-    where there are two: the largest of the paints' signed roots of twice the log-likelihood ratio (`stand`),
-    in standard deviations.
+    """`colour_regions`: whether a paint deviates under every light that the others allow, in both photographs
+    of the front if there are two. The value is the largest of the paints' signed roots of twice the
+    log-likelihood ratio (`stand`), in standard deviations.
 
-    What is on the pin shows in both photographs, a coloured reflection on one field in one of them only, so a
-    paint counts by the lesser of its two deviations. Translucent or glittering enamel and a catalogue picture
-    with other colours than the pin (a drawing, a scan) move it as well.
-    With two paints there is no telling which is off, only that no plausible light makes both.
+    Paint shows in both photographs, but a coloured reflection on one field only in one, so the smaller of a
+    paint's two deviations is used. Translucent or glittering enamel and a catalogue picture with other
+    colours than the pin (a drawing, a scan) affect the value as well. With two paints it is unknown which one
+    deviates, only that no plausible light explains both.
     """
     name = "colour_regions"
     views = [view for view in (seen, tilted) if view is not None]
@@ -298,8 +300,8 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
 
 
 def _in_both(first: list[Paint], deviation: Values, other: list[Paint], its: Values) -> Values:
-    """The lesser of each paint's deviations in two photographs, times `BOTH_PHOTOGRAPHS_FACTOR`; the one it
-    has where the other photograph does not show it."""
+    """The smaller of each paint's deviations in two photographs, times `BOTH_PHOTOGRAPHS_FACTOR`; its only
+    deviation if the other photograph does not show the paint."""
     tones = np.array([lab_of_linear(paint.reference) for paint in other])
     lesser = deviation.copy()
     for index, paint in enumerate(first):
@@ -311,9 +313,9 @@ def _in_both(first: list[Paint], deviation: Values, other: list[Paint], its: Val
 
 
 TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5
-"""Standard deviations of the paint furthest off, of a dozen: of a good pin, where nothing can be said, and of
-another colour."""
+"""Deviation, in standard deviations, of the most deviating of a dozen paints: of a good pin, of one that
+gives no evidence, and of another colour."""
 
 BOTH_PHOTOGRAPHS_FACTOR = 1.75
-"""What a deviation counts that two photographs show: 1.0 in both is as rare on genuine pins (one in ten of 46
+"""Factor for a deviation that two photographs show: on genuine pins, 1.0 in both is as rare (one in ten of 46
 simulated ones) as 1.7 in one of them."""

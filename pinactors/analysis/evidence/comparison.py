@@ -1,8 +1,8 @@
-"""A photograph registered on its catalogue picture, pixel on pixel, so that the two can be compared.
+"""Registers a photograph on its catalogue picture, so that the two can be compared pixel by pixel.
 
-The catalogue search, or the same registration done here, is good to a few pixels of a small picture; where
-that does not hold (on backs relief changes with the light), all rotations of the silhouette are tried, and
-either is refined (`fitting`).
+The registration of the catalogue search, or the same registration done here, is exact to a few pixels of a
+small picture. If it does not fit (on backs the relief changes with the light), all rotations of the
+silhouette are tried. In both cases the result is refined (`fitting`).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pinactors.protocol import Box
 Floats = npt.NDArray[np.float32]
 
 SILHOUETTE_OVERLAP = 0.9
-"""Intersection over union of the silhouettes from which a fit may stand on them, if no other rotation comes
-near."""
+"""Intersection over union of the silhouettes from which they alone support a fit, if no other rotation fits
+nearly as well."""
 
 SURE_EDGES = 0.8
-"""Agreement of edges under which a pin's shape is only blamed if at least the outlines lie on each other:
-where neither fits, it is the cut-out or the registration that is off."""
+"""Agreement of edges from which deviations count against the pin's shape. Below it they count only if the
+silhouettes overlap enough: if neither fits, the cut-out or the registration is wrong."""
 
 
-@dataclass(frozen=True)  # no slots: what is computed on demand is kept
+@dataclass(frozen=True)  # no slots: cached properties need a __dict__
 class Target:
-    """A catalogue picture that photographs are registered on; `mask` is where it shows the pin."""
+    """A catalogue picture on which photographs are registered; `mask` is where it shows the pin."""
 
     reference: Reference
 
@@ -62,12 +62,12 @@ class Target:
 
 @dataclass(frozen=True)  # no slots, as above
 class Comparison:
-    """Everything in the target's pixels, the catalogue's crop. `photo` is RGB; `inside` is where both show
-    the pin and the photograph has pixels; `photo_mask` its own cut-out.
+    """A photograph warped to the target's pixels, those of the catalogue's crop. `photo` is RGB; `inside` is
+    where both show the pin and the photograph has pixels; `photo_mask` is the photograph's own cut-out.
 
-    `to_target` maps working pixels here (3x3); `agreement` is the correlation of the edge maps inside the
-    outlines, `overlap` the intersection over union of the silhouettes; `resolution` is photograph pixels per
-    pixel of this picture.
+    `to_target` maps working pixels to the target's (3x3); `agreement` is the correlation of the edge maps
+    inside the outlines, `overlap` the intersection over union of the silhouettes; `resolution` is working
+    pixels per pixel of the target.
     """
 
     view: PreparedView
@@ -86,38 +86,38 @@ class Comparison:
 
     @property
     def diameter(self) -> float:
-        """Of a disc with the target's area, in pixels: the unit for tolerances."""
+        """The diameter in pixels of a disc with the target's area: the unit of tolerances."""
         return 2 * float(np.sqrt(self.target.mask.sum() / np.pi))
 
     @property
     def registered(self) -> bool:
-        """Whether the photograph is registered well enough for the pin to be blamed for what lies beside its
-        place."""
+        """Whether the photograph is registered well enough for displacements to count against the pin."""
         return self.agreement >= SURE_EDGES or self.overlap >= SILHOUETTE_OVERLAP
 
     @property
     def frame(self) -> Points:
-        """Two corners around the whole pin, in this picture's pixels."""
+        """Two corners of the box around the whole pin, in the target's pixels."""
         rows, columns = np.nonzero(self.target.mask)
         return np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]], np.float32)
 
     def located(self, points: Points) -> dict[str, Box]:
-        """The region around points (n, 2) of this picture as `Measurement` takes it: in the photograph, and
-        in the catalogue picture where its frame is known. Nothing where none of it is in the photograph."""
+        """The region around points (n, 2) of the target as arguments of `Measurement`: `region` in the
+        photograph, and `reference` in the catalogue picture if its frame is known. Empty if the region is
+        outside the photograph."""
         region = box_of(self.view, self.to_working(points))
         reference = self.target.reference.region(points)
         found = {"region": region, "reference": reference if region is not None else None}
         return {name: box for name, box in found.items() if box is not None}
 
     def to_working(self, points: Points) -> Points:
-        """Points (n, 2) of this picture in working pixels."""
+        """Points (n, 2) of the target in working pixels."""
         inverse = np.linalg.inv(self.to_target)
         return np.asarray(cv2.perspectiveTransform(points[None].astype(np.float64), inverse)[0], np.float32)
 
 
 def compare(view: PreparedView, target: Target, start: Matrix | None) -> Comparison | None:
-    """`view` registered on `target`. `start` maps the view's working pixels to the target's; None: it is
-    registered here. None where the two do not fit."""
+    """`view` registered on `target`; None if the two do not fit. `start` maps the view's working pixels to
+    the target's; if it is None, the start is found here."""
     if view.pin is None:
         return None
     if start is None:
@@ -144,7 +144,7 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
 
 
 def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Comparison:
-    """The comparison under `fit`."""
+    """The comparison with the photograph warped by `fit`."""
     assert view.pin is not None
     to_target = fit.matrix @ view.pin.to_crop
     size = (CROP_SIDE, CROP_SIDE)
@@ -172,8 +172,8 @@ def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Compari
 
 
 def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:
-    """The part of the working picture around the pin, and the translation (3x3) from its pixels to the
-    whole's."""
+    """The part of the working picture around the pin, and the translation (3x3) from its pixels to working
+    pixels."""
     assert view.pin is not None
     x, y, width, height = cv2.boundingRect(view.pin.mask)
     margin = 8 + max(width, height) // 20
@@ -183,8 +183,8 @@ def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:
 
 
 def register_again(seen: Comparison, correction: Matrix) -> Comparison:
-    """The comparison with the photograph registered anew, where `correction` (3x3, from the target's pixels
-    to where the photograph shows them) moves anything by a pixel; else as it is."""
+    """The comparison registered again with `correction` (3x3, from the target's pixels to where the
+    photograph shows them); `seen` itself if the correction moves points by less than a pixel on average."""
     assert seen.view.pin is not None
     if fitting.apart(correction, np.eye(3)) < 1.0:
         return seen
@@ -193,7 +193,8 @@ def register_again(seen: Comparison, correction: Matrix) -> Comparison:
 
 
 def lab_of(rgb: Image) -> Floats:
-    """CIE Lab as float32 by way of eight bits: a tenth of the time, and finer than a camera's noise."""
+    """CIE Lab as float32, converted in eight bits: a tenth of the time, and still finer than a camera's
+    noise."""
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)  # L times 2.55, a and b plus 128
     scale, offset = np.array([100 / 255, 1.0, 1.0, 0.0]), np.array([0.0, 128.0, 128.0, 0.0])
     return np.asarray(cv2.subtract(cv2.multiply(lab, scale, dtype=cv2.CV_32F), offset), np.float32)

@@ -1,7 +1,7 @@
-"""How a crop lies on a catalogue picture: homographies between the two, tried and refined on their edges.
+"""Fits a crop to a catalogue picture: homographies between the two, tried and refined on their edges.
 
-All rotations of the silhouette are tried where nothing is known; either way the fit is refined by ECC
-(Evangelidis and Psarakis 2008) on what light changes least: where edges are, not how bright they are.
+If no start is known, all rotations of the silhouette are tried. The fit is then refined by ECC (Evangelidis
+and Psarakis 2008) on the position of edges, which light changes least, not on their brightness.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
 Floats = npt.NDArray[np.float32]
 
 TINY, COARSE, FINE = 96, 128, 192
-"""Sides of the pictures in which rotations are tried, the likeliest compared, and the best of them
+"""Sides in pixels of the pictures in which rotations are tried, the likeliest compared, and the best of them
 refined."""
 
 ROTATIONS_TRIED = 120
-"""Rotations tried around the circle: three degrees apart, which the refinement reaches over."""
+"""Number of rotations tried: three degrees apart, which is within reach of the refinement."""
 
 ROTATIONS_KEPT = 5
 
 NEAR, ROTATED, FAR = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
-"""Rounds of ECC, the width of their smoothing in pixels and their steps at most: from where the catalogue
-search registered the pin, from a rotation that was tried, and from the best of these."""
+"""Rounds of ECC, each with the width of its smoothing in pixels and its largest number of iterations: from
+the registration of the catalogue search, from a rotation that was tried, and from the best of these."""
 
 OUTLINE_WORTH = 3.0
-"""What a share of silhouettes not overlapping costs, in correlation of edges inside them: the insides of a
-pin's counterfeit may differ, and the outlines of another rotation come close, so each decides where the other
-cannot."""
+"""Cost of the share of the silhouettes that does not overlap, in units of the correlation of edges inside
+them. A counterfeit's inside may differ, and the outline may fit nearly as well under another rotation, so
+each of the two decides where the other cannot."""
 
 SUFFICIENT_EDGE_CORRELATION = 0.3
-"""Correlation of edges inside the outline from which a fit needs no further support."""
+"""Correlation of edges inside the outline from which a fit is accepted without further support."""
 
 RIVAL_MARGIN = 0.06
 SURE_AGREEMENT = 0.6
 ROTATION_LEAD = 0.03
-"""What a rotation must be better than every other by, unless its edges agree as those of one pin only do; and
-how much better its outline must fit than any other rotation's where the edges say nothing: a disc's never
-does."""
+"""Least lead in `worth` of a rotation over every other one; agreement of edges from which no lead is
+required, because only the same pin reaches it; and least lead in overlap if the edges give no information
+(the outline of a disc never has one)."""
 
 
 def edge_map(rgb: Image, mask: Image, side: int) -> Floats:
-    """Where edges are in a crop, 0 to about 1, whatever the light: gradient over its own neighbourhood's
-    gradient."""
+    """The edges of a crop, 0 to about 1, independent of the light: the gradient over the mean gradient of its
+    neighbourhood."""
     return _edges_within(_at_side(rgb, side), _at_side(mask, side))
 
 
 def _edges_within(rgb: Image, mask: Image) -> Floats:
-    """`edge_map` of a crop and its mask that are at its side already."""
+    """`edge_map` of a crop and its mask that already have the size of the result."""
     side = mask.shape[0]
     lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
     total = np.zeros((side, side), np.float32)
@@ -71,14 +71,14 @@ def _edges_within(rgb: Image, mask: Image) -> Floats:
 
 
 def _at_side(picture: Image, side: int) -> Image:
-    """A crop smaller. By way of its half: a reduction by two costs next to nothing, one by a fraction a lot
-    for each pixel there was."""
+    """The crop reduced to `side`. It is reduced by two first, which costs nearly nothing, because a reduction
+    by a fraction has a high cost per source pixel."""
     half = cv2.resize(picture, (CROP_SIDE // 2, CROP_SIDE // 2), interpolation=cv2.INTER_AREA)
     return as_image(cv2.resize(half, (side, side), interpolation=cv2.INTER_AREA))
 
 
 def _to_side(matrix: Matrix, side: int) -> Matrix:
-    """A homography between crops, for pictures of `side` pixels instead."""
+    """A homography between crops, converted to pictures of `side` pixels."""
     ratio = side / CROP_SIDE
     scale = np.array([[ratio, 0, 0.5 * ratio - 0.5], [0, ratio, 0.5 * ratio - 0.5], [0, 0, 1]])
     return np.asarray(scale @ matrix @ np.linalg.inv(scale), np.float64)
@@ -91,7 +91,7 @@ def _from_side(matrix: Matrix, side: int) -> Matrix:
 
 
 def correlation(first: Floats, second: Floats, where: npt.NDArray[np.bool_]) -> float:
-    """Pearson's correlation of two pictures over `where`; 0 where there is next to nothing of it."""
+    """Pearson's correlation of two pictures over `where`; 0 if `where` has fewer than 16 pixels."""
     weight = where.astype(np.float32)
     count = float(weight.sum())
     if count < 16:
@@ -118,8 +118,8 @@ class Fit:
 
 
 class Edges:
-    """A crop's edge map with its silhouette, and the silhouette's inside: outlines of different pins agree
-    too easily to tell a right rotation from a wrong one."""
+    """A crop's edge map, its silhouette, and the silhouette's inside. Edges are compared only inside, because
+    outlines agree too easily to distinguish a right rotation from a wrong one."""
 
     def __init__(self, rgb: Image, mask: Image, side: int) -> None:
         self.side = side
@@ -130,7 +130,7 @@ class Edges:
         self.inside = as_image(cv2.erode(self.mask, np.ones((width, width), np.uint8), borderValue=0))
 
     def fit(self, target: Edges, matrix: Matrix) -> Fit:
-        """How the crop lies on the target under a homography between crops."""
+        """How well the crop fits the target under a homography between crops."""
         small, size = _to_side(matrix, self.side), (self.side, self.side)
         moved = np.asarray(cv2.warpPerspective(self.map, small, size), np.float32)
         mask = as_image(cv2.warpPerspective(self.mask, small, size, flags=cv2.INTER_NEAREST))
@@ -140,7 +140,7 @@ class Edges:
         return Fit(matrix, correlation(moved, target.map, (inside & target.inside) > 0), overlap)
 
     def refine(self, target: Edges, start: Matrix, rounds: tuple[tuple[int, int], ...]) -> Fit:
-        """The start or what ECC makes of it, whichever fits better."""
+        """The best fit among the start and the results of the ECC rounds."""
         best = self.fit(target, start)
         matrix = np.linalg.inv(_to_side(start, self.side))
         for blur, steps in rounds:
@@ -150,7 +150,7 @@ class Edges:
                 _, found = cv2.findTransformECC(  # type: ignore[call-overload]  # None is no mask
                     target.map, self.map, warp, cv2.MOTION_HOMOGRAPHY, criteria, None, blur
                 )
-            except cv2.error:  # no overlap or no convergence: what was there before stands
+            except cv2.error:  # no overlap or no convergence: keep the best fit so far
                 break
             matrix = found.astype(np.float64)
             best = max(
@@ -162,12 +162,12 @@ class Edges:
 
 
 def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
-    """The view of the reference that the silhouettes' moments and one of all rotations between them make;
-    None where it fits badly and another rotation about as well. (A design that looks the same rotated fits
-    both ways well.)"""
+    """The homography from the crop to the reference by the silhouettes' moments and the best of all
+    rotations; None if it fits badly and another rotation fits about as well. (A design that looks the same
+    after a rotation fits well both ways.)"""
     back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
     crop, target = Edges(rgb, mask, TINY), Edges(reference.rgb, reference.mask, TINY)
-    for edges in (crop, target):  # three degrees at the rim are two pixels: let neighbours still overlap
+    for edges in (crop, target):  # three degrees are two pixels at the rim: neighbours must overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
     tried: list[Fit] = []
     for step in range(ROTATIONS_TRIED):
@@ -188,7 +188,7 @@ def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
 
 
 def _peaks(tried: list[Fit]) -> list[Matrix]:
-    """The likeliest rotations: those better than their neighbours on either side of the circle."""
+    """The likeliest rotations: local maxima of `worth` around the circle."""
     worth = np.array([fit.worth for fit in tried])
     reach = ROTATIONS_TRIED // 24
     around = np.stack([np.roll(worth, shift) for shift in range(-reach, reach + 1)])
@@ -198,7 +198,8 @@ def _peaks(tried: list[Fit]) -> list[Matrix]:
 
 
 def apart(first: Matrix, second: Matrix) -> float:
-    """How far, in crop pixels, two homographies put the crop's quarter points from each other on average."""
+    """Mean distance, in crop pixels, between the images of the crop's quarter points under two
+    homographies."""
     low, high = CROP_SIDE / 4, 3 * CROP_SIDE / 4
     points = np.array([[[low, low], [low, high], [high, low], [high, high]]])
     difference = cv2.perspectiveTransform(points, first) - cv2.perspectiveTransform(points, second)

@@ -1,5 +1,4 @@
-"""What must hold before evidence counts: different photographs, one pin in them, light and size that show
-something."""
+"""Conditions for evidence to count: the photographs differ, show the same pin, and are not blown out."""
 
 from __future__ import annotations
 
@@ -10,20 +9,20 @@ import numpy.typing as npt
 from pinactors.analysis.model import Image, PreparedView
 
 CLIPPED_SHARE = 0.05
-"""Share of blown highlights from which a surface is not judged."""
+"""Share of blown highlights above which a surface is not judged."""
 
 SAME_PICTURE = 4.0
-"""Mean difference of grey levels, at 32 pixels, below which two photographs are one picture sent twice."""
+"""Mean difference of grey levels, at 32 x 32 pixels, below which two photographs are the same picture."""
 
 MIRRORED_OUTLINE_OVERLAP = 0.85
-"""Intersection over union that front and mirrored back outlines of one pin reach."""
+"""Least intersection over union of the mirrored front outline and the back outline of one pin."""
 
 _SIDE = 96
 _ROTATIONS = 120
 
 
 def same_picture(first: PreparedView, second: PreparedView) -> bool:
-    """True for the same file, or the same picture compressed again."""
+    """True if two photographs are the same file, or the same picture compressed again."""
     if first.sha256 and first.sha256 == second.sha256:
         return True
     ratios = [view.width / max(view.height, 1) for view in (first, second)]
@@ -41,8 +40,8 @@ def glaring(view: PreparedView) -> bool:
 
 
 def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
-    """How far the mirrored front outline covers the back's, in whatever rotation and from whatever (affine)
-    side each was photographed: intersection over union, 0 to 1. None where one is missing or cut off."""
+    """Intersection over union (0 to 1) of the mirrored front outline and the back outline, over all rotations
+    and independent of the (affine) views of both photographs. None if an outline is missing or cut off."""
     if front.pin is None or back.pin is None or front.pin.cut_off or back.pin.cut_off:
         return None
     mirrored = _unit(np.ascontiguousarray(front.pin.crop_mask[:, ::-1]))
@@ -58,8 +57,8 @@ def mirror_overlap(front: PreparedView, back: PreparedView) -> float | None:
 
 
 def whitening(mask: Image) -> npt.NDArray[np.float64]:
-    """The affinity (3x3) that takes a silhouette to zero mean and unit covariance: what is left of an affine
-    view is a rotation."""
+    """The affine map (3x3) that gives a silhouette zero mean and unit covariance. After it, two affine views
+    of a silhouette differ only by a rotation."""
     moments = cv2.moments(mask, binaryImage=True)
     area = max(moments["m00"], 1.0)
     covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
@@ -72,7 +71,7 @@ def whitening(mask: Image) -> npt.NDArray[np.float64]:
 
 
 def _unit(mask: Image) -> Image:
-    """The whitened silhouette; three standard deviations fill the picture."""
+    """The whitened silhouette as a picture that extends three standard deviations to each side."""
     scale = _SIDE / 6
     middle = (_SIDE - 1) / 2
     placed = np.array([[scale, 0, middle], [0, scale, middle], [0, 0, 1]]) @ whitening(mask)

@@ -1,9 +1,9 @@
 """The evidence model: what a row is, how much each may weigh, and how rows become a probability.
 
-A family of rows (`stamp_text`, `waffle`, `colours`, …) hands back `Measurement`s; nothing but this module
-turns them into log-likelihood ratios, the weights of the packet's evidence. The figures live in
-`weights.json`, a versioned file a person can read; `reasoned.json` holds those that were reasoned before any
-photograph was looked at, from which a fit starts.
+Each module of rows (`stamp_text`, `waffle`, `colours`, …) returns `Measurement`s; only this module turns them
+into log-likelihood ratios, the weights of the packet's evidence. The figures are in `weights.json`, a
+versioned, readable file; `reasoned.json` holds figures that were chosen by reasoning before any photograph
+was used, from which a fit starts.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from pinactors.analysis.model import Points, PreparedView
 from pinactors.protocol import Box, Evidence
 
 LOWEST_RATING, HIGHEST_RATING = 3, 97
-"""No photograph proves anything absolutely, and clients show a 0 as "no rating"."""
+"""Limits of the rating: no photograph is absolute proof, and clients show a 0 as "no rating"."""
 
 
 FAVOUR_SHARE = 0.2
-"""Share of a group's cap that its rows may weigh in favour: lacking a fault proves little."""
+"""Share of a group's cap that its rows may weigh in favour: the absence of a fault proves little."""
 
 SLIGHT_SCORE = -0.1
-"""A score above which a row that speaks against a pin speaks too softly to be worded as a fault."""
+"""Score from which a row is not worded as a fault, because it counts too little against the pin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one kind of evidence looks like in these photographs. `score` runs from -1 (as bad as it can look)
-    over 0 (says nothing) to 1 (as good as it can look); None when it could not be assessed, and `text` then
-    says why. `region` is where it was seen in a photograph, `reference` the same place of the catalogue
-    picture."""
+    """The measurement of one kind of evidence in the photographs. `score` is between -1 (as bad as possible)
+    and 1 (as good as possible), 0 is no evidence; it is None if the row could not be assessed, and `text`
+    then says why. `region` is where it was measured in a photograph, `reference` the same place in the
+    catalogue picture."""
 
     name: str
     text: str
@@ -51,8 +51,8 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a row may weigh at most, in log10 likelihood ratios: `favour` at a score of 1, `against` at -1 (>=
-    0)."""
+    """The largest weights of a row, in log10 likelihood ratios, both >= 0: `favour` at a score of 1,
+    `against` at -1."""
 
     favour: float
     against: float
@@ -60,8 +60,8 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Everything that was fitted, and `fitted_on` what. `prior` is the log10 odds before any evidence,
-    `scale` stretches the sum."""
+    """The figures of the evidence model; `fitted_on` names the photographs they were fitted to. `prior` is
+    the log10 odds before any evidence, `scale` multiplies the sum of the weights."""
 
     version: str
     prior: float
@@ -73,7 +73,7 @@ class Calibration:
     fitted_on: str = ""
 
     def weigh(self, measurements: Iterable[Measurement]) -> list[Evidence]:
-        """The rows of the packet, heaviest first, those that could not be assessed last."""
+        """The rows of the packet, heaviest first, rows that could not be assessed last."""
         rows = [self._weigh(measurement) for measurement in measurements]
         return sorted(rows, key=lambda row: (not row.assessed, -abs(row.weight)))
 
@@ -93,7 +93,8 @@ class Calibration:
         return row
 
     def total(self, rows: Sequence[Evidence]) -> float:
-        """Sum of the weights, with groups of rows that see the same thing `joined` under the group's cap."""
+        """Sum of the weights. Groups of rows that measure the same thing are `joined` under the group's
+        cap."""
         weights = {row.name: row.weight for row in rows}
         total = 0.0
         for cap, names in self.groups.values():
@@ -113,36 +114,36 @@ class Calibration:
 
 
 def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
-    """What the rows of a group (columns) weigh together, for each pin (rows), from -`cap` upwards.
+    """The joint weight of a group's rows (columns) for each pin (rows), at least -`cap`.
 
-    Rows in favour add up to `FAVOUR_SHARE` of the cap at most: they see the same thing, and a fault in one
-    respect stands whatever else was copied well.
+    Weights in favour add up to at most `FAVOUR_SHARE` of the cap: the rows measure the same thing, and a
+    fault in one of them counts however well the others were copied.
     """
     favour = np.minimum(np.maximum(weights, 0).sum(axis=1), FAVOUR_SHARE * cap)
     return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
 
 
 def through(measured: Measurement, quality: float) -> Measurement:
-    """The measurement as a photograph of this quality (`Quality.score`, 0 to 1) allows it: in proportion,
-    since a blurred, small or badly lit one says little either way."""
+    """The measurement with its score multiplied by the photograph's quality (`Quality.score`, 0 to 1),
+    because a blurred, small or badly lit photograph is weak evidence either way."""
     if measured.score is None:
         return measured
     return dataclasses.replace(measured, score=measured.score * quality)
 
 
 def rating(probability: float) -> int:
-    """The probability as the clients' rating, kept clear of both ends."""
+    """The probability as the clients' rating, from `LOWEST_RATING` to `HIGHEST_RATING`."""
     return min(max(round(100 * probability), LOWEST_RATING), HIGHEST_RATING)
 
 
 @functools.cache
 def calibration(text: str = "") -> Calibration:
-    """The calibration in `text`, or the one this version ships with."""
+    """The calibration in `text`, or the shipped one if `text` is empty."""
     return parse_calibration(text or _shipped("weights.json"))
 
 
 def reasoned() -> Calibration:
-    """The calibration that no photograph had a part in."""
+    """The calibration chosen by reasoning, without photographs."""
     return parse_calibration(_shipped("reasoned.json"))
 
 
@@ -153,7 +154,7 @@ def _shipped(name: str) -> str:
 def parse_calibration(text: str) -> Calibration:
     """A calibration from its JSON.
 
-    Raises `ValueError` for other JSON, a negative bound, and a group that names an unknown row.
+    Raises `ValueError` if the JSON is no calibration, a bound is negative or a group names an unknown row.
     """
     try:
         return _parsed(json.loads(text))
@@ -182,15 +183,15 @@ def _parsed(data: dict[str, Any]) -> Calibration:
 
 
 def ramp(value: float, bad: float, neutral: float, good: float) -> float:
-    """A score by straight lines: -1 at `bad`, 0 at `neutral`, 1 at `good`, and no further. Works in either
-    direction."""
+    """A piecewise linear score: -1 at `bad`, 0 at `neutral`, 1 at `good`, clipped to -1 and 1. `bad` may be
+    less or greater than `good`."""
     places, scores = zip(*sorted([(bad, -1.0), (neutral, 0.0), (good, 1.0)]), strict=True)
     return float(np.interp(value, np.array(places), np.array(scores)))
 
 
 def box_of(view: PreparedView, points: Points) -> Box | None:
-    """The region of the photograph around `points` (n, 2), in working pixels; None when nothing of it is
-    inside."""
+    """The box in the photograph around `points` (n, 2; working pixels); None if it is outside or there are no
+    points."""
     height, width = view.rgb.shape[:2]
     if len(points) == 0:
         return None

@@ -1,11 +1,11 @@
-"""The front's drawing: every line of the catalogue picture looked for in the photograph, across the line.
+"""The front's drawing: searches every line of the catalogue picture in the photograph, across the line.
 
-A line is where colour changes as it does there: towards the same tint, whatever reflections lie beside it.
+A line in the photograph is where the colour changes towards the same tint as in the catalogue picture,
+whatever reflections are next to it.
 
-What is measured is how far each piece of line lies beside its place. A homography is fitted to these
-distances (point to line, as in ICP), so that the camera's view is out of them; what is left and changes
-slowly is a shape that was drawn again, what changes along a line from one pixel to the next is a line badly
-made.
+The displacement of each piece of line from its place is measured. A homography is fitted to the displacements
+(point to line, as in ICP), which removes the camera's view. What remains and changes slowly is a shape that
+was drawn again; what changes along a line from one pixel to the next is a badly made line.
 """
 
 from __future__ import annotations
@@ -25,41 +25,41 @@ Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
 BLUR_PIXELS = 1.2
-"""Smoothing, in crop pixels, of both pictures: what a sharp photograph of a pin has anyway."""
+"""Smoothing, in crop pixels, of both pictures: a sharp photograph of a pin has about as much blur anyway."""
 
 LEAST_EDGE_GRADIENT = 2.2
-"""Least gradient, in Lab units a pixel, of an edge in the catalogue picture."""
+"""Least gradient, in Lab units per pixel, of an edge in the catalogue picture."""
 
 LINE_REACH_PIXELS = 7.0
-"""How far from its place a line is looked for in the end, in crop pixels; nearer edges win over stronger
-ones."""
+"""Distance from its place, in crop pixels, within which a line is finally searched; nearer edges are
+preferred to stronger ones."""
 
 FITTING_REACHES_PIXELS = (24.0, 14.0, 7.0, 7.0)
-"""How far lines are looked for while the view is fitted, round by round: affinely beyond `LINE_REACH_PIXELS`,
-where many a line is taken for its neighbour and a perspective would run away with them."""
+"""The same distance in each round of fitting the view. Beyond `LINE_REACH_PIXELS` the fit is affine, because
+many lines are confused with their neighbours and would distort a perspective."""
 
 MOST_POINTS, ENOUGH_POINTS = 2400, 800
-"""Pieces of line that are measured, and that the view is fitted to."""
+"""Largest number of pieces of line that are measured, and the number to which the view is fitted."""
 
 LEAST_POINTS = 150
 
 LIGHTNESS_WEIGHTS = 1.0, 0.35
-"""What a change of lightness counts for beside one of tint, in the two ways a drawing is looked for; the one
-that fits better stands. Light draws bright lines along a metal's edge which the catalogue picture has not,
-and misleads the first; a camera keeps tints at half the resolution, which coarsens the second. Another
-mould's drawing fits neither way."""
+"""Weight of a change of lightness relative to one of tint, in the two ways in which a drawing is traced; the
+better fit is used. The first is disturbed by bright reflections along a metal's edge that the catalogue
+picture does not have; the second is coarser, because cameras store tints at half the resolution. The drawing
+of another mould fits neither way."""
 
 NEIGHBOURHOOD_PIXELS = 9.0
 COARSE_STEP_PIXELS = 4
-"""Distance, in crop pixels, over which pieces of line share a displacement; and how many of these pixels are
-one where it is taken."""
+"""Sigma, in crop pixels, of the neighbourhood over which pieces of line share a displacement; and the crop
+pixels per pixel of the map in which it is averaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """Pieces of line: `points` (n, 2) and unit `normals` in reference pixels; `offset` how far each lies
-    beside its place along its normal; `strength` its contrast over the reference's. `correction` (3x3) takes
-    reference pixels to where the comparison's photograph shows them."""
+    """The traced pieces of line: `points` (n, 2) and unit `normals` in reference pixels; `offset` the
+    displacement of each along its normal; `strength` its contrast over the reference's. `correction` (3x3)
+    maps reference pixels to where the comparison's photograph shows them."""
 
     points: Points
     normals: Points
@@ -69,7 +69,7 @@ class Drawing:
 
     @property
     def shift(self) -> Values:
-        """The displacement shared with the neighbourhood, along each normal."""
+        """The displacement that each piece shares with its neighbourhood, along its normal."""
         side = CROP_SIDE // COARSE_STEP_PIXELS
         columns, rows = (self.points / COARSE_STEP_PIXELS).astype(int).T
         planes = np.zeros((side, side, 3), np.float32)
@@ -81,7 +81,7 @@ class Drawing:
 
 
 def trace(seen: Comparison) -> Drawing | None:
-    """The drawing of the catalogue picture as the photograph shows it. None where the picture has too few
+    """The catalogue picture's drawing traced in the photograph; None if the catalogue picture has too few
     lines."""
     reference = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR_PIXELS), np.float32)
     points, normals = _edges(reference, seen)
@@ -93,7 +93,7 @@ def trace(seen: Comparison) -> Drawing | None:
 
 
 def _traced(photo: Floats, reference: Floats, points: Points, normals: Points, lightness: float) -> Drawing:
-    """The drawing by changes of colour in which lightness counts for so much of tint."""
+    """The drawing by changes of colour in which lightness has the weight `lightness` relative to tint."""
     steps = _steps(reference, points, normals, lightness)
     ideal, contrast = _across(reference, points, normals, steps, np.eye(3))
     correction = np.eye(3)
@@ -153,8 +153,8 @@ def _across(
     correction: Matrix,
     reach: float = LINE_REACH_PIXELS,
 ) -> tuple[Values, Values]:
-    """Where along its normal each line is, and how strong: where colour changes most in the direction of
-    `steps` (n, 3), one way or the other. `correction` maps reference pixels to the picture's."""
+    """The position of each line along its normal, and its strength: where the colour changes most in the
+    direction of `steps` (n, 3), with either sign. `correction` maps reference pixels to the picture's."""
     step = 0.5 if reach <= 8 else 1.0
     offsets = np.arange(-reach, reach + 0.1, step)
     places = points[:, None, :] + offsets[None, :, None] * normals[:, None, :]
@@ -174,8 +174,8 @@ def _across(
 
 
 def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) -> Matrix:
-    """The homography, or else the affine map, that takes the points by `offset` along their normals, robustly
-    (Tukey's biweight)."""
+    """The homography (with `perspective`) or affine map that moves the points by `offset` along their
+    normals, fitted robustly (Tukey's biweight)."""
     centre, scale = points.mean(axis=0), 128.0
     x, y = ((points - centre) / scale).T.astype(np.float64)
     nx, ny = normals.T.astype(np.float64)
@@ -200,25 +200,26 @@ def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) 
 
 GOOD_SHAPE, NORMAL_SHAPE, BAD_SHAPE = 0.08, 0.27, 0.6
 GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
-"""Median displacement of the drawing, and median wobble of its lines beside it, in crop pixels: of a good
-pin, of one that says nothing, of another mould. Half a crop pixel is 40 micrometres on a pin of 35 mm."""
+"""Median displacement of the drawing, and median of the remaining displacement of its lines, in crop pixels:
+of a good pin, of one that gives no evidence, of another mould. Half a crop pixel is 40 micrometres on a pin
+of 35 mm."""
 
 
 def untraced(name: str, seen: Comparison | None) -> Measurement:
-    """The row `name` where no drawing could be traced, and why."""
+    """The row `name` for a front whose drawing could not be traced, with the reason."""
     if seen is None:
         return Measurement(name, "no verified catalogue picture of the front")
     return Measurement(name, "the catalogue picture has too few lines")
 
 
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
-    """`front_geometry`: the drawing's shape; `front_lines`: how its lines are made.
+    """`front_geometry`: the drawing's shape; `front_lines`: how well its lines are made.
 
     Both are medians over the pieces of line, in crop pixels (a 512th of the crop, about 75 micrometres on a
-    pin of 35 mm): of the displacement a piece shares with its neighbourhood, once a homography is fitted to
-    all of them (point-to-line ICP; Chen and Medioni 1992), and of what is left of its own. A catalogue
-    picture taken at a slant, a lens's distortion and relief seen from the side move the first as well; blur,
-    noise and glare on the lines the second.
+    pin of 35 mm), after a homography is fitted to all pieces (point-to-line ICP; Chen and Medioni 1992): the
+    first of the displacement that a piece shares with its neighbourhood, the second of the rest of its
+    displacement. A catalogue picture taken at a slant, a lens's distortion and relief seen from the side also
+    affect the first; blur, noise and glare on the lines the second.
     """
     names = ("front_geometry", "front_lines")
     if seen is None or drawing is None:
@@ -255,7 +256,7 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
 
 
 def _worst(drawing: Drawing, amount: Values) -> Points:
-    """Two corners (reference pixels) of the square in which the amounts add up to most."""
+    """Two corners (reference pixels) of the square around the largest local sum of the amounts."""
     plane = np.zeros((CROP_SIDE, CROP_SIDE), np.float32)
     columns, rows = drawing.points.round().astype(int).T
     plane[rows, columns] = amount
@@ -265,26 +266,26 @@ def _worst(drawing: Drawing, amount: Values) -> Points:
 
 
 METAL_SIDE_PIXELS = 5.0
-"""How far to either side of an edge, in crop pixels, is looked for which of them is metal."""
+"""Distance from an edge, in crop pixels, at which the colours of its two sides are compared with metal."""
 
 METAL_APART = 8.0
-"""How much nearer to the metal's colour, in Lab units (lightness counting half), the one side must be than
-the other."""
+"""How much nearer to the metal's colour, in Lab units (lightness counts half), one side must be than the
+other to count as metal."""
 
 LEAST_METAL_POINTS = 100
 
 SAME_WIDTH, OPEN_WIDTH, THICK = 0.0, 0.12, 0.4
-"""How far a line's edges lie outside of their places, in crop pixels, of a good pin, where nothing can be
-said, and of thick lines: 10 and 30 micrometres on either side, on a pin of 35 mm. Of 79 genuine simulated
-pins none had more than 0.08 in both photographs."""
+"""Outward displacement of a line's edges, in crop pixels: of a good pin, of one that gives no evidence, and
+of thick lines: the last two are 10 and 30 micrometres on either side, on a pin of 35 mm. Of 79 genuine
+simulated pins none had more than 0.08 in both photographs."""
 
 
 def widening(seen: Comparison, drawing: Drawing, metals: Sequence[Values]) -> float | None:
-    """By how much the edges of metal lines lie further out than in the catalogue picture: the median, in crop
+    """How much further out the edges of metal lines are than in the catalogue picture: the median, in crop
     pixels, of each edge's offset (`Drawing`) away from the side that has a metal's colour (`metals`, Lab).
 
-    Blur and glare along a line move it as well, and a light that makes one side of raised lines bright. None
-    where too few edges have metal on one side only.
+    Blur, glare along a line, and light that brightens one side of raised lines affect it as well. None if too
+    few edges have metal on one side only.
     """
     lab = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR_PIXELS), np.float32)
     ahead, behind = (
@@ -299,16 +300,16 @@ def widening(seen: Comparison, drawing: Drawing, metals: Sequence[Values]) -> fl
 
 
 def _from_metal(lab: Floats, points: Points, tone: Values) -> Values:
-    """How far the picture's colour at each point is from a metal's, lightness counting half."""
+    """Distance in Lab of the picture's colour at each point from a metal's; lightness counts half."""
     x, y = points[:, :1].astype(np.float32), points[:, 1:].astype(np.float32)
     colour = cv2.remap(lab, x, y, cv2.INTER_LINEAR)[:, 0]
     return np.asarray(np.linalg.norm((colour - tone) * (0.5, 1, 1), axis=1), np.float64)
 
 
 def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Sequence[Values]) -> Measurement:
-    """`front_line_width`: whether metal lines are thicker than the catalogue's (`widening`), by the lesser of
-    what the photographs show, the one straight on being the first of `views` and the only one that may speak
-    alone: light and blur thicken lines in one of them."""
+    """`front_line_width`: whether metal lines are thicker than the catalogue's (`widening`). The smallest
+    value of the photographs counts, because light and blur can thicken lines in one of them. The first of
+    `views` is the photograph taken straight on; without it the row is not assessed."""
     name = "front_line_width"
     seen, drawing = views[0]
     if seen is None or drawing is None:

@@ -1,13 +1,13 @@
-"""The pin's measures beside its catalogue picture's, whatever the camera's view: whether it is longer one
-way, and whether its border is wider.
+"""Compares the pin's proportions with its catalogue picture's, independent of the camera's view: whether it
+is longer in one direction, and whether its border is wider.
 
-A tilted pin looks shorter one way, but no camera shows that alone: what is nearer is larger as well, the more
-so the wider the lens. So for every lens there is one flat pin that looks like the photograph, and its metric
-can be read off the homography (the constraints of Zhang 2000, of which one plane gives two). A recast pin has
-other proportions than the original under all of them.
+A tilted pin looks shorter in one direction, but no camera shows that alone: nearer parts look larger as well,
+the more so the wider the lens. For every lens, therefore, one flat pin explains the photograph, and its
+metric follows from the homography (the constraints of Zhang 2000, of which one plane gives two). A recast pin
+has other proportions than the original under every lens.
 
-Who casts or cuts a pin anew also tends to leave more metal around the drawing. Registered by its drawing,
-such a pin's edge lies outside the catalogue's all around.
+A pin that was cast or cut again also tends to have more metal around the drawing. If it is registered by its
+drawing, its edge is outside the catalogue's all around.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from pinactors.analysis.model import Matrix
 Values = npt.NDArray[np.float64]
 
 SHORTEST_FOCUS, LONGEST_FOCUS = 0.6, 3.0
-"""Focal lengths thought possible, in diagonals of the photograph: a telephone's wide camera has 26 mm for a
-diagonal of 43 mm, its longest lens 120 mm, and so has the wide one's picture cut down to a fifth."""
+"""Focal lengths that are tried, in diagonals of the photograph: a phone's wide camera has 26 mm for a
+diagonal of 43 mm, its longest lens 120 mm, and so has the wide camera's picture cropped to a fifth."""
 
 CUT_AWAY = 0.2
-"""How far from the photograph's middle, across and down and in diagonals, the camera's axis may lie: pictures
-are cut down."""
+"""Largest distance of the camera's axis from the photograph's middle, horizontally and vertically, in
+diagonals: photographs may be cropped."""
 
 GOOD, NORMAL, BAD = 0.004, 0.01, 0.03
-"""Stretch of a good pin, of one that says nothing, and of another casting. A catalogue picture taken
-from eight degrees aside is off by the second itself, from fourteen by the third."""
+"""Stretch of a good pin, of one that gives no evidence, and of another casting. A catalogue picture taken at
+eight degrees has the second itself, at fourteen degrees the third."""
 
 
 IMPOSSIBLE_STRETCH = 0.1
-"""Stretch that no casting has: the lines were taken for others."""
+"""Stretch that no casting has: lines were confused with others."""
 
 
 def stretch(seen: Comparison, drawing: Drawing) -> float:
-    """Logarithm (no unit) of how much longer the pin is in one direction than across it, beside the
-    catalogue's, under the camera that explains most of it.
+    """Logarithm (no unit) of the pin's stretch in one direction relative to the perpendicular one, compared
+    with the catalogue's, under the camera that explains most of it.
 
-    A catalogue picture that was itself taken at a slant moves it as well: 8 degrees by 0.01, 14 by 0.03.
+    A catalogue picture that was itself taken at a slant adds to it: 8 degrees 0.01, 14 degrees 0.03.
     """
     height, width = seen.view.rgb.shape[:2]
     diagonal = float(np.hypot(height, width))
@@ -62,12 +62,12 @@ _FOCUS, _ACROSS, _DOWN = (
         np.geomspace(SHORTEST_FOCUS, LONGEST_FOCUS, 16), *[np.linspace(-CUT_AWAY, CUT_AWAY, 9)] * 2
     )
 )
-"""The cameras tried: focal length, and place of the axis."""
+"""The cameras that are tried: focal length, and position of the axis."""
 
 
 def least_anisotropy(homography: Matrix) -> float:
     """The log ratio of the axes of the plane's metric, under the camera for which it is least. `homography`
-    takes the plane to diagonals from the photograph's middle."""
+    maps the plane to positions relative to the photograph's middle, in diagonals."""
     across, down, depth = (
         homography[0, :2] - _ACROSS[:, None] * homography[2, :2],
         homography[1, :2] - _DOWN[:, None] * homography[2, :2],
@@ -79,7 +79,7 @@ def least_anisotropy(homography: Matrix) -> float:
 
 
 def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
-    """`front_proportions`."""
+    """`front_proportions`: whether the pin is longer in one direction than the catalogue's (`stretch`)."""
     name = "front_proportions"
     if seen is None or drawing is None:
         return untraced(name, seen)
@@ -96,40 +96,41 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
 
 
 OUTLINE_SAMPLES = 1024
-"""Points of the catalogue picture's outline across which the photograph's edge is looked for."""
+"""Number of points of the catalogue picture's outline at which the photograph's edge is searched."""
 
 DESIGN_SMOOTHING = 0.006
-"""Smoothing of that outline, in diameters, that leaves its shape and takes a cut-out's steps away."""
+"""Smoothing of that outline, in diameters, that keeps its shape and removes the steps of a cut-out."""
 
 INWARDS_PIXELS, OUTWARDS_PIXELS = 2.0, 14.0
-"""How far inside and outside of the outline the edge is looked for, in crop pixels. A border that looks
-narrower is not judged: where a dark rim is lost on a dark ground, any pin's does."""
+"""Distances inside and outside the outline within which the edge is searched, in crop pixels. A narrower
+border is not judged, because every pin looks narrower if its dark rim is on a dark background."""
 
 WAYS = 8
-"""Directions the outline is divided into. A view from the side shows the pin's flank in up to half of
-them."""
+"""Number of directions into which the outline is divided. A view from the side shows the pin's flank in up to
+half of them."""
 
 LEAST_SAMPLES = 20
-"""Points of the outline in one direction from which it counts."""
+"""Least number of outline points of a direction that counts."""
 
 LEAST_CONTRAST = 4.0
-"""Change of colour, in Lab units, under which a place has no edge."""
+"""Change of colour, in Lab units, below which a point has no edge."""
 
 IN_PLACE, OPEN, WIDER = 0.001, 0.005, 0.012
-"""How far outside the edge lies, in diameters, of a good pin, where nothing can be said, and of another
-casting: 0.2 and 0.4 mm of 35 mm. None of 81 genuine simulated pins had more than the second."""
+"""How far outside the edge is, in diameters: of a good pin, of one that gives no evidence, and of another
+casting; the last two are 0.2 and 0.4 mm of 35 mm. None of 81 genuine simulated pins had more than the
+second."""
 
 
 def margin(seen: Comparison) -> float | None:
-    """How far the pin's edge lies outside of the catalogue picture's, in diameters (at least
-    -`INWARDS_PIXELS` of the crop).
+    """How far the pin's edge is outside the catalogue picture's, in diameters (at least -`INWARDS_PIXELS` of
+    the crop).
 
-    Across the catalogue picture's outline, the change of colour along each normal of the photograph is taken
-    over its largest there and averaged for each of eight directions of normals; where that is largest is the
-    edge. What counts is the lower quartile of the directions: a border is wider all around, a shadow, the
-    flank of a tilted pin or something beside it are not. `seen` must be registered by its drawing. A
-    catalogue picture's outline that lost the rim moves it as well. None where the pin is cut off, or too
-    little of its outline was cut out.
+    The photograph's change of colour is measured along each normal of the catalogue picture's outline,
+    divided by its maximum there, and averaged for each of eight directions of normals; the edge is at the
+    maximum of each average. The lower quartile of the directions counts: a wider border is wider all around,
+    whereas a shadow, the flank of a tilted pin or another object are on one side. `seen` must be registered
+    by its drawing. A catalogue outline that lacks the rim also increases the value. None if the pin is cut
+    off, or too little of its outline is known.
     """
     assert seen.view.pin is not None
     if seen.view.pin.cut_off:
@@ -154,8 +155,8 @@ def margin(seen: Comparison) -> float | None:
 
 
 def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
-    """`front_border`: how far beyond its place the pin's edge lies (`margin`), the photograph being
-    registered by its drawing."""
+    """`front_border`: how far outside the catalogue's the pin's edge is (`margin`). `seen` must be registered
+    by its drawing."""
     name = "front_border"
     if seen is None or drawing is None:
         return untraced(name, seen)

@@ -1,8 +1,8 @@
-"""The catalogue's stamp looked for on a back, each line at its place: as evidence, and to read its code.
+"""Searches the catalogue's stamp on a back, each line at its place: as evidence, and to read its code.
 
-Reading fails on many genuine backs, so not reading is no evidence. But where the back lies on its catalogue
-picture, a line that is there correlates with its counterpart even when nobody could read it, and one that is
-missing, or another one, does not.
+Reading fails on many genuine backs, so unread text is no evidence. But if the back is registered on its
+catalogue picture, a stamped line correlates with its counterpart even if it cannot be read, and a missing or
+different line does not.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ from pinactors.protocol import View
 Floats = npt.NDArray[np.float32]
 
 LOOK_SIDE = 400
-"""Side of the catalogue picture in which its lines are looked for."""
+"""Side in pixels of the catalogue picture in which its lines are detected."""
 
 CODE_SIDES = 512, 800
-"""The same where its code is looked for, the larger where the smaller shows none: of 171 drawn pictures 161
-show their code to the reader at 400, ten more at these."""
+"""The same for its code; the larger one is used if the smaller shows no code. Of 171 drawn pictures, 161
+codes are readable at 400, ten more at these sides."""
 
 LINE_HEIGHT, SLACK = 32, 4
-"""Pixels a line is compared at, and how many it may lie off: a registration error of two crop pixels."""
+"""Height in pixels at which a line is compared, and the shift that is allowed: a registration error of two
+crop pixels."""
 
 LEAST_TEXT = 7.0
 """Letter height, in pixels of the photograph, below which a stamp cannot be judged."""
@@ -51,22 +52,23 @@ LEAST_TEXT = 7.0
 NOT_COMPARED = "no stamp in a catalogue back to look for"
 
 LEAST_LINES = 2
-"""Lines of text from which a catalogue back is taken to have a stamp."""
+"""Number of text lines from which a catalogue back is assumed to have a stamp."""
 
 UNREAD_SCORE = -0.35
-"""What it says that no text was found on a back that could not be compared: of genuine simulated backs 15 in
-115 show none to the reader, of counterfeits whose back could not be compared 5 in 12."""
+"""Score if no text was found on a back that could not be compared: no text is readable on 15 of 115 genuine
+simulated backs, and on 5 of 12 counterfeits whose back could not be compared."""
 
 
 NEAR_CODE = 0.5
-"""Agreement of readings from which a code that is also the catalogue's counts as read. All eleven digits came
-from the pixels; that the likeliest are the catalogue's by chance is out of the question."""
+"""Agreement of readings from which a code that equals the catalogue's counts as read. All eleven digits are
+read from the pixels, so that they cannot equal the catalogue's by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class StampMatch:
-    """`likeness` of each of the catalogue's lines, -1 to 1, with its corners in reference pixels, `weights`
-    their lengths; `height` the letters' in pixels of the photograph."""
+    """The comparison of the stamps: `likeness` of each of the catalogue's lines, -1 to 1, with its corners
+    `quads` in reference pixels and its length in `weights`; `height` is that of the letters in pixels of the
+    photograph."""
 
     quads: tuple[Points, ...]
     likeness: npt.NDArray[np.float64]
@@ -79,10 +81,10 @@ class StampMatch:
 
 
 def measure(seen: Comparison | None) -> StampMatch | None:
-    """The stamp against the catalogue's: for each line of text in the catalogue's back Pearson's correlation
-    of the root of the lightness gradient with the photograph's, the best within `SLACK` pixels and of three
-    blurs of the catalogue picture (no unit, -1 to 1). A blurred photograph and glare lower it as well. None
-    where the catalogue's back shows no text or none lies in view."""
+    """Compares the stamp with the catalogue's. For each line of text in the catalogue's back, the value is
+    Pearson's correlation of the root of the lightness gradient in both pictures, the best within `SLACK`
+    pixels and of three blurs of the catalogue picture (no unit, -1 to 1). A blurred photograph and glare
+    lower it as well. None if the catalogue's back has no text or none is visible in the photograph."""
     if seen is None:
         return None
     quads = [quad for quad in _reference_lines(seen.target) if _visible(seen, quad)]
@@ -90,7 +92,7 @@ def measure(seen: Comparison | None) -> StampMatch | None:
         return None
     photo = _strength(seen.photo_lab[..., 0], 0.7)
     best = np.full(len(quads), -1.0)
-    for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue, nobody knows by how much
+    for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue by an unknown amount
         reference = _strength(seen.target.lab[..., 0], blur)
         best = np.maximum(best, [_likeness(photo, reference, quad) for quad in quads])
     lengths = np.array([max(_sides(quad)) for quad in quads])
@@ -103,7 +105,7 @@ def measure(seen: Comparison | None) -> StampMatch | None:
 def row(
     seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
 ) -> Measurement:
-    """`stamp_match`: the catalogue's stamp is there, line by line."""
+    """`stamp_match`: whether each line of the catalogue's stamp is at its place."""
     name = "stamp_match"
     if seen is None or match is None:
         return Measurement(name, NOT_COMPARED)
@@ -111,13 +113,13 @@ def row(
         return Measurement(name, "the stamp is too small in the photograph")
     score = ramp(match.mean, 0.15, 0.42, 0.75)
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
-        # What reads right cannot look wrong all over: then it is the comparison that is off.
+        # If the code is read correctly but the lines do not match, the comparison is wrong.
         return Measurement(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The stamp looks like the catalogue's, line by line.", score)
     right, wrong = stamp_text.words(stamp, pin)
     if len(right) >= 2 and len(right) > len(wrong):
-        # Words that read right are there: it is their places that were not found, or another year's back.
+        # The words are there: their places were not found, or the catalogue shows another year's back.
         return Measurement(name, "the stamp's words read right, yet not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
     where = seen.located(np.concatenate(unlike))
@@ -127,10 +129,11 @@ def row(
 
 
 def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> StampReading:
-    """`stamp`, its factory code read again at its place where it was not read; the place is known where the
-    claimed pin has a catalogue picture of its back that shows a code.
+    """`stamp`, with its factory code read again at its place if it was not read. The place is known if the
+    identified pin has a catalogue picture of its back that shows a code.
 
-    The catalogue's own code is never put on the photograph: it decides only how sure a reading must be.
+    The catalogue's code is never reported in place of a reading: it only decides which agreement a reading
+    must have.
     """
     pin = match.pin
     if pin is None:
@@ -163,10 +166,10 @@ def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> S
 
 
 def _with_code(stamp: StampReading, code: Agreed[str], pin: CatalogPin) -> StampReading:
-    """The reading with `code` as what was read, or where it is not sure enough as what is likely.
+    """The stamp with `code` as read or, if its agreement is too low, as likely.
 
-    One that is the catalogue's needs less agreement; one that differs from the catalogue's by nothing but
-    digits that readers take for each other is more likely a slip, however much its readings agree.
+    A code that equals the catalogue's requires less agreement. A code that differs from the catalogue's only
+    in digits that look alike is probably misread, however well its readings agree, so it is only likely.
     """
     known = pin.factory_code
     slip = known is not None and code.value != known and not stamp_text.unlike(code.value, known)
@@ -181,22 +184,22 @@ def _with_code(stamp: StampReading, code: Agreed[str], pin: CatalogPin) -> Stamp
 
 
 def _same_place(one: TextLine, other: TextLine) -> bool:
-    """Whether the middle of a line lies in the other."""
+    """Whether the middle of `other` lies in `one`."""
     x, y = other.quad.mean(axis=0).tolist()
     return cv2.pointPolygonTest(np.asarray(one.quad, np.float32), (x, y), False) >= 0
 
 
 @dataclass(frozen=True, slots=True)
 class CodePlace:
-    """Where a catalogue picture shows the factory code: its line's corners in reference pixels, and whether
-    it stands on its head there."""
+    """Where a catalogue picture shows the factory code: the line's corners in reference pixels, and whether
+    it is upside down there (`turned`)."""
 
     quad: Points
     turned: bool
 
 
 def _code_place(target: Target) -> CodePlace | None:
-    """The line of the catalogue picture that reads best as a code; None where none does."""
+    """The line of the catalogue picture that fits best as a code; None if none does."""
     for side in CODE_SIDES:
         quads = _reference_lines(target, side)
         for turned in (False, True):
@@ -207,15 +210,15 @@ def _code_place(target: Target) -> CodePlace | None:
 
 
 def _fit(read: ocr.Reading) -> float:
-    """How well a line reads as a code, 0 to 1: the geometric mean of its signs' probabilities."""
+    """How well a reading fits as a code, 0 to 1: the geometric mean of its signs' probabilities."""
     fit = grammar.fit_code(read.probabilities) if grammar.like_code(read.text) else None
     return 0.0 if fit is None else fit.confidence
 
 
 def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
-    """`stamp_match` of a back that could not be registered on its catalogue picture: whether there is any
-    text at all where the picture shows lines of it. What is there is not compared; a poor photograph, glare
-    and shallow letters hide it from the reader as well. `stamp` is None where nobody looked."""
+    """`stamp_match` of a back that could not be registered on its catalogue picture: whether any text was
+    found although the picture has lines of text. The text itself is not compared. A poor photograph, glare
+    and shallow letters also prevent reading. `stamp` is None if the text was not read."""
     name = "stamp_match"
     if stamp is None or stamp.lines or len(_reference_lines(catalogued)) < LEAST_LINES:
         return Measurement(name, NOT_COMPARED)
@@ -224,7 +227,8 @@ def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
 
 
 def _reference_lines(target: Target, side: int = LOOK_SIDE) -> list[Points]:
-    """The corners of each line of text in a catalogue picture, looked for in one of that side."""
+    """The corners (reference pixels) of each line of text in a catalogue picture, detected at `side`
+    pixels."""
     rows, columns = np.nonzero(target.mask)
     top, left = max(int(rows.min()) - 4, 0), max(int(columns.min()) - 4, 0)
     part = target.rgb[top : int(rows.max()) + 5, left : int(columns.max()) + 5]
@@ -240,7 +244,7 @@ def _reference_lines(target: Target, side: int = LOOK_SIDE) -> list[Points]:
     return [np.asarray(quad / scale + [left, top], np.float32) for quad in lines]
 
 
-@lru_cache(maxsize=64)  # of 160 to 640 kB each: catalogue pictures come again, photographs do not
+@lru_cache(maxsize=64)  # 160 to 640 kB each; used for catalogue pictures only, which are used repeatedly
 def _lines_in(grey: bytes, width: int) -> list[Points]:
     """The corners of each line of text in a picture."""
     return ocr.detect(np.frombuffer(grey, np.uint8).reshape(-1, width))
@@ -261,14 +265,14 @@ def _sides(quad: Points) -> tuple[float, float]:
 
 
 def _strength(lightness: Floats, blur: float) -> Floats:
-    """Square root of the gradient of lightness: letters lit from another side keep their outline."""
+    """Square root of the gradient of lightness, in which letters lit from another side keep their outline."""
     smooth = cv2.GaussianBlur(lightness, (0, 0), blur)
     dx, dy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
     return np.asarray(cv2.sqrt(cv2.magnitude(dx, dy) / 8), np.float32)
 
 
 def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
-    """Correlation of one line in the two pictures, at the best shift within the slack."""
+    """Correlation of one line in the two pictures, at the best shift within `SLACK`."""
     corners = np.asarray(quad, np.float32)
     width, height = _sides(corners)
     if height > 1.5 * width:

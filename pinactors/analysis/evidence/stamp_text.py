@@ -1,5 +1,5 @@
-"""Evidence from the back's text: wording, agreement with the catalogue and with itself, the edition's
-number."""
+"""Evidence from the back's text: its wording, its consistency with the catalogue and within itself, and the
+edition's number."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from pinactors.analysis.model import CatalogPin, Points, PreparedView, StampRead
 from pinactors.analysis.stamp import grammar
 
 SURE_READING = 0.85
-"""Mean letter probability from which a misreading by the machine is unlikely enough to blame the stamp."""
+"""Mean letter probability from which a misreading is so unlikely that an error counts against the stamp."""
 
 UNREAD = "no stamped text could be read"
 
 
 def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
-    """`stamp_wording`: the words read, against the words such stamps use and the catalogue's brand: the share
-    of words that are one or two letters off (Levenshtein distance), no unit.
+    """`stamp_wording`: compares the words read with the words that such stamps use and the catalogue's brand.
+    The value is the share of words that differ in one or two letters (Levenshtein distance), no unit.
 
-    The reader's slips on small, worn or badly lit letters move it as well; so does a language it does not
-    know.
-    One letter off in a word read with confidence is as often the reader's mistake as the stamp's, so a single
-    one says little; a stamp in which most words are near misses, or no word at all, was cut by someone who
-    could not read it.
+    Misreadings of small, worn or badly lit letters and words of another language affect it as well. A single
+    wrong letter in a word read with confidence is as often a misreading as an error of the stamp, so one
+    misspelt word is weak evidence. A stamp in which most words are misspelt was cut by someone who could not
+    read it.
     """
     name = "stamp_wording"
     right, wrong = words(stamp, pin)
@@ -45,7 +44,8 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
 
 
 def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[tuple[str, str, TextLine]]]:
-    """The words surely read that such stamps use, and those one or two letters off with the word meant."""
+    """The confidently read words that such stamps use, and those that differ in one or two letters, each with
+    the correct word and its line."""
     lines = [line for line in stamp.lines if line.confidence >= SURE_READING and not _is_code(line)]
     known = set(grammar.LEXICON) | set(re.findall(r"[A-Z]+", (pin.brand or "").upper() if pin else ""))
     right: list[str] = []
@@ -60,10 +60,10 @@ def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[
 
 
 def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
-    """`stamp_consistency`: factory code, year and edition against the catalogue and against each other.
+    """`stamp_consistency`: compares factory code, year and edition with the catalogue and with each other.
 
-    Only what several readings agreed on counts (`stamp.voting`), and digits a reader takes for each other
-    do not make a contradiction.
+    Only values on which several readings agree count (`stamp.voting`). Digits that are often misread for each
+    other do not make a contradiction.
     """
     name = "stamp_consistency"
     agree: list[str] = []
@@ -101,8 +101,8 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
 
 
 def unlike(read: str, known: str) -> bool:
-    """True where two numbers differ by more than a reader's slips: a digit that looks like another counts
-    half."""
+    """True if two numbers differ by more than misreadings explain: a digit that looks like the other one
+    counts half."""
     if len(read) != len(known):
         return grammar.distance(read, known) > 1
     cost = sum(
@@ -113,11 +113,11 @@ def unlike(read: str, known: str) -> bool:
 
 
 LOOKALIKES = ("0689", "358", "17", "247", "49", "56")
-"""Digits that embossing and blur turn into each other."""
+"""Groups of digits that embossing and blur make look alike."""
 
 
 def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> Measurement:
-    """`edition_number`: a numbered edition names its copy, and no copy beyond its last."""
+    """`edition_number`: a numbered edition must give the copy's number, and it must not exceed the size."""
     name = "edition_number"
     for line in stamp.lines:
         edition = grammar.edition(line.text)

@@ -1,6 +1,6 @@
-"""Evidence from how well a pin was made: the enamel's surface, and the edge that stamping and tumbling left.
+"""Evidence from how well a pin was made: the enamel's surface, and its edge after stamping and tumbling.
 
-Either may also be a factory's reject, or wear: neither bars a verdict by itself.
+Faults of either may also be those of a factory's reject, or wear, so neither bars a verdict by itself.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ Floats = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 
 FINE_PIXELS, COARSE_PIXELS = 2.0, 4.0
-"""Standard deviations, in crop pixels, between which unevenness is looked for: 0.15 and 0.3 mm on a pin of
+"""Standard deviations, in crop pixels, of the band-pass that measures unevenness: 0.15 and 0.3 mm on a pin of
 35 mm."""
 
 SAME_PLACE_PIXELS = 12.0
-"""Standard deviation, in crop pixels, over which unevenness is added up: the same pit lies a little beside
-itself in a photograph from the side."""
+"""Standard deviation, in crop pixels, over which unevenness is averaged, because the same pit is slightly
+displaced in a photograph from the side."""
 
 LEAST_LINE_GRADIENT = 4.0
-"""Gradient of the catalogue picture (Lab units for two crop pixels) from which a place belongs to a drawn
+"""Gradient of the catalogue picture (Lab units per two crop pixels) above which a pixel belongs to a drawn
 line."""
 
 LEAST_FIELD_PIXELS = 2400
-"""Crop pixels of even enamel below which nothing is said."""
+"""Least number of crop pixels of even enamel for a measurement."""
 
 UNEVEN_SHARE = 0.9
-"""Quantile of the fields that is judged: one field in ten of a pin badly filled is enough."""
+"""Quantile of the fields that is judged: a badly filled tenth of the fields is enough."""
 
 ALONE = 0.5
-"""What unevenness counts that only one photograph could show: reflections are in it."""
+"""Factor for the unevenness of a single photograph, because it includes reflections."""
 
 EVEN, OPEN, WAVY = 0.23, 0.42, 0.75
-"""Unevenness, in L*, of a good surface, of one that says nothing, and of one badly filled: of 113 genuine
-simulated pins half have less than the first and one in twelve more than the second."""
+"""Unevenness, in L*, of a good surface, of one that gives no evidence, and of a badly filled one: of 113
+genuine simulated pins half have less than the first and one in twelve more than the second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unevenness:
-    """`level` in L*, over the even fields of the catalogue picture; `worst` where it is largest (reference
-    pixels)."""
+    """The unevenness of the enamel: `level` in L*, over the even fields of the catalogue picture; `worst` two
+    corners around its maximum (reference pixels)."""
 
     level: float
     worst: Points
@@ -58,14 +58,14 @@ class Unevenness:
 def unevenness(
     straight: Comparison | None, tilted: Comparison | None, metals: list[npt.NDArray[np.float64]]
 ) -> Unevenness | None:
-    """How uneven the enamel is, in L*: root mean square of G(2) - G(4) of lightness (a band-pass as in Marr
-    and Hildreth 1980) around each place, the geometric mean of what two photographs show there, its 90th
-    percentile over the even fields of the catalogue picture. Of one photograph alone `ALONE` of that. None
-    without the one straight on or with too little even enamel.
+    """How uneven the enamel is, in L*: the local root mean square of G(2) - G(4) of lightness (a band-pass as
+    in Marr and Hildreth 1980), the geometric mean of two photographs, its 90th percentile over the even
+    fields of the catalogue picture. If there is only one photograph, `ALONE` times its value. None without
+    the photograph taken straight on or with too little even enamel.
 
-    A pit or a wave is on the pin and shows from both sides, a reflection of the room, noise and compression
-    in one photograph only. Glitter, dust and scratches show in both as well; blur lowers it. Bare metal
-    (`metals`: its Lab colours) mirrors whatever is around and is left out.
+    A pit or a wave shows in both photographs; a reflection of the room, noise and compression only in one.
+    Glitter, dust and scratches show in both as well; blur lowers the value. Bare metal (`metals`: its Lab
+    colours) reflects its surroundings and is left out.
     """
     if straight is None:
         return None
@@ -86,7 +86,7 @@ def unevenness(
 
 
 def _own_unevenness(seen: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
-    """The unevenness of the catalogue picture itself, as `unevenness` is of two photographs."""
+    """The unevenness of the catalogue picture itself, measured as in `unevenness`."""
     even = _even(seen.target.lab, seen.inside, metals)
     band = _band(np.asarray(seen.target.lab[..., 0], np.float32), even)
     return float(np.quantile(band[even], UNEVEN_SHARE))
@@ -95,7 +95,7 @@ def _own_unevenness(seen: Comparison, metals: list[npt.NDArray[np.float64]]) -> 
 def _even(
     lab: Floats, inside: npt.NDArray[np.bool_], metals: list[npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.bool_]:
-    """Where the catalogue picture has neither lines nor bare metal, well inside what is seen of it."""
+    """Where the catalogue picture has neither lines nor bare metal, well within `inside`."""
     size = (CROP_SIDE // 2, CROP_SIDE // 2)
     small = np.asarray(cv2.resize(lab, size, interpolation=cv2.INTER_AREA), np.float32)
     within = cv2.resize(inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
@@ -111,7 +111,7 @@ def _even(
 
 
 def _band(lightness: Floats, even: npt.NDArray[np.bool_]) -> Floats:
-    """Root mean square, around each place, of the differences of lightness between the two scales."""
+    """Local root mean square of the difference of lightness between the two scales."""
     band = _blur_within(lightness, even, FINE_PIXELS) - _blur_within(lightness, even, COARSE_PIXELS)
     return np.sqrt(np.maximum(_blur_within(np.square(band), even, SAME_PLACE_PIXELS), 0))
 
@@ -119,8 +119,8 @@ def _band(lightness: Floats, even: npt.NDArray[np.bool_]) -> Floats:
 def enamel_fill(
     straight: Comparison | None, tilted: Comparison | None, metals: list[npt.NDArray[np.float64]]
 ) -> Measurement:
-    """`enamel_fill`: a dip says little, since factories allow some; a surface of waves and pits speaks of a
-    reject. A photograph that a reflection blots out is left aside."""
+    """`enamel_fill`: how evenly the enamel fills its fields. A dip is weak evidence, because factories allow
+    some; a surface of waves and pits indicates a reject. A photograph with blown highlights is not used."""
     name = "enamel_fill"
     if straight is not None and gates.glaring(straight.view):
         return Measurement(name, "a reflection hides the enamel")
@@ -140,23 +140,24 @@ def enamel_fill(
 
 
 def _blur_within(plane: Floats, where: npt.NDArray[np.bool_], sigma: float) -> Floats:
-    """Gaussian smoothing that only looks at places inside `where`."""
+    """Gaussian smoothing that uses only the pixels inside `where`."""
     weight = where.astype(np.float32)
     total = cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
     return np.asarray(cv2.GaussianBlur(plane * weight, (0, 0), sigma) / total, np.float32)
 
 
 OUTLINE_SAMPLES = 1024
-"""Points the outline is resampled to."""
+"""Number of points to which the outline is resampled."""
 
 SMOOTHING_DIAMETERS = 0.012
-"""Smoothing, in pin diameters, that leaves the design's own shape and takes burrs away: 0.4 mm of 35."""
+"""Smoothing, in pin diameters, that keeps the design's own shape and removes burrs: 0.4 mm of 35."""
 
 EDGE_REACH_DIAMETERS = 0.022
-"""How far from the cut-out's outline, in diameters, the edge is looked for."""
+"""Distance from the cut-out's outline, in diameters, within which the edge is searched."""
 
 OUTLINE_PULL_DIAMETERS = 0.008
-"""How far, in diameters, the cut-out's own outline pulls: of two edges the nearer one wins."""
+"""Width, in diameters, of the weight by distance from the cut-out's outline: of two edges the nearer is
+preferred."""
 
 LEAST_SIDE = 250.0
 """Short side of the pin, in pixels of the photograph, below which its edge is not judged."""
@@ -164,21 +165,20 @@ LEAST_SIDE = 250.0
 
 @dataclass(frozen=True, slots=True)
 class Roughness:
-    """`typical` is the median distance of the edge from its smoothed self, in diameters; `worst` where
-    along the outline it is largest (working pixels)."""
+    """The roughness of an edge: `typical` is the median distance of the edge from its smoothed course, in
+    diameters; `worst` the part of the outline where it is largest (working pixels)."""
 
     typical: float
     worst: Points
 
 
 def roughness(view: PreparedView) -> Roughness | None:
-    """How far the edge lies from its smoothed self: median distance, in pin diameters, between the
+    """How far the edge is from its smoothed course: the median distance, in pin diameters, between the
     strongest change of colour along each normal and the same smoothed over 0.012 diameters (the high-pass
-    residual of ISO 4287's roughness, along an outline). None where the pin is too small, cut off or not
-    found.
+    residual of ISO 4287's roughness, along an outline). None if the pin is too small, cut off or not found.
 
-    A cut-out on a busy background, glare on the rim and cloth in front of it raise it as well; blur lowers
-    it.
+    A cut-out on a textured background, glare on the rim and cloth in front of it raise it as well; blur
+    lowers it.
     """
     if (
         view.pin is None
@@ -191,7 +191,7 @@ def roughness(view: PreparedView) -> Roughness | None:
 
 
 def _rough(rgb: Image, mask: Image, cut: Points) -> Roughness:
-    """The roughness of the edge that lies near the outline `cut` of `mask`, in the picture's pixels."""
+    """The roughness of the edge near the outline `cut` of `mask`, in the picture's pixels."""
     diameter = 2 * float(np.sqrt(np.count_nonzero(mask) / np.pi))
     outline, step = geometry.resampled(cut.astype(np.float64), OUTLINE_SAMPLES)
     smooth = geometry.smoothed(outline, SMOOTHING_DIAMETERS * diameter / step)
@@ -219,9 +219,9 @@ def edge_roughness(
     angled: PreparedView | None,
     catalogued: Reference | None = None,
 ) -> Measurement:
-    """`edge_roughness`, the mean of the views straight on; the tilted view only where there is no other. Not
-    assessed where the outline of the pin's front in the catalogue (`catalogued`, None where it is not known)
-    is no smoother than an edge that says nothing: hair, fur and leaves are so by design."""
+    """`edge_roughness`: the mean of the views taken straight on, or the tilted view if there is no other. Not
+    assessed if the outline of the pin's front in the catalogue (`catalogued`, None if unknown) is itself
+    rougher than `NORMAL`: hair, fur and leaves are so by design."""
     name = "edge_roughness"
     if catalogued is not None and catalogued.outlined:
         known = _rough(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
@@ -242,12 +242,12 @@ def edge_roughness(
 
 
 SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011
-"""Median straying in diameters of a clean edge, of one that says nothing, and of one with burrs all
-around."""
+"""Median distance from the smoothed course, in diameters: of a clean edge, of one that gives no evidence, and
+of one with burrs all around."""
 
 
 def _change_along(rgb: Image, mask: Image, points: Values, normal: Values, offsets: Values) -> Values:
-    """How fast colour changes along each normal, (points, offsets)."""
+    """The rate of colour change along each normal: (points, offsets)."""
     x, y, w, h = cv2.boundingRect(mask)
     margin = int(np.abs(offsets).max()) + 4
     left, top = max(x - margin, 0), max(y - margin, 0)

@@ -1,4 +1,4 @@
-"""The verdict: gates, rows of evidence, probability, and what would settle what stays open."""
+"""The verdict: gates, rows of evidence, probability, and advice on what is missing for a decision."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, Evidence, Verdict, View
 
 CAP_FRONT_ONLY, CAP_NO_BACK, CAP_NO_MATCH, CAP_EVERYTHING = 0.40, 0.65, 0.75, 0.95
-"""How sure an answer may be at most, by what there was to see."""
+"""Upper bounds of the confidence, by which photographs and catalogue pictures there are."""
 
 FRONT_ROWS = (
     "front_geometry",
@@ -44,7 +44,7 @@ FRONT_ROWS = (
     "front_border",
     "colour_regions",
 )
-"""The rows that compare the front with the catalogue's: without one of them no pin is called authentic."""
+"""The rows that compare the front with the catalogue's; at least one is required to call a pin authentic."""
 
 BACK_ROWS = (
     "waffle_edge_runoff",
@@ -57,26 +57,26 @@ BACK_ROWS = (
 )
 
 BARRING_SCORE = -0.6
-"""A measurement this bad bars the verdict `authentic` by itself, whatever a calibration makes it weigh: of 80
+"""A score this low bars the verdict `authentic` by itself, whatever its weight in the calibration: of 80
 genuine simulated pins four had one in their back's pattern, one in its lines, none elsewhere."""
 
 BARRING = frozenset((*FRONT_ROWS, *BACK_ROWS))
-"""The rows that may do so: what they measure is another mould, another stamp, another paint. Rough edges,
-uneven enamel and the like are also a factory's rejects and wear."""
+"""The rows that can bar a verdict: they measure another mould, another stamp or another paint. Rough edges,
+uneven enamel and similar faults also occur on a factory's rejects and by wear."""
 
 LEAST_CONFIDENCE = 0.25
-"""Below this nothing is decided, whatever the probability."""
+"""Confidence below which the verdict is `undetermined`, whatever the probability."""
 
 UNCLAIMED_ROUGHNESS_FACTOR = 0.2
-"""What a rough edge counts where no catalogue pin is claimed: hair, fur and leaves have rough edges by design
+"""Factor for a rough edge if no catalogue pin is identified: hair, fur and leaves have rough edges by design
 (of 51 real pins that a catalogue lacks, three)."""
 
 LOOKED_WELL = 0.5
-"""Quality of a photograph from which not finding a pin in it means something."""
+"""Quality of a photograph from which finding no pin in it is evidence that there is none."""
 
 LEAST_EDGE_AGREEMENT = 0.45
-"""Least agreement of edges under which the front is compared with the catalogue picture's drawing: below it
-the outlines may fit and the drawing not, by another rotation or by another pin."""
+"""Least agreement of edges for comparing the front with the catalogue picture's drawing. Below it, the
+outline may fit although the drawing does not, because of another rotation or another pin."""
 
 
 def assess(
@@ -87,14 +87,14 @@ def assess(
     match: Match,
     weights: Calibration | None = None,
 ) -> AuthenticationResult:
-    """Everything that the photographs and the catalogue can tell; `weights` None are the ones that ship."""
+    """The verdict by all photographs and the catalogue. If `weights` is None, the shipped ones are used."""
     scene = arrange(front, back, angled, match)
     return conclude(measurements(scene, stamp, match), scene, match, weights or calibration())
 
 
 def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
-    """What can be told without reading text and without the catalogue. The rating is 100 x confidence, as the
-    protocol fixes it for this fallback, and nothing is decided."""
+    """The result without reading text and without the catalogue. The rating is 100 x confidence, as the
+    protocol defines for this fallback, and the verdict is `undetermined` unless no pin was photographed."""
     result = assess(front, back, None, None, Match(reason="the catalogue was not searched"))
     result.note = BASIC_NOTE
     if result.verdict is not Verdict.NOT_A_PIN:
@@ -107,7 +107,7 @@ def assess_basic(front: PreparedView, back: PreparedView | None) -> Authenticati
 def arrange(
     front: PreparedView, back: PreparedView | None, angled: PreparedView | None, match: Match
 ) -> Scene:
-    """Applies the gates and registers the photographs on the catalogue pictures of the claimed pin."""
+    """Applies the gates and registers the photographs on the catalogue pictures of the identified pin."""
     notes: list[str] = []
     if back is not None and gates.same_picture(front, back):
         notes.append("The front was sent as the back as well: the back has not been seen.")
@@ -136,7 +136,7 @@ def arrange(
 
 
 def _start(view: PreparedView, match: Match) -> Matrix | None:
-    """Where the search registered a view on the claimed pin's picture: working to its crop pixels."""
+    """The search's registration of a view on the identified pin's picture: working to its crop pixels."""
     registered = view.pin.registered if view.pin is not None else None
     if registered is not None and registered.pin_id == match.candidates[0].pin.pin_id:
         return registered.to_reference
@@ -144,13 +144,13 @@ def _start(view: PreparedView, match: Match) -> Matrix | None:
 
 
 def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
-    """The front or tilted photograph on the catalogue picture; None where its drawing is not that."""
+    """The front or tilted photograph registered on the catalogue picture; None if the drawings differ."""
     seen = comparison.compare(view, picture, start)
     return seen if seen is not None and seen.agreement >= LEAST_EDGE_AGREEMENT else None
 
 
 def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list[Measurement]:
-    """Every row, in the table's order, assessed or not, each weakened as its photograph is poor."""
+    """Every row, in the table's order, assessed or not, each multiplied by its photograph's quality."""
     front = _of_front(scene, match)
     views = [view for view in (scene.front, scene.back) if view is not None]
     picture = match.references.get(View.FRONT) if match.pin is not None else None
@@ -205,8 +205,8 @@ def _of_front(scene: Scene, match: Match) -> list[Measurement]:
 
 
 def _traced(seen: Comparison | None) -> tuple[Comparison | None, Drawing | None]:
-    """The comparison with its drawing, where that could be traced; neither where the drawing is stretched as
-    no casting is: then something else was taken for the pin's outline and lines."""
+    """The comparison with its drawing, if that could be traced. Both are None if the drawing is stretched
+    more than any casting is: then another object's outline and lines were taken for the pin's."""
     drawing = linework.trace(seen) if seen is not None else None
     if (
         seen is not None
@@ -218,21 +218,21 @@ def _traced(seen: Comparison | None) -> tuple[Comparison | None, Drawing | None]
 
 
 def _by_drawing(seen: Comparison | None, drawing: Drawing | None) -> Comparison | None:
-    """The comparison registered anew by its drawing, where that could be traced."""
+    """The comparison registered again by its drawing, if that could be traced."""
     if seen is None or drawing is None:
         return seen
     return comparison.register_again(seen, drawing.correction)
 
 
 def bars(measured: Measurement) -> bool:
-    """Whether a measurement by itself forbids to call a pin authentic."""
+    """Whether a measurement by itself prevents the verdict `authentic`."""
     return measured.name in BARRING and measured.score is not None and measured.score <= BARRING_SCORE
 
 
 def conclude(
     rows: Sequence[Measurement], scene: Scene, match: Match, weights: Calibration
 ) -> AuthenticationResult:
-    """Weighs the rows: rating, confidence, verdict and advice."""
+    """Weighs the rows and computes rating, confidence, verdict and advice."""
     evidence = weights.weigh(rows)
     probability = weights.probability(evidence)
     confidence = _confidence(evidence, scene, match, weights)
@@ -242,8 +242,8 @@ def conclude(
         verdict = Verdict.UNDETERMINED
     shown = probability
     if not _decidable(scene, match):
-        # The weights were fitted to pins seen from both sides beside their catalogue pictures: where one of
-        # these is missing nothing is decided, and the rating must not look as if it were.
+        # The weights were fitted to pins with photographs of both sides and with catalogue pictures. If one
+        # of these is missing the verdict is `undetermined`, and the rating must not suggest a decision.
         shown = min(max(probability, weights.counterfeit_below), weights.authentic_from - 0.01)
     if verdict is Verdict.NOT_A_PIN:
         confidence = min(_emptiness(scene), CAP_EVERYTHING if scene.back or scene.angled else CAP_FRONT_ONLY)
@@ -265,8 +265,8 @@ def _views(scene: Scene) -> list[PreparedView]:
 
 
 def _emptiness(scene: Scene) -> float:
-    """How sure it is that no pin was photographed: mean quality of the views in which nothing stands out; 0
-    unless that holds of the front and of most views. A pin whose outline could not be told stands out."""
+    """The confidence that no pin was photographed: mean quality of the views without any pin-like region; 0
+    unless the front and most views are so. A pin whose outline was not found is a pin-like region."""
     without = [view for view in _views(scene) if view.empty]
     if not scene.front.empty or 2 * len(without) <= len(_views(scene)):
         return 0.0
@@ -274,7 +274,7 @@ def _emptiness(scene: Scene) -> float:
 
 
 def _confidence(evidence: Sequence[Evidence], scene: Scene, match: Match, weights: Calibration) -> float:
-    """The share of the weight that could be assessed, times the photographs' mean quality, capped."""
+    """The share of the weight that could be assessed, times the photographs' mean quality, bounded."""
     quality = float(np.mean([view.quality.score for view in _views(scene)]))
     cap = CAP_EVERYTHING
     if match.pin is None:
@@ -285,8 +285,8 @@ def _confidence(evidence: Sequence[Evidence], scene: Scene, match: Match, weight
 
 
 def _decidable(scene: Scene, match: Match) -> bool:
-    """Whether a pin may be called genuine or counterfeit: its back was seen, and there is a catalogue pin to
-    hold it against. Rough edges alone are also wear, or a bad cut-out."""
+    """Whether a pin may be called genuine or counterfeit: its back was photographed, and a catalogue pin is
+    identified. Rough edges alone may also come from wear or from a bad cut-out."""
     return scene.back is not None and scene.back.pin is not None and match.pin is not None
 
 

@@ -1,7 +1,8 @@
-"""Evidence from the back's pattern: is there a lattice, is it the catalogue's, does it run off the edge?
+"""Evidence from the back's pattern: whether there is a lattice, the catalogue's lattice, and one that runs
+off the edge.
 
-A stamped lattice shows as peaks in the autocorrelation of the relief, whatever the motif. All of it is
-measured in the reference's pixels where there is one, else in the crop's.
+A stamped lattice gives peaks in the autocorrelation of the relief, whatever its motif. The pattern is
+measured in the reference's pixels if there is a reference, else in those of the crop.
 """
 
 from __future__ import annotations
@@ -23,46 +24,45 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 PICTURE_SIDE = 160
-"""Side of the picture autocorrelations are taken of: a lattice of twenty to a pin still has eight pixels a
-period."""
+"""Side in pixels of the picture whose autocorrelation is computed: a lattice with twenty periods per pin
+still has eight pixels per period."""
 
 SHORTEST_PERIOD, LONGEST_PERIOD = 6.0, 45.0
-"""In pixels of that picture."""
+"""Limits of a period in pixels of that picture."""
 
 CLEAR_LATTICE = 0.38
 """Autocorrelation from which a pattern counts as repeating; plain metal stays below 0.2."""
 
 CLEAR_GRID = 0.25
-"""Mean and least autocorrelation, averaged, of two repeats with their sum and difference, from which even a
-faint pattern counts as repeating: chance does not keep to a parallelogram."""
+"""Average of the mean and the least autocorrelation of two repeats, their sum and their difference from which
+even a faint pattern counts as repeating: random peaks do not form a parallelogram."""
 
 LEAST_PERIOD = 12.0
-"""Pixels of the photograph a period must have to be judged."""
+"""Least length of a period, in pixels of the photograph, for the pattern to be judged."""
 
 LEAST_PATTERN = 0.35
-"""Share of the back that must be left once the stamp is taken out, for the pattern to be measured without
-it."""
+"""Share of the back that must remain without the stamp for the pattern to be measured without it."""
 
 SAME_PERIOD = 0.05
-"""Share by which two lattices' shortest repeats may differ and be called as long."""
+"""Largest relative difference of two lattices' shortest repeats that count as equally long."""
 
 NEAREST_REPEATS = 2.2
-"""Length, over the shortest's, up to which a lattice's repeats are looked for in a photograph."""
+"""Length, relative to the shortest, up to which the catalogue's repeats are searched in a photograph."""
 
 SAME_LATTICE, OPEN_LATTICE, OTHER_LATTICE = 0.0, 0.25, 0.45
-"""Autocorrelation of a photograph's strongest repeat beyond that of the catalogue's repeats: of the same
-lattice, where nothing can be said, and of another. Of 94 genuine simulated backs two had more than the
-second, of 9 with another lattice one less than the third."""
+"""Autocorrelation of a photograph's strongest repeat minus that of the catalogue's repeats: of the same
+lattice, of one that gives no evidence, and of another lattice. Of 94 genuine simulated backs two had more
+than the second, of 9 with another lattice one had less than the third."""
 
 RIM_FROM, RIM_TO, CORE_FROM = 0.022, 0.055, 0.09
 """The band along the outline where a rim would be, and where the inside begins, in pin diameters. A rim is
-one to two millimetres of thirty-five; nearer the edge the bevel's own shading decides."""
+one to two millimetres of thirty-five; nearer to the edge the shading of the bevel dominates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """`strength` of the best repeat (autocorrelation, 0 to 1), `period` in crop pixels, and the repeats
-    found: rows of x, y (pixels of the small picture) and strength."""
+    """A repeating pattern: `strength` of the best repeat (autocorrelation, 0 to 1), `period` in crop pixels,
+    and the `repeats` found: rows of x, y (pixels of the small picture) and strength."""
 
     strength: float
     period: float
@@ -89,8 +89,8 @@ def lattice(correlogram: Floats, crop_side: int) -> Lattice:
 
 
 def grid(correlogram: Floats) -> float:
-    """How well two repeats, their sum and their difference show together (0 to 1): a lattice of faint or thin
-    figures has no single strong repeat, but all of them."""
+    """How strongly two repeats, their sum and their difference show together (0 to 1): a lattice of faint or
+    thin figures has no single strong repeat, but shows all four."""
     middle = correlogram.shape[0] // 2
     away = np.hypot(*np.ogrid[-middle:middle, -middle:middle])
     near = cv2.dilate(correlogram, np.ones((5, 5), np.uint8))
@@ -111,8 +111,8 @@ def grid(correlogram: Floats) -> float:
 
 
 def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
-    """Of the relief inside a mask, normalised for every shift by what overlaps there; (PICTURE_SIDE,
-    PICTURE_SIDE), -1 to 1."""
+    """Autocorrelation of the relief inside a mask, normalised for every shift by the energy of the overlap;
+    (PICTURE_SIDE, PICTURE_SIDE), -1 to 1, the origin in the middle."""
     small = cv2.resize(plane, (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
     weight = cv2.resize(inside.astype(np.float32), (PICTURE_SIDE, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
     relief = _relief(np.asarray(small, np.float32), np.asarray(weight, np.float32), reach)
@@ -134,7 +134,7 @@ def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
 
 
 def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
-    """Lightness without its slow changes, over its local spread: relief, whatever light falls on it."""
+    """Lightness minus its local mean, over its local spread: the relief, independent of the light."""
     around = cv2.GaussianBlur(weight, (0, 0), reach) + 1e-3
     level = cv2.GaussianBlur(lightness * weight, (0, 0), reach) / around
     difference = (lightness - level) * weight
@@ -144,11 +144,11 @@ def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The back's pattern as measured. `ours` is the photograph's lattice, `theirs` the reference's (None
-    without); `shared` how strongly the reference's nearest repeats show in the photograph (`_shared`).
-    `along` is the log ratio of the gradient along the outline to that across it, in the photograph and in the
-    reference (None: too little edge). `period` is in pixels of the photograph; `where` is the pin, as a
-    `Measurement` takes regions."""
+    """The measurements of the back's pattern. `ours` is the photograph's lattice, `theirs` the reference's
+    (None without one); `shared` how strongly the reference's nearest repeats show in the photograph
+    (`_shared`). `along` and `reference_along` are the log ratio of the gradient along the outline to that
+    across it, in the photograph and in the reference (None if too little edge is visible). `period` is in
+    pixels of the photograph; `where` is the pin's region as arguments of `Measurement`."""
 
     ours: Lattice
     theirs: Lattice | None
@@ -161,13 +161,13 @@ class Pattern:
 
 
 def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
-    """The pattern of a back, against the reference where the two could be registered: normalised
-    autocorrelation of the relief (no unit, -1 to 1), its period in pixels, and along the outline the log
-    ratio of mean gradients along and across it. Blur and glare weaken the pattern as well, a catalogue back
-    of another production run changes it; a bevel's own shading moves the ratio. None without a pin.
+    """The pattern of a back, compared with the reference if the two could be registered: normalised
+    autocorrelation of the relief (no unit, -1 to 1), its period in pixels, and at the outline the log ratio
+    of mean gradients along and across it. Blur and glare also weaken the pattern, a catalogue back of another
+    production run changes it; the bevel's shading affects the ratio. None without a pin.
 
-    `text` are the lines of the catalogue's stamp in reference pixels, left out: letters and lines repeat as
-    well."""
+    `text` are the lines of the catalogue's stamp in reference pixels. They are left out, because letters and
+    lines repeat as well."""
     if back.pin is None:
         return None
     if seen is None:
@@ -206,9 +206,9 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
 
 
 def _shared(theirs: Lattice, correlogram: Floats) -> float:
-    """How strongly the nearest repeats of a lattice show in another picture's autocorrelation, over their own
-    strength: that of the one which shows best, 0 to 1. Farther repeats hold only where the lattice is perfect
-    and the registration is as well."""
+    """How strongly the nearest repeats of a lattice show in another picture's autocorrelation, relative to
+    their own strength: the value of the best one, 0 to 1. Farther repeats are not used, because they show
+    only if both lattice and registration are perfect."""
     if not len(theirs.repeats):
         return 0.0
     length = np.hypot(theirs.repeats[:, 0], theirs.repeats[:, 1])
@@ -227,7 +227,7 @@ def rows(pattern: Pattern | None) -> list[Measurement]:
 
 
 def _unusable(pattern: Pattern | None) -> str:
-    """Why a pattern cannot be held against the catalogue's, empty when it can."""
+    """Why a pattern cannot be compared with the catalogue's; empty if it can."""
     if pattern is None:
         return "no pin was found in the photograph of the back"
     if pattern.theirs is None:
@@ -240,7 +240,7 @@ def _unusable(pattern: Pattern | None) -> str:
 
 
 def _absent(pattern: Pattern | None) -> Measurement:
-    """`waffle_absent`: no repeating pattern where the catalogue's back has one."""
+    """`waffle_absent`: whether the repeating pattern of the catalogue's back is missing."""
     name, problem = "waffle_absent", _unusable(pattern)
     if pattern is not None and pattern.theirs is None:
         shows = "a repeating pattern shows" if pattern.repeating else "no repeating pattern was made out"
@@ -257,7 +257,7 @@ def _absent(pattern: Pattern | None) -> Measurement:
 
 
 def _regularity(pattern: Pattern | None) -> Measurement:
-    """`waffle_regularity`: the repeats are those of the catalogue's back, in pitch and direction."""
+    """`waffle_regularity`: whether the repeats have the distance and direction of the catalogue's."""
     name, problem = "waffle_regularity", _unusable(pattern)
     if problem or pattern is None or pattern.theirs is None:
         return Measurement(name, problem)
@@ -278,11 +278,12 @@ def _regularity(pattern: Pattern | None) -> Measurement:
 
 
 def _edge_runoff(pattern: Pattern | None) -> Measurement:
-    """`waffle_edge_runoff`: does the pattern run off the edge, or end at a smooth rim?
+    """`waffle_edge_runoff`: whether the pattern runs off the edge or ends at a smooth rim.
 
-    A rim's relief changes across it only, a pattern's along the edge as well: the ratio of the gradient along
-    the outline to that across it, near the outline, against the same in the catalogue's back. Without a
-    reference the ratio by itself says half as much: older genuine pins have rims.
+    The relief of a rim changes only across the edge, that of a pattern also along it. The value is the ratio
+    of the gradient along the outline to that across it, near the outline, compared with the same in the
+    catalogue's back. Without a reference the ratio itself counts half as much, because older genuine pins
+    have rims.
     """
     name = "waffle_edge_runoff"
     if pattern is None:
@@ -308,7 +309,8 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
 
 
 def _faint(pin: Cutout) -> Floats:
-    """The autocorrelation of where edges are, however faint: outlines of thin or shallow figures."""
+    """The autocorrelation of the edge map, which also shows faint edges: outlines of thin or shallow
+    figures."""
     edges = cv2.GaussianBlur(edge_map(pin.rgb, pin.crop_mask, 256), (0, 0), 2)
     core = cv2.resize(
         _core(pin.crop_mask > 127).astype(np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST
@@ -318,13 +320,13 @@ def _faint(pin: Cutout) -> Floats:
 
 
 def _core(mask: Mask) -> Mask:
-    """Without the border, whose bevel is no part of the pattern."""
+    """The mask without its border, whose bevel is no part of the pattern."""
     core: Mask = cv2.erode(mask.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0) > 0
     return core
 
 
 def _along_outline(mask: Mask) -> tuple[Floats, Floats, Floats]:
-    """Distance to the outline in diameters, and the unit normal's x and y, for every pixel inside."""
+    """Distance to the outline in diameters, and x and y of the outline's unit normal, for every pixel."""
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     smooth = cv2.GaussianBlur(distance, (0, 0), 3)
     nx, ny = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
@@ -338,7 +340,8 @@ def _along_outline(mask: Mask) -> tuple[Floats, Floats, Floats]:
 
 
 def _along_over_across(lightness: Floats, inside: Mask, frame: tuple[Floats, Floats, Floats]) -> float | None:
-    """Log ratio of mean gradient along the outline to across it, in the rim's band."""
+    """Log ratio of the mean gradient along the outline to that across it, in the band of a rim; None if too
+    little of the band is visible."""
     distance, nx, ny = frame
     rim = inside & (distance > RIM_FROM) & (distance < RIM_TO)
     if rim.sum() < 800:
