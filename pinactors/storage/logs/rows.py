@@ -154,13 +154,13 @@ class LogRows:
         )
 
     async def forget(self, stream_id: str) -> None:
-        await self.database.run(partial(statements.forget, stream_id=stream_id))
+        await self.database.run(partial(statements.forget, stream_id=stream_id), alone=True)
 
     async def take_token(self, owner: str, per_minute: int) -> float:
         return await self.database.run(partial(statements.take_token, owner=owner, per_minute=per_minute))
 
     async def under_way(self, owner: str) -> int:
-        return await self.database.run(partial(statements.under_way, owner=owner))
+        return await self.database.run(partial(statements.under_way, owner=owner), alone=True)
 
     def let_go(self, stored: StoredRows) -> bool:
         """Removes a log from the held ones; returns False if it was not among them."""
@@ -189,7 +189,7 @@ class LogRows:
         """Renews the lease once, hands back logs that were given up, and stores entries again that the
         database may have lost. Raises `LogUnavailable`."""
         asked, losses = trio.current_time(), self.losses
-        valid = await self.database.run(partial(statements.beat, master=self.master))
+        valid = await self.database.run(partial(statements.beat, master=self.master), alone=True)
         if not valid or asked > self._leased_until:
             self._leased_since = asked
         self._leased_until = asked + LEASE_SECONDS

@@ -45,15 +45,6 @@ def leave(connection: Any, master: str) -> None:
     _notify(connection, "free")
 
 
-def create(connection: Any, owner: str, stream_id: str, master: str, fence: int) -> None:
-    """Inserts the row of a session. Does nothing if the row exists."""
-    connection.execute(
-        "INSERT INTO log_session (stream_id, owner, holder, fence) VALUES (%s, %s, %s, %s) "
-        "ON CONFLICT DO NOTHING",
-        [stream_id, owner, master, fence],
-    )
-
-
 def create_again(connection: Any, owner: str, stream_id: str, master: str, fence: int) -> None:
     """Inserts the row of a session again, in case a crash of the database lost it. Does nothing if the
     master's lease has ended: another master may have taken the session over, finished it and removed it."""
@@ -71,18 +62,34 @@ def append(
     fence: int,
     first: int,
     entries: Sequence[Entry],
+    *,
     notify: bool = True,
+    new_of: str | None = None,
 ) -> bool:
-    """Inserts entries from number `first` on; existing rows of these numbers are kept, because they are the
-    same. Returns False, without effect, if the master does not hold the log any more.
+    """Stores a session's entries under the numbers from `first` on, skipping numbers that exist; returns
+    whether this master still holds the session. One statement.
 
-    Do not `notify` if the commit waits for the disk: PostgreSQL commits transactions that notify one after
-    the other, under a lock on the whole server, so that all masters' packets would wait for the disk too.
+    With `new_of` (the owner) the session's row is inserted first unless it exists.
+
+    `notify` must be False if the commit waits for the disk: PostgreSQL commits transactions that notify one
+    after another, under one lock of the whole server, so that the packets of all masters would wait for the
+    disk as well.
     """
+    held = (
+        "SELECT stream_id FROM log_session "
+        "WHERE stream_id = %(stream)s AND holder = %(master)s AND fence = %(fence)s FOR SHARE"
+    )
+    sessions = f"held AS ({held})"
+    if new_of is not None:
+        sessions = (  # a row inserted by this statement is not visible to the SELECT beside it
+            "made AS (INSERT INTO log_session (stream_id, owner, holder, fence) "  # noqa: S608 - of constants
+            "VALUES (%(stream)s, %(owner)s, %(master)s, %(fence)s) "
+            "ON CONFLICT DO NOTHING RETURNING stream_id), "
+            f"there AS ({held}), held AS (SELECT stream_id FROM made UNION ALL SELECT stream_id FROM there)"
+        )
     answer = "pg_notify(%(channel)s, stream_id)" if notify else "1"
     row = connection.execute(
-        "WITH held AS (SELECT stream_id FROM log_session "  # noqa: S608 - of constants
-        "WHERE stream_id = %(stream)s AND holder = %(master)s AND fence = %(fence)s FOR SHARE), "
+        f"WITH {sessions}, "  # noqa: S608 - of constants
         "written AS (INSERT INTO log_entry (stream_id, number, kind, body) "
         "SELECT held.stream_id, entry.number, entry.kind, entry.body FROM held, "
         "unnest(%(numbers)s::integer[], %(kinds)s::text[], %(bodies)s::bytea[]) AS entry(number, kind, body) "
@@ -90,6 +97,7 @@ def append(
         f"SELECT {answer} FROM held",
         {
             "stream": stream_id,
+            "owner": new_of,
             "master": master,
             "fence": fence,
             "numbers": list(range(first, first + len(entries))),

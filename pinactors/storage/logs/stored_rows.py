@@ -76,7 +76,9 @@ class StoredRows:
         statements.release(connection, {self.stream_id: self.fence}, self._logs.master)
 
     async def finish(self) -> None:
-        await self._attempt(partial(statements.finish, **self._held), self._logs.database.run)
+        await self._attempt(
+            partial(statements.finish, **self._held), partial(self._logs.database.run, alone=True)
+        )
         self._logs.let_go(self)
 
     async def remove(self) -> None:
@@ -109,15 +111,16 @@ class StoredRows:
         for pause in RETRIES:
             losses = self._logs.losses
             first = self._kept if losses == self._losses else 0
+            new = self._losses is None
             write = partial(
                 self._write,
-                new=self._losses is None,
+                new=new,
                 first=first,
                 entries=self._entries[first:count],
                 notify=not durable,
             )
             try:
-                held = await run(write, alone=first > 0)
+                held = await run(write, alone=new or first > 0)
             except LogUnavailable as error:
                 if self._losses is None:  # no other master can see the session: it continues without its log
                     self._failed = True
@@ -136,13 +139,17 @@ class StoredRows:
                 return
 
     def _write(self, connection: Any, new: bool, first: int, entries: Sequence[Entry], notify: bool) -> bool:
-        """Writes entries, and the row of the session before the first ones. A single statement if `first` is
-        greater than 0."""
-        if new:
-            statements.create(connection, self.owner, **self._held)
-        elif first == 0:
+        """A single statement, except when a session that the database may have lost is inserted again."""
+        if first == 0 and not new:
             statements.create_again(connection, self.owner, **self._held)
-        return statements.append(connection, **self._held, first=first, entries=entries, notify=notify)
+        return statements.append(
+            connection,
+            **self._held,
+            first=first,
+            entries=entries,
+            notify=notify,
+            new_of=self.owner if new else None,
+        )
 
     async def _attempt(
         self, function: Callable[[Any], None], run: Callable[..., Awaitable[None]] | None = None

@@ -77,7 +77,7 @@ async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> Non
             await phone.request("POST", UPLOAD, body, JSON | PHONE | {"Idempotency-Key": "both"})
             stream_id = await phone.stream_id()
             await desktop.request("POST", UPLOAD, body, JSON | {"Idempotency-Key": "both"})
-            await trio.sleep(0.3)
+            await wait_for_sessions(proxy.port, 2)
             [victim] = [master for master in masters if await _has(master.port, stream_id)]
             victim.kill()
             answer = await phone.answer()
@@ -101,7 +101,6 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
             body = json_body(sessionId="back", frontImageData=b"SLEEP 1")
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
             await wire.stream_id()
-            await trio.sleep(0.2)
             master.kill()
             master.start()
             master.wait_started()
@@ -172,7 +171,6 @@ async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet)
         async with connected(proxy.port) as first:
             await first.request("POST", UPLOAD, body, JSON | PHONE | key)
             stream_id = await first.stream_id()
-        await trio.sleep(0.2)
         [home] = [master for master in masters if await _has(master.port, stream_id)]
         home.kill()
         async with connected(proxy.port) as second:

@@ -143,7 +143,6 @@ async def test_a_proxy_dies_behind_the_upload(fleet: Fleet) -> None:
             await socket.send_photograph(b"PHOTO front")
             await socket.send_photograph(b"SLEEP 1.5 ")
             packets += await socket.until("HTML_DISPLAY_DATA")
-            await trio.sleep(0.2)
             proxy.kill()
             proxy.start()
             proxy.wait_started()

@@ -400,7 +400,7 @@ async def test_a_session_that_begins_meanwhile_is_not_taken_for_an_unknown_one(u
         class Held:
             def __contains__(self, stream_id: object) -> bool:
                 with one.database.connect() as connection:
-                    statements.create(connection, "", "begins-02", one.master, 1)
+                    statements.append(connection, "begins-02", one.master, 1, 0, [], new_of="")
                 return False
 
         taken = await one.database.run(partial(statements.take_over, master=one.master, held=Held()))
