@@ -59,17 +59,17 @@ class Housekeeper:
 
     async def sweep(self) -> None:
         """Checks the photographs that arrived recently. Raises `RecordsUnavailable`, `OSError`."""
-        unsettled = self._store.unsettled()
+        unrecorded = self._store.unrecorded()
         used = self._registry.photographs()
-        idle = [sha256 for sha256 in unsettled if sha256 not in used]
+        idle = [sha256 for sha256 in unrecorded if sha256 not in used]
         unrecorded = await self._unknown_to_logs(idle)
         for batch in _batches(unrecorded):
             known = await self._records.known_images(batch)
             for sha256 in known:
-                self._store.settle(sha256)
+                self._store.mark_recorded(sha256)
             removed = sum(
                 [
-                    await self._in_thread(self._store.remove, sha256, unsettled[sha256])
+                    await self._in_thread(self._store.remove, sha256, unrecorded[sha256])
                     for sha256 in batch
                     if sha256 not in known
                 ]

@@ -116,7 +116,7 @@ class ImageStore:
     `_files`, chosen by the hash, is held while a photograph's file and the data about it change together;
     `_lock` is then taken second.
 
-    `_unsettled` has the photographs that this process took in and that perhaps nothing will refer to, each
+    `_unrecorded` has the photographs that this process took in and that perhaps nothing will refer to, each
     with the number of its latest arrival. One may be removed only if its references were checked after that
     arrival.
     """
@@ -127,7 +127,7 @@ class ImageStore:
     _files: tuple[threading.Lock, ...] = field(
         default_factory=lambda: tuple(threading.Lock() for _ in range(FILE_LOCKS))
     )
-    _unsettled: dict[str, int] = field(default_factory=dict)
+    _unrecorded: dict[str, int] = field(default_factory=dict)
     _leased: Counter[str] = field(default_factory=Counter)
     _arrivals: list[int] = field(default_factory=lambda: [0])
 
@@ -169,7 +169,7 @@ class ImageStore:
                 os.replace(received, target)
             with self._lock:
                 self._arrivals[0] += 1
-                self._unsettled[sha256] = self._arrivals[0]
+                self._unrecorded[sha256] = self._arrivals[0]
                 if lease is not None and sha256 not in lease.held:
                     lease.held.add(sha256)
                     self._leased[sha256] += 1
@@ -203,16 +203,16 @@ class ImageStore:
             with self._lock:
                 self._leased.subtract(lease.held)
 
-    def unsettled(self) -> dict[str, int]:
+    def unrecorded(self) -> dict[str, int]:
         """Photographs without a lease that perhaps nothing refers to, with the numbers of their arrivals."""
         with self._lock:
-            return {sha256: number for sha256, number in self._unsettled.items() if not self._leased[sha256]}
+            return {sha256: number for sha256, number in self._unrecorded.items() if not self._leased[sha256]}
 
-    def settle(self, sha256: str) -> None:
+    def mark_recorded(self, sha256: str) -> None:
         """Marks a photograph as referred to by a record, unless it is leased."""
         with self._lock:
             if not self._leased[sha256]:
-                self._unsettled.pop(sha256, None)
+                self._unrecorded.pop(sha256, None)
                 del self._leased[sha256]
 
     def remove(self, sha256: str, arrival: int) -> bool:
@@ -223,9 +223,9 @@ class ImageStore:
         """
         with self._file_lock(sha256):
             with self._lock:
-                if self._leased[sha256] or self._unsettled.get(sha256) != arrival:
+                if self._leased[sha256] or self._unrecorded.get(sha256) != arrival:
                     return False
-                del self._unsettled[sha256], self._leased[sha256]
+                del self._unrecorded[sha256], self._leased[sha256]
             self.path_of(sha256).unlink(missing_ok=True)
         return True
 
@@ -236,7 +236,7 @@ class ImageStore:
         path = self.path_of(sha256)
         with self._file_lock(sha256):
             with self._lock:
-                if self._leased[sha256] or sha256 in self._unsettled:
+                if self._leased[sha256] or sha256 in self._unrecorded:
                     return False
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime > time.time() - JUST_ARRIVED_SECONDS:

@@ -139,7 +139,7 @@ class SharedSteps:
                 with self._span.child("shared step", step=step.name) as span:
                     computation.value = await self._compute_value(step, span)
             except Exception as error:  # noqa: BLE001 - the actor's boundary: components that need it get it
-                computation.error = self._judged(step, error)
+                computation.error = self._error_to_keep(step, error)
             computation.done.set()
             self._finished(step.name, trio.current_time() - started, computation.error)
         computation.scope = None
@@ -180,7 +180,7 @@ class SharedSteps:
             trial.succeeded()
             return value
 
-    def _judged(self, step: SharedStep, error: Exception) -> Exception:
+    def _error_to_keep(self, step: SharedStep, error: Exception) -> Exception:
         """The error to keep for a failed step. Ends the session if the disk is full, or if the photograph is
         refused, kills each worker that decodes it, or needs more memory than a worker may use."""
         if isinstance(error, ScratchFull):

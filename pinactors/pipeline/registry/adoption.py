@@ -21,10 +21,10 @@ Bring = Callable[[StoredImage], StoredImage]
 exists, and other `OSError` if that cannot be determined."""
 
 
-class Fate(Enum):
+class Recovery(Enum):
     """What happens to a stored session."""
 
-    GO_ON = auto()
+    RESUME = auto()
     """The session has not ended: its actors run again."""
 
     READ_AGAIN = auto()
@@ -37,18 +37,18 @@ class Fate(Enum):
     """The session is recorded, or has expired."""
 
 
-def fate_of(state: SessionState | None, age: float, expiry: float) -> Fate:
-    """The fate of a stored session. `state` is None if its log does not name the session. The log was written
-    `age` seconds ago, and expires after `expiry` seconds."""
+def recovery_of(state: SessionState | None, age: float, expiry: float) -> Recovery:
+    """What to do with a stored session. `state` is None if its log does not name the session. The log was
+    written `age` seconds ago, and expires after `expiry` seconds."""
     if state is None:
-        return Fate.REMOVE
+        return Recovery.REMOVE
     if not ends(state.packets):
-        return Fate.GO_ON
+        return Recovery.RESUME
     if state.repeats and age < expiry:
-        return Fate.READ_AGAIN
+        return Recovery.READ_AGAIN
     if state.repeats or completed(state.packets) or state.started_at is None:
-        return Fate.REMOVE  # expired, or recorded before its last packet was stored
-    return Fate.RECORD
+        return Recovery.REMOVE  # expired, or recorded before its last packet was stored
+    return Recovery.RECORD
 
 
 async def upload_of(state: SessionState, bring: Bring | None, resumed: Container[tuple[str, str]]) -> Upload:

@@ -16,7 +16,7 @@ from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry.admission import Admission
-from pinactors.pipeline.registry.adoption import Bring, Fate, fate_of, upload_of
+from pinactors.pipeline.registry.adoption import Bring, Recovery, recovery_of, upload_of
 from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
 from pinactors.pipeline.registry.kept_logs import KeptLogs, log_of, unavailable
@@ -213,12 +213,12 @@ class Registry:
                 _root.error("stored log unreadable", log=repr(stored), error=repr(error))
                 await stored.set_aside()
                 continue
-            fate = fate_of(state, stored.age, self._settings.replay)
-            if state is None or fate is Fate.REMOVE:
+            recovery = recovery_of(state, stored.age, self._settings.replay)
+            if state is None or recovery is Recovery.REMOVE:
                 await stored.remove()
-            elif fate is Fate.GO_ON:
+            elif recovery is Recovery.RESUME:
                 await self._resume(stored, state, resumed)
-            elif fate is Fate.READ_AGAIN:
+            elif recovery is Recovery.READ_AGAIN:
                 self._finished.keep_repeated(state.stream_id, stored, stored.age)
                 await stored.finish()
             else:

@@ -97,7 +97,7 @@ async def test_what_is_still_being_received_stays(house: House) -> None:
         assert house.kept == {b"same"}
     await house.keeper.sweep()
     assert house.kept == set()
-    assert house.store.unsettled() == {}
+    assert house.store.unrecorded() == {}
 
 
 async def test_what_arrives_once_more_while_it_is_looked_for_stays(house: House) -> None:
