@@ -1,5 +1,6 @@
-"""The catalogue of pins: the database and the search index, versions, reading while imports run.
+"""The catalogue of pins: its database and search index, published versions, and reads that are safe during
+imports.
 
-Comes in: rows and pictures. Goes out: pins, their pictures and sales. `importing` has the import, `demo` the
+Input: rows and pictures. Output: pins, their pictures and sales. `importing` has the import, `demo` the
 demonstration catalogue.
 """

@@ -1,9 +1,9 @@
-"""The search index beside the database, and the one file that says which index counts.
+"""The files of the search index, and the file `CURRENT`, which names the index in use.
 
-The database is the truth; an index is derived from it and can be made anew at any time. Each state is
-written to new files and then named in `CURRENT`, which is replaced atomically: a reader sees the state before
-or after, never something between, and an import that is killed leaves the old state in force. Readers map the
-files: workers share what the system holds of them.
+The database is authoritative; the index is derived from it and can be built again at any time. Each state is
+written to new files and then named in `CURRENT`, which is replaced atomically: a reader sees the old or the
+new state, never a mixture, and after the kill of an import the old state stays in use. Readers map the files
+into memory, so that worker processes share the pages.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ INDEX_FOLDER = "index"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What `CURRENT` holds. `index` is relative to the folder, `revision` the last database change it covers;
-    `version` names the catalogue's content for people and for records."""
+    """The content of `CURRENT`. `index` is a path relative to the folder, `revision` the last database change
+    that the index covers, `version` the name of the catalogue's content shown to people and stored in
+    records, `features` the version of the features in the index."""
 
     version: str
     revision: int
@@ -42,7 +43,7 @@ class State:
 
 
 def read_state(folder: Path) -> State | None:
-    """The state in force; None where there is no catalogue. Raises `ValueError` for a damaged file."""
+    """Reads the state in use; None if there is no catalogue. Raises `ValueError` for a damaged file."""
     try:
         text = (folder / CURRENT_FILE).read_text()
     except (FileNotFoundError, NotADirectoryError):
@@ -54,7 +55,8 @@ def read_state(folder: Path) -> State | None:
 
 
 def stamp(folder: Path) -> tuple[int, int, int] | None:
-    """Changes whenever `CURRENT` does; None where there is no catalogue."""
+    """Inode, modification time and size of `CURRENT`: they change when it is replaced. None if there is no
+    catalogue."""
     try:
         status = os.stat(folder / CURRENT_FILE)
     except (FileNotFoundError, NotADirectoryError):
@@ -63,15 +65,16 @@ def stamp(folder: Path) -> tuple[int, int, int] | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """The switch: from here on `state` is what readers see. Older index files are then removed."""
+    """Makes `state` the one that readers see, then removes the files of older indexes."""
     write_durably(folder / CURRENT_FILE, json.dumps(asdict(state)).encode())
     for path in (folder / INDEX_FOLDER).iterdir():
         if path.name.partition(".")[0] != Path(state.index).name:
-            path.unlink(missing_ok=True)  # a reader that has it mapped keeps it
+            path.unlink(missing_ok=True)  # a reader that has mapped the file can still read it
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    """The file is there whole or not at all, also after a power cut; several threads may write the same."""
+    """Writes a file completely or not at all, even if the power fails; several threads may write the same
+    file."""
     partial = path.with_name(f"{path.name}.{threading.get_ident()}.partial")
     with open(partial, "wb") as file:
         file.write(data)
@@ -81,8 +84,8 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def build(folder: Path, revision: int, previous: State | None, changed: Iterable[tuple[int, bytes]]) -> str:
-    """A new index: the previous one with `changed` (pin number, stored features) added or replaced. Returns
-    its name, which its files begin with."""
+    """Builds a new index: the previous one with `changed` (pin number, stored features) added or replaced.
+    Returns the index's name, with which the names of its files begin."""
     before = open_index(folder / previous.index) if previous is not None else inverted_index.empty()
     after = before.replaced((number, Features.decode(data)) for number, data in changed)
     (folder / INDEX_FOLDER).mkdir(exist_ok=True)
@@ -92,16 +95,18 @@ def build(folder: Path, revision: int, previous: State | None, changed: Iterable
 
 
 def save_index(path: Path, saved: InvertedIndex) -> None:
-    """Writes the files of an index of that name."""
+    """Writes one file per array of the index; `path` is the index's name."""
     for field in fields(saved):
         array = np.ascontiguousarray(getattr(saved, field.name))
         _place(_file(path, field.name), functools.partial(_save, array))
 
 
 def open_index(path: Path) -> InvertedIndex:
-    """The index of that name, mapped. Raises `OSError` or `ValueError` for a missing or damaged file."""
+    """Maps the files of the index named `path`. Raises `OSError` or `ValueError` for a missing or damaged
+    file."""
     mapped = {field.name: np.load(_file(path, field.name), mmap_mode="r") for field in fields(InvertedIndex)}
-    return InvertedIndex(**{name: np.asarray(array) for name, array in mapped.items()})  # slices cost less
+    # Slicing an ndarray costs less than slicing a memmap.
+    return InvertedIndex(**{name: np.asarray(array) for name, array in mapped.items()})
 
 
 def _file(path: Path, name: str) -> Path:
@@ -114,7 +119,8 @@ def _save(array: npt.NDArray[Any], path: Path) -> None:
 
 
 def _place(path: Path, write: Callable[[Path], object]) -> None:
-    """The file that `write` writes, whole or not at all."""
+    """Calls `write` with a temporary path and renames the file to `path`, so that it is there completely or
+    not at all."""
     partial = path.with_name(f"{path.name}.partial")
     write(partial)
     descriptor = os.open(partial, os.O_RDONLY)

@@ -1,6 +1,7 @@
-"""The catalogue's tables, and how its one SQLite file is opened.
+"""The catalogue's tables, and functions that open its SQLite file.
 
-Queries name their database (`query.execute(database)`): a process may hold several catalogues.
+Each query is executed with its database as argument (`query.execute(database)`), because a process may have
+several catalogues open.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ DATABASE_FILE = "catalog.sqlite3"
 
 
 class Pin(peewee.Model):
-    """A pin of the catalogue. `number` is its key in the search index; `digest` covers its row, its
-    pictures and the feature version, so that an unchanged row is skipped; `revision` rises with every
-    change of any pin."""
+    """A pin of the catalogue. `number` is its key in the search index; `digest` is a hash of its row, its
+    pictures and the feature version, by which the import skips unchanged rows; `revision` is the catalogue's
+    revision at the pin's last change."""
 
     number = peewee.AutoField()
     pin_id = peewee.TextField(unique=True)
@@ -38,11 +39,12 @@ class Pin(peewee.Model):
 
 
 class Picture(peewee.Model):
-    """One view of a pin. `file` and `crop` lie in the pictures folder, `mask` is the crop's, a PNG;
-    `outlined` says whether it follows the pin, else it is the middle of the picture; `given` is the mask (a
-    PNG at the size of `file`) where the import folder named one; `features` (a front's, empty for a back,
-    NULL where another version of the program wrote the row) are what a search compares. `to_picture` (3x3,
-    float64, little-endian) leads from the crop's pixels to shares of the picture's width and height."""
+    """One view of a pin. `file` and `crop` are names in the pictures folder; `mask` is a PNG, the mask of the
+    crop. `outlined` is False if the mask does not follow the pin but covers the middle of the picture or a
+    given box. `given` is the mask (a PNG at the size of `file`) if the import folder had one. A search
+    compares `features` (of a front; empty for a back, NULL if another version of the program wrote the row).
+    `to_picture` (3x3, float64, little-endian) maps the crop's pixels to shares of the picture's width and
+    height."""
 
     pin = peewee.ForeignKeyField(Pin, backref="pictures", on_delete="CASCADE")
     view = peewee.TextField()
@@ -73,7 +75,7 @@ class Sale(peewee.Model):
 
 
 class Rate(peewee.Model):
-    """What a unit of a currency is worth in US dollars, as imported."""
+    """An imported exchange rate: US dollars per unit of a currency."""
 
     currency = peewee.TextField(primary_key=True)
     usd_per_unit = peewee.FloatField()
@@ -112,7 +114,7 @@ def database_of(folder: Path) -> peewee.SqliteDatabase:
 
 @contextmanager
 def connected(database: peewee.SqliteDatabase) -> Iterator[peewee.SqliteDatabase]:
-    """A connection on this thread for as long as the outermost `with` lasts."""
+    """Keeps a connection open on this thread until the outermost `with` ends."""
     fresh = database.connect(reuse_if_open=True)
     try:
         yield database
@@ -122,7 +124,7 @@ def connected(database: peewee.SqliteDatabase) -> Iterator[peewee.SqliteDatabase
 
 
 def create(database: peewee.SqliteDatabase) -> None:
-    """Makes the tables where they are absent. Raises `CatalogTooNew`."""
+    """Creates the tables that are missing and migrates schema 1. Raises `CatalogTooNew`."""
     for table in TABLES:
         peewee.SchemaManager(table, database).create_all()
     stored = fact(database, "schema")
@@ -135,7 +137,7 @@ def create(database: peewee.SqliteDatabase) -> None:
 
 
 def _from_first(database: peewee.SqliteDatabase) -> None:
-    """Brings the tables of schema 1 up to date; what its pictures then lack is NULL."""
+    """Migrates the tables of schema 1; columns that its pictures have no value for are NULL."""
     with database.atomic("IMMEDIATE"):
         for column in ("portrait", "layout"):
             database.execute_sql(f"ALTER TABLE picture DROP COLUMN {column}")  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""Catalogue pictures: bounded, re-encoded and cut out. Unlike a photograph, such a picture shows one pin
-for sure, mostly on a plain background, and a mask that loses a pale rim on white would spoil every later
-comparison."""
+"""Catalogue pictures: reduced, re-encoded and cut out. Unlike a photograph, a catalogue picture certainly
+shows one pin, mostly on a plain background. A mask without the pin's pale rim on white would spoil every
+later comparison."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pinactors.analysis.segmentation import outline
 from pinactors.protocol import View
 
 PICTURE_SIDE = 800
-"""Longest side of a kept picture: the crop pins are compared in is smaller."""
+"""Longest side of a stored picture in pixels: the crop in which pins are compared is smaller."""
 JPEG_QUALITY = 92
 MAX_PIXELS = 64_000_000
 
@@ -31,26 +31,29 @@ PLAIN_SIDE = 400
 PLAIN_SPREAD = 6.0
 """Median deviation (Lab units) of the frame's colours up to which a background counts as plain."""
 LEAST_STEP, MOST_STEP, STEPS = 2.5, 24.0, 10
-"""Distances from the background at which the pin's outline is tried."""
+"""Least and greatest distance from the background's colour (Lab units) tried as threshold of the pin's mask,
+and the number of thresholds."""
 LEAST_MASK_SHARE = 0.9
-"""The mask by distance keeps at least this share of the widest one: what lies outside is the pin's shadow."""
+"""The mask by distance has at least this share of the widest mask's area: the rest is the pin's shadow."""
 LEAST_OPAQUE, MOST_OPAQUE = 0.02, 0.97
-"""Shares of the picture between which an alpha channel masks something."""
+"""An alpha channel is used as a mask if its opaque share of the picture lies between these."""
 LEAST_SIDE = 16
 LOST_MASK_SHARE = 0.78
-"""A mask that covers less of the one by distance than this has lost a part of the pin, not its shadow."""
+"""If a mask covers less than this share of the mask by distance, it lacks a part of the pin, not only its
+shadow."""
 
 
 ELLIPSE_SEMI_AXES = 0.42
-"""Semi-axes, in the picture's width and height, of the ellipse that stands for a pin whose outline could not
-be told. Corners are cloth, card or neighbours, which other pins' pictures show as well."""
+"""Semi-axes, as shares of the picture's width and height, of the ellipse used as mask if the pin's outline is
+unknown. It leaves out the corners: they show cloth, card or other pins, as other pins' pictures do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A catalogue picture cut out: `crop` and its `mask`, `whole` the mask at the picture's size, `to_crop`
-    (3x3) from the picture's pixels to the crop's. `outlined` False: the outline could not be told and the
-    mask is the middle of the picture; `cut_off`: the pin runs out of the picture."""
+    """A catalogue picture cut out: `crop` and its `mask`; `whole` is the mask at the picture's size,
+    `to_crop` (3x3) maps the picture's pixels to the crop's. `outlined` is False if the outline is unknown and
+    the mask is the middle of the picture or a given box; `cut_off` is True if the pin extends beyond the
+    picture."""
 
     crop: Image
     mask: Image
@@ -61,7 +64,7 @@ class Prepared:
 
 
 def bounded(data: bytes, view: View) -> Image:
-    """The picture, decoded and at most `PICTURE_SIDE` long. Raises `PinactorsError`."""
+    """Decodes the picture and reduces its longest side to at most `PICTURE_SIDE`. Raises `PinactorsError`."""
     rgb = decode(data, view, MAX_PIXELS).rgb
     scale = PICTURE_SIDE / max(rgb.shape[:2])
     if scale >= 1:
@@ -71,7 +74,7 @@ def bounded(data: bytes, view: View) -> Image:
 
 
 def jpeg(rgb: Image) -> bytes:
-    """Re-encoded with its colours at full size: they are compared place by place."""
+    """Encodes the picture without chroma subsampling, because colours are compared pixel by pixel."""
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     settings += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -83,8 +86,9 @@ def content_name(data: bytes) -> str:
 
 
 def opaque(data: bytes, size: tuple[int, int]) -> Image | None:
-    """Where a picture with an alpha channel is opaque (0 or 255, at `size`: width, height); None for one
-    without, or without a transparent surrounding. `data` has been decoded before: it is a picture."""
+    """The mask (0 or 255, at `size`: width, height) of the opaque part of a picture with an alpha channel;
+    None if there is no alpha channel or no transparent background. The caller has already decoded `data`
+    once, so that it is a valid picture."""
     with Pillow.open(io.BytesIO(data)) as picture:
         if not picture.has_transparency_data:
             return None
@@ -97,16 +101,16 @@ def opaque(data: bytes, size: tuple[int, int]) -> Image | None:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Where somebody says the pin is: a `mask` (0 or 255) at the picture's size, and whether it follows the
-    outline, or is a box around it."""
+    """The pin's place as given in the import folder or by the alpha channel: a `mask` (0 or 255) at the
+    picture's size. `outlined` says whether the mask follows the outline; else it is a box around the pin."""
 
     mask: Image
     outlined: bool
 
 
 def segment(rgb: Image, given: Given | None = None) -> Prepared:
-    """The pin of a catalogue picture: where it is said to be, else along its outline where that is sure, else
-    the middle of the picture."""
+    """Cuts out the pin of a catalogue picture: at the given place; without one, along its outline if that is
+    reliable; else an ellipse in the middle of the picture."""
     mask = given.mask if given is not None else _outline(rgb)
     outlined = given.outlined if given is not None else mask is not None
     if mask is None:
@@ -123,7 +127,7 @@ def segment(rgb: Image, given: Given | None = None) -> Prepared:
 
 
 def _outline(rgb: Image) -> Image | None:
-    """The pin's mask where it is sure."""
+    """The pin's mask, or None if it is not reliable."""
     if min(rgb.shape[:2]) < LEAST_SIDE:
         return None
     plain = _by_distance(rgb)
@@ -136,15 +140,16 @@ def _outline(rgb: Image) -> Image | None:
 
 
 def _compact(mask: Image) -> bool:
-    """Whether a region keeps off the frame and is of a pin's size: what differs from a plain background but
-    runs out of the picture is as often the table or the hand."""
+    """Whether a region does not touch the picture's frame and has a pin's size: a region that differs from a
+    plain background but touches the frame is often the table or a hand."""
     frame = np.concatenate([mask[:2].ravel(), mask[-2:].ravel(), mask[:, :2].ravel(), mask[:, -2:].ravel()])
     return 0.08 < float((mask > 0).mean()) < 0.9 and not frame.any()
 
 
 def _by_distance(rgb: Image) -> Image | None:
-    """The region that differs from a plain background, at the distance where its outline is sharpest (a
-    shadow ends softly, a pin does not); None when the frame's colours are not those of one surface."""
+    """The region that differs from a plain background, at the threshold where its outline is sharpest (the
+    edge of a shadow is soft, that of a pin is not); None if the frame's colours are not those of one
+    surface."""
     height, width = rgb.shape[:2]
     scale = min(1.0, PLAIN_SIDE / max(height, width))
     size = max(8, round(width * scale)), max(8, round(height * scale))

@@ -1,4 +1,4 @@
-"""Which published catalogue a server answers from: a version, or whichever was published last."""
+"""The published catalogue that a server uses: a fixed version, or the latest one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.objects import open_objects
 
 LOOK_SECONDS = 10.0
-"""Pause between two looks at which version is the latest."""
+"""Pause between two checks of the latest version, in seconds."""
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class PublishedCatalog:
         self._version = ""
 
     async def open(self) -> Path:
-        """The folder to begin with. Raises `SettingUnusable` where it cannot be had."""
+        """The folder of the version to start with. Raises `SettingUnusable` if it cannot be fetched."""
         try:
             folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
         except FileNotFoundError:
@@ -44,8 +44,8 @@ class PublishedCatalog:
         return folder
 
     async def look(self, use: Callable[[Path], Awaitable[None]]) -> None:
-        """Calls `use` with the folder of the version that was published meanwhile, if there is one. While the
-        storage is away the version in use stays in use. To be repeated every `LOOK_SECONDS`."""
+        """Checks for a new version and, if there is one, calls `use` with its folder. If the storage is not
+        reachable, nothing changes. To be called every `LOOK_SECONDS`."""
         before = self._version
         try:
             folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)

@@ -1,4 +1,5 @@
-"""Reading a catalogue: cheap to open, safe while an import runs, aware of its end."""
+"""Read access to a catalogue. Opening is cheap, reads are safe during an import, and `Catalog.open` returns
+the new state after an import."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from pinactors.catalog.importing.rows import DEMONSTRATION_FILE, PIN_COLUMNS, RA
 from pinactors.protocol import View
 
 NAMING_WORDS = 8
-"""Words of a text that are looked for in the catalogue."""
+"""At most this many words of a text are searched in the catalogue."""
 
 _open: dict[Path, tuple[Any, Catalog]] = {}
 _lock = threading.Lock()
@@ -38,7 +39,8 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class CatalogStats:
-    """What `catalog stats` shows; `years` and `brands` count pins, `bytes` is the size on disk."""
+    """The figures that `catalog stats` shows. `years` and `brands` count pins, `currencies` counts sales,
+    `bytes` is the size on disk."""
 
     version: str
     demonstration: bool
@@ -54,7 +56,7 @@ class CatalogStats:
 
 
 def is_demonstration(folder: Path) -> bool:
-    """Whether the catalogue in `folder` is the drawn one; an absent or a damaged catalogue is not."""
+    """Whether the catalogue in `folder` is the demonstration catalogue; False if it is missing or damaged."""
     try:
         return Catalog.open(folder).demonstration
     except (OSError, ValueError):
@@ -62,8 +64,9 @@ def is_demonstration(folder: Path) -> bool:
 
 
 class Catalog:
-    """One state of a catalogue. Pins and sales come from the database as it is now, searches from the index
-    that was in force at `open`; a pin that is in one only is not found."""
+    """One state of a catalogue. Pins and sales are read from the current database, searches use the index
+    that was in use at `open`; a pin that is only in one of the two is not found. `outdated` is True if
+    another version of the program computed the index's features: such an index is not used."""
 
     def __init__(self, folder: Path, state: index.State | None) -> None:
         self.folder = folder
@@ -82,9 +85,9 @@ class Catalog:
 
     @classmethod
     def open(cls, folder: Path | str) -> Catalog:
-        """The catalogue in `folder` as last imported; an absent or empty folder is an empty catalogue.
+        """Opens the catalogue in `folder` as last imported; a missing or empty folder is an empty catalogue.
 
-        Cached per process until an import ends. Raises `ValueError` for a damaged catalogue.
+        The result is cached per process until an import ends. Raises `ValueError` for a damaged catalogue.
         """
         path = Path(folder).absolute()
         with _lock:
@@ -98,21 +101,21 @@ class Catalog:
                 except (OSError, RuntimeError):
                     if index.stamp(path) == now:
                         raise
-                    continue  # an import ended meanwhile and took the index away
+                    continue  # an import ended in the meantime and removed the index's files
                 _open[path] = now, catalog
                 return catalog
 
     @property
     def connected(self) -> Any:
-        """Keeps one connection for all reads inside a `with`; an empty catalogue may have no file to open."""
+        """A context manager that keeps one connection for all reads inside it; it opens none for an empty
+        catalogue, which may have no database file."""
         return models.connected(self._database) if self.size else nullcontext(self._database)
 
     def pin(self, pin_id: str) -> CatalogPin | None:
         return next(iter(self._pins(models.Pin.pin_id == pin_id)), None)
 
     def pins(self, search: str = "", limit: int | None = None, offset: int = 0) -> list[CatalogPin]:
-        """Pins in the order of their ids, those whose id, name, characters, series or code contain
-        `search`."""
+        """Pins whose id, name, characters, series or code contain `search`, in the order of their ids."""
         where = None
         if search:
             pin = models.Pin
@@ -121,21 +124,21 @@ class Catalog:
         return list(self._pins(where, limit, offset))
 
     def numbered(self, numbers: Iterable[int]) -> dict[int, CatalogPin]:
-        """Pins by their index key."""
+        """The pins with these numbers (keys in the search index), by number."""
         wanted = list(numbers)
         query = models.Pin.select().where(models.Pin.number.in_(wanted))
         with self.connected:
             return {row.number: _catalog_pin(row) for row in query.execute(self._database)}
 
     def by_code(self, factory_key: str) -> list[int]:
-        """Numbers of the pins with this factory code, in the form `factory_key` gives."""
+        """Numbers of the pins with this factory code, in the form that the function `factory_key` returns."""
         query = models.Pin.select(models.Pin.number).where(models.Pin.factory_key == factory_key).tuples()
         with self.connected:
             return [int(number) for (number,) in query.execute(self._database)]
 
     def named(self, texts: Sequence[str], limit: int) -> list[int]:
-        """Numbers of at most `limit` pins that `texts` may mean, those that most of them may mean first: all
-        words of a text are in the pin's name, characters, series or code."""
+        """Numbers of at most `limit` pins that match one of `texts`, those that match most texts first. A
+        text matches a pin if each of its words is in the pin's name, characters, series or code."""
         pin = models.Pin
         columns = (pin.name, pin.characters, pin.series, pin.factory_code)
         meant: Counter[int] = Counter()
@@ -184,7 +187,7 @@ class Catalog:
             )
 
     def rates(self) -> dict[str, float]:
-        """US dollars a unit of each currency; empty where the catalogue came without."""
+        """US dollars per unit of each currency; empty if no rates were imported."""
         if not self.size or self.outdated:
             return {}
         query = models.Rate.select(models.Rate.currency, models.Rate.usd_per_unit).tuples()
@@ -192,7 +195,7 @@ class Catalog:
             return {str(currency): float(rate) for currency, rate in query.execute(self._database)}
 
     def reference(self, pin_id: str, view: View) -> Reference | None:
-        """The prepared catalogue picture; None where the catalogue has none."""
+        """The prepared catalogue picture of a view; None if the catalogue has none."""
         if not self.size:
             return None
         picture = models.Picture
@@ -223,7 +226,7 @@ class Catalog:
         )
 
     def picture(self, pin_id: str, view: View) -> Path | None:
-        """The bounded catalogue picture as a file."""
+        """The file of the catalogue picture, whose longest side is bounded; None if there is none."""
         picture = models.Picture
         query = picture.select(picture.file).join(models.Pin)
         query = query.where(models.Pin.pin_id == pin_id, picture.view == str(view)).tuples()
@@ -234,8 +237,8 @@ class Catalog:
         return self.folder / PICTURE_FOLDER / row[0] if row else None
 
     def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
-        """What is compared of the fronts of these pins, by pin number. A picture is read when it is first
-        looked at; pins that are in the database or the index only are left out."""
+        """The fronts of these pins as candidates for verification, by pin number. A picture is read from disk
+        when it is first used; pins that are only in the database or only in the index are left out."""
         if self.index is None:
             return {}
         picture, searched = models.Picture, self.index
@@ -256,13 +259,13 @@ class Catalog:
                 continue
             stored, *kept = rows[number]
             features, weights = Features.decode(stored or b""), searched.weights(number)
-            if len(features) == len(weights):  # else an import has changed the one meanwhile
+            if len(features) == len(weights):  # else an import has changed the pin in the meantime
                 load = functools.partial(self._reference, View.FRONT, *kept)
                 found[number] = Candidate(number, features, weights, bool(kept[2]), load)
         return found
 
     def without_back(self, limit: int) -> list[str]:
-        """Ids of pins that have no back picture, in order, at most `limit`."""
+        """Ids of at most `limit` pins without a back picture, in order."""
         if not self.size:
             return []
         backs = models.Picture.select(models.Picture.pin).where(models.Picture.view == str(View.BACK))
@@ -299,9 +302,10 @@ class Catalog:
             )
 
     def export(self, target: Path) -> int:
-        """Writes the catalogue as an import folder; returns the number of pins.
+        """Writes the catalogue as an import folder and returns the number of pins.
 
-        Pictures are the bounded ones: importing the result gives the same catalogue again.
+        The pictures are those of the catalogue, with their bounded size: importing the folder gives the same
+        catalogue again.
         """
         (target / "images").mkdir(parents=True, exist_ok=True)
         pins = self.pins()

@@ -1,4 +1,4 @@
-"""sales.csv and fx.csv into the catalogue's database: each file in one transaction."""
+"""The import of sales.csv and fx.csv into the catalogue's database, each file in one transaction."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from pinactors.catalog.importing.rows import (
 
 
 def import_sales(path: Path, database: peewee.SqliteDatabase, report: ImportReport, encoding: str) -> None:
-    """Replaces the sales of every pin the file names, in one transaction."""
+    """Replaces the sales of every pin that the file names, in one transaction; rows that are not valid become
+    problems of `report`."""
     query = models.Pin.select(models.Pin.pin_id, models.Pin.number).tuples()
     numbers = {str(pin_id): int(number) for pin_id, number in query.execute(database)}
     cleared: set[int] = set()

@@ -1,8 +1,8 @@
-"""Published catalogues: whole folders in the object store, unchangeable, each named by its content.
+"""Published catalogues: immutable copies of catalogue folders in the object store, each named by its content.
 
 `publish` stores every file once by content hash, then a manifest named by the version, then the name of the
-latest. `fetch` brings a version to this machine's disk as a folder, whole or not at all; files that an
-earlier version has already are linked to, not fetched again. What is in the files is not looked at.
+latest version. `fetch` copies a version to a folder on this machine's disk, completely or not at all; files
+that an earlier version has as well are linked, not fetched again. This module does not interpret the files.
 
 Layout: `catalogs/files/aa/<sha256>`, `catalogs/versions/<version>.json`, `catalogs/latest`.
 """
@@ -23,12 +23,12 @@ from pinactors.storage.objects import Objects
 
 LATEST = "catalogs/latest"
 VERSION_LENGTH = 16
-"""Hexadecimal digits of the manifest's SHA-256 that name a version: 64 bits, for names of a few thousand
+"""Hexadecimal digits of the manifest's SHA-256 in a version's name: 64 bits are enough for a few thousand
 versions."""
 
 KEPT_VERSIONS = 3
-"""Versions a machine keeps on its disk: the one in use, the one before, which sessions may still read, and
-one to go back to."""
+"""Versions that a machine keeps on its disk: the one in use, the previous one, which sessions may still read,
+and one more to return to."""
 
 _VERSION = re.compile(f"[0-9a-f]{{{VERSION_LENGTH}}}")
 
@@ -46,8 +46,9 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def publish(folder: Path, objects: Objects, say: Callable[[int, int], None]) -> str:
-    """Uploads the catalogue in `folder` and makes it the latest; its version. `say` gets the bytes that are
-    done, and all. A version that was published before only becomes the latest again.
+    """Uploads the catalogue in `folder`, makes it the latest version and returns the version's name. `say` is
+    called with the bytes done and the bytes in all. No file is uploaded again for a version that was
+    published before.
 
     Raises `OSError` (`ObjectsUnavailable`, a file that cannot be read) and `ValueError` for an empty folder.
     """
@@ -68,8 +69,8 @@ def publish(folder: Path, objects: Objects, say: Callable[[int, int], None]) -> 
 
 
 def latest(objects: Objects) -> str | None:
-    """The version published last. Raises `ObjectsUnavailable`, `ValueError` for something else under its
-    name."""
+    """The version published last; None if there is none. Raises `ObjectsUnavailable`, and `ValueError` if the
+    stored name is not valid."""
     try:
         version = objects.get(LATEST).decode("ascii", "replace").strip()
     except FileNotFoundError:
@@ -80,10 +81,11 @@ def latest(objects: Objects) -> str | None:
 
 
 def fetch(version: str, objects: Objects, cache: Path) -> Path:
-    """The folder of `version` below `cache`, fetched where it is not there yet. Several processes may.
+    """Returns the folder of `version` below `cache`, and fetches it if it is missing. Several processes may
+    do so at the same time.
 
     Raises `FileNotFoundError` for a version that was never published, `ObjectsUnavailable`, and `ValueError`
-    where what comes is not what was published.
+    if fetched content does not match its hash.
     """
     target = cache / version
     if target.is_dir():
@@ -102,7 +104,7 @@ def fetch(version: str, objects: Objects, cache: Path) -> Path:
         try:
             partial.rename(target)
         except OSError:
-            if not target.is_dir():  # another process was first otherwise: its folder is as good
+            if not target.is_dir():  # else another process was first: its folder has the same content
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -110,7 +112,7 @@ def fetch(version: str, objects: Objects, cache: Path) -> Path:
 
 
 def prune(cache: Path) -> None:
-    """Removes all but the versions used last, and what is behind no version any more."""
+    """Removes all versions except those used last, and the files that no version links to any more."""
     versions = [path for path in cache.iterdir() if _VERSION.fullmatch(path.name)] if cache.is_dir() else []
     versions.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in versions[KEPT_VERSIONS:]:
@@ -121,7 +123,8 @@ def prune(cache: Path) -> None:
 
 
 def _bring(file: SnapshotFile, objects: Objects, cache: Path, target: Path) -> None:
-    """Through `files` in the cache, where each content is one file that versions link to."""
+    """Links `target` to the file's content in the cache's `files`, and fetches the content if it is
+    missing."""
     own = cache / "files" / file.sha256
     if not own.is_file():
         data = objects.get(_name(file))
@@ -137,7 +140,7 @@ def _bring(file: SnapshotFile, objects: Objects, cache: Path, target: Path) -> N
 
 
 def _inside(folder: Path, relative: str) -> Path:
-    """Raises `ValueError` for a path that leads out of `folder`."""
+    """The path of `relative` in `folder`. Raises `ValueError` if it lies outside."""
     path = folder / relative
     if not path.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"catalogue file {relative!r} is not inside its folder")

@@ -1,8 +1,8 @@
 """The demonstration catalogue: pins drawn by the project itself, with made-up names, makers and sales.
 
-It exists so that a new user sees the whole walk without owning a catalogue. Nothing in it is real. The file
-`DEMONSTRATION` in the import folder says so; the importer keeps the mark, and every answer that uses the
-catalogue carries it.
+With this catalogue a new user can try the whole analysis without a catalogue of real pins. Nothing in it is
+real. The file `DEMONSTRATION` in the import folder says so; the importer stores this mark, and every answer
+that uses the catalogue carries it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def draw_demo(
 ) -> None:
     """Draws the catalogue as an import folder: `pins.csv`, `sales.csv`, `images/` and the mark.
 
-    The sales lie in the year before `as_of`; everything else is always the same. `progress(done, total)`
-    counts pins.
+    The dates of the sales are in the year before `as_of`; everything else is always the same. `progress(done,
+    total)` counts pins.
     """
     (target / "images").mkdir(parents=True, exist_ok=True)
     (target / DEMONSTRATION_FILE).write_text(
@@ -64,7 +64,7 @@ def draw_demo(
 
 
 def _drawn(designs: Sequence[Design]) -> Iterator[tuple[bytes, bytes]]:
-    """Front and back of each; drawn on all cores, as numpy and OpenCV do not hold the interpreter."""
+    """Front and back of each design as JPEG; drawn on threads, because numpy and OpenCV release the GIL."""
     with ThreadPoolExecutor() as threads:
         yield from threads.map(
             lambda design: (
@@ -76,7 +76,7 @@ def _drawn(designs: Sequence[Design]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _picture(face: render.Face) -> bytes:
-    """The pin as a shop shows it: flat, on white, with a soft shadow."""
+    """A JPEG of the pin as in a shop's picture: flat, on white, with a soft shadow."""
     shadow = cv2.GaussianBlur(face.mask.astype(np.float32) / 255, (0, 0), PICTURE_SIDE / 60)
     ground = 0.97 - 0.18 * np.roll(shadow, (PICTURE_SIDE // 80, PICTURE_SIDE // 110), axis=(0, 1))
     edge = cv2.GaussianBlur(face.mask.astype(np.float32) / 255, (0, 0), 0.8)[..., None]

@@ -1,4 +1,4 @@
-"""Drawings of the demonstration pins that have a face, each a list of shapes from back to front."""
+"""Drawings of the demonstration pins that show creatures, each a list of shapes from back to front."""
 
 from __future__ import annotations
 

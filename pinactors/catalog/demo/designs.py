@@ -1,4 +1,5 @@
-"""The demonstration pins: made-up characters by made-up makers. Their facts are in `pins.csv` beside this."""
+"""The demonstration pins: made-up characters by made-up makers. Their data is in `pins.csv` beside this
+module."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from pinactors.catalog.demo.shapes import Shape
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """`back` is `waffle`, or `sandblast` on the older pins that never had one; `value` is what the made-up
-    sales center on, in US dollars, and `sales` how many of them there are."""
+    """One demonstration pin. `back` is `waffle`, or `sandblast` for older pins without a waffle pattern;
+    `value` is the price in US dollars around which the made-up sales lie, `sales` their number."""
 
     pin_id: str
     name: str

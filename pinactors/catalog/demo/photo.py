@@ -1,4 +1,4 @@
-"""Photographs of the demonstration pins as a phone takes them: on a table, at an angle, under a lamp."""
+"""Simulated phone photographs of the demonstration pins: on a table, at an angle, under a lamp."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ WIDTH, HEIGHT = 1080, 1440
 DRAWING_SIDE = 900
 """Side of the flat picture that is placed on the table."""
 FOCAL_PIXELS = 1.3 * HEIGHT
-"""Pixels: a phone's main camera."""
+"""Focal length in pixels, that of a phone's main camera."""
 PIN_THICKNESS = 0.07
-"""Of the pin, in pin units."""
+"""Thickness of the pin, in pin units."""
 EDGE_LAYERS = 6
 
 
 def photograph(design: Design, view: View, seed: int = 0) -> bytes:
     """A JPEG of 1,080 by 1,440 pixels; the same arguments give the same bytes.
 
-    Tilt, roll, distance, table, lamp, white balance, blur and noise follow from `seed`; the views of one
-    seed lie on the same table.
+    `seed` determines tilt, roll, distance, table, lamp, white balance, blur and noise; all views of one
+    seed have the same table.
     """
     scene = np.random.default_rng([seed, zlib.crc32(design.pin_id.encode())])
     table = _TABLES[int(scene.integers(len(_TABLES)))](scene)
@@ -53,7 +53,8 @@ def photograph(design: Design, view: View, seed: int = 0) -> bytes:
 
 
 def _pose(shot: np.random.Generator, tilt: float) -> list[Matrix]:
-    """Homographies (3x3) from the flat picture to the photograph: of the face, then layer by layer down."""
+    """Homographies (3x3) from the flat picture to the photograph: of the pin's upper side, then of each layer
+    of its edge below."""
     axis, roll = shot.uniform(0, 2 * math.pi), math.radians(shot.uniform(-14, 14))
     distance = FOCAL_PIXELS * DRAWING_SIDE / (WIDTH * shot.uniform(0.74, 0.84))
     turn, _ = cv2.Rodrigues(np.array([0.0, 0.0, roll]))
@@ -70,7 +71,7 @@ def _pose(shot: np.random.Generator, tilt: float) -> list[Matrix]:
 def _lay(
     table: Colour, face: render.Face, light: Light, places: list[Matrix], shot: np.random.Generator
 ) -> Colour:
-    """The table with the pin's shadow, its edge and its face on it."""
+    """The table with the pin's shadow, edge and upper side on it."""
     layers = [_warped(face.mask, place).astype(np.float32) / 255 for place in places]
     mask, ground, body = layers[0], layers[-1], np.maximum.reduce(layers)
     shadow = cv2.GaussianBlur(_moved(ground, -26 * light.x, -26 * light.y), (0, 0), 16)

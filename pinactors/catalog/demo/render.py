@@ -1,8 +1,9 @@
-"""A drawn design becomes metal and enamel: relief first, then light on it.
+"""Renders a design as metal and enamel: first the relief, then its lighting.
 
-The relief is a height map in pin units: metal lines and rim stand over the enamel, the back carries a stamped
-waffle, a recessed box with raised text, and its posts. Light falls on the relief's normals; metal mirrors a
-simple room (a bright window above, a dark floor), enamel is a coloured diffuse surface under clear gloss.
+The relief is a height map in pin units: metal lines and rim are higher than the enamel; the back has a
+stamped waffle, a recessed box with raised text, and posts. The lighting uses the relief's normals: metal
+reflects a simple room (a bright window above, a dark floor), enamel is a coloured diffuse surface under a
+clear gloss.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Mask = npt.NDArray[Any]
 """(height, width) uint8, 0 or 255."""
 
 LINE_HALF_WIDTH = 0.02
-"""Half the width of a metal line; with the rim, in pin units (the pin spans -1 to 1)."""
+"""Half the width of a metal line in pin units (the pin spans -1 to 1), as the rim's width below."""
 RIM_WIDTH = 0.055
 HALF_SIDE = 1.16
 """Half the drawn square's side in pin units."""
@@ -41,11 +42,12 @@ PLATING = {
 
 
 STEEL_COLOUR = (128, 130, 136)
-"""Of the posts: they are soldered on after plating."""
+"""Colour of the posts: they are soldered on after plating, and so have none."""
 
 
 class Light(NamedTuple):
-    """Where the window is (direction in the picture's plane, x right and y down) and how strong its glint."""
+    """The direction of the window (in the picture's plane, x right and y down) and the strength of its
+    highlights."""
 
     x: float = -0.5
     y: float = -0.7
@@ -89,7 +91,7 @@ def front(design: Design, side: int) -> Face:
 
 @functools.lru_cache(maxsize=4)
 def back(design: Design, side: int) -> Face:
-    """The stamped side as seen from behind: mirrored outline, waffle to the very edge, stamp and posts."""
+    """The stamped side as seen from behind: mirrored outline, waffle up to the edge, stamp and posts."""
     mask = np.ascontiguousarray(_silhouette(design, side)[:, ::-1])
     unit = side / (2 * HALF_SIDE)
     waffle = _waffle(side) if design.back == "waffle" else _sandblast(design, side)
@@ -115,7 +117,7 @@ def back(design: Design, side: int) -> Face:
 
 
 def lit(face: Face, light: Light, grain: int = 0) -> Colour:
-    """The face under `light`, (n, n, 3) 0 to 1 as the screen shows it; `grain` seeds the metal's polish."""
+    """The lit side of the pin, (n, n, 3) sRGB 0 to 1; `grain` seeds the random polish marks of the metal."""
     side = face.mask.shape[0]
     unit = side / (2 * HALF_SIDE)
     slope_x = cv2.Sobel(face.relief, cv2.CV_32F, 1, 0, scale=unit / 8)
@@ -137,7 +139,7 @@ def lit(face: Face, light: Light, grain: int = 0) -> Colour:
 
 
 def stamp_lines(design: Design) -> list[str]:
-    """What the back says, line by line."""
+    """The lines of text stamped on the back."""
     edition = [f"LIMITED EDITION {design.edition_size}"] if design.edition_size else []
     return [
         f"© {design.brand} {design.year}",
@@ -150,7 +152,8 @@ def stamp_lines(design: Design) -> list[str]:
 
 @functools.lru_cache(maxsize=64)
 def stamp_box(design: Design, side: int) -> tuple[int, int, int, int]:
-    """The largest box of the stamp's proportions on the back, nearest its middle: x, y, width, height."""
+    """The largest box with the stamp's proportions that fits on the back, as near its middle as possible: x,
+    y, width, height."""
     mask = _silhouette(design, side)[:, ::-1] > 0
     integral = cv2.integral(mask.astype(np.uint8))
     proportion = 0.17 * len(stamp_lines(design))
@@ -173,7 +176,8 @@ def stamp_box(design: Design, side: int) -> tuple[int, int, int, int]:
 
 @functools.lru_cache(maxsize=64)
 def post_places(design: Design, side: int) -> list[tuple[int, int]]:
-    """Two posts, clear of the edge and of the stamp, about half a pin apart where the outline lets them."""
+    """The places of two posts, away from the edge and the stamp, about half a pin apart if the outline allows
+    it."""
     mask = np.ascontiguousarray(_silhouette(design, side)[:, ::-1])
     x, y, width, height = stamp_box(design, side)
     free = mask.copy()
@@ -264,6 +268,6 @@ def _stamp(design: Design, side: int, place: tuple[int, int, int, int]) -> Plane
 
 
 def _smooth(low: float, high: float, value: Plane) -> Plane:
-    """Smoothstep from `low` (0) to `high` (1); falls where low is over high."""
+    """Smoothstep from `low` (0) to `high` (1); it falls if `low` is greater than `high`."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)

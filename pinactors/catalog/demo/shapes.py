@@ -1,4 +1,5 @@
-"""Outlines in pin units: x to the right, y down, the pin within -1 to 1. What designs are made of."""
+"""The shapes that designs consist of: outlines in pin units, x to the right, y down, the pin within -1 to
+1."""
 
 from __future__ import annotations
 
@@ -38,19 +39,19 @@ COLOURS = {
     "brown": (124, 78, 46),
     "cocoa": (72, 46, 34),
 }
-"""The enamels, sRGB 0 to 255."""
+"""The colours of the enamel, sRGB 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A field of enamel inside a metal line, or with `colour` None the metal line alone (open)."""
+    """A field of enamel inside a metal line, or, if `colour` is None, only an open metal line."""
 
     points: Outline
     colour: str | None
 
 
 def ellipse(colour: str, x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> Shape:
-    """`turn` in degrees, clockwise as seen."""
+    """An ellipse with semi-axes `rx` and `ry`, rotated clockwise by `turn` degrees."""
     angles = np.linspace(0, 2 * math.pi, 72, endpoint=False)
     points = np.stack([rx * np.cos(angles), (rx if ry is None else ry) * np.sin(angles)], axis=1)
     return Shape(_placed(_turned(points, turn), x, y), colour)
@@ -105,7 +106,7 @@ def sector(colour: str, x: float, y: float, outer: float, inner: float, start: f
 
 
 def mirrored(*shapes: Shape) -> list[Shape]:
-    """The shapes and their mirror images left to right: a pair of eyes, of ears."""
+    """The shapes and their mirror images (left and right exchanged), for example a pair of eyes."""
     return [*shapes, *(Shape(shape.points * (-1, 1), shape.colour) for shape in shapes)]
 
 

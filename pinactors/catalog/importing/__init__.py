@@ -1,5 +1,5 @@
-"""From a folder to the catalogue: tables and their notations, rows checked and named, pictures prepared.
+"""The import of a folder into the catalogue: it reads the tables, checks the rows and prepares the pictures.
 
-Comes in: `pins.csv`, `sales.csv`, `fx.csv` and pictures. Goes out: committed pins, and a problem for each row
-that was not taken.
+Input: `pins.csv`, `sales.csv`, `fx.csv` and pictures. Output: committed pins, and a problem for each row
+that was not imported.
 """

@@ -1,8 +1,9 @@
-"""A CSV file as spreadsheets and scripts write it: its encoding, separator and header, and its rows by line.
+"""A reader for CSV files as spreadsheets and scripts write them: encoding, separator, header, and rows by
+line.
 
-What is told apart: UTF-8 and UTF-16 with or without a byte order mark, Windows-1252 where the text can be
-nothing else; comma, semicolon, tab or bar between the values, named by Excel's `sep=` line or by the header.
-What can be read in two ways is refused with the line and the way to write it.
+It detects UTF-8 and UTF-16 with or without a byte order mark, and Windows-1252 if the text can be nothing
+else; comma, semicolon, tab or bar as separator, from Excel's `sep=` line or from the header. A file that can
+be read in two ways is refused with the line and the form to use.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MAX_FILE_BYTES = 512 << 20
-"""Largest CSV file read: its text is held in memory."""
+"""Largest CSV file that is read, because its whole text is held in memory."""
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """Separators tried, the documented one first, and their names in messages."""
@@ -46,7 +47,7 @@ _FOREIGN = re.compile(
     r"|[A-Za-z][\u0160\u017d\u0178][a-z]|[a-z][\u0160\u017d\u0178]"  # capitals within words: the same
     r"|[a-z]\u00fe(?![A-Za-z\u00c0-\u00ff])"  # a thorn that ends a word: Turkish
 )
-"""What text of another encoding looks like when it is read as Windows-1252."""
+"""Character sequences that show that text decoded as Windows-1252 has another encoding."""
 
 _UTF8 = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 
@@ -55,14 +56,14 @@ _SPREADSHEET_ERROR = re.compile(
     r"|NV|WERT!|BEZUG!|ZAHL!|VALEUR!|NOM\?|NOMBRE!|NUL!|N/D|¡(VALOR|REF|NUM|DIV/0|NULO)!|¿NOMBRE\?"
     r"|VALORE!|RIF!|NOME\?|VALOR!|NULO!|N/B|WAARDE!|VERW!|NAAM\?|GETAL!|DEEL/0!|ARG!|ADR!|NAZWA\?|LICZBA!)"
 )
-"""Excel's in English, German, French, Spanish, Italian, Portuguese, Dutch and Polish; signs only: a column
-that is too narrow."""
+"""Excel's error values in English, German, French, Spanish, Italian, Portuguese, Dutch and Polish; only
+number signs mean that a column was too narrow."""
 
 _TEXT_FORMULA = re.compile(r'="([^"]*)"')
-"""How exports keep Excel from reading a text as a number: ="001"."""
+"""The formula with which exports prevent Excel from reading a text as a number: ="001"."""
 
 _TITLE_LINES = 10
-"""Lines of a title that may stand above the header."""
+"""Most lines of a title above the header."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n]+[ \t]*")
@@ -71,8 +72,8 @@ _ANNOUNCED = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class CsvRow:
-    """A row's values by column name, white space at the ends and line breaks taken out. `line` is the line of
-    the file on which it begins, the first being 1; `problem` says why it cannot be taken, or is empty."""
+    """A row's values by column name, without line breaks and white space at the ends. `line` is the line of
+    the file on which the row begins, counted from 1; `problem` says why the row is not valid, or is empty."""
 
     line: int
     values: dict[str, str]
@@ -81,8 +82,8 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """A CSV file's rows and how they were found. `notes` are for whoever wrote the file: (line, what was
-    assumed)."""
+    """A CSV file's rows and its separator. `notes` are assumptions to report to the file's author: (line,
+    assumption)."""
 
     name: str
     rows: tuple[CsvRow, ...]
@@ -93,10 +94,10 @@ class CsvTable:
 def read_table(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), encoding: str = ""
 ) -> CsvTable:
-    """The table in `path`; only the columns named are read, in any order and letter case.
+    """Reads the table in `path`: only the named columns, in any order and letter case.
 
-    `encoding` is Python's name of the file's encoding where it is known. Raises `ValueError`, naming the file
-    and where possible the line, for a file that is no such table; `OSError`.
+    `encoding` is Python's name of the file's encoding if it is known. Raises `ValueError`, naming the file
+    and if possible the line, for a file that is not such a table; `OSError`.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path.name} has more than {MAX_FILE_BYTES >> 20} MB")
@@ -119,7 +120,7 @@ def read_table(
 
 
 def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """The file as text, and what had to be assumed."""
+    """The file's text, and notes about assumptions."""
     if encoding:
         try:
             return data.decode(encoding), ()
@@ -151,7 +152,7 @@ def _decoded(name: str, data: bytes, encoding: str) -> str:
 
 
 def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, str], ...]]:
-    """Text that is not UTF-8, as Windows-1252 where that gives words of Western languages."""
+    """Decodes text that is not UTF-8 as Windows-1252, if that gives words of Western languages."""
     line = 1 + data.count(b"\n", 0, first)
     refusal = ValueError(
         f'{name}:{line}: the text is neither UTF-8 nor surely Windows-1252. Save the file as "CSV UTF-8", '
@@ -170,13 +171,14 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
 
 
 def _announced(lines: list[str]) -> tuple[int, str]:
-    """How many lines come before the header, and the separator, by Excel's `sep=` line; 0 and "" without."""
+    """The number of lines before the header and the separator, from Excel's `sep=` line; 0 and "" without
+    one."""
     announced = _ANNOUNCED.fullmatch(lines[0]) if lines else None
     return (1, announced[1]) if announced else (0, "")
 
 
 def _below_title(lines: list[str], first: int, separator: str, required: Sequence[str]) -> int:
-    """The line of the header: the first one, or where that names no column the one below that names all."""
+    """The line of the header: the first one; if that names no column, the first line below that names all."""
     signs = [separator] if separator else list(SEPARATORS)
     for at in range(first, min(len(lines), first + _TITLE_LINES)):
         headers = [set(_header(_names(lines[at:], sign))) for sign in signs]
@@ -188,18 +190,18 @@ def _below_title(lines: list[str], first: int, separator: str, required: Sequenc
 
 
 def _guessed(lines: list[str], wanted: Sequence[str]) -> str:
-    """The separator that finds most of the columns in the header."""
+    """The separator with which the header has most of the wanted columns."""
     found = {sign: len(set(_header(_names(lines, sign))) & set(wanted)) for sign in SEPARATORS}
     return max(found, key=lambda sign: found[sign])
 
 
 def _names(lines: Sequence[str], separator: str) -> list[str]:
-    """The columns' names as they are written."""
+    """The columns' names as written."""
     return next(csv.reader(lines, delimiter=separator), [])
 
 
 def _header(names: Sequence[str]) -> list[str]:
-    """The columns' names in one spelling: Pin ID, pinId and pin.id are pin_id."""
+    """The columns' names in the same spelling: Pin ID, pinId and pin.id become pin_id."""
     parted = (re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name) for name in names)
     return [re.sub(r"[\W_]+", "_", name).strip("_").lower() for name in parted]
 

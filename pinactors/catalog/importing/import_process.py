@@ -1,9 +1,9 @@
-"""An import in a process of its own, for a server: `python -m pinactors.catalog.importing.import_process`.
+"""An import in a separate process, for a server: `python -m pinactors.catalog.importing.import_process`.
 
-A picture that takes its decoder down, or wants more memory than a worker may have, then costs this import and
-not the server. Comes in: an `Order` as a line of JSON on standard input, which stays open; the process ends
-when it is closed, as whoever gave the order is gone then. Goes out: a `Said` as a line of JSON on standard
-output for each row, and at last the report or what was wrong.
+If a picture crashes its decoder, or needs more memory than a worker may use, only this import fails and not
+the server. Input: an `Order` as a line of JSON on standard input, which stays open; the process ends when
+standard input is closed, because then the server has ended. Output: a `Said` as a line of JSON on standard
+output for each row, and finally the report or the error.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 
 MOST_SAID = 500
-"""Problems, and warnings, of a report that are said."""
+"""At most this many problems and this many warnings of a report are sent."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`source` is imported into the catalogue `target`. `memory` are bytes the process may have (0: no
-    limit), `niceness` how far it steps back.
+    """What to import: the folder `source` into the catalogue `target`. `memory` is the process's memory limit
+    in bytes (0: no limit), `niceness` its niceness.
 
-    With `published`, the folder of a published version, `target` becomes a copy of that one first and is
-    published to the `storage` of the data folder `data` as the latest version then.
+    If `published` names the folder of a published version, `target` first becomes a copy of it, and after the
+    import it is published as the latest version, to the `storage` of the data folder `data`.
     """
 
     source: str
@@ -47,8 +47,9 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, omit_defaults=True):
-    """How far it is (rows done, rows in all), or how it ended: `report`, or `wrong` for a person. Of the
-    report's problems and warnings only the first are there; `left_out` and `reserved` are their numbers."""
+    """The import's progress (rows done, rows in all), or its end: `report`, or `wrong`, an error message for
+    a person. The report contains only its first problems and warnings; `left_out` and `reserved` are their
+    numbers."""
 
     done: int = 0
     total: int = 0
@@ -59,11 +60,12 @@ class Said(msgspec.Struct, omit_defaults=True):
 
 
 class Outrun(Exception):
-    """Another version was published while this one was being made of the one before."""
+    """Another version was published while this one was made from its predecessor."""
 
 
 def carry_out(order: Order) -> ImportReport:
-    """Raises what `import_catalog` and `snapshots.publish` raise, and `Outrun`."""
+    """Does the import of an order. Raises what `import_catalog` and `snapshots.publish` raise, and
+    `Outrun`."""
     source, target = Path(order.source), Path(order.target)
     if not order.published:
         return import_catalog(source, target, _progress, workers=1)
@@ -81,7 +83,8 @@ def carry_out(order: Order) -> ImportReport:
 
 
 def _copy(published: Path, target: Path) -> None:
-    """Its pictures, which never change, are the same files; what an import writes to is copied."""
+    """Copies a published version: picture files, which never change, are linked; the other files, which the
+    import writes to, are copied."""
     shutil.copytree(published, target, ignore=shutil.ignore_patterns(PICTURE_FOLDER))
     if (published / PICTURE_FOLDER).is_dir():
         shutil.copytree(published / PICTURE_FOLDER, target / PICTURE_FOLDER, copy_function=os.link)
@@ -97,7 +100,7 @@ def _say(said: Said) -> None:
 
 
 def _end_with_server() -> None:
-    while os.read(0, 4096):  # not the file object, whose lock would be held while the process ends
+    while os.read(0, 4096):  # not through the file object, whose lock would be held while the process ends
         pass
     os._exit(1)
 

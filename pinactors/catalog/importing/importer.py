@@ -1,8 +1,10 @@
-"""`catalog import`: a folder of rows and pictures into the catalogue, a row at a time, all of it or nothing.
+"""`catalog import`: imports a folder of rows and pictures into the catalogue; each row completely or not at
+all.
 
-Each row is prepared (picture decoded, bounded, cut out, features taken) on a thread and stored in one
-transaction; the search index follows at the end. What a kill leaves behind is a consistent catalogue: rows
-in the database that the index does not know yet, which the next import finds by their revision and adds.
+Each row is prepared (picture decoded, reduced, cut out, features computed) on a thread or in a process and
+stored in one transaction; the search index is updated at the end. If the import is killed, the catalogue
+stays consistent: the database may have rows that the index lacks; the next import finds them by their
+revision and adds them.
 """
 
 from __future__ import annotations
@@ -40,9 +42,9 @@ from pinactors.compute.process_pool import process_pool
 from pinactors.protocol import PinactorsError, View
 
 ROWS_AHEAD = 4
-"""Rows prepared ahead of the one being stored, for each worker: bounds memory."""
+"""Rows that may be prepared before the one being stored, per worker: this limits the memory."""
 PARALLEL_ROWS = 40
-"""Rows from which they are prepared in processes of their own: each takes a second to start."""
+"""Number of rows from which they are prepared in separate processes: each process takes a second to start."""
 ORPHAN_SECONDS = 3600.0
 
 Progress = Callable[[int, int], None]
@@ -61,17 +63,16 @@ def import_catalog(
     workers: int | None = None,
     encoding: str = "",
 ) -> ImportReport:
-    """Imports the folder `source` into the catalogue folder `target` (made where absent).
+    """Imports the folder `source` into the catalogue folder `target`, which is made if it is missing.
 
-    `source` holds pins.csv, optionally sales.csv and fx.csv, the pictures they name, and the empty file
-    DEMONSTRATION when its pins are made up. Rows already imported and unchanged are skipped, so that an
-    import that was killed goes on where it stopped. A pin's sales become those of sales.csv when it names
-    the pin, the exchange rates those of fx.csv when it is there. Pins that pins.csv does not name stay. A
-    pin that is there already and whose row names no front_image keeps its pictures; a back_image beside that
-    replaces its back.
-    `encoding` is that of the CSV files where it is neither UTF-8, UTF-16 nor Windows-1252.
-    Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns,
-    `ImportRunning`, `CatalogTooNew`.
+    `source` holds pins.csv, optionally sales.csv and fx.csv, the pictures they name, and the file
+    DEMONSTRATION if its pins are made up. Unchanged rows that were imported before are skipped, so that an
+    import that was killed continues where it stopped. If sales.csv names a pin, its sales replace all sales
+    of that pin; if there is an fx.csv, its rates replace all exchange rates. Pins that pins.csv does not name
+    stay. An existing pin whose row has no front_image keeps its pictures; a back_image in such a row replaces
+    its back. `encoding` is the encoding of the CSV files if it is neither UTF-8, UTF-16 nor Windows-1252.
+    Raises `FileNotFoundError` without pins.csv, `ValueError` for a file without the columns, `ImportRunning`,
+    `CatalogTooNew`.
     """
     check_folder(source)
     (target / PICTURE_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -81,7 +82,7 @@ def import_catalog(
             models.create(database)
             report = ImportReport(demonstration=(source / DEMONSTRATION_FILE).exists())
             outdated = models.Picture.select().where(models.Picture.features.is_null()).count(database)
-            if outdated:  # of another version of the program: nothing else would bring them up to date
+            if outdated:  # rows of another version of the program: an import does not update them otherwise
                 _prepare_again(target, database, report, None, _workers(workers))
                 report.updated = 0
             _import_pins(source, target, database, report, progress, _workers(workers), encoding)
@@ -99,9 +100,9 @@ def import_catalog(
 def rebuild_catalog(
     target: Path, progress: Progress | None = None, *, workers: int | None = None
 ) -> ImportReport:
-    """Computes anew what the catalogue in `target` has of its pictures, from the pictures it keeps: for a
-    catalogue that another version of the program made. `progress` counts pictures. One that is damaged or
-    gone is reported and keeps what it had. Raises `FileNotFoundError` where there is no catalogue,
+    """Computes masks, crops and features of the catalogue in `target` again from its stored pictures: for a
+    catalogue that another version of the program made. `progress` counts pictures. A damaged or missing
+    picture is reported, and its row stays as it was. Raises `FileNotFoundError` if there is no catalogue,
     `ImportRunning`, `CatalogTooNew`."""
     if not (target / models.DATABASE_FILE).is_file():
         raise FileNotFoundError(f"{target} holds no catalogue")
@@ -162,7 +163,8 @@ def _workers(asked: int | None) -> int:
 
 
 def _pool(workers: int, rows: int) -> Executor:
-    """Processes for many rows; for few, which take less than processes need to start, threads."""
+    """A pool of processes for many rows, of threads for few rows, which are prepared faster than processes
+    start."""
     if workers > 1 and rows >= PARALLEL_ROWS:
         return process_pool(workers)
     return ThreadPoolExecutor(workers, thread_name_prefix="import")
@@ -170,7 +172,8 @@ def _pool(workers: int, rows: int) -> Executor:
 
 @contextmanager
 def _exclusive(target: Path) -> Iterator[None]:
-    """One import at a time; the lock is SQLite's, so that it ends with the process on every system."""
+    """Allows one import at a time. The lock is a SQLite lock, so that it ends with the process on every
+    system."""
     lock = sqlite3.connect(target / "import.lock", timeout=0, isolation_level=None)
     try:
         try:
@@ -208,7 +211,7 @@ def _import_pins(
                 _store(database, prepared, report)
         except (RowError, PinactorsError, OSError) as error:
             report.problems.append(Problem("pins.csv", line, str(error)))
-        except MemoryError:  # where the process may have only so much of it
+        except MemoryError:  # possible in a process with a memory limit
             report.problems.append(Problem("pins.csv", line, "its pictures need more memory than there is"))
         done += 1
         if progress is not None:
@@ -246,7 +249,7 @@ def _submit(
 
 
 def _digest(database: peewee.SqliteDatabase, pin_id: str) -> str | None:
-    """Of the pin's row as it was imported last; None where the catalogue has no such pin."""
+    """The digest of the pin's row as last imported; None if the catalogue has no such pin."""
     query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
     return next((str(digest) for (digest,) in query.execute(database)), None)
 
@@ -279,7 +282,8 @@ def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: Impor
 def _switch(
     target: Path, database: peewee.SqliteDatabase, report: ImportReport, *, anew: bool = False
 ) -> None:
-    """Brings the index up to the database, or makes it `anew`, and puts both in force."""
+    """Adds the database's changes to the index, or builds a new index if `anew`, and makes the new state the
+    one that readers see."""
     previous = index.read_state(target)
     if previous is not None and (anew or previous.features != keypoints.VERSION):
         previous = None
@@ -308,7 +312,7 @@ def _switch(
 
 
 def _sweep(target: Path, database: peewee.SqliteDatabase) -> None:
-    """Removes pictures no row names, unless they are so new that a reader may still hold their name."""
+    """Removes pictures that no row names, except new ones, which a reader may still be about to open."""
     query = models.Picture.select(models.Picture.file, models.Picture.crop).tuples()
     used = {name for row in query.execute(database) for name in row}
     limit = time.time() - ORPHAN_SECONDS

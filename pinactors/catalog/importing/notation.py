@@ -1,7 +1,7 @@
-"""How a file writes amounts, whole numbers and dates, where languages differ.
+"""The notation of amounts, whole numbers and dates in a file, which differs between languages.
 
-12.50 and 12,50, 1,234.56 and 1.234,56, 31.12.2025 and 12/31/2025 are told apart by what else the file holds.
-What could mean two things is refused, with both and with the way to write it.
+The other values of the file decide how to read 12.50 and 12,50, 1,234.56 and 1.234,56, 31.12.2025 and
+12/31/2025. An ambiguous value is refused with a message that gives both meanings and the form to use.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from dataclasses import dataclass
 _PLAIN = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([ '.,])\d{3})(?:\1\d{3})*(?:([.,])\d+)?")
 _INDIAN = re.compile(r"\d{1,2}(,\d{2})+,\d{3}(\.\d+)?")
-"""Thousands, then hundreds of them: 1,23,456.78."""
+"""Indian grouping: three digits at the end, then groups of two: 1,23,456.78."""
 
 _DECIMAL = re.compile(r"\d+([.,])\d+")
 _ROUND = re.compile(r"[.,][-\u2013\u2014]{1,2}$")
-"""What stands for no cents: 12,- and 12.--."""
+"""The dashes that mean no cents: 12,- and 12.--."""
 
 _SPACES = str.maketrans(
     {"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"}
     | dict.fromkeys("\u200e\u200f\u202a\u202c\u2066\u2068\u2069", "")
 )
-"""Spaces and apostrophes of other alphabets; directions of writing, which are copied from pages, go."""
+"""Replacements for Unicode spaces and apostrophes; marks of writing direction, which come with text copied
+from web pages, are removed."""
 
 _SIGNS = {
     "€": "EUR",
@@ -61,7 +62,7 @@ _SIGNS = {
     "฿": "THB",
     "₱": "PHP",
 }
-"""Signs and the currency they mean; empty where several countries write theirs so."""
+"""Currency signs and their currencies; empty if several countries use the sign."""
 
 _DATE = re.compile(r"(\d{1,4})([./-]) ?(\d{1,2})\2 ?(\d{1,4})\.?")
 _DAY_NAMED = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?[. -]*([A-Za-z]{3,9})[.,]?[ -](\d{2,4})")
@@ -96,16 +97,16 @@ _TIME = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """What a file shows about its notation. `decimal` is the sign before an amount's fraction, `day_first`
-    whether 3/4/2025 is in April; None where the file shows neither or both."""
+    """The notation that a file's values show. `decimal` is the sign before an amount's fraction, `day_first`
+    is whether 3/4/2025 is in April; None if the values show neither or both."""
 
     decimal: str | None = None
     day_first: bool | None = None
 
     @classmethod
     def of(cls, amounts: Iterable[str], dates: Iterable[str], separator: str) -> Notation:
-        """The notation that the unambiguous values show. Where none does, an amount in a file with commas
-        between its values has the point that the documented format has."""
+        """The notation that the unambiguous values show. If no amount is unambiguous and commas separate the
+        file's values, the decimal sign is the point, as in the documented format."""
         decimals = {sign for text in amounts if (sign := _decimal_of(_bare(text)[0]))}
         orders = {order for text in dates if (order := _order_of(text)) is not None}
         decimal = decimals.pop() if len(decimals) == 1 else None
@@ -114,7 +115,8 @@ class Notation:
         return cls(decimal, orders.pop() if len(orders) == 1 else None)
 
     def amount(self, text: str, currency: str = "", *, grouped: bool = True) -> float:
-        """`grouped` False where nobody groups thousands: 1.085 is then a little more than one.
+        """The amount in `text`. With `grouped` False no thousands are grouped: 1.085 is a little more than
+        one.
 
         Raises `ValueError` that says what is wrong with `text`.
         """
@@ -144,7 +146,7 @@ class Notation:
         raise ValueError("is not an amount above 0")
 
     def date(self, text: str) -> dt.date:
-        """Raises `ValueError` that says what is wrong with `text`."""
+        """The date in `text`. Raises `ValueError` that says what is wrong with it."""
         day = _TIME.sub("", text.translate(_SPACES)).translate(_IDEOGRAPHS)
         try:
             return dt.date.fromisoformat(day)
@@ -177,8 +179,8 @@ class Notation:
 
 
 def whole_number(text: str) -> int | None:
-    """A whole number, its thousands grouped or not; also as 2015.0, which a table of numbers becomes when a
-    cell is empty. None for anything else."""
+    """A whole number, with or without grouped thousands, also written as 2015.0: some programs write a column
+    of whole numbers with an empty cell so. None for any other text."""
     bare = text.translate(_SPACES)
     if re.fullmatch(r"\d{1,12}([.,]0{1,2})?", bare):
         return int(re.split(r"[.,]", bare)[0])
@@ -187,7 +189,7 @@ def whole_number(text: str) -> int | None:
 
 
 def _bare(text: str, currency: str = "") -> tuple[str, str]:
-    """The amount without a currency's sign or code at one end, and the currency these name."""
+    """The amount without the currency sign or code at one end, and the currency that these mean."""
     bare = text.translate(_SPACES).strip()
     marks = _SIGNS | ({currency: currency, currency.lower(): currency} if currency else {})
     for mark in sorted(marks, key=len, reverse=True):
@@ -215,7 +217,7 @@ def _named(day: str) -> dt.date | None:
 
 
 def _decimal_of(bare: str) -> str | None:
-    """The decimal sign of an amount that can be read in one way only."""
+    """The decimal sign of an amount that can be read in only one way, else None."""
     grouped = _GROUPED.fullmatch(bare)
     if grouped:
         if grouped[2]:
@@ -228,8 +230,8 @@ def _decimal_of(bare: str) -> str | None:
 
 
 def _order_of(text: str) -> bool | None:
-    """Whether the day comes first in a date of slashes or dashes with the year last; None where the date does
-    not show it."""
+    """Whether the day comes first in a date with slashes or dashes and the year at the end; None if the date
+    does not show it."""
     parts = _DATE.fullmatch(_TIME.sub("", text))
     if parts is None or parts[2] == "." or len(parts[1]) == 4:
         return None

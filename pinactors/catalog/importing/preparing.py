@@ -1,7 +1,8 @@
-"""One row's pictures on their way into the catalogue: decoded, bounded, cut out, described, kept as files.
+"""Prepares one row's pictures for the catalogue: decodes, reduces and cuts them out, computes features,
+stores files.
 
-The functions here run in processes of their own; what they write lies under its content's name, and no row
-names it before all of it is there.
+The functions run in separate processes or threads. The files they write are named by their content, and no
+row names a file before it is complete.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from pinactors.protocol import PinactorsError, View
 PICTURE_FOLDER = "pictures"
 
 PICTURE_SIDES = 360, 320
-"""Sides to which a catalogue picture is reduced for its features of lightness and colour: on a board a pin is
-smaller still. With 480 and 400 the import took a third longer and fewer pins were found."""
+"""Longest sides to which a catalogue picture is reduced for its lightness and its colour features. On a board
+a pin is even smaller. With 480 and 400 the import took a third longer and fewer pins were found."""
 MOST_FEATURES = 560
-"""Of a catalogue picture at most: with what the index holds of each they take 53 kB."""
+"""Most features of a catalogue picture: with their part of the index they take 53 kB."""
 OUTLINE_MARGIN_PIXELS = 9
-"""Pixels around the outline in which features still count: their patches lie half inside."""
+"""Size of the kernel (pixels) that dilates the mask for features: the patches of features near the outline
+lie half inside it."""
 
 WHOLE = "the pin's outline could not be told from its background: the picture is taken as it is"
 CUT_OFF = "the pin runs out of the picture"
@@ -37,7 +39,8 @@ CUT_OFF = "the pin runs out of the picture"
 
 @dataclass(frozen=True, slots=True)
 class PreparedRow:
-    """A row ready to be stored; `digest` covers it, its pictures and the version of what was computed."""
+    """A row ready to be stored; `digest` is a hash of the row, its pictures and the version of the computed
+    values."""
 
     row: Row
     digest: str
@@ -46,7 +49,7 @@ class PreparedRow:
 
 
 def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None:
-    """The row with its pictures prepared; None when `known` says that it is in the catalogue as it is.
+    """Prepares the row's pictures; None if the row's digest is `known`, so that the row is unchanged.
 
     Raises `RowError`, `OSError`.
     """
@@ -74,7 +77,7 @@ def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None
 
 
 def _given(row: Row, mask: bytes, data: bytes, rgb: Image) -> Given | None:
-    """Where the row or the picture's own alpha channel says the pin is; None where neither does."""
+    """The pin's place from the row or from the picture's alpha channel; None if neither gives one."""
     height, width = rgb.shape[:2]
     if row.mask is not None:
         grey = cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_GRAYSCALE) if mask else None
@@ -98,7 +101,7 @@ def _given(row: Row, mask: bytes, data: bytes, rgb: Image) -> Given | None:
 def prepare_picture(
     target: Path, view: View, rgb: Image, given: Given | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """The columns of a bounded picture's row, and its reservations for a person. Raises `OSError`."""
+    """The columns of the database row of a reduced picture, and warnings for a person. Raises `OSError`."""
     cut_out = pictures.segment(rgb, given)
     notes = [note for note, holds in ((WHOLE, not cut_out.outlined), (CUT_OFF, cut_out.cut_off)) if holds]
     features = b""
@@ -122,7 +125,7 @@ def prepare_picture(
 
 
 def prepare_again(target: Path, view: View, file: str, given: bytes | None, outlined: bool) -> dict[str, Any]:
-    """The columns of a picture the catalogue keeps, computed anew. Raises `OSError`, `ValueError`."""
+    """Computes the columns of a stored picture again. Raises `OSError`, `ValueError`."""
     cv2.setNumThreads(1)
     bgr = cv2.imdecode(np.fromfile(target / PICTURE_FOLDER / file, np.uint8), cv2.IMREAD_COLOR)
     if bgr is None:
@@ -137,7 +140,7 @@ def prepare_again(target: Path, view: View, file: str, given: bytes | None, outl
 
 
 def _to_shares(to_crop: Matrix, rgb: Image) -> Matrix:
-    """From crop pixels to shares of the picture's width and height (3x3)."""
+    """The mapping (3x3) from the crop's pixels to shares of the picture's width and height."""
     return np.asarray(np.diag([1 / rgb.shape[1], 1 / rgb.shape[0], 1.0]) @ np.linalg.inv(to_crop), np.float64)
 
 
@@ -146,7 +149,8 @@ def _png(mask: Image) -> bytes:
 
 
 def _keep(target: Path, data: bytes) -> str:
-    """Stores a picture under its content's name, relative to the pictures folder."""
+    """Stores a picture under a name made from its content; returns the name relative to the pictures
+    folder."""
     name = pictures.content_name(data)
     path = target / PICTURE_FOLDER / name[:2] / f"{name}.jpg"
     if not path.exists():

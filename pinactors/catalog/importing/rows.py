@@ -1,4 +1,4 @@
-"""The import folder's format: its files, their columns, its pictures, and what makes a row acceptable."""
+"""The import folder's format: its files, their columns, its pictures, and the checks of a row."""
 
 from __future__ import annotations
 
@@ -27,27 +27,26 @@ PIN_COLUMNS = (
     "back_image",
 )
 OUTLINE_COLUMNS = ("mask", "box")
-"""Columns that may be absent: a mask of front_image, or the box its pin lies in."""
+"""Optional columns: a mask of front_image, or the box around its pin."""
 SALE_COLUMNS = ("pin_id", "sold_at", "price", "currency", "condition", "source")
 RATE_COLUMNS = ("currency", "usd_per_unit")
 DEMONSTRATION_FILE = "DEMONSTRATION"
-"""A file of this name in an import folder marks what is imported from it as a demonstration, not real
-pins."""
+"""A file of this name in an import folder marks its pins as demonstration pins, not real ones."""
 
 MAX_FILE_BYTES = 50 << 20
-"""Largest picture file read."""
+"""Largest picture file that is read, in bytes."""
 
 
 class RowError(Exception):
-    """A row that cannot be taken; the message is for the person who wrote it."""
+    """A row that is not valid; the message is for the person who wrote the row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of pins.csv: its line, its values as the table takes them, its pictures, and where it names one
-    the mask of the front or the box (x, y, width, height as shares of the picture) its pin lies in.
+    """A row of pins.csv: its line, its values in the types of the database's table, its pictures, and, if
+    given, the mask of the front or the box around its pin (x, y, width, height as shares of the picture).
 
-    `front` is None where the pin keeps the pictures it has, beside a `back` that may replace one."""
+    `front` is None if the pin keeps its pictures; a `back` then replaces only the back."""
 
     line: int
     values: dict[str, Any]
@@ -59,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`line` is that of the file, its header being line 1."""
+    """A problem of one row, for a person. `line` is the row's line in the file; the header is line 1."""
 
     file: str
     line: int
@@ -71,7 +70,8 @@ class Problem:
 
 @dataclass(slots=True)
 class ImportReport:
-    """What an import did. `problems` are rows left out, `warnings` rows taken with a reservation."""
+    """The result of an import. `problems` are rows that were left out, `warnings` rows that were imported
+    although something is doubtful."""
 
     added: int = 0
     updated: int = 0
@@ -87,15 +87,15 @@ class ImportReport:
 def take_table(
     path: Path, columns: tuple[str, ...], report: ImportReport, encoding: str, optional: tuple[str, ...] = ()
 ) -> CsvTable:
-    """The file's rows; what had to be assumed to read it becomes a warning."""
+    """Reads the file's rows; assumptions made in reading it become warnings of `report`."""
     table = read_table(path, columns, optional, encoding)
     report.warnings += [Problem(path.name, line, note) for line, note in table.notes]
     return table
 
 
 def check_folder(source: Path) -> None:
-    """Raises `FileNotFoundError` or `NotADirectoryError`, in words for whoever named `source`, unless it is a
-    folder with pins.csv."""
+    """Checks that `source` is a folder with pins.csv. Raises `FileNotFoundError` or `NotADirectoryError` with
+    a message for the user."""
     if (source / "pins.csv").is_file():
         return
     if source.is_file():
@@ -108,11 +108,11 @@ def check_folder(source: Path) -> None:
 
 
 class Pictures:
-    """The picture files of an import folder, found by the names that pins.csv gives them.
+    """The picture files of an import folder, found by their names in pins.csv.
 
-    A name is relative to the folder or to its `images`, with either slash. Where no file has exactly that
-    name, the one that differs in letter case or in Unicode composition alone is taken, and so with folders:
-    that is how they come from other systems.
+    A name is relative to the folder or to its `images`, with either slash. If no file has exactly that
+    name, the one that differs only in letter case or Unicode composition is used; the same holds for folders.
+    Names differ so after a copy from another operating system.
     """
 
     def __init__(self, source: Path) -> None:
@@ -120,7 +120,7 @@ class Pictures:
         self._listed: dict[Path, dict[str, list[str]]] = {}
 
     def find(self, name: str, column: str) -> Path:
-        """The file; raises `RowError`, naming `column`, for one that cannot be used."""
+        """The file with this name. Raises `RowError`, which names `column`, if it cannot be used."""
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name):
             raise RowError(f"{column} {name!r} is an address: put the picture into the folder")
         if re.match(r"[A-Za-z]:[\\/]|[\\/]{2}", name):
@@ -178,8 +178,8 @@ def _short(name: str) -> str:
 
 
 def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = lambda _: False) -> Row:
-    """The row's values, typed. A pin that is `known` may leave front_image empty: it keeps its pictures.
-    Raises `RowError`."""
+    """Checks a row of pins.csv and converts its values. A `known` pin's row may leave front_image empty: the
+    pin then keeps its pictures. Raises `RowError`."""
     values = _readable(row)
     pin_id = values["pin_id"]
     if not re.fullmatch(r"[\x21-\x7e]{1,64}", pin_id):
@@ -240,13 +240,14 @@ def _integer(values: dict[str, str], name: str, low: int, high: int) -> int | No
 
 
 def sale_notation(table: CsvTable) -> Notation:
-    """How the sales in `table` write prices and dates."""
+    """The notation of prices and dates of the sales in `table`."""
     values = [row.values for row in table.rows if not row.problem]
     return Notation.of((one["price"] for one in values), (one["sold_at"] for one in values), table.separator)
 
 
 def check_sale(row: CsvRow, numbers: dict[str, int], notation: Notation) -> dict[str, Any]:
-    """The sale as the table takes it, `numbers` being those of the pins. Raises `RowError`."""
+    """Checks a row of sales.csv and returns the columns of its database row; `numbers` are the pins' numbers
+    by id. Raises `RowError`."""
     values = _readable(row)
     number = numbers.get(values["pin_id"])
     if number is None:
@@ -267,7 +268,7 @@ def check_sale(row: CsvRow, numbers: dict[str, int], notation: Notation) -> dict
 
 
 def check_rate(row: CsvRow) -> dict[str, Any]:
-    """The exchange rate as the table takes it. Raises `RowError`."""
+    """Checks a row of fx.csv and returns the columns of its database row. Raises `RowError`."""
     values = _readable(row)
     return {
         "currency": _currency(values),
