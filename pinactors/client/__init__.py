@@ -1,7 +1,7 @@
-"""A client: upload photographs, get every packet exactly once, whatever the network does.
+"""The client: it uploads photographs and delivers every packet exactly once, even if connections break.
 
-The functions here are trio's; `pinactors.client.sync` has the same for programs without it. Nothing of the
-analysis is imported.
+These functions are for trio; `pinactors.client.sync` has the same functions for programs without trio. The
+client does not import the analysis.
 """
 
 from pinactors.client.connecting import NotPinactors

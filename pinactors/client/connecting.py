@@ -1,4 +1,4 @@
-"""How a connection to a server begins: its URL, TCP, TLS; and what can go wrong with one."""
+"""Opening a connection to a server: its URL, TCP, TLS; and the errors of a connection."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ Dial = Callable[[str, int], Awaitable[trio.SocketStream]]
 
 
 class Broken(Exception):
-    """The connection broke, fell silent or could not be had: the rest may be had on another one."""
+    """The connection broke, was silent for too long or could not be opened: another connection may
+    succeed."""
 
 
 class NotPinactors(Exception):
-    """What answers there does not speak the protocol: another try will not help."""
+    """The server does not speak the protocol: another attempt will not help."""
 
 
 class Unreachable(Broken):
-    """Nothing was sent: there is no connection."""
+    """The connection could not be opened, so that nothing was sent."""
 
 
 def split(server: str) -> SplitResult:
-    """Raises `ValueError` unless it is an http or https URL with a host, and a valid port if any."""
+    """Parses the server's URL; without a scheme it is http. Raises `ValueError` unless it is an http or https
+    URL with a host, and a valid port if any."""
     try:
         url = urlsplit(server if "://" in server else f"http://{server}")
         usable = url.scheme in ("http", "https") and url.hostname and url.port != 0
-    except ValueError:  # of a port beyond 65535, of half an IPv6 address
+    except ValueError:  # for a port beyond 65535 or an incomplete IPv6 address
         usable = False
     if not usable:
         raise ValueError(f"not the URL of a server: {server!r}")
@@ -39,14 +41,15 @@ def split(server: str) -> SplitResult:
 
 
 def target_of(url: SplitResult) -> str:
-    """What a request for `url` names: its path and query."""
+    """The request target for `url`: its path and query."""
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
 async def open_stream(
     url: SplitResult, tls: ssl.SSLContext | None = None, dial: Dial = trio.open_tcp_stream
 ) -> trio.abc.Stream:
-    """A connection, encrypted for https. Raises `Broken`, and `NotPinactors` for a bad certificate."""
+    """Opens a connection, with TLS for https. Raises `Unreachable`, and `NotPinactors` for a bad
+    certificate."""
     secure = url.scheme == "https"
     with trio.move_on_after(CONNECT_SECONDS):
         try:

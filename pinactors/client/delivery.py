@@ -1,7 +1,7 @@
-"""The delivery actor: it brings one session's packets in, whatever happens to the connections underneath.
+"""The delivery actor: it receives one session's packets, over as many connections as are needed.
 
-`Delivery.run` returns when the terminal packet was handed out or the session has failed; the failure
-travels on the same channel as the packets. It has no deadline of its own: the caller's cancel scope is one.
+`Delivery.run` returns when it has sent the terminal packet or an exception to its channel. It has no
+deadline: the caller uses a cancel scope.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.protocol import TERMINAL, UPLOAD_LOST, ErrorCode, Packet, PinactorsError
 
 PAUSES = Backoff(0.25, 8.0)
-"""Longest pauses between attempts; each is drawn from the upper half: clients do not come all at once."""
+"""First and longest limit (seconds) of the pauses between attempts. Each pause is random, between half the
+limit and the limit, so that clients do not return all at the same time."""
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes of an upload that are sent, and all of them."""
+"""Called with the bytes of an upload that were sent, and the bytes in all."""
 
 MOST_RESTARTS = 3
-"""How often an upload is sent again after its session was lost by the server."""
+"""How often an upload is sent again from the start, for example because the server lost its session."""
 
 
 class NetworkError(ConnectionError):
-    """No byte could be had from the server for as long as the client was patient."""
+    """The client received no byte from the server for `patience` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A packet as it came: `raw` the line itself, without its newline, `fields` its JSON."""
+    """A received packet: `raw` is the line without its newline, `fields` the parsed JSON."""
 
     raw: bytes
     fields: dict[str, Any]
@@ -49,37 +50,40 @@ class Received:
         return self.kind in TERMINAL
 
     def decode(self) -> Packet:
-        """The packet as a struct. Raises `msgspec.ValidationError` for a type this version does not know."""
+        """The packet as a struct. Raises `msgspec.ValidationError` for a packet type unknown to this
+        version."""
         return protocol.decode(self.raw)
 
 
 class Take(Protocol):
     async def __call__(self, raw: bytes) -> bool:
-        """Takes the next packet off a connection; False: nothing more is wanted."""
+        """Handles the next packet of a connection; returns False if no further packet is needed."""
         ...
 
 
 BUSY_PAUSE_SECONDS = 2.0
-"""Pause before an upload is sent again that a server began to take and had no room for: its packet names
-none."""
+"""Least pause before an upload is sent again if its session ended with `overloaded`: the `ERROR` packet
+contains no pause."""
 
 
 class Transport(Protocol):
-    """A way to a server. Both return when a connection ended in order, and raise `Broken` when not."""
+    """A way to communicate with a server. Both methods return when the connection ended normally, and raise
+    `Broken` otherwise."""
 
     async def upload(self, job: Job, take: Take) -> None:
-        """Sends the photographs and hands over what comes back. Sets `job.complete` once all are sent."""
+        """Sends the photographs and passes the received packets to `take`. Sets `job.complete` when all
+        photographs are sent."""
         ...
 
     async def follow(self, stream_id: str, position: int, take: Take) -> None:
-        """Reads a session from packet `position` on."""
+        """Reads a session from packet `position` on and passes the packets to `take`."""
         ...
 
 
 @dataclass(slots=True)
 class Job:
-    """What is known about a session between its connections. `position`: of the next packet in its log;
-    `uploaded`: bytes of the upload that the server said it has."""
+    """The state of a session that is kept between connections. `position` is that of the next packet in the
+    session's log, `uploaded` the number of bytes of the upload that the server has confirmed."""
 
     stream_id: str | None = None
     position: int = 0
@@ -87,12 +91,14 @@ class Job:
     uploaded: int = 0
 
     def forget(self) -> None:
-        """The server has lost the session: it has to be started again."""
+        """Resets the state because the session has to be started again."""
         self.stream_id, self.position, self.complete = None, 0, False
 
 
 class Delivery:
-    """`can_upload` is False when a session that exists already is followed."""
+    """Receives the packets of one session and sends them to `sink`. `can_upload` is False if an existing
+    session is followed. `patience`: seconds without a byte from the server after which delivery ends with
+    `NetworkError`."""
 
     def __init__(
         self,
@@ -115,7 +121,7 @@ class Delivery:
         return f"<Delivery {self._job}>"
 
     def on_activity(self) -> None:
-        """A byte has moved: the server is within reach."""
+        """Notes that a byte was sent or received, so that the server is reachable."""
         self._active = trio.current_time()
 
     async def run(self) -> None:
@@ -148,7 +154,7 @@ class Delivery:
             await self._transport.upload(job, self._take)
 
     def _consider(self, refusal: PinactorsError) -> None:
-        """Returns when another try may help; else raises the refusal."""
+        """Returns if another attempt may succeed; else raises the refusal."""
         if refusal.code is ErrorCode.OVERLOADED or refusal.status in (429, 503):
             return
         lost = refusal.code is ErrorCode.STREAM_NOT_FOUND and self._job.stream_id is not None
@@ -157,7 +163,8 @@ class Delivery:
             raise refusal
 
     def _may_restart(self) -> bool:
-        """Whether the upload may be sent once more; it counts, and the next connection starts with it."""
+        """Whether the upload may be sent again from the start. If so, counts the restart and resets the job,
+        so that the next connection uploads."""
         if not self._can_upload or self._restarts >= MOST_RESTARTS:
             return False
         self._restarts += 1
@@ -165,8 +172,8 @@ class Delivery:
         return True
 
     async def _pause(self, error: Exception) -> None:
-        """Waits longer each time without progress, spread so that clients do not come back at once; as told
-        to at least."""
+        """Waits before the next attempt, longer after each attempt without progress, and at least the time
+        that the server asked for. Raises `NetworkError` if the wait would exceed the patience."""
         if self._job.uploaded > self._uploaded:
             self._failures = 0
         self._uploaded = self._job.uploaded
@@ -180,7 +187,8 @@ class Delivery:
         await trio.sleep(wait)
 
     def _is_upload_lost(self, error: Received) -> bool:
-        """Whether a session ended because not all was sent, or, though all was, not all arrived."""
+        """Whether a session ended because the upload was not sent completely, or did not arrive
+        completely."""
         unsent = error.fields.get("errorCode") == ErrorCode.CANCELLED and not self._job.complete
         return unsent or error.fields.get("message") in UPLOAD_LOST
 
@@ -189,10 +197,10 @@ class Delivery:
         job = self._job
         stream_id = packet.fields.get("streamId")
         if self._can_upload and stream_id not in (None, job.stream_id):
-            job.stream_id, job.position = stream_id, 0  # a new log, or the earlier one it was joined to
+            job.stream_id, job.position = stream_id, 0  # a new log, or that of an earlier session it joined
         sequence = packet.fields["sequence"]
         if packet.kind == "ERROR" and sequence == 0:
-            raise refusal_of(packet.fields)  # a session opens with another packet: this is none's
+            raise refusal_of(packet.fields)  # a session's first packet is another one: no session was opened
         if sequence < job.position:
             return True
         if sequence > job.position:
@@ -203,7 +211,7 @@ class Delivery:
             raise Broken("the upload did not arrive whole")
         if packet.fields.get("errorCode") == ErrorCode.OVERLOADED and self._may_restart():
             raise refusal_of(packet.fields, retry_after=BUSY_PAUSE_SECONDS)  # its disk is full
-        if packet.kind not in self._had:  # after a restart, what the caller has already is not repeated
+        if packet.kind not in self._had:  # after a restart the caller gets no packet a second time
             self._had.add(packet.kind)
             await self._sink.send(packet)
         self._ended = packet.terminal
@@ -223,7 +231,7 @@ def _read(raw: bytes) -> Received:
 def refusal_of(
     body: dict[str, Any], *, status: int | None = None, retry_after: float | None = None
 ) -> PinactorsError:
-    """The server's own error out of a failure body or `ERROR` packet."""
+    """The error that a refusal's body or an `ERROR` packet describes."""
     try:
         code = ErrorCode(body.get("errorCode", ""))
     except ValueError:

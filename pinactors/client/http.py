@@ -1,8 +1,8 @@
-"""HTTP/1.1 for the client: h11 over a trio stream, one connection, kept between requests.
+"""HTTP/1.1 for the client: h11 over a trio stream, with one connection that is kept between requests.
 
-h11 rather than httpx: it is the server's parser already, so nothing new is installed, and every byte and
-every close is ours to decide: an answer that comes early stops an upload, and the sending side is never
-closed on its own (servers take that for a disconnect).
+The client uses h11 and not httpx because the server already depends on h11, and because it needs control over
+each byte and each close: an early answer must stop an upload, and the sending side must never be closed alone
+(servers treat that as a disconnect).
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ PIECE_BYTES = 64 * 1024
 """Bytes of a body written at once."""
 
 UPLOAD_SILENCE = 60.0
-"""Seconds one piece of an upload, or the answer behind it, may take: links stall, and buffers are deep."""
+"""Seconds that sending one piece of an upload, or waiting for the answer after it, may take: links stall, and
+network buffers are large."""
 
 BODY_LIMIT = 4 << 20
-"""Bytes of an answer read as a whole, or arriving before its request is complete."""
+"""Most bytes of an answer that is read as a whole, or that arrives before its request is complete."""
 
 Headers = dict[str, str]
 
 
 class Arriving(Protocol):
-    """Content that is still being written."""
+    """Content of a body that is still being written."""
 
     async def read(self, position: int) -> bytes:
-        """Some of the bytes from `position` on, waiting for them; empty at the end."""
+        """Waits for bytes from `position` on and returns some; empty at the end."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request body of `size` bytes, None where nobody knows yet (it is then sent in chunks): `contents`, in
-    memory, in files or still arriving, one after another."""
+    """A request body: `contents`, in memory, in files or still arriving, one after another. `size` is its
+    length in bytes, or None if it is not known yet (the body is then sent in chunks)."""
 
     content_type: str
     size: int | None
@@ -55,9 +56,10 @@ class Body:
 class Connection:
     """A connection to one server, opened when needed; at most one request at a time.
 
-    `silence` is how many seconds without a byte a connection is believed in, `upload_silence` the same while
-    a body is sent and its answer awaited; `on_activity` is called whenever a byte has moved. `dial` opens the
-    connection below TLS. As a context manager it closes the connection.
+    `silence` is the number of seconds without a byte after which the connection counts as broken,
+    `upload_silence` the same while a body is sent and its answer awaited; `on_activity` is called whenever
+    bytes were sent or received. `dial` opens the TCP connection. As a context manager it closes the
+    connection.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Connection:
         await self.close()  # noqa: ASYNC102 - closes at once, waits for nothing
 
     async def close(self) -> None:
-        """Drops the connection at once; without one nothing happens."""
+        """Closes the connection immediately, without a handshake; does nothing if there is none."""
         stream, self._stream = self._stream, None
         if stream is not None:
             await trio.aclose_forcefully(stream)
@@ -100,9 +102,10 @@ class Connection:
         body: Body | None = None,
         on_sent: Callable[[int], None] | None = None,
     ) -> Answer:
-        """Sends a request and returns its answer's head. `on_sent` is told the body's bytes so far.
+        """Sends a request and returns its answer, whose body is still to be read. `on_sent` is called with
+        the number of the body's bytes sent so far.
 
-        Raises `Broken`, and `NotPinactors` when the answer is no HTTP.
+        Raises `Broken`, and `NotPinactors` if the answer is not HTTP.
         """
         head = self._head(method, path, headers, body)
         try:
@@ -111,7 +114,7 @@ class Connection:
             try:
                 return await self._exchange(head, None, None)
             except Broken:
-                await self.close()  # the server may have closed the kept connection meanwhile
+                await self.close()  # the server may have closed the kept connection in the meantime
                 await self._connect()
                 return await self._exchange(head, None, None)
         except BaseException:
@@ -126,10 +129,10 @@ class Connection:
         receive: Callable[[Answer], Awaitable[None]],
         on_sent: Callable[[int], None] | None = None,
     ) -> None:
-        """Posts `body`, and has `receive` read the answer at the same time; what is unsent when it returns
-        stays so.
+        """Posts `body` while `receive` reads the answer; when `receive` returns, the rest of the body is not
+        sent.
 
-        Raises what `receive` raises, and as `request` does.
+        Raises what `receive` raises, and the errors of `request`.
         """
         await self._connect()
         failure: Exception | None = None
@@ -140,7 +143,7 @@ class Connection:
                 try:
                     await self._send_contents(body)
                 except Broken:
-                    pass  # a refusal may be waiting in what was received; if none is, reading it says so
+                    pass  # a refusal may have been received; if not, reading the answer raises
                 except OSError as error:
                     failure = error
                     nursery.cancel_scope.cancel()
@@ -157,7 +160,7 @@ class Connection:
             raise failure
 
     async def _connect(self) -> bool:
-        """True for a new connection, False for a kept one."""
+        """Opens a connection if needed. Returns True for a new connection, False for a kept one."""
         if self._stream is not None and self._protocol.our_state is self._protocol.their_state is h11.DONE:
             self._protocol.start_next_cycle()
             return False
@@ -191,7 +194,7 @@ class Connection:
         return event
 
     async def _send_body(self, body: Body, on_sent: Callable[[int], None] | None) -> None:
-        """Sends until done or refused: an answer that is no success ends the upload where it is."""
+        """Sends the body until it is complete or refused: an answer with an error status ends the upload."""
         self._sent, self._on_sent = 0, on_sent
         unreadable: OSError | None = None
         async with trio.open_nursery() as nursery:
@@ -199,7 +202,7 @@ class Connection:
             try:
                 await self._send_contents(body)
             except Broken:
-                pass  # a refusal may be waiting in what was received; if none is, reading it says so
+                pass  # a refusal may have been received; if not, reading the answer raises
             except OSError as error:
                 unreadable = error
             nursery.cancel_scope.cancel()
@@ -207,7 +210,8 @@ class Connection:
             raise unreadable
 
     async def _send_contents(self, body: Body) -> None:
-        """Raises `Broken`, and `OSError` for what cannot be read as it was announced."""
+        """Sends all contents. Raises `Broken`, and `OSError` if a content cannot be read or has another
+        length than announced."""
         try:
             for content in body.contents:
                 await self._send_content(content)
@@ -240,7 +244,8 @@ class Connection:
             self._on_sent(self._sent)
 
     async def _watch(self, sending: trio.CancelScope) -> None:
-        """Listens while the body is sent; ends the sending once the server says no or hangs up."""
+        """Receives while the body is sent; cancels the sending if the server refuses or closes the
+        connection."""
         received = bytearray()
         with suppress(Broken):
             while len(received) < BODY_LIMIT and not _refuses(received):
@@ -323,6 +328,6 @@ def _entity(body: Body | None) -> list[tuple[str, str]]:
 
 
 def _refuses(received: bytearray) -> bool:
-    """Whether the answer that has begun is complete enough to say no (a status of 300 or more)."""
+    """Whether the received start of the answer contains a status of 300 or more."""
     status = received[9:12]
     return len(status) == 3 and status.isdigit() and int(status) >= 300

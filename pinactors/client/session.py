@@ -1,4 +1,4 @@
-"""The client's face: one analysis as an async iterator of its packets."""
+"""The client's public functions: one analysis as an async iterator of its packets."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ TRANSPORTS: dict[str, type[LineTransport] | type[WebSocketTransport]] = {
 }
 
 UNREACHABLE_SECONDS = 180.0
-"""Seconds without reaching the server after which the client gives up, unless its caller does before."""
+"""Default of `patience`: the client gives up after this many seconds without a byte from the server."""
 
 
 class Packets:
-    """The packets of one session, in order, each kind once; the iteration ends behind the terminal one.
+    """The packets of one session, in order, each kind once; the iteration ends after the terminal packet.
 
-    An `ERROR` packet is handed out like any other. What is no part of a session is raised: `PinactorsError`
-    (the server refused, with its code), `NetworkError` (it was out of reach for too long), `NotPinactors`
-    (something else answers there), `OSError` (a photograph cannot be read).
+    An `ERROR` packet is returned like any other. Errors outside a session are raised: `PinactorsError`
+    (the server refused; the error has its code), `NetworkError` (the server was not reachable for too long),
+    `NotPinactors` (the URL is not a pinactors server), `OSError` (a photograph cannot be read).
     """
 
     def __init__(self, job: Job, source: trio.MemoryReceiveChannel[Received | Exception]) -> None:
@@ -52,7 +52,7 @@ class Packets:
 
     @property
     def stream_id(self) -> str | None:
-        """The name under which the session can be followed and cancelled, once it is known."""
+        """The id with which the session can be followed and cancelled; None until the server has sent it."""
         return self._job.stream_id
 
     def __aiter__(self) -> Self:
@@ -69,14 +69,15 @@ class Packets:
         return packet
 
     async def answer(self) -> dict[str, Any]:
-        """Takes what is left and merges everything into the object a desktop gets, a failure's as well."""
+        """Receives the remaining packets and merges all packets into one object, as the server does for a
+        desktop; also for a session that failed."""
         async for _ in self:
             pass
         answer = merge([packet.raw for packet in self.received])
         if answer["success"]:
             answer["streamId"] = (
                 self.stream_id
-            )  # of the session that ended, should it not be the one that began
+            )  # the id of the session that ended, which after a restart is not the first one
         return answer
 
 
@@ -94,16 +95,16 @@ async def analyze(
     patience: float = UNREACHABLE_SECONDS,
     resumable_bytes: int = RESUMABLE_BYTES,
 ) -> AsyncIterator[Packets]:
-    """Uploads photographs (bytes or files) and follows their analysis through every broken connection.
+    """Uploads photographs (bytes or files) and follows their analysis, over new connections if one breaks.
 
         async with analyze("http://127.0.0.1:8080", {View.FRONT: Path("front.jpg")}) as packets:
             async for packet in packets:
                 ...
 
-    `webhook` is where the server sends the session's events as well, for programs that do not wait.
-    There is no limit on the whole: put one around it (`trio.fail_after`). Leaving the block early leaves the
-    session running on the server (`cancel` ends it). An upload of `resumable_bytes` or more goes on behind a
-    broken connection where it was (not over a WebSocket). Raises `ValueError` without a front image.
+    `webhook` is a URL to which the server sends the session's events as well, for programs that do not wait.
+    The whole has no time limit: use a cancel scope (`trio.fail_after`). If the block is left early, the
+    session continues on the server (`cancel` ends it). An upload of `resumable_bytes` or more continues after
+    a broken connection where it stopped (not over a WebSocket). Raises `ValueError` without a front image.
     """
     given = {"session_id": session_id, "idempotency_key": idempotency_key, "webhook": webhook}
     photographs = Photographs(images, **{name: value for name, value in given.items() if value is not None})
@@ -128,16 +129,16 @@ async def follow(
     transport: TransportName = "ndjson",
     patience: float = UNREACHABLE_SECONDS,
 ) -> AsyncIterator[Packets]:
-    """Follows a session that exists, from packet `position` on."""
+    """Follows an existing session from packet `position` on."""
     job = Job(stream_id, position, complete=True)
     async with _delivered(Server(server, key), None, job, transport, None, patience) as packets:
         yield packets
 
 
 async def cancel(server: str, stream_id: str, *, key: str | None = None) -> None:
-    """Ends a session; nothing happens when it has ended.
+    """Ends a session; does nothing if it has already ended.
 
-    Raises `PinactorsError`, `NotPinactors`, and `ConnectionError` when the server is out of reach.
+    Raises `PinactorsError`, `NotPinactors`, and `ConnectionError` if the server is not reachable.
     """
     here = Server(server, key)
     connection = Connection(server, silence=here.silence, on_activity=lambda: None)
@@ -162,11 +163,11 @@ async def confirm(
     corrected_price: float | None = None,
     key: str | None = None,
 ) -> dict[str, Any]:
-    """Says whether the owner of the pin agrees with an analysis; the server's answer.
+    """Sends whether the owner of the pin agrees with an analysis, and returns the server's answer.
 
-    `record_number` is the answer's `id`, `pin_id` its `sessionId`; `corrected_…` what should have been
-    answered (a price is in US dollars). Raises `PinactorsError`, `NotPinactors`,
-    and `ConnectionError` when the server is out of reach.
+    `record_number` is the answer's `id`, `pin_id` its `sessionId`; `corrected_…` are the values that the
+    analysis should have had (a price is in US dollars). Raises `PinactorsError`, `NotPinactors`, and
+    `ConnectionError` if the server is not reachable.
     """
     fields: dict[str, Any] = {
         "recordNumber": record_number,
@@ -210,7 +211,7 @@ async def _delivered(
             yield Packets(job, source)
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        # The delivery raises nothing: what is alone in here came out of the caller's own block.
+        # The delivery task raises nothing: a single exception in the group is that of the caller's block.
         if len(group.exceptions) > 1:
             raise
         raise group.exceptions[0] from None  # noqa: ASYNC123 - it is the block's own

@@ -27,10 +27,11 @@ def analyze(
     on_packet: Callable[[Received], None] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Uploads photographs and returns the answer a desktop gets; `on_packet` is told each packet on its way.
+    """Uploads photographs and returns the merged answer; `on_packet` is called with each packet when it
+    arrives.
 
-    `options` are those of `pinactors.client.analyze`, and it raises what that does; `TimeoutError` after
-    `seconds`.
+    `options` are those of `pinactors.client.analyze`, whose errors this function raises too; it raises
+    `TimeoutError` after `seconds`.
     """
 
     async def within() -> dict[str, Any]:
@@ -44,7 +45,7 @@ def analyze(
 
 
 def follow(server: str, stream_id: str, *, seconds: float | None = None, **options: Any) -> dict[str, Any]:
-    """The answer of a session that exists, once it has ended."""
+    """Waits for the end of an existing session and returns its merged answer."""
 
     async def within() -> dict[str, Any]:
         async with session.follow(server, stream_id, **options) as packets:

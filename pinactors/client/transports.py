@@ -1,4 +1,4 @@
-"""Two ways to a server over HTTP: a stream of lines, and long-polling."""
+"""Two transports over HTTP: a stream of lines, and long-polling; both with resumable uploads."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from pinactors.protocol.offsets import to_token
 NDJSON = "application/x-ndjson"
 
 RESUMABLE_BYTES = 256 * 1024
-"""Size from which on an upload is sent so that it can be resumed: two short requests more, and a cut costs
-only what was in flight."""
+"""Size from which an upload is sent as a resumable upload: this needs two more short requests, and after a
+cut only the bytes in flight are sent again."""
 
 PIECE_SECONDS, ROUND_TRIPS = 2.0, 8
-"""How long one piece of a resumable upload is to take: at the least, and as a multiple of the link's round
-trip."""
+"""Time that sending one piece of a resumable upload should take: the larger of these seconds and this
+multiple of the link's round trip."""
 
 FIRST_PIECE, LEAST_PIECE, MOST_PIECE, GROWTH = 128 * 1024, 16 * 1024, 8 << 20, 4
-"""Bytes of a piece: of the first, the least, the most; and how many times larger the next may be."""
+"""Bytes of the first, the smallest and the largest piece; and the most by which a piece may be larger than
+the one before, as a factor."""
 
 INTEROP = {"Upload-Draft-Interop-Version": "8"}
-"""The version spoken of draft-ietf-httpbis-resumable-upload."""
+"""The interop version of draft-ietf-httpbis-resumable-upload that the client uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where to and as whom. `silence`: seconds without a byte after which a connection is given up.
-    `resumable_bytes`: size from which on an upload is sent so that it can be resumed."""
+    """The server and how to use it: URL and API key. `silence`: seconds without a byte after which a
+    connection is given up. `resumable_bytes`: size from which an upload is sent as a resumable upload."""
 
     url: str
     key: str | None = None
@@ -49,11 +50,12 @@ class Server:
 
 
 class Pace:
-    """How much of an upload to send in one request: what the link carries in `PIECE_SECONDS`, or in
-    `ROUND_TRIPS` of its round trips where these are longer, by what the pieces before took.
+    """The size of the next piece of an upload: the bytes that the link carries in `PIECE_SECONDS`, or in
+    `ROUND_TRIPS` of its round trips if these take longer, computed from the durations of earlier pieces.
 
-    What a connection takes from its sender may wait in the network for long, and is lost when it breaks. A
-    piece that has to be answered before the next one bounds that, and costs a round trip.
+    Bytes that a connection has accepted may wait in the network for a long time, and are lost if the
+    connection breaks. Waiting for the answer to each piece limits this loss, at the cost of a round trip per
+    piece.
     """
 
     def __init__(self) -> None:
@@ -61,7 +63,7 @@ class Pace:
         self._round_trip = 0.0
 
     def answered(self, seconds: float) -> None:
-        """A request without content took so long, with the opening of its connection."""
+        """Notes how long a request without content took, including the opening of its connection."""
         self._round_trip = seconds / 2
 
     def took(self, size: int, seconds: float) -> None:
@@ -69,15 +71,16 @@ class Pace:
         self.size = round(min(max(wanted, LEAST_PIECE), GROWTH * self.size, MOST_PIECE))
 
     def broke(self) -> None:
-        """The connection did, while a piece was on it."""
+        """Halves the size because the connection broke during a piece."""
         self.size = max(self.size // 2, LEAST_PIECE)
 
 
 class ResumableUpload:
-    """One upload that outlives its connections: where it is on the server, and how much of it is there.
+    """One upload that continues over several connections: its URL on the server, and how many bytes the
+    server has.
 
-    It is made with an empty request, so that its URL is known before a byte is sent (the draft's "careful"
-    creation): what tells it otherwise, an informational response, does not get through every proxy.
+    The upload is created with an empty request, so that its URL is known before any byte is sent (the draft's
+    "careful" creation). The alternative, an informational response with the URL, does not pass every proxy.
     """
 
     def __init__(self, body: Body, sizes: Sequence[int]) -> None:
@@ -89,7 +92,8 @@ class ResumableUpload:
         self._pace = Pace()
 
     async def locate(self, connection: Connection, headers: Headers) -> bool:
-        """Makes it, or asks how far it is; False where the server knows no resumable uploads.
+        """Creates the upload, or asks how many bytes the server has; False if the server has no resumable
+        uploads.
 
         Raises `PinactorsError`, `Broken`, `NotPinactors`.
         """
@@ -102,8 +106,8 @@ class ResumableUpload:
         return self._url is not None
 
     async def send_rest(self, connection: Connection, headers: Headers, progress: Progress | None) -> Answer:
-        """Sends what is missing, piece by piece; the answer to the whole upload. Raises as
-        `Connection.request`, `PinactorsError`."""
+        """Sends the missing bytes piece by piece and returns the answer to the whole upload. Raises the
+        errors of `Connection.request`, and `PinactorsError`."""
         try:
             while self.size - self.offset > self._pace.size:
                 began, size = trio.current_time(), self._pace.size
@@ -126,7 +130,7 @@ class ResumableUpload:
         part = Body("application/partial-upload", size, [Part(self.body, self._sizes, offset, size)])
         told = None if progress is None else lambda sent: progress(offset + sent, self.size)
         answer = await connection.request("PATCH", self._url, {**headers, **INTEROP, **said}, part, told)
-        if answer.status == 409:  # the server ended this request, or is somewhere else: it is asked again
+        if answer.status == 409:  # the server ended this request, or has another offset: ask it again
             raise Broken("the upload goes on somewhere else")
         return answer
 
@@ -141,7 +145,7 @@ class ResumableUpload:
             return
         if answer.status != 400 or "upload-complete" in answer.headers:
             await check(answer)
-        self._unsupported = True  # an older server took the empty body for an upload
+        self._unsupported = True  # an older server treated the empty body as a whole upload
         await connection.close()
 
     async def _ask(self, connection: Connection, headers: Headers) -> None:
@@ -154,12 +158,12 @@ class ResumableUpload:
             return
         if answer.status in (429, 502, 503, 504):
             raise Broken(f"the server answers {answer.status}")
-        self._url = None  # gone, or refused: it begins anew, and the server says why if it minds
+        self._url = None  # removed or refused: create it again; a refusal then comes with its reason
         await connection.close()
 
 
 class LineTransport:
-    """Follows the server's stream of lines, on the upload's own answer and after a break on a GET."""
+    """Reads the stream of lines from the answer to the upload, and after a broken connection from a GET."""
 
     def __init__(
         self,
@@ -188,7 +192,7 @@ class LineTransport:
             await hand_over(answer, take)
 
     async def send(self, connection: Connection, job: Job, headers: Headers) -> Answer:
-        """The answer to the upload. Raises `PinactorsError` when it was refused."""
+        """Sends the upload and returns its answer. Raises `PinactorsError` if it was refused."""
         assert self._photographs is not None
         if self._upload is None:
             body = await self._photographs.multipart()
@@ -217,13 +221,13 @@ class LineTransport:
 
 
 class PollTransport(LineTransport):
-    """Asks again and again on one connection, for networks that hold streams back."""
+    """Long-polling on one connection, for networks that buffer streams."""
 
     async def upload(self, job: Job, take: Take) -> None:
         async with self.connection() as connection:
             answer = await self.send(connection, job, {"Accept": NDJSON, "Prefer": "respond-async"})
             if answer.status != 202:
-                await hand_over(answer, take)  # a server that streams all the same
+                await hand_over(answer, take)  # the server streams although it was asked not to
                 return
             job.stream_id, job.position = str(read_json(await answer.read()).get("streamId")), 0
             await self._poll(connection, job.stream_id, 0, take)
@@ -250,7 +254,8 @@ class PollTransport(LineTransport):
 
 
 async def hand_over(answer: Answer, take: Take) -> None:
-    """Takes a stream of lines to its end. Raises `Broken` when it was cut off."""
+    """Passes each line of a stream to `take`, until its end or until `take` returns False. Raises `Broken` if
+    the stream was cut off."""
     lines = Lines()
     while data := await answer.chunk():
         for line in lines.feed(data):
@@ -259,7 +264,7 @@ async def hand_over(answer: Answer, take: Take) -> None:
 
 
 def batch(body: bytes) -> list[bytes]:
-    """The packets of a JSON batch as the bytes they are: each starts a line of its own."""
+    """The packets of a JSON array as raw bytes: in the array each packet begins on a new line."""
     if not body or body == b"[]":
         return []
     if body[:1] != b"[" or body[-1:] != b"]":
@@ -268,13 +273,14 @@ def batch(body: bytes) -> list[bytes]:
 
 
 async def check(answer: Answer) -> None:
-    """Raises `PinactorsError` for a refusal, `Broken` for a failure in between, else `NotPinactors`."""
+    """Raises `PinactorsError` for a refusal, `Broken` for an error of a proxy in between, `NotPinactors` for
+    any other answer without success."""
     if not 200 <= answer.status < 300:
         refused(answer.status, answer.headers, await answer.read())
 
 
 def refused(status: int, headers: Headers, body: bytes) -> NoReturn:
-    """Raises what an answer without success stands for, as `check` says."""
+    """Raises the error for an answer without success, as described at `check`."""
     try:
         retry_after: float | None = float(headers.get("retry-after", ""))
     except ValueError:
@@ -291,7 +297,7 @@ def refused(status: int, headers: Headers, body: bytes) -> NoReturn:
 
 
 def read_json(body: bytes) -> dict[str, Any]:
-    """Raises `NotPinactors` unless it is a JSON object."""
+    """Decodes a JSON object. Raises `NotPinactors` for anything else."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as error:

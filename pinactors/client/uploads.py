@@ -1,4 +1,4 @@
-"""Photographs on their way out, from memory or from files."""
+"""The photographs of an upload as a request body, from memory or from files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Photograph = bytes | Path
 
 @dataclass(frozen=True, slots=True)
 class Photographs:
-    """What one upload sends. The idempotency key lets a repeated upload join the session of the first one;
-    `webhook` is where the session's events are to be sent."""
+    """The content of one upload. With the idempotency key a repeated upload joins the session of the first
+    one; `webhook` is the URL to which the session's events are to be sent."""
 
     images: Mapping[View, Photograph]
     session_id: str = field(default_factory=new_session_id)
@@ -33,7 +33,7 @@ class Photographs:
 
     @property
     def views(self) -> list[View]:
-        """In the order in which work on them can start."""
+        """The views in the order in which they are sent: front first, so that work can begin early."""
         return [view for view in View if view in self.images]
 
     async def multipart(self) -> Body:
@@ -54,14 +54,14 @@ PIECE_BYTES = 256 * 1024
 
 
 class Part:
-    """`length` bytes of a body from `offset` on, as something to be sent."""
+    """`length` bytes of a body from `offset` on, as content of a request."""
 
     def __init__(self, body: Body, sizes: Sequence[int], offset: int, length: int) -> None:
         self._parts = list(zip(body.contents, sizes, strict=True))
         self._offset, self._length = offset, length
 
     async def read(self, position: int) -> bytes:
-        """At most `PIECE_BYTES` bytes; empty at the end. Raises `OSError`."""
+        """At most `PIECE_BYTES` bytes from `position` on; empty at the end. Raises `OSError`."""
         most = min(PIECE_BYTES, self._length - position)
         start = self._offset + position
         for content, size in self._parts if most > 0 else ():
@@ -82,8 +82,8 @@ class Part:
 
 
 def part_head(boundary: str, name: str, filename: str | None = None, more: str = "") -> bytes:
-    """What stands before a part's content; a line break belongs behind it. `more` are further header lines,
-    each with its end."""
+    """The boundary and header lines before a part's content; the caller adds a line break after the content.
+    `more` are further header lines, each with its line end."""
     file = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
     return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{more}\r\n'.encode()
 
@@ -93,10 +93,10 @@ async def size_of(content: Photograph) -> int:
 
 
 async def sizes_of(body: Body) -> list[int]:
-    """Of each of its contents. Raises `OSError`."""
+    """The sizes of the body's contents in bytes. Raises `OSError`."""
     return [await size_of(content) for content in body.contents if isinstance(content, bytes | Path)]
 
 
 async def whole(content: Photograph) -> bytes:
-    """The content in one. Raises `OSError`."""
+    """The whole content as bytes. Raises `OSError`."""
     return content if isinstance(content, bytes) else await trio.Path(content).read_bytes()

@@ -1,4 +1,4 @@
-"""The WebSocket way to a server: photographs go up while packets already come down."""
+"""The WebSocket transport: packets are received while photographs are still being sent."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from pinactors.protocol import PACKET_LIMIT, PinactorsError
 from pinactors.protocol.offsets import to_token
 
 MESSAGE_QUEUE = 16
-"""Packets that may wait for a slow caller; a session has fewer, so that an unread one never blocks a pong."""
+"""Received packets that may wait for a slow caller; a session has fewer, so that a full queue never blocks a
+pong."""
 
 CLOSE_SECONDS = 1.0
-"""What the closing handshake may take."""
+"""Most seconds that the closing handshake may take."""
 
 
 class WebSocketTransport:
@@ -55,7 +56,7 @@ class WebSocketTransport:
 
     async def _converse(self, conversation: Conversation) -> None:
         conversation.on_activity = self._on_activity
-        # The stream is ours, not trio-websocket's: it does not close one that the server closed first.
+        # We open and close the stream: trio-websocket does not close one that the server closed first.
         stream = await open_stream(self._url)
         try:
             await conversation.hold(
@@ -68,7 +69,7 @@ class WebSocketTransport:
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
             conversation.failure = _caught(rejection.status_code, headers, rejection.body or b"")
         except* LocalProtocolError as errors:
-            # A ping that crosses our close frame: trio-websocket answers it, which wsproto does not allow.
+            # A ping arrived after our close frame was sent: trio-websocket answers it, which wsproto refuses.
             if not conversation.over:
                 conversation.failure = Broken(f"the WebSocket broke: {errors.exceptions[0]}")
         finally:
@@ -78,9 +79,10 @@ class WebSocketTransport:
 
 
 class Conversation:
-    """One connection. What went wrong is left in `failure`: no group of errors has to be taken apart.
+    """One WebSocket connection. An error is stored in `failure`, so that no exception group has to be
+    unpacked.
 
-    `over`: everything there was to receive has been, and only the closing handshake is left.
+    `over` is True when receiving has ended and only the closing handshake remains.
     """
 
     def __init__(
@@ -99,13 +101,14 @@ class Conversation:
         self.over = False
 
     async def hold(self, stream: trio.abc.Stream, host: str, path: str) -> None:
-        """Returns when the terminal packet was taken or the connection is over."""
+        """Opens the WebSocket, sends and receives; returns after the terminal packet or when the connection
+        ended."""
         headers = [(name.encode(), value.encode()) for name, value in self._server.headers().items()]
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(CONNECT_SECONDS) as scope:
                 socket = await wrap_client_stream(
                     nursery,
-                    EndNoticed(stream, scope.cancel),  # type: ignore[arg-type]  # any stream will do
+                    EndNoticed(stream, scope.cancel),  # type: ignore[arg-type]  # any stream works
                     host,
                     path,
                     extra_headers=headers,
@@ -123,9 +126,9 @@ class Conversation:
             nursery.cancel_scope.cancel()
 
     async def _send(self, socket: WebSocketConnection, conversation: trio.CancelScope) -> None:
-        """Sends the photographs, then asks for signs of life; ends the conversation when none comes."""
+        """Sends the photographs, then pings; ends the conversation if a ping is not answered in time."""
         sent, total = 0, sum(map(len, self._contents))
-        with suppress(ConnectionClosed):  # why it closed is for the receiving side to find out
+        with suppress(ConnectionClosed):  # the receiving task records the reason
             await socket.send_message(msgspec.json.encode(self._opening).decode())
             for content in self._contents:
                 await socket.send_message(content)
@@ -158,8 +161,8 @@ class Conversation:
 
 
 class EndNoticed(trio.abc.Stream):
-    """Passes everything on and says when the other side has ended: trio-websocket waits for ever for the
-    answer to its handshake when the connection ends before it.
+    """A stream that forwards all calls and calls `on_end` when the other side has ended. It is needed because
+    trio-websocket waits for ever if the connection ends before the answer to its handshake.
     """
 
     def __init__(self, stream: trio.abc.Stream, on_end: Callable[[], None]) -> None:

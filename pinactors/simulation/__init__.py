@@ -1,4 +1,4 @@
-"""Cellular links, simulated: rates, delays and losses between a client and a server on this machine.
+"""Simulated cellular links: rates, delays and losses between a client and a server on this machine.
 
-Used by the demonstration, the benchmarks and tests; nothing of the server imports it.
+The demonstration, the benchmarks and the tests use this package; the server does not import it.
 """

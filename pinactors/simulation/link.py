@@ -1,8 +1,9 @@
-"""A cellular link in user space: a TCP relay that lets bytes through when the link would have delivered them.
+"""A simulated cellular link in user space: a TCP relay that forwards bytes when the link would have delivered
+them.
 
-What it is faithful in: bytes an opportunity, delay, jitter, silence, lost packets as TCP shows them (late, in
-order), a bounded queue that makes the sender wait, and the handshake's round trip. What it leaves out: TCP's
-slow start (the sender fills the link from the first byte) and header bytes.
+It simulates the bytes per delivery opportunity, delay, jitter, silences, lost packets as TCP shows them
+(late, in order), a bounded queue that makes the sender wait, and the handshake's round trip. It does not
+simulate TCP's slow start (the sender fills the link from the first byte) and header bytes.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 READ_SIZE = 8 * PACKET_BYTES
 SOCKET_BUFFER = 64 << 10
-"""Of the relay's sockets: the queue that counts is the link's own, not the kernel's."""
+"""Receive buffer of the relay's sockets in bytes: small, so that bytes wait in the link's queue and not in
+the kernel."""
 
 
 class Shaper:
-    """When bytes arrive on one direction of a link: pure arithmetic on the caller's clock.
+    """Computes when bytes arrive over one direction of a link: pure arithmetic on the caller's clock.
 
-    Bytes offered leave in the first opportunities not yet used, at most `PACKET_BYTES` bytes in each; what an
-    opportunity has no bytes for is lost. Arrivals never go back: order is kept. Connections may share a
-    shaper, which counts the bytes that came from their senders (`offered`) and that went on to their
+    Bytes leave in the first opportunities not yet used, at most `PACKET_BYTES` bytes in each; the unused rest
+    of an opportunity is lost. Arrival times never decrease, so that the order is kept. Connections may share
+    a shaper, which counts the bytes that came from their senders (`offered`) and those forwarded to their
     receivers (`delivered`).
     """
 
@@ -46,7 +48,8 @@ class Shaper:
         self.offered = self.delivered = 0
 
     def take(self, now: float, size: int) -> tuple[int, float]:
-        """How many of `size` (1 or more) bytes ready at `now` leave together next, and when they arrive."""
+        """How many of the `size` (1 or more) bytes ready at `now` leave in the next opportunity, and when
+        they arrive."""
         if self._room == 0 or self._time < now:
             self._advance(now)
         count = min(size, self._room)
@@ -56,7 +59,7 @@ class Shaper:
         return count, self._last_arrival
 
     def _advance(self, now: float) -> None:
-        """To the first opportunity at `now` or later that was not used yet, is not silenced and not lost."""
+        """Moves to the first opportunity at `now` or later that is unused, not in a silence and not lost."""
         while True:
             self._to_next(now)
             while self._stall_to <= self._time:
@@ -64,7 +67,7 @@ class Shaper:
             if self._time >= self._stall_from:
                 now = self._stall_to
             elif self._direction.loss and self._chance.random() < self._direction.loss:
-                # Sent, missed, asked for again and sent again: three ways. What follows it waits behind it.
+                # Sent and lost, requested again, sent again: three times the delay. Later packets wait.
                 self._last_arrival = max(self._last_arrival, self._time + 3 * self._direction.delay)
             else:
                 self._room = PACKET_BYTES
@@ -96,19 +99,19 @@ class Shaper:
 
 
 class Link:
-    """One phone's link: every connection that goes over it shares its two directions."""
+    """One phone's link: all its connections share its two directions."""
 
     def __init__(self, profile: Profile, seed: int = 0) -> None:
-        """The link's clock starts now; `seed` decides its jitter, losses and silences."""
+        """Starts the link's clock; `seed` determines its jitter, losses and silences."""
         self.profile = profile
         now = trio.current_time()
         self.up = Shaper(profile.up, now, seed)
         self.down = Shaper(profile.down, now, seed + 1)
 
     async def carry(self, phone: trio.abc.HalfCloseableStream, server: trio.abc.HalfCloseableStream) -> None:
-        """Moves bytes both ways until both ends are done, or either is broken; closes both streams.
+        """Forwards bytes in both directions until both have ended or one is broken; closes both streams.
 
-        The end of one direction is passed on after its last byte; a broken stream breaks the connection.
+        The end of one direction is forwarded after its last byte; a broken stream breaks the connection.
         """
         queues = self.profile.up.queue, self.profile.down.queue
         async with phone, server, trio.open_nursery() as nursery:
@@ -123,7 +126,7 @@ async def _pump(
     queue: int,
     connection: trio.CancelScope,
 ) -> None:
-    # At most `queue` packets of PACKET bytes, plus one read: 64 kB to 9 MB a direction, by profile.
+    # At most `queue` packets of PACKET_BYTES, plus one read: by profile 64 kB to 9 MB per direction.
     send, receive = trio.open_memory_channel[tuple[float, bytes]](queue)
     try:
         async with trio.open_nursery() as nursery:
@@ -147,7 +150,8 @@ async def _offer(data: bytes, shaper: Shaper, send: trio.MemorySendChannel[tuple
 def _due(
     receive: trio.MemoryReceiveChannel[tuple[float, bytes]], data: bytes
 ) -> tuple[bytes, tuple[float, bytes]]:
-    """`data` with all that has arrived by now, in one piece; and what comes next, empty where nothing is."""
+    """`data` joined with all packets that have arrived by now; and the next packet with its arrival time,
+    empty if there is none."""
     pieces, now = [data], trio.current_time()
     with suppress(trio.WouldBlock, trio.EndOfChannel):
         while True:
@@ -179,9 +183,9 @@ async def _deliver(
 
 @dataclass
 class Relay:
-    """A listening relay: `port` on 127.0.0.1; `connections` counts those it ever accepted, `offered` the
-    bytes it took from phones, `delivered` those it passed on to the server: the rest was on the link when it
-    broke."""
+    """A listening relay on `port` of 127.0.0.1. `connections` counts all accepted connections, `offered` the
+    bytes received from phones, `delivered` the bytes forwarded to the server: the difference was on the link
+    when it broke."""
 
     port: int
     link: Link
@@ -197,7 +201,7 @@ class Relay:
         return self.link.up.delivered
 
     def cut(self) -> None:
-        """Resets every open connection, as a phone that lost its network does."""
+        """Resets every open connection, like a phone that lost its network."""
         for scope, stream in self._open:
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             scope.cancel()
@@ -211,10 +215,10 @@ async def relay(
     seed: int = 0,
     task_status: trio.TaskStatus[Relay] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listens on a free local port and carries connections over one link to `host`:`port`, until cancelled.
+    """Listens on a free local port and forwards connections over one link to `host`:`port`, until cancelled.
 
-    Start it with `nursery.start`, which returns the `Relay`. A server out of reach shows as a reset
-    connection.
+    Start it with `nursery.start`, which returns the `Relay`. If the server is not reachable, the connection
+    is reset.
     """
     link = Link(profile, seed)
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -236,5 +240,5 @@ async def relay(
             finally:
                 state._open.discard(connection)
 
-    task_status.started(state)  # it listens since it was opened
+    task_status.started(state)  # the socket already listens
     await trio.serve_listeners(handle, listeners)

@@ -1,9 +1,10 @@
-"""What a cellular link does to packets, as data: written profiles by generation, and captures of real links.
+"""Profiles of cellular links as data: defined profiles for each mobile generation, and captures of real
+links.
 
-A direction is described by its delivery opportunities, the form of the public packet-delivery captures: times
-in milliseconds at which the link could have delivered one packet of 1,500 bytes, repeated by adding the last
-time. The written profiles are ordinary figures for the generation with some slow wandering, not measurements
-of a network.
+A direction is described by its delivery opportunities, in the form of the public packet-delivery captures:
+times in milliseconds at which the link could have delivered one packet of 1,500 bytes; after the last time
+the list repeats. The defined profiles use typical figures of the generation with a slowly varying rate; they
+are not measurements of a network.
 """
 
 from __future__ import annotations
@@ -21,17 +22,18 @@ PACKET_BYTES = 1500
 
 TRACE_SECONDS = 30
 WANDER_SECONDS = 2.0
-"""How slowly a written profile's rate wanders: the time constant of its AR(1) process."""
+"""Time constant in seconds of the AR(1) process that varies a defined profile's rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """One way of a link. Times in seconds, `opportunities` in milliseconds, ascending; empty: any rate.
+    """One direction of a link. Times in seconds; `opportunities` in milliseconds, ascending, empty for no
+    rate limit.
 
-    Every packet takes `delay` and up to `jitter` more, evenly spread. `loss` is the share of opportunities
-    whose packet is lost and sent again. The link is silent for about `stall` seconds every `stall_every` (0:
-    never), both exponentially spread. `queue` is how many packets it holds, waiting and on the air, before a
-    sender has to wait.
+    Every packet takes `delay` plus a random time up to `jitter`, uniformly distributed. `loss` is the share
+    of opportunities whose packet is lost and sent again. The link is silent for about `stall` seconds every
+    `stall_every` seconds (0: never), both exponentially distributed. `queue` is the number of packets that it
+    holds, waiting and in flight, before a sender has to wait.
     """
 
     opportunities: Sequence[int]
@@ -45,7 +47,7 @@ class Direction:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A link: `up` is phone to server."""
+    """A link in both directions: `up` is from phone to server, `down` from server to phone."""
 
     name: str
     up: Direction
@@ -57,12 +59,13 @@ class Profile:
 
 
 def profile(name: str) -> Profile:
-    """The written profile of that name. Raises `KeyError`."""
+    """The defined profile with this name. Raises `KeyError`."""
     return Profile(name, *_WRITTEN[name]())
 
 
 def captured(up: Path, down: Path, delay: float = 0.03) -> Profile:
-    """A link that delivers as the captures did, with `delay` seconds one way: captures hold no propagation.
+    """A link that replays captures. `delay` is the propagation time of one direction in seconds, which
+    captures do not contain.
 
     Raises `OSError` or `ValueError` naming the file.
     """
@@ -72,9 +75,11 @@ def captured(up: Path, down: Path, delay: float = 0.03) -> Profile:
 
 
 def captures(folder: Path) -> list[Profile]:
-    """The links of every pair of captures `NAME.up` and `NAME.down` in a folder, gzipped or not, by name.
+    """One link for each pair of captures `NAME.up` and `NAME.down` in a folder, gzipped or not, ordered by
+    name.
 
-    Raises `OSError`, or `ValueError` where there is none, one has no other half, or one cannot be used.
+    Raises `OSError`, or `ValueError` if there is no pair, if one direction is missing, or if a file is not
+    valid.
     """
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
@@ -90,7 +95,7 @@ def captures(folder: Path) -> list[Profile]:
 
 
 def read_trace(path: Path) -> Sequence[int]:
-    """A capture, one millisecond count a line; gzipped when the name ends so.
+    """Reads a capture: one time in milliseconds per line; gzipped if the name ends in `.gz`.
 
     Raises `OSError`, or `ValueError` naming the file and the line.
     """
@@ -111,7 +116,8 @@ def read_trace(path: Path) -> Sequence[int]:
 
 
 def wandering(megabits: float, swing: float, seed: int) -> Sequence[int]:
-    """Opportunities at `megabits` a second on average; `swing` is the deviation of the rate's logarithm."""
+    """Opportunities at `megabits` per second on average; `swing` is the standard deviation of the rate's
+    logarithm."""
     chance = random.Random(seed)
     keep = math.exp(-0.001 / WANDER_SECONDS)
     level, ready, times = 0.0, 0.0, array("q")
@@ -151,4 +157,5 @@ _WRITTEN: dict[str, Callable[[], tuple[Direction, Direction]]] = {
 }
 
 NAMES = tuple(_WRITTEN)
-"""`classic` is the old test for such clients: any rate, every packet 0 to 2 s late by chance, in order."""
+"""Names of the defined profiles. `classic` is a traditional test for such clients: no rate limit, every
+packet 0 to 2 s late at random, in order."""
