@@ -1,4 +1,9 @@
-"""Records: what analyses, people and keys leave behind."""
+"""The records in the database: analyses with their packets, feedback, API keys, tokens, and events for
+webhooks.
+
+Input: finished sessions, feedback and keys. Output: packets that can be read again, lists, and events to be
+sent. Nothing else touches the database; `Records` is the interface.
+"""
 
 from pinactors.records.analyses import AnalysisRecord, StoredStream
 from pinactors.records.database import RecordsUnavailable

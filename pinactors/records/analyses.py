@@ -18,12 +18,13 @@ from pinactors.storage.stored_image import StoredImage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnalysisRecord:
-    """A session at its end. `packets` are those before the final one, encoded, without newline.
+    """A finished session, to be stored. `packets` are all packets before the final one, encoded, without
+    newline.
 
-    `verdict` to `confidence` are None when it ended in an error, whose code `error_code` then is. `pin_id`
-    and `pin_name` are the catalogue pin that was claimed, None when none was. `started_at` is aware.
-    `webhook` is where the upload wants its events sent (empty: where its key does), `components` names which
-    component made each packet, empty for none.
+    `verdict` to `confidence` are None if the session ended with an error, whose code is `error_code`.
+    `pin_id` and `pin_name` name the claimed catalogue pin, None if no pin was claimed. `started_at` has a
+    time zone. `webhook` is the upload's URL for events (empty: that of its key). `components` has for each
+    packet the name of the component that made it, or an empty string.
     """
 
     stream_id: str
@@ -50,7 +51,7 @@ class AnalysisRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredStream:
-    """A finished session's packets, the final one included, byte for byte as they went out."""
+    """A finished session with all its packets, byte for byte as they were sent."""
 
     stream_id: str
     session_id: str
@@ -91,7 +92,7 @@ def save(
         Analysis.provisional: record.error_code is None,
     }
     number = int(Analysis.insert(row).execute(database))
-    # Sealed only after the row is in: from here on no other attempt can store another final packet.
+    # The final packet is made after the row is inserted, so that no other attempt can store another one.
     bodies = [*record.packets, seal(number)]
     packets = [(number, sequence, body) for sequence, body in enumerate(bodies)]
     fields = [StoredPacket.analysis, StoredPacket.sequence, StoredPacket.body]
@@ -144,7 +145,8 @@ def stream(database: peewee.Database, stream_id: str) -> StoredStream | None:
 def photograph(
     database: peewee.Database, stream_id: str, view: str, images_folder: Path
 ) -> StoredImage | None:
-    """The photograph an analysis saw as `view`, as `AnalysisRecord.images` had it."""
+    """The photograph that an analysis used as `view`, as in `AnalysisRecord.images`; None if there is
+    none."""
     query = (
         Image.select(Image.path, Image.sha256, Image.size)
         .join(AnalysisImage)
@@ -159,7 +161,8 @@ def photograph(
 def find_upload(
     database: peewee.Database, owner: str, session_id: str, fingerprint: str, since: dt.datetime
 ) -> str | None:
-    """Stream id of the newest such analysis, if it ended after `since`."""
+    """Stream id of the newest analysis with this owner, session id and fingerprint, if it ended after
+    `since`."""
     same = (
         (Analysis.owner == owner)
         & (Analysis.session_id == session_id)
@@ -172,8 +175,8 @@ def find_upload(
 def find_idempotent(
     database: peewee.Database, owner: str, idempotency_key: str, since: dt.datetime
 ) -> tuple[str, str] | None:
-    """Stream id and fingerprint of the newest such analysis, if it ended after `since`; else of the one whose
-    duplicate came with the key after that."""
+    """Stream id and fingerprint of the newest analysis with this owner and key, if it ended after `since`;
+    otherwise of the analysis of which a duplicate was uploaded with the key after `since`."""
     same = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
     later = (
         LaterKey.select(LaterKey.stream_id, LaterKey.fingerprint)
@@ -194,8 +197,8 @@ def keep_later_key(
     now: dt.datetime,
     since: dt.datetime,
 ) -> None:
-    """A key that came with a duplicate of that stream's upload; one that is there already stays. Those from
-    before `since` go."""
+    """Stores the key of a duplicate of that stream's upload; an existing row stays as it is. Removes the keys
+    stored before `since`."""
     LaterKey.delete().where(LaterKey.added_at < since).execute(database)
     row = {
         LaterKey.owner: owner,
@@ -210,7 +213,7 @@ def keep_later_key(
 def has_named(
     database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
 ) -> bool:
-    """Whether there is an analysis of that session id, or of that key, that ended after `since`."""
+    """Whether there is an analysis with that session id, or with that key, that ended after `since`."""
     if _newest(database, (Analysis.owner == owner) & (Analysis.session_id == session_id), since) is not None:
         return True
     return idempotency_key is not None and (
@@ -219,8 +222,9 @@ def has_named(
 
 
 def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
-    """Stream id and fingerprint. One row is read, however many there are. An analysis that failed is none: it
-    may have had only some of its photographs, and whoever sends them again wants another try."""
+    """Stream id and fingerprint of the newest matching analysis, if it ended after `since`. Only one row is
+    read. Failed analyses do not count: they may have had only some of the photographs, and the client that
+    sends these again needs a new analysis."""
     row = (
         Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
         .where(same, Analysis.error_code.is_null())

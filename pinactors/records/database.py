@@ -1,4 +1,5 @@
-"""The connection: which database a setting means, one transaction at a time on a thread, and its failures."""
+"""The connection to the database that the settings name: transactions on threads, and errors as
+`RecordsUnavailable`."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ log = structlog.get_logger(__name__)
 DATABASE_FILE = "pinactors.db"
 
 BUSY_MILLISECONDS = 2000
-"""How long one transaction waits for another process's lock before it counts as unavailable: several tries
-fit into what is left of a session's deadline."""
+"""How long a transaction waits for another process's lock before the database counts as unavailable: short
+enough for several attempts within the rest of a session's deadline."""
 
 CONNECT_SECONDS = 5
 READER_THREADS = 4
@@ -33,11 +34,11 @@ SERVER_WRITERS = 4
 
 
 class RecordsUnavailable(PinactorsError):
-    """The database is busy, locked, full or gone. Nothing was changed; the same call may be made again."""
+    """The database is busy, locked, full or missing. Nothing was changed; the same call may be repeated."""
 
 
 def unavailable(cause: BaseException | None) -> RecordsUnavailable:
-    """What a client may know: never a path, a host or a statement."""
+    """The error for a client: it contains no path, host or SQL statement."""
     error = RecordsUnavailable(
         ErrorCode.OVERLOADED,
         "Records are unavailable",
@@ -49,9 +50,10 @@ def unavailable(cause: BaseException | None) -> RecordsUnavailable:
 
 
 def connect(settings: Settings) -> peewee.Database:
-    """The database `settings` mean, pooled, not connected yet.
+    """The database that `settings` name, with a connection pool, not connected yet.
 
-    Raises `ValueError` for an unusable URL, in words that hold no part of it: it may hold a password.
+    Raises `ValueError` for an invalid URL; the message contains no part of it except its kind, because the
+    URL may contain a password.
     """
     if not settings.database_url:
         settings.data.mkdir(parents=True, exist_ok=True)
@@ -91,7 +93,7 @@ def _driver_missing() -> ValueError:
 
 
 def _sqlite(path: str) -> peewee.Database:
-    pragmas = [  # the journal's mode is the file's, not the connection's: migrating sets it
+    pragmas = [  # the journal mode belongs to the file, not to the connection: the migration sets it
         ("busy_timeout", BUSY_MILLISECONDS),
         ("synchronous", "normal"),
         ("foreign_keys", 1),
@@ -101,19 +103,19 @@ def _sqlite(path: str) -> peewee.Database:
         pragmas=pragmas,
         max_connections=READER_THREADS + 1,
         timeout=BUSY_MILLISECONDS / 1000,
-        check_same_thread=False,  # the pool hands a connection from thread to thread, never to two at once
+        check_same_thread=False,  # the pool gives a connection to several threads, but never to two at once
     )
     return database
 
 
 class Store:
-    """Runs functions of a database, each in a transaction on one thread under a limiter of its own.
+    """Runs functions on a database, each in a transaction on a thread; reads and writes have a limiter each.
 
-    Writers of SQLite queue here, in order, instead of polling for its one write lock.
+    Writers of SQLite queue here, in order, instead of polling for its only write lock.
     """
 
     def __init__(self, database: peewee.Database) -> None:
-        self.database: Any = database  # a pool: more than peewee's types know
+        self.database: Any = database  # a pool, whose methods peewee's types do not contain
         self._file = Path(database.database) if isinstance(database, peewee.SqliteDatabase) else None
         self._identity: tuple[int, int] | None = None
         self._migrating = threading.Lock()
@@ -130,11 +132,12 @@ class Store:
         )
 
     async def look_up(self, function: Callable[[peewee.Database], T]) -> T:
-        """As `read`, for a function that runs one quick statement: alone it needs no transaction."""
+        """Like `read`, for a function that runs a single quick statement, which needs no transaction."""
         return await trio.to_thread.run_sync(self._guard, self._look_up, function, limiter=self._readers)
 
     async def write(self, function: Callable[[peewee.Database], T]) -> T:
-        """Cancellation waits for the transaction's end: what was asked for is done or not, never unknown."""
+        """Runs `function` in a write transaction. Cancellation waits for the transaction's end, so that its
+        outcome is always known."""
         mode = "IMMEDIATE" if self._file else ""
         return await trio.to_thread.run_sync(
             self._guard, self._transaction, function, mode, limiter=self._writers
@@ -149,7 +152,7 @@ class Store:
         except peewee.ImproperlyConfigured:
             raise _driver_missing() from None
         except (peewee.IntegrityError, peewee.DataError, peewee.ProgrammingError, peewee.NotSupportedError):
-            raise  # ours to mend, not to repeat
+            raise  # a bug in this program: repeating the call would not help
         except (peewee.DatabaseError, peewee.InterfaceError, OSError) as error:
             log.warning("database unavailable", reason=str(error))
             raise unavailable(error) from error
@@ -176,8 +179,9 @@ class Store:
         return status.st_dev, status.st_ino
 
     def _check_file(self) -> None:
-        """An open connection keeps writing to a deleted file and SQLite makes an absent one anew: both would
-        lose analyses in silence. A file that is gone is an error until it is back; another one is opened."""
+        """Checks that the database file is still the same. Without this check, analyses would be lost
+        unnoticed: an open connection keeps writing to a deleted file, and SQLite creates a missing file
+        again. A missing file is an error until it is back; a replaced file is opened and migrated."""
         if self._identify() == self._identity:
             return
         with self._migrating:

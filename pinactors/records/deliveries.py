@@ -1,8 +1,9 @@
-"""Deliveries: events on their way to a webhook. Every function runs inside a transaction of its caller.
+"""Deliveries: events to be sent to a webhook. Every function runs inside a transaction of its caller.
 
-A row is pending until its event was taken or given up. Of a stream only the earliest pending event is sent:
-the next one waits for it. Whoever claims a delivery moves its `due_at` on in the same transaction, so that of
-several processes one sends it; should that one be killed, it is due again.
+A row is pending until its event was delivered or given up. Of each stream only the earliest pending event is
+sent; the next one waits for it. A process that claims a delivery sets its `due_at` to a later time in the
+same transaction, so that only one of several processes sends it; if that process is killed, the delivery
+becomes due again.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from pinactors.records.models import Delivery
 PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 
 ERROR_LIMIT = 500
-"""Characters kept of why a delivery failed."""
+"""Most characters stored of the reason why a delivery failed."""
 
 LOOKED_AT = 100
-"""Rows looked at for one claim."""
+"""Most rows that one claim reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """An event to be sent now. `secret` is that of its key: None for an upload without a key, or where the
-    key was revoked. `attempts` counts this one."""
+    """An event to be sent now. `secret` is the signing secret of its key; None for an upload without a key or
+    if the key was revoked. `attempts` includes the attempt for which it was claimed."""
 
     id: int
     stream_id: str
@@ -48,7 +49,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTally:
-    """How many events of a stream are in which state; `error` is why the last one that failed did."""
+    """The numbers of a stream's events by state; `error` is the error of the last event that has one."""
 
     pending: int
     delivered: int
@@ -67,9 +68,9 @@ def add(
     *,
     first: int = 0,
 ) -> bool:
-    """Events for `packets`, whose sequences begin at `first` and which `components` made, on their way to
-    `webhook`, or to the key's where that is empty. What is there already stays. False where there is no
-    webhook."""
+    """Stores events for `packets`, whose sequences begin at `first` and which `components` made, to be sent
+    to `webhook` or, if that is empty, to the key's webhook. Existing rows stay as they are. Returns False if
+    there is no webhook."""
     url = webhook or keys.webhook_of(database, owner)
     if not url:
         return False
@@ -106,8 +107,8 @@ def claim(
     under_way: Mapping[str, int],
     per_owner: int,
 ) -> list[ClaimedDelivery]:
-    """At most `limit` deliveries that are due, nobody else's before `until`; at most `per_owner` of each
-    owner, counting those `under_way`."""
+    """Claims at most `limit` due deliveries for the caller, until `until`; at most `per_owner` of each owner,
+    including those `under_way`."""
     counts = Counter(under_way)
     full = [owner for owner, count in counts.items() if count >= per_owner]
     due = _first_of_stream() & (Delivery.due_at <= now) & Delivery.owner.not_in(full)
@@ -122,7 +123,7 @@ def claim(
 
 
 def _first_of_stream() -> Any:
-    """Pending, and nothing earlier of its stream is."""
+    """The condition that a delivery is pending and no earlier one of its stream is."""
     earlier = Delivery.alias()
     waits = earlier.select(earlier.id).where(
         earlier.stream_id == Delivery.stream_id,
@@ -133,7 +134,7 @@ def _first_of_stream() -> Any:
 
 
 def _take(database: peewee.Database, row: Delivery, until: dt.datetime) -> bool:
-    """False when another process was faster."""
+    """Claims the row. Returns False if another process has claimed it first."""
     mine = (Delivery.id == row.id) & (Delivery.due_at == row.due_at)
     changes = {Delivery.due_at: until, Delivery.attempts: Delivery.attempts + 1}
     return bool(Delivery.update(changes).where(mine).execute(database))
@@ -155,7 +156,7 @@ def _claimed(row: Delivery, secret: str | None) -> ClaimedDelivery:
 
 
 def next_due(database: peewee.Database) -> dt.datetime | None:
-    """When something is due, now or later."""
+    """The earliest time at which a delivery is due; None if none is pending."""
     due = Delivery.select(Delivery.due_at).where(_first_of_stream()).order_by(Delivery.due_at)
     found = due.limit(1).tuples().first(database)
     return None if found is None else found[0]
@@ -167,21 +168,21 @@ def delivered(database: peewee.Database, number: int) -> None:
 
 
 def failed(database: peewee.Database, number: int, error: str, due_at: dt.datetime) -> None:
-    """It is tried again at `due_at`."""
+    """Stores the error of an attempt; the next attempt is at `due_at`."""
     changes = {Delivery.error: error[:ERROR_LIMIT], Delivery.due_at: due_at}
     Delivery.update(changes).where(Delivery.id == number).execute(database)
 
 
 def give_up(database: peewee.Database, stream_id: str, error: str) -> int:
-    """What is pending of a stream becomes dead letters, all of it: the rest alone would be out of order. How
-    many."""
+    """Gives up all pending events of a stream and returns their number. All of them, because sending the rest
+    would leave a gap in the order."""
     pending = (Delivery.stream_id == stream_id) & (Delivery.state == PENDING)
     changes = {Delivery.state: DEAD, Delivery.error: error[:ERROR_LIMIT]}
     return int(Delivery.update(changes).where(pending).execute(database))
 
 
 def tallies(database: peewee.Database, stream_ids: Sequence[str]) -> dict[str, DeliveryTally]:
-    """By stream; those without a webhook are missing."""
+    """The tallies by stream id; streams without events are missing."""
     columns = (Delivery.stream_id, Delivery.state, Delivery.error)
     query = Delivery.select(*columns).where(Delivery.stream_id.in_(stream_ids)).order_by(Delivery.id)
     found: dict[str, list[tuple[str, str | None]]] = {}
@@ -201,6 +202,6 @@ def erase(database: peewee.Database, stream_ids: Sequence[str]) -> None:
 
 
 def forget(database: peewee.Database, before: dt.datetime) -> int:
-    """Removes those made before `before` that are not pending any more; how many."""
+    """Removes deliveries made before `before` that are no longer pending; returns their number."""
     old = (Delivery.state != PENDING) & (Delivery.created_at < before)
     return int(Delivery.delete().where(old).execute(database))

@@ -1,7 +1,8 @@
-"""Analyses and photographs taken out of the database. Every function runs inside a transaction of its caller.
+"""Erasing analyses and photographs from the database. Every function runs inside a transaction of its caller.
 
-What is erased leaves no trace: packets, feedback, events for webhooks, and the rows of photographs that no
-other analysis saw. Their hashes are returned for whoever removes the files.
+With an analysis its packets, feedback and webhook events are erased, and the rows of photographs that no
+other analysis refers to. The hashes of these photographs are returned so that the caller can remove the
+files.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from pinactors.records.listing import Filter, condition
 from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image, StoredPacket
 
 BATCH_ANALYSES = 200
-"""Analyses one transaction erases: a writer in between waits for so many at most."""
+"""Most analyses that one transaction erases; it limits how long another writer waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """`analyses` were erased in one go; `photographs` are the hashes of those nobody refers to any more."""
+    """The result of one transaction: the number of erased `analyses`, and in `photographs` the hashes of
+    those that no analysis refers to any more."""
 
     analyses: int
     photographs: list[str]
@@ -50,13 +52,13 @@ def erase(database: peewee.Database, wanted: Filter) -> Erased:
 
 
 def count_photographs(database: peewee.Database, before: dt.datetime) -> int:
-    """Photographs that no analysis saw that ended at `before` or later."""
+    """The number of photographs that no analysis with an end at `before` or later refers to."""
     return int(_old(before).select(peewee.fn.COUNT(Image.sha256)).scalar(database))
 
 
 def erase_photographs(database: peewee.Database, before: dt.datetime) -> list[str]:
-    """Takes at most `BATCH_ANALYSES` such photographs from the analyses that saw them, which stay; their
-    hashes."""
+    """Removes the rows of at most `BATCH_ANALYSES` such photographs and returns their hashes; the analyses
+    stay."""
     query = _old(before).select(Image.sha256).limit(BATCH_ANALYSES).tuples()
     hashes = [sha256 for (sha256,) in query.execute(database)]
     AnalysisImage.delete().where(AnalysisImage.image.in_(hashes)).execute(database)
@@ -73,7 +75,7 @@ def _old(before: dt.datetime) -> Any:
 
 
 def _forget(database: peewee.Database, hashes: Sequence[str]) -> list[str]:
-    """Removes the rows of those photographs that no analysis refers to; their hashes."""
+    """Removes the rows of those photographs in `hashes` that no analysis refers to; returns their hashes."""
     if not hashes:
         return []
     still = AnalysisImage.select(AnalysisImage.image).where(AnalysisImage.image.in_(hashes)).distinct()

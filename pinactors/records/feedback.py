@@ -1,4 +1,4 @@
-"""What people say about analyses. Every function runs inside a transaction of its caller."""
+"""People's feedback on analyses. Every function runs inside a transaction of its caller."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ class Agreement(StrEnum):
 
 
 COMMENT_LIMIT = 2000
-"""Characters of one comment."""
+"""Most characters of a comment."""
 
 PIN_ID_LIMIT = 64
-"""Characters of a catalogue pin's id, as an import bounds them."""
+"""Most characters of a catalogue pin's id, the same limit as in an import."""
 
 HIGHEST_PRICE = 1e6
-"""US dollars a pin may be said to be worth."""
+"""Highest corrected price in US dollars."""
 
 HISTORY_LIMIT = 50
-"""Rows one analysis keeps: a client that repeats itself for ever fills no disk."""
+"""Most rows of feedback per analysis, so that a client that repeats feedback for ever cannot fill the
+disk."""
 
 PAGE_LIMIT = 200
 _LARGEST_NUMBER = 2**31 - 1
@@ -37,8 +38,8 @@ _LARGEST_NUMBER = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """What a person would have an analysis corrected to: its verdict, the catalogue pin, the price in US
-    dollars. None where they did not say."""
+    """A person's corrections of an analysis: verdict, catalogue pin, price in US dollars. None means not
+    corrected."""
 
     verdict: Verdict | None = None
     pin_id: str | None = None
@@ -58,8 +59,8 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class ProvisionalPin:
-    """An analysis without a confirmation. `pin_id` is its session id, as the clients have it; `name` that of
-    the catalogue pin it claimed, empty when it claimed none."""
+    """An analysis without a confirmation. `pin_id` is its session id, as clients call it; `name` is that of
+    the claimed catalogue pin, empty if none was claimed."""
 
     pin_id: str
     record_number: int
@@ -69,9 +70,10 @@ class ProvisionalPin:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What a person's latest word makes of an analysis: what it had said, and the photographs it had seen.
+    """The latest feedback on an analysis, with the analysis's verdict and photographs.
 
-    `images` are paths in the images folder, or elsewhere, by view; `pin_id` the catalogue pin it claimed.
+    `images` are paths by view, relative to the images folder or absolute; `pin_id` is the claimed catalogue
+    pin.
     """
 
     record_number: int
@@ -84,9 +86,9 @@ class Opinion:
 
 
 class PinConfirmation(msgspec.Struct, rename="camel", frozen=True):
-    """A request to confirm: `pinId` is the analysis's session id, `recordNumber` its `id`. The values are
-    checked by these types; a `recordNumber` in digits is taken for the number. The last three are what the
-    person would have it corrected to; a price is in US dollars."""
+    """A request to confirm or correct an analysis: `pinId` is its session id, `recordNumber` its `id`. The
+    types check the values; a `recordNumber` may also be a string of digits. The last three fields are the
+    person's corrections; a price is in US dollars."""
 
     record_number: int
     pin_id: str
@@ -102,12 +104,12 @@ class PinConfirmation(msgspec.Struct, rename="camel", frozen=True):
 
 
 def check(*values: object) -> PinConfirmation:
-    """The statement in a client's values, whatever they are, in the order of its fields.
+    """Checks a client's values, which may have any type, in the order of the fields of `PinConfirmation`.
 
     Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`.
     """
     fields = msgspec.structs.fields(PinConfirmation)
-    given = list(zip(fields, values, strict=False))  # what is left out at the end was not said
+    given = list(zip(fields, values, strict=False))  # fields left out at the end were not sent
     absent = [field.encode_name for field, value in given if field.required and value in (None, "")]
     if absent:
         raise PinactorsError(
@@ -165,7 +167,7 @@ def confirm(
             .scalar(database)
         )
     if session_id is None or session_id != statement.pin_id:
-        # One answer for an unknown number, another owner's and another session's: guessing teaches nothing.
+        # The same answer for an unknown number, another owner and another session: guessing reveals nothing.
         raise PinactorsError(
             ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis has this recordNumber and pinId"
         )
@@ -226,12 +228,12 @@ def provisional(
 
 
 def is_latest() -> Any:
-    """The condition on a row of feedback that it is the latest on its analysis."""
+    """The condition that a row of feedback is the latest on its analysis."""
     return Feedback.id.in_(Feedback.select(peewee.fn.MAX(Feedback.id)).group_by(Feedback.analysis))
 
 
 def opinions(database: peewee.Database) -> list[Opinion]:
-    """The latest feedback on every analysis that has some, by record number."""
+    """The latest feedback on every analysis that has feedback, ordered by record number."""
     rows = (
         Feedback.select(
             Analysis.id,
@@ -262,5 +264,5 @@ def opinions(database: peewee.Database) -> list[Opinion]:
 
 
 def corrections(verdict: str | None, pin_id: str | None, price: float | None) -> Corrections:
-    """As the table has them."""
+    """The corrections in a row's columns."""
     return Corrections(None if verdict is None else Verdict(verdict), pin_id, price)

@@ -1,8 +1,8 @@
 """API keys. Every function runs inside a transaction of its caller.
 
-A token is 256 random bits, so its SHA-256 can be neither guessed nor searched for: a slow hash, which
-passwords need because people choose them, would only cost every request its time. Looking a digest up by its
-index tells a clock nothing about tokens, as nobody can steer a digest.
+A token has 256 random bits, so that a token cannot be found from its SHA-256 by search. A slow hash, which
+passwords need because people choose them, would only make every request slower. The duration of the index
+look-up reveals nothing about tokens, because a client cannot choose the digest of what it sends.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class KeyInfo:
-    """A key as a list shows it: `prefix` is the start of its token, which itself is stored nowhere. `admin`:
-    it may see everybody's analyses and edit the catalogue."""
+    """A key as shown in lists. `prefix` is the start of its token; the whole token is not stored. An `admin`
+    key may see the analyses of all keys and edit the catalogue."""
 
     id: int
     name: str
@@ -55,7 +55,8 @@ def add(
 
 
 def check_name(name: str) -> str:
-    """Raises `ValueError` unless it is 1 to 100 printable characters."""
+    """The name without surrounding white space. Raises `ValueError` unless it has 1 to 100 printable
+    characters."""
     name = name.strip()
     if not 0 < len(name) <= NAME_LIMIT or not name.isprintable():
         raise ValueError(f"a key's name is 1 to {NAME_LIMIT} printable characters")
@@ -63,7 +64,8 @@ def check_name(name: str) -> str:
 
 
 def may_be_token(token: str) -> bool:
-    """Whether it is worth looking up: what is longer, or not ASCII, was never given out."""
+    """Whether the text can be a token: none was ever issued that is longer or not ASCII, so no look-up is
+    needed."""
     return token.isascii() and len(token) <= TOKEN_LIMIT
 
 
@@ -87,12 +89,12 @@ def revoke(database: peewee.Database, number: int, now: dt.datetime) -> bool:
 
 
 def set_webhook(database: peewee.Database, number: int, url: str | None) -> bool:
-    """False when there is no such key."""
+    """Sets the URL for a key's events. Returns False if there is no such key."""
     return bool(ApiKey.update(webhook=url).where(ApiKey.id == number).execute(database))
 
 
 def webhook_of(database: peewee.Database, owner: str) -> str | None:
-    """Where the events of a key's sessions go; None for nowhere, and for uploads without a key."""
+    """The URL for the events of a key's sessions; None if the key has none, and for uploads without a key."""
     if not owner:
         return None
     found = ApiKey.select(ApiKey.webhook).where(_active(owner)).scalar(database)
@@ -100,7 +102,8 @@ def webhook_of(database: peewee.Database, owner: str) -> str | None:
 
 
 def secret_of(database: peewee.Database, owner: str) -> str | None:
-    """What signs a key's events, made where an older key has none; None for no key, or a revoked one."""
+    """The secret that signs a key's events; made now if an older key has none. None without a key or for a
+    revoked one."""
     if not owner:
         return None
     row = ApiKey.select(ApiKey.webhook_secret).where(_active(owner)).tuples().first(database)
@@ -139,5 +142,5 @@ def _active(owner: str) -> Any:
 
 
 def _new_secret() -> str:
-    """As Standard Webhooks writes them."""
+    """A new secret in the form of Standard Webhooks."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()

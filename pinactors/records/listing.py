@@ -1,4 +1,4 @@
-"""Finished analyses as lists show them. Every function runs inside a transaction of its caller."""
+"""Lists of finished analyses. Every function runs inside a transaction of its caller."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, 
 PAGE_LIMIT = 200
 
 MOST_COUNTED = 10_000
-"""Analyses that are looked at to count those of the last while."""
+"""Most analyses that are read to count recent activity."""
 
 _LARGEST_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which analyses are meant: all conditions that are not None hold. `since` and `until` bound the moment
-    they ended, the latter not included; `pin` is a catalogue pin's id, `key` an API key's name, `owner` its
-    number as text; `verdict` may be `error` for those that failed; `agreement` is the latest word of a
-    person, `degraded` a component that had to do without its full analysis."""
+    """A selection of analyses: those that match every field that is not None. `since` and `until` limit the
+    time of their end, `until` excluded; `pin` is a catalogue pin's id, `key` an API key's name, `owner` its
+    number as text; `verdict` may be `error` for failed analyses; `agreement` is that of the latest feedback,
+    `degraded` the name of a component that had only its basic analysis."""
 
     owner: str | None = None
     key: str | None = None
@@ -44,9 +44,9 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class RecordRow:
-    """One analysis. `images` are paths in the images folder, or elsewhere, by view; `agreement` and `comment`
-    are the latest word of a person, empty without one, `corrected` what they would have it corrected to;
-    `verdict` is empty where it failed, with `error_code`."""
+    """One analysis in a list. `images` are paths by view, relative to the images folder or absolute;
+    `agreement`, `comment` and `corrected` are those of the latest feedback, empty without feedback; `verdict`
+    is empty if the analysis failed, and `error_code` is set."""
 
     number: int
     session_id: str
@@ -70,8 +70,8 @@ class RecordRow:
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Analyses of the last while: how many began in each minute (since 1970), how many failed, and how often
-    each component was degraded or missing. Of very many only the newest are counted."""
+    """Counts of recent analyses: how many began in each minute (counted since 1970), how many failed, and how
+    often each component was degraded or missing. Only the newest `MOST_COUNTED` analyses are counted."""
 
     minutes: dict[int, int]
     failed: int
@@ -110,7 +110,8 @@ def condition(wanted: Filter) -> Any:
 def page(
     database: peewee.Database, wanted: Filter, limit: int, before: int | None
 ) -> tuple[list[RecordRow], int]:
-    """At most `limit` analyses with numbers below `before`, newest first, and how many match in all."""
+    """At most `limit` matching analyses with numbers below `before`, newest first, and the number of all
+    matches."""
     matching = condition(wanted)
     total = int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(matching).scalar(database))
     if before is not None:
@@ -146,7 +147,7 @@ def stream_of(database: peewee.Database, wanted: Filter) -> str | None:
 
 
 def _said(database: peewee.Database, numbers: Sequence[int]) -> dict[int, Feedback]:
-    """The latest word of a person on each of these analyses."""
+    """The latest feedback on each of these analyses."""
     query = Feedback.select().where(Feedback.analysis.in_(numbers)).order_by(Feedback.id)
     return {row.analysis_id: row for row in query.execute(database)}
 

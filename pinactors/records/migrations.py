@@ -1,4 +1,4 @@
-"""Brings a database to the current schema: a fresh one at once, an older one step by step."""
+"""Migrations: they create the current schema in a new database and migrate an older one step by step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ Step = Callable[[SchemaMigrator], None]
 
 
 def add_provisional(migrator: SchemaMigrator) -> None:
-    """Analyses nobody confirmed become a column: counting them by their lack of feedback read every row."""
+    """Adds a column for analyses that nobody has confirmed: counting them by missing feedback read every
+    row."""
     migrator.migrate(
         migrator.add_column("analysis", "provisional", peewee.BooleanField(default=False)),
         migrator.drop_index("analysis", "analysis_owner_id"),
@@ -29,7 +30,7 @@ def add_provisional(migrator: SchemaMigrator) -> None:
 
 
 def add_corrections(migrator: SchemaMigrator) -> None:
-    """What people would have an analysis corrected to becomes columns: a comment is no label."""
+    """Adds columns for people's corrections, because a comment cannot be used as a label."""
     migrator.migrate(
         migrator.add_column("feedback", "verdict", peewee.CharField(max_length=32, null=True)),
         migrator.add_column("feedback", "pin_id", peewee.TextField(null=True)),
@@ -38,7 +39,7 @@ def add_corrections(migrator: SchemaMigrator) -> None:
 
 
 def add_webhooks_and_tokens(migrator: SchemaMigrator) -> None:
-    """Keys get a webhook and a secret to sign with; short-lived tokens and deliveries get their tables."""
+    """Adds a webhook and a signing secret to keys, and tables for short-lived tokens and deliveries."""
 
     class Key(peewee.Model):
         class Meta:
@@ -83,12 +84,12 @@ def add_webhooks_and_tokens(migrator: SchemaMigrator) -> None:
 
 
 def add_admin(migrator: SchemaMigrator) -> None:
-    """Keys get a right: who has it sees everybody's analyses and edits the catalogue."""
+    """Adds the admin right to keys: such a key may see the analyses of all keys and edit the catalogue."""
     migrator.migrate(migrator.add_column("api_key", "admin", peewee.BooleanField(default=False)))
 
 
 def add_later_keys(migrator: SchemaMigrator) -> None:
-    """Keys that came with duplicates get a table."""
+    """Adds a table for idempotency keys that were sent with duplicates."""
 
     class LaterKey(peewee.Model):
         owner = peewee.CharField(max_length=64)
@@ -111,7 +112,7 @@ STEPS: tuple[Step, ...] = (
     add_admin,
     add_later_keys,
 )
-"""`STEPS[n]` turns schema n + 1 into n + 2. A released step is never changed, only followed by another."""
+"""`STEPS[n]` migrates schema n + 1 to n + 2. A released step is never changed; changes are new steps."""
 
 _LOCK_NUMBER = 7_465_107
 _WAL_SECONDS = 2
@@ -119,11 +120,12 @@ _RETRY_SECONDS = 0.02
 
 
 class SchemaTooNew(Exception):
-    """The database was written by a newer version of this program; it is left as it is."""
+    """The database was written by a newer version of this program; it was not changed."""
 
 
 def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
-    """Migrates on the calling thread's connection; several processes may. Returns the schema's version.
+    """Migrates the database on the calling thread's connection and returns the schema's version. Several
+    processes may call it at the same time.
 
     Raises `SchemaTooNew`, or peewee's errors, after which nothing was changed.
     """
@@ -147,11 +149,11 @@ def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
 
 @contextmanager
 def _alone(database: Any) -> Iterator[None]:
-    """A transaction that only one process at a time is in."""
+    """A transaction that only one process at a time can be in."""
     execute: Any = database.execute_sql
     if isinstance(database, peewee.SqliteDatabase):
         _write_ahead(execute)
-        execute("PRAGMA foreign_keys = 0")  # a column changes by making its table anew under the same name
+        execute("PRAGMA foreign_keys = 0")  # peewee changes a column by making its table again
         try:
             with database.atomic("EXCLUSIVE"):
                 yield
@@ -166,8 +168,9 @@ def _alone(database: Any) -> Iterator[None]:
 
 
 def _write_ahead(execute: Any) -> None:
-    """Turns the file to WAL, which stays with it. Two processes that do so to a fresh file at once can each
-    hold a lock the other needs: SQLite then fails one of them immediately, whatever its busy timeout."""
+    """Sets the file's journal mode to WAL, which the file keeps. Two processes that do so to a new file at
+    the same time can each hold a lock that the other needs: SQLite then fails one of them immediately,
+    whatever its busy timeout."""
     give_up = time.monotonic() + _WAL_SECONDS
     while True:
         try:

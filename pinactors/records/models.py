@@ -1,6 +1,7 @@
-"""The tables. Queries name their database (`query.execute(database)`), so that two `Records` share nothing.
+"""The database's tables. Each query is executed with its database as argument (`query.execute(database)`), so
+that two `Records` share nothing.
 
-A change here is a new step in `migrations.STEPS` as well; a test compares both ways to the current schema.
+A change here also needs a new step in `migrations.STEPS`; a test compares a new schema with a migrated one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import peewee
 
 
 class UtcField(peewee.BigIntegerField):
-    """An aware UTC datetime as milliseconds since 1970: the same on every database and in every time zone."""
+    """A datetime with time zone, stored as milliseconds since 1970, so that it is the same on every database
+    and in every time zone."""
 
     def db_value(self, value: dt.datetime | None) -> int | None:
         return None if value is None else round(value.timestamp() * 1000)
@@ -21,7 +23,7 @@ class UtcField(peewee.BigIntegerField):
 
 
 class SchemaVersion(peewee.Model):
-    """One row: the schema the database has."""
+    """The version of the database's schema, in a single row."""
 
     id = peewee.IntegerField(primary_key=True)
     version = peewee.IntegerField()
@@ -31,9 +33,11 @@ class SchemaVersion(peewee.Model):
 
 
 class Analysis(peewee.Model):
-    """One finished session. `id` is the clients' `recordNumber`; `error_code` is null when it completed.
+    """One finished session. `id` is the clients' `recordNumber`; `error_code` is null if the session
+    completed.
 
-    `provisional` while it completed and nobody confirmed it: what a client polls for is read from an index.
+    `provisional` is true for a completed session that nobody has confirmed. It is a column so that the
+    clients' frequent query for such sessions uses an index.
     """
 
     id = peewee.AutoField()
@@ -66,8 +70,9 @@ class Analysis(peewee.Model):
 
 
 class LaterKey(peewee.Model):
-    """An `Idempotency-Key` that came with a duplicate of an upload: it stands for those photographs from then
-    on, like the key of the upload itself. `stream_id` is that of the session that answered it."""
+    """An `Idempotency-Key` that was sent with a duplicate of an upload: from then on it means those
+    photographs, like the key of the upload itself. `stream_id` is that of the session that answered the
+    duplicate."""
 
     owner = peewee.CharField(max_length=64)
     idempotency_key = peewee.CharField(max_length=255)
@@ -81,7 +86,8 @@ class LaterKey(peewee.Model):
 
 
 class Image(peewee.Model):
-    """A photograph, once by content hash; `path` is relative to the images folder where it lies in there."""
+    """A photograph, one row per content hash; `path` is relative to the images folder if the file is in
+    it."""
 
     sha256 = peewee.CharField(max_length=64, primary_key=True)
     size = peewee.BigIntegerField()
@@ -92,7 +98,7 @@ class Image(peewee.Model):
 
 
 class AnalysisImage(peewee.Model):
-    """Which photograph an analysis saw as which view."""
+    """The photograph of one view of an analysis."""
 
     analysis = peewee.ForeignKeyField(
         Analysis, backref="images", index=False
@@ -106,7 +112,7 @@ class AnalysisImage(peewee.Model):
 
 
 class StoredPacket(peewee.Model):
-    """A packet as it went out, byte for byte."""
+    """A packet as it was sent, byte for byte."""
 
     analysis = peewee.ForeignKeyField(Analysis, backref="packets", index=False)
     sequence = peewee.IntegerField()
@@ -118,10 +124,9 @@ class StoredPacket(peewee.Model):
 
 
 class Feedback(peewee.Model):
-    """What a person said about an analysis. The newest row counts, the earlier ones are its history.
+    """A person's feedback on an analysis. The newest row counts; earlier rows are kept as history.
 
-    `verdict`, `pin_id` and `price` (US dollars) are what they would have it corrected to, null where they did
-    not say.
+    `verdict`, `pin_id` and `price` (US dollars) are the person's corrections, null if not corrected.
     """
 
     id = peewee.AutoField()
@@ -138,11 +143,11 @@ class Feedback(peewee.Model):
 
 
 class ApiKey(peewee.Model):
-    """A key by the SHA-256 of its token; `prefix` is the part of the token a list may show. An `admin` key
-    may see everybody's analyses and edit the catalogue.
+    """An API key. `digest` is the SHA-256 of its token, `prefix` the part of the token that lists show. An
+    `admin` key may see the analyses of all keys and edit the catalogue.
 
-    `webhook` is the URL its sessions' events are sent to, null for none; `webhook_secret` signs them, and is
-    stored as it is: signing needs it.
+    `webhook` is the URL for the events of its sessions, null for none; `webhook_secret` signs them and is
+    stored in plain text, because signing needs it.
     """
 
     id = peewee.AutoField()
@@ -160,8 +165,8 @@ class ApiKey(peewee.Model):
 
 
 class AccessToken(peewee.Model):
-    """A short-lived token of a key, by its SHA-256: for one stream, or for uploads where `stream_id` is
-    null."""
+    """A short-lived token of a key, identified by its SHA-256: for one stream, or for uploads if `stream_id`
+    is null."""
 
     digest = peewee.CharField(max_length=64, primary_key=True)
     key = peewee.ForeignKeyField(ApiKey)
@@ -173,11 +178,11 @@ class AccessToken(peewee.Model):
 
 
 class Delivery(peewee.Model):
-    """An event on its way to a webhook: the packet `sequence` of a stream, as it is posted to `url`.
+    """An event for a webhook: the packet `sequence` of a stream, as it is posted to `url`.
 
-    `state` is `pending`, `delivered` or `dead` (given up, with the last `error`). `due_at`: when it is tried
-    next; whoever tries moves it on first, so that no other process does at the same time. `body` is empty
-    once delivered.
+    `state` is `pending`, `delivered` or `dead` (given up, with the last `error`). `due_at` is the time of the
+    next attempt; a process sets it to a later time before it tries, so that no other process tries at the
+    same time. `body` is empty after delivery.
     """
 
     id = peewee.AutoField()

@@ -1,4 +1,4 @@
-"""The one place that touches the database: analyses with their packets, feedback and keys."""
+"""The interface to the database: analyses with their packets, feedback, keys, tokens and deliveries."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def utc_now() -> dt.datetime:
 
 
 class Records:
-    """Every method is one transaction on one thread and a checkpoint; any may raise `RecordsUnavailable`,
-    after which the same call may be made again."""
+    """Access to the records. Every method is one transaction on a thread, and a checkpoint. Any may raise
+    `RecordsUnavailable`, after which the same call may be repeated."""
 
     def __init__(self, store: Store, settings: Settings, clock: Clock = utc_now) -> None:
         self._store = store
@@ -39,7 +39,7 @@ class Records:
 
     @classmethod
     async def open(cls, settings: Settings, clock: Clock = utc_now) -> Self:
-        """Opens and migrates.
+        """Opens and migrates the database.
 
         Raises `RecordsUnavailable`, `SchemaTooNew`, `ValueError` (bad URL), `OSError` (no data folder).
         """
@@ -51,11 +51,12 @@ class Records:
         await self._store.close()
 
     async def save(self, record: AnalysisRecord, seal: Callable[[int], bytes]) -> int:
-        """Stores the analysis with all packets; `seal(id)` makes the final one, on another thread.
+        """Stores the analysis with all packets and returns its id; `seal(id)` makes the final packet, on
+        another thread.
 
-        Idempotent by `stream_id`: an attempt after one that was stored, however it seemed to end, changes
-        nothing, does not call `seal` and returns the stored id. What the latest call of `seal` returned is
-        therefore what is stored.
+        Idempotent by `stream_id`: if an earlier attempt has stored the analysis, even if that attempt seemed
+        to fail, this changes nothing, does not call `seal` and returns the stored id. The packet that the
+        latest call of `seal` returned is therefore the stored one.
         """
         folder = self._settings.images_folder
         return await self._store.write(
@@ -63,7 +64,7 @@ class Records:
         )
 
     async def has_webhook(self, owner: str) -> bool:
-        """Whether the key has one."""
+        """Whether the key has a webhook."""
         return await self._store.look_up(partial(keys.webhook_of, owner=owner)) is not None
 
     async def add_deliveries(
@@ -75,7 +76,7 @@ class Records:
         components: Sequence[str],
         first: int,
     ) -> bool:
-        """Events for packets of a stream, from the sequence `first` on: see `deliveries.add`."""
+        """Stores events for packets of a stream, from the sequence `first` on: see `deliveries.add`."""
         return await self._store.write(
             lambda database: deliveries.add(
                 database, stream_id, owner, webhook, packets, components, self._clock(), first=first
@@ -83,66 +84,70 @@ class Records:
         )
 
     async def next_delivery(self) -> dt.datetime | None:
-        """When some event is to be sent next; None for never."""
+        """When the next event is to be sent; None if none is pending."""
         return await self._store.look_up(deliveries.next_due)
 
     async def claim_deliveries(
         self, until: dt.datetime, limit: int, under_way: Mapping[str, int], per_owner: int
     ) -> list[ClaimedDelivery]:
-        """Events to be sent now, by the caller alone until `until`: see `deliveries.claim`."""
+        """Claims events for the caller to send, until `until`: see `deliveries.claim`."""
         return await self._store.write(
             lambda database: deliveries.claim(database, self._clock(), until, limit, under_way, per_owner)
         )
 
     async def delivered(self, number: int) -> None:
-        """The event was taken."""
+        """Notes that the event was delivered."""
         await self._store.write(partial(deliveries.delivered, number=number))
 
     async def delivery_failed(self, number: int, error: str, due_at: dt.datetime) -> None:
-        """The event was not taken; it is tried again at `due_at`."""
+        """Notes that an attempt failed; the next one is at `due_at`."""
         await self._store.write(partial(deliveries.failed, number=number, error=error, due_at=due_at))
 
     async def give_up_deliveries(self, stream_id: str, error: str) -> int:
-        """The pending events of a stream become dead letters; how many."""
+        """Gives up the pending events of a stream; returns their number."""
         return await self._store.write(partial(deliveries.give_up, stream_id=stream_id, error=error))
 
     async def forget_deliveries(self, before: dt.datetime) -> int:
-        """Removes what was made before `before` and is not pending; how many."""
+        """Removes deliveries made before `before` that are not pending; returns their number."""
         return await self._store.write(partial(deliveries.forget, before=before))
 
     async def delivery_tallies(self, stream_ids: Sequence[str]) -> dict[str, DeliveryTally]:
-        """How the events of these streams fare; streams without a webhook are missing."""
+        """The numbers of events by state, for each of these streams; streams without events are missing."""
         return await self._store.read(partial(deliveries.tallies, stream_ids=stream_ids))
 
     async def stream(self, stream_id: str) -> StoredStream | None:
-        """However long ago it ended; whether it may still be read again is the caller's to say."""
+        """The stored session with its packets, however long ago it ended; the caller decides whether it may
+        still be read. None if there is none."""
         return await self._store.read(partial(analyses.stream, stream_id=stream_id))
 
     async def photograph(self, stream_id: str, view: str) -> StoredImage | None:
-        """The photograph that analysis saw as `view`; None for none. Its file may have been removed since."""
+        """The photograph of that view of the analysis; None if there is none. Its file may have been
+        removed."""
         folder = self._settings.images_folder
         return await self._store.read(
             partial(analyses.photograph, stream_id=stream_id, view=view, images_folder=folder)
         )
 
     async def known_images(self, hashes: Sequence[str]) -> set[str]:
-        """Those of `hashes` (a few hundred at most) whose photographs some analysis has seen."""
+        """Those of `hashes` (a few hundred at most) whose photographs are in the database."""
         return await self._store.read(partial(analyses.known_images, hashes=hashes))
 
     async def has_named(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
-        """Whether an analysis of that session id or key ended well within `settings.replay` seconds."""
+        """Whether an analysis with that session id or key completed within the last `settings.replay`
+        seconds."""
         return await self._store.read(
             lambda database: analyses.has_named(database, owner, session_id, idempotency_key, self._since())
         )
 
     async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
-        """The newest stream of the same upload that ended within `settings.replay` seconds."""
+        """The newest stream of the same upload that completed within the last `settings.replay` seconds."""
         return await self._store.look_up(
             lambda database: analyses.find_upload(database, owner, session_id, fingerprint, self._since())
         )
 
     async def find_idempotent(self, owner: str, idempotency_key: str) -> tuple[str, str] | None:
-        """Stream id and fingerprint of the newest upload with that key, ended within `settings.replay`."""
+        """Stream id and fingerprint of the newest upload with that key that completed within the last
+        `settings.replay` seconds."""
         return await self._store.look_up(
             lambda database: analyses.find_idempotent(database, owner, idempotency_key, self._since())
         )
@@ -150,8 +155,7 @@ class Records:
     async def keep_later_key(
         self, owner: str, idempotency_key: str, stream_id: str, fingerprint: str
     ) -> None:
-        """A key that came with a duplicate of that stream's upload is found by `find_idempotent` from now
-        on."""
+        """Stores the key of a duplicate of that stream's upload, so that `find_idempotent` finds it."""
         await self._store.write(
             lambda database: analyses.keep_later_key(
                 database, owner, idempotency_key, stream_id, fingerprint, self._clock(), self._since()
@@ -167,8 +171,8 @@ class Records:
         owner: str,
         *corrected: object,
     ) -> Confirmation:
-        """Takes a client's values as they came; `corrected` are verdict, pin and price it should have had.
-        The latest confirmation counts; the same said again is one.
+        """Checks and stores a client's feedback; `corrected` are the corrected verdict, pin id and price. The
+        latest confirmation counts; a repeated one is not stored again.
 
         Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`, `record_not_found`.
         """
@@ -180,27 +184,28 @@ class Records:
     async def provisional(
         self, owner: str, limit: int = feedback.PAGE_LIMIT, offset: int = 0
     ) -> tuple[list[ProvisionalPin], int]:
-        """Completed analyses of `owner` nobody confirmed yet, newest first, and how many there are in all.
+        """Completed analyses of `owner` that nobody has confirmed, newest first, and the number of all of
+        them.
 
-        `limit` is cut to 1 to 200, `offset` to 0 and above.
+        `limit` is clamped to 1 to 200, `offset` to at least 0.
         """
         return await self._store.read(partial(feedback.provisional, owner=owner, limit=limit, offset=offset))
 
     async def opinions(self) -> list[Opinion]:
-        """The latest feedback on every analysis that has some."""
+        """The latest feedback on every analysis that has feedback."""
         return await self._store.read(feedback.opinions)
 
     async def page(
         self, wanted: Filter, limit: int = listing.PAGE_LIMIT, before: int | None = None
     ) -> tuple[list[RecordRow], int]:
-        """Analyses that match, newest first, those with numbers below `before`; and how many match in all.
+        """Matching analyses with numbers below `before`, newest first, and the number of all matches.
 
-        `limit` is cut to 1 to 200.
+        `limit` is clamped to 1 to 200.
         """
         return await self._store.read(partial(listing.page, wanted=wanted, limit=limit, before=before))
 
     async def activity(self, seconds: float) -> Activity:
-        """What the analyses were like that began within the last `seconds`."""
+        """Counts of the analyses that began within the last `seconds`."""
         since = self._clock() - dt.timedelta(seconds=seconds)
         return await self._store.read(partial(listing.activity, since=since))
 
@@ -217,49 +222,50 @@ class Records:
         return await self._store.read(partial(erasure.count, wanted=wanted))
 
     async def erase(self, wanted: Filter) -> Erased:
-        """Erases some of the analyses that match, oldest first; to be called until none is left."""
+        """Erases some of the matching analyses, oldest first; to be called until none is left."""
         return await self._store.write(partial(erasure.erase, wanted=wanted))
 
     async def count_photographs(self, before: dt.datetime) -> int:
-        """Photographs that only analyses saw that ended before `before`."""
+        """The number of photographs that only analyses with an end before `before` refer to."""
         return await self._store.read(partial(erasure.count_photographs, before=before))
 
     async def erase_photographs(self, before: dt.datetime) -> list[str]:
-        """Takes some of these from their analyses, which stay; to be called until it returns none."""
+        """Removes some of these photographs' rows and returns their hashes; the analyses stay. To be called
+        until it returns none."""
         return await self._store.write(partial(erasure.erase_photographs, before=before))
 
     async def add_key(self, name: str, webhook: str | None = None, *, admin: bool = False) -> str:
-        """Returns the new key's token, which is never shown again. An `admin` key may see everybody's
-        analyses and edit the catalogue. Raises `ValueError` for a bad name."""
+        """Makes a key and returns its token, which is never shown again. An `admin` key may see the analyses
+        of all keys and edit the catalogue. Raises `ValueError` for a bad name."""
         name = keys.check_name(name)
         return await self._store.write(
             lambda database: keys.add(database, name, self._clock(), webhook, admin=admin)
         )
 
     async def set_webhook(self, number: int, url: str | None) -> bool:
-        """Where the events of a key's sessions go from now on. False when there is no such key."""
+        """Sets the URL for the events of a key's sessions. Returns False if there is no such key."""
         return await self._store.write(partial(keys.set_webhook, number=number, url=url))
 
     async def webhook_secret(self, number: int) -> str | None:
-        """What signs the events of a key; None for an unknown or revoked one."""
+        """The secret that signs the events of a key; None for an unknown or revoked key."""
         return await self._store.write(partial(keys.secret_of, owner=str(number)))
 
     async def keys(self) -> list[KeyInfo]:
         return await self._store.read(keys.every)
 
     async def revoke_key(self, number: int) -> bool:
-        """False when there is no such key or it was revoked before."""
+        """Revokes a key. Returns False if there is no such key or it was revoked before."""
         return await self._store.write(lambda database: keys.revoke(database, number, self._clock()))
 
     async def authenticate(self, token: str) -> str | None:
-        """The owner a token stands for, None for an unknown or revoked one."""
+        """The owner (key number as text) of a key's token; None for an unknown or revoked key."""
         if not keys.may_be_token(token):
             return None
         return await self._store.look_up(partial(keys.owner_of, token=token))
 
     async def add_token(self, owner: str, stream_id: str | None, seconds: int) -> tuple[str, dt.datetime]:
-        """A token of the key `owner`, for one stream or for uploads, and when it expires. Raises
-        `PinactorsError` (429)."""
+        """Makes a token of the key `owner`, for one stream or for uploads; returns it and when it expires.
+        Raises `PinactorsError` (429)."""
         now = self._clock()
         expires_at = now + dt.timedelta(seconds=seconds)
         token = await self._store.write(
@@ -268,19 +274,19 @@ class Records:
         return token, expires_at
 
     async def token_use(self, token: str) -> TokenUse | None:
-        """What a token is good for now; None for nothing."""
+        """What a token may be used for now; None if it is not valid."""
         if not keys.may_be_token(token):
             return None
         return await self._store.look_up(lambda database: tokens.use_of(database, token, self._clock()))
 
     async def is_admin(self, token: str) -> bool:
-        """Whether the key that `token` stands for has that right; an unknown or revoked one has not."""
+        """Whether `token` is that of an admin key that is not revoked."""
         if not keys.may_be_token(token):
             return False
         return await self._store.look_up(partial(keys.is_admin, token=token))
 
     async def has_keys(self) -> bool:
-        """Whether keys were ever configured: revoking the last one closes the server, it does not open it."""
+        """Whether keys were ever configured: a server whose last key was revoked stays closed."""
         return await self._store.look_up(keys.any_known)
 
     async def check(self) -> bool:

@@ -1,6 +1,6 @@
 """Short-lived tokens of keys. Every function runs inside a transaction of its caller.
 
-A key inside an app leaks; a token is of use for an hour at most, and for one thing. As of keys, only the
+A key inside an app can leak; a token is valid for at most an hour, and for one purpose. As for keys, only the
 SHA-256 is stored.
 """
 
@@ -20,12 +20,13 @@ PREFIX = "tok_"
 LEAST_SECONDS, MOST_SECONDS = 60, 3600
 
 TOKENS_PER_KEY = 10_000
-"""Tokens a key may have that have not expired."""
+"""Most unexpired tokens of a key."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenUse:
-    """What a token is good for: uploads of its key's `owner`, or one stream where `stream_id` names it."""
+    """What a token may be used for: uploads of its key's `owner`, or the stream `stream_id` if that is
+    set."""
 
     owner: str
     stream_id: str | None
@@ -35,7 +36,8 @@ class TokenUse:
 def add(
     database: peewee.Database, owner: str, stream_id: str | None, now: dt.datetime, expires_at: dt.datetime
 ) -> str:
-    """The new token, which is stored nowhere. Raises `PinactorsError` (429) for a key that has too many."""
+    """Makes a token and returns it; it is not stored. Raises `PinactorsError` (429) if the key has too
+    many."""
     AccessToken.delete().where(AccessToken.expires_at <= now).execute(database)
     number = int(owner)
     held = AccessToken.select(peewee.fn.COUNT(AccessToken.digest)).where(AccessToken.key == number)
@@ -54,7 +56,7 @@ def add(
 
 
 def use_of(database: peewee.Database, token: str, now: dt.datetime) -> TokenUse | None:
-    """None for a token that is unknown or has expired, or whose key was revoked."""
+    """What the token may be used for; None if it is unknown or expired, or if its key was revoked."""
     query = (
         AccessToken.select(AccessToken.key, AccessToken.stream_id, AccessToken.expires_at)
         .join(ApiKey)
