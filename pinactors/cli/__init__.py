@@ -45,7 +45,7 @@ def options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """What holds for every command."""
+    """Options that every command has."""
 
 
 app.command(short_help="Run the server.")(serve)
@@ -67,9 +67,9 @@ app.add_typer(records.app, name="records")
 
 
 def main() -> None:
-    """The entry point. Until a server's settings say otherwise, logs are warnings on standard error.
+    """The entry point. Logs are warnings on standard error until a server's settings change that.
 
-    What a terminal's encoding cannot show becomes `?`.
+    Characters that the terminal's encoding lacks are printed as `?`.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors != "replace":

@@ -1,4 +1,4 @@
-"""`pinactors calibrate`: the evidence weights fitted to labelled photographs."""
+"""`pinactors calibrate`: fits the evidence weights to labelled photographs."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def calibrate(
 ) -> None:
     """Fit the evidence weights and the probability map to photographs of genuine and counterfeit pins.
 
-    Writes a file a person can read. A server uses it with PINACTORS_CALIBRATION=FILE, and its answers name
-    the version. With `--folds` every figure is of pins that the weights behind it were not fitted to;
-    `pinactors evaluate` on the photographs used here would flatter.
+    Writes a file that a person can read. A server uses it with PINACTORS_CALIBRATION=FILE, and its answers
+    name the version. With `--folds` the figures are cross-validated: each is of pins that were not in the
+    fit. Figures of `pinactors evaluate` on the photographs used here would be too good.
     """
     settings = terminal.settings()
     with terminal.explaining():
@@ -75,7 +75,7 @@ def calibrate(
 
 
 def _tell(figures: dict[str, Any], folds: int) -> None:
-    """The figures of the pins each fit had not seen, and what was not chosen inside the folds."""
+    """Prints the cross-validated figures, and what was not chosen inside the folds."""
     table = Table(title=f"Out of fold, {folds} folds by pin", title_justify="left", box=None)
     for column in ("", "value", "95 % interval", "photographs", "pins"):
         table.add_column(column, justify="left" if not column else "right")
@@ -100,7 +100,7 @@ NOT_IN_FOLDS = (
 
 
 def _known(folder: Path, first: int, every: int) -> tuple[PhotoSet, ...]:
-    """The photo sets of pins that are said to be genuine or counterfeit."""
+    """The photo sets of pins that are labelled genuine or counterfeit."""
     return tuple(photo for photo in dataset.load(folder).photos[first::every] if photo.kind in KNOWN)
 
 
@@ -109,14 +109,14 @@ def _pin(photo: PhotoSet, folder: Path) -> str:
 
 
 def _unit(start: likelihood.Calibration) -> likelihood.Calibration:
-    """Every bound 1: a row's weight in the answer is then its score."""
+    """The calibration with every bound set to 1, so that a row's weight in the answer is its score."""
     return dataclasses.replace(start, rows=dict.fromkeys(start.rows, likelihood.Bounds(1.0, 1.0)))
 
 
 def _observation(answer: Answer, folder: Path) -> calibration.Observation | None:
     packet = answer.authenticity
     if packet is None or packet.note or not packet.evidence:
-        return None  # a basic or timed-out answer measured only a part
+        return None  # a basic or timed-out answer has only some of the measurements
     measurements = [
         likelihood.Measurement(row.name, row.finding, row.weight if row.assessed else None)
         for row in packet.evidence

@@ -1,4 +1,4 @@
-"""`pinactors calibrate-cutouts`: the coefficients of cut-outs, fitted to photographs with outlined pins."""
+"""`pinactors calibrate-cutouts`: fits the coefficients of cut-outs to photographs with outlined pins."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def calibrate_cutouts(
     folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
     every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
 ) -> None:
-    """Fit how pins are told from their background, on photographs whose pins were outlined.
+    """Fit how pins are separated from their background, on photographs with outlined pins.
 
-    The file takes the place of pinactors/analysis/segmentation/score.json; what is fitted stays near what
-    is there. Figures are of pins that the coefficients behind them were not fitted to.
+    The file replaces pinactors/analysis/segmentation/score.json; the fit is kept close to the coefficients in
+    that file. The figures are cross-validated: each is of pins that were not in the fit.
     """
     with terminal.explaining(), process_pool() as pool:
         waiting: list[Future[cutouts.Looked | None]] = []

@@ -1,4 +1,4 @@
-"""`pinactors calibrate-search`: the probability of a catalogue match, fitted to labelled photographs."""
+"""`pinactors calibrate-search`: fits the probability of a catalogue match to labelled photographs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def calibrate_search(
     data: Data = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
 ) -> None:
-    """Fit how likely a catalogue match is right, on the fronts of labelled photographs.
+    """Fit the probability that a catalogue match is right, on the fronts of labelled photographs.
 
-    The file takes the place of pinactors/analysis/matching/probability.json. Figures are of pins that the
-    coefficients behind them were not fitted to.
+    The file replaces pinactors/analysis/matching/probability.json. The figures are cross-validated: each is
+    of pins that were not in the fit.
     """
     with terminal.explaining(), process_pool() as pool:
         waiting: list[Future[matching.Compared]] = []

@@ -57,16 +57,16 @@ def import_(
         ),
     ] = "",
 ) -> None:
-    """Import a folder of pins. May be repeated: what has not changed is skipped.
+    """Import a folder of pins. May be repeated: unchanged rows are skipped.
 
     pins.csv: pin_id, name, characters (separated by ;), series, year, edition_size (empty: open edition),
-    brand, factory_code, front_image, back_image, and where wanted mask (a picture, white where the pin of
+    brand, factory_code, front_image, back_image, and optionally mask (a picture, white where the pin of
     front_image is) or box (x,y,width,height as shares of front_image). sales.csv: pin_id, sold_at, price,
     currency, condition, source. fx.csv: currency, usd_per_unit. Only pins.csv is needed. Pictures are named
-    relative to DIR or to DIR/images; a pin that is there already keeps its own where front_image is empty.
-    What spreadsheets export is read: separated by comma, semicolon or
-    tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. What could mean two things, and any other bad
-    row, is reported with its line and left out; the others are imported. Exit status 1 if there was one.
+    relative to DIR or to DIR/images; an existing pin keeps its pictures if front_image is empty.
+    Files can be as spreadsheets export them: separated by comma, semicolon or
+    tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. Rows that are ambiguous or not valid
+    are reported with their lines and left out; the others are imported. Exit status 1 if a row was left out.
     """
     with terminal.explaining(), bar("importing") as progress:
         report = import_catalog(source, folder(data, catalog), progress, encoding=encoding)
@@ -77,10 +77,10 @@ def import_(
 
 @app.command()
 def rebuild(data: Data = None, catalog: Folder = None) -> None:
-    """Bring a catalogue made by an earlier version up to date, from the pictures it keeps.
+    """Update a catalogue made by an earlier version, from its own pictures.
 
-    Needed when the server says that its catalogue was made by another version; the folder it was imported
-    from is not. Exit status 1 if a picture is damaged.
+    Needed when the server reports that its catalogue was made by another version. The folder from which it
+    was imported is not needed. Exit status 1 if a picture is damaged.
     """
     with terminal.explaining(), bar("rebuilding") as progress:
         report = rebuild_catalog(folder(data, catalog), progress)
@@ -217,8 +217,8 @@ def demo(
 
 @contextmanager
 def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress on standard error while inside, a bar or, where that is no terminal, a line for each tenth;
-    what it yields is told (done, total)."""
+    """Shows progress on standard error inside the `with`: a bar, or, if standard error is not a terminal, a
+    line for each tenth. Yields a function to call with (done, total)."""
     if not terminal.errors.is_terminal:
         yield _lines(what)
         return
@@ -229,7 +229,7 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def finished(what: str, waiting: Sequence[Future[T]]) -> list[T]:
-    """The results in order, once all are there; progress is shown meanwhile."""
+    """Waits for all results, showing progress, and returns them in order."""
     with bar(what) as progress:
         for done, _ in enumerate(as_completed(waiting), 1):
             progress(done, len(waiting))
@@ -250,7 +250,7 @@ def _lines(what: str) -> Callable[[int, int], None]:
 
 
 def tell(report: ImportReport) -> None:
-    """What an import did, with its problems on standard error."""
+    """Prints the result of an import, with its problems on standard error."""
     terminal.output.print(
         f"{report.added} pins added, {report.updated} updated, {report.unchanged} unchanged, "
         f"{report.sales} sales; {report.size} pins in all."
@@ -278,7 +278,7 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
 
 
 def _say_missing(opened: Catalog, count: int, shown: int) -> None:
-    """Which pictures would make a verdict possible: most evidence is on the back."""
+    """Names pins without a back picture: most evidence is on the back, so that they can get no verdict."""
     if count <= 0:
         return
     named = opened.without_back(shown)

@@ -1,4 +1,4 @@
-"""`pinactors components`: what an analysis consists of, and a plug-in tried on a photograph."""
+"""`pinactors components`: lists the components of an analysis, and tries a plug-in on a photograph."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ app = typer.Typer(no_args_is_help=True, help="List the components of an analysis
 
 @app.command("list")
 def list_(data: Data = None) -> None:
-    """List the declared components and shared steps: what they make, what they need, where they run, by
-    whom."""
+    """List the declared components and shared steps: what each makes, needs, where it runs, and who declared
+    it."""
     with terminal.explaining():
         analysis = components.declare(terminal.settings(data=data))
     table = Table("name", "makes", "runs in", "needs", "declared by", box=None)
@@ -55,7 +55,8 @@ def check(
 ) -> None:
     """Run one plug-in's components on a photograph, in this process with real workers; print their packets.
 
-    Exit status: 0 when each made its packet by full analysis, 1 when one did not, 2 when it cannot be loaded.
+    Exit status: 0 if each made its packet by full analysis, 1 if one did not, 2 if the plug-in cannot be
+    loaded.
     """
     settings = terminal.settings(data=data)
     with terminal.explaining():
@@ -73,7 +74,8 @@ def check(
 
 
 def _only(analysis: Analysis, ours: list[Component]) -> Analysis:
-    """The plug-in's components, none required: what one of them lacks must not end the others."""
+    """The analysis with only the plug-in's components, none required, so that a failed one does not end the
+    others."""
     return dataclasses.replace(
         analysis, components=tuple(dataclasses.replace(each, required=False) for each in ours)
     )

@@ -1,4 +1,4 @@
-"""`pinactors demo`: the whole walk on this machine, watched packet by packet."""
+"""`pinactors demo`: a complete upload on this machine, shown packet by packet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko
 DESKTOP_SILENCE = 120.0
 ALL_ADDRESSES = "0.0.0.0"
 NOBODYS_ADDRESS = ("192.0.2.1", 9)
-"""An address of no machine (RFC 5737), to learn which of ours would be used."""
+"""An address that no machine has (RFC 5737): connecting a socket to it shows which of our addresses is
+used."""
 DESKTOP_FIELDS = (
     "id",
     "verdict",
@@ -76,9 +77,9 @@ def demo(
 ) -> None:
     """See it work: a real server, a made-up catalogue, a phone on a bad link.
 
-    Draws the demonstration catalogue and three photographs of one of its pins, starts the server, uploads
-    them the way a phone on a cellular link would and prints each packet when it arrives; then shows what a
-    desktop gets for the same upload. Keeps serving until Ctrl-C.
+    Draws the demonstration catalogue and three photographs of one of its pins, starts the server, uploads the
+    photographs over a simulated cellular link and prints each packet when it arrives; then shows the answer
+    that a desktop gets for the same upload. Keeps serving until Ctrl-C.
     """
     designs = {design.pin_id: design for design in DESIGNS}
     if pin not in designs:
@@ -119,7 +120,7 @@ def _prepare_catalog(settings: Settings) -> None:
             draw_demo(Path(drawn), dt.datetime.now(dt.UTC).date(), progress)
         with catalogs.bar("importing it                         ") as progress:
             report = import_catalog(Path(drawn), settings.catalog_folder, progress)
-        catalogs.tell(report)  # behind the bar: a line within it would draw it a second time
+        catalogs.tell(report)  # after the bar: a line printed inside it would draw the bar a second time
 
 
 def _photographs(design: Design, folder: Path) -> dict[View, Path]:
@@ -132,7 +133,8 @@ def _photographs(design: Design, folder: Path) -> dict[View, Path]:
 
 @dataclass
 class _Walk:
-    """`answered` once phone and desktop have their results; `outcome` is the phone's last packet type."""
+    """One run of the demonstration. `answered` is True when phone and desktop have their results; `outcome`
+    is the type of the phone's last packet."""
 
     settings: Settings
     link: Profile
@@ -216,7 +218,7 @@ def _invitation(server: str, photographs: dict[View, Path]) -> str:
 
 
 def local_address() -> str:
-    """The address of this machine in its local network; 127.0.0.1 where it is in none. Nothing is sent."""
+    """The address of this machine in its local network; 127.0.0.1 if it is in none. No packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(NOBODYS_ADDRESS)

@@ -1,4 +1,4 @@
-"""`pinactors evaluate`: the engine over labelled photographs, and what that says about it."""
+"""`pinactors evaluate`: runs the engine on labelled photographs and prints figures of its quality."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def evaluate(
 ) -> None:
     """Measure the engine on labelled photographs, run as the server would run them.
 
-    Figures come with 95 % intervals (Wilson's for shares, else a bootstrap that draws pins) and their number
-    of photographs. Ratings of basic and timed-out answers are only counted.
+    Figures have 95 % intervals (Wilson's for shares, else a bootstrap over pins) and the number of their
+    photographs. Ratings of basic and timed-out answers are only counted.
     """
     day = _day(as_of)
     settings = terminal.settings()
@@ -107,7 +107,7 @@ def evaluate(
 
 
 def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
-    """The figures of `folder`/boards, or of the folder itself, on as many processes as there are cores."""
+    """The figures of `folder`/boards, or of the folder itself if it has boards.csv, computed on all cores."""
     place = folder if (folder / "boards.csv").is_file() else folder / "boards"
     given = boards.load(place)
     with process_pool() as pool:
@@ -117,7 +117,7 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
 
 
 def tell(figures: dict[str, Any]) -> None:
-    """A line each: the value, and of how many."""
+    """Prints a line per figure: its value and the number of cases."""
     for name, figure in figures.items():
         value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
         terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
@@ -143,7 +143,7 @@ def run(
     as_of: dt.date | None,
     calibration: str = "",
 ) -> tuple[list[answers.Answer], dict[str, Any]] | None:
-    """Answers, and milliseconds per finding and component; None when interrupted."""
+    """The answers, and the mean milliseconds of each shared step and component; None if interrupted."""
     return terminal.run(_run, photos, catalog, settings, as_of, calibration)
 
 
@@ -167,9 +167,10 @@ async def _run(
 
 
 def imported_catalog(source: Path, data: Path | None) -> Path:
-    """`source` itself when it is an imported catalogue, else where below `data` (`evaluation` in the data
-    folder) it was imported to: a folder of its own for each list of pins, as an import never takes pins away.
-    Raises `FileNotFoundError` if it is neither."""
+    """The folder of the catalogue to use: `source` itself if it is an imported catalogue; otherwise imports
+    `source` into a folder below `data` (default: `evaluation` in the data folder). Each list of pins has a
+    separate folder, because an import never removes pins. Raises `FileNotFoundError` if `source` is
+    neither."""
     if not (source / "pins.csv").is_file():
         if read_state(source) is None:
             raise FileNotFoundError(f"{source} holds neither pins.csv nor an imported catalogue")
@@ -201,7 +202,7 @@ def _tell_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None:
 
 
 def tables(result: dict[str, Any]) -> list[Table]:
-    """The figures for a person."""
+    """The figures as tables for the terminal."""
     shown = []
     for title in ("identification", "authenticity", "reads", "prices"):
         table = Table(title=title.capitalize(), title_justify="left", box=None)
@@ -288,7 +289,7 @@ def _quarters(curve: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def flat(figures_of: dict[str, Any], prefix: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """The figures with intervals among nested ones, by their path."""
+    """The figures with intervals in nested dictionaries, each with its path as name."""
     rows = []
     for name, value in figures_of.items():
         if isinstance(value, dict) and "low" in value:

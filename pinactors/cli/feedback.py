@@ -1,4 +1,4 @@
-"""`pinactors feedback`: what people said about analyses, as photographs to learn from."""
+"""`pinactors feedback`: exports people's feedback on analyses as labelled photographs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ def export_(
 ) -> None:
     """Write confirmed analyses as labelled photographs for `evaluate` and `calibrate`.
 
-    Agreement, and a verdict that somebody corrected, become labels in truth/photos.csv; other disagreement is
-    listed in truth/disagreed.csv, for a person to label; truth/said.csv has what everybody said, and what
-    verdict, pin and price they would have it corrected to. Agreement is not truth: people agree with what
-    they are told, and figures from a set of agreements say how often they did, not how often the engine was
-    right.
+    Agreement and corrected verdicts become labels in truth/photos.csv; other disagreement is listed in
+    truth/disagreed.csv, for a person to label; truth/said.csv has all feedback, with the corrected verdict,
+    pin and price. Agreement is not truth: people tend to agree with an answer, and figures from a set of
+    agreements say how often people agreed, not how often the engine was right.
     """
     opinions = with_records(data, lambda records: records.opinions())
     settings = terminal.settings(data=data)
@@ -49,7 +48,7 @@ def export_(
 
 
 def _bring(opinions: Iterable[Opinion], store: ImageStore, folder: Path) -> None:
-    """Photographs that other machines took in; those that are nowhere are left out by the export."""
+    """Fetches photographs that other machines received; the export leaves out those that no longer exist."""
     for opinion in opinions:
         for path in opinion.images.values():
             with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""`pinactors keys`: who may upload."""
+"""`pinactors keys`: adds, lists and revokes the API keys of a server."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def add(
         bool, typer.Option("--admin", help="It may see everybody's analyses and edit the catalogue (/admin).")
     ] = False,
 ) -> None:
-    """Make a key and print it; behind it, with a webhook, what signs its events.
+    """Make a key and print it; with a webhook, also print the secret that signs its events.
 
-    The key is shown this once and stored only as a hash.
+    The key is shown only this once, and stored only as a hash.
     """
     url = _checked(webhook, data)
 
@@ -46,7 +46,7 @@ def add(
         return token, await records.webhook_secret(int(number or 0)) if url else None
 
     token, secret = with_records(data, make)
-    with terminal.explaining():  # a server that first starts when its database is lost stays closed as well
+    with terminal.explaining():  # keeps a server closed even if its database is lost before its first start
         terminal.settings(data=data).had_keys_file.touch()
     terminal.output.print(token, markup=False)
     terminal.errors.print(
@@ -63,7 +63,7 @@ def webhook(
     url: Annotated[str | None, typer.Argument(help="Where its events go; '' for nowhere.")] = None,
     data: Data = None,
 ) -> None:
-    """Say where a key's events are sent, if a URL is given, and print the secret that signs them."""
+    """Set the URL for a key's events, if one is given, and print the secret that signs them."""
     checked = _checked(url, data)
 
     async def change(records: Records) -> str | None:
@@ -102,7 +102,7 @@ def revoke(key: Annotated[int, typer.Argument(help="Number from the list.")], da
 
 
 def _checked(url: str | None, data: Path | None) -> str | None:
-    """A webhook as it is kept; None for none."""
+    """The checked webhook URL; None if none is given."""
     if not url:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`pinactors proxy`: the box between phones and masters, until it is told to stop."""
+"""`pinactors proxy`: runs the proxy between phones and masters until it is stopped."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def proxy(
 ) -> None:
     """Relay uploads to masters and their packets to phones until SIGTERM or Ctrl-C.
 
-    A master that dies hands its sessions over to the next one; phones do not see it. Every setting can be
-    given as a PINACTORS_… variable as well; a server lists them at /docs/operations.
+    If a master dies, the proxy continues its sessions at another one; phones do not notice. Every setting can
+    also be given as a PINACTORS_… variable; a server lists them at /docs/operations.
     """
     masters = " ".join(master) if master else None
     settings = terminal.settings(assignments, host=host, port=port, data=data, proxy_masters=masters)

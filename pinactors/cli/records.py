@@ -1,4 +1,4 @@
-"""`pinactors records`: what was analysed; as a list, one by one, as files, and erased."""
+"""`pinactors records`: lists, shows, exports and erases finished analyses."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def show(
     ] = False,
     data: Data = None,
 ) -> None:
-    """Show one analysis: its packets in a line each, and its evidence."""
+    """Show one analysis: one line per packet, and its evidence."""
     found = with_records(data, lambda records: records.record(Filter(number=number)))
     if found is None:
         records = terminal.command("records", "list", data=data)
@@ -118,10 +118,10 @@ def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data: Data = None,
 ) -> None:
-    """Erase analyses for good: packets, feedback, and photographs that no other analysis saw.
+    """Erase analyses for good: packets, feedback, and photographs that no other analysis used.
 
-    Conditions add up: --key shop --before 2026-01-01 erases what is both. A server that runs can still hand
-    out the packets of an erased analysis for the time of its setting `replay`.
+    All conditions must hold: --key shop --before 2026-01-01 erases only analyses that match both. A running
+    server can still send the packets of an erased analysis for the time of its setting `replay`.
     """
     if record is None and key is None and before is None:
         terminal.stop("say what: --record N, --key NAME or --before DATE", terminal.USAGE)
@@ -142,7 +142,8 @@ def erase(
 
 
 async def _erase(records: Records, wanted: Filter, settings: Settings, progress: Any) -> tuple[int, int, int]:
-    """How many analyses and photographs went, and how many photographs are in use again."""
+    """Erases the matching analyses; returns how many analyses and photographs were erased, and how many
+    photographs were kept because they are in use again."""
     store = open_image_store(settings)
     total, done, removed, kept = await records.count(wanted), 0, 0, 0
     while (erased := await records.erase(wanted)).analyses:
@@ -156,14 +157,14 @@ async def _erase(records: Records, wanted: Filter, settings: Settings, progress:
 
 
 def _in_use(settings: Settings) -> set[str]:
-    """Photographs of sessions that are not recorded yet."""
+    """Hashes of the photographs of sessions that are not recorded yet."""
     return photographs(settings.journal_folder) if settings.journal_folder.is_dir() else set()
 
 
 async def _results(
     records: Records, wanted: Filter, settings: Settings, progress: Any
 ) -> list[results.Result]:
-    """The answers of all that match, the newest first."""
+    """The answers of all matching analyses, newest first."""
     found: list[results.Result] = []
     before: int | None = None
     while True:

@@ -1,4 +1,4 @@
-"""`pinactors serve`: the server, until it is told to stop."""
+"""`pinactors serve`: runs the server until it is stopped."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def serve(
 ) -> None:
     """Serve uploads until SIGTERM or Ctrl-C, then let the running sessions finish.
 
-    Every setting can be given as a PINACTORS_… variable as well, such as PINACTORS_WORKERS=4; the
-    server lists them at /docs/operations. Flags win over variables. A second Ctrl-C ends everything at once.
+    Every setting can also be given as a PINACTORS_… variable, such as PINACTORS_WORKERS=4; the server lists
+    them at /docs/operations. Flags override variables. A second Ctrl-C ends everything immediately.
     """
     settings = terminal.settings(assignments, host=host, port=port, data=data, workers=workers)
     logs.configure(settings)

@@ -1,4 +1,4 @@
-"""What every command shares: consoles, settings with messages for people, and running trio until Ctrl-C."""
+"""Functions that all commands use: consoles, settings with readable errors, and running trio until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load
 T = TypeVar("T")
 
 USAGE = 2
-"""Exit status for what the caller can mend: a setting, a missing file. 1 is for what failed on the way."""
+"""Exit status for errors that the caller can correct: a setting, a missing file. Other failures have status
+1."""
 INTERRUPTED = 130
 
 EXPECTED = (
@@ -41,7 +42,7 @@ EXPECTED = (
     ImportRunning,
     SettingUnusable,
 )
-"""What can go wrong outside of this program: a message, no traceback."""
+"""Errors with a cause outside of this program: they are shown as a message without a traceback."""
 
 output = Console(highlight=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -54,12 +55,14 @@ def stop(message: str, status: int = 1) -> NoReturn:
 
 
 def clean(text: str) -> str:
-    """Text from elsewhere, made harmless for a terminal: nothing unprintable is left."""
+    """The text with each unprintable character replaced, so that text from other sources is safe for a
+    terminal."""
     return "".join(character if character.isprintable() or character == "\n" else "�" for character in text)
 
 
 def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
-    """Flags and `NAME=VALUE` assignments over environment over defaults; ends the program on a bad one."""
+    """The settings: flags and `NAME=VALUE` assignments override the environment, which overrides the
+    defaults. Ends the program if a setting is not valid."""
     given: dict[str, Any] = {}
     for assignment in assignments or []:
         name, equals, value = assignment.partition("=")
@@ -95,7 +98,7 @@ def _complaint(problem: Any, given: dict[str, Any]) -> str:
 
 
 def run(function: Callable[..., Awaitable[T]], *arguments: Any) -> T | None:
-    """The function's result; None when Ctrl-C or SIGTERM came first, and everything was cancelled."""
+    """Runs the function and returns its result; None if Ctrl-C or SIGTERM cancelled it."""
     result: T | None = None
 
     async def supervised() -> None:
@@ -118,7 +121,7 @@ async def _watch_signals(ended: trio.CancelScope, *, task_status: trio.TaskStatu
 
 @contextmanager
 def explaining(what: str = "") -> Iterator[None]:
-    """Ends the program with a message, begun by `what`, for errors that are `EXPECTED`."""
+    """For `EXPECTED` errors inside the `with`, ends the program with a message that begins with `what`."""
     try:
         yield
     except BaseExceptionGroup as group:
@@ -139,8 +142,8 @@ def _worded(error: BaseException) -> str:
 
 
 def command(*arguments: object, data: Path | None = None, catalog: Path | None = None) -> str:
-    """A command line of this program that works as printed: by its interpreter where the shell would not find
-    it, quoted where there are spaces, and for the same data or catalogue folder where one was named."""
+    """A command line of this program that works as printed: it starts the interpreter if the shell would not
+    find the program, is quoted if needed, and names the same data or catalogue folder if one was given."""
     if catalog is not None:
         arguments = (*arguments, "--catalog", catalog)
     elif data is not None:
@@ -157,5 +160,5 @@ def unicode() -> bool:
 
 
 def interactive() -> bool:
-    """A person is looking: live pictures may be drawn."""
+    """Whether output goes to a terminal that can show a live display."""
     return output.is_terminal and os.environ.get("TERM") != "dumb"

@@ -1,5 +1,5 @@
-"""`pinactors analyze`: photographs in files, analysed by a server or in this process, and shown.
+"""`pinactors analyze`: analyses photographs in files, on a server or in this process, and shows the results.
 
-Comes in: paths from the command line. Goes out: lines, a live table, JSON, or the files of a batch. HTTP is
-the client's business; nothing here opens a port.
+Input: paths from the command line. Output: lines, a live table, JSON, or the files of a batch. HTTP requests
+are made by `pinactors.client`; nothing here opens a port.
 """

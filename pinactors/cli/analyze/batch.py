@@ -1,4 +1,5 @@
-"""`pinactors analyze DIR`: hundreds of pins in one go, with a progress bar, resumable."""
+"""`pinactors analyze DIR`: analyses many pins in one run, with a progress bar; it can be interrupted and
+continued."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ from pinactors.protocol import ErrorCode, PinactorsError, View, merge
 from pinactors.settings import Settings
 
 AT_ONCE = 4
-"""Uploads to a server at a time."""
+"""Number of uploads to a server at the same time."""
 
 AGAIN = (ErrorCode.OVERLOADED, ErrorCode.PROCESSING_ERROR, ErrorCode.CANCELLED)
-"""Failures that say nothing about the photographs: such pins are analysed again the next time."""
+"""Failures that are not caused by the photographs: the next run analyses such pins again."""
 
 Analyse = Callable[[Mapping[View, Path]], Awaitable[list[bytes]]]
 
@@ -31,9 +32,10 @@ Analyse = Callable[[Mapping[View, Path]], Awaitable[list[bytes]]]
 def analyze_many(
     source: Path, output: Path, server: str | None, key: str | None, patience: float, settings: Settings
 ) -> None:
-    """Analyses what is in `source` (a folder or a CSV file) and writes the files in `output`.
+    """Analyses the pins in `source` (a folder or a CSV file) and writes the result files to `output`.
 
-    Ends the program with status 1 when a pin failed, 130 when it was interrupted: the same command goes on.
+    Ends the program with status 1 if a pin failed, 130 if it was interrupted: the same command then
+    continues.
     """
     with terminal.explaining():
         reading = photo_sets.of_folder if source.is_dir() else photo_sets.of_manifest
@@ -63,7 +65,7 @@ def analyze_many(
 
 
 def _known(path: Path) -> dict[str, dict[str, Any]]:
-    """What earlier runs have written, by name; a line that a kill cut off is none."""
+    """The entries that earlier runs have written, by name; incomplete lines are ignored."""
     known = {}
     if path.exists():
         for line in path.read_text("utf-8", errors="replace").splitlines():
@@ -94,7 +96,7 @@ async def _run(
     patience: float,
     settings: Settings,
 ) -> bool:
-    """Writes a line for each set the moment its answer exists."""
+    """Analyses the sets and writes a line for each as soon as its answer exists."""
     done = 0
     async with _analysing(len(sets), server, key, patience, settings) as (analyse, at_once):
         limit = trio.CapacityLimiter(at_once)
@@ -114,7 +116,7 @@ async def _run(
                 progress(done, len(sets))
 
             writing = trio.CapacityLimiter(1)
-            note("")  # ends a line that a kill may have cut off
+            note("")  # ends a line that may be incomplete because an earlier run was killed
             async with trio.open_nursery() as nursery:
                 for photo_set in sets:
                     nursery.start_soon(one, photo_set, name=f"<analyze {photo_set.name}>")
@@ -128,7 +130,7 @@ def _line(one: PhotoSet, answer: dict[str, Any]) -> str:
 
 
 async def _answer(analyse: Analyse, one: PhotoSet) -> dict[str, Any]:
-    """The pin's answer; a failure of this pin alone is one too, and the others go on."""
+    """The pin's answer. A failure of this pin becomes an answer too, so that the other pins are analysed."""
     try:
         return merge.merge(await analyse(one.images))
     except PinactorsError as error:
@@ -147,7 +149,7 @@ async def _answer(analyse: Analyse, one: PhotoSet) -> dict[str, Any]:
 async def _analysing(
     count: int, server: str | None, key: str | None, patience: float, settings: Settings
 ) -> AsyncIterator[tuple[Analyse, int]]:
-    """What analyses one set, and how many it may do at a time."""
+    """A function that analyses one set, and how many sets it may analyse at the same time."""
     if server is not None:
 
         async def ask(images: Mapping[View, Path]) -> list[bytes]:

@@ -1,4 +1,5 @@
-"""Analyses in this process: the pipeline with real workers, no server, no port, records thrown away."""
+"""Analyses in this process: the pipeline with real workers, but without a server and a port; records are not
+kept."""
 
 from __future__ import annotations
 
@@ -30,15 +31,16 @@ from pinactors.storage.images import ImageStore
 from pinactors.storage.stored_image import StoredImage
 
 RATE_MARGIN = 10
-"""Sessions' rates are bounded a minute; several attempts at one photo set stay below."""
+"""Factor for the limits of sessions: several attempts per photo set must stay below them."""
 
 DEADLINE_SECONDS = 3600.0
-"""Seconds one photo set may take where nobody waits for it: how busy the machine is changes no answer."""
+"""Seconds that a photo set may take if no client waits for it: so long that the machine's load changes no
+answer."""
 
 
 @dataclasses.dataclass
 class LoggedPackets:
-    """The packets of a log, as a client would hand them out."""
+    """The packets of a log as an asynchronous iterator, like that of the client."""
 
     log: PacketLog
     position: int = 0
@@ -57,13 +59,14 @@ class LoggedPackets:
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """A running pipeline and the store its photographs go to."""
+    """A running pipeline and the store for its photographs."""
 
     registry: Registry
     store: ImageStore
 
     async def open(self, images: Mapping[View, Photograph]) -> PacketLog:
-        """Starts a session on photographs, files or bytes. Raises `OSError` for one that cannot be read."""
+        """Starts a session on photographs in files or memory. Raises `OSError` for one that cannot be
+        read."""
         upload = Upload(new_session_id())
         for view, path in images.items():
             upload.put(view, await trio.to_thread.run_sync(_store, self.store, path))
@@ -75,7 +78,8 @@ class Pipeline:
 async def pipeline(
     given: Settings, analysis: Analysis, metrics: Metrics | None = None
 ) -> AsyncIterator[Pipeline]:
-    """Everything written goes to a temporary folder, which goes when the block is left."""
+    """Runs a pipeline that writes everything to a temporary folder, which is removed at the end of the
+    block."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinactors-")))
         here = given.model_copy(update={"data": folder, "database_url": ""})
@@ -89,10 +93,11 @@ async def pipeline(
 
 
 def unhurried(given: Settings, count: int) -> Settings:
-    """`given` for `count` analyses at once: a server's limits for one client are not meant for its owner.
+    """The settings `given` with limits raised for `count` analyses at the same time: a server's limits for a
+    client do not apply to its owner.
 
-    Neither the deadline that a waiting client has nor the failures of other photo sets change an answer: one
-    set of photographs gives the same answers on any machine.
+    Neither a client's deadline nor failures of other photo sets then change an answer, so that a set of
+    photographs gives the same answers on any machine.
     """
     return given.model_copy(
         update={
@@ -106,7 +111,8 @@ def unhurried(given: Settings, count: int) -> Settings:
 
 
 def prepare(given: Settings) -> None:
-    """Says what an analysis here will lack, and leaves the word to its answer: refusals are told by it."""
+    """Warns if the catalogue is empty or outdated. Then reduces the log to errors, because the analysis's
+    answer reports refusals."""
     with terminal.explaining():
         catalog = Catalog.open(given.catalog_folder)
     if catalog.outdated:
@@ -126,7 +132,8 @@ def prepare(given: Settings) -> None:
 
 @asynccontextmanager
 async def analyze(images: Mapping[View, Path], given: Settings) -> AsyncIterator[LoggedPackets]:
-    """One analysis with the data folder's catalogue. Raises `OSError` for an image that cannot be read."""
+    """Runs one analysis with the data folder's catalogue. Raises `OSError` for an image that cannot be
+    read."""
     analysis = components.declare(given, catalog=given.catalog_folder)
     async with pipeline(given, analysis) as running:
         yield LoggedPackets(await running.open(images))

@@ -1,4 +1,5 @@
-"""`pinactors analyze`: one pin, in this process or by a server, for a person or for a script."""
+"""`pinactors analyze`: analyses one pin, in this process or on a server, and prints the answer as text or
+JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from pinactors.settings import Settings
 
 
 class Quiet:
-    """Shows nothing: the answer alone is wanted."""
+    """A view that shows nothing, for commands that print only the answer."""
 
     def __enter__(self) -> Quiet:
         return self
@@ -76,12 +77,12 @@ def analyze(
 ) -> None:
     """Analyse photographs of one pin, or of many.
 
-    Of many: FRONT is a folder (fox_front.jpg and fox_back.jpg are one pin, so are fox/front.jpg and
-    fox/back.jpg) or a CSV file with the columns front, back, angled and name. Stopped and started again, it
-    goes on.
+    For many pins, FRONT is a folder (fox_front.jpg and fox_back.jpg are one pin, so are fox/front.jpg and
+    fox/back.jpg) or a CSV file with the columns front, back, angled and name. If the command was stopped, the
+    same command continues.
 
-    On a terminal the picture fills in as results arrive; piped, it is a line a result; with --json one object
-    at the end. Exit status: 0 analysed, 1 failed, 2 a file or a setting is wrong.
+    On a terminal, a table is filled in as results arrive; in a pipe, each result is a line; with --json, one
+    object is printed at the end. Exit status: 0 analysed, 1 failed, 2 a file or a setting is wrong.
     """
     if front.is_dir() or front.suffix.lower() == ".csv":
         if back or angled or as_json:
@@ -121,7 +122,7 @@ def analyze(
 
 
 def _show_board(seen: list[boards.Boxed], as_json: bool) -> None:
-    """The pins found in one photograph, the likeliest first; boxes in its pixels."""
+    """Prints the pins found in one photograph, most likely first; boxes in pixels of the photograph."""
     if as_json:
         rows = [
             {"pinId": one.pin_id, "name": one.name, "box": [round(side) for side in one.box]}
@@ -138,12 +139,12 @@ def _show_board(seen: list[boards.Boxed], as_json: bool) -> None:
 
 
 def _check(view: View, path: Path, *, here: bool) -> None:
-    """Ends the program for a file that is no photograph: what a server would say takes an upload to learn."""
+    """Ends the program if the file is not a photograph: a server would refuse it only after the upload."""
     if path.is_dir():
         terminal.stop(f"{view} photograph {path}: this is a folder", terminal.USAGE)
     if not path.exists():
         terminal.stop(f"{view} photograph {path}: no such file", terminal.USAGE)
-    if not path.is_file():  # a pipe is read for ever, or once: a photograph is read several times
+    if not path.is_file():  # a pipe can be read only once, or never ends; a photograph is read several times
         terminal.stop(f"{view} photograph {path}: this is no regular file", terminal.USAGE)
     if not here:
         return

@@ -1,4 +1,4 @@
-"""Which photographs in a folder, or in a CSV file, belong to one pin."""
+"""Groups the photographs in a folder or a CSV file by pin."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _COLUMNS = ("front", "back", "angled", "name", "front_image", "back_image", "ang
 
 @dataclass(frozen=True, slots=True)
 class PhotoSet:
-    """The photographs of one pin. `name` is text, whatever bytes its files are named by; `fingerprint`
-    changes when one of the files does."""
+    """The photographs of one pin. `name` is always valid text, even if file names are not; `fingerprint`
+    changes if one of the files changes."""
 
     name: str
     images: Mapping[View, Path]
@@ -41,10 +41,10 @@ class PhotoSet:
 
 
 def of_folder(folder: Path) -> tuple[list[PhotoSet], list[str]]:
-    """The sets in `folder` and the folders below, by name, and what was left out, in words.
+    """The photo sets in `folder` and the folders below, and messages about files that were left out.
 
-    `fox_front.jpg` and `fox_back.jpg` are one pin, so are `fox/front.jpg` and `fox/back.jpg`; a file that
-    names no view is the front of a pin of its own. Raises `OSError`.
+    `fox_front.jpg` and `fox_back.jpg` are one pin, so are `fox/front.jpg` and `fox/back.jpg`; a file whose
+    name has no view is the front of a separate pin. Raises `OSError`.
     """
     found: dict[str, dict[View, Path]] = {}
     problems = []
@@ -76,13 +76,14 @@ def _named(folder: Path, path: Path) -> tuple[str, View]:
 
 
 def _text(name: Path | str) -> str:
-    """A file's name as text: bytes that are no UTF-8 are spelt out."""
+    """A file's name as text; bytes that are not UTF-8 are escaped."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
-    """The sets that a CSV file names: columns `front` and, optionally, `back`, `angled` and `name`, or those
-    of a catalogue's pins.csv; files relative to it. Raises `ValueError`, `OSError`."""
+    """The photo sets in a CSV file with the columns `front` and, optionally, `back`, `angled` and `name`, or
+    with those of a catalogue's pins.csv; file names are relative to its folder. Also returns messages about
+    rows that were left out. Raises `ValueError`, `OSError`."""
     table = read_table(path, (), _COLUMNS)
     pictures = Pictures(path.parent)
     sets: dict[str, PhotoSet] = {}

@@ -1,4 +1,4 @@
-"""Many answers as files: a CSV table, JSON lines, and a page with pictures."""
+"""Writes many answers to files: a CSV table, JSON lines, and a page with pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinactors.protocol import merge
 CSV_FILE, JSON_FILE, PAGE_FILE = "results.csv", "results.jsonl", "results.html"
 
 MOST_REASONS = 3
-"""Rows of evidence that count most, told as the reason."""
+"""Number of rows of evidence given as reasons, those that count most."""
 
 COLUMNS = (
     "name",
@@ -35,13 +35,13 @@ COLUMNS = (
     "error",
 )
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Starts of a cell that a spreadsheet would run."""
+"""First characters of a cell that a spreadsheet would run as a formula."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One pin: what it is called here, its photographs in files by view, and its answer as a desktop gets
-    it."""
+    """The result for one pin: its name in the files, its photographs by view, and its answer in the merged
+    form that a desktop gets."""
 
     name: str
     photographs: dict[str, Path]
@@ -53,7 +53,7 @@ class Result:
 
 
 def row(result: Result) -> dict[str, str]:
-    """What a person wants to know of one pin, by the columns of the table."""
+    """The table's row for one pin: texts by column."""
     answer = result.answer
     if result.failed:
         again = str(answer.get("error") or answer.get("message") or "")
@@ -75,7 +75,7 @@ def row(result: Result) -> dict[str, str]:
 
 
 def reasons(answer: dict[str, Any]) -> list[str]:
-    """What counted most, for and against, in order."""
+    """The sentences of the evidence that counted most, for or against, in descending order."""
     weighed = [one for one in answer.get("evidence") or () if one.get("assessed", True) and one.get("weight")]
     weighed.sort(key=lambda one: -abs(float(one["weight"])))
     sentences = (str(one.get("finding", "")).strip() for one in weighed[:MOST_REASONS])
@@ -89,7 +89,7 @@ def json_line(result: Result) -> str:
 
 
 def write(folder: Path, results: Sequence[Result], title: str) -> None:
-    """Writes the table and the page, and the JSON lines where they are not there yet. Raises `OSError`."""
+    """Writes the table and the page, and the JSON lines if that file is missing. Raises `OSError`."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / CSV_FILE).open("w", newline="", encoding="utf-8-sig") as file:
         table = csv.DictWriter(file, COLUMNS)
@@ -101,7 +101,7 @@ def write(folder: Path, results: Sequence[Result], title: str) -> None:
 
 
 def page(results: Iterable[Result], folder: Path, title: str) -> str:
-    """The page, its pictures linked from `folder`."""
+    """The HTML page, with links to the pictures relative to `folder`."""
     cards = [
         {
             **row(one),

@@ -1,4 +1,4 @@
-"""Packets for eyes: one line each, or a live picture of all components."""
+"""Shows packets on a terminal: one line per packet, or a live table of all components."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ COMPONENTS = {
 VERDICT_STYLES = {"authentic": "green", "counterfeit": "red", "undetermined": "yellow", "not_a_pin": "yellow"}
 EVIDENCE_SHOWN = 12
 LEGEND = "Numbers: above 0 speaks for genuine, below 0 against it; 1 makes the odds ten times what they were."
-"""Weights are decimal logarithms of likelihood ratios."""
+"""The explanation of the numbers: weights are decimal logarithms of likelihood ratios."""
 
 
 class View(Protocol):
-    """What shows an analysis: told of the upload's progress and of each packet."""
+    """A display of an analysis: its methods are called with the upload's progress and with each packet."""
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
@@ -40,7 +40,7 @@ class View(Protocol):
 
 
 def summary(fields: dict[str, Any]) -> str:
-    """A packet in one line, from its own fields."""
+    """One line of text that summarises a packet's fields."""
     return clean(_SUMMARIES.get(fields.get("packetType", ""), _nothing)(fields))
 
 
@@ -73,7 +73,7 @@ def _characters(fields: dict[str, Any]) -> str:
 
 
 def _suggested(suggestions: list[dict[str, Any]]) -> str:
-    """What a second engine believes to see, marked as that."""
+    """The suggestions of a second engine, marked as not verified."""
     if not suggestions:
         return ""
     texts = ", ".join(f"{one.get('text')} ({one.get('kind')})" for one in suggestions)
@@ -135,7 +135,7 @@ def _verdict(fields: dict[str, Any]) -> str:
 
 
 class Lines:
-    """A line a packet, as it comes: for pipes, logs and the demonstration."""
+    """Prints a line per packet when it arrives: for pipes, logs and the demonstration."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -178,7 +178,8 @@ def _style(fields: dict[str, Any]) -> str:
 
 
 class LiveView:
-    """A table of the components that fills in, the upload, and the verdict as a bar with its evidence."""
+    """A live table with a row per component, the upload's progress, and the verdict as a bar with its
+    evidence."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -243,7 +244,8 @@ class LiveView:
 
 
 def verdict(fields: dict[str, Any]) -> RenderableType:
-    """The verdict as a bar of its rating, the evidence, heaviest first, and what would help."""
+    """A panel with the verdict, its rating as a bar, the evidence in descending order of weight, and
+    advice."""
     style = VERDICT_STYLES.get(_verdict(fields), "white")
     rating = int(fields.get("authenticityRating", 0))
     head = Table.grid(padding=(0, 1), expand=True)

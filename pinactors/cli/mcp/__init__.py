@@ -1,1 +1,1 @@
-"""`pinactors mcp`: analyses and the catalogue as tools for a language model."""
+"""`pinactors mcp`: a server of the Model Context Protocol with tools to analyse photographs and find pins."""

@@ -1,4 +1,4 @@
-"""The command: it may be called where the package `mcp` is not installed, and says so."""
+"""The command `pinactors mcp`. If the package `mcp` is not installed, it ends with a message that says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photographs as a model names them: paths, and URLs of this machine or of public servers."""
+"""Reads the photographs that a model names: paths, and URLs of this machine or of public servers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pinactors.client.http import Connection
 from pinactors.webhooks.addresses import AddressRefused, Dialer, is_public_or_here
 
 FETCH_SECONDS = 30.0
-"""How long a photograph may take to come from a URL."""
+"""How long fetching a photograph from a URL may take."""
 
 
 async def read(source: str, most: int) -> bytes:
-    """A photograph's bytes. Raises `OSError`, `ValueError` (no such URL, too large)."""
+    """The bytes of the photograph at a path or URL. Raises `OSError`, `ValueError` (bad URL, more than `most`
+    bytes)."""
     url = urlsplit(source)
     if url.scheme in ("http", "https"):
         return await _fetch(source, most)
@@ -28,7 +29,7 @@ async def read(source: str, most: int) -> bytes:
 
 
 async def _fetch(source: str, most: int) -> bytes:
-    """Raises `OSError` (with what the server said), `ValueError`."""
+    """Fetches a photograph. Raises `OSError` (with the server's answer), `ValueError`."""
     url = urlsplit(source)
     content = bytearray()
     with trio.move_on_after(FETCH_SECONDS):

@@ -1,7 +1,7 @@
 """The tools of the Model Context Protocol, over standard input and output.
 
-The model's program starts this one and talks to it; it runs with its user's rights, and opens what the model
-names: files, and URLs of this machine or of public servers.
+The model's program starts this one as a child process. This process runs with its user's rights, and opens
+what the model names: files, and URLs of this machine or of public servers.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pinactors.protocol import PinactorsError, View, merge
 from pinactors.settings import Settings
 
 MOST_FOUND = 20
-"""Pins one search answers with."""
+"""Most pins in the answer to a search."""
 
 SEARCH_CHARACTERS = 100
 
 Analyze = Callable[[dict[View, bytes]], AbstractAsyncContextManager[Any]]
-"""Gives an iterator of the packets."""
+"""Starts an analysis; its context manager gives an asynchronous iterator of the packets."""
 
 INSTRUCTIONS = """Trading pins: whether one is genuine, which one it is, what it sells for.
 A photograph of the back settles most questions of authenticity. `undetermined` means that the photographs do
@@ -39,7 +39,8 @@ not decide it. Answers with "demonstration": true use a made-up catalogue."""
 
 
 def build(settings: Settings, server: str | None = None, key: str | None = None) -> MCPServer[Any]:
-    """The tools: `server` analyses, or this process where none is named."""
+    """Makes the server with its tools. `server` is the URL of the server that analyses; without it, this
+    process does."""
     analyze: Analyze | None = None
     declared = components.declare(settings, catalog=settings.catalog_folder)
     packets_in_all = len(declared.components) + 3
