@@ -1,7 +1,7 @@
 export type View = "front" | "back" | "angled";
 export type Verdict = "authentic" | "counterfeit" | "undetermined" | "not_a_pin";
 export type State = "uploading" | "following" | "reconnecting";
-/** The protocol's codes, and "network" for a connection that stayed away. */
+/** The protocol's error codes. `PinactorsError` adds "network" for a connection that did not come back. */
 export type ErrorCode =
   | "not_found" | "missing_image" | "invalid_format" | "too_large" | "missing_fields" | "unauthorized" | "invalid_agreement"
   | "record_not_found" | "stream_not_found" | "session_conflict" | "forbidden" | "cancelled" | "overloaded" | "processing_error";
@@ -10,7 +10,7 @@ interface Stamped {
   sessionId: string;
   timestamp: string;
   sequence: number;
-  /** The catalogue in use is drawn: its pins and sales are made up. */
+  /** True if the catalogue is the demonstration: its pins and sales are invented. */
   demonstration?: boolean;
 }
 
@@ -20,7 +20,7 @@ export interface Evidence { name: string; finding: string; weight: number; asses
 /** Another catalogued pin in the photograph of the front. */
 export interface AlsoSeen { pinId: string; name: string; box: Box; score: number }
 
-/** What a second engine believes to see; nobody has checked it. */
+/** A suggestion of a second engine; it is not verified. */
 export interface Suggestion { text: string; kind: string; source: string; verified: false }
 
 export interface Candidate {
@@ -30,7 +30,7 @@ export interface Estimate {
   currency: string; low: number; median: number; high: number; sampleSize: number; asOf: string;
 }
 
-/** What was read off the photographs; every part may be missing, and a server may send more. */
+/** Details read from the photographs; each field may be missing, and a server may send further ones. */
 export interface Details {
   factoryCode?: string; madeOn?: string; year?: number; editionSize?: number; editionNumber?: number;
   brand?: string; origin?: string; metal?: string; colours?: string[]; sizeRatio?: number;
@@ -74,16 +74,16 @@ export type Packet = Stamped & (
     }
 );
 
-/** A file as React Native names it: its own `fetch` reads it while it sends. */
+/** A file given by its URI, as in React Native, whose `fetch` reads the file while it sends. */
 export interface PhotographFile {
   uri: string; name?: string; type?: string;
-  /** In bytes; where it is known, a large file's upload can be resumed. */
+  /** Size in bytes; the upload of a large file can be resumed only if it is given. */
   size?: number;
 }
 export type Photograph = Blob | PhotographFile;
 export interface Photographs { front: Photograph; back?: Photograph | null; angled?: Photograph | null }
 
-/** What is used of an AbortSignal: React Native's has neither `reason` nor `throwIfAborted`. */
+/** The members of AbortSignal that are used: React Native's has neither `reason` nor `throwIfAborted`. */
 export interface AbortSignalLike {
   readonly aborted: boolean;
   readonly reason?: unknown;
@@ -92,24 +92,24 @@ export interface AbortSignalLike {
 }
 
 export interface Options {
-  /** The server, e.g. "https://pins.example"; empty for the page's own. */
+  /** The server's URL, e.g. "https://pins.example"; empty for the page's own server. */
   baseUrl?: string;
   apiKey?: string;
   signal?: AbortSignalLike;
-  /** Chosen by what the environment can do when left out. */
+  /** If left out, chosen by the capabilities of the environment. */
   transport?: "stream" | "long-poll";
-  /** Also told, before a pause, how many milliseconds it lasts and what broke. */
+  /** Called for each change. Before a pause, `more` has the pause in milliseconds and the error. */
   onState?: (state: State, more?: { retryIn: number; error: Error }) => void;
-  /** When `signal` is aborted, cancel the session on the server as well; without it the analysis goes on there. */
+  /** Whether an abort of `signal` also cancels the session on the server; otherwise the analysis continues there. */
   cancelOnAbort?: boolean;
-  /** Milliseconds without a byte after which a connection is given up and resumed (three keep-alives). */
+  /** Milliseconds without a byte after which a connection is closed and resumed (15,000: three keep-alives). */
   silence?: number;
   /** Milliseconds without any progress after which a PinactorsError with code "network" is thrown (180,000). */
   giveUpAfter?: number;
   fetch?: typeof fetch;
 }
 
-/** The fields of all packets in one object; each is there once its packet has come. */
+/** The fields of all packets in one object; each is present once its packet has arrived. */
 export type Answer = { [name: string]: any } & {
   sessionId?: string; streamId?: string; id?: number; verdict?: Verdict; authentic?: boolean;
   authenticityRating?: number; confidence?: number; evidence?: Evidence[]; characters?: string;
@@ -119,13 +119,13 @@ export type Answer = { [name: string]: any } & {
 
 export interface AnalyzeOptions extends Options {
   sessionId?: string;
-  /** Where the server sends the session's events as well, signed, for an app that may sleep. */
+  /** URL to which the server also sends the session's events, signed, for apps that may be suspended. */
   webhook?: string;
-  /** The same key with the same photographs joins the analysis under way; a random one when left out. */
+  /** A repeated upload with the same key joins the running analysis; a random key if left out. */
   idempotencyKey?: string;
-  /** Size from which on an upload can be resumed (262,144); Infinity for never. */
+  /** Size in bytes from which an upload is resumable (262,144); Infinity for never. */
   resumableBytes?: number;
-  /** Where the pin is, by view: [x, y, width, height] in shares of the upright photograph. A hint. */
+  /** Where the pin probably is, by view: [x, y, width, height] in shares of the upright photograph. */
   regions?: Partial<Record<View, [number, number, number, number]>>;
   onUploadProgress?: (sent: number, total: number | undefined) => void;
 }
@@ -142,7 +142,7 @@ export class PinactorsError extends Error {
   detail: string;
   /** Seconds. */
   retryAfter: number;
-  /** What is at fault, named as it was sent, and the photograph it belongs to. */
+  /** The field at fault, named as it was sent, and the photograph that it belongs to. */
   field?: string;
   view?: View;
 }
@@ -152,15 +152,15 @@ export function analyze(
   options?: AnalyzeOptions,
 ): AsyncGenerator<Packet, void, void>;
 export function follow(streamId: string, options?: Options & { from?: number }): AsyncGenerator<Packet, void, void>;
-/** As `follow`, under the name by which an app that slept looks for it. */
+/** Alias of `follow`, for apps that resume after the system suspended them. */
 export function resume(streamId: string, options?: Options & { from?: number }): AsyncGenerator<Packet, void, void>;
-/** The packets merged into one object, as a desktop gets it. */
+/** Merges packets into one object, as desktops receive it. */
 export function merge(packets: Packet[]): Answer;
 export function cancel(streamId: string, options?: Options): Promise<void>;
 export function confirm(
   feedback: {
     recordNumber: number; pinId: string; agree: boolean; comment?: string;
-    /** What should have been answered; a price is in US dollars. */
+    /** The correct values; a price is in US dollars. */
     correctedVerdict?: Verdict; correctedPinId?: string; correctedPrice?: number;
   },
   options?: Options,

@@ -1,35 +1,35 @@
 /**
- * pinactors in JavaScript: send photographs of a pin, get each result the moment it exists.
+ * The JavaScript client of pinactors: sends photographs of a pin and yields each result as soon as it exists.
  *
  *     for await (const packet of analyze({ front, back, angled })) show(packet);
  *
- * The iterator ends after ANALYSIS_COMPLETE, or after ERROR, which it hands out like any other packet. A broken
- * connection is resumed where it broke: no packet is lost, none comes twice. Works in browsers, Node 18+ and
- * React Native (which cannot read a body piece by piece and is served by long-poll). No dependencies.
+ * The iterator ends after ANALYSIS_COMPLETE, or after ERROR, which it yields like any other packet. After a broken
+ * connection it resumes at the next packet, so that no packet is lost or repeated. Works in browsers, Node 18+ and
+ * React Native (which cannot read a body piece by piece, so that long-poll is used). No dependencies.
  */
 
-/** Silence after which a connection is given up and resumed; the server shows a sign of life every 5 s. */
+/** Silence after which a connection is closed and resumed; the server sends a keep-alive every 5 s. */
 const SILENCE_MS = 15_000;
-/** The same while an upload is under way (cellular links stall for long) and for a long-poll (answered within 30 s). */
+/** The same limit during an upload (cellular links stall for long) and for a long-poll (answered within 30 s). */
 const PATIENCE_MS = 60_000;
 const BACKOFF_FIRST_MS = 500;
 const BACKOFF_LIMIT_MS = 8_000;
-/** How long to keep trying without any progress before giving up. */
+/** Time without any progress after which the client gives up. */
 const GIVE_UP_MS = 180_000;
-/** How often an upload may be sent again because the server lost it, and how often to come back to a busy server. */
+/** How often an upload is sent again if the server lost it, and how often a request to a busy server is repeated. */
 const RESTARTS = 2;
 const BUSY = 5;
-/** Pause before an upload is sent again that a server began to take and had no room for: its packet names none. */
+/** Pause before an upload is repeated for which the server had no room: unlike a response, an ERROR names no pause. */
 const BUSY_S = 2;
 /** Digits of an offset token: the number of packets already received, in a fixed width. */
 const OFFSET_WIDTH = 16;
-/** Size from which on an upload is sent so that it can be resumed: two short requests more. */
+/** Size from which an upload is resumable, which costs two short requests more. */
 const RESUMABLE_BYTES = 256 * 1024;
-/** Most bytes of one request where progress is asked for and `fetch` cannot tell any. */
+/** Most bytes of one request if progress is to be reported and only `fetch`, which reports none, is available. */
 const PIECE_BYTES = 256 * 1024;
 /**
- * A resumable upload is sent in pieces, each answered before the next: what waits in the network when a connection
- * breaks is lost. A piece takes about two seconds, or eight of the link's round trips.
+ * A resumable upload is sent in pieces, each answered before the next is sent, because bytes in transit are lost when
+ * a connection breaks. The size of a piece is chosen so that it takes about two seconds, or eight round trips if longer.
  */
 const PIECE_MS = 2_000;
 const ROUND_TRIPS = 8;
@@ -37,15 +37,15 @@ const FIRST_PIECE = 128 * 1024;
 const LEAST_PIECE = 16 * 1024;
 const MOST_PIECE = 8 * 1024 * 1024;
 const GROWTH = 4;
-/** The version spoken of draft-ietf-httpbis-resumable-upload. */
+/** The interop version of draft-ietf-httpbis-resumable-upload that this client uses. */
 const INTEROP = { "Upload-Draft-Interop-Version": "8" };
 
 const FIELDS = { front: "front_image", back: "back_image", angled: "angled_image" };
 const NDJSON = "application/x-ndjson";
-/** Messages of ERRORs that say the photographs did not arrive whole, which only the server can know. */
+/** Messages of ERROR packets after which the upload is sent again: the photographs did not arrive completely. */
 const UPLOAD_LOST = new Set(["Upload broken off", "Upload stalled", "Upload interrupted"]);
 
-/** A refusal by the server (`status`, `code` as in the protocol) or a network that stayed away (`code` "network"). */
+/** A refusal by the server (`status`, `code` as in the protocol), or no connection for too long (`code` "network"). */
 export class PinactorsError extends Error {
   constructor(message, { code = "processing_error", status = 0, detail = message, retryAfter = 0, field, view } = {}) {
     super(message);
@@ -54,7 +54,7 @@ export class PinactorsError extends Error {
   }
 }
 
-/** The connection broke; what was missing can be had on another. */
+/** The connection broke; another connection can continue. */
 class Broken extends Error {}
 
 /**
@@ -78,24 +78,24 @@ export async function* follow(streamId, options = {}) {
   yield* deliver(options, null, { streamId, next: options.from ?? 0 });
 }
 
-/** As `follow`, under the name by which an app that slept looks for it. */
+/** Alias of `follow`, for apps that resume after the system suspended them. */
 export const resume = follow;
 
-/** The packets merged into one object, as a desktop gets it; what has not come is missing. */
+/** Merges packets into one object, as desktops receive it; fields of packets that have not arrived are missing. */
 export function merge(packets) {
   const answer = {};
   for (const { packetType, sequence, ...fields } of packets) Object.assign(answer, fields);
   return answer;
 }
 
-/** Cancels a session: every reader gets its terminal ERROR. */
+/** Cancels a session: every reader receives a terminal ERROR. */
 export async function cancel(streamId, options = {}) {
   const session = new Session(options);
   const response = await session.request(session.streamUrl(streamId), { method: "DELETE" });
   if (!response.ok) throw await refusal(response);
 }
 
-/** Says whether the owner of an analysis agrees with it. */
+/** Sends feedback: whether the user agrees with an analysis, and corrections. */
 export async function confirm({ recordNumber, pinId, agree, comment, correctedVerdict, correctedPinId, correctedPrice }, options = {}) {
   const session = new Session(options);
   const response = await session.request(session.url("/api/mobile/confirm-pin"), {
@@ -115,14 +115,14 @@ export async function confirm({ recordNumber, pinId, agree, comment, correctedVe
   return response.json();
 }
 
-/** What one analysis knows about itself between its connections. */
+/** State of one analysis that outlives its connections. */
 class Session {
   constructor(options, { streamId = null, next = 0 } = {}) {
     this.options = options;
     this.streamId = streamId;
-    /** Sequence number of the packet that is due next. */
+    /** Sequence number of the next packet. */
     this.next = next;
-    /** Types of the packets handed out: after a restart they are not repeated. */
+    /** Types of the packets already yielded: after a restart they are not repeated. */
     this.had = new Set();
     this.restarts = 0;
     this.fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
@@ -150,30 +150,30 @@ class Session {
     }
   }
 
-  /** Once for each state, and for each pause, which says why and for how long. */
+  /** Calls `onState` once for each change of the state, and for each pause with its length and cause. */
   say(state, more) {
     if (state === this.state && !more) return;
     this.state = state;
     this.options.onState?.(state, more);
   }
 
-  /** The next connection starts with the upload. */
+  /** Makes the next connection send the upload again. */
   forget() {
     this.streamId = null;
     this.next = 0;
   }
 
-  /** Whether a packet is new; throws where the connection cannot be trusted to hold the rest. */
+  /** Whether a packet is new. Throws if a packet is missing or the upload has to be sent again. */
   takes(packet, canUpload) {
     if (canUpload && packet.streamId && packet.streamId !== this.streamId) {
-      this.streamId = packet.streamId; // a new log, or the earlier one that the upload has joined
+      this.streamId = packet.streamId; // a new stream, or an earlier one that the upload has joined
       this.next = 0;
     }
-    if (packet.sequence < this.next) return false; // had it on another connection
+    if (packet.sequence < this.next) return false; // received on an earlier connection
     if (packet.sequence !== this.next) throw new Broken("a packet is missing");
     this.next += 1;
     if (packet.packetType === "ERROR" && canUpload && this.restarts < RESTARTS) {
-      const busy = packet.errorCode === "overloaded"; // its disk is full
+      const busy = packet.errorCode === "overloaded"; // the server's disk is full
       if (busy || UPLOAD_LOST.has(packet.message)) {
         this.restarts += 1;
         this.forget();
@@ -187,14 +187,14 @@ class Session {
   }
 }
 
-/** Delivers a session; `open(session)` starts it while it has no stream id, null where it exists already. */
+/** Yields a session's packets. `open(session)` starts a session without a stream id; it is null if the session exists. */
 async function* deliver(options, open, start) {
   const session = new Session(options, start);
   try {
     yield* connections(session, options, open);
   } catch (error) {
     if (options.signal?.aborted && options.cancelOnAbort && session.streamId) {
-      // nobody waits for it any more; if that cannot be said, the session ends by itself
+      // if this request fails, the session ends by itself
       cancel(session.streamId, { ...options, signal: undefined }).catch(() => {});
     }
     throw error;
@@ -202,7 +202,7 @@ async function* deliver(options, open, start) {
 }
 
 /**
- * Opens a source of lines, hands its packets out in order, and on a break opens the next source where the last one
+ * Opens a source of lines and yields its packets in order; if it breaks, opens the next source where the last one
  * stopped.
  */
 async function* connections(session, options, open) {
@@ -218,7 +218,7 @@ async function* connections(session, options, open) {
       const lines = session.streamId ? rest(session) : open(session);
       for await (const line of watched(lines(connection.signal), connection, session)) {
         progress = Date.now();
-        if (!line.trim()) continue; // a sign of life
+        if (!line.trim()) continue; // a keep-alive
         const packet = parse(line);
         if (!session.takes(packet, open !== null)) continue;
         failures = 0;
@@ -230,7 +230,7 @@ async function* connections(session, options, open) {
       throw new Broken("the connection ended early");
     } catch (error) {
       throwIfAborted(signal);
-      const there = session.partial?.offset ?? 0; // as the server said, or as pieces of the upload were taken
+      const there = session.partial?.offset ?? 0; // from the server, or counted from accepted pieces
       if (there > uploaded) {
         failures = 0;
         progress = Date.now();
@@ -250,7 +250,7 @@ async function* connections(session, options, open) {
   }
 }
 
-/** Milliseconds until the next attempt, or null when another attempt cannot help. */
+/** Milliseconds until the next attempt, or null if another attempt cannot help. */
 function again(error, session, failures, canUpload) {
   const backoff = Math.min(BACKOFF_LIMIT_MS, BACKOFF_FIRST_MS * 2 ** failures) * (0.5 + Math.random() / 2);
   if (error instanceof Broken) return backoff;
@@ -268,7 +268,7 @@ function again(error, session, failures, canUpload) {
   return null;
 }
 
-/** A way to read the rest of a session, as a function from an abort signal to lines. */
+/** A function from an abort signal to the lines of the rest of a session. */
 function rest(session) {
   return session.longPoll ? (signal) => poll(session, signal) : (signal) => stream(session, signal);
 }
@@ -283,7 +283,7 @@ async function* stream(session, signal) {
   yield* lines(response, session);
 }
 
-/** Long-poll: each answer is an array of packets; an empty one is a sign of life. */
+/** Long-poll: each answer is an array of packets; an empty one counts as a keep-alive. */
 async function* poll(session, signal) {
   let offset = session.next ? token(session.next) : "-1";
   while (true) {
@@ -298,7 +298,7 @@ async function* poll(session, signal) {
   }
 }
 
-/** The upload: its answer is the stream itself, or (for long-poll) the name under which to ask for it. */
+/** The upload. Its answer is the stream itself, or for long-poll the stream's id. */
 function upload(images, idempotencyKey, session) {
   const url = session.url("/mobile-upload?response=stream");
   const headers = { Accept: NDJSON, "Idempotency-Key": idempotencyKey };
@@ -317,7 +317,7 @@ function upload(images, idempotencyKey, session) {
   };
 }
 
-/** Sends a body whose answer are the packets. */
+/** Sends a body and yields the packets of the answer. */
 async function* sendWhole(session, method, url, headers, body, signal, onProgress) {
   if (!session.longPoll && session.options.onUploadProgress && globalThis.XMLHttpRequest) {
     yield* sendWithProgress(session, method, url, headers, body, signal, onProgress);
@@ -335,8 +335,8 @@ async function* sendWhole(session, method, url, headers, body, signal, onProgres
 }
 
 /**
- * One upload that outlives its connections: where it is on the server, and how much of it is there. It is made with an
- * empty request, so that its URL is known before a byte is sent.
+ * One resumable upload: its URL and its offset on the server. It is created by an empty request, so that its URL is
+ * known before any byte is sent.
  */
 class PartialUpload {
   constructor({ blob, type }) {
@@ -350,14 +350,14 @@ class PartialUpload {
     this.sending = false;
   }
 
-  /** Makes it, or asks how far it is; false where the server knows no resumable uploads. */
+  /** Creates the upload, or asks for its offset; false if the server does not support resumable uploads. */
   async locate(session, url, headers, signal) {
-    if (this.sending) this.piece = Math.max(Math.round(this.piece / 2), LEAST_PIECE); // it broke with a piece on it
+    if (this.sending) this.piece = Math.max(Math.round(this.piece / 2), LEAST_PIECE); // a piece was lost
     this.sending = true;
     const began = Date.now();
     if (this.url) await this.ask(session, signal);
     if (!this.url && !this.unsupported) await this.create(session, url, headers, signal);
-    this.roundTrip = (Date.now() - began) / 2; // with the opening of the connection
+    this.roundTrip = (Date.now() - began) / 2; // includes the opening of the connection
     return this.url !== null;
   }
 
@@ -370,7 +370,7 @@ class PartialUpload {
       this.url = /^https?:/.test(location) ? location : session.url(location);
       this.offset = 0;
     } else if (response.status === 400 && !response.headers.get("Upload-Complete")) {
-      this.unsupported = true; // an older server took the empty body for an upload
+      this.unsupported = true; // an older server parsed the empty body as an upload
     } else if (!response.ok) {
       throw await refusal(response);
     } else {
@@ -383,16 +383,16 @@ class PartialUpload {
     const offset = Number(response.headers.get("Upload-Offset") ?? NaN);
     if (response.ok && offset <= this.blob.size) this.offset = offset;
     else if (response.status === 429 || response.status >= 502) throw new Broken(`the server answered ${response.status}`);
-    else this.url = null; // gone, or refused: it begins anew, and the server says why if it minds
+    else this.url = null; // gone or refused: a new upload is created, and a refusal of that is reported
   }
 
-  /** A piece took so long: the next is what the link carries in the time a piece is to take. */
+  /** Sets the size of the next piece from the time that the last one took (see `PIECE_MS`). */
   took(size, milliseconds) {
     const wanted = (size / Math.max(milliseconds, 1)) * Math.max(PIECE_MS, ROUND_TRIPS * this.roundTrip);
     this.piece = Math.round(Math.min(Math.max(wanted, LEAST_PIECE), GROWTH * this.piece, MOST_PIECE));
   }
 
-  /** Sends what is missing, piece by piece; in small ones where progress is wanted and nothing else tells it. */
+  /** Sends the missing rest in pieces; in small ones if progress is to be reported and nothing else reports it. */
   async *send(session, headers, signal) {
     const { blob } = this;
     const total = blob.size;
@@ -414,7 +414,7 @@ class PartialUpload {
       this.offset += size;
       this.took(size, Date.now() - began);
       told?.(this.offset, total);
-      yield ""; // a sign of life
+      yield ""; // counts as a keep-alive
     }
     const from = this.offset;
     const onProgress = (sent) => told(from + sent, total);
@@ -436,12 +436,12 @@ async function isLarge(images, session) {
   for (const view of Object.keys(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;
-    size += photograph.size ?? 0; // of a file named by its URI where the caller knows it
+    size += photograph.size ?? 0; // of a file given by its URI, if the caller names a size
   }
   return size >= least && canJoin();
 }
 
-/** Whether blobs can be made of blobs, and cut. */
+/** Whether blobs can be joined and sliced in this environment. */
 function canJoin() {
   try {
     return typeof new Blob(["a"]).slice === "function";
@@ -450,7 +450,7 @@ function canJoin() {
   }
 }
 
-/** What is sent before the photographs: names and texts. */
+/** Names and values of the fields that are sent before the photographs. */
 function textsOf(images, { options }) {
   const regions = Object.entries(options.regions ?? {}).filter(([view, region]) => images[view] && region);
   return [
@@ -476,7 +476,7 @@ async function multipartOf(images, session) {
   return { blob: new Blob(parts), type: `multipart/form-data; boundary=${boundary}` };
 }
 
-/** The multipart body; made anew for each attempt, as some environments use up a body. */
+/** The multipart body; made for each attempt, because some environments can send a body only once. */
 async function formOf(images, session) {
   const form = new FormData();
   for (const [name, value] of textsOf(images, session)) form.append(name, value);
@@ -490,7 +490,7 @@ async function formOf(images, session) {
     }
     form.append(field, { type: "image/jpeg", ...photograph, name }); // React Native reads the file itself
     if (typeof form.get === "function" && form.get(field) === "[object Object]") {
-      form.delete(field); // other environments made a text of it: the file is read here
+      form.delete(field); // this environment converted it to text: read the file here
       form.append(field, await contentOf(photograph.uri, session, view), name);
     }
   }
@@ -506,7 +506,7 @@ async function contentOf(uri, session, view) {
   }
 }
 
-/** `fetch` cannot tell how much has been sent; XMLHttpRequest can, and shows its text as it grows. */
+/** Sends with XMLHttpRequest, which, unlike `fetch`, reports upload progress; reads the answer while it arrives. */
 async function* sendWithProgress(session, method, url, headers, body, signal, onProgress) {
   throwIfAborted(signal);
   const xhr = new XMLHttpRequest();
@@ -527,7 +527,7 @@ async function* sendWithProgress(session, method, url, headers, body, signal, on
   for (const [name, value] of Object.entries(session.headers(headers))) xhr.setRequestHeader(name, value);
   xhr.upload.onprogress = (event) => {
     onProgress(event.loaded, event.lengthComputable ? event.total : undefined);
-    arrive({ text: "\n" }); // bytes that leave are a sign of life too
+    arrive({ text: "\n" }); // sent bytes count as a keep-alive too
   };
   xhr.onprogress = grown;
   xhr.onload = () => {
@@ -555,10 +555,10 @@ async function* sendWithProgress(session, method, url, headers, body, signal, on
   }
 }
 
-/** The lines of a body as they arrive; a last line without its newline was cut off and is not handed out. */
+/** The lines of a body as they arrive; a last line without a newline is incomplete and not yielded. */
 async function* lines(response, session) {
   if (!response.body?.getReader) {
-    session.longPoll = true; // this environment cannot, whatever its classes say
+    session.longPoll = true; // this environment cannot, although its classes look as if it could
     throw new Broken("the body cannot be read piecewise");
   }
   const reader = response.body.getReader();
@@ -579,20 +579,20 @@ async function* lines(response, session) {
       yield* pieces;
     }
   } finally {
-    reader.cancel().catch(() => {}); // the connection may be gone already
+    reader.cancel().catch(() => {}); // the connection may be closed already
   }
 }
 
-/** How long a connection may be silent. An upload without progress events cannot be told from a stalled one: it
- * is bounded by the server's floor on progress, and by this. */
+/** How long a connection may be silent. Without progress events a slow upload cannot be distinguished from a stalled
+ * one: the server's minimum rate limits it, and this value. */
 function patience(session) {
   if (!session.streamId && !session.options.onUploadProgress) return GIVE_UP_MS * 10;
   return session.streamId && !session.longPoll ? (session.options.silence ?? SILENCE_MS) : PATIENCE_MS;
 }
 
 /**
- * Passes lines on until the connection is silent for longer than `patience`. It does not rely on an abort to wake the
- * source: some implementations of fetch ignore the signal.
+ * Yields lines until the connection is silent for longer than `patience`. Does not rely on an abort to end the source:
+ * some implementations of fetch ignore the signal.
  */
 async function* watched(source, connection, session) {
   while (true) {
@@ -612,7 +612,7 @@ async function* watched(source, connection, session) {
   }
 }
 
-/** A body that is one JSON value. */
+/** The JSON value of a whole body. */
 async function whole(response) {
   try {
     return await response.json();
@@ -652,7 +652,7 @@ function refused(status, text, retryAfter) {
   });
 }
 
-/** A controller of its own that also follows `signal`; `aborted` rejects when that one is aborted. */
+/** An abort controller that also follows `signal`; `aborted` rejects if `signal` is aborted. */
 function linked(signal) {
   const controller = new AbortController();
   let pass;
@@ -662,7 +662,7 @@ function linked(signal) {
       reject(reasonOf(signal));
     };
   });
-  aborted.catch(() => {}); // nobody may be waiting
+  aborted.catch(() => {}); // avoids an unhandled rejection
   signal?.addEventListener?.("abort", pass, { once: true });
   return {
     aborted,
@@ -674,7 +674,7 @@ function linked(signal) {
   };
 }
 
-/** Waits, less when the device comes back online meanwhile. */
+/** Waits for `milliseconds`, or until the device comes back online. */
 function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     throwIfAborted(signal);
@@ -703,7 +703,7 @@ function readsPiecewise() {
 
 const token = (position) => String(position).padStart(OFFSET_WIDTH, "0");
 
-/** Not every environment's signal can throw by itself, or keeps a reason. */
+/** As `signal.throwIfAborted()`, which some environments lack, as they do `signal.reason`. */
 function throwIfAborted(signal) {
   if (signal?.aborted) throw reasonOf(signal);
 }
@@ -714,8 +714,8 @@ function abortError() {
   return Object.assign(new Error("Aborted"), { name: "AbortError" });
 }
 
-/** Has to be unlike any other one, not secret: where there is no `crypto` (React Native, Node 18) the clock and
- * Math.random do. */
+/** A unique key, which need not be secret: without `crypto` (React Native, Node 18) the clock and Math.random
+ * are sufficient. */
 function randomKey() {
   const bytes = new Uint8Array(16);
   if (globalThis.crypto?.getRandomValues) globalThis.crypto.getRandomValues(bytes);

@@ -3,15 +3,15 @@ import type { AnalyzeOptions, Answer, Packet, Photographs, PinactorsError, State
 export interface PinAnalysis {
   state: "idle" | State | "done" | "failed";
   packets: Packet[];
-  /** The packets merged into one object, as far as they have come. */
+  /** The packets that have arrived, merged into one object. */
   answer: Answer;
   streamId: string | null;
   progress: { sent: number; total: number | undefined } | null;
   error: PinactorsError | Error | null;
   start(images: Photographs, options?: AnalyzeOptions): Promise<void>;
-  /** Goes on with a session that exists: after the app slept, say. */
+  /** Resumes an existing session, for example after the system suspended the app. */
   resume(streamId: string): Promise<void>;
-  /** Ends the session on the server as well. */
+  /** Stops, and cancels the session on the server. */
   cancel(): Promise<void>;
 }
 

@@ -1,5 +1,5 @@
 /**
- * pinactors for React: one analysis as a hook.
+ * The React hook of pinactors: runs one analysis at a time.
  *
  *     const { start, state, packets, answer, error } = usePinAnalysis({ baseUrl: "https://pins.example" });
  */

@@ -1,8 +1,8 @@
-/** Building elements from data: text stays text, whatever it holds. */
+/** Builds elements from data. Strings become text nodes and are never parsed as HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The page's one way past the browser's ban on HTML and script addresses from strings. */
+/** The page's only Trusted Types policy: browsers refuse HTML and script URLs from strings without one. */
 export const trusted = globalThis.trustedTypes?.createPolicy("pinactors", {
   createHTML: (html) => html,
   createScriptURL: (url) => url,
@@ -13,7 +13,7 @@ export function h(name, attributes = {}, ...children) {
   return fill(document.createElement(name), attributes, children);
 }
 
-/** The same for SVG. */
+/** As `h`, for SVG elements. */
 export function s(name, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, name), attributes, children);
 }
@@ -44,12 +44,12 @@ const ICONS = {
   link: "M10 14a4 4 0 0 0 6 0l3-3a4 4 0 0 0-6-6l-1 1M14 10a4 4 0 0 0-6 0l-3 3a4 4 0 0 0 6 6l1-1",
 };
 
-/** A line drawing of 24 by 24 in the colour of the text around it; says nothing to a screen reader. */
+/** A line drawing of 24 by 24 in the colour of the surrounding text, hidden from screen readers. */
 export function icon(name) {
   return s("svg", { viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" }, s("path", { d: ICONS[name] }));
 }
 
-/** A dialog that is made for one use: shown at once, gone when it is closed. `close` ends it. */
+/** Shows a dialog, which is removed when it is closed. `content(close)` makes its content; `close()` closes it. */
 export function dialog(label, content, { wide = false } = {}) {
   const element = h("dialog", { "aria-label": label, class: wide ? "wide" : null });
   const close = () => element.close();

@@ -1,4 +1,4 @@
-/** The access key, kept on this device. */
+/** The access key, stored on this device. */
 
 import { byId } from "./dom.js";
 
@@ -12,10 +12,10 @@ export function apiKey() {
   }
 }
 
-/** The header that carries it; none where there is none. */
+/** The header with the key; none if there is no key. */
 export const keyHeaders = () => (apiKey() ? { "x-api-key": apiKey() } : {});
 
-/** Asks for the key; `say(text, wrong)` tells what became of it. */
+/** Asks for the key; `say(text, wrong)` shows the result. */
 export function askKey(say) {
   const dialog = byId("key");
   byId("key-value").value = apiKey();

@@ -1,4 +1,4 @@
-/** The page: photographs in, a result out, each with its own address. What a packet looks like is decided in `result/`. */
+/** The collectors' page: sends photographs and shows results, each at its own URL. `result/` displays the packets. */
 
 import { pinBox } from "./capture/outline.js";
 import { preview, restored } from "./capture/photographs.js";
@@ -16,7 +16,7 @@ import { share } from "./result/share.js";
 import { essence, money, summary } from "./result/words.js";
 import * as server from "./server.js";
 
-/** What a refusal means for the person who reads it; `detail` of the server is added where it helps. */
+/** Explanations of error codes for the user; the server's `detail` is added if it helps. */
 const REFUSALS = {
   unauthorized: "This server needs an access key.",
   overloaded: "The server is busy. Please try again in a moment.",
@@ -27,16 +27,16 @@ const REFUSALS = {
   cancelled: "The analysis was stopped.",
 };
 const EXPLAINED = new Set(["invalid_format", "too_large"]);
-/** Views beside the front: an analysis can go on without one that cannot be read. */
+/** Views other than the front: if one cannot be read, the analysis continues without it. */
 const OPTIONAL = new Set(["back", "angled"]);
 
-/** The analysis under way, `{entry, board, controller}`; null while there is none. */
+/** The running analysis, `{entry, board, controller}`; null if there is none. */
 let running = null;
-/** What is on the board: its entry, its board, the pictures by view. */
+/** The result shown: its entry, its board, the pictures by view. */
 let shown = null;
-/** The address shown; a jump within the page does not change it. */
+/** The path of the current view; a change of the URL's fragment does not change it. */
 let path = null;
-/** Analyses of one pin share a group, until "New pin". */
+/** Group of the analyses of one pin; "New pin" begins another group. */
 let group = null;
 
 const capture = new Capture({ changed: controls, say: notice });
@@ -53,22 +53,22 @@ addEventListener("popstate", () => location.pathname !== path && void route());
 addEventListener("offline", offline);
 addEventListener("online", () => notice(""));
 
-/** Shows the start or a result. */
+/** Shows the start view or a result. */
 function view(name) {
   document.body.dataset.view = name;
   byId("results").hidden = name !== "result";
   controls();
 }
 
-/** Buttons as the moment allows them. */
+/** Shows, hides, enables and disables the buttons by the current state. */
 function controls() {
   byId("analyze").hidden = !capture.ready;
   byId("analyze").disabled = running !== null;
-  byId("guide").hidden = capture.ready; // the one gives its place to the other: nothing moves
+  byId("guide").hidden = capture.ready; // both have the same place, so that nothing moves
   byId("fresh").hidden = document.body.dataset.view !== "result" && !capture.ready;
 }
 
-/** Something about the photographs or the page, above the button that was pressed. */
+/** Shows a message about the photographs or the page, above the buttons. */
 function notice(text, wrong = false) {
   byId("notice").textContent = text;
   byId("notice").classList.toggle("wrong", wrong);
@@ -83,7 +83,7 @@ async function start() {
   await run(entry, board);
 }
 
-/** Goes on with what a reload, a closed tab or a dead battery has interrupted. */
+/** Resumes an analysis that a reload, a closed tab or an empty battery has interrupted. */
 async function resume(entry = null) {
   const left = entry ?? (await store.unfinished());
   if (!left) return;
@@ -98,7 +98,7 @@ async function discard() {
   byId("unfinished").hidden = true;
 }
 
-/** Runs an analysis to its end: follows it where the server has it, sends the photographs where it has not. */
+/** Runs an analysis to its end: follows it if the server has it, otherwise sends the photographs. */
 async function run(entry, board) {
   const controller = new AbortController();
   running = { entry, board, controller };
@@ -117,7 +117,7 @@ async function run(entry, board) {
     }
   } catch (error) {
     if (error?.code === "stream_not_found" && entry.id && entry.photographs?.front && !entry.packets.length) {
-      delete entry.id; // too old for the server: from the beginning
+      delete entry.id; // expired on the server: send the photographs again
       return run(entry, board);
     }
     failed(error, board, entry);
@@ -143,7 +143,7 @@ function tellState(board, state, { retryIn = 0, error } = {}) {
   } else board.strip.say(board.strip.status.textContent, { state });
 }
 
-/** A fresh board for an entry, with the focus on what will be the pin's name. */
+/** Makes a new board for an entry and focuses the heading, which will show the pin's name. */
 function openBoard(entry, pictures, boxes, retakes = true) {
   for (const [name, picture] of Object.entries(pictures)) boxes[name] ??= pinBox(picture);
   const board = new Board(byId("results"), {
@@ -171,7 +171,7 @@ function receive(packet, board, entry) {
       board.strip.say("Sent. Looking at the pin …");
       break;
     case "PROCESSING_STARTED": {
-      const [, others] = packet.message.split("; "); // said where the server is busy
+      const [, others] = packet.message.split("; "); // present if the server is busy
       if (others) board.strip.say(`Sent. ${others} …`);
       break;
     }
@@ -191,7 +191,7 @@ function receive(packet, board, entry) {
   }
 }
 
-/** A packet on the board, whether it comes from the server or from the collection. */
+/** Shows a packet of the server or the collection on the board. */
 function show(packet, board, entry) {
   if (packet.demonstration) document.body.dataset.demonstration = "";
   const said = board.show(packet);
@@ -202,7 +202,7 @@ function show(packet, board, entry) {
   return said;
 }
 
-/** What is kept of a finished analysis: not the photographs as they were sent. */
+/** Stores a finished analysis, without the photographs as they were sent. */
 async function keep({ id, at, group: pins, previews, packets, pin }) {
   await store.remember({ id, at, group: pins, previews, packets, pin });
   await store.forgetUnfinished();
@@ -223,7 +223,7 @@ function failed(error, board, entry) {
   if (error.code === "unauthorized") askKey(notice);
 }
 
-/** An analysis that ended without a result. What can be mended is mended; the rest is said where the eye is. */
+/** Handles an analysis that ended without a result: repeats it without an unreadable view, or shows the error. */
 function ended(code, message, detail, board, entry, bad) {
   if (OPTIONAL.has(bad) && entry.photographs?.[bad]) {
     void without(bad, message, entry);
@@ -236,14 +236,14 @@ function ended(code, message, detail, board, entry, bad) {
   const wrong = code !== "cancelled";
   board.finish(wrong ? "No result." : "Stopped.", false);
   board.strip.say(`${plain}${more}`, { wrong });
-  if (board.progress[0]) return; // there is something to read: stay
+  if (board.progress[0]) return; // some results are shown: keep this view
   address("/");
   view("start");
   notice(`${plain}${more}`, wrong);
   if (capture.ready) byId("analyze").focus();
 }
 
-/** The same analysis without a view that could not be read. */
+/** Repeats the analysis without a view that could not be read. */
 async function without(bad, message, entry) {
   capture.clear(bad);
   capture.slots[bad].warning.textContent = `${message}. Please take it again.`;
@@ -293,7 +293,7 @@ function namePin() {
   });
 }
 
-/** Shows a finished analysis, out of the collection or from the server. */
+/** Shows a finished analysis of the collection or the server. */
 async function open(entry, push = false) {
   if (running) return;
   const pictures = await canvases(entry.previews ?? {});
@@ -351,7 +351,7 @@ function address(wanted) {
   path = wanted;
 }
 
-/** What the address asks for: the start, or a result from here or from the server. */
+/** Shows what the URL names: the start view, or a result from this device or the server. */
 async function route() {
   path = location.pathname;
   const [, id] = /^\/results\/([^/]+)$/.exec(location.pathname) ?? [];
@@ -385,7 +385,7 @@ async function begin() {
     byId("unfinished").hidden = false;
   }
   if (navigator.onLine === false) offline();
-  navigator.serviceWorker?.register(trusted.createScriptURL("/worker.js")).catch(() => {}); // without it the page works online only
+  navigator.serviceWorker?.register(trusted.createScriptURL("/worker.js")).catch(() => {}); // without it, the page only works online
 }
 
 void begin();

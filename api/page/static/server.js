@@ -1,11 +1,11 @@
-/** What the page asks the server for beside an analysis: catalogue pictures and names, finished results, the example. */
+/** Requests other than analyses: catalogue pictures and names, finished results, the example. */
 
 import { scaled } from "./capture/photographs.js";
 import { keyHeaders } from "./key.js";
 
 const LONGEST = 1600;
 
-/** Catalogue pictures that were asked for, as promises of a Blob or null, by pin and view. */
+/** Requested catalogue pictures, as promises of a Blob or null, by pin and view. */
 const pictures = new Map();
 const urls = new Map();
 
@@ -18,20 +18,20 @@ function catalogBlob(pinId, view) {
   if (!pictures.has(name)) {
     const picture = asked(`/catalog/${name}`).then((response) => (response.ok ? response.blob() : null)).catch(() => null);
     pictures.set(name, picture);
-    // what was away for the moment is asked for again the next time
+    // forget failures, so that the next call requests the picture again
     void picture.then((blob) => blob ?? pictures.delete(name));
   }
   return pictures.get(name);
 }
 
-/** A catalogue picture as an object URL (fetched, since an `img` cannot send a key); null where there is none. */
+/** A catalogue picture as an object URL (fetched, because an `img` cannot send a key); null if there is none. */
 export async function catalogPicture(pinId, view) {
   const blob = await catalogBlob(pinId, view);
   if (blob && !urls.has(blob)) urls.set(blob, URL.createObjectURL(blob));
   return blob && urls.get(blob);
 }
 
-/** The same as a canvas. */
+/** A catalogue picture as a canvas; null if there is none. */
 export async function catalogCanvas(pinId, view) {
   const blob = await catalogBlob(pinId, view);
   return blob && picture(blob);
@@ -55,7 +55,7 @@ export async function searchCatalog(text, signal) {
   return (await response.json()).pins;
 }
 
-/** A finished analysis by its stream id, as the collection keeps them; null where the server has none for this key. */
+/** A finished analysis by its stream id, as an entry of the collection; null if the server has none for this key. */
 export async function result(id) {
   const response = await asked(`/results/${id}/packets`).catch(() => null);
   if (!response?.ok) return null;
@@ -70,7 +70,7 @@ export async function result(id) {
   return { id, at: Date.parse(packets[0]?.timestamp) || 0, previews, packets };
 }
 
-/** Three photographs of a pin of the demonstration. */
+/** Fetches three photographs of a demonstration pin. */
 export async function examplePhotographs() {
   return Promise.all(["front", "back", "angled"].map(async (view) => {
     const response = await fetch(`/example/${view}`);

@@ -1,6 +1,6 @@
-// The service worker: keeps the page's own files, so that it opens offline; online the server's are used, so that page
-// and modules are always of one version. VERSION and FILES are written above by the server. What the server answers
-// about pins is never kept here.
+// The service worker: caches the page's files, so that the page opens offline. Online the server's files are used, so
+// that page and modules always have the same version. The server inserts VERSION and FILES above. Answers about pins
+// are never cached.
 
 const NAME = `pinactors-${VERSION}`;
 const SHELL = "/";

@@ -1,4 +1,4 @@
-/** The operator's page: sections by the address's fragment, and the key without which there is nothing to see. */
+/** The operator's page: shows the section that the URL's fragment names, and asks for the key, which is required. */
 
 import { byId } from "../dom.js";
 import { apiKey, askKey } from "../key.js";
@@ -9,7 +9,7 @@ import { overview } from "./overview.js";
 
 const SECTIONS = { overview, analyses, catalogue, import: importing };
 
-/** Ends what the section shown goes on with. */
+/** Stops the tasks of the current section when another one is shown. */
 let leaving = new AbortController();
 
 function notice(text, wrong = false) {
@@ -31,7 +31,7 @@ async function route() {
     link.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
   notice("");
-  if (!apiKey()) { // it would be refused
+  if (!apiKey()) { // requests without a key would be refused
     byId("section").hidden = true;
     byId("locked").hidden = false;
     return;

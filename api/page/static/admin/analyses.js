@@ -1,4 +1,4 @@
-/** Everybody's analyses: a list by filters, and one of them with what people said, from which a pin gets its picture. */
+/** Analyses of all keys: a filtered list, and one analysis with its feedback, whose pictures can be given to a pin. */
 
 import { dialog, h, icon } from "../dom.js";
 import { VIEWS, money, verdictInWords } from "../result/words.js";

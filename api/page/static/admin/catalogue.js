@@ -1,4 +1,4 @@
-/** The catalogue: its pins, searched; each can be corrected, new ones added. */
+/** The catalogue: searches, corrects and adds pins. */
 
 import { h } from "../dom.js";
 import { edit } from "./edit.js";
@@ -23,7 +23,7 @@ export async function catalogue(signal) {
   async function load(offset = 0) {
     const mine = ++asked;
     const found = await get(`/pins?${new URLSearchParams({ search: search.value.trim(), offset })}`, signal);
-    if (mine !== asked) return; // a later search has been answered
+    if (mine !== asked) return; // a later search has begun
     if (!offset) rows.replaceChildren();
     rows.append(...found.pins.map((pin) => row(pin, () => void load())));
     told.textContent = rows.children.length ? "" : search.value.trim() ? "The catalogue has no such pin." : "The catalogue is empty. Add a pin, or import a folder.";

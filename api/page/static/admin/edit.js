@@ -1,4 +1,4 @@
-/** One pin of the catalogue: added, corrected, or given the pictures of an analysis. Saving is an import of one row. */
+/** Adds or corrects one pin, or gives it pictures of an analysis. Saving runs an import of one row. */
 
 import { dialog, h, icon } from "../dom.js";
 import { framed, field, problemList, watched } from "./parts.js";
@@ -14,8 +14,8 @@ const SIDE = 132;
 const cell = (value) => (/[",;\r\n]|^\s|\s$/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
 
 /**
- * Asks for the values of a pin and saves them. `pin` is the id of one that is there, `fresh` makes a new one; `analysis` with its
- * `views` can give it pictures, its `suggestions` values. `saved()` is called when it is in the catalogue.
+ * Asks for the values of a pin and saves them. `pin` is the id of an existing pin; `fresh` makes a new one. The `views` of
+ * `analysis` are offered as pictures, its `suggestions` as values. `saved()` is called once the pin is in the catalogue.
  */
 export async function edit({ pin = null, fresh = false, analysis = null, views = [], suggestions = [], saved = () => {} }) {
   const suggested = (kind) => suggestions.filter((one) => one.kind === kind).map((one) => one.text);
@@ -36,7 +36,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
   function show(found) {
     known = found;
     const characters = [...new Set(suggested("character"))];
-    const confirmed = suggestions.find((one) => analysis?.comment.includes(one.text)); // what a person took of them
+    const confirmed = suggestions.find((one) => analysis?.comment.includes(one.text)); // the suggestion that the feedback accepted
     const values = found ? {
       pin_id: found.pinId, name: found.name, characters: found.characters.join(";"), series: found.series, year: found.year, edition_size: found.editionSize,
       brand: found.brand, factory_code: found.factoryCode,
@@ -46,7 +46,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
     pictures.replaceChildren(...["front", "back"].map((view) => slot(view)));
   }
 
-  /** A view's picture: what the catalogue has, a file, or the analysis's photograph. */
+  /** The input for a view's picture: the catalogue's, a file, or the analysis's photograph. */
   function slot(view) {
     const has = known?.views.includes(view);
     const place = h("div", { class: "picture-place" }, framed(has ? catalogPath(known.pinId, view) : null, `The ${view} picture of the catalogue`, SIDE));
@@ -102,7 +102,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
         await put(id, names[view], file);
       }
       if (names.front && !names.back && known?.views.includes("back")) {
-        // a row that names a front picture says all pictures there are
+        // a row with a front picture replaces all pictures, so that it must name the back too
         const kept = await picture(catalogPath(known.pinId, "back"));
         if (!kept) throw new Error("The catalogue's picture of the back could not be had. Please try again.");
         names.back = "images/back.jpg";
@@ -140,7 +140,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
   else if (pin) show(await get(`/pin?${new URLSearchParams({ id: pin })}`).catch(() => null));
 }
 
-/** A search for the pin that an analysis shows; `take(pin)` gets the one that is chosen. */
+/** A search for the pin that an analysis shows; `take(pin)` receives the chosen pin. */
 function whichPin(take, name) {
   const results = h("ul", { class: "rows short" });
   const search = h("input", { id: "which-search", type: "search", autocomplete: "off", value: name ?? "", oninput: () => void look() });

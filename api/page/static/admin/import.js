@@ -1,4 +1,4 @@
-/** Import: a folder or tables are dropped or chosen, sent file by file, and run; progress and problems by line. */
+/** Import: sends a dropped or chosen folder or tables file by file, runs the import, shows progress and problems. */
 
 import { h } from "../dom.js";
 import { counted, problemList, watched } from "./parts.js";
@@ -26,7 +26,7 @@ export async function importing(signal) {
   }, ondragleave: () => zone.classList.remove("over"), ondrop: (event) => {
     event.preventDefault();
     zone.classList.remove("over");
-    // the entries are gone once this handler has returned
+    // read now: the entries are not available after this handler
     const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
     void dropped(entries).then(run, (error) => say(error.message, true));
   } },
@@ -94,7 +94,7 @@ export async function importing(signal) {
 
   const { imports } = await get("/imports", signal);
   const under = imports.find((one) => one.state === "running" || one.state === "waiting");
-  if (under) { // begun before this page was opened
+  if (under) { // an import that began before this page was opened
     bar.hidden = stop.hidden = false;
     stop.onclick = () => void send("DELETE", `/imports/${under.id}`).catch(() => {});
     void watched(under.id, going).then(ended, () => {}).finally(() => (bar.hidden = stop.hidden = true));
@@ -102,7 +102,10 @@ export async function importing(signal) {
   return h("div", {}, h("h2", {}, "Import"), zone, h("div", { class: "going" }, told, bar, stop), result);
 }
 
-/** Paths relative to the folder that holds the tables; of other things nothing. A single table of another name is taken for what its name says. */
+/**
+ * Files with paths relative to the tables' folder. Hidden files and files outside that folder are left out. A single
+ * table's kind is guessed from its name.
+ */
 function sorted(found) {
   const tables = found.filter(([path]) => path.toLowerCase().endsWith(".csv"));
   if (tables.length === 1 && found.length === 1) {
@@ -116,14 +119,14 @@ function sorted(found) {
     .map(([path, file]) => [path.slice(base.length), file]);
 }
 
-/** [path, file] of everything below what was dropped. */
+/** [path, file] of all files in the dropped entries. */
 async function dropped(entries, prefix = "") {
   const found = [];
   for (const entry of entries) {
     if (entry.isFile) found.push([`${prefix}${entry.name}`, await new Promise((resolve, reject) => entry.file(resolve, reject))]);
     else {
       const reader = entry.createReader();
-      for (;;) { // a hundred at a time
+      for (;;) { // readEntries returns at most a hundred at a time
         const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
         if (!some.length) break;
         found.push(...await dropped(some, `${prefix}${entry.name}/`));

@@ -1,4 +1,4 @@
-/** How it goes: uploads a minute, what is degraded, the state of the catalogue. */
+/** The overview: uploads per minute, degraded components, the state of the catalogue. */
 
 import { h, s } from "../dom.js";
 import { listed } from "../result/words.js";
@@ -59,7 +59,7 @@ function components({ degraded, missing, breakers }) {
   }));
 }
 
-/** A bar a minute, the last hour, oldest first. */
+/** A bar chart of the last hour: one bar per minute, oldest first. */
 function chart(minutes, total) {
   const top = Math.max(4, ...minutes);
   const bars = minutes.map((count, at) => count > 0 && s("rect", {

@@ -1,11 +1,11 @@
-/** Pieces that the sections share: pictures that come with the key, fields, lists of problems, an import that is watched. */
+/** Helpers of the sections: pictures (fetched with the key), form fields, lists of problems, waiting for an import. */
 
 import { h } from "../dom.js";
 import { get, picture } from "./requests.js";
 
 const LOOK_MS = 700;
 
-/** What is to be done for a place once it comes into view: a photograph costs a worker's time. */
+/** By place, the function that loads its picture once it is visible: a photograph takes a worker's time. */
 const waiting = new WeakMap();
 const watching = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
@@ -16,7 +16,7 @@ const watching = new IntersectionObserver((entries) => {
   }
 }, { rootMargin: "200px" });
 
-/** A picture in a place that keeps its size, whether it comes or not; asked for when it is looked at. */
+/** A place of fixed size for a picture, which is loaded once the place is visible. */
 export function framed(path, alt, side) {
   const image = h("img", { alt: "", width: side, height: side, hidden: true });
   const place = h("span", { class: "framed", "data-side": side }, image);
@@ -32,7 +32,7 @@ export function framed(path, alt, side) {
   return place;
 }
 
-/** A labelled field; `options` makes it a list to choose from: [[value, text]]. */
+/** A labelled field; with `options`, [[value, text]], a selection list. */
 export function field(name, label, { options, value = "", hint, ...attributes } = {}) {
   const id = `field-${name}`;
   const input = options
@@ -41,7 +41,7 @@ export function field(name, label, { options, value = "", hint, ...attributes } 
   return h("div", { class: "field" }, h("label", { for: id }, label), input, hint && h("p", { class: "hint" }, hint));
 }
 
-/** Problems of an import by line; `total` of them there are. */
+/** A list of an import's problems by line; `total` is the number of all. */
 export function problemList(title, problems, total) {
   if (!total) return [];
   const more = total > problems.length ? `, the first ${problems.length}` : "";
@@ -50,7 +50,7 @@ export function problemList(title, problems, total) {
     h("tbody", {}, problems.map((one) => h("tr", {}, h("td", {}, one.file), h("td", { class: "figure" }, one.line), h("td", {}, one.message))))))];
 }
 
-/** Resolves to an import's state at its end; `tell(state)` hears of every step until then. */
+/** Resolves to an import's state at its end; calls `tell(state)` repeatedly until then. */
 export async function watched(id, tell = () => {}) {
   for (;;) {
     const state = await get(`/imports/${id}`);

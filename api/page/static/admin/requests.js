@@ -1,4 +1,4 @@
-/** What the operator's page asks the server for. Every request carries the key; a refusal is an `Error` with its `status`. */
+/** Requests of the operator's page. Every request sends the key; a refusal throws an `Error` with its `status`. */
 
 import { keyHeaders } from "../key.js";
 
@@ -19,12 +19,12 @@ export const send = async (method, path, body) => (await asked(path, { method, b
 export const put = (id, path, file, signal) =>
   asked(`/imports/${id}/files/${path.split("/").map(encodeURIComponent).join("/")}`, { method: "PUT", body: file, signal });
 
-/** Puts a photograph of an analysis into an import folder; resolves to the picture that is there then. */
+/** Puts a photograph of an analysis into an import folder; resolves to the resulting picture. */
 export async function putPhotograph(id, wanted) {
   return (await asked(`/imports/${id}/photographs`, { method: "POST", body: JSON.stringify(wanted) })).blob();
 }
 
-/** A photograph of an analysis, or a catalogue picture; null where there is none. */
+/** A photograph of an analysis, or a catalogue picture; null if there is none. */
 export async function picture(path) {
   const response = await fetch(path, { headers: keyHeaders() }).catch(() => null);
   return response?.ok ? response.blob() : null;

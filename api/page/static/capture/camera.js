@@ -1,4 +1,4 @@
-/** The guided camera: one view after the other, an outline to fill, and what to do better while aiming. */
+/** The guided camera: takes one view after the other, with an outline to fill and advice while aiming. */
 
 import { h, icon } from "../dom.js";
 import { pinBox } from "./outline.js";
@@ -6,25 +6,25 @@ import { measured } from "./photographs.js";
 
 /** Side of the outline as a share of the viewfinder's shorter side. */
 const OUTLINE = 0.74;
-/** Between two looks at the picture, in milliseconds. */
+/** Milliseconds between two measurements of the picture. */
 const EVERY_MS = 200;
 const PROBE = 160;
-/** Below this a photograph of a pin is dark, or blurred; above this share of burnt-out pixels there is glare. */
+/** Brightness and sharpness below which a photograph is dark or blurred; share of overexposed pixels that is glare. */
 const DARK = 45;
 const BLURRED = 18;
 const GLARE = 0.05;
-/** The pin's length as a share of the outline's: from here on it is large enough, or too large. */
+/** The pin's length as a share of the outline's: the least, and the largest, that is accepted. */
 const SMALL = 0.62;
 const LARGE = 1.15;
-/** How long a camera may take for a photograph of its full size, in milliseconds. */
+/** Time limit in milliseconds for a photograph of the camera's full size. */
 const PHOTO_MS = 4000;
 
 export const canGuide = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
 /**
- * Opens the camera for `views` ([{view, title, hint}]) and hands each picture to `take(view, file, region)`, where
+ * Opens the camera for `views` ([{view, title, hint}]) and passes each picture to `take(view, file, region)`, where
  * `region` is the outline as [x, y, width, height] in shares of the picture, or null. Resolves when the last view is
- * taken, skipped, or the camera closed. Rejects where no camera opens.
+ * taken or skipped, or the camera is closed. Rejects if no camera can be opened.
  */
 export async function guide(views, take) {
   const stream = await navigator.mediaDevices.getUserMedia({
@@ -67,7 +67,7 @@ class Camera {
       resolve();
     }));
     this.video.onplaying = () => {
-      this.shutter.disabled = false; // until now there was no picture to take
+      this.shutter.disabled = false; // the video has begun
       this.shutter.focus();
       this.look();
     };
@@ -99,13 +99,13 @@ class Camera {
     const { view } = this.views[this.step];
     this.shutter.disabled = true;
     const [file, region] = await this.photograph(view);
-    if (!this.element.open) return; // closed meanwhile
+    if (!this.element.open) return; // the user closed it meanwhile
     this.shutter.disabled = false;
     if (file) void this.take(view, file, region);
     this.next();
   }
 
-  /** The camera's own photograph where it gives one, otherwise the film's picture; and the outline in it. */
+  /** A full-size photograph if the camera provides one, otherwise a frame of the video; and the outline in it. */
   async photograph(view) {
     const region = this.region();
     const own = await fullSize(this.stream.getVideoTracks()[0]);
@@ -121,7 +121,7 @@ class Camera {
     return [blob && new File([blob], `${view}.jpg`, { type: blob.type }), region];
   }
 
-  /** The outline in shares of the film's picture, of which the viewfinder shows the middle. */
+  /** The outline in shares of the video's frame, of which the viewfinder shows the middle. */
   region() {
     const { clientWidth: width, clientHeight: height } = this.video;
     const { videoWidth, videoHeight } = this.video;
@@ -132,7 +132,7 @@ class Camera {
     return [Number(((1 - w) / 2).toFixed(4)), Number(((1 - h2) / 2).toFixed(4)), w, h2];
   }
 
-  /** Looks at the picture every now and then, and says what would make it better. */
+  /** Measures the picture repeatedly and shows advice. */
   look() {
     clearTimeout(this.timer);
     if (!this.element.open) return;
@@ -140,7 +140,7 @@ class Camera {
     this.timer = setTimeout(() => this.look(), EVERY_MS);
   }
 
-  /** The outline and a rim around it, small. */
+  /** The part of the frame in and around the outline, scaled down. */
   seen() {
     const [x, y, width, height] = this.region();
     const rim = 0.2;
@@ -157,7 +157,7 @@ class Camera {
     const { light, edge, glare } = measured(canvas);
     const box = pinBox(canvas);
     const size = box.sure ? Math.max(box.width, box.height) / outline : null;
-    const tilted = this.views[this.step].view === "angled"; // there the light is meant to run over it
+    const tilted = this.views[this.step].view === "angled"; // in this view reflections are wanted
     this.meters.Size.set(size === null ? null : Math.min(1, size), size !== null && size >= SMALL && size <= LARGE);
     this.meters.Sharpness.set(Math.min(1, edge / (3 * BLURRED)), edge >= BLURRED);
     this.meters["No glare"].set(1 - Math.min(1, glare / (3 * GLARE)), glare <= GLARE || tilted);
@@ -184,7 +184,7 @@ function meter(name) {
   };
 }
 
-/** A photograph of the camera's full size, null where the browser or the camera cannot. */
+/** A photograph of the camera's full size; null if browser or camera do not support it. */
 async function fullSize(track) {
   if (!globalThis.ImageCapture || !track) return null;
   let timer;

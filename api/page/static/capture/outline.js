@@ -1,19 +1,19 @@
-/** Where the pin probably is in a picture: a guess from pixels, good enough to crop what is shown and to say "closer". */
+/** Estimates from pixels where the pin is, precisely enough to crop a picture for display and to advise "closer". */
 
 import { probed } from "./photographs.js";
 
 const SIDE = 72;
-/** Share of the border that is taken for the background. */
+/** Width of the border that is taken as background, as a share of the picture. */
 const BORDER = 0.09;
-/** Standard deviations from the background's colour at which a pixel counts as something else. */
+/** Standard deviations from the background's colour from which a pixel counts as foreground. */
 const DIFFERENT = 2.6;
-/** Share of the pixels that must stand out, and the one above which everything does. */
+/** Least and largest share of foreground pixels for which the estimate is used. */
 const LEAST = 0.02;
 const MOST = 0.85;
-/** Where nothing can be told: most of the middle. */
+/** The box if there is no estimate: most of the middle. */
 const MIDDLE = { x: 0.08, y: 0.08, width: 0.84, height: 0.84 };
 
-/** The box as `{x, y, width, height, sure}` in shares of the picture; `sure` is false where nothing stood out. */
+/** The box as `{x, y, width, height, sure}` in shares of the picture; `sure` is false if it is only `MIDDLE`. */
 export function pinBox(picture, width = picture.width, height = picture.height) {
   const probe = probed(picture, width, height, SIDE);
   const [w, h] = [probe.width, probe.height];
@@ -48,7 +48,7 @@ export function pinBox(picture, width = picture.width, height = picture.height) 
   };
 }
 
-/** Pixel count and bounds of the largest connected part; parts that touch the middle count double. */
+/** Pixel count and bounds of the largest connected component; components that touch the middle count double. */
 function largest(mask, w, h) {
   let best = { count: 0, weight: 0, left: 0, top: 0, right: 0, bottom: 0 };
   const open = [];

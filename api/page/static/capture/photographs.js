@@ -1,15 +1,15 @@
-/** One photograph on its way to the server: refused when it is none, scaled only when it is large, judged before it is sent. */
+/** Prepares a photograph for the upload: checks that it is one, scales it down if it is large, judges its quality. */
 
-/** A photograph up to so many bytes goes to the server as it is. */
+/** Photographs of at most this many bytes are sent unchanged. */
 const ORIGINAL_BYTES = 1_500_000;
-/** Longest side in pixels of a larger one, and its JPEG quality: the letters of a stamp stay readable. */
+/** Longest side in pixels and JPEG quality of a larger photograph: the letters of a stamp stay readable. */
 const LONGEST = 2560;
 const QUALITY = 0.92;
-/** Longest side of what the page itself keeps to show. */
+/** Longest side of the picture that the page shows. */
 const SHOWN = 1600;
 const PROBE = 320;
 
-/** What the server reads, by the first bytes; `HEIC` and `AVIF` may go without a preview. */
+/** Formats that the server reads, found from the first bytes; `HEIC` and `AVIF` are sent even without a preview. */
 const SENT_AS_IT_IS = new Set(["JPEG", "PNG", "WebP", "HEIC", "AVIF"]);
 
 export class NotAPhotograph extends Error {}
@@ -58,7 +58,7 @@ function resized(bitmap, longest, limit) {
   return draw(bitmap, Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
 }
 
-/** A region of a picture, `{x, y, width, height}` in shares, with `margin` (of its longer side) around it, as a canvas. */
+/** A canvas with a region of a picture, `{x, y, width, height}` in shares, and a `margin` (share of its longer side). */
 export function cut(picture, box, { side = 320, margin = 0.15 } = {}) {
   const more = margin * Math.max(box.width * picture.width, box.height * picture.height);
   const x = Math.max(0, box.x * picture.width - more);
@@ -75,18 +75,18 @@ export function cut(picture, box, { side = 320, margin = 0.15 } = {}) {
   return canvas;
 }
 
-/** A copy of a picture, no longer than `side`. */
+/** A copy of a picture, with a longer side of at most `side`. */
 export function scaled(picture, side) {
   const scale = Math.min(1, side / Math.max(picture.width, picture.height));
   return draw(picture, Math.round(picture.width * scale), Math.round(picture.height * scale));
 }
 
-/** A picture to keep in the collection. */
+/** A JPEG of a picture for the collection. */
 export function preview(picture) {
   return new Promise((resolve) => scaled(picture, 1000).toBlob(resolve, "image/jpeg", 0.8));
 }
 
-/** The canvas of a kept picture; null for what is none. */
+/** The canvas of a stored picture; null if it cannot be decoded. */
 export async function restored(blob) {
   try {
     const bitmap = await createImageBitmap(blob);
@@ -98,7 +98,7 @@ export async function restored(blob) {
   }
 }
 
-/** A picture, scaled down to a few pixels: what the measures below work on. */
+/** A picture scaled down to a few pixels, for measurements. */
 export function probed(picture, width, height, side) {
   const scale = Math.min(1, side / Math.max(width, height));
   return draw(picture, Math.round(width * scale), Math.round(height * scale));
@@ -116,8 +116,8 @@ function draw(source, width, height) {
 
 /**
  * Brightness, sharpness and glare of the middle of a small canvas. `light` is the mean (0 to 255); `edge` the
- * strongest one percent of second differences: a sharp edge anywhere on the pin makes it large; `glare` the share
- * of pixels that are burnt out.
+ * strongest one percent of second differences, which a sharp edge anywhere on the pin makes large; `glare` the share
+ * of overexposed pixels.
  */
 export function measured(probe) {
   const { width, height } = probe;
@@ -141,7 +141,7 @@ export function measured(probe) {
   return { light: edges.length ? sum / edges.length : 0, edge, glare: edges.length ? burnt / edges.length : 0 };
 }
 
-/** What a person should know before sending (in the dark and in glare edges are small anyway: blur is not judged there). */
+/** Problems to show before sending. Blur is not judged in dark or overexposed pictures, where edges are weak anyway. */
 function judge(picture, size) {
   const scale = PROBE / Math.min(picture.width, picture.height);
   const { light, edge } = measured(draw(picture, picture.width * Math.min(1, scale), picture.height * Math.min(1, scale)));

@@ -1,4 +1,4 @@
-/** The photographs' places: example, preview, warnings; filled by the guided camera or from files. */
+/** The places for the photographs, with example, preview and warnings; filled by the guided camera or from files. */
 
 import { byId, h, icon } from "../dom.js";
 import { canGuide, guide } from "./camera.js";
@@ -11,12 +11,12 @@ export const VIEWS = [
   { view: "angled", title: "Tilted", hint: "Tilt the pin until light runs over the enamel." },
 ];
 
-/** `changed()` is called after a photograph came or went, `say(text, wrong)` tells what happened to a file. */
+/** `changed()` is called after a photograph was added or removed; `say(text, wrong)` shows messages about files. */
 export class Capture {
   constructor({ changed, say }) {
     this.changed = changed;
     this.say = say;
-    /** By view, what `readPhotograph` made, with `box` (where the pin probably is) and `region` (the camera's outline). */
+    /** By view, the result of `readPhotograph`, with `box` (from `pinBox`) and `region` (the camera's outline). */
     this.photographs = {};
     this.slots = Object.fromEntries(VIEWS.map((one) => [one.view, this.slot(one)]));
     byId("slots").append(...Object.values(this.slots).map((slot) => slot.element));
@@ -32,19 +32,19 @@ export class Capture {
     return Boolean(this.photographs.front);
   }
 
-  /** A field of every photograph there is, by view. */
+  /** One property of all photographs that have it, by view. */
   each(field) {
     return Object.fromEntries(Object.entries(this.photographs).filter(([, one]) => one[field]).map(([view, one]) => [view, one[field]]));
   }
 
-  /** Leads to one view's place. */
+  /** Scrolls to one view's place and focuses it. */
   focus(view) {
     const { element } = this.slots[view];
     element.scrollIntoView({ block: "center" });
     element.querySelector(".tools button").focus({ preventScroll: true });
   }
 
-  /** Walks through views with the camera; where the page may not open one, the phone's own takes the first. */
+  /** Takes `views` with the guided camera; if the page cannot open one, opens the phone's camera for the first view. */
   async guide(views) {
     const [first] = views;
     if (!canGuide()) {
@@ -94,7 +94,7 @@ export class Capture {
     return { element, frame, example, warning, remove, camera };
   }
 
-  /** Files for `first`, or for the places that are still empty, in order. */
+  /** Puts files into the place of `first` and then into empty places; more files than empty places replace photographs. */
   async takeAll(files, first = null) {
     const order = VIEWS.map(({ view }) => view);
     const free = order.filter((view) => !this.photographs[view]);

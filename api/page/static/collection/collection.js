@@ -1,4 +1,4 @@
-/** The collection: every analysis kept on this device, with its value, a search, an export. */
+/** The collection: lists the analyses stored on this device, with their value, a search and an export. */
 
 import { dialog, h, icon } from "../dom.js";
 import { essence, listed, money } from "../result/words.js";
@@ -7,7 +7,7 @@ import * as store from "./store.js";
 const when = (at) => new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 
 export class Collection {
-  /** `open(entry)` shows one; */
+  /** `open(entry)` shows one analysis. */
   constructor(root, open) {
     Object.assign(this, { root, open });
     this.entries = [];
@@ -22,7 +22,7 @@ export class Collection {
       h("button", { id: "collection-export", type: "button", onclick: () => this.export() }, "Export as CSV"),
       h("button", { id: "forget-all", class: "quiet", type: "button", onclick: () => this.askToForget() }, "Forget all"));
     root.append(h("div", { class: "collection-head" }, h("h2", { id: "collection-heading", tabindex: -1 }, "Collection"), this.total), this.tools, this.empty, this.list, this.told);
-    this.tools.hidden = true; // until it is known that there is something
+    this.tools.hidden = true; // until entries are loaded
     root.hidden = false;
   }
 
@@ -88,14 +88,14 @@ export class Collection {
   }
 }
 
-/** A value as a cell; one that a spreadsheet would take for a formula is made text. */
+/** A value as a CSV cell; a text that a spreadsheet would take for a formula is marked as text. */
 function cell(value) {
   const text = String(value);
   const safe = typeof value !== "number" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-/** What the pins would sell for; of several analyses of one pin the newest counts, counterfeits do not. */
+/** The total value of the pins. Of several analyses of one pin only the newest counts; counterfeits do not. */
 function worth(entries) {
   const seen = new Set();
   const sums = new Map();

@@ -1,4 +1,4 @@
-/** Which pin is it? Found in the catalogue by its look or its name, or named by hand. */
+/** Dialog "Which pin is it?": chooses a candidate, a catalogue pin by name, or a name typed by hand. */
 
 import { dialog, h, icon } from "../dom.js";
 import { catalogImage } from "../result/folds.js";
@@ -6,9 +6,9 @@ import { catalogImage } from "../result/folds.js";
 const PAUSE_MS = 250;
 
 /**
- * Asks for the pin; `candidates` are those that look like it, `suggestions` what a second engine believes to see,
- * `search(text, signal)` resolves to pins of the catalogue, `chosen({pinId, name})` is called with the answer (`pinId` null:
- * named by hand, or suggested).
+ * Asks for the pin. `candidates` are pins that look like it, `suggestions` those of a second engine;
+ * `search(text, signal)` resolves to pins of the catalogue. `chosen({pinId, name})` is called with the answer; `pinId` is
+ * null if the name was typed by hand or suggested.
  */
 export function askWhichPin({ candidates, suggestions = [], search, catalogPicture, chosen }) {
   let asking = new AbortController();

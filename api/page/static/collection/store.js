@@ -1,16 +1,16 @@
 /**
- * What is kept on this device: finished analyses and the one under way, in IndexedDB. A full or forbidden store
- * loses history, never an analysis: every function here resolves, to nothing where nothing can be kept.
+ * Stores finished analyses and the running one in IndexedDB. If the store is full or forbidden, only history is lost:
+ * every function here resolves, if necessary to an empty result, so that analyses continue.
  *
- * An entry is `{id, at, group, previews: {view: Blob}, packets, pin}`; its `id` is the stream id. `group` joins
- * analyses of the same pin; `pin` is what its owner says it is. The unfinished one also has `photographs`, `regions`
- * and `key`, with which it can be sent again.
+ * An entry is `{id, at, group, previews: {view: Blob}, packets, pin}`; its `id` is the stream id. Analyses of the same
+ * pin have the same `group`; `pin` is the pin that the user named. The unfinished entry also has `photographs`,
+ * `regions` and `key`, so that it can be sent again.
  */
 
 const NAME = "pinactors";
 const MOST = 200;
 const UNFINISHED = "unfinished";
-/** Where earlier versions of the page kept their entries. */
+/** Key under which earlier versions of the page stored their entries. */
 const EARLIER = "pinactors.history";
 
 let opening = null;
@@ -28,7 +28,7 @@ function open() {
   return opening;
 }
 
-/** Runs `work(objectStore)` in a transaction; the result of the request it returns, `otherwise` on any failure. */
+/** Runs `work(objectStore)` in a transaction; resolves to the result of its request, or `otherwise` on failure. */
 async function within(store, mode, work, otherwise) {
   try {
     const database = await open();
@@ -51,7 +51,7 @@ export async function all() {
 
 export const find = (id) => within("analyses", "readonly", (store) => store.get(id), null);
 
-/** Keeps a finished analysis; one with the same id is replaced, the oldest gives way. */
+/** Stores a finished analysis. Replaces one with the same id; removes the oldest ones beyond `MOST`. */
 export async function remember(entry) {
   await within("analyses", "readwrite", (store) => store.put(entry), null);
   for (const old of (await all()).slice(MOST)) await forget(old.id);
@@ -61,14 +61,14 @@ export const forget = (id) => within("analyses", "readwrite", (store) => store.d
 
 export const forgetAll = () => within("analyses", "readwrite", (store) => store.clear(), null);
 
-/** The analysis under way, so that a reload or a dead battery does not lose it. */
+/** Stores the running analysis, so that a reload or an empty battery does not lose it. */
 export const keepUnfinished = (entry) => within("unfinished", "readwrite", (store) => store.put(entry, UNFINISHED), null);
 
 export const unfinished = () => within("unfinished", "readonly", (store) => store.get(UNFINISHED), null);
 
 export const forgetUnfinished = () => within("unfinished", "readwrite", (store) => store.delete(UNFINISHED), null);
 
-/** Takes over what an earlier version of the page kept elsewhere. */
+/** Moves entries of an earlier version of the page into the store. */
 export async function takeOver() {
   let entries;
   try {

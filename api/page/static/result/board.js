@@ -1,4 +1,4 @@
-/** A result: the answer on top, the three findings that counted most, and everything else folded away. */
+/** A result: the answer on top, then the three most important findings, and everything else in folds. */
 
 import { h } from "../dom.js";
 import { Findings, everyFinding } from "./findings.js";
@@ -7,7 +7,7 @@ import { Hero } from "./hero.js";
 import { Strip } from "./strip.js";
 import { money, verdictInWords } from "./words.js";
 
-/** The components' packets, and how a screen reader hears of each. */
+/** The components' packet types, each with its announcement for screen readers. */
 const SAID = {
   AUTHENTICATION_RESULT: (packet) => `Genuine? ${verdictInWords(packet)}, rating ${packet.authenticityRating} of 100.`,
   CHARACTER_IDENTIFICATION: (packet) => `Which pin? ${packet.identified ? packet.candidates[0].name : "Not identified"}.`,
@@ -17,9 +17,9 @@ const SAID = {
 };
 
 /**
- * A board in `root`. `pictures` are canvases and `boxes` the pin in them, by view; `catalogPicture(pinId, view)`
+ * A board in `root`. `pictures` are canvases and `boxes` the pin's boxes in them, by view; `catalogPicture(pinId, view)`
  * resolves to a URL, `catalogCanvas` to a canvas, or null; `actions` are the handlers `share`, `name`, `photographs`,
- * `stop`; `retake(view)` leads to that photograph (null where it cannot be retaken).
+ * `stop`; `retake(view)` opens that photograph's place (null if it cannot be retaken).
  */
 export class Board {
   constructor(root, context) {
@@ -34,12 +34,12 @@ export class Board {
       h("div", { class: "reasons" }, this.findings.element, this.folds.element, this.feedback));
   }
 
-  /** Results that are in, and all there are. */
+  /** Number of results that have arrived, and of all results. */
   get progress() {
     return [this.in.size, Object.keys(SAID).length];
   }
 
-  /** Shows a packet; returns what a screen reader should say of it, if anything. */
+  /** Shows a packet; returns the announcement for screen readers, or null. */
   show(packet) {
     const type = packet.packetType;
     if (!SAID[type]) return null;
@@ -64,7 +64,7 @@ export class Board {
     return SAID[type](packet);
   }
 
-  /** Nothing more will come: says so in the places that stayed empty. `complete`: there is a result to share. */
+  /** Shows `reason` in the places that stayed empty. `complete`: there is a result to share. */
   finish(reason, complete) {
     this.hero.finish(reason, complete);
     this.findings.finish(reason);

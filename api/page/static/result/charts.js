@@ -1,11 +1,11 @@
-/** The two drawings among the results: the verdict's gauge and the sales behind a price. */
+/** The two charts of a result: the verdict's gauge and the sales behind a price. */
 
 import { h, s } from "../dom.js";
 import { day, money } from "./words.js";
 
 /**
- * A half circle from 0 (counterfeit) to 100 (genuine) for an AUTHENTICATION_RESULT; the band around the knob widens as
- * confidence falls. Null draws the empty one, which takes the same place.
+ * A half circle from 0 (counterfeit) to 100 (genuine) for an AUTHENTICATION_RESULT; the band around the knob is wider
+ * the lower the confidence. Null draws an empty gauge of the same size.
  */
 export function gauge(packet) {
   const point = (value, radius) => {
@@ -30,13 +30,13 @@ export function gauge(packet) {
     s("text", { x: 70, y: 80, class: "gauge-caption" }, "of 100"));
 }
 
-/** One, two or five times a power of ten: the finest such step that leaves at most `most` of them in `range`. */
+/** The smallest step of 1, 2 or 5 times a power of ten of which at most `most` fit into `range`. */
 function step(range, most) {
   const power = 10 ** Math.floor(Math.log10(range / most));
   return [1, 2, 5, 10].map((factor) => factor * power).find((size) => range / size <= most);
 }
 
-/** Sales from which the middle half means something, and those from which it is firm. */
+/** Least number of sales for which the middle half is drawn, and for which it is reliable. */
 const [THIN, FIRM] = [3, 10];
 const SHAPES = [
   (x, y) => s("circle", { cx: x, cy: y, r: 5 }),
@@ -47,8 +47,9 @@ const SHAPES = [
 const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [420, 220, 52, 12, 14, 30];
 
 /**
- * Sold prices by date, a shape for each condition, the middle half as a band and the median as a line; what is
- * touched is told below. `sales`: [{soldAt, price, condition}]. Few sales are drawn hollow, without a band.
+ * Sold prices by date, a shape for each condition, the middle half as a band and the median as a line. A
+ * touched sale is described below the chart. `sales`: [{soldAt, price, condition}]. Few sales are drawn hollow, without
+ * a band.
  */
 export function priceChart(sales, estimate) {
   const currency = estimate?.currency ?? sales[0]?.currency ?? "";
@@ -110,7 +111,7 @@ function table(rows, currency) {
     h("tbody", {}, rows.toReversed().map((row) => h("tr", {}, h("td", {}, day(row.at)), h("td", {}, money(row.price, currency)), h("td", {}, row.condition)))));
 }
 
-/** From a round price below the lowest to one above the highest; from zero where that is near. */
+/** Price axis from a round price below the lowest to one above the highest; from zero if that is near. */
 function priceAxis(prices) {
   const [lowest, highest] = [Math.min(...prices), Math.max(...prices)];
   const size = step(Math.max(highest - lowest, highest * 0.2), 4);
@@ -120,7 +121,7 @@ function priceAxis(prices) {
   return [y, Array.from({ length: Math.round((top - bottom) / size) + 1 }, (_, index) => bottom + index * size)];
 }
 
-/** At least a month wide, with a date at either end and months between. */
+/** Time axis of at least a month, with a date at each end and months between. */
 function timeAxis(first, last) {
   const month = 30 * 86_400_000;
   const missing = Math.max(0, month - (last - first)) / 2;

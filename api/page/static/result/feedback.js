@@ -1,4 +1,4 @@
-/** "Is this right?": agreement or disagreement with an analysis, and what is wrong, saved on the server. */
+/** Card "Is this right?": sends agreement or disagreement with an analysis, and corrections, to the server. */
 
 import { h } from "../dom.js";
 import { PinactorsError, confirm } from "../pinactors.js";
@@ -7,15 +7,15 @@ import { capitalised, listed } from "./words.js";
 const WRONG = { pin: "The pin", price: "The price", verdict: "The verdict" };
 
 /**
- * A card for the analysis that `packet` (ANALYSIS_COMPLETE) ended; `key()` is the access key, `name()` leads to naming the pin,
- * `pin()` is what it was named (`{pinId, name}`), null before.
+ * A card for the analysis that ended with `packet` (ANALYSIS_COMPLETE). `key()` is the access key, `name()` opens the
+ * dialog to name the pin, `pin()` is the pin that was named (`{pinId, name}`), null before.
  */
 export function feedbackCard(packet, { key, name, pin }) {
   const comment = h("textarea", { id: "comment", rows: 2, maxlength: 1800 });
   const answer = h("p", { role: "status", class: "hint" });
   const verdict = h("select", { id: "right-verdict" }, h("option", { value: "" }, "I cannot say"), h("option", { value: "authentic" }, "It is genuine"), h("option", { value: "counterfeit" }, "It is counterfeit"));
   const price = h("input", { id: "right-price", type: "number", min: "0.01", max: "1000000", step: "0.01", inputmode: "decimal" });
-  /** What is asked about a thing that is wrong, once it is ticked. */
+  /** The questions about each wrong part, shown once it is ticked. */
   const asked = {
     verdict: h("div", { hidden: true }, h("label", { for: "right-verdict" }, "What is right"), verdict),
     price: h("div", { hidden: true }, h("label", { for: "right-price" }, "What it sells for, in US dollars (if you know)"), price),
@@ -66,7 +66,7 @@ export function feedbackCard(packet, { key, name, pin }) {
     h("p", {}, "Your word helps to measure how often it is."), h("div", { class: "actions" }, agree, disagreeing), which, answer);
 }
 
-/** Saves what a person says of an analysis; `corrected` is what it should have been. */
+/** Sends feedback on an analysis; `corrected` has the correct values. */
 export function tell(packet, agree, comment, key, corrected = {}) {
   return confirm({ recordNumber: packet.id, pinId: packet.sessionId, agree, comment, ...corrected }, { apiKey: key() });
 }

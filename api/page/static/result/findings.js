@@ -1,4 +1,4 @@
-/** What was found: the three findings that counted most with pictures, the rest as a list. */
+/** Findings (rows of evidence): the three most important ones with pictures, the rest as a list. */
 
 import { pinBox } from "../capture/outline.js";
 import { cut, scaled } from "../capture/photographs.js";
@@ -7,14 +7,14 @@ import { VIEWS, SLIGHT, boxOf, capitalised, direction, evidenceName, evidenceVie
 
 const SHOWN = 3;
 const CROP = 360;
-/** The log10 likelihood ratio at which a bar is full. */
+/** The log10 likelihood ratio from which a bar is full. */
 const FULL = 0.8;
 
 export class Findings {
   /** `pictures`, `boxes` by view; `catalogCanvas(pinId, view)` resolves to a canvas or null. */
   constructor({ pictures, boxes, catalogCanvas }) {
     Object.assign(this, { pictures, boxes, catalogCanvas });
-    this.pin = undefined; // not known yet; null: none was identified
+    this.pin = undefined; // undefined: not known yet; null: no pin was identified
     this.pairs = [];
     this.list = h("ol", { class: "findings", "aria-busy": "true" },
       Array.from({ length: SHOWN }, () => h("li", { class: "finding empty" },
@@ -33,14 +33,14 @@ export class Findings {
     return { weighed, open };
   }
 
-  /** Nothing will come: the places say so. */
+  /** Shows `reason` in the places, if no findings have arrived. */
   finish(reason) {
     if (!this.list.hasAttribute("aria-busy")) return;
     this.list.removeAttribute("aria-busy");
     this.list.replaceChildren(...this.instead(SHOWN, 0, [], reason));
   }
 
-  /** What takes the places for which there is no finding, so that nothing below moves. */
+  /** Fills the places without a finding, so that nothing below moves. */
   instead(places, shown, open, reason = null) {
     if (!places) return [];
     const reasons = [...new Set(open.map((row) => capitalised(row.finding)))].slice(0, 4);
@@ -50,7 +50,7 @@ export class Findings {
     return [item];
   }
 
-  /** The genuine side, once it is known which pin it is; null where none was identified. */
+  /** Shows the genuine pin's pictures once the pin is known; `candidate` is null if none was identified. */
   identified(candidate) {
     this.pin = candidate;
     for (const { row, place } of this.pairs) void this.fillGenuine(row, place);
@@ -111,7 +111,7 @@ const blank = (caption) => figure(h("span", { class: "place" }), caption);
 
 const figure = (content, caption) => h("span", { class: "side" }, content, h("span", { class: "caption" }, caption));
 
-/** A whole photograph with boxes (shares) drawn on it, numbered where there are several. */
+/** A whole photograph with boxes (in shares) drawn on it, numbered if there are several. */
 export function marked(picture, boxes) {
   return h("div", { class: "marked" }, scaled(picture, 900), boxes.map((box, index) => {
     const mark = h("span", { class: "mark", "aria-hidden": "true" }, boxes.length > 1 && h("b", {}, String(index + 1)));
@@ -122,7 +122,7 @@ export function marked(picture, boxes) {
   }));
 }
 
-/** Every finding as a line with its weight, and what could not be judged, said once for all that share the reason. */
+/** All findings as lines with their weights; those that could not be judged are grouped by reason. */
 export function everyFinding(packet, { weighed, open }) {
   const reasons = new Map();
   for (const row of open) reasons.set(row.finding, [...(reasons.get(row.finding) ?? []), evidenceName(row)]);

@@ -1,4 +1,4 @@
-/** Everything beside the answer, folded: it takes one line each from the beginning, and no more until it is opened. */
+/** Folds with everything besides the answer. Each takes one line from the start until it is opened. */
 
 import { dialog, h, icon } from "../dom.js";
 import { scaled } from "../capture/photographs.js";
@@ -16,9 +16,9 @@ const TITLES = {
   photographs: "The photographs",
 };
 
-/** A score in which a resemblance is none: such candidates are not worth a line. */
+/** Score below which a candidate is not listed. */
 const UNLIKELY = 0.005;
-/** One from which a pin that is not identified is worth to be laid beside the photograph. */
+/** Score from which the best candidate is shown beside the photograph although no pin was identified. */
 const ALIKE = 0.1;
 
 export class Folds {
@@ -66,7 +66,7 @@ export class Folds {
     ], also.length ? `${also.length} more in the picture` : packet.identified ? "identified" : "not identified");
   }
 
-  /** Other catalogued pins in the picture, with their places. */
+  /** Other catalogued pins in the picture, with their boxes. */
   alsoSeen(also) {
     return [
       h("h3", {}, "Also in the picture"),
@@ -127,9 +127,9 @@ export class Folds {
     this.updateHelp();
   }
 
-  /** Which photograph would help: the server's advice, and for each view the problems it found, with a way to mend them. */
+  /** Shows which photograph would help: the server's advice, and each view's problems with a button to retake it. */
   updateHelp() {
-    if (!this.advice) return; // the verdict's advice is still to come
+    if (!this.advice) return; // the verdict's advice has not arrived
     const views = Object.keys(VIEWS).filter((view) => this.problems[view] || (this.sent.length > 0 && !this.sent.includes(view) && view !== "front"));
     const said = views.flatMap((view) => this.problems[view] ?? []);
     const rest = this.advice.filter((text) => !said.some((problem) => text.includes(problem)));
@@ -147,7 +147,7 @@ export class Folds {
   }
 }
 
-/** What a second engine believes to see, said to be that. */
+/** Suggestions of a second engine, marked as not verified. */
 function suggested(suggestions) {
   if (!suggestions?.length) return [];
   return [h("h3", {}, "Suggestions, not verified"), h("ul", { class: "suggestions" }, suggestions.map((one) =>
@@ -181,7 +181,7 @@ function described(canvas, label) {
 
 const side = (content, caption) => h("figure", {}, content, h("figcaption", {}, caption));
 
-/** {view: [text]} from a packet's details, whatever they hold. */
+/** {view: [text]} from a packet's details; ignores values of other types. */
 function problemsOf(photos) {
   const problems = {};
   for (const view of Object.keys(VIEWS)) {

@@ -1,6 +1,6 @@
 /**
- * The server's HTML fragments, shown without trusting them: parsed into a document that runs nothing, then rebuilt
- * from a short list of harmless elements without any attribute but `class`.
+ * Shows the server's HTML fragments without trusting them: parses them into an inert document, then rebuilds them
+ * with a short list of harmless elements and no attribute but `class`.
  */
 
 import { h, trusted } from "../dom.js";
@@ -11,7 +11,7 @@ const ALLOWED = new Set(
 const DROPPED = new Set("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED SVG MATH NOSCRIPT".split(" "));
 const DEEPEST = 24;
 
-/** Nodes for a fragment. Elements that are not known give way to their text. */
+/** Nodes for a fragment. Unknown elements are replaced by their content. */
 export function fragment(html) {
   const parsed = new DOMParser().parseFromString(trusted.createHTML(html), "text/html");
   return h("div", { class: "fragment" }, ...rebuild(parsed.body, 0));

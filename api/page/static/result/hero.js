@@ -1,4 +1,4 @@
-/** The answer on one screen: picture, name, verdict, price, in places that stay where they are while packets arrive. */
+/** The answer on one screen: picture, name, verdict and price, in places that do not move while packets arrive. */
 
 import { pinBox } from "../capture/outline.js";
 import { cut, scaled } from "../capture/photographs.js";
@@ -6,7 +6,7 @@ import { h, icon } from "../dom.js";
 import { gauge } from "./charts.js";
 import { VIEWS, capitalised, judged, money, reading, verdictInWords, verdictSign } from "./words.js";
 
-/** A candidate from here on is worth to be named where no pin is claimed. */
+/** Score from which the best candidate is named although no pin was identified. */
 const ALIKE = 0.1;
 
 const waiting = (text) => h("p", { class: "waiting" }, text);
@@ -59,7 +59,7 @@ export class Hero {
         h("p", { class: "reading" }, reading(packet))));
   }
 
-  /** A counterfeit's price is said to be that of a genuine one, whichever comes first. */
+  /** Shows the price. For a counterfeit it says that the price is a genuine pin's, whichever packet arrives first. */
   showPrice(packet) {
     arrived(this.price);
     this.estimate = packet;
@@ -71,7 +71,7 @@ export class Hero {
       : [h("p", { class: "price none" }, "No price"), h("p", { class: "why" }, packet.reason ?? "")]));
   }
 
-  /** Nothing more will come. */
+  /** Shows `reason` in the places that stayed empty. */
   finish(reason, complete) {
     for (const place of [this.words, this.verdict, this.price]) {
       if (!place.hasAttribute("aria-busy")) continue;
@@ -89,7 +89,7 @@ function arrived(place) {
   place.classList.add("arrived");
 }
 
-/** The photographs, cropped to the pin, one at a time. */
+/** Shows the photographs, cropped to the pin, one at a time. */
 function stage(pictures, boxes) {
   const views = Object.keys(VIEWS).filter((view) => pictures[view]);
   const screen = h("div", { class: "stage-screen" });
@@ -110,10 +110,10 @@ function stage(pictures, boxes) {
     views.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Photograph shown" }, tabs));
 }
 
-/** Width over height of the place for the picture, about. */
+/** Approximate ratio of width to height of the picture's place. */
 const SHAPE = 1.5;
 
-/** A picture cropped to its pin, in the shape of its place as far as it reaches; whole where no pin is made out. */
+/** A picture cropped to its pin, in the shape of its place if the picture is large enough; uncropped without a pin. */
 export function cropped(picture, box = pinBox(picture), side = 1000) {
   if (box.sure === false) return scaled(picture, side);
   const width = Math.min(1, Math.max(box.width, (box.height * picture.height * SHAPE) / picture.width));

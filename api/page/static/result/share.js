@@ -1,4 +1,4 @@
-/** The result as one picture and as a link, to show to others. */
+/** Shares a result as one picture or as a link. */
 
 import { dialog, h, icon } from "../dom.js";
 
@@ -11,8 +11,8 @@ const [INK, SOFT, GROUND, LINE] = ["#1c2425", "#566062", "#f6f3ec", "#dcd8cd"];
 const FONT = "Figtree, system-ui, sans-serif";
 
 /**
- * Asks how to share `{picture, verdict, words, rating, title, price, demonstration, link}` (rating null: none, link
- * null: it cannot be opened elsewhere).
+ * Asks how to share `{picture, verdict, words, rating, title, price, demonstration, link}`. `rating` is null if there is
+ * none, `link` if the result cannot be opened elsewhere.
  */
 export async function share(result) {
   await document.fonts?.ready;
@@ -47,7 +47,7 @@ async function copy(link, said) {
     await navigator.clipboard.writeText(link);
     said.textContent = "The link is copied.";
   } catch {
-    said.textContent = link; // clipboards need a secure page: here it is to copy by hand
+    said.textContent = link; // the clipboard needs HTTPS: show the link to copy by hand
   }
 }
 
@@ -99,7 +99,7 @@ function cover(context, picture) {
   context.drawImage(picture, (picture.width - width) / 2, (picture.height - height) / 2, width, height, 0, 0, WIDTH, PHOTO);
 }
 
-/** A text as [line, size], in the largest of `sizes` in which it takes at most two lines, and whole where that is possible. */
+/** A text as [line, size], in the largest of `sizes` in which it fits into two lines; shortened if it fits in none. */
 function fitted(context, string, width, sizes, weight) {
   let lines = [];
   for (const size of sizes) {

@@ -1,4 +1,4 @@
-/** The line above the picture: what is going on, the one clock, and the way to stop it. */
+/** The line above the picture: the current state, the clock and the stop button. */
 
 import { h } from "../dom.js";
 import { seconds } from "./words.js";
@@ -26,7 +26,7 @@ export class Strip {
     }, TICK_MS);
   }
 
-  /** Stops it; `milliseconds` is what the server says it took. */
+  /** Stops the clock; `milliseconds` is the server's processing time. */
   end(milliseconds = null) {
     clearInterval(this.timer);
     this.stop.hidden = true;
@@ -36,7 +36,7 @@ export class Strip {
     else if (this.began === undefined) this.clock.textContent = "";
   }
 
-  /** Tells a screen reader, which hears every line, however fast they follow each other. */
+  /** Announces a text to screen readers as a new element, so that rapid messages are all read. */
   announce(text) {
     this.announcement.append(h("p", {}, text));
   }
@@ -52,7 +52,7 @@ export class Strip {
     this.element.classList.toggle("waiting-for-net", state === "reconnecting");
   }
 
-  /** How much of the photographs has left; nothing hides the bar. */
+  /** Shows how much of the photographs was sent; without `bytes` the bar is hidden. */
   progress(bytes, total) {
     this.sent.hidden = bytes === undefined || total === 0;
     if (!this.sent.hidden) this.sent.value = total ? bytes / total : 0;

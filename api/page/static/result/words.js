@@ -1,4 +1,4 @@
-/** What results are called on this page: collectors' words for the protocol's. */
+/** The page's words for results: collectors' terms instead of the protocol's. */
 
 export const VIEWS = { front: "front", back: "back", angled: "tilted" };
 
@@ -9,7 +9,7 @@ const VERDICTS = {
   not_a_pin: ["–", "No pin found", "So nothing was judged. Is the pin large and sharp in the picture?"],
 };
 
-/** What a finding looked at: its name, and the side of the pin. */
+/** By name of a row of evidence, its name on the page and the view it concerns. */
 const EVIDENCE = {
   waffle_edge_runoff: ["Back pattern at the edge", "back"],
   waffle_regularity: ["Evenness of the back pattern", "back"],
@@ -42,28 +42,28 @@ const NOTES = {
 
 export const TIMED_OUT = "Analysis timed out";
 
-/** A log10 likelihood ratio below which a finding says next to nothing. */
+/** The log10 likelihood ratio below which a finding means almost nothing. */
 export const SLIGHT = 0.1;
 
 export const verdictSign = (packet) => (VERDICTS[packet.verdict] ?? VERDICTS.undetermined)[0];
 
 export const verdictInWords = (packet) => (VERDICTS[packet.verdict] ?? VERDICTS.undetermined)[1];
 
-/** One sentence under the verdict: a note, or for an open one what would settle it. */
+/** One sentence under the verdict: a note, or advice if the verdict is undetermined. */
 export function reading(packet) {
   if (packet.note) return NOTES[packet.note] ?? packet.note;
   if (packet.verdict === "undetermined" && packet.advice?.length) return packet.advice[0];
   return (VERDICTS[packet.verdict] ?? VERDICTS.undetermined)[2];
 }
 
-/** Whether a rating says anything: not where nothing was judged. */
+/** Whether the rating means anything: not if nothing was judged. */
 export const judged = (packet) => packet.note !== TIMED_OUT && packet.verdict !== "not_a_pin";
 
 export const evidenceName = (row) => EVIDENCE[row.name]?.[0] ?? capitalised(row.name.replaceAll("_", " "));
 
 export const evidenceView = (row) => boxOf(row.region ?? row.box)?.view ?? EVIDENCE[row.name]?.[1] ?? "front";
 
-/** What a weight (log10 likelihood ratio) means. */
+/** The meaning of a weight (log10 likelihood ratio) in words. */
 export function odds(weight) {
   if (Math.abs(weight) < SLIGHT) return "says little either way";
   const times = 10 ** Math.abs(weight);
@@ -72,7 +72,7 @@ export function odds(weight) {
 
 export const direction = (weight) => (Math.abs(weight) < SLIGHT ? "neutral" : weight > 0 ? "for" : "against");
 
-/** A region in any of the forms it comes in, as `{view, x, y, width, height}` in shares; null for none. */
+/** A region, given as list or object, as `{view, x, y, width, height}` in shares; null if invalid. */
 export function boxOf(region, view = undefined) {
   if (!region) return null;
   const [x, y, width, height] = Array.isArray(region) ? region : [region.x, region.y, region.width, region.height];
@@ -84,7 +84,7 @@ export function money(value, currency) {
   try {
     return new Intl.NumberFormat(undefined, { style: "currency", currency }).format(value);
   } catch {
-    return `${value.toFixed(2)} ${currency}`; // not a currency Intl knows
+    return `${value.toFixed(2)} ${currency}`; // Intl does not support this currency
   }
 }
 
@@ -100,7 +100,7 @@ export function listed(names) {
   }
 }
 
-/** What to say at the end of an analysis. */
+/** The message at the end of an analysis. */
 export function summary(packet) {
   const list = (names) => listed(names.map((name) => COMPONENTS[name] ?? name));
   const parts = ["Done."];
@@ -113,7 +113,7 @@ export const capitalised = (text) => text.charAt(0).toUpperCase() + text.slice(1
 
 const found = (packets, type) => packets.find((packet) => packet.packetType === type);
 
-/** The few things a list says of an analysis: `{verdict, words, name, pinId, estimate, rating, demonstration}`. */
+/** The values of an analysis for lists: `{verdict, words, name, pinId, estimate, rating, demonstration}`. */
 export function essence(entry) {
   const verdict = found(entry.packets, "AUTHENTICATION_RESULT");
   const characters = found(entry.packets, "CHARACTER_IDENTIFICATION");
@@ -124,7 +124,7 @@ export function essence(entry) {
     rating: verdict && judged(verdict) ? verdict.authenticityRating : null,
     name: entry.pin?.name ?? claimed?.name ?? "Not identified",
     pinId: entry.pin ? entry.pin.pinId ?? null : claimed?.pinId ?? null,
-    // a price belongs to the pin that was claimed: where its owner says that it is another, there is none
+    // the price is the identified pin's: none if the user named another pin
     estimate: entry.pin && entry.pin.pinId !== claimed?.pinId ? null : found(entry.packets, "PRICING_ANALYSIS")?.estimate ?? null,
     demonstration: entry.packets.some((packet) => packet.demonstration === true),
   };
