@@ -59,9 +59,9 @@ class Housekeeper:
 
     async def sweep(self) -> None:
         """Checks the photographs that arrived recently. Raises `RecordsUnavailable`, `OSError`."""
-        unrecorded = self._store.unrecorded()
+        arrivals = self._store.unrecorded()
         used = self._registry.photographs()
-        idle = [sha256 for sha256 in unrecorded if sha256 not in used]
+        idle = [sha256 for sha256 in arrivals if sha256 not in used]
         unrecorded = await self._unknown_to_logs(idle)
         for batch in _batches(unrecorded):
             known = await self._records.known_images(batch)
@@ -69,7 +69,7 @@ class Housekeeper:
                 self._store.mark_recorded(sha256)
             removed = sum(
                 [
-                    await self._in_thread(self._store.remove, sha256, unrecorded[sha256])
+                    await self._in_thread(self._store.remove, sha256, arrivals[sha256])
                     for sha256 in batch
                     if sha256 not in known
                 ]
