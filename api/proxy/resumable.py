@@ -97,7 +97,8 @@ async def go_on(name: str) -> Response:
 @blueprint.post("/uploads/")
 async def create_tus() -> Response:
     """Creates a tus upload. The session id chooses the master, so that all photographs of a session reach the
-    same one."""
+    same one. A photograph that names only a stream is offered to one master after the other; those without
+    the stream answer 404."""
     given = proxy()
     tus_headers.check_version(request.headers)
     photograph = tus_headers.photograph(request.headers.get("Upload-Metadata", ""))

@@ -5,10 +5,10 @@ client sends one binary message per image, in that order. Instead of images the 
 resume: `{"streamId": …, "offset": …}`. A browser, which cannot send headers here, puts its key into that
 frame as `apiKey`. Packets are sent as text frames; every failure is an `ERROR` packet and a close code.
 
-If an earlier session has the same session id or idempotency key, the upload may be a repetition of it.
-Packets are then sent only when the upload is in and was compared; if it is a repetition, they are the earlier
-session's, from the first one. If two equal uploads are sent at the same time, the repetition may be found
-only after some packets were sent; the rest are then those of the other session.
+If an earlier session has the same session id or idempotency key, the upload may be a duplicate.
+Packets are then sent only once the upload is in and was compared; for a duplicate they are the earlier
+session's, from the first one. If two duplicates are sent at the same time, that may be noticed only after
+some packets were sent; the remaining packets are then those of the other session.
 
 Keep-alives are pings, which the HTTP server sends at its configured interval.
 """

@@ -93,10 +93,11 @@ class Source(Protocol):
 
 
 class Reception:
-    """Receives one upload. Opens its session, which starts to work, as soon as the front image is in.
+    """Receives one upload. Opens its session, which starts to work, as soon as the front image is in and the
+    session id was read or is not the next field.
 
-    If the first session id arrives behind the front image and the session is open already, a new session
-    with that id replaces it, because the id in sent packets cannot be changed.
+    If a session id arrives after the session was opened without it, a new session with that id replaces the
+    open one, because the id in sent packets cannot be changed.
 
     `named` is True if the request named a session id. `opened` is the session's log if an earlier process
     opened it. `kept` is True if the received bytes are on disk, so that another process can continue the
