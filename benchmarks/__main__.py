@@ -1,4 +1,5 @@
-"""`python -m benchmarks NAME`: the benchmarks, one command each; `all` runs what the README shows."""
+"""`python -m benchmarks NAME`: the benchmarks, one command each; `all` runs those whose figures the README
+shows."""
 
 from __future__ import annotations
 
@@ -52,9 +53,9 @@ QUICK_SCALE: dict[str, Any] = {
 
 @app.callback()
 def benchmarks() -> None:
-    """Figures depend on the machine and on what else runs on it: compare figures of one run.
+    """Figures depend on the machine and its other load: compare only figures of one run.
 
-    Each says what it does while it runs.
+    Each benchmark prints its progress while it runs.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # of this process and the servers it starts
@@ -69,7 +70,7 @@ def all_(
     json_file: Json = None,
     page: Page = None,
 ) -> None:
-    """The named run of the README: link, overload, load, null and scale, a quarter of an hour."""
+    """The run whose figures the README shows: link, overload, load, null and scale, a quarter of an hour."""
     links = links_of("lte", None, trace_dir)
     with folder_or_own(folder) as kept:
         small, few, least = (QUICK_OVERLOAD, QUICK_LOAD, QUICK_SCALE) if quick else ({}, {}, {})
@@ -88,7 +89,7 @@ def all_(
             if name == "load" and not quick:
                 measure = partial(measure, capacity=results["overload"]["capacity"])
             results[name] = run(measure, f"{name}: ")
-            if json_file is not None:  # what has been measured is kept should a later part fail
+            if json_file is not None:  # after each part, so that its figures are kept if a later part fails
                 json_file.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
     typer.echo(json.dumps(results, indent=2))
     if page is not None:
@@ -97,7 +98,7 @@ def all_(
 
 @app.command("link")
 def link_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
-    """The simulated cellular link against arithmetic, and against tc netem where the machine has it."""
+    """The simulated cellular link compared with arithmetic, and with tc netem if the machine has it."""
     write(run(partial(netem.measure, quick=quick)), json_file, page)
 
 
@@ -159,7 +160,7 @@ def overload_(
     json_file: Json = None,
     page: Page = None,
 ) -> None:
-    """Our capacity at saturation, and what becomes of four times as many uploads."""
+    """Our capacity at saturation, and how four times as many uploads end."""
     given = {"seconds": seconds} | (QUICK_OVERLOAD if quick else {})
     with folder_or_own(folder) as kept:
         measure = partial(capacity.measure, folder=kept, times=times, deadline=deadline, seed=seed, **given)
@@ -176,7 +177,7 @@ def null_(
     json_file: Json = None,
     page: Page = None,
 ) -> None:
-    """Sessions a second with components that return at once: ours beside the peers."""
+    """Sessions a second with components that return immediately: our server and the peers."""
     if quick:
         rounds, seconds = 1, 0.3
     measure = partial(null.measure, designs=chosen_designs(designs), rounds=rounds, seconds=seconds)
@@ -200,7 +201,7 @@ def scale_(
 
 @app.command("overhead")
 def overhead_(quick: Quick = False, json_file: Json = None, page: Page = None) -> None:
-    """What the pipeline costs when components do nothing: throughput, delay, memory, loop stalls."""
+    """The cost of the pipeline if components do nothing: throughput, delay, memory, loop stalls."""
     write(run(partial(overhead.measure, quick=quick)), json_file, page)
 
 
@@ -214,7 +215,7 @@ def readers_(
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
-    """Packets a second to many readers of one stream: ours beside the public Durable Streams server."""
+    """Packets a second to many readers of one stream: our server and the public Durable Streams server."""
     if quick:
         count, rounds = 20, 1
     measure = partial(readers.measure, readers=count, rounds=rounds, peer=peer, quick=quick)
@@ -228,7 +229,7 @@ def proxy_(
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
-    """What the proxy adds: delay of each packet beside the direct way, CPU and memory a session."""
+    """The cost of the proxy: the delay added to each packet, CPU and memory per session."""
     if quick:
         sessions, held = 5, 5
 
@@ -248,8 +249,8 @@ def cluster_(
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
-    """Ray nodes beside local workers, and several masters on one PostgreSQL, also while they fail."""
-    from benchmarks.machines import cluster, cluster_demo  # load what only this command needs
+    """Ray nodes compared with local workers, and several masters on one PostgreSQL, also while they fail."""
+    from benchmarks.machines import cluster, cluster_demo  # loaded here because only this command needs them
 
     if demo:
         return trio.run(partial(cluster_demo.run, errors.print, stay=not once))
@@ -275,7 +276,7 @@ def cuts_(
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
-    """Phones whose connection is cut again and again, beside the same ones without cuts."""
+    """Phones whose connection is cut repeatedly, compared with the same phones without cuts."""
     links = links_of(profile, trace, trace_dir)
     with folder_or_own(folder) as kept:
         measure = partial(
@@ -300,8 +301,8 @@ def fuzz_(
     minutes: Annotated[float, typer.Option(help="For all targets together.")] = 10.0,
     found: Annotated[Path, typer.Option(help="Where inputs that hurt are kept.")] = Path("fuzz-found"),
 ) -> None:
-    """Look for inputs that hurt parsers and servers; status 1 when there are any."""
-    from benchmarks.faults import fuzz  # loads what only this command needs
+    """Look for inputs that cause failures in parsers and servers; status 1 if there are any."""
+    from benchmarks.faults import fuzz  # loaded here because only this command needs it
 
     findings = fuzz.run(minutes, found, errors.print)
     for name, count in findings.items():
@@ -319,8 +320,9 @@ def hostile_(
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
-    """Send hostile uploads to a server; status 1 where one hurt it, or an honest one in between was lost."""
-    from benchmarks.faults import hostile  # loads what only this command needs
+    """Send hostile uploads to a server; status 1 if one caused a failure or an honest upload in between was
+    lost."""
+    from benchmarks.faults import hostile  # loaded here because only this command needs it
 
     result = run(partial(hostile.measure, count=200 if quick else count, seed=seed, analysis=analysis))
     write(result, json_file)

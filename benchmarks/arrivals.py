@@ -1,4 +1,4 @@
-"""Who comes when, over which link, and with which photographs."""
+"""The arrivals of a benchmark: when phones and desktops upload, over which link, and which photographs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pinactors.catalog.importing.importer import import_catalog
 from pinactors.protocol import View
 
 OFFSET_SECONDS = 120.0
-"""Phones meet their link's trace at a random moment of this many seconds."""
+"""Phones start at a random time within the first so many seconds of their link's trace."""
 
 CAMERA_EVERY = 3
 CAMERA_PIXELS = 3024, 4032
 CAMERA_GRAIN, CAMERA_QUALITY = 3.0, 88
-"""One pin in three is sent as a camera of 12 megapixels stores it, 1.2 to 2.7 MB a photograph here and on
-phones; the others as an app or the page scales it down before it sends, about 0.3 MB."""
+"""One pin in three is sent as a 12-megapixel camera stores it, 1.2 to 2.7 MB per photograph here and on
+phones; the others reduced, as an app or the page sends them, about 0.3 MB."""
 
 Pin = dict[View, Path]
 """The photographs of one pin."""
@@ -29,9 +29,10 @@ Pin = dict[View, Path]
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Somebody taps `at` seconds after the start. `cut` seconds later the connection breaks, if at all.
+    """One upload, which begins `at` seconds after the start. Its connection breaks `cut` seconds later, if
+    that is set.
 
-    `pin` and `link` are places in the scene's lists; a desktop has no use for its link.
+    `pin` and `link` are indexes into the scene's lists; a desktop does not use its link.
     """
 
     number: int
@@ -46,9 +47,9 @@ class Arrival:
 def arrive(
     rate: float, seconds: float, *, desktops: float, pins: int, links: int, drops: float, seed: int
 ) -> list[Arrival]:
-    """A Poisson process of `rate` arrivals a second, for `seconds`; one arrival at least.
+    """A Poisson process of `rate` arrivals a second, for `seconds`; at least one arrival.
 
-    `desktops` is the share that are no phones, `drops` the share of phones whose connection breaks once,
+    `desktops` is the share of desktops, `drops` the share of phones whose connection breaks once,
     within the first ten seconds.
     """
     chance = random.Random(seed)
@@ -73,7 +74,8 @@ def arrive(
 
 
 def prepare(folder: Path, pins: int, catalogue: int = len(DESIGNS)) -> tuple[Path, list[Pin]]:
-    """A data folder with an imported catalogue, and photographs of its first `pins` pins; drawn once.
+    """Makes a data folder with an imported catalogue, and photographs of its first `pins` pins; existing
+    files are kept.
 
     Raises `OSError`.
     """
@@ -97,7 +99,7 @@ def prepare(folder: Path, pins: int, catalogue: int = len(DESIGNS)) -> tuple[Pat
 
 
 def _as_stored(taken: bytes) -> bytes:
-    """The same photograph with a camera's pixels and its sensor's grain, which is what makes files large."""
+    """The photograph with a camera's number of pixels and its sensor's grain, which makes the file large."""
     picture = cv2.imdecode(np.frombuffer(taken, np.uint8), cv2.IMREAD_COLOR)
     large = cv2.resize(picture, CAMERA_PIXELS, interpolation=cv2.INTER_CUBIC)
     grain = np.random.default_rng(len(taken)).normal(0, CAMERA_GRAIN, large.shape[:2])

@@ -1,9 +1,10 @@
-"""What our server can do at most, and what it does with four times as much.
+"""The capacity of our server, and its behaviour at four times that load.
 
 `saturate` keeps more sessions under way than the cores can work on and counts those that end: sessions a
-second, CPU a session, and how much of the machine that is. `measure` then lets uploads arrive at a multiple
-of that rate, whatever becomes of them, and looks for what must hold even so: the first packet at once, nobody
-kept past the deadline, the rest refused before they have sent anything, or degraded, and counted.
+second, CPU per session, and the share of the machine that this is. `measure` then lets uploads arrive at a
+multiple of that rate, independent of how they end, and measures what must hold under overload: an immediate
+first packet, no session past its deadline; all other uploads are refused before they have sent anything, or
+degraded, and are counted.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ SESSIONS_A_CORE = 3
 """Sessions under way for each core."""
 
 MARGIN_SECONDS = 1.0
-"""Seconds behind its deadline in which a session's record and last packet may still be on their way."""
+"""Seconds after its deadline in which a session may still store its record and send its last packet."""
 
 PATIENCE_SECONDS = 30.0
-"""Seconds beyond the deadline after which a phone puts its session down as lost."""
+"""Seconds after the deadline from which a phone counts its session as lost."""
 
 SAMPLE_SECONDS = 0.5
 
@@ -45,13 +46,13 @@ Say = Callable[[str], None]
 async def saturate(
     say: Say, server: phones.Server, pins: Sequence[Pin], seconds: float, *, root: int | None = None
 ) -> dict[str, float | int]:
-    """A closed loop over loopback, for so long and until a few sessions have ended. Returns when all have:
-    the next server on the same data folder would go on with them.
+    """Runs a closed loop of uploads over loopback for `seconds`, and until a few sessions have ended. Returns
+    when all sessions have ended, because the next server on the same data folder would continue them.
 
-    `root` is the process that started whatever works on them, where that is not the server. `share_of_cores`
-    is throughput by cores ÷ CPU a session. `share_of_available` is the same of the time that nobody else
-    used, this load generator included: with a generator elsewhere and nothing else on the machine the two are
-    one.
+    `root` is the process that started the workers, if that is not the server. `share_of_cores` is the
+    throughput divided by (cores ÷ CPU per session). `share_of_available` is the same for the CPU time that no
+    other process used, this load generator included: with the generator on another machine and no other load
+    the two are equal.
     """
     images = [phones.read(pin) for pin in pins]
     cores = os.cpu_count() or 1
@@ -75,7 +76,7 @@ async def saturate(
     async with trio.open_nursery() as nursery:
         for number in range(SESSIONS_A_CORE * cores):
             nursery.start_soon(phone, number)
-        await until(seconds / 3, 1)  # sessions are then at different points of their way
+        await until(seconds / 3, 1)  # so that the sessions are at different stages
         before, after = Usage(), Usage()
         before.sample(root or server.pid)
         began, all_before, ended_before = time.perf_counter(), machine_seconds(), len(ended)
@@ -98,12 +99,12 @@ async def saturate(
 
 
 SOON_SECONDS = 10.0
-"""Within these most people have a name and a price, however many there are."""
+"""Seconds within which most sessions should have a name and a price, under any load."""
 
 
 @dataclass(slots=True)
 class Visit:
-    """What one upload met, seconds after the tap."""
+    """The outcome of one upload; times in seconds after its begin."""
 
     status: int = 0
     first: float | None = None
@@ -145,7 +146,7 @@ async def measure(
     deadline: float | None = None,
     catalogue: int = len(DESIGNS),
 ) -> dict[str, Any]:
-    """Capacity, then `times` as many arrivals for `seconds`; takes up to a deadline longer than that.
+    """Measures the capacity, then `times` as many arrivals for `seconds`; this takes up to a deadline longer.
 
     Raises `OSError`, `RuntimeError`.
     """
@@ -209,7 +210,8 @@ async def _progress(say: Say, visits: list[Visit], began: float, scope: trio.Can
 
 
 def summary(visits: Sequence[Visit], deadline: float) -> dict[str, Any]:
-    """`past_deadline` counts sessions that took over `MARGIN_SECONDS` longer than theirs, from the tap on."""
+    """The figures of a run. `past_deadline` counts sessions that, from the begin of their upload, took over
+    `MARGIN_SECONDS` longer than their deadline."""
     ends = [visit.ended for visit in visits if visit.ended is not None]
     return {
         "arrived": len(visits),

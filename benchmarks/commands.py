@@ -1,4 +1,4 @@
-"""What the commands of all benchmarks share: options, progress, and where figures go."""
+"""Functions and options that the commands of all benchmarks share: progress, links, and writing figures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ Seed = Annotated[int, typer.Option(help="Of arrivals, links and drops.")]
 
 ALL = ",".join(DESIGNS)
 SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11")
-"""With real analysis the parser of the HTTP server does not tell: one of the two FastAPI peers will do."""
+"""The designs for real analysis: there the parser of the HTTP server makes no difference, so that one of the
+two FastAPI peers is enough."""
 
 LOG_SECONDS = 5.0
 
@@ -58,7 +59,8 @@ Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
 
 
 def run(measure: Measure, prefix: str = "") -> dict[str, Any]:
-    """Shows what the benchmark says it does: in place, or in a log when a step begins and now and then."""
+    """Runs a benchmark and shows its progress: on a terminal in one line, else as log lines at the begin of
+    each step and every `LOG_SECONDS`."""
     said, at = "", 0.0
     with errors.status(f"{prefix}starting") as status:
 

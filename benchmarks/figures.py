@@ -1,4 +1,4 @@
-"""Figures out of samples and of a server's metrics."""
+"""Computes figures from samples and from a server's metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Percentiles = dict[str, float | int]
 
 
 def percentiles(values: Iterable[float | None]) -> Percentiles | None:
-    """Of those that are there; None without any."""
+    """The percentiles of the values that are not None; None if there are none."""
     there = [value for value in values if value is not None]
     if not there:
         return None
@@ -22,7 +22,7 @@ def percentiles(values: Iterable[float | None]) -> Percentiles | None:
 
 
 def total(metrics: str, name: str) -> float:
-    """The sum over a metric's labels, in Prometheus' text form."""
+    """The sum of a metric over its labels; `metrics` is Prometheus' text format."""
     return sum(float(value) for value in re.findall(rf"^{re.escape(name)}(?:{{.*}})? (\S+)$", metrics, re.M))
 
 
@@ -34,7 +34,8 @@ def bucket(metrics: str, name: str, step: str) -> float:
 
 @dataclass(slots=True)
 class Usage:
-    """CPU and memory of a server and what it started, sampled. A process that ends keeps its last sample."""
+    """CPU seconds and memory of a server and its child processes, by sampling. A process that has ended
+    counts with its last sample."""
 
     cpu: dict[int, float] = field(default_factory=dict)
     peak_bytes: int = 0
@@ -61,6 +62,6 @@ class Usage:
 
 
 def machine_seconds() -> float:
-    """CPU seconds that all processes of this machine have used since it started."""
+    """CPU seconds that all processes of this machine have used since it was started."""
     times = psutil.cpu_times()
     return float(times.user + times.nice + times.system + times.irq + times.softirq)

@@ -1,11 +1,12 @@
-"""Phones on cellular links and desktops, arriving by chance, against ours and the peers in turn.
+"""Phones on cellular links and desktops, arriving at random, against our server and the peers in turn.
 
-Open loop: arrivals are a Poisson process fixed by a seed before anything starts, so that a slow server is not
-flattered by phones that wait for it. Their rate is a share of what our server can do, measured before, unless
-it is given: near saturation every design queues, and the figures are of the queue. Every design meets the
-same arrivals, photographs, links and drops, one after the other on the same machine, so that visits can be
-compared in pairs. A phone has a link of its own, met at a random moment of its trace, and uploads with the
-project's client: after a break ours is resumed, a peer, which has no resume, gets the upload again.
+Open loop: arrivals are a Poisson process fixed by a seed before anything starts, so that a slow server does
+not look better because phones wait for it. Unless it is given, their rate is a share of our server's
+capacity, measured before: near saturation every design queues, and the figures would be those of the queue.
+Every design gets the same arrivals, photographs, links and drops, one design after the other on the same
+machine, so that visits can be compared in pairs. Each phone has a separate link, starts at a random time of
+its trace, and uploads with the project's client: after a break an upload to our server is resumed; a peer,
+which cannot resume, gets it again.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from pinactors.simulation.link import Relay, relay
 from pinactors.simulation.profiles import Profile
 
 PATIENCE_SECONDS = 150.0
-"""Seconds after which a phone puts its session down as lost."""
+"""Seconds after which a phone counts its session as lost."""
 
 SAMPLE_SECONDS = 0.5
 TIMES = ("first", "authenticated", "completed")
@@ -54,7 +55,8 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Visit:
-    """What one of them saw, seconds after the tap; `limit` is of a phone whose connection was not cut."""
+    """The outcome of one arrival; times in seconds after its begin. `limit` is set for a phone whose
+    connection was not cut."""
 
     arrival: Arrival
     first: float | None = None
@@ -70,7 +72,8 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Who comes when, over which link, with what. Uploads from `resumable_bytes` on can be resumed."""
+    """The arrivals, links and photographs that every design gets. Uploads of `resumable_bytes` or more are
+    sent as resumable uploads."""
 
     links: Sequence[Profile]
     arrivals: Sequence[Arrival]
@@ -98,9 +101,9 @@ async def measure(
     catalogue: int = len(DESIGNS),
 ) -> dict[str, Any]:
     """Runs every design on the same scene: `rate` arrivals a second, or `share` of our capacity, which is
-    measured where `capacity` does not say what it was a moment ago.
+    measured unless `capacity` gives it.
 
-    `folder` keeps the drawn catalogue of so many pins and the photographs. Raises `OSError`, `RuntimeError`.
+    `folder` keeps the drawn catalogue and the photographs. Raises `OSError`, `RuntimeError`.
     """
     skipped = {design: why for design in designs if (why := unavailable(design))}
     say("drawing the catalogue and the photographs")
@@ -145,7 +148,7 @@ async def measure(
 
 async def _run(say: Say, design: str, scene: Scene) -> dict[str, Any]:
     say(f"{design}: starting")
-    if design != OURS:  # a peer takes the first piece of an upload for all of it
+    if design != OURS:  # a peer would take the first piece of an upload for the whole upload
         scene = dataclasses.replace(scene, resumable_bytes=sys.maxsize)
     async with running(design, scene.data) as server:
         await phones.upload(server.port, phones.read(scene.pins[0]))
@@ -178,7 +181,7 @@ async def _visit(visit: Visit, began: float, port: int, scene: Scene) -> None:
 async def _phone(visit: Visit, port: int, scene: Scene) -> None:
     arrival = visit.arrival
     profile = limits.shifted(scene.links[arrival.link], arrival.offset)
-    # What the client sends, for the limit.
+    # The same content as the client sends, to compute the limit.
     photographs = Photographs(scene.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
     if arrival.cut is None:
         visit.limit = await limits.limit(profile, photographs, scene.analysis, scene.costs[arrival.pin])
@@ -186,7 +189,7 @@ async def _phone(visit: Visit, port: int, scene: Scene) -> None:
 
     def note_sent(now: int, _: int) -> None:
         nonlocal sent_before, sent
-        if now < sent:  # another connection has begun
+        if now < sent:  # the client has begun again on another connection
             sent_before += sent
         sent = now
 
@@ -224,7 +227,7 @@ async def _cut(way: Relay, after: float) -> None:
 
 
 async def _desktop(visit: Visit, port: int, scene: Scene) -> None:
-    """On the machine's own network, wanting one object; a peer that cannot do that streams to it."""
+    """An upload over loopback that asks for one object; a peer that cannot do that streams."""
     request = phones.request(phones.read(scene.pins[visit.arrival.pin]), stream=False)
     tap = trio.current_time()
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
@@ -254,7 +257,7 @@ async def _sampling(usage: Usage, pid: int) -> AsyncIterator[None]:
 async def _progress(
     say: Say, design: str, visits: list[Visit], began: float, scope: trio.CancelScope
 ) -> None:
-    """Ends the run when everybody is served or lost."""
+    """Reports progress, and ends the run when every visit is complete or lost."""
     while True:
         now = trio.current_time() - began
         come = sum(visit.arrival.at <= now for visit in visits)
@@ -269,7 +272,7 @@ async def _progress(
 
 
 async def _sessions(design: str, port: int) -> int:
-    """How many analyses the server has begun."""
+    """The number of analyses that the server has done."""
     if design != OURS:
         found = re.search(r"\d+", await phones.fetch(port, "/stats"))
         return int(found[0]) if found else 0
@@ -280,7 +283,7 @@ async def _sessions(design: str, port: int) -> int:
 def summary(
     visits: list[Visit], scene: Scene, analyses: int, usage: tuple[float, int], elapsed: float, metrics: str
 ) -> dict[str, Any]:
-    """One design's figures. Percentiles are of those that completed; `lost` counts the others.
+    """One design's figures. Percentiles are of visits that completed; `lost` counts the others.
 
     `usage` is the server's CPU seconds and its largest resident bytes, workers included.
     """
@@ -325,7 +328,7 @@ def summary(
 
 
 def _over_limit(visits: Sequence[Visit]) -> dict[str, Percentiles | None]:
-    """Measured by the physical limit, of phones that were not cut off."""
+    """Percentiles of measured time divided by the physical limit, for phones that were not cut off."""
     return {
         name: percentiles(
             value / getattr(visit.limit, name)
@@ -345,8 +348,8 @@ def _row(visit: Visit, scene: Scene) -> dict[str, Any]:
 
 
 def compare(designs: dict[str, dict[str, Any]]) -> None:
-    """Adds to each peer how its phones fared against the same phones with ours: the same photographs, links
-    and moments. `median_ratio` is the peer's time to the authentication result over ours."""
+    """Adds to each peer a comparison of its phones with the same phones on our server: the same photographs,
+    links and times. `median_ratio` is the peer's time to the authentication result divided by ours."""
     ours = designs.get(OURS)
     for name, figures in designs.items():
         if ours is None or name == OURS:

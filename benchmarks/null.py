@@ -1,10 +1,11 @@
-"""What each design costs around components that return at once: sessions a second, eight packets a session.
+"""The cost of each design around components that return immediately: sessions a second, eight packets per
+session.
 
-All designs are up during the whole run and are driven in turn, a few rounds each, by the same closed loop of
-phones: what else the machine does meets all of them alike. The driver shares the machine, so that the CPU
-time of the server's event loop a session says more than its throughput: both are given. Components run in the
-event loop in every design. `recorded` designs insert a row before the last packet, as ours has to; the others
-leave that out. Ours also keeps a journal, a log to resume from and every photograph.
+All designs run during the whole benchmark and are driven in turn, a few rounds each, by the same closed loop
+of phones, so that other load of the machine affects all of them equally. The driver shares the machine, so
+that the CPU time of the server's event loop per session says more than its throughput: both are given.
+Components run in the event loop in every design. `recorded` designs insert a row before the last packet, as
+ours must; the others do not. Our server also keeps a journal, a log to resume from and every photograph.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Say = Callable[[str], None]
 
 @dataclass(slots=True)
 class Tally:
-    """One design's sessions over all rounds. CPU is the server process's, workers aside."""
+    """One design's sessions over all rounds. CPU is that of the server process, without workers."""
 
     seconds: float = 0.0
     server_cpu: float = 0.0
@@ -36,7 +37,7 @@ class Tally:
 
 
 async def measure(say: Say, designs: list[str], *, rounds: int, seconds: float) -> dict[str, Any]:
-    """`seconds` a round for each design."""
+    """Runs `rounds` rounds, with `seconds` for each design in each."""
     skipped = {design: why for design in designs if (why := unavailable(design))}
     tallies: dict[str, Tally] = {}
     async with AsyncExitStack() as stack:

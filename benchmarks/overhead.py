@@ -1,9 +1,8 @@
-"""What the pipeline itself costs: components that do nothing, everything around them real.
+"""The cost of the pipeline itself: components that do nothing, in an otherwise real server.
 
-- sessions a second, closed loop, in the event loop alone and through worker processes
-- from a component's result to its bytes read from the socket by another process, at some numbers of open
-sessions
-- memory of the server a session that is open and waits
+- sessions a second, closed loop, with components in the event loop and in worker processes
+- time from a component's result until another process has read its bytes, at several numbers of open sessions
+- memory of the server per open, waiting session
 - the event loop's longest stall while all workers are busy with drawn photographs
 """
 
@@ -31,7 +30,7 @@ from pinactors.protocol import View
 
 PHOTOGRAPH = {"front": b"\xff\xd8 no component looks at it \xff\xd9"}
 HELD_PHOTOGRAPH = {"front": b"\xff\xd8" + bytes(HELD_BYTES)}
-"""A photograph whose session waits without end."""
+"""A photograph whose session waits for ever."""
 
 CLOSED_LOOP = 32
 OPENING_AT_ONCE = 32
@@ -42,7 +41,7 @@ Say = Callable[[str], None]
 
 
 async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
-    """Runs everything, one after the other; about two minutes, or fifteen seconds when `quick`."""
+    """Runs all measurements, one after the other; about two minutes, or fifteen seconds if `quick`."""
     seconds = 2.0 if quick else 12.0
     result: dict[str, Any] = {"benchmark": "overhead", "machine": machine(), "quick": quick}
     result["throughput"] = {}
@@ -98,10 +97,11 @@ async def throughput(kind: str, seconds: float) -> dict[str, float]:
 
 
 async def delay(open_sessions: int, seconds: float) -> dict[str, float]:
-    """From result to bytes, with always that many sessions open, their results spread evenly over time.
+    """The time from a result to its bytes, with always that many sessions open, their results spread evenly
+    over time.
 
-    A session stays open for `spread` seconds, so that about 25 of them begin and 125 results come a second,
-    whatever their number (one session alone: 5 results in 2 s).
+    A session stays open for `spread` seconds, so that about 25 sessions begin and 125 results arrive per
+    second, for any number of sessions (one session alone: 5 results in 2 s).
     """
     spread = max(2.0, open_sessions / 25)
     delays: list[float] = []
@@ -128,7 +128,7 @@ async def delay(open_sessions: int, seconds: float) -> dict[str, float]:
 
 
 async def memory(count: int) -> dict[str, float]:
-    """What a waiting session with its connection adds to the server's resident memory, photographs aside."""
+    """The resident memory of the server per waiting session with its connection, without photographs."""
     async with phones.server("inline", deadline=1e6) as server, trio.open_nursery() as nursery:
         await hold(nursery, server, count // 10, 0)
         before = server.resident()
@@ -139,9 +139,11 @@ async def memory(count: int) -> dict[str, float]:
 
 
 async def hold(nursery: trio.Nursery, server: phones.Server, wanted: int, already: int) -> None:
-    """Opens sessions that never get a result until there are `wanted`; they live as long as the nursery.
+    """Opens sessions that never get a result, until there are `wanted`; they stay open as long as the
+    nursery.
 
-    A few at a time, each until its first packet is here: all at once would be a test of the listen queue.
+    Opens a few at a time, each until its first packet has arrived: all at once would be a test of the listen
+    queue.
     """
     opening = trio.CapacityLimiter(OPENING_AT_ONCE)
 
@@ -163,7 +165,8 @@ async def hold(nursery: trio.Nursery, server: phones.Server, wanted: int, alread
 
 
 async def stalls(seconds: float) -> dict[str, Any]:
-    """Steps of the server's loop while twice as many uploads as workers are under way, real analysis."""
+    """The durations of the server's event loop steps while twice as many uploads as workers are under way,
+    with real analysis."""
     with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
         data, drawn = Path(folder) / "data", Path(folder) / "drawn"
         designs = DESIGNS[:STALL_DESIGNS]

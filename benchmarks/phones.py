@@ -1,4 +1,5 @@
-"""Uploads as plain as can be: the load generator must cost less than what it measures."""
+"""Simple uploads for the benchmarks: the load generator must use less CPU than the server that it
+measures."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ import trio
 from pinactors.protocol import View
 
 STAMP = re.compile(rb"@(\d+)@")
-"""Where a component that does nothing wrote when its result existed."""
+"""The stamp in a result of a component that does nothing: the time at which the result existed."""
 
 PIECE_BYTES = 64 * 1024
 UNLIMITED: Mapping[str, Any] = {
@@ -42,18 +43,18 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Server:
-    """A server under test: where it is, and its process."""
+    """A server under test: its port and its process."""
 
     port: int
     pid: int
 
     def resident(self) -> int:
-        """Bytes of memory of its event loop's process."""
+        """Resident bytes of the process with the event loop."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
 
     def cpu_seconds(self) -> float:
-        """Of that process, since it began."""
+        """CPU seconds of that process since it started."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -62,7 +63,7 @@ class Server:
 async def server(
     kind: str, *, spread: float = 0.0, data: Path | None = None, **settings: Any
 ) -> AsyncIterator[Server]:
-    """Starts `benchmarks.server` and ends it when the block is left."""
+    """Starts `benchmarks.server` and ends it at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
         given = {**UNLIMITED, **settings, "data": str(data or folder)}
         command = [sys.executable, "-m", "benchmarks.server", kind, json.dumps(given), str(spread)]
@@ -79,14 +80,14 @@ async def server(
 
 
 def free_port() -> int:
-    """One that nobody listens on, for a server that is told its port."""
+    """A port on which nothing listens, for a server that needs its port as an argument."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def request(images: Mapping[str, bytes], *, stream: bool = True) -> bytes:
-    """A whole upload under a session id nobody else uses."""
+    """The bytes of a whole upload request with a unique session id."""
     boundary = secrets.token_hex(12)
     parts = [_part(boundary, "sessionId", f"bench_{os.getpid()}_{next(_numbers)}".encode())]
     parts += [_part(boundary, f"{view}_image", data, f"{view}.jpg") for view, data in images.items()]
@@ -106,12 +107,13 @@ def _part(boundary: str, name: str, data: bytes, file: str = "") -> bytes:
 
 
 def read(pin: Mapping[View, Path]) -> dict[str, bytes]:
-    """Photographs from their files, by the view's name."""
+    """The contents of the photographs' files, by the view's name."""
     return {str(view): path.read_bytes() for view, path in pin.items()}
 
 
 async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | None = None) -> float:
-    """Seconds from the first byte sent to the answer's end; appends each stamped result's delay in seconds.
+    """Uploads and returns the seconds from the first byte sent to the answer's end; appends each stamped
+    result's delay in seconds to `delays`.
 
     Raises `RuntimeError` when the session did not complete.
     """
@@ -130,9 +132,9 @@ async def upload(port: int, images: Mapping[str, bytes], delays: list[float] | N
 
 
 async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[str, Any]], None]) -> int:
-    """Uploads and hands out every packet when it is here; the answer's HTTP status.
+    """Uploads, calls `on_line` with every packet when it arrives, and returns the answer's HTTP status.
 
-    A refusal may come while photographs are still being sent: it is read all the same. Raises `OSError` or
+    A refusal is read even if it arrives while photographs are still being sent. Raises `OSError` or
     `trio.BrokenResourceError` for a connection that ends without an answer.
     """
     received = b""
@@ -148,7 +150,7 @@ async def watch(port: int, images: Mapping[str, bytes], on_line: Callable[[dict[
         while status == 200:
             *lines, rest = rest.split(b"\n")
             for line in lines:
-                if line.startswith(b"{"):  # what else there is: chunk sizes and signs of life
+                if line.startswith(b"{"):  # other lines are chunk sizes and keep-alives
                     on_line(json.loads(line))
             if not (data := await stream.receive_some(PIECE_BYTES)):
                 break
@@ -168,7 +170,7 @@ async def follow(port: int, stream_id: str, delays: list[float]) -> None:
 
 
 async def _send(stream: trio.SocketStream, data: bytes) -> None:
-    with suppress(trio.BrokenResourceError):  # refused: the answer says why
+    with suppress(trio.BrokenResourceError):  # refused: the answer has the reason
         await stream.send_all(data)
 
 

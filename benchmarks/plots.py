@@ -10,7 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 PLOT_INCHES = (6.4, 3.0)
-"""Inches of a plot of lines; a bar takes `BAR_HEIGHT` inches."""
+"""Width and height in inches of a plot of lines; each bar is `BAR_HEIGHT` inches high."""
 
 BAR_HEIGHT = 0.3
 
@@ -21,9 +21,10 @@ Line = tuple[str, Sequence[tuple[float, float]]]
 def plot(
     lines: Sequence[Line], across: str, up: str, *, log: bool = False, marks: Sequence[tuple[str, float]] = ()
 ) -> Markup:
-    """Lines over axes that begin at 0; `log` makes the horizontal one logarithmic.
+    """A plot of lines with axes that begin at 0; `log` makes the horizontal axis logarithmic.
 
-    `across` and `up` name the axes; `marks` are labelled vertical lines, at aims. Empty without any point.
+    `across` and `up` are the axes' labels; `marks` are labelled vertical lines, for example at aims. Empty if
+    there is no point.
     """
     if not any(points for _, points in lines):
         return Markup("")
@@ -46,7 +47,7 @@ def plot(
 
 
 def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
-    """A horizontal bar a pair of label and value, the first at the top."""
+    """A horizontal bar for each pair of label and value, the first at the top."""
     figure = Figure((PLOT_INCHES[0], 0.4 + BAR_HEIGHT * len(bars)), layout="constrained")
     axes = figure.add_subplot()
     drawn = axes.barh([label for label, _ in bars], [value for _, value in bars])
@@ -58,13 +59,14 @@ def bar_chart(bars: Sequence[tuple[str, float]]) -> Markup:
 
 
 def cumulative(values: Sequence[float | None]) -> list[tuple[float, float]]:
-    """The share of values up to each. Those that never came keep the curve below 1."""
+    """The cumulative share of the values. Values that are None count in the total, so that the curve stays
+    below 1."""
     there = sorted(value for value in values if value is not None)
     return [(value, (number + 1) / len(values)) for number, value in enumerate(there)]
 
 
 def _svg(figure: Figure) -> Markup:
-    """The `<svg>` element alone, for a page of HTML. Labels are escaped by matplotlib."""
+    """Only the `<svg>` element, for an HTML page. matplotlib escapes the labels."""
     written = io.StringIO()
     FigureCanvasSVG(figure).print_svg(written)
     text = written.getvalue()

@@ -1,9 +1,9 @@
-"""Packets a second to many readers of one stream, beside the public Durable Streams server.
+"""Packets a second to many readers of one stream, compared with the public Durable Streams server.
 
-Both speak the same protocol (`GET …?offset=-1&live=sse`). All readers are connected before the first packet
-is written; then five packets of about a kilobyte come at once and the stream is closed: by the components of
-one session here, by five appends and a closing one there. The load generator shares the machine, so that the
-server's CPU a packet says more than the rate.
+Both servers use the same protocol (`GET …?offset=-1&live=sse`). All readers are connected before the first
+packet is written; then five packets of about a kilobyte are written at once and the stream is closed: on our
+server by the components of one session, on the other by five appends and a closing one. The load generator
+shares the machine, so that the server's CPU per packet says more than the rate.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from benchmarks.peers import start
 from benchmarks.server import stamp
 
 PACKETS = 5
-"""Results of a session; the peer gets as many appends."""
+"""Number of results of a session, and of appends to the peer."""
 
 ATTACHING_AT_ONCE = 50
 ATTACH_SECONDS = 6.0
-"""From a session's begin to its results: all readers have to be there by then."""
+"""Seconds from a session's begin to its results: all readers must be connected by then."""
 
 PEER = "durable-streams"
 PEERS = {PEER: True, f"{PEER}, in memory": False}
-"""Each with whether it keeps files. Ours writes a journal, and serves readers from memory."""
+"""The peer's variants, each with whether it stores files. Our server writes a journal, and serves readers
+from memory."""
 
 Say = Callable[[str], None]
 Fill = Callable[[], Awaitable[None]]
@@ -41,7 +42,8 @@ Fill = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class Tally:
-    """One server's rounds; `seconds` from a round's first result to the last byte at the last reader."""
+    """One server's rounds; `seconds` is the time from a round's first result to the last byte at the last
+    reader."""
 
     seconds: float = 0.0
     server_cpu: float = 0.0
@@ -52,7 +54,8 @@ class Tally:
 async def measure(
     say: Say, *, readers: int, rounds: int, peer: bool = True, quick: bool = False
 ) -> dict[str, Any]:
-    """Ours, then the peer. Raises `RuntimeError` when a reader missed a packet or came too late."""
+    """Measures our server, then the peer. Raises `RuntimeError` if a reader missed a packet or connected too
+    late."""
     pause = 1.0 if quick else ATTACH_SECONDS
     tallies = {name: Tally() for name in (start.OURS, *PEERS)}
     why = start.unavailable(PEER) if peer else "not asked for"
@@ -92,7 +95,7 @@ def _figures(tally: Tally) -> dict[str, Any]:
 async def _round(
     server: phones.Server, path: str, readers: int, tally: Tally, fill: Fill | None = None
 ) -> None:
-    """Connects `readers` to a stream, has it filled (ours fills itself) and reads it to its end."""
+    """Connects `readers` to a stream, fills it with `fill` (ours fills itself) and reads it to its end."""
     attaching = trio.Semaphore(ATTACHING_AT_ONCE)
     attached, everybody = 0, trio.Event()
     first_stamp, last_byte = 2**63, 0
@@ -131,7 +134,8 @@ async def _round(
 
 
 async def _opened(port: int, path: str, attaching: trio.Semaphore) -> trio.SocketStream:
-    """A connection whose answer has begun: its reader is known to the server."""
+    """Opens a connection and waits until its answer has begun, so that the server has registered its
+    reader."""
     async with attaching:
         stream = await trio.open_tcp_stream("127.0.0.1", port)
         head = f"GET {path}?offset=-1&live=sse HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
@@ -143,7 +147,8 @@ async def _opened(port: int, path: str, attaching: trio.Semaphore) -> trio.Socke
 
 @asynccontextmanager
 async def _session(server: phones.Server) -> AsyncIterator[str]:
-    """A session of a server that is to give all results at once, later; the path of its stream."""
+    """Starts a session on a server that gives all its results at once, later; yields the path of its
+    stream."""
     begun, path = trio.Event(), ""
 
     def note(packet: dict[str, Any]) -> None:

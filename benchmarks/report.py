@@ -1,4 +1,4 @@
-"""A run's figures as one page: tables and plots, nothing loaded from anywhere."""
+"""Writes a run's figures as one HTML page with tables and plots; the page loads nothing from other files."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from markupsafe import Markup
 from benchmarks.plots import bar_chart, cumulative, plot
 
 FIRST_AIM = 0.25
-"""Seconds in which the first packet is to be there under overload."""
+"""Aim for the first packet under overload, in seconds."""
 
 LIMIT_AIM = 1.1
-"""Time to the authentication result by the physical limit."""
+"""Aim for the time to the authentication result, as a multiple of the physical limit."""
 
 Plots = list[tuple[str, Markup]]
 
 
 def write(results: Sequence[dict[str, Any]], path: Path) -> None:
-    """The page of one run or several. Raises `OSError`."""
+    """Writes the page of one or several runs. Raises `OSError`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

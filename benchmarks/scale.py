@@ -1,4 +1,4 @@
-"""How it grows: open sessions against memory and packet delay, catalogue size against search and memory."""
+"""Scaling: memory and packet delay by open sessions, search time and memory by catalogue size."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ SIZES = (100, 1000, 10_000, 100_000)
 
 PROBES = 20
 PROBE_SPREAD = 2.0
-"""Sessions that come and go while delays are measured, and how long each takes: about ten begin, and fifty
-results come, a second, whatever the number of sessions that wait beside them."""
+"""Number of sessions that begin and end while delays are measured, and the seconds that each takes: about ten
+begin, and fifty results arrive, per second, for any number of sessions that wait meanwhile."""
 
 PHOTOGRAPHS = 60
-"""Looked up in each catalogue, at most."""
+"""Most photographs that are searched in each catalogue."""
 MOVED_ONE_IN = 3
-"""Of a made-up pin's features one in so many lies in another list than the one it was made from."""
+"""One in so many of a made-up pin's features is in another list than the feature from which it was made."""
 SPARE_FILES = 200
 Say = Callable[[str], None]
 
@@ -61,9 +61,10 @@ async def measure(
     photographs: int = PHOTOGRAPHS,
     drawn: int = len(DESIGNS),
 ) -> dict[str, Any]:
-    """Both ascending, `labelled`, `photographs` and `drawn` as `prepare` takes them.
+    """Measures both. `sessions` and `sizes` must be ascending; `labelled`, `photographs` and `drawn` are
+    arguments of `prepare`.
 
-    Raises `RuntimeError` where this process may not open that many connections.
+    Raises `RuntimeError` if this process may not open that many connections.
     """
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if max(sessions) + SPARE_FILES > most:
@@ -80,7 +81,7 @@ async def measure(
         phones.server("inline", spread=PROBE_SPREAD, deadline=1e6) as server,
         trio.open_nursery() as nursery,
     ):
-        await delay(server, PROBE_SPREAD)  # what is loaded and allocated once
+        await delay(server, PROBE_SPREAD)  # warm-up: loads and allocates what is needed only once
         already, before = 0, server.resident()
         for count in sessions:
             say(f"opening {count} sessions")
@@ -105,7 +106,7 @@ async def measure(
 
 
 async def delay(server: phones.Server, seconds: float) -> Percentiles | None:
-    """From a result to its bytes in this process, of sessions that come and go."""
+    """The time from a result to its bytes in this process, for sessions that begin and end."""
     delays: list[float] = []
     ends = trio.current_time() + PROBE_SPREAD + seconds
 
@@ -122,15 +123,16 @@ async def delay(server: phones.Server, seconds: float) -> Percentiles | None:
 
 def prepare(folder: Path, labelled: Path | None, photographs: int, drawn: int) -> None:
     """Imports the catalogue of a `labelled` set (None: the demonstration's first `drawn` pins) into
-    `folder`/catalog and notes the set's `photographs` of its pins that are looked up, evenly spread."""
+    `folder`/catalog, and writes a list of at most `photographs` photographs of its pins to search, evenly
+    chosen."""
     fronts = _drawn(folder, DESIGNS[:drawn]) if labelled is None else _fronts(labelled)
     import_catalog(folder / "drawn" if labelled is None else labelled / "catalog", folder / "catalog")
     (folder / "fronts.json").write_text(json.dumps(fronts[:: -(-len(fronts) // photographs)]))
 
 
 def catalogue(folder: Path, size: int) -> dict[str, Any]:
-    """Searches the catalogue in `folder`, grown to `size` by made-up pins, in a process that has nothing else
-    in memory."""
+    """Searches the catalogue in `folder`, enlarged to `size` pins with made-up ones, in a separate process
+    that has nothing else in memory."""
     own = Catalog.open(folder / "catalog").index
     assert own is not None
     began = time.perf_counter()
@@ -145,7 +147,8 @@ def catalogue(folder: Path, size: int) -> dict[str, Any]:
 
 
 def _drawn(folder: Path, designs: Sequence[Design]) -> list[tuple[str, str]]:
-    """The demonstration as a folder to import, and photographs of its pins: files and pin ids."""
+    """Draws the demonstration as a folder to import, and photographs of its pins; returns files and pin
+    ids."""
     draw_demo(folder / "drawn", dt.date(2025, 12, 31), designs=designs)
     fronts = []
     for design in designs:
@@ -156,15 +159,15 @@ def _drawn(folder: Path, designs: Sequence[Design]) -> list[tuple[str, str]]:
 
 
 def _fronts(labelled: Path) -> list[tuple[str, str]]:
-    """Photographs of pins that the set's catalogue holds: files and pin ids."""
+    """The set's photographs of pins that are in its catalogue: files and pin ids."""
     known = [photo for photo in dataset.load(labelled).photos if photo.kind in IN_CATALOGUE]
     return [(str(photo.images[View.FRONT]), photo.pin_id or "") for photo in known]
 
 
 def _grown(own: InvertedIndex, size: int) -> InvertedIndex:
-    """The index with made-up pins up to `size`. Each has FEATURES altered features of pins that are there:
-    one in so many in another list, lists as crowded as they are among real features, and in each signature a
-    fifth of the bits turned over."""
+    """The index enlarged to `size` pins with made-up ones. Each has `MOST_FEATURES` altered features of real
+    pins: one in `MOVED_ONE_IN` is in another list, with the lists' sizes distributed as for real features,
+    and in each signature about a fifth of the bits are inverted."""
     lists = np.repeat(np.arange(inverted_index.LISTS, dtype=np.int32), np.diff(own.starts))
     signatures, chance = np.asarray(own.signatures), np.random.default_rng(1)
     first = len(own.offsets) - 1
@@ -180,8 +183,8 @@ def _grown(own: InvertedIndex, size: int) -> InvertedIndex:
 
 
 class Grown(Catalog):
-    """A catalogue whose index holds made-up pins as well. One of them is verified as a pin of the catalogue
-    would be, with features of one in another order, so that it costs as much and fits nothing."""
+    """A catalogue whose index also has made-up pins. A made-up pin is verified like a real one, with the
+    features of a real pin in random order, so that verification costs as much and rejects it."""
 
     def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
         stand_ins = {number: number if self._has(number) else 1 + number % self.size for number in numbers}
@@ -202,12 +205,12 @@ class Grown(Catalog):
 
 
 def _search(folder: Path) -> dict[str, Any]:
-    """Search times, memory taken by the search, and how often the pin of a photograph is verified (`found`)
+    """Search times, memory used by the search, and the shares of photographs whose pin is verified (`found`)
     and first."""
     fronts = json.loads((folder / "fronts.json").read_text())
     grown = Grown(folder / "catalog", index.read_state(folder / "catalog"))
     pictures = [decode(Path(path).read_bytes(), View.FRONT, MAX_PIXELS).rgb for path, _ in fronts]
-    sightings.look(grown, pictures[0])  # what is loaded and allocated once
+    sightings.look(grown, pictures[0])  # warm-up: loads and allocates what is needed only once
     before = psutil.Process().memory_info()
     grown.index = index.open_index(folder / "grown")
     voted, looked, found, first = [], [], 0, 0

@@ -1,9 +1,10 @@
-"""A server in a process of its own for benchmarks: real, or with components that do nothing.
+"""A server in a separate process for benchmarks: the real one, or one with components that do nothing.
 
-`python -m benchmarks.server KIND '{"data": …}' [SPREAD]` prints its port. Kinds: `real` (the pin analysis),
-`workers` (components that return at once, in worker processes), `inline` (the same in the event loop, each
-result up to SPREAD seconds after its session began, or never where the photograph is `HELD_BYTES` or larger:
-what is left is the pipeline and the wire), `burst` (the same, all results SPREAD seconds after it began).
+`python -m benchmarks.server KIND '{"data": …}' [SPREAD]` prints its port. Kinds: `real` (the pin analysis);
+`workers` (components that return immediately, in worker processes); `inline` (the same in the event loop,
+each result up to SPREAD seconds after its session began, or never if the photograph has `HELD_BYTES` or more:
+this measures only the pipeline and the connection); `burst` (the same, all results SPREAD seconds after the
+begin).
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 
 FILLER = "x" * 1000
-"""Brings packets to a size that is usual for them."""
+"""Text that gives packets a typical size."""
 
 
 HELD_BYTES = 200
 
 
 def stamp() -> str:
-    """When the result exists, on a clock that all processes of a machine share; then the filler."""
+    """The time at which the result exists, on a clock that all processes of a machine share; then the
+    filler."""
     return f"@{time.perf_counter_ns()}@{FILLER}"
 
 
@@ -76,7 +78,7 @@ def display(context: None, front: StoredImage) -> HtmlDisplayData:
 
 
 def declare_nothing() -> Analysis:
-    """Five components that return at once, and no shared steps."""
+    """The declaration of five components that return immediately, without shared steps."""
 
     def component(
         name: str, packet: type[Packet], function: Callable[..., Packet], *, required: bool = False
@@ -97,11 +99,11 @@ def declare_nothing() -> Analysis:
 
 
 def nothing() -> None:
-    """Warms a worker that has nothing to load."""
+    """The warm-up function of workers that have nothing to load."""
 
 
 class Inline:
-    """A compute without processes: jobs run in the event loop, after a random pause or not at all."""
+    """A compute engine without processes: jobs run in the event loop, after a random pause or never."""
 
     seconds = 0.0
 
@@ -128,7 +130,7 @@ class Inline:
         raise NotImplementedError("these components share no steps")
 
     def stop(self) -> None:
-        """Cancelled jobs are gone already."""
+        """Does nothing, because cancelled jobs have already ended."""
 
 
 async def main(kind: str, settings: Settings, spread: float) -> None:

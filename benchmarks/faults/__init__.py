@@ -1,1 +1,1 @@
-"""What goes wrong on purpose: faults of the server, hostile uploads, made-up input."""
+"""Benchmarks with injected faults: faults of the server and its surroundings, hostile uploads, fuzzing."""

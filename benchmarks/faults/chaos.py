@@ -1,12 +1,12 @@
-"""`python -m benchmarks chaos --minutes 10 --seed 7`: phones over every framing while everything fails.
+"""`python -m benchmarks chaos --minutes 10 --seed 7`: phones over every framing while faults are injected.
 
 Connections are cut and stall in both directions, answers are half-closed, workers and the whole server are
 killed, workers run out of memory, the disk is slow or full, the clock is stepped by an hour, the database is
-locked (SQLite) and goes away and comes back: moved elsewhere (SQLite), or crashed (PostgreSQL). What happens,
-and to whom, is drawn from the seed. Each session's answer is then compared, byte for byte, with what is on
-record. Ends with 1 unless nothing was lost, doubled or changed.
+locked (SQLite) or missing for a while: its file is moved (SQLite), or the server crashes (PostgreSQL). The
+seed determines the faults and the connections they affect. Each session's answer is then compared, byte for
+byte, with its record. The exit status is 1 unless nothing was lost, doubled or changed.
 
-The analysis is the tests' fast one, on real workers and real sockets: what is put to the test is delivery.
+The analysis is the fast one of the tests, on real workers and real sockets: the benchmark tests delivery.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ QUIET_SECONDS = (2.0, 6.0)
 """Seconds between two faults of the server."""
 
 UNFIT_SHARE = 0.05
-"""Share of uploads with a photograph that no worker has the memory for."""
+"""Share of uploads with a photograph that needs more memory than a worker may use."""
 
 console = Console(stderr=True)
 
 
 @dataclass
 class Counts:
-    """`lost`: phones without a complete answer, or whose answer is not on record. `changes`: packets that
-    came with other bytes than before. `doubled`: records beyond one a session. `analysed_again`: sessions
-    with a second record as the database was away when their upload came again: no upload is refused for that.
-    `unfit`: phones whose photograph was refused because no worker has the memory for it, as it should be."""
+    """The counts of a run. `lost`: phones without a complete answer, or whose answer is not recorded.
+    `changes`: packets that were received again with other bytes. `doubled`: records beyond one per session.
+    `analysed_again`: sessions with a second record because the database was not reachable when their upload
+    was sent again; no upload is refused for that reason. `unfit`: phones whose photograph was correctly
+    refused because it needs too much memory."""
 
     sessions: int = 0
     resumes: int = 0
@@ -87,7 +88,8 @@ class Counts:
 
 
 class Chaos:
-    """`faults` are those of the surroundings that can be had here, beside the server's own."""
+    """A run of the benchmark: phones and faults. `faults` are the possible faults of the surroundings, in
+    addition to those of the server."""
 
     def __init__(
         self, server: Server, between: Network, seed: int, until: float, faults: Mapping[str, Fault]
@@ -109,7 +111,8 @@ class Chaos:
         return trio.current_time() > self._until
 
     def _break(self, number: int) -> Break | None:
-        """Of the n-th connection. None once the time is up: what is left is to be had."""
+        """The break of the n-th connection, or None. None at the end of the time, so that the rest can be
+        received."""
         chance = random.Random(f"{self._seed} connection {number}")
         if self.over or chance.random() > BREAKING_SHARE:
             return None
@@ -118,7 +121,8 @@ class Chaos:
         return Break(chance.choice(["drop", "drop", "stall"]), after, upwards)
 
     async def phone(self, number: int, results: list[Phone]) -> None:
-        """Uploads, again and again until the time is up; now and then two phones send the same at once."""
+        """Uploads repeatedly until the time is over; sometimes two phones send the same upload at the same
+        time."""
         chance = random.Random(f"{self._seed} phone {number}")
         turn = 0
         while not self.over:
@@ -160,7 +164,7 @@ class Chaos:
         counts.resumes += phone.witness.connections - 1
 
     async def fail(self) -> None:
-        """One fault after another until the time is up."""
+        """Injects one fault after another until the time is over."""
         chance = random.Random(f"{self._seed} faults")
         while True:
             await trio.sleep(chance.uniform(*QUIET_SECONDS))
@@ -197,7 +201,7 @@ def _photograph(chance: random.Random, session_id: str, start: str) -> bytes:
 
 
 def _failure_of(phone: Phone) -> PinactorsError | None:
-    """The `ERROR` a streaming phone got as its last packet."""
+    """The `ERROR` that a streaming phone received as its last packet; None if there is none."""
     last = phone.received[-1].fields if phone.received else {}
     if last.get("packetType") != "ERROR":
         return None
@@ -205,7 +209,7 @@ def _failure_of(phone: Phone) -> PinactorsError | None:
 
 
 def _names_what_is_unfit(error: Exception) -> bool:
-    """Whether it is the refusal of the back photograph for the memory it needs."""
+    """Whether the error is the refusal of the back photograph because it needs too much memory."""
     return isinstance(error, PinactorsError) and error.code is ErrorCode.TOO_LARGE and "back" in str(error)
 
 
@@ -214,7 +218,7 @@ def _first_traceback(log: str) -> str:
 
 
 async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
-    """Every answer with the record of its session."""
+    """Compares every answer with the record of its session and counts the differences."""
     records = await Records.open(server.settings)
     try:
         streams: dict[str, set[str]] = {}
@@ -242,7 +246,7 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
             offset += len(pins)
     finally:
         await records.close()  # noqa: ASYNC102 - nothing cancels it
-    for phone in unkept:  # of a duplicate that the disk had no room for, only the answer is on record
+    for phone in unkept:  # a duplicate that found the disk full has no stored stream, only a recorded answer
         number = phone.received[-1].fields["id"] if phone.received else phone.answer["id"]
         if numbers.get(number) != phone.photographs.session_id:
             counts.lost += 1
@@ -260,7 +264,7 @@ async def compare(server: Server, phones: list[Phone], counts: Counts) -> None:
 
 
 def differs(phone: Phone, stored: list[bytes]) -> str:
-    """What is wrong with a phone's answer, empty when nothing is."""
+    """The difference between a phone's answer and the stored packets, in words; empty if there is none."""
     kinds = [kind_of(packet) for packet in stored]
     if kinds[-1] != "ANALYSIS_COMPLETE" or len(kinds) != len(set(kinds)):
         return f"on record are {kinds}"
@@ -282,7 +286,7 @@ async def run(
     status: Callable[[str], None],
     log: Path | None = None,
 ) -> Counts:
-    """`log` is written where something is wrong: what the server said."""
+    """Runs the benchmark. If a failure was found, the server's log is written to `log`."""
     results: list[Phone] = []
     with (
         tempfile.TemporaryDirectory(prefix="pinactors-chaos-") as folder,
@@ -317,7 +321,8 @@ def main(
         Path | None, typer.Option(help="Keeps the server's log here where something is wrong.")
     ] = None,
 ) -> None:
-    """Many phones, every framing, faults without end: prints the counts; ends with 1 when one is wrong."""
+    """Many phones over every framing while faults are injected: prints the counts; status 1 if one is
+    wrong."""
     if database not in get_args(Database):
         raise typer.BadParameter(f"databases are {', '.join(get_args(Database))}, not {database}")
     with console.status("starting") as status:

@@ -1,7 +1,7 @@
-"""Looks for inputs that hurt: atheris on what parses a client's bytes, schemathesis on running servers.
+"""Fuzzing: atheris on the parsers of a client's bytes, schemathesis on running servers.
 
-`python -m benchmarks fuzz --minutes N` shares the time among the targets. An input that makes a target raise
-anything but a refusal is kept as a file below `--found`; those of `tests/fuzz/corpus` are tests.
+`python -m benchmarks fuzz --minutes N` divides the time among the targets. If an input makes a target raise
+anything except a refusal, it is kept as a file below `--found`; the inputs in `tests/fuzz/corpus` are tests.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ ROOT = Path(__file__).parents[2]
 HOOKS = "benchmarks.faults.fuzz_hooks"
 BOUNDARY = "b"
 MOST_PIXELS = 1_000_000
-"""Largest picture the decoder is given: larger ones are the same code at greater length."""
+"""Limit of pixels for the decoder: larger pictures run the same code, but take longer."""
 
 PIECE_SIZES = (1, 3, 7, 64)
-"""Sizes of the pieces a body is cut into."""
+"""Sizes in bytes of the pieces into which a body is cut."""
 
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
@@ -50,8 +50,8 @@ STREAMS = """
 include-path-regex = "mobile-upload$"
 checks.response_schema_conformance.enabled = false
 """
-"""What schemathesis is told: a phone's answer is many JSON objects under the type of one, as the protocol has
-it, and an event stream is text."""
+"""Configuration of schemathesis: it must not check the schema of a phone's answer, which by the protocol is
+many JSON objects with the content type of one."""
 
 Target = Callable[[bytes], None]
 
@@ -65,7 +65,8 @@ def _store() -> ImageStore:
 
 
 def _outcome(parser: Parser, pieces: list[bytes]) -> str:
-    """What came out of a parser, or its refusal; a refusal with a status of 500 is a failure."""
+    """The events of a parser, or its refusal, as text; raises `AssertionError` for a refusal with a status
+    from 500."""
     events: list[object] = []
     try:
         for piece in pieces:
@@ -79,7 +80,8 @@ def _outcome(parser: Parser, pieces: list[bytes]) -> str:
 
 
 def _refusal(error: PinactorsError) -> int:
-    """The status of a refusal. Raises `AssertionError` for one that blames the server."""
+    """The status of a refusal. Raises `AssertionError` for 500 or above, which would be an error of the
+    server."""
     status = status_of(error)
     if status >= 500:
         raise AssertionError(f"{error} is {status}")
@@ -94,17 +96,17 @@ def _parsed(make: Callable[[], Parser], data: bytes) -> None:
 
 
 def json_body(data: bytes) -> None:
-    """A JSON upload, whole and in pieces: the same photographs, or the same refusal."""
+    """Parses a JSON upload as a whole and in pieces: the outcomes must be equal."""
     _parsed(lambda: JsonUpload(_store()), data)
 
 
 def multipart_body(data: bytes) -> None:
-    """The same for a multipart upload."""
+    """Parses a multipart upload as a whole and in pieces: the outcomes must be equal."""
     _parsed(lambda: MultipartUpload(_store(), BOUNDARY), data)
 
 
 def base64_text(data: bytes) -> None:
-    """A photograph's text, whole and byte by byte."""
+    """Decodes a photograph's base64 text as a whole and byte by byte: the results must be equal."""
     results = []
     for pieces in ([data], [bytes([byte]) for byte in data]):
         decoder = Base64Decoder("frontImageData")
@@ -117,7 +119,7 @@ def base64_text(data: bytes) -> None:
 
 
 def offsets(data: bytes) -> None:
-    """Offsets of streams and of resumable uploads, as their headers say them."""
+    """Parses offsets of streams, and the header fields of resumable uploads."""
     text = data.decode("latin-1")
     with suppress(ValueError):
         assert to_position(text) >= 0
@@ -132,7 +134,7 @@ def offsets(data: bytes) -> None:
 
 
 def picture(data: bytes) -> None:
-    """What a worker is given as a photograph."""
+    """Decodes a photograph as a worker does."""
     try:
         decode(data, View.FRONT, MOST_PIXELS)
     except PinactorsError as error:
@@ -149,7 +151,7 @@ TARGETS: dict[str, Target] = {
 
 
 def run(minutes: float, found: Path, say: Callable[[str], None]) -> dict[str, int]:
-    """Fuzzes every target, then the running servers. Returns how many findings each has brought."""
+    """Fuzzes every target, then running servers. Returns the number of failures found in each."""
     shares = len(TARGETS) + 2
     seconds = max(1, round(60 * minutes / shares))
     findings = {}
@@ -163,7 +165,8 @@ def run(minutes: float, found: Path, say: Callable[[str], None]) -> dict[str, in
 
 
 def _atheris(name: str, seconds: int, found: Path) -> int:
-    """In a process of its own, which ends with the first finding."""
+    """Fuzzes one target in a separate process, which ends at the first failure; returns the number of new
+    files."""
     found.mkdir(parents=True, exist_ok=True)
     before = set(found.glob("crash-*"))
     with tempfile.TemporaryDirectory() as corpus:
@@ -208,7 +211,8 @@ def _schemathesis(service: str, seconds: int, found: Path) -> int:
 
 @contextmanager
 def _serving(data: Path, service: str) -> Iterator[tuple[int, str]]:
-    """A master with a key, behind a proxy where that is asked for; the port to ask, and the key."""
+    """Starts a master with a key, and for the service `proxy` a proxy in front; yields the port to use and
+    the key."""
     master, port = phones.free_port(), 0
     key = trio.run(_key, data / "master")
     processes = [start("serve", data / "master", master)]
@@ -242,7 +246,7 @@ def start(command: str, data: Path, port: int, *settings: str) -> subprocess.Pop
 
 
 def wait_for(port: int) -> None:
-    """Until a server answers. Raises `TimeoutError` after two minutes."""
+    """Waits until a server accepts connections. Raises `TimeoutError` after two minutes."""
     end = time.monotonic() + 120
     while time.monotonic() < end:
         try:

@@ -1,4 +1,4 @@
-"""One target under atheris: `python -m benchmarks.faults.fuzz_target TARGET [arguments of libFuzzer]`."""
+"""Runs one target with atheris: `python -m benchmarks.faults.fuzz_target TARGET [arguments of libFuzzer]`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INSTRUMENTED = [
     "pinactors.protocol",
 ]
 
-with atheris.instrument_imports(include=INSTRUMENTED):  # before anything else imports them
+with atheris.instrument_imports(include=INSTRUMENTED):  # before any other import of these modules
     from benchmarks.faults.fuzz import TARGETS
 
 if __name__ == "__main__":

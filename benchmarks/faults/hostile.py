@@ -1,7 +1,7 @@
-"""Hostile uploads against a running server: broken bodies of every kind, from many clients at once.
+"""Hostile uploads against a running server: broken bodies of eight kinds, from many clients at the same time.
 
-What it counts: answers by status, honest uploads in between that were answered as they should be, and the
-memory of the server and of its workers, on the way and at the end.
+It counts answers by status and valid ("honest") uploads in between that were answered correctly, and measures
+the memory of the server and of its workers during the run and at its end.
 """
 
 from __future__ import annotations
@@ -37,26 +37,29 @@ WARM_UP_UPLOADS = 500
 """Uploads after which workers have loaded what they need."""
 
 GROWTH = 1.2
-"""So much of the memory at a tenth of the way there may be at the end: caches fill, workers are replaced."""
+"""Largest allowed ratio of the memory at the end to that after a tenth of the uploads: caches fill, workers
+are replaced."""
 
 REPLAY_SECONDS = 30.0
-"""How long packets can be read again: what is kept for that is all there before memory is first looked at."""
+"""How long packets can be read again: so short that the memory for it is already in use at the first
+measurement."""
 
 PHOTOGRAPH_SIDE = 200
-"""Pixels: small enough for every one to be within the limit of a request."""
+"""Longest side of a photograph in pixels: small enough for the limit of a request's size."""
 
 ANSWER_SECONDS = 120.0
 JSON, MULTIPART = "application/json", "multipart/form-data; boundary=b"
 
 Say = Callable[[str], None]
 Upload = tuple[str, bytes, int]
-"""Content type, body, and the length that is announced."""
+"""Content type, body, and the announced length."""
 
 
 @dataclass
 class Counts:
-    """`honest` are honest uploads that were answered with 200, `lost` those that were not; `unanswered` are
-    connections that ended without an answer; `memory` is what there was after so many uploads."""
+    """The counts of a run. `honest` are honest uploads that were answered with 200, `lost` those that were
+    not; `unanswered` are connections that ended without an answer; `memory` are the measurements of
+    memory."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     honest: int = 0
@@ -66,7 +69,7 @@ class Counts:
 
 
 class Hostile:
-    """Makes uploads from a seed: the same ones each time."""
+    """Makes uploads from a seed, so that each run has the same ones."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
@@ -89,12 +92,12 @@ class Hostile:
         )
 
     def honest(self, number: int) -> Upload:
-        """A photograph no one sent before."""
+        """A valid upload with a photograph that was not sent before."""
         content = self.photographs[0] + number.to_bytes(8)
         return self._json(frontImageData=base64.b64encode(content).decode())
 
     def upload(self) -> Upload:
-        """One of the hostile kinds."""
+        """An upload of a random hostile kind."""
         return self._random.choice(self._makers)()
 
     def _json(self, **fields: Any) -> Upload:
@@ -106,7 +109,7 @@ class Hostile:
         return self._random.choice((JSON, MULTIPART)), body, len(body)
 
     def _damaged(self) -> Upload:
-        """A photograph with some bytes changed: workers decode it."""
+        """A photograph with some bytes changed, which workers try to decode."""
         content = bytearray(self._random.choice(self.photographs))
         for _ in range(self._random.randrange(1, 40)):
             content[self._random.randrange(len(content))] = self._random.randrange(256)
@@ -126,7 +129,7 @@ class Hostile:
         return self._json(**{f"field{number}": number for number in range(self._random.randrange(50, 300))})
 
     def _claims(self) -> Upload:
-        """A PNG whose head, in order as such, says that it is enormous."""
+        """A PNG with a valid header that claims an enormous size."""
         content = bytearray(self.photographs[1])
         content[16:24] = self._random.randbytes(8)
         content[29:33] = zlib.crc32(content[12:29]).to_bytes(4)
@@ -137,7 +140,7 @@ class Hostile:
         return self._json(frontImageData=value, sessionId=self._random.choice(["a b", 5, "é", None]))
 
     def _announced_longer(self) -> Upload:
-        """The client leaves before all is sent."""
+        """An upload whose client closes the connection before all is sent."""
         kind, body, length = self._part("front_image", self.photographs[0])
         return kind, body[: length // 2], length
 
@@ -148,8 +151,8 @@ class Hostile:
 
 
 async def measure(say: Say, *, count: int = 100_000, seed: int = 1, analysis: bool = False) -> dict[str, Any]:
-    """`count` hostile uploads against a server of its own, without catalogue and key. Without `analysis` what
-    decodes after all is not analysed: that takes most of the time."""
+    """Sends `count` hostile uploads to a new server without catalogue and key. Only with `analysis` are
+    photographs analysed that can be decoded although they are broken: analysis takes most of the time."""
     makes, counts = Hostile(seed), Counts()
     with tempfile.TemporaryDirectory() as folder:
         data, port = Path(folder) / "data", phones.free_port()
@@ -177,7 +180,7 @@ async def measure(say: Say, *, count: int = 100_000, seed: int = 1, analysis: bo
 
 
 def failures(result: dict[str, Any]) -> list[str]:
-    """What is not as it should be."""
+    """The failures of a run, in words."""
     wrong = [
         f"{number} answers of {status}"
         for status, number in result["statuses"].items()
@@ -230,7 +233,7 @@ async def _client(
 
 
 async def _send(port: int, upload: Upload) -> int:
-    """The status of the answer, 0 where there is none."""
+    """Sends an upload and returns the status of the answer, 0 if there is none."""
     kind, body, length = upload
     head = (
         f"POST /mobile-upload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
@@ -243,7 +246,7 @@ async def _send(port: int, upload: Upload) -> int:
             try:
                 await stream.send_all(head.encode() + body)
                 if length > len(body):
-                    return 0  # it leaves
+                    return 0  # this client closes the connection early
                 async for data in stream:
                     answer += data
             except trio.BrokenResourceError:
@@ -252,8 +255,8 @@ async def _send(port: int, upload: Upload) -> int:
 
 
 def _memory(pid: int, uploads: int) -> dict[str, int]:
-    """Resident bytes of the server, and of its workers together with what starts them, after so many uploads;
-    what they share counts for each."""
+    """Resident bytes of the server, and of its child processes together (workers and the process that starts
+    them), after so many uploads; shared pages count for each process."""
     server = psutil.Process(pid)
     return {
         "uploads": uploads,

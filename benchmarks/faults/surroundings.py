@@ -1,4 +1,4 @@
-"""What befalls the surroundings of a server under `chaos`: its disk, its clock, its database."""
+"""Faults in the surroundings of a server for `chaos`: its disk, its clock, its database."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ Fault = Callable[[random.Random], Awaitable[None]]
 
 KEEPALIVE_SECONDS = 0.5
 LASTING_SECONDS = (0.2, 3.0)
-"""Seconds that a fault of the disk or the database goes on."""
+"""Least and longest duration of a fault of the disk or the database, in seconds."""
 
 DISK_CALL_SECONDS = 0.2
-"""Seconds of each call when the disk is slow."""
+"""Seconds that each call takes while the disk is slow."""
 
 HOUR_SECONDS = 3600
 REPLAY_SECONDS = 4.0 * HOUR_SECONDS
-"""So long that no step of the clock makes a session too old to be read again, or its upload a new one."""
+"""The setting `replay`: so long that after a step of the clock a session can still be read, and its upload
+still counts as a duplicate."""
 
 console = Console(stderr=True)
 
 
 def faults_of_sqlite(server: Server) -> dict[str, Fault]:
-    """What befalls a database in a file."""
+    """Faults of a database in a file, by name."""
 
     async def lock(chance: random.Random) -> None:
         with server.locked():
@@ -48,18 +49,18 @@ def faults_of_sqlite(server: Server) -> dict[str, Fault]:
 
 
 def faults_of_postgres(postgres: PostgresServer) -> dict[str, Fault]:
-    """What befalls a database that is a server."""
+    """Faults of a database server, by name."""
 
     async def crash(chance: random.Random) -> None:
         await trio.to_thread.run_sync(postgres.crash)
         await trio.sleep(chance.uniform(*LASTING_SECONDS))
-        postgres.start()  # in this thread: its process ends with the thread that starts it
+        postgres.start()  # in this thread, because the process ends with the thread that started it
 
     return {"database gone": crash}
 
 
 def faults_of_shim(shim: Shim) -> dict[str, Fault]:
-    """What befalls the machine."""
+    """Faults of the machine, by name: a slow disk, a stepped clock."""
 
     async def slow(chance: random.Random) -> None:
         with shim.slow_disk(DISK_CALL_SECONDS):
@@ -76,8 +77,8 @@ def faults_of_shim(shim: Shim) -> dict[str, Fault]:
 
 @contextmanager
 def surroundings(folder: Path, database: Database) -> Iterator[tuple[Server, dict[str, Fault]]]:
-    """A running server, and the faults that can be had here. Raises `RuntimeError` where there is no such
-    database."""
+    """Starts a server; yields it and the faults that are possible on this machine. Raises `RuntimeError` if
+    the database is not installed."""
     data = folder / "data"
     with ExitStack() as stack:
         faults: dict[str, Fault] = {}

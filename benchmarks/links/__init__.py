@@ -1,1 +1,1 @@
-"""Links: the simulated one against the kernel's, physical limits, uploads over links that are cut."""
+"""Links: the simulated link compared with the kernel's, physical limits, uploads over links that are cut."""

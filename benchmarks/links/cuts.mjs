@@ -1,4 +1,4 @@
-// A phone in Node: `node cuts.mjs URL '{"front": PATH, ...}'` prints the type of each packet when it is there.
+// A phone in Node: `node cuts.mjs URL '{"front": PATH, ...}'` prints the type of each packet when it arrives.
 import { openAsBlob } from "node:fs";
 
 import { analyze } from "../../api/page/client/pinactors.js";

@@ -1,9 +1,10 @@
-"""A phone whose connection is cut again and again, beside the same phone on the same link without cuts.
+"""A phone whose connection is cut repeatedly, compared with the same phone on the same link without cuts.
 
-Both send the same photographs over the same link, met at the same moment of its trace, at the same time: what
-else the machine does hits both. What is compared is the time to the authentication result. The link's relay
-counts the bytes the phone offered and those that reached the server: what is offered beyond the upload was on
-the link when it broke; what reaches the server beyond it was sent twice.
+Both send the same photographs over the same link, from the same time of its trace, and run at the same time,
+so that other load of the machine affects both. The benchmark compares the time to the authentication result.
+The link's relay counts the bytes that the phone sent and those that reached the server: bytes sent beyond the
+size of the upload were on the link when it broke; bytes that reached the server beyond that size were sent
+twice.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from pinactors.simulation.profiles import Profile
 
 CLIENTS = ("python", "javascript")
 PINS, CATALOGUE = 3, 4
-"""Pins that are drawn, and pins of the catalogue."""
+"""Number of pins that are photographed, and of pins in the catalogue."""
 
 BLANK_BYTES = 300_000
 
 GIVE_UP = 600.0
-"""Seconds after which a phone is lost."""
+"""Seconds after which a phone counts as lost."""
 
 SCRIPT = Path(__file__).with_name("cuts.mjs")
 VERDICT = "AUTHENTICATION_RESULT"
@@ -47,8 +48,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One phone: seconds to its authentication result, and bytes. `offered` and `delivered` have the heads of
-    requests in them."""
+    """One phone's run: seconds to its authentication result, connections, and bytes. `offered` and
+    `delivered` include the heads of requests."""
 
     authenticated: float
     connections: int
@@ -69,10 +70,10 @@ async def measure(
     analysis: bool = True,
     quick: bool = False,
 ) -> dict[str, Any]:
-    """On each of `links`, with each of `clients`, `rounds` pairs that begin at evenly spread moments of the
-    trace. What is sent is the largest photographs of a drawn pin, as a camera stores them (`quick`: blank
-    ones). Without `analysis` components return at once: what is left is the way there and back. Raises
-    `OSError`, `RuntimeError`."""
+    """Runs `rounds` pairs on each of `links` with each of `clients`; they begin at evenly spaced times of the
+    trace. Each phone sends the drawn pin with the largest photographs, as a camera stores them (`quick`:
+    blank files). Without `analysis` components return immediately, so that only the transfer is measured.
+    Raises `OSError`, `RuntimeError`."""
     data: Path | None = None
     if quick:
         chosen: Mapping[View, Path] = blank(folder)
@@ -103,7 +104,8 @@ async def measure(
 
 
 def summary(pairs: Sequence[tuple[Run, Run]]) -> dict[str, Any]:
-    """Each pair, and over all: how much longer with cuts, and the bytes that reached the server twice."""
+    """The figures of each pair, and of all: the ratio of times with and without cuts, and bytes that were
+    sent twice."""
     return {
         "pairs": [{"uncut": asdict(uncut), "cut": asdict(cut)} for uncut, cut in pairs],
         "ratio": statistics.median(cut.authenticated / uncut.authenticated for uncut, cut in pairs),
@@ -130,7 +132,7 @@ async def _pair(
 async def _phone(
     link: Profile, port: int, client: str, images: Mapping[View, Path], every: float | None
 ) -> Run:
-    """Raises `RuntimeError` when its session did not complete."""
+    """Runs one phone. Raises `RuntimeError` if its session did not complete."""
     size = (await Photographs(images).multipart()).size or 0
     send = _python if client == "python" else _javascript
     cuts, found = 0, None
@@ -171,7 +173,7 @@ def _check(packet: Received) -> None:
 
 
 async def _javascript(url: str, images: Mapping[View, Path]) -> float:
-    """By Node, which says when it has the verdict."""
+    """Uploads with the JavaScript client in Node; returns the time at which Node reports the verdict."""
     command = ["node", str(SCRIPT), url, json.dumps({view: str(path) for view, path in images.items()})]
     seen = 0.0
     async with trio.open_nursery() as nursery:
@@ -188,7 +190,8 @@ async def _javascript(url: str, images: Mapping[View, Path]) -> float:
 
 
 def blank(folder: Path) -> dict[View, Path]:
-    """Photographs for components that do not look at them, large enough to be resumed."""
+    """Files in place of photographs, for components that do not read them; large enough for resumable
+    uploads."""
     paths = {view: folder / f"blank_{view}.jpg" for view in (View.FRONT, View.BACK)}
     for path in paths.values():
         path.write_bytes(bytes(BLANK_BYTES))

@@ -1,10 +1,10 @@
-"""The physical limit of a session: what its link and its components allow, whatever the server.
+"""The physical limit of a session: the least time that its link and its components allow, for any server.
 
-A result cannot reach the phone before the photographs it needs have crossed the link at full use of every
-delivery opportunity, the functions between them and the result have run, each as long as it takes on an idle
-machine and all that can run side by side doing so, and the link has carried the first byte back. Lost
-packets, silences and jitter of a written profile are left out: the limit is a bound from below. The opening
-of the connection costs the link's round trip.
+A result cannot reach the phone before three things have happened: the photographs it needs have crossed the
+link at full use of every delivery opportunity; the functions between them and the result have run, each in
+its time on an idle machine and in parallel where possible; and the link has carried the first byte back. Lost
+packets, silences and jitter of a defined profile are ignored, so that the limit is a lower bound. Opening the
+connection takes the link's round trip.
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ from pinactors.simulation.link import Shaper
 from pinactors.simulation.profiles import Direction, Profile
 
 REPEATS = 2
-"""Times each function is run; the fastest counts."""
+"""How often each function is run; the fastest run counts."""
 
 HEAD_BYTES = 300
-"""Of the request line and headers in front of the body."""
+"""Size of the request line and header fields before the body."""
 
 Costs = Mapping[str, float]
-"""Seconds of each shared step and component by name; a step that an earlier one decided has none."""
+"""Seconds of each shared step and component by name; a step that was not run, because an earlier step
+decided, is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Seconds after the tap: the whole upload is in, the first packet, authenticity, the last result."""
+    """The earliest possible times in seconds after the begin: upload complete, first packet, authenticity,
+    last result."""
 
     upload: float
     first: float
@@ -52,9 +54,9 @@ class Limit:
 
 
 def alone(data: Path, pins: list[dict[View, Path]]) -> list[dict[str, float]]:
-    """What each function costs for each of `pins`, on a warm process that does nothing else.
+    """The seconds of each function for each of `pins`, measured in a warm process without other work.
 
-    In a process of its own: what OCR and OpenCV load stays there.
+    A separate process, so that the memory that OCR and OpenCV allocate is freed with it.
     """
     with tempfile.TemporaryDirectory() as folder:
         order, answer = Path(folder) / "order", Path(folder) / "answer"
@@ -83,14 +85,15 @@ def _costs(analysis: Analysis, photographs: dict[View, Path]) -> dict[str, float
 
 
 def shifted(profile: Profile, seconds: float) -> Profile:
-    """The same link met `seconds` later in its trace: phones do not all start at its first line."""
+    """The same link with a start `seconds` later in its trace, so that phones do not all start at its first
+    line."""
     return dataclasses.replace(
         profile, up=_shifted(profile.up, seconds), down=_shifted(profile.down, seconds)
     )
 
 
 def _shifted(direction: Direction, seconds: float) -> Direction:
-    """Times are counted from the new start; the last one still closes a lap of the same length."""
+    """The direction with times counted from the new start; its period stays the same."""
     if not direction.opportunities:
         return direction
     times = np.asarray(direction.opportunities, np.int64)
@@ -98,18 +101,18 @@ def _shifted(direction: Direction, seconds: float) -> Direction:
     start = int(seconds * 1000) % period
     first = int(np.searchsorted(times, start, "right"))
     moved = np.concatenate([times[first:] - start, times[:first] + period - start])
-    if not len(moved) or moved[-1] < period:  # the lap's length is its last time: an empty moment closes it
+    if not len(moved) or moved[-1] < period:  # the last time is the period's length: add it if it is missing
         moved = np.append(moved, period)
     return dataclasses.replace(direction, opportunities=moved.tolist())
 
 
 def plain(direction: Direction) -> Direction:
-    """Without what chance takes away."""
+    """The direction without jitter, losses and silences."""
     return dataclasses.replace(direction, jitter=0.0, loss=0.0, stall_every=0.0, stall=0.0)
 
 
 async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, costs: Costs) -> Limit:
-    """The limit of one session that taps when `profile`'s trace begins.
+    """The limit of one session that begins at the start of `profile`'s trace.
 
     Raises `OSError` for a photograph that cannot be read.
     """
@@ -135,7 +138,8 @@ async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, 
 
 
 def arrive(profile: Profile, ends: Mapping[View, int], total: int) -> tuple[dict[View, float], float]:
-    """When each photograph, whose last byte is the `ends`th, has arrived; and the whole of `total` bytes."""
+    """When each photograph has arrived, whose last byte is at offset `ends`; and when all `total` bytes
+    have."""
     shaper = Shaper(plain(profile.up), 0.0)
     arrivals: dict[View, float] = {}
     sent, now = 0, profile.round_trip
@@ -150,7 +154,8 @@ def arrive(profile: Profile, ends: Mapping[View, int], total: int) -> tuple[dict
 
 
 def finish(analysis: Analysis, costs: Costs, arrivals: Mapping[View, float]) -> dict[str, float]:
-    """When each component's result can exist with a core for everything that can run side by side."""
+    """The earliest time of each component's result, with enough cores for everything that can run in
+    parallel."""
     ready = {name: arrivals.get(view, 0.0) for view, name in INPUTS.items()}
     for step in analysis.shared_steps:
         if step.name in costs:
@@ -173,7 +178,7 @@ def main() -> None:
     data, pins = pickle.loads(Path(sys.argv[1]).read_bytes())  # noqa: S301 - our own file
     warm_worker(null=False)
     analysis = components.declare(Settings(data=data))
-    _costs(analysis, pins[0])  # whatever is loaded at the first use
+    _costs(analysis, pins[0])  # warm-up: loads what is loaded at first use
     Path(sys.argv[2]).write_bytes(pickle.dumps([_costs(analysis, photographs) for photographs in pins]))
 
 

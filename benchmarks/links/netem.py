@@ -1,10 +1,10 @@
-"""The simulated link beside the kernel's: the same bytes over both, where the machine has network
+"""The simulated link compared with the kernel's: the same bytes over both, if the machine has network
 namespaces.
 
-Each way is shaped once by `pinactors.simulation.link` and once by `tc netem` on a pair of virtual
-interfaces, one of which lies in a namespace of its own. What is compared is the time for a bulk of bytes
-at several rates and delays. Of the kernel's figure, TCP's slow start and headers (66 of 1,514 bytes) are
-part; the simulated link has neither.
+The link is simulated once by `pinactors.simulation.link` and once by `tc netem` on a pair of virtual
+interfaces, one of which is in a separate namespace. The benchmark compares the time to send a number of bytes
+at several rates and delays. The kernel's time includes TCP's slow start and headers (66 of 1,514 bytes);
+the simulated link has neither.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A steady link: bits a second, seconds one way, and how many bytes go over it."""
+    """A link with a constant rate: megabits per second, delay of one direction in seconds, and the bytes to
+    send."""
 
     megabits: float
     delay: float
@@ -46,11 +47,11 @@ class Case:
 
     @property
     def ideal(self) -> float:
-        """Seconds from the first byte sent to the last one there."""
+        """Computed seconds from sending the first byte to the arrival of the last one."""
         return self.size * 8 / (self.megabits * 1e6) + self.delay
 
     def direction(self) -> Direction:
-        """Opportunities so often that they carry the rate, over one second."""
+        """The direction with as many opportunities per second as the rate needs, repeated each second."""
         count = round(self.megabits * 1e6 / 8 / PACKET_BYTES)
         return Direction(
             [round(1000 * (number + 1) / count) for number in range(count)], self.delay, queue=2000
@@ -62,7 +63,7 @@ QUICK = (Case(6.0, 0.01, 60_000),)
 
 
 async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
-    """Both links at each rate; `skipped` says why the kernel's is not there."""
+    """Measures both links at each rate; `skipped` in the result says why the kernel's was not measured."""
     why = unavailable()
     cases = []
     for case in QUICK if quick else CASES:
@@ -94,7 +95,7 @@ async def measure(say: Say, *, quick: bool = False) -> dict[str, Any]:
 
 
 def unavailable() -> str:
-    """Why the kernel cannot shape a link here; empty when it can."""
+    """Why `tc netem` cannot be used on this machine; empty if it can."""
     if sys.platform != "linux" or not (shutil.which("ip") and shutil.which("tc")):
         return "ip and tc are not installed"
     try:
@@ -106,7 +107,8 @@ def unavailable() -> str:
 
 @contextmanager
 def _shaped(case: Case) -> Iterator[None]:
-    """The interfaces, with netem towards the namespace. Raises `RuntimeError` with what the kernel said."""
+    """Makes the interfaces, with netem in the direction of the namespace. Raises `RuntimeError` with the
+    tool's message."""
     inside = ("ip", "netns", "exec", NAMESPACE)
     shape = f"netem delay {1000 * case.delay:g}ms rate {case.megabits:g}mbit limit 10000"
     try:
@@ -130,7 +132,7 @@ def _do(*command: str) -> None:
 
 
 async def _simulated(case: Case) -> float:
-    """Seconds to the last byte, the connection's opening aside."""
+    """Seconds to the last byte over the simulated link, without opening the connection."""
     direction = case.direction()
     async with trio.open_nursery() as nursery:
         finished: list[float] = []
@@ -141,16 +143,17 @@ async def _simulated(case: Case) -> float:
         profile = Profile("steady", direction, Direction((), 0.0))
         way = await nursery.start(relay, profile, "127.0.0.1", port)
         async with await trio.open_tcp_stream("127.0.0.1", way.port) as stream:
-            await trio.sleep(2 * profile.round_trip)  # the relay's own connection is open by then
+            await trio.sleep(2 * profile.round_trip)  # by then the relay has opened its connection
             began = trio.current_time()
             await _send(stream, case.size)
-            await stream.receive_some(1)  # the far end's, which comes when all of it has arrived
+            await stream.receive_some(1)  # the receiver ends the stream when all bytes have arrived
         nursery.cancel_scope.cancel()
     return finished[0] - began
 
 
 async def _kernel(case: Case) -> float:
-    """The same, to a sink in the namespace that answers with a byte; the way back is not shaped."""
+    """The same over netem, to a receiver in the namespace that answers with a byte; the way back is not
+    limited."""
     sink = [sys.executable, "-m", "benchmarks.links.netem"]
     async with trio.open_nursery() as nursery:
         command = ["ip", "netns", "exec", NAMESPACE, *sink]
@@ -181,7 +184,7 @@ async def _drain(finished: list[float], stream: trio.SocketStream) -> None:
 
 
 def main() -> None:
-    """The sink: takes one connection to its end, then says so."""
+    """The receiver: reads one connection to its end, then answers with a byte."""
     with socket.create_server((FAR_ADDRESS, 0)) as listening:
         print(listening.getsockname()[1], flush=True)
         connection, _ = listening.accept()

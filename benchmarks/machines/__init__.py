@@ -1,1 +1,1 @@
-"""Several processes: nodes that compute, masters on one packet log, the proxy in front of them."""
+"""Benchmarks of several processes: Ray nodes, masters on one packet log, the proxy in front of them."""

@@ -1,8 +1,8 @@
-"""`python -m benchmarks cluster`: Ray beside local workers, and several masters on one PostgreSQL.
+"""`python -m benchmarks cluster`: Ray compared with local workers, and several masters on one PostgreSQL.
 
-Everything is a real process on this machine: nodes of `ray.cluster_utils.Cluster` with together as many CPUs
-as there are local workers, masters, a PostgreSQL of its own. What is not installed is left out, with the
-reason.
+All parts are real processes on this machine: nodes of `ray.cluster_utils.Cluster` with together as many CPUs
+as there are local workers, masters, a separate PostgreSQL. If something is not installed, its part is left
+out, with the reason.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ JOBS = 200
 CANCELS = 10
 FIRST_RESULTS = 10
 ROUNDS = 2
-"""Each engine is measured so often, in turn: what else runs on the machine changes meanwhile."""
+"""How often each engine is measured, in turn, because the machine's other load changes."""
 
 SATURATED_SECONDS = 40.0
 UNDER_LOAD = 6
-"""Sessions under way when a node is killed."""
+"""Number of sessions under way when a node is killed."""
 
 PATIENCE_SECONDS = 240.0
-"""Seconds for each session, also of one that was under way then."""
+"""Most seconds for each session, also for those that are under way when a node is killed."""
 
 NO_RESULTS = "CONNECTION_ESTABLISHED", "PROCESSING_STARTED"
 
@@ -54,7 +54,8 @@ Say = Callable[[str], None]
 
 
 async def measure(say: Say, parts: Sequence[str], *, quick: bool = False) -> dict[str, Any]:
-    """`parts` of `PARTS`, one after the other. Raises `RuntimeError` for a server that does not start."""
+    """Runs the named `parts` of `PARTS`, one after the other. Raises `RuntimeError` if a server does not
+    start."""
     result: dict[str, Any] = {"benchmark": "cluster", "machine": machine(), "skipped": {}}
     for name in parts:
         try:
@@ -65,10 +66,10 @@ async def measure(say: Say, parts: Sequence[str], *, quick: bool = False) -> dic
 
 
 async def engines(say: Say, *, quick: bool) -> dict[str, Any]:
-    """The same jobs and the same photographs through local workers and through two nodes, in turn.
+    """Runs the same jobs and the same photographs on local workers and on two nodes, in turn.
 
-    `throughput_ratio` is of sessions a second; `throughput_ratio_of_free_cpu` of sessions for each second of
-    CPU that nothing else on the machine used: of a quiet machine they are one.
+    `throughput_ratio` compares sessions a second; `throughput_ratio_of_free_cpu` compares sessions per second
+    of CPU that no other process on the machine used: on an otherwise idle machine the two are equal.
     """
     count, first, seconds = (10, 1, 1.0) if quick else (JOBS, FIRST_RESULTS, SATURATED_SECONDS)
     result: dict[str, Any] = {"local": {"saturated": []}, "ray": {"saturated": []}}
@@ -104,7 +105,7 @@ async def engines(say: Say, *, quick: bool) -> dict[str, Any]:
 
 
 def _ratio(result: dict[str, Any], of: Callable[[dict[str, Any]], float]) -> float:
-    """Sessions a second for each unit of what `of` gives: Ray's divided by the local workers'."""
+    """Ray's sessions a second per unit of `of`, divided by the local workers'."""
     ray, local = (
         sum(each["sessions_per_second"] / of(each) for each in result[engine]["saturated"])
         for engine in ("ray", "local")
@@ -114,7 +115,7 @@ def _ratio(result: dict[str, Any], of: Callable[[dict[str, Any]], float]) -> flo
 
 @contextmanager
 def _engine(engine: str) -> Iterator[None]:
-    """The cluster runs while Ray is measured only: its own processes are not idle."""
+    """Runs the cluster only while Ray is measured, because its processes use CPU even without jobs."""
     if engine == "local":
         yield
         return
@@ -126,7 +127,7 @@ def _engine(engine: str) -> Iterator[None]:
 
 
 async def _overhead(pool: Pool, count: int) -> Percentiles | None:
-    """From asking for a job that returns its process's number to its answer, one at a time."""
+    """The time from requesting a job that returns its process id to its answer, one job at a time."""
     took: list[float] = []
     async with session(pool) as compute:
         for _ in range(count):
@@ -137,34 +138,34 @@ async def _overhead(pool: Pool, count: int) -> Percentiles | None:
 
 
 async def _cancel(pool: Pool, folder: Path, count: int) -> Percentiles | None:
-    """From cancelling a job that never ends to the end of its process."""
+    """The time from cancelling a job that never ends to the end of its process."""
     took: list[float] = []
     for number in range(count):
         path = folder / f"pid-{time.monotonic_ns()}-{number}"
         async with session(pool) as compute, trio.open_nursery() as nursery:
             nursery.start_soon(compute.run, jobs.spin, str(path))
-            while not path.exists():  # noqa: ASYNC110 - a file another process writes
+            while not path.exists():  # noqa: ASYNC110 - another process writes the file
                 await trio.sleep(0.005)
             began = time.perf_counter()
             nursery.cancel_scope.cancel()
         pid = int(path.read_text())
-        while cpu_seconds(pid) is not None:  # noqa: ASYNC110 - another process's end
+        while cpu_seconds(pid) is not None:  # noqa: ASYNC110 - waits for the end of another process
             await trio.sleep(0.001)
         took.append(time.perf_counter() - began)
     return percentiles(took)
 
 
 async def _first_results(port: int, pins: list[Pin], count: int) -> Percentiles | None:
-    """From the upload's first byte to the first component's packet, one session at a time."""
+    """The time from the upload's first byte to the first component's packet, one session at a time."""
     took: list[float | None] = []
     for number in range(count + 1):
         times = await _packet_times(port, pins[number % len(pins)])
         took.append(times[1][1] - times[0][1] if len(times) > 1 else None)
-    return percentiles(took[1:])  # the first one warms what is loaded on first use
+    return percentiles(took[1:])  # the first session is a warm-up
 
 
 async def _packet_times(port: int, pin: Pin) -> list[tuple[str, float]]:
-    """Each result's type and when it came; before them the beginning of the upload."""
+    """Each result's type and time of arrival; the first entry is the begin of the upload."""
     times = [("", time.perf_counter())]
     await phones.watch(
         port, phones.read(pin), lambda packet: times.append((packet["packetType"], time.perf_counter()))
@@ -173,10 +174,10 @@ async def _packet_times(port: int, pin: Pin) -> list[tuple[str, float]]:
 
 
 async def _node_killed(data: Path, pins: list[Pin], count: int) -> dict[str, Any]:
-    """Kills one of two nodes once the first of `count` sessions has a result.
+    """Kills one of two nodes when the first of `count` sessions has a result.
 
-    `whole`: sessions that are complete with every component. `seconds_until_they_go_on`: from the kill to a
-    session's next result, of those that were still under way.
+    `whole`: sessions that completed with every component. `seconds_until_they_go_on`: from the kill to a
+    session's next result, for sessions that were still under way.
     """
     sessions: list[list[tuple[dict[str, Any], float]]] = [[] for _ in range(count)]
     with start_cluster(1, cpus=1, settings=NOTICED_SOON) as cluster:

@@ -1,7 +1,9 @@
-"""`python -m benchmarks cluster --demo`: what docs/deploy starts in containers, as processes on loopback.
+"""`python -m benchmarks cluster --demo`: the system that docs/deploy starts in containers, as processes on
+loopback.
 
-PostgreSQL, an object store, two Ray nodes, three masters and two proxies, each started by the command the
-docs name. A pin is analysed through each proxy, a master is killed, and they answer again.
+It starts PostgreSQL, an object store, two Ray nodes, three masters and two proxies, masters and proxies by
+the commands in the docs. A pin is analysed through each proxy, a master is killed, and a pin is analysed
+through each proxy again.
 """
 
 from __future__ import annotations
@@ -31,16 +33,17 @@ from tests.storage.s3_server import BUCKET, VARIABLES, serve_s3
 
 MASTERS, PROXIES, NODES = 3, 2, 2
 READY_SECONDS = 300.0
-"""The slowest part is Ray: each master has a process of its own on each CPU, which imports the analysis."""
+"""Most seconds until all are ready. Ray is the slowest part: each master has a separate process on each CPU,
+which imports the analysis."""
 
 
 Say = Callable[[str], None]
 
 
 async def run(say: Say, *, stay: bool) -> None:
-    """Ends when the pins are analysed, or with `stay` on an interrupt. Raises `RuntimeError` where a process
-    does not become ready or an analysis does not complete."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the object store's requests
+    """Runs the demonstration; ends when the pins are analysed, or with `stay` on an interrupt. Raises
+    `RuntimeError` if a process does not become ready or an analysis does not complete."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # hides the object store's log of requests
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinactors-cluster-")))
         say("PostgreSQL and an object store")
@@ -96,7 +99,7 @@ async def _publish(folder: Path) -> None:
 def _started(
     folder: Path, name: str, command: str, variables: dict[str, str]
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A process of the command line, its log in a file; ended as an operator ends it."""
+    """Starts a command of pinactors with its log in a file; ends it with SIGTERM, as an operator would."""
     port = phones.free_port()
     with (folder / f"{name}.log").open("wb") as file:
         process = subprocess.Popen(
@@ -129,7 +132,7 @@ async def _ready(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 async def _analyse(say: Say, folder: Path, ports: list[int]) -> None:
-    """One pin through each of `ports`, at the same time."""
+    """Analyses one pin through each of `ports`, at the same time."""
     async with trio.open_nursery() as nursery:
         for number, port in enumerate(ports):
             nursery.start_soon(_one, say, folder, port, number)

@@ -1,9 +1,9 @@
-"""A packet's way from one master's log to another master, by itself: no HTTP, no analysis.
+"""The delay of a packet from one master's log to another master, without HTTP and analysis.
 
-This process appends to the logs of sessions that come and go, `python -m benchmarks.machines.hop URL` follows
-them over the same PostgreSQL as another master does, and says how long after the beginning of its append each
-packet was there. The server's writes to the disk are real here (the tests' are not): sessions are sealed
-durably while others' packets are on their way.
+This process appends to the logs of sessions that begin and end. `python -m benchmarks.machines.hop URL`
+follows them over the same PostgreSQL, as another master does, and reports how long after the begin of its
+append each packet arrived. PostgreSQL waits for its disk here (not so in the tests): sessions are sealed
+durably while packets of other sessions are being sent.
 """
 
 from __future__ import annotations
@@ -29,22 +29,24 @@ from pinactors.storage.logs.rows import LogRows, open_log_rows
 from pinactors.supervision import Supervision
 
 SESSIONS = 20
-"""Under way at the same time."""
+"""Number of sessions under way at the same time."""
 
 PACKETS = 7
-"""Of a session, the terminal one among them."""
+"""Number of packets of a session, including the terminal one."""
 
 PAUSE_SECONDS = 0.6
-"""Longest pause before a packet; on average half of it: some 60 packets and 8 seals a second."""
+"""Longest pause before a packet; the average is half of it: about 60 packets and 8 seals a second."""
 
 PACKET_BYTES = 1500
 WARM_UP_SECONDS = 5.0
-"""Masters connect to the database as they need to: packets of the first seconds do not count."""
+"""Packets of the first seconds do not count, because masters open database connections only when they need
+them."""
 
 
 async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) -> dict[str, Any]:
-    """`seen_seconds`: from the beginning of its append until another master has a packet; `kept_seconds`:
-    until the append has returned here, of those that were not a session's last."""
+    """Measures for `seconds`. `seen_seconds`: from the begin of a packet's append until another master has
+    the packet; `kept_seconds`: until the append has returned here, for packets that are not a session's
+    last."""
     kept: list[float] = []
     command = [sys.executable, "-m", "benchmarks.machines.hop", url]
     async with _opened(url) as logs, trio.open_nursery() as nursery:
@@ -52,7 +54,7 @@ async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) ->
         other: trio.Process = await nursery.start(run)
         assert other.stdin is not None
         assert other.stdout is not None
-        await other.stdout.receive_some(1)  # it listens
+        await other.stdout.receive_some(1)  # until it listens
         telling = trio.Lock()
         counts = time.perf_counter() + warm_up
 
@@ -83,7 +85,7 @@ async def _tell(pipe: trio.abc.SendStream, lock: trio.Lock, stream_id: str) -> N
 
 
 async def _one(logs: LogRows, kept: list[float], counts: float, tell: Any) -> None:
-    """A session from its first entry to its seal."""
+    """Writes one session from its first entry to its seal."""
     stream_id = new_stream_id()
     stored = logs.create(stream_id, "")
     await stored.append([entry_of(Opened(stream_id, f"hop-{stream_id}", "", None))])
@@ -98,18 +100,18 @@ async def _one(logs: LogRows, kept: list[float], counts: float, tell: Any) -> No
 
 
 def _packet(kind: str) -> Entry:
-    """With the time at which it was made, on a clock that all processes of a machine share."""
+    """A packet with the time at which it was made, on a clock that all processes of a machine share."""
     fields = {"packetType": kind, "made": time.perf_counter(), "filler": "x" * PACKET_BYTES}
     return packet_entry(json.dumps(fields).encode())
 
 
 async def follow(url: str) -> None:
-    """The other master: follows the streams whose ids come on standard input, until that is closed."""
+    """The other master: follows the streams whose ids it reads from standard input, until that is closed."""
     seen: list[tuple[float, float]] = []
     async with _opened(url) as logs, trio.open_nursery() as nursery:
         peers = Peers(logs)
         nursery.start_soon(Supervision().repeat, "changes", peers.follow_changes)
-        while not logs.reachable:  # noqa: ASYNC110 - a thread connects
+        while not logs.reachable:  # noqa: ASYNC110 - another thread connects
             await trio.sleep(0.01)
         sys.stdout.write("\n")
         sys.stdout.flush()
@@ -124,8 +126,8 @@ async def follow(url: str) -> None:
 
 
 async def _read(peers: Peers, stream_id: str, seen: list[tuple[float, float]]) -> None:
-    """Notes when each packet was made and how long after it was here; not of those that were there before the
-    stream was followed."""
+    """Notes when each packet was made and how much later it arrived here, except packets that were already in
+    the log when this process began to follow the stream."""
     log: PacketLog | None = await peers.follow(stream_id)
     assert log is not None
     position = len(log.packets)

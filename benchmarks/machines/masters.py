@@ -1,5 +1,5 @@
-"""Several masters on one PostgreSQL: how soon another one sees a packet, takes a session over, and how many
-sessions one of them holds."""
+"""Several masters on one PostgreSQL: the delay of a packet at another master, the time of a takeover, and the
+cost of open sessions at one master."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.postgres_server import empty_database, postgres_server, serve_postgre
 PHONES = 50
 SESSIONS_HELD = 2000
 SESSION_SECONDS = 6.0
-"""How long the work of a session takes. All of them take several times as long: most are under way when the
-last of the three faults happens."""
+"""Seconds of work of one session. All sessions together take several times as long, so that most are under
+way when the last of the three faults happens."""
 
 HOP_SECONDS = 30.0
 READERS = 4
 RESULT_SPREAD_SECONDS = 1.0
-"""Results of a session come within so many seconds."""
+"""Seconds within which the results of a session arrive."""
 
 LOOK_SECONDS = 0.02
 LEASE = "SELECT stream_id, fence FROM log_session WHERE stream_id = ANY(%s)"
@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 
 
 async def measure(say: Say, *, quick: bool) -> dict[str, Any]:
-    """Skips where PostgreSQL or its driver is not installed."""
+    """Runs all measurements. Skips if PostgreSQL or its driver is not installed."""
     held, sessions = (5, 4) if quick else (SESSIONS_HELD, 200)
     with serve_postgres() as server, tempfile.TemporaryDirectory(prefix="pinactors-benchmark-") as folder:
         say("a packet at another master")
@@ -62,7 +62,7 @@ def _settings(folder: Path, url: str) -> dict[str, Any]:
 
 
 async def _relayed(server: Path, folder: Path, sessions: int) -> dict[str, Percentiles | None]:
-    """From a result to its bytes: at the master that has the session, and at another one."""
+    """The time from a result to its bytes, at the master that has the session and at another one."""
     settings = _settings(folder, empty_database(server))
     delays: dict[str, list[float]] = {"own": [], "other": []}
     async with (
@@ -93,7 +93,7 @@ async def _relayed(server: Path, folder: Path, sessions: int) -> dict[str, Perce
 
 
 async def _held(server: Path, folder: Path, count: int, seconds: float) -> dict[str, Any]:
-    """Packets' delay beside so many sessions that wait, and what each costs."""
+    """The delay of packets while so many other sessions wait, and the memory of each waiting session."""
     settings = _settings(folder, empty_database(server))
     async with (
         phones.server("inline", spread=scale.PROBE_SPREAD, **settings) as master,
@@ -112,7 +112,8 @@ async def _held(server: Path, folder: Path, count: int, seconds: float) -> dict[
 
 
 async def _faults(server: Path, folder: Path, count: int, seconds: float) -> dict[str, Any]:
-    """Ends with `AssertionError` unless every stream is complete, gapless, and on record once."""
+    """Kills, cuts off and restarts one master each. Raises `AssertionError` unless every stream is complete,
+    without gaps and recorded once."""
     taken: list[float] = []
     async with three_masters(folder, server) as (masters, relay):
         url = masters.urls["killed"]
@@ -120,12 +121,12 @@ async def _faults(server: Path, folder: Path, count: int, seconds: float) -> dic
         async with trio.open_nursery() as nursery:
             for phone in everyone:
                 nursery.start_soon(phone.run, seconds)
-            while await trio.to_thread.run_sync(complete, url) < count:  # noqa: ASYNC110 - rows do not wake us
+            while await trio.to_thread.run_sync(complete, url) < count:  # noqa: ASYNC110 - rows wake nobody
                 await trio.sleep(0.1)
             orphans = [phone.stream_id for phone in everyone if phone.number % len(masters.urls) == 0]
             masters.processes["killed"].kill()
             del masters.ports["killed"]
-            await _watch_leases(url, orphans, taken)  # while there are masters to take over
+            await _watch_leases(url, orphans, taken)  # before the next fault: other masters must take over
             relay.cut = True
             masters.processes["restarted"].send_signal(signal.SIGTERM)
             await masters.start("restarted'")
@@ -141,7 +142,7 @@ async def _faults(server: Path, folder: Path, count: int, seconds: float) -> dic
 
 
 async def _watch_leases(url: str, stream_ids: list[str], taken: list[float]) -> None:
-    """Appends for each session after how many seconds another master holds it, or it is at its end."""
+    """Appends for each session the seconds until another master has taken it over, or it has ended."""
     import psycopg
 
     def leases(connection: psycopg.Connection[Any]) -> dict[str, int]:

@@ -1,10 +1,10 @@
-"""What the proxy costs: the delay it adds to each packet, and its CPU and memory for a session.
+"""The cost of the proxy: the delay it adds to each packet, and its CPU and memory per session.
 
-Everything runs on this machine, the proxy as a process of its own. **Delay**: a master whose packets carry
-the moment they were sent (the system's monotonic clock, which all processes share) answers pairs of uploads,
-one directly and one through the proxy, in turn; the difference of each pair's delays is what the proxy adds.
-**CPU**: the proxy's own time for those sessions, uploads included. **Memory**: its growth while so many
-sessions are held open.
+Everything runs on this machine, the proxy in a separate process. **Delay**: a master whose packets contain
+their time of sending (on the system's monotonic clock, which all processes share) answers pairs of uploads,
+one directly and one through the proxy, in turn; the difference of each pair's delays is the delay that the
+proxy adds. **CPU**: the proxy's CPU time for those sessions, including the uploads. **Memory**: its growth
+while so many sessions are held open.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from pinactors.api.proxy.app import serve_proxy
 from pinactors.settings import Settings
 
 PACKETS = 7
-"""Packets between the opening and the end, as a session of three photographs has."""
+"""Packets between the first and the last, as in a session of three photographs."""
 
 PACKET_PAUSE = 0.01
 PACKET_BYTES = 2000
 UPLOAD_BYTES = 300_000
-"""Three photographs as phones send them: 100 kB each."""
+"""Bytes of three photographs as phones send them, 100 kB each."""
 
 KINDS = (
     "PROCESSING_STARTED",
@@ -59,9 +59,10 @@ def packet(kind: str, sequence: int, **fields: Any) -> bytes:
 
 
 async def master(stream: trio.SocketStream, held: list[trio.Event]) -> None:
-    """Reads an upload and answers with packets that say when they were sent.
+    """Reads an upload and answers with packets that contain their time of sending.
 
-    An upload whose session id is `held` gets the first two, and the rest once `held` is set.
+    An upload whose session id is `held` gets the first two packets, and the rest when the event in `held` is
+    set.
     """
     parser = h11.Connection(h11.SERVER)
     target, holding = b"", False
@@ -109,7 +110,8 @@ async def master(stream: trio.SocketStream, held: list[trio.Event]) -> None:
 
 
 async def upload(port: int, delays: list[float], seen: trio.Event | None = None, name: str = "b") -> None:
-    """One phone; `delays` gets each packet's, in seconds, from the master's write to its arrival here."""
+    """One upload; appends each packet's delay to `delays`, in seconds from the master's write to the arrival
+    here."""
     body = os.urandom(UPLOAD_BYTES)
     head = (
         "POST /mobile-upload HTTP/1.1\r\nHost: b\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -136,7 +138,7 @@ async def upload(port: int, delays: list[float], seen: trio.Event | None = None,
 
 
 def usage(pid: int) -> tuple[float, float]:
-    """CPU seconds so far and resident megabytes of a process."""
+    """CPU seconds used so far and resident megabytes of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -149,7 +151,7 @@ def percentile(values: list[float], share: float) -> float:
 
 @asynccontextmanager
 async def proxy_of(masters: str) -> AsyncIterator[tuple[int, int]]:
-    """A proxy in a process of its own: its port and process id."""
+    """Starts a proxy in a separate process; yields its port and process id."""
     with tempfile.TemporaryDirectory() as data:
         settings = {"data": data, "port": 0, "proxy_masters": masters, "log_level": "warning"}
         command = [sys.executable, "-m", "benchmarks.machines.proxy", json.dumps(settings)]
@@ -190,7 +192,7 @@ async def measure(sessions: int, held_sessions: int, note: Any) -> dict[str, flo
             after, idle = usage(pid)
             note(f"holding {held_sessions} sessions open")
             async with trio.open_nursery() as phones:
-                for _ in range(held_sessions):  # one after another: uploads in transit are another matter
+                for _ in range(held_sessions):  # one after another, so that no upload in transit is measured
                     seen = trio.Event()
                     phones.start_soon(upload, port, [], seen, "held")
                     await seen.wait()
@@ -213,7 +215,7 @@ async def measure(sessions: int, held_sessions: int, note: Any) -> dict[str, flo
 
 
 async def serve(text: str) -> None:
-    """A proxy with these settings, as JSON, in this process; prints its port."""
+    """Runs a proxy in this process, with settings in JSON; prints its port."""
     settings = Settings(**json.loads(text))
     logs.configure(settings)
     async with trio.open_nursery() as nursery:

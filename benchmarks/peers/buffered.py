@@ -1,4 +1,5 @@
-"""Peer: one buffered answer, sequential analysis, as the replaced system did. Quart, a worker a request.
+"""Peer: one buffered answer after sequential analysis, like the system that pinactors replaced. Quart, one
+worker per request.
 
 `python -m benchmarks.peers.buffered '{"data": …, "workers": 2}'` prints its port.
 """
@@ -47,7 +48,7 @@ async def upload() -> Response:
         else:
             loop = asyncio.get_running_loop()
             packets, missing = await loop.run_in_executor(workers, analyse, plan, photographs)
-    except Exception as error:  # noqa: BLE001 - the phone is told
+    except Exception as error:  # noqa: BLE001 - the phone gets an error
         return Response(body + lines.failed(error), content_type="application/json")
     body += b"".join(map(lines.line, packets))
     record = await rows_inserted(body) if plan.record else sessions

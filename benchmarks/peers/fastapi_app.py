@@ -1,7 +1,7 @@
-"""Peer: FastAPI on uvicorn, components side by side in a process pool, packets streamed as lines.
+"""Peer: FastAPI on uvicorn, components in parallel in a process pool, packets streamed as lines.
 
 `python -m benchmarks.peers.fastapi_app '{"data": …, "workers": 2}' [h11]` prints its port. With `h11` uvicorn
-parses in Python and runs on asyncio's own loop; without, on httptools and uvloop, its fastest set-up.
+parses in Python and runs on asyncio's own loop; without it, on httptools and uvloop, its fastest set-up.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ sessions = 0
 
 
 class Graph:
-    """One session's shared steps, each computed once in a worker, which keeps it in a file beside the
-    others."""
+    """One session's shared steps. Each is computed once in a worker, which stores the value in a file of the
+    session's folder."""
 
     def __init__(self, values: dict[str, Any], folder: str) -> None:
         self._values = values
@@ -97,7 +97,7 @@ async def stream(session_id: str, photographs: dict[str, str]) -> AsyncIterator[
 
 
 class NoFolder:
-    """Components that return at once keep nothing."""
+    """Takes the place of the session's folder if components return immediately and store nothing."""
 
     def __enter__(self) -> str:
         return ""

@@ -1,4 +1,4 @@
-"""Starts the design under test, ours or a peer, in processes of its own."""
+"""Starts the design under test, our server or a peer, in separate processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NPM_SECONDS = 120.0
 
 
 def unavailable(design: str) -> str:
-    """Why a design cannot run here; empty when it can."""
+    """Why a design cannot run on this machine; empty if it can."""
     if design in ("express", "durable-streams") and not (shutil.which("node") and shutil.which("npm")):
         return "node and npm are not installed"
     if design.startswith("fastapi"):
@@ -44,12 +44,12 @@ def unavailable(design: str) -> str:
 async def running(
     design: str, data: Path | None = None, *, null: bool = False, record: bool = True, **settings: Any
 ) -> AsyncIterator[phones.Server]:
-    """The design over a data folder whose `catalog` it uses, or with components that return at once.
+    """Starts the design with the catalogue of a data folder, or with components that return immediately.
 
-    `settings` are ours only. Raises `RuntimeError` when it does not start.
+    `settings` apply only to our server. Raises `RuntimeError` if the design does not start.
     """
     with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
-        # A folder of its own: what an earlier run recorded would be joined, not analysed again.
+        # A new folder: with the records of an earlier run uploads would join its sessions, not be analysed.
         if data is not None:
             (Path(folder) / "catalog").symlink_to(data / "catalog")
         if design == OURS:
@@ -75,7 +75,7 @@ async def _command(design: str, plan: str, folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def durable_streams(*, files: bool) -> AsyncIterator[phones.Server]:
-    """The public Durable Streams server. Raises `RuntimeError` when it does not start."""
+    """Starts the public Durable Streams server. Raises `RuntimeError` if it does not start."""
     with tempfile.TemporaryDirectory(prefix="pinactors-peer-") as folder:
         home = await _installed("durable_streams", Path(folder))
         data = [str(home / "data")] if files else []
@@ -84,7 +84,7 @@ async def durable_streams(*, files: bool) -> AsyncIterator[phones.Server]:
 
 
 async def _installed(peer: str, folder: Path) -> Path:
-    """A copy of a Node peer with its packages, in `folder`. Raises `RuntimeError` where npm cannot."""
+    """Copies a Node peer to `folder` and installs its packages. Raises `RuntimeError` if npm fails."""
     home = folder / peer
     await trio.to_thread.run_sync(shutil.copytree, HERE / peer, home)
     install = ["npm", "install", "--no-audit", "--no-fund", "--silent"]
@@ -99,7 +99,7 @@ async def _installed(peer: str, folder: Path) -> Path:
 
 @asynccontextmanager
 async def _started(command: list[str]) -> AsyncIterator[phones.Server]:
-    """The process, which prints its port; it and what it started are killed as a group."""
+    """Starts a process that prints its port; at the end, kills it and its child processes as a group."""
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdout=subprocess.PIPE, check=False, start_new_session=True)
         process: trio.Process = await nursery.start(run)

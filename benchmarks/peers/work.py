@@ -1,7 +1,8 @@
-"""What the peers share: the same analysis functions as ours, one record a session, packets as lines.
+"""The parts that all peers share: the analysis functions of our server, one record per session, packets as
+lines.
 
-The peers differ in how they receive, spread and answer the work; the work is `pinactors.components`, or
-components that return at once.
+The peers differ in how they receive uploads, distribute the analysis and answer; the analysis is that of
+`pinactors.components`, or components that return immediately.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 
 NICENESS = 5
-"""Of the peers' workers, as of ours: the event loop comes first."""
+"""Niceness of the peers' workers, the same as of ours, so that the event loop has priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a peer is started with, as JSON. `null`: components that return at once, in the event loop.
+    """A peer's arguments, passed as JSON. `null`: components that return immediately, in the event loop.
 
-    `record` leaves the insert of a row before the last packet out, for what a design costs without any.
+    `record`: whether a row is inserted before the last packet; False measures a design without it.
     """
 
     data: str
@@ -61,14 +62,14 @@ class Plan:
 
 
 def warm_worker(null: bool) -> None:
-    """What a worker process does first: one thread, lower priority, models loaded."""
+    """Prepares a worker process: one thread, lower priority, models loaded."""
     prepare(NICENESS, memory=0)
     if not null:
         components.warm()
 
 
 class Lines:
-    """Packets of one session as lines, stamped and numbered."""
+    """Encodes the packets of one session as lines, with time and sequence number."""
 
     def __init__(self, session_id: str) -> None:
         self._session_id = session_id
@@ -80,7 +81,8 @@ class Lines:
         return packet.encode() + b"\n"
 
     def opening(self) -> bytes:
-        """No stream id: a peer's session cannot be resumed, a phone that was cut off uploads again."""
+        """The first two packets, without a stream id: a peer's session cannot be resumed, so that a phone
+        that was cut off uploads again."""
         opened = ConnectionEstablished(message="Connected", stream_id="", deadline_ms=90_000)
         line = self.line(opened).replace(b'"streamId":"",', b"")
         return line + self.line(ProcessingStarted(message="Analysis started"))
@@ -105,7 +107,8 @@ class Lines:
 
 
 def inputs(photographs: dict[str, str]) -> dict[str, StoredImage | None]:
-    """The graph's inputs from the stored files by view. The peers keep no content hash: the path names it."""
+    """The graph's inputs from the stored files by view. The peers compute no content hash; the path is used
+    instead."""
     found: dict[str, StoredImage | None] = {}
     for view in View:
         path = photographs.get(view)
@@ -118,8 +121,8 @@ def shared_values(
     photographs: dict[str, str],
     compute: Callable[[SharedStep, list[Any]], Any],
 ) -> dict[str, Any]:
-    """The graph's inputs and the values of its shared steps by name, one after the other; `compute` runs one
-    with what it needs."""
+    """Computes the shared steps one after the other; returns the graph's inputs and the steps' values by
+    name. `compute` runs one step with the values it needs."""
     values: dict[str, Any] = {**inputs(photographs)}
     for step in analysis.shared_steps:
         first = values.get(step.decided_by or "")
@@ -134,7 +137,7 @@ def shared_values(
 
 
 def analyse(plan: Plan, photographs: dict[str, str]) -> tuple[list[Packet], list[str]]:
-    """The whole graph, one function after the other; packets, and the components that failed.
+    """Runs the whole graph, one function after the other; returns the packets and the components that failed.
 
     Raises what the required component raises.
     """
@@ -158,7 +161,7 @@ def _analysis(plan: Plan) -> Analysis:
 
 
 class Rows:
-    """The peers' database: one table, WAL, a commit a session. One thread at a time."""
+    """The peers' database: one table, WAL, one commit per session. To be used by one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._database = sqlite3.connect(folder / "peer.db", check_same_thread=False)

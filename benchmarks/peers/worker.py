@@ -1,4 +1,5 @@
-"""A Python worker process behind the Express peer: one JSON job a line in, one JSON answer a line out.
+"""A Python worker process of the Express peer: it reads one JSON job per line and writes one JSON answer per
+line.
 
 `python -m benchmarks.peers.worker '{"data": …, "workers": 2}'`. A value in a job is null, an image's
 `{"image", "size"}`, or the `{"path", "decided"}` of an earlier shared step.
@@ -52,7 +53,7 @@ def main() -> None:
     for line in sys.stdin:
         try:
             reply = answer(json.loads(line))
-        except Exception as error:  # noqa: BLE001 - the other side decides what a failure means
+        except Exception as error:  # noqa: BLE001 - the Express process decides what a failure means
             reply = {"error": repr(error)[:500]}
         print(json.dumps(reply), flush=True)
 

@@ -1,4 +1,4 @@
-// The public Durable Streams server, over files in the folder that is named or in memory; prints its port.
+// The public Durable Streams server, with files in the named folder or in memory; prints its port.
 import { DurableStreamTestServer } from "@durable-streams/server";
 
 for (const level of ["info", "log", "debug"]) console[level] = console.error; // standard output is the port's

@@ -1,4 +1,4 @@
-// Peer: Express on Node, the same analysis functions in Python worker processes behind it, packets streamed
+// Peer: Express on Node, with the same analysis functions in Python worker processes; packets are streamed
 // as lines. `node server.js PYTHON '{"data": …, "workers": 2}'` prints its port.
 
 import { spawn } from "node:child_process";

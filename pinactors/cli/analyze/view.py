@@ -294,7 +294,7 @@ def _weighed(rows: list[dict[str, Any]]) -> RenderableType:
 
 
 def _open(rows: list[dict[str, Any]]) -> list[RenderableType]:
-    """What could not be assessed, said once for all rows that share the reason."""
+    """The evidence that could not be assessed, grouped by reason."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         if not row.get("assessed", True):
@@ -303,7 +303,7 @@ def _open(rows: list[dict[str, Any]]) -> list[RenderableType]:
 
 
 def _point(text: str, style: str = "") -> RenderableType:
-    """A line of a list, which hangs when it is folded."""
+    """A list item with a hanging indent."""
     line = Table.grid(padding=(0, 1))
     line.add_column(width=1)
     line.add_column(overflow="fold")
