@@ -1,1 +1,2 @@
-"""How good the engine is: labelled photographs in, figures with their uncertainty, a report and a fit out."""
+"""Evaluates the engine on labelled photographs: figures with their uncertainty, a report, fitted
+coefficients."""

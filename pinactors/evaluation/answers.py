@@ -1,4 +1,4 @@
-"""The engine's answers to labelled photographs, had through the real pipeline and its workers."""
+"""Collects the engine's answers to labelled photographs through the real pipeline and its workers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ P = TypeVar("P", bound=Packet)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came out for one photo set, packets as a client gets them, in their order."""
+    """The answer to one photo set: its packets as a client receives them, in order."""
 
     photo: PhotoSet
     packets: tuple[Packet, ...]
@@ -67,13 +67,13 @@ class Answer:
 
     @property
     def claimed(self) -> str | None:
-        """The pin it says this is."""
+        """The id of the pin that the answer identifies; None if it identifies none."""
         characters = self.characters
         return characters.candidates[0].pin_id if characters and characters.identified else None
 
     @property
     def score(self) -> float:
-        """Of the best candidate, 0 without one."""
+        """The score of the best candidate; 0 if there is none."""
         return self.characters.candidates[0].score if self.characters and self.characters.candidates else 0.0
 
 
@@ -85,7 +85,8 @@ async def collect(
 ) -> list[Answer]:
     """Answers in the order of `photos`; `analyse(photo)` opens a session and returns its log.
 
-    `at_once` sessions are under way at a time: as many as there are workers, so that none waits for another.
+    `at_once` sessions run at a time; it should be the number of workers, so that no session waits for
+    another.
     """
     answers: list[Answer | None] = [None] * len(photos)
     limit = trio.CapacityLimiter(at_once)

@@ -1,9 +1,9 @@
-"""Photographs of many pins: how many are found where they are, and how much of what is found is right.
+"""Evaluates photographs of many pins (boards): recall and precision of the pins found on them.
 
 DIR/boards.csv   board, pin_id (empty: a pin the catalogue lacks), x0, y0, x1, y1 in pixels
 DIR/<board>.jpg
 
-Not every pin of a board need have a box, so a pin found where no box is counts neither way.
+Not every pin of a board needs a box, so a pin found outside all boxes counts neither as right nor as wrong.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
 
 SAME_PLACE = 0.4
-"""Intersection over union of two boxes that are one pin's. Boxes are drawn by hand, and a round pin fills
-three quarters of its own."""
+"""Intersection over union from which two boxes belong to one pin. It is low because boxes are drawn by hand,
+and a round pin fills three quarters of its box."""
 
 MAX_PIXELS = 64_000_000
 
@@ -35,8 +35,8 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Boxed:
-    """A pin in a picture: x0, y0, x1, y1 in its pixels; `pin_id` empty for one the catalogue lacks. Of one
-    that was found, its name and the probability that it is there."""
+    """A pin in a picture: `box` is x0, y0, x1, y1 in the picture's pixels; `pin_id` is empty if the catalogue
+    lacks the pin. A pin that was found also has its name and the probability that it is there."""
 
     pin_id: str
     box: Box
@@ -51,7 +51,7 @@ class Board:
 
 
 def load(folder: Path) -> tuple[Board, ...]:
-    """The boards in `folder`. Raises `FileNotFoundError`, `ValueError` naming the line of a bad row."""
+    """The boards in `folder`. Raises `FileNotFoundError`, and `ValueError` with the line of a bad row."""
     table = folder / "boards.csv"
     if not table.is_file():
         raise FileNotFoundError(f"{folder} holds no boards.csv")
@@ -92,7 +92,7 @@ def seen_on(catalog: Path, path: Path) -> list[Boxed]:
 
 
 def figures(boards: Sequence[Board], found: Sequence[Sequence[Boxed]]) -> dict[str, Any]:
-    """Recall over the boxes of catalogued pins, precision over what was found on a box, with F1."""
+    """Recall over the boxes of catalogued pins, precision over the pins found on a box, and F1."""
     hits: list[bool] = []
     right: list[bool] = []
     for board, seen in zip(boards, found, strict=True):

@@ -1,9 +1,9 @@
-"""Fits the evidence weights to labelled photographs: bounded, sign-constrained, held to the reasoned start.
+"""Fits the evidence weights to labelled photographs: bounded, sign-constrained, near the reasoned start.
 
-A row in favour can never come to weigh against, nor the other way round, none speaks louder for a pin than
-against it (a mark is copied, its lack is not) or weighs more than `MOST_LOG10`, and what the photographs do
-not show stays as it was reasoned: the fit is a maximum a posteriori estimate whose prior is the calibration
-it starts from."""
+A weight in favour cannot become one against, or vice versa. No row weighs more in favour of a pin than
+against it (a mark can be copied, its absence cannot) or more than `MOST_LOG10`. Weights that the photographs
+do not determine stay as they were reasoned: the fit is a maximum a posteriori estimate whose prior is the
+calibration from which it starts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from pinactors.evaluation.figures import Rated
 Values = npt.NDArray[np.float64]
 
 MOST_LOG10 = 2.0
-"""Log10 likelihood ratio that no single row may exceed: a photograph can be wrong about anything."""
+"""Log10 likelihood ratio that no single row may exceed, because any photograph can be misleading."""
 
 FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 1.0, 0.03
-"""Standard deviations of the prior around the start: what speaks for a pin is copied easily, so evidence that
-says otherwise must be plenty. The second was chosen together with `MOST_LOG10` and the caps of groups: the
-Brier score of 250 photo sets of simulated pins, out of fold, went from 0.116 (0.6, 1.5, and two thirds of the
-caps) to 0.107."""
+"""Standard deviations of the prior around the start. The first is small because marks in favour of a pin are
+easily copied: a larger weight needs much evidence. The second was chosen together with `MOST_LOG10` and the
+caps of groups: the Brier score of 250 photo sets of simulated pins, out of fold, went from 0.116 (0.6, 1.5,
+and two thirds of the caps) to 0.107."""
 
 STEPS = (0.2, 0.1, 0.05, 0.025, 0.0125)
 
@@ -44,7 +44,7 @@ FOLD_SEED = 20261128
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was measured on one pin's photographs, whether it is known to be genuine, and which pin it is."""
+    """The measurements on one pin's photographs, whether the pin is genuine, and which pin it is."""
 
     measurements: Sequence[Measurement]
     genuine: bool
@@ -52,10 +52,10 @@ class Observation:
 
 
 def fit(observations: Sequence[Observation], start: Calibration, version: str) -> Calibration:
-    """The calibration that explains the observations best without leaving the start without reason.
+    """The calibration with the best penalised log-likelihood of the observations, near `start`.
 
-    Coordinate descent on the penalised log-likelihood, group caps included. Raises `ValueError` unless there
-    are genuine pins and others.
+    It is found by coordinate descent, with the groups' caps. Raises `ValueError` unless there are genuine
+    pins and others.
     """
     genuine = np.array([observation.genuine for observation in observations])
     if not genuine.any() or genuine.all():
@@ -79,16 +79,17 @@ def fit(observations: Sequence[Observation], start: Calibration, version: str) -
 
 
 def check_folds(folds: int, pins: int) -> None:
-    """Raises `ValueError` where there are fewer pins than folds."""
+    """Raises `ValueError` if there are fewer pins than folds."""
     if pins < folds:
         raise ValueError(f"{folds} folds need as many pins; there are {pins}")
 
 
 def out_of_fold(observations: Sequence[Observation], start: Calibration, folds: int) -> Rated:
-    """Probabilities of being genuine, each from a fit that saw no photograph of the same pin.
+    """Probabilities of being genuine, each from a fit without photographs of the same pin.
 
-    The pins are dealt to `folds` parts at random; what one part gets comes from a fit to the others, always
-    from the same start. Raises `ValueError` where there are fewer pins than folds, or a fit lacks a kind.
+    The pins are assigned to `folds` parts at random; the probabilities of one part come from a fit to the
+    others, always from the same start. Raises `ValueError` if there are fewer pins than folds, or a fit has
+    only genuine pins or none.
     """
     names = sorted({observation.pin for observation in observations})
     check_folds(folds, len(names))
@@ -105,7 +106,7 @@ def out_of_fold(observations: Sequence[Observation], start: Calibration, folds: 
 
 
 def _rated(fitted: Calibration, one: Observation) -> float:
-    """What the answer's rating would be, over 100."""
+    """The rating that an answer would have, over 100."""
     probability = fitted.probability(fitted.weigh(one.measurements))
     return min(max(probability, LOWEST_RATING / 100), HIGHEST_RATING / 100)
 
@@ -131,7 +132,7 @@ class _Problem:
         self.free = [index for index in range(count) if all(index not in members for members in grouped)]
 
     def limits(self, index: int, values: Values) -> tuple[float, float]:
-        """What the value at `index` may be, the others being as they are."""
+        """The limits of the value at `index` while the others are fixed."""
         count = len(self.names)
         if index < count:
             return 0.0, float(values[count + index])
@@ -162,7 +163,7 @@ class _Problem:
 
 
 def dump(calibration: Calibration) -> str:
-    """The calibration as the JSON that `evidence.parse_calibration` reads, a row a line."""
+    """The calibration as the JSON that `likelihood.parse_calibration` reads, one row per line."""
     head = {
         "version": calibration.version,
         "about": "Bounds in log10 likelihood ratios: favour at a row's best score, against at its worst.",

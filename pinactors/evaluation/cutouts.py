@@ -1,6 +1,6 @@
-"""The coefficients of cut-outs, fitted to photographs whose pins were outlined, and judged on other pins.
+"""Fits the coefficients of cut-outs to photographs with outlined pins, and evaluates them on other pins.
 
-`DIR/truth/outlines.jsonl` (or `photos_detail.jsonl`) has a JSON object a line:
+`DIR/truth/outlines.jsonl` (or `photos_detail.jsonl`) has one JSON object per line:
 `{"photo_id": "0001", "views": {"front": {"outline": [[x, y], ...]}}}`, in the photograph's pixels.
 """
 
@@ -32,16 +32,16 @@ Values = npt.NDArray[np.float64]
 OUTLINES = ("outlines.jsonl", "photos_detail.jsonl")
 
 RIDGE_STRENGTH = 1.0
-"""Weight of the squared distance from the coefficients a fit starts from, a unit being one standard deviation
-of the measure: what the photographs do not show stays as it was."""
+"""Weight of the squared distance from the coefficients from which a fit starts, in standard deviations of the
+measure: coefficients that the photographs do not determine stay unchanged."""
 
 STEPS = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A photograph's regions and its cut: `regions` (n, `NAMES`) of the proposals and whether each `covers`
-    the pin (n), `cut` (`CUT_NAMES`) and whether it covers it. `pin` names what it shows, for folds."""
+    """The measures of one photograph: `regions` (n, `NAMES`) of the proposals and whether each `covers` the
+    pin (n), `cut` (`CUT_NAMES`) and whether it covers the pin. `pin` identifies the pin, for the folds."""
 
     pin: str
     regions: Values
@@ -53,7 +53,7 @@ class Looked:
 def outlines(folder: Path) -> dict[tuple[str, View], Points]:
     """The outlines of a labelled set by photo and view.
 
-    Raises `FileNotFoundError` where there are none, `ValueError` naming the line of a bad one.
+    Raises `FileNotFoundError` if there are none, `ValueError` with the line of a bad one.
     """
     path = next((path for name in OUTLINES if (path := folder / "truth" / name).is_file()), None)
     if path is None:
@@ -73,8 +73,8 @@ def outlines(folder: Path) -> dict[tuple[str, View], Points]:
 
 
 def look(photo: PhotoSet, view: View, truth: Points | None) -> Looked | None:
-    """What the photograph's regions and cut measure; `truth` is the pin's outline, None where there is no pin
-    in it. None where nothing is proposed. Raises `PinactorsError`, `OSError`."""
+    """The measures of a photograph's regions and cut; None if there are no proposals. `truth` is the pin's
+    outline, None if there is no pin in the photograph. Raises `PinactorsError`, `OSError`."""
     rgb = decode(photo.images[view].read_bytes(), view, MAX_PIXELS).rgb
     small = outline.reduced(outline.reduced(rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
     scene = proposals.look(small)
@@ -96,16 +96,17 @@ def look(photo: PhotoSet, view: View, truth: Points | None) -> Looked | None:
 
 
 def views_of(photo: PhotoSet, known: dict[tuple[str, View], Points]) -> list[tuple[View, Points | None]]:
-    """The views that tell something: those with an outline, and every view of a photograph without a pin."""
+    """The usable views: those with an outline, and every view of a photo set without a pin."""
     if photo.kind is Kind.NOT_A_PIN:
         return [(view, None) for view in photo.images]
     return [(view, known[photo.photo_id, view]) for view in photo.images if (photo.photo_id, view) in known]
 
 
 def fit(looked: Sequence[Looked], start: Coefficients) -> Coefficients:
-    """Coefficients that make the covering regions likely among their picture's (a softmax: the conditional
-    logit of McFadden 1974, any covering region being right) and covering cuts likely by themselves
-    (logistic), each with its sign (`SIGNS`) and near `start`.
+    """Fitted coefficients, each with its sign (`SIGNS`) and near `start`. Those of regions maximise the
+    likelihood of the covering regions among all regions of their picture (a softmax: the conditional logit of
+    McFadden 1974, in which any covering region is right), those of cuts the likelihood of covering cuts
+    (logistic).
 
     Raises `ValueError` unless some cuts cover their pin and others do not.
     """
@@ -145,8 +146,8 @@ def _logistic(rows: Values, right: npt.NDArray[np.bool_], weights: Values) -> tu
 def _nearest(
     start: Values, spread: Values, names: Sequence[str], loss: Callable[[Values], tuple[float, Values]]
 ) -> Values:
-    """The weights of least loss plus ridge around the start, by projected gradients on standardised weights
-    with a step that halves where it overshoots."""
+    """The weights that minimise the loss plus a ridge around `start`, by projected gradient descent on
+    standardised weights; the step is halved if it increases the total."""
     scale = np.where(spread > 1e-9, spread, 1.0)
     signs = np.array([SIGNS.get(name, 0) for name in names])
 
@@ -171,7 +172,7 @@ def _nearest(
 
 
 def out_of_fold(looked: Sequence[Looked], start: Coefficients, folds: int) -> dict[str, Any]:
-    """Figures of each fold's photographs under coefficients fitted to the other folds, folds by pin."""
+    """Figures of all photographs, each under coefficients fitted to the other folds; folds are by pin."""
     fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in looked])
     first: list[bool] = []
     sure: list[float] = []
@@ -199,7 +200,7 @@ def out_of_fold(looked: Sequence[Looked], start: Coefficients, folds: int) -> di
 
 
 def dump(fitted: Coefficients, told: str, figures: dict[str, Any]) -> str:
-    """The JSON that takes the place of `pinactors/analysis/segmentation/score.json`."""
+    """The JSON that replaces `pinactors/analysis/segmentation/score.json`."""
     model = {
         "fitted": told,
         "figures": {name: figure["value"] for name, figure in figures.items()},

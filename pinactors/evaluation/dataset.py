@@ -1,9 +1,10 @@
-"""Labelled photographs on disk, as `pinactors evaluate` and `calibrate` read them.
+"""Labelled photographs on disk, in the form that `pinactors evaluate` and `calibrate` read.
 
 DIR/photos/<photo_id>_{front,back,angled}.jpg
 DIR/truth/photos.csv   photo_id, kind, pin_id, defects (separated by ;)
-DIR/truth/notes.csv    photo_id, tags (separated by ;, what follows a colon is left out) (optional);
-                       colour_or_plating_variant_of:PIN marks a pin whose drawing the catalogue has otherwise
+DIR/truth/notes.csv    photo_id, tags (separated by ;, text after a colon is ignored) (optional);
+                       colour_or_plating_variant_of:PIN marks a pin whose drawing the catalogue has in other
+                       colours or another plating
 DIR/truth/values.csv   pin_id, true_value in US dollars (optional)
 DIR/truth/fx.csv       currency, usd_per_unit (optional)
 DIR/catalog            an import folder, unless another catalogue is named
@@ -31,7 +32,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PhotoSet:
-    """One pin as photographed. `pin_id` is None where the catalogue does not hold it."""
+    """The photographs of one pin with their labels. `pin_id` is None if the pin is not in the catalogue."""
 
     photo_id: str
     kind: Kind
@@ -42,13 +43,14 @@ class PhotoSet:
 
     @property
     def variant(self) -> bool:
-        """Whether it shows a catalogued pin's drawing in other colours or plating."""
+        """Whether the photographs show a catalogued pin's drawing in other colours or another plating."""
         return VARIANT_TAG in self.tags
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`values` are true values in US dollars by pin id, `rates` US dollars a unit by currency."""
+    """A labelled set: `values` are true values in US dollars by pin id, `rates` US dollars per unit by
+    currency."""
 
     folder: Path
     photos: tuple[PhotoSet, ...]
@@ -61,10 +63,10 @@ class Dataset:
 
 
 def load(folder: Path) -> Dataset:
-    """Reads the truth and finds the photographs.
+    """Reads the labels and finds the photographs.
 
-    Raises `ValueError` naming file and line of a bad row, `FileNotFoundError` for a set without truth or a
-    photo without its front.
+    Raises `ValueError` with file and line of a bad row, and `FileNotFoundError` if the set has no labels or a
+    photo has no front.
     """
     if not (folder / "truth" / "photos.csv").is_file():
         raise FileNotFoundError(f"{folder} is no labelled set: it has no truth/photos.csv")
@@ -89,7 +91,7 @@ def _rows(path: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def _tags(path: Path) -> dict[str, tuple[str, ...]]:
-    """Tags by photo id; what follows a colon says something of that photograph alone."""
+    """Tags by photo id, without the text after a colon, which is about that photograph alone."""
     if not path.is_file():
         return {}
     return {

@@ -1,11 +1,12 @@
-"""Feedback as a set of labelled photographs, in the form `evaluate` and `calibrate` read.
+"""Exports feedback as a set of labelled photographs, in the form that `evaluate` and `calibrate` read.
 
-Agreement with a decided verdict on an identified pin is a label, and so is the verdict a person would have it
-corrected to, on the pin they named or did not dispute. A disagreement without such a verdict says only that
-the answer was wrong: it goes to `truth/disagreed.csv`, for a person to label. What everybody said, with what
-they would have it corrected to, is in `truth/said.csv`; a price they named is an opinion, and no true value.
+Agreement with a decided verdict on an identified pin is a label, and so is a corrected verdict on the pin
+that the user named or did not dispute. A disagreement without a corrected verdict says only that the answer
+was wrong: it is written to `truth/disagreed.csv`, for a person to label. All feedback with its corrections is
+in `truth/said.csv`; a corrected price is an opinion and no true value.
 
-Agreement is not truth: people agree with what they are told. A set of agreements evaluates itself.
+Agreement is not truth, because users tend to agree with an answer: an evaluation on agreements alone compares
+the engine with its own answers.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
         label = _label(opinion)
         corrected = opinion.corrected
         if label is None and opinion.agreement == "agree" and corrected == Corrections():
-            continue  # it agreed that nothing could be said
+            continue  # the user agreed that nothing could be decided
         sources = {view: images_folder / path for view, path in opinion.images.items()}
         if not sources or not all(source.is_file() for source in sources.values()):
             lost += 1
@@ -83,7 +84,7 @@ def _price(price: float | None) -> str:
 
 
 def _suffix(path: Path) -> str:
-    """By content: the store's names carry no type."""
+    """The file name suffix by content, because stored files have names without a type."""
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(b"\x89PNG"):

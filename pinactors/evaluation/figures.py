@@ -1,4 +1,4 @@
-"""Every figure of an evaluation, worked out from answers and truth."""
+"""Computes every figure of an evaluation from answers and labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Figures = dict[str, Any]
 
 
 def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], CatalogPin | None]) -> Figures:
-    """All figures of one run as plain data; `pin` looks a pin up in the catalogue that was used."""
+    """All figures of one run as plain data; `pin` looks up a pin in the catalogue that was used."""
     return {
         "sets": {kind: sum(answer.photo.kind is kind for answer in answers) for kind in Kind},
         "errors": sum(answer.error is not None for answer in answers),
@@ -40,8 +40,8 @@ def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], Ca
 
 
 def identification(answers: Sequence[Answer]) -> Figures:
-    """Recall over pins the catalogue holds; false claims over what it does not hold, pins whose drawing it
-    holds in other colours or plating apart."""
+    """Recall over pins that the catalogue holds, and false claims over those that it does not hold. Pins
+    whose drawing the catalogue holds in other colours or another plating are counted separately."""
     known = [answer for answer in answers if answer.photo.kind in KNOWN]
     missing = [answer for answer in answers if answer.photo.kind is Kind.NOT_IN_CATALOG]
     variants = [answer for answer in missing if answer.photo.variant]
@@ -75,7 +75,8 @@ def identification(answers: Sequence[Answer]) -> Figures:
 
 
 def missed(answers: Sequence[Answer]) -> dict[str, list[str]]:
-    """The photographs that went wrong, by how: the front of each, or its first view."""
+    """The photo sets with a wrong answer by the kind of error: the path of the front, or of the first
+    view."""
     wrong: dict[str, Callable[[Answer], bool]] = {
         "right pin not first": lambda answer: answer.photo.kind in KNOWN and _rank(answer) > 0,
         "right pin first, not claimed": lambda answer: (
@@ -110,12 +111,12 @@ def _picture(answer: Answer) -> str:
 
 
 LEAST_TAGGED = 3
-"""Photographs that carry a tag from which it has a line of its own."""
+"""Least number of photo sets with a tag for which figures are given."""
 
 
 def by_tag(answers: Sequence[Answer]) -> dict[str, Figures]:
-    """For each tag (and each kind of photograph having it) how many carry it, how many pins are found and
-    claimed, rightly and wrongly, and how many are called no pin."""
+    """For each kind of photo set and tag: how many have the tag, how many have the right pin first, how many
+    are claimed, rightly and wrongly, and how many are called no pin."""
     groups: dict[str, list[Answer]] = {}
     for answer in answers:
         for tag in answer.photo.tags:
@@ -136,13 +137,13 @@ def by_tag(answers: Sequence[Answer]) -> dict[str, Figures]:
 
 
 def pins_of(answers: Sequence[Answer]) -> list[str]:
-    """The pin on each answer's photographs; one that no catalogue holds is another than all the rest."""
+    """The pin on each answer's photographs; a pin without an id counts as different from all others."""
     return [answer.photo.pin_id or f"photo {answer.photo.photo_id}" for answer in answers]
 
 
 def authenticity(answers: Sequence[Answer]) -> Figures:
-    """Over genuine and counterfeit pins that the full analysis rated: its rating over 100 is the probability
-    of being genuine. The rating of a basic or timed-out answer is none and only counted, by how it came."""
+    """Figures over genuine and counterfeit pins that the full analysis rated: the rating over 100 is the
+    probability of being genuine. Basic and timed-out answers have no such rating and are only counted."""
     known = [answer for answer in answers if answer.photo.kind in KNOWN]
     judged = [answer for answer in known if _how(answer) == "full"]
     rated = Rated(
@@ -181,7 +182,7 @@ class Rated:
     pins: Sequence[str]
 
     def having(self, defect: Sequence[bool]) -> Rated:
-        """The genuine ones, and of the others those with the defect."""
+        """The genuine photographs, and of the others those with the defect."""
         rows = np.array(defect, dtype=bool) | self.genuine
         return Rated(self.probability[rows], self.genuine[rows], list(np.array(self.pins, str)[rows]))
 
@@ -209,7 +210,7 @@ class Rated:
 
 
 def _how(answer: Answer) -> str:
-    """Which analysis an answer's rating came from: full, basic, timed out, or none."""
+    """The kind of analysis that gave an answer's rating: full, basic, timed out, or none."""
     packet = answer.authenticity
     if packet is None:
         return "none"
@@ -217,7 +218,7 @@ def _how(answer: Answer) -> str:
 
 
 def _called(answers: Sequence[Answer]) -> Figures:
-    """What verdicts cost: shares of the photographs of a kind, whoever gave the verdict."""
+    """Shares of the photographs of each kind that got a verdict, from whichever kind of analysis."""
     shares = {}
     for name, kind, verdict in (
         ("genuine called counterfeit", Kind.GENUINE, Verdict.COUNTERFEIT),
@@ -242,7 +243,7 @@ def _verdicts(answers: Sequence[Answer]) -> dict[str, dict[str, int]]:
 
 
 def reads(answers: Sequence[Answer], pin: Callable[[str], CatalogPin | None]) -> Figures:
-    """Exact and wrong reads on genuine backs that carry the mark, by the catalogue."""
+    """Shares of exact and wrong readings on genuine backs of pins for which the catalogue has the value."""
     backs = [
         (answer, truth)
         for answer in answers
@@ -268,7 +269,8 @@ def reads(answers: Sequence[Answer], pin: Callable[[str], CatalogPin | None]) ->
 
 
 def prices(dataset: Dataset, answers: Sequence[Answer]) -> Figures:
-    """Absolute log error of the median against known values, where the pin was identified right."""
+    """Relative error of the median price (from the absolute log error) against known values, over the pins
+    that were identified correctly."""
     errors, error_pins, priced, priced_pins = [], [], [], []
     for answer in answers:
         value = dataset.values.get(answer.photo.pin_id or "")

@@ -1,4 +1,4 @@
-"""The probability of a catalogue match, fitted to labelled photographs and judged on pins it has not seen."""
+"""Fits the probability of a catalogue match to labelled photographs, and evaluates it on other pins."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ MAX_PIXELS = 64_000_000
 IN_CATALOGUE = (Kind.GENUINE, Kind.COUNTERFEIT)
 
 RECOLOURED_EVERY = 2
-"""One photograph in so many is compared with its own pin in other hues as well: sets hold hardly any pin
-whose drawing the catalogue has in other colours, and such a pin is no match."""
+"""One photograph in this many is also compared with its own pin in other hues. A pin whose drawing the
+catalogue has in other colours is no match, but sets contain hardly any such pin."""
 LEAST_TURN_RADIANS = np.radians(60)
-"""Least angle by which those hues are turned: lights and cameras turn them by less."""
+"""Least angle by which those hues are rotated: lights and cameras rotate hues by less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """A front with the candidates that were registered on it: their measurements (`probability.NAMES`) and
-    whether each is the pin photographed. `pin` names what it shows, for folds; `recoloured` are the
-    measurements of its own catalogue picture in other hues, where they were taken."""
+    whether each is the photographed pin. `pin` identifies the photographed pin, for the folds; `recoloured`
+    are the measurements of its own catalogue picture in other hues, None if it was not compared."""
 
     kind: Kind
     pin: str
@@ -48,7 +48,7 @@ class Compared:
 
 
 def compare(catalog: Path, photo: PhotoSet) -> Compared:
-    """Raises `PinactorsError`, `OSError`."""
+    """Searches the catalogue for a photo set's front. Raises `PinactorsError`, `OSError`."""
     rgb = decode(photo.images[View.FRONT].read_bytes(), View.FRONT, MAX_PIXELS).rgb
     source = Catalog.open(catalog)
     known = photo.pin_id if photo.kind in IN_CATALOGUE else None
@@ -68,7 +68,7 @@ def compare(catalog: Path, photo: PhotoSet) -> Compared:
 
 
 def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | None:
-    """The measurements of the candidate with its hues turned; None where it is not registered then."""
+    """The measurements of the candidate with rotated hues; None if it cannot be registered."""
     reference = candidate.reference
     angle = np.random.default_rng(chance).uniform(LEAST_TURN_RADIANS, 2 * np.pi - LEAST_TURN_RADIANS)
     turned = dataclasses.replace(reference, rgb=in_other_hues(reference.rgb, angle))
@@ -89,7 +89,7 @@ def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | 
 
 
 def in_other_hues(rgb: Image, angle: float) -> Image:
-    """The picture with a* and b* turned by an angle (radians), lightness as it was."""
+    """The picture with a* and b* rotated by an angle (radians) and unchanged lightness."""
     lab = lab_of_srgb(rgb)
     cosine, sine = np.cos(angle), np.sin(angle)
     lab[..., 1:] = lab[..., 1:] @ np.array([[cosine, sine], [-sine, cosine]], np.float32)
@@ -97,7 +97,7 @@ def in_other_hues(rgb: Image, angle: float) -> Image:
 
 
 def fit(given: Sequence[Compared]) -> dict[str, Any]:
-    """Intercept and coefficients by name, as `probability.json` holds them. Raises `ValueError` where no
+    """Fitted intercept and coefficients by name, in the form of `probability.json`. Raises `ValueError` if no
     photograph has its own pin among its candidates."""
     solution = _solution(given)
     return {
@@ -109,8 +109,8 @@ def fit(given: Sequence[Compared]) -> dict[str, Any]:
 
 
 def out_of_fold(given: Sequence[Compared], folds: int) -> dict[str, Any]:
-    """Figures of each fold's photographs under coefficients fitted to the other folds, folds by pin. Raises
-    `ValueError` as `fit` does."""
+    """Figures of all photographs, each under coefficients fitted to the other folds; folds are by pin. Raises
+    `ValueError` like `fit`."""
     fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in given])
     fitted = [
         _solution([one for one, part in zip(given, fold, strict=True) if part != left_out])

@@ -1,4 +1,4 @@
-"""Figures of merit, as the literature defines them, on plain arrays."""
+"""Figures of merit on plain arrays, as defined in the literature."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 RESAMPLES = 1000
-"""Bootstrap resamples: the ends of a 95 % interval then rest on 25 each."""
+"""Number of bootstrap resamples: 25 lie outside each end of a 95 % interval."""
 
 SEED = 20261123
 
@@ -21,9 +21,10 @@ Z = 1.959964
 
 
 def auc(scores: Floats, positive: Bools) -> float:
-    """Area under the ROC curve (Mann–Whitney): how often a positive outscores a negative, ties counting half.
+    """Area under the ROC curve (Mann–Whitney): how often a positive has a higher score than a negative; ties
+    count half.
 
-    NaN unless both kinds are there.
+    NaN unless there are positives and negatives.
     """
     ones, zeros = scores[positive], np.sort(scores[~positive])
     if not len(ones) or not len(zeros):
@@ -33,12 +34,13 @@ def auc(scores: Floats, positive: Bools) -> float:
 
 
 def brier(probabilities: Floats, outcomes: Bools) -> float:
-    """Mean squared distance of a probability from what came (Brier 1950): 0 is perfect."""
+    """Mean squared difference between probability and outcome (Brier 1950); 0 is perfect."""
     return float(np.mean((probabilities - outcomes) ** 2)) if len(outcomes) else float("nan")
 
 
 def found_at(scores: Floats, positive: Bools, false_alarms: float) -> float:
-    """Share of the positives found at a threshold that at most `false_alarms` of the negatives exceed."""
+    """Share of the positives above a threshold that at most the share `false_alarms` of the negatives
+    exceeds."""
     zeros = np.sort(scores[~positive])[::-1]
     if not len(zeros) or not positive.any():
         return float("nan")
@@ -47,14 +49,15 @@ def found_at(scores: Floats, positive: Bools, false_alarms: float) -> float:
 
 
 def risk_at(sureness: Floats, wrong: Bools, coverage: float) -> float:
-    """Share that is wrong among the `coverage` it is surest of; ties count by their mean."""
+    """Share of wrong answers among the share `coverage` with the greatest `sureness`; ties count by their
+    mean."""
     if not len(wrong):
         return float("nan")
     return float(risk_curve(sureness, wrong)[max(0, round(coverage * len(wrong)) - 1)])
 
 
 def risk_curve(sureness: Floats, wrong: Bools) -> Floats:
-    """Risk at each coverage 1/n … 1 (El-Yaniv and Wiener 2010). Ties share their mean risk."""
+    """Risk at each coverage 1/n … 1 (El-Yaniv and Wiener 2010). Ties get their mean risk."""
     order = np.argsort(-sureness, kind="stable")
     sorted_sureness, errors = sureness[order], wrong[order].astype(np.float64)
     _, group = np.unique(-sorted_sureness, return_inverse=True)
@@ -74,7 +77,7 @@ def coverage_at_precision(scores: Floats, right: Bools, precision: float) -> flo
 
 
 def reliability(probabilities: Floats, outcomes: Bools, bins: int = 10) -> list[dict[str, float]]:
-    """Said against seen: for each occupied bin its count, mean probability and share of outcomes."""
+    """The reliability diagram: for each non-empty bin its count, mean probability and share of outcomes."""
     number = np.minimum((probabilities * bins).astype(int), bins - 1)
     return [
         {
@@ -93,9 +96,9 @@ def share(hits: Sequence[bool] | Bools, pins: Sequence[Any] | None = None) -> di
     """The share of photographs for which something holds, with Wilson's 95 % interval: {value, low, high, n,
     pins}.
 
-    `pins` names the pin on each photograph (None: each shows another). Photographs of one pin fail and
-    succeed together, so the interval is that of as many independent cases as there are pins. The formula is
-    Wilson's (1927): unlike a bootstrap it does not shrink to nothing at 0 or 1.
+    `pins` holds the pin of each photograph (None: each shows a different pin). Results of photographs of one
+    pin are dependent, so the interval is that of as many independent cases as there are pins. Unlike a
+    bootstrap interval, Wilson's (1927) does not shrink to nothing at 0 or 1.
     """
     outcomes = np.asarray(hits, np.float64)
     size = len(outcomes)
@@ -116,9 +119,9 @@ def interval(
 ) -> dict[str, Any]:
     """`figure(*columns)` with its 95 % percentile bootstrap interval: {value, low, high, n, pins}.
 
-    What is drawn again and again are pins, each with all its photographs (the cluster bootstrap; Davison and
-    Hinkley 1997, section 3.8): `pins` names the pin on each row, None where each row is another. For anything
-    that is no share; a share has `share`.
+    Pins are resampled, each with all its photographs (the cluster bootstrap; Davison and Hinkley 1997,
+    section 3.8): `pins` holds the pin of each row, None if each row is a different pin. For shares, use
+    `share`.
     """
     arrays = [np.asarray(column) for column in columns]
     size = len(arrays[0])

@@ -1,4 +1,4 @@
-"""An evaluation as one page: figures, plots, and the worst cases as pictures."""
+"""Makes one HTML page of an evaluation: figures, plots, and the worst cases as pictures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page(result: dict[str, Any], answers: Sequence[Answer]) -> str:
 
 
 def worst_cases(answers: Sequence[Answer]) -> list[tuple[str, list[Answer]]]:
-    """The cases that hurt most, by what went wrong."""
+    """The worst cases, grouped by the kind of error."""
     known = [answer for answer in answers if answer.photo.kind in KNOWN]
     judged = [answer for answer in known if answer.authenticity]
 
@@ -81,7 +81,7 @@ def _thumbnail(path: Path) -> str:
 
 
 def _reliability(bins: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Points of the plot: a circle's area follows its count."""
+    """The points of the reliability plot; a circle's area grows with its count."""
     most = max((one["count"] for one in bins), default=1)
     return [
         {"x": 300 * one["said"], "y": 300 * (1 - one["seen"]), "r": 3 + 9 * (one["count"] / most) ** 0.5}
@@ -91,5 +91,5 @@ def _reliability(bins: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def _line(points: list[dict[str, float]], x: str, y: str) -> str:
-    """An SVG polyline over 0 … 1 on both axes, 300 by 300."""
+    """The points of an SVG polyline, 300 by 300, both axes from 0 to 1."""
     return " ".join(f"{300 * point[x]:.1f},{300 * (1 - point[y]):.1f}" for point in points)

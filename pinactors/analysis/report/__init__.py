@@ -1,5 +1,4 @@
-"""What is reported of a pin beside its authenticity: characters, price, details, display; packets and their
-HTML.
+"""Makes the packets other than authenticity, with their HTML: characters, price, details, display.
 
-Comes in: prepared views, match, stamp reading. Goes out: packets. All text is escaped here.
+Input: prepared views, match, stamp reading. Output: packets. All text is escaped here.
 """

@@ -1,4 +1,5 @@
-"""Who is on the pin: the catalogue search in words, with a claim only where the search makes one."""
+"""Makes the packet of characters: the result of the catalogue search in words. It claims a pin only if the
+search identified one."""
 
 from __future__ import annotations
 
@@ -15,11 +16,12 @@ NAME_BYTES = 200
 CHARACTERS_BYTES = 300
 REASON_BYTES = 600
 PIN_ID_BYTES = 200
-"""A longer id is left out with its candidate: half an id would name another pin."""
+"""Largest size of a pin id. A candidate with a longer one is left out, because a shortened id would name
+another pin."""
 
 
 def describe(match: Match) -> CharacterIdentification:
-    """The packet for a finished search. `characters` is empty unless a pin is claimed."""
+    """The packet for a finished search. `characters` is empty unless a pin is identified."""
     claimed = match.candidates[0] if match.identified and match.candidates else None
     best = [candidate for candidate in match.candidates[:MOST_CANDIDATES] if _fits(candidate.pin.pin_id)]
     return CharacterIdentification(
@@ -47,7 +49,7 @@ def describe(match: Match) -> CharacterIdentification:
 
 
 def why_not(match: Match) -> str:
-    """Why nothing is claimed, for a person."""
+    """A sentence for the user that says why no pin is identified."""
     if match.reason:
         return plain(match.reason, REASON_BYTES)
     if match.catalog_size == 0:
@@ -97,7 +99,7 @@ def _also_seen(one: Seen) -> AlsoSeen:
 
 
 def _percent(candidate: MatchCandidate) -> int:
-    """Never 100: no photograph makes it certain."""
+    """The candidate's score in percent, at most 99: no photograph gives certainty."""
     return min(99, round(100 * candidate.score))
 
 

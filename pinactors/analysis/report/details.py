@@ -1,4 +1,4 @@
-"""What was read and measured, in words and as values. Nothing appears here that was not measured."""
+"""Makes the packet of details: what was read and measured, in words and as values, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pinactors.protocol import DetailedAnalysis, View
 MOST_MARKS = 12
 MARK_BYTES = 60
 MARK_CONFIDENCE = 0.6
-"""Reader's confidence from which a line is shown as read."""
+"""Confidence of the text recognition from which a line is shown as read."""
 
 MOST_PROBLEMS = 4
 PROBLEM_BYTES = 200
@@ -36,7 +36,8 @@ def describe(
     stamp: StampReading | None,
     match: Match | None,
 ) -> DetailedAnalysis:
-    """Marks, code, edition, year, maker, origin, metal, colours, proportions, photo quality."""
+    """The packet with marks, code, edition, year, maker, origin, metal, colours, proportions, photo
+    quality."""
     views = [view for view in (front, back, angled) if view is not None]
     values = _stamped(stamp or StampReading(), match.pin if match else None) | _measured(front, back)
     read = {name: value for name, value in values.items() if value is not None and value != []}
@@ -83,7 +84,7 @@ _KEYS = {
     "Colours": "colours",
     "Length to width": "sizeRatio",
 }
-"""What a person sees to what a program reads."""
+"""Labels shown to users, with the keys of the values in the packet."""
 
 
 def _stamped(stamp: StampReading, pin: CatalogPin | None) -> dict[str, Any]:
@@ -102,10 +103,11 @@ def _stamped(stamp: StampReading, pin: CatalogPin | None) -> dict[str, Any]:
 
 
 def _held_against(read: Any, likely: Any, known: Any) -> Any:
-    """What is told of a number on the stamp, given what the catalogue says of the identified pin.
+    """The number that is reported for the stamp, given the catalogue's (`known`) for the identified pin.
 
-    The catalogue never puts a number there: it settles one that most readings gave, and silences one that
-    differs from its own by digits a reader takes for each other, which is a slip as often as another stamp.
+    The catalogue's number never replaces a reading. It confirms a number that most readings gave (`likely`).
+    A number that was read but differs from the catalogue's only in digits that look alike is not reported,
+    because it is as often misread as from another stamp.
     """
     if read is None:
         return known if likely is not None and likely == known else None
@@ -136,13 +138,14 @@ def _made_on(code: str | None) -> str | None:
 
 
 def _partly_read(stamp: StampReading | None, values: dict[str, Any]) -> bool:
-    """Whether a line begins like a factory code of which not every digit was read."""
+    """Whether a line begins like a factory code, but no code was read."""
     lines = stamp.lines if stamp else ()
     return values["Factory code"] is None and any(grammar.begins_code(line.text) for line in lines)
 
 
 def _marks(stamp: StampReading | None) -> list[str]:
-    """The lines surely read. A code with digits missing or misread is none: it would pass for one."""
+    """The lines read with confidence, without incomplete or misread codes, which users would take for
+    codes."""
     lines = stamp.lines if stamp else ()
     sure = [line.text for line in lines if line.confidence >= MARK_CONFIDENCE]
     return [html.plain(text, MARK_BYTES) for text in sure if not grammar.broken_code(text)][:MOST_MARKS]

@@ -1,4 +1,4 @@
-"""What each photograph is like and what was found in it, as one HTML fragment a view."""
+"""Makes the display packet: one HTML fragment per view with the photograph's quality and what was found."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ GOOD, USABLE = 0.75, 0.5
 
 MOST_PROBLEMS = 5
 PROBLEM_BYTES = 300
-"""Five problems, the outcome and the frame take under 2,400 bytes: three views fit one packet."""
+"""Largest size of a problem's text. Five problems, the outcome and the frame take less than 2,400 bytes, so
+that three views fit in one packet."""
 
 _TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
 
 def render(front: PreparedView, back: PreparedView | None, angled: PreparedView | None) -> HtmlDisplayData:
-    """The packet; a view that was not sent has no fragment."""
+    """The display packet; a view that was not sent has no fragment."""
     return HtmlDisplayData(
         front_html=_fragment(front),
         back_html=_fragment(back) if back else UNSET,

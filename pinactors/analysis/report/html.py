@@ -1,4 +1,5 @@
-"""HTML fragments from templates. What a catalogue or a photograph says is text: escaped and bounded."""
+"""Makes HTML fragments from templates. Text from a catalogue or a photograph is escaped and its length
+bounded."""
 
 from __future__ import annotations
 
@@ -10,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import escape
 
 _DROPPED = {"Cs", "Co", "Cn"}
-"""Lone surrogates, which no encoder takes, and characters without a meaning."""
+"""Unicode categories that are removed: lone surrogates, which cannot be encoded, and characters without a
+meaning."""
 
 _DIRECTIONS = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Marks that turn the order of the text after them: a name could rewrite the sentence around it."""
+"""Marks that change the direction of the text after them: a name could reorder the sentence around it."""
 
 
 @cache
@@ -29,15 +31,16 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """The fragment in `templates/<template>`, every value escaped. A value it misses is an error."""
+    """The fragment made from `templates/<template>`, with every value escaped. A missing value is an
+    error."""
     return _environment().get_template(template).render(**values).strip()
 
 
 def plain(text: str, limit: int) -> str:
-    """`text` on one line, without control characters, so short that it takes at most `limit` bytes once it is
-    escaped and encoded in a packet; what was cut ends in an ellipsis."""
+    """`text` on one line, without control characters, cut so that it takes at most `limit` bytes after it is
+    escaped and encoded in a packet. A cut text ends in an ellipsis."""
     kept: list[str] = []
-    for character in text[: 4 * limit]:  # a longer one is cut anyway: do not even look at a megabyte
+    for character in text[: 4 * limit]:  # longer text is cut anyway: do not process megabytes
         category = unicodedata.category(character)
         if character.isspace() or category == "Cc":
             kept.append(" ")
@@ -57,5 +60,5 @@ def plain(text: str, limit: int) -> str:
 
 
 def _size(text: str) -> int:
-    """Bytes in a fragment inside a packet: escaped for HTML, then for JSON, which doubles backslashes."""
+    """Bytes of `text` in a packet: escaped for HTML, then for JSON, which doubles backslashes."""
     return len(str(escape(text)).encode()) + text.count("\\")

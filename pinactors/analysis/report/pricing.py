@@ -1,9 +1,10 @@
-"""What a pin sells for: sold rows of the identified pin, in one condition and one currency, nothing invented.
+"""Estimates the price of the identified pin from its sales in one condition and one currency.
 
-Rows outside 1.5 interquartile ranges of the log price (Tukey's fence) are left out: lots and mistyped prices
-lie there. The estimate is the recency-weighted median with the 25th and 75th percentile, in log price, a sale
-losing half its weight every 90 days. With fewer than ten sales in the last 90 days the window is widened to
-365, openly. Ten sales make a firm estimate, three to nine a thin one, one or two are shown as they are.
+Sales more than 1.5 interquartile ranges outside the quartiles of the log price (Tukey's fence) are left out:
+they are mostly lots and mistyped prices. The estimate is the recency-weighted median with the 25th and 75th
+percentile, in log price; a sale loses half its weight every 90 days. If there are fewer than ten sales in the
+last 90 days, the window is widened to 365 days, and the packet says so. Ten sales make a firm estimate, three
+to nine a thin one; one or two are only listed.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ WIDE_WINDOW_DAYS = 365
 HALF_LIFE_DAYS = 90.0
 FENCE_QUARTILE_RANGES = 1.5
 FENCED_FROM = 4
-"""Rows from which quartiles say something about outliers."""
+"""Least number of sales whose quartiles can show outliers."""
 FIRM, THIN = 10, 3
 
 PRICE_LIMIT = 1e12
 RATE_LIMIT = 1e9
-"""Bounds in which logarithms, quotients and printed figures stay sane; NaN and infinity lie outside."""
+"""Bounds of prices and exchange rates within which logarithms, quotients and printed figures are valid; they
+exclude NaN and infinity."""
 
 CHART_ROWS = 40
 DATED_ROWS = 5
@@ -50,7 +52,8 @@ _WITHOUT_CENTS = frozenset({"JPY", "KRW", "VND", "CLP", "ISK", "PYG", "UGX", "XA
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A usable sale: `amount` in the sample's currency, `age` in days."""
+    """A usable sale. `amount` is in `currency`, to which the sale may have been converted; `age` is in
+    days."""
 
     sale: Sale
     condition: str
@@ -61,8 +64,8 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Rows of one condition and currency inside `window` days. `outliers` were left out; `recent` counts
-    those of the narrow window."""
+    """Sales in one condition and currency within `window` days. `outliers` is the number of sales left out,
+    `recent` the number within the narrow window."""
 
     rows: list[_Row]
     outliers: int
@@ -77,11 +80,11 @@ class _Sample:
 
 
 def price(match: Match, as_of: dt.date) -> PricingAnalysis:
-    """The packet for the pin `match` claims, as of a day; later sales are not known yet.
+    """The packet for the pin that `match` identifies, as of a day; later sales are ignored.
 
-    With the catalogue's exchange rates rows are brought to one currency; without, only the currency with the
-    most sales counts, and what is left out is said: no rate is made up. The
-    condition is that with most sales, as nobody knows the photographed pin's; the others are named beside.
+    Sales are converted to one currency by the catalogue's exchange rates. Without a rate, only the currency
+    with the most sales counts, and the packet says what is left out. The condition is the one with the most
+    sales, because that of the photographed pin is unknown; the other conditions are listed as well.
     """
     if match.pin is None:
         return _no_price(match, "The pin is not identified, so there are no sales to go by.", [])
@@ -109,7 +112,7 @@ def price(match: Match, as_of: dt.date) -> PricingAnalysis:
 
 
 def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
-    """Sold rows of one pin each, newest first."""
+    """The usable sales of single pins up to `as_of`, newest first."""
     rows = [
         _Row(
             sale,
@@ -128,7 +131,8 @@ def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
 
 
 def _in_one_currency(rows: list[_Row], rates: Mapping[str, float]) -> list[_Row]:
-    """Rows in the currency most of them have, as far as rates reach; the others stay as they are."""
+    """The rows converted to the currency that most of them have; rows without an exchange rate are
+    unchanged."""
     known = {unit: rate for unit, rate in rates.items() if 1 / RATE_LIMIT < rate < RATE_LIMIT}
     if known:
         known = {"USD": 1.0} | known
@@ -160,14 +164,15 @@ def _fenced(rows: list[_Row]) -> list[_Row]:
         return rows
     logs = np.log([row.amount for row in rows])
     first, third = np.percentile(logs, [25, 75])
-    reach = FENCE_QUARTILE_RANGES * (third - first) + 1e-9  # equal prices differ by rounding once converted
+    reach = FENCE_QUARTILE_RANGES * (third - first) + 1e-9  # converted equal prices may differ by rounding
     return [row for row, log in zip(rows, logs, strict=True) if first - reach <= log <= third + reach]
 
 
 def _weighted_quantile(
     values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64], quantile: float
 ) -> float:
-    """Linear between the middles of each value's share of the weight (Hazen's definition, weighted)."""
+    """A weighted quantile, linear between the middles of each value's share of the weight (Hazen's
+    definition, weighted)."""
     order = np.argsort(values)
     shares = weights[order]
     middles = np.cumsum(shares) - shares / 2
@@ -249,7 +254,7 @@ def _no_price(match: Match, reason: str, rows: list[_Row]) -> PricingAnalysis:
 
 
 def _chart(rows: list[_Row]) -> list[dict[str, Any]]:
-    """The newest rows as they were sold, in their own currency."""
+    """The newest sales, in the currency in which they were sold."""
     return [
         {
             "soldAt": row.sale.sold_at.isoformat(),

@@ -1,4 +1,4 @@
-"""Suggestions of a second engine beside the analysis: shown as suggestions, deciding nothing."""
+"""Adds the suggestions of a second engine to packets. They are shown as suggestions and decide nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinactors.analysis.report.html import render
 from pinactors.protocol import CharacterIdentification, DetailedAnalysis, Suggestion
 
 NAMING = ("character", "series")
-"""Kinds that are shown with the characters; the others are shown with the details."""
+"""Kinds of suggestions that are shown with the characters; the others are shown with the details."""
 
 
 def characters_with(
@@ -20,7 +20,7 @@ def characters_with(
     suggestions: Sequence[Suggestion] | None,
     *values: Any,
 ) -> CharacterIdentification:
-    """What `full` makes of `values`, and the suggestions beside it."""
+    """The packet that `full` returns for `values`, with the suggestions added."""
     packet = full(context, *values)
     if not suggestions:
         return packet
@@ -34,7 +34,7 @@ def details_with(
     suggestions: Sequence[Suggestion] | None,
     *values: Any,
 ) -> DetailedAnalysis:
-    """What `full` makes of `values`, and the suggestions beside it."""
+    """The packet that `full` returns for `values`, with the suggestions added."""
     packet = full(context, *values)
     if not suggestions:
         return packet
