@@ -1,6 +1,7 @@
-"""A complete plug-in: how bright the front is, as a packet type of its own.
+"""A complete plug-in: it measures the brightness of the front and sends it in a new packet type.
 
-Clients that do not know `BRIGHTNESS` ignore it. The component runs in a worker, where the pixels are.
+Clients ignore the packet type `BRIGHTNESS` if it is unknown to them. The component runs in a worker process,
+which has the pixels.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ from pinactors.settings import Settings
 
 
 class Brightness(Packet, tag="BRIGHTNESS", kw_only=True):
-    """`brightness` is the mean of all pixels, 0 (black) to 1 (white)."""
+    """The brightness of the front: the mean of all pixels, 0 (black) to 1 (white)."""
 
     brightness: float
 
 
 def measure(context: Any, front: Any) -> Brightness:
-    """`front` is what the shared step of that name made of the photograph; `rgb` is its pixels."""
+    """Measures the brightness. `front` is the value of the shared step of that name; `front.rgb` has the
+    pixels."""
     return Brightness(brightness=round(float(front.rgb.mean()) / 255, 4))
 
 

@@ -1,7 +1,7 @@
-"""Draws the README's pictures anew: `python docs/pictures/draw.py`, with the extra `test` and Chromium.
+"""Draws the README's pictures again: `python docs/pictures/draw.py`, with the extra `test` and Chromium.
 
-Starts the demonstration as a newcomer does. What it prints becomes `terminal.svg`; its page, with the example
-that the page itself offers, becomes `page.png`.
+The program starts the demonstration. The demonstration's output becomes `terminal.svg`; its page, with the
+result of the example that the page offers, becomes `page.png`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parent
 COLUMNS = 112
 SIZE = {"width": 1080, "height": 1000}
 COLOURS = 128
-"""Of the picture's palette: a tenth of the bytes, and no difference that one sees."""
+"""Colours in the picture's palette: the file has a tenth of the bytes, without a visible difference."""
 
 RESULT_MILLISECONDS = 120_000
 LAST_LINE = "Ctrl-C ends it."
@@ -32,7 +32,7 @@ LAST_LINE = "Ctrl-C ends it."
 
 @contextmanager
 def demonstration() -> Iterator[list[str]]:
-    """The lines of a demonstration that still serves."""
+    """Starts the demonstration and yields its output lines while its server runs."""
     command = [sys.executable, "-m", "pinactors", "demo"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
@@ -48,7 +48,7 @@ def demonstration() -> Iterator[list[str]]:
 
 
 def draw_terminal(lines: list[str]) -> None:
-    """What a phone gets, as a terminal shows it."""
+    """Draws the lines of the demonstration, the packets that a phone gets, as a terminal."""
     start = next(number for number, line in enumerate(lines) if line.startswith("A phone on"))
     end = next(number for number, line in enumerate(lines) if "ANALYSIS_COMPLETE" in line)
     console = Console(width=COLUMNS, record=True, file=io.StringIO())
@@ -56,13 +56,13 @@ def draw_terminal(lines: list[str]) -> None:
     for line in lines[start : end + 1]:
         console.print(Text(line, overflow="ellipsis", no_wrap=True))
     svg = console.export_svg(title="pinactors")
-    # No font from elsewhere: whoever looks at it has one of a terminal's.
+    # Removes the fonts that would be loaded from other servers: the reader's own monospaced font is used.
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
     (FOLDER / "terminal.svg").write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), "utf-8")
 
 
 def draw_page(server: str) -> None:
-    """The page with the result of its own example."""
+    """Takes a screenshot of the page with the result of its example."""
     with sync_playwright() as running:
         browser = running.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport=SIZE, color_scheme="light")
