@@ -74,7 +74,8 @@ class EnamelColour:
 
 
 def enamel_colours(front: PreparedView) -> list[EnamelColour]:
-    """The dominant colours of the front, largest first; empty when no pin was found."""
+    """The dominant colours of the front, largest first; empty if no pin was found or too little of it is
+    visible."""
     if front.pin is None:
         return []
     lab = _inside(front.pin.rgb, front.pin.crop_mask)

@@ -41,7 +41,7 @@ def open_webp(data: bytes, scale: float = 1.0) -> Header:
 
 
 def open_png(data: bytes) -> Header:
-    """Raises `Error`."""
+    """The header of a PNG. Raises `Error`."""
     return _header(pyvips.Image.pngload_buffer(data, access="sequential", fail_on="warning"))
 
 

@@ -73,7 +73,7 @@ RIVAL_LOG_ODDS = 5.0
 """A pin in the same place as the best is its rival if its log odds are less than this below the best's."""
 
 Region = tuple[float, float, float, float]
-"""x, y, width, height as shares of the upright photograph."""
+"""A box in a photograph: x, y, width, height as shares of the upright photograph."""
 
 
 class Source(Protocol):
