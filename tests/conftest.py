@@ -1,4 +1,4 @@
-"""What every test gets."""
+"""Fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from tests.ray_cluster import start_cluster
 
 
 class ErrorLogs:
-    """ERROR lines of one test. One that the test does not `take` fails it."""
+    """The log entries of one test. An ERROR entry that the test does not `take` makes the test fail."""
 
     def __init__(self, entries: list[Any]) -> None:
         self.entries = entries
         self._taken: list[int] = []
 
     def take(self, event: str) -> dict[str, Any]:
-        """The first ERROR line `event` not taken yet, now expected."""
+        """Returns the first ERROR entry `event` that was not taken yet, and marks it as expected. Raises
+        `AssertionError` if there is none."""
         for number, entry in enumerate(self.entries):
             if number not in self._taken and _is_error(entry) and entry["event"] == event:
                 self._taken.append(number)
@@ -42,14 +43,15 @@ def _is_error(entry: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def unconfigured_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that run in this process do not configure its logs: loggers keep what they first get, and
-    what they say could not be captured any more."""
+    """Keeps commands that run in this process from configuring its logs: loggers keep their first
+    configuration, so that their entries could not be captured in later tests."""
     monkeypatch.setattr("pinactors.logs.configure", lambda _: None)
 
 
 @pytest.fixture(autouse=True)
 def error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[ErrorLogs]:
-    """Captures the structured log; an ERROR line nobody asserted fails the test, also one of `logging`."""
+    """Captures the structured log. An ERROR entry that was not taken makes the test fail, and so does each
+    ERROR record of `logging`."""
     with capture_logs() as entries:
         logs = ErrorLogs(entries)
         yield logs
@@ -60,7 +62,7 @@ def error_logs(caplog: pytest.LogCaptureFixture) -> Iterator[ErrorLogs]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_data_folder_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a test does without naming a data folder does not reach the one of whoever runs it."""
+    """Moves the default data folder, so that no test touches the developer's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
         yield
@@ -68,14 +70,14 @@ def _no_data_folder_of_the_developer(tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
-    """Of a cluster with one node and two CPUs."""
+    """The address of a Ray cluster with one node and two CPUs."""
     with start_cluster() as cluster:
         yield cluster.address
 
 
 @pytest.fixture(params=["local", "ray"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A value of the setting `compute`; what it names is there."""
+    """A value of the setting `compute`. For `ray`, a cluster is running and its address is set."""
     if request.param == "ray":
         monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
     return str(request.param)

@@ -1,6 +1,7 @@
-"""Draws photographs of made-up enamel pins for tests: front, back and tilted, on surfaces, with the truth.
+"""Draws photographs of invented enamel pins for tests: front, back and tilted, on surfaces, with the true
+mask and pose.
 
-Everything follows from the seed. Pictures are uint8 RGB, masks uint8 0 or 255.
+The seed determines everything. Pictures are uint8 RGB, masks uint8 0 or 255.
 
     front, back, angled = photographs(seed=3)           # JPEG bytes, as a phone would upload them
     scene = photograph(pin_front(3), background("wood", 800, 600, 1), angle=20)    # scene.rgb, scene.mask
@@ -21,7 +22,7 @@ from pinactors.protocol import View
 Picture = npt.NDArray[np.uint8]
 
 PIN_SIDE = 640
-"""Side of the square a pin is drawn in before it is photographed."""
+"""Side, in pixels, of the square in which a pin is drawn before it is photographed."""
 
 BACKGROUNDS = ("white", "grey", "cloth", "wood", "gradient", "speckle")
 SHAPES = ("disc", "rectangle", "flower", "shield", "bear", "cloud")
@@ -30,7 +31,7 @@ METALS = {"silver": (196, 198, 202), "gold": (214, 172, 84), "copper": (196, 124
 
 @dataclass(frozen=True)
 class Pin:
-    """A pin seen straight on: `rgb` and `mask` are `PIN_SIDE` square."""
+    """A pin seen perpendicularly: `rgb` and `mask` are squares with `PIN_SIDE` pixels a side."""
 
     rgb: Picture
     mask: Picture
@@ -38,7 +39,8 @@ class Pin:
 
 @dataclass(frozen=True)
 class Scene:
-    """A photograph and where the pin is in it; `to_photo` (3x3) maps pin to photograph pixels."""
+    """A photograph and the pin's position in it: `to_photo` (3x3) maps the pin's pixels to the
+    photograph's."""
 
     rgb: Picture
     mask: Picture
@@ -46,7 +48,7 @@ class Scene:
 
 
 def silhouette(seed: int, side: int = PIN_SIDE) -> Picture:
-    """The outline pin number `seed` has, as seen from the front."""
+    """The mask of pin number `seed`, seen from the front."""
     shape = SHAPES[seed % len(SHAPES)]
     mask = np.zeros((side, side), np.uint8)
     middle, unit = side // 2, side / 100
@@ -80,7 +82,8 @@ def silhouette(seed: int, side: int = PIN_SIDE) -> Picture:
 
 
 def pin_front(seed: int, metal: str = "") -> Pin:
-    """Enamel fields in strong colours between raised metal lines, a metal rim around all."""
+    """The front of pin number `seed`: enamel fields in strong colours between raised metal lines, with a
+    metal rim."""
     rng = np.random.default_rng(seed)
     mask = silhouette(seed)
     colour = np.array(METALS[metal or sorted(METALS)[seed % len(METALS)]], np.float64)
@@ -96,7 +99,7 @@ def pin_front(seed: int, metal: str = "") -> Pin:
     fields = cv2.cvtColor(paint[None], cv2.COLOR_HSV2RGB)[0].astype(np.float64)
     rgb = fields[nearest]
     rgb[(second - first < line) | (inner == 0)] = colour
-    for _ in range(4):  # figures on the fields: something to recognise
+    for _ in range(4):  # figures on the fields, for keypoints
         x, y = (int(value) for value in rng.uniform(0.3, 0.7, 2) * PIN_SIDE)
         radius = int(rng.uniform(0.04, 0.09) * PIN_SIDE)
         cv2.circle(rgb, (x, y), radius + line, colour.tolist(), -1)
@@ -114,8 +117,8 @@ def pin_back(
     rim: bool = False,
     period: int = 44,
 ) -> Pin:
-    """The same pin turned over: bare metal, a mouse-head waffle `period` pixels apart that runs off the edge
-    (or stops at a smooth `rim`), a stamped plate with `lines`, two posts."""
+    """The back of pin number `seed`: bare metal, a waffle of mouse heads `period` pixels apart that runs off
+    the edge (or stops at a smooth `rim`), a stamped plate with `lines`, and two posts."""
     mask = np.ascontiguousarray(silhouette(seed)[:, ::-1])
     colour = np.array(METALS[metal or sorted(METALS)[seed % len(METALS)]], np.float64)
     relief = np.zeros((PIN_SIDE, PIN_SIDE), np.uint8)  # 100 is the height of a raised figure
@@ -148,7 +151,7 @@ def pin_back(
 
 
 def background(kind: str, width: int, height: int, seed: int = 0) -> Picture:
-    """A surface to lay a pin on: one of `BACKGROUNDS`."""
+    """A surface under a pin: `kind` is one of `BACKGROUNDS`."""
     rng = np.random.default_rng([seed, BACKGROUNDS.index(kind)])
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     if kind == "white":
@@ -190,9 +193,10 @@ def photograph(
     glare: float = 0.0,
     seed: int = 0,
 ) -> Scene:
-    """`pin` on `surface`: its drawing square covers `share` of the shorter side, turned by `angle` degrees,
-    tilted away by `tilt` degrees, centred `at` (fractions), with a soft shadow and a highlight of strength
-    `glare`; then `light`, `blur` (sigma, pixels) and sensor `noise` (sigma, grey levels)."""
+    """A photograph of `pin` on `surface`. The pin's square covers `share` of the shorter side, is rotated by
+    `angle` degrees, tilted by `tilt` degrees and centred `at` (fractions of width and height), with a soft
+    shadow and a highlight of strength `glare`; then follow `light`, `blur` (sigma, pixels) and sensor `noise`
+    (sigma, grey levels)."""
     height, width = surface.shape[:2]
     to_photo = _pose(width, height, share, angle, tilt, at)
     size = (width, height)
@@ -233,12 +237,13 @@ def photographs(
 
 
 def jpeg(rgb: Picture, quality: int = 90, orientation: int = 1) -> bytes:
-    """JPEG bytes; `orientation` is written into EXIF as a camera does, the pixels stay as they are."""
+    """`rgb` as JPEG bytes. `orientation` is written into EXIF as a camera does; the pixels are not
+    rotated."""
     return encoded(rgb, "JPEG", orientation, quality=quality)
 
 
 def encoded(rgb: Picture, format_name: str, orientation: int = 1, **options: object) -> bytes:
-    """`rgb` in a format Pillow can write: `PNG`, `WEBP`, `HEIF` (after `register_heif_opener()`)."""
+    """`rgb` in a format that Pillow can write: `PNG`, `WEBP`, `HEIF` (after `register_heif_opener()`)."""
     exif = Pillow.Exif()
     if orientation != 1:
         exif[0x0112] = orientation
@@ -251,7 +256,8 @@ def encoded(rgb: Picture, format_name: str, orientation: int = 1, **options: obj
 def _pose(
     width: int, height: int, share: float, angle: float, tilt: float, at: tuple[float, float]
 ) -> npt.NDArray[np.float64]:
-    """Turn in the plane, tilt about the horizontal axis, then a pinhole camera at four pin widths."""
+    """The homography (3x3) from the pin's square to the photograph: rotation in the plane, tilt about the
+    horizontal axis, then a pinhole camera at a distance of four pin widths."""
     turn, lean = np.radians(angle), np.radians(tilt)
     centre = np.array([[1, 0, -PIN_SIDE / 2], [0, 1, -PIN_SIDE / 2], [0, 0, 1]])
     rotate = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
@@ -262,7 +268,7 @@ def _pose(
 
 
 def _bevelled(rgb: npt.NDArray[np.float64], mask: Picture, metal_only: npt.NDArray[np.bool_]) -> Picture:
-    """Light from the upper left on the metal's edges: what a real rim shows."""
+    """Shades the metal's edges as light from the upper left does on a real rim."""
     height = cv2.GaussianBlur(mask, (0, 0), 4).astype(np.float32)
     slope = cv2.Sobel(height, cv2.CV_32F, 1, 0) + cv2.Sobel(height, cv2.CV_32F, 0, 1)
     lit = rgb.copy()

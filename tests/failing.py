@@ -1,4 +1,4 @@
-"""What goes on all the time, made to fail once."""
+"""Makes one iteration of a long-lived task fail."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import trio
 
 
 def fail_once(patch: pytest.MonkeyPatch, owner: type[Any], method: str, at: int = 1) -> trio.Event:
-    """The `at`-th call of an async method raises what nobody catches by its type; the event is set once a
-    later one has ended."""
+    """Makes the `at`-th call of an async method raise an exception that no code catches by its type. Returns
+    an event that is set when a later call has ended."""
     work, went_on = getattr(owner, method), trio.Event()
     calls = 0
 

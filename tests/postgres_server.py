@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the test run's own, where one is installed: on a Unix socket, in a folder."""
+"""A PostgreSQL server for tests, if PostgreSQL is installed: on a Unix socket, in a temporary folder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ READY_SECONDS = 60
 
 
 class PostgresServer:
-    """A server in `folder`, with the superuser `tester`. `start` may follow `crash`. `fsync`: whether it
-    waits for the disk as a server that is used does; what a test looks for does not depend on it."""
+    """A server in `folder`, with the superuser `tester`. `start` may be called again after `crash`. `fsync`:
+    whether the server waits for the disk, as servers in production do; results of tests do not depend on
+    it."""
 
     def __init__(self, folder: Path, *, fsync: bool = False) -> None:
         self.folder = folder
         self._fsync = "on" if fsync else "off"
-        self._user = "nobody" if os.geteuid() == 0 else None  # it refuses to run as root
+        self._user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
         self._process: subprocess.Popen[bytes] | None = None
         if self._user:
             shutil.chown(folder, self._user)
@@ -37,7 +38,7 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Starts the server; returns when it answers. The test fails after `READY_SECONDS`."""
         import psycopg
 
         fsync = f"fsync={self._fsync}"
@@ -61,11 +62,11 @@ class PostgresServer:
                 time.sleep(0.02)
 
     def crash(self) -> None:
-        """Ends it at once: what was committed asynchronously a moment ago may be gone."""
+        """Ends the server at once (SIGQUIT): recent asynchronous commits may be lost."""
         self._end(signal.SIGQUIT)
 
     def stop(self) -> None:
-        """Does not wait for clients a failed test left behind."""
+        """Stops the server (SIGINT) without waiting for clients that a failed test left connected."""
         self._end(signal.SIGINT)
 
     def _end(self, with_signal: signal.Signals) -> None:
@@ -76,7 +77,7 @@ class PostgresServer:
 
 @contextmanager
 def postgres_server(*, fsync: bool = False) -> Iterator[PostgresServer]:
-    """A running server. Skips where there is none to be had."""
+    """A running server. Skips the test if PostgreSQL or psycopg is not installed."""
     pytest.importorskip("psycopg")
     if not shutil.which("initdb") or not shutil.which("postgres"):
         pytest.skip("PostgreSQL is not installed")
@@ -94,13 +95,13 @@ def postgres_server(*, fsync: bool = False) -> Iterator[PostgresServer]:
 
 @contextmanager
 def serve_postgres() -> Iterator[Path]:
-    """The socket folder of a running server. Skips where there is none to be had."""
+    """The socket folder of a running server. Skips the test if PostgreSQL or psycopg is not installed."""
     with postgres_server() as server:
         yield server.folder
 
 
 def empty_database(folder: Path) -> str:
-    """A new database on the server in `folder`: its URL."""
+    """Creates a database on the server in `folder` and returns its URL."""
     import psycopg
 
     name = f"test_{os.urandom(6).hex()}"

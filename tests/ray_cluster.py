@@ -1,4 +1,4 @@
-"""A real Ray cluster on this machine for tests; the heaviest thing they start, so one for the whole run."""
+"""A real Ray cluster on this machine for tests. It takes long to start, so most tests share one."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ NOTICED_SOON = {
     "health_check_timeout_ms": 500,
     "health_check_failure_threshold": 3,
 }
-"""A killed node is noticed after some two seconds, not seventeen. On a busy machine a slow node is then taken
-for dead, and every process connected to it is ended: for tests that kill a node only."""
+"""Ray settings with which a killed node is detected after about two seconds instead of 17. Only for tests
+that kill a node: on a busy machine Ray then declares a slow node dead and ends each process connected to
+it."""
 
 
 AS_DEPLOYED = {
     "worker_niceness": int(Settings.model_fields["worker_niceness"].default),
     "num_workers_soft_limit": 16,
 }
-"""As docs/deploy has it. Ray's own niceness of 15 starves jobs beside other work at 10, and its limit of one
-idle worker a CPU ends warm ones."""
+"""Ray settings as in docs/deploy. With Ray's default niceness of 15, jobs get no CPU beside other processes
+at 10; with its default limit of one idle worker for each CPU, it ends warm workers."""
 
 
 @contextmanager
 def start_cluster(nodes: int = 1, cpus: int = 2, settings: dict[str, int] | None = None) -> Iterator[Any]:
-    """A `ray.cluster_utils.Cluster`. Skips the test where Ray is not installed."""
+    """A running `ray.cluster_utils.Cluster`. Skips the test if Ray is not installed."""
     pytest.importorskip("ray", reason="Ray is not installed")
     from ray.cluster_utils import Cluster
 
@@ -56,7 +57,7 @@ def start_cluster(nodes: int = 1, cpus: int = 2, settings: dict[str, int] | None
             yield cluster
         finally:
             for node in (*cluster.worker_nodes, cluster.head_node):
-                cluster.remove_node(node, allow_graceful=False)  # gracefully, each takes half a minute
+                cluster.remove_node(node, allow_graceful=False)  # a graceful removal takes half a minute
             cluster.shutdown()
             if before is None:
                 del os.environ["PYTHONPATH"]

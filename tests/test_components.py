@@ -1,4 +1,4 @@
-"""What the built-in components promise where full analysis cannot be had in time."""
+"""The built-in components have a basic analysis for the case that full analysis does not end in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pinactors.components import declare
 from pinactors.settings import Settings
 
 SLOW = {"match", "stamp", "angled_match"}
-"""Steps that a busy server, or one of two nodes that died, may not come to before the deadline."""
+"""Steps that may not end before the deadline on a busy server, or if one of two nodes has died."""
 
 
 def test_every_component_has_a_basic_analysis_without_the_slow_steps() -> None:

@@ -1,4 +1,4 @@
-"""README and pages say what is: every setting, command, dependency and promise is held against the code."""
+"""README and pages agree with the code: each setting, command, dependency and promise is compared with it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.deploy.test_files import known_metrics
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README = "\n".join(page.read_text("utf-8") for page in PAGES)
-"""README and every page, as one text."""
+"""The README and all pages as one text."""
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -48,7 +48,7 @@ def settings_rows() -> list[str]:
 
 def _shown(value: object) -> str:
     if isinstance(value, Path):
-        return ""  # another one on every machine
+        return ""  # the value differs between machines
 
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -79,7 +79,7 @@ CODE = re.compile(r"`[^`\n]+`|^```(?:sh|toml|yaml)?\n.*?^```$", re.MULTILINE | r
 
 
 def used_commands(page: Path, program: str) -> Iterator[tuple[list[str], list[str]]]:
-    """What a page has somebody type: the words behind `program`, and the options among them."""
+    """The commands on a page: for each, the words after `program`, and the options among them."""
     for code in CODE.findall(page.read_text("utf-8")):
         for line in re.findall(rf"(?:^|[\s/`]){program} ([a-z][^\n`|;#&]*)", code.replace("\\\n", " ")):
             words = line.split()
@@ -108,14 +108,14 @@ def test_every_setting_that_is_named_exists(page: Path) -> None:
 
 
 def table(title: str) -> list[list[str]]:
-    """The rows of a section's table behind its head, cell by cell."""
+    """The rows of a section's table without its head, each as a list of cells."""
     rows = [line for line in section(title).splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
 def test_every_metric_has_a_row_and_every_alarm_a_metric() -> None:
     named = {name for row in table("Metrics and what they mean") for name in re.findall(r"`(\w+)`", row[0])}
-    # Counters and histograms have several names; one of them is a row's.
+    # Counters and histograms have several names, but one row.
     families = {re.sub(r"_(total|created|bucket|count|sum|info)$", "", name) for name in known_metrics()}
     assert {name.removesuffix("_total").removesuffix("_info") for name in named} == families
     assert named <= known_metrics() | {"up"}
@@ -205,7 +205,7 @@ def test_the_import_folders_columns_are_those_that_are_read() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of a page's headings, as GitHub and the server make them."""
+    """The anchors of a page's headings, as GitHub and the server make them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 

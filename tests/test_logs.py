@@ -1,4 +1,5 @@
-"""Logs: one line a request and one a session, structured, without keys, photographs or foreign lines."""
+"""Logs: one structured line for each request and each session, without keys, photographs or lines of other
+libraries."""
 
 from __future__ import annotations
 

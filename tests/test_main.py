@@ -1,4 +1,4 @@
-"""The command's entry point."""
+"""The entry point of the command `pinactors`."""
 
 from __future__ import annotations
 

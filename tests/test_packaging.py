@@ -1,4 +1,5 @@
-"""What is shipped: one importable name, every file the program reads, one version everywhere."""
+"""The wheel and the sdist: one importable name, each file that the program reads, the same version
+everywhere."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def build(source: Path, target: Path, kind: str) -> Path:
-    """The wheel or sdist of a source tree."""
+    """Builds the wheel or the sdist (`kind`) of a source tree, and returns its path."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(target)]
     done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -50,7 +51,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tracked(folder: str) -> set[str]:
-    """Files below a folder of the source tree that belong to it."""
+    """The files below a folder of the source tree, without compiled bytecode."""
     found = (path for path in (ROOT / folder).rglob("*") if path.is_file())
     return {str(path.relative_to(ROOT)) for path in found if "__pycache__" not in path.parts}
 

@@ -1,4 +1,4 @@
-"""Plug-ins: how they are found, what they may declare, and what their misbehaviour costs."""
+"""Plug-ins: how they are found, what they may declare, and the effect of faulty ones."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def with_component(full: Callable[..., Any], **given: Any) -> Analysis:
 
 
 async def session(data: Path, analysis: Analysis, content: str = "pin") -> dict[str, dict[str, Any]]:
-    """The packets of one session by type, on a real clock."""
+    """Runs one session on the real clock, and returns its packets by type."""
     async with open_registry(
         analysis,
         FakeCompute(),
@@ -130,7 +130,7 @@ async def test_misbehaviour_costs_its_own_packet_and_no_other(
                 await log.wait_beyond(len(order))
                 order += [msgspec.json.decode(packet)["packetType"] for packet in log.packets[len(order) :]]
                 if len(order) == len(OTHERS) - 1:
-                    assert "ANALYSIS_COMPLETE" not in order  # all others are out before it is given up
+                    assert "ANALYSIS_COMPLETE" not in order  # all others precede its timeout
             end = msgspec.json.decode(log.packets[-1])
     assert set(order) == OTHERS
     assert (end["missing"], end["degraded"]) == (["opinion"], [])
@@ -182,7 +182,7 @@ async def test_wrapping_one_of_the_five_around_a_shared_step_in_a_loop(works: bo
             "hint for front pin front of nobody",
         )
         assert end["degraded"] == []
-    else:  # ours, as without the plug-in
+    else:  # the built-in component's result, as without the plug-in
         assert found["characters"] == "Figaro"
         assert end["degraded"] == ["characters"]
 

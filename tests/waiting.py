@@ -1,4 +1,4 @@
-"""Waiting for what only looking tells: other processes and files do not wake a test."""
+"""Waiting by polling, for conditions in other processes and files, which cannot wake a test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ import trio
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Returns once `condition()` is true; the caller's scope says how long there is."""
-    while not condition():  # noqa: ASYNC110 - nothing wakes us
+    """Returns when `condition()` is true. The caller's cancel scope limits the time."""
+    while not condition():  # noqa: ASYNC110 - no event to wait for
         await trio.sleep(0.005)

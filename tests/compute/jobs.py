@@ -1,4 +1,4 @@
-"""What the tests run in worker processes: module-level functions, as `Compute` asks for."""
+"""Functions that the tests run in worker processes, on module level as `Compute` requires."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def environment() -> dict[str, Any]:
 
 
 def spin(path: str) -> None:
-    """Burns CPU for ever; `path` gets the pid first."""
+    """Writes the process id to `path`, then uses the CPU until it is killed."""
     _announce(path)
     while True:
         pass
@@ -71,7 +71,7 @@ def die() -> None:
 
 
 def die_once(path: str) -> str:
-    """Kills its process the first time it is called with `path`."""
+    """Kills its process at the first call with `path`; later calls return."""
     if not os.path.exists(path):
         _announce(path)
         die()
@@ -100,7 +100,7 @@ def refuse() -> None:
 
 
 class Awkward(Exception):
-    """Cannot be unpickled: its constructor wants more than its arguments."""
+    """An exception that cannot be unpickled: its constructor takes more arguments than `args` holds."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__("awkward")
@@ -115,7 +115,7 @@ def leave() -> None:
 
 
 def allocate(size: int) -> int:
-    """Memory that is really used."""
+    """Allocates `size` bytes and writes to all of them, so that the memory is really used."""
     return int(np.ones(size, np.uint8).sum())
 
 
@@ -128,7 +128,7 @@ def turned(image: Picture) -> Picture:
 
 
 def node() -> str:
-    """The id of the Ray node this runs on."""
+    """The id of the Ray node that runs this function."""
     import ray
 
     return str(ray.get_runtime_context().get_node_id())

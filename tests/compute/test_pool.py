@@ -1,4 +1,4 @@
-"""A pool's own rules about workers that come and go, without any process."""
+"""The pool's rules for added and removed workers, tested without processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT = 5
 
 
 class Place:
-    """A worker that is warm when `allowed` is set, and says where a job ran."""
+    """A fake worker: it is warm once `allowed` is set, and returns its node with each result."""
 
     def __init__(self, node: str) -> None:
         self.node, self.pid = node, None
@@ -39,7 +39,7 @@ class Place:
         return False
 
     def discard(self, kept: Any) -> None:
-        """Nothing is kept."""
+        """Does nothing: this worker keeps no values."""
 
 
 async def cleared(session: str) -> None:

@@ -1,4 +1,4 @@
-"""Processes of commands."""
+"""The process pool of commands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import until
 
 
 def main() -> None:
-    """Has a pool of one process say its number, and goes on until it is killed."""
+    """Starts a pool of one process, prints that process's id, and waits until it is killed."""
     with process_pool(1) as pool:
         os.write(1, b"%d\n" % pool.submit(os.getpid).result())
         signal.pause()

@@ -22,7 +22,7 @@ def test_the_oldest_sender_goes_first_job_by_job() -> None:
 
 
 def test_answers_and_what_leads_to_a_first_one_go_before_the_rest() -> None:
-    """Whoever sent them: nobody's first answer waits for another's last."""
+    """This holds across senders: one sender's first answer does not wait for another's last."""
     queue = JobQueue()
     first, second = Sender(1, alike, zero), Sender(2, alike, zero)
     kept = [queue.add(first, kept=True), queue.add(second, kept=True)]

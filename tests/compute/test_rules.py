@@ -1,5 +1,5 @@
-"""What every engine means by a job, a cancellation, a grace period and a death: worker processes and Ray, for
-real."""
+"""Rules that each engine must keep for jobs, cancellation, grace periods and dead workers: real worker
+processes and a real Ray cluster."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ async def test_cancelling_ends_the_process_that_works(processes: Pool, engine: s
             nursery.start_soon(run, processes, jobs.spin, str(path))
             await until(path.exists)
             pid = int(path.read_text())
-            await until(lambda: (cpu_seconds(pid) or 0) > 0.05)  # it really burns
+            await until(lambda: (cpu_seconds(pid) or 0) > 0.05)  # it really uses the CPU
             nursery.cancel_scope.cancel()
-        if engine == "ray":  # which says that a task is cancelled before its process is gone
+        if engine == "ray":  # Ray reports the cancellation before the process has ended
             await until(lambda: cpu_seconds(pid) is None)
         assert cpu_seconds(pid) is None
-        await until(lambda: processes.statistics()["workers"] == 2)  # replaced with nobody waiting
+        await until(lambda: processes.statistics()["workers"] == 2)  # replaced without a waiting job
         replaced, warm = await run(processes, jobs.warmed)
         assert warm
         assert replaced != pid
@@ -97,7 +97,7 @@ async def test_who_is_asked_last_runs_last(processes: Pool, tmp_path: Path) -> N
         order: list[str] = []
         urgency = {"early": 1.0, "late": 1.0}
         async with trio.open_nursery() as nursery:
-            # One of the two workers is freed: the jobs run one after the other.
+            # Only one of the two workers becomes free, so that the jobs run one after the other.
             async with trio.open_nursery() as freed:
                 nursery.start_soon(run, processes, jobs.spin, str(tmp_path / "0"))
                 freed.start_soon(run, processes, jobs.spin, str(tmp_path / "1"))
@@ -112,7 +112,7 @@ async def test_who_is_asked_last_runs_last(processes: Pool, tmp_path: Path) -> N
                 await until(lambda: processes.statistics()["queued"] == 1)
                 nursery.start_soon(job, "late")
                 await until(lambda: processes.statistics()["queued"] == 2)
-                urgency["late"] = 0.0  # its reader came back while it waited
+                urgency["late"] = 0.0  # as if its reader came back while it waits
                 freed.cancel_scope.cancel()
             await until(lambda: len(order) == 2)
             nursery.cancel_scope.cancel()
@@ -122,7 +122,8 @@ async def test_who_is_asked_last_runs_last(processes: Pool, tmp_path: Path) -> N
 async def test_what_a_value_makes_possible_is_not_overtaken(
     processes: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is made of a value is asked for once it is there: other steps wait already, and a worker."""
+    """A job that needs a value is submitted when the value exists. At that moment another step is queued and
+    a worker is free; the job must run before that step."""
     monkeypatch.setattr("pinactors.compute.pool.HELD_BACK_SECONDS", 0.5)  # a busy machine may be slow
     order: list[str] = []
 

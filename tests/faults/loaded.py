@@ -1,4 +1,4 @@
-"""An analysis whose full half costs a worker `COST` seconds and whose basic half costs next to nothing."""
+"""An analysis whose full function takes `COST` seconds of a worker and whose basic function almost none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COST = 0.2
 
 
 def warm() -> None:
-    """Everything is loaded by the import."""
+    """Does nothing: the import of this module loads everything."""
 
 
 def glance(max_pixels: int, image: StoredImage) -> int:

@@ -1,4 +1,4 @@
-"""Three masters on one PostgreSQL, in processes of their own, and phones that go on wherever they can."""
+"""Three master processes on one PostgreSQL, and phones that continue their streams at any master."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from tests.postgres_server import empty_database
 
 WORKERS = 4
 SILENCE = 8.0
-"""Seconds after which a phone gives a connection up that says nothing: keep-alives come every five."""
+"""Seconds without a byte after which a phone gives up a connection: keep-alives come every five seconds."""
 
 NDJSON = {"Accept": "application/x-ndjson"}
 
 
 @dataclass
 class Relay:
-    """TCP in front of PostgreSQL's socket; `cut` swallows everything, as a network that is gone does."""
+    """A TCP relay in front of PostgreSQL's Unix socket. While `cut` is true it forwards nothing and closes
+    nothing, like a broken network."""
 
     socket: str
     cut: bool = False
@@ -49,7 +50,7 @@ class Relay:
     ) -> None:
         with suppress(trio.BrokenResourceError):
             while data := await source.receive_some():
-                while self.cut:  # noqa: ASYNC110 - nothing wakes what a dead network holds
+                while self.cut:  # noqa: ASYNC110 - a flag that the test sets, no event
                     await trio.sleep(0.05)
                 await target.send_all(data)
         over.cancel()
@@ -57,7 +58,7 @@ class Relay:
 
 @dataclass
 class Masters:
-    """Processes by name; phones try those in `ports`, in turn."""
+    """The master processes by name. Phones try those in `ports` one after the other."""
 
     folder: Path
     urls: dict[str, str]
@@ -73,7 +74,8 @@ class Masters:
             "port": 0,
             "log_format": "json",
         }
-        # Not in a thread: a server ends with the thread that started it. Its port is read in one.
+        # The process is not started in a thread, because a server ends with the thread that started it. Its
+        # port is read in a thread.
         process = self._launch(
             name, [sys.executable, "-m", "tests.api.serving", json.dumps(settings), "drawn"]
         )
@@ -114,7 +116,8 @@ async def three_masters(folder: Path, socket_folder: Path) -> AsyncIterator[tupl
 
 @dataclass
 class Phone:
-    """Uploads to one master and reads on wherever it can, from the start: what it had must come again."""
+    """A phone that uploads to one master and reads its stream to the end at any master, always from the
+    start: the packets that it already has must be the same again."""
 
     number: int
     masters: Masters
@@ -162,7 +165,8 @@ class Phone:
 
 
 def complete(url: str) -> int:
-    """Uploads that are known to be whole: a kill before that is an interrupted upload, and said so."""
+    """The number of uploads whose log says that they are complete. If a master is killed earlier, the upload
+    counts as interrupted, and the session ends with that error."""
     psycopg = pytest.importorskip("psycopg")
     with psycopg.connect(url) as connection:
         query = "SELECT count(*) FROM log_entry WHERE kind = 'M' AND body LIKE '%UploadComplete%'::bytea"
@@ -170,7 +174,7 @@ def complete(url: str) -> int:
 
 
 def check(phones: list[Phone], url: str) -> None:
-    """Against the records: one each, with the packets the phones have."""
+    """Asserts that each phone's session has one record, with the packets that the phone received."""
     psycopg = pytest.importorskip("psycopg")
     with psycopg.connect(url) as connection:
         rows = connection.execute(

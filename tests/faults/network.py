@@ -1,4 +1,4 @@
-"""The network between phones and a server: connections break after so many bytes, each in its own way."""
+"""A relay between phones and a server that breaks chosen connections after a number of bytes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Kind = Literal["drop", "stall"]
 
 @dataclass(frozen=True)
 class Break:
-    """What happens to one connection `after` so many bytes of answer, or of request with `upwards`.
+    """How one connection breaks, `after` that many bytes of the answer, or of the request if `upwards`.
 
-    `drop`: both ends are told that it is over. `stall`: nothing passes any more and nobody is told.
+    `drop`: both connections are closed. `stall`: no more bytes are forwarded, and nothing is closed.
     """
 
     kind: Kind
@@ -34,7 +34,8 @@ def whole(number: int) -> Break | None:
 
 
 class Network:
-    """`plan` says for the n-th connection from now how it breaks, if at all."""
+    """The relay. `plan` sets a function that returns, for the n-th connection from now, how it breaks, or
+    None."""
 
     def __init__(self, server: int) -> None:
         self._server = server
@@ -54,9 +55,9 @@ class Network:
         self._plan, self.connections, self.broken = plan, 0, 0
 
     async def half_close(self, *, answered: bool = False) -> int:
-        """Tells the server that the client sends no more, on every connection; with `answered` on those where
-        the server has said something (a request that ends in its middle is the client's own fault). How
-        many.
+        """Sends the server an end of file on every open connection, and returns the number of connections.
+        `answered`: only on those where the server has sent something (a request that ends in its middle is
+        the client's own fault).
         """
         streams = list(self._answered & self._open if answered else self._open)
         for stream in streams:
@@ -70,7 +71,7 @@ class Network:
         self.connections += 1
         try:
             server = await trio.open_tcp_stream("127.0.0.1", self._server)
-        except OSError:  # it is down: the client is told so
+        except OSError:  # the server is down: the client's connection is closed
             await trio.aclose_forcefully(client)
             return
         async with client, server, trio.open_nursery() as nursery:
@@ -102,7 +103,7 @@ class Network:
                         break
                     if not planned.upwards:
                         await trio.sleep_forever()
-                    while await source.receive_some(CHUNK):  # swallowed: the client is seen to go
+                    while await source.receive_some(CHUNK):  # discarded, until the client disconnects
                         pass
                     break
                 data = await source.receive_some(int(min(left, CHUNK)))
@@ -118,7 +119,7 @@ class Network:
 
 @asynccontextmanager
 async def network(server: int) -> AsyncIterator[Network]:
-    """Between phones and the server at `server`, a port of this machine."""
+    """A relay to the server at port `server` of this machine."""
     between = Network(server)
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, between.carry, 0, host="127.0.0.1"))

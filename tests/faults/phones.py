@@ -1,8 +1,8 @@
-"""Phones over every framing there is, and a witness of what comes over their wires.
+"""Phones for every framing, and a witness that checks the packets on each connection.
 
-Three are the client that ships. Server-sent events and buffered answers are for browsers and desktops, which
-bring their own clients: here are two, resumed as a browser (`Last-Event-ID`) and a desktop (the same upload
-again) do it.
+Three framings use the project's own client. Browsers and desktops read server-sent events and buffered
+answers with their own clients, so this module has one for each: the first resumes as a browser does
+(`Last-Event-ID`), the second as a desktop does (it sends the same upload again).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BUFFERED_PAUSE = 0.1
 
 
 class EventTransport(LineTransport):
-    """Reads an upload's answer as events, and goes on behind a break with the last event's id."""
+    """Reads an upload's answer as server-sent events, and resumes after a break with the last event's id."""
 
     async def upload(self, job: Job, take: Take) -> None:
         async with self.connection() as connection:
@@ -63,11 +63,12 @@ class EventTransport(LineTransport):
 
 @dataclass
 class Witness:
-    """Stands between a transport and the client, and sees what the client would mend by itself.
+    """Receives the packets between a transport and the client, and counts the errors that the client would
+    correct by itself.
 
-    `gaps`: packets that came before the one that was due on their connection. `repeats`: packets that came
-    twice on one connection. `changes`: packets that came with other bytes than before. `odd` has them.
-    An `ERROR` numbered 0 opens no session: it is a refusal, and in nobody's log.
+    `gaps`: packets with a sequence number above the next one of their connection. `repeats`: packets that
+    came twice on one connection. `changes`: packets that came with other bytes than before. `odd` describes
+    all of them. An `ERROR` with sequence number 0 is a refusal: it opens no session and is in no log.
     """
 
     streams: dict[str, dict[int, bytes]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Witness:
             sequence = packet["sequence"]
             if packet["packetType"] == "ERROR" and sequence == 0:
                 return await take(raw)
-            if packet.get("streamId", current) != current:  # a new session, or the equal one it was joined to
+            if packet.get("streamId", current) != current:  # a new session, or the joined duplicate
                 current, due = packet["streamId"], 0
             if current is not None:
                 self.gaps += sequence > due
@@ -102,7 +103,7 @@ class Witness:
         return seen
 
     def packets(self, stream_id: str) -> list[bytes]:
-        """Everything that came of a session, over all connections."""
+        """All packets of a session that were received, over all connections, by sequence number."""
         seen = self.streams.get(stream_id, {})
         return [seen[sequence] for sequence in sorted(seen)]
 
@@ -121,10 +122,10 @@ class Witnessed:
 
 @dataclass
 class Phone:
-    """One upload over one framing. `run` returns when its answer is complete.
+    """One upload over one framing. `run` returns when the answer is complete.
 
-    `received` are the packets a streaming phone handed out, `answer` is what a buffered one got.
-    `silence`: seconds without a byte after which it gives a connection up.
+    `received`: the packets that the client of a streaming framing delivered. `answer`: the object that a
+    buffered phone received. `silence`: seconds without a byte after which the phone gives up a connection.
     """
 
     url: str
@@ -140,7 +141,7 @@ class Phone:
     on_packet: Callable[[str], None] = lambda kind: None
 
     async def run(self) -> None:
-        """Raises what the client raises: `NetworkError`, `PinactorsError`, `NotPinactors`."""
+        """Raises the client's exceptions: `NetworkError`, `PinactorsError`, `NotPinactors`."""
         if self.framing == "buffered":
             await self._ask_until_answered()
         else:
@@ -177,7 +178,7 @@ class Phone:
                 async with plain.connection() as connection:
                     answer = await plain.send(connection, Job(), {"Accept": "application/json"})
                     fields = read_json(await answer.read())
-                    if not fields["success"]:  # told in the body: the head had left already
+                    if not fields["success"]:  # the status line was already sent
                         raise refusal_of(fields, retry_after=BUFFERED_PAUSE)
                     self.answer = fields
             except Broken:

@@ -1,5 +1,5 @@
-"""A server in a process of its own, and what befalls it: killed, its workers killed, its database locked or
-gone, its disk full.
+"""A server in its own process, and faults to inject: a killed server, killed workers, a locked or missing
+database, a full disk.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ STOP_SECONDS = 10
 
 
 class Server:
-    """`restart` brings it back to the same port over the same data folder. Use as a context manager."""
+    """A server process, used as a context manager. `restart` starts it again on the same port and the same
+    data folder."""
 
     def __init__(
         self,
@@ -44,7 +45,7 @@ class Server:
         environment: Mapping[str, str] | None = None,
         **settings: Any,
     ) -> None:
-        """`environment` has variables of the process beside this one's."""
+        """`environment`: environment variables of the process, in addition to those of this process."""
         self.settings = Settings(**{"data": data, "workers": 2, "log_format": "json", **settings})
         self.port = 0
         self._analysis = analysis
@@ -72,7 +73,7 @@ class Server:
         return self.log_file.read_text()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Returns when the server answers requests."""
         chosen = self.settings.model_copy(update={"port": self.port}).model_dump(mode="json")
         command = [sys.executable, "-m", "tests.faults.serving", json.dumps(chosen), self._analysis]
         with self.log_file.open("ab") as errors:
@@ -85,7 +86,8 @@ class Server:
         self.port = int(line)
 
     def stop(self) -> None:
-        """As a service manager stops it. Raises `AssertionError` when it does not go."""
+        """Stops the server with SIGTERM, as a service manager does. Raises `AssertionError` if the server
+        does not end within `STOP_SECONDS`."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         try:
@@ -107,16 +109,16 @@ class Server:
         self._process.stdout.close()
 
     async def restart(self) -> None:
-        """Killed without a word, and started again."""
+        """Kills the server with SIGKILL and starts it again."""
         await trio.to_thread.run_sync(self.kill)
         await trio.to_thread.run_sync(self.start)
 
     def workers(self) -> list[int]:
-        """Their process ids: the server's children fork them."""
+        """The process ids of the workers. The server's children fork them, so they are its grandchildren."""
         return [worker for child in _children(self.pid) for worker in _children(child)]
 
     def kill_workers(self, count: int | None = None) -> int:
-        """How many were there to be killed."""
+        """Kills `count` workers, or all, with SIGKILL; returns how many it found."""
         victims = self.workers()[:count]
         for pid in victims:
             with suppress(ProcessLookupError):
@@ -130,7 +132,7 @@ class Server:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Another process holds the database's write lock."""
+        """Holds the database's write lock on a connection outside the server."""
         other = sqlite3.connect(
             self._database_file, timeout=30, isolation_level=None, check_same_thread=False
         )
@@ -143,8 +145,8 @@ class Server:
 
     @contextmanager
     def without_database(self) -> Iterator[None]:
-        """The folder with the database's files, which has to be one of its own, is elsewhere: all of them at
-        the same moment."""
+        """Moves the folder with the database's files away, so that all of them are missing at the same
+        moment. The folder must be another one than the data folder."""
         folder = self._database_file.parent
         assert folder != self.settings.data
         elsewhere = folder.with_name(f"elsewhere-{folder.name}")
@@ -156,10 +158,12 @@ class Server:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """The server process writes to no file: not to database, journal, photographs, nor its own log.
+        """Makes each write of the server process to a file fail: to the database, the journal, photographs
+        and its own log.
 
-        The kernel refuses it the bytes (RLIMIT_FSIZE: a write behind the first byte of any file is `EFBIG`):
-        the one way to a full disk that needs no rights, no mount, and can be taken back while it runs.
+        The kernel refuses the bytes (RLIMIT_FSIZE: a write beyond the first byte of any file fails with
+        `EFBIG`). This is the only way to a full disk that needs no privileges and no mount, and that can be
+        undone while the server runs.
         """
         soft, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (1, hard))
@@ -169,12 +173,12 @@ class Server:
             resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def peak_memory(self) -> int:
-        """Bytes, the most the server process ever had."""
+        """The server process's peak resident memory in bytes."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
     async def metric(self, name: str) -> float:
-        """The sum over all labels."""
+        """The value of the metric, summed over all labels."""
         answer = await ask(self.port, "GET", "/metrics")
         lines = answer.body.decode().splitlines()
         values = [line.rpartition(" ")[2] for line in lines if line.partition("{")[0].split(" ")[0] == name]
@@ -182,7 +186,7 @@ class Server:
         return sum(map(float, values))
 
     async def until_metric(self, name: str, beyond: float) -> None:
-        while await self.metric(name) <= beyond:  # noqa: ASYNC110 - only it can tell
+        while await self.metric(name) <= beyond:  # noqa: ASYNC110 - the server sends no notice
             await trio.sleep(POLL)
 
     async def restarts(self) -> int:
@@ -190,9 +194,10 @@ class Server:
         return int(answer.json()["queue"]["restarts"])
 
     async def until_under_way(self, session_id: str) -> None:
-        """Its upload is in, packets are out, and authenticity is not decided yet.
+        """Waits until the session's upload is complete and its display packet is stored. Authenticity must
+        take long enough that it is not decided yet.
 
-        Read from the journal: a client that is answered in one piece sees none of it.
+        Reads the journal, because a client with a buffered answer sees no packet before the end.
         """
         while True:
             for path in self.settings.journal_folder.glob("*.journal"):
@@ -203,8 +208,8 @@ class Server:
 
 
 async def kept_packets(settings: Settings, stream_id: str) -> list[bytes] | None:
-    """What is kept of a session: its record's packets, or, where it goes on with those of an equal one that
-    overtook it, its journal's. None when there is nothing."""
+    """The stored packets of a session: those of its record; or, if the session repeats the packets of a
+    duplicate upload that overtook it, those of its journal. None if nothing is stored."""
     records = await Records.open(settings)
     try:
         stored = await records.stream(stream_id)

@@ -1,4 +1,5 @@
-"""`tests.api.serving` with a database that is given up sooner: a lock then costs a test no seconds."""
+"""`tests.api.serving` with a shorter wait for a locked database, so that a lock does not delay a test by
+seconds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-/* Preloaded into a server and its workers: their time of day is off, and their disk is slow.
+/* A library, preloaded into a server and its workers, that shifts their time of day and slows their disk.
 
-   FAULTS_CONTROL names a file of two 64-bit numbers, which may change while the server runs: seconds by which
-   the time of day is off, and nanoseconds that each call takes which reaches a file below FAULTS_FOLDER. The monotonic clock goes on as ever. Files that are written to get the time of
-   day as the server sees it. */
+   FAULTS_CONTROL names a file of two 64-bit numbers, which may change while the server runs: the seconds by
+   which the time of day is shifted, and the nanoseconds by which each call is delayed that reaches a file below
+   FAULTS_FOLDER. The monotonic clock is not changed. Files that the server writes get the shifted time of day
+   as their modification time. */
 
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,4 +1,5 @@
-"""A library preloaded into a server: its time of day is off, its disk slow, from one moment to the next."""
+"""A library preloaded into a server, which shifts its time of day and slows its disk while the server
+runs."""
 
 from __future__ import annotations
 
@@ -15,10 +16,12 @@ FORMAT = "qq"
 
 
 class Shim:
-    """Compiled into `folder`. `variables` are for the environment of a server whose data is below `data`."""
+    """The library, compiled into `folder`. `variables` belong in the environment of a server whose data is
+    below `data`."""
 
     def __init__(self, folder: Path, data: Path) -> None:
-        """Raises `RuntimeError` where there is no C compiler, or it is not Linux'."""
+        """Raises `RuntimeError` if there is no C compiler, or if the library does not compile (it needs
+        Linux)."""
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
             raise RuntimeError("no C compiler is installed")
@@ -36,13 +39,13 @@ class Shim:
         self._control.write_bytes(struct.pack(FORMAT, 0, 0))
 
     def step_clock(self, seconds: int) -> None:
-        """The time of day is so much off from now on, also after a restart."""
+        """Shifts the server's time of day by `seconds` from now on, also after a restart."""
         self.clock = seconds
         self._write(0.0)
 
     @contextmanager
     def slow_disk(self, seconds: float) -> Iterator[None]:
-        """Inside, each call that reaches the data takes so long."""
+        """Delays each call that reaches the data by `seconds`, inside the `with` block."""
         self._write(seconds)
         try:
             yield
@@ -50,7 +53,7 @@ class Shim:
             self._write(0.0)
 
     def _write(self, disk: float) -> None:
-        """In place: the server has the file mapped."""
+        """Overwrites the control file in place, because the server has it mapped into memory."""
         descriptor = os.open(self._control, os.O_WRONLY)
         try:
             os.pwrite(descriptor, struct.pack(FORMAT, self.clock, round(disk * 1e9)), 0)

@@ -1,5 +1,5 @@
-"""Phones over three masters on one PostgreSQL while one is killed, one is cut off from the database and one
-is restarted: every stream complete, gapless and the same for whoever reads it, one record each."""
+"""Phones at three masters on one PostgreSQL while one master is killed, one is cut off from the database and
+one is restarted: each stream is complete, without gaps and the same for each reader, and has one record."""
 
 from __future__ import annotations
 

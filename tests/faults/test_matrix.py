@@ -1,6 +1,7 @@
-"""Every fault on every framing: one answer, whole, in order, the same for everybody, and on record.
+"""Every fault with every framing: one answer, complete, in order, the same for each reader, and recorded.
 
-The phones come back by themselves. Behind a half-close they need not over HTTP: the answer still comes.
+The phones reconnect by themselves. After a half-close over HTTP this is not necessary: the answer still
+comes.
 """
 
 from __future__ import annotations
@@ -27,16 +28,19 @@ from tests.faults.servers import Server, kept_packets
 LIMIT = 40
 KEEPALIVE = 0.3
 SILENCE = 2.0
-"""Seconds a phone believes in a silent connection: several signs of life."""
+"""Seconds without a byte after which a phone gives up a connection: several keep-alive intervals."""
 
 CUT = 4000
-"""Bytes of answer behind which connections break: in the middle of packets, whatever the framing's head."""
+"""Bytes of the answer after which connections break: in the middle of the packets, whatever the length of the
+framing's head."""
 
 LONG = 400_000
-"""Bytes of the second photograph: work on the first has begun before the second is half through."""
+"""Bytes of the second photograph: enough that work on the first begins before half of the second has
+arrived."""
 
 WORK = 0.6
-"""Seconds authenticity takes, in which a fault that is not the network's happens."""
+"""Seconds that authenticity takes, so that a fault of the server, its workers, database or disk happens
+meanwhile."""
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +55,13 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 Fault = Callable[[Server, Network, str], AbstractAsyncContextManager[None]]
-"""Entered before the phone starts; left when its answer is complete. What it did is asserted in it."""
+"""A context manager, entered before the phone starts and left when the phone's answer is complete. It asserts
+that the fault happened."""
 
 
 @asynccontextmanager
 async def breaking(first: Break, server: Server, between: Network, session_id: str) -> AsyncIterator[None]:
-    """The first connection breaks."""
+    """Breaks the first connection, and asserts that the phone connects again."""
     between.plan(lambda number: first if number == 0 else None)
     yield
     assert between.broken == 1
@@ -70,7 +75,7 @@ async def meanwhile(
     between: Network,
     session_id: str,
 ) -> AsyncIterator[None]:
-    """`befall` is entered while authenticity is at work and packets are out already."""
+    """Enters `befall` while authenticity is still running and other packets are already stored."""
     happened = trio.Event()
 
     async def wait_and_befall() -> None:
@@ -96,7 +101,7 @@ async def workers_killed(server: Server, between: Network) -> AsyncIterator[None
     killed = server.kill_workers()
     assert killed == server.settings.workers
     yield
-    while await server.restarts() < before + killed:  # noqa: ASYNC110 - only it can tell
+    while await server.restarts() < before + killed:  # noqa: ASYNC110 - the server sends no notice
         await trio.sleep(0.02)
 
 
@@ -110,7 +115,7 @@ async def server_killed(server: Server, between: Network) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def database_locked(server: Server, between: Network) -> AsyncIterator[None]:
-    """Until the record could not be stored once."""
+    """Locks the database until one attempt to store the record has failed."""
     before = await server.metric("pinactors_record_retries_total")
     with server.locked():
         yield
@@ -119,7 +124,7 @@ async def database_locked(server: Server, between: Network) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def disk_full(server: Server, between: Network) -> AsyncIterator[None]:
-    """Until the journal was lost and the record could not be stored once."""
+    """Fills the disk until the journal has failed and one attempt to store the record has failed."""
     retries = await server.metric("pinactors_record_retries_total")
     lost = await server.metric("pinactors_journal_failures_total")
     with server.full_disk():
@@ -145,7 +150,7 @@ FAULTS: dict[str, tuple[Fault, float]] = {
     "database locked": (partial(meanwhile, database_locked), WORK),
     "disk full": (partial(meanwhile, disk_full), WORK),
 }
-"""The fault, and how many seconds authenticity takes meanwhile."""
+"""By name: the fault, and the seconds that authenticity takes meanwhile."""
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)

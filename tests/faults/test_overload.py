@@ -1,4 +1,5 @@
-"""More uploads than there is capacity for, on real workers: nobody waits in vain, or waits to be refused."""
+"""More uploads than capacity, on real workers: each upload is analysed before its deadline or refused at
+once."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ ASYNC = {"Prefer": "respond-async"}
 DEADLINE = 4.0
 RESERVE = 2.0
 CAPACITY = DEADLINE / loaded.COST
-"""Sessions one worker can do in full before the deadline of the last one."""
+"""The number of sessions that one worker can fully analyse before the deadline of the last one."""
 
 BASIC = "Basic analysis used due to processing constraints"
 OFFERED = int(2 * CAPACITY)
@@ -33,7 +34,8 @@ OFFERED = int(2 * CAPACITY)
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Settings]:
-    """One worker, a short deadline, and sessions whose cost is known from two earlier ones."""
+    """A server with one worker, a short deadline, and two earlier sessions from which it knows the cost of a
+    session."""
     settings = Settings(
         data=tmp_path, port=0, workers=1, worker_niceness=0, deadline=DEADLINE, basic_reserve=RESERVE
     )
@@ -50,7 +52,8 @@ async def server(tmp_path: Path) -> AsyncIterator[Settings]:
 
 @dataclass
 class Course:
-    """What one phone saw: the types of its packets as they came, in the order of all phones' events."""
+    """One phone's upload and its answer. `events` is one list for all phones: (phone number, packet type) in
+    order of arrival."""
 
     number: int
     events: list[tuple[int, str]]
@@ -66,7 +69,7 @@ class Course:
             while data := await wire.stream.receive_some(65536):
                 received += data
                 self._note(received)
-                if received.endswith((b"}", b"0\r\n\r\n")):  # a refusal's body, a stream's last chunk
+                if received.endswith((b"}", b"0\r\n\r\n")):  # the end of a refusal's body, or of a stream
                     break
         self.status = int(received.split(b" ", 2)[1])
         if self.status != 200:
@@ -77,7 +80,7 @@ class Course:
         )
 
     def _note(self, received: bytes) -> None:
-        """Takes down the packets that are whole; the chunks' lengths stand on lines of their own."""
+        """Notes the packets that are complete; the lengths of HTTP chunks are on separate lines."""
         lines = [line for line in received.split(b"\n")[:-1] if line.startswith(b'{"packetType"')]
         for line in lines[len(self.packets) :]:
             self.packets.append(json.loads(line))
@@ -118,7 +121,7 @@ async def test_more_than_can_be_done(server: Settings) -> None:
 
 
 async def test_who_is_watched_goes_before_who_is_not(server: Settings) -> None:
-    """Eight sessions nobody watches are queued; the one that comes last, watched, is done before most."""
+    """Eight sessions without readers are queued; a ninth with a reader ends before at least half of them."""
     with trio.fail_after(LIMIT):
         left = []
         for number in range(8):
@@ -135,14 +138,14 @@ async def test_who_is_watched_goes_before_who_is_not(server: Settings) -> None:
 
 
 async def followed(port: int, stream_id: str) -> dict[str, Any]:
-    """The terminal packet."""
+    """The stream's last packet, which must be `ANALYSIS_COMPLETE`."""
     answer = await ask(port, "GET", f"/streams/{stream_id}", headers={"Accept": "application/x-ndjson"})
     assert answer.types[-1] == "ANALYSIS_COMPLETE"
     return answer.packets[-1]
 
 
 class TestKeys:
-    """What one key asks for is bounded, and the next one does not notice."""
+    """The uploads of one key are limited, without effect on other keys."""
 
     async def test_sessions_at_once(self, tmp_path: Path) -> None:
         async with running(tmp_path, max_sessions_per_key=2) as server:

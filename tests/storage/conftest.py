@@ -1,5 +1,4 @@
-"""Object stores to run against: a folder always, an S3 server of the test run's own where one is
-installed."""
+"""Object stores for tests: a folder, and a local S3 server if moto is installed."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ def s3_endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of an empty place in the bucket; the variables that lead there are set."""
+    """The URL of an empty prefix in the bucket. Sets the environment variables for access to it."""
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)

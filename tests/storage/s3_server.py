@@ -1,4 +1,4 @@
-"""An S3 server of the test run's own: moto's, on a free port, in memory."""
+"""A local S3 server for tests: moto's, on a free port, in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ VARIABLES = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "secret", "
 
 @contextmanager
 def serve_s3() -> Iterator[str]:
-    """Its endpoint; the bucket is there. Skips the test where moto or obstore is not installed."""
+    """Starts the server, creates the bucket and gives the endpoint's URL. Skips the test if moto or obstore
+    is not installed."""
     pytest.importorskip("obstore", reason="obstore is not installed")
     server = pytest.importorskip("moto.server", reason="moto's server is not installed").ThreadedMotoServer(
         ip_address="127.0.0.1", port=0, verbose=False

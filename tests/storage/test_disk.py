@@ -34,7 +34,7 @@ async def test_operations_run_in_order_on_one_thread_and_share_its_calls() -> No
                 for number in range(5):
                     nursery.start_soon(disk.run, partial(note, number))
                     await wait_all_tasks_blocked()
-                assert ran == []  # a thread that is held up holds up nobody else
+                assert ran == []  # they wait for the first one; the event loop does not
                 gate.set()
             assert await disk.run(partial(note, 5)) == 5
             disk.close()

@@ -1,4 +1,4 @@
-"""What a store of photographs finds when it starts."""
+"""A store of photographs at its start: files that an ended process left behind."""
 
 from __future__ import annotations
 

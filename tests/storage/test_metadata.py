@@ -1,4 +1,5 @@
-"""What is kept of a photograph: its pixels as they were coded, its colours and its turn; no word more."""
+"""Removal of metadata from photographs: the coded pixels, the colour profile and the orientation stay, and
+nothing else."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def photograph(format_name: str, orientation: int = 1) -> bytes:
 
 
 def texts(data: bytes) -> bytes:
-    """All of the file, packed texts unpacked."""
+    """The file's bytes, followed by its compressed texts, decompressed."""
     unpacked = b""
     at = 0
     while (at := data.find(b"x\x9c", at)) >= 0:
@@ -104,7 +105,7 @@ def test_the_coded_pixels_of_a_jpeg_are_the_same_bytes() -> None:
 
 @pytest.mark.parametrize("options", [{"progressive": True}, {"subsampling": 0, "restart_marker_rows": 1}])
 def test_what_follows_a_jpegs_picture_goes(options: dict[str, object]) -> None:
-    """The film of a motion photograph, or a second picture with its own position."""
+    """That may be the video of a motion photograph, or a second picture with its own GPS position."""
     target = io.BytesIO()
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 160, 120))
     Pillow.fromarray(scene.rgb).save(target, "JPEG", **options)
@@ -205,7 +206,7 @@ def with_riff(data: bytes, more: bytes) -> bytes:
 def test_metadata_in_unusual_places_goes_and_the_picture_stays(
     format_name: str, change: Callable[[bytes], bytes]
 ) -> None:
-    """What a decoder makes of the file is the same before and afterwards, also how the picture is turned."""
+    """A decoder gives the same pixels, in the same orientation, before and afterwards."""
     options = {"progressive": True} if format_name == "JPEG" else {}
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("cloth", 80, 60))
     target = io.BytesIO()
@@ -267,7 +268,7 @@ def test_damage_never_raises(format_name: str) -> None:
 def test_millions_of_parts_cost_no_time(data: bytes) -> None:
     begun = time.process_time()
     without_metadata(data)
-    assert time.process_time() - begun < 2  # in full it takes ten
+    assert time.process_time() - begun < 2  # reading all parts takes ten
 
 
 def test_the_store_keeps_it_without_and_knows_it_again_by_what_was_sent(tmp_path: Path) -> None:
@@ -284,6 +285,6 @@ def test_the_store_keeps_it_without_and_knows_it_again_by_what_was_sent(tmp_path
 
 @pytest.mark.parametrize("rest", [b" torn", bytes(range(256)), b"\x00\x10JFIF\0 and no more"])
 def test_a_jpeg_without_a_scan_stays_as_it_was_sent(rest: bytes) -> None:
-    """It cannot be decoded; what people are told of it is what they sent."""
+    """The file cannot be decoded, and the error is about the file that the client sent."""
     data = b"\xff\xd8\xff\xe0" + rest
     assert without_metadata(data) == data

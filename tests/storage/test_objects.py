@@ -1,4 +1,4 @@
-"""Objects in a folder and in a bucket mean the same."""
+"""Object stores in a folder and in an S3 bucket behave the same."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.storage.s3_server import BUCKET
 
 def test_what_is_put_is_got(objects: Objects, tmp_path: Path) -> None:
     objects.put("images/aa/one", b"a photograph")
-    (tmp_path / "big").write_bytes(bytes(range(256)) * 50_000)  # beyond what goes in one part
+    (tmp_path / "big").write_bytes(bytes(range(256)) * 50_000)  # larger than one part of an upload
     objects.put("images/bb/two", tmp_path / "big")
     assert objects.get("images/aa/one") == b"a photograph"
     assert objects.get("images/bb/two") == bytes(range(256)) * 50_000
@@ -32,7 +32,7 @@ def test_what_is_not_there(objects: Objects) -> None:
 
 
 def test_a_listing_has_names_and_times(objects: Objects) -> None:
-    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=2)  # S3 tells whole seconds
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=2)  # S3 reports whole seconds
     for name in ("images/aa/one", "images/bb/two", "catalogs/latest"):
         objects.put(name, b"x")
     listed = {found.name: found.modified for found in objects.list("images/")}
@@ -52,7 +52,7 @@ def test_a_store_that_works_is_told_from_one_that_does_not(s3: str) -> None:
 
 
 def test_a_store_that_is_away(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as taken:  # bound and not listening: refused at once
+    with socket.socket() as taken:  # bound, not listening: refused at once
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
         away = S3Objects(s3)

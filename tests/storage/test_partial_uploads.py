@@ -1,4 +1,4 @@
-"""What is left of an upload on disk, whatever happened to its process."""
+"""The store of partial uploads: what it keeps on disk, and what the next process finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Photographs two machines share."""
+"""Photographs that two machines share through an object store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinactors.storage.stored_image import StoredImage
 
 
 class Failing(FolderObjects):
-    """Away while the file `away` is in its folder."""
+    """An object store that is unavailable while the file `away` is in its folder."""
 
     def put(self, name: str, data: bytes | Path) -> None:
         self._answer()

@@ -1,4 +1,4 @@
-"""Worker processes for real: kept to few, because each costs start-up."""
+"""Real worker processes; few tests, because each of them starts processes."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ async def processes(tmp_path: Path) -> AsyncIterator[Pool]:
 async def session(
     processes: Pool, name: str = "session", priority: Priority = tuple, grace: GracePeriod = float
 ) -> AsyncIterator[SessionCompute]:
-    """One that has no time to give to jobs it gives up."""
+    """A session, by default with a grace period of zero: jobs that it gives up are killed at once."""
     async with processes.session(name, priority, grace) as compute:
         yield compute
 
 
 async def run(processes: Pool, function: Callable[..., Any], *arguments: Any) -> Any:
-    """One job of a session of its own."""
+    """Runs one job in a new session."""
     async with session(processes) as compute:
         return await compute.run(function, *arguments)
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """CPU time a process has used, None when it is gone (or a zombie)."""
+    """The CPU time in seconds that a process has used; None if the process has ended (or is a zombie)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -164,9 +164,8 @@ async def test_scratch_folders_come_and_go(tmp_path: Path) -> None:
         async with open_processes(settings, jobs.warm):
             assert not stale.exists()
             (ours,) = scratch.iterdir()
-            async with open_processes(
-                settings, jobs.warm
-            ):  # another process on the same data leaves ours alone
+            # Another server on the same data folder does not remove the first one's folder.
+            async with open_processes(settings, jobs.warm):
                 assert ours.exists()
                 assert len(list(scratch.iterdir())) == 2
     assert list(scratch.iterdir()) == []

@@ -1,4 +1,5 @@
-"""What only a cluster has: nodes that come and go, values that go with them, addresses nobody answers at."""
+"""Compute on a Ray cluster: nodes that are added and removed, values lost with a node, unreachable
+addresses."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ TIMEOUT = 120
 async def test_a_node_that_dies_takes_no_session_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its values are made again on the node that is left, from what they were made of."""
+    """The values of the dead node are computed again on the remaining node."""
     with start_cluster(cpus=1, settings=NOTICED_SOON) as cluster, trio.fail_after(TIMEOUT):
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
         second = cluster.add_node(num_cpus=1)
@@ -36,7 +37,7 @@ async def test_a_node_that_dies_takes_no_session_with_it(
                     kept = await each.keep(jobs.picture, 500)
                     made[each] = await each.keep(jobs.turned, kept), await each.run(jobs.node)
                 assert len({where for _, where in made.values()}) == 2, "sessions are spread over the nodes"
-                for each in (one, two):  # and stay where they are
+                for each in (one, two):  # each session stays on its node
                     assert {await each.run(jobs.node) for _ in range(5)} == {made[each][1]}
                 cluster.remove_node(second, allow_graceful=False)
                 await until_workers(pool, 1)
@@ -74,7 +75,7 @@ async def test_an_address_nobody_answers_at_is_one_clear_line(
     tmp_path: Path, compute: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("ray")
-    with socket.socket() as taken, trio.fail_after(TIMEOUT):  # bound and not listening: refused at once
+    with socket.socket() as taken, trio.fail_after(TIMEOUT):  # bound, not listening: refused at once
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         monkeypatch.setenv("RAY_ADDRESS", address)
@@ -126,7 +127,7 @@ async def test_without_ray_it_is_said_how_to_install_it(
 async def test_following_the_nodes_goes_on_when_it_fails_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    """Without a cluster: nothing is asked of one."""
+    """All calls to Ray are replaced, so the test needs no cluster."""
     ray_cluster = pytest.importorskip("pinactors.compute.ray.cluster")
 
     async def nothing(*_: object) -> None:

@@ -208,7 +208,7 @@ async def test_sealing_leaves_nothing(tmp_path: Path) -> None:
 
 
 async def test_files_are_written_by_a_thread_that_outlives_a_cancellation(tmp_path: Path) -> None:
-    """Whoever is cancelled still releases what it holds."""
+    """A task that is cancelled can still store and release its log."""
     failed = Failures()
     with trio.fail_after(60):
         with trio.CancelScope() as scope:

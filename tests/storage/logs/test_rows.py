@@ -1,4 +1,5 @@
-"""Packet logs in a real PostgreSQL: kept in order, held by one master, heard by the others."""
+"""Packet logs in a real PostgreSQL: entries in order, one holder for each log, notifications to the other
+masters."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def never(error: OSError) -> None:
 
 @pytest.fixture
 def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811 - a fixture
-    """Leases are short here: nobody likes to wait."""
+    """The URL of an empty database. Shortens the leases, so that tests do not wait long for their end."""
     monkeypatch.setattr(statements, "LEASE_SECONDS", 0.6)
     monkeypatch.setattr(rows, "LEASE_SECONDS", 0.6)
     monkeypatch.setattr(rows, "BEAT_SECONDS", 0.1)
@@ -51,7 +52,7 @@ async def masters(url: str, count: int = 2) -> AsyncIterator[list[LogRows]]:
 
 
 async def expire(logs: LogRows) -> None:
-    """As if the master had been paused for longer than its lease, and has not woken yet."""
+    """Ends the master's lease, as if its process were paused for longer than the lease and not resumed."""
 
     async def asleep() -> None:
         await trio.lowlevel.checkpoint()
@@ -109,7 +110,8 @@ async def test_several_streams_are_read_at_once(url: str) -> None:
 
 
 async def test_nothing_waits_for_the_disk_and_notifies(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL commits whatever notifies under one lock: one that waits for the disk would hold all up."""
+    """PostgreSQL commits transactions that notify under one lock: one that waits for the disk would delay all
+    others."""
     commits: list[tuple[str, bool]] = []
     append = statements.append
 
@@ -143,7 +145,7 @@ async def test_a_dead_masters_session_is_taken_over_and_the_dead_cannot_append(u
         with pytest.raises(LogTakenOver):
             await stored.append([TWO])
         with pytest.raises(LogTakenOver):
-            await one.create(STREAM, "key").append([TWO])  # not even under the first fence again
+            await one.create(STREAM, "key").append([TWO])  # nor with a new log, which has the first fence
         await stored.remove()
         assert await two.load(STREAM) == [ONE]
 
@@ -159,7 +161,7 @@ async def test_the_new_holder_goes_on_behind_the_last_packet(url: str) -> None:
         await stored.append([TWO])
         await stored.seal(THREE)
         assert await one.load(STREAM) == [ONE, TWO, THREE]
-        assert await two.adopt() == []  # finished: nothing is left to be done
+        assert await two.adopt() == []  # the session is finished
 
 
 async def test_each_session_is_taken_over_by_one(url: str) -> None:
@@ -184,7 +186,7 @@ async def test_a_released_session_is_anybodys_at_once(url: str) -> None:
     async with masters(url) as (one, two):
         stored = one.create(STREAM, "")
         await stored.append([ONE])
-        await trio.sleep(rows.LEASE_SECONDS)  # `two` has had its lease for long enough
+        await trio.sleep(rows.LEASE_SECONDS)  # `two` may take sessions over once its lease is this old
         await two.adopt()
         await stored.release()
         await two.orphaned.wait()
@@ -201,8 +203,8 @@ async def test_what_a_crash_of_the_database_took_is_stored_again(url: str) -> No
             connection.execute("DELETE FROM log_entry WHERE number = 1")  # type: ignore[attr-defined]
 
         await two.database.run(crash)
-        one.database.losses += 1  # its connections broke
-        await until_stored(two, [ONE, TWO])  # without a word of the session
+        one.database.losses += 1  # as if its connections had broken
+        await until_stored(two, [ONE, TWO])  # without a call by the session
         await two.database.run(lambda connection: connection.execute("DELETE FROM log_session"))
         one.database.losses += 1
         await stored.append([THREE])
@@ -219,7 +221,7 @@ async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> N
     async with masters(url, 1) as (one,):
         one.failed = failures.append
         one.database._dsn = "postgresql:///nowhere?host=/nowhere"
-        await one.database.close()  # its connections: the next one is made anew
+        await one.database.close()  # so that the next call connects again
         stored = one.create(STREAM, "")
         await stored.append([ONE])
         assert not stored.healthy
@@ -264,7 +266,7 @@ async def test_two_uploads_of_the_same_photographs_find_one_another(url: str) ->
     async with masters(url) as (one, two):
         assert await one.claim([same], "print", "stream-one") is None
         assert await two.claim([same, key], "print", "stream-two") == ("stream-one", "print")
-        # The key stands for these photographs from now on, and for no others.
+        # From now on the key belongs to the first upload, also if it comes with other photographs.
         assert await one.claim([key], "other", "stream-three") == ("stream-one", "print")
         await two.forget("stream-one")
         assert await one.claim([key], "other", "stream-three") is None
@@ -326,7 +328,7 @@ async def test_a_newer_schema_is_refused_in_one_line(url: str) -> None:
 
 
 async def test_tables_of_a_newer_schema_are_left_alone(postgres: Path) -> None:  # noqa: F811 - a fixture
-    """Those of this program may be gone from it."""
+    """A newer schema may lack tables that this program needs."""
     url = empty_database(postgres)
     database = LogDatabase(url)
 
@@ -377,7 +379,7 @@ async def test_what_goes_on_all_the_time_survives_a_failure(
 
     async def fails_once(self: LogRows) -> None:
         calls.append(task)
-        if len(calls) == 2:  # the first beat is that of the start
+        if len(calls) == 2:  # the first beat is part of the start
             raise RuntimeError("nobody foresaw this")
         if len(calls) > 2:
             second.set()
@@ -392,7 +394,8 @@ async def test_what_goes_on_all_the_time_survives_a_failure(
 
 
 async def test_a_session_that_begins_meanwhile_is_not_taken_for_an_unknown_one(url: str) -> None:
-    """Its row may be there a moment after those that its master holds were read."""
+    """`take_over` reads the master's rows, then the sessions that it holds. The row of a session that begins
+    in between is not taken over."""
     async with masters(url, 1) as (one,):
         await one.create("unknown-01").append([ONE])
         one._held.clear()  # as if the database's answer had been lost
@@ -408,7 +411,8 @@ async def test_a_session_that_begins_meanwhile_is_not_taken_for_an_unknown_one(u
 
 
 async def test_a_master_that_took_a_session_over_from_itself_keeps_it(url: str) -> None:
-    """The database was away for longer than the lease; the old one's end says nothing about the new one."""
+    """This happens if the database was unreachable for longer than the lease. Releasing the old log must not
+    affect the new one."""
     async with masters(url, 1) as (one,):
         old = one.create(STREAM)
         await old.append([ONE])
@@ -426,7 +430,8 @@ async def test_a_master_that_took_a_session_over_from_itself_keeps_it(url: str) 
 
 
 async def test_what_a_crash_of_the_database_took_is_handed_back_with_the_session(url: str) -> None:
-    """It was away for longer than the lease as well: the session is given up before it can store it."""
+    """The database was also unreachable for longer than the lease, so the master gives the session up. It
+    stores the lost entry again before it releases the session."""
     async with masters(url, 1) as (one,):
         stored = one.create(STREAM)
         await stored.append([ONE, TWO])
