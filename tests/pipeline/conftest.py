@@ -11,6 +11,6 @@ from tests.pipeline.fakes import Pipeline, open_pipeline
 
 @pytest.fixture
 async def pipeline(tmp_path: Path, autojump_clock: MockClock) -> AsyncIterator[Pipeline]:
-    """A registry with default settings on a clock that jumps; anything longer than a day hangs."""
+    """A pipeline with default settings, on a clock that jumps."""
     async with open_pipeline(tmp_path) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""A pipeline without processes and database: everything on the mock clock, everything scripted."""
+"""A pipeline without processes and database, scripted and on the mock clock."""
 
 from __future__ import annotations
 
@@ -136,15 +136,16 @@ NAMES = [component.name for component in COMPONENTS]
 
 
 class Die:
-    """The worker ends."""
+    """A step at which the worker dies."""
 
 
 Step = float | Exception | type[Die] | Callable[[], Any]
-"""Seconds to take, an exception to raise, `Die`, or something to call, before the function itself."""
+"""What happens before a function runs: a number of seconds, an exception, `Die`, or a call."""
 
 
 class FakeCompute:
-    """Runs functions in place. `script[name]` has a list of steps for each coming call of that function."""
+    """A compute engine that runs functions in this process. `script[name]` has one list of steps for each
+    future call of the function `name`."""
 
     def __init__(self) -> None:
         self.script: defaultdict[str, deque[list[Step]]] = defaultdict(deque)
@@ -155,7 +156,7 @@ class FakeCompute:
         self._values: dict[str, Any] = {}
 
     def plan(self, name: str, *steps: Step) -> None:
-        """Adds a call to the script of `name`."""
+        """Adds the steps of one call to the script of the function `name`."""
         self.script[name].append(list(steps))
 
     seconds = 0.0
@@ -176,7 +177,7 @@ class FakeCompute:
         yield self
 
     def stop(self) -> None:
-        """Cancelled jobs are gone already."""
+        """Does nothing: cancelled jobs have ended already."""
 
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         named = arguments[0] if function in (produce, bounded) else function
@@ -225,20 +226,20 @@ class FakeCompute:
 
 @dataclass
 class FakeRecords:
-    """In memory; away as long as `away` says so."""
+    """Records in memory, unavailable while `away` is true and for the next `failures` calls."""
 
     away: bool = False
     failures: int = 0
     attempts: int = 0
     saved: dict[str, tuple[int, AnalysisRecord, list[bytes]]] = field(default_factory=dict)
     webhooks: dict[str, str] = field(default_factory=dict)
-    """By owner."""
+    """Webhook URLs by owner."""
     deliveries: dict[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     """URL and event, by stream and sequence."""
     deliveries_away: bool = False
     later_keys: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     lookup: trio.Event | None = None
-    """When set, look-ups wait for it."""
+    """If set, look-ups wait for this event."""
 
     def _answer(self) -> None:
         if self.away or self.failures > 0:
@@ -332,7 +333,7 @@ class FakeRecords:
 
 
 class InPlace:
-    """A disk without a thread, which a clock that jumps would take for idleness."""
+    """A `Disk` without a thread: while a thread works, a clock that jumps takes the event loop for idle."""
 
     async def run(self, operation: Callable[[], T]) -> T:
         await trio.lowlevel.checkpoint()
@@ -354,7 +355,7 @@ def upload(
     content: str = "pin",
     complete: bool = True,
 ) -> Upload:
-    """An upload of `views` (front and back when none is named)."""
+    """An upload of `views` (default: front and back)."""
     result = Upload(session_id, owner, idempotency_key)
     for view in views or (View.FRONT, View.BACK):
         result.put(view, image(f"{content} {view}"), f"{view}ImageData")
@@ -370,15 +371,15 @@ class Pipeline:
     records: FakeRecords
     settings: Settings
     failures: list[OSError]
-    """Of the stored logs."""
+    """Errors of the stored logs."""
 
     async def analyse(self, sent: Upload | None = None) -> list[Packet]:
-        """All packets of a session, watched to its end."""
+        """Runs a session with a reader to its end, and returns all packets."""
         log = await self.registry.open(sent or upload())
         return await watch(log)
 
     async def idle(self) -> None:
-        """Until no session is left, its clean-up included."""
+        """Waits until all sessions have ended and are cleaned up."""
         while self.registry.statistics()["sessions"]:  # noqa: ASYNC110 - on a clock that jumps
             await trio.sleep(0.001)
 

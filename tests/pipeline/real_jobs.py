@@ -1,4 +1,4 @@
-"""Components for real worker processes. `context` is a folder; files in it say how a function behaves."""
+"""Components for real worker processes. `context` is a folder; files in it control each function."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def display(folder: str) -> HtmlDisplayData:
 
 
 def _behave(folder: str, name: str) -> None:
-    """Leaves its pid in `name.pid`; spins while there is `name.spin`; dies once for each `name.die`."""
+    """Writes the process id to `NAME.pid`, kills the process once for each file `NAME.die*`, and spins while
+    `NAME.spin` exists."""
     part = Path(folder, f"{name}.part")
     part.write_text(str(os.getpid()))
     part.replace(Path(folder, f"{name}.pid"))

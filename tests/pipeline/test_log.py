@@ -71,9 +71,9 @@ def test_readers_are_counted_and_the_last_one_is_missed() -> None:
     assert missed == [0]
     with log.watching():
         pass
-    assert missed == [0]  # one whose poll was answered comes back
+    assert missed == [0]  # a reader whose poll was answered polls again
     log.append(b"end", terminal=True)
     three = log.watching()
     three.__enter__()
     assert not three.__exit__(BrokenPipeError, gone, None)
-    assert missed == [0]  # leaving after the end abandons nothing
+    assert missed == [0]  # readers that leave after the end do not count

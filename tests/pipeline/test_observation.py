@@ -1,4 +1,4 @@
-"""What operators see: metrics, logs, stalls."""
+"""What operators can observe: metrics, logs, and stalls of the event loop."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_the_log_names_session_and_component_and_no_secrets(
     assert failed[0]["session"] == log.session_id
     assert failed[0]["component"] == "authenticity"
     assert "a bug" in failed[0]["error"]
-    assert not any(log.stream_id in line or "a-secret-key" in line for line in lines)  # either is a key
+    assert not any(log.stream_id in line or "a-secret-key" in line for line in lines)  # both are secret
 
 
 async def test_a_step_that_holds_the_loop_up_is_measured(error_logs: ErrorLogs) -> None:

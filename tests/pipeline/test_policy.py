@@ -1,4 +1,4 @@
-"""The policy, row by row, on a mock clock."""
+"""The policy for failures and deadlines, case by case, on a mock clock."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def does_not_fit(context: str, *values: object) -> Packet:
 
 
 async def test_a_long_queue_is_told(autojump_clock: MockClock, pipeline: Pipeline) -> None:
-    pipeline.compute.seconds = 3.0  # what each session costs
+    pipeline.compute.seconds = 3.0  # of a worker, for each session
     await pipeline.analyse(upload(session_id="1", content="a"))
     pipeline.compute.waiting = 1
     short = only(await pipeline.analyse(upload(session_id="2", content="b")), ProcessingStarted)
@@ -170,7 +170,9 @@ async def test_steps_that_hang_make_way_for_basic(
     pipeline.compute.always["match"] = [1000.0]
     started = trio.current_time()
     packets = await pipeline.analyse()
-    assert trio.current_time() - started == pytest.approx(75.0)  # nobody waits for it, nor does its worker
+    assert trio.current_time() - started == pytest.approx(
+        75.0
+    )  # neither session nor worker waits for the step
     assert "match" in pipeline.compute.cancelled
     assert only(packets, AuthenticationResult).note == BASIC_NOTE
     assert pipeline.compute.started.count("front") == 1
@@ -340,7 +342,7 @@ async def test_a_photograph_that_no_worker_has_the_memory_for_is_refused_by_name
 async def test_a_full_disk_ends_the_session_as_overload(
     autojump_clock: MockClock, pipeline: Pipeline
 ) -> None:
-    """Whichever step meets it: the client may send the upload again, and no component is to blame."""
+    """The client may send the upload again, and no component's breaker counts the failure."""
     pipeline.compute.always["match"] = [ScratchFull("No space left on device")]
     for number in range(6):
         packets = await pipeline.analyse(upload(content=f"pin {number}"))
@@ -381,7 +383,7 @@ async def test_work_begins_with_the_front_and_the_clock_with_the_last_photograph
 async def test_a_late_result_does_not_follow_its_fallback(
     autojump_clock: MockClock, pipeline: Pipeline
 ) -> None:
-    """Full analysis is done in the very tick in which its time is over."""
+    """Full analysis ends at the same moment as its time limit."""
     for name in ("authenticity", "characters"):
         pipeline.compute.plan(name, 75.0)
     pipeline.compute.plan("details", 90.0)

@@ -1,4 +1,4 @@
-"""Sessions on real worker processes and the real database, and a server that is killed for real."""
+"""Sessions on real worker processes and the real database, and a server process that is killed."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path
             started = time.perf_counter()
             await registry.cancel(log.stream_id, "")
             assert time.perf_counter() - started < 1
-            if engine == "ray":  # a cluster kills in its own time
+            if engine == "ray":  # Ray kills the process a moment later
                 await until(lambda: cpu_seconds(pid) is None)
             assert cpu_seconds(pid) is None
             error = decode(log.packets[-1])
@@ -97,7 +97,7 @@ async def test_cancelling_a_session_frees_its_cpu_within_a_second(tmp_path: Path
 
 
 async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Path, engine: str) -> None:
-    """Full analysis had its time and may still come to its end, in grace, beside basic analysis."""
+    """Full analysis has exceeded its time, and still runs in its grace period beside basic analysis."""
     with trio.fail_after(TIMEOUT):
         (tmp_path / "authenticity.spin").touch()
         async with open_server(tmp_path, engine, deadline=6.0) as (registry, compute):
@@ -114,7 +114,7 @@ async def test_cancelling_frees_the_cpu_of_what_was_given_up_before(tmp_path: Pa
 
 
 async def test_the_deadline_frees_the_cpu(tmp_path: Path, engine: str) -> None:
-    """Full analysis spins until its reserve, basic analysis beside it until the deadline."""
+    """Full analysis runs until the basic reserve begins, and basic analysis until the deadline."""
     with trio.fail_after(TIMEOUT):
         (tmp_path / "authenticity.spin").touch()
         async with open_server(tmp_path, engine, deadline=1.0) as (registry, compute):
@@ -141,7 +141,8 @@ async def test_a_worker_killed_at_work_is_replaced_and_the_work_repeated(
 
 
 async def test_a_killed_server_loses_no_delivered_packet(tmp_path: Path) -> None:
-    """SIGKILL in mid-session; the next process goes on, byte for byte behind what was delivered."""
+    """The server is killed with SIGKILL during a session. The next process continues the stream after the
+    same bytes that were delivered."""
     program = f"""
 import structlog, sys, trio
 from pathlib import Path

@@ -101,7 +101,8 @@ async def test_two_equal_uploads_at_the_same_time_are_one_session(
 
 
 async def test_joining_costs_no_worker(autojump_clock: MockClock, pipeline: Pipeline) -> None:
-    """The last photograph of an upload sent again is not begun on before it is known to be sent again."""
+    """Work on an upload's last photograph begins only after the comparison with earlier uploads, so that a
+    duplicate starts no further job."""
     first = await pipeline.registry.open(upload())
     await watch(first)
     again = upload(View.FRONT, complete=False)
@@ -196,7 +197,7 @@ async def test_a_key_that_came_with_a_duplicate_is_known_after_a_restart(
 
 
 async def test_a_key_of_other_images_is_no_duplicates(autojump_clock: MockClock, tmp_path: Path) -> None:
-    """It was used before the restart, and comes with a duplicate of something else now."""
+    """The key was used before the restart, and now comes with a duplicate of another upload."""
     records = FakeRecords()
     async with open_pipeline(tmp_path, records=records) as pipeline:
         await pipeline.analyse(upload(idempotency_key="k"))
@@ -217,7 +218,7 @@ async def test_an_idempotency_key_with_other_images_is_a_conflict(
         with pytest.raises(PinactorsError) as conflict:
             await pipeline.registry.open(upload(idempotency_key="k", content="another"))
         assert (conflict.value.code, conflict.value.status) == (ErrorCode.SESSION_CONFLICT, 422)
-    async with open_pipeline(tmp_path, records=records) as pipeline:  # known from the records alone
+    async with open_pipeline(tmp_path, records=records) as pipeline:  # only the records have the key
         with pytest.raises(PinactorsError) as conflict:
             await pipeline.registry.open(upload(idempotency_key="k", content="another"))
         assert conflict.value.code is ErrorCode.SESSION_CONFLICT
@@ -285,7 +286,7 @@ async def test_a_stream_belongs_to_its_owner(autojump_clock: MockClock, pipeline
 async def test_finished_sessions_are_found_as_long_as_replay_says(
     autojump_clock: MockClock, pipeline: Pipeline
 ) -> None:
-    pipeline.records.away = True  # memory alone
+    pipeline.records.away = True  # so that only memory has it
     sent = upload(View.BACK)
     log = await pipeline.registry.open(sent)
     await watch(log)
@@ -308,7 +309,7 @@ async def test_memory_for_finished_sessions_is_bounded(
         await watch(logs[-1])
         await pipeline.idle()
     assert 1 <= pipeline.registry.statistics()["finished"] < 5
-    for log in logs:  # the rest comes from the records, byte for byte
+    for log in logs:  # the others come from the records
         found = await pipeline.registry.find(log.stream_id, "")
         assert found.packets == log.packets
 
@@ -367,7 +368,7 @@ async def test_the_disconnect_policy(autojump_clock: MockClock, tmp_path: Path) 
         pipeline.compute.always["display"] = [5.0]
         log = await pipeline.registry.open(upload())
         with log.watching():
-            await log.wait_beyond(0)  # a poll that was answered: the next one comes
+            await log.wait_beyond(0)  # an answered poll: the reader polls again
         with trio.move_on_after(2), log.watching():
             with trio.move_on_after(1), log.watching():
                 await log.wait_closed()
@@ -390,7 +391,9 @@ async def test_more_sessions_than_places(autojump_clock: MockClock, tmp_path: Pa
             await pipeline.registry.open(upload(content="pin 2"))
         assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 503)
         assert refused.value.retry_after is not None
-        assert await pipeline.registry.open(upload(content="pin 1")) is logs[1]  # joining takes no place
+        assert (
+            await pipeline.registry.open(upload(content="pin 1")) is logs[1]
+        )  # a joined upload takes no place
         for log in logs:
             await watch(log)
         await pipeline.idle()
@@ -405,7 +408,7 @@ async def test_what_one_key_may_have_under_way(autojump_clock: MockClock, tmp_pa
         assert (refused.value.code, refused.value.status) == (ErrorCode.OVERLOADED, 429)
         await pipeline.registry.open(upload(owner="2", content="b"))
         await pipeline.registry.open(upload(owner="", content="c"))
-        await pipeline.registry.open(upload(owner="", content="d"))  # nobody's: an open server
+        await pipeline.registry.open(upload(owner="", content="d"))  # without keys there is no limit
 
 
 async def test_the_rate_of_a_key(mock_clock: MockClock) -> None:
@@ -442,7 +445,7 @@ async def test_a_queue_longer_than_the_deadline_is_refused(autojump_clock: MockC
 
 
 class Asked(FakeCompute):
-    """Keeps what the sessions' work is ranked by."""
+    """Keeps the priority function of each session."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -471,7 +474,7 @@ async def test_who_is_short_of_time_goes_first_then_who_is_watched(
         with watched.watching():
             of_sending, of_left, of_watched = compute.priorities
             assert of_watched() < of_sending() < of_left()
-            await trio.sleep(6)  # only its reserve is left
+            await trio.sleep(6)  # `left` has only its reserve left
             assert of_left() < of_watched()
         sending.close()
         await left.wait_closed()
@@ -516,7 +519,8 @@ async def test_draining(autojump_clock: MockClock, pipeline: Pipeline) -> None:
 
 
 async def killed(data: Path, records: FakeRecords, *, until: float = 1.0, complete: bool = True) -> PacketLog:
-    """A server that is gone in the middle of a session; what it had delivered."""
+    """Ends a server `until` seconds after an upload, during its session; returns the log with the delivered
+    packets."""
     compute = FakeCompute()
     for name in ("authenticity", "authenticity_basic", "characters"):
         compute.always[name] = [1000.0]
@@ -539,7 +543,7 @@ async def test_an_unfinished_session_is_adopted(autojump_clock: MockClock, tmp_p
         assert len(set(types(packets))) == 8
         assert final(packets).degraded == []
         ran = {name for name in pipeline.compute.started if name in NAMES}
-        assert ran == {"authenticity", "characters"}  # the others had their packet
+        assert ran == {"authenticity", "characters"}  # the others' packets were stored
         assert await pipeline.registry.open(upload()) is log
         await pipeline.idle()
     assert records.saved[before.stream_id][2] == log.packets
@@ -624,7 +628,7 @@ async def test_the_recorder_goes_on_when_one_analysis_fails_it(
         assert pipeline.registry.statistics()["outbox"] == 0
         assert error_logs.take("iteration failed")["task"] == "recorder"
         assert len(records.saved) == 1
-    async with open_pipeline(tmp_path, records=records):  # the other's log is still there
+    async with open_pipeline(tmp_path, records=records):  # the first analysis is still in its log
         await trio.sleep(20)
     assert len(records.saved) == 2
 
@@ -632,7 +636,7 @@ async def test_the_recorder_goes_on_when_one_analysis_fails_it(
 async def test_a_record_stored_just_before_the_kill_is_not_stored_twice(
     autojump_clock: MockClock, tmp_path: Path
 ) -> None:
-    """The transaction was committed, and the process gone before it wrote the last packet."""
+    """The process was killed after it had committed the transaction, and before it wrote the last packet."""
     records = FakeRecords()
     folder = tmp_path / "journal"
     async with open_pipeline(tmp_path, records=records) as pipeline:
@@ -692,12 +696,13 @@ async def test_nothing_of_a_session_is_left(autojump_clock: MockClock, pipeline:
     await wait_all_tasks_blocked()
     gc.collect()
     assert seen[0]() is None
-    assert sent.complete  # the upload itself is still held, by this test
+    assert sent.complete  # the upload still exists, because this test holds it
     assert list(pipeline.settings.journal_folder.iterdir()) == []
 
 
 async def test_sessions_leave_no_cycles_to_the_collector(autojump_clock: MockClock, tmp_path: Path) -> None:
-    """What a session leaves goes at once, not with the next full collection, which holds the loop up."""
+    """A session's memory is freed at once, not by the next full garbage collection, which would block the
+    event loop."""
     async with open_pipeline(tmp_path, replay=0.0) as pipeline:
         await pipeline.analyse(upload(content="first"))
         await pipeline.idle()
@@ -713,7 +718,7 @@ async def test_sessions_leave_no_cycles_to_the_collector(autojump_clock: MockClo
             await pipeline.idle()
             await trio.sleep(1)
             del sent, log
-            await pipeline.analyse(upload(content="last"))  # the others are let go of as it comes
+            await pipeline.analyse(upload(content="last"))  # it replaces the finished ones
             assert not any(reference() for reference in left)
             assert gc.collect() < 100  # a session has some 700 objects
         finally:
@@ -733,8 +738,8 @@ async def test_images_are_known_by_what_they_hold() -> None:
 
 
 def come_back(pipeline: Pipeline, stream_id: str, monkeypatch: pytest.MonkeyPatch) -> StoredFile:
-    """The next adoption finds the log of a session that is still live here: as rows of a database do that was
-    away for a while."""
+    """Makes the next adoption return the log of a session that is still live in this process, as happens
+    after a shared database was unreachable for a while. Returns that log."""
     logs = LogFiles(pipeline.settings.journal_folder, InPlace(), pipeline.failures.append)
     stored = logs.create(stream_id)
 

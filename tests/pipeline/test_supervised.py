@@ -1,4 +1,4 @@
-"""What a master does for its peers all the time survives an iteration that fails."""
+"""The periodic work that masters do for their peers goes on after an iteration that fails."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIMEOUT = 30
     ("owner", "method", "fails_at", "task"),
     [
         (Peers, "follow_changes", 1, "other masters' packets"),
-        (Registry, "adopt", 2, "take over sessions"),  # the first is that of the start
+        (Registry, "adopt", 2, "take over sessions"),  # the first is part of the start
     ],
 )
 async def test_it_goes_on(

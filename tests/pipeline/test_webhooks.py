@@ -1,4 +1,4 @@
-"""Packets become events as they come, whatever the database does meanwhile."""
+"""Each result becomes a webhook event when its packet is made, or when the database is available again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = {f"result.{name}" for name in ("authenticity", "characters", "pricing"
 
 
 def events(records: FakeRecords) -> list[str]:
-    """In the order of the stream."""
+    """The stored events, in the order of the stream."""
     assert {url for url, _ in records.deliveries.values()} <= {URL}
     return [event for _, (_, event) in sorted(records.deliveries.items())]
 
@@ -70,7 +70,8 @@ async def test_events_wait_for_the_database(autojump_clock: MockClock, pipeline:
 async def test_nobody_waits_for_it_once_the_session_has_ended(
     autojump_clock: MockClock, pipeline: Pipeline
 ) -> None:
-    """Its record brings the events along then."""
+    """After the end, events that were not stored are dropped: saving the record stores all events (not in
+    `FakeRecords`)."""
     pipeline.records.deliveries_away = True
     sent = upload()
     sent.webhook = URL

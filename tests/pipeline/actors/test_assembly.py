@@ -1,4 +1,4 @@
-"""Packet assembly whatever comes in whatever order."""
+"""Packet assembly: any messages in any order give a correct stream."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ session_ids = st.text(
 
 
 class Storage(StoredFile):
-    """A log file without a thread."""
+    """A stored log in a file, written without a thread."""
 
     def __init__(self, folder: Path) -> None:
         self.failures: list[OSError] = []
@@ -88,7 +88,8 @@ class Storage(StoredFile):
 async def assemble(
     state: SessionState, log: PacketLog, stored: StoredLog, given: list[Message], *, together: bool = False
 ) -> None:
-    """All of `given`, one write each or all with one."""
+    """Sends all messages of `given` to an `Assembly`, which writes each by itself, or all at once if
+    `together`."""
     messages, received = trio.open_memory_channel[Message](len(given) + 1)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
@@ -185,7 +186,7 @@ async def test_a_finished_session_is_sealed_before_its_readers_have_the_last_pac
 
 
 async def test_what_is_not_kept_is_not_read(tmp_path: Path) -> None:
-    """A slow disk: packets reach readers when it is done with them, and the loop goes on meanwhile."""
+    """While the disk is slow, the event loop runs on; a packet reaches readers only after it was written."""
     slow, release = trio.Event(), threading.Event()
     log = PacketLog(STREAM, "s", "")
 
@@ -229,7 +230,7 @@ async def test_a_log_that_was_taken_over_is_not_written_to(tmp_path: Path) -> No
 
 
 async def test_a_repeated_packet_is_stamped_anew(tmp_path: Path) -> None:
-    """Also one of a type that only a plug-in knows."""
+    """Its session id and sequence number are replaced, also if only a plug-in declares its type."""
     state, log = SessionState(STREAM, "s", "", None), PacketLog(STREAM, "s", "")
     head = b'{"packetType":"SECOND_OPINION","sessionId":"\\",\\"sequence\\":7","timestamp":"t"'
     packet = head + b',"sequence":5,"x":1}'

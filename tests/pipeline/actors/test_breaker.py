@@ -119,7 +119,7 @@ async def test_bad_uploads_trip_nothing(autojump_clock: MockClock, pipeline: Pip
 
 
 async def test_cut_uploads_trip_nothing(autojump_clock: MockClock, tmp_path: Path) -> None:
-    """A component that waits for a photograph may learn that it will not come before its session does."""
+    """A component that waits for a photograph may get the upload's error before its session ends."""
     needing = [
         replace(component, needs=("back_image",), basic_needs=("back_image",))
         if component.name == "details"
@@ -140,7 +140,8 @@ async def test_cut_uploads_trip_nothing(autojump_clock: MockClock, tmp_path: Pat
 async def test_a_slow_upload_does_not_keep_others_from_the_one_attempt(
     autojump_clock: MockClock, pipeline: Pipeline
 ) -> None:
-    """Once a breaker's pause is over, one phone on a bad link would degrade everybody until it is done."""
+    """After a breaker's pause one attempt is allowed. A phone on a slow link must not hold it, because all
+    other sessions would be degraded until its upload ends."""
     pipeline.compute.always["authenticity"] = [BUG]
     for number in range(5):
         await pipeline.analyse(upload(content=f"pin {number}"))
@@ -158,7 +159,7 @@ async def test_a_slow_upload_does_not_keep_others_from_the_one_attempt(
 async def test_short_deadlines_and_queues_trip_nothing(
     seconds: float, autojump_clock: MockClock, pipeline: Pipeline, error_logs: ErrorLogs
 ) -> None:
-    """Running out of time is not the component's doing: the client was in a hurry, or no worker was free."""
+    """A timeout is not the component's fault if the client's deadline was short or no worker was free."""
     pipeline.compute.always["authenticity"] = [30.0]
     for number in range(7):
         sent = upload(content=f"pin {number}")
@@ -166,9 +167,8 @@ async def test_short_deadlines_and_queues_trip_nothing(
         assert "authenticity" in final(await pipeline.analyse(sent)).degraded
     assert pipeline.registry.statistics()["breakers"] == {}
     assert final(await pipeline.analyse(upload(content="unhurried"))).degraded == []
-    for _ in range(
-        14 if seconds < 15 else 0
-    ):  # less than the reserve: there is no time for any full analysis
+    # A deadline shorter than the reserve leaves no time for any full analysis.
+    for _ in range(14 if seconds < 15 else 0):
         assert error_logs.take("component missing")["component"] in ("pricing", "display")
 
 

@@ -37,7 +37,7 @@ def result(rows: int = 0, note: str | None = None) -> AuthenticationResult:
 
 
 def read(produced: EncodedPacket) -> Packet:
-    """As a client has it."""
+    """The packet as a client decodes it."""
     return decode(produced.stamped(b'"s"', timestamp(), 3))
 
 
@@ -98,4 +98,4 @@ async def test_each_piece_of_work_has_repeats_of_its_own(autojump_clock: MockClo
         for name in ("one", "other", "one"):
             with pytest.raises(WorkerDied):
                 await restarts.repeat(name, die)
-    assert died == ["one", "one", "other", "other", "one"]  # its second try has none left
+    assert died == ["one", "one", "other", "other", "one"]  # the second "one" has no repeats left
