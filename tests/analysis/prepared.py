@@ -1,4 +1,4 @@
-"""Drawn pins as the analysis is handed them: prepared views and references with the true cut-out."""
+"""Drawn pins as input of the analysis: prepared views and references with their true masks."""
 
 from __future__ import annotations
 
@@ -55,20 +55,20 @@ def empty(view: View, *, score: float = 0.9) -> PreparedView:
 def photo(
     pin: Pin, view: View, *, angle: float = 0.0, side: int = 900, seed: int = 1, **how: float
 ) -> PreparedView:
-    """The pin photographed on cloth, filling the picture."""
+    """The prepared view of a photograph that the pin, lying on cloth, fills."""
     table = drawing.background("cloth", side, side, seed)
     return prepared(drawing.photograph(pin, table, share=0.95, angle=angle, seed=seed, **how), view)
 
 
 def reference(pin: Pin, view: View) -> Reference:
-    """The pin as the catalogue shows it: sharp, upright, on white."""
+    """The pin's catalogue picture: sharp, upright, on white."""
     scene = drawing.photograph(pin, drawing.background("white", 640, 640), share=0.95, noise=0, blur=0.3)
     found = cutout(scene)
     return Reference(view, found.rgb, found.crop_mask)
 
 
 def match(references: dict[View, Reference], pin: CatalogPin = CATALOG_PIN) -> Match:
-    """`pin` claimed, without registrations."""
+    """A match that claims `pin`, without registrations."""
     return Match((MatchCandidate(pin, 0.95, 40),), True, True, references=references)
 
 
@@ -78,7 +78,7 @@ def line(text: str, confidence: float = 0.98) -> TextLine:
 
 
 def reading(*texts: str, code: str | None = None, confidence: float = 0.98) -> StampReading:
-    """What several readings of these lines agree on, if they are sure enough of it."""
+    """The stamp reading of these lines; year and edition size are set only if `confidence` is high enough."""
     agreed = texts if confidence >= voting.READ_AGREEMENT else ()
     edition = next(filter(None, map(grammar.edition, agreed)), None)
     return StampReading(

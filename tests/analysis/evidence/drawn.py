@@ -35,7 +35,7 @@ def score(row: Measurement) -> float:
 
 
 def warped(pin: Pin, reach: float, wave: float) -> Pin:
-    """The drawing bent by sine waves of this amplitude and length, in drawing pixels."""
+    """The pin bent by sine waves of amplitude `reach` and length `wave`, in drawing pixels."""
     ys, xs = np.mgrid[:PIN_SIDE, :PIN_SIDE].astype(np.float32)
     mapped_x = (xs + reach * np.sin(2 * np.pi * ys / wave)).astype(np.float32)
     mapped_y = (ys + reach * np.sin(2 * np.pi * xs / wave)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The verdict in words: what counted most, in order, never against the list below it."""
+"""Tests of the summary: it names the evidence that counted most, in order, and matches the list of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours under any light."""
+"""Tests of comparing colours under different lights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def repainted(pin: Pin) -> tuple[Pin, float]:
 
 
 def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
-    """Another colour in one of them only is the light's; one in both is the pin's."""
+    """A colour that differs in one photograph only is due to the light; if it differs in both, to the pin."""
     known = prepared.match({View.FRONT: prepared.reference(drawn.FRONT, View.FRONT)})
     other, _ = repainted(drawn.FRONT)
 
@@ -88,7 +88,8 @@ WARM, GREEN = (0.8, 0.65, 0.5), (0.5, 0.75, 0.5)
 
 
 def test_the_largest_field_does_not_say_what_the_light_is() -> None:
-    """Seen alone it would: nine tenths of the pixels, and a light that makes it."""
+    """The largest field has nine tenths of the pixels, and its change of colour alone could be explained by a
+    light; the two small fields contradict that."""
     standing = colours.stand(
         [
             painted("white", (0.7, 0.7, 0.7), 0.8, (0.45, 0.85, 0.6)),
@@ -108,7 +109,7 @@ def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
 
 
 def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
-    """Two paints leave the light open but for what lights are: green is none, warm is one."""
+    """Two paints do not determine the light, but lamps give warm light and never green light."""
     warm, green = (
         colours.stand([painted("white", light, 0.5), painted("blue", (0.65, 0.65, 0.65), 0.1)])
         for light in (WARM, GREEN)
@@ -117,13 +118,14 @@ def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
 
 
 def test_a_light_in_which_paint_would_be_more_than_white_does_not_hide_its_tint() -> None:
-    """Dividing by too dim a light would make white of it, were colours cut off there."""
+    """A colour brighter than white keeps its tint: if it were clipped, dividing by too dim a light would make
+    it white."""
     dim, bright = np.array([[0.9, 1.0, 0.8]]), np.array([[1.8, 2.0, 1.6]])
     assert lab_of_linear(bright)[0, 1] < lab_of_linear(dim)[0, 1] < -5
 
 
 def field(shown: tuple[float, float, float], *, metal: bool) -> float:
-    """How far a white field shown like that stands from two paints in plain light."""
+    """The deviation of a white field that the photograph shows as `shown`, beside two paints in grey light."""
     return float(
         colours.stand(
             [

@@ -1,4 +1,4 @@
-"""A photograph laid on its catalogue picture, whatever the turn, and never on another pin's."""
+"""Tests of registering a photograph on its catalogue picture, at any rotation, and not on another pin's."""
 
 from __future__ import annotations
 

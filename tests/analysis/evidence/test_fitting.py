@@ -1,4 +1,4 @@
-"""How crops lie on each other by their edges."""
+"""Tests of registering two crops by their edges."""
 
 from __future__ import annotations
 

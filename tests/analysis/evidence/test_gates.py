@@ -1,4 +1,4 @@
-"""Different photographs, one pin in them."""
+"""Tests of the checks that the photographs differ and show the same pin."""
 
 from __future__ import annotations
 

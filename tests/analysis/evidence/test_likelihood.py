@@ -1,4 +1,4 @@
-"""Scores become weights inside their bounds, groups are capped, and ratings keep clear of both ends."""
+"""Tests of likelihoods: weights stay inside their bounds, groups are capped, ratings stay within 3 to 97."""
 
 from __future__ import annotations
 

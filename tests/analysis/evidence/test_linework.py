@@ -1,4 +1,4 @@
-"""The drawing's shape and its lines, under any view."""
+"""Tests of the drawing's shape and its lines, photographed from different directions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_same_drawing_speaks_for_itself() -> None:
 
 
 def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
-    """Lines lie further from their places than from their neighbours', and pull the fit every way."""
+    """Lines are further from their own places than from their neighbours', which disturbs the fit."""
     found = drawn.seen(drawn.FRONT)
     askew = np.array([[1, 0.03, 12], [-0.03, 1, -6], [0, 0, 1.0]])
     photo = np.asarray(cv2.warpPerspective(found.photo, askew, found.photo.shape[:2]), np.uint8)
@@ -62,7 +62,7 @@ def test_nothing_is_said_without_a_comparison() -> None:
 
 
 def test_reflections_beside_lines_are_not_taken_for_them() -> None:
-    """A raised metal edge shows a bright line beside the change of paint."""
+    """A raised metal edge reflects a bright line beside the edge between two paints."""
     found = drawn.seen(drawn.FRONT)
     lab = cv2.cvtColor(found.photo, cv2.COLOR_RGB2LAB)
     ridge = cv2.morphologyEx(lab[..., 1], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 12
@@ -78,7 +78,7 @@ METALS = colours.metal_tones({View.FRONT: prepared.reference(drawn.FRONT, View.F
 
 
 def thickened(pin: Pin, pixels: int) -> Pin:
-    """The pin with its dark metal lines so many pixels (of `PIN_SIDE`) thicker on either side."""
+    """The pin with its dark metal lines `pixels` pixels (of `PIN_SIDE`) thicker on each side."""
     metal = (pin.rgb.max(axis=2) < 80).astype(np.uint8)
     thick = cv2.dilate(metal, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2))
     rgb = pin.rgb.copy()
@@ -87,7 +87,7 @@ def thickened(pin: Pin, pixels: int) -> Pin:
 
 
 def width(*views: Comparison | None) -> Measurement:
-    """`front_line_width` of photographs, the one straight on first."""
+    """The measurement `front_line_width` on photographs, of which the first is taken straight on."""
     return linework.width([(seen, linework.trace(seen) if seen else None) for seen in views], METALS)
 
 

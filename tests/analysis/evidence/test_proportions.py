@@ -1,4 +1,4 @@
-"""Length against width, whatever the camera."""
+"""Tests of the ratio of length to width, independent of the camera, and of the border's width."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.drawing import PIN_SIDE, Pin
 
 
 def stretched(pin: Pin, by: float, angle: float) -> Pin:
-    """The pin, longer by this share in the direction of `angle` degrees."""
+    """The pin stretched by the share `by` in the direction of `angle` degrees."""
     turn = np.radians(angle)
     along = np.array([[np.cos(turn), np.sin(turn)]])
     matrix = np.eye(3)
@@ -53,7 +53,7 @@ def test_a_stretched_pin_is_seen_from_whatever_side(tilt: float, direction: floa
 
 
 def test_a_stretch_along_the_tilt_may_be_the_tilt() -> None:
-    """A pin tilted by twenty degrees looks shorter by six per cent: there nothing is said of one that is."""
+    """A pin tilted by 20 degrees looks 6 % shorter, so a shorter pin cannot be blamed in that direction."""
     row = proportioned(drawn.seen(stretched(drawn.FRONT, -0.02, 90), tilt=20))
     assert drawn.score(row) > -0.1
 
@@ -64,7 +64,7 @@ def test_proportions_are_not_measured_where_nothing_lies_on_its_picture() -> Non
 
 
 def test_what_no_casting_can_be_is_no_stretch() -> None:
-    """Lines that were taken for others make a homography, too."""
+    """Lines matched to the wrong lines also yield a homography, with a stretch that no casting has."""
     found = drawn.seen(drawn.FRONT)
     drawing = linework.trace(found)
     assert drawing is not None
@@ -75,7 +75,7 @@ def test_what_no_casting_can_be_is_no_stretch() -> None:
 @pytest.mark.parametrize("focus", [0.6, 1.0, 3.5])
 @pytest.mark.parametrize("axis", [(0.0, 0.0), (0.12, -0.1)])
 def test_every_camera_leaves_a_flat_pin_its_proportions(focus: float, axis: tuple[float, float]) -> None:
-    """Views under pinhole cameras with their axes anywhere: the stretch is that of the plane."""
+    """For pinhole cameras with any focal length and principal point, the measured stretch is the plane's."""
     generator = np.random.default_rng(3)
     for by in (1.0, 1.05):
         for _ in range(20):
@@ -98,7 +98,7 @@ def test_nothing_is_said_without_a_comparison() -> None:
 
 
 def with_border(pin: Pin, pixels: int) -> Pin:
-    """The pin with so many more pixels (of `PIN_SIDE`) of metal around it."""
+    """The pin with `pixels` more pixels (of `PIN_SIDE`) of metal around it."""
     mask = cv2.dilate(pin.mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * pixels + 1,) * 2))
     rgb = pin.rgb.copy()
     rgb[(mask > 0) & (pin.mask == 0)] = drawing.METALS["black"]
@@ -106,7 +106,7 @@ def with_border(pin: Pin, pixels: int) -> Pin:
 
 
 def bordered(pin: Pin, **how: float) -> Measurement:
-    """`front_border` of the pin photographed."""
+    """The measurement `front_border` on a photograph of the pin."""
     found = drawn.seen(pin, **how)
     drawing_seen = linework.trace(found)
     assert drawing_seen is not None
@@ -122,7 +122,7 @@ def test_a_wider_border_is_seen_from_whatever_side(angle: float, tilt: float) ->
 
 
 def test_metal_on_one_side_is_no_wider_border() -> None:
-    """So a tilted pin's flank looks, or a shadow."""
+    """The flank of a tilted pin looks like metal on one side, and so does a shadow."""
     wide, shift = with_border(drawn.FRONT, 9), np.array([[1, 0, 9.0], [0, 1, 0]])
     beside = cv2.warpAffine(drawn.FRONT.mask, shift, wide.mask.shape[::-1]) | drawn.FRONT.mask
     assert drawn.score(bordered(Pin(wide.rgb, np.asarray(beside, np.uint8)))) > -0.1

@@ -1,4 +1,4 @@
-"""The catalogue's stamp looked for on a back, line by line, and its code read at its place."""
+"""Tests of searching a back for the catalogue's stamp line by line, and of reading its code there."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_a_stamp_that_reads_right_is_not_blamed_for_its_looks() -> None:
 
 
 def test_words_that_read_right_are_not_missing() -> None:
-    """Read and not found at their place: the comparison is at fault, or the back is another year's."""
+    """If words are read but not found at their place, the comparison failed or the back is another year's."""
     known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     seen = comparison.compare(prepared.photo(drawing.pin_back(BEAR, ()), View.BACK), known, None)
     stamp = stamp_picture.measure(seen)
     for words, assessed in (
         (("OFFICIAL", "MADE IN CHINA"), False),
-        (("OFFICIAL", "MADE IN CHNIA"), False),  # one slip of the reader
+        (("OFFICIAL", "MADE IN CHNIA"), False),  # one error of the reader
         (("OFFICAIL", "MADE IN CHNIA"), True),
     ):
         row = stamp_picture.row(seen, stamp, prepared.reading(*words), prepared.CATALOG_PIN)
@@ -79,7 +79,7 @@ def test_nothing_is_said_without_a_comparison() -> None:
 
 
 def test_a_back_without_text_is_doubted_where_the_catalogue_has_a_stamp() -> None:
-    """Where the two cannot be laid on each other, as those of plain backs whose stamp is missing."""
+    """This row applies if the back cannot be registered, as for a plain back whose stamp is missing."""
     known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     row = stamp_picture.unread(known, StampReading(reason="no text could be read on the back"))
     assert row.score == stamp_picture.UNREAD_SCORE
@@ -129,5 +129,5 @@ def test_the_catalogue_decides_how_sure_a_reading_must_be() -> None:
     likely = StampReading(likely={"factory_code": "FAC-060122-15240", "year": 2015})
     told = read_again(back, likely)
     assert (told.factory_code, told.likely) == ("FAC-060122-15240", {"year": 2015})
-    slip = read_again(back, prepared.reading(code="FAC-060122-15249"))  # 0 and 9 are taken for each other
+    slip = read_again(back, prepared.reading(code="FAC-060122-15249"))  # 0 and 9 are easily confused
     assert (slip.factory_code, slip.likely) == (None, {"factory_code": "FAC-060122-15249"})

@@ -1,4 +1,4 @@
-"""What stamped text says for or against a pin, row by row, on given readings."""
+"""Tests of each row of evidence from the stamp's text, on given readings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CODE = "FAC-060122-15240"
     [
         (("OFFICIAL PIN TRADING", "MADE IN CHINA"), 1.0, 1.0),
         (("© ACME 2015", "MADE IN CHINA"), 1.0, 1.0),
-        (("OFFICIAL PIN TRADING", "MADE IN CHIMA"), -0.2, -0.01),  # one slip may be the reader's
+        (("OFFICIAL PIN TRADING", "MADE IN CHIMA"), -0.2, -0.01),  # one error may be the reader's
         (("OFFICAL PIM TRADIMG", "MADE IN CHIMA"), -1.0, -0.5),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_brand_of_the_catalogue_is_no_misspelling() -> None:
         (("© ACME 2015", "LE 300"), CODE, 1),
         (("© ACME 2015",), None, 1),
         ((), CODE, 1),
-        (("© ACME 2014",), CODE, 1),  # made a year after the design; 2014 for 2015 is a slip
+        (("© ACME 2014",), CODE, 1),  # made a year after the design; 2014 may be a misread 2015
         (("© ACME 1998",), CODE, -1),  # neither the catalogue's year nor the code's
         (("LE 1750",), None, -1),
         ((), "FAC-099977-03111", -1),

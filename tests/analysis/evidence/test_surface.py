@@ -1,4 +1,4 @@
-"""The enamel's surface and the pin's edge."""
+"""Tests of the measurements of the enamel's surface and the pin's edge."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_wavy_surface_is_seen() -> None:
 
 
 def test_what_shows_in_both_photographs_is_on_the_pin() -> None:
-    """Waves on another part of the other photograph are reflections, waves on the same part are not."""
+    """Waves at different places in two photographs are reflections; at the same place they are on the pin."""
     uneven = drawn.seen(wavy(LEFT))
     same = surface.unevenness(uneven, drawn.seen(wavy(LEFT), angle=20), [])
     other = surface.unevenness(uneven, drawn.seen(wavy(RIGHT), angle=20), [])
@@ -63,7 +63,8 @@ def test_a_photograph_under_a_reflection_is_left_aside() -> None:
 
 
 def frayed(pin: Pin, depth: int) -> Pin:
-    """Burrs of this depth (drawing pixels) all around: bites out of the outline and bits beside it."""
+    """The pin with burrs of at most this depth (drawing pixels) all around: pieces cut from the outline and
+    pieces added to it."""
     rng = np.random.default_rng(5)
     mask = pin.mask.copy()
     (contour, *_), _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -1,4 +1,4 @@
-"""Verdicts: what may be claimed from what, and that nothing is claimed from nothing."""
+"""Tests of the verdict: which claims which evidence allows, and that no evidence allows none."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def spoken(result: AuthenticationResult) -> str:
 
 
 def check(result: AuthenticationResult) -> None:
-    """What holds for every answer."""
+    """Asserts what holds for every result."""
     assert 3 <= result.authenticity_rating <= 97
     assert 0 <= result.confidence <= 0.95
     assert result.authentic == (result.verdict is Verdict.AUTHENTIC)
@@ -136,7 +136,7 @@ def test_nothing_is_found_where_nothing_can_be_assessed() -> None:
 
 
 def test_an_edge_counts_little_without_a_catalogue_pin(front: PreparedView, known: Match) -> None:
-    """Fur and leaves have rough edges by design, and there is nothing to hold them against."""
+    """Fur and leaves have rough edges by design, and there is no catalogue picture to compare them with."""
 
     def edge(match: Match) -> float:
         rows = verdict.measurements(Scene(front, None, None, None, None), None, match)
@@ -213,7 +213,7 @@ def with_score(name: str, score: float) -> list[Measurement]:
 def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
     name: str, weight: float, front: PreparedView, back: PreparedView, known: Match
 ) -> None:
-    """Weights come and go with each calibration; what was measured on the pin does not."""
+    """The weights change with each calibration; what was measured on the pin does not."""
     bounds = Bounds(0.0, weight)
     weights = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {name: bounds}, authentic_from=0.01)
     scene = Scene(front, back, None, None, None)
@@ -290,7 +290,7 @@ def test_the_calibration_given_is_the_one_that_decides(
 def test_nothing_is_authentic_whose_front_was_not_compared(
     front: PreparedView, back: PreparedView, known: Match
 ) -> None:
-    """Whatever speaks for its back: a claim alone is no comparison."""
+    """The back's evidence and an identified match do not replace the comparison of the front."""
     unseen = [
         dataclasses.replace(row, score=None) if row.name in verdict.FRONT_ROWS else row for row in good()
     ]
@@ -304,7 +304,7 @@ def test_nothing_is_authentic_whose_front_was_not_compared(
 def test_a_catalogue_picture_taken_whole_is_not_compared(
     front: PreparedView, back: PreparedView, known: Match
 ) -> None:
-    """Its mask is the picture's frame: no outline, proportions or rim could be held against it."""
+    """Its mask is the whole picture, so outline, proportions and rim cannot be compared with it."""
     whole = {view: dataclasses.replace(seen, outlined=False) for view, seen in known.references.items()}
     result = verdict.assess(front, back, None, READ, dataclasses.replace(known, references=whole))
     check(result)
@@ -316,7 +316,7 @@ def test_a_catalogue_picture_taken_whole_is_not_compared(
 def test_a_front_stretched_as_no_casting_is_was_not_the_pin(
     front: PreparedView, back: PreparedView, known: Match, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then its lines and colours were compared with something else."""
+    """The registration is then wrong, so lines and colours were compared with the wrong places."""
     monkeypatch.setattr(verdict.proportions, "stretch", lambda *_: 0.2)
     result = verdict.assess(front, back, None, READ, known)
     check(result)

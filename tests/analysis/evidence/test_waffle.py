@@ -1,4 +1,4 @@
-"""The back's pattern and stamp on drawn backs, against their drawn catalogue pictures and alone."""
+"""Tests of the back's pattern and stamp on drawn backs, with and without their catalogue pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINES = ("OFFICIAL PIN TRADING", "2015 LE 300", "MADE IN CHINA", "FAC-060122-152
 
 
 def rows(back: PreparedView, seed: int = BEAR, **catalogue: bool) -> dict[str, Measurement]:
-    """Pattern and stamp rows of a photographed back against the catalogue's."""
+    """The pattern and stamp rows of a photographed back, compared with the catalogue's back."""
     known = Target(prepared.reference(drawing.pin_back(seed, LINES, **catalogue), View.BACK))
     seen = comparison.compare(back, known, None)
     assert seen is not None
@@ -83,7 +83,7 @@ def test_without_a_catalogue_only_the_edge_can_be_judged_and_counts_half() -> No
 
 
 def test_a_lattice_has_its_period_whatever_the_view() -> None:
-    """44 pixels of the drawing, photographed at 0.95 x 900 / 640."""
+    """A period of 44 drawing pixels is photographed at a scale of 0.95 x 900 / 640."""
     pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), period=44), View.BACK, angle=25), None)
     assert pattern is not None
     assert pattern.ours.strength > 0.5
@@ -117,7 +117,7 @@ def test_a_pattern_is_seen_without_a_catalogue_and_counts_for_nothing(waffled: b
 
 
 def test_a_grid_keeps_to_a_parallelogram() -> None:
-    """Faint figures on a slanted grid are told from as many placed by chance."""
+    """Faint figures on a slanted grid are distinguished from as many figures at random places."""
     rng = np.random.default_rng(7)
     side, inside = 512, np.ones((512, 512), bool)
     noise = rng.normal(0, 6, (side, side))

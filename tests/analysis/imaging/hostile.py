@@ -1,4 +1,4 @@
-"""Text as somebody who means harm would put it into a catalogue, and what must never come of it."""
+"""Texts with which an attacker could fill a catalogue, and a check of the HTML made from them."""
 
 from html.parser import HTMLParser
 from typing import TypeVar
@@ -49,7 +49,7 @@ class _Audit(HTMLParser):
 
 
 def faults(fragment: str) -> list[str]:
-    """Tags and attributes that no template of ours writes, and tags left open."""
+    """The tags and attributes that none of the templates writes, and the tags that are not closed."""
     audit = _Audit()
     audit.feed(fragment)
     audit.close()
@@ -57,6 +57,6 @@ def faults(fragment: str) -> list[str]:
 
 
 def stamped(packet: P) -> P:
-    """As packet assembly sends it, under the longest session id a client may choose."""
+    """The packet with the fields that packet assembly sets, with the longest session id allowed."""
     packet.session_id, packet.timestamp, packet.sequence = '"' * SESSION_ID_LIMIT, timestamp(), 999
     return packet

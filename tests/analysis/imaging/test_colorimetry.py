@@ -1,4 +1,4 @@
-"""Colour differences and conversions against the published values."""
+"""Tests of colour differences and conversions against published values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_colours_through_linear_light_and_back() -> None:
     rgb = np.array([[0.2, 0.5, 0.9], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
     lab = lab_of_linear(linear(rgb))
     direct = cv2.cvtColor(rgb[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
-    assert np.abs(lab - direct).max() < 0.2  # OpenCV's goes by tables
+    assert np.abs(lab - direct).max() < 0.2  # OpenCV uses lookup tables
     assert encoded(linear(rgb)) == pytest.approx(rgb, abs=1e-6)
     assert lab_of_srgb(np.array([[[255, 0, 0]]], np.uint8))[0, 0] == pytest.approx(
         [53.24, 80.09, 67.20], abs=0.1

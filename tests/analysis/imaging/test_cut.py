@@ -1,4 +1,4 @@
-"""A photograph as a catalogue picture: the pin with nothing around it, where that is sure."""
+"""Tests of making a catalogue picture from a photograph: the pin is cut out if its outline is sure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decoding: what is accepted, what is refused and how; every picture comes out upright, RGB and bounded."""
+"""Tests of decoding: which files are accepted or refused; the result is upright, RGB and of bounded size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CORNERS = {"TL": (0, 0), "TR": (0, 1), "BL": (1, 0), "BR": (1, 1)}
 
 
 def quartered(width: int = 96, height: int = 64) -> drawing.Picture:
-    """Red, green / blue, white: every turn and mirroring shows."""
+    """Red and green above blue and white, so that each rotation and mirroring can be seen."""
     rgb = np.zeros((height, width, 3), np.uint8)
     for (row, column), colour in zip(CORNERS.values(), (RED, GREEN, BLUE, WHITE), strict=True):
         rows = slice(row * height // 2, (row + 1) * height // 2)
@@ -75,7 +75,8 @@ def test_each_accepted_format_comes_out_as_it_went_in(format_name: str, media_ty
     assert close(corner(photograph.rgb, "BR"), WHITE)
 
 
-# Where the stored picture's upper left and upper right corners belong, by EXIF 2.32, tag 0x0112.
+# For each orientation of EXIF 2.32 (tag 0x0112): where the stored picture's upper left and upper right
+# corners are in the upright picture.
 ORIENTATIONS = {
     1: "TL TR",
     2: "TR TL",
@@ -158,7 +159,7 @@ def test_a_wide_gamut_profile_is_converted_and_a_broken_one_ignored() -> None:
         assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, decode(plain, View.FRONT, LIMIT).rgb)
     data = saved(Pillow.fromarray(quartered()), "PNG", icc_profile=display_p3())
     wide = corner(decode(data, View.FRONT, LIMIT).rgb, "TR")
-    assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10  # the same numbers mean a stronger green
+    assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10  # the same values mean a stronger green
 
 
 def test_content_decides_not_the_name() -> None:
@@ -336,10 +337,10 @@ def test_a_jpeg_that_no_browser_shows_is_refused_by_its_name(at: int, value: int
 
 
 def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
-    """A megabyte of them would keep a worker for minutes."""
+    """A JPEG with a megabyte of scans would keep a worker busy for minutes."""
     data = drawing.encoded(quartered(), "JPEG", progressive=True)
     start = data.rindex(b"\xff\xda")
-    scan, comment = data[start:-2], b"\xff\xfe\x00\x04\xff\xd9"  # an end marker in a comment is none
+    scan, comment = data[start:-2], b"\xff\xfe\x00\x04\xff\xd9"  # the end marker in a comment is ignored
     few, many = (data[:-2] + (comment + scan) * count + b"\xff\xd9" for count in (40, 60))
     assert decode(few, View.FRONT, LIMIT).rgb.shape == decode(data, View.FRONT, LIMIT).rgb.shape
     with pytest.raises(PinactorsError) as caught:
@@ -422,7 +423,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text(
 
 
 def png_of(side: int, bits: int, kind: int, sample: bytes) -> bytes:
-    """A PNG of one colour, written without ever holding its pixels."""
+    """A PNG of one colour, written row by row so that its pixels are never all in memory."""
     packing = zlib.compressobj(1)
     row = b"\0" + sample * side
     body = b"".join(packing.compress(row) for _ in range(side)) + packing.flush()
@@ -435,7 +436,7 @@ def png_of(side: int, bits: int, kind: int, sample: bytes) -> bytes:
     ("name", "most"), [("rgba8.png", 300), ("rgba16.png", 400), ("grey.jpg", 300), ("alpha.webp", 400)]
 )
 def test_sixty_four_megapixels_fit_into_a_worker(name: str, most: int, tmp_path: Path) -> None:
-    """Peak resident memory in MB of a process that does nothing else."""
+    """A process that only decodes the picture must have a peak resident memory below `most` MB."""
     path = tmp_path / name
     if name.startswith("rgba8"):
         path.write_bytes(png_of(8000, 8, 6, bytes((10, 20, 30, 200))))

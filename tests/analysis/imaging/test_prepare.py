@@ -1,4 +1,4 @@
-"""One photograph made ready: the whole of `prepare_view`, from bytes to crop."""
+"""Tests of preparing one photograph: from its bytes to the crop of the pin."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_crop_is_the_pin_centred_in_grey_and_to_crop_maps_into_it() -> None:
 
 @pytest.mark.parametrize("size", [150, 400, 1500])
 def test_a_mark_lands_in_the_crop_where_to_crop_says(size: int) -> None:
-    """Enlarged and reduced crops alike: the filtered reduction may not shift by half a pixel."""
+    """Holds for enlarged and reduced crops: filtering before a reduction must not shift by half a pixel."""
     rgb, mask = np.full((size, size, 3), 40, np.uint8), np.zeros((size, size), np.uint8)
     cv2.circle(mask, (size // 2, size // 2), size // 3, 255, -1)
     at = np.array([size * 0.4, size * 0.58], np.float32)

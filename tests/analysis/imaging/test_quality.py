@@ -1,4 +1,4 @@
-"""Photo quality orders photographs the way an eye does, and says what to do better."""
+"""Tests of the quality measurements: they order photographs as a person would, and advise what to change."""
 
 from __future__ import annotations
 

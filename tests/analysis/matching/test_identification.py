@@ -1,4 +1,4 @@
-"""Identification on drawn pins: what is in the catalogue is found, what is not is not claimed."""
+"""Tests of identification on drawn pins: pins in the catalogue are found, all others are not claimed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNKNOWN = 11
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven drawn pins, the first with a back, and sales of one."""
+    """Seven drawn pins, of which the first has a back and sales."""
     folder = tmp_path_factory.mktemp("pins")
     target = folder / "catalog"
     import_catalog(folders.write_folder(folder / "one", [0], sales=[folders.sale(0)]), target)
@@ -47,13 +47,13 @@ def test_a_drawn_pin_is_found(catalog: Path, seed: int) -> None:
 
 
 def test_clear_fronts_decide_without_other_views(catalog: Path) -> None:
-    """A busy server gives everybody a name first: it cannot where each waits for all views."""
+    """A busy server can name every pin early only if most fronts are decided without the other views."""
     matches = [folders.identify(catalog, folders.view(seed, View.FRONT)) for seed in (0, 2, 5)]
     assert all(match.decided for match in matches)
 
 
 def test_a_pin_known_from_another_view_is_found_by_its_outline(catalog: Path) -> None:
-    """Dark, out of focus and strongly tilted: what features are left are not the pin's."""
+    """The photograph is dark, out of focus and strongly tilted, so its features do not identify the pin."""
     table = drawing.background("grey", 1600, 1200, 5)
     pin = drawing.pin_front(0)
     taken = drawing.photograph(pin, table, share=0.22, angle=25, tilt=62, at=(0.35, 0.6), light=0.4, blur=1.5)
@@ -144,7 +144,7 @@ def bare(surface: str) -> PreparedView:
 
 
 def test_a_coin_is_not_a_plain_pin(tmp_path: Path) -> None:
-    """A disc with a rim looks like a disc with a rim: too little to claim anything."""
+    """A coin and a plain round pin are both discs with a rim, which is too little to claim anything."""
     side = drawing.PIN_SIDE
     mask, rgb = np.zeros((side, side), np.uint8), np.zeros((side, side, 3), np.uint8)
     cv2.circle(mask, (side // 2, side // 2), 270, 255, -1)
@@ -180,7 +180,7 @@ def _medal(side: int) -> Image:
 
 
 def _woven(side: int) -> Image:
-    """A patch, its fields in stripes of thread."""
+    """A woven patch whose fields are striped by the threads."""
     rgb = drawing.background("wood", side, side, 4)
     rgb[90:410, 90:410] = (170, 40, 50)
     cv2.ellipse(rgb, (250, 250), (110, 70), 20, 0, 360, (240, 210, 60), -1)
@@ -243,7 +243,8 @@ def test_the_pins_own_back_speaks_for_it(tmp_path: Path, seed: int, same: bool) 
 
 
 def test_sister_pins_are_told_apart_where_they_differ(tmp_path: Path) -> None:
-    """Two pins of one drawing, one with a mark on it: each is claimed as itself, straight and tilted."""
+    """Two pins have the same drawing, but one has a mark on it: each photograph must be identified as its own
+    pin, from the front and with the tilted view."""
     plain = drawing.pin_front(4)
     rgb = plain.rgb.copy()
     cv2.circle(rgb, (drawing.PIN_SIDE // 2, drawing.PIN_SIDE // 2), drawing.PIN_SIDE // 14, (20, 20, 20), 9)
@@ -273,7 +274,7 @@ def test_a_catalogue_without_backs_works(catalog: Path) -> None:
 
 
 def test_a_code_alone_claims_nothing(catalog: Path) -> None:
-    """The stamp of a known pin on the back of an unknown one: a candidate, not a claim."""
+    """An unknown pin's front with the factory code of a known pin must not be identified."""
     front = folders.view(UNKNOWN, View.FRONT)
     first = folders.identify(catalog, front)
     stamp = StampReading(factory_code=folders.code(4), factory_code_confidence=0.99)
@@ -305,7 +306,7 @@ def test_an_empty_or_absent_catalogue_says_so(tmp_path: Path) -> None:
 
 
 def test_a_variant_in_other_colours_is_told_apart(tmp_path: Path) -> None:
-    """The same mould in two colourings: each photograph finds its own."""
+    """The same design in two colourings: the first candidate of each photograph is its own colouring."""
     folder = folders.write_folder(tmp_path / "in", [2], back=False)
     recoloured = turn_hue(drawing.pin_front(2))
     folders.save_picture(folder / "images/other.png", recoloured)

@@ -1,4 +1,4 @@
-"""Layouts, line fields, registration and likeness on drawn pins whose pose is known."""
+"""Tests of layouts, line fields, registration and likeness on drawn pins whose pose is known."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_registration_is_exact_to_a_few_pixels(seed: int) -> None:
 
 
 def test_a_picture_lies_on_itself() -> None:
-    """The catalogue's own picture sent in: nothing differs, and a cost of nothing has to be borne."""
+    """The catalogue's own picture is sent: the registration must accept a cost of zero."""
     portrait = Portrait.of(*crop(2))
     found_by = alignment.register(portrait, portrait)
     assert found_by.cost == pytest.approx(0, abs=1e-6)
@@ -95,7 +95,7 @@ def test_the_light_drops_out_and_another_colour_does_not() -> None:
 
 
 def test_a_card_in_the_outline_has_no_say_in_the_colours() -> None:
-    """An outline that could not be told holds what lies around the pin: another cloth, another card."""
+    """If the outline is unknown, the mask includes what lies around the pin: here cloths of other colours."""
     whole = np.full((CROP_SIDE, CROP_SIDE), 255, np.uint8)
     small = np.array([[0.75, 0, 64], [0, 0.75, 64], [0, 0, 1]])
     rgb, mask = crop(2, small)
@@ -138,7 +138,7 @@ def nearer(query: tuple[Image, Image], one: tuple[Image, Image], other: tuple[Im
 
 
 def with_a_mark(picture: tuple[Image, Image], at: tuple[int, int]) -> tuple[Image, Image]:
-    """The pin with a ring drawn on it, in the colours there already."""
+    """The pin with a dark ring drawn on it."""
     rgb = picture[0].copy()
     cv2.circle(rgb, at, 34, (20, 20, 20), 7)
     return rgb, picture[1]

@@ -1,4 +1,4 @@
-"""Pins that somebody names: candidates where the photograph confirms them, never a claim."""
+"""Tests of suggested pins: a named pin becomes a candidate if the photograph confirms it, never a claim."""
 
 from __future__ import annotations
 

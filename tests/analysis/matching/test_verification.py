@@ -1,4 +1,4 @@
-"""Keypoints, their registration and the inverted index on drawn pins whose pose is known."""
+"""Tests of keypoints, their registration and the inverted index on drawn pins whose pose is known."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def test_features_survive_their_storage() -> None:
 
 
 def test_what_pins_share_counts_less() -> None:
-    """Two pins on one card: the card's features have a copy, the pins' own have none."""
+    """The index holds two pins on the same card: each of the card's features occurs twice, each of a pin's
+    own features once."""
     card, one, other = (features(picture(seed)) for seed in (1, 2, 4))
     index = inverted_index.empty().replaced(
         [(1, keypoints.joined(card, one)), (2, keypoints.joined(card, other))]
@@ -90,7 +91,7 @@ def test_what_pins_share_counts_less() -> None:
 
 
 def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long lists are compared one by one, short ones together: a feature votes the same."""
+    """The index compares long lists one by one and short lists together; both must give the same votes."""
     one, other = features(picture(2)), features(picture(4))
     index = inverted_index.empty().replaced(
         [(1, one), (2, other), *((number, one) for number in range(3, 9))]

@@ -1,4 +1,4 @@
-"""Who is on the pin: a claim only where there is one, an honest sentence everywhere else."""
+"""Tests of the characters packet: it names a pin only if the match claims one, and says why otherwise."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ def test_facts_the_catalogue_does_not_have_are_left_out() -> None:
         (Match(catalog_size=240), "No pin of the catalogue resembles"),
         (dataclasses.replace(claimed(), identified=False), "none of them certain"),
         (Match(catalog_size=240, reason="No pin was made out in the photograph."), "No pin was made out"),
-        (Match(identified=True, catalog_size=240), "resembles"),  # nothing to claim: not a claim
+        (Match(identified=True, catalog_size=240), "resembles"),  # identified, but without candidates
     ],
 )
 def test_without_a_claim_it_says_why(match: Match, words: str) -> None:

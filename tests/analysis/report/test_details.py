@@ -1,4 +1,4 @@
-"""Details are what was read and measured, and say what was not."""
+"""Tests of the details packet: it contains what was read and measured, and names what was not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pinactors.protocol import PACKET_LIMIT, View
 
 
 def view(which: View, colour: tuple[int, int, int], *, found: bool = True, side: int = 512) -> PreparedView:
-    """A square of one colour, 400 by 200 pixels of it the pin."""
+    """A grey square photograph with a pin of one colour, 400 x 200 pixels."""
     rgb = np.full((side, side, 3), 128, np.uint8)
     mask = np.zeros((side, side), np.uint8)
     mask[156:356, 56:456] = 255
@@ -108,11 +108,11 @@ def test_a_full_back_fits_a_packet() -> None:
     [
         (1000, None, 1000, 1000),
         (1000, None, None, 1000),
-        (1099, None, 1000, None),  # digits a reader takes for each other
+        (1099, None, 1000, None),  # 9 and 0 are easily confused
         (750, None, 300, 750),
         (None, 1000, 1000, 1000),
         (None, 1099, 1000, None),
-        (None, None, 1000, None),  # the catalogue never puts a number on a stamp
+        (None, None, 1000, None),  # a number that only the catalogue has was not read
     ],
 )
 def test_a_number_is_held_against_the_catalogue(

@@ -1,4 +1,4 @@
-"""Display fragments: what a photograph is like, in words, small and escaped whatever it says."""
+"""Tests of the display fragments: they describe a photograph in words, bounded in size and escaped."""
 
 import dataclasses
 
@@ -99,12 +99,12 @@ def test_hostile_sentences_stay_text_and_three_views_fit(text: str) -> None:
         ("Foxes", 5, "Foxes"),
         ("Foxes!", 5, "Fo…"),
         ("a\n\tb\x00c", 20, "a b c"),
-        ("<b>", 9, "<b>"),  # as it will be escaped: &lt;b&gt;
+        ("<b>", 9, "<b>"),  # the limit counts the escaped text: &lt;b&gt;
         ("<b>", 8, "<b…"),
         ("éé", 4, "éé"),
         ("ééé", 5, "é…"),
         ("\u202eabc\ud800", 9, "abc"),
-        ("👩\u200d🚀", 20, "👩\u200d🚀"),  # a joiner is part of the picture
+        ("👩\u200d🚀", 20, "👩\u200d🚀"),  # a zero-width joiner is part of an emoji
         ("\\\\\\", 5, "\\…"),
         ("", 0, ""),
     ],

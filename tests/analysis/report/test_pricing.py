@@ -1,4 +1,4 @@
-"""Prices: each row of the method, on sales written for it; then the method's accuracy on drawn markets."""
+"""Tests of the pricing method: each rule on sales made for it, then its accuracy on simulated markets."""
 
 import dataclasses
 import datetime as dt
@@ -134,7 +134,7 @@ def test_one_condition_is_priced_and_the_others_named() -> None:
     assert 'condition "good"' in packet.pricing
     assert 'Condition "mint": 20.00 USD (11 sales)' in packet.pricing
     assert "9.00" not in packet.pricing
-    assert estimate([*mint, *good[:11]]).median == 20.0  # as many: the better condition
+    assert estimate([*mint, *good[:11]]).median == 20.0  # equally many sales: the better condition
 
 
 def test_without_rates_the_currency_of_most_sales_counts_and_none_is_made_up() -> None:
@@ -167,7 +167,7 @@ def test_an_impossible_price_is_no_sale(amount: float) -> None:
 
 
 def test_recent_sales_weigh_more() -> None:
-    """Two halves at 10 and 20, one half-life apart: two thirds of the weight lie on the newer ones."""
+    """Eight sales at 10 and eight at 20, one half-life apart: the newer ones have two thirds of the weight."""
     rising = [sale(10.0, 90)] * 8 + [sale(20.0, 0)] * 8
     falling = [sale(20.0, 90)] * 8 + [sale(10.0, 0)] * 8
     assert estimate(rising).median == 20.0
@@ -243,8 +243,8 @@ def test_an_estimate_lies_among_its_sales(sales: list[Sale], rates: dict[str, fl
 
 
 def test_the_median_error_on_drawn_markets_is_under_ten_percent() -> None:
-    """Log-normal prices (sigma 0.25), a twentieth of them off by up to a factor of ten, a slow drift, three
-    conditions: a market as harsh as published sold lists are."""
+    """The markets have log-normal prices (sigma 0.25), a twentieth of them wrong by up to a factor of ten, a
+    slow drift and three conditions: they are as hard to price as published lists of sales."""
     rng = np.random.default_rng(7)
     errors = []
     for _ in range(150):

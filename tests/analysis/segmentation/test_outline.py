@@ -1,4 +1,4 @@
-"""The cut: drawn scenes with the truth beside them, and surfaces on which there is nothing to cut."""
+"""Tests of the segmentation: drawn scenes whose true mask is known, and surfaces without a pin."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ back = cache(drawing.pin_back)
 
 
 def printed(seed: int) -> drawing.Picture:
-    """A card with discs and blocks of many colours, which reach behind whatever lies on it."""
+    """A card with discs and blocks of many colours, some of which the pin covers in part."""
     rng = np.random.default_rng([seed, 4])
     rgb = np.tile(rng.uniform(60, 230, 3), (480, 640, 1))
     for _ in range(30):
@@ -99,7 +99,7 @@ def test_one_metal_all_round_has_a_quieter_rim_than_a_part_of_the_enamel() -> No
 
 
 def small(taken: drawing.Scene) -> tuple[proposals.Scene, drawing.Picture]:
-    """The scene and the truth (0 or 1) at the size proposals are made in."""
+    """The scene and its true mask (0 or 1) at the size in which proposals are made."""
     size = (224, 168)
     truth = cv2.resize(taken.mask, size, interpolation=cv2.INTER_AREA) // 128
     return proposals.look(cv2.resize(taken.rgb, size, interpolation=cv2.INTER_AREA)), truth
@@ -142,7 +142,7 @@ def test_a_blank_table_has_no_pin_and_says_so(kind: str) -> None:
 
 def test_a_chequered_surface_is_not_taken_for_pins() -> None:
     taken = 0
-    for seed in (0, 3, 5, 7, 9, 13):  # squares as sharp, plain and closed as a pin, and alike
+    for seed in (0, 3, 5, 7, 9, 13):  # each square is as sharp, plain and closed as a pin, but all are alike
         rng = np.random.default_rng([seed, 5])
         rgb = np.tile(rng.uniform(60, 230, 3), (480, 640, 1))
         ys, xs = np.mgrid[:480, :640]
@@ -215,5 +215,5 @@ def test_a_hard_shadow_is_not_part_of_the_pin_but_a_black_rim_is(kind: str) -> N
     shade = cv2.GaussianBlur(moved, (0, 0), 3).astype(np.float32)[:, :, None] / 255
     shaded = (surface * (1 - 0.8 * shade)).astype(np.uint8)
     gold = drawing.photograph(front(0, metal="gold"), shaded, **pose)
-    assert ((black.mask > 0) | (moved > 0)).sum() > 1.15 * (black.mask > 0).sum()  # worth being left out
+    assert ((black.mask > 0) | (moved > 0)).sum() > 1.15 * (black.mask > 0).sum()  # large enough to matter
     assert overlap(segment(gold.rgb), gold.mask) > 0.93

@@ -1,4 +1,4 @@
-"""What a recogniser would hand out for a text."""
+"""Made-up outputs of the text recogniser."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pinactors.analysis.stamp.ocr import ALPHABET
 
 
 def lattice(text: str, doubts: dict[int, dict[str, float]] | None = None) -> ocr.Reading:
-    """A reader's answer: each sign for one step, a blank after it; `doubts` shares a sign's step out."""
+    """The reading of `text`: one step for each sign, each followed by a blank. `doubts` maps a sign's index
+    to the probabilities of several signs at its step."""
     rows = np.full((2 * len(text) + 1, 2 + len(ALPHABET)), 1e-4, np.float32)
     rows[::2, 0] = 1.0
     for index, sign in enumerate(text):

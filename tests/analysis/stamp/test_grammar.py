@@ -1,4 +1,4 @@
-"""What stamped text means."""
+"""Tests of the grammar of stamps: what a recognised text means."""
 
 from __future__ import annotations
 

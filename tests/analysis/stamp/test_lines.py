@@ -1,4 +1,4 @@
-"""Pieces of a code that belong together, and quadrilaterals."""
+"""Tests of joining the pieces of a code, and of the quadrilaterals around lines."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_line_read_on_its_head_is_continued_to_its_left() -> None:
     [
         ("-15240", box(70, 30, 60, 22)),  # the line below
         ("-15240", box(130, 2, 60, 22)),  # too far off
-        ("-15240", box(70, 0, 60, 60)),  # letters of another size
+        ("-15240", box(70, 0, 60, 60)),  # another letter size
         ("MADE IN", TAIL),
         ("24", TAIL),
     ],

@@ -1,4 +1,4 @@
-"""Stamps are read in whatever direction they run, and what is read is only what the grammar allows."""
+"""Tests of reading whole stamps: in any direction, with results that the grammar allows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_without_a_pin_nothing_is_read() -> None:
 
 
 def test_a_clean_line_is_not_read_to_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What readings agree on is settled: there are four other ways to see the two lines with numbers."""
+    """Reading stops as soon as the readings agree: the two lines with numbers could each be read in four more
+    variants."""
     recognised = []
     recognise = ocr.recognise
 
@@ -69,7 +70,7 @@ def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
     find = lines.Source.find
 
     def cut(source: lines.Source, side: int, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
-        """The code's line without its last third."""
+        """Finds the lines, but cuts the last third off the code's line."""
         quads = find(source, side, quarter=quarter)
         places = [float(quad[:, 1].mean()) for quad in quads]
         code = quads[places.index(min(places) if on_its_head else max(places))]
@@ -84,7 +85,7 @@ def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
 
 @pytest.mark.parametrize("angle", [0, 90])
 def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPatch, angle: float) -> None:
-    """What a detector splits at a hyphen: the digits of each piece by themselves look like numbers."""
+    """The detector may split a code at a hyphen; the digits of each piece then look like other numbers."""
     find = lines.Source.find
 
     def split(source: lines.Source, side: int, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
@@ -103,6 +104,6 @@ def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPat
 
 
 def test_small_turned_letters_are_read_enlarged() -> None:
-    """Lines that run upwards on a pin of 490 pixels: the second look finds them."""
+    """The lines run upwards on a pin of 490 pixels: the second, enlarged reading finds them."""
     read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=90, side=520))
     assert read.factory_code == "FAC-060122-15240"

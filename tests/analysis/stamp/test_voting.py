@@ -1,4 +1,4 @@
-"""Only what several readings agree on counts as read."""
+"""Tests of voting: a text counts as read only if several readings agree on it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_only_what_readings_agree_on_counts_as_read() -> None:
 
 
 def test_each_digit_is_judged_by_itself() -> None:
-    """Readings that err in different places make a number that none of them shows."""
+    """Readings with errors at different digits combine to the right code."""
     readings = [lattice(f"FAC-{day}-152{last}") for day, last in (("060122", "90"), ("080122", "40"))]
     readings += [lattice("FAC-060127-15240")] * 2 + [lattice("FAC-060122-15240", {15: {"0": 0.9}})]
     found = pooled_code(readings)
@@ -42,8 +42,8 @@ def test_each_digit_is_judged_by_itself() -> None:
 
 
 def test_of_a_group_with_a_digit_missing_nothing_is_told() -> None:
-    """The grammar spreads the digits there are over all places: which is missing cannot be known. The group
-    beside it is as good as any."""
+    """The grammar fits the digits it has to all places, so the missing one cannot be determined. The complete
+    group of the same code still counts."""
     whole, short = lattice("FAC-060122-15240"), lattice("FAC-06122-15240")
     found = pooled_code([whole, whole, short])
     assert found is not None
