@@ -50,7 +50,7 @@ def write_folder(
     sales: Iterable[dict[str, str]] = (),
     changes: dict[int, dict[str, str]] | None = None,
 ) -> Path:
-    """An import folder with one drawn pin a seed; `changes` overwrites values of a seed's row."""
+    """Writes an import folder with one drawn pin per seed; `changes` overwrites values of a seed's row."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     rows = []
     for seed in seeds:
@@ -79,7 +79,7 @@ def sale(seed: int, **changes: str) -> dict[str, str]:
 
 
 def view(seed: int, which: View, **scene: float) -> PreparedView:
-    """A photograph of the drawn pin, prepared."""
+    """The prepared view of a photograph of the drawn pin."""
     pin = drawing.pin_back(seed, ("OFFICIAL PIN TRADING", "2015 LE 300", code(seed)))
     if which is not View.BACK:
         pin = drawing.pin_front(seed)
@@ -87,7 +87,7 @@ def view(seed: int, which: View, **scene: float) -> PreparedView:
 
 
 def photographed(seed: int, path: Path) -> Path:
-    """A file with a photograph of the drawn pin's front."""
+    """Writes a photograph of the drawn pin's front to `path` and returns `path`."""
     taken = drawing.photograph(
         drawing.pin_front(seed), drawing.background("cloth", 900, 700, seed), angle=10.0
     )
@@ -103,7 +103,7 @@ def photograph(pin: drawing.Pin, which: View, seed: int, **scene: float) -> Prep
 
 
 def prepared(data: bytes, which: View, name: str = "f00d") -> PreparedView:
-    """A photograph's bytes, prepared without a catalogue."""
+    """The prepared view of a photograph's bytes, cut out without a catalogue."""
     return prepare.cut_out(prepare.read(data, which, name, MAX_PIXELS))
 
 
@@ -118,13 +118,13 @@ def refine(
     angled: PreparedView | None = None,
     stamp: StampReading | None = None,
 ) -> Match:
-    """The search with all views, as the shared steps make it."""
+    """Refines the match `first` with the other views, as the shared steps do."""
     catalog = Catalog.open(folder)
     tilted = None if angled is None else identification.identify_tilted(catalog, angled.rgb, first)
     return identification.refine(catalog, first, tilted, back, stamp)
 
 
 def save_picture(path: Path, pin: drawing.Pin) -> None:
-    """The pin as a catalogue shows it, on white."""
+    """Writes a catalogue picture of the pin, on white, to `path`."""
     taken = drawing.photograph(pin, drawing.background("white", 420, 420), share=0.95, noise=0.5, blur=0.3)
     cv2.imwrite(str(path), cv2.cvtColor(taken.rgb, cv2.COLOR_RGB2BGR))

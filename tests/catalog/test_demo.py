@@ -1,4 +1,4 @@
-"""The demonstration catalogue: complete, marked, deterministic, and of clearly different pins."""
+"""Tests of the demonstration catalogue: complete, marked, deterministic, with clearly different pins."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_backs_carry_a_stamp_that_fits_and_two_posts(design: Any) -> None:
 
 def test_the_waffle_runs_off_the_edge_and_older_pins_have_none() -> None:
     def cells(design: Any) -> float:
-        """How much the relief repeats after one lattice step, on the outermost tenth of the pin."""
+        """The correlation of the relief with itself one lattice step away, on a ring near the pin's edge."""
         side = 680
         face = render.back(design, side)
         depth = cv2.distanceTransform(face.mask, cv2.DIST_L2, 5)

@@ -1,4 +1,4 @@
-"""A server's catalogue follows what is published."""
+"""Tests that a server's catalogue follows the published versions."""
 
 from __future__ import annotations
 

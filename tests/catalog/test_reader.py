@@ -1,4 +1,4 @@
-"""Reading and exporting, the index file, and the stamp as a key."""
+"""Tests of reading and exporting a catalogue, of the index file, and of the odds that a stamp gives a pin."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_damaged_state_file_is_an_error_that_says_what_to_do(tmp_path: Path) -
 
 
 def features(seed: int, count: int = 60) -> Features:
-    """Made-up features: descriptors in all directions alike."""
+    """Made-up features with random descriptors."""
     chance = np.random.default_rng(seed)
     descriptors = np.abs(chance.standard_normal((count, DIMENSIONS))).astype(np.float32)
     return Features(

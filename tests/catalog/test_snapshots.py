@@ -1,4 +1,4 @@
-"""Published catalogues: whole, unchangeable, fetched once."""
+"""Tests of published catalogues: a version is complete and never changes; each file is fetched once."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_a_light_in_which_paint_would_be_more_than_white_does_not_hide_its_tint(
 
 
 def field(shown: tuple[float, float, float], *, metal: bool) -> float:
-    """The deviation of a white field that the photograph shows as `shown`, beside two paints in grey light."""
+    """The deviation of a white field shown as `shown` beside two other paints, all in neutral light."""
     return float(
         colours.stand(
             [

@@ -167,7 +167,7 @@ def test_an_impossible_price_is_no_sale(amount: float) -> None:
 
 
 def test_recent_sales_weigh_more() -> None:
-    """Eight sales at 10 and eight at 20, one half-life apart: the newer ones have two thirds of the weight."""
+    """Eight sales at 10 and eight at 20, a half-life apart: the newer ones have two thirds of the weight."""
     rising = [sale(10.0, 90)] * 8 + [sale(20.0, 0)] * 8
     falling = [sale(20.0, 90)] * 8 + [sale(10.0, 0)] * 8
     assert estimate(rising).median == 20.0

@@ -1,4 +1,5 @@
-"""CSV files as spreadsheets and scripts write them: what is read, what is refused, and in which words."""
+"""Tests of CSV files as spreadsheets and scripts write them: which are read, which are refused, and the
+messages."""
 
 from __future__ import annotations
 
@@ -130,7 +131,7 @@ def test_a_text_that_is_written_as_a_formula(tmp_path: Path) -> None:
 
 
 def test_marks_at_a_files_ends(tmp_path: Path) -> None:
-    """Two byte order marks, and the end of a file as DOS writes it."""
+    """The file starts with two byte order marks and ends with the end-of-file character of DOS."""
     assert rows(table(tmp_path, "\ufeff\ufeff" + TEXT + "\x1a\n")) == ROWS
 
 

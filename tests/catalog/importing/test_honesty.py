@@ -1,4 +1,4 @@
-"""Nothing is claimed that was not measured: whole answers to pictures that tempt."""
+"""Tests that nothing is claimed that was not measured: complete results for misleading pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TODAY = dt.date(2025, 6, 30)
 
 
 def sales() -> list[dict[str, str]]:
-    """Of pin 0 twelve in dollars and four in euros, of pin 1 three, of pin 2 one, of the others none."""
+    """Pin 0 has twelve sales in dollars and four in euros, pin 1 three, pin 2 one, the others none."""
     rows = [folders.sale(0, price=f"{20 + n / 10}", sold_at=f"2025-06-{n + 1:02d}") for n in range(12)]
     rows += [folders.sale(0, price="18", currency="EUR", sold_at=f"2025-06-{n + 1:02d}") for n in range(4)]
     rows += [folders.sale(1, price=f"{9 + n}", sold_at=f"2025-06-{n + 1:02d}") for n in range(3)]
@@ -51,7 +51,7 @@ class Answers:
 def answers(
     catalog: Path, front: PreparedView, back: PreparedView | None = None, angled: PreparedView | None = None
 ) -> Answers:
-    """What the components say, as the pipeline would have them called."""
+    """The components' results, computed as the pipeline does."""
     match = folders.refine(catalog, folders.identify(catalog, front), back, angled)
     front = prepare.cut_out(front, match)
     return Answers(
@@ -79,7 +79,7 @@ def claims_nothing(found: Answers) -> None:
 
 
 def thing(name: str) -> drawing.Picture:
-    """A photograph of something on cloth that is no pin."""
+    """A photograph of an object on cloth that is not a pin."""
     rgb = drawing.background("cloth", 900, 700, 3)
     if name == "key":
         cv2.circle(rgb, (280, 350), 90, (178, 150, 70), -1)
@@ -117,7 +117,7 @@ def test_a_blank_table(catalog: Path, surface: str) -> None:
 
 
 def test_two_pins_in_one_picture(catalog: Path) -> None:
-    """One of the two, or none, and a word about it; never a third."""
+    """One of the two pins or none is identified, never a third, and the problem is reported."""
     left = drawing.photograph(drawing.pin_front(2), drawing.background("cloth", 700, 700, 3), share=0.7)
     right = drawing.photograph(drawing.pin_front(4), drawing.background("cloth", 700, 700, 3), share=0.6)
     found = answers(catalog, view := prepared(np.hstack([left.rgb, right.rgb])))
@@ -127,7 +127,7 @@ def test_two_pins_in_one_picture(catalog: Path) -> None:
 
 
 def screen(shown: drawing.Picture) -> drawing.Picture:
-    """`shown` on a screen: its pixels' red, green and blue stripes, a bezel, the room's reflection."""
+    """`shown` on a screen, with red, green and blue pixel stripes, a bezel and a reflection of the room."""
     large = cv2.resize(shown, (840, 630), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     stripes = np.zeros((630, 840, 3), np.float32)
     for channel in range(3):
@@ -149,7 +149,7 @@ def test_a_screen_with_something_else_on_it(catalog: Path) -> None:
 
 
 def test_a_screen_with_a_pin_on_it_is_never_authentic(catalog: Path) -> None:
-    """It may be said which pin is shown: that was seen. That it is a real one was not."""
+    """The pin on the screen may be identified, but not declared authentic."""
     shown = drawing.photograph(drawing.pin_front(2), drawing.background("white", 640, 480), share=0.8)
     found = answers(catalog, prepared(screen(shown.rgb)))
     assert found.match.pin is None or found.match.pin.pin_id == "T002"
@@ -180,7 +180,7 @@ def test_an_empty_catalogue(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_without_backs(catalog: Path) -> None:
-    """The pin is claimed; what needs its catalogue back is not assessed and nothing is made of it."""
+    """The pin is claimed; rows that need the catalogue's back are not assessed and have no weight."""
     found = answers(
         catalog, folders.view(2, View.FRONT), folders.view(2, View.BACK), folders.view(2, View.ANGLED)
     )

@@ -1,4 +1,4 @@
-"""An import in a process of its own: what it says, what it may have, and that it ends with its server."""
+"""Tests of the import in a separate process: its messages, and that it ends when its server ends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIMIT = 120
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn pin, and a row that is none."""
+    """An import folder with one drawn pin and one bad row."""
     folder = folders.write_folder(tmp_path_factory.mktemp("source"), [0], back=False)
     with (folder / "pins.csv").open("a") as file:
         file.write("B1,Bad,,,,,,,none.png,\r\n")
@@ -32,12 +32,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ordered(order: Order) -> list[Said]:
-    """What the process says, to its end."""
+    """Runs the process with `order` until its end and returns its messages."""
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(msgspec.json.encode(order) + b"\n")
-        process.stdin.flush()  # and stays open
+        process.stdin.flush()  # stdin stays open: the process ends when it is closed
         said = [msgspec.json.decode(line, type=Said) for line in process.stdout]
         assert process.wait(LIMIT) == 0
     return said
@@ -94,6 +94,6 @@ def test_a_published_version_is_changed_in_a_copy(
         assert pin is not None
         names.append(pin.name)
     assert names == ["Test pin 0", "Corrected"]
-    with pytest.raises(Outrun):  # of the first version, which is no more the latest
+    with pytest.raises(Outrun):  # the order edits the first version, which is no longer the latest
         carry_out(order)
     assert snapshots.latest(objects) == latest

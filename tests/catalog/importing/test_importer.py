@@ -1,4 +1,5 @@
-"""Import: what gets in, what does not and why, and that neither a kill nor a repeat harms the catalogue."""
+"""Tests of the import: which rows are accepted, why others are not, and that killing or repeating an import
+does not harm the catalogue."""
 
 from __future__ import annotations
 
@@ -198,7 +199,7 @@ def test_exchange_rates_come_along_and_bad_ones_are_named_by_line(target: Path, 
 
 
 def test_a_german_spreadsheet(target: Path, tmp_path: Path) -> None:
-    """Semicolons, UTF-16, decimal commas, dates with points, empty rows at the end."""
+    """The tables have semicolons, UTF-16, decimal commas, dates with points and empty rows at the end."""
     folder = folders.write_folder(tmp_path / "in", [0], back=False, changes={0: {"name": "Fuchs Möhre"}})
     text = (folder / "pins.csv").read_text("utf-8").replace(",", ";") + ";;;;;;;;;\r\n"
     (folder / "pins.csv").write_bytes(text.replace("Otter 0;Friend", '"Otter 0;Friend"').encode("utf-16"))
@@ -359,7 +360,7 @@ def test_kill_in_the_middle_then_resume(source: Path, target: Path) -> None:
 
 
 def test_kill_between_rows_and_switch(source: Path, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The database is ahead of the index: the old state stays in force, the next import closes the gap."""
+    """The database has rows that the index lacks: readers keep the old state until the next import."""
     import_catalog(folders.write_folder(target.with_name("small"), [0], back=False), target)
 
     def stop(*_: object) -> None:
@@ -380,7 +381,7 @@ def test_one_import_at_a_time(source: Path, target: Path) -> None:
     def again(done: int, total: int) -> None:
         with pytest.raises(ImportRunning):
             import_catalog(source, target)
-        raise StopIteration  # enough was seen
+        raise StopIteration  # ends the outer import
 
     with pytest.raises(StopIteration):
         import_catalog(source, target, again)

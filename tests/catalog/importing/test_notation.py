@@ -1,4 +1,4 @@
-"""Amounts and dates in the notations of several countries; what is ambiguous is never guessed."""
+"""Tests of amounts and dates in the notations of several countries; ambiguous ones are never guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures on their way into the catalogue: none is refused, and what is said of an outline is taken."""
+"""Tests of preparing catalogue pictures: an unclear outline is accepted, a given mask or box is used."""
 
 from __future__ import annotations
 
