@@ -1,4 +1,4 @@
-"""Figures of whole boards, from boxes."""
+"""Tests of the figures for boards of many pins, from labelled boxes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_found_missed_wrong_and_without_a_box() -> None:
     given = board(Boxed("a", (0, 0, 100, 100)), Boxed("b", (200, 0, 300, 100)), Boxed("", (400, 0, 500, 100)))
     seen = [
         Boxed("a", (5, 5, 105, 105)),
-        Boxed("c", (400, 0, 500, 100)),  # on a pin the catalogue lacks: wrong
-        Boxed("d", (800, 0, 900, 100)),  # where nobody drew a box: neither
+        Boxed("c", (400, 0, 500, 100)),  # on a pin that the catalogue lacks: counted as wrong
+        Boxed("d", (800, 0, 900, 100)),  # outside all labelled boxes: neither right nor wrong
     ]
     result = figures([given], [seen])
     assert result["recall"]["value"] == 0.5

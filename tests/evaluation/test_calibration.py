@@ -1,4 +1,4 @@
-"""The fit of evidence weights: what it may do, and figures of pins it has not seen."""
+"""Tests of fitting the evidence weights: the bounds of a fit, and figures for pins it was not fitted to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_calibration_survives_being_written() -> None:
 
 
 def _observations(row: str, count: int = 40) -> list[Observation]:
-    """Genuine pins score well in `row` and others badly; a second row says nothing."""
+    """Genuine pins score well in `row` and others badly; a second row has random scores."""
     noise = np.random.default_rng(1).uniform(-1, 1, 2 * count)
     return [
         Observation(
@@ -45,7 +45,7 @@ def test_a_fit_trusts_the_row_that_separates_and_leaves_unseen_ones_alone() -> N
 
 
 def test_a_fit_never_turns_a_row_round() -> None:
-    """Where good scores come with fakes, the row loses its weight and no more."""
+    """If fakes have the good scores, the row loses its weight but does not count the other way."""
     contrary = [
         dataclasses.replace(seen, genuine=not seen.genuine) for seen in _observations("edge_roughness")
     ]
@@ -55,7 +55,7 @@ def test_a_fit_never_turns_a_row_round() -> None:
 
 
 def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
-    """Where only good scores part the pins: every genuine one has the mark, half of the others lack it."""
+    """Good scores occur only for genuine pins; the fit may not raise `favour` above `against`."""
     observations = [
         Observation([Measurement("edge_roughness", "", score)], genuine=genuine)
         for genuine, score in [(True, 1.0), (True, 1.0), (False, 0.0), (True, -1.0)] * 50
@@ -71,7 +71,7 @@ def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
 
 
 def _starting_at(against: float) -> Calibration:
-    """The shipped calibration but for what a rough edge weighs."""
+    """The shipped calibration with other bounds for `edge_roughness`."""
     rows = SHIPPED.rows | {"edge_roughness": likelihood.Bounds(0.1, against)}
     return dataclasses.replace(SHIPPED, rows=rows)
 
@@ -105,7 +105,7 @@ def test_each_probability_comes_from_a_fit_that_saw_no_photograph_of_the_pin(
 
 
 def test_folds_do_not_make_a_row_of_noise_look_good() -> None:
-    """Scores that have nothing to do with the truth: a fit finds something in them, folds do not."""
+    """The scores are independent of the truth: a fit on all of them would seem to separate, folds do not."""
     random = np.random.default_rng(3)
     observations = [
         Observation(

@@ -1,4 +1,4 @@
-"""`evaluate` and `calibrate` as a shell sees them, on a drawn set through the real pipeline."""
+"""Tests of the commands `evaluate` and `calibrate`, on a drawn set through the real pipeline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AS_OF = dt.date(2026, 1, 1)
 
 
 def drawn(folder: Path) -> Path:
-    """Three pins, two of them in the catalogue; the second one is said to be counterfeit."""
+    """Draws a set of three pins, of which two are in the catalogue and the second is labelled counterfeit."""
     designs = demo.DESIGNS[:3]
     demo.draw_demo(folder / "catalog", AS_OF, designs=designs[:2])
     (folder / "photos").mkdir()
@@ -86,7 +86,7 @@ def test_a_set_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_set_without_a_catalogue_is_refused_before_any_work(tmp_path: Path) -> None:
-    """An evaluation against nothing would look like an engine that finds nothing."""
+    """The figures without a catalogue would look like those of an engine that finds nothing."""
     folder = drawn(tmp_path)
     (folder / "catalog").rename(folder / "elsewhere")
     refused = command("evaluate", str(folder), "--data", str(tmp_path / "kept"))
@@ -96,7 +96,8 @@ def test_a_set_without_a_catalogue_is_refused_before_any_work(tmp_path: Path) ->
 
 
 def test_a_set_of_another_shape_is_evaluated(tmp_path: Path) -> None:
-    """Kinds in capitals, no tilted photographs, no values, a labelled pin that the catalogue lacks."""
+    """The set has kinds in capitals, no tilted photographs, no values, and a labelled pin that the catalogue
+    lacks."""
     folder = drawn(tmp_path)
     for path in (folder / "photos").glob("*_angled.jpg"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""The fit of cut-outs to outlined pins, on drawn photographs."""
+"""Tests of fitting the segmentation to labelled outlines, on drawn photographs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHIPPED = proposal_score.shipped()
 
 
 def labelled(folder: Path) -> tuple[PhotoSet, PhotoSet]:
-    """A photograph of a pin with its outline beside it, and one of a blank table."""
+    """Writes a photograph of a pin with its labelled outline, and one of a blank table."""
     scene = drawing.photograph(drawing.pin_front(1), drawing.background("wood", 480, 360, 1), angle=20)
     (contour, *_), _ = cv2.findContours(scene.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     for name, rgb in (("1", scene.rgb), ("2", drawing.background("cloth", 480, 360, 2))):
@@ -67,8 +67,8 @@ def test_bad_outlines_are_named(tmp_path: Path) -> None:
 
 
 def made_up(count: int, told_by: str, way: int) -> list[Looked]:
-    """Pictures of three regions and a cut in which one measure alone tells the pin, the larger the likelier
-    (or the smaller)."""
+    """Pictures of three regions and a cut each, in which only the measure `told_by` indicates the pin: larger
+    is likelier if `way` is 1, smaller if it is -1."""
     rng = np.random.default_rng(5)
     looked = []
     for number in range(count):

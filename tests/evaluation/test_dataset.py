@@ -1,4 +1,4 @@
-"""Labelled sets on disk: what is read, what is refused, and feedback written as one."""
+"""Tests of labelled sets on disk: which are read, which are refused, and feedback exported as a set."""
 
 from __future__ import annotations
 

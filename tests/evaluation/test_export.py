@@ -1,4 +1,4 @@
-"""Feedback as a set of photographs: what is a label, what is only listed, and that all of it is there."""
+"""Tests of exporting feedback as a photo set: which opinions become labels and which are only listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of answers made by hand: what counts as what."""
+"""Tests of the figures on answers made by hand: how each answer is counted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def test_a_basic_or_timed_out_answer_is_counted_and_its_rating_is_not() -> None:
     answers = [
         answer(0, genuine, 90, Verdict.AUTHENTIC, pin="A"),
         answer(1, fake, 10, Verdict.COUNTERFEIT, pin="B"),
-        # Either would halve the AUC: their ratings say how much was seen, not how likely it is.
+        # Counting either would halve the AUC: their ratings say how much was seen, not how likely a pin is
+        # genuine.
         answer(2, genuine, 5, Verdict.UNDETERMINED, BASIC_NOTE, pin="C"),
         answer(3, fake, 95, Verdict.UNDETERMINED, BASIC_NOTE, pin="D"),
         answer(4, genuine, 0, Verdict.UNDETERMINED, TIMEOUT_NOTE, pin="E"),

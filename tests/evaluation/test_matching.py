@@ -1,4 +1,4 @@
-"""The fit of a catalogue match's probability, on drawn pins."""
+"""Tests of fitting the probability of a catalogue match, on drawn pins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNKNOWN = 11
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> list[matching.Compared]:
-    """Photographs of two catalogued pins and of one that the catalogue lacks."""
+    """The measurements of photographs of two pins in the catalogue and of one that it lacks."""
     folder = tmp_path_factory.mktemp("pins")
     import_catalog(folders.write_folder(folder / "in", PINS, back=False), folder / "catalog", workers=1)
     shown = [*((seed, Kind.GENUINE) for seed in (0, 2)), (UNKNOWN, Kind.NOT_IN_CATALOG)]
@@ -35,7 +35,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> list[matching.Compared
 
 
 def chosen(seed: int) -> str:
-    """A name for which the photograph is compared with its pin in other hues as well."""
+    """A photo id for which the photograph is also compared with its pin in other hues."""
     names = (f"{seed}-{number}" for number in range(100))
     return next(name for name in names if zlib.crc32(name.encode()) % matching.RECOLOURED_EVERY == 0)
 
@@ -70,7 +70,8 @@ def test_what_is_fitted_tells_the_pin_from_the_others_and_from_its_recoloured_pi
 
 
 def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
-    """Made-up measurements: pins 0 to 7 of one kind; a claim takes more than chance."""
+    """Made-up measurements of eight genuine pins, of which the right candidate's are larger, and two unknown
+    pins."""
     chance = np.random.default_rng(1)
 
     def measured(middle: float) -> list[float]:
@@ -97,7 +98,7 @@ def test_hues_are_turned_and_lightness_stays() -> None:
     turned = matching.in_other_hues(rgb, np.pi)
     assert (
         np.abs(matching.in_other_hues(turned, np.pi).astype(int) - rgb).mean() < 12
-    )  # what no screen shows is lost
+    )  # colours outside sRGB are clipped
     grey = np.full((4, 4, 3), 90, np.uint8)
     assert np.abs(matching.in_other_hues(grey, 1.0).astype(int) - 90).max() <= 1
 

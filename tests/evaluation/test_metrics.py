@@ -1,4 +1,4 @@
-"""Figures of merit against cases worked out by hand."""
+"""Tests of the figures of merit on cases computed by hand."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def test_reliability_bins() -> None:
     [(0, 12, 0.0, 0.2425), (104, 104, 0.9644, 1.0), (81, 263, 0.2553, 0.3662), (0, 1, 0.0, 0.7935)],
 )
 def test_a_share_has_wilsons_interval(hits: int, of: int, low: float, high: float) -> None:
-    """81 of 263 is Newcombe's (1998) example; none and all are not certain."""
+    """81 of 263 is the example of Newcombe (1998); 0 % and 100 % have an interval as well."""
     found = metrics.share([True] * hits + [False] * (of - hits))
     assert (found["low"], found["high"]) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
     assert (found["n"], found["pins"]) == (of, of)
 
 
 def test_photographs_of_one_pin_are_one_case() -> None:
-    """Ten photographs of each of five pins tell no more of other pins than one of each."""
+    """Ten photographs of each of five pins give the same interval as one photograph of each."""
     hits = [True, False, True, True, False]
     once = metrics.share(hits, "abcde")
     often = metrics.share(hits * 10, "abcde" * 10)
