@@ -1,4 +1,4 @@
-"""Packets as a session leaves them, for commands that read them."""
+"""Stored packets of a session, for tests of the commands that read them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pinactors.protocol import AnalysisComplete, AuthenticationResult, Evidence,
 
 
 def packets(verdict: Verdict) -> list[bytes]:
-    """All but the final one."""
+    """A session's packets without the last one."""
     packet = AuthenticationResult(
         authentic=verdict is Verdict.AUTHENTIC,
         authenticity_rating=30,
@@ -21,7 +21,7 @@ def packets(verdict: Verdict) -> list[bytes]:
 
 
 def seal(number: int) -> bytes:
-    """The final one."""
+    """The last packet, for the record `number`."""
     packet = AnalysisComplete(id=number, message="Done", processing_time=1500, degraded=[], missing=[])
     return stamped(packet, 1)
 

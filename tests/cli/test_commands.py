@@ -1,4 +1,4 @@
-"""The commands as a shell sees them: output, messages, exit statuses. Servers are processes of their own."""
+"""Tests of the commands: output, messages, exit statuses. Servers run in separate processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def call(*arguments: str | Path) -> Result:
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No command writes to the project's folder, nor heeds the developer's environment."""
+    """Runs each test in an empty folder without the developer's PINACTORS_ variables."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("PINACTORS_")]:
         monkeypatch.delenv(name)
@@ -351,7 +351,7 @@ def test_a_master_that_is_no_address_is_named(master: str, tmp_path: Path) -> No
     ],
 )
 def test_a_master_with_what_would_be_ignored_is_named(master: str, said: str, tmp_path: Path) -> None:
-    """A password is not repeated: what a start says is kept in logs."""
+    """The message does not repeat a password, because messages at start are kept in logs."""
     result = call("proxy", "--master", master, "--data", tmp_path / "data", "--port", "0")
     assert result.exit_code == 1
     assert f"cannot serve: not a master: {said}" in " ".join(result.stderr.split())
@@ -359,7 +359,7 @@ def test_a_master_with_what_would_be_ignored_is_named(master: str, said: str, tm
 
 
 def test_a_hint_works_as_printed(tmp_path: Path) -> None:
-    """With the program's own place, and for the folder that was named."""
+    """The printed command has the program's path and the data folder that was given."""
     folder = tmp_path / "a folder"
     missing = call("keys", "revoke", "7", "--data", folder)
     assert missing.exit_code == 1
@@ -433,7 +433,7 @@ def process(*arguments: str | Path, **environment: str) -> subprocess.Popen[str]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, drawn: Path) -> Iterator[str]:
-    """A server with one worker; it must end orderly, and without a word of complaint, on Ctrl-C."""
+    """The URL of a server with one worker. On Ctrl-C it must stop with status 0 and without a traceback."""
     data = tmp_path_factory.mktemp("data")
     assert call("catalog", "import", drawn, "--data", data).exit_code == 0
     server = process(
@@ -495,7 +495,7 @@ def test_analyze_by_a_server_that_is_not_there(photographs: dict[View, Path]) ->
 
 
 def test_analyze_here_without_a_server(photographs: dict[View, Path], tmp_path: Path) -> None:
-    """Real workers; an empty catalogue, so nothing is identified, and nothing is left behind."""
+    """Real workers analyse with an empty catalogue: nothing is identified, and no data folder is created."""
     here = process(
         "analyze",
         photographs[View.FRONT],

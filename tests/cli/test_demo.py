@@ -1,4 +1,4 @@
-"""`pinactors demo --once`: the whole walk from drawn photographs to the desktop, as a new user runs it."""
+"""Tests of `pinactors demo --once`, run as by a new user, from drawn photographs to a desktop's answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinactors mcp` as a language model's program uses it: the package's own client, over standard input."""
+"""Tests of `pinactors mcp` with the client of the package `mcp`, over standard input and output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @asynccontextmanager
 async def model(*arguments: object) -> AsyncIterator[Client]:
-    """A client of the command with these arguments."""
+    """A client of `pinactors mcp` started with these arguments."""
     command = ["-m", "pinactors", "mcp", *map(str, arguments)]
     server = StdioServerParameters(
         command=sys.executable, args=command, cwd=ROOT, env={"PINACTORS_WORKERS": "1"}
@@ -34,7 +34,7 @@ async def model(*arguments: object) -> AsyncIterator[Client]:
 
 
 async def call(client: Client, tool: str, **arguments: object) -> tuple[Any, list[str]]:
-    """The result, and the progress there was."""
+    """The tool's result and its progress messages."""
     progress: list[str] = []
 
     async def told(done: float, total: float | None, message: str | None) -> None:
@@ -87,6 +87,6 @@ async def test_a_server_analyses_and_what_is_wrong_is_said(tmp_path: Path) -> No
                 assert result.is_error, source
                 assert reason in result.content[0].text, (source, result)
             fetched, _ = await call(client, "analyze_pin", front=f"{here}/health")
-            assert fetched.is_error  # it came, and is no photograph
+            assert fetched.is_error  # the file was fetched, but is not a photograph
             result, _ = await call(client, "find_pin", text=" ")
             assert result.is_error

@@ -1,4 +1,4 @@
-"""`pinactors records`: lists, single answers, exports, and erasure with the photographs' files."""
+"""Tests of `pinactors records`: lists, single answers, exports, and erasure with the photographs' files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def call(*arguments: str | Path) -> Result:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Two analyses of one front; the second one has a back of its own. All photographs came in long ago."""
+    """A data folder with two analyses of the same front, of which the second has a back. All photographs were
+    stored an hour ago."""
     folder = tmp_path / "data"
     settings = Settings(data=folder)
 

@@ -1,4 +1,4 @@
-"""Many pins in one go: every answer is written the moment it exists, and a second run goes on."""
+"""Tests of analysing many pins: each answer is written at once, and a second run continues the first."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Engine:
-    """Stands for server and pipeline: notes what it is asked, and fails as it is told."""
+    """Replaces server and pipeline: records each request in `asked`, and raises what `failing` has for it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[str, int]] = []

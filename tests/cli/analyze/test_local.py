@@ -1,4 +1,4 @@
-"""Analyses in this process: what a server's limits leave alone."""
+"""Tests of analyses in this process, to which a server's limits do not apply."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pinactors.settings import Settings
 
 
 def test_how_busy_the_machine_is_changes_no_answer_of_a_set() -> None:
-    """Neither a waiting client's deadline nor other photo sets' failures lead to basic analysis."""
+    """Neither the deadline for a waiting client nor failures of other photo sets lead to basic analysis."""
     given = Settings(deadline=5.0, basic_reserve=2.0, breaker_failures=1, max_sessions=1)
     unhurried = local.unhurried(given, 40)
     assert unhurried.deadline >= 3600

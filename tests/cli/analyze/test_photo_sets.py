@@ -1,4 +1,4 @@
-"""Which photographs belong to one pin: folders and CSV files as people make them."""
+"""Tests of grouping photographs by pin, from folders and CSV files as users make them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def test_a_folder_a_pin_and_files_without_a_view(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
-    """Of a disk from elsewhere; the files and the page link to them as they are."""
+    """File names in another encoding, as on a disk from another system, are shown escaped; files are opened
+    and linked by their real names."""
     raw = os.fsdecode(b"f\xfcchs_front.jpg")
     made_at = tmp_path / raw
     made_at.write_bytes(b"1")

@@ -1,4 +1,4 @@
-"""Many answers as files: the table, the reasons, and a page that no name can break."""
+"""Tests of the result files: the table, the reasons, and a page that escapes every name."""
 
 from __future__ import annotations
 

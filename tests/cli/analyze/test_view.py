@@ -1,4 +1,4 @@
-"""Packets as people see them: one line each, the live picture, and nothing that could hurt a terminal."""
+"""Tests of the terminal's output: one line per packet, the live view, and no control characters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def received(packet: Packet, **changes: Any) -> Received:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What `output` printed."""
+    """The text that `view.output` printed."""
     text = io.StringIO()
     monkeypatch.setattr(view, "output", Console(file=text, width=100, highlight=False, soft_wrap=True))
     return text
