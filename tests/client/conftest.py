@@ -1,4 +1,4 @@
-"""The client's tests use the server's fixtures."""
+"""Fixtures of the client's tests: those of the server's."""
 
 from tests.api.conftest import server, shared
 

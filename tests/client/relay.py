@@ -1,4 +1,4 @@
-"""A relay between client and server that cuts connections after so many bytes of answer."""
+"""A relay between client and server that cuts connections after a given number of bytes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CHUNK = 65536
 
 
 class Relay:
-    """`cuts[n]` is how many bytes of answer the n-th connection from now lets through; later ones are whole.
+    """A relay on `port`. The n-th connection since `plan` is cut after `cuts[n]` bytes of the answer or
+    `asked[n]` bytes of the request; later connections are not cut.
 
-    `asked` is how many bytes of a request it lets through before it cuts. `carried` bytes of requests and
-    `delivered` bytes of answers went through.
+    `carried` and `delivered` count the bytes of requests and of answers that the relay has forwarded.
     """
 
     def __init__(self, server: int) -> None:
@@ -75,7 +75,7 @@ class Relay:
 
 @asynccontextmanager
 async def relaying(server: int) -> AsyncIterator[Relay]:
-    """A relay to `server`, a port of this machine."""
+    """Runs a relay to the port `server` of this machine."""
     relay = Relay(server)
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, relay._carry, 0, host="127.0.0.1")

@@ -1,4 +1,4 @@
-"""The delivery actor over a scripted transport, on a clock that jumps."""
+"""Tests of the delivery actor with a scripted transport, on trio's autojump clock."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ Step = bytes | Exception
 
 @dataclass
 class Scripted:
-    """Each connection plays one script: packets to hand over, an exception to raise; then always `then`."""
+    """A transport of which each connection plays one of `scripts`, then `then`: it hands over packets and
+    raises exceptions."""
 
     scripts: list[list[Step]]
     then: list[Step] = field(default_factory=lambda: [Broken("nobody there")])
@@ -93,7 +94,7 @@ class Scripted:
 async def deliver(
     transport: Scripted, job: Job | None = None, *, can_upload: bool = True, patience: float = 180
 ) -> list[Received | Exception]:
-    """Everything that comes out."""
+    """Runs a delivery to its end and returns all packets and the error that it sent."""
     sink, source = trio.open_memory_channel[Received | Exception](0)
     delivery = Delivery(transport, job or Job(), sink, can_upload=can_upload, patience=patience)
     transport.on_activity = delivery.on_activity
@@ -195,7 +196,7 @@ async def test_a_busy_server_is_asked_again_when_it_said(autojump_clock: MockClo
 
 
 async def test_a_busy_server_does_not_wear_out_patience(autojump_clock: MockClock) -> None:
-    """It answers: how long that may go on is for the caller's own deadline."""
+    """The server answers, so only the caller's own deadline limits the waiting."""
     busy = PinactorsError(ErrorCode.OVERLOADED, "Too busy", retry_after=30, status=503)
     transport = Scripted([[busy] for _ in range(20)] + [WHOLE])
     assert raws(await deliver(transport, patience=60)) == WHOLE
@@ -220,7 +221,7 @@ async def test_a_refusal_is_not_asked_for_twice(refusal: Exception, autojump_clo
 
 
 async def test_a_refusal_in_a_packet_of_its_own(autojump_clock: MockClock) -> None:
-    """On a WebSocket a refusal comes as an ERROR without a session before it."""
+    """A WebSocket delivers a refusal as an ERROR packet without a session before it."""
     error = packet(
         0, "ERROR", errorCode="unauthorized", message="Unauthorized", error="A valid key is needed"
     )
@@ -265,7 +266,7 @@ async def test_a_followed_session_that_is_lost_is_lost(autojump_clock: MockClock
 
 
 async def test_an_upload_that_was_joined_to_an_earlier_one(autojump_clock: MockClock) -> None:
-    """On a WebSocket the first packets may already be out when the server finds the earlier session."""
+    """On a WebSocket the server may find the earlier session after it has sent the first packets."""
     joined = [packet(0, streamId="earlier"), *WHOLE[1:]]
     transport = Scripted([[*WHOLE[:2], *joined[:2], Broken("x")], joined[2:]])
     assert raws(await deliver(transport)) == WHOLE
@@ -273,7 +274,8 @@ async def test_an_upload_that_was_joined_to_an_earlier_one(autojump_clock: MockC
 
 
 async def test_an_upload_that_did_not_arrive_whole_is_sent_again(autojump_clock: MockClock) -> None:
-    """Packets come back before everything is sent: following would lead to a session without a back image."""
+    """Packets arrive before the upload is complete: following the session would give one without a back
+    image."""
     transport = Scripted([[*WHOLE[:2], Broken("x")], WHOLE], completes=False)
     assert raws(await deliver(transport)) == WHOLE
     assert transport.names == ["upload", "upload"]
@@ -289,7 +291,7 @@ async def test_an_upload_the_server_lost_patience_with_is_sent_again(autojump_cl
 async def test_an_upload_that_was_written_and_did_not_arrive_is_sent_again(
     message: str, autojump_clock: MockClock
 ) -> None:
-    """What the kernel took is not what the server got."""
+    """Bytes that the kernel accepted may never reach the server."""
     lost = packet(1, "ERROR", errorCode="processing_error", message=message)
     transport = Scripted([[WHOLE[0], Broken("x")], [lost], [packet(0, streamId="second"), *WHOLE[1:]]])
     assert raws(await deliver(transport)) == WHOLE

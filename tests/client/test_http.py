@@ -1,4 +1,4 @@
-"""The client's HTTP on real sockets, against servers that play what a test wrote."""
+"""Tests of the client's HTTP over real sockets, with scripted servers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def head_of(stream: trio.SocketStream) -> bytes:
 
 @asynccontextmanager
 async def playing(*plays: Play) -> AsyncIterator[str]:
-    """A server whose n-th connection runs the n-th play; its URL."""
+    """Starts a server whose n-th connection runs the n-th play, and yields its URL."""
     left = list(plays)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -48,7 +48,7 @@ async def playing(*plays: Play) -> AsyncIterator[str]:
 
 
 def answers(*answer: bytes) -> Play:
-    """Each request on the connection gets the next answer; then the connection is closed."""
+    """A play that answers each request with the next answer and then closes the connection."""
 
     async def play(stream: trio.SocketStream) -> None:
         for each in answer:
@@ -89,7 +89,7 @@ async def test_an_answer_left_unread_does_not_leak_into_the_next() -> None:
 
 
 async def test_the_sending_side_stays_open_until_the_answer_is_in() -> None:
-    """A server takes a half-closed connection for one whose client has left."""
+    """A server treats a half-closed connection as one whose client has left."""
     ended = trio.Event()
 
     async def play(stream: trio.SocketStream) -> None:
@@ -107,7 +107,7 @@ async def test_the_sending_side_stays_open_until_the_answer_is_in() -> None:
 
 
 async def test_an_early_refusal_stops_the_upload() -> None:
-    """Nobody pays for sending 50 MB that were refused at the first byte."""
+    """The server refuses an upload of 50 MB at its first byte: the client must stop before it sent all."""
     received = 0
 
     async def play(stream: trio.SocketStream) -> None:

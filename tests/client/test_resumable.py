@@ -1,4 +1,4 @@
-"""The client on connections that are cut again and again: what has arrived is not sent again."""
+"""Tests of resumable uploads on connections that are cut repeatedly: what arrived is not sent again."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ async def test_nothing_that_arrived_is_sent_again(
     assert answer["success"] is True
     assert answer["id"] == 1
     assert relay.connections >= len(PHOTOGRAPH) // CUT
-    # What was in flight comes twice: here, where nothing slows the sender, whole socket buffers. An upload
-    # that began anew each time would never have ended.
+    # Bytes in flight are sent twice: on this unlimited link that is whole socket buffers. An upload that
+    # started again from its first byte would never end.
     assert relay.carried < 2 * len(PHOTOGRAPH)
     assert progress[-1] > len(PHOTOGRAPH)
 

@@ -1,4 +1,4 @@
-"""Connections that break at every single byte of an answer: what the client puts together is the same."""
+"""Tests with connections that break at each byte of an answer: the client must still receive every packet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EVERY: list[TransportName] = ["ndjson", "long-poll", "websocket"]
 
 @dataclass
 class Finished:
-    """A relay to a session that has ended."""
+    """A relay to a server that holds a finished session."""
 
     relay: Relay
 
@@ -38,7 +38,7 @@ class Finished:
 @pytest.fixture
 async def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Finished]:
     monkeypatch.setattr(delivery, "PAUSES", Backoff(0.0, 8.0))
-    monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # no client reads one stream as often
+    monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # no client reads a stream this often
     site = Site(tmp_path)
     site.log(len(PACKETS), closed=True)
     async with site.listening() as port, relaying(port) as relay:
@@ -53,14 +53,15 @@ async def test_a_break_at_every_byte_of_an_answer(finished: Finished, transport:
     whole = relay.delivered
     body = sum(map(len, PACKETS)) + 50
     assert whole > body + 100
-    # Over HTTP every byte of the head stands for the same: nothing has come. One transport proves that.
+    # Over HTTP a cut at any byte of the head has the same effect: no packet has come. Testing every byte with
+    # one transport is enough.
     head = range(0, whole - body, 1 if transport == "ndjson" else 10)
     needed = set()
     for length in [*head, *range(whole - body, whole)]:
         relay.plan(length)
         assert await finished.read(transport) == PACKETS, f"cut after {length} bytes"
         needed.add(relay.connections)
-    assert needed <= {1, 2}  # once everything is in, what is left of the answer does not matter
+    assert needed <= {1, 2}  # after the last packet a cut does not matter
     assert 2 in needed
 
 

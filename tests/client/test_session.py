@@ -1,4 +1,4 @@
-"""The client against the real server, over every transport."""
+"""Tests of the client with the real server, over every transport."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ async def test_photographs_are_read_from_files(
 
 
 async def test_an_upload_joined_late_is_named_after_the_session_it_joined(shared: Process) -> None:
-    """On a WebSocket the first packets are out before the server can know."""
+    """On a WebSocket the server sends the first packets before it can find the earlier session."""
     streams = []
     with trio.fail_after(LIMIT):
         for _ in range(2):

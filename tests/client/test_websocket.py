@@ -1,4 +1,4 @@
-"""What only a server of our own making does to the WebSocket client."""
+"""Tests of the WebSocket client with a server that does what a real one does only rarely."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TERMINAL = '{"packetType":"ANALYSIS_COMPLETE"}'
 
 
 async def pings_behind_the_goodbye(said: trio.Event, stream: trio.SocketStream) -> None:
-    """Sends the terminal packet; to the client's goodbye it answers with a ping first."""
+    """A server that sends the terminal packet, and answers the client's close frame with a ping first."""
     protocol = WSConnection(ConnectionType.SERVER)
     async with stream:
         async for data in stream:
