@@ -1,4 +1,4 @@
-"""Databases to run against: SQLite always, a PostgreSQL of the test run's own where one is installed."""
+"""Databases of the tests: SQLite, and a PostgreSQL server started by the test run if one is installed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.records.samples import Clock
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path]:
-    """The socket folder of a running server with the superuser `tester`."""
+    """The socket folder of a running PostgreSQL server with the superuser `tester`."""
     with serve_postgres() as folder:
         yield folder
 

@@ -1,4 +1,4 @@
-"""Analyses as sessions leave them."""
+"""Sample records of analyses, and a clock that tests set."""
 
 import dataclasses
 import datetime as dt
@@ -50,7 +50,7 @@ def record(stream_id: str = "stream-1", **changes: Any) -> AnalysisRecord:
 
 
 def sealer() -> tuple[Callable[[int], bytes], list[int]]:
-    """A `seal` whose packets all differ, and the ids it was called with."""
+    """A `seal` function that returns a new packet on each call, and the list of ids it was called with."""
     calls: list[int] = []
 
     def seal(number: int) -> bytes:

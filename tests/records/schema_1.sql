@@ -1,4 +1,4 @@
--- The first schema as it was released, with records. Frozen: databases like it exist.
+-- The database schema of the first release, with records. Never change it: databases with this schema exist.
 CREATE TABLE "schema_version" ("id" INTEGER NOT NULL PRIMARY KEY, "version" INTEGER NOT NULL);
 CREATE TABLE "analysis" ("id" INTEGER NOT NULL PRIMARY KEY, "stream_id" VARCHAR(64) NOT NULL, "session_id" VARCHAR(128) NOT NULL, "owner" VARCHAR(64) NOT NULL, "idempotency_key" VARCHAR(255), "fingerprint" VARCHAR(64) NOT NULL, "started_at" INTEGER NOT NULL, "finished_at" INTEGER NOT NULL, "processing_ms" INTEGER NOT NULL, "verdict" VARCHAR(32), "authentic" INTEGER, "rating" INTEGER, "confidence" REAL, "pin_id" TEXT, "pin_name" TEXT, "degraded" TEXT NOT NULL, "missing" TEXT NOT NULL, "error_code" VARCHAR(32));
 CREATE TABLE "image" ("sha256" VARCHAR(64) NOT NULL PRIMARY KEY, "size" INTEGER NOT NULL, "path" TEXT NOT NULL);

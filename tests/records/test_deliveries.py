@@ -1,4 +1,4 @@
-"""Deliveries as rows: one of a stream at a time, to one process at a time, brought along by the record."""
+"""Tests of delivery rows: claimed one at a time per stream, by one process, and completed by the record."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_two_processes_do_not_send_the_same(settings: Settings, records: R
 
 
 async def test_the_record_brings_along_what_is_missing(records: Records) -> None:
-    """Once each, also when some are there already or the record is stored twice."""
+    """Saving a record adds each missing delivery once, even if some exist or the record is saved twice."""
     await records.add_deliveries("stream-1", "1", "", PACKETS[:2], COMPONENTS[:2], 0)
     sample = record(packets=PACKETS, components=COMPONENTS)
     await records.save(sample, seal)

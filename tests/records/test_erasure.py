@@ -1,4 +1,4 @@
-"""Erasure and retention: what goes, what stays, and which photographs nobody refers to any more."""
+"""Tests of erasure and retention: which rows go or stay, and which photographs are no longer referred to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def image(name: str) -> StoredImage:
 
 
 async def filled(settings: Settings) -> tuple[Records, list[int]]:
-    """Three analyses a day apart; the photograph b was seen by the first two."""
+    """Records with three analyses, a day apart, of which the first two have the photograph b."""
     clock = Clock()
     records = await Records.open(settings, clock)
     await records.add_key("shop")

@@ -1,4 +1,4 @@
-"""A database that is busy, full, gone, replaced or broken: one retriable error, and nothing lost."""
+"""Tests with a database that is locked, full, missing, replaced or broken: retriable errors, no lost rows."""
 
 import sqlite3
 import threading
@@ -98,7 +98,7 @@ async def test_a_full_database_is_unavailable(records: Records) -> None:
 
 
 async def test_a_database_that_went_away_comes_back_with_everything(records: Records, file: Path) -> None:
-    """Neither written on into the deleted file nor made anew in its place: both would lose what was there."""
+    """The store neither writes to the moved file nor creates a new one in its place: both would lose rows."""
     seal, _ = sealer()
     here, away = trio.Path(file), trio.Path(file.with_name("away"))
     with trio.fail_after(10):
@@ -202,7 +202,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()"""
 
 
 async def test_connections_that_died_while_idle_are_replaced(tmp_path: Path, postgres: Path) -> None:
-    """As after a restart of the server: the pool asks each before it hands it out."""
+    """The server ends idle connections, as a restart does: the pool must check each one before its use."""
     seal, _ = sealer()
 
     def end_others(connected: peewee.PostgresqlDatabase) -> None:

@@ -1,4 +1,4 @@
-"""Lists of analyses: filters, pages, and what a row says."""
+"""Tests of lists of analyses: filters, pages, and the fields of a row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.records.samples import NOW, Clock, record, sealer
 
 
 async def filled(settings: Settings) -> tuple[Records, list[int]]:
-    """Five analyses, an hour apart: of two keys, of all verdicts, one failed; the first was confirmed."""
+    """Records with five analyses of two keys, an hour apart: with each verdict, and one that failed. The first
+    one has feedback."""
     clock = Clock()
     records = await Records.open(settings, clock)
     for name in ("shop", "home"):

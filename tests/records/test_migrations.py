@@ -1,4 +1,4 @@
-"""Databases of earlier schemas are brought forward, once, by however many processes."""
+"""Tests of migrations: databases of earlier schemas are migrated once, even by several processes at once."""
 
 import sqlite3
 import subprocess
@@ -21,7 +21,7 @@ FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
 
 
 def schema(file: Path) -> dict[str, object]:
-    """Columns, keys and indexes, in whatever order they came to be."""
+    """Each table's columns, foreign keys and indexes, sorted."""
     with closing(sqlite3.connect(file)) as connection:
         tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {
@@ -64,7 +64,7 @@ def test_postgresql_is_brought_forward(tmp_path: Path, postgres: Path) -> None:
     connected = database.connect(Settings(data=tmp_path, database_url=empty_database(postgres)))
     with connected.connection_context():
         migrations.migrate(connected)
-        for statement in (  # back to the first schema, as the second made it
+        for statement in (  # undoes the migrations
             "ALTER TABLE analysis DROP COLUMN provisional",
             "ALTER TABLE feedback DROP COLUMN verdict, DROP COLUMN pin_id, DROP COLUMN price",
             "CREATE INDEX analysis_owner_id ON analysis (owner, id)",
@@ -163,7 +163,7 @@ connected.close_all()
 
 @pytest.mark.parametrize("first", ["fresh", "step"])
 def test_processes_that_migrate_at_once(settings: Settings, first: str) -> None:
-    """Each would fail on a table or column the other has just made, if they did not take turns."""
+    """Without a lock each process would fail on a table or column that the other has just created."""
     url = settings.database_url or f"sqlite:///{settings.data / 'race.db'}"
     settings.data.mkdir()
     connected = database.connect(Settings(data=settings.data, database_url=url))

@@ -1,4 +1,4 @@
-"""What Records promises, on each kind of database."""
+"""Tests of `Records` on each kind of database."""
 
 from collections.abc import AsyncIterator
 
@@ -150,7 +150,8 @@ async def test_sessions_end_at_the_same_time(records: Records) -> None:
 
 
 async def test_a_cancelled_save_is_done_or_not_begun(records: Records) -> None:
-    """The thread is waited for: what it stored is known to whoever asks afterwards, and nothing runs on."""
+    """A cancelled save still waits for its thread, so that its result can be read afterwards and no thread
+    continues."""
     seal, calls = sealer()
     with trio.fail_after(10):
         with trio.CancelScope() as scope:
@@ -203,7 +204,7 @@ async def test_a_key_that_came_later_stands_for_the_same_photographs(records: Re
     with trio.fail_after(10):
         await records.save(record("first"), seal)
         await records.keep_later_key("1", "later", "first", "f" * 64)
-        await records.keep_later_key("1", "later", "another", "0" * 64)  # it stays what it was
+        await records.keep_later_key("1", "later", "another", "0" * 64)  # the first row stays
         assert await records.find_idempotent("1", "later") == ("first", "f" * 64)
         assert await records.find_idempotent("2", "later") is None
         assert await records.has_named("1", "some session", "later")
@@ -378,7 +379,7 @@ async def test_unknown_and_revoked_keys_open_nothing(records: Records, clock: Cl
         assert not await records.revoke_key(1)
         assert await records.authenticate(token) is None
         assert (await records.keys())[0].revoked_at == clock.now
-        assert await records.has_keys()  # revoking the last key closes a server, it does not open it
+        assert await records.has_keys()  # with its last key revoked, a server still requires keys
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "a\nb", "a\x1b[31m", "a\0"])
@@ -397,7 +398,7 @@ async def test_two_records_share_one_database(settings: Settings, records: Recor
         assert first != second
         assert await other.stream("one") == await records.stream("one")
         assert await records.check()
-        async with trio.open_nursery() as nursery:  # as two processes do: neither may find its snapshot stale
+        async with trio.open_nursery() as nursery:  # as two processes write: no stale snapshots
             for index in range(60):
                 nursery.start_soon([records, other][index % 2].save, record(f"stream-{index}"), seal)
         await other.close()

@@ -1,4 +1,4 @@
-"""Short-lived tokens: hashed, for one thing, and gone with their time or their key."""
+"""Tests of short-lived tokens: stored as hashes, optionally bound to a stream, ended by time or key."""
 
 from __future__ import annotations
 
