@@ -1,4 +1,4 @@
-"""The buffered answer is the merge of the packets and nothing else."""
+"""Tests of the buffered answer: it is the merge of the packets and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Offset tokens: what every client may rely on without looking inside."""
+"""Tests of offset tokens: the properties on which clients may rely without parsing a token."""
 
 from __future__ import annotations
 
