@@ -1,5 +1,5 @@
-// @microsoft/fetch-event-source against a real server: an upload as events, cut once, and read on by Last-Event-ID.
-// What it expects of a browser beside `fetch` is a page that is always visible.
+// @microsoft/fetch-event-source with a real server: the events of an upload, cut once and continued by
+// Last-Event-ID. Besides `fetch` it needs only a page, which is always visible here.
 import net from "node:net";
 
 globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
@@ -8,7 +8,7 @@ const { fetchEventSource } = await import("@microsoft/fetch-event-source");
 
 const port = Number(process.env.PINACTORS_TEST_PORT);
 
-/** A way to the server whose first connection ends after `most` bytes of the answer. */
+/** A relay to the server whose first connection is cut after 2,000 bytes of the answer. */
 const relay = net.createServer((phone) => {
   const upstream = net.connect(port, "127.0.0.1");
   let left = relay.first === undefined ? (relay.first = 2_000) : Infinity;

@@ -1,7 +1,7 @@
-"""A write side over the project's own logs, so that the public conformance suite has something to read.
+"""A server that lets the public conformance suite write the project's packet logs, so that it can read them.
 
-Only what the suite needs to bring a stream about: create, append, close, delete. Producers, forks, expiry and
-subscriptions are the business of a storage server and are not here.
+It implements only what the suite needs to make streams: create, append, close and delete. Producers, forks,
+expiry and subscriptions belong to a storage server and are not implemented.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pinactors.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class ByteBatch:
-    """Streams of any other type than JSON: the bytes one after another."""
+    """The encoding of streams that are not JSON: their bytes, concatenated."""
 
     content_type: str
 
@@ -48,7 +48,7 @@ class ByteBatch:
 
 
 class Stream(PacketLog):
-    """A log that remembers what its creator asked for."""
+    """A packet log with the content type given at its creation and the last `Stream-Seq`."""
 
     def __init__(self, name: str, content_type: str) -> None:
         super().__init__(name, "", "")
@@ -61,7 +61,7 @@ class Stream(PacketLog):
         return JSON_BATCH if kind == JSON_TYPE else ByteBatch(self.content_type)
 
     def messages(self, body: bytes) -> list[bytes]:
-        """What one body appends: a JSON array is taken apart, one level deep."""
+        """The messages of one body: the items of a JSON array, otherwise the body itself."""
         if not body or self.encoding is not JSON_BATCH:
             return [body] if body else []
         try:
@@ -154,7 +154,7 @@ def create_facade(settings: Settings) -> QuartTrio:
 async def serve_facade(
     settings: Settings, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Serves until cancelled; `started()` hands out the base URL."""
+    """Serves until cancelled; passes the base URL to `task_status.started`."""
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.graceful_timeout = 0.1

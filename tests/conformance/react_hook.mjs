@@ -1,4 +1,4 @@
-// usePinAnalysis in React, against a real server: what a component shows, from nothing to the answer, and again.
+// usePinAnalysis in React, with a real server: what a component shows during an analysis, and when it is resumed.
 import assert from "node:assert/strict";
 
 import { createElement } from "react";

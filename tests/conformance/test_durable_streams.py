@@ -1,7 +1,7 @@
-"""The public Durable Streams conformance suite against the project's read side, over real sockets.
+"""Runs the public Durable Streams conformance suite on the project's read side, over real sockets.
 
-Needs Node with npm and its registry; skipped, with a word, where they are absent. NOT_APPLICABLE names every
-test that does not pass and why; a listed test that does pass fails this one, so that the list cannot rot.
+Needs Node with npm and its registry, and is skipped without them. NOT_APPLICABLE names every test that does
+not pass, with the reason; a listed test that passes fails this one, so that the list stays correct.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.conformance.facade import serve_facade
 HERE = Path(__file__).parent
 PACKAGES = ("@durable-streams/server-conformance-tests@0.3.6", "vitest@^4")
 EXPIRY = ("TTL Expiration Behavior", "Fork - TTL and Expiry")
-"""Groups that only wait for expiry, which the facade does not have: half a minute of sleep, left out."""
+"""Groups left out: they spend half a minute waiting for expiry, which the facade does not implement."""
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `npx vitest` finds the suite."""
+    """A folder with the suite installed, in which `npx vitest` runs it."""
     if shutil.which("npx") is None or shutil.which("npm") is None:
         pytest.skip("Node and npm are not on this machine")
     folder = tmp_path_factory.mktemp("conformance")
@@ -48,11 +48,11 @@ def not_applicable() -> set[str]:
 
 
 async def run_suite(folder: Path, url: str) -> dict[str, str]:
-    """Test name to vitest's status."""
+    """Runs the suite and returns vitest's status by test name."""
     report = folder / "report.json"
     pattern = "^(?!" + "|".join(EXPIRY) + ")"
     command = ["npx", "vitest", "run", "--reporter=json", f"--outputFile={report}", "-t", pattern]
-    command.append("--testTimeout=30000")  # five seconds are few for ten megabytes on a busy machine
+    command.append("--testTimeout=30000")  # its five seconds are too short for 10 MB on a busy machine
     environment = {**os.environ, "CONFORMANCE_URL": url}
     await trio.run_process(
         command, cwd=folder, env=environment, capture_stdout=True, capture_stderr=True, check=False

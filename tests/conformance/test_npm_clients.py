@@ -1,4 +1,4 @@
-"""Clients from npm that the documentation names, against a real server. Skipped where they cannot be had."""
+"""Tests of the npm clients that the documentation names, with a real server. Skipped without npm."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PACKAGES = ("tus-js-client@4", "@microsoft/fetch-event-source@2", "react@18", "r
 
 @dataclass(frozen=True)
 class Site:
-    """`folder` has the packages, and ours among them; `port` is a server's."""
+    """A folder with the npm packages and the project's own client installed, and the port of a server."""
 
     folder: Path
     port: int
 
     def node(self, script: str) -> str:
-        """What the script prints."""
+        """Runs `script` in Node and returns what it prints."""
         shutil.copy(HERE / script, self.folder)
         found = subprocess.run(
             ["node", script],
@@ -92,7 +92,7 @@ TUS_PAGE = """async ([base, session]) => {
 
 
 def test_tus_js_client_in_chromium(site: Site) -> None:
-    """From a page of another origin: every preflight is answered, and every header it needs is exposed."""
+    """A page of another origin uploads: every preflight is answered, and every header it needs is exposed."""
     with chromium() as browser:
         page = browser.new_page()
         page.goto(f"http://localhost:{site.port}/livez")

@@ -1,4 +1,4 @@
-"""tus-js-client from npm, in Node, against a real server. Skipped where the package cannot be had."""
+"""Tests of tus-js-client in Node with a real server. Skipped if the npm package cannot be installed."""
 
 from __future__ import annotations
 

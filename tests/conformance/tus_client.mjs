@@ -1,10 +1,10 @@
-// tus-js-client against a real server: tus 1.0, and the drafts of the IETF that it speaks, in three pieces each.
+// tus-js-client with a real server: uploads in three pieces each, by tus 1.0 and by the IETF drafts it supports.
 import * as tus from "tus-js-client";
 
 const base = `http://127.0.0.1:${process.env.PINACTORS_TEST_PORT}`;
 const NDJSON = { Accept: "application/x-ndjson" };
 
-/** The last answer of an upload, and the stream it named. */
+/** Uploads `content`; resolves to the body of the last response and the stream that a response named. */
 function upload(content, options) {
   return new Promise((resolve, reject) => {
     let stream = null;
