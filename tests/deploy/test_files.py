@@ -1,4 +1,4 @@
-"""The folder to copy is true: every setting, command, metric and file in it exists."""
+"""Tests of docs/deploy: every setting, command, flag, metric and file that it names exists."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_command_exists(path: Path) -> None:
 
 
 def check_arguments(command: Any, arguments: list[str]) -> None:
-    """Every flag is one of `command` (Click's), and takes what it is given."""
+    """Asserts that `command` (a Click command) has every flag, and that only options have values."""
     flags = {flag: option for option in command.params for flag in option.opts}
     for argument in arguments:
         name, given, _ = argument.partition("=")
@@ -57,7 +57,7 @@ def check_arguments(command: Any, arguments: list[str]) -> None:
 
 
 def commands_in_use() -> list[list[str]]:
-    """Program, command and arguments, as the compose file and the units start them."""
+    """Program, command and arguments of each process that the compose file and the systemd units start."""
     found = [["pinactors", *each["command"]] for each in compose()["services"].values() if is_server(each)]
     found += [["ray", *each["command"]] for each in compose()["services"].values() if is_ray(each)]
     for unit in (DEPLOY / "systemd").iterdir():
@@ -90,7 +90,7 @@ def test_every_flag_exists() -> None:
 
 
 def test_units_are_valid(tmp_path: Path) -> None:
-    """As systemd reads them, with a program where theirs would be."""
+    """`systemd-analyze verify` accepts the units with /bin/true as their program."""
     if not (analyze := shutil.which("systemd-analyze")):
         pytest.skip("systemd is not installed")
     units = []
@@ -144,7 +144,7 @@ def test_what_the_compose_file_refers_to_is_there() -> None:
 
 
 def known_metrics() -> set[str]:
-    """Names as Prometheus stores them, of a master and of a proxy."""
+    """The metric names of a master and of a proxy, as Prometheus stores them."""
     master, proxy = prometheus_client.CollectorRegistry(), prometheus_client.CollectorRegistry()
     metrics = Metrics(master)
     metrics.watch(lambda: {"compute": {}})

@@ -1,4 +1,4 @@
-"""The samples for nginx, Caddy and HAProxy, run by the real programs in front of a real server."""
+"""Tests of the sample configurations for nginx, Caddy and HAProxy: the real programs before a real server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def program(name: str) -> str:
 
 
 def command(name: str, sample: str, folder: Path) -> list[str]:
-    """Writes the configuration and returns what starts the program in the foreground."""
+    """Writes the configuration and returns the command that starts the program in the foreground."""
     path = folder / FILES[name]
     if name == "nginx":
         temporary = "\n".join(
@@ -59,7 +59,7 @@ def command(name: str, sample: str, folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def in_front(name: str, folder: Path, masters: tuple[int, int]) -> AsyncIterator[int]:
-    """The program with its sample, the sample's ports replaced; the port it listens on."""
+    """Runs the program with its sample, whose ports are replaced, and yields the port it listens on."""
     port = free_port()
     sample = (SAMPLES / FILES[name]).read_text()
     for written, meant in (("8443", port), ("8081", masters[0]), ("8082", masters[1])):
