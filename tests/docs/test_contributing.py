@@ -1,4 +1,4 @@
-"""The three examples of the page for contributors: applied to a copy of the project, tried there."""
+"""Test of the three examples in docs/contributing.md: each applies to a copy of the project and works."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TESTS = [
     "tests/test_docs.py::test_packets_and_limits_are_those_of_the_protocol",
     "tests/api/openapi/test_description.py::TestDocument::test_every_field_has_a_sentence",
 ]
-"""What the examples bring, and those that a change of their kind has to pass."""
+"""The tests that the examples add, and the existing ones that such changes must pass."""
 
 
 def copy_project(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""The plug-in of the documentation, by the command that the documentation names, with real workers."""
+"""Tests of the documentation's example plug-in with the documented commands and real workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The README's pictures: what draws the terminal, and that neither picture asks anything of another host."""
+"""Tests of the README's pictures: how the terminal is drawn, and that no picture loads anything remote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol's page by its own examples: what it has somebody type into a shell, typed."""
+"""Test of the shell examples in docs/protocol.md: they are run on a real server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 
 
 async def typed(lines: str, folder: Path, port: int, stream_id: str = "") -> str:
-    """What a shell prints that is given `lines`, with this server and this stream in place of the page's."""
+    """The output of `lines` in a shell, with this server's port and stream instead of the page's."""
     script = lines.replace("127.0.0.1:8080", f"127.0.0.1:{port}").replace("rGH…", stream_id)
     run = partial(subprocess.run, ["bash", "-euo", "pipefail", "-c", script], cwd=folder, capture_output=True)
     done = await trio.to_thread.run_sync(run)

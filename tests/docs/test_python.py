@@ -1,4 +1,4 @@
-"""The Python client's page: its two programs, run as they stand there, and the functions it names."""
+"""Tests of docs/python.md: its two programs run, and the functions it names have the listed parameters."""
 
 from __future__ import annotations
 
