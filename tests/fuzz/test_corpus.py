@@ -1,4 +1,4 @@
-"""Inputs that hurt once, or are worth beginning from: each is parsed or refused, however it is cut."""
+"""Tests on the fuzzing corpus (inputs that once caused faults, and seeds): each is parsed or refused."""
 
 from __future__ import annotations
 

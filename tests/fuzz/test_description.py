@@ -1,6 +1,6 @@
-"""Schemathesis over the server's own description: no 500, no answer the description does not know.
+"""Runs schemathesis on the server's OpenAPI description: no answer is a 500 or missing in the description.
 
-Skipped where schemathesis is not installed (`pip install schemathesis`).
+Skipped if schemathesis is not installed (`pip install schemathesis`).
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("described") / "data"
-    with Server(data, informational_responses=False) as server:  # its client takes a 104 for the answer
+    with Server(data, informational_responses=False) as server:  # its client mistakes a 104 for the answer
         yield server
 
 
 LINES = "/mobile-upload"
-"""Where an answer of type application/json may be a stream of objects on lines: no schema can say so."""
+"""A path whose application/json answer may be a stream of one object a line: no schema can describe it."""
 
 
 PARTS = ("--exclude-operation-id", "uploadAppend", "--exclude-operation-id", "tusAppend")
-"""Their media types are none that schemathesis can write."""
+"""Operations left out because schemathesis cannot generate bodies of their media types."""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Uploads that are nearly right, thousands of ways: each is answered in words, none costs more than another.
+"""Tests with slightly malformed uploads: each gets a clear answer, and none kills a worker or grows memory.
 
-Deterministic (the same examples every run); `PINACTORS_FUZZ=5000` looks further.
+The examples are the same in every run; `PINACTORS_FUZZ=5000` tries 5,000 random ones instead.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.faults.servers import Server
 EXAMPLES = int(os.environ.get("PINACTORS_FUZZ", "120"))
 SECONDS = 20
 GROWTH = 1.5
-"""How far the process's largest size may rise over what it was after the first uploads."""
+"""Largest allowed ratio of the server's peak memory to its peak memory after the first uploads."""
 
 ANSWERS = {200, 400, 409, 413, 415, 422}
 fuzzed = settings(
@@ -45,7 +45,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def photograph(kind: str) -> bytes:
-    """A small picture with something in it, the same every time."""
+    """A small picture of noise, the same in every run."""
     pixels = random.Random(kind).randbytes(48 * 48 * 3)
     buffer = io.BytesIO()
     Image.frombytes("RGB", (48, 48), pixels).resize((96, 96)).save(buffer, kind, quality=80)
@@ -57,7 +57,8 @@ PHOTOGRAPHS = {kind: photograph(kind) for kind in ("JPEG", "PNG", "WEBP")}
 
 @dataclass(frozen=True)
 class Slip:
-    """One thing done to some bytes, at a place given as a share of their length."""
+    """One change to some bytes: `what` is done at `place`, a share (0 to 1) of their number, to `length`
+    bytes or with `data`."""
 
     what: str
     place: float
@@ -118,7 +119,7 @@ def slipped(whole: bytes, slips: list[Slip]) -> bytes:
 
 
 class Sender:
-    """Sends uploads and judges each answer; at the end, what they did to the server."""
+    """Sends uploads, checks each answer, and counts the answers by status."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -127,7 +128,7 @@ class Sender:
     def send(self, body: bytes, headers: dict[str, str]) -> dict[str, object]:
         connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=SECONDS)
         try:
-            with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was sent whole
+            with suppress(BrokenPipeError, ConnectionResetError):  # refused before all was sent
                 connection.request("POST", "/mobile-upload?response=json", body, headers)
             answer = connection.getresponse()
             text = answer.read()
@@ -147,7 +148,7 @@ class Sender:
 
 @pytest.fixture
 def sender(server: Server) -> Iterator[Sender]:
-    """Afterwards: no worker died, nothing was logged as an error, memory is where it was."""
+    """A sender. After the test: no worker died, no error was logged, and memory has not grown."""
     sender = Sender(server)
     for data in PHOTOGRAPHS.values():
         sender.send(multipart([part("front_image", data, "a")]), MULTIPART)
@@ -188,7 +189,7 @@ BODIES: dict[str, tuple[Callable[[bytes], bytes], dict[str, str]]] = {
 
 @pytest.mark.parametrize("kind", BODIES)
 def test_bodies(sender: Sender, kind: str) -> None:
-    """Slips fall among the names, quotes and boundaries: the photograph in it is short."""
+    """The photograph in the body is short, so that most changes hit names, quotes and boundaries."""
     make, headers = BODIES[kind]
     whole = make(b"PHOTO")
 
@@ -202,13 +203,13 @@ def test_bodies(sender: Sender, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", PHOTOGRAPHS)
 def test_photographs(sender: Sender, kind: str) -> None:
-    """Decoded for real, in a worker: what is left of it is analysed or refused by the field's name."""
+    """The changed photograph is decoded in a real worker, and analysed or refused with an expected code."""
     whole = PHOTOGRAPHS[kind]
 
     @fuzzed
     @given(SLIPS, st.booleans())
     def check(slips: list[Slip], at_the_head: bool) -> None:
-        split = 64 if at_the_head else 0  # sizes, tables and types stand there
+        split = 64 if at_the_head else 0  # the head has sizes, tables and types
         data = slipped(whole[:split], slips) + whole[split:] if split else slipped(whole, slips)
         answer = sender.send(multipart([part("front_image", data, "a")]), MULTIPART)
         if not answer["success"]:
@@ -218,7 +219,7 @@ def test_photographs(sender: Sender, kind: str) -> None:
 
 
 def test_base64(sender: Sender) -> None:
-    """Text that is nearly base64: padding, line breaks, other alphabets, prefixes."""
+    """The photograph is almost base64, with wrong padding, line breaks, other alphabets or prefixes."""
     text = base64.b64encode(b"PHOTO" + bytes(range(200))).decode()
     prefixes = st.sampled_from(
         ["", "data:image/png;base64,", "data:,", "data:;base64,", "DATA:image/x;BASE64,", " "]
@@ -236,7 +237,7 @@ def test_base64(sender: Sender) -> None:
 
 
 def test_headers(sender: Sender) -> None:
-    """Content types and boundaries that are not quite, over a body that is right."""
+    """A correct body is sent with malformed content types and boundaries."""
     types = st.sampled_from(
         ["multipart/form-data", "application/json", "multipart/mixed", "MULTIPART/form-data", ""]
     )
