@@ -1,4 +1,5 @@
-"""Spans: whose children they are, how they end, what the next server is told; nothing without a receiver."""
+"""Tests of spans: their parents, their status, the fields sent to the next server, and no spans without a
+receiver."""
 
 from __future__ import annotations
 
@@ -97,7 +98,7 @@ async def test_how_work_ended_is_said(recorded: Recorded) -> None:
     with trio.move_on_after(0), root.child("cancelled"):
         await trio.sleep_forever()
     root.end()
-    root.end(ValueError())  # it ended well, before
+    root.end(ValueError())  # ignored: the span has ended
     raised, refused = recorded.one("raised").status, recorded.one("refused").status
     assert (raised.status_code, raised.description) == (StatusCode.ERROR, "KeyError")
     assert (refused.status_code, refused.description) == (StatusCode.ERROR, "overloaded")
