@@ -1,4 +1,4 @@
-"""The relay: bytes on a mock clock, back-pressure, ends and breaks; a few times over real sockets."""
+"""Tests of the relay: timing and back-pressure on a mock clock, closed and broken ends, and real sockets."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ async def test_connections_share_the_link(autojump_clock: trio.abc.Clock) -> Non
 
 
 class Endless(trio.abc.HalfCloseableStream):
-    """A phone that always has more to send; `given` counts what was taken from it."""
+    """A phone that always has more to send; `given` counts the bytes read from it."""
 
     given = 0
 
@@ -148,7 +148,7 @@ async def test_a_full_link_makes_the_sender_wait(autojump_clock: trio.abc.Clock)
 
 
 async def test_a_reader_that_stops_stops_the_sender(autojump_clock: trio.abc.Clock) -> None:
-    """Nothing piles up in the relay when the far end does not read."""
+    """The relay's memory stays bounded if the far end does not read."""
     with trio.fail_after(600):
         phone = Endless()
         server_far, server = trio.testing.lockstep_stream_pair()

@@ -1,4 +1,4 @@
-"""The link's arithmetic: bytes per opportunity, never early, order kept, silence, losses, loops."""
+"""Tests of the link's arithmetic: bytes per opportunity, delay, order, silences, losses, looped traces."""
 
 from __future__ import annotations
 
