@@ -1,4 +1,4 @@
-"""A backup made as the page for operators says, of a server that runs, and what a new server finds in it."""
+"""Test of the backup in docs/operations.md: it is made from a running server and opened by a new one."""
 
 from __future__ import annotations
 

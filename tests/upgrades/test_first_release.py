@@ -1,5 +1,5 @@
-"""What release 0.1.0 left on disk is opened by this one: records, packets, photographs, a catalogue, and a
-session that was under way when its server was killed."""
+"""Tests that this release opens the data folder of release 0.1.0: records, packets, photographs, a catalogue,
+and a session that was running when its server was killed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SENT = (FIXTURES / "first_release.ndjson").read_bytes()
 STREAM = msgspec.json.decode(SENT.splitlines()[0])["streamId"]
 UNFINISHED = "UnSHIuQscNkzH3cLN6KWi2hZA4MepRU3"
 WRITTEN_IN = b"/tmp/ops/firstdata/"
-"""The data folder that the first release was given; its logs name photographs by their whole path."""
+"""The data folder of the first release when it wrote the fixture: its logs have absolute photograph paths."""
 NDJSON = "application/x-ndjson"
 KILLED_AT = 1795863928.0
 
@@ -48,11 +48,11 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def server(data: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    """This release on that folder, started right after the first one was killed."""
+    """A server of this release on that folder; its sessions' clock starts when the first one was killed."""
     later = time.time() - KILLED_AT
     for module in (session, intake):
         monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() - later))
-    async with running(data, replay=1e9) as server:  # its packets are old by now
+    async with running(data, replay=1e9) as server:  # its packets are older than the default allows
         yield server
 
 
@@ -82,7 +82,7 @@ async def test_records_packets_and_the_session_under_way(server: Running) -> Non
 
 
 def test_every_packet_it_sent_is_one_of_ours() -> None:
-    """A field that was taken away, or has another type now, fails here; new fields have defaults."""
+    """Fails if a field was removed or has another type; new fields must have defaults."""
     for line in SENT.splitlines():
         if line.strip():
             decoded = msgspec.json.decode(line, type=AnyPacket)
