@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that plays the chat-completions API, with its faults."""
+"""An HTTP server on loopback that imitates the chat-completions API and its faults."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ GOOD = {
 
 
 class Player:
-    """`fault` says how it misbehaves, empty for not at all; `content` is what the model says. `asked` are the
-    requests, headers in lower case and body; `hanging` is set once one is not answered."""
+    """The imitated API at `url`. `content` is the model's answer; `fault` names a fault, or is empty. `asked`
+    holds the requests, each with its headers (lower case) and body; `hanging` is set once a request is left
+    unanswered."""
 
     def __init__(self, content: object = GOOD, fault: str = "") -> None:
         self.content, self.fault = content, fault
@@ -66,7 +67,7 @@ class Player:
                 if self.fault == "stall":
                     await trio.sleep_forever()
             except trio.BrokenResourceError:
-                pass  # it was enough for the client
+                pass  # the client has closed the connection
 
 
 async def _request(stream: trio.abc.Stream) -> tuple[dict[str, str], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The vision-language component, against a server on loopback and its faults."""
+"""Tests of the vision-language component with a server on loopback and its faults."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ QUESTION = Question((b"\xff\xd8 front",), "key")
 
 
 def photographed(text: str, side: int = 1000) -> PreparedView:
-    """A drawn photograph: a pin with `text` on it, in the middle of a grey table."""
+    """A drawn photograph of a pin with `text` on it, in the middle of a grey table."""
     rgb = np.full((side, side, 3), 128, np.uint8)
     cv2.rectangle(rgb, (200, 300), (800, 700), (250, 240, 200), -1)
     cv2.putText(rgb, text[:40], (210, 500), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 2)
@@ -120,7 +120,7 @@ def settings(url: str, **given: Any) -> Settings:
 async def session(
     data: Path, chosen: Settings, declared: Analysis, content: str = "pin"
 ) -> tuple[list[str], dict[str, Any], dict[str, Any]]:
-    """Types in order, packets by type, and the buffered answer."""
+    """Runs a session; returns its packet types in order, its packets by type, and the buffered answer."""
     records: Any = FakeRecords()
     chosen = chosen.model_copy(update={"data": data})
     async with open_registry(declared, FakeCompute(), records, chosen) as registry:
@@ -171,7 +171,7 @@ async def test_only_the_pin_is_sent_scaled_down(tmp_path: Path) -> None:
     decoded = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     assert max(decoded.shape) <= LONGEST_SIDE
-    assert decoded.shape[1] / decoded.shape[0] == pytest.approx(672 / 472, rel=0.02)  # the pin and its margin
+    assert decoded.shape[1] / decoded.shape[0] == pytest.approx(672 / 472, rel=0.02)  # the pin with a margin
     with trio.fail_after(LIMIT):
         async with playing() as player:
             await VisionClient(settings(player.url)).suggestions(None, asked, "an owner")
@@ -202,7 +202,7 @@ async def test_whatever_the_server_does_the_rest_is_as_without_it(
             )
     assert sorted(packets["ANALYSIS_COMPLETE"]["degraded"]) == ["characters", "details"]
     assert packets["ANALYSIS_COMPLETE"]["missing"] == []
-    assert set(order[2:4]) == {"AUTHENTICATION_RESULT", "PRICING_ANALYSIS"}  # before it is given up
+    assert set(order[2:4]) == {"AUTHENTICATION_RESULT", "PRICING_ANALYSIS"}  # before the request times out
     assert "suggestions" not in packets["CHARACTER_IDENTIFICATION"]
     for kind in (
         "AUTHENTICATION_RESULT",
@@ -214,7 +214,7 @@ async def test_whatever_the_server_does_the_rest_is_as_without_it(
 
 
 async def arrivals(pipeline: Pipeline) -> dict[str, float]:
-    """When each packet of a session was there, on the pipeline's clock, from its beginning on."""
+    """Runs a session; returns for each packet type the seconds from the start until it was in the log."""
     began = trio.current_time()
     log = await pipeline.registry.open(upload())
     times: dict[str, float] = {}
@@ -229,8 +229,8 @@ async def arrivals(pipeline: Pipeline) -> dict[str, float]:
 async def test_other_packets_are_as_early_while_the_server_hangs(
     tmp_path: Path, mock_clock: MockClock, error_logs: ErrorLogs
 ) -> None:
-    """The same session without and with it, on a clock that stands while anything runs: what takes time is
-    what the functions are said to take."""
+    """The same session without and with the component, on a mock clock that advances only while all tasks
+    wait: only the declared durations of the functions count."""
     compute = FakeCompute()
     compute.always = {"authenticity": [3.0], "pricing": [2.0]}
     async with open_pipeline(tmp_path / "without", analysis=analysis(), compute=compute) as pipeline:
@@ -289,7 +289,7 @@ async def test_a_refusal_is_no_suggestion_and_no_failure(tmp_path: Path) -> None
 
 
 def certified(folder: Path) -> ssl.SSLContext:
-    """A server's side of TLS with a certificate of nobody's for another host."""
+    """The TLS context of a server with a self-signed certificate for another host."""
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
     where = ["-subj", "/CN=elsewhere.example", "-keyout", str(key), "-out", str(certificate)]
@@ -323,7 +323,7 @@ async def test_a_certificate_that_does_not_fit_is_not_trusted(tmp_path: Path) ->
     ],
 )
 async def test_orders_on_a_pin_change_nothing(content: dict[str, Any], tmp_path: Path) -> None:
-    """A text on the pin that gives orders, and a model that obeys it in every field it has."""
+    """The text on the pin gives orders, and the model repeats them in every field."""
     with trio.fail_after(LIMIT):
         _, without, _ = await session(tmp_path / "without", Settings(), analysis(), ORDERS)
         async with playing(content) as player:
