@@ -1,4 +1,4 @@
-"""A certificate authority, known to this process and to servers it starts."""
+"""A certificate authority that this process and the servers it starts trust."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
-    """The one authority anything here believes in."""
+    """The authority, as the only one that this process and its servers trust."""
     file = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(file)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))

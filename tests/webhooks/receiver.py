@@ -1,4 +1,4 @@
-"""A server that takes events on loopback, over TLS, and misbehaves as it is told."""
+"""A server on loopback that receives events over TLS, with configurable faults."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from standardwebhooks import Webhook
 RESET, SILENCE, REDIRECT = "reset", "silence", "redirect"
 
 Behaviour = int | str
-"""A status, or one of those."""
+"""The status to answer with, or one of the three names above."""
 
 
 @dataclass
 class Received:
-    """One request: its header fields, its body as it came, and what it says."""
+    """One request: its header fields, its raw body, and how it was answered."""
 
     headers: dict[str, str]
     body: bytes
@@ -41,7 +41,8 @@ class Received:
 
 @dataclass
 class Receiver:
-    """`behaviours` are used up one a request; then it answers 200. `paths` are those asked for."""
+    """The receiver of events. Each request uses the next of `behaviours`; after them all get 200. `paths` are
+    the requested paths."""
 
     authority: trustme.CA
     behaviours: list[Behaviour] = field(default_factory=list)
@@ -56,20 +57,21 @@ class Receiver:
 
     @property
     def taken(self) -> list[Received]:
-        """Those it answered with success."""
+        """The requests answered with 200."""
         return [one for one in self.received if one.answered == 200]
 
     def events(self) -> list[str]:
-        """Types of those it took, in order."""
+        """The event types of the requests answered with 200, in order."""
         return [one.event["type"] for one in self.taken]
 
     def check(self, secret: str) -> None:
-        """Everything is signed with `secret`, as a receiver's library sees it. Raises what it raises."""
+        """Verifies with the Standard Webhooks library that all requests are signed with `secret`; raises its
+        errors."""
         for one in self.received:
             Webhook(secret).verify(one.body, one.headers)
 
     async def until(self, count: int, *, taken: bool = True) -> None:
-        """Returns when so many came, or were taken."""
+        """Waits until `count` requests were answered with 200, or have come if `taken` is false."""
         while len(self.taken if taken else self.received) < count:
             self._more = trio.Event()
             await self._more.wait()
@@ -85,7 +87,7 @@ class Receiver:
             try:
                 await self._connection(stream, plain)
             except (trio.BrokenResourceError, h11.RemoteProtocolError):
-                pass  # it does not trust us, or left
+                pass  # the client does not trust the certificate, or has left
             finally:
                 await trio.aclose_forcefully(plain)  # noqa: ASYNC102 - waits for nothing
 

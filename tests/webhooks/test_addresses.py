@@ -1,4 +1,4 @@
-"""Which URLs and addresses events are sent to."""
+"""Tests of the URLs and addresses to which events may be sent."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_what_is_public(address: str, public: bool) -> None:
 
 
 class Names(trio.abc.HostnameResolver):
-    """Answers a name's question with the next of `answers`, and notes how often it was asked."""
+    """A resolver that answers each lookup with the next of `answers` and counts the lookups in `asked`."""
 
     def __init__(self, *answers: list[str]) -> None:
         self.answers, self.asked = list(answers), 0
@@ -116,7 +116,7 @@ class Names(trio.abc.HostnameResolver):
 
 @pytest.fixture
 def resolve() -> Any:
-    """Installs a resolver for names; addresses are none of its business."""
+    """A function that installs a resolver; trio does not call it for numeric addresses."""
 
     def use(names: Names) -> Names:
         trio.socket.set_custom_hostname_resolver(names)
@@ -135,7 +135,7 @@ async def test_a_name_with_private_addresses_only_is_refused(resolve: Any) -> No
 async def test_a_name_is_resolved_once_and_only_checked_addresses_are_dialled(
     resolve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second answer, which would be private, is never asked for."""
+    """The name is not looked up a second time, which would give a private address."""
     names = resolve(Names(["127.0.0.1", "93.184.215.14"], ["127.0.0.1"]))
     dialled: list[tuple[str, int]] = []
 

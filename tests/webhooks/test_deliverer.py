@@ -1,4 +1,4 @@
-"""Events reach a real receiver: signed, in order, at least once, whatever it does."""
+"""Tests that events reach a real receiver: signed, in order, at least once, despite its faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.failing import fail_once
 from tests.webhooks.receiver import REDIRECT, RESET, SILENCE, Receiver, receiving
 
 LIMIT = 30
-"""Seconds anything may take."""
+"""Time limit of each test in seconds."""
 
 COMPONENTS = ["", "authenticity", "pricing", ""]
 
@@ -57,13 +57,13 @@ class Site:
         return (await self.records.delivery_tallies([stream]))[stream]
 
     async def until(self, *, delivered: int = 0, dead: int = 0, stream: str = "stream") -> DeliveryTally:
-        """Returns when so many are; only the database can tell."""
+        """Polls the database until at least so many deliveries are delivered and dead; returns the tally."""
         while (tally := await self.tally(stream)).delivered < delivered or tally.dead < dead:  # noqa: ASYNC110
             await trio.sleep(0.02)
         return tally
 
     async def error(self) -> str:
-        """Why the first attempt failed that did."""
+        """Polls the database until an attempt has failed; returns its error."""
         while (error := (await self.tally()).error) is None:  # noqa: ASYNC110
             await trio.sleep(0.02)
         return error
@@ -87,7 +87,7 @@ async def delivering(tmp_path: Path, receiver: Receiver, **settings: Any) -> Asy
         async with trio.open_nursery() as nursery:
             nursery.start_soon(site.deliverer.run)
             with trio.fail_after(LIMIT):
-                yield site  # the test waits in here
+                yield site  # `fail_after` limits the test's body
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
     finally:
@@ -121,7 +121,7 @@ async def test_events_come_in_order_signed_and_typed(tmp_path: Path, authority: 
 async def test_whatever_is_no_success_is_repeated_under_the_same_id(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failing status, a redirect (not followed), a reset connection, no answer at all."""
+    """The receiver answers an error status, a redirect (which is not followed), a reset or nothing."""
     monkeypatch.setattr(sending, "ATTEMPT_SECONDS", 0.3)
     behaviours = [500, REDIRECT, RESET, SILENCE, 429]
     async with receiving(authority, behaviours) as receiver, delivering(tmp_path, receiver) as site:
@@ -150,7 +150,7 @@ async def test_a_closed_port_is_tried_until_it_opens(tmp_path: Path, authority: 
 
 
 async def test_a_server_that_is_not_who_it_says_gets_nothing(tmp_path: Path, authority: trustme.CA) -> None:
-    """The name in the URL is checked against the certificate, not the address."""
+    """The URL has an address, for which the certificate (of a name) is not valid."""
     async with receiving(authority) as receiver, delivering(tmp_path, receiver) as site:
         await site.add(webhook=receiver.url.replace("localhost", "127.0.0.1"))
         assert "certificate" in await site.error()
@@ -212,7 +212,7 @@ async def test_without_a_key_a_setting_signs(tmp_path: Path, authority: trustme.
 async def test_one_silent_receiver_keeps_nobody_waiting(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its own sessions' events are the only ones that wait."""
+    """Only the events of the silent receiver's own sessions wait."""
     monkeypatch.setattr(deliverer, "AT_ONCE_PER_OWNER", 2)
     monkeypatch.setattr(deliverer, "AT_ONCE", 4)
     async with (
@@ -231,7 +231,7 @@ async def test_one_silent_receiver_keeps_nobody_waiting(
 
 
 async def test_what_a_killed_process_was_sending_is_sent_again(tmp_path: Path, authority: trustme.CA) -> None:
-    """Its claim runs out: nobody else sends before, somebody does after."""
+    """Another process sends the event only after the killed process's claim has expired."""
     async with receiving(authority) as receiver:
         kept = Settings(data=tmp_path / "data")
         records = await Records.open(kept)
@@ -259,7 +259,7 @@ async def test_a_database_that_is_away_delays_events(
         away = database.with_name("away.db")
         database.rename(away)
         noticed = "deliveries not readable"
-        while noticed not in {line["event"] for line in error_logs.entries}:  # noqa: ASYNC110 - its log tells
+        while noticed not in {line["event"] for line in error_logs.entries}:  # noqa: ASYNC110 - only its log shows it
             await trio.sleep(0.02)
         away.rename(database)
         await site.add("later")

@@ -1,4 +1,5 @@
-"""Sessions tell their webhook what their stream tells, whichever way photographs came, and what befalls."""
+"""Tests that a session's webhook gets an event for each packet from the first result on, for every kind of
+upload, after failures and after a kill."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ SETTINGS: dict[str, Any] = {"webhook_private": True, "webhook_retry": 0.05}
 
 @dataclass
 class Site:
-    """`key` has no webhook of its own, `telling` has the receiver's; `secrets` sign the events of the two."""
+    """A master, a proxy and a receiver. `key` has no webhook, `telling` has the receiver's; `secrets` are the
+    signing secrets of the two keys."""
 
     server: Running
     proxy: int
@@ -50,7 +52,7 @@ class Site:
 
 
 async def make_keys(data: Path, url: str) -> tuple[list[str], list[str]]:
-    """Two keys, the second with a webhook, and their secrets."""
+    """Adds two keys, the second with a webhook; returns the keys and their secrets."""
     records = await Records.open(Settings(data=data))
     keys = [await records.add_key("quiet"), await records.add_key("telling", url)]
     secrets = [await records.webhook_secret(number) for number in (1, 2)]
@@ -78,7 +80,8 @@ async def upload(port: int, key: str = "", **fields: object) -> Answer:
 
 
 async def told_all(receiver: Receiver, packets: list[dict[str, Any]], secret: str) -> None:
-    """The receiver gets an event for each packet of a stream from its first result on, in order."""
+    """Asserts that the receiver gets an event for each packet of the stream from its first result on, in
+    order, and forgets them."""
     await receiver.until(6)
     receiver.check(secret)
     stream = packets[0]["streamId"]
@@ -98,14 +101,14 @@ async def told_all(receiver: Receiver, packets: list[dict[str, Any]], secret: st
 
 
 async def test_a_key_has_its_sessions_told(site: Site) -> None:
-    """By the master and through the proxy; the record says how it went."""
+    """Uploads go to the master and through the proxy; the record shows the tally of deliveries."""
     for port in (site.server.port, site.proxy):
         answer = await upload(port, site.telling, sessionId=f"told{port}")
         await told_all(site.receiver, answer.packets, site.secrets[1])
         while True:
             listed = await ask(port, "GET", "/api/records", headers={"x-api-key": site.telling})
             webhook = listed.json()["records"][0]["webhook"]
-            if webhook["delivered"] == 6:  # the receiver has it a moment before that is noted
+            if webhook["delivered"] == 6:  # stored a moment after the receiver's answer
                 break
         assert webhook == {"pending": 0, "delivered": 6, "dead": 0, "error": None}
     assert (await upload(site.server.port, site.key, sessionId="quiet")).status == 200
@@ -198,7 +201,7 @@ async def test_an_open_server_has_nothing_to_sign_with(tmp_path: Path) -> None:
 
 @asynccontextmanager
 async def master(data: Path) -> AsyncIterator[int]:
-    """The port of a master in a process of its own, killed in the end."""
+    """Runs a master in a separate process, which is killed at the end, and yields its port."""
     process, port = await trio.to_thread.run_sync(lambda: launch(data, **SETTINGS))
     try:
         yield port
@@ -210,7 +213,8 @@ async def master(data: Path) -> AsyncIterator[int]:
 
 
 async def test_events_survive_a_master_that_is_killed_in_between(tmp_path: Path, trusted: trustme.CA) -> None:
-    """Some are taken, one is on its way when the master is killed; the next process goes on in order."""
+    """One event is delivered and another is being sent when the master is killed; the next process continues
+    in order."""
     with trio.fail_after(LIMIT):
         async with receiving(trusted, [200, 500, "silence"]) as receiver:
             keys, secrets = await make_keys(tmp_path / "data", receiver.url)
@@ -218,7 +222,7 @@ async def test_events_survive_a_master_that_is_killed_in_between(tmp_path: Path,
                 answer = await upload(port, keys[1])
                 await receiver.until(3, taken=False)
             records = await Records.open(Settings(data=tmp_path / "data"))
-            await records._store.write(  # as if the killed process's claim had run out
+            await records._store.write(  # as if the killed process's claim had expired
                 Delivery.update(due_at=Delivery.created_at).where(Delivery.state == "pending").execute
             )
             await records.close()
