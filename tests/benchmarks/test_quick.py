@@ -1,4 +1,4 @@
-"""The benchmarks run from end to end, as a shell sees them. Nothing here asserts how fast anything is."""
+"""Tests that run the benchmarks' commands from end to end. No test asserts a speed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 def drawn(page: Path) -> str:
-    """The page's text; every plot is well-formed."""
+    """The page's text, after checking that every plot is well-formed."""
     text = page.read_text("utf-8")
     plots_ = [part.split("</svg>")[0] + "</svg>" for part in text.split("<svg")[1:]]
     assert plots_
@@ -51,7 +51,7 @@ def drawn(page: Path) -> str:
 
 
 def capture(folder: Path, name: str) -> None:
-    """A link of 12 Mbit/s, as a capture is kept."""
+    """Writes a capture of a link of 12 Mbit/s."""
     for way in ("up", "down"):
         (folder / f"{name}.{way}.gz").write_bytes(
             gzip.compress(b"".join(b"%d\n" % n for n in range(1, 1001)))
@@ -71,7 +71,7 @@ def test_the_named_run(tmp_path: Path) -> None:
 
     for case in results["link"]["cases"]:
         opportunity = PACKET_BYTES * 8 / (case["megabits_per_second"] * 1e6)  # the first one may come at once
-        rounding = 0.0005  # they fall on whole milliseconds
+        rounding = 0.0005  # opportunities are at whole milliseconds
         assert case["simulated_seconds"] >= case["ideal_seconds"] - opportunity - rounding, "never early"
 
     overload = results["overload"]
@@ -86,11 +86,11 @@ def test_the_named_run(tmp_path: Path) -> None:
     for name, design in results["load"]["designs"].items():
         assert (design["complete"], design["lost"]) == (design["sessions"], 0)
         assert sum(row["cut"] for row in design["visits"]) == 0
-        # A peer's phone sends everything again when the answer is silent for long, as on a busy machine.
+        # A peer's phone sends its upload again if the answer is silent for long, as on a busy machine.
         assert design["analyses_beyond_one_each"] == 0 or name != "ours"
         assert design["cpu_seconds_per_session"] > 0
         for row in design["visits"]:
-            if row["phone"]:  # nobody can be faster than the link
+            if row["phone"]:  # no phone can be faster than its link
                 assert row["first"] > row["limit"]["upload"]
                 assert row["authenticated"] > row["limit"]["upload"]
                 assert row["first"] <= row["authenticated"] <= row["completed"]

@@ -1,4 +1,4 @@
-"""The physical limit is a bound worked out by hand here, and the link's own arithmetic everywhere."""
+"""Tests of the physical limit of a link: computed by hand here, by the link's own arithmetic in general."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 
 def nothing(*_: Any) -> Any:
-    """Never called: only its cost counts."""
+    """A function that is never called: only its declared cost counts."""
 
 
 EVERY_10_MS = Direction(range(10, 1001, 10), delay=0.02)
