@@ -13,8 +13,8 @@ from tests.records.samples import NOW, Clock, record, sealer
 
 
 async def filled(settings: Settings) -> tuple[Records, list[int]]:
-    """Records with five analyses of two keys, an hour apart: with each verdict, and one that failed. The first
-    one has feedback."""
+    """Records with five analyses of two keys, an hour apart: with each verdict, and one that failed. The
+    first one has feedback."""
     clock = Clock()
     records = await Records.open(settings, clock)
     for name in ("shop", "home"):
