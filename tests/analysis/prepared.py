@@ -55,7 +55,7 @@ def empty(view: View, *, score: float = 0.9) -> PreparedView:
 def photo(
     pin: Pin, view: View, *, angle: float = 0.0, side: int = 900, seed: int = 1, **how: float
 ) -> PreparedView:
-    """The prepared view of a photograph that the pin, lying on cloth, fills."""
+    """The prepared view of a photograph in which the pin lies on cloth and fills the picture."""
     table = drawing.background("cloth", side, side, seed)
     return prepared(drawing.photograph(pin, table, share=0.95, angle=angle, seed=seed, **how), view)
 

@@ -54,8 +54,8 @@ Step = bytes | Exception
 
 @dataclass
 class Scripted:
-    """A transport of which each connection plays one of `scripts`, then `then`: it hands over packets and
-    raises exceptions."""
+    """A transport of which each connection plays the next of `scripts`, and `then` when none is left. A
+    script lists packets to hand over and exceptions to raise."""
 
     scripts: list[list[Step]]
     then: list[Step] = field(default_factory=lambda: [Broken("nobody there")])

@@ -1,4 +1,4 @@
-"""Tests of the WebSocket client with a server that does what a real one does only rarely."""
+"""Tests of the WebSocket client with a server whose order of frames the test determines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of the npm clients that the documentation names, with a real server. Skipped without npm."""
+"""Tests of the npm clients that the documentation names, with a real server. Skipped if not installable."""
 
 from __future__ import annotations
 

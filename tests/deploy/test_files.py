@@ -47,7 +47,7 @@ def test_every_command_exists(path: Path) -> None:
 
 
 def check_arguments(command: Any, arguments: list[str]) -> None:
-    """Asserts that `command` (a Click command) has every flag, and that only options have values."""
+    """Asserts that `command` (Click's) has every option, and that exactly those with a value are no flags."""
     flags = {flag: option for option in command.params for flag in option.opts}
     for argument in arguments:
         name, given, _ = argument.partition("=")

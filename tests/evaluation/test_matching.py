@@ -70,8 +70,8 @@ def test_what_is_fitted_tells_the_pin_from_the_others_and_from_its_recoloured_pi
 
 
 def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
-    """Made-up measurements of eight genuine pins, of which the right candidate's are larger, and two unknown
-    pins."""
+    """Made-up measurements: eight genuine pins, each with a right candidate of larger values and a wrong one,
+    and two unknown pins."""
     chance = np.random.default_rng(1)
 
     def measured(middle: float) -> list[float]:

@@ -148,7 +148,7 @@ class Sender:
 
 @pytest.fixture
 def sender(server: Server) -> Iterator[Sender]:
-    """A sender. After the test: no worker died, no error was logged, and memory has not grown."""
+    """A `Sender`; asserts after the test that no worker died, no error was logged, and memory is bounded."""
     sender = Sender(server)
     for data in PHOTOGRAPHS.values():
         sender.send(multipart([part("front_image", data, "a")]), MULTIPART)

@@ -1,4 +1,4 @@
-"""Tests of delivery rows: claimed one at a time per stream, by one process, and completed by the record."""
+"""Tests of delivery rows: one per stream is claimed at a time, by one process; a record adds missing ones."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ async def test_events_come_in_order_signed_and_typed(tmp_path: Path, authority: 
 async def test_whatever_is_no_success_is_repeated_under_the_same_id(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The receiver answers an error status, a redirect (which is not followed), a reset or nothing."""
+    """The receiver answers an error or a redirect (not followed), resets the connection, or is silent."""
     monkeypatch.setattr(sending, "ATTEMPT_SECONDS", 0.3)
     behaviours = [500, REDIRECT, RESET, SILENCE, 429]
     async with receiving(authority, behaviours) as receiver, delivering(tmp_path, receiver) as site:

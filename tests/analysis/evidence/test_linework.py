@@ -24,7 +24,8 @@ def test_the_same_drawing_speaks_for_itself() -> None:
 
 
 def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
-    """Lines are further from their own places than from their neighbours', which disturbs the fit."""
+    """With such a shift, lines are nearer to their neighbours' places than to their own, which disturbs the
+    fit."""
     found = drawn.seen(drawn.FRONT)
     askew = np.array([[1, 0.03, 12], [-0.03, 1, -6], [0, 0, 1.0]])
     photo = np.asarray(cv2.warpPerspective(found.photo, askew, found.photo.shape[:2]), np.uint8)

@@ -79,7 +79,7 @@ def test_nothing_is_said_without_a_comparison() -> None:
 
 
 def test_a_back_without_text_is_doubted_where_the_catalogue_has_a_stamp() -> None:
-    """This row applies if the back cannot be registered, as for a plain back whose stamp is missing."""
+    """`unread` is for backs that cannot be registered, such as a plain back whose stamp is missing."""
     known = Target(prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK))
     row = stamp_picture.unread(known, StampReading(reason="no text could be read on the back"))
     assert row.score == stamp_picture.UNREAD_SCORE

@@ -117,7 +117,7 @@ def test_a_pattern_is_seen_without_a_catalogue_and_counts_for_nothing(waffled: b
 
 
 def test_a_grid_keeps_to_a_parallelogram() -> None:
-    """Faint figures on a slanted grid are distinguished from as many figures at random places."""
+    """Faint figures on a slanted grid are distinguished from the same number at random places."""
     rng = np.random.default_rng(7)
     side, inside = 512, np.ones((512, 512), bool)
     noise = rng.normal(0, 6, (side, side))

@@ -42,8 +42,8 @@ def test_each_digit_is_judged_by_itself() -> None:
 
 
 def test_of_a_group_with_a_digit_missing_nothing_is_told() -> None:
-    """The grammar fits the digits it has to all places, so the missing one cannot be determined. The complete
-    group of the same code still counts."""
+    """The grammar spreads the digits of a short group over all its places, so the missing place is unknown.
+    The code's other, complete group counts like that of any reading."""
     whole, short = lattice("FAC-060122-15240"), lattice("FAC-06122-15240")
     found = pooled_code([whole, whole, short])
     assert found is not None
