@@ -1,4 +1,4 @@
-"""Real servers on real sockets: one in this process for each test that wants it, one of its own for many."""
+"""Real servers on real sockets: in this process for one test, or in their own process for many tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests.api import drawn
 
 @dataclass(frozen=True)
 class Running:
-    """`shutdown` stops it as SIGTERM would; `stopped` is set when it has ended."""
+    """A server in this process. Setting `shutdown` stops it as SIGTERM does; `stopped` is set when it has
+    ended."""
 
     port: int
     settings: Settings
@@ -33,7 +34,8 @@ class Running:
 
 @asynccontextmanager
 async def running(data: Path, **settings: Any) -> AsyncIterator[Running]:
-    """The whole server in this process, one worker, the drawn analysis; `settings` override the defaults."""
+    """Runs the whole server in this process, with one worker and the drawn analysis; `settings` override the
+    defaults."""
     chosen = Settings(**{"data": data, "port": 0, "workers": 1, "worker_niceness": 0, **settings})
     shutdown, stopped = trio.Event(), trio.Event()
 
@@ -71,7 +73,7 @@ class Process:
 
     @property
     def peak_memory(self) -> int:
-        """Bytes, the highest so far."""
+        """The peak resident memory in bytes since the start or the last `forget_peak`."""
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
@@ -80,7 +82,8 @@ class Process:
 
 
 def launch(data: Path, *, analysis: str = "drawn", **settings: Any) -> tuple[subprocess.Popen[str], int]:
-    """A server in a process of its own, and its port. The caller ends it."""
+    """Starts a server in its own process, and returns the process and the port. The caller ends the
+    process."""
     chosen = {"data": str(data), "port": 0, "workers": 1, "log_format": "json", **settings}
     command = [sys.executable, "-m", "tests.api.serving", json.dumps(chosen), analysis]
     with (data.parent / "log").open("ab") as errors:
@@ -91,7 +94,7 @@ def launch(data: Path, *, analysis: str = "drawn", **settings: Any) -> tuple[sub
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """One server for the whole run, for tests that leave nothing behind."""
+    """One server for the whole test run, for tests that do not change its state for others."""
     data = tmp_path_factory.mktemp("shared") / "data"
     process, port = launch(data)
     try:

@@ -1,7 +1,7 @@
-"""A fast analysis for tests of the server. It really decodes, and does on request what a decoder can do.
+"""A fast analysis for tests of the server. It decodes photographs, and fails on request as a decoder can.
 
-A photograph may also be a text: `PHOTO…` is fine as it is, `CRASH` kills its worker, `SLEEP 2` takes 2 s,
-`MEMORY` needs more than a worker may have.
+A photograph may also be a text: `PHOTO…` is accepted without decoding, `CRASH` kills its worker, `SLEEP 2`
+takes 2 s, `MEMORY` needs more memory than a worker may have.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 
 BIG_HTML = 7000
-"""Bytes of a display fragment: a session's answer is then too large for small socket buffers."""
+"""Bytes of a display fragment, so that a session's answer is larger than small socket buffers."""
 
 TOO_MUCH = 64 << 30
-"""Bytes: beyond any `worker_memory`."""
+"""Bytes; more than any `worker_memory`."""
 
 
 def warm() -> None:
-    """Everything is loaded by the import."""
+    """Does nothing: the import of this module loads everything."""
 
 
 def _read(max_pixels: int, image: StoredImage, view: View) -> int:

@@ -1,4 +1,4 @@
-"""A WebSocket client that sends what a test wants, frame by frame, and sees every frame that comes."""
+"""A WebSocket client that sends single frames as a test needs them, and returns each received frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RawSocket:
         self.pings = 0
 
     async def open(self, headers: Mapping[str, str]) -> Event:
-        """`AcceptConnection` or `RejectConnection`."""
+        """Sends the handshake, and returns `AcceptConnection` or `RejectConnection`."""
         extra = [(name.encode(), value.encode()) for name, value in headers.items()]
         opening = Request(host="test", target="/ws", extra_headers=extra, extensions=[PerMessageDeflate()])
         await self.send_event(opening)
@@ -46,7 +46,7 @@ class RawSocket:
         await self.send_event(TextMessage(data=json.dumps(opening)))
 
     async def send_photograph(self, data: bytes, *, pieces: int = 1, last: bool = True) -> None:
-        """One message in `pieces` frames; without `last` it is not ended."""
+        """Sends a message in `pieces` frames. If `last` is false, the message stays open."""
         step = max(1, -(-len(data) // pieces))
         starts = range(0, len(data), step)
         for start in starts:
@@ -54,7 +54,8 @@ class RawSocket:
             await self.send_event(BytesMessage(data=data[start : start + step], message_finished=end))
 
     async def event(self) -> Event:
-        """The next frame but pings, which are answered and counted; a break is `CloseConnection` (1006)."""
+        """The next frame except pings, which are answered and counted. If the connection breaks, it is
+        `CloseConnection` with code 1006."""
         while True:
             for event in self._protocol.events():
                 if isinstance(event, Ping):
@@ -85,7 +86,7 @@ class RawSocket:
         return packet
 
     async def until(self, kind: str) -> list[dict[str, Any]]:
-        """Packets up to and including the next of type `kind`."""
+        """Reads packets up to and including the next one of type `kind`."""
         packets = [await self.packet()]
         while packets[-1]["packetType"] != kind:
             packets.append(await self.packet())
@@ -111,7 +112,7 @@ class RawSocket:
 
 @asynccontextmanager
 async def opened(port: int, headers: Mapping[str, str] | None = None) -> AsyncIterator[RawSocket]:
-    """A socket behind its handshake."""
+    """A socket after an accepted handshake."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     async with stream:
         socket = RawSocket(stream)

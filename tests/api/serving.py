@@ -1,4 +1,4 @@
-"""A server of its own process for tests: `python -m tests.api.serving '{"data": …}' drawn`, prints its port.
+"""Runs a server for tests: `python -m tests.api.serving '{"data": …}' drawn` prints its port.
 
 The second argument is the analysis: `drawn` is the fast one of the tests, `pins` the real one.
 """
@@ -32,5 +32,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: killed tests leave no server behind
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: the server ends with the tests
     trio.run(main)

@@ -1,4 +1,4 @@
-"""The read side over logs that a test writes by hand: in memory, or on a socket."""
+"""The routes that read streams, over packet logs that a test writes: in memory, or on a socket."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PACKETS = [
 
 @dataclass
 class Keys:
-    """Records that know two keys, or none."""
+    """Fake records of API keys: `owners` has the owner of each key; without keys the server is open."""
 
     owners: dict[str, str] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class Keys:
 
 @dataclass
 class Logs:
-    """A registry of logs written by hand."""
+    """A fake registry of packet logs that the test writes."""
 
     known: dict[str, PacketLog] = field(default_factory=dict)
     cancelled: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Site:
         self.client = self.app.test_client()
 
     def log(self, count: int = 0, *, closed: bool = False, owner: str = "") -> PacketLog:
-        """The log `s` with the first `count` packets."""
+        """Registers the packet log `s` with the first `count` packets."""
         log = self.logs.known["s"] = PacketLog("s", "session", owner, packets=PACKETS[:count], closed=closed)
         return log
 
@@ -91,7 +91,7 @@ class Site:
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[int]:
-        """The port of a real listener, its connections the server's own."""
+        """Runs a real listener with the server's own connections, and yields its port."""
         sockets = await trio.open_tcp_listeners(0, host="127.0.0.1")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(Listener(self.app, self.settings, Supervision()).accept, sockets, nursery)

@@ -1,4 +1,5 @@
-"""A disk that takes its time, and a watch on who waits for it: a server's files and its database."""
+"""A slow disk for tests: it delays calls to files and to the database, and records calls in the event loop's
+thread."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import peewee
 import pytest
 
 CALL_SECONDS = 0.2
-"""What each call takes that reaches the disk, in whichever thread, where no other time is asked for."""
+"""Default seconds that a call to the disk takes in threads other than the event loop's."""
 
 _BY_PATH = (
     *("open", "unlink", "remove", "replace", "rename", "stat", "scandir", "listdir"),
@@ -27,7 +28,8 @@ _BY_DESCRIPTOR = ("write", "pwrite", "pread", "fsync", "ftruncate", "fstat", "po
 
 
 class SlowDisk:
-    """`on_loop` has where a call was made in the thread that made this object; `calls` counts all others."""
+    """The delays and what was recorded. `on_loop`: the places of the calls in the thread that created this
+    object, which must be the event loop's. `calls`: the number of calls in other threads."""
 
     def __init__(self, folders: tuple[Path, ...], seconds: float) -> None:
         self._folders, self._seconds = tuple(map(str, folders)), seconds
@@ -76,8 +78,8 @@ class SlowDisk:
 
 @contextmanager
 def slow_disk(*folders: Path, seconds: float = CALL_SECONDS) -> Iterator[SlowDisk]:
-    """Inside, what lies below `folders`, and every query to a database, takes `seconds`. Called in the event
-    loop's thread."""
+    """Delays each call for a file below `folders`, and each query of the database, by `seconds`, inside the
+    `with` block. Must be entered in the event loop's thread, whose calls are recorded and not delayed."""
     disk = SlowDisk(folders, seconds)
     with pytest.MonkeyPatch.context() as patch:
         for name in (*_BY_PATH, *_BY_DESCRIPTOR):

@@ -1,4 +1,4 @@
-"""Keys: who may come in, and what they see of each other."""
+"""API keys: which requests they allow, and what is visible to other keys."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ class TestWhileTheDatabaseIsAway:
     async def test_nobody_is_let_in_on_a_guess(
         self, records: RememberingRecords, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Whether the server is open is not known either."""
+        """Without the database, the server cannot determine whether it requires keys."""
         self.take_away(monkeypatch)
         with pytest.raises(RecordsUnavailable):
             await authenticate({}, records)

@@ -1,4 +1,4 @@
-"""Health, metrics, the service's card, feedback, CORS and what no route answers."""
+"""Health, metrics, the service's card, feedback, CORS, and requests that no route answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`GET /api/records`: a caller's own analyses, paged and filtered, and one of them whole."""
+"""`GET /api/records`: a caller's own analyses, paged and filtered, and a single analysis in full."""
 
 from __future__ import annotations
 

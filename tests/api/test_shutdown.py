@@ -1,4 +1,4 @@
-"""How a server goes: it accepts no more, its sessions end, and who is cut finds the rest at the next one."""
+"""How a server stops: it accepts no connections, its sessions end or are continued by the next process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UPLOAD = "/mobile-upload"
 
 
 class Launched:
-    """Servers in processes of their own over one data folder, all gone at the end."""
+    """Servers in their own processes with the same data folder; `stop` kills all of them."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -75,7 +75,7 @@ async def test_sigterm_lets_the_running_session_finish(launched: Launched) -> No
             await wire.stream_id()
             process.send_signal(signal.SIGTERM)
             assert await idle.is_closed()
-            while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
+            while not await is_refused(port):  # noqa: ASYNC110 - no event to wait for
                 await trio.sleep(0.02)
             answer = await wire.answer()
     assert answer.ended
@@ -91,7 +91,7 @@ async def test_a_second_signal_ends_everything_and_the_next_process_goes_on(laun
             await wire.request("POST", UPLOAD, body, JSON | PHONE)
             stream_id = await wire.stream_id()
             process.send_signal(signal.SIGTERM)
-            while not await is_refused(port):  # noqa: ASYNC110 - only the port tells
+            while not await is_refused(port):  # noqa: ASYNC110 - no event to wait for
                 await trio.sleep(0.05)
             process.send_signal(signal.SIGINT)
             await wait(process)
@@ -132,7 +132,7 @@ async def test_sessions_longer_than_the_grace_are_cut(launched: Launched) -> Non
 
 
 async def test_a_port_that_is_taken_is_a_plain_error(server: Running, tmp_path: Path) -> None:
-    """It comes before workers are started."""
+    """The error comes before workers are started."""
     taken = Settings(data=tmp_path / "other", port=server.port)
     with pytest.raises(OSError, match="is taken"):
         await serve(taken)
@@ -142,7 +142,7 @@ async def test_a_port_that_is_taken_is_a_plain_error(server: Running, tmp_path: 
 async def test_a_client_that_does_not_read_holds_nothing_up(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it has not read is the kernel's business, not this process's."""
+    """The kernel holds the data that the client has not read, so that the server need not wait for it."""
     monkeypatch.setattr("pinactors.api.server.FLUSH_SECONDS", 10 * LIMIT)
     with trio.fail_after(LIMIT):
         async with connected(server.port) as wire, connected(server.port):

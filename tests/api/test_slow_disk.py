@@ -1,4 +1,5 @@
-"""The event loop touches no disk: with one that takes 200 ms a call, everything that needs none goes on."""
+"""The event loop never waits for a disk: if each call takes 200 ms, requests that need no disk are answered
+at once."""
 
 from __future__ import annotations
 
@@ -27,10 +28,12 @@ from tests.webhooks.receiver import receiving
 LIMIT = 60
 
 SECONDS = 0.01
-"""Of each call, where many requests are made one after the other: who makes it does not depend on that."""
+"""Seconds that each call takes in the test with many requests one after the other. The thread that makes a
+call does not depend on the time."""
 
 PACKAGE = (Path(pinactors.__file__).parent, Path(pinactors.__file__).parents[1] / "api")
-"""The installed files lie on a disk too; in the repository `api` is beside the others."""
+"""Folders of the installed files, which are on a disk too; in the repository `api` is outside of
+`pinactors`."""
 
 
 async def test_the_masters_loop_waits_for_no_disk(tmp_path: Path) -> None:
@@ -88,7 +91,7 @@ async def test_the_proxys_loop_waits_for_no_disk(tmp_path: Path) -> None:
 
 
 async def test_health_does_not_queue_behind_uploads(tmp_path: Path) -> None:
-    """Every thread for uploads waits for the disk."""
+    """All threads for uploads wait for the disk meanwhile."""
     with trio.fail_after(LIMIT):
         async with running(tmp_path) as server, trio.open_nursery() as nursery:
             with slow_disk(tmp_path) as disk:
@@ -107,7 +110,7 @@ async def test_health_does_not_queue_behind_uploads(tmp_path: Path) -> None:
 
 
 async def test_no_route_waits_for_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every route of the master, asked by an operator whose webhook is told."""
+    """Calls each route of the master with an operator's key that has a webhook."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
@@ -138,7 +141,7 @@ def _routes(data: Path) -> Map:
 
 
 class Asking:
-    """One caller. `asked` are the requests it has made."""
+    """A client. `asked` has the method and path of each request that it has sent."""
 
     def __init__(self, port: int, headers: dict[str, str]) -> None:
         self._port, self._headers = port, headers

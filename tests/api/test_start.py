@@ -1,4 +1,4 @@
-"""How a server comes up."""
+"""The start of a server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import ErrorLogs
 async def test_its_own_start_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    """A long step before it listens is no stall; one behind that is."""
+    """A long step is not reported as a stall before the server listens, but after that."""
     create = server.create_app
 
     def slowly(*arguments: Any, **named: Any) -> Any:

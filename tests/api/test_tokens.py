@@ -1,4 +1,4 @@
-"""Short-lived tokens: made with a key, good for uploads or one stream, at the master and at the proxy."""
+"""Short-lived tokens: made with a key, valid for uploads or one stream, at the master and at the proxy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 @dataclass
 class Site:
-    """`port` is the master's or the proxy's."""
+    """A server with API keys. `port` is the port of the master or of the proxy."""
 
     port: int
     keys: list[str]

@@ -1,4 +1,4 @@
-"""Traces of uploads through proxy and master, as a receiver of OpenTelemetry's protocol gets them."""
+"""Traces of uploads through proxy and master, as an OTLP receiver gets them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Span:
 
 
 class Receiver(ThreadingHTTPServer):
-    """Takes spans as OTLP over HTTP has them."""
+    """An OTLP receiver over HTTP, which collects spans."""
 
     daemon_threads = False
 
@@ -73,7 +73,7 @@ class _Taking(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Suppresses the request log."""
 
 
 @contextmanager
@@ -154,7 +154,7 @@ async def test_a_trace_that_begins_here_is_in_the_log(
 
 
 async def test_every_way_of_uploading_has_a_span_that_ends(receiver: Receiver, tmp_path: Path) -> None:
-    """Multipart and JSON are above; here a WebSocket, the IETF draft, tus, packets while the upload comes."""
+    """Plain JSON is tested above; here a WebSocket, the IETF draft, tus, and packets during the upload."""
     traces = [f"{number:032x}" for number in range(1, 5)]
     fields = [{"traceparent": f"00-{trace}-00f067aa0ba902b7-01"} for trace in traces]
     with trio.fail_after(LIMIT):

@@ -1,4 +1,4 @@
-"""What clients rely on, sentence by sentence of the protocol, the same at the master and at the proxy."""
+"""The statements of the protocol that clients rely on, each tested at the master and at the proxy."""
 
 from __future__ import annotations
 

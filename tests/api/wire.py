@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket: what a test sends is what the server gets, and what it answers is all kept."""
+"""HTTP as bytes on a socket: the server gets exactly what a test sends, and the whole answer is kept."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import trio
 PHONE = {"User-Agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) Mobile/15E148"}
 JSON = {"Content-Type": "application/json"}
 LIMIT = 60
-"""Seconds anything may take."""
+"""Seconds that a request may take."""
 
 
 @dataclass
 class Answer:
-    """`ended`: the message came to its proper end (its length, or its last chunk). `interim` are the
+    """An HTTP response. `ended`: the message is complete (its length, or its last chunk). `interim`: the
     informational responses before it."""
 
     status: int = 0
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Wire:
-    """One connection. `send` writes bytes as they are, `answer` reads one whole message."""
+    """One connection. `send` writes bytes unchanged, `answer` reads one whole response."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
@@ -60,7 +60,7 @@ class Wire:
         await self.send(head(method, path, {"Content-Length": str(len(body)), **(headers or {})}) + body)
 
     async def stream_id(self) -> str:
-        """From the first packet, which `answer` still begins with."""
+        """The stream id from the first packet. The bytes read here remain for `answer`."""
         while b'"' not in (rest := self._buffered.partition(b'"streamId":"')[2]):
             data = bytes(await self.stream.receive_some(2000))
             assert data, "the connection ended before its first packet"
@@ -68,7 +68,7 @@ class Wire:
         return rest.partition(b'"')[0].decode()
 
     async def answer(self, method: str = "GET") -> Answer:
-        """The next message; what is missing of it when the connection ends is missing."""
+        """The next response, with what was received of it if the connection ends before the response."""
         parser = h11.Connection(h11.CLIENT)
         parser.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
         parser.send(h11.EndOfMessage())
@@ -100,7 +100,7 @@ class Wire:
                 return answer
 
     async def is_closed(self) -> bool:
-        """Waits for the server to close; False when it sends something instead."""
+        """Waits until the server closes the connection; False if it sends something instead."""
         try:
             return not await self.stream.receive_some(1)
         except trio.BrokenResourceError:
@@ -130,7 +130,7 @@ async def connected(port: int) -> AsyncIterator[Wire]:
 async def ask(
     port: int, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """One request on a connection of its own; one refused while it is still sent has its answer, too."""
+    """Sends one request on its own connection. A refusal during the request is returned too."""
     with trio.fail_after(LIMIT):
         async with connected(port) as wire:
             with suppress(trio.BrokenResourceError):
@@ -139,14 +139,14 @@ async def ask(
 
 
 async def metric(port: int, line: str) -> float:
-    """The value of one line of `/metrics`, 0 when it is not there yet."""
+    """The value of one line of `/metrics`, 0 if the line does not exist yet."""
     text = (await ask(port, "GET", "/metrics")).body.decode()
     values = [row.rpartition(" ")[2] for row in text.splitlines() if row.rpartition(" ")[0] == line]
     return float(values[0]) if values else 0.0
 
 
 def json_body(**fields: Any) -> bytes:
-    """A JSON upload; bytes become base64."""
+    """A JSON upload; bytes are encoded as base64."""
     return json.dumps(
         {
             name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
@@ -173,7 +173,7 @@ def multipart(parts: Iterable[bytes]) -> bytes:
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:
-    """Returns once another process, or another task's work on disk, has come so far."""
+    """Polls until `condition` is true, for progress of another process, or of another task on disk."""
     with trio.fail_after(LIMIT):
-        while not await condition():  # noqa: ASYNC110 - only asking tells
+        while not await condition():  # noqa: ASYNC110 - no event to wait for
             await trio.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The operator's requests: who may make them, what they show, and what they change of the catalogue."""
+"""The operator's requests: who may send them, what they return, and how they change the catalogue."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ HEADER = ",".join(folders.PIN_HEADER)
 
 @pytest.fixture(scope="module")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An import folder of one drawn pin."""
+    """An import folder with one drawn pin."""
     return folders.write_folder(tmp_path_factory.mktemp("source"), [0], back=False, sales=[folders.sale(0)])
 
 
 class Operator:
-    """Somebody with a key of that right; `user` has one without."""
+    """A client with an operator's key; `user` is a key without that right."""
 
     def __init__(self, server: Running, key: str, user: str, records: Records) -> None:
         self.server, self.key, self.user, self.records = server, key, user, records
@@ -53,7 +53,7 @@ class Operator:
         return answer.json()
 
     async def imported(self, files: dict[str, bytes]) -> Any:
-        """An import of these files, at its end."""
+        """Imports `files`, and returns the state of the import after its end."""
         name = (await self.ask("POST", "/imports")).json()["id"]
         for path, content in files.items():
             assert (await self.ask("PUT", f"/imports/{name}/files/{path}", content)).status == 200
@@ -147,7 +147,7 @@ async def test_everybodys_analyses_by_filters(operator: Operator) -> None:
         ("/records?agreement=maybe", 400),
         ("/records?degraded=%25", 400),
         ("/records/9", 404),
-        ("/records/1/front", 404),  # its file is nowhere
+        ("/records/1/front", 404),  # the file does not exist
     ):
         assert (await operator.ask("GET", path)).status == status, path
 

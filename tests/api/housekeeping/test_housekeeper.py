@@ -1,4 +1,4 @@
-"""Photographs that nobody refers to are removed, and no other one is, whoever else sends the same."""
+"""Photographs without a reference are removed, and no others, also if several uploads send the same one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.waiting import until
 
 
 class House:
-    """A store, and who speaks for its photographs: sessions under way, journals, records."""
+    """An image store and the three places that refer to its photographs: live sessions, journals, records."""
 
     def __init__(self, data: Path) -> None:
         self.settings = Settings(data=data)
@@ -86,7 +86,7 @@ async def test_what_nobody_refers_to_goes(house: House) -> None:
 
 
 async def test_what_is_still_being_received_stays(house: House) -> None:
-    """Also when an upload of the same content has been refused."""
+    """This holds also after another upload of the same content was refused."""
     with house.store.leasing() as first:
         with house.store.leasing() as second:
             for lease in (first, second, first):
@@ -101,7 +101,7 @@ async def test_what_is_still_being_received_stays(house: House) -> None:
 
 
 async def test_what_arrives_once_more_while_it_is_looked_for_stays(house: House) -> None:
-    """Its second session may have been recorded behind the look at the records."""
+    """The second upload's session may be recorded after the housekeeper has read the records."""
     house.store.save(b"twice")
     house.meanwhile = lambda: house.recorded.add(house.store.save(b"twice").sha256)
     await house.keeper.sweep()
@@ -125,7 +125,7 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
     for data in (b"old", b"recorded", b"again"):
         os.utime(paths[data], (0, paths[b"new"].stat().st_mtime - STALE_SECONDS - 1))
     house.recorded.add(paths[b"recorded"].name)
-    later = House.__new__(House)  # as the next process finds it
+    later = House.__new__(House)  # as the next process has it
     later.__dict__ |= house.__dict__
     later.store = ImageStore(house.store.folder)
     later.store.save(b"again")
@@ -158,7 +158,8 @@ async def until_kept(server: Running, expected: set[bytes]) -> None:
 
 
 async def test_refused_uploads_leave_no_photograph(server: Running) -> None:
-    """However they were sent, and whyever they were refused; the one that was recorded has its own."""
+    """This holds for each form of upload and each reason of refusal; the recorded upload keeps its
+    photograph."""
     with trio.fail_after(LIMIT):
         good = await ask(server.port, "POST", "/mobile-upload", json_body(frontImageData=b"PHOTO 1"), JSON)
         assert good.status == 200

@@ -1,4 +1,5 @@
-"""Retention by settings: what is too old goes with its files, the rest stays, and the log says so."""
+"""Retention by settings: expired records are removed with their files, the others stay, and the log says
+so."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ from tests.records.samples import NOW, Clock, record, sealer
 
 
 async def kept(tmp_path: Path, **settings: Any) -> tuple[list[int], list[str], list[dict[str, Any]]]:
-    """Numbers of the records that stay, hashes that were removed, and log lines, ten days after the first of
-    five analyses a day apart, each of a photograph of its own."""
+    """Applies retention after five analyses, one a day, each with its own photograph. Returns the numbers of
+    the records that stay, the first characters of the removed hashes, and the log lines."""
     given = Settings(data=tmp_path / "data", **settings)
     clock = Clock()
     records = await Records.open(given, clock)

@@ -1,4 +1,4 @@
-"""One connection cannot hurt the others, nor stay for ever: hostile and unlucky clients on real sockets."""
+"""Faulty and hostile clients on real sockets: a connection cannot disturb others, and cannot stay forever."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.api.wire import JSON, LIMIT, Wire, ask, connected, head
 from tests.waiting import until
 
 QUICK = 0.3
-"""Seconds that stand for a minute here."""
+"""Seconds that replace the minute of the real time limits."""
 
 UPGRADE = {
     "Connection": "Upgrade",
@@ -37,7 +37,8 @@ UPGRADE = {
 
 
 class Drip(ResponseBody):
-    """`count` chunks of `size` bytes, one every `pause` seconds; then it ends, or crashes."""
+    """A body of `count` chunks of `size` bytes, one every `pause` seconds; then it ends, or raises if
+    `crash`."""
 
     def __init__(self, count: int, size: int = 10, pause: float = 0, *, crash: bool = False) -> None:
         self._left, self._chunk, self._pause, self._crash = count, b"x" * size, pause, crash
@@ -170,7 +171,7 @@ async def test_small_pieces_of_a_large_body_are_read_together(served: Served) ->
         length = {"Content-Length": str(large + count * small)}
         await wire.send(head("POST", "/pieces", length) + bytes(large))
         for _ in range(count):
-            await trio.sleep(0.001)  # a cellular link's pace
+            await trio.sleep(0.001)  # as from a cellular link
             await wire.send(bytes(small))
         pieces = json.loads((await wire.answer()).body)
     assert sum(pieces) == large + count * small
@@ -186,7 +187,8 @@ async def still_takes(wire: Wire, data: bytes) -> bool:
 
 
 async def send_until_full(wire: Wire) -> int:
-    """Bytes sent until nothing is taken for a while, at most 32 MB."""
+    """Sends until the server takes no bytes for `2 * QUICK` seconds, at most 32 MiB; returns the number of
+    bytes."""
     sent = 0
     while sent < 32 << 20:
         with trio.move_on_after(2 * QUICK) as patience:
@@ -220,15 +222,15 @@ class TestNobodyStays:
             await served.wait_for_connections(0)
 
     async def test_a_head_that_never_ends(self, served: Served) -> None:
-        """Slowloris: every byte comes in time, the head as a whole does not."""
+        """Slowloris: each byte comes in time, but the head is not complete in time."""
         async with connected(served.port) as wire:
             await wire.send(b"GET / HTTP/1.1\r\n")
             while await still_takes(wire, b"x"):  # noqa: ASYNC110 - the pause is the attack
                 await trio.sleep(QUICK / 10)
 
     async def test_who_does_not_read(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Its answer is dropped when one write has waited for the stalled reader's time: by us, as not every
-        kernel does it for us."""
+        """The server drops the answer when one write has waited for the time allowed to stalled readers. It
+        does so itself, because not every kernel does."""
         monkeypatch.setattr(server, "_watch_peer", lambda *_: None)
         async with connected(served.port) as wire:
             wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -237,7 +239,7 @@ class TestNobodyStays:
             await served.wait_for_connections(0)
 
     async def test_who_vanishes_while_others_wait_in_line_behind_it(self, served: Served) -> None:
-        """A second request waits for the first one's answer: the reset is noticed all the same."""
+        """The reset is noticed although a second request waits for the first one's answer."""
         async with connected(served.port) as wire:
             await wire.request("GET", "/flood")
             await wire.request("GET", "/")
@@ -337,7 +339,7 @@ class TestNotHttp:
     )
     @pytest.mark.parametrize("early", [True, False])
     async def test_junk_behind_a_websocket_upgrade(self, served: Served, junk: bytes, early: bool) -> None:
-        """In Hypercorn it ends the server, or leaves the connection open for ever."""
+        """In plain Hypercorn such bytes end the server, or leave the connection open forever."""
         async with connected(served.port) as wire:
             await wire.send(head("GET", "/ws", UPGRADE) + (junk if early else b""))
             await wire.stream.receive_some(1000)
@@ -358,13 +360,14 @@ class TestNotHttp:
 
 class TestEarlyRefusal:
     async def test_is_read_by_a_client_that_sends_first(self, served: Served) -> None:
-        """Without a drain the client would be reset by what it goes on sending, and lose the answer."""
+        """Unless the server reads on, the connection is reset while the client sends, and the client loses
+        the answer."""
         async with connected(served.port) as wire:
             await wire.send(
                 head("POST", "/refuse", JSON | {"Content-Length": str(connection.LINGER_BYTES // 2)})
             )
             for _ in range(8):
-                # the refusal is out by then: more is sent in spite of it
+                # The refusal is sent by then; the client sends on in spite of it.
                 await trio.testing.wait_all_tasks_blocked(0.01)
                 await wire.send(bytes(connection.LINGER_BYTES // 16))
             answer = await wire.answer()
@@ -380,7 +383,7 @@ class TestEarlyRefusal:
             await wire.send(head("POST", "/refuse", JSON | {"Content-Length": str(1 << 30)}))
             while await still_takes(wire, bytes(64 * 1024)):
                 sent += 64 * 1024
-        assert sent < 16 << 20  # what is read, and what the kernel's buffers hold
+        assert sent < 16 << 20  # what the server reads, and the kernel's buffers
         await served.wait_for_connections(0)
 
     async def test_costs_nothing_when_the_client_asks_first(self, served: Served) -> None:
@@ -412,10 +415,11 @@ class TestEarlyRefusal:
 
 class TestBodies:
     async def test_one_is_fetched_no_faster_than_it_is_read(self, served: Served) -> None:
-        """Quart collects it: a busy handler's client would fill the memory."""
+        """Quart collects bodies in memory, so without a limit a client could fill it while its handler is
+        busy."""
         async with connected(served.port) as wire:
             await wire.send(head("POST", "/stuck", {"Content-Length": str(1 << 30)}))
-            assert await send_until_full(wire) < 16 << 20  # what is held, and what the kernel's buffers hold
+            assert await send_until_full(wire) < 16 << 20  # in memory and in the kernel's buffers
             reset(wire)
 
     async def test_who_vanishes_behind_an_unread_one_is_noticed(self, served: Served) -> None:
@@ -464,11 +468,11 @@ async def test_too_many_connections_are_turned_away_at_once() -> None:
 
 
 async def test_the_server_may_go_while_nobody_reads() -> None:
-    """Hypercorn waits for a client that does not read for as long as it stays."""
+    """Plain Hypercorn waits for a client that does not read, as long as it stays connected."""
     async with serving(stalled_reader=60) as served, connected(served.port) as wire:
         await wire.request("GET", "/flood")
         await served.wait_for_connections(1)
-        await trio.testing.wait_all_tasks_blocked(0.05)  # its buffers are full
+        await trio.testing.wait_all_tasks_blocked(0.05)  # the socket's buffers are full
         await served.listener.stop()
         served.listener.abort()
         await served.listener.wait_quiet()

@@ -1,4 +1,4 @@
-"""What the HTTP/1.1 parser lets pass that h11 refuses, and how a client of HTTP/2 is refused."""
+"""Requests that the HTTP/1.1 parser accepts although h11 refuses them, and the refusal of HTTP/2 clients."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_blank_lines_before_a_request_are_ignored(served: Served, blank: b
         assert (await wire.answer()).body == b"3"
         await wire.send(head("GET", "/", {}))
         assert (await wire.answer()).body == b"hello"
-        for byte in blank:  # each in a read of its own
+        for byte in blank:  # one read for each byte
             await wire.send(bytes([byte]))
         await wire.send(head("GET", "/", {"Connection": "close"}))
         assert (await wire.answer()).body == b"hello"
@@ -34,7 +34,8 @@ async def test_a_blank_line_in_a_body_belongs_to_it(served: Served) -> None:
 
 
 async def test_a_client_of_http2_is_told_to_use_another_version(served: Served) -> None:
-    """It cannot read an answer of HTTP/1.1: it is told by GOAWAY, with the code made for that."""
+    """An HTTP/2 client cannot read an answer of HTTP/1.1, so it gets a GOAWAY frame with the error code
+    HTTP_1_1_REQUIRED."""
     client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     client.initiate_connection()
     async with connected(served.port) as wire:

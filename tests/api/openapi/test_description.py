@@ -1,4 +1,4 @@
-"""The description: valid, complete, and of what is really sent."""
+"""The OpenAPI description is valid and complete, and agrees with what the server really sends."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVICES: tuple[Service, ...] = get_args(Service)
 
 
 def walk(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every object in a document, with its path."""
+    """Yields each object in a JSON document with its path."""
     if isinstance(node, dict):
         yield path, node
         for name, value in node.items():
@@ -51,7 +51,7 @@ class TestDocument:
                     assert operation["description"]
 
     def test_nothing_has_a_default_or_an_untyped_list_of_values(self, service: Service) -> None:
-        """Generators drop a boolean with a list of values, and make fields with a default required."""
+        """Client generators drop booleans with a list of values, and make fields with a default required."""
         for path, node in walk(description(service)["components"]["schemas"]):
             assert "default" not in node, path
             if isinstance(node.get("enum"), list):

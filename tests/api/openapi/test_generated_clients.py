@@ -1,4 +1,4 @@
-"""What others make of the description: linters find no error, generated clients compile and upload."""
+"""Other programs can use the description: linters find no error, generated clients compile and upload."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the tools in it, and the descriptions as `master.json`, `proxy.json`, `items.json`."""
+    """A folder with the npm tools and the descriptions `master.json`, `proxy.json` and `items.json`."""
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("npm")
@@ -133,7 +133,9 @@ def test_a_python_client_imports_and_uploads(
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--path", "api.json"]
     made = run(tmp_path, *command, "--meta", "none", "--output-path", "generated_pins")
     assert made.returncode == 0, made.stdout[-3000:] + made.stderr[-2000:]
-    assert made.stdout.count("WARNING") <= 1, made.stdout  # pictures: it knows no image types
+    assert made.stdout.count("WARNING") <= 1, (
+        made.stdout
+    )  # for image types, which the generator does not support
     monkeypatch.syspath_prepend(str(tmp_path))
     models = importlib.import_module("generated_pins.models")
     client = importlib.import_module("generated_pins").Client(base_url=f"http://127.0.0.1:{shared.port}")

@@ -1,4 +1,4 @@
-// The JavaScript client where little is there, as in React Native and Node 18: no crypto, no DOMException, bodies
+// The JavaScript client without newer APIs, as in React Native and Node 18: no crypto, no DOMException, bodies
 // that cannot be read piece by piece, signals without throwIfAborted and reason, photographs as { uri, name, type }.
 
 import assert from "node:assert/strict";
@@ -15,7 +15,7 @@ const PACKETS = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED", "ANALYSIS_COMPL
 }));
 const EXPECTED = JSON.parse(JSON.stringify(PACKETS));
 
-/** React Native's: what is appended stays what it is, and the file is read when the form is sent. */
+/** React Native's FormData: it keeps the appended values, and reads the file when the form is sent. */
 class NativeFormData {
   constructor() {
     this.parts = [];
@@ -25,7 +25,7 @@ class NativeFormData {
   }
 }
 
-/** A signal as React Native's AbortController has it. */
+/** A signal like that of React Native's AbortController. */
 function bareSignal() {
   const listeners = new Set();
   return {
@@ -47,7 +47,7 @@ const answer = (status, body, headers = {}) => ({
   text: async () => JSON.stringify(body),
 });
 
-/** A server that is asked by long-poll, as one must where a body cannot be read piece by piece. */
+/** A fake server for long-polls, which a client must use if it cannot read a body piece by piece. */
 function polled(requests, { closes = true } = {}) {
   return async (url, request = {}) => {
     requests.push({ url, ...request });

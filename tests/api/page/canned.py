@@ -1,4 +1,4 @@
-"""Packets of an analysis as a server sends them, for states that no real photograph is sure to lead to."""
+"""Packets as a server sends them, for states of the page that no real photograph produces reliably."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Packet = dict[str, Any]
 STREAM_ID = "canned-stream"
 VERDICTS = ("authentic", "counterfeit", "undetermined", "not_a_pin")
 LONG = "Madame Longwinded and the Extraordinarily Patient Lighthouse Keeper of the Northern Harbour"
-"""A name that takes more than its place."""
+"""A name that is longer than its place on the page."""
 
 RESULTS = (
     "HTML_DISPLAY_DATA",
@@ -21,7 +21,7 @@ RESULTS = (
     "AUTHENTICATION_RESULT",
 )
 ORDERS = [RESULTS, RESULTS[::-1], *list(permutations(RESULTS))[37:120:41]]
-"""Some of the orders in which the five may come."""
+"""Some of the possible orders of the five results."""
 
 EVIDENCE: list[Packet] = [
     {
@@ -67,7 +67,7 @@ def packets(
     stream_id: str = STREAM_ID,
     sold: list[Packet] | None = None,
 ) -> list[Packet]:
-    """The whole stream of an analysis with that verdict, its five results in that order."""
+    """The whole stream of an analysis with the given verdict, its five results in the given order."""
     known = verdict in ("authentic", "counterfeit")
     sign = -1.3 if verdict == "counterfeit" else 1
     rows = EVIDENCE if known else EVIDENCE[4:]
@@ -173,4 +173,4 @@ ARRIVING = """() => {
     }
   };
 }"""
-"""Puts the test in the place of the network: `arrive(text)` is what the server's answer grows by."""
+"""Replaces the page's network: the test calls `arrive(text)` to append `text` to the server's answer."""

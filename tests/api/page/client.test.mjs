@@ -27,7 +27,7 @@ function assertWhole(packets) {
   assert.deepEqual(packets.map((packet) => packet.packetType).filter((type) => MIDDLE.includes(type)).sort(), MIDDLE);
 }
 
-/** A way to the server that closes each connection after `limits` bytes of its answer (the last limit stays). */
+/** A relay that closes the n-th connection after `limits[n]` bytes of the answer; the last limit is repeated. */
 async function cutting(limits) {
   const queue = [...limits];
   const sockets = new Set();

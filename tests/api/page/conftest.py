@@ -1,4 +1,4 @@
-"""A real browser and a real server with a real (drawn) catalogue, for what a person sees."""
+"""A real browser and a real server with a drawn catalogue, for tests of what a person sees."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ARGUMENTS = [
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>Fox'
 PATIENCE = 120_000
-"""Milliseconds a page may take: three photographs on two busy cores."""
+"""Milliseconds that the page may take: an analysis of three photographs on two busy cores."""
 
 PHONE = {
     "viewport": {"width": 320, "height": 640},
@@ -53,7 +53,8 @@ class Site:
 
 @pytest.fixture(scope="package")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server whose catalogue holds four drawn pins, the first with a hostile name, and its photographs."""
+    """A server whose catalogue has four drawn pins, the first with a hostile name; and photographs of that
+    pin."""
     folder = tmp_path_factory.mktemp("page")
     designs = [replace(demo.DESIGNS[0], name=HOSTILE, characters=(HOSTILE,)), *demo.DESIGNS[1:4]]
     today = dt.datetime.now(dt.UTC).date()
@@ -73,7 +74,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @contextmanager
 def chromium(*more: str) -> Iterator[Any]:
-    """A headless browser; skips with a word where there is none."""
+    """A headless browser. Skips the test if Playwright or Chromium is not installed."""
     driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("chromium is not installed")
@@ -91,7 +92,8 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, url: str, *, refused: str | tuple[str, ...] = "-", **options: Any) -> Iterator[Any]:
-    """A page on which what the console calls an error fails the test, except what starts with `refused`."""
+    """A page at `url`. An error on its console makes the test fail, except errors that start with `refused`
+    and failures of the network."""
     context = browser.new_context(**options)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -114,7 +116,7 @@ def analysed(
     refused: str | tuple[str, ...] = "-",
     **options: Any,
 ) -> Iterator[Any]:
-    """A page on which an analysis has ended whose answer was `stream`."""
+    """A page that shows a finished analysis whose answer was `stream`."""
     with opened(browser, site.url, refused=refused, **options) as page:
         answer(page, stream)
         choose(page, site)
@@ -125,7 +127,7 @@ def analysed(
 
 
 def answer(page: Any, stream: list[canned.Packet]) -> None:
-    """What uploads of that page get from now on."""
+    """Sets `stream` as the answer to all further uploads of the page."""
     page.unroute("**/mobile-upload*")
     page.route(
         "**/mobile-upload*",
@@ -134,14 +136,15 @@ def answer(page: Any, stream: list[canned.Packet]) -> None:
 
 
 def until(page: Any, condition: str) -> None:
-    """Waits until an async function of the page's says true."""
+    """Waits until `condition`, an async JavaScript function, returns true in the page."""
     page.evaluate(
         f"async () => {{ while (!(await ({condition})())) await new Promise(requestAnimationFrame); }}"
     )
 
 
 def kept(page: Any) -> list[Any]:
-    """The collection as it is stored, newest first, without its pictures."""
+    """The stored entries of the collection, newest first, with the names of the views in place of the
+    pictures."""
     found: list[Any] = page.evaluate(
         """async () => {
           const store = await import("/static/collection/store.js");

@@ -1,4 +1,4 @@
-// How the JavaScript client puts a session together, against a server in this process that fails on purpose.
+// How the JavaScript client assembles a session, with a server in this process that fails on purpose.
 
 import assert from "node:assert/strict";
 import http from "node:http";
@@ -20,7 +20,7 @@ async function collect(packets) {
   return all;
 }
 
-/** A server that answers its requests one after another as `answers` say; the last answer stays. */
+/** A server that answers its n-th request with `answers[n]`; the last answer is repeated. */
 async function serving(answers, use) {
   const requests = [];
   const queue = [...answers];

@@ -10,7 +10,7 @@ const PORT = Number(process.env.PINACTORS_TEST_PORT);
 const SIZE = 3_000_000;
 const photograph = (text) => new Blob([text.padEnd(SIZE, ".")], { type: "image/jpeg" });
 
-/** Passes connections on to the server, and resets each of the first `cuts` once it has carried `most` bytes. */
+/** A relay to the server that resets each of the first `cuts` connections after more than `most` bytes of request. */
 async function cutting(cuts, most, use) {
   const seen = { connections: 0, carried: 0 };
   const relay = net.createServer((client) => {

@@ -1,4 +1,4 @@
-"""The page for those who do not see it, do not use a mouse, or do not want things to move."""
+"""The page for people who do not see it, use no mouse, or have asked for reduced motion."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ CONTRAST = """() => {
   }
   return poor;
 }"""
-"""Elements whose text stands out from its ground by less than WCAG AA asks for."""
+"""Finds elements whose text has a lower contrast to its background than WCAG AA requires."""
 
 UNNAMED = """() => [...document.querySelectorAll("button, a[href], input, textarea, summary, [role=img]")]
   .filter((one) => one.checkVisibility())

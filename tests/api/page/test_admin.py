@@ -1,4 +1,4 @@
-"""The operator's page in a browser: what it shows, and that what it saves is in the catalogue."""
+"""The operator's page in a browser: what it shows, and that the catalogue contains what it saves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HOSTILE = '<img src=x onerror="window.hacked=1">'
 
 @dataclass(frozen=True)
 class Shop:
-    """A server with a catalogue of two drawn pins and three analyses, and a key for it."""
+    """A server with a catalogue of two drawn pins and three analyses, and an operator's key."""
 
     url: str
     key: str
@@ -74,7 +74,7 @@ async def _prepare(data: Path, photograph: Path) -> str:
 
 @pytest.fixture
 def page(browser: Any, shop: Shop) -> Iterator[Any]:
-    """The page with the key."""
+    """The operator's page, with the key entered."""
     with opened(browser, shop.url, refused="Failed to load resource") as page:
         page.click("#key-enter")
         page.fill("#key-value", shop.key)

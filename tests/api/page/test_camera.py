@@ -1,4 +1,4 @@
-"""The browser's own camera, with a real stream out of a file."""
+"""Photographs with the browser's camera, which shows a video from a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ WIDTH, HEIGHT = 640, 480
 
 
 def film(path: Path) -> Path:
-    """A YUV4MPEG2 film of one picture: black on the left, white on the right, a grid of lines over it."""
+    """Writes a YUV4MPEG2 video of one picture: black on the left, white on the right, with a grid of
+    lines."""
     luma = np.full((HEIGHT, WIDTH), 30, np.uint8)
     luma[:, WIDTH // 2 :] = 220
     luma[::16] = 128

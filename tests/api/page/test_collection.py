@@ -1,4 +1,4 @@
-"""What is kept on the device: the collection, the interrupted analysis, the page without a network."""
+"""What the page stores on the device: the collection, an interrupted analysis, the page for offline use."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_reload_in_the_middle_goes_on_where_it_was(browser: Any, site: Site) -
 def test_an_upload_that_a_closed_tab_interrupted_is_offered_again(browser: Any, site: Site) -> None:
     with opened(browser, site.url, **PHONE) as page:
         choose(page, site)
-        page.evaluate(canned.ARRIVING)  # the network takes it and says nothing
+        page.evaluate(canned.ARRIVING)  # the upload gets no answer
         page.click("#analyze")
         until(page, f"async () => (await ({UNFINISHED})()) !== null")
         page.close()

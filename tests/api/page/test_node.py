@@ -69,7 +69,7 @@ def test_the_types_name_every_field_the_server_sends() -> None:
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 def test_the_client_is_a_package(tmp_path: Path) -> None:
-    """What is packed is what the server delivers, and an import by its name finds it."""
+    """The npm package contains the files that the server delivers, and can be imported by its name."""
     client = Path(str(resources.files("pinactors.api.page"))) / "client"
     run = partial(subprocess.run, capture_output=True, text=True, check=True)
     packed = json.loads(

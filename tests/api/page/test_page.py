@@ -1,4 +1,4 @@
-"""The page in a real browser, against a real server with a real (drawn) catalogue."""
+"""The page in a real browser, with a real server and a drawn catalogue."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_hostile_catalogue_text_is_shown_and_does_not_run(browser: Any, site: Si
 
 
 def test_fragments_are_rebuilt_without_what_could_run(browser: Any, site: Site) -> None:
-    # parsing alone makes the browser say that it will not run what stands in attributes
+    # Parsing is enough for the browser to report that it does not run handlers in attributes.
     with opened(browser, site.url, refused="Executing inline") as page:
         shown = page.evaluate(
             """async () => {
@@ -164,7 +164,7 @@ def test_a_refusal_is_said_above_the_button_that_was_pressed(browser: Any, site:
 
 
 def test_a_back_that_cannot_be_read_does_not_cost_the_front(browser: Any, site: Site, tmp_path: Path) -> None:
-    # a HEIC by its first bytes is sent without a preview, and only the server finds out that it is none
+    # A file that begins like a HEIC is sent without a preview, so that only the server can reject it.
     damaged = tmp_path / "back.heic"
     damaged.write_bytes(b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(200))
     with opened(browser, site.url) as page:
@@ -279,12 +279,13 @@ def test_the_page_is_served_only_its_own_files(browser: Any, site: Site) -> None
 
 @contextmanager
 def cutting(server: int, limits: list[int]) -> Iterator[int]:
-    """A way to the server that breaks answers to uploads' pieces and to resumes, each after so many bytes."""
+    """A relay to the server that breaks the answers to `PATCH` and to resumed streams, one after the other,
+    after `limits` bytes each."""
     listener = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 
     def serve(phone: socket.socket) -> None:
-        left: list[int] = []  # of the answer under way, empty while it may go on
+        left: list[int] = []  # bytes until the break, empty if there is none
 
         def ask() -> None:
             with suppress(OSError):

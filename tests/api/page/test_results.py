@@ -1,4 +1,4 @@
-"""A result under its own address: what a preview reads of it, its packets and photographs, and for whom."""
+"""A result at its own address: its preview, packets and photographs, and who may read them."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_where_keys_are_configured_a_result_is_its_owners(tmp_path: Path) 
 
 def test_a_photograph_is_shown_upright_small_and_without_its_metadata(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     exif[0x010E] = "somewhere at home"
     path = tmp_path / "photograph"
     Image.new("RGB", (3000, 2000), "orange").save(path, "JPEG", exif=exif)

@@ -1,4 +1,4 @@
-"""Every state of the page at every size, light and dark: nothing jumps or is too wide, axe finds nothing."""
+"""Every state of the page at every size, light and dark: no layout shift, no overflow, no report of axe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SMALL_TARGETS = """() => [
   .map((one) => [one, one.getBoundingClientRect()])
   .filter(([, box]) => box.height < 43.5 || box.width < 43.5)
   .map(([one, box]) => `${one.outerHTML.slice(0, 60)}: ${box.width} x ${box.height}`)"""
-"""Controls below 44 by 44 pixels; links in running text are not meant."""
+"""Finds controls smaller than 44 by 44 pixels, except links in running text."""
 
 
 OVERLAPPING = """() => {
@@ -50,7 +50,7 @@ OVERLAPPING = """() => {
   return boxes.flatMap(([one, a], at) => boxes.slice(at + 1).filter(([, b]) => !apart(a, b))
     .map(([other]) => `${one.textContent} / ${other.textContent}`));
 }"""
-"""Texts of the hero that lie on each other."""
+"""Finds texts of the hero that overlap."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def violations(page: Any, axe: str) -> list[str]:
 
 
 def looks(page: Any) -> Iterator[tuple[int, int]]:
-    """The page at every size, light and dark, as (width, height)."""
+    """Sets the page to each size, light and dark, and yields (width, height)."""
     for width, height in SIZES.items():
         page.set_viewport_size({"width": width, "height": height})
         for scheme in ("light", "dark"):
@@ -134,7 +134,7 @@ def test_nothing_jumps_whatever_order_packets_come_in(
     with opened(browser, site.url, refused="Failed to load resource", viewport=viewport) as page:
         choose(page, site)
         page.evaluate(canned.ARRIVING)
-        page.evaluate("document.getElementById('analyze').click()")  # no input: no shift is excused by it
+        page.evaluate("document.getElementById('analyze').click()")  # shifts after a real click do not count
         page.wait_for_selector(".strip.running")
         until(page, PAINTED)
         page.evaluate(SHIFTS)

@@ -1,4 +1,4 @@
-"""Masters and proxies as processes of their own on 127.0.0.1, and phones that check what they get."""
+"""Masters and proxies in their own processes on 127.0.0.1, and phones that check their answers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from tests.api.wire import JSON, PHONE, Answer, Wire, ask, connected, head, json
 UPLOAD = "/mobile-upload"
 NDJSON = {"Accept": "application/x-ndjson"}
 LIMIT = 40
-"""Seconds anything may take."""
+"""Seconds that the requests of a test may take."""
 
 
 class Server:
-    """A master or a proxy. `name` is its folder; a restarted one has the same."""
+    """A master or a proxy process. `name` is the name of its data folder, also after a restart."""
 
     def __init__(self, folder: Path, role: str, name: str, settings: dict[str, Any]) -> None:
         self._folder, self._role, self.name, self._settings = folder, role, name, settings
@@ -51,7 +51,7 @@ class Server:
         os.kill(self.process.pid, signal.SIGSTOP)
 
     def kill(self) -> None:
-        """As `kill -9` does, and nothing is left of it."""
+        """Kills the process as `kill -9` does, waits for its end and closes its output."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None
@@ -87,7 +87,7 @@ class Fleet:
 
     def stop(self) -> None:
         for server in self._servers:
-            server.kill()  # one that ended by itself still has its pipe
+            server.kill()  # if a process ended by itself, its pipe is still open
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 
 @asynccontextmanager
 async def proxying(data: Path, masters: list[str], **settings: Any) -> AsyncIterator[int]:
-    """The port of a proxy in this process."""
+    """Runs a proxy in this process, and yields its port."""
     chosen: dict[str, Any] = {"proxy_masters": " ".join(masters), "proxy_health_interval": 60, **settings}
     shutdown = trio.Event()
     async with trio.open_nursery() as nursery:
@@ -114,7 +114,7 @@ async def proxying(data: Path, masters: list[str], **settings: Any) -> AsyncIter
 
 
 def assert_whole(answer: Answer, session_id: str | None = None) -> None:
-    """One complete stream, without gap or duplicate, that ended once."""
+    """Asserts that the answer is one complete stream, without gaps and duplicates, with one end."""
     assert answer.status == 200
     assert answer.ended
     packets = answer.packets
@@ -140,12 +140,12 @@ async def sessions_of(port: int) -> int:
 
 
 async def wait_for_sessions(port: int, count: int) -> None:
-    while await sessions_of(port) != count:  # noqa: ASYNC110 - only the other process knows
+    while await sessions_of(port) != count:  # noqa: ASYNC110 - no event to wait for
         await trio.sleep(0.02)
 
 
 async def metric(port: int, name: str) -> float:
-    """The sum over all labels."""
+    """The value of a metric, summed over all labels."""
     text = (await ask(port, "GET", "/metrics")).body.decode()
     lines = [line for line in text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
@@ -153,7 +153,7 @@ async def metric(port: int, name: str) -> float:
 
 @asynccontextmanager
 async def half_sent(port: int, body: bytes, headers: dict[str, str] | None = None) -> AsyncIterator[Wire]:
-    """A phone in the middle of its upload; the second half is `body[len(body) // 2 :]`."""
+    """The connection of a phone that has sent half of its upload; the rest is `body[len(body) // 2 :]`."""
     chosen = JSON | PHONE | (headers or {}) | {"Content-Length": str(len(body))}
     async with connected(port) as wire:
         await wire.send(head("POST", UPLOAD, chosen) + body[: len(body) // 2])

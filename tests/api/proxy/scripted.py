@@ -1,4 +1,4 @@
-"""Masters that misbehave: socket servers that answer every upload with bytes from a script."""
+"""Faulty masters: socket servers that answer each upload with bytes from a script."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def repeats(first: bytes, piece: bytes, pause: float) -> Script:
 
 
 class Scripted:
-    """`uploads` counts the requests that were read to their end, or that `script` answered before."""
+    """A faulty master. `uploads` counts the requests that it read to their end, or answered before that."""
 
     def __init__(self, script: Script, *, reads: bool) -> None:
         self._script, self._reads = script, reads
@@ -79,7 +79,7 @@ class Scripted:
 
 @asynccontextmanager
 async def scripted(script: Script, *, reads: bool = True) -> AsyncIterator[Scripted]:
-    """`reads` False: not a byte of the request is read."""
+    """Runs a faulty master. If `reads` is false, it reads no byte of a request."""
     server = Scripted(script, reads=reads)
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, server.serve, 0, host="127.0.0.1")

@@ -1,4 +1,4 @@
-"""A proxy or master of its own process: `python -m tests.api.proxy.serving ROLE SETTINGS` prints its port."""
+"""Runs a proxy or a master: `python -m tests.api.proxy.serving ROLE SETTINGS` prints its port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masters that misbehave: the phone is told by the deadline, or served by another one."""
+"""Faulty masters: the phone gets an error within the deadline, or another master serves it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MENDED = ["html", "garbage for packets", "silence behind packets", "early end", 
 
 
 def assert_failed(answer: Answer) -> None:
-    """One clear `ERROR`, and nothing behind it; or a refusal, where nothing was sent."""
+    """Asserts that the answer ends with its only `ERROR`, or is a refusal if no packet was sent."""
     if answer.status != 200:
         assert answer.status == 503
         assert answer.json()["errorCode"] == "overloaded"
@@ -84,7 +84,7 @@ async def test_the_desktop_is_told_with_a_status(tmp_path: Path, name: str) -> N
 
 
 async def test_a_master_that_does_not_read_holds_the_phone_back_and_is_left(tmp_path: Path) -> None:
-    """Back-pressure: no more than the lead is taken from the phone until somebody reads."""
+    """Back-pressure: the proxy reads at most `LEAD_BYTES` more from the phone than the master has read."""
     with trio.fail_after(LIMIT):
         async with (
             scripted(says(then_silent=True), reads=False) as master,
@@ -97,7 +97,7 @@ async def test_a_master_that_does_not_read_holds_the_phone_back_and_is_left(tmp_
 
 
 async def send_slowly(port: int, body: bytes) -> tuple[int, Answer]:
-    """Sends until an answer comes; how much was sent by then."""
+    """Sends an upload until an answer comes; returns the number of bytes sent by then, and the answer."""
     sent = 0
     async with connected(port) as wire, trio.open_nursery() as nursery:
 
@@ -118,7 +118,8 @@ async def send_slowly(port: int, body: bytes) -> tuple[int, Answer]:
 
 
 async def test_another_master_serves_what_bad_ones_do_not(tmp_path: Path) -> None:
-    """Whatever the bad one had delivered is kept, and goes on with the good one's packets."""
+    """Packets that the faulty master delivered are kept, and the good master's packets continue the
+    stream."""
     with trio.fail_after(LIMIT):
         async with running(tmp_path / "good") as good:
             for name in MENDED:
@@ -144,7 +145,7 @@ async def test_nobody_there_is_a_refusal_with_a_time_to_come_back(tmp_path: Path
 
 
 async def test_a_masters_refusal_is_the_phones(tmp_path: Path) -> None:
-    """With its status and its words; also in the middle of the upload, which then ends."""
+    """The phone gets the master's status and texts, also during the upload, which then ends."""
     refusal = b'{"success":false,"message":"No","error":"Why","errorCode":"unauthorized"}'
     head = b"HTTP/1.1 401 No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(refusal)
     with trio.fail_after(LIMIT):

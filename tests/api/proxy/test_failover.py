@@ -1,4 +1,4 @@
-"""Masters are killed, and no phone sees it: processes of their own, real sockets, kill -9."""
+"""Masters that are killed, without effect on the phones: separate processes, real sockets, kill -9."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.api.wire import JSON, PHONE, Answer, ask, connected, json_body
 
 
 async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fleet) -> None:
-    """20 phones have their first packet, 15 have sent half, 15 have sent all and got nothing yet."""
+    """20 phones have their first packet, 15 have sent half of the upload, 15 have sent everything and have no
+    packet yet."""
     masters = fleet.masters(2)
     proxy = fleet.proxy(masters)
     answers: dict[str, Answer] = {}
@@ -68,7 +69,8 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
 
 
 async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> None:
-    """The killed master had delivered two packets; the desktop's object is put together all the same."""
+    """The killed master has delivered two packets. The desktop's object is assembled from the packets of both
+    masters."""
     masters = fleet.masters(2, workers=1)
     proxy = fleet.proxy(masters)
     body = json_body(frontImageData=b"SLEEP 1")
@@ -93,7 +95,8 @@ async def _has(port: int, stream_id: str) -> bool:
 
 
 async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
-    """There is no other: the session waits for it, and goes on with the journal it left."""
+    """There is no other master: the session waits for the restart, and continues from the master's
+    journal."""
     (master,) = fleet.masters(1, workers=1)
     proxy = fleet.proxy([master])
     with trio.fail_after(LIMIT):
@@ -110,7 +113,8 @@ async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
 
 
 async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Fleet) -> None:
-    """The analysis would take twice the deadline: the phone's 4 s end it, not 4 s more of the second one."""
+    """The analysis would take twice the deadline. It ends after the phone's 4 s; the second master does not
+    begin another 4 s."""
     masters = fleet.masters(2, workers=1, deadline=4.0, basic_reserve=0.5, proxy_secret="theirs")
     proxy = fleet.proxy(masters, deadline=4.0, proxy_secret="theirs")
     with trio.fail_after(LIMIT):
@@ -162,7 +166,8 @@ async def test_a_draining_master_finishes_its_sessions_and_gets_no_new_ones(flee
 
 
 async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet) -> None:
-    """The phone that repeats its upload while a master dies gets what the first try got; once, on record."""
+    """A phone that repeats its upload while a master dies gets the first upload's analysis, and there is one
+    record."""
     masters = fleet.masters(2, workers=1)
     proxy = fleet.proxy(masters)
     key = {"Idempotency-Key": "one-upload"}
@@ -186,7 +191,7 @@ async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet)
 
 
 async def test_two_phones_with_one_session_id_never_see_each_others_packets(fleet: Fleet) -> None:
-    """Not even when their master dies, and both begin again at the same other one."""
+    """This holds also after their master has died and both uploads were sent to the same other master."""
     masters = fleet.masters(2, workers=2)
     proxy = fleet.proxy(masters)
     with trio.fail_after(LIMIT):

@@ -1,4 +1,4 @@
-"""The proxy's parts by themselves: the order of masters, ejection, packets, the spool, the journal."""
+"""The single parts of the proxy: the order of masters, ejection, packets, the spool, the journal."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_a_master_that_goes_moves_only_its_own_sessions() -> None:
 
 
 async def test_the_order_is_the_same_in_every_process() -> None:
-    """Fixed for ever: another value would send resumed uploads to other masters after an update."""
+    """The order must never change: after such an update, resumed uploads would be sent to other masters."""
     masters = masters_of("http://a http://b http://c")
     names = ["".join(master.url[-1] for master in masters.order(key)) for key in ("1", "2", "3", "4")]
     again = masters_of("http://c http://b http://a")
@@ -226,13 +226,14 @@ async def test_a_writer_waits_for_a_reader_that_is_far_behind(
 async def test_a_spool_closed_under_its_writer_writes_no_other_file(
     tmp_path: Path, disk: trio.CapacityLimiter
 ) -> None:
-    """The number of a closed descriptor is the next file's: it is not closed while a thread uses it."""
+    """The next file that is opened gets the number of a closed descriptor, so that a descriptor must stay
+    open while a thread uses it."""
     with trio.fail_after(10):
         spool = Spool.create(tmp_path / "x", disk)
         async with disk, disk_of(disk), trio.open_nursery() as nursery:  # no thread is free: the write waits
             nursery.start_soon(spool.write, b"late")
             await trio.testing.wait_all_tasks_blocked()
-            await spool.close()  # while it is in use: whoever uses it closes the descriptor
+            await spool.close()  # the waiting write closes the descriptor later
             others = [os.open(tmp_path / f"other{number}", os.O_CREAT | os.O_RDWR) for number in range(8)]
             disk.total_tokens = 4
         await spool.write(b"later")
@@ -244,7 +245,7 @@ async def test_a_spool_closed_under_its_writer_writes_no_other_file(
 
 @asynccontextmanager
 async def disk_of(disk: trio.CapacityLimiter) -> AsyncIterator[None]:
-    """Takes the other token."""
+    """Holds the limiter's second token."""
     borrower = object()
     await disk.acquire_on_behalf_of(borrower)
     yield

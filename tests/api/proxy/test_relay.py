@@ -80,7 +80,8 @@ async def test_ids_of_a_request_reach_the_masters_log(pair: Pair, error_logs: Er
 async def test_the_proxys_own_name_answers_with_one_object(
     pair: Pair, path: str, headers: dict[str, str], kind: str
 ) -> None:
-    """Today's web client reads `response.json()` there, on a phone as well; a stream is asked for."""
+    """The current web client reads `response.json()` from this path, also on a phone; a client that needs a
+    stream must request it."""
     body = json_body(sessionId="web", frontImageData=b"PHOTO")
     answer = await ask(pair.proxy, "POST", path, body, JSON | headers)
     assert (answer.status, answer.headers["content-type"]) == (200, kind)
@@ -109,7 +110,7 @@ async def test_packets_come_while_the_upload_goes_on_for_those_who_ask(pair: Pai
             async with connected(port) as wire:
                 early = headers | {"x-session-id": f"early-{port}"}
                 await wire.send(head("POST", UPLOAD, early) + body[:behind_front])
-                stream_id = await wire.stream_id()  # the first packet, before the upload is whole
+                stream_id = await wire.stream_id()  # from the first packet, during the upload
                 await wire.send(body[behind_front:])
                 answer = await wire.answer()
             assert_whole(answer, f"early-{port}")
@@ -128,7 +129,8 @@ async def test_an_early_answer_is_of_a_refusal_what_any_other_is(pair: Pair) -> 
 
 
 async def test_who_polls_does_not_leave_an_early_upload_unread(pair: Pair) -> None:
-    """Both preferences at once: the answer names the stream, and the photographs are read all the same."""
+    """If both preferences are sent, the answer names the stream, and the server still reads the
+    photographs."""
     for port in (pair.master, pair.proxy):
         headers = JSON | PHONE | {"Prefer": "respond-early, respond-async", "x-session-id": f"b{port}"}
         answer = await ask(port, "POST", UPLOAD, json_body(frontImageData=b"PHOTO"), headers)
@@ -180,7 +182,7 @@ async def test_whatever_is_wrong_with_an_upload_is_said_in_the_masters_words(pai
             path = f"{UPLOAD}?response=pdf" if case.field == "response" else UPLOAD
             through = await ask(pair.proxy, "POST", path, case.body, case.headers)
             direct = await ask(pair.master, "POST", path, case.body, case.headers)
-            status = case.status if len(case.body) <= 1 << 20 else 413  # the limit here
+            status = case.status if len(case.body) <= 1 << 20 else 413  # the limit in these tests
             assert through.status == direct.status == status, name
             for field in ("message", "error", "errorCode", "field"):
                 assert through.json().get(field) == direct.json().get(field), (name, field)

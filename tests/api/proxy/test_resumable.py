@@ -1,4 +1,4 @@
-"""Resumable uploads through the proxy: it relays offsets, and keeps no byte."""
+"""Resumable uploads through the proxy, which relays offsets and stores no bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATHS = ["/mobile-upload", "/api/proxy/mobile-upload"]
 
 @asynccontextmanager
 async def proxied(folder: Path, masters: int = 2, **settings: Any) -> AsyncIterator[tuple[int, list[int]]]:
-    """The port of a proxy, and those of its masters."""
+    """Runs masters and a proxy in this process; yields the proxy's port and the masters' ports."""
     async with trio.open_nursery() as nursery:
         ports: list[int] = []
         for number in range(masters):

@@ -1,4 +1,4 @@
-"""Streams read again at a proxy: of any master, after the proxy was killed, by whoever may."""
+"""Streams that are read again at a proxy: from each master, after a kill of the proxy, with the right key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ KEPT = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED"]
 
 
 async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet) -> None:
-    """Ended ones, running ones, and running ones whose master dies before anybody asks."""
+    """This holds for ended streams, running streams, and streams whose master dies before they are read
+    again."""
     masters = fleet.masters(2, workers=1)
     proxy = fleet.proxy(masters)
     names = {}
@@ -86,7 +87,7 @@ async def test_while_a_master_is_away_an_unknown_stream_is_not_called_unknown(tm
 
 
 async def test_a_stream_is_its_keys(tmp_path: Path) -> None:
-    """Keys are the master's. One of somebody else sees nothing, and none is written down."""
+    """The master checks keys. Another key cannot read the stream, and the proxy stores no key."""
     records = await Records.open(Settings(data=tmp_path / "master"))
     mine, other = await records.add_key("mine"), await records.add_key("other")
     await records.close()
@@ -159,7 +160,7 @@ async def test_a_phone_that_hangs_up_in_its_upload_leaves_nothing(tmp_path: Path
 
 
 async def test_a_phone_that_hangs_up_later_finds_everything(tmp_path: Path) -> None:
-    """Its session goes on; the proxy's stop leaves what has not ended to the next one."""
+    """The session continues, and the next proxy process takes over streams that have not ended."""
     script = says(STREAM, chunk(OPENING + b"\n" + STARTED + b"\n"), then_silent=True)
     with trio.fail_after(LIMIT):
         async with scripted(script) as master:
@@ -185,7 +186,8 @@ async def until_cancelled(port: int, path: str) -> None:
 async def test_with_the_policy_cancel_a_phone_that_hangs_up_ends_its_session(
     tmp_path: Path, how: str
 ) -> None:
-    """At the proxy and, though its own policy is to go on, at the master: its CPU is wanted by others."""
+    """The session ends at the proxy and also at the master, so that the CPU is free for others, although the
+    master's own policy is to continue."""
     with trio.fail_after(LIMIT):
         async with (
             running(tmp_path / "master") as master,

@@ -1,4 +1,4 @@
-"""In front of masters that share a packet log the proxy keeps none: any of them goes on with any stream."""
+"""A proxy of masters that share a packet log stores no packets: each master can continue each stream."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_a_killed_masters_session_goes_on_under_its_name(
 
 
 class Services:
-    """What a `Failover` needs."""
+    """The services that a `Failover` needs."""
 
     def __init__(self, *, shared: bool) -> None:
         self.masters = Masters([Master(f"http://{name}:1", shared=shared) for name in "abc"], Settings())
@@ -72,7 +72,7 @@ class Services:
         return self
 
     def inc(self) -> None:
-        """Nobody counts here."""
+        """Does nothing: these tests read no metrics."""
 
 
 def under_way(*, shared: bool, can_restart: bool) -> Failover:

@@ -1,4 +1,4 @@
-"""Nothing that goes wrong in one round of the proxy's long-lived tasks ends the proxy."""
+"""An exception in one iteration of the proxy's long-lived tasks does not end the proxy."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def test_health_checks_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_file_that_goes_while_it_is_looked_at_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Spools of refused uploads are removed all the time."""
+    """Spools of refused uploads may be removed at any time."""
     old = [tmp_path / f"{number}.spool" for number in range(3)]
     for path in old:
         path.touch()

@@ -1,4 +1,4 @@
-"""`/ws` through the proxy: as full duplex as at the master, whatever happens to masters."""
+"""`/ws` through the proxy: full duplex as at the master, also if masters die or restart."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[Pair]:
 
 
 async def begin(socket: RawSocket, **opening: Any) -> list[dict[str, Any]]:
-    """Sends the front and half of the back; returns what comes back of the front."""
+    """Sends the front image and half of the back image; returns the packets that need the front only."""
     await socket.send(**{"images": ["front", "back"], **opening})
     packets = [await socket.packet()]  # before any photograph
     await socket.send_photograph(b"PHOTO front", pieces=3)
@@ -102,7 +102,8 @@ async def test_the_same_key_with_other_photographs_is_a_conflict(pair: Pair) -> 
 
 
 async def test_a_master_dies_while_the_back_image_is_still_being_sent(fleet: Fleet) -> None:
-    """What the phone had is not repeated; the second master gets the photographs from the first byte on."""
+    """Packets that the phone has are not repeated; the second master gets the photographs from their first
+    byte."""
     masters = fleet.masters(2, workers=1)
     proxy = fleet.proxy(masters)
     with trio.fail_after(LIMIT):
@@ -119,7 +120,7 @@ async def test_a_master_dies_while_the_back_image_is_still_being_sent(fleet: Fle
 
 
 async def test_the_only_master_is_restarted_while_the_back_image_is_still_being_sent(fleet: Fleet) -> None:
-    """It ends the session it has half of; that is not the phone's end."""
+    """The restarted master ends the session whose upload is incomplete; the phone's stream continues."""
     (master,) = fleet.masters(1, workers=1)
     proxy = fleet.proxy([master])
     with trio.fail_after(LIMIT):
@@ -154,7 +155,7 @@ async def test_a_proxy_dies_behind_the_upload(fleet: Fleet) -> None:
 
 
 async def test_a_master_that_has_lost_part_of_the_upload_gets_it_again(tmp_path: Path) -> None:
-    """All was sent, the connection broke behind it, and the master says that not all has arrived."""
+    """The whole upload was sent, and the master reports that it did not receive everything."""
     broken_off = (
         b'{"packetType":"ERROR","sessionId":"s","timestamp":"t","sequence":2,"success":false,'
         b'"message":"Upload broken off","error":"","errorCode":"cancelled"}'

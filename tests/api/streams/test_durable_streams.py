@@ -1,4 +1,4 @@
-"""`/streams/{streamId}`: what each request is answered, over logs that the tests write."""
+"""`/streams/{streamId}`: the answers to requests, over packet logs that the tests write."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_an_etag_saves_the_body_until_something_changes(site: Site) -> Non
     tag = first.headers["ETag"]
     again = await site.get(If_None_Match=tag)
     assert (again.status_code, await again.get_data(), again.headers["ETag"]) == (304, b"", tag)
-    log.close()  # no new packet, but the end has to be seen
+    log.close()  # no new packet, but the client must see the end
     closed = await site.get(If_None_Match=tag)
     assert (closed.status_code, closed.headers["Stream-Closed"]) == (200, "true")
     assert closed.headers["ETag"] != tag
@@ -112,7 +112,7 @@ async def test_head_says_where_the_log_ends(site: Site) -> None:
     assert (await site.get(method="HEAD")).headers["Stream-Closed"] == "true"
 
 
-# -- what nobody issued ------------------------------------------------------------------------------------
+# -- invalid offsets ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ async def test_a_poll_without_news_ends_before_a_client_loses_patience(
     site.log(1)
     began = trio.current_time()
     response = await site.get("?offset=now&live=long-poll")
-    assert trio.current_time() - began == pytest.approx(5)  # OkHttp gives up after ten silent seconds
+    assert trio.current_time() - began == pytest.approx(5)  # OkHttp gives up after ten seconds without a byte
     assert (response.status_code, await response.get_data()) == (204, b"")
     assert marks(response) == {"Stream-Next-Offset": to_token(1), "Stream-Up-To-Date": "true"}
     assert response.headers["Stream-Cursor"].isdigit()
@@ -283,7 +283,7 @@ async def test_a_cursor_nobody_issued_is_ignored(site: Site, autojump_clock: Moc
 
 
 async def followed(site: Site, write: Callable[[], Any], query: str = "", **headers: str) -> bytes:
-    """The whole body of a live read while `write` adds to the log."""
+    """The whole body of a live read, during which `write` adds to the log."""
     bodies: list[bytes] = []
 
     async def read() -> None:
@@ -317,7 +317,7 @@ async def test_events_to_the_end(site: Site, autojump_clock: MockClock) -> None:
 
 
 async def test_last_event_id_wins_over_the_address(site: Site, autojump_clock: MockClock) -> None:
-    """A browser's EventSource comes back to the same address."""
+    """A browser's EventSource reconnects to the same address, so that the header has the newer offset."""
     log = site.log(2)
     body = await followed(
         site,
@@ -359,7 +359,7 @@ async def test_an_event_id_that_says_nothing_is_none(
 async def test_an_event_reader_may_name_its_place_in_the_address(
     site: Site, autojump_clock: MockClock
 ) -> None:
-    """As `event-source-polyfill` does."""
+    """`event-source-polyfill` sends the last event id in the query."""
     site.log(3, closed=True)
     for query in (f"?lastEventId={to_token(2)}", f"?offset=-1&live=sse&lastEventId={to_token(2)}"):
         response = await site.get(query, Accept="text/event-stream")

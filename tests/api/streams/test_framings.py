@@ -1,4 +1,4 @@
-"""Framings: one table of logs, written by the encoders and read back whole and byte by byte."""
+"""Framings: logs that the encoders write and clients read, as a whole and byte by byte."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BATCHES = BatchEvents(JSON_BATCH, "1000")
 
 
 class LineReader:
-    """What a client of line framing does: whole lines only, blank ones are signs of life."""
+    """A client of the line framing: it takes complete lines only, and ignores blank ones (keep-alives)."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -46,7 +46,7 @@ class LineReader:
 
 
 class EventReader:
-    """Server-sent events as the HTML standard reads them, for streams that use only line feeds."""
+    """A reader of server-sent events as in the HTML standard, for streams that use only line feeds."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -92,7 +92,7 @@ READERS: list[tuple[Framing, Callable[[], LineReader | EventReader]]] = [
 
 
 def written(framing: Framing, log: Sequence[bytes], cuts: Iterable[int] = ()) -> bytes:
-    """A whole answer: the log in writes that end at `cuts`, with a sign of life between them."""
+    """A whole answer: the log in several writes, which end at `cuts`, with a keep-alive between them."""
     ends = [*sorted(set(cuts)), len(log)]
     pieces, start = [], 0
     for end in ends:
@@ -123,7 +123,8 @@ packets = st.dictionaries(st.text(max_size=8), st.text(max_size=30), max_size=3)
 def test_neither_writes_nor_breaks_change_what_a_client_puts_together(
     log: list[bytes], cuts: set[int], data: st.DataObject
 ) -> None:
-    """However packets fall into writes and wherever a connection ends, a resumed reader has the same log."""
+    """A resumed reader has the same log, however packets are grouped into writes and wherever the connection
+    breaks."""
     for framing, reader in READERS:
         answer = written(framing, log, [cut for cut in cuts if cut < len(log)])
         broken = data.draw(st.integers(0, len(answer)))
@@ -155,7 +156,8 @@ def test_an_events_id_is_the_offset_behind_its_packet() -> None:
 
 
 class TakesIdsAsTheyCome:
-    """What `@microsoft/fetch-event-source` does: an id counts from its line on, data from the blank line."""
+    """A reader like `@microsoft/fetch-event-source`: it takes an id at its line, and data at the blank
+    line."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -178,7 +180,8 @@ class TakesIdsAsTheyCome:
 
 @pytest.mark.parametrize("framing", [SSE, BATCHES])
 def test_no_id_is_read_before_its_data(framing: Framing) -> None:
-    """Cut at any byte, but between the two line feeds that end an event, nothing is lost to such a reader."""
+    """Such a reader loses nothing if the answer is cut at any byte, except between the two line feeds that
+    end an event."""
     log = [OPENING, b'{"sequence":1}', b'{"sequence":2}']
     answer = b"".join(framing.encode([packet], at, closed=False) for at, packet in enumerate(log))
     for cut in range(len(answer) + 1):

@@ -1,4 +1,4 @@
-"""A reader that polls a stream that has ended without pause is slowed down; everybody else is not."""
+"""A reader that polls an ended stream without pauses is slowed down; other readers are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers are cursors on a log: on a clock of their own, without sockets."""
+"""Readers of a packet log, on a mock clock and without sockets."""
 
 from __future__ import annotations
 
@@ -157,13 +157,13 @@ async def test_a_connection_header_is_for_http_1_1_only(tmp_path: Path) -> None:
 
 
 async def test_a_log_that_ends_without_its_end_asks_for_another_try() -> None:
-    """Its session is another master's: the client goes on there."""
+    """Another master has taken over the session, and the client can continue there."""
     log = open_log(OPENING, RESULT)
     log.close()
     with pytest.raises(PinactorsError, match="the upload may be sent again") as refusal:
         await buffered(log)
     assert (refusal.value.code, status_of(refusal.value)) == (ErrorCode.OVERLOADED, 503)
-    async with Awaited(log, KEEPALIVE) as pieces:  # the head has left: the object tells
+    async with Awaited(log, KEEPALIVE) as pieces:  # the status was sent: the object has the error
         fields = json.loads(b"".join([piece async for piece in pieces]))
     assert (fields["success"], fields["errorCode"], fields["sessionId"]) == (False, "overloaded", "x")
 
@@ -223,7 +223,7 @@ async def test_a_desktop_gets_its_status_within_eight_seconds(autojump_clock: tr
 async def test_a_desktop_that_waits_longer_gets_white_space_and_the_same_object(
     autojump_clock: trio.testing.MockClock, last: bytes, success: bool
 ) -> None:
-    """200 is out by then: a failure is told by the object."""
+    """Status 200 was sent before, so the object reports a failure."""
     log = open_log(OPENING)
     began = trio.current_time()
     written: list[tuple[float, bytes]] = []

@@ -1,4 +1,4 @@
-"""Event readers cut off after every single byte come back with `Last-Event-ID` and miss nothing."""
+"""Event readers whose connection breaks after any byte resume with `Last-Event-ID` and lose nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LIMIT = 60
 
 
 def body_of(received: bytes) -> bytes:
-    """As much of a body as a broken connection has brought."""
+    """The part of an answer's body that was received before the connection broke."""
     parser = h11.Connection(h11.CLIENT)
     parser.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
     parser.send(h11.EndOfMessage())
     body = b""
-    if not received:  # which h11 would take for the end
+    if not received:  # h11 takes empty data for the end of the connection
         return body
     parser.receive_data(received)
     while (event := parser.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
@@ -39,7 +39,7 @@ def body_of(received: bytes) -> bytes:
 
 
 async def read(port: int, path: str, last_id: bytes | None, length: int | None) -> bytes:
-    """The first `length` bytes of an answer, as they come off the socket; None reads to its end."""
+    """The first `length` bytes of an answer, as received; None reads to its end."""
     resumed = {} if last_id is None else {"Last-Event-ID": last_id.decode()}
     received = b""
     async with connected(port) as wire:
@@ -58,7 +58,7 @@ async def read(port: int, path: str, last_id: bytes | None, length: int | None) 
 async def test_a_break_at_every_byte_of_an_event_stream(
     tmp_path: Path, path: str, reader: Callable[[], EventReader], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # no client reads one stream as often
+    monkeypatch.setattr(polls, "READS_AT_ONCE", math.inf)  # the test exceeds the limit
     site = Site(tmp_path)
     site.log(len(PACKETS), closed=True)
     with trio.fail_after(LIMIT):
@@ -69,7 +69,7 @@ async def test_a_break_at_every_byte_of_an_event_stream(
                 first = reader()
                 first.feed(body_of(await read(port, path, None, length)))
                 had = first.packets
-                # An event counts once it is dispatched, so its id is the one behind the last packet that was.
+                # A browser has the id of the last dispatched event, which is the offset after its packet.
                 last_id = to_token(len(had)).encode() if had else None
                 again = reader()
                 again.feed(body_of(await read(port, path, last_id, None)))
@@ -77,7 +77,7 @@ async def test_a_break_at_every_byte_of_an_event_stream(
 
 
 async def finished(port: int) -> tuple[str, Answer]:
-    """The name of a session that has ended, and its answer."""
+    """Runs a session to its end; returns the stream id and the answer."""
     body = json_body(sessionId="r1", frontImageData=b"PHOTO of the past")
     answer = await ask(port, "POST", "/mobile-upload?response=stream", body, JSON)
     assert answer.types[-1] == "ANALYSIS_COMPLETE"
@@ -97,7 +97,7 @@ async def test_a_finished_session_can_be_read_after_a_restart(tmp_path: Path) ->
 async def test_packets_that_have_expired_are_gone(tmp_path: Path) -> None:
     async with running(tmp_path, replay=0) as server:
         name, _ = await finished(server.port)
-        while await metric(server.port, "pinactors_live_sessions"):  # noqa: ASYNC110 - ends behind its packets
+        while await metric(server.port, "pinactors_live_sessions"):  # noqa: ASYNC110 - no event to wait for
             await trio.sleep(0.01)
         answer = await ask(server.port, "GET", f"/streams/{name}?offset={to_token(3)}")
         assert (answer.status, answer.json()["errorCode"]) == (410, "stream_not_found")

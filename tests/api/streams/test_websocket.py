@@ -1,4 +1,4 @@
-"""`/ws` on real sockets: full duplex, and what it does with clients that do not keep to the protocol."""
+"""`/ws` on real sockets: full duplex, and the answers to clients that violate the protocol."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.api.wire import ask, metric
 
 LIMIT = 20
 ANALYSED = {"CHARACTER_IDENTIFICATION", "PRICING_ANALYSIS", "HTML_DISPLAY_DATA"}
-"""What the drawn analysis finds out from the front image alone."""
+"""The packets that the drawn analysis makes from the front image alone."""
 
 
 async def test_results_come_back_while_the_back_image_is_still_being_sent(shared: Process) -> None:
@@ -70,7 +70,7 @@ async def test_the_same_upload_again_joins_and_gets_every_packet_from_the_first(
 
 
 async def test_of_two_at_the_same_time_the_second_waits_for_its_comparison(shared: Process) -> None:
-    """Its photographs may be others: it then has a session of its own."""
+    """The second upload's photographs may differ from the first's; it then gets its own session."""
     with trio.fail_after(LIMIT):
         async with opened(shared.port) as first, opened(shared.port) as second:
             for socket in (first, second):
@@ -88,7 +88,8 @@ async def test_of_two_at_the_same_time_the_second_waits_for_its_comparison(share
 async def overtaken(
     first: RawSocket, second: RawSocket, session_id: str, back: bytes
 ) -> list[dict[str, Any]]:
-    """The same upload twice, and the second is in before the first, which has had packets by then."""
+    """Sends the same upload on both sockets. The second one is complete before the first, which has received
+    packets by then; returns these packets."""
     for socket in (first, second):
         await socket.send(sessionId=session_id, images=["front", "back"])
         await socket.send_photograph(b"PHOTO front")
@@ -98,7 +99,8 @@ async def overtaken(
 
 
 async def test_one_that_is_overtaken_goes_on_with_the_others_packets(tmp_path: Path) -> None:
-    """Each of them once, in the stream it has the name of, which is read again after a restart, too."""
+    """The client gets each packet once, in the stream whose id it has. That stream can be read again, also
+    after a restart."""
     with trio.fail_after(LIMIT):
         async with running(tmp_path) as server:
             async with opened(server.port) as first, opened(server.port) as second:
@@ -126,7 +128,7 @@ async def test_cancelling_one_that_was_overtaken_ends_the_one_analysis_there_is(
             one = await overtaken(first, second, "ws9", b"SLEEP 15 back")
             two = await second.until("PROCESSING_STARTED")
             await first.send_photograph(b"SLEEP 15 back")
-            while await metric(server.port, "pinactors_joined_total") < 1:  # noqa: ASYNC110 - only it can tell
+            while await metric(server.port, "pinactors_joined_total") < 1:  # noqa: ASYNC110 - no event
                 await trio.sleep(0.02)
             assert (await ask(server.port, "DELETE", f"/streams/{one[0]['streamId']}")).status == 204
             for socket, packets in ((first, one), (second, two)):
@@ -137,7 +139,7 @@ async def test_cancelling_one_that_was_overtaken_ends_the_one_analysis_there_is(
 
 
 async def test_a_photograph_is_not_held_in_memory(shared: Process) -> None:
-    """30 MB in one message pass through as pieces: neither the protocol nor the handler collects them."""
+    """A message of 30 MiB is passed on in pieces: neither the protocol nor the handler collects it."""
     photograph = b"PHOTO" + bytes(30 << 20)
     with trio.fail_after(LIMIT):
         async with opened(shared.port) as socket:
@@ -229,7 +231,7 @@ async def test_other_fields_and_words_for_nothing_do_no_harm(shared: Process, ex
 
 
 async def end(socket: RawSocket) -> tuple[str, int]:
-    """The code of the terminal ERROR, and the close code."""
+    """Reads to the end; returns the error code of the terminal packet, and the close code."""
     packets = await socket.until("ERROR")
     return str(packets[-1]["errorCode"]), await socket.close_code()
 

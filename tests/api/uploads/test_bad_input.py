@@ -1,4 +1,4 @@
-"""Whatever is wrong with an upload has a status, a code and a sentence of its own, and costs no memory."""
+"""Each error in an upload has its own status, code and message, and costs no memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def jpeg(side: int = 64) -> bytes:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A small PNG that declares to be large."""
+    """A small PNG whose header declares `width` by `height` pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -283,7 +283,7 @@ async def test_a_phone_hears_of_a_missing_front_image_in_its_stream(shared: Proc
 
 
 async def test_a_decoder_that_dies_costs_its_session_only(shared: Process) -> None:
-    """The worker is killed at every attempt: the session answers, and the next one finds a worker."""
+    """The worker dies at each attempt: the session ends with an error, and the next one finds a worker."""
     answer = await ask(shared.port, "POST", UPLOAD, json_body(frontImageData=b"CRASH"), JSON | PHONE)
     assert answer.status == 200
     assert answer.types[-1] == "ERROR"
@@ -294,7 +294,8 @@ async def test_a_decoder_that_dies_costs_its_session_only(shared: Process) -> No
 
 
 class TestTooLarge:
-    """50 MB are the limit. What is announced is refused before it is sent, what is not while it is."""
+    """The limit is 50 MB. An upload with a larger `Content-Length` is refused before its body is sent, a
+    chunked one while it is sent."""
 
     async def test_announced(self, shared: Process) -> None:
         with trio.fail_after(LIMIT):
@@ -327,7 +328,8 @@ class TestTooLarge:
         assert shared.peak_memory - before < 16 << 20
 
     async def test_memory_is_flat_for_the_largest_upload(self, shared: Process) -> None:
-        """49 MB as JSON and as parts: the server process does not grow by more than a few buffers."""
+        """A photograph of 36 MiB as JSON and as multipart: the server process grows by a few buffers at
+        most."""
         await ask(shared.port, "POST", UPLOAD, json_body(frontImageData=b"PHOTO"), JSON)
         shared.forget_peak()
         before = shared.peak_memory

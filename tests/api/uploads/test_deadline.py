@@ -1,4 +1,4 @@
-"""`x-deadline-ms` is believed from the project's own proxies, and from nobody else."""
+"""`x-deadline-ms` is accepted from the project's own proxies, and ignored from other clients."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ async def test_parts_bytes_or_text_are_the_same_upload(shared: Process, body: by
     ],
 )
 async def test_a_header_that_says_nothing_is_none(shared: Process, headers: dict[str, str]) -> None:
-    """A client's `undefined` would else be one key for all of its uploads."""
+    """Otherwise `undefined` would be the same key for all uploads of a faulty client."""
     [name] = headers
     ids = set()
     for number in range(2):
@@ -105,7 +105,7 @@ class TestSessionIds:
         assert len(answer.json()["sessionId"]) == 12
 
     async def test_one_behind_all_photographs_is_the_one(self, shared: Process) -> None:
-        """Work has begun under another name by then."""
+        """By then, work has begun with a generated session id."""
         body = multipart(
             [part("front_image", b"PHOTO late"), part("back_image", b"PHOTO b"), part("sessionId", b"late")]
         )
@@ -193,7 +193,7 @@ class TestBrokenOff:
             assert answer.json()["message"] == "Upload stalled"
 
     async def test_one_that_is_slow_but_goes_on_is_not(self, tmp_path: Path) -> None:
-        """It takes three windows, and brings more than the floor in each."""
+        """The upload takes about three windows, with more bytes than the floor in each."""
         body = json_body(sessionId="slow", frontImageData=b"PHOTO" + bytes(600))
         async with running(tmp_path, upload_floor_window=0.4, upload_floor_bytes=100) as server:
             with trio.fail_after(LIMIT):
@@ -238,7 +238,7 @@ async def first_line(wire: Wire) -> bytes:
 
 
 class TestEarlyAnswers:
-    """What a proxy asks for: packets while the upload is still coming (`Prefer: respond-early`)."""
+    """Packets during the upload, which a proxy requests with `Prefer: respond-early`."""
 
     HEADERS = MULTIPART | {
         "Accept": "application/x-ndjson",
@@ -247,7 +247,8 @@ class TestEarlyAnswers:
     }
 
     async def lines(self, wire: Wire, count: int, *, last: bool = False) -> list[dict[str, Any]]:
-        """The next packets, without the head and the chunks they come in; `last`: with the last chunk."""
+        """Reads `count` packets, without the HTTP head and chunk lengths; with `last` up to the last
+        chunk."""
         received, end = b"", b"\r\n0\r\n\r\n" if last else b"\n\r\n"
         while received.count(b'"sequence"') < count or not received.endswith(end):
             received += await wire.stream.receive_some(65536)
@@ -317,7 +318,7 @@ async def until_sessions(server: Running, count: float) -> None:
 
 
 async def test_a_key_that_came_with_a_duplicate_stands_for_its_photographs(server: Running) -> None:
-    """Also where the first upload of them had no key, or another one."""
+    """This holds also if the first upload of the photographs had no key, or another one."""
     same = json_body(sessionId="dup", frontImageData=b"PHOTO once")
     first = await ask(server.port, "POST", "/mobile-upload", same, JSON)
     joined = await ask(server.port, "POST", "/mobile-upload", same, JSON | {"Idempotency-Key": "k"})

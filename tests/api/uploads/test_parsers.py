@@ -1,4 +1,5 @@
-"""Bodies in pieces: wherever they are cut, the same photographs come out, and the spool ends up empty."""
+"""Parsers of upload bodies: the result does not depend on where a body is cut, and the spool is empty at the
+end."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
 
 
 def outcome(parser: Parser, pieces: list[bytes]) -> Outcome:
-    """What came out, or the code and field of the refusal."""
+    """The parsed events, or the code and field of the refusal."""
     events: list[Event] = []
     try:
         for piece in pieces:
@@ -176,7 +177,7 @@ def test_cut_anywhere_is_the_same_as_whole(store: ImageStore, name: str, places:
 def test_whatever_is_sent_is_parsed_or_refused(
     store: ImageStore, noise: bytes, at: int, name: str, places: list[int]
 ) -> None:
-    """No other exception, and the same answer for the same bytes."""
+    """No other exception is raised, and the same bytes give the same result."""
     make, body = BODIES[name]
     at %= len(body) + 1
     body = body[:at] + noise + body[at + len(noise) :]
@@ -241,7 +242,7 @@ def test_a_boundary_has_to_be_one() -> None:
 
 
 def photographs(parser: Parser, body: bytes) -> dict[View, tuple[bytes, str]]:
-    """Content and field of each photograph that comes out."""
+    """The content and the field name of each parsed photograph, by view."""
     events = parser.feed(body)
     parser.finish()
     return {
@@ -252,7 +253,7 @@ def photographs(parser: Parser, body: bytes) -> dict[View, tuple[bytes, str]]:
 
 
 class TestLenient:
-    """What real clients send beside, or instead of, the plain thing."""
+    """Deviations of real clients from the plain form."""
 
     @pytest.mark.parametrize("encoding", ["latin-1", "gbk", "shift-jis", "utf-16"])
     def test_a_file_name_may_be_in_any_encoding(self, store: ImageStore, encoding: str) -> None:
@@ -261,7 +262,7 @@ class TestLenient:
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
 
     def test_a_file_name_that_ends_in_a_backslash_is_still_a_files(self, store: ImageStore) -> None:
-        """Shift-JIS writes some characters with a second byte that is one."""
+        """In Shift-JIS, the second byte of some characters is a backslash."""
         body = multipart([part("frontImageData", JPEG, "NAME")]).replace(b"NAME", "表".encode("shift-jis"))
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "frontImageData")}
 
@@ -289,7 +290,7 @@ class TestLenient:
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
 
     def test_what_was_not_chosen_may_stand_behind_the_photograph(self, store: ImageStore) -> None:
-        """A page has an input for the camera and one for the album, under the same name."""
+        """A page may have an input for the camera and one for the album, with the same name."""
         body = multipart([part("front_image", JPEG, "a.jpg"), part("front_image", b"", "")])
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
         body = as_json(frontImageData=TEXT)[:-1] + b', "frontImageData": null, "frontImageData": ""}'
@@ -307,7 +308,7 @@ class TestLenient:
         assert photographs(MultipartUpload(store, BOUNDARY), body) == {View.FRONT: (JPEG, "front_image")}
 
     def test_a_part_may_be_base64(self, store: ImageStore) -> None:
-        """Libraries for mail write files so, and say it."""
+        """Mail libraries encode files like this, and declare it in a header."""
         encoded = part("front_image", base64.encodebytes(JPEG), "a.jpg").replace(
             b"\r\n\r\n", b"\r\nContent-Transfer-Encoding: BASE64\r\n\r\n", 1
         )
@@ -379,7 +380,7 @@ class TestLenient:
 
 
 def test_many_escaped_quotes_cost_no_more_than_their_number(store: ImageStore) -> None:
-    """They cannot stand in base64, but finding that out must not take the square of their number."""
+    """They are not valid in base64, but the time to detect that must not be quadratic."""
     begun = time.process_time()
     for piece in (b'\\"' * 30_000, b"\\" * 60_000):
         assert outcome(JsonUpload(store), [b'{"frontImageData": "', piece, b'"}']) == (

@@ -1,4 +1,4 @@
-"""Senders of resumable uploads for tests, one request at a time and cut where a test wants."""
+"""Clients of resumable uploads for tests: they send single requests, and can cut them at a given byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def body_of(session_id: str, *, back: bytes = b"PHOTO back") -> bytes:
 
 
 def said(version: str, *, complete: bool) -> dict[str, str]:
-    """The fields of a version that say whether a body is the upload's rest."""
+    """The header fields, in the given version of the draft, that tell whether a body completes the upload."""
     if version == "3":
         return {"Upload-Draft-Interop-Version": version, "Upload-Incomplete": "?0" if complete else "?1"}
     named = {"Upload-Draft-Interop-Version": version} if version else {}
@@ -37,7 +37,7 @@ def said(version: str, *, complete: bool) -> dict[str, str]:
 
 @dataclass
 class Draft:
-    """A client of the IETF draft, at one server."""
+    """A client of the IETF draft at one server."""
 
     port: int
     version: str = "8"
@@ -79,7 +79,8 @@ class Draft:
 
 
 async def is_kept(data: Path, text: bytes) -> bool:
-    """Whether a session's log on disk holds it already: what a component has made is counted before."""
+    """Whether a session's log on disk contains `text`. The metrics do not tell: they count a result before it
+    is stored."""
 
     def look() -> bool:
         return any(text in path.read_bytes() for path in data.rglob("*.journal"))
@@ -88,13 +89,14 @@ async def is_kept(data: Path, text: bytes) -> bool:
 
 
 def reset(wire: Wire) -> None:
-    """The connection ends as one through a tunnel does for its server: with a reset, at once."""
+    """Closes the connection at once with a reset, as it ends for a server behind a tunnel."""
     wire.stream.socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.stream.socket.close()
 
 
 def comparable(packets: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What has to be the same for the same photographs, in an order that does not depend on chance."""
+    """The packets without the fields that differ between sessions, sorted by type: equal for equal
+    photographs."""
     own = {
         "sessionId",
         "streamId",
@@ -116,13 +118,13 @@ def is_whole(packets: list[Mapping[str, Any]]) -> bool:
 
 
 def metadata(**values: str) -> str:
-    """`Upload-Metadata` of tus."""
+    """The value of the tus header `Upload-Metadata`."""
     return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items())
 
 
 @dataclass
 class Tus:
-    """A client of tus 1.0, at one server."""
+    """A client of tus 1.0 at one server."""
 
     port: int
     path: str = "/uploads/"
@@ -146,7 +148,7 @@ class Tus:
         return await ask(self.port, method, url, b"", self._fields)
 
     async def send(self, content: bytes, **values: str) -> str:
-        """Creates and sends whole; the stream's URL."""
+        """Creates an upload and sends all of it; returns the stream's URL."""
         created = await self.create(len(content), **values)
         assert created.status == 201, created
         answer = await self.append(created.headers["location"], 0, content)

@@ -1,4 +1,4 @@
-"""Resumable uploads on `/mobile-upload`, on the wire."""
+"""Resumable uploads of the IETF draft at `/mobile-upload`, on real sockets."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_two_lengths_are_refused(server: Running) -> None:
     assert (told.headers["upload-length"], told.headers["upload-offset"]) == (str(len(body)), "30")
     longer = await client.append(url, 30, body[30:] + b"beyond", complete=False)
     assert longer.status == 400
-    assert (await client.ask(url)).status == 400  # what is known to be wrong goes on no more
+    assert (await client.ask(url)).status == 400  # an upload with a known error cannot continue
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -232,7 +232,7 @@ async def test_what_the_parser_refuses_ends_the_upload(server: Running) -> None:
     url = (await client.create()).headers["location"]
     bad = part("sessionId", b"a") + part("sessionId", b"b") + b"more" * 100
     answer = await client.append(url, 0, bad, complete=False)
-    if answer.status == 204:  # the parser had not come to it yet
+    if answer.status == 204:  # the parser had not read it yet
         answer = await client.append(url, len(bad), b"x", complete=False)
     assert answer.status == 400
     assert answer.json()["field"] == "sessionId"
@@ -301,7 +301,8 @@ async def test_one_given_up_is_gone(server: Running) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_killed_server_goes_on_where_it_was(tmp_path: Path, version: str) -> None:
-    """The session that had begun goes on, too: there is one record, and nothing was sent twice."""
+    """The session that had begun continues: no byte is sent twice, no finished component runs again, and
+    there is one record."""
     body = body_of("a", back=b"PHOTO" * 500)
     cut = body.index(b"back_image") + 300
     data = tmp_path / "data"
@@ -372,7 +373,7 @@ async def test_another_key_sees_no_upload(tmp_path: Path) -> None:
 
 
 async def test_cut_at_every_byte(shared: Process) -> None:
-    """One session and one record for each, with the packets of an upload that was never cut."""
+    """Each upload gives one session and one record, with the packets of an upload that was not cut."""
     before = await metric(shared.port, COMPLETED)
     expected = comparable((await plain(shared.port, "uncut-000")).packets)
     size = len(body_of("cut-0-000"))

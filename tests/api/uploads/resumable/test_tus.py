@@ -1,4 +1,4 @@
-"""tus 1.0 at `/uploads/`, on the wire."""
+"""tus 1.0 at `/uploads/`, on real sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One resumable upload by itself."""
+"""A single resumable upload, without a server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UPLOAD = "an-upload"
 
 
 async def test_its_description_is_written_by_one_at_a_time(tmp_path: Path) -> None:
-    """The request that completes it and its receiver keep what they know at the same moment."""
+    """The request that completes the upload and the upload's receiver may store it at the same moment."""
     store, limiter = PartialUploadStore(tmp_path), trio.CapacityLimiter(8)
     description = Description(protocol="draft", owner="", session_id="s", idempotency_key="k")
     upload = PartialUpload(UPLOAD, description, store, limiter)
