@@ -718,7 +718,7 @@ async def test_sessions_leave_no_cycles_to_the_collector(autojump_clock: MockClo
             await pipeline.idle()
             await trio.sleep(1)
             del sent, log
-            await pipeline.analyse(upload(content="last"))  # it replaces the finished ones
+            await pipeline.analyse(upload(content="last"))  # drops the logs of the others
             assert not any(reference() for reference in left)
             assert gc.collect() < 100  # a session has some 700 objects
         finally:

@@ -294,7 +294,7 @@ async def test_a_decoder_that_dies_costs_its_session_only(shared: Process) -> No
 
 
 class TestTooLarge:
-    """The limit is 50 MB. An upload with a larger `Content-Length` is refused before its body is sent, a
+    """The limit is 50 MiB. An upload with a larger `Content-Length` is refused before its body is sent, a
     chunked one while it is sent."""
 
     async def test_announced(self, shared: Process) -> None:
