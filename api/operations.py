@@ -24,7 +24,7 @@ from pinactors.api.answers import (
     StorageState,
 )
 from pinactors.api.auth import authenticate
-from pinactors.api.errors import RETRY_AFTER
+from pinactors.api.errors import RETRY_AFTER, invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, services
 from pinactors.catalog.reader import Catalog
@@ -36,6 +36,9 @@ T = TypeVar("T")
 
 SERVICE = "pinactors"
 FEEDBACK_BYTES = 64 * 1024
+
+PROVISIONAL_LIMIT = 200
+"""Provisional pins in an answer, unless the query has a `limit`."""
 
 TOKEN_FIELDS = ("seconds", "streamId")
 """Fields of a request for a token."""
@@ -204,21 +207,23 @@ def _said(value: T | None) -> T | msgspec.UnsetType:
 async def provisional_pins() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
-    pins, total = await given.records.provisional(owner, _number("limit", 200), _number("offset", 0))
+    limit = number_of("limit")
+    pins, total = await given.records.provisional(
+        owner, PROVISIONAL_LIMIT if limit is None else limit, number_of("offset") or 0
+    )
     listed = [
         ProvisionalPin(pin.pin_id, pin.record_number, pin.name, timestamp(pin.created_at)) for pin in pins
     ]
     return json_answer(ProvisionalPins(provisional_pins=listed, total=total, timestamp=timestamp()))
 
 
-def _number(name: str, default: int) -> int:
+def number_of(name: str) -> int | None:
+    """A number in the query, None if it is not given. Raises `PinactorsError` (`invalid_format`)."""
     value = request.args.get(name)
-    if value is None:
-        return default
+    if not value:
+        return None
     if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise PinactorsError(
-            ErrorCode.INVALID_FORMAT, f"Invalid {name}", f"{name} must be a number", field=name
-        )
+        raise invalid_field(name, "it must be a whole number")
     return int(value)
 
 

@@ -11,7 +11,7 @@ from quart import Blueprint, Response, request
 from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
 from pinactors.api.errors import invalid_field
-from pinactors.api.operations import json_answer
+from pinactors.api.operations import json_answer, number_of
 from pinactors.api.services import services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
 from pinactors.records import DeliveryTally, Filter, RecordRow, Records
@@ -92,16 +92,6 @@ def _fields(row: RecordRow, events: DeliveryTally | None) -> dict[str, Any]:
         "user_agreement": row.agreement or None,
         "webhook": Events(events.pending, events.delivered, events.dead, events.error) if events else None,
     }
-
-
-def number_of(name: str) -> int | None:
-    """A number in the query, None if it is not given. Raises `PinactorsError` (`invalid_format`)."""
-    value = request.args.get(name)
-    if not value:
-        return None
-    if not (value.isascii() and value.isdigit() and len(value) < 10):
-        raise invalid_field(name, "it must be a whole number")
-    return int(value)
 
 
 def _verdict() -> str | None:

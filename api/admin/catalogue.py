@@ -11,9 +11,8 @@ from pinactors.analysis.model import CatalogPin
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminPin, AdminPins
 from pinactors.api.errors import invalid_field
-from pinactors.api.operations import json_answer
+from pinactors.api.operations import json_answer, number_of
 from pinactors.api.page.catalogue import SEARCH_CHARACTERS
-from pinactors.api.records import number_of
 from pinactors.api.services import services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, View

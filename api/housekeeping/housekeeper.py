@@ -103,9 +103,11 @@ class Housekeeper:
             return
         oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STALE_SECONDS)
         found = await self._in_thread(lambda: list(shared.stale(oldest)))
-        for batch in _batches(await self._unknown_to_logs(found)):
+        used = self._registry.photographs()
+        idle = [sha256 for sha256 in found if sha256 not in used]
+        for batch in _batches(await self._unknown_to_logs(idle)):
             known = await self._records.known_images(batch)
-            for sha256 in set(batch) - known - self._registry.photographs():
+            for sha256 in set(batch) - known:
                 await self._in_thread(shared.remove, sha256)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:

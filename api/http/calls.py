@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 import trio
 from hypercorn.config import Config
+from quart import Request
 
 INFORMATIONAL = "pinactors.informational"
 """Name of the ASGI extension that sends an informational response: `await send(status, headers)`."""
@@ -17,6 +18,13 @@ INBOX_EVENTS = 4
 slows the sender down."""
 
 log = structlog.get_logger(__name__)
+
+
+async def inform(request: Request, status: int, fields: Mapping[str, str]) -> None:
+    """Sends an informational response ahead of the answer to `request`, if its connection supports that."""
+    send = request.scope["extensions"].get(INFORMATIONAL)
+    if send is not None and request.http_version == "1.1":
+        await send(status, fields)
 
 
 class Inbox:

@@ -11,13 +11,12 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
 
 from quart import Blueprint, Response, request
 
 from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
-from pinactors.api.http.calls import INFORMATIONAL
+from pinactors.api.http.calls import inform
 from pinactors.api.proxy.forward import KEPT_BACK
 from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import key_headers
@@ -74,7 +73,7 @@ async def create(asked: Asked, informed: bool) -> Response:
     location = created.headers["Location"]
     if informed:
         limit = {"Upload-Limit": created.headers.get("Upload-Limit", "")}
-        await _inform(draft_headers.created(asked, location, limit))
+        await inform(request, 104, draft_headers.created(asked, location, limit))
     appending = {**_headers(asked, complete=asked.complete is True), "Upload-Offset": "0"}
     if asked.version >= 6:
         appending["Content-Type"] = draft_headers.PARTIAL_TYPE
@@ -288,9 +287,3 @@ def _passed_on() -> dict[str, str]:
 
 def _tag(master: Master) -> str:
     return hashlib.blake2b(master.url.encode(), digest_size=6).hexdigest()
-
-
-async def _inform(fields: Mapping[str, str]) -> None:
-    send: Any = request.scope["extensions"].get(INFORMATIONAL)
-    if send is not None and request.http_version == "1.1":
-        await send(104, fields)

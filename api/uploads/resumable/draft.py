@@ -20,7 +20,7 @@ from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import body_of, headers_of, status_of
 from pinactors.api.errors import respond as refuse
 from pinactors.api.http.body import BodyReader
-from pinactors.api.http.calls import INFORMATIONAL
+from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, services
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
 from pinactors.api.streams.reader import respond
@@ -67,7 +67,7 @@ async def create() -> Response:
     location = f"{request.path}/{upload.id}"
     if informed:
         kept = draft_headers.limits(limit, given.settings.upload_expiry)
-        await _inform(draft_headers.created(asked, location, kept))
+        await inform(request, 104, draft_headers.created(asked, location, kept))
     response = await _append(given, upload, asked, 0)
     if response.status_code < 300:
         response.headers["Location"] = location
@@ -234,14 +234,7 @@ class _Progress:
         self._last = now
         fields = draft_headers.progress(self._asked, offset)
         if fields is not None:
-            await _inform(fields)
-
-
-async def _inform(fields: Mapping[str, str]) -> None:
-    """Sends a 104 response, if the connection supports it."""
-    send: Any = request.scope["extensions"].get(INFORMATIONAL)
-    if send is not None and request.http_version == "1.1":
-        await send(104, fields)
+            await inform(request, 104, fields)
 
 
 def _limits(given: Services, upload: PartialUpload) -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 import { h, icon } from "../dom.js";
 import { pinBox } from "./outline.js";
-import { measured } from "./photographs.js";
+import { BLURRED, DARK, measured } from "./photographs.js";
 
 /** Side of the outline as a share of the viewfinder's shorter side. */
 const OUTLINE = 0.74;
 /** Milliseconds between two measurements of the picture. */
 const EVERY_MS = 200;
 const PROBE = 160;
-/** Brightness and sharpness below which a photograph is dark or blurred; share of overexposed pixels that is glare. */
-const DARK = 45;
-const BLURRED = 18;
+/** Share of overexposed pixels that is glare. */
 const GLARE = 0.05;
 /** The pin's length as a share of the outline's: the least, and the largest, that is accepted. */
 const SMALL = 0.62;

@@ -8,6 +8,9 @@ const QUALITY = 0.92;
 /** Longest side of the picture that the page shows. */
 const SHOWN = 1600;
 const PROBE = 320;
+/** Brightness and sharpness below which a photograph is dark or blurred. */
+export const DARK = 45;
+export const BLURRED = 18;
 
 /** Formats that the server reads, found from the first bytes; `HEIC` and `AVIF` are sent even without a preview. */
 const SENT_AS_IT_IS = new Set(["JPEG", "PNG", "WebP", "HEIC", "AVIF"]);
@@ -146,9 +149,9 @@ function judge(picture, size) {
   const scale = PROBE / Math.min(picture.width, picture.height);
   const { light, edge } = measured(draw(picture, picture.width * Math.min(1, scale), picture.height * Math.min(1, scale)));
   const problems = [];
-  if (light < 45) problems.push("Very dark: more light would help.");
+  if (light < DARK) problems.push("Very dark: more light would help.");
   else if (light > 235) problems.push("Overexposed: less light would help.");
-  else if (edge < 18) problems.push("Looks blurred: hold still and tap the pin to focus.");
+  else if (edge < BLURRED) problems.push("Looks blurred: hold still and tap the pin to focus.");
   if (size < 400) problems.push("Small: move closer.");
   return problems;
 }

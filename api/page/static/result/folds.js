@@ -5,6 +5,7 @@ import { scaled } from "../capture/photographs.js";
 import { priceChart } from "./charts.js";
 import { marked } from "./findings.js";
 import { fragment } from "./fragments.js";
+import { ALIKE } from "./hero.js";
 import { VIEWS, boxOf, capitalised } from "./words.js";
 
 const TITLES = {
@@ -18,8 +19,6 @@ const TITLES = {
 
 /** Score below which a candidate is not listed. */
 const UNLIKELY = 0.005;
-/** Score from which the best candidate is shown beside the photograph although no pin was identified. */
-const ALIKE = 0.1;
 
 export class Folds {
   constructor({ pictures, catalogPicture, retake }) {

@@ -6,8 +6,8 @@ import { h, icon } from "../dom.js";
 import { gauge } from "./charts.js";
 import { VIEWS, capitalised, judged, money, reading, verdictInWords, verdictSign } from "./words.js";
 
-/** Score from which the best candidate is named although no pin was identified. */
-const ALIKE = 0.1;
+/** Score from which the best candidate is named and shown although no pin was identified. */
+export const ALIKE = 0.1;
 
 const waiting = (text) => h("p", { class: "waiting" }, text);
 
