@@ -7,6 +7,7 @@ anything except a refusal, it is kept as a file below `--found`; the inputs in `
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -54,6 +55,8 @@ checks.response_schema_conformance.enabled = false
 many JSON objects with the content type of one."""
 
 Target = Callable[[bytes], None]
+
+_TRIED = re.compile(rb"number_of_executed_units:\s*(\d+)")
 
 
 @cache
@@ -157,31 +160,41 @@ def run(minutes: float, found: Path, say: Callable[[str], None]) -> dict[str, in
     findings = {}
     for name in TARGETS:
         say(f"{name}: {seconds} s")
-        findings[name] = _atheris(name, seconds, found / name)
+        tried, findings[name] = fuzz_target(name, seconds, found / name)
+        say(f"{name}: {tried} inputs tried")
     for service in ("master", "proxy"):
         say(f"{service}: {seconds} s")
         findings[service] = _schemathesis(service, seconds, found)
     return findings
 
 
-def _atheris(name: str, seconds: int, found: Path) -> int:
-    """Fuzzes one target in a separate process, which ends at the first failure; returns the number of new
-    files."""
+def fuzz_target(name: str, seconds: int, found: Path) -> tuple[int, int]:
+    """Fuzzes one target in a separate process, which ends at the first failure. Returns the number of inputs
+    that were tried, and of those that failed, which are kept in `found` beside the process's output.
+
+    Raises `RuntimeError` if no input was tried.
+    """
     found.mkdir(parents=True, exist_ok=True)
-    before = set(found.glob("crash-*"))
-    with tempfile.TemporaryDirectory() as corpus:
-        seeds = Path(__file__).parents[2] / "tests" / "fuzz" / "corpus" / name
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.faults.fuzz",
-            name,
-            corpus,
-            *([str(seeds)] if seeds.is_dir() else []),
-        ]
+    before = set(found.glob("*-*"))
+    output = found / "output.txt"
+    with tempfile.TemporaryDirectory() as corpus, output.open("wb") as target:
+        seeds = ROOT / "tests" / "fuzz" / "corpus" / name
         limits = [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048"]
-        subprocess.run([*command, *limits, f"-artifact_prefix={found}/"], check=False)
-    return len(set(found.glob("*-*")) - before)
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "benchmarks.faults.fuzz_target", name, corpus, str(seeds)),
+                *(*limits, "-print_final_stats=1", f"-artifact_prefix={found}/"),
+            ],
+            stdout=target,
+            stderr=subprocess.STDOUT,
+            check=False,
+            cwd=ROOT,
+        )
+    tried = _TRIED.search(output.read_bytes())
+    failed = len(set(found.glob("*-*")) - before) or int(ended.returncode != 0)
+    if tried is None and not failed:
+        raise RuntimeError(f"the fuzzer of {name} tried no input: see {output}")
+    return int(tried[1]) if tried else 0, failed
 
 
 def _schemathesis(service: str, seconds: int, found: Path) -> int:
