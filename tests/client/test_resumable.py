@@ -67,11 +67,6 @@ def test_a_piece_is_what_the_link_carries_in_two_seconds() -> None:
     assert pace.size == MOST_PIECE
 
 
-def _note(progress: list[int], sent: int, total: int) -> None:
-    assert sent <= total
-    progress.append(sent)
-
-
 async def test_a_small_upload_is_one_request(server: Running) -> None:
     with trio.fail_after(LIMIT):
         async with relaying(server.port) as relay, analyze(relay.url, {View.FRONT: b"PHOTO"}) as packets:

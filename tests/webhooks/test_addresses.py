@@ -32,7 +32,7 @@ def test_public_https_urls_will_do(url: str) -> None:
         "https://example.com:99999/",
         "https://me:secret@example.com/",
         "https://example.com/#part",
-        "https://example.com/\n",
+        "https://example.com/\nx",
         "https://example.com/a b",
         "https://exämple.com/",
         "https://127.0.0.1/",
@@ -44,8 +44,6 @@ def test_public_https_urls_will_do(url: str) -> None:
     ],
 )
 def test_what_is_none_is_refused_by_name(url: str) -> None:
-    if url.endswith("\n"):
-        url = "https://example.com/\nx"
     with pytest.raises(PinactorsError) as refused:
         check_url(url, private=False)
     assert (refused.value.code, refused.value.field) == (ErrorCode.INVALID_FORMAT, "webhook")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Sequence
 from functools import partial
@@ -238,3 +239,4 @@ async def test_a_repeated_packet_is_stamped_anew(tmp_path: Path) -> None:
     (repeated,) = log.packets[1:]
     read = msgspec.json.decode(repeated)
     assert (read["sessionId"], read["sequence"], read["x"]) == ("s", 1, 1)
+    assert dt.datetime.fromisoformat(read["timestamp"]).tzinfo is not None, "a new time"
