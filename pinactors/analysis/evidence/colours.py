@@ -189,18 +189,9 @@ def _within(lab: Floats, centre: npt.NDArray[np.floating], reach: float) -> npt.
     return np.asarray(np.einsum("ij,ij->i", away, away) < reach * reach)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far each paint deviates from the others: `deviation` in standard deviations, given the lights that
-    the others and the light's prior allow; `apart` its distance (CIEDE2000) under the light that fits the
-    others best."""
-
-    deviation: Values
-    apart: Values
-
-
-def stand(found: list[Paint]) -> Standing:
-    """How far each paint is from the catalogue's colour under any light that the other paints allow.
+def deviations(found: list[Paint]) -> Values:
+    """How far each paint is from the catalogue's colour under any light that the other paints allow, in
+    standard deviations.
 
     The measure is the profile likelihood ratio of "this paint is under the light of the others" against "it
     is another colour", over all lights: the less the others determine the light, the further a paint must be
@@ -220,8 +211,7 @@ def stand(found: list[Paint]) -> Standing:
     total = bounded.sum(axis=1) + prior
     others = total[:, None] - bounded
     evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
-    alone = apart[others.argmin(axis=0), np.arange(len(found))]
-    return Standing(np.sqrt(2 * np.maximum(evidence, 0.0)), alone)
+    return np.sqrt(2 * np.maximum(evidence, 0.0))
 
 
 def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
@@ -287,9 +277,9 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
     if not told:
         return Measurement(name, "glare or glitter hides the paints")
     view, first = told[0]
-    deviation = stand(first).deviation
+    deviation = deviations(first)
     for _, other in told[1:]:
-        deviation = _in_both(first, deviation, other, stand(other).deviation)
+        deviation = _in_both(first, deviation, other, deviations(other))
     worst = int(deviation.argmax())
     score = ramp(float(deviation[worst]), FOREIGN, OPEN, TOGETHER)
     if score >= SLIGHT_SCORE:

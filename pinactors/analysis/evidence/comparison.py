@@ -63,7 +63,7 @@ class Target:
 @dataclass(frozen=True)  # no slots, as above
 class Comparison:
     """A photograph warped to the target's pixels, those of the catalogue's crop. `photo` is RGB; `inside` is
-    where both show the pin and the photograph has pixels; `photo_mask` is the photograph's own cut-out.
+    where both show the pin and the photograph has pixels.
 
     `to_target` maps working pixels to the target's (3x3); `agreement` is the correlation of the edge maps
     inside the outlines, `overlap` the intersection over union of the silhouettes; `resolution` is working
@@ -74,7 +74,6 @@ class Comparison:
     target: Target
     photo: Image
     inside: npt.NDArray[np.bool_]
-    photo_mask: npt.NDArray[np.bool_]
     to_target: Matrix
     agreement: float
     overlap: float
@@ -163,7 +162,6 @@ def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Compari
         target,
         photo,
         np.asarray(photo_mask & target.mask),
-        np.asarray(photo_mask),
         to_target,
         fit.agreement,
         fit.overlap,

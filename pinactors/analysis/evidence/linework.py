@@ -58,13 +58,12 @@ pixels per pixel of the map in which it is averaged."""
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """The traced pieces of line: `points` (n, 2) and unit `normals` in reference pixels; `offset` the
-    displacement of each along its normal; `strength` its contrast over the reference's. `correction` (3x3)
-    maps reference pixels to where the comparison's photograph shows them."""
+    displacement of each along its normal. `correction` (3x3) maps reference pixels to where the
+    comparison's photograph shows them."""
 
     points: Points
     normals: Points
     offset: Values
-    strength: Values
     correction: Matrix
 
     @property
@@ -95,17 +94,17 @@ def trace(seen: Comparison) -> Drawing | None:
 def _traced(photo: Floats, reference: Floats, points: Points, normals: Points, lightness: float) -> Drawing:
     """The drawing by changes of colour in which lightness has the weight `lightness` relative to tint."""
     steps = _steps(reference, points, normals, lightness)
-    ideal, contrast = _across(reference, points, normals, steps, np.eye(3))
+    ideal = _across(reference, points, normals, steps, np.eye(3))
     correction = np.eye(3)
     some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
     for reach in FITTING_REACHES_PIXELS:
-        measured, _ = _across(photo, points[some], normals[some], steps[some], correction, reach)
+        measured = _across(photo, points[some], normals[some], steps[some], correction, reach)
         offset = measured - ideal[some]
         correction = correction @ _fit(
             points[some], normals[some], offset, perspective=reach <= LINE_REACH_PIXELS
         )
-    measured, strength = _across(photo, points, normals, steps, correction)
-    return Drawing(points, normals, measured - ideal, strength / np.maximum(contrast, 1e-3), correction)
+    measured = _across(photo, points, normals, steps, correction)
+    return Drawing(points, normals, measured - ideal, correction)
 
 
 def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
@@ -152,9 +151,9 @@ def _across(
     steps: Floats,
     correction: Matrix,
     reach: float = LINE_REACH_PIXELS,
-) -> tuple[Values, Values]:
-    """The position of each line along its normal, and its strength: where the colour changes most in the
-    direction of `steps` (n, 3), with either sign. `correction` maps reference pixels to the picture's."""
+) -> Values:
+    """The position of each line along its normal: where the colour changes most in the direction of `steps`
+    (n, 3), with either sign. `correction` maps reference pixels to the picture's."""
     step = 0.5 if reach <= 8 else 1.0
     offsets = np.arange(-reach, reach + 0.1, step)
     places = points[:, None, :] + offsets[None, :, None] * normals[:, None, :]
@@ -170,7 +169,7 @@ def _across(
     before, here, after = pulled[rows, inner - 1], pulled[rows, inner], pulled[rows, inner + 1]
     bend = before - 2 * here + after
     fraction = np.where(np.abs(bend) > 1e-6, 0.5 * (before - after) / np.where(bend == 0, 1, bend), 0.0)
-    return offsets[inner] + step * np.clip(fraction, -1, 1), change[rows, best]
+    return offsets[inner] + step * np.clip(fraction, -1, 1)
 
 
 def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) -> Matrix:

@@ -54,9 +54,9 @@ SAME_LATTICE, OPEN_LATTICE, OTHER_LATTICE = 0.0, 0.25, 0.45
 lattice, of one that gives no evidence, and of another lattice. Of 94 genuine simulated backs two had more
 than the second, of 9 with another lattice one had less than the third."""
 
-RIM_FROM, RIM_TO, CORE_FROM = 0.022, 0.055, 0.09
-"""The band along the outline where a rim would be, and where the inside begins, in pin diameters. A rim is
-one to two millimetres of thirty-five; nearer to the edge the shading of the bevel dominates."""
+RIM_FROM, RIM_TO = 0.022, 0.055
+"""The band along the outline where a rim would be, in pin diameters. A rim is one to two millimetres of
+thirty-five; nearer to the edge the shading of the bevel dominates."""
 
 
 @dataclass(frozen=True, slots=True)

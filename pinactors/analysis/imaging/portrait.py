@@ -63,9 +63,6 @@ class Portrait:
             np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8),
         )
 
-    def mirrored(self) -> Portrait:
-        return Portrait(np.ascontiguousarray(self.rgb[:, ::-1]), np.ascontiguousarray(self.mask[:, ::-1]))
-
     @cached_property
     def frame(self) -> Matrix:
         """3x3 from unit coordinates (one unit is one standard deviation of the silhouette) to crop pixels.

@@ -27,7 +27,6 @@ class Header:
 
     width: int
     height: int
-    transparent: bool
     orientation: int
     profile: bytes
     picture: pyvips.Image
@@ -49,7 +48,7 @@ def _header(picture: pyvips.Image) -> Header:
     known = picture.get_fields()
     orientation = picture.get("orientation") if "orientation" in known else 1
     profile = picture.get("icc-profile-data") if "icc-profile-data" in known else b""
-    return Header(picture.width, picture.height, picture.hasalpha(), orientation, bytes(profile), picture)
+    return Header(picture.width, picture.height, orientation, bytes(profile), picture)
 
 
 def rgb(picture: pyvips.Image, factor: int = 1) -> Image:

@@ -90,31 +90,30 @@ WARM, GREEN = (0.8, 0.65, 0.5), (0.5, 0.75, 0.5)
 def test_the_largest_field_does_not_say_what_the_light_is() -> None:
     """The largest field has nine tenths of the pixels, and its change of colour alone could be explained by a
     light; the two small fields contradict that."""
-    standing = colours.stand(
+    standing = colours.deviations(
         [
             painted("white", (0.7, 0.7, 0.7), 0.8, (0.45, 0.85, 0.6)),
             painted("red", (0.7, 0.7, 0.7), 0.03),
             painted("blue", (0.7, 0.7, 0.7), 0.03),
         ]
     )
-    assert standing.deviation.argmax() == 0
-    assert standing.deviation[0] > colours.OPEN + 0.5
-    assert standing.apart[0] > 10
-    assert standing.deviation[1:].max() < standing.deviation[0] - 1
+    assert standing.argmax() == 0
+    assert standing[0] > colours.OPEN + 0.5
+    assert standing[1:].max() < standing[0] - 1
 
 
 def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
-    standing = colours.stand([painted(name, WARM, 0.2) for name in PAINTS])
-    assert standing.deviation.max() < colours.OPEN
+    standing = colours.deviations([painted(name, WARM, 0.2) for name in PAINTS])
+    assert standing.max() < colours.OPEN
 
 
 def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
     """Two paints do not determine the light, but lamps give warm light and never green light."""
     warm, green = (
-        colours.stand([painted("white", light, 0.5), painted("blue", (0.65, 0.65, 0.65), 0.1)])
+        colours.deviations([painted("white", light, 0.5), painted("blue", (0.65, 0.65, 0.65), 0.1)])
         for light in (WARM, GREEN)
     )
-    assert green.deviation.max() > warm.deviation.max() + 1
+    assert green.max() > warm.max() + 1
 
 
 def test_a_light_in_which_paint_would_be_more_than_white_does_not_hide_its_tint() -> None:
@@ -127,13 +126,13 @@ def test_a_light_in_which_paint_would_be_more_than_white_does_not_hide_its_tint(
 def field(shown: tuple[float, float, float], *, metal: bool) -> float:
     """The deviation of a white field shown as `shown` beside two other paints, all in neutral light."""
     return float(
-        colours.stand(
+        colours.deviations(
             [
                 painted("white", (0.7, 0.7, 0.7), 0.3, shown, metal=metal),
                 painted("red", (0.7, 0.7, 0.7), 0.1),
                 painted("blue", (0.7, 0.7, 0.7), 0.1),
             ]
-        ).deviation[0]
+        )[0]
     )
 
 
