@@ -8,7 +8,7 @@ import msgspec
 import trio
 from quart import Response, request
 
-from pinactors.analysis.imaging.cut import cut
+from pinactors.analysis.imaging.cutout_png import cutout_png
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.analyses import stored
 from pinactors.api.admin.answers import ImportState, ImportStates, LineProblem
@@ -73,7 +73,7 @@ async def photograph(name: str) -> Response:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", str(error)) from None
     stream_id = (await stored(wanted.record_number)).stream_id
-    content, _ = await of_photograph(stream_id, wanted.view, cut, wanted.whole)
+    content, _ = await of_photograph(stream_id, wanted.view, cutout_png, wanted.whole)
     await given.imports.receive(one, wanted.path, BodyReader(_Made(content), given.settings, len(content)))
     return picture(content, "image/png", "no-store")
 

@@ -15,7 +15,7 @@ import trio
 from markupsafe import escape
 from quart import Blueprint, Response, request
 
-from pinactors.analysis.imaging.shown import shown
+from pinactors.analysis.imaging.public_copy import public_copy
 from pinactors.api.auth import ANYONE, authenticate
 from pinactors.api.page.catalogue import in_worker, picture
 from pinactors.api.page.pages import shell
@@ -113,7 +113,7 @@ async def photograph(stream_id: str, view: str) -> Response:
 
 async def shown_photograph(stream_id: str, view: str) -> Response:
     """The photograph for `photograph`, without a check of the key. Raises `PinactorsError` (`not_found`)."""
-    return picture(await of_photograph(stream_id, view, shown), "image/jpeg", "private, max-age=86400")
+    return picture(await of_photograph(stream_id, view, public_copy), "image/jpeg", "private, max-age=86400")
 
 
 async def of_photograph(stream_id: str, view: str, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -31,16 +31,16 @@ def calibrate_cutouts(
     that file. The figures are cross-validated: each is of pins that were not in the fit.
     """
     with terminal.explaining(), process_pool() as pool:
-        waiting: list[Future[cutouts.Looked | None]] = []
+        waiting: list[Future[cutouts.MeasuredPhoto | None]] = []
         for folder in folders:
             known = cutouts.outlines(folder)
             for photo in dataset.load(folder).photos[::every]:
                 for view, truth in cutouts.views_of(photo, known):
-                    waiting.append(pool.submit(cutouts.look, photo, view, truth))
-        looked = [one for one in finished("cutting out", waiting) if one is not None]
+                    waiting.append(pool.submit(cutouts.measure_photo, photo, view, truth))
+        photos = [one for one in finished("cutting out", waiting) if one is not None]
         start = proposal_score.shipped()
-        figures = cutouts.out_of_fold(looked, start, folds)
+        figures = cutouts.out_of_fold(photos, start, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)
-        told = f"{len(looked)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
-        output.write_text(cutouts.dump(cutouts.fit(looked, start), told, figures), "utf-8")
+        told = f"{len(photos)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
+        output.write_text(cutouts.dump(cutouts.fit(photos, start), told, figures), "utf-8")
     tell(figures)

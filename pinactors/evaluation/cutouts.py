@@ -21,7 +21,13 @@ from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Points
 from pinactors.analysis.segmentation import outline, proposals
-from pinactors.analysis.segmentation.proposal_score import COVERED, CUT_NAMES, NAMES, SIGNS, Coefficients
+from pinactors.analysis.segmentation.proposal_score import (
+    CONFIDENCE_NAMES,
+    COVERING_OVERLAP,
+    NAMES,
+    SIGNS,
+    Coefficients,
+)
 from pinactors.evaluation import metrics
 from pinactors.evaluation.dataset import Kind, PhotoSet
 from pinactors.evaluation.matching import MAX_PIXELS
@@ -39,9 +45,10 @@ STEPS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class MeasuredPhoto:
     """The measures of one photograph: `regions` (n, `NAMES`) of the proposals and whether each `covers` the
-    pin (n), `cut` (`CUT_NAMES`) and whether it covers the pin. `pin` identifies the pin, for the folds."""
+    pin (n), `cut` (`CONFIDENCE_NAMES`) and whether it covers the pin. `pin` identifies the pin, for the
+    folds."""
 
     pin: str
     regions: Values
@@ -72,12 +79,12 @@ def outlines(folder: Path) -> dict[tuple[str, View], Points]:
     return found
 
 
-def look(photo: PhotoSet, view: View, truth: Points | None) -> Looked | None:
+def measure_photo(photo: PhotoSet, view: View, truth: Points | None) -> MeasuredPhoto | None:
     """The measures of a photograph's regions and cut; None if there are no proposals. `truth` is the pin's
     outline, None if there is no pin in the photograph. Raises `PinactorsError`, `OSError`."""
     rgb = decode(photo.images[view].read_bytes(), view, MAX_PIXELS).rgb
     small = outline.reduced(outline.reduced(rgb, outline.FINE_SIDE), proposals.PICTURE_SIDE)
-    scene = proposals.look(small)
+    scene = proposals.make_scene(small)
     ranked = outline.rank(scene)
     if not ranked:
         return None
@@ -85,13 +92,13 @@ def look(photo: PhotoSet, view: View, truth: Points | None) -> Looked | None:
     if truth is not None:
         scale = np.array([small.shape[1] / rgb.shape[1], small.shape[0] / rgb.shape[0]])
         cv2.fillPoly(pin, [np.rint(truth * scale).astype(np.int32)], 1)
-    cut = outline.chosen_cut(scene, ranked)
-    return Looked(
+    cut = outline.refine_best(scene, ranked)
+    return MeasuredPhoto(
         photo.pin_id or photo.photo_id,
         np.array([one.measures.vector() for one in ranked]),
-        np.array([outline.overlap(one.proposal.mask, as_image(pin)) >= COVERED for one in ranked]),
+        np.array([outline.overlap(one.proposal.mask, as_image(pin)) >= COVERING_OVERLAP for one in ranked]),
         np.array([*cut.measures.vector(), cut.agreement, cut.support]),
-        outline.overlap(cut.mask, as_image(pin)) >= COVERED,
+        outline.overlap(cut.mask, as_image(pin)) >= COVERING_OVERLAP,
     )
 
 
@@ -102,7 +109,7 @@ def views_of(photo: PhotoSet, known: dict[tuple[str, View], Points]) -> list[tup
     return [(view, known[photo.photo_id, view]) for view in photo.images if (photo.photo_id, view) in known]
 
 
-def fit(looked: Sequence[Looked], start: Coefficients) -> Coefficients:
+def fit(photos: Sequence[MeasuredPhoto], start: Coefficients) -> Coefficients:
     """Fitted coefficients, each with its sign (`SIGNS`) and near `start`. Those of regions maximise the
     likelihood of the covering regions among all regions of their picture (a softmax: the conditional logit of
     McFadden 1974, in which any covering region is right), those of cuts the likelihood of covering cuts
@@ -110,25 +117,25 @@ def fit(looked: Sequence[Looked], start: Coefficients) -> Coefficients:
 
     Raises `ValueError` unless some cuts cover their pin and others do not.
     """
-    right = np.array([one.cut_covers for one in looked])
+    right = np.array([one.cut_covers for one in photos])
     if not right.any() or right.all():
         raise ValueError("a fit needs photographs whose cut covers the pin and others")
-    told = [one for one in looked if one.covers.any() and not one.covers.all()]
-    cuts = np.column_stack([np.ones(len(looked)), [one.cut for one in looked]])
+    mixed = [one for one in photos if one.covers.any() and not one.covers.all()]
+    cuts = np.column_stack([np.ones(len(photos)), [one.cut for one in photos]])
     region = start.region
-    if told:
-        stacked = np.concatenate([one.regions for one in told])
-        region = _nearest(start.region, stacked.std(axis=0), NAMES, lambda w: _listwise(told, w))
+    if mixed:
+        stacked = np.concatenate([one.regions for one in mixed])
+        region = _nearest(start.region, stacked.std(axis=0), NAMES, lambda w: _listwise(mixed, w))
     cut = _nearest(
-        start.cut, cuts.std(axis=0), ("intercept", *CUT_NAMES), lambda w: _logistic(cuts, right, w)
+        start.cut, cuts.std(axis=0), ("intercept", *CONFIDENCE_NAMES), lambda w: _logistic(cuts, right, w)
     )
     return Coefficients(region, cut)
 
 
-def _listwise(told: Sequence[Looked], weights: Values) -> tuple[float, Values]:
+def _listwise(mixed: Sequence[MeasuredPhoto], weights: Values) -> tuple[float, Values]:
     """Negative log-likelihood of the covering regions and its gradient."""
     loss, gradient = 0.0, np.zeros(len(weights))
-    for one in told:
+    for one in mixed:
         odds = one.regions @ weights
         share = np.exp(odds - odds.max())
         among = share * one.covers
@@ -171,15 +178,15 @@ def _nearest(
     return np.round(weights, 3) + 0.0
 
 
-def out_of_fold(looked: Sequence[Looked], start: Coefficients, folds: int) -> dict[str, Any]:
+def out_of_fold(photos: Sequence[MeasuredPhoto], start: Coefficients, folds: int) -> dict[str, Any]:
     """Figures of all photographs, each under coefficients fitted to the other folds; folds are by pin."""
-    fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in looked])
+    fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in photos])
     first: list[bool] = []
     sure: list[float] = []
-    order: list[Looked] = []
+    order: list[MeasuredPhoto] = []
     for left_out in range(folds):
-        kept = [one for one, part in zip(looked, fold, strict=True) if part != left_out]
-        judged = [one for one, part in zip(looked, fold, strict=True) if part == left_out]
+        kept = [one for one, part in zip(photos, fold, strict=True) if part != left_out]
+        judged = [one for one, part in zip(photos, fold, strict=True) if part == left_out]
         if not judged:
             continue
         fitted = fit(kept, start)
@@ -199,12 +206,12 @@ def out_of_fold(looked: Sequence[Looked], start: Coefficients, folds: int) -> di
     }
 
 
-def dump(fitted: Coefficients, told: str, figures: dict[str, Any]) -> str:
+def dump(fitted: Coefficients, fitted_on: str, figures: dict[str, Any]) -> str:
     """The JSON that replaces `pinactors/analysis/segmentation/score.json`."""
     model = {
-        "fitted": told,
+        "fitted": fitted_on,
         "figures": {name: figure["value"] for name, figure in figures.items()},
         "region": dict(zip(NAMES, fitted.region.tolist(), strict=True)),
-        "cut": dict(zip(("intercept", *CUT_NAMES), fitted.cut.tolist(), strict=True)),
+        "cut": dict(zip(("intercept", *CONFIDENCE_NAMES), fitted.cut.tolist(), strict=True)),
     }
     return json.dumps(model, indent=2) + "\n"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.segmentation import proposal_score
-from pinactors.analysis.segmentation.proposal_score import CUT_NAMES, NAMES, SIGNS
+from pinactors.analysis.segmentation.proposal_score import CONFIDENCE_NAMES, NAMES, SIGNS
 from pinactors.evaluation import cutouts
-from pinactors.evaluation.cutouts import Looked
+from pinactors.evaluation.cutouts import MeasuredPhoto
 from pinactors.evaluation.dataset import Kind, PhotoSet
 from pinactors.protocol import View
 from tests import drawing
@@ -42,16 +42,16 @@ def test_regions_and_cuts_are_held_against_the_outline(tmp_path: Path) -> None:
     ((view, truth),) = cutouts.views_of(pin, known)
     assert view is View.FRONT
     assert truth is not None
-    seen = cutouts.look(pin, view, truth)
+    seen = cutouts.measure_photo(pin, view, truth)
     assert seen is not None
     assert seen.regions.shape == (len(seen.covers), len(NAMES))
     assert seen.covers.any()
     assert seen.cut_covers
-    beside = cutouts.look(pin, view, truth + np.array([200, 0]))
+    beside = cutouts.measure_photo(pin, view, truth + np.array([200, 0]))
     assert beside is not None
     assert not beside.cut_covers
     assert cutouts.views_of(table, known) == [(View.FRONT, None)]
-    blank = cutouts.look(table, View.FRONT, None)
+    blank = cutouts.measure_photo(table, View.FRONT, None)
     assert blank is None or not blank.covers.any()
 
 
@@ -66,31 +66,31 @@ def test_bad_outlines_are_named(tmp_path: Path) -> None:
             cutouts.outlines(tmp_path)
 
 
-def made_up(count: int, told_by: str, way: int) -> list[Looked]:
+def made_up(count: int, told_by: str, way: int) -> list[MeasuredPhoto]:
     """Pictures of three regions and a cut each, in which only the measure `told_by` indicates the pin: larger
     is likelier if `way` is 1, smaller if it is -1."""
     rng = np.random.default_rng(5)
-    looked = []
+    photos = []
     for number in range(count):
         regions = rng.normal(0, 0.01, (3, len(NAMES)))
         regions[:, NAMES.index(told_by)] = rng.permutation(3)
         best = (way * regions[:, NAMES.index(told_by)]).argmax()
-        cut = rng.normal(0, 0.01, len(CUT_NAMES))
-        cut[CUT_NAMES.index(told_by)] = rng.normal()
-        covers = bool(way * cut[CUT_NAMES.index(told_by)] > 0.3 * rng.normal())
-        looked.append(Looked(f"P{number % 20}", regions, np.arange(3) == best, cut, covers))
-    return looked
+        cut = rng.normal(0, 0.01, len(CONFIDENCE_NAMES))
+        cut[CONFIDENCE_NAMES.index(told_by)] = rng.normal()
+        covers = bool(way * cut[CONFIDENCE_NAMES.index(told_by)] > 0.3 * rng.normal())
+        photos.append(MeasuredPhoto(f"P{number % 20}", regions, np.arange(3) == best, cut, covers))
+    return photos
 
 
 def test_a_fit_finds_what_tells_the_pin_and_turns_no_sign() -> None:
-    start = dataclasses.replace(SHIPPED, region=np.zeros(len(NAMES)), cut=np.zeros(1 + len(CUT_NAMES)))
+    start = dataclasses.replace(SHIPPED, region=np.zeros(len(NAMES)), cut=np.zeros(1 + len(CONFIDENCE_NAMES)))
     at = NAMES.index("contrast")
     fitted = cutouts.fit(made_up(80, "contrast", 1), start)
     assert fitted.region[at] > 1
-    assert fitted.cut[1 + CUT_NAMES.index("contrast")] > 1
+    assert fitted.cut[1 + CONFIDENCE_NAMES.index("contrast")] > 1
     against = cutouts.fit(made_up(80, "contrast", -1), start)
     assert against.region[at] == 0
-    for names, values in ((NAMES, against.region), (CUT_NAMES, against.cut[1:])):
+    for names, values in ((NAMES, against.region), (CONFIDENCE_NAMES, against.cut[1:])):
         assert all(SIGNS[name] * value >= 0 for name, value in zip(names, values, strict=True))
     figures = cutouts.out_of_fold(made_up(80, "contrast", 1), start, 4)
     assert figures["best region covers the pin"]["value"] > 0.95
@@ -98,13 +98,13 @@ def test_a_fit_finds_what_tells_the_pin_and_turns_no_sign() -> None:
 
 
 def test_what_the_photographs_do_not_show_stays_and_the_file_is_read_again() -> None:
-    looked = made_up(40, "contrast", 1)
-    flat = [dataclasses.replace(one, regions=np.ones((3, len(NAMES)))) for one in looked]
+    photos = made_up(40, "contrast", 1)
+    flat = [dataclasses.replace(one, regions=np.ones((3, len(NAMES)))) for one in photos]
     fitted = cutouts.fit(flat, SHIPPED)
     np.testing.assert_allclose(fitted.region, SHIPPED.region, atol=1e-3)
-    model = json.loads(cutouts.dump(fitted, "drawn", cutouts.out_of_fold(looked, SHIPPED, 2)))
+    model = json.loads(cutouts.dump(fitted, "drawn", cutouts.out_of_fold(photos, SHIPPED, 2)))
     assert model["fitted"] == "drawn"
     assert list(model["region"]) == list(NAMES)
-    assert list(model["cut"]) == ["intercept", *CUT_NAMES]
+    assert list(model["cut"]) == ["intercept", *CONFIDENCE_NAMES]
     with pytest.raises(ValueError, match="covers the pin and others"):
-        cutouts.fit([dataclasses.replace(one, cut_covers=True) for one in looked], SHIPPED)
+        cutouts.fit([dataclasses.replace(one, cut_covers=True) for one in photos], SHIPPED)

@@ -72,7 +72,9 @@ def _along(picture: Picture, match: Match, registered: Registered) -> outline.Se
     height, width = picture.rgb.shape[:2]
     to_picture = np.linalg.inv(registered.to_reference)
     mask = cv2.warpPerspective(reference.mask, to_picture, (width, height), flags=cv2.INTER_LINEAR)
-    return outline.follow(picture.rgb, as_image(np.where(mask > 127, 255, 0)), match.candidates[0].score)
+    return outline.segment_known(
+        picture.rgb, as_image(np.where(mask > 127, 255, 0)), match.candidates[0].score
+    )
 
 
 def _notes(found: outline.Segmentation) -> tuple[str, ...]:

@@ -33,10 +33,10 @@ def recut(scene: Scene, proposal: Proposal) -> Image | None:
     band = int(np.clip(round(BAND_HALF_WIDTH * math.sqrt(proposal.area / 4)), 3, 10))
     window = window_of(mask, 2 * band + 2)
     labels = _labels(mask[window], band)
-    cut = np.zeros_like(mask)
-    cut[window] = _cut(rgb[window], labels)
-    grown = cv2.resize(cut * 255, (width, height), interpolation=cv2.INTER_LINEAR)
-    return _largest(as_image(grown) // 128)
+    segmented = np.zeros_like(mask)
+    segmented[window] = _grab_cut(rgb[window], labels)
+    enlarged = cv2.resize(segmented * 255, (width, height), interpolation=cv2.INTER_LINEAR)
+    return _largest(as_image(enlarged) // 128)
 
 
 def refine(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
@@ -48,16 +48,16 @@ def refine(scene: Scene, proposal: Proposal, shadow: Image | None) -> Image:
     window = window_of(mask, 3 * band)
     inside = mask[window]
     labels = _labels(inside, band)
-    labels[(inside > 0) & (scene.strange[window] > SURE_OBJECT_DEVIATIONS)] = cv2.GC_FGD
+    labels[(inside > 0) & (scene.deviations[window] > SURE_OBJECT_DEVIATIONS)] = cv2.GC_FGD
     if shadow is not None:
         labels[shadow[window] > 0] = cv2.GC_BGD
     # The outline stays as proposed at the picture's edge: there are no pixels beyond it to limit the cut.
     frame = np.zeros(mask.shape, bool)
     frame[:2] = frame[-2:] = frame[:, :2] = frame[:, -2:] = True
     labels[frame[window] & (inside == 0)] = cv2.GC_BGD
-    cut = np.zeros_like(mask)
-    cut[window] = _cut(scene.rgb[window], labels)
-    found = _largest(cut)
+    segmented = np.zeros_like(mask)
+    segmented[window] = _grab_cut(scene.rgb[window], labels)
+    found = _largest(segmented)
     return mask if found is None else found
 
 
@@ -69,7 +69,7 @@ def _labels(inside: Image, band: int) -> Image:
     return labels
 
 
-def _cut(rgb: Image, labels: Image) -> Image:
+def _grab_cut(rgb: Image, labels: Image) -> Image:
     """Foreground (1), sure or probable, after one iteration of GrabCut (more gave no gain); empty if no sure
     foreground or no sure background is labelled."""
     if not ((labels == cv2.GC_BGD).any() and (labels == cv2.GC_FGD).any()):
@@ -80,7 +80,7 @@ def _cut(rgb: Image, labels: Image) -> Image:
     return as_image(labels & 1)
 
 
-def _largest(cut: Image) -> Image | None:
+def _largest(mask: Image) -> Image | None:
     regions: list[Proposal] = []
-    add_regions(as_image(cv2.morphologyEx(cut, cv2.MORPH_OPEN, disk(1))), "cut", regions, keep=1)
+    add_regions(as_image(cv2.morphologyEx(mask, cv2.MORPH_OPEN, disk(1))), "cut", regions, keep=1)
     return regions[0].mask if regions else None

@@ -28,23 +28,25 @@ LEAST_CONFIDENCE = 0.3
 """Confidence below which a cut is not accepted as a pin: a lower limit accepts more blank surfaces than it
 saves pins."""
 
-CUT_OFF = 0.06
+CUT_OFF_SHARE = 0.06
 """Share of the outline on the photograph's border above which part of the pin counts as outside."""
 
 PROPOSALS_RECUT = 3
 """Largest number of proposals, mutually different, that are cut again before one is chosen."""
 
-RIVAL_LOG_ODDS = 3.0
+NEAR_BEST_LOG_ODDS = 3.0
 """A proposal whose score is further than this below the best is not cut again."""
 
-AGREED_SHARE = 0.95
+SUFFICIENT_SUPPORT = 0.95
 """Share of the evidence on one outline from which no proposal is cut again."""
 
 SAME_OUTLINE_OVERLAP = 0.85
 """Intersection over union with a known outline below which a cut has followed something else."""
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
-UNSURE = "Something is in the photograph, but its outline could not be told from the background as a pin's."
+UNCLEAR_OUTLINE = (
+    "Something is in the photograph, but its outline could not be told from the background as a pin's."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class RefinedRegion:
     """The chosen region (0 or 1, at the scene's size) after refinement, and the values from which its
     confidence is computed: `measures`, `agreement` (overlap with its proposal) and `support` (share of the
     evidence on that proposal)."""
@@ -85,19 +87,19 @@ def segment(rgb: Image) -> Segmentation:
     fine = reduced(rgb, FINE_SIDE)
     small = reduced(fine, proposals.PICTURE_SIDE)
     if min(small.shape[:2]) < 16:
-        return _nothing("The photograph is too small to find a pin in it.")
-    scene = proposals.look(small)
+        return _not_found("The photograph is too small to find a pin in it.")
+    scene = proposals.make_scene(small)
     ranked = rank(scene)
     if not ranked:
-        return _nothing(NO_PIN)
-    cut = chosen_cut(scene, ranked)
-    confidence = proposal_score.confidence(cut.measures, cut.agreement, cut.support)
+        return _not_found(NO_PIN)
+    refined = refine_best(scene, ranked)
+    confidence = proposal_score.confidence(refined.measures, refined.agreement, refined.support)
     if confidence < LEAST_CONFIDENCE:
-        return _nothing(UNSURE, confidence)
-    return _finished(rgb, fine, cut.mask, confidence, _others(ranked))
+        return _not_found(UNCLEAR_OUTLINE, confidence)
+    return _at_full_size(rgb, fine, refined.mask, confidence, _count_others(ranked))
 
 
-def chosen_cut(scene: Scene, ranked: list[Ranked]) -> Cut:
+def refine_best(scene: Scene, ranked: list[Ranked]) -> RefinedRegion:
     """The best of the ranked proposals (at least one) without its shadow, refined along its edge."""
     best = ranked[0].proposal
     shadow = cast_shadow(scene, best)
@@ -108,10 +110,10 @@ def chosen_cut(scene: Scene, ranked: list[Ranked]) -> Cut:
     agreement = overlap(refined, best.mask)
     if measures is None or agreement < 0.5:  # the cut followed another edge: keep the proposal
         refined, measures = best.mask, ranked[0].measures
-    return Cut(refined, measures, agreement, _support(ranked))
+    return RefinedRegion(refined, measures, agreement, _support(ranked))
 
 
-def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
+def segment_known(rgb: Image, known: Image, confidence: float) -> Segmentation:
     """Segments a pin that is known to lie at the mask `known` (0 or 255). The outline is moved to where the
     colours change, because a counterfeit's outline can differ from the catalogue picture's; if the moved
     outline overlaps `known` too little, `known` is kept."""
@@ -121,26 +123,26 @@ def follow(rgb: Image, known: Image, confidence: float) -> Segmentation:
     mask = as_image(cv2.resize(known, size, interpolation=cv2.INTER_AREA) > 127)
     area = cv2.countNonZero(mask)
     if min(size) < 16 or not area:
-        return _nothing(UNSURE)
-    refined = graph_cut.refine(proposals.look(small), Proposal(mask, area, "registered"), None)
+        return _not_found(UNCLEAR_OUTLINE)
+    refined = graph_cut.refine(proposals.make_scene(small), Proposal(mask, area, "registered"), None)
     if overlap(refined, mask) < SAME_OUTLINE_OVERLAP:
         refined = mask
-    return _finished(rgb, fine, refined, confidence, 0)
+    return _at_full_size(rgb, fine, refined, confidence, 0)
 
 
-def _finished(rgb: Image, fine: Image, chosen: Image, confidence: float, others: int) -> Segmentation:
+def _at_full_size(rgb: Image, fine: Image, chosen: Image, confidence: float, others: int) -> Segmentation:
     """The chosen region (0 or 1, at the scene's size) scaled to the picture's size, with its edge moved to
     where the colours change."""
     height, width = rgb.shape[:2]
-    soft = cv2.resize(_guided(fine, chosen), (width, height), interpolation=cv2.INTER_LINEAR)
+    soft = cv2.resize(_guided_filter(fine, chosen), (width, height), interpolation=cv2.INTER_LINEAR)
     outline = largest_outline(as_image(soft > 0.5))
     if len(outline) < 8:
-        return _nothing(UNSURE, confidence)
+        return _not_found(UNCLEAR_OUTLINE, confidence)
     mask = as_image(
         cv2.drawContours(np.zeros((height, width), np.uint8), [outline.astype(np.int32)], -1, 255, -1)
     )
     edge = ((outline <= 1) | (outline >= np.array([width, height], np.float32) - 2)).any(axis=1)
-    return Segmentation(mask, outline, confidence, float(edge.mean()) > CUT_OFF, others=others)
+    return Segmentation(mask, outline, confidence, float(edge.mean()) > CUT_OFF_SHARE, others=others)
 
 
 def rank(scene: Scene) -> list[Ranked]:
@@ -154,13 +156,13 @@ def rank(scene: Scene) -> list[Ranked]:
             opened = cv2.morphologyEx(candidate.proposal.mask, cv2.MORPH_OPEN, disk(radius))
             proposals.add_regions(as_image(opened), "opened", found, keep=1)
     ranked = _best_first(ranked + _scored(scene, found[first:]))
-    if not ranked or _support(ranked) >= AGREED_SHARE:
+    if not ranked or _support(ranked) >= SUFFICIENT_SUPPORT:
         return ranked
     first = len(found)
-    for candidate in _rivals(ranked):
-        cut = graph_cut.recut(scene, candidate.proposal)
-        if cut is not None:
-            proposals.add_regions(cut, "recut", found, keep=1)
+    for candidate in _near_best(ranked):
+        segmented = graph_cut.recut(scene, candidate.proposal)
+        if segmented is not None:
+            proposals.add_regions(segmented, "recut", found, keep=1)
     return _best_first(ranked + _scored(scene, found[first:]))
 
 
@@ -174,11 +176,11 @@ def _best_first(ranked: list[Ranked]) -> list[Ranked]:
     return sorted(ranked, key=lambda candidate: -candidate.score)
 
 
-def _rivals(ranked: list[Ranked]) -> list[Ranked]:
+def _near_best(ranked: list[Ranked]) -> list[Ranked]:
     """The best proposal, and those that score nearly as well and overlap no better one by 0.85 or more."""
     chosen: list[Ranked] = []
     for candidate in ranked:
-        if len(chosen) == PROPOSALS_RECUT or candidate.score < ranked[0].score - RIVAL_LOG_ODDS:
+        if len(chosen) == PROPOSALS_RECUT or candidate.score < ranked[0].score - NEAR_BEST_LOG_ODDS:
             break
         if all(overlap(candidate.proposal.mask, other.proposal.mask) < 0.85 for other in chosen):
             chosen.append(candidate)
@@ -198,7 +200,7 @@ def _support(ranked: list[Ranked]) -> float:
     return agreeing / sum(by_cue.values())
 
 
-def _others(ranked: list[Ranked]) -> int:
+def _count_others(ranked: list[Ranked]) -> int:
     """The number of objects beside the best: disjoint, at least a quarter of its size, with a clear edge all
     round and with other colours than their surroundings. Their scores are not used, because each is lowered
     by leaving out the best object."""
@@ -218,7 +220,7 @@ def _others(ranked: list[Ranked]) -> int:
     return count
 
 
-def _guided(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
+def _guided_filter(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     """`mask` (0 or 1, smaller) scaled to the size of `rgb`, its edge moved to where the colours change (0 to
     1).
 
@@ -262,5 +264,5 @@ def reduced(rgb: Image, side: int) -> Image:
     return as_image(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA))
 
 
-def _nothing(problem: str, confidence: float = 0.0) -> Segmentation:
+def _not_found(problem: str, confidence: float = 0.0) -> Segmentation:
     return Segmentation(None, np.zeros((0, 2), np.float32), confidence, False, problem)

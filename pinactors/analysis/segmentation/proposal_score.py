@@ -16,10 +16,10 @@ import numpy.typing as npt
 from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import HISTOGRAM_BINS, Floats, Scene, disk
 
-COVERED = 0.8
+COVERING_OVERLAP = 0.8
 """Intersection over union from which a region counts as covering the pin."""
 
-RIM, RIM_POINTS = 1.5, 72
+RIM_DEPTH_PIXELS, RIM_POINTS = 1.5, 72
 """Distance inside the outline, in pixels, and number of points at which the rim's tint is sampled."""
 
 
@@ -63,7 +63,7 @@ class Measures:
 
 NAMES = tuple(entry.name for entry in fields(Measures))
 
-CUT_NAMES = (*NAMES, "agreement", "support")
+CONFIDENCE_NAMES = (*NAMES, "agreement", "support")
 """Inputs of the confidence in a cut: its measures, its overlap with its proposal, and the share of the
 evidence that agrees with that proposal."""
 
@@ -127,8 +127,9 @@ def measure(mask: Image, scene: Scene) -> Measures | None:
         contrast=_chi_squared(_histogram(coarse.bins[within]), beside),
         difference=_chi_squared(_histogram(coarse.bins[half > 0]), rest),
         halo=_chi_squared(beside, rest),
-        left_out=math.log(0.02 + 4 * np.count_nonzero(coarse.odd & outside) / area),
-        left_edges=scene.plain * math.log(0.01 + 4 * np.count_nonzero(coarse.foreign & outside) / area),
+        left_out=math.log(0.02 + 4 * np.count_nonzero(coarse.object_colours & outside) / area),
+        left_edges=scene.plainness
+        * math.log(0.01 + 4 * np.count_nonzero(coarse.strong_edges & outside) / area),
         roughness=cv2.arcLength(contour, True) / cv2.arcLength(hull, True),
         rim=math.log(1 + _rim_spread(contour[:, 0], scene)),
         solidity=area / (cv2.contourArea(hull) + 1.0),
@@ -139,12 +140,12 @@ def measure(mask: Image, scene: Scene) -> Measures | None:
 
 
 def _rim_spread(outline: npt.NDArray[Any], scene: Scene) -> float:
-    """75th percentile of the distance from their median of the tints `RIM` pixels inside an outline (as
-    `findContours` gives it)."""
+    """75th percentile of the distance from their median of the tints `RIM_DEPTH_PIXELS` pixels inside an
+    outline (as `findContours` gives it)."""
     at = np.arange(RIM_POINTS) * len(outline) // RIM_POINTS
     along = (outline[(at + 4) % len(outline)] - outline[at - 4]).astype(np.float64)
     inward = np.column_stack([along[:, 1], -along[:, 0]])
-    inward *= RIM / np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-6)
+    inward *= RIM_DEPTH_PIXELS / np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-6)
     xs, ys = np.rint(outline[at] + inward).astype(np.intp).T
     height, width = scene.edges.shape
     kept = (xs > 1) & (ys > 1) & (xs < width - 2) & (ys < height - 2)
@@ -152,8 +153,8 @@ def _rim_spread(outline: npt.NDArray[Any], scene: Scene) -> float:
     if count < RIM_POINTS // 8:
         return 0.0
     tints = scene.lab[ys[kept], xs[kept], 1:]
-    off = tints - np.sort(tints, axis=0)[count // 2]
-    return float(np.sort(np.hypot(off[:, 0], off[:, 1]))[3 * count // 4])
+    offsets = tints - np.sort(tints, axis=0)[count // 2]
+    return float(np.sort(np.hypot(offsets[:, 0], offsets[:, 1]))[3 * count // 4])
 
 
 def _focus(fine: Floats, coarse: Floats) -> float:
@@ -171,14 +172,14 @@ def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -
 @dataclass(frozen=True, slots=True)
 class Coefficients:
     """The natural log odds that a unit of each measure adds: `region` (`NAMES`) for comparing the regions of
-    one picture, `cut` (intercept, then `CUT_NAMES`) for comparing the cuts of different pictures."""
+    one picture, `cut` (intercept, then `CONFIDENCE_NAMES`) for comparing the cuts of different pictures."""
 
     region: npt.NDArray[np.float64]
     cut: npt.NDArray[np.float64]
 
     def probability(self, cut: npt.NDArray[np.float64]) -> float:
-        """The probability that a cut with these values (`CUT_NAMES`) covers the pin (overlap of at least
-        `COVERED`)."""
+        """The probability that a cut with these values (`CONFIDENCE_NAMES`) covers the pin (overlap of at
+        least `COVERING_OVERLAP`)."""
         return 1 / (1 + math.exp(-float(self.cut[0] + cut @ self.cut[1:])))
 
 
@@ -189,7 +190,7 @@ def shipped() -> Coefficients:
     model = json.loads(Path(__file__).with_name("score.json").read_text("utf-8"))
     return Coefficients(
         np.array([model["region"][name] for name in NAMES]),
-        np.array([model["cut"][name] for name in ("intercept", *CUT_NAMES)]),
+        np.array([model["cut"][name] for name in ("intercept", *CONFIDENCE_NAMES)]),
     )
 
 
@@ -199,5 +200,5 @@ def score(measures: Measures) -> float:
 
 
 def confidence(measures: Measures, agreement: float, support: float) -> float:
-    """Probability that a cut covers the pin, from the values in `CUT_NAMES`."""
+    """Probability that a cut covers the pin, from the values in `CONFIDENCE_NAMES`."""
     return shipped().probability(np.array([*measures.vector(), agreement, support]))

@@ -53,14 +53,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Coarse:
-    """Every second pixel of a scene, on which regions are compared: `edges`, `fine`, `bins`, `foreign`, and
-    `odd`, where `strange` exceeds `OBJECT_DEVIATIONS`."""
+    """Every second pixel of a scene, on which regions are compared: `edges`, `fine`, `bins`, `strong_edges`,
+    and `object_colours`, where `deviations` exceeds `OBJECT_DEVIATIONS`."""
 
     edges: Floats
     fine: Floats
     bins: npt.NDArray[np.intp]
-    foreign: Flags
-    odd: Flags
+    strong_edges: Flags
+    object_colours: Flags
 
 
 @dataclass(slots=True)
@@ -68,10 +68,10 @@ class Scene:
     """One picture at `PICTURE_SIDE` with all maps that the cues share.
 
     `lab` is smoothed (L* 0 to 100), `edges` its gradient per pixel, `ridge` the same dilated by a pixel,
-    `fine` the gradient of the unsmoothed picture, `border` the frame that is taken as background, `strange`
-    the number of standard deviations between a colour and the background's, `bins` each pixel's colour bin.
-    `foreign` is where edges are stronger than the border's texture, `plain` (0 to 1) how untextured the
-    border is, `models` the distances of each background model.
+    `fine` the gradient of the unsmoothed picture, `border` the frame that is taken as background,
+    `deviations` the number of standard deviations between a colour and the background's, `bins` each pixel's
+    colour bin. `strong_edges` is where edges are stronger than the border's texture, `plainness` (0 to 1) how
+    untextured the border is, `models` the distances of each background model.
     """
 
     rgb: Image
@@ -80,10 +80,10 @@ class Scene:
     ridge: Floats
     fine: Floats
     border: Flags
-    strange: Floats
+    deviations: Floats
     bins: npt.NDArray[np.intp]
-    foreign: Flags
-    plain: float
+    strong_edges: Flags
+    plainness: float
     coarse: Coarse
     models: dict[str, Floats] = field(default_factory=dict)
 
@@ -93,7 +93,7 @@ def disk(radius: int) -> Image:
     return as_image(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)))
 
 
-def look(rgb: Image) -> Scene:
+def make_scene(rgb: Image) -> Scene:
     """The scene of a picture: all maps that proposals and their scores share, computed once."""
     raw = to_lab(rgb)
     lab = np.asarray(cv2.GaussianBlur(raw, (0, 0), 1.0), np.float32)
@@ -104,20 +104,22 @@ def look(rgb: Image) -> Scene:
     border[:, :ring] = border[:, -ring:] = True
     models = _border_colours(lab, border)
     models["surface"] = _illumination_surface(lab, border)
-    strange = np.minimum(models["colours"], models["surface"])
+    deviations = np.minimum(models["colours"], models["surface"])
     ridge = np.asarray(cv2.dilate(edges, disk(1)), np.float32)
-    busy = 1.6 * float(np.quantile(edges[border], 0.75))
-    plain = 1 / (1 + (busy / HALF_PLAIN_GRADIENT) ** 2)
-    foreign = edges > 2 * busy + 0.6
+    texture = 1.6 * float(np.quantile(edges[border], 0.75))
+    plainness = 1 / (1 + (texture / HALF_PLAIN_GRADIENT) ** 2)
+    strong_edges = edges > 2 * texture + 0.6
     fine, bins = _gradient(raw), _bins(lab)
     coarse = Coarse(
         edges=np.ascontiguousarray(edges[::2, ::2]),
         fine=np.ascontiguousarray(fine[::2, ::2]),
         bins=np.ascontiguousarray(bins[::2, ::2]),
-        foreign=np.ascontiguousarray(foreign[::2, ::2]),
-        odd=strange[::2, ::2] > OBJECT_DEVIATIONS,
+        strong_edges=np.ascontiguousarray(strong_edges[::2, ::2]),
+        object_colours=deviations[::2, ::2] > OBJECT_DEVIATIONS,
     )
-    return Scene(rgb, lab, edges, ridge, fine, border, strange, bins, foreign, plain, coarse, models)
+    return Scene(
+        rgb, lab, edges, ridge, fine, border, deviations, bins, strong_edges, plainness, coarse, models
+    )
 
 
 def propose(scene: Scene) -> list[Proposal]:
@@ -159,11 +161,11 @@ def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) 
     for _, contour in sorted(large, key=lambda pair: -pair[0])[:keep]:
         region = as_image(cv2.drawContours(np.zeros_like(mask), [contour], -1, 1, cv2.FILLED))
         proposal = Proposal(region, cv2.countNonZero(region), source)
-        if not any(same(proposal, other) for other in found):
+        if not any(nearly_identical(proposal, other) for other in found):
             found.append(proposal)
 
 
-def same(one: Proposal, other: Proposal) -> bool:
+def nearly_identical(one: Proposal, other: Proposal) -> bool:
     """True when two regions differ by at most 2 % of the larger."""
     most = 0.02 * max(one.area, other.area)
     return abs(one.area - other.area) <= most and cv2.norm(one.mask, other.mask, cv2.NORM_L1) <= most
@@ -209,8 +211,8 @@ def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, 
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 10, 0.5)
     _, labels, _ = cv2.kmeans(samples, clusters, np.empty(0, np.int32), criteria, 1, cv2.KMEANS_PP_CENTERS)
     angle = np.arctan2((ys - height / 2) / height, (xs - width / 2) / width)
-    everything = np.full(border.shape, np.inf, np.float32)
-    spread = everything.copy()
+    nearest = np.full(border.shape, np.inf, np.float32)
+    spread = nearest.copy()
     suspects = 0.0
     for cluster in range(clusters):
         members = labels.ravel() == cluster
@@ -218,13 +220,13 @@ def _border_colours(lab: Floats, border: Flags, clusters: int = 4) -> dict[str, 
         if share < 0.04:
             continue
         distance = _mahalanobis(lab, samples[members])
-        everything = np.minimum(everything, distance)
+        nearest = np.minimum(nearest, distance)
         directions = np.exp(1j * angle[members])
         if abs(directions.mean()) > 0.8 and share < 0.35 and suspects + share < 0.5:
             suspects += share
         else:
             spread = np.minimum(spread, distance)
-    maps = {"colours": everything}
+    maps = {"colours": nearest}
     if suspects > 0 and np.isfinite(spread).all():
         maps["colours_without"] = spread
     return maps

@@ -13,20 +13,20 @@ from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import Image
 from pinactors.analysis.segmentation.proposals import Flags, Proposal, Scene, add_regions, disk
 
-SHADOW_SHARES = (0.02, 0.45)
+SHADOW_AREA_SHARES = (0.02, 0.45)
 """Least and largest share of a proposal's area that can be its shadow."""
 
 RIM_SHARE = 0.75
 """Largest share of the pin's outline that a shadow may touch; a region that touches more is a rim."""
 
-QUIET, FADING = 4.0, 1.6
+LEAST_EDGE_OVER_TEXTURE, LEAST_EDGE_OVER_OUTER_EDGE = 4.0, 1.6
 """Least ratio of the edge between pin and shadow to the texture in the shadow, and to the shadow's own edge,
 which is soft because a lamp has a size."""
 
 NEUTRAL_TINT = 0.25
 """Length of the log channel ratios (red and blue over green) below which a background counts as grey."""
 
-GREY_LIGHT = (0.1, 0.55)
+GREY_LIGHT_SHARES = (0.1, 0.55)
 """Limits of the share of light that remains in a shadow on a grey background. Tint cannot distinguish a
 shadow from metal there, but black plating has less light and silver more."""
 
@@ -50,7 +50,11 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
         return None
     pin = as_image(cv2.morphologyEx(regions[0].mask, cv2.MORPH_CLOSE, disk(3))) & mask
     shadow = as_image(cv2.morphologyEx(mask - pin, cv2.MORPH_OPEN, disk(1)))
-    if not SHADOW_SHARES[0] * proposal.area < cv2.countNonZero(shadow) < SHADOW_SHARES[1] * proposal.area:
+    if (
+        not SHADOW_AREA_SHARES[0] * proposal.area
+        < cv2.countNonZero(shadow)
+        < SHADOW_AREA_SHARES[1] * proposal.area
+    ):
         return None
     pin = mask - shadow
     rim = (cv2.dilate(pin, disk(1)) > 0) & (pin == 0)
@@ -62,8 +66,8 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
     if np.count_nonzero(contact) > RIM_SHARE * np.count_nonzero(rim):
         return None
     edge = float(np.median(scene.ridge[contact]))
-    calm, fading = float(np.median(scene.edges[within])), float(np.median(scene.ridge[outer]))
-    if edge <= QUIET * calm or edge <= FADING * fading:
+    texture, outer_edge = float(np.median(scene.edges[within])), float(np.median(scene.ridge[outer]))
+    if edge <= LEAST_EDGE_OVER_TEXTURE * texture or edge <= LEAST_EDGE_OVER_OUTER_EDGE * outer_edge:
         return None
     beside = (cv2.dilate(shadow, disk(14)) > 0) & (cv2.dilate(mask, disk(3)) == 0)
     return shadow if _same_surface(scene.rgb, cv2.erode(shadow, disk(1)) > 0, beside) else None
@@ -87,9 +91,13 @@ def _dimmed(scene: Scene, inside: Flags) -> Flags:
         if len(members) < 0.1 * len(samples):
             continue
         centre, spread = members.mean(axis=0), members[:, :2].std(axis=0)
-        off = np.abs(tint - centre[:2]) - 2 * spread
-        left = light / np.exp(2 * centre[2])
-        dim |= (np.maximum(off[:, 0], off[:, 1]) < tolerance) & (left > 0.02) & (left < 0.85)
+        tint_distance = np.abs(tint - centre[:2]) - 2 * spread
+        light_share = light / np.exp(2 * centre[2])
+        dim |= (
+            (np.maximum(tint_distance[:, 0], tint_distance[:, 1]) < tolerance)
+            & (light_share > 0.02)
+            & (light_share < 0.85)
+        )
     dimmed = np.zeros(inside.shape, bool)
     dimmed[inside] = dim
     return dimmed
@@ -106,20 +114,20 @@ def _same_surface(rgb: Image, shadow: Flags, beside: Flags) -> bool:
     if not shadow.any() or not beside.any():
         return False
     linear = _linear(rgb) + 0.0005
-    dark, lit = linear[shadow].mean(axis=0), linear[beside].mean(axis=0)
-    tint = _tint(lit)
+    dark, bright = linear[shadow].mean(axis=0), linear[beside].mean(axis=0)
+    tint = _tint(bright)
     strength = float(np.linalg.norm(tint))
     if strength < NEUTRAL_TINT:
-        return GREY_LIGHT[0] < float((dark / lit).mean()) < GREY_LIGHT[1]
+        return GREY_LIGHT_SHARES[0] < float((dark / bright).mean()) < GREY_LIGHT_SHARES[1]
     return float((_tint(dark) - tint) @ tint) / strength > -BLEACHED_TINT
 
 
-_LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))
+_LINEAR_LIGHT = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(2.2))
 
 
 def _linear(rgb: Image) -> npt.NDArray[np.float32]:
     """Linear light, 0 to 1, from sRGB code values, by a power of 2.2."""
-    return _LIGHT[rgb]
+    return _LINEAR_LIGHT[rgb]
 
 
 def _tint(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -70,7 +70,7 @@ def test_an_outline_is_cut_anew_only_where_the_cues_disagree() -> None:
 
 
 def sources(rgb: drawing.Picture) -> set[str]:
-    scene = proposals.look(cv2.resize(rgb, (224, 168), interpolation=cv2.INTER_AREA))
+    scene = proposals.make_scene(cv2.resize(rgb, (224, 168), interpolation=cv2.INTER_AREA))
     return {candidate.proposal.source for candidate in rank(scene)}
 
 
@@ -102,7 +102,7 @@ def small(taken: drawing.Scene) -> tuple[proposals.Scene, drawing.Picture]:
     """The scene and its true mask (0 or 1) at the size in which proposals are made."""
     size = (224, 168)
     truth = cv2.resize(taken.mask, size, interpolation=cv2.INTER_AREA) // 128
-    return proposals.look(cv2.resize(taken.rgb, size, interpolation=cv2.INTER_AREA)), truth
+    return proposals.make_scene(cv2.resize(taken.rgb, size, interpolation=cv2.INTER_AREA)), truth
 
 
 def shared(one: drawing.Picture, other: drawing.Picture) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pinactors.analysis.imaging.shown import LONGEST_SIDE, shown
+from pinactors.analysis.imaging.public_copy import LONGEST_SIDE, public_copy
 from pinactors.api.page.results import describe
 from pinactors.protocol import PinactorsError, View
 from tests.api.conftest import running
@@ -122,7 +122,7 @@ def test_a_photograph_is_shown_upright_small_and_without_its_metadata(tmp_path: 
     exif[0x010E] = "somewhere at home"
     path = tmp_path / "photograph"
     Image.new("RGB", (3000, 2000), "orange").save(path, "JPEG", exif=exif)
-    content = shown(str(path), View.FRONT, 64_000_000)
+    content = public_copy(str(path), View.FRONT, 64_000_000)
     with Image.open(io.BytesIO(content)) as picture:
         assert picture.format == "JPEG"
         assert max(picture.size) == LONGEST_SIDE
@@ -131,7 +131,7 @@ def test_a_photograph_is_shown_upright_small_and_without_its_metadata(tmp_path: 
     assert b"somewhere" not in content
     path.write_bytes(b"no photograph")
     with pytest.raises(PinactorsError):
-        shown(str(path), View.FRONT, 64_000_000)
+        public_copy(str(path), View.FRONT, 64_000_000)
 
 
 def test_a_result_opens_elsewhere(browser: Any, site: Site) -> None:

@@ -14,7 +14,7 @@ MARGIN_SHARE = 0.04
 """Margin kept around the pin, as a share of its longer side."""
 
 
-def cut(path: str, view: View, max_pixels: int, whole: bool) -> tuple[bytes, bool]:
+def cutout_png(path: str, view: View, max_pixels: int, whole: bool) -> tuple[bytes, bool]:
     """A PNG of the photograph at `path`, and whether it is cut along the pin's outline. If so, pixels outside
     the outline are transparent, which the catalogue import understands. The PNG shows the whole photograph if
     no outline was found or if `whole` is True. Runs in a worker, because it decodes files that users sent.

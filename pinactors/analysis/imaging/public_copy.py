@@ -13,7 +13,7 @@ LONGEST_SIDE = 1200
 JPEG_QUALITY = 85
 
 
-def shown(path: str, view: View, max_pixels: int) -> bytes:
+def public_copy(path: str, view: View, max_pixels: int) -> bytes:
     """A JPEG of at most `LONGEST_SIDE` pixels a side. Runs in a worker, because it decodes files that users
     sent.
 
