@@ -11,11 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from pinactors.analysis.imaging import streamed
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
-from pinactors.analysis.imaging.decode import decode
+from pinactors.analysis.imaging.decode import DECODER_ERRORS, decode, sniff, upright, whole_factor
+from pinactors.analysis.imaging.formats import pixels_of_png
 from pinactors.analysis.imaging.geometry import as_image, crop_transform, largest_outline, warp_crop
 from pinactors.analysis.imaging.portrait import as_floats
 from pinactors.analysis.model import Image, Matrix
@@ -37,6 +40,9 @@ LEAST_MASK_SHARE = 0.9
 """The mask by distance has at least this share of the widest mask's area: the rest is the pin's shadow."""
 LEAST_OPAQUE, MOST_OPAQUE = 0.02, 0.97
 """An alpha channel is used as a mask if its opaque share of the picture lies between these."""
+LEAST_PIECE = 0.3
+"""Least share of the opaque pixels in one connected piece: a pin may have two or three pieces, noise has
+thousands."""
 LEAST_SIDE = 16
 LOST_MASK_SHARE = 0.78
 """If a mask covers less than this share of the mask by distance, it lacks a part of the pin, not only its
@@ -86,17 +92,45 @@ def content_name(data: bytes) -> str:
 
 
 def opaque(data: bytes, size: tuple[int, int]) -> Image | None:
-    """The mask (0 or 255, at `size`: width, height) of the opaque part of a picture with an alpha channel;
-    None if there is no alpha channel or no transparent background. The caller has already decoded `data`
-    once, so that it is a valid picture."""
-    with Pillow.open(io.BytesIO(data)) as picture:
-        if not picture.has_transparency_data:
-            return None
-        upright = ImageOps.exif_transpose(picture)
-        alpha = np.asarray(upright.convert("RGBA").getchannel("A").resize(size), np.uint8)
-    mask = as_image(np.where(alpha > 127, 255, 0))
+    """The mask (0 or 255, at `size`: width, height) of the opaque part of a picture that `decode` accepts;
+    None if there is no alpha channel, it cannot be read, or it does not separate a pin from a background."""
+    try:
+        alpha = _alpha(data)
+    except DECODER_ERRORS:
+        return None
+    if alpha is None:
+        return None
+    mask = as_image(np.where(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > 127, 255, 0))
     share = float((mask > 0).mean())
-    return mask if LEAST_OPAQUE < share < MOST_OPAQUE else None
+    if not LEAST_OPAQUE < share < MOST_OPAQUE:
+        return None
+    pieces = cv2.connectedComponentsWithStats(mask, connectivity=4)[2]
+    largest = int(pieces[1:, cv2.CC_STAT_AREA].max())
+    return mask if largest >= LEAST_PIECE * np.count_nonzero(mask) else None
+
+
+def _alpha(data: bytes) -> Image | None:
+    """The upright alpha channel; None if there is none. It is read as `decode` reads the colours: chunks that
+    no decoder needs are left out, and a large picture is reduced while it is decoded."""
+    match sniff(data):
+        case _, "PNG":
+            header = streamed.open_png(pixels_of_png(data))
+        case _, "WEBP":
+            header = streamed.open_webp(data)
+        case _, "HEIF":
+            pixels = np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
+            return as_image(pixels[..., -1]) if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None
+        case _, "AVIF":
+            with Pillow.open(io.BytesIO(data), formats=("AVIF",)) as picture:
+                if not picture.has_transparency_data:
+                    return None
+                return as_image(np.asarray(ImageOps.exif_transpose(picture).getchannel("A")))
+        case _:
+            return None
+    if not header.transparent:
+        return None
+    alpha = streamed.alpha(header.picture, whole_factor(header.width, header.height))
+    return upright(alpha, header.orientation)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,12 +62,15 @@ class Spool:
         """Writes `data` to disk and waits while the reader, if there is one, is more than `LEAD_BYTES`
         behind. Raises `OSError`.
 
-        Does nothing on a closed spool: the session is over, and its phone is about to be answered.
+        Does nothing on a closed spool: the session is over, and its phone is about to be answered. A
+        cancellation ends the wait but not the writing: the caller may go on with the next piece in another
+        task.
         """
         if self._closed:
             await trio.lowlevel.checkpoint()
             return
-        await self._on_disk(_write, self._descriptor, data)
+        with trio.CancelScope(shield=True):
+            await self._on_disk(_write, self._descriptor, data)
         self._newest = (self.size, data)
         self.size += len(data)
         self._moved.unpark_all()

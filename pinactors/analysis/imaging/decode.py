@@ -26,7 +26,7 @@ from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowP
 from pinactors.analysis.model import WORKING_SIDE, Image
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
-__all__ = ["Photograph", "decode", "sniff"]
+__all__ = ["DECODER_ERRORS", "Photograph", "decode", "sniff", "upright", "whole_factor"]
 
 DECODING_BYTES = 300_000_000
 """Memory in bytes that decoding one photograph may take in addition to the worker's own 60 to 80 MB, so that
@@ -61,7 +61,7 @@ _LOSSLESS_WITHIN = 1 << 17
 _LARGEST_PROFILE = 1 << 16
 """Bytes of the largest colour profile that is used; those of cameras take 500 to 3,000."""
 
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -79,7 +79,7 @@ _DECODER_ERRORS = (
 step."""
 
 _JPEG_PROCESSES = {3: "lossless", 5: "hierarchical", 6: "hierarchical", 7: "lossless", 11: "lossless"}
-_JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless"}
+_JPEG_PROCESSES |= {13: "hierarchical", 14: "hierarchical", 15: "lossless", formats.JPEG_LS: "near-lossless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
         ) from error
     except MemoryError as error:
         raise _too_large(view, "decoding it needs more memory than a photograph may take") from error
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise _invalid(
             view, "the photograph is damaged or did not arrive completely. Please send it again"
         ) from error
@@ -167,16 +167,16 @@ def _photograph(decoded: _Decoded, media_type: str) -> Photograph:
         rgb = _standard_colours(rgb, decoded.profile)
     if decoded.orientation >= 5:
         width, height = height, width
-    return Photograph(_upright(rgb, decoded.orientation), width, height, scale, media_type)
+    return Photograph(upright(rgb, decoded.orientation), width, height, scale, media_type)
 
 
 def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     frame = formats.jpeg_frame(data)
     if frame is not None:
-        if frame.bits != 8:
-            raise limits.refuse(f"this is a JPEG with {frame.bits} bits a sample, which we cannot read")
         if frame.process in _JPEG_PROCESSES:
             raise limits.refuse(f"this is a {_JPEG_PROCESSES[frame.process]} JPEG, which we cannot read")
+        if frame.bits != 8:
+            raise limits.refuse(f"this is a JPEG with {frame.bits} bits a sample, which we cannot read")
         if frame.components not in (1, 3, 4):
             raise limits.refuse(f"this is a JPEG of {frame.components} colour components")
         if frame.buffered and formats.jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
@@ -220,7 +220,7 @@ def _png(data: bytes, limits: _Limits) -> _Decoded:
     limits.check(*image.size, _interlaced_cost(data) if interlaced else 0.0, "an interlaced PNG like this")
     if image.width * image.height > WHOLE_PIXELS:
         header = streamed.open_png(data)
-        pixels = streamed.rgb(header.picture, _factor(*image.size))
+        pixels = streamed.rgb(header.picture, whole_factor(*image.size))
         return _Decoded(ArrayPixels(pixels, image.size), header.orientation, header.profile)
     image.load()
     return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
@@ -238,14 +238,14 @@ def _webp(data: bytes, limits: _Limits) -> _Decoded:
     limits.check(*formats.webp_size(data), WEBP_LOSSLESS_COST if lossless else 0.0, "a lossless WebP")
     header = streamed.open_webp(data)
     size = header.width, header.height
-    factor = _factor(*size)
+    factor = whole_factor(*size)
     if factor > 1:
         header = streamed.open_webp(data, 1 / factor)
     pixels = streamed.rgb(header.picture)
     return _Decoded(ArrayPixels(pixels, size), header.orientation, header.profile)
 
 
-def _factor(width: int, height: int) -> int:
+def whole_factor(width: int, height: int) -> int:
     """The whole factor by which a large picture is reduced while it is decoded; 1 for other pictures."""
     return max(1, max(width, height) // WORKING_SIDE) if width * height > WHOLE_PIXELS else 1
 
@@ -297,7 +297,7 @@ def _standard_colours(pixels: Image, profile: bytes) -> Image:
             picture, ImageCms.buildTransform(source, standard, "RGB", "RGB"), inPlace=True
         )
         return np.array(picture)
-    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
+    except (ImageCms.PyCMSError, *DECODER_ERRORS):
         return pixels
 
 
@@ -305,7 +305,7 @@ def _orientation(image: Pillow.Image) -> int:
     """EXIF orientation 1 to 8; unreadable EXIF counts as upright."""
     try:
         return _turn(image.getexif())
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         return 1
 
 
@@ -314,7 +314,7 @@ def _turn(exif: Pillow.Exif) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(pixels: Image, orientation: int) -> Image:
+def upright(pixels: Image, orientation: int) -> Image:
     """Undoes an EXIF orientation (EXIF 2.32, table 6): 2 to 4 mirror and rotate, 5 to 8 also swap the
     axes."""
     if orientation >= 5:

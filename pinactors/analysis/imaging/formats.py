@@ -26,12 +26,22 @@ _AV1_BRANDS = {b"avif", b"avis"}
 _ANY_BRANDS = {b"mif1", b"msf1", b"miaf"}
 _BRANDS_READ = 256
 
+_OTHER_HEIF_BRANDS = {b"jpeg", b"jpgs", b"avci", b"avcs", b"vvic", b"vvis", b"j2ki", b"j2is"}
+_OTHER_CODING = re.compile(rb"infe.{8}(?:..)?(?:jpeg|avc1|vvc1|j2k1|unci)", re.DOTALL)
+"""An item of a HEIF file that is neither HEVC nor AV1 (ISO 14496-12, 8.11.6; ISO 23008-12)."""
+
+_RAW = (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"II\x1a\0\0\0HEAP", b"\0MRM", b"FOVb", b"FUJIFILMCCD-RAW")
+_AS_TEXT: tuple[bytes, ...] = (b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG", b"\xef\xbf\xbdPNG", b"\xef\xbf\xbd" * 3)
+_AS_TEXT += (b"\x89PNG\n\x1a\n", b"\x89PNG\r\n\x1a\r\n")
+"""Starts of JPEG and PNG files that a program has read or written as text."""
+
 _OTHERS = (
     (b"GIF8", "a GIF picture"),
     (b"BM", "a BMP picture"),
-    (b"II*\0", "a TIFF or raw picture"),
-    (b"MM\0*", "a TIFF or raw picture"),
-    *((start, "a raw picture") for start in (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FUJIFILMCCD-RAW")),
+    *((start, "a TIFF or raw picture") for start in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    *((start, "a raw picture") for start in _RAW),
+    (b"II\xbc\x01", "a JPEG XR picture"),
+    (b"\0\0\1\0", "an icon"),
     (b"\0\0\0\x0cjP  ", "a JPEG 2000 picture"),
     (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL picture"),
@@ -39,7 +49,11 @@ _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"8BPS", "a Photoshop file"),
     (b"PK\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a compressed file"),
+    (b"Rar!", "a RAR archive"),
     (b"\x1aE\xdf\xa3", "a video"),
+    *((start, "a picture that a program has changed as if it were text") for start in _AS_TEXT),
+    *((start, "base64 text") for start in (b"data:image/", b"/9j/", b"iVBORw0KGgo", b"UklGR")),
 )
 
 
@@ -58,8 +72,11 @@ def sniff(data: bytes) -> tuple[str, str] | None:
         if brands & _AV1_BRANDS:
             return "image/avif", "AVIF"
         if brands & _ANY_BRANDS:
-            av1 = b"av01" in data[:START_BYTES] and b"hvc1" not in data[:START_BYTES]
-            return ("image/avif", "AVIF") if av1 else ("image/heif", "HEIF")
+            start = data[:START_BYTES]
+            if b"hvc1" not in start and b"av01" in start:
+                return "image/avif", "AVIF"
+            if b"hvc1" in start or not _OTHER_CODING.search(start):
+                return "image/heif", "HEIF"
     return None
 
 
@@ -72,7 +89,11 @@ def name_of(data: bytes) -> str:
     """A description, for the user, of a file that is in no accepted format; empty if its format is
     unknown."""
     if data[4:8] == b"ftyp":
+        if _brands(data) & (_ANY_BRANDS | _OTHER_HEIF_BRANDS):
+            return "a HEIF picture whose coding is neither HEVC nor AV1"
         return "a raw picture" if data[8:12] == b"crx " else "a video"
+    if data[4:8] in (b"moov", b"mdat", b"wide", b"pnot"):
+        return "a video"
     if data[:4] == b"RIFF":
         return "a video or a sound" if data[8:12] in (b"AVI ", b"WAVE") else ""
     start = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -98,13 +119,17 @@ class JpegFrame:
     buffered: bool
 
 
+JPEG_LS = 0x37
+"""The `process` of JPEG-LS (ITU T.87), whose marker 0xF7 continues T.81's row of frame headers."""
+
+
 def jpeg_frame(data: bytes) -> JpegFrame | None:
     """The first frame header; None if there is none or it is incomplete."""
     frame: JpegFrame | None = None
     for marker, start, length in jpeg_segments(data):
         body = data[start : start + length]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC) and frame is None:
-            frame = _frame(marker & 0xF, body)
+        if _starts_frame(marker) and frame is None:
+            frame = _frame(marker - 0xC0, body)
             if frame is None:
                 return None
         elif marker == 0xDA and frame is not None:
@@ -114,6 +139,10 @@ def jpeg_frame(data: bytes) -> JpegFrame | None:
                 frame.process, frame.bits, frame.width, frame.height, frame.components, frame.samples, several
             )
     return frame
+
+
+def _starts_frame(marker: int) -> bool:
+    return (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xC0 + JPEG_LS
 
 
 def _frame(process: int, body: bytes) -> JpegFrame | None:

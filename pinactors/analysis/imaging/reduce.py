@@ -76,7 +76,7 @@ class PillowPixels:
 
     @property
     def coloured(self) -> bool:
-        return self.image.mode == "RGB"
+        return self.image.mode in ("RGB", "RGBA", "P", "PA")
 
     def rows(self, top: int, bottom: int) -> Image:
         image = self.image

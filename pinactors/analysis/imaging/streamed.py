@@ -57,6 +57,16 @@ def rgb(picture: pyvips.Image, factor: int = 1) -> Image:
     picture = picture.colourspace("srgb")  # 8 bits, three channels
     if picture.hasalpha():
         picture = picture.flatten(background=[255, 255, 255])
+    return _array(picture, factor)
+
+
+def alpha(picture: pyvips.Image, factor: int = 1) -> Image:
+    """The alpha channel (height, width) of a transparent picture, reduced as in `rgb`. Raises `Error`."""
+    picture = picture.colourspace("srgb")
+    return _array(picture.extract_band(picture.bands - 1), factor)[..., 0]
+
+
+def _array(picture: pyvips.Image, factor: int) -> Image:
     if factor > 1:
         picture = picture.shrink(factor, factor)
     picture = picture.cast("uchar")

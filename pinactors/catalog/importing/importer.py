@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -213,6 +213,11 @@ def _import_pins(
             report.problems.append(Problem("pins.csv", line, str(error)))
         except MemoryError:  # possible in a process with a memory limit
             report.problems.append(Problem("pins.csv", line, "its pictures need more memory than there is"))
+        except (BrokenExecutor, peewee.PeeweeException):
+            raise  # no later row could be imported either
+        except Exception as error:  # noqa: BLE001 - the boundary of a row: the others are imported
+            message = f"its pictures cannot be prepared: {type(error).__name__}: {error}"
+            report.problems.append(Problem("pins.csv", line, message[:300]))
         done += 1
         if progress is not None:
             progress(done, total)

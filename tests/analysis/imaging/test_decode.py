@@ -349,6 +349,9 @@ def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
     assert decode(few + data * 9, View.FRONT, LIMIT), "what stands behind the picture is none of it"
 
 
+HEIF_ITEM = b"\0\0\0\x15infe\x02\0\0\0\0\1\0\0%b\0"
+
+
 @pytest.mark.parametrize(
     ("data", "name"),
     [
@@ -363,6 +366,18 @@ def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
         (b"  <!DOCTYPE html><p>", "a web page"),
         (b'<?xml version="1.0"?><svg>', "an SVG drawing"),
         (b"plain words", "not a photograph we can read"),
+        (b"II+\0\x08\0\0\0" + bytes(64), "a TIFF or raw picture"),
+        (b"FOVb" + bytes(64), "a raw picture"),
+        (b"\0\0\0\x08wide\0\0\x10\0mdat" + bytes(64), "a video"),
+        (b"\x1f\x8b\x08" + bytes(64), "a compressed file"),
+        (b"/9j/4AAQSkZJRgABAQ", "base64 text"),
+        (b"data:image/png;base64,iVBORw0KGgo", "base64 text"),
+        ("\xff\xd8\xff\xe0".encode(), "a picture that a program has changed as if it were text"),
+        (b"\xff\xd8\xff".decode(errors="replace").encode(), "a picture that a program has changed as if"),
+        (b"\x89PNG\n\x1a\n" + bytes(64), "a picture that a program has changed as if it were text"),
+        (b"\0\0\0\x18ftypvvic\0\0\0\0vvicmif1" + HEIF_ITEM % b"vvc1", "a HEIF picture whose coding"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1miaf" + HEIF_ITEM % b"jpeg", "a HEIF picture whose coding"),
+        (b"\xff\xd8\xff\xf7\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00", "a near-lossless JPEG"),
     ],
 )
 def test_other_files_are_refused_by_their_name(data: bytes, name: str) -> None:
@@ -391,6 +406,14 @@ def test_a_profile_is_heeded_in_every_format(format_name: str) -> None:
         decode(saved(Pillow.fromarray(quartered()), format_name, **options), View.FRONT, LIMIT).rgb, "TR"
     )
     assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10
+
+
+def test_a_profile_is_heeded_in_cut_outs_and_palettes() -> None:
+    plain = Pillow.fromarray(quartered())
+    for picture in (plain.convert("RGBA"), plain.quantize(8)):
+        data = saved(picture, "PNG", icc_profile=display_p3())
+        wide = corner(decode(data, View.FRONT, LIMIT).rgb, "TR")
+        assert wide[1] - wide[0] > GREEN[1] - GREEN[0] + 10
 
 
 @pytest.mark.parametrize("format_name", ["PNG", "WEBP"])

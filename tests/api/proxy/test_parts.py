@@ -223,6 +223,19 @@ async def test_a_writer_waits_for_a_reader_that_is_far_behind(
     await spool.close()
 
 
+async def test_a_piece_is_written_also_if_its_writer_is_cancelled(
+    tmp_path: Path, disk: trio.CapacityLimiter
+) -> None:
+    """An early answer continues reading the upload in another task, which begins with the next piece."""
+    spool = Spool.create(tmp_path / "x", disk)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await spool.write(b"piece")
+    spool.finish()
+    assert await spool.read(0) == b"piece"
+    await spool.close()
+
+
 async def test_a_spool_closed_under_its_writer_writes_no_other_file(
     tmp_path: Path, disk: trio.CapacityLimiter
 ) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pinactors.catalog.importing import importer
 from pinactors.catalog.importing.importer import ImportRunning, import_catalog
-from pinactors.catalog.importing.rows import ImportReport
+from pinactors.catalog.importing.preparing import PreparedRow, prepare_row
+from pinactors.catalog.importing.rows import ImportReport, Row
 from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
@@ -322,6 +324,21 @@ def test_open_reader_sees_a_new_import(source: Path, target: Path, tmp_path: Pat
     after = Catalog.open(target)
     assert after.version != before.version
     assert (before.size, after.size) == (4, 5)
+
+
+def test_an_unexpected_error_about_a_picture_costs_only_its_row(
+    source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(row: Row, known: str | None, folder: Path) -> PreparedRow | None:
+        if row.values["pin_id"] == "T002":
+            raise ValueError("nobody thought of this")
+        return prepare_row(row, known, folder)
+
+    monkeypatch.setattr(importer, "prepare_row", prepare)
+    report = import_catalog(source, target)
+    (problem,) = report.problems
+    assert "cannot be prepared: ValueError: nobody thought of this" in problem.message
+    assert report.added == report.size > 1
 
 
 def test_rows_that_share_a_picture(target: Path, tmp_path: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from pillow_heif import register_heif_opener
 
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Reference
@@ -18,6 +22,8 @@ from pinactors.catalog.reader import Catalog
 from pinactors.protocol import View
 from tests import drawing
 from tests.catalog import folders
+
+register_heif_opener()
 
 OPTIONAL = ["mask", "box"]
 
@@ -99,6 +105,38 @@ def test_a_cut_out_keeps_its_own_outline(folder: Path, tmp_path: Path) -> None:
     found = pictures.opaque((folder / "images/2_front.png").read_bytes(), padded.shape[1::-1])
     assert found is not None
     assert share(found) == pytest.approx(share(padded[..., 3]), abs=0.01)
+
+
+def cut_out(format_name: str, alpha: drawing.Picture | None = None) -> bytes:
+    pin = drawing.pin_front(2)
+    picture = Pillow.fromarray(np.dstack([pin.rgb, pin.mask if alpha is None else alpha]))
+    target = io.BytesIO()
+    picture.save(target, format_name)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP", "HEIF", "AVIF"])
+def test_a_cut_out_may_have_any_accepted_format(format_name: str) -> None:
+    pin = drawing.pin_front(2)
+    found = pictures.opaque(cut_out(format_name), pin.rgb.shape[1::-1])
+    assert found is not None
+    assert share(found) == pytest.approx(share(pin.mask), abs=0.01)
+
+
+def test_what_stands_beside_the_pixels_costs_no_outline() -> None:
+    """Pillow opens neither picture; before, one of them ended the whole import."""
+    plain, size = cut_out("PNG"), drawing.pin_front(2).rgb.shape[1::-1]
+    text = b"zTXtComment\0\0" + zlib.compress(bytes(2 << 20))
+    for checksum in (zlib.crc32(text), 1):
+        chunk = (len(text) - 4).to_bytes(4) + text + checksum.to_bytes(4)
+        assert pictures.opaque(plain[:33] + chunk + plain[33:], size) is not None
+
+
+def test_an_alpha_channel_of_noise_is_no_outline() -> None:
+    size = drawing.pin_front(2).rgb.shape[1::-1]
+    for opaque_share in (0.05, 0.5):
+        noise = np.random.default_rng(1).random(size[::-1]) < opaque_share
+        assert pictures.opaque(cut_out("PNG", np.where(noise, 255, 0).astype(np.uint8)), size) is None
 
 
 def test_a_catalogue_of_the_first_schema_is_rebuilt_from_its_pictures(folder: Path, tmp_path: Path) -> None:
