@@ -31,8 +31,10 @@ _OTHER_CODING = re.compile(rb"infe.{8}(?:..)?(?:jpeg|avc1|vvc1|j2k1|unci)", re.D
 """An item of a HEIF file that is neither HEVC nor AV1 (ISO 14496-12, 8.11.6; ISO 23008-12)."""
 
 _RAW = (b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"II\x1a\0\0\0HEAP", b"\0MRM", b"FOVb", b"FUJIFILMCCD-RAW")
-_AS_TEXT: tuple[bytes, ...] = (b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG", b"\xef\xbf\xbdPNG", b"\xef\xbf\xbd" * 3)
-_AS_TEXT += (b"\x89PNG\n\x1a\n", b"\x89PNG\r\n\x1a\r\n")
+_AS_TEXT = (
+    *(b"\xc3\xbf\xc3\x98\xc3\xbf", b"\xc2\x89PNG", b"\xef\xbf\xbd\xef\xbf\xbd", b"\xef\xbf\xbdPNG"),
+    *(b"\x89PNG\n\x1a\n", b"\x89PNG\r\n\x1a\r\n"),
+)
 """Starts of JPEG and PNG files that a program has read or written as text."""
 
 _OTHERS = (
