@@ -127,7 +127,7 @@ def _alpha(data: bytes) -> Image | None:
                 return as_image(np.asarray(ImageOps.exif_transpose(picture).getchannel("A")))
         case _:
             return None
-    if not header.transparent:
+    if not header.picture.hasalpha():
         return None
     alpha = streamed.alpha(header.picture, whole_factor(header.width, header.height))
     return upright(alpha, header.orientation)
