@@ -26,26 +26,25 @@ WEIGH_IT = (
 
 LACKING = {
     View.FRONT: (
-        "The catalogue has no picture of this pin's front: with one, its drawing, colours and proportions "
-        "could be compared."
+        "The catalogue has no picture of this pin's front. With one, drawing, colours and proportions could "
+        "be compared."
     ),
     View.BACK: (
-        "The catalogue has no picture of this pin's back: with one, its pattern and its stamp "
-        "could be compared."
+        "The catalogue has no picture of this pin's back. With one, pattern and stamp could be compared."
     ),
 }
 """Advice if the catalogue lacks a picture of the identified pin."""
 
 WHOLE = (
-    "In the catalogue's picture of this pin's {view} the pin could not be told from what is around it: "
-    "a cut-out, or a picture on a plain ground, could be compared."
+    "The catalogue's picture of this pin's {view} was not compared, because the pin does not stand out from "
+    "its background. A cut-out, or a picture on a plain background, could be compared."
 )
 
 OPENING = {
     Verdict.AUTHENTIC: "Looks genuine.",
     Verdict.COUNTERFEIT: "Looks counterfeit.",
     Verdict.UNDETERMINED: "Not decided.",
-    Verdict.NOT_A_PIN: "No pin was made out.",
+    Verdict.NOT_A_PIN: "No pin was found.",
 }
 
 
@@ -85,17 +84,17 @@ def summary(
         if rows:
             said.append(f"{title}: {_joined([row.finding for row in rows[:MOST_ROWS_NAMED]])}")
     if not against and not favour:
-        said.append("Nothing that could be seen counts much either way.")
+        said.append("Nothing in the photographs counts much for or against it.")
     return " ".join(filter(None, said))
 
 
 def _why_open(scene: Scene, match: Match, *, barred: bool) -> str:
     if barred:
-        return "One thing alone stands in the way of calling it genuine."
+        return "A single finding against it keeps it from being called genuine."
     if scene.back is None or scene.back.pin is None:
-        return "Without its back no pin is called genuine or counterfeit."
+        return "No pin is called genuine or counterfeit without a usable photograph of its back."
     if match.pin is None:
-        return "Without a catalogue picture to compare it with no pin is called genuine or counterfeit."
+        return "No pin is called genuine or counterfeit without a catalogue picture to compare it with."
     return ""
 
 
@@ -116,23 +115,29 @@ def what_would_settle_it(
     at home."""
     advice = list(scene.notes)
     if verdict is Verdict.NOT_A_PIN:
-        return [*advice, "Photograph one pin from the front, close, on a plain surface of another colour."]
+        return [
+            *advice,
+            "Photograph one pin from the front, close up, on a plain surface of a different colour.",
+        ]
     if scene.front.pin is None:
         advice.append(f"Front: {scene.front.pin_problem}")
     if scene.back is None:
-        advice.append("Photograph the back straight on: its pattern and its stamp tell most.")
+        advice.append("Photograph the back straight on: its pattern and its stamp tell the most.")
     elif scene.back.pin is None:
         advice.append(f"Back: {scene.back.pin_problem}")
     else:
         unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
         if unread and scene.back.quality.short_side < STAMP_SIDE:
             advice.append(
-                f"The stamp could not be read: photograph the back closer, {STAMP_SIDE} pixels across."
+                "The stamp could not be read. Photograph the back from closer, so that the pin is at least "
+                f"{STAMP_SIDE} pixels across."
             )
         if gates.glaring(scene.back):
             advice.append("A reflection covers part of the back: photograph it with the light from the side.")
     if scene.angled is None:
-        advice.append("Add a photograph tilted under a lamp: it shows how the enamel fills the metal.")
+        advice.append(
+            "Add a photograph of the pin tilted under a lamp: it shows how the enamel fills the metal."
+        )
     if match.pin is None:
         advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
     else:

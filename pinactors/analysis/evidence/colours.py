@@ -272,10 +272,10 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
         return Measurement(name, "no catalogue picture of the front to compare colours with")
     found = [(view, paints(view, metals)) for view in views]
     if all(len(one) < 2 for _, one in found):
-        return Measurement(name, "fewer than two paints could be compared")
+        return Measurement(name, "fewer than two colours could be compared")
     told = [(view, one) for view, one in found if sum(paint.trust > 0.5 for paint in one) >= 2]
     if not told:
-        return Measurement(name, "glare or glitter hides the paints")
+        return Measurement(name, "glare or glitter hides the colours")
     view, first = told[0]
     deviation = deviations(first)
     for _, other in told[1:]:
@@ -283,9 +283,11 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
     worst = int(deviation.argmax())
     score = ramp(float(deviation[worst]), FOREIGN, OPEN, TOGETHER)
     if score >= SLIGHT_SCORE:
-        return Measurement(name, f"The {len(first)} colours go together as in the catalogue.", score)
+        return Measurement(
+            name, f"The {len(first)} colours match the catalogue's, allowing for the light.", score
+        )
     name_of = appearance.name(lab_of_linear(first[worst].reference))
-    text = f"The {name_of} is another than the catalogue's, in a light that suits the other colours."
+    text = f"The {name_of} differs from the catalogue's by more than the light explains."
     return Measurement(name, text, score, **view.located(first[worst].points))
 
 

@@ -159,7 +159,7 @@ def parse_calibration(text: str) -> Calibration:
     try:
         return _parsed(json.loads(text))
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no calibration: {error!r}") from error
+        raise ValueError(f"it is not a calibration: {error!r}") from error
 
 
 def _parsed(data: dict[str, Any]) -> Calibration:

@@ -207,8 +207,8 @@ of 35 mm."""
 def untraced(name: str, seen: Comparison | None) -> Measurement:
     """The row `name` for a front whose drawing could not be traced, with the reason."""
     if seen is None:
-        return Measurement(name, "no verified catalogue picture of the front")
-    return Measurement(name, "the catalogue picture has too few lines")
+        return Measurement(name, "no catalogue picture that the front could be compared with")
+    return Measurement(name, "the catalogue picture has too few lines to compare")
 
 
 def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
@@ -232,19 +232,21 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     )
     texts = (
         (
-            "The drawing has the catalogue's shape.",
-            "Parts of the drawing lie beside their place, by more than the view explains.",
+            "The drawing has the same shape as the catalogue's.",
+            "Parts of the drawing are out of place, by more than the camera's angle explains.",
         ),
         (
-            "The lines are where the catalogue's are.",
-            "The lines are uneven: they waver beside the catalogue's.",
+            "The lines run where the catalogue's do.",
+            "The lines are uneven: they stray from the catalogue's.",
         ),
     )
     found = []
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
         if score < 0 and not seen.registered:
             found.append(
-                Measurement(name, "the front lies too badly on its catalogue picture to blame its lines")
+                Measurement(
+                    name, "the front does not fit its catalogue picture well enough to judge its lines"
+                )
             )
             continue
         if score >= SLIGHT_SCORE:
@@ -314,10 +316,12 @@ def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Seq
     if seen is None or drawing is None:
         return untraced(name, seen)
     if not seen.registered:
-        return Measurement(name, "the front lies too badly on its catalogue picture to measure its lines")
+        return Measurement(
+            name, "the front does not fit its catalogue picture well enough to measure its lines"
+        )
     straight = widening(seen, drawing, metals) if metals else None
     if straight is None:
-        return Measurement(name, "too few lines of bare metal to measure how thick they are")
+        return Measurement(name, "too few lines of bare metal to measure their thickness")
     others = [
         widening(one, traced, metals) for one, traced in views[1:] if one is not None and traced is not None
     ]

@@ -86,12 +86,14 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     amount = stretch(seen, drawing)
     if not seen.registered or amount > IMPOSSIBLE_STRETCH:
         return Measurement(
-            name, "the front lies too badly on its catalogue picture to measure its proportions"
+            name, "the front does not fit its catalogue picture well enough to measure its proportions"
         )
     score = ramp(amount, BAD, NORMAL, GOOD)
     if score >= SLIGHT_SCORE:
-        return Measurement(name, "The pin is as long and as wide as the catalogue's.", score)
-    text = f"The pin is {np.expm1(amount):.0%} longer one way than the catalogue's, however it was held."
+        return Measurement(name, "The pin has the same proportions as the catalogue's.", score)
+    text = (
+        f"The pin is {np.expm1(amount):.0%} longer in one direction than the catalogue's, whatever its tilt."
+    )
     return Measurement(name, text, score, **seen.located(seen.frame))
 
 
@@ -161,12 +163,14 @@ def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     if seen is None or drawing is None:
         return untraced(name, seen)
     if not seen.registered:
-        return Measurement(name, "the front lies too badly on its catalogue picture to compare their edges")
+        return Measurement(
+            name, "the front does not fit its catalogue picture well enough to compare the edges"
+        )
     wider = margin(seen)
     if wider is None:
-        return Measurement(name, "the pin's edge is not all in the photograph")
+        return Measurement(name, "too little of the pin's edge is in the photograph")
     score = ramp(wider, WIDER, OPEN, IN_PLACE)
     if score >= SLIGHT_SCORE:
-        return Measurement(name, "The pin ends where the catalogue's does.", score)
+        return Measurement(name, "The border around the drawing is no wider than the catalogue's.", score)
     text = "The border around the drawing is wider than the catalogue's."
     return Measurement(name, text, score, **seen.located(seen.frame))

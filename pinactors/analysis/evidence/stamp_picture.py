@@ -49,7 +49,7 @@ LEAST_TEXT = 7.0
 """Letter height, in pixels of the photograph, below which a stamp cannot be judged."""
 
 
-NOT_COMPARED = "no stamp in a catalogue back to look for"
+NOT_COMPARED = "the stamp could not be compared with a catalogue picture"
 
 LEAST_LINES = 2
 """Number of text lines from which a catalogue back is assumed to have a stamp."""
@@ -114,17 +114,17 @@ def row(
     score = ramp(match.mean, 0.15, 0.42, 0.75)
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
         # If the code is read correctly but the lines do not match, the comparison is wrong.
-        return Measurement(name, "The stamp reads as the catalogue's does.", max(score, 0.0))
+        return Measurement(name, "The stamp reads the same as the catalogue's.", max(score, 0.0))
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The stamp looks like the catalogue's, line by line.", score)
     right, wrong = stamp_text.words(stamp, pin)
     if len(right) >= 2 and len(right) > len(wrong):
         # The words are there: their places were not found, or the catalogue shows another year's back.
-        return Measurement(name, "the stamp's words read right, yet not where the catalogue's lines are")
+        return Measurement(name, "the stamp's words are right, but not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
     where = seen.located(np.concatenate(unlike))
     found = len(match.quads) - len(unlike)
-    text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines are not at their place."
+    text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines could not be found."
     return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, **where)
 
 
@@ -222,7 +222,7 @@ def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
     name = "stamp_match"
     if stamp is None or stamp.lines or len(_reference_lines(catalogued)) < LEAST_LINES:
         return Measurement(name, NOT_COMPARED)
-    text = "No text could be made out on the back, where the catalogue's has a stamp."
+    text = "No text could be read on the back, although the catalogue's has a stamp."
     return Measurement(name, text, UNREAD_SCORE)
 
 

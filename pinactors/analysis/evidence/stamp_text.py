@@ -30,16 +30,16 @@ def wording(back: PreparedView, stamp: StampReading, pin: CatalogPin | None) -> 
     name = "stamp_wording"
     right, wrong = words(stamp, pin)
     if len(right) + len(wrong) < 2:
-        return Measurement(name, f"{UNREAD} surely enough to judge its wording" if stamp.lines else UNREAD)
+        return Measurement(name, f"{UNREAD} clearly enough to judge its wording" if stamp.lines else UNREAD)
     share = len(wrong) / (len(right) + len(wrong))
     if not wrong:
         return Measurement(
-            name, f"The stamped words are spelt right ({', '.join(dict.fromkeys(right))}).", 1.0
+            name, f"The stamped words are spelt correctly ({', '.join(dict.fromkeys(right))}).", 1.0
         )
     box = box_of(back, np.concatenate([line.quad for _, _, line in wrong]))
-    pairs = ", ".join(f"{word} for {nearest}" for word, nearest, _ in wrong[:3])
+    pairs = ", ".join(f"{word} instead of {nearest}" for word, nearest, _ in wrong[:3])
     if share < 0.5:
-        return Measurement(name, f"Read {pairs}: a slip of the reader or of the stamp.", -0.25 * share, box)
+        return Measurement(name, f"Read {pairs}: misread, or misspelt on the stamp.", -0.25 * share, box)
     return Measurement(name, f"Most stamped words are misspelt: {pairs}.", -min(1.0, 0.3 * len(wrong)), box)
 
 
@@ -73,9 +73,9 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
         made, _ = grammar.manufacture(code)
         # A © year is when the design was registered: the pin is made that year or within a few after.
         if -1 <= made - year <= 8:
-            agree.append(f"the factory code's year {made} goes with © {year}")
+            agree.append(f"the factory code's year {made} fits © {year}")
         elif unlike(str(made), str(year)):
-            differ.append(f"the factory code says {made}, the stamp {year}")
+            differ.append(f"the factory code says {made}, but the stamp says {year}")
     if pin is not None:
         for label, read, known in (
             ("factory code", code, pin.factory_code),
@@ -85,12 +85,15 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
             if not read or not known:
                 continue
             if str(read) == str(known):
-                agree.append(f"the {label} {read} is the catalogue's")
+                agree.append(f"the {label} {read} is the same as the catalogue's")
             elif unlike(str(read), str(known)):
-                differ.append(f"the {label} {read} is not the catalogue's {known}")
+                differ.append(f"the {label} is {read}, but the catalogue's is {known}")
     if not agree and not differ:
         return Measurement(
-            name, "no year, edition or factory code could be read to compare" if stamp.lines else UNREAD
+            name,
+            "no year, edition or factory code could be read clearly enough to compare"
+            if stamp.lines
+            else UNREAD,
         )
     box = box_of(back, _all_points(stamp.lines))
     if differ:
@@ -129,16 +132,14 @@ def edition_number(back: PreparedView, stamp: StampReading, pin: CatalogPin | No
             continue
         box = box_of(back, line.quad)
         if edition.blank:
-            return Measurement(
-                name, f'The edition\'s number is blank: only "/{edition.size}" is there.', -1.0, box
-            )
+            return Measurement(name, f'The copy number is blank: only "/{edition.size}" is there.', -1.0, box)
         assert edition.number is not None
         if not 1 <= edition.number <= edition.size:
             return Measurement(
-                name, f"Number {edition.number} of an edition of {edition.size} cannot be.", -1.0, box
+                name, f"Number {edition.number} is impossible in an edition of {edition.size}.", -1.0, box
             )
         return Measurement(name, f"Number {edition.number} of {edition.size} is possible.", 1.0, box)
-    return Measurement(name, "no copy number was read: not a numbered pin, or not readable")
+    return Measurement(name, "no copy number was read: the pin has none, or it is not readable")
 
 
 def _is_code(line: TextLine) -> bool:

@@ -128,12 +128,12 @@ def enamel_fill(
         tilted = None
     found = unevenness(straight, tilted, metals)
     if straight is None or found is None:
-        return Measurement(name, "no even field of enamel to judge")
+        return Measurement(name, "no plain area of enamel to judge")
     if _own_unevenness(straight, metals) > OPEN:
-        return Measurement(name, "the enamel is as uneven in the catalogue's picture: glitter, or grain")
+        return Measurement(name, "the enamel is as uneven in the catalogue's picture, from glitter or grain")
     score = ramp(found.level, WAVY, OPEN, EVEN)
     if score >= SLIGHT_SCORE:
-        return Measurement(name, "The enamel lies evenly in its fields.", score)
+        return Measurement(name, "The enamel fills its areas evenly.", score)
     return Measurement(
         name, "The enamel's surface is uneven: waves, pits or specks.", score, **straight.located(found.worst)
     )
@@ -226,19 +226,19 @@ def edge_roughness(
     if catalogued is not None and catalogued.outlined:
         known = _rough(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
         if known.typical > NORMAL:
-            return Measurement(name, "the catalogue's own edge is as ragged by design")
+            return Measurement(name, "the edge is ragged by design: the catalogue's is, too")
     measured = [(view, roughness(view)) for view in (front, back) if view is not None]
     if all(found is None for _, found in measured) and angled is not None:
         measured = [(angled, roughness(angled))]
     found = [(view, rough) for view, rough in measured if rough is not None]
     if not found:
-        return Measurement(name, "no edge large and whole enough to measure")
+        return Measurement(name, "no edge is large and complete enough to measure")
     typical = float(np.mean([rough.typical for _, rough in found]))
     score = ramp(typical, ROUGH, NORMAL, SMOOTH)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The edge is clean and smooth.", score)
     view, worst = max(found, key=lambda entry: entry[1].typical)
-    return Measurement(name, "The edge is rough: burrs, or a ragged cut.", score, box_of(view, worst.worst))
+    return Measurement(name, "The edge is rough: burrs or a ragged cut.", score, box_of(view, worst.worst))
 
 
 SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011

@@ -95,7 +95,7 @@ def assess(
 def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
     """The result without reading text and without the catalogue. The rating is 100 x confidence, as the
     protocol defines for this fallback, and the verdict is `undetermined` unless no pin was photographed."""
-    result = assess(front, back, None, None, Match(reason="the catalogue was not searched"))
+    result = assess(front, back, None, None, Match(reason="The catalogue was not searched."))
     result.note = BASIC_NOTE
     if result.verdict is not Verdict.NOT_A_PIN:
         result.verdict = Verdict.UNDETERMINED
@@ -110,10 +110,10 @@ def arrange(
     """Applies the gates and registers the photographs on the catalogue pictures of the identified pin."""
     notes: list[str] = []
     if back is not None and gates.same_picture(front, back):
-        notes.append("The front was sent as the back as well: the back has not been seen.")
+        notes.append("The same photograph was sent as front and back, so the back was not judged.")
         back = None
     if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
-        notes.append("The tilted photograph is one of the others again.")
+        notes.append("The tilted photograph is the same as another one, so it was not used.")
         angled = None
     front_seen = back_seen = angled_seen = None
     if match.pin is not None:
@@ -128,8 +128,8 @@ def arrange(
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED_OUTLINE_OVERLAP:
             notes.append(
-                f"Front and back outlines mirror each other by {overlap:.0%} only: "
-                "these may be different pins."
+                f"The outlines of front and back match by only {overlap:.0%}, so the back was not used: "
+                "they may be two different pins."
             )
             back = None
     return Scene(front, back, angled, front_seen, back_seen, angled_seen, tuple(notes))
@@ -169,7 +169,7 @@ def _of_back(
     back: PreparedView | None, seen: Comparison | None, stamp: StampReading | None, match: Match
 ) -> list[Measurement]:
     if back is None or back.pin is None:
-        return [Measurement(name, "the back was not seen") for name in BACK_ROWS]
+        return [Measurement(name, "there is no usable photograph of the back") for name in BACK_ROWS]
     reading = stamp or StampReading(reason="the text was not read")
     pin = match.pin
     picture = match.references.get(View.BACK) if pin is not None else None

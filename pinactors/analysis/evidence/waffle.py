@@ -231,7 +231,7 @@ def _unusable(pattern: Pattern | None) -> str:
     if pattern is None:
         return "no pin was found in the photograph of the back"
     if pattern.theirs is None:
-        return "no catalogue back to compare the pattern with"
+        return "no catalogue picture of the back to compare the pattern with"
     if pattern.theirs.strength < CLEAR_LATTICE:
         return "the catalogue's back has no clear repeating pattern"
     if pattern.period < LEAST_PERIOD:
@@ -243,16 +243,16 @@ def _absent(pattern: Pattern | None) -> Measurement:
     """`waffle_absent`: whether the repeating pattern of the catalogue's back is missing."""
     name, problem = "waffle_absent", _unusable(pattern)
     if pattern is not None and pattern.theirs is None:
-        shows = "a repeating pattern shows" if pattern.repeating else "no repeating pattern was made out"
+        shows = "a repeating pattern is visible" if pattern.repeating else "no repeating pattern is visible"
         return Measurement(name, f"{shows}; {problem}")
     if problem or pattern is None or pattern.theirs is None:
         return Measurement(name, problem)
     seen = max(pattern.ours.strength, pattern.shared * pattern.theirs.strength)
     score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
     if score >= SLIGHT_SCORE:
-        return Measurement(name, "The back has a repeating pattern, as the catalogue's has.", score)
+        return Measurement(name, "The back has a repeating pattern, like the catalogue's.", score)
     return Measurement(
-        name, "The back looks plain where the catalogue's has a pattern.", score, **pattern.where
+        name, "The back looks plain, but the catalogue's has a pattern.", score, **pattern.where
     )
 
 
@@ -265,13 +265,13 @@ def _regularity(pattern: Pattern | None) -> Measurement:
     if pattern.ours.strength < CLEAR_LATTICE and pattern.shared < 0.5:
         return Measurement(name, "no repeating pattern clear enough to measure")
     if foreign < OPEN_LATTICE:
-        text = "The pattern repeats at the catalogue's distance and direction."
+        text = "The pattern repeats at the same distance and in the same direction as the catalogue's."
         return Measurement(name, text, ramp(pattern.shared, 0.0, 0.3, 0.8))
     ratio = pattern.ours.period / pattern.theirs.period
     text = (
-        f"The pattern's figures stand {ratio:.2f} times as far apart as the catalogue's."
+        f"The pattern's shapes are {ratio:.2f} times as far apart as the catalogue's."
         if abs(ratio - 1) > SAME_PERIOD
-        else "The pattern runs in another direction than the catalogue's."
+        else "The pattern runs in a different direction from the catalogue's."
     )
     score = ramp(foreign, OTHER_LATTICE, OPEN_LATTICE, SAME_LATTICE)
     return Measurement(name, text, score, **pattern.where)
@@ -292,7 +292,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
         return Measurement(name, "too little of the back's edge is visible")
     if pattern.theirs is None:
         if pattern.ours.strength < CLEAR_LATTICE or pattern.period < LEAST_PERIOD:
-            return Measurement(name, "no repeating pattern whose edge could be judged")
+            return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
         score = 0.5 * ramp(pattern.along, -0.7, -0.35, 0.0)
     else:
         problem = _unusable(pattern)
@@ -301,7 +301,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
         if pattern.reference_along is None or pattern.reference_along < -0.5:
             return Measurement(name, "the catalogue's own back has a rim")
         if pattern.shared < 0.35 and pattern.ours.strength < CLEAR_LATTICE:
-            return Measurement(name, "no repeating pattern whose edge could be judged")
+            return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
         score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
     if score < SLIGHT_SCORE:
         return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.where)

@@ -124,11 +124,9 @@ def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
             warnings.simplefilter("ignore")  # damaged metadata and large pictures warn; the limits decide
             return _photograph(_DECODERS[format_name](data, limits), media_type)
     except Pillow.DecompressionBombError as error:
-        raise _too_large(
-            view, f"it declares more pixels than the {max_pixels / 1e6:.0f} megapixels allowed"
-        ) from error
+        raise _too_large(view, f"it has more than the {max_pixels / 1e6:.0f} megapixels allowed") from error
     except MemoryError as error:
-        raise _too_large(view, "decoding it needs more memory than a photograph may take") from error
+        raise _too_large(view, "decoding it needs more memory than is allowed") from error
     except DECODER_ERRORS as error:
         raise _invalid(
             view, "the photograph is damaged or did not arrive completely. Please send it again"
@@ -151,7 +149,7 @@ class _Limits:
             allowed = f"a side may have at most {LONGEST_SIDE} pixels"
             raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
         if pixels * cost > DECODING_BYTES:
-            allowed = f"of {what} at most {DECODING_BYTES / cost / 1e6:.0f} megapixels are accepted"
+            allowed = f"for {what}, at most {DECODING_BYTES / cost / 1e6:.0f} megapixels are accepted"
             raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
 
     def refuse(self, why: str) -> PinactorsError:
@@ -176,11 +174,13 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
         if frame.process in _JPEG_PROCESSES:
             raise limits.refuse(f"this is a {_JPEG_PROCESSES[frame.process]} JPEG, which we cannot read")
         if frame.bits != 8:
-            raise limits.refuse(f"this is a JPEG with {frame.bits} bits a sample, which we cannot read")
+            raise limits.refuse(f"this is a JPEG with {frame.bits} bits per sample, which we cannot read")
         if frame.components not in (1, 3, 4):
-            raise limits.refuse(f"this is a JPEG of {frame.components} colour components")
+            raise limits.refuse(
+                f"this is a JPEG with {frame.components} colour components, which we cannot read"
+            )
         if frame.buffered and formats.jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
-            raise limits.refuse(f"this is a JPEG of more than {MOST_SCANS} scans")
+            raise limits.refuse(f"this is a JPEG with more than {MOST_SCANS} scans, which we do not read")
         cost = 2 * frame.samples if frame.buffered else 0.0
         limits.check(frame.width, frame.height, cost, "a progressive JPEG like this")
     image = Pillow.open(io.BytesIO(data), formats=("JPEG",))
@@ -254,7 +254,7 @@ def _heif(data: bytes, limits: _Limits) -> _Decoded:
     """Decodes without Pillow, which would hold one more copy. libheif turns the picture upright."""
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     deep = int(file.info.get("bit_depth", 8)) > 8
-    what = "a HEIC picture with more than 8 bits a sample" if deep else "a HEIC picture"
+    what = "a HEIC picture with more than 8 bits per sample" if deep else "a HEIC picture"
     width, height = file.size
     limits.check(width, height, HEIF_DEEP_COST if deep else HEIF_COST, what)
     array = np.asarray(file)

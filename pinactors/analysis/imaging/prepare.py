@@ -81,7 +81,7 @@ def _notes(found: outline.Segmentation) -> tuple[str, ...]:
     notes = []
     if found.mask is not None and found.cut_off:
         notes.append(
-            "The pin reaches out of the picture. Take the photograph again with the whole pin in it."
+            "Part of the pin is outside the picture. Take the photograph again with the whole pin in it."
         )
     if found.others:
         notes.append(

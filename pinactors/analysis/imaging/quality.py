@@ -63,7 +63,7 @@ def measure(
     if short_side < SHORT_SIDE:
         problems.append(
             f"The {what} is only {short_side:.0f} pixels across. Move closer until it fills the picture, "
-            f"and send the photograph in its full size ({SHORT_SIDE} pixels or more)."
+            f"and send the photograph at full size ({SHORT_SIDE} pixels or more)."
         )
     if exposure < DARK:
         problems.append("The photograph is dark. Use more light, from a window rather than the flash.")

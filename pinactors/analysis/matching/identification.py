@@ -64,8 +64,8 @@ BACKS, BACKS_BEHIND = 3, 7.0
 EMPTY = "The catalogue is empty: there is nothing to compare with."
 OUTDATED = "The catalogue cannot be searched at the moment, so there is nothing to compare with."
 """Text for collectors; `/health` and `/admin` tell an operator what to do."""
-NO_MATCH = "No pin of the catalogue fits this photograph well enough to be claimed."
-TOO_CLOSE = "Several pins of the catalogue fit this photograph about equally well."
+NO_MATCH = "No pin in the catalogue matches this photograph well enough to name it."
+TOO_CLOSE = "Several pins in the catalogue match this photograph about equally well."
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ def why_not(match: Match) -> str:
     if match.catalog_size == 0:
         return "The reference catalogue is empty, so there is nothing to compare with."
     if not match.candidates:
-        return "No pin of the catalogue resembles this one."
-    return "No pin of the catalogue matches clearly better than the others."
+        return "No pin in the catalogue resembles this one."
+    return "No pin in the catalogue matches clearly better than the others."
 
 
 def characters_of(pin: CatalogPin) -> str:

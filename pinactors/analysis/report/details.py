@@ -24,7 +24,7 @@ MOST_PROBLEMS = 4
 PROBLEM_BYTES = 200
 VALUE_BYTES = 80
 
-PARTLY = "A factory code is stamped, but not every digit of it can be told: photograph the back closer."
+PARTLY = "A factory code is stamped, but not all of its digits can be read: photograph the back from closer."
 
 _TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 

@@ -50,9 +50,9 @@ def _fragment(view: PreparedView) -> str:
 
 def _found(view: PreparedView) -> str:
     if view.pin is None:
-        return f"No pin was made out. {html.plain(view.pin_problem, PROBLEM_BYTES)}".strip()
+        return f"No pin was found. {html.plain(view.pin_problem, PROBLEM_BYTES)}".strip()
     share = max(1, round(100 * np.count_nonzero(view.pin.mask) / view.pin.mask.size))
-    found = f"A pin was made out on {share} % of the picture, {view.quality.short_side:,.0f} pixels across."
+    found = f"The pin covers {share} % of the picture and is {view.quality.short_side:,.0f} pixels across."
     if view.pin.cut_off:
-        found += " Part of it lies outside the picture: take a step back."
+        found += " Part of it is outside the picture: photograph it from further away."
     return found

@@ -90,10 +90,12 @@ def price(match: Match, as_of: dt.date) -> PricingAnalysis:
         return _no_price(match, "The pin is not identified, so there are no sales to go by.", [])
     rows = _usable(match.sales, as_of)
     if not rows:
-        return _no_price(match, "The catalogue holds no sale of this pin up to this day.", [])
+        return _no_price(match, "The catalogue has no sales of this pin to go by.", [])
     year = [row for row in rows if row.age <= WIDE_WINDOW_DAYS]
     if not year:
-        return _no_price(match, f"It was not sold in the last {WIDE_WINDOW_DAYS} days.", rows)
+        return _no_price(
+            match, f"The catalogue has no sale of this pin in the last {WIDE_WINDOW_DAYS} days.", rows
+        )
     converted = _in_one_currency(year, match.rates)
     groups: dict[tuple[str, str], list[_Row]] = defaultdict(list)
     for row in converted:
@@ -199,7 +201,7 @@ def _estimate(
                 "median": _money(median, currency),
                 "high": _money(high, currency),
             },
-            strength="Firm" if size >= FIRM else "Thin, a rough guide only",
+            strength="Firm" if size >= FIRM else "Few sales, a rough guide only",
             count=_count(size),
             condition=plain(condition, LABEL_BYTES),
             window=_window(sample),
@@ -268,21 +270,22 @@ def _chart(rows: list[_Row]) -> list[dict[str, Any]]:
 
 
 def _method(sample: _Sample, currency: str, foreign: int) -> str:
-    text = f"Sold prices only, median weighted by recency (half-life {HALF_LIFE_DAYS:.0f} days)"
+    text = f"Median of sold prices; a sale counts half as much every {HALF_LIFE_DAYS:.0f} days"
     converted = sum(row.sale.currency.strip().upper() != currency for row in sample.rows)
     if converted:
-        text += f", {converted} converted at the catalogue's rates"
+        text += f"; {converted} converted at the catalogue's exchange rates"
     if foreign:
-        text += f", {_count(foreign)} in other currencies left out for want of an exchange rate"
+        text += f"; {_count(foreign)} in other currencies left out because the catalogue has no exchange rate"
     if sample.outliers:
-        text += f", {sample.outliers} outside {FENCE_QUARTILE_RANGES} interquartile ranges left out"
+        text += f"; {sample.outliers} left out as unusually high or low"
     return text + "."
 
 
 def _window(sample: _Sample) -> str:
     text = f"the last {sample.window} days"
     if sample.window > WINDOW_DAYS:
-        text += f" (widened: {sample.recent or 'none'} in the last {WINDOW_DAYS})"
+        recent = f"only {sample.recent}" if sample.recent else "none"
+        text += f" ({recent} in the last {WINDOW_DAYS})"
     return text
 
 
@@ -295,7 +298,7 @@ def _too_few(size: int) -> str:
         return f"Only {_count(size)} in the last {WIDE_WINDOW_DAYS} days: too few for an estimate."
     return (
         f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition and currency: "
-        f"an estimate needs {THIN} that compare."
+        f"an estimate needs {THIN} in the same condition and currency."
     )
 
 

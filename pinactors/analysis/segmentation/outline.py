@@ -45,7 +45,8 @@ SAME_OUTLINE_OVERLAP = 0.85
 
 NO_PIN = "Nothing in the photograph stands out from its background as a pin."
 UNCLEAR_OUTLINE = (
-    "Something is in the photograph, but its outline could not be told from the background as a pin's."
+    "Something is in the photograph, but it does not stand out clearly enough from the background. "
+    "Photograph the pin on a plain surface of a different colour."
 )
 
 

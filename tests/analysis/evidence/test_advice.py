@@ -38,8 +38,12 @@ def said(evidence: list[Evidence], verdict: Verdict, *, barred: bool = False) ->
             (0.3, -0.5, 0.3),
             "Looks genuine. For it: row 0 seen; row 2 seen. Against it: row 1 seen.",
         ),
-        (Verdict.AUTHENTIC, (0.05,), "Looks genuine. Nothing that could be seen counts much either way."),
-        (Verdict.NOT_A_PIN, (-0.9,), "No pin was made out."),
+        (
+            Verdict.AUTHENTIC,
+            (0.05,),
+            "Looks genuine. Nothing in the photographs counts much for or against it.",
+        ),
+        (Verdict.NOT_A_PIN, (-0.9,), "No pin was found."),
     ],
 )
 def test_what_counted_most_is_named_in_order(
@@ -50,9 +54,9 @@ def test_what_counted_most_is_named_in_order(
 
 def test_an_open_verdict_says_why_before_what_was_seen() -> None:
     text = said(rows(0.4, -0.2), Verdict.UNDETERMINED, barred=True)
-    assert text.startswith("Not decided. One thing alone stands in the way")
+    assert text.startswith("Not decided. A single finding against it keeps it from being called genuine.")
     assert text.index("For it: row 0") < text.index("Against it: row 1")
-    assert "Without its back" in said(rows(0.4), Verdict.UNDETERMINED)
+    assert "without a usable photograph of its back" in said(rows(0.4), Verdict.UNDETERMINED)
 
 
 @pytest.mark.parametrize(("view", "word"), [(View.FRONT, "drawing"), (View.BACK, "stamp")])

@@ -105,7 +105,7 @@ def test_nothing_is_said_about_a_back_nobody_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("waffled", "words"), [(True, "a repeating pattern shows"), (False, "no repeating pattern")]
+    ("waffled", "words"), [(True, "a repeating pattern is visible"), (False, "no repeating pattern")]
 )
 def test_a_pattern_is_seen_without_a_catalogue_and_counts_for_nothing(waffled: bool, words: str) -> None:
     pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), waffle=waffled), View.BACK), None)

@@ -324,7 +324,7 @@ def test_avif_in_a_file_that_names_itself_by_the_general_brand() -> None:
 
 @pytest.mark.parametrize(
     ("at", "value", "name"),
-    [(4, 12, "12 bits a sample"), (1, 0xC3, "lossless JPEG"), (1, 0xC5, "hierarchical JPEG")],
+    [(4, 12, "12 bits per sample"), (1, 0xC3, "lossless JPEG"), (1, 0xC5, "hierarchical JPEG")],
 )
 def test_a_jpeg_that_no_browser_shows_is_refused_by_its_name(at: int, value: int, name: str) -> None:
     data = bytearray(drawing.jpeg(quartered()))
@@ -345,7 +345,7 @@ def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
     assert decode(few, View.FRONT, LIMIT).rgb.shape == decode(data, View.FRONT, LIMIT).rgb.shape
     with pytest.raises(PinactorsError) as caught:
         decode(many + data * 9, View.FRONT, LIMIT)
-    assert "a JPEG of more than 64 scans" in caught.value.detail
+    assert "a JPEG with more than 64 scans" in caught.value.detail
     assert decode(few + data * 9, View.FRONT, LIMIT), "what stands behind the picture is none of it"
 
 

@@ -133,4 +133,4 @@ def test_a_code_with_digits_missing_is_never_shown_as_read(text: str) -> None:
     assert "factoryCode" not in packet.details
     assert packet.details["partlyRead"] == ["factoryCode"]
     assert text not in packet.analysis
-    assert "not every digit of it can be told" in packet.analysis
+    assert "not all of its digits can be read" in packet.analysis

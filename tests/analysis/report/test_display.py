@@ -71,7 +71,7 @@ def test_problems_are_listed_with_what_to_do() -> None:
 
 
 def test_no_pin_and_half_a_pin_are_said() -> None:
-    assert "No pin was made out. Nothing stands out" in render(photograph(found=False), None, None).front_html
+    assert "No pin was found. Nothing stands out" in render(photograph(found=False), None, None).front_html
     whole = photograph()
     assert whole.pin is not None
     half = dataclasses.replace(whole, pin=dataclasses.replace(whole.pin, cut_off=True))

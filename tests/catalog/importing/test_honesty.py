@@ -163,7 +163,7 @@ def test_a_pin_half_outside(catalog: Path) -> None:
     half = np.ascontiguousarray(whole.rgb[:, (columns[0] + columns[-1]) // 2 :])
     found = answers(catalog, view := prepared(half))
     assert found.match.pin is None or found.match.pin.pin_id == "T002"
-    assert view.pin is None or any("out of the picture" in problem for problem in view.quality.problems)
+    assert view.pin is None or any("outside the picture" in problem for problem in view.quality.problems)
     assert not found.authenticity.authentic
 
 
