@@ -131,7 +131,9 @@ def create(database: peewee.SqliteDatabase) -> None:
     if stored is None:
         set_fact(database, "schema", str(SCHEMA_VERSION))
     elif int(stored) > SCHEMA_VERSION:
-        raise CatalogTooNew(f"the catalogue has schema {stored}, this program knows {SCHEMA_VERSION}")
+        raise CatalogTooNew(
+            f"the catalogue has schema {stored}, but this program supports only up to {SCHEMA_VERSION}"
+        )
     elif int(stored) == 1:
         _from_first(database)
 

@@ -40,7 +40,7 @@ class PublishedCatalog:
             raise SettingUnusable(f"catalog_version {self._settings.catalog_version}: {error}") from error
         if folder is None:
             wanted, storage = self._settings.catalog_version, self._settings.storage
-            raise SettingUnusable(f"catalog_version {wanted}: it was never published to {storage}")
+            raise SettingUnusable(f"catalog_version {wanted}: this version was never published to {storage}")
         return folder
 
     async def look(self, use: Callable[[Path], Awaitable[None]]) -> None:

@@ -59,7 +59,7 @@ def import_rates(path: Path, database: peewee.SqliteDatabase, report: ImportRepo
         try:
             rate = check_rate(row)
             if rate["currency"] in rates:
-                raise RowError(f"currency {rate['currency']} has a rate already")
+                raise RowError(f"currency {rate['currency']} already has a rate")
         except RowError as error:
             report.problems.append(Problem(path.name, row.line, str(error)))
             continue

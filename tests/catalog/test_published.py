@@ -82,5 +82,5 @@ async def test_a_version_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["latest", "0" * 16])
 async def test_what_was_never_published_is_one_clear_line(tmp_path: Path, version: str) -> None:
     settings = Settings(data=tmp_path, catalog_version=version)
-    with pytest.raises(SettingUnusable, match=f"catalog_version {version}: it was never published"):
+    with pytest.raises(SettingUnusable, match=f"catalog_version {version}: this version was never published"):
         await PublishedCatalog(settings).open()

@@ -100,7 +100,7 @@ def read_table(
     and if possible the line, for a file that is not such a table; `OSError`.
     """
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"{path.name} has more than {MAX_FILE_BYTES >> 20} MB")
+        raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES >> 20} MB")
     data = path.read_bytes()
     for start, what in _NO_TEXT.items():
         if data.startswith(start):
@@ -125,10 +125,10 @@ def _text(name: str, data: bytes, encoding: str) -> tuple[str, tuple[tuple[int, 
         try:
             return data.decode(encoding), ()
         except LookupError:
-            raise ValueError(f"there is no encoding {encoding!r}") from None
+            raise ValueError(f"there is no encoding named {encoding!r}") from None
         except UnicodeDecodeError as error:
             line = 1 + data.count(b"\n", 0, error.start)
-            raise ValueError(f"{name}:{line}: the text is not {encoding}") from None
+            raise ValueError(f"{name}:{line}: the text is not valid {encoding}") from None
     for mark, marked in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return _decoded(name, data, marked), ()
@@ -147,7 +147,7 @@ def _decoded(name: str, data: bytes, encoding: str) -> str:
         label = encoding.removesuffix("-sig").upper()
         line = 1 + data[: error.start].decode(encoding, "ignore").count("\n")
         raise ValueError(
-            f'{name}:{line}: the text is not the {label} that its start says. Save the file as "CSV UTF-8"'
+            f'{name}:{line}: the text is not valid {label}, as its start says. Save the file as "CSV UTF-8"'
         ) from None
 
 
@@ -155,7 +155,7 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
     """Decodes text that is not UTF-8 as Windows-1252, if that gives words of Western languages."""
     line = 1 + data.count(b"\n", 0, first)
     refusal = ValueError(
-        f'{name}:{line}: the text is neither UTF-8 nor surely Windows-1252. Save the file as "CSV UTF-8", '
+        f'{name}:{line}: the text is not UTF-8 and probably not Windows-1252. Save the file as "CSV UTF-8", '
         "or name its encoding with --encoding"
     )
     try:
@@ -166,7 +166,7 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
         raise refusal
     found = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
     example = found.group() if found else ""
-    note = f"not UTF-8: the file was read as Windows-1252, as in {example!r}; --encoding names another"
+    note = f"not UTF-8: the file was read as Windows-1252, for example {example!r}; if wrong, use --encoding"
     return text, ((line, note),)
 
 
@@ -217,7 +217,7 @@ def _rows(
         columns = ", ".join(" ".join(name.split()) for name in named if name.strip()) or "none"
         raise ValueError(
             f"{file} has no column {', '.join(missing)}; read with {SEPARATORS.get(separator, separator)} "
-            f"between them, its columns are {columns[:300]}"
+            f"between columns, it has these: {columns[:300]}"
         )
     twice = [name for name in places if header.count(name) > 1]
     if twice:
@@ -261,13 +261,13 @@ def _unclosed(lines: list[str], separator: str) -> bool:
 
 def _problem(cells: list[str], header: list[str], values: dict[str, str], unclosed: bool) -> str:
     if unclosed:
-        return "a quotation mark that is opened here is never closed"
+        return "a quotation mark that opens here is never closed"
     if any(cell.strip() for cell in cells[len(header) :]):
         return "more values than columns"
     for name, value in values.items():
         control = _CONTROL.search(value)
         if control:
-            return f"{name} holds a control character (code {ord(control.group())})"
+            return f"{name} contains a control character (code {ord(control.group())})"
         if _SPREADSHEET_ERROR.fullmatch(value):
-            return f"{name} holds the spreadsheet's error {value}"
+            return f"{name} contains the spreadsheet error {value}"
     return ""

@@ -75,7 +75,7 @@ def carry_out(order: Order) -> ImportReport:
         report = import_catalog(source, target, _progress, workers=1)
         objects = open_objects(Settings(data=Path(order.data), storage=order.storage))
         if snapshots.latest(objects) != Path(order.published).name:
-            raise Outrun("another version of the catalogue was published meanwhile: please try again")
+            raise Outrun("another version of the catalogue was published in the meantime: please try again")
         snapshots.publish(target, objects, lambda done, total: None)
     finally:
         shutil.rmtree(target, ignore_errors=True)

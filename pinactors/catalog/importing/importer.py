@@ -105,7 +105,7 @@ def rebuild_catalog(
     picture is reported, and its row stays as it was. Raises `FileNotFoundError` if there is no catalogue,
     `ImportRunning`, `CatalogTooNew`."""
     if not (target / models.DATABASE_FILE).is_file():
-        raise FileNotFoundError(f"{target} holds no catalogue")
+        raise FileNotFoundError(f"{target} contains no catalogue")
     with _exclusive(target):
         database = models.database_of(target)
         with models.connected(database):
@@ -212,7 +212,7 @@ def _import_pins(
         except (RowError, PinactorsError, OSError) as error:
             report.problems.append(Problem("pins.csv", line, str(error)))
         except MemoryError:  # possible in a process with a memory limit
-            report.problems.append(Problem("pins.csv", line, "its pictures need more memory than there is"))
+            report.problems.append(Problem("pins.csv", line, "there is not enough memory for its pictures"))
         except (BrokenExecutor, peewee.PeeweeException):
             raise  # no later row could be imported either
         except Exception as error:  # noqa: BLE001 - the boundary of a row: the others are imported

@@ -88,7 +88,7 @@ _MONTHS = {
     )
     for name in (month, month[:3], month[:4])
 }
-_SHORT_YEAR = "has a year of two digits: write it like 2025-12-31"
+_SHORT_YEAR = "has a two-digit year: write it like 2025-12-31"
 _IDEOGRAPHS = str.maketrans({"年": "-", "月": "-", "日": ""})
 _TIME = re.compile(
     r"(T|,? )\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AP]M)?(Z|[+-]\d{2}:?\d{2})?$", re.IGNORECASE | re.ASCII
@@ -122,7 +122,7 @@ class Notation:
         """
         bare, sign = _bare(text, currency)
         if sign and currency and sign != currency:
-            raise ValueError(f"is in {sign}, its currency {currency}")
+            raise ValueError(f"is in {sign}, but the currency is {currency}")
         amount = self._amount(bare, grouped=grouped)
         if not math.isfinite(amount):
             raise ValueError("is larger than any price")
@@ -156,7 +156,7 @@ class Notation:
             return named
         parts = _DATE.fullmatch(day)
         if re.fullmatch(r"[3-5]\d{4}([.,]\d+)?", day):
-            raise ValueError("is a spreadsheet's number of a day: show the column as dates before saving")
+            raise ValueError("is a spreadsheet's day number: format the column as dates before saving")
         if parts is None:
             raise ValueError("is not a date like 2025-12-31")
         first, sign, second, third = int(parts[1]), parts[2], int(parts[3]), int(parts[4])

@@ -33,8 +33,8 @@ OUTLINE_MARGIN_PIXELS = 9
 """Size of the kernel (pixels) that dilates the mask for features: the patches of features near the outline
 lie half inside it."""
 
-WHOLE = "the pin's outline could not be told from its background: the picture is taken as it is"
-CUT_OFF = "the pin runs out of the picture"
+WHOLE = "the pin does not stand out from its background, so the picture is used whole"
+CUT_OFF = "part of the pin is outside the picture"
 
 
 @dataclass(frozen=True, slots=True)

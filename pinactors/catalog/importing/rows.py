@@ -99,12 +99,14 @@ def check_folder(source: Path) -> None:
     if (source / "pins.csv").is_file():
         return
     if source.is_file():
-        raise NotADirectoryError(f"{source} is a file: give the folder that holds pins.csv and the pictures")
+        raise NotADirectoryError(
+            f"{source} is a file: give the folder that contains pins.csv and the pictures"
+        )
     if not source.is_dir():
-        raise FileNotFoundError(f"{source}: there is no such folder that holds pins.csv")
+        raise FileNotFoundError(f"{source}: there is no such folder; give the one that contains pins.csv")
     books = sorted(path.name for path in source.glob("*.xls*"))
-    hint = f", but {books[0]}: save its sheet of pins as CSV UTF-8" if books else ""
-    raise FileNotFoundError(f"{source} holds no pins.csv{hint}")
+    hint = f", but {books[0]}: save its sheet of pins as pins.csv, in the format CSV UTF-8" if books else ""
+    raise FileNotFoundError(f"{source} contains no pins.csv{hint}")
 
 
 class Pictures:
@@ -122,7 +124,7 @@ class Pictures:
     def find(self, name: str, column: str) -> Path:
         """The file with this name. Raises `RowError`, which names `column`, if it cannot be used."""
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", name):
-            raise RowError(f"{column} {name!r} is an address: put the picture into the folder")
+            raise RowError(f"{column} {name!r} is a web address: put the picture into the folder")
         if re.match(r"[A-Za-z]:[\\/]|[\\/]{2}", name):
             raise RowError(f"{column} {name!r} is a path on another computer: give it relative to the folder")
         try:
@@ -131,7 +133,7 @@ class Pictures:
                 raise RowError(f"{column} {_short(name)} does not exist")
             resolved = path.resolve(strict=True)
             if not resolved.is_relative_to(self._root):
-                raise RowError(f"{column} {_short(name)} lies outside the import folder")
+                raise RowError(f"{column} {_short(name)} is outside the import folder")
             if not resolved.is_file():
                 raise RowError(f"{column} {_short(name)} is not a file")
             size = resolved.stat().st_size
@@ -139,7 +141,7 @@ class Pictures:
             reason = error.strerror if isinstance(error, OSError) else "its links form a loop"
             raise RowError(f"{column} {_short(name)} cannot be opened: {reason}") from error
         if size > MAX_FILE_BYTES:
-            raise RowError(f"{column} {_short(name)} has more than {MAX_FILE_BYTES >> 20} MB")
+            raise RowError(f"{column} {_short(name)} is larger than {MAX_FILE_BYTES >> 20} MB")
         return resolved
 
     def _find(self, name: str, column: str) -> Path | None:
@@ -147,7 +149,7 @@ class Pictures:
         for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
             place = Path(os.path.normpath(self._root / spelling))
             if not place.is_relative_to(self._root):
-                raise RowError(f"{column} {_short(name)} lies outside the import folder")
+                raise RowError(f"{column} {_short(name)} is outside the import folder")
             places += [place, self._root / "images" / spelling]
         for path in places:
             if os.path.lexists(path):
@@ -205,7 +207,7 @@ def check_pin(row: CsvRow, pictures: Pictures, known: Callable[[str], bool] = la
     elif not known(pin_id):
         raise RowError("front_image is empty")
     elif values.get("mask") or values.get("box"):
-        raise RowError("mask and box belong to a front_image, which is empty")
+        raise RowError("mask and box need a front_image, which is empty")
     back = pictures.find(values["back_image"], "back_image") if values["back_image"] else None
     mask = pictures.find(values["mask"], "mask") if values.get("mask") else None
     return Row(row.line, checked, front, back, mask, _box(values.get("box", "")))
@@ -219,7 +221,7 @@ def _box(text: str) -> tuple[float, float, float, float] | None:
     except ValueError:
         raise RowError(f"box {text!r} is not x,y,width,height") from None
     if not (0 <= x < 1 and 0 <= y < 1 and 0 < width <= 1 - x + 1e-6 and 0 < height <= 1 - y + 1e-6):
-        raise RowError(f"box {text!r} must be shares of the picture, 0 to 1, inside it")
+        raise RowError(f"box {text!r} must be shares of the picture from 0 to 1, with the box inside it")
     return x, y, width, height
 
 

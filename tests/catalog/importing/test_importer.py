@@ -244,7 +244,7 @@ def test_picture_names_that_no_system_can_open_cost_only_their_row(target: Path,
         "control character",
         "cannot be opened",
         "is not a file",
-        "is an address",
+        "is a web address",
         "computer",
     ]
     for problem, part in zip(report.problems, said, strict=True):
@@ -281,12 +281,16 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(target: Path, tmp_path: 
     shutil.copy(folder / "images" / "0_front.png", tmp_path / "elsewhere.png")
     (folder / "images" / "out.png").symlink_to(tmp_path / "elsewhere.png")
     (problem,) = import_catalog(folder, target).problems
-    assert "lies outside the import folder" in problem.message
+    assert "is outside the import folder" in problem.message
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [("none", "no such folder"), ("pins.csv", "is a file"), ("empty", "holds no pins.csv, but My pins.xlsx")],
+    [
+        ("none", "no such folder"),
+        ("pins.csv", "is a file"),
+        ("empty", "contains no pins.csv, but My pins.xlsx"),
+    ],
 )
 def test_a_folder_that_is_none_is_said_and_no_catalogue_is_begun(
     given: str, said: str, target: Path, tmp_path: Path

@@ -101,9 +101,9 @@ def test_nobody_groups_an_exchange_rate() -> None:
 
 
 def test_a_sign_that_contradicts_the_currency() -> None:
-    with pytest.raises(ValueError, match="is in EUR, its currency USD"):
+    with pytest.raises(ValueError, match="is in EUR, but the currency is USD"):
         UNKNOWN.amount("€5", "USD")
-    with pytest.raises(ValueError, match="is in USD, its currency CAD"):
+    with pytest.raises(ValueError, match="is in USD, but the currency is CAD"):
         UNKNOWN.amount("US$5", "CAD")
 
 
@@ -141,10 +141,10 @@ def test_dates_that_mean_one_day(text: str, day: dt.date) -> None:
     ("text", "said"),
     [
         ("3/4/2025", "may be 2025-04-03 or 2025-03-04: write it like 2025-12-31"),
-        ("31.12.25", "has a year of two digits"),
-        ("45992", "a spreadsheet's number of a day"),
-        ("45992.75", "a spreadsheet's number of a day"),
-        ("31-Dec-25", "has a year of two digits"),
+        ("31.12.25", "has a two-digit year"),
+        ("45992", "a spreadsheet's day number"),
+        ("45992.75", "a spreadsheet's day number"),
+        ("31-Dec-25", "has a two-digit year"),
         ("31 Feb 2025", "is not a date like 2025-12-31"),
         ("31 déc. 2025", "is not a date like 2025-12-31"),
         ("31.2.2025", "is not a date like 2025-12-31"),

@@ -51,7 +51,7 @@ def test_a_picture_without_a_clear_outline_is_taken_with_a_reservation(folder: P
     cv2.imwrite(str(folder / "images/2_front.png"), busy)
     report, reference = imported(tmp_path)
     assert (report.added, report.problems) == (1, [])
-    assert ["taken as it is" in warning.message for warning in report.warnings] == [True]
+    assert ["is used whole" in warning.message for warning in report.warnings] == [True]
     assert reference is not None
     assert not reference.outlined
 
