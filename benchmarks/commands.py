@@ -21,7 +21,9 @@ from pinactors.simulation.profiles import Profile
 
 errors = Console(stderr=True)
 
-Quick = Annotated[bool, typer.Option("--quick", help="Short: proves that it works, its figures mean little.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A short run: proves that it works, but its figures mean little.")
+]
 Json = Annotated[
     Path | None, typer.Option("--json", help="Write the figures to this file.", show_default=False)
 ]
@@ -30,12 +32,14 @@ Page = Annotated[
 ]
 Designs = Annotated[str, typer.Option(help="Which designs, separated by commas.")]
 Folder = Annotated[
-    Path | None, typer.Option("--folder", help="Keeps the drawings for the next run.", show_default=False)
+    Path | None,
+    typer.Option("--folder", help="Folder that keeps the drawings for the next run.", show_default=False),
 ]
 Trace = Annotated[
     tuple[Path, Path] | None,
     typer.Option(
-        help="A captured link instead: two packet-delivery traces, up and down.", show_default=False
+        help="A captured link instead: two packet-delivery traces, for sending and receiving.",
+        show_default=False,
     ),
 ]
 TraceDir = Annotated[
@@ -46,7 +50,7 @@ TraceDir = Annotated[
         show_default=False,
     ),
 ]
-Seed = Annotated[int, typer.Option(help="Of arrivals, links and drops.")]
+Seed = Annotated[int, typer.Option(help="Seed of arrivals, links and drops.")]
 
 ALL = ",".join(DESIGNS)
 SAME_ANALYSIS = ",".join(design for design in DESIGNS if design != "fastapi-h11")
@@ -101,7 +105,7 @@ def chosen_designs(designs: str) -> Sequence[str]:
     chosen = designs.split(",")
     unknown = set(chosen) - set(DESIGNS)
     if unknown:
-        raise typer.BadParameter(f"designs are {ALL}, not {', '.join(sorted(unknown))}")
+        raise typer.BadParameter(f"unknown designs: {', '.join(sorted(unknown))}; known are {ALL}")
     return chosen
 
 

@@ -25,7 +25,7 @@ def calibrate(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("weights.json"),
     name: Annotated[
-        str | None, typer.Option("--version", help="What answers will call it. [default: today's date]")
+        str | None, typer.Option("--version", help="Version that answers will name. [default: today's date]")
     ] = None,
     catalog: evaluate.CatalogFolder = None,
     data: evaluate.Data = None,
@@ -36,10 +36,11 @@ def calibrate(
         ),
     ] = None,
     folds: Annotated[
-        int, typer.Option(min=0, help="Tell how good such weights are, by so many folds of pins. [0: do not]")
+        int,
+        typer.Option(min=0, help="Number of folds of pins to cross-validate such weights with. [0: none]"),
     ] = 0,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
-    first: Annotated[int, typer.Option(min=0, help="Leave out so many sets before the first.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")] = 1,
+    first: Annotated[int, typer.Option(min=0, help="Skip this many photo sets at the start.")] = 0,
 ) -> None:
     """Fit the evidence weights and the probability map to photographs of genuine and counterfeit pins.
 

@@ -22,8 +22,8 @@ def calibrate_cutouts(
         typer.Argument(metavar="DIR...", help="Labelled sets with truth/outlines.jsonl; one fit for all."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("score.json"),
-    folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of pins to cross-validate the fit with.")] = 5,
+    every: Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")] = 1,
 ) -> None:
     """Fit how pins are separated from their background, on photographs with outlined pins.
 

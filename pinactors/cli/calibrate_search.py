@@ -22,7 +22,7 @@ def calibrate_search(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("probability.json"),
     data: Data = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of pins by which it is told how good it is.")] = 5,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of pins to cross-validate the fit with.")] = 5,
 ) -> None:
     """Fit the probability that a catalogue match is right, on the fronts of labelled photographs.
 

@@ -28,10 +28,13 @@ SALES_SHOWN = 10
 MISSING_SHOWN = 20
 
 Data = Annotated[
-    Path | None, typer.Option(help="Data folder that holds the catalogue. [default: this user's data folder]")
+    Path | None, typer.Option(help="Data folder with the catalogue. [default: this user's data folder]")
 ]
 Folder = Annotated[
-    Path | None, typer.Option("--catalog", help="Catalogue folder itself, instead.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--catalog", help="The catalogue folder itself, instead of a data folder.", show_default=False
+    ),
 ]
 
 T = TypeVar("T")
@@ -94,8 +97,8 @@ def rebuild(data: Data = None, catalog: Folder = None) -> None:
 @app.command("list")
 def list_(
     search: Annotated[str, typer.Argument(help="Part of an id, name, character, series or code.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
-    offset: Annotated[int, typer.Option(min=0, help="Leave out the first.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 50,
+    offset: Annotated[int, typer.Option(min=0, help="Skip this many at the start.")] = 0,
     data: Data = None,
     catalog: Folder = None,
 ) -> None:
@@ -114,7 +117,7 @@ def list_(
 
 @app.command()
 def show(
-    pin_id: Annotated[str, typer.Argument(help="Its id, from the list.")],
+    pin_id: Annotated[str, typer.Argument(help="Id of the pin, from the list.")],
     data: Data = None,
     catalog: Folder = None,
 ) -> None:
@@ -151,7 +154,7 @@ def show(
 @app.command()
 def stats(
     missing: Annotated[
-        int, typer.Option(min=0, help="Name at most so many pins without a back picture.")
+        int, typer.Option(min=0, help="Name at most this many pins without a back picture.")
     ] = MISSING_SHOWN,
     data: Data = None,
     catalog: Folder = None,
@@ -188,7 +191,7 @@ def export(
         terminal.stop(f"{target} is not an empty folder", terminal.USAGE)
     with terminal.explaining():
         count = _open(data, catalog).export(target)
-    terminal.output.print(f"{count} pins are in {target}.", markup=False)
+    terminal.output.print(f"{count} pins were written to {target}.", markup=False)
 
 
 @app.command()
@@ -212,7 +215,7 @@ def demo(
     """Draw the demonstration catalogue as a folder that import reads: made-up pins with made-up sales."""
     with terminal.explaining(), bar("drawing") as progress:
         draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
-    terminal.output.print(f"Now: {terminal.command('catalog', 'import', target)}", markup=False)
+    terminal.output.print(f"Next: {terminal.command('catalog', 'import', target)}", markup=False)
 
 
 @contextmanager
@@ -255,7 +258,7 @@ def tell(report: ImportReport) -> None:
         f"{report.added} pins added, {report.updated} updated, {report.unchanged} unchanged, "
         f"{report.sales} sales; {report.size} pins in all."
     )
-    for name, problems in (("left out", report.problems), ("taken with a reservation", report.warnings)):
+    for name, problems in (("left out", report.problems), ("imported with a warning", report.warnings)):
         for problem in problems[:PROBLEMS_SHOWN]:
             terminal.errors.print(f"{terminal.clean(str(problem))} ({name})", markup=False)
         if len(problems) > PROBLEMS_SHOWN:
@@ -272,7 +275,7 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
     if not opened.size:
         importing = terminal.command("catalog", "import", data=data, catalog=catalog)
         terminal.errors.print(
-            f"{opened.folder} holds no catalogue; `{importing} DIR` makes one.", markup=False
+            f"{opened.folder} contains no catalogue; `{importing} DIR` makes one.", markup=False
         )
     return opened
 
@@ -284,8 +287,8 @@ def _say_missing(opened: Catalog, count: int, shown: int) -> None:
     named = opened.without_back(shown)
     more = f" and {count - len(named):,} more" if count > len(named) else ""
     terminal.output.print(
-        f"{count:,} pins have no back picture. Stamp and texture of a photographed back are compared with "
-        "it: with a back_image in pins.csv, a verdict becomes possible for "
+        f"{count:,} pins have no back picture to compare the stamp and pattern of a photographed back with. "
+        "Add a back_image in pins.csv to make a verdict possible for "
         f"{terminal.clean(', '.join(named))}{more}.",
         markup=False,
     )

@@ -53,12 +53,14 @@ DESKTOP_FIELDS = (
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Exit when the two uploads are answered.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit after the two uploads are answered.")] = False,
     link: Annotated[str, typer.Option(help=f"Simulated link of the phone: {', '.join(NAMES)}.")] = "lte",
     trace: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
-            metavar="UP DOWN", help="Packet-delivery captures instead, also gzipped.", show_default=False
+            metavar="UP DOWN",
+            help="Packet-delivery traces of a real link instead, also gzipped.",
+            show_default=False,
         ),
     ] = None,
     pin: Annotated[str, typer.Option(help="Which demonstration pin is photographed.")] = "DEMO-01",
@@ -67,12 +69,10 @@ def demo(
         Path | None,
         typer.Option(help="Data folder to use and keep; without it a temporary one.", show_default=False),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one per core.")] = None,
     lan: Annotated[
         bool,
-        typer.Option(
-            "--lan", help="Open it to the local network, and show a QR code that a phone's camera opens."
-        ),
+        typer.Option("--lan", help="Serve the local network too, and show a QR code for a phone's camera."),
     ] = False,
 ) -> None:
     """See it work: a real server, a made-up catalogue, a phone on a bad link.
@@ -177,7 +177,7 @@ class _Walk:
         self.outcome = packets.received[-1].kind
 
     async def _desktop(self, server: str) -> None:
-        say("\nA desktop that sends the same, with no link in between, gets one object when all is done:\n")
+        say("\nA desktop that sends the same without that link gets one object when everything is done:\n")
         began = time.monotonic()
         body = await Photographs(self.photographs).multipart()
         async with Connection(server, silence=DESKTOP_SILENCE, on_activity=lambda: None) as connection:
@@ -228,7 +228,7 @@ def local_address() -> str:
 
 
 def _show_code(server: str) -> None:
-    say("Everybody in this network can open it. With a phone's camera:\n")
+    say("Everybody in this network can open it. Scan this with a phone's camera:\n")
     code = io.StringIO()
     segno.make(f"{server}/", error="m").terminal(code, compact=True)
     say(code.getvalue())

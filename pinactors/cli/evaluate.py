@@ -38,12 +38,12 @@ CatalogFolder = Annotated[
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Where imported catalogues are kept, so that a repeat need not import again. "
+        help="Where imported catalogues are kept, so that the next run need not import again. "
         "[default: `evaluation` in the data folder]"
     ),
 ]
 AsOf = Annotated[
-    str | None, typer.Option(help="Day prices are judged as of, such as 2025-12-31. [default: today]")
+    str | None, typer.Option(help="Day on which prices are estimated, such as 2025-12-31. [default: today]")
 ]
 
 
@@ -52,8 +52,8 @@ def evaluate(
     catalog: CatalogFolder = None,
     data: Data = None,
     as_of: AsOf = None,
-    every: Annotated[int, typer.Option(min=1, help="Take every n-th photo set only.")] = 1,
-    first: Annotated[int, typer.Option(min=0, help="Leave out so many sets before the first.")] = 0,
+    every: Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")] = 1,
+    first: Annotated[int, typer.Option(min=0, help="Skip this many photo sets at the start.")] = 0,
     boards_only: Annotated[
         bool,
         typer.Option("--boards", help="Measure DIR/boards instead, by the boxes of their pins."),

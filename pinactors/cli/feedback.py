@@ -41,7 +41,8 @@ def export_(
         _bring(opinions, open_image_store(settings), settings.images_folder)
         done = export(opinions, settings.images_folder, target)
     terminal.output.print(
-        f"{done.labelled} labelled and {done.disagreed} disagreed photo sets are in {target}.", markup=False
+        f"{done.labelled} labelled and {done.disagreed} disagreed photo sets were written to {target}.",
+        markup=False,
     )
     if done.without_photographs:
         terminal.errors.print(f"{done.without_photographs} were left out: their photographs are gone.")

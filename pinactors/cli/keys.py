@@ -27,11 +27,11 @@ app = typer.Typer(
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="Who it is for.")],
+    name: Annotated[str, typer.Argument(help="Name of the key: who it is for.")],
     webhook: Annotated[str | None, typer.Option(help="URL its sessions' events are sent to.")] = None,
     data: Data = None,
     admin: Annotated[
-        bool, typer.Option("--admin", help="It may see everybody's analyses and edit the catalogue (/admin).")
+        bool, typer.Option("--admin", help="Allow everybody's analyses and editing the catalogue (/admin).")
     ] = False,
 ) -> None:
     """Make a key and print it; with a webhook, also print the secret that signs its events.
@@ -59,8 +59,8 @@ def add(
 
 @app.command()
 def webhook(
-    key: Annotated[int, typer.Argument(help="Number from the list.")],
-    url: Annotated[str | None, typer.Argument(help="Where its events go; '' for nowhere.")] = None,
+    key: Annotated[int, typer.Argument(help="Number of the key, from the list.")],
+    url: Annotated[str | None, typer.Argument(help="URL its events are sent to; '' for none.")] = None,
     data: Data = None,
 ) -> None:
     """Set the URL for a key's events, if one is given, and print the secret that signs them."""
@@ -94,7 +94,9 @@ def show(data: Data = None) -> None:
 
 
 @app.command()
-def revoke(key: Annotated[int, typer.Argument(help="Number from the list.")], data: Data = None) -> None:
+def revoke(
+    key: Annotated[int, typer.Argument(help="Number of the key, from the list.")], data: Data = None
+) -> None:
     """Revoke a key: it is refused from the next request on."""
     if not with_records(data, lambda records: records.revoke_key(key)):
         _no_such_key(key, data)

@@ -25,15 +25,15 @@ from pinactors.storage.logs.files import photographs
 VERDICTS = (*map(str, Verdict), "error")
 
 WithVerdict = Annotated[
-    str | None, typer.Option("--verdict", help=f"Only those of this verdict: {', '.join(VERDICTS)}.")
+    str | None, typer.Option("--verdict", help=f"Only those with this verdict: {', '.join(VERDICTS)}.")
 ]
 WithPin = Annotated[str | None, typer.Option("--pin", help="Only those of this catalogue entry.")]
-WithKey = Annotated[str | None, typer.Option("--key", help="Only those of the key of this name.")]
+WithKey = Annotated[str | None, typer.Option("--key", help="Only those of the key with this name.")]
 Since = Annotated[
     str | None, typer.Option(help="Only those from this day on, such as 2026-06-30, or from a time on; UTC.")
 ]
 Until = Annotated[str | None, typer.Option(help="Only those before this day or time.")]
-Number = Annotated[int, typer.Argument(metavar="N", min=1, help="Its number, from the list.")]
+Number = Annotated[int, typer.Argument(metavar="N", min=1, help="Number of the analysis, from the list.")]
 
 app = typer.Typer(no_args_is_help=True, help="List, show, export and erase what was analysed.")
 
@@ -45,7 +45,7 @@ def list_(
     key: WithKey = None,
     since: Since = None,
     until: Until = None,
-    limit: Annotated[int, typer.Option(min=1, max=PAGE_LIMIT, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=PAGE_LIMIT, help="Show at most this many.")] = 50,
     before: Annotated[int | None, typer.Option(min=1, help="Only numbers below this one.")] = None,
     data: Data = None,
 ) -> None:
@@ -68,7 +68,7 @@ def list_(
 def show(
     number: Number,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the whole answer, as a desktop got it.")
+        bool, typer.Option("--json", help="Print the whole answer, as a desktop client got it.")
     ] = False,
     data: Data = None,
 ) -> None:
@@ -102,20 +102,20 @@ def export(
     wanted = _filter(verdict, pin, key, since, until)
     settings = terminal.settings(data=data)
     if (target / results.JSON_FILE).exists():
-        terminal.stop(f"{target} holds results already", terminal.USAGE)
+        terminal.stop(f"{target} already contains results", terminal.USAGE)
     with bar("reading") as progress:
         found = with_records(data, lambda records: _results(records, wanted, settings, progress))
     with terminal.explaining():
         results.write(target, found, "Analysed pins")
-    terminal.output.print(f"{len(found)} analyses are in {target}.", markup=False)
+    terminal.output.print(f"{len(found)} analyses were written to {target}.", markup=False)
 
 
 @app.command()
 def erase(
-    record: Annotated[int | None, typer.Option(min=1, help="The analysis of this number.")] = None,
-    key: Annotated[str | None, typer.Option(help="All of the key of this name.")] = None,
+    record: Annotated[int | None, typer.Option(min=1, help="The analysis with this number.")] = None,
+    key: Annotated[str | None, typer.Option(help="All of the key with this name.")] = None,
     before: Annotated[str | None, typer.Option(help="All before this day, such as 2026-06-30.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     data: Data = None,
 ) -> None:
     """Erase analyses for good: packets, feedback, and photographs that no other analysis used.
@@ -124,7 +124,7 @@ def erase(
     server can still send the packets of an erased analysis for the time of its setting `replay`.
     """
     if record is None and key is None and before is None:
-        terminal.stop("say what: --record N, --key NAME or --before DATE", terminal.USAGE)
+        terminal.stop("say what to erase: --record N, --key NAME or --before DATE", terminal.USAGE)
     wanted = Filter(number=record, key=key, until=_moment("--before", before))
     settings = terminal.settings(data=data)
     total = with_records(data, lambda records: records.count(wanted))
@@ -134,10 +134,10 @@ def erase(
         raise typer.Exit(1)
     with bar("erasing") as progress:
         done, removed, kept = with_records(data, lambda records: _erase(records, wanted, settings, progress))
-    terminal.output.print(f"{done} analyses and {removed} photographs are erased.")
+    terminal.output.print(f"{done} analyses and {removed} photographs were erased.")
     if kept:
         terminal.errors.print(
-            f"{kept} photographs were sent again just now; a server removes them if nobody keeps them."
+            f"{kept} photographs were just sent again and kept; a server removes them if they are not used."
         )
 
 

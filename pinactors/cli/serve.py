@@ -23,7 +23,9 @@ def serve(
         Path | None,
         typer.Option(help="Folder of database, images and catalogue. [default: this user's data folder]"),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Worker processes; 0: one a core. [default: 0]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; 0: one per core. [default: 0]")
+    ] = None,
     catalog: Annotated[
         Path | None,
         typer.Option(help="Catalogue folder to use instead of the data folder's.", show_default=False),

@@ -78,8 +78,8 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
     unnamed = "data" not in given and "PINACTORS_DATA" not in os.environ
     if unnamed and chosen.data == OLD_DATA_FOLDER:
         _say_once(
-            f"pinactors: the data folder is {OLD_DATA_FOLDER.resolve()}, as it is there; name it with "
-            "PINACTORS_DATA to have it from anywhere"
+            f"pinactors: the data folder is {OLD_DATA_FOLDER.resolve()}, because it exists here; set "
+            "PINACTORS_DATA to use it from any folder"
         )
     return chosen
 

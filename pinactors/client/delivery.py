@@ -208,7 +208,7 @@ class Delivery:
         job.position += 1
         self._failures = 0
         if packet.kind == "ERROR" and self._is_upload_lost(packet) and self._may_restart():
-            raise Broken("the upload did not arrive whole")
+            raise Broken("the upload did not arrive completely")
         if packet.fields.get("errorCode") == ErrorCode.OVERLOADED and self._may_restart():
             raise refusal_of(packet.fields, retry_after=BUSY_PAUSE_SECONDS)  # its disk is full
         if packet.kind not in self._had:  # after a restart the caller gets no packet a second time
@@ -225,7 +225,7 @@ def _read(raw: bytes) -> Received:
             return Received(raw, fields)
     except (msgspec.DecodeError, KeyError):
         pass
-    raise NotPinactors(f"what it sends are no packets: {raw[:80]!r}")
+    raise NotPinactors(f"it sent something other than packets: {raw[:80]!r}")
 
 
 def refusal_of(

@@ -131,7 +131,7 @@ class ResumableUpload:
         told = None if progress is None else lambda sent: progress(offset + sent, self.size)
         answer = await connection.request("PATCH", self._url, {**headers, **INTEROP, **said}, part, told)
         if answer.status == 409:  # the server ended this request, or has another offset: ask it again
-            raise Broken("the upload goes on somewhere else")
+            raise Broken("the upload continues on another connection")
         return answer
 
     async def _create(self, connection: Connection, headers: Headers) -> None:
@@ -268,7 +268,7 @@ def batch(body: bytes) -> list[bytes]:
     if not body or body == b"[]":
         return []
     if body[:1] != b"[" or body[-1:] != b"]":
-        raise NotPinactors(f"what it sends is no batch of packets: {body[:80]!r}")
+        raise NotPinactors(f"it sent something other than packets: {body[:80]!r}")
     return body[1:-1].split(b",\n")
 
 
@@ -292,7 +292,7 @@ def refused(status: int, headers: Headers, body: bytes) -> NoReturn:
     if "errorCode" in error:
         raise refusal_of(error, status=status, retry_after=retry_after)
     if status in (408, 429, 500, 502, 503, 504):  # a proxy or load balancer in between
-        raise Broken(f"the way to the server answers {status}")
+        raise Broken(f"something between here and the server answers {status}")
     raise NotPinactors(f"it answers {status} without a reason")
 
 
@@ -301,4 +301,4 @@ def read_json(body: bytes) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        raise NotPinactors(f"its answer is no JSON object: {body[:80]!r}") from error
+        raise NotPinactors(f"its answer is not a JSON object: {body[:80]!r}") from error

@@ -68,7 +68,7 @@ class LoopThread:
         with trio.move_on_after(LEAVING_SECONDS, shield=True) as leaving:
             await self._ended.wait()
         if leaving.cancelled_caught:
-            log.warning("loop is blocked and left behind", loop=self._name)
+            log.warning("loop is blocked and was abandoned", loop=self._name)
 
     async def _loop(self, ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as nursery:

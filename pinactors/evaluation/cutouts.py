@@ -75,7 +75,7 @@ def outlines(folder: Path) -> dict[tuple[str, View], Points]:
                         points = np.array(seen["outline"], np.float32).reshape(-1, 2)
                         found[str(row["photo_id"]), View(view)] = points
             except (ValueError, KeyError, TypeError, AttributeError) as problem:
-                raise ValueError(f"{path.name} line {number} is no outline: {problem}") from None
+                raise ValueError(f"{path.name} line {number} is not an outline: {problem}") from None
     return found
 
 

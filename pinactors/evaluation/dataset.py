@@ -69,7 +69,7 @@ def load(folder: Path) -> Dataset:
     photo has no front.
     """
     if not (folder / "truth" / "photos.csv").is_file():
-        raise FileNotFoundError(f"{folder} is no labelled set: it has no truth/photos.csv")
+        raise FileNotFoundError(f"{folder} is not a labelled set: it has no truth/photos.csv")
     tags = _tags(folder / "truth" / "notes.csv")
     photos = tuple(_photo(folder, where, row, tags) for where, row in _rows(folder / "truth" / "photos.csv"))
     if not photos:
@@ -110,7 +110,7 @@ def _photo(folder: Path, where: str, row: dict[str, str], tags: dict[str, tuple[
     try:
         kind = Kind(row.get("kind", "").lower().replace("-", "_").replace(" ", "_"))
     except ValueError:
-        raise ValueError(f"{where}: kind {row.get('kind')!r} is none of {', '.join(Kind)}") from None
+        raise ValueError(f"{where}: kind {row.get('kind')!r} is not one of {', '.join(Kind)}") from None
     pin_id = row.get("pin_id") or None
     if kind in (Kind.GENUINE, Kind.COUNTERFEIT) and pin_id is None:
         raise ValueError(f"{where}: a {kind} pin needs its pin_id")

@@ -256,7 +256,7 @@ def test_stats_name_the_pins_whose_back_is_missing(drawn: Path, tmp_path: Path) 
     assert call("catalog", "import", source, *data).exit_code == 0
     said = call("catalog", "stats", *data).stdout
     assert "1 pins have no back picture" in said
-    assert "a verdict becomes possible for DEMO-02." in said
+    assert "to make a verdict possible for DEMO-02." in said
 
 
 def test_bad_rows_are_told_with_their_line_and_make_the_status_1(drawn: Path, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_pipe_is_no_photograph(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     result = call("analyze", "pipe.jpg", "--data", tmp_path / "data")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "front photograph pipe.jpg: this is no regular file" in result.stderr
+    assert "front photograph pipe.jpg: this is not a regular file" in result.stderr
 
 
 def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_analyze_here_without_a_server(photographs: dict[View, Path], tmp_path: 
     )
     output, said = here.communicate(timeout=90)
     assert here.returncode == 0, said
-    assert f"{tmp_path / 'data' / 'catalog'} holds no catalogue: no pin can be identified." in said
+    assert f"{tmp_path / 'data' / 'catalog'} contains no catalogue: no pin can be identified." in said
     answer = json.loads(output)
     assert answer["success"] is True
     assert answer["candidates"] == []

@@ -106,7 +106,7 @@ def test_erasing_one_leaves_the_photograph_that_another_saw(data: Path) -> None:
     assert len(files(data)) == 2
     erased = call("records", "erase", "--record", "2", "--yes", "--data", data)
     assert erased.exit_code == 0, erased.output
-    assert "1 analyses and 1 photographs are erased" in erased.stdout
+    assert "1 analyses and 1 photographs were erased" in erased.stdout
     assert [path.read_bytes() for path in files(data)] == [b"front"]
     assert call("records", "erase", "--record", "2", "--yes", "--data", data).exit_code == 1
     assert "1 analyses and 1" in call("records", "erase", "--key", "shop", "--yes", "--data", data).stdout
@@ -118,7 +118,7 @@ def test_what_was_sent_again_just_now_is_left_to_the_server(data: Path) -> None:
         os.utime(path)
     erased = call("records", "erase", "--before", "2100-01-01", "--yes", "--data", data)
     assert "2 analyses and 0 photographs" in erased.stdout
-    assert "2 photographs were sent again just now" in erased.stderr
+    assert "2 photographs were just sent again and kept" in erased.stderr
     assert len(files(data)) == 2
 
 

@@ -62,7 +62,7 @@ def test_bad_outlines_are_named(tmp_path: Path) -> None:
     path = tmp_path / "truth" / "outlines.jsonl"
     for line in ("{", "[]", '{"photo_id": 1, "views": {"front": {"outline": [1, 2, 3]}}}'):
         path.write_text('{"photo_id": "0", "views": {}}\n' + line + "\n")
-        with pytest.raises(ValueError, match="line 2 is no outline"):
+        with pytest.raises(ValueError, match="line 2 is not an outline"):
             cutouts.outlines(tmp_path)
 
 

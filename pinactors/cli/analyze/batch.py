@@ -48,7 +48,7 @@ def analyze_many(
     if server is None and left:
         local.prepare(settings)
     if len(left) < len(sets):
-        terminal.errors.print(f"{len(sets) - len(left)} of {len(sets)} pins were analysed before.")
+        terminal.errors.print(f"{len(sets) - len(left)} of {len(sets)} pins were already analysed.")
     finished: bool | None = True
     with terminal.explaining(f"{server}: " if server else ""):
         if left:

@@ -123,7 +123,7 @@ def prepare(given: Settings) -> None:
         )
     if not catalog.size:
         terminal.errors.print(
-            f"{given.catalog_folder} holds no catalogue: no pin can be identified. "
+            f"{given.catalog_folder} contains no catalogue: no pin can be identified. "
             f"`{terminal.command('catalog', 'import')} DIR` makes one.",
             markup=False,
         )

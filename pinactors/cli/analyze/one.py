@@ -48,7 +48,9 @@ def analyze(
             show_default=False,
         ),
     ],
-    back: Annotated[Path | None, typer.Option(help="Photograph of the back: settles most questions.")] = None,
+    back: Annotated[
+        Path | None, typer.Option(help="Photograph of the back; it settles most questions.")
+    ] = None,
     angled: Annotated[Path | None, typer.Option(help="Photograph of the tilted front.")] = None,
     server: Annotated[
         str | None,
@@ -62,17 +64,19 @@ def analyze(
         typer.Option(help="Folder with the catalogue, when analysing here. [env: PINACTORS_DATA]"),
     ] = None,
     patience: Annotated[
-        float, typer.Option(min=1, help="Seconds out of the server's reach after which to give up.")
+        float, typer.Option(min=1, help="Seconds without a connection to the server after which to give up.")
     ] = 30,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, as a desktop gets it.")
+        bool, typer.Option("--json", help="Print one JSON object, as a desktop client gets it.")
     ] = False,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Of many pins: folder of the table, JSON lines and the page."),
+        typer.Option(
+            "--output", "-o", help="For many pins: folder for the table, the JSON lines and the page."
+        ),
     ] = Path("pinactors-results"),
     board: Annotated[
-        bool, typer.Option("--board", help="Say which pins FRONT shows, and where; nothing else, and here.")
+        bool, typer.Option("--board", help="Only find, here, which pins FRONT shows and where.")
     ] = False,
 ) -> None:
     """Analyse photographs of one pin, or of many.
@@ -135,7 +139,7 @@ def _show_board(seen: list[boards.Boxed], as_json: bool) -> None:
     for one in seen:
         sides = (str(round(side)) for side in one.box)
         table.add_row(terminal.clean(one.pin_id), terminal.clean(one.name), *sides, f"{one.score:.2f}")
-    terminal.output.print(table if seen else "No pin of the catalogue was found.")
+    terminal.output.print(table if seen else "No pin in the catalogue was found.")
 
 
 def _check(view: View, path: Path, *, here: bool) -> None:
@@ -145,7 +149,7 @@ def _check(view: View, path: Path, *, here: bool) -> None:
     if not path.exists():
         terminal.stop(f"{view} photograph {path}: no such file", terminal.USAGE)
     if not path.is_file():  # a pipe can be read only once, or never ends; a photograph is read several times
-        terminal.stop(f"{view} photograph {path}: this is no regular file", terminal.USAGE)
+        terminal.stop(f"{view} photograph {path}: this is not a regular file", terminal.USAGE)
     if not here:
         return
     with terminal.explaining(), path.open("rb") as file:
@@ -154,7 +158,7 @@ def _check(view: View, path: Path, *, here: bool) -> None:
         terminal.stop(f"{view} photograph {path}: the file is empty")
     if formats.sniff(start) is None:
         what = formats.name_of(start) or "not a photograph we can read"
-        terminal.stop(f"{view} photograph {path}: this is {what}; {formats.ACCEPTED} pictures are read")
+        terminal.stop(f"{view} photograph {path}: this is {what}; only {formats.ACCEPTED} can be read")
 
 
 async def _analyze(

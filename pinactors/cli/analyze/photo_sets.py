@@ -54,7 +54,7 @@ def of_folder(folder: Path) -> tuple[list[PhotoSet], list[str]]:
         name, view = _named(folder, path)
         views = found.setdefault(name, {})
         if view in views:
-            problems.append(f"{_text(path.relative_to(folder))}: {name} has a {view} photograph already")
+            problems.append(f"{_text(path.relative_to(folder))}: {name} already has a {view} photograph")
             continue
         views[view] = path
     sets = []
@@ -99,7 +99,7 @@ def of_manifest(path: Path) -> tuple[list[PhotoSet], list[str]]:
                 raise RowError("front is empty")
             name = row.values["name"] or row.values["pin_id"] or _text(images[View.FRONT].stem)
             if name in sets:
-                raise RowError(f"the name {name!r} was used before")
+                raise RowError(f"the name {name!r} is already used")
             sets[name] = PhotoSet(name, images)
         except RowError as error:
             problems.append(f"{path.name}:{row.line}: {error}")

@@ -26,7 +26,7 @@ COMPONENTS = {
 }
 VERDICT_STYLES = {"authentic": "green", "counterfeit": "red", "undetermined": "yellow", "not_a_pin": "yellow"}
 EVIDENCE_SHOWN = 12
-LEGEND = "Numbers: above 0 speaks for genuine, below 0 against it; 1 makes the odds ten times what they were."
+LEGEND = "Numbers above 0 speak for genuine, below 0 against it; each 1 changes the odds tenfold."
 """The explanation of the numbers: weights are decimal logarithms of likelihood ratios."""
 
 
@@ -102,7 +102,7 @@ def _display(fields: dict[str, Any]) -> str:
     views = [
         name.removesuffix("Html") for name in ("frontHtml", "backHtml", "angledHtml") if fields.get(name)
     ]
-    return "fragments for " + ", ".join(views)
+    return "display of " + ", ".join(views)
 
 
 def _complete(fields: dict[str, Any]) -> str:
@@ -151,9 +151,7 @@ class Lines:
         quarter = 4 * sent // total
         if quarter > self._quarter:
             self._quarter = quarter
-            self._line(
-                "upload", f"{100 * sent // total} % of {total / 1024:,.0f} kB handed to the network", "dim"
-            )
+            self._line("upload", f"{100 * sent // total} % of {total / 1024:,.0f} kB sent", "dim")
 
     def packet(self, received: Received) -> None:
         self._line(received.kind, summary(received.fields), _style(received.fields))

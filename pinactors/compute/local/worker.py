@@ -76,7 +76,7 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         return function(*(scratch.load(each) if isinstance(each, Handle) else each for each in arguments))
     except Exception as error:
         if _lacks_memory(error):
-            raise OutOfMemory("more memory was needed than a worker may have") from None
+            raise OutOfMemory("it needed more memory than a worker may use") from None
         if _travels(error):
             raise
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None

@@ -82,7 +82,7 @@ def test_it_goes_on_where_it_was_stopped(
     second = call(folder, "-o", output, "--data", tmp_path / "data")
     assert sorted(engine.asked) == [("cat", 1), ("dog", 1)], "a damaged photograph stays damaged"
     assert second.exit_code == 1
-    assert "2 of 4 pins were analysed before." in second.stderr
+    assert "2 of 4 pins were already analysed." in second.stderr
     assert rows(output)["cat"]["verdict"] == rows(output)["dog"]["verdict"] == "authentic"
 
     engine.asked.clear()

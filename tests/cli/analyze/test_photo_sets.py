@@ -66,7 +66,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     sets, problems = of_folder(tmp_path)
     assert [one.name for one in sets] == ["b"]
     assert problems == [
-        "b_front.png: b has a front photograph already",
+        "b_front.png: b already has a front photograph",
         "a: no front photograph among back",
     ]
 
@@ -81,7 +81,7 @@ def test_a_manifest_finds_files_as_the_catalogue_does(tmp_path: Path) -> None:
         ("fox", {View.FRONT: "a.jpg", View.BACK: "b.jpg"}),
         ("b", {View.FRONT: "b.jpg"}),
     ]
-    assert problems == ["list.csv:5: front is empty", "list.csv:6: the name 'fox' was used before"]
+    assert problems == ["list.csv:5: front is empty", "list.csv:6: the name 'fox' is already used"]
 
 
 def test_a_manifest_without_photographs(tmp_path: Path) -> None:

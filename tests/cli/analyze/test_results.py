@@ -72,6 +72,6 @@ def test_the_files(tmp_path: Path) -> None:
     assert "&lt;b&gt;Fox&lt;/b&gt;" in page
     assert "../photos/a%20%22b%22%20%231.jpg" in page
     assert "EUR 8.00 to 12.00, median 10.50 (the price of a genuine one)" in page
-    assert "To photograph again: Photograph the back without glare." in page
+    assert "Photograph again: Photograph the back without glare." in page
     assert len(re.findall("<article>", page)) == 2
     assert len((folder / "results.jsonl").read_text().splitlines()) == 2

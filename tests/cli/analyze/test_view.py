@@ -90,7 +90,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         (PRICING, "USD 8.00 to 12.25, median 9.50 (14 sales, as of 2025-06-30)"),
         (UNPRICED, "no estimate: no sales of this pin"),
         (DETAILS, "year 2019; brand SALTBOX"),
-        (DISPLAY, "fragments for front, back"),
+        (DISPLAY, "display of front, back"),
         (COMPLETE, "record 7, 2.35 s of work, degraded: details, missing: pricing"),
         (FAILED, "Analysis cancelled (cancelled): Its last reader left"),
     ],
