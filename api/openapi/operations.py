@@ -37,7 +37,7 @@ def _feedback() -> Json:
 
 
 def _provisional() -> Json:
-    parameters = [LIMIT, parameter("offset", "query", "Leave out so many", **WHOLE_NUMBER)]
+    parameters = [LIMIT, parameter("offset", "query", "Skip this many", **WHOLE_NUMBER)]
     return get(
         "provisionalPins",
         "Feedback",
@@ -55,12 +55,12 @@ def _tokens() -> Json:
                 "type": ["integer", "null"],
                 "minimum": LEAST_SECONDS,
                 "maximum": MOST_SECONDS,
-                "description": "How long it lasts; ten minutes where nothing is said.",
+                "description": "How long it lasts; ten minutes by default.",
             },
             "streamId": {
                 "type": ["string", "null"],
                 "maxLength": 64,
-                "description": "The one stream it is for; for uploads where nothing is said.",
+                "description": "The one stream it is for; without it, the token is for uploads.",
             },
         },
     }
@@ -88,7 +88,11 @@ def webhooks() -> Json:
         "event",
         "Events",
         "A session has a result, or has ended",
-        {"2XX": {"description": "It was taken; anything else is repeated, with longer pauses"}},
+        {
+            "2XX": {
+                "description": "It was accepted; after any other answer it is sent again, with longer pauses"
+            }
+        },
         "`result.<component>` as results come, then `session.completed` or `session.failed`: signed, at "
         "least once, in the order of the stream. 410 ends the events of that session.",
         parameters=[parameter(name, "header", text, required=True) for name, text in signed.items()],
@@ -99,7 +103,7 @@ def webhooks() -> Json:
 
 def _health(service: Service) -> Json:
     name = "ProxyHealth" if service == "proxy" else "Health"
-    responses = answer(name, "`status` says whether all of it works")
+    responses = answer(name, "`status` says whether everything works")
     if service == "proxy":
         responses |= {
             "503": {"description": "No master is up", "content": content(JSON_TYPE, schema=reference(name))}

@@ -32,7 +32,7 @@ _STATUSES = {
     415: "Unknown content type",
     422: "The same Idempotency-Key came with other photographs: `session_conflict`",
     429: "Too many requests; `Retry-After` says when to come back",
-    460: "The content does not have the checksum",
+    460: "The content does not match the checksum",
     500: "The server failed: `processing_error`",
     503: "Overloaded, draining or out of storage: `overloaded`; `Retry-After` says when to come back",
 }
@@ -128,7 +128,7 @@ STREAM_ID = parameter(
 UPLOAD_ID = parameter("uploadId", "path", "From the `Location` of the upload", minLength=1, maxLength=64)
 VIEW = parameter("view", "path", "front, back or angled")
 WHOLE_NUMBER: Json = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
-LIMIT = parameter("limit", "query", "At most so many (never more than 200)", **WHOLE_NUMBER)
+LIMIT = parameter("limit", "query", "Return at most this many (never more than 200)", **WHOLE_NUMBER)
 ANALYSIS_OR_FAILURE: Json = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
 _EVENT = {
     "type": "object",

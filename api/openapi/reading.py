@@ -28,8 +28,8 @@ def _stream(version: str) -> Json:
     described = headers(
         {
             "Stream-Next-Offset": "The offset to read on from",
-            "Stream-Up-To-Date": "`true` where there is nothing more for now",
-            "Stream-Closed": "`true` where nothing more will come",
+            "Stream-Up-To-Date": "`true` if there is nothing more for now",
+            "Stream-Closed": "`true` if nothing more will come",
         }
     )
     batch = {"type": "array", "items": reference("Packet")}
@@ -50,7 +50,12 @@ def _stream(version: str) -> Json:
             pattern="^(-1|now|[0-9]{16})$",
         ),
         parameter("live", "query", "How to wait for more", enum=["long-poll", "sse"]),
-        parameter("Last-Event-ID", "header", "Where an event reader stopped", pattern="^([0-9]{16})?$"),
+        parameter(
+            "Last-Event-ID",
+            "header",
+            "Id of the last event that an event reader received",
+            pattern="^([0-9]{16})?$",
+        ),
         parameter(
             "lastEventId",
             "query",
@@ -81,7 +86,7 @@ def _stream(version: str) -> Json:
 def _records() -> Json:
     day: Json = {"maxLength": 40}
     parameters = [
-        parameter("verdict", "query", "Only those of this verdict", enum=list(VERDICTS)),
+        parameter("verdict", "query", "Only those with this verdict", enum=list(VERDICTS)),
         parameter("pin", "query", "Only those of this catalogue entry", maxLength=64),
         parameter("since", "query", "Only those from this date or time on, ISO 8601", **day),
         parameter("until", "query", "Only those before this date or time", **day),
@@ -110,7 +115,7 @@ def reading_paths(version: str) -> Json:
             "The whole answer of one analysis",
             {
                 "200": {
-                    "description": "As a desktop got it",
+                    "description": "As a desktop client got it",
                     "content": content(JSON_TYPE, schema=ANALYSIS_OR_FAILURE),
                 }
             }

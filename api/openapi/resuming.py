@@ -18,7 +18,7 @@ RESUMING = [
     parameter(
         "Upload-Complete",
         "header",
-        "Asks for an upload that can be resumed: `?0` where more follows, `?1` where the body is the rest",
+        "Asks for an upload that can be resumed: `?0` if more follows, `?1` if the body is the rest",
         pattern=r"^\?[01]$",
     ),
     parameter(
@@ -32,28 +32,33 @@ RESUMING = [
 UPLOAD_FAILURES = (400, 401, 409, 413, 415, 422, 429, 500, 503)
 STATE = headers(
     {
-        "Upload-Offset": "The bytes that are here",
-        "Upload-Complete": "`?1` where all are; up to interop version 3 `Upload-Incomplete` says so",
-        "Upload-Limit": "How large an upload may be, and how long it is kept without a byte",
+        "Upload-Offset": "The number of bytes received",
+        "Upload-Complete": "`?1` if all bytes are in; up to interop version 3 `Upload-Incomplete` says so",
+        "Upload-Limit": "How large an upload may be, and how long it is kept if no byte arrives",
     }
 )
 _OFFSET = parameter(
-    "Upload-Offset", "header", "Where this body begins", type="integer", minimum=0, required=True
+    "Upload-Offset",
+    "header",
+    "The offset at which this body begins",
+    type="integer",
+    minimum=0,
+    required=True,
 )
 
 
 def resumed(name: str, whole: Json) -> Json:
     """The requests on a created upload of the draft; `whole` are the answers to the one that completes it."""
     told = {"204": {"description": "Where it is", "headers": STATE}}
-    part = {"201": {"description": "It was added; more is to come", "headers": STATE}}
+    part = {"201": {"description": "The bytes were added; more are to come", "headers": STATE}}
     return {
         "parameters": [UPLOAD_ID],
         "head": operation(
             f"{name}State",
             "Resume",
-            "Where an upload is to be gone on with",
+            "The offset at which an upload continues",
             told | failures(400, 401, 404, 503, problem=True),
-            "After a connection that broke: `Upload-Offset` says how many bytes are safe, also behind a "
+            "After a connection broke: `Upload-Offset` says how many bytes are stored, also after a "
             "restart of the server.",
             parameters=[RESUMING[1]],
         ),
@@ -62,8 +67,8 @@ def resumed(name: str, whole: Json) -> Json:
             "Resume",
             "Send more of an upload",
             whole | part | told | failures(404, *UPLOAD_FAILURES, problem=True),
-            "From `Upload-Offset` on, which has to be where the upload is (409 tells where). What completes "
-            "it is answered with the analysis.",
+            "From `Upload-Offset` on, which must be the upload's offset (409 names it). The request that "
+            "completes the upload is answered with the analysis.",
             parameters=[_OFFSET, *RESUMING],
             body={"required": True, "content": content(PARTIAL_TYPE, schema=_BYTES)},
             example=_IN_TWO_REQUESTS,
@@ -71,7 +76,7 @@ def resumed(name: str, whole: Json) -> Json:
         "delete": operation(
             f"{name}Cancel",
             "Resume",
-            "Give an upload up",
+            "Cancel an upload",
             {"204": {"description": "It is gone"}} | failures(400, 401, 404, 503, problem=True),
             parameters=[RESUMING[1]],
         ),
@@ -89,8 +94,8 @@ _TUS = parameter("Tus-Resumable", "header", "The version of tus", enum=[tus_head
 _TUS_STATE = headers(
     {
         "Tus-Resumable": "The version of tus",
-        "Upload-Offset": "The bytes that are here",
-        "Upload-Expires": "When an upload that is not complete is given up",
+        "Upload-Offset": "The number of bytes received",
+        "Upload-Expires": "When an incomplete upload is removed",
         "Stream-Location": "The URL at which the packets of its session are read",
     }
 )
@@ -114,7 +119,7 @@ def tus_created() -> Json:
         "Upload-Length", "header", "Bytes of the photograph", type="integer", minimum=1, required=True
     )
     made = {
-        "description": "The upload is made; its bytes are sent to `Location`",
+        "description": "The upload is created; send its bytes to `Location`",
         "headers": headers({"Location": "The upload's URL"}) | _TUS_STATE,
     }
     return {
@@ -136,7 +141,7 @@ def tus() -> Json:
         "head": operation(
             "tusState",
             "Resume",
-            "Where a photograph is to be gone on with",
+            "The offset at which a photograph continues",
             {
                 "200": {
                     "description": "Where it is",
@@ -150,7 +155,7 @@ def tus() -> Json:
             "tusAppend",
             "Resume",
             "Send more of a photograph",
-            {"204": {"description": "It is here", "headers": _TUS_STATE}}
+            {"204": {"description": "The bytes were added", "headers": _TUS_STATE}}
             | failures(*_TUS_FAILURES, 409, 415, 422, 460),
             "Clients that cannot send `PATCH` send `POST` with `X-HTTP-Method-Override: PATCH`.",
             parameters=[_TUS, _OFFSET, _CHECKSUM],
@@ -159,7 +164,7 @@ def tus() -> Json:
         "delete": operation(
             "tusCancel",
             "Resume",
-            "Give a photograph up",
+            "Cancel a photograph",
             {"204": {"description": "It is gone"}} | failures(*_TUS_FAILURES),
             parameters=[_TUS],
         ),

@@ -116,8 +116,8 @@ def _analysis(made: Json) -> Json:
         required.append(alias)
     return {
         "title": ANALYSIS,
-        "description": "One object for a whole analysis: what the packets say, merged. What a "
-        "component that failed would have said is null.",
+        "description": "One object for a whole analysis: the packets, merged. The fields of a "
+        "component that failed are null.",
         "type": "object",
         "properties": properties,
         "required": sorted({*required, *OPTIONAL} & properties.keys()),

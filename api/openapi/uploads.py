@@ -31,7 +31,7 @@ def _upload_body() -> Json:
     session = {
         "type": ["string", "null"],
         "maxLength": 128,
-        "description": "The client's name for the session; the server makes one where there is none.",
+        "description": "The client's name for the session; the server makes one if there is none.",
     }
     photograph = "The {} view, as base64, with or without a `data:` URL's head."
     file = "The {} view: JPEG, PNG, WebP, HEIC or AVIF."
@@ -99,11 +99,9 @@ _UPLOADING = [
         pattern="^[!-~]+$",
     ),
     parameter("x-session-id", "header", "The session id, when the body names none", maxLength=128),
-    parameter(
-        "Prefer", "header", "`respond-async`: be told the stream's address at once (202)", maxLength=200
-    ),
+    parameter("Prefer", "header", "`respond-async`: get the stream's URL immediately (202)", maxLength=200),
 ]
-WHOLE = "The answer the whole upload would have got, had it been sent at once."
+WHOLE = "The answer that the whole upload would have got in one request."
 _DRAFT = (
     "Resumable as draft-ietf-httpbis-resumable-upload has it (interop versions 3, 5, 6 and 8): a request "
     "with `Upload-Complete: ?0` makes an upload, answered with 201 and its `Location`, that `PATCH` goes on "
@@ -132,8 +130,8 @@ def _whole(version: str, who: str) -> Json:
     return {
         "200": {
             "description": f"{who} With `response=json` it is always one object, whose "
-            "`success` says whether it worked: what takes longer than eight seconds begins with 200 "
-            "and white space.",
+            "`success` says whether it worked: an answer that takes longer than eight seconds begins "
+            "with 200 and white space.",
             "content": content(JSON_TYPE, schema=ANALYSIS_OR_FAILURE) | streams(version),
         },
         "202": {
@@ -146,7 +144,7 @@ def _whole(version: str, who: str) -> Json:
 _ACCEPTED: Json = {
     "type": "object",
     "properties": {
-        "success": {"type": "boolean", "description": "Whether the request did what it should."},
+        "success": {"type": "boolean", "description": "Whether the request succeeded."},
         "message": {"type": "string", "description": "What happened, for a person."},
         "sessionId": {"type": "string", "description": "The client's name for the session."},
         **{
@@ -171,7 +169,7 @@ def upload_paths(service: Service, version: str) -> Json:
         "/uploads/{uploadId}": tus(),
     }
     if service == "proxy":
-        asked = "One object, whoever asks; a stream where `response` or `Accept` asks for one."
+        asked = "One object, whoever asks; a stream if `response` or `Accept` asks for one."
         found["/api/proxy/mobile-upload"] = _upload(version, "analyseAsObject", asked)
         found["/api/proxy/mobile-upload/{uploadId}"] = resumed("uploadAsObject", _whole(version, WHOLE))
     return found
