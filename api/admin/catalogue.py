@@ -40,7 +40,7 @@ async def pin() -> Response:
     name = request.args.get("id", "")
     found = await trio.to_thread.run_sync(_one, given.catalog_folder, name, limiter=given.disk)
     if found is None:
-        raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", "The catalogue has no pin of this id")
+        raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", "The catalogue has no pin with this id")
     return json_answer(found)
 
 

@@ -150,10 +150,12 @@ class Imports:
             one.size += body.size - one.files.get(name, 0)
             one.files[name] = body.size
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise invalid_field("path", "a file and a folder of it have the same name") from None
+            raise invalid_field("path", "a file and a folder in the import have the same name") from None
         except OSError as error:
             log.warning("import not kept", error=str(error))
-            raise PinactorsError(ErrorCode.OVERLOADED, "The server's disk cannot take it") from error
+            raise PinactorsError(
+                ErrorCode.OVERLOADED, "The file could not be written to the server's disk"
+            ) from error
         finally:
             one.writing -= 1
             with trio.CancelScope(shield=True):
@@ -164,18 +166,18 @@ class Imports:
         `PinactorsError`."""
         self._check_open(one)
         if one.writing:
-            raise invalid_field("import", "a file of it is still being sent")
+            raise invalid_field("import", "one of its files is still being sent")
         if "pins.csv" not in one.files and one.files.keys() & {"sales.csv", "fx.csv"}:
             header = f"{','.join(PIN_COLUMNS)}\r\n".encode()
             await self._on_disk((one.folder / "pins.csv").write_bytes, header)
         elif "pins.csv" not in one.files:
-            raise invalid_field("import", "there is no pins.csv in it, nor sales.csv or fx.csv")
+            raise invalid_field("import", "it contains no pins.csv, sales.csv or fx.csv")
         if self._settings.catalog_version not in ("", "latest"):
             raise PinactorsError(
                 ErrorCode.INVALID_FORMAT,
-                "This server stays at one version of the catalogue",
+                "This server uses a fixed version of the catalogue",
                 f"catalog_version is {self._settings.catalog_version}: only a server that follows the latest "
-                "version can publish another one",
+                "version can publish a new one",
                 status=409,
             )
         one.state = "waiting"
@@ -223,22 +225,21 @@ class Imports:
                     one.left_out, one.reserved = said.left_out, said.reserved
         if one.report is None and not one.wrong:
             one.wrong = (
-                f"The import broke off after {one.done} rows, which are in the catalogue. "
-                "A picture of the next one cannot be read on this server."
+                f"The import stopped after {one.done} rows, which are in the catalogue. "
+                "This server cannot read a picture of the next row."
             )
 
     def _check_open(self, one: Import) -> None:
         if one.state != "receiving":
-            raise PinactorsError(
-                ErrorCode.INVALID_FORMAT, "It is not open any more", f"This import is {one.state}", status=409
-            )
+            why = f"This import has {'ended' if one.ended else 'started'} and takes no more files"
+            raise PinactorsError(ErrorCode.INVALID_FORMAT, "Import closed", why, status=409)
 
     def _check_room(self, one: Import, name: str, size: int) -> None:
         if len(one.files) >= MOST_FILES or one.size + size > MOST_BYTES:
             raise PinactorsError(
                 ErrorCode.TOO_LARGE,
                 "The import is too large",
-                f"At most {MOST_FILES} files and {MOST_BYTES >> 30} GB at once",
+                f"An import may have at most {MOST_FILES} files and {MOST_BYTES >> 30} GB",
                 field=name,
             )
 
@@ -265,12 +266,12 @@ def _safe(name: str) -> PurePosixPath:
     out of it."""
     parts = name.split("/")
     if not 0 < len(parts) <= DEEPEST:
-        raise invalid_field("path", f"at most {DEEPEST} folders deep")
+        raise invalid_field("path", f"it must be at most {DEEPEST} folders deep")
     for part in parts:
         if part in ("", ".", "..") or "\\" in part or not part.isprintable():
             raise invalid_field("path", "it must be a path relative to the import folder, with slashes")
         if len(part.encode()) > LONGEST_NAME:
-            raise invalid_field("path", f"a name of it is longer than {LONGEST_NAME} bytes")
+            raise invalid_field("path", f"a file or folder name in it is longer than {LONGEST_NAME} bytes")
     return PurePosixPath(*parts)
 
 
@@ -284,6 +285,6 @@ class _Lines:
         """Returns the lines that `data` completes. Raises `ValueError` for a line that is too long."""
         *whole, rest = bytes(self._begun + data).split(b"\n")
         if len(rest) > LINE_BYTES:
-            raise ValueError("the import's process said a line without end")
+            raise ValueError("the import's process wrote a line without end")
         self._begun = bytearray(rest)
         return whole

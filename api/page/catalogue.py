@@ -100,7 +100,7 @@ async def example(view: str) -> Response:
     given = services()
     drawn = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
     if view not in tuple(View) or not drawn:
-        raise _absent("There is an example only where the catalogue is the demonstration")
+        raise _absent("There is an example only if the catalogue is the demonstration")
     wanted = View(view)
     if wanted not in _examples:
         _examples[wanted] = await in_worker(demo.photograph, demo.DESIGNS[0], wanted, EXAMPLE_SEED)

@@ -177,7 +177,7 @@ class Session {
       if (busy || UPLOAD_LOST.has(packet.message)) {
         this.restarts += 1;
         this.forget();
-        if (!busy) throw new Broken("the upload did not arrive whole");
+        if (!busy) throw new Broken("the upload did not arrive completely");
         throw new PinactorsError(packet.message, { code: packet.errorCode, detail: packet.error, retryAfter: BUSY_S });
       }
     }
@@ -239,7 +239,7 @@ async function* connections(session, options, open) {
       const retryIn = again(error, session, failures, open !== null);
       if (retryIn === null) throw error;
       if (Date.now() - progress > (options.giveUpAfter ?? GIVE_UP_MS)) {
-        throw new PinactorsError("The network stayed away", { code: "network", detail: error.message });
+        throw new PinactorsError("No connection to the server", { code: "network", detail: error.message });
       }
       failures += 1;
       session.say("reconnecting", { retryIn, error });
@@ -324,7 +324,7 @@ async function* sendWhole(session, method, url, headers, body, signal, onProgres
     return;
   }
   const response = await session.request(url, { method, headers, body, signal });
-  if (response.status === 409 && method === "PATCH") throw new Broken("the upload goes on somewhere else");
+  if (response.status === 409 && method === "PATCH") throw new Broken("the upload continues on another connection");
   if (!response.ok) throw await refusal(response);
   if (session.longPoll || response.status === 202) {
     session.streamId = (await whole(response)).streamId;
@@ -409,7 +409,7 @@ class PartialUpload {
       const began = Date.now();
       const body = blob.slice(this.offset, this.offset + size);
       const response = await session.request(this.url, { method: "PATCH", headers: fields(false), body, signal });
-      if (response.status === 409) throw new Broken("the upload goes on somewhere else");
+      if (response.status === 409) throw new Broken("the upload continues on another connection");
       if (!response.ok) throw await refusal(response);
       this.offset += size;
       this.took(size, Date.now() - began);
@@ -549,7 +549,7 @@ async function* sendWithProgress(session, method, url, headers, body, signal, on
     rest = pieces.pop();
     yield* pieces;
   }
-  if (xhr.status === 409 && method === "PATCH") throw new Broken("the upload goes on somewhere else");
+  if (xhr.status === 409 && method === "PATCH") throw new Broken("the upload continues on another connection");
   if (xhr.status !== 200) {
     throw refused(xhr.status, xhr.responseText, xhr.getResponseHeader("Retry-After"));
   }

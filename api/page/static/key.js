@@ -26,7 +26,7 @@ export function askKey(say) {
       if (key) localStorage.setItem(KEY, key);
       else localStorage.removeItem(KEY);
     } catch {
-      say("This browser keeps nothing, so the key could not be saved.", true);
+      say("This browser stores no data, so the key could not be saved.", true);
       return;
     }
     say(key ? "Key saved on this device. Please analyse again." : "Key removed.");

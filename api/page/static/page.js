@@ -139,7 +139,7 @@ function tellState(board, state, { retryIn = 0, error } = {}) {
   if (state === "uploading") board.strip.say("Sending …", { state });
   else if (state === "reconnecting" && error?.code === "overloaded") board.strip.say(`The server is busy. Trying again in ${Math.ceil(retryIn / 1000)} s …`, { state });
   else if (state === "reconnecting") {
-    board.strip.say(navigator.onLine === false ? "You are offline. It goes on when you are back; nothing is lost." : "Reconnecting … nothing is lost.", { state });
+    board.strip.say(navigator.onLine === false ? "You are offline. The analysis continues when you are back online; nothing is lost." : "Reconnecting … nothing is lost.", { state });
   } else board.strip.say(board.strip.status.textContent, { state });
 }
 
@@ -176,7 +176,7 @@ function receive(packet, board, entry) {
       break;
     }
     case "ANALYSIS_COMPLETE":
-      board.finish("This part could not be had this time.", true);
+      board.finish("This part is missing this time.", true);
       board.strip.end(packet.processingTime);
       board.strip.say(summary(packet));
       void keep(entry);
@@ -187,7 +187,7 @@ function receive(packet, board, entry) {
     default:
       if (!said) break;
       board.strip.announce(said);
-      board.strip.say(`${done} of ${all} results are in …`, { quiet: true });
+      board.strip.say(`${done} of ${all} results have arrived …`, { quiet: true });
   }
 }
 
@@ -288,7 +288,7 @@ function namePin() {
       const complete = entry.packets.find((one) => one.packetType === "ANALYSIS_COMPLETE");
       const comment = `Wrong: pin. It is ${pin.pinId ? `${pin.pinId} (${pin.name})` : pin.name}.`;
       const corrected = { correctedPinId: pin.pinId ?? undefined };
-      if (complete) await tell(complete, false, comment, apiKey, corrected).catch(() => board.strip.say("Kept here; the server could not be told."));
+      if (complete) await tell(complete, false, comment, apiKey, corrected).catch(() => board.strip.say("Saved on this device; the server could not be reached."));
     },
   });
 }
@@ -301,7 +301,7 @@ async function open(entry, push = false) {
   const board = openBoard(entry, pictures, {}, false);
   for (const packet of entry.packets) show(packet, board, entry);
   const complete = entry.packets.find((packet) => packet.packetType === "ANALYSIS_COMPLETE");
-  board.finish("This part was not had at the time.", Boolean(complete));
+  board.finish("This part was missing at the time.", Boolean(complete));
   board.strip.say(new Date(entry.at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" }));
   if (complete) board.strip.end(complete.processingTime);
 }
@@ -319,7 +319,7 @@ async function example() {
   try {
     await capture.takeAll(await server.examplePhotographs());
   } catch {
-    notice("The example could not be had. Please try again.", true);
+    notice("The example could not be loaded. Please try again.", true);
     return;
   }
   await start();
@@ -343,7 +343,7 @@ function toCollection(event) {
 }
 
 function offline() {
-  notice("You are offline. The collection is here; photographs can be analysed when you are back.");
+  notice("You are offline. You can open your collection; photographs can be analysed when you are back online.");
 }
 
 function address(wanted) {
@@ -371,7 +371,7 @@ async function route() {
   if (found) return open(found);
   address("/");
   view("start");
-  notice("This result is not here, and the server does not have it for you.", true);
+  notice("This result is not on this device, and the server has no such result for you.", true);
 }
 
 async function begin() {

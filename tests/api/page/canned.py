@@ -26,7 +26,7 @@ ORDERS = [RESULTS, RESULTS[::-1], *list(permutations(RESULTS))[37:120:41]]
 EVIDENCE: list[Packet] = [
     {
         "name": "stamp_consistency",
-        "finding": "The factory code's year 2019 goes with © 2019; the year 2019 is the catalogue's.",
+        "finding": "The factory code's year 2019 fits © 2019; the year 2019 is the same as the catalogue's.",
         "weight": 0.3,
         "assessed": True,
         "region": {"view": "back", "x": 0.28, "y": 0.36, "width": 0.36, "height": 0.25},
@@ -137,7 +137,7 @@ def packets(
         {"packetType": "CONNECTION_ESTABLISHED"} | opening,
         {
             "packetType": "PROCESSING_STARTED",
-            "message": "Analysis started; 3 others wait for this server too",
+            "message": "Analysis started; 3 others are waiting for this server",
         },
         *({"packetType": kind} | results[kind] for kind in order),
         {"packetType": "ANALYSIS_COMPLETE"} | ending,

@@ -130,7 +130,7 @@ def test_each_result_is_announced_as_it_arrives(browser: Any, site: Site) -> Non
         assert page.get_attribute("#announcement", "aria-live") == "polite"
         page.wait_for_selector("#announcement p:has-text('Done')", state="attached")
         said = page.locator("#announcement p").all_text_contents()
-        starts = ("Genuine?", "Which pin?", "Worth?", "What is stamped", "What was seen")
+        starts = ("Genuine?", "Which pin?", "Worth?", "What is stamped", "What the photographs show")
         assert sorted(text.split(" ")[0] for text in said if text.startswith(starts)) == sorted(
             start.split(" ")[0] for start in starts
         )

@@ -152,7 +152,7 @@ def test_a_suggestion_that_a_person_confirmed_becomes_a_pin(page: Any, shop: Sho
     page.wait_for_selector("dialog img[alt*='will be saved']")
     assert page.input_value("#field-name") == "Ottilie"
     assert page.input_value("#field-characters") == "An otter;Ottilie"
-    for pin_id, wrong in (("T001", "has a pin of this id"), ("PIN 1", "without spaces")):
+    for pin_id, wrong in (("T001", "already has a pin with this id"), ("PIN 1", "without spaces")):
         page.fill("#field-pin_id", pin_id)
         page.click(".edit button.primary")
         page.wait_for_selector(f".edit .notice.wrong:has-text('{wrong}')")

@@ -152,5 +152,5 @@ def test_a_result_opens_elsewhere(browser: Any, site: Site) -> None:
 
 def test_an_address_of_nothing_says_so(browser: Any, site: Site) -> None:
     with opened(browser, f"{site.url}results/unknown", refused="Failed to load resource") as page:
-        page.wait_for_selector("#notice.wrong:has-text('not here')")
+        page.wait_for_selector("#notice.wrong:has-text('not on this device')")
         assert page.is_visible("#guide")

@@ -161,7 +161,7 @@ def test_each_result_is_on_the_screen_at_once(browser: Any, site: Site) -> None:
         for packet in canned.packets():
             page.evaluate("text => window.arrive(text)", canned.lines([packet]))
             if packet["packetType"] == "PROCESSING_STARTED":
-                page.wait_for_selector("#status:has-text('3 others wait for this server too')")
+                page.wait_for_selector("#status:has-text('3 others are waiting for this server')")
             if packet["packetType"] == "CHARACTER_IDENTIFICATION":
                 page.wait_for_selector("#results-heading:has-text('Marlo the Fox')")
                 assert page.is_visible(".hero-verdict[aria-busy]"), "what is still to come says so"

@@ -47,8 +47,8 @@ async function route() {
     byId("section").hidden = true;
     const refused = error.status === 401 || error.status === 403;
     byId("locked").hidden = !refused;
-    if (error.status === 403) notice("This key has not that right.", true);
-    else if (!refused) notice(error.message || "The server could not be asked. Please try again.", true);
+    if (error.status === 403) notice("This key may not administer the server. Enter an administrator's key.", true);
+    else if (!refused) notice(error.message || "The server could not be reached. Please try again.", true);
   }
 }
 

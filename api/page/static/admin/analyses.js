@@ -32,7 +32,7 @@ export async function analyses(signal, query) {
     if (before) wanted.set("before", before);
     const page = await get(`/records?${wanted}`, signal);
     rows.append(...page.records.map(row));
-    told.textContent = page.total ? counted(page.total, "analysis", "analyses") : "No analysis is like that.";
+    told.textContent = page.total ? counted(page.total, "analysis", "analyses") : "No analysis matches these filters.";
     more.hidden = page.next === null;
     more.onclick = () => void load(page.next);
   }
@@ -72,6 +72,6 @@ async function open(one) {
     suggestions.length > 0 && h("div", {}, h("h3", {}, "Suggestions, not verified"), h("ul", { class: "plain" }, suggestions.map((said) => h("li", {}, `${said.text} (${said.kind}, ${said.source})`)))),
     views.length > 0 && h("div", { class: "actions" },
       h("button", { type: "button", class: "primary", onclick: () => { close(); void edit({ analysis: one, views, pin: one.correctedPinId ?? one.pinId }); } }, "Add its picture to a pin"),
-      h("button", { type: "button", onclick: () => { close(); void edit({ analysis: one, views, fresh: true, suggestions }); } }, "Make a new pin of it")),
+      h("button", { type: "button", onclick: () => { close(); void edit({ analysis: one, views, fresh: true, suggestions }); } }, "Make a new pin from it")),
   ], { wide: true });
 }

@@ -6,7 +6,7 @@ import { catalogPath, get, picture, put, putPhotograph, send } from "./requests.
 
 const COLUMNS = ["pin_id", "name", "characters", "series", "year", "edition_size", "brand", "factory_code", "front_image", "back_image"];
 const LABELS = {
-  pin_id: ["Pin id", "Stays as it is once the pin is there."], name: ["Name"], characters: ["Characters", "Separated by ;"], series: ["Series"], year: ["Year"],
+  pin_id: ["Pin id", "It cannot be changed once the pin is saved."], name: ["Name"], characters: ["Characters", "Separated by ;"], series: ["Series"], year: ["Year"],
   edition_size: ["Edition size", "Empty for an open edition."], brand: ["Maker"], factory_code: ["Code on the back"],
 };
 const SIDE = 132;
@@ -95,7 +95,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
       const names = {};
       if (!known && !chosen.front) throw new Error("A new pin needs a picture of its front.");
       if (!known && await get(`/pin?${new URLSearchParams({ id: input("pin_id").value.trim() })}`).catch(() => null)) {
-        throw new Error("The catalogue has a pin of this id. Please give it another one.");
+        throw new Error("The catalogue already has a pin with this id. Please choose another id.");
       }
       for (const [view, file] of Object.entries(chosen)) {
         names[view] = `images/${view}${/\.[a-z0-9]+$/i.exec(file.name)?.[0] ?? ""}`;
@@ -104,7 +104,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
       if (names.front && !names.back && known?.views.includes("back")) {
         // a row with a front picture replaces all pictures, so that it must name the back too
         const kept = await picture(catalogPath(known.pinId, "back"));
-        if (!kept) throw new Error("The catalogue's picture of the back could not be had. Please try again.");
+        if (!kept) throw new Error("The catalogue's picture of the back could not be loaded. Please try again.");
         names.back = "images/back.jpg";
         await put(id, names.back, kept);
       }
@@ -114,10 +114,10 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
       draft = null;
       const state = await watched(id);
       if (state.state !== "done" || state.problems.length) {
-        throw new Error(state.wrong || state.problems.map((one) => one.message).join(" ") || "It was cancelled.");
+        throw new Error(state.wrong || state.problems.map((one) => one.message).join(" ") || "The import was cancelled.");
       }
       told.textContent = "Saved. It is in the catalogue.";
-      problems.replaceChildren(...problemList("Taken with a reservation", state.warnings, state.warnings.length));
+      problems.replaceChildren(...problemList("Imported with a warning", state.warnings, state.warnings.length));
       saved();
       show(await get(`/pin?${new URLSearchParams({ id: row[0] })}`).catch(() => known));
       for (const view of Object.keys(chosen)) delete chosen[view];
@@ -131,7 +131,7 @@ export async function edit({ pin = null, fresh = false, analysis = null, views =
 
   const which = analysis && !fresh && whichPin((found) => show(found), pin);
   form.append(...[which, ...(analysis ? [pictures, fields] : [fields, pictures]), told, problems, h("div", { class: "actions" }, button)].filter(Boolean));
-  const shown = dialog(fresh ? "A new pin" : "A pin of the catalogue", (close) => [
+  const shown = dialog(fresh ? "A new pin" : "A pin in the catalogue", (close) => [
     h("header", { class: "dialog-head" }, h("h2", {}, fresh ? "A new pin" : analysis ? "Which pin is it?" : "Correct a pin"), h("button", { type: "button", class: "tool", "aria-label": "Close", onclick: close }, icon("close"))),
     form,
   ], { wide: true });

@@ -31,7 +31,7 @@ export async function importing(signal) {
     void dropped(entries).then(run, (error) => say(error.message, true));
   } },
     h("p", {}, h("strong", {}, "Drop a folder or tables here")),
-    h("p", { class: "hint" }, "A folder with pins.csv and its pictures; or pins.csv, sales.csv, fx.csv alone. A pin that is there keeps its pictures where front_image is empty."),
+    h("p", { class: "hint" }, "A folder with pins.csv and its pictures; or pins.csv, sales.csv, fx.csv alone. If front_image is empty, a pin that is already in the catalogue keeps its pictures."),
     h("div", { class: "actions" }, folder, h("label", { for: "choose-folder", class: "button" }, "Choose a folder"), files, h("label", { for: "choose-tables", class: "button" }, "Choose tables")));
 
   const say = (text, wrong = false) => {
@@ -42,7 +42,7 @@ export async function importing(signal) {
   async function run(found) {
     const chosen = sorted(found);
     if (!chosen.some(([path]) => TABLES.includes(path))) {
-      say("There is no pins.csv in it, nor sales.csv or fx.csv.", true);
+      say("It contains no pins.csv, sales.csv or fx.csv.", true);
       return;
     }
     zone.hidden = true;
@@ -89,7 +89,7 @@ export async function importing(signal) {
     const { counts } = state;
     if (!Object.keys(counts).length) return;
     say(`${counted(counts.added, "pin")} added, ${counts.updated.toLocaleString()} updated, ${counts.unchanged.toLocaleString()} unchanged, ${counted(counts.sales, "sale")}; ${counted(counts.size, "pin")} in all.`);
-    result.replaceChildren(...problemList("Rows left out", state.problems, counts.problems), ...problemList("Taken with a reservation", state.warnings, counts.warnings));
+    result.replaceChildren(...problemList("Rows left out", state.problems, counts.problems), ...problemList("Imported with a warning", state.warnings, counts.warnings));
   }
 
   const { imports } = await get("/imports", signal);

@@ -31,16 +31,16 @@ function cards(told) {
     h("section", { class: "card wide" }, h("h2", {}, "Uploads a minute"), chart(told.uploads, uploads),
       h("p", { class: "hint" }, `${counted(uploads, "upload")} in the last hour, ${told.uploads.at(-1)} in this minute.`)),
     h("section", { class: "card" }, h("h2", {}, "Now"), facts([
-      ["Analyses under way", told.sessions], ["Work that waits", told.queued], ["Workers", told.workers],
+      ["Analyses under way", told.sessions], ["Jobs waiting", told.queued], ["Workers", told.workers],
       ["Failed in the last hour", told.failed, told.failed > 0]])),
     h("section", { class: "card" }, h("h2", {}, "Components"), components(told)),
     h("section", { class: "card" }, h("h2", {}, "Catalogue"), ...(catalogue.available ? [
       facts([["Pins", (catalogue.pins ?? 0).toLocaleString()], ["Version", catalogue.version || "none yet"]]),
-      catalogue.outdated && h("p", { class: "warning" }, "It was made by another version of this program, so that nothing is found in it. On the server, ",
+      catalogue.outdated && h("p", { class: "warning" }, "It was made by another version of this program, so no pin is found in it. On the server, ",
         h("code", {}, "pinactors catalog rebuild"), " brings it up to date."),
-      catalogue.demonstration && h("p", { class: "hint" }, "It is the demonstration: its pins and prices are made up."),
-      !told.editable && h("p", { class: "hint" }, "This server stays at one published version: it cannot be edited here."),
-    ] : [h("p", { class: "warning" }, "It cannot be read. The server's log has the reason.")])),
+      catalogue.demonstration && h("p", { class: "hint" }, "This is the demonstration catalogue: its pins and prices are made up."),
+      !told.editable && h("p", { class: "hint" }, "This server uses a fixed published version, which cannot be edited here."),
+    ] : [h("p", { class: "warning" }, "The catalogue cannot be read. The server's log has the reason.")])),
     h("section", { class: "card" }, h("h2", {}, "What people say"), h("p", {}, told.disagreements
       ? h("a", { href: "#analyses?agreement=disagree" }, `${counted(told.disagreements, "disagreement")} to look at`) : "Nobody disagrees.")),
   ];
@@ -52,7 +52,7 @@ function facts(rows) {
 
 function components({ degraded, missing, breakers }) {
   const names = [...new Set([...Object.keys(breakers), ...Object.keys(missing), ...Object.keys(degraded)])].sort();
-  if (!names.length) return h("p", {}, "All of them worked in full in the last hour.");
+  if (!names.length) return h("p", {}, "All components worked fully in the last hour.");
   return h("ul", { class: "plain" }, names.map((name) => {
     const said = [breakers[name] && "paused after failures", missing[name] && `missing ${missing[name]} times`, degraded[name] && `degraded ${degraded[name]} times`];
     return h("li", {}, h("a", { href: `#analyses?degraded=${encodeURIComponent(name)}` }, name), `: ${listed(said.filter(Boolean))}`);

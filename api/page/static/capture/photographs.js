@@ -29,8 +29,8 @@ export async function readPhotograph(file) {
   } catch {
     if (format === "HEIC" || format === "AVIF") return { blob: file, picture: null, problems: [] };
     throw new NotAPhotograph(format
-      ? `“${file.name ?? "This file"}” is damaged: it cannot be read to its end.`
-      : `“${file.name ?? "This file"}” is not a photograph. JPEG, PNG, WebP, HEIC or AVIF are.`);
+      ? `“${file.name ?? "This file"}” is damaged or incomplete.`
+      : `“${file.name ?? "This file"}” is not a photograph in JPEG, PNG, WebP, HEIC or AVIF.`);
   }
   const longest = Math.max(bitmap.width, bitmap.height);
   const picture = resized(bitmap, longest, SHOWN);

@@ -7,7 +7,7 @@ import { NotAPhotograph, readPhotograph } from "./photographs.js";
 
 export const VIEWS = [
   { view: "front", title: "Front", hint: "Fill the outline, straight from above.", required: true },
-  { view: "back", title: "Back", hint: "Stamp and pattern sharp: it settles most." },
+  { view: "back", title: "Back", hint: "Get stamp and pattern sharp: they tell the most." },
   { view: "angled", title: "Tilted", hint: "Tilt the pin until light runs over the enamel." },
 ];
 
@@ -55,7 +55,7 @@ export class Capture {
       await guide(VIEWS.filter(({ view }) => views.includes(view)), (view, file, region) => this.take(view, file, region));
     } catch (error) {
       this.slots[first].warning.textContent = error?.name === "NotAllowedError"
-        ? "The camera is not allowed here. Choose a file, or allow it in the browser."
+        ? "This page may not use the camera. Choose a file, or allow the camera in the browser."
         : "No camera could be opened. Choose a file instead.";
       return;
     }
@@ -122,7 +122,7 @@ export class Capture {
     photograph.region = region;
     photograph.box = region ? { x, y, width, height } : picture && pinBox(picture);
     this.photographs[view] = photograph;
-    const shown = picture ?? h("p", { class: "no-preview" }, "No preview of this format. It is sent as it is.");
+    const shown = picture ?? h("p", { class: "no-preview" }, "No preview of this format. It is sent unchanged.");
     if (picture) {
       shown.setAttribute("role", "img");
       shown.setAttribute("aria-label", `Your ${view} photograph`);

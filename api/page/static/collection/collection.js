@@ -39,7 +39,7 @@ export class Collection {
     this.tools.hidden = !this.entries.length;
     this.total.textContent = this.entries.length ? worth(this.entries) : "";
     this.empty.hidden = this.entries.length > 0;
-    this.told.textContent = this.entries.length && !shown.length ? "None of them is called that." : "";
+    this.told.textContent = this.entries.length && !shown.length ? "No pin here matches your search." : "";
     this.list.replaceChildren(...shown.map((one) => this.row(one)));
   }
 

@@ -40,7 +40,7 @@ export function askWhichPin({ candidates, suggestions = [], search, catalogPictu
     const text = field.value.trim();
     if (!text) {
       results.replaceChildren(...candidates.map(row));
-      told.textContent = candidates.length ? "These look like it." : "";
+      told.textContent = candidates.length ? "These pins look similar." : "";
       return;
     }
     try {
@@ -48,7 +48,7 @@ export function askWhichPin({ candidates, suggestions = [], search, catalogPictu
       results.replaceChildren(...pins.map(row));
       told.textContent = pins.length ? `${pins.length} found.` : "The catalogue has no such pin.";
     } catch (error) {
-      if (error?.name !== "AbortError") told.textContent = "The catalogue could not be asked. Please try again.";
+      if (error?.name !== "AbortError") told.textContent = "The catalogue could not be searched. Please try again.";
     }
   }
 

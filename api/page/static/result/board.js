@@ -12,8 +12,8 @@ const SAID = {
   AUTHENTICATION_RESULT: (packet) => `Genuine? ${verdictInWords(packet)}, rating ${packet.authenticityRating} of 100.`,
   CHARACTER_IDENTIFICATION: (packet) => `Which pin? ${packet.identified ? packet.candidates[0].name : "Not identified"}.`,
   PRICING_ANALYSIS: ({ estimate }) => `Worth? ${estimate ? `${money(estimate.median, estimate.currency)}, if genuine` : "No price"}.`,
-  DETAILED_ANALYSIS: () => "What is stamped and measured is there.",
-  HTML_DISPLAY_DATA: () => "What was seen on the photographs is there.",
+  DETAILED_ANALYSIS: () => "What is stamped and measured has arrived.",
+  HTML_DISPLAY_DATA: () => "What the photographs show has arrived.",
 };
 
 /**

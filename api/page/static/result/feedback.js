@@ -63,7 +63,7 @@ export function feedbackCard(packet, { key, name, pin }) {
   }
 
   return h("section", { class: "card feedback", "aria-labelledby": "feedback-heading" }, h("h2", { id: "feedback-heading" }, "Is this right?"),
-    h("p", {}, "Your word helps to measure how often it is."), h("div", { class: "actions" }, agree, disagreeing), which, answer);
+    h("p", {}, "Your answer helps to measure how often the analysis is right."), h("div", { class: "actions" }, agree, disagreeing), which, answer);
 }
 
 /** Sends feedback on an analysis; `corrected` has the correct values. */

@@ -45,7 +45,7 @@ export class Findings {
     if (!places) return [];
     const reasons = [...new Set(open.map((row) => capitalised(row.finding)))].slice(0, 4);
     const item = h("li", { class: `finding none span-${places}` },
-      h("p", {}, reason ?? (shown ? "No other finding weighs much." : "Nothing could be weighed.")),
+      h("p", {}, reason ?? (shown ? "No other finding weighs much." : "Nothing could be judged.")),
       reasons.length > 0 && h("ul", {}, reasons.map((text) => h("li", {}, text))));
     return [item];
   }

@@ -9,7 +9,7 @@ import { ALIKE } from "./hero.js";
 import { VIEWS, boxOf, capitalised } from "./words.js";
 
 const TITLES = {
-  help: "What would make it surer",
+  help: "What would make it more certain",
   findings: "Every finding",
   pin: "The pin",
   price: "The price",
@@ -56,9 +56,9 @@ export class Folds {
     this.fill("pin", [
       compare && h("div", { class: "sides" },
         side(described(scaled(this.pictures.front, 480), "Your photograph"), "Yours"),
-        side(this.catalogImage(best), packet.identified ? "Catalogue" : "Most like it")),
+        side(this.catalogImage(best), packet.identified ? "Catalogue" : "Most similar")),
       fragment(packet.identification),
-      likely.length > 0 && h("h3", {}, packet.identified ? "Others that were considered" : "Pins that are like it"),
+      likely.length > 0 && h("h3", {}, packet.identified ? "Others that were considered" : "Similar pins"),
       likely.length > 0 && h("ol", { class: "candidates" }, likely.map((candidate) => this.candidateRow(candidate))),
       also.length > 0 && this.alsoSeen(also),
       suggested(packet.suggestions),
@@ -141,7 +141,7 @@ export class Folds {
           "aria-label": `${this.problems[view] ? "Retake" : "Add"} the ${VIEWS[view]} photograph` }, this.problems[view] ? "Retake" : "Add"))),
     ];
     const count = rest.length + views.length;
-    this.fill("help", count ? content : [h("p", {}, "These photographs show what can be judged.")], count ? `${count} ${count === 1 ? "hint" : "hints"}` : "nothing");
+    this.fill("help", count ? content : [h("p", {}, "These photographs show everything that can be judged.")], count ? `${count} ${count === 1 ? "hint" : "hints"}` : "nothing");
     this.folds.help.element.classList.toggle("wanted", count > 0);
   }
 }

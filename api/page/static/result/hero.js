@@ -35,7 +35,7 @@ export class Hero {
     if (packet.identified) {
       this.call(best.name, [best.series, best.year, packet.characters].filter(Boolean).join(" · "));
     } else {
-      this.call("Not identified", best?.score >= ALIKE ? `Most like: ${best.name}` : "No pin of the catalogue is like it.");
+      this.call("Not identified", best?.score >= ALIKE ? `Most similar: ${best.name}` : "No pin in the catalogue is similar.");
       this.other.lastChild.data = "Find it";
       this.other.classList.add("suggested");
     }

@@ -14,13 +14,13 @@ const EVIDENCE = {
   waffle_edge_runoff: ["Back pattern at the edge", "back"],
   waffle_regularity: ["Evenness of the back pattern", "back"],
   waffle_absent: ["Pattern on the back", "back"],
-  stamp_match: ["The stamp beside a genuine one", "back"],
+  stamp_match: ["Stamp compared with a genuine one", "back"],
   stamp_crispness: ["Crispness of the stamp", "back"],
   stamp_wording: ["Wording of the stamp", "back"],
   stamp_consistency: ["Year and code on the stamp", "back"],
   edition_number: ["Edition number", "back"],
   front_geometry: ["Shape of the drawing", "front"],
-  front_proportions: ["Length against width", "front"],
+  front_proportions: ["Length to width", "front"],
   front_lines: ["Lines of the drawing", "front"],
   front_line_width: ["Thickness of the lines", "front"],
   front_border: ["Width of the border", "front"],
@@ -37,7 +37,7 @@ const COMPONENTS = {
 
 const NOTES = {
   "Analysis timed out": "There was no time left to decide.",
-  "Basic analysis used due to processing constraints": "Judged at a quick look: there was no time for more.",
+  "Basic analysis used due to processing constraints": "Judged from a quick look only: there was no time for more.",
 };
 
 export const TIMED_OUT = "Analysis timed out";
