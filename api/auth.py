@@ -88,7 +88,7 @@ async def _owner_by_token(token: str, records: Records, purpose: str | None) -> 
 
 
 def unauthorized(
-    detail: str = "A valid key is needed: x-api-key or Authorization: Bearer",
+    detail: str = "Send a valid key as x-api-key or Authorization: Bearer",
 ) -> PinactorsError:
     """The error for a missing or wrong key."""
     return PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", detail)
@@ -106,10 +106,8 @@ async def authenticate_admin(headers: Headers | Mapping[str, str], records: Reco
         if await records.is_admin(token):
             return
         if await records.authenticate(token) is not None:
-            raise PinactorsError(ErrorCode.FORBIDDEN, "Forbidden", "This key has not the right to administer")
-    raise unauthorized(
-        "A key with the right to administer is needed; `pinactors keys add NAME --admin` makes one"
-    )
+            raise PinactorsError(ErrorCode.FORBIDDEN, "Forbidden", "This key may not administer the server")
+    raise unauthorized("An administrator's key is needed; `pinactors keys add NAME --admin` makes one")
 
 
 class RememberingRecords(Records):
@@ -134,10 +132,10 @@ class RememberingRecords(Records):
         if await super().has_keys():
             await self._remember_keys()
         elif settings.require_keys:
-            log.warning("keys are required and none is configured: nobody gets in")
+            log.warning("keys are required but none is configured: every request is refused")
         elif marked:
             log.warning(
-                "no key is configured, but there were some: nobody gets in",
+                "no key is configured, but there were keys before: every request is refused",
                 reopen_by_deleting=str(self._mark),
             )
         else:
@@ -164,7 +162,7 @@ class RememberingRecords(Records):
             try:
                 await trio.to_thread.run_sync(self._mark.touch, limiter=self._threads)
             except OSError as error:
-                log.error("not kept that there are keys", error=repr(error))
+                log.error("could not remember that there are keys", error=repr(error))
 
     async def authenticate(self, token: str) -> str | None:
         digest = hashlib.sha256(token.encode(errors="replace")).digest()  # the key itself is not stored

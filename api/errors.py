@@ -87,7 +87,7 @@ _HTTP_CODES = {404: ErrorCode.NOT_FOUND, 413: ErrorCode.TOO_LARGE}
 def from_http(error: HTTPException) -> PinactorsError:
     """The domain error for an HTTP error of the router (404, 405, 426, …)."""
     if isinstance(error, WebsocketMismatch) and has_request_context():
-        detail = "This address speaks WebSocket: ask for it with Upgrade: websocket"
+        detail = "This URL accepts WebSocket connections only: send Upgrade: websocket"
         return PinactorsError(ErrorCode.INVALID_FORMAT, "Upgrade required", detail, status=426)
     status = error.code or 500
     code = _HTTP_CODES.get(status, ErrorCode.INVALID_FORMAT if status < 500 else ErrorCode.PROCESSING_ERROR)
@@ -134,5 +134,5 @@ def invalid_field(field: str, why: str) -> PinactorsError:
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:
     """Logs that an upload could not be written to disk, and returns the error for the client."""
     log.error("upload not stored", session=session_id, error=str(error))
-    detail = "The upload could not be stored; it may be sent again"
+    detail = "The server could not store the upload; please send it again later"
     return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail, retry_after=STORAGE_RETRY)

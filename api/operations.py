@@ -238,6 +238,6 @@ def object_in(body: bytes, *used: str) -> dict[str, Any]:
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", "The body must be a JSON object")
     for name in used:
         if isinstance(found.get(name), str) and not is_text(found[name]):
-            detail = f"{name} holds characters that are no text"
+            detail = f"{name} contains characters that are not valid text"
             raise PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {name}", detail, field=name)
     return found

@@ -70,7 +70,7 @@ async def one(number: str) -> Response:
         found = await given.records.record(Filter(owner=owner, number=int(number)))
     if found is None:
         raise PinactorsError(
-            ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis of this key has this number"
+            ErrorCode.RECORD_NOT_FOUND, "Record not found", "None of this key's analyses has this number"
         )
     return json_answer(merge.merge(found.packets))
 

@@ -82,7 +82,7 @@ async def open_sockets(settings: Settings) -> list[trio.SocketListener]:
         where = f"{settings.host}:{settings.port}"
         if error.errno == errno.EADDRINUSE:
             raise OSError(f"{where} is taken: another program listens there") from error
-        raise OSError(f"{where} cannot be listened at: {error.strerror or error}") from error
+        raise OSError(f"cannot listen on {where}: {error.strerror or error}") from error
     if not settings.port:  # otherwise a name with several addresses would get several ports
         for surplus in sockets[1:]:
             await surplus.aclose()

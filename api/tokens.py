@@ -26,7 +26,7 @@ async def make() -> Response:
     given = services()
     owner = await authenticate(request.headers, given.records)
     if owner == ANYONE:
-        raise unauthorized("This server has no keys, so there is nothing to make a token of")
+        raise unauthorized("This server has no keys, so it cannot make tokens")
     body = await BodyReader(request, given.settings, FEEDBACK_BYTES).whole()
     seconds, stream_id = asked(object_in(body, *TOKEN_FIELDS) if body.strip() else {})
     if stream_id is not None:

@@ -63,12 +63,12 @@ class Settings(BaseModel):
         "", description="File of evidence weights from `pinactors calibrate`; empty: the one that ships"
     )
     require_keys: bool = Field(
-        False, description="Whether a key is needed even where none is configured: nobody gets in then"
+        False, description="Whether a key is needed even if none is configured: every request is refused then"
     )
     components: str = Field(
         "", description="Plug-ins beside those that packages announce: `module:function`, separated by spaces"
     )
-    workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one a core")
+    workers: int = Field(0, ge=0, description="Analysis worker processes; 0: one per core")
     compute: str = Field(
         "local",
         pattern=r"^(local|ray|ray://\S+)$",
@@ -76,7 +76,7 @@ class Settings(BaseModel):
         "or `ray://host:port` (a Ray client server)",
     )
     worker_niceness: int = Field(
-        5, ge=0, le=19, description="How far workers step back behind the event loop"
+        5, ge=0, le=19, description="Niceness of workers, so that the event loop goes first"
     )
     worker_memory: int = Field(
         2048 * MEBIBYTE,
@@ -87,7 +87,7 @@ class Settings(BaseModel):
     deadline: float = Field(DEADLINE_SECONDS, gt=0, description="A session's time after its work begins")
     basic_reserve: float = Field(15.0, ge=0, description="Part of the deadline kept for basic analysis")
     keepalive: float = Field(
-        KEEPALIVE_SECONDS, gt=0, description="Silence after which a reader gets a sign of life"
+        KEEPALIVE_SECONDS, gt=0, description="Silence after which a reader gets a keep-alive"
     )
     replay: float = Field(900.0, ge=0, description="How long a finished session's packets can be read again")
     retention_photographs: float = Field(
@@ -97,7 +97,7 @@ class Settings(BaseModel):
         0.0, ge=0, description="Days after which records are erased with all that belongs to them; 0: never"
     )
     disconnect: Literal["continue", "cancel"] = Field(
-        "continue", description="What a session does when its last reader leaves"
+        "continue", description="What a session does when its last reader disconnects"
     )
 
     webhook_secret: str = Field(
@@ -110,43 +110,45 @@ class Settings(BaseModel):
         5.0, gt=0, description="Pause before an event is sent again; doubled each time, up to an hour"
     )
     webhook_expiry: float = Field(
-        86_400.0, gt=0, description="How long it is tried to deliver an event before it is given up"
+        86_400.0, gt=0, description="How long delivery of an event is tried before it is given up"
     )
 
     vision_url: str = Field(
         "",
         pattern=r"^(https?://\S+)?$",
-        description="Chat-completions API asked about pins nobody identified, up to `/v1`; empty: none",
+        description="Chat-completions API asked about unidentified pins, up to `/v1`; empty: none",
     )
-    vision_model: str = Field("", description="Model asked for there")
-    vision_key: str = Field("", repr=False, description="Key sent there as `Authorization: Bearer`")
-    vision_seconds: float = Field(20.0, gt=0, description="How long an answer from there may take")
-    vision_per_minute: int = Field(20, ge=0, description="Questions sent there a minute")
-    vision_per_day: int = Field(1000, ge=0, description="Questions sent there a day")
-    vision_per_key_per_day: int = Field(200, ge=0, description="Questions sent there a day for one key")
+    vision_model: str = Field("", description="Model that this API uses")
+    vision_key: str = Field("", repr=False, description="Key sent to this API as `Authorization: Bearer`")
+    vision_seconds: float = Field(20.0, gt=0, description="How long an answer of this API may take")
+    vision_per_minute: int = Field(20, ge=0, description="Questions sent to this API per minute")
+    vision_per_day: int = Field(1000, ge=0, description="Questions sent to this API per day")
+    vision_per_key_per_day: int = Field(
+        200, ge=0, description="Questions sent to this API per day for one key"
+    )
 
     max_request_bytes: int = Field(50 * MEBIBYTE, gt=0, description="Largest upload")
     max_image_pixels: int = Field(64_000_000, gt=0, description="Largest image, in pixels")
     upload_floor_bytes: int = Field(
-        4096, ge=0, description="Bytes an upload must bring in every floor window"
+        4096, ge=0, description="Bytes that must arrive of an upload in every floor window"
     )
     upload_floor_window: float = Field(30.0, gt=0, description="Length of that window")
     upload_expiry: float = Field(
-        3600.0, gt=0, description="How long a resumable upload is kept without a byte"
+        3600.0, gt=0, description="How long a resumable upload is kept if no byte arrives"
     )
     informational_responses: bool = Field(
         True,
-        description="Send 104 to clients of resumable uploads; off where a proxy in front cannot pass it",
+        description="Send 104 to clients of resumable uploads; off if a proxy in front cannot pass it on",
     )
     stalled_reader: float = Field(60.0, gt=0, description="How long one write to a client may take")
 
     restarts: int = Field(2, ge=0, description="Worker deaths a component survives within one session")
     restart_backoff: float = Field(0.1, ge=0, description="Pause before the first repeat; doubled each time")
     breaker_failures: int = Field(
-        5, ge=1, description="Failures of full analysis in a row that trip a breaker"
+        5, ge=1, description="Consecutive failures of full analysis that trip a breaker"
     )
     breaker_pause: float = Field(
-        60.0, gt=0, description="How long a tripped component goes straight to basic"
+        60.0, gt=0, description="How long a tripped component uses basic analysis only"
     )
 
     max_sessions: int = Field(500, ge=1, description="Sessions under way at once; more are refused with 503")
@@ -154,31 +156,35 @@ class Settings(BaseModel):
     max_sessions_per_key: int = Field(
         50, ge=1, description="Sessions one key may have under way; more get 429"
     )
-    rate_per_minute: int = Field(600, ge=1, description="Uploads one key may start a minute; more get 429")
+    rate_per_minute: int = Field(600, ge=1, description="Uploads one key may start per minute; more get 429")
 
-    graceful_shutdown: float = Field(95.0, gt=0, description="Time sessions get to finish after SIGTERM")
+    graceful_shutdown: float = Field(95.0, gt=0, description="Time that sessions get to finish after SIGTERM")
     proxy_masters: str = Field(
         "",
-        description="The proxy's masters, URLs separated by spaces; `;weight=2` behind one doubles its share",
+        description="The proxy's masters, URLs separated by spaces; `;weight=2` after one doubles its share",
     )
     proxy_secret: str = Field(
         "",
         repr=False,
-        description="Shared by masters and proxies: who sends it may shorten a session (`x-deadline-ms`)",
+        description="Secret of masters and proxies: its sender may shorten a session (`x-deadline-ms`)",
     )
     proxy_silence: float = Field(
-        15.0, gt=0, description="How long a master may be silent before the proxy takes another one"
+        15.0, gt=0, description="How long a master may be silent before the proxy uses another one"
     )
     proxy_health_interval: float = Field(5.0, gt=0, description="Pause between two health checks of a master")
-    proxy_eject_failures: int = Field(3, ge=1, description="Failures in a row that keep a master out of use")
+    proxy_eject_failures: int = Field(
+        3, ge=1, description="Consecutive failures after which a master is not used"
+    )
     proxy_eject_pause: float = Field(
-        5.0, gt=0, description="For how long at first; doubled each time, up to a minute"
+        5.0, gt=0, description="How long it is not used at first; doubled each time, up to a minute"
     )
 
     log_format: Literal["console", "json"] = Field(
-        "console", description="Shape of the log on standard error"
+        "console", description="Format of the log on standard error"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Lowest level that is logged"
+    )
     tracing_url: str = Field(
         "",
         pattern=r"^(https?://\S+)?$",

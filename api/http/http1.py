@@ -99,7 +99,7 @@ class Protocol(PiecewiseProtocol):
         """Refuses a request that cannot be parsed, with the same body as other errors."""
         code = ErrorCode.TOO_LARGE if status_code in (413, 414, 431) else ErrorCode.INVALID_FORMAT
         body = msgspec.json.encode(
-            body_of(PinactorsError(code, "Malformed request", "This is no valid HTTP/1.1"))
+            body_of(PinactorsError(code, "Malformed request", "This is not a valid HTTP/1.1 request"))
         )
         headers = [
             (b"content-type", b"application/json"),

@@ -32,13 +32,13 @@ TEXT_LIMIT = 64 * 1024
 _OTHER_VERSION = PinactorsError(
     ErrorCode.INVALID_FORMAT,
     "Upgrade required",
-    f"This address speaks version {WEBSOCKET_VERSION.decode()} of WebSocket",
+    f"This URL accepts WebSocket version {WEBSOCKET_VERSION.decode()} only",
     field="Sec-WebSocket-Version",
 )
 _BAD_HANDSHAKE = PinactorsError(
     ErrorCode.INVALID_FORMAT,
     "Invalid WebSocket handshake",
-    "It needs Upgrade, Connection, Sec-WebSocket-Version and a Sec-WebSocket-Key, and no body",
+    "It needs Upgrade, Connection, Sec-WebSocket-Version, a Sec-WebSocket-Key and no body",
 )
 
 

@@ -17,7 +17,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError
 
 BROKEN_OFF = PinactorsError(
-    ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload did"
+    ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload was complete"
 )
 
 log = structlog.get_logger(__name__)

@@ -250,7 +250,7 @@ async def _relay(
         raise PinactorsError(
             ErrorCode.OVERLOADED,
             "Upload not available now",
-            "The server that has it does not answer; what it has is kept",
+            "The server with this upload does not answer; it keeps what it received",
             status=503,
         ) from error
     return await _passed_back(answer, connection, first, master)

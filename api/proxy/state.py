@@ -32,5 +32,5 @@ def key_in(headers: Headers | dict[str, str]) -> str | None:
     text that cannot be a key."""
     token = token_of(headers)
     if token is not None and (len(token) > TOKEN_LIMIT or not token.isascii() or not token.isprintable()):
-        raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "No key looks like this")
+        raise PinactorsError(ErrorCode.UNAUTHORIZED, "Unauthorized", "This is not a valid key")
     return token or None

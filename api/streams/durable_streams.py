@@ -115,7 +115,7 @@ def _position(token: str, name: str = "offset") -> int | None:
     try:
         return to_position(token)
     except ValueError as error:
-        raise _invalid(name, f"{name} is no offset that this server issued") from error
+        raise _invalid(name, f"{name} is not an offset that this server issued") from error
 
 
 def _cursor(value: str | None) -> int | None:
@@ -155,7 +155,7 @@ async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding 
     tail = len(log.packets)
     position = tail if wanted.position is None else wanted.position
     if position > tail:
-        raise _invalid("offset", "this offset lies behind everything written so far")
+        raise _invalid("offset", "this offset is beyond the end of the stream")
     _count(log, empty=position == tail)
     if wanted.live == "sse" or wanted.following is not None:
         if wanted.resumed and log.closed and position == tail:

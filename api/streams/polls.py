@@ -44,7 +44,7 @@ class Polls:
             raise PinactorsError(
                 ErrorCode.OVERLOADED,
                 "Too many reads of this stream",
-                "It has ended: nothing more will come",
+                "The stream has ended: nothing more will come",
                 status=429,
                 retry_after=max(1.0, (cost - left) / READS_A_SECOND),
             )

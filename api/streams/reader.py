@@ -36,7 +36,9 @@ which is not a standard one and is sent by our proxies: send packets while the u
 
 
 _ELSEWHERE = PinactorsError(
-    ErrorCode.OVERLOADED, "Analysis interrupted", "It goes on elsewhere; the upload may be sent again"
+    ErrorCode.OVERLOADED,
+    "Analysis interrupted",
+    "It continues on another server; send the upload again to follow it",
 )
 """The answer for a log that was closed without a terminal packet, because another master has taken over its
 session: a client that sends the same upload again joins the session there."""

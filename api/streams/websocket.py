@@ -128,7 +128,9 @@ async def opening_of(settings: Settings) -> Opening:
     for field in msgspec.structs.fields(opening):
         text = getattr(opening, field.name)
         if isinstance(text, str) and not is_text(text):
-            raise invalid(f"{field.encode_name} holds characters that are no text", field.encode_name)
+            raise invalid(
+                f"{field.encode_name} contains characters that are not valid text", field.encode_name
+            )
     return opening
 
 
@@ -166,7 +168,7 @@ def position_in(found: PacketLog, opening: Opening) -> int:
     except ValueError as error:
         raise invalid("offset was not issued by this server", "offset") from error
     if position > len(found.packets):
-        raise invalid("offset lies behind everything written so far", "offset")
+        raise invalid("offset is beyond the end of the stream", "offset")
     return position
 
 
@@ -302,7 +304,7 @@ class Messages:
         message = cast("Piece | str", await websocket.receive())
         if isinstance(message, str):
             self.mistaken = True
-            detail = f"a binary message with the {self._view} image was expected, text came"
+            detail = f"a binary message with the {self._view} image was expected, but text came"
             raise invalid(detail, self._view, WrongKind)
         self._ended = message.last
         return message.data

@@ -63,7 +63,7 @@ class Base64Decoder:
                 self.absent = True
                 return b""
             if rest[:5].lower() == b"data:":
-                raise self._wrong("its data: URL is not ;base64,")
+                raise self._wrong("its data: URL does not contain ;base64,")
             return self._decode(_compact(rest))
         if rest:
             raise self._wrong("its length is not a multiple of four")
@@ -77,21 +77,21 @@ class Base64Decoder:
         while start[:5].lower() == b"data:" and (end := _HEAD_END.search(start, 0, PREFIX_LIMIT)):
             self._heads += 1
             if self._heads > HEADS:
-                raise self._wrong(f"it has more than {HEADS} data: URLs, one in another")
+                raise self._wrong(f"it begins with more than {HEADS} data: URLs")
             start = start[end.end() :].lstrip(_WHITESPACE)
         if len(start) <= LONGEST_NOTHING:
             return start
         if start[:5].lower() != b"data:":
             self._begun = True
         elif len(start) > PREFIX_LIMIT:
-            raise self._wrong("its data: URL is not ;base64,")
+            raise self._wrong("its data: URL does not contain ;base64,")
         return start
 
     def _decode(self, text: bytes) -> bytes:
         if not text:
             return b""
         if self._padded:
-            raise self._wrong("it goes on behind its padding")
+            raise self._wrong("it continues after its padding (=)")
         self._padded = text.endswith(b"=")
         try:
             return binascii.a2b_base64(text, strict_mode=True)

@@ -51,7 +51,7 @@ def region_of(text: str, field: str) -> Region | None:
         and 0 < width <= 1 - x + ROUNDING_SLACK
         and 0 < height <= 1 - y + ROUNDING_SLACK
     ):
-        detail = f"{field} must be x,y,width,height: four numbers from 0 to 1, a region inside the picture"
+        detail = f"{field} must be x,y,width,height: numbers from 0 to 1, with the region inside the picture"
         raise refused("Invalid region", detail, field)
     return x, y, min(width, 1 - x), min(height, 1 - y)
 

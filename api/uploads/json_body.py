@@ -78,16 +78,14 @@ class JsonUpload:
         while self._state():
             pass
         if self._receiving is None and len(self._buffer) > HELD_BYTES:
-            raise malformed(f"a name or value has more than {HELD_BYTES} bytes")
+            raise malformed(f"a field name or value is longer than {HELD_BYTES} bytes")
         events, self._events = self._events, []
         return events
 
     def finish(self) -> None:
         """See `Parser.finish`."""
         if self._state != self._behind:
-            raise malformed(
-                "the JSON ends in the middle" if self._other or self._buffer else "the body is empty"
-            )
+            raise malformed("the JSON is incomplete" if self._other or self._buffer else "the body is empty")
 
     @property
     def receiving(self) -> bool:
@@ -119,11 +117,11 @@ class JsonUpload:
         if mark == b"}" and self._first:
             return self._close()
         if mark != b'"':
-            raise malformed("a field's name is expected")
+            raise malformed("a field name in quotation marks is expected")
         end = self._end_of_value()
         if end is None:
             return False
-        self._name = _text(self._take(end), "a name")
+        self._name = _text(self._take(end), "a field name")
         self._first = False
         self._fields.begin()
         if self._name == SESSION_FIELD:
@@ -135,7 +133,7 @@ class JsonUpload:
         if (mark := self._next()) is None:
             return False
         if mark != b":":
-            raise malformed(f"no value follows {self._name!r}"[:200])
+            raise malformed(f"a colon is missing after {self._name!r}"[:200])
         self._take(1)
         self._state = self._value_start
         return True
@@ -197,7 +195,7 @@ class JsonUpload:
             return False
         value = self._take(end.start())
         if not _SCALAR.fullmatch(value):
-            raise malformed(f"the value of {self._name!r} is not JSON"[:200])
+            raise malformed(f"the value of {self._name!r} is not valid JSON"[:200])
         if value != b"null" and self._name in REGION_FIELDS:
             region_of(value.decode(), self._name)
         # In JavaScript, `photo && photo.base64` is `false` if there is no photo.
@@ -244,7 +242,7 @@ class JsonUpload:
         try:
             self._utf8.decode(passed, final=end is not None)
         except UnicodeDecodeError as error:
-            raise malformed(f"the value of {self._name!r} is not JSON: {error.reason}"[:200]) from None
+            raise malformed(f"the value of {self._name!r} is not valid JSON: {error.reason}"[:200]) from None
         self._scanned = 0
         if end is None:
             return False
@@ -258,7 +256,7 @@ class JsonUpload:
         if mark == b"}":
             return self._close()
         if mark != b",":
-            raise malformed(f"a comma is missing behind {self._name!r}"[:200])
+            raise malformed(f"a comma is missing after {self._name!r}"[:200])
         self._take(1)
         self._state = self._key
         return True
@@ -270,7 +268,7 @@ class JsonUpload:
 
     def _behind(self) -> bool:
         if self._next() is not None:
-            raise malformed("something follows the JSON object")
+            raise malformed("there is more data after the JSON object")
         return False
 
     def _next(self) -> bytes | None:
@@ -285,7 +283,7 @@ class JsonUpload:
         del self._buffer[:count]
         self._other += count
         if self._other > OTHER_BYTES:
-            raise malformed(f"it holds more than {OTHER_BYTES} bytes beside the photographs")
+            raise malformed(f"it has more than {OTHER_BYTES} bytes besides the photographs")
         return taken
 
     def _end_of_value(self) -> int | None:
@@ -298,7 +296,7 @@ class JsonUpload:
             mark, at = found[0], found.start()
             if mark == b"\\":
                 if not self._quoted:
-                    raise malformed(f"the value of {self._name!r} is not JSON"[:200])
+                    raise malformed(f"the value of {self._name!r} is not valid JSON"[:200])
                 if len(self._buffer) < at + 2:
                     self._scanned = at
                     return None  # the escaped character has not arrived
@@ -310,7 +308,7 @@ class JsonUpload:
             elif not self._quoted:
                 self._depth += 1 if mark in b"{[" else -1
                 if self._depth > MAX_DEPTH:
-                    raise malformed(f"{self._name!r} is nested more than {MAX_DEPTH} deep"[:200])
+                    raise malformed(f"{self._name!r} is nested more than {MAX_DEPTH} levels deep"[:200])
             if not self._quoted and self._depth == 0:
                 end, self._scanned = self._scanned, 0
                 return end
@@ -324,7 +322,7 @@ def _text(value: bytes, what: str, field: str = "") -> str:
     try:
         return str(json.loads(value.decode()))
     except ValueError as error:  # also raised for bytes that are not UTF-8
-        raise malformed(f"{what} is not JSON: {error}", field) from None
+        raise malformed(f"{what} is not valid JSON: {error}", field) from None
 
 
 def _closing_quote(text: bytearray) -> int:

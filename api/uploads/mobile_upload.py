@@ -204,7 +204,9 @@ class Reception:
         name = check_session_id(session_id)
         before = self._upload
         if self._log is not None and name != before.session_id:
-            renamed = PinactorsError(ErrorCode.SESSION_CONFLICT, "Session renamed", f"It goes on as {name}")
+            renamed = PinactorsError(
+                ErrorCode.SESSION_CONFLICT, "Session renamed", f"The session continues as {name}"
+            )
             if before.announced:
                 raise renamed
             self._log = None
@@ -231,7 +233,7 @@ def named_webhook(url: str | None, settings: Settings, owner: str) -> str:
     if said(url) is None:
         return ""
     if not owner and not settings.webhook_secret:
-        why = "without a key there is nothing to sign its events with (see the setting webhook_secret)"
+        why = "its events cannot be signed: send an API key, or set webhook_secret on the server"
         raise invalid_field(WEBHOOK_FIELD, why)
     return check_url(url or "", private=settings.webhook_private)
 
@@ -240,7 +242,7 @@ def _reason(error: BaseException) -> PinactorsError:
     if isinstance(error, PinactorsError):
         return error
     return PinactorsError(
-        ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload did"
+        ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload was complete"
     )
 
 
@@ -248,10 +250,10 @@ def content_type(asked: Request) -> str:
     """The media type of an upload. Raises `PinactorsError` (`invalid_format`, 415) for a type or encoding
     that is not accepted."""
     if asked.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
-        found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "and was not given"
+        found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "but it was not given"
         detail = f"Content-Type must be {JSON_TYPE} or {MULTIPART_TYPE}, {found}"
     elif asked.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
-        detail = "Content-Encoding must be identity"
+        detail = "Content-Encoding must be identity: send the body uncompressed"
     else:
         return asked.mimetype
     raise PinactorsError(ErrorCode.INVALID_FORMAT, "Unsupported content type", detail, status=415)

@@ -62,7 +62,7 @@ def checked_boundary(boundary: str | None) -> str:
     """Returns `boundary`. Raises `PinactorsError` (`invalid_format`) if it is missing, too long or not
     ASCII."""
     if not boundary or len(boundary) > BOUNDARY_LIMIT or not boundary.isascii():
-        raise malformed("its content type names no usable boundary")
+        raise malformed("its Content-Type has no usable boundary")
     return boundary
 
 
@@ -105,7 +105,11 @@ class MultipartUpload:
                 self._parser.write(data)
             except FormParserError as error:
                 endless = "exceeded" in str(error)
-                problem = "a part's headers have no end" if endless else "a part's borders make no sense"
+                problem = (
+                    "a part's headers are too long"
+                    if endless
+                    else "a part or its headers are not well-formed"
+                )
                 raise malformed(problem) from None
         events, self._events = self._events, []
         return events
@@ -113,7 +117,7 @@ class MultipartUpload:
     def finish(self) -> None:
         """See `Parser.finish`."""
         if not self._ended:
-            raise malformed("it ends in the middle")
+            raise malformed("it ends before its closing boundary")
 
     @property
     def receiving(self) -> bool:
@@ -132,7 +136,7 @@ class MultipartUpload:
             at = data.find(self._marker, at + 1)
         if at < 0:
             if len(data) > PREAMBLE_BYTES:
-                raise malformed("what comes before its first boundary has no end")
+                raise malformed(f"its first boundary does not come within {PREAMBLE_BYTES} bytes")
             self._preamble = data
             return b""
         self._preamble = None
@@ -185,7 +189,7 @@ class MultipartUpload:
             self._text += data[start:end]
             name = self._text_field
             if len(self._text) > TEXTS[name]:
-                raise malformed(f"{name} has more than {TEXTS[name]} characters", name)
+                raise malformed(f"{name} is longer than {TEXTS[name]} characters", name)
 
     def _part_ends(self) -> None:
         if self._receiving is not None:
@@ -205,7 +209,7 @@ class MultipartUpload:
             try:
                 self.session_id = said(_unquoted(self._text).decode())
             except UnicodeDecodeError:
-                raise malformed(f"{SESSION_FIELD} is not UTF-8", SESSION_FIELD) from None
+                raise malformed(f"{SESSION_FIELD} is not valid UTF-8", SESSION_FIELD) from None
             self._events.append(SessionNamed(self.session_id))
             self._text = None
 

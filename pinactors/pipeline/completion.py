@@ -53,5 +53,5 @@ def not_recorded() -> PinactorsError:
     return PinactorsError(
         ErrorCode.PROCESSING_ERROR,
         "Results are final but not recorded yet",
-        "The database is away. The results above are final and will be stored when it is back",
+        "The database cannot be reached. The results above are final and will be stored when it can be",
     )

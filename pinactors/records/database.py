@@ -60,16 +60,18 @@ def connect(settings: Settings) -> peewee.Database:
         return _sqlite(str(settings.data / DATABASE_FILE))
     scheme, separator, rest = settings.database_url.partition("://")
     if not separator:
-        raise ValueError("database URL: it is no URL")
+        raise ValueError("database URL: it is not a URL")
     scheme = scheme.removesuffix("+pool")
     if scheme not in ("sqlite", "postgres", "postgresql"):
         raise ValueError(f"database URL: unknown kind {scheme!r}; SQLite and PostgreSQL are supported")
     if scheme == "sqlite":
         path, options, _ = rest.removeprefix("/").partition("?")
         if options:
-            raise ValueError("database URL: SQLite takes no options here, it is set up for several processes")
+            raise ValueError(
+                "database URL: SQLite takes no options here, because it is set up for several processes"
+            )
         if path in ("", ":memory:"):
-            raise ValueError("database URL: a database in memory would be another one for every connection")
+            raise ValueError("database URL: a database in memory would be a separate one for each connection")
         return _sqlite(path)
     try:
         database: peewee.Database = db_url.connect(

@@ -124,7 +124,7 @@ def check(*values: object) -> PinConfirmation:
         ("correctedPinId", statement.corrected_pin_id or ""),
     ):
         if "\0" in text or not is_text(text):
-            raise _invalid(name, f"{name} holds characters that are no text")
+            raise _invalid(name, f"{name} contains characters that are not valid text")
     return statement
 
 

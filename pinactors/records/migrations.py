@@ -138,7 +138,9 @@ def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
             return current
         found = int(SchemaVersion.select(SchemaVersion.version).scalar(database))
         if found > current:
-            raise SchemaTooNew(f"the database has schema {found}, this program knows up to {current}")
+            raise SchemaTooNew(
+                f"the database has schema {found}, but this program supports only up to {current}"
+            )
         migrator = SchemaMigrator.from_database(database)
         for step in steps[found - 1 :]:
             step(migrator)

@@ -202,4 +202,4 @@ def check_storage(settings: Settings) -> None:
     except OSError as error:
         raise SettingUnusable(f"storage {settings.storage}: {error}") from error
     if content != b"pinactors":
-        raise SettingUnusable(f"storage {settings.storage}: it does not give back what it was given")
+        raise SettingUnusable(f"storage {settings.storage}: it does not return what was stored in it")

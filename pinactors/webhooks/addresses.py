@@ -40,7 +40,7 @@ def check_url(url: str, *, private: bool) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _invalid("it is no URL") from None
+        raise _invalid("it is not a URL") from None
     if len(url) > URL_LIMIT or not url.isascii() or not url.isprintable() or " " in url:
         raise _invalid(f"it must be at most {URL_LIMIT} printable ASCII characters without spaces")
     if parts.scheme.lower() != "https":

@@ -69,7 +69,7 @@ async def test_a_long_queue_is_told(autojump_clock: MockClock, pipeline: Pipelin
     pipeline.compute.waiting = 4
     long = only(await pipeline.analyse(upload(session_id="3", content="c")), ProcessingStarted)
     assert short.message == "Analysis started"
-    assert long.message == "Analysis started; 4 others wait for this server too"
+    assert long.message == "Analysis started; 4 others are waiting for this server"
 
 
 async def test_the_whole_walk(autojump_clock: MockClock, pipeline: Pipeline) -> None:

@@ -55,17 +55,17 @@ def read(raw: bytes) -> Line:
     """Decodes a packet. Raises `NotPinactors` if `raw` is not a packet; packets of unknown types are
     accepted."""
     if len(raw) > PACKET_LIMIT:
-        raise NotPinactors(f"it sends a line of {len(raw)} bytes")
+        raise NotPinactors(f"it sends a packet of {len(raw)} bytes")
     try:
         line = _LINE.decode(raw)
         if line.packet_type in _TAGS:
             protocol.decode(raw)
         elif not _KIND.fullmatch(line.packet_type):
-            raise NotPinactors(f"it sends packets of a strange type: {line.packet_type[:64]!r}")
+            raise NotPinactors(f"it sends packets of an unknown type: {line.packet_type[:64]!r}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise NotPinactors(f"what it sends are no packets: {raw[:80]!r}") from error
+        raise NotPinactors(f"it sends something other than packets: {raw[:80]!r}") from error
     if line.packet_type == OPENING and not STREAM_ID.fullmatch(line.stream_id or ""):
-        raise NotPinactors("it names its stream in a strange way")
+        raise NotPinactors("the id of its stream is not valid")
     return line
 
 
@@ -81,5 +81,5 @@ def restamped(raw: bytes, line: Line, sequence: int, session_id: str) -> bytes:
     fields["sessionId"] = msgspec.Raw(msgspec.json.encode(session_id))
     stamped = msgspec.json.encode(fields)
     if len(stamped) > PACKET_LIMIT:
-        raise NotPinactors(f"it sends a line of {len(raw)} bytes")
+        raise NotPinactors(f"it sends a packet of {len(raw)} bytes")
     return stamped

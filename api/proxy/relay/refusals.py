@@ -5,13 +5,15 @@ from __future__ import annotations
 from pinactors.protocol import ErrorCode, PinactorsError
 
 NO_MASTER = PinactorsError(
-    ErrorCode.OVERLOADED, "Server busy, try again later", "No server can take the upload now", status=503
+    ErrorCode.OVERLOADED, "Server busy, try again later", "No server can accept the upload now", status=503
 )
 LOST = PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis")
 LATE = PinactorsError(
     ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis in time"
 )
-ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
+ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader disconnected")
 UNREADABLE = PinactorsError(
-    ErrorCode.OVERLOADED, "Storage unavailable", "The upload could not be kept; it may be sent again"
+    ErrorCode.OVERLOADED,
+    "Storage unavailable",
+    "The server could not store the upload; please send it again later",
 )

@@ -258,7 +258,7 @@ class RelayedSession:
             raise Broken(f"packet {place.taken} is missing")
         if line.upload_lost and self._spool is not None:
             place.whole = False
-            raise Broken("the upload did not arrive whole")
+            raise Broken("the upload did not arrive completely")
         if place.stream_id is None:
             self._arrive(place, line)
             if self._answered.is_set() and self._answer is not self.log:

@@ -34,7 +34,10 @@ SEARCHES_AT_ONCE = 16
 
 NOT_FOUND = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
 UNKNOWN = PinactorsError(
-    ErrorCode.OVERLOADED, "Stream not available now", "The server that has it does not answer", status=503
+    ErrorCode.OVERLOADED,
+    "Stream not available now",
+    "The server with this stream does not answer",
+    status=503,
 )
 FULL = PinactorsError(
     ErrorCode.OVERLOADED, "Server busy, try again later", "Too many analyses under way", status=503
@@ -127,7 +130,7 @@ class Sessions:
             del self._upstream[master.url, stream_id]
             if self._services.masters.shared:  # another master serves the same stream
                 return named
-            raise NotPinactors("it names its stream like another one's")
+            raise NotPinactors("the id of its stream is another stream's")
         return None
 
     def register(self, session: RelayedSession) -> None:

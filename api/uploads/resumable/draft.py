@@ -215,7 +215,7 @@ async def _once_more(given: Services, upload: PartialUpload, asked: Asked, offse
 def _settle_length(upload: PartialUpload, length: int | None) -> None:
     known = upload.description.length
     if length is not None and known is not None and length != known:
-        raise draft_headers.inconsistent(f"The upload has {known} bytes, as was said before, not {length}")
+        raise draft_headers.inconsistent(f"Upload-Length was {known} before, so it cannot be {length}")
     upload.description.length = length if known is None else known
 
 

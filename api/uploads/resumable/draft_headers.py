@@ -119,7 +119,7 @@ def check_question(asked: Asked, headers: Fields) -> None:
     it names an offset or completeness."""
     for field in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):
         if asked.version <= 5 and field in headers:
-            raise _refused(f"{field} does not belong in this request", field)
+            raise _refused(f"{field} must not be sent with this request", field)
 
 
 def state(

@@ -149,8 +149,8 @@ class Groups:
             raise PinactorsError(
                 ErrorCode.SESSION_CONFLICT,
                 "Session id is not unique",
-                "Several uploads have this sessionId, or this one has the photograph already: "
-                "name yours by stream in Upload-Metadata",
+                "Several uploads have this sessionId, or the named one already has this photograph: "
+                "name the right one with stream in Upload-Metadata",
                 status=409,
             )
         return (

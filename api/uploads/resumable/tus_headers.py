@@ -31,7 +31,7 @@ class ChecksumMismatch(PinactorsError):
         super().__init__(
             ErrorCode.INVALID_FORMAT,
             "Checksum mismatch",
-            "The content does not have the Upload-Checksum",
+            "The content does not match Upload-Checksum",
             field="Upload-Checksum",
             status=460,
         )
@@ -149,7 +149,7 @@ def _metadata(text: str) -> dict[str, str]:
     for pair in filter(None, (pair.strip() for pair in text.split(","))):
         key, _, encoded = pair.partition(" ")
         if not _KEY.fullmatch(key) or key in values:
-            raise _refused(f"Upload-Metadata has no usable key {key[:64]!r}", "Upload-Metadata")
+            raise _refused(f"Upload-Metadata has an unusable key {key[:64]!r}", "Upload-Metadata")
         try:
             values[key] = _decoded(encoded, "Upload-Metadata").decode()
         except UnicodeDecodeError:
@@ -161,7 +161,7 @@ def _decoded(text: str, field: str) -> bytes:
     try:
         return base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
-        raise _refused(f"{field} holds something that is not base64", field) from None
+        raise _refused(f"{field} has a value that is not base64", field) from None
 
 
 def _integer(headers: Fields, field: str) -> int:

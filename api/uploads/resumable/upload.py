@@ -147,7 +147,7 @@ class PartialUpload:
             self._raise_answer()
             if scope.cancelled_caught:
                 raise PinactorsError(
-                    ErrorCode.CANCELLED, "Upload taken over", "A later request goes on with this upload"
+                    ErrorCode.CANCELLED, "Upload taken over", "A later request continues this upload"
                 )
         return self.offset
 
@@ -296,7 +296,7 @@ class Mismatch(PinactorsError):
         super().__init__(
             ErrorCode.INVALID_FORMAT,
             "Upload-Offset does not match",
-            f"The upload goes on at {expected}, not at {provided}",
+            f"The upload continues at byte {expected}, not {provided}",
             field="Upload-Offset",
             status=409,
         )
@@ -307,7 +307,9 @@ class Completed(PinactorsError):
     """The error for an append to a complete upload."""
 
     def __init__(self) -> None:
-        super().__init__(ErrorCode.INVALID_FORMAT, "Upload is complete", "Nothing can be added to it")
+        super().__init__(
+            ErrorCode.INVALID_FORMAT, "Upload is complete", "Nothing can be added to a complete upload"
+        )
 
 
 class Withdrawn(PinactorsError):
@@ -319,5 +321,8 @@ class Withdrawn(PinactorsError):
 
 def not_found() -> PinactorsError:
     return PinactorsError(
-        ErrorCode.NOT_FOUND, "Upload not found", "There is no such upload, or it was given up", status=404
+        ErrorCode.NOT_FOUND,
+        "Upload not found",
+        "There is no such upload, or it was cancelled or expired",
+        status=404,
     )

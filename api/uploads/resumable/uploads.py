@@ -147,7 +147,9 @@ class PartialUploads:
                 answer = error
             else:
                 log.error("upload failed", upload=repr(upload), exc_info=group)
-                answer = PinactorsError(ErrorCode.PROCESSING_ERROR, "Upload failed", "The log has the reason")
+                answer = PinactorsError(
+                    ErrorCode.PROCESSING_ERROR, "Upload failed", "The server failed; the log has the reason"
+                )
         if isinstance(answer, PinactorsError):
             upload.end_receiving(answer)  # first: no request may append once the files are removed
         with suppress(PinactorsError):  # on a disk error, the next process reads the bytes again
@@ -172,7 +174,7 @@ class PartialUploads:
         for upload in [upload for upload in self._known.values() if not upload.busy]:
             if self.left(upload) <= 0:
                 abandoned = PinactorsError(
-                    ErrorCode.CANCELLED, "Upload abandoned", "Its rest did not come in time"
+                    ErrorCode.CANCELLED, "Upload abandoned", "The rest of the upload did not arrive in time"
                 )
                 with suppress(PinactorsError):
                     await self.remove(upload, abandoned)

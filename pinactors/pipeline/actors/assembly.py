@@ -169,8 +169,8 @@ class _Pending:
 def _started(waiting: int) -> str:
     if not waiting:
         return "Analysis started"
-    before = "another waits" if waiting == 1 else f"{waiting} others wait"
-    return f"Analysis started; {before} for this server too"
+    before = "another is waiting" if waiting == 1 else f"{waiting} others are waiting"
+    return f"Analysis started; {before} for this server"
 
 
 def _error_packet(error: PinactorsError) -> ErrorPacket:

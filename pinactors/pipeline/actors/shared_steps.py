@@ -187,7 +187,7 @@ class SharedSteps:
             full = PinactorsError(
                 ErrorCode.OVERLOADED,
                 "Storage unavailable",
-                "The server's disk is full; the upload may be sent again",
+                "The server's disk is full; please send the upload again later",
                 retry_after=RETRY_STORAGE,
             )
             self._refused(full)
@@ -196,9 +196,13 @@ class SharedSteps:
         if view is None:
             return error
         if isinstance(error, WorkerDied):
-            error = PinactorsError(ErrorCode.INVALID_FORMAT, UNREADABLE, "decoding it ended the decoder")
+            error = PinactorsError(
+                ErrorCode.INVALID_FORMAT, UNREADABLE, "the program that decodes photographs crashed on it"
+            )
         elif isinstance(error, OutOfMemory):
-            error = PinactorsError(ErrorCode.TOO_LARGE, TOO_LARGE, "it needs more memory than it may have")
+            error = PinactorsError(
+                ErrorCode.TOO_LARGE, TOO_LARGE, "decoding it needs more memory than is allowed"
+            )
         if isinstance(error, PinactorsError):
             error = _naming(view, self._upload.field_of(view), error)
             self._refused(error)

@@ -71,7 +71,9 @@ class Admission:
         if self.under_way >= settings.max_sessions:
             raise _refused("Too many analyses under way", 503, RETRY_FULL)
         if wait > settings.deadline:
-            raise _refused("The queue is longer than an analysis may take", 503, wait - settings.deadline)
+            raise _refused(
+                "The queue is too long for another analysis to end in time", 503, wait - settings.deadline
+            )
 
     def enter(self, owner: str) -> None:
         self._under_way[owner] += 1

@@ -70,7 +70,7 @@ async def upload_of(state: SessionState, bring: Bring | None, resumed: Container
     elif upload.resumable:
         pass  # more photographs will arrive
     elif state.ends_at is None:
-        upload.fail(_interrupted("The server was restarted before all photographs were in"))
+        upload.fail(_interrupted("The server was restarted before all photographs had arrived"))
     else:
         upload.close()
     return upload
@@ -86,7 +86,7 @@ async def _bring_photographs(state: SessionState, bring: Bring | None) -> Pinact
         for view, image in state.images.items():
             state.images[view] = await trio.to_thread.run_sync(bring, image, limiter=limiter)
     except FileNotFoundError:
-        return _interrupted("A photograph was only on a server that is gone")
+        return _interrupted("A photograph was only on a server that no longer exists")
     return None
 
 

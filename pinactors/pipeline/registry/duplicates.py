@@ -227,6 +227,6 @@ def _names(upload: Upload, fingerprint: str) -> list[Name]:
 def _conflict() -> PinactorsError:
     return PinactorsError(
         ErrorCode.SESSION_CONFLICT,
-        "Idempotency-Key was used for other images",
+        "Idempotency-Key was already used for other images",
         status=422,
     )

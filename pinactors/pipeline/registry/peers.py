@@ -147,5 +147,5 @@ async def adopt_orphans(rows: LogRows, adopt: Callable[[], Awaitable[None]]) -> 
     try:
         await adopt()
     except OSError as error:
-        log.debug("no sessions to take over to be had", error=str(error))
+        log.debug("sessions to take over not readable", error=str(error))
         await trio.sleep(BEAT_SECONDS)

@@ -282,7 +282,7 @@ class Registry:
         duplicate = self._duplicates.opened(upload, log, answer)
         session = Session(upload, state, log, stored, duplicate, self._services)
         if self._settings.disconnect == "cancel":
-            error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader left")
+            error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader disconnected")
             log.on_abandoned(partial(session.cancel, error))
         self._live[state.stream_id] = session
         self._admission.enter(state.owner)

@@ -242,7 +242,8 @@ def _prepare(connection: Any) -> None:
     (found,) = connection.execute("SELECT version FROM log_schema").fetchone()
     if found > SCHEMA_VERSION:
         raise SettingUnusable(
-            f"the database's packet log has schema {found}, this program knows up to {SCHEMA_VERSION}"
+            f"the database's packet log has schema {found}, "
+            f"but this program supports only up to {SCHEMA_VERSION}"
         )
 
 

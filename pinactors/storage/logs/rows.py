@@ -210,7 +210,7 @@ class LogRows:
         try:
             await self.database.run_durably(partial(statements.leave, master=self.master))
         except LogUnavailable as error:
-            log.info("left without a word", error=str(error))
+            log.info("lease not given up", error=str(error))
 
     async def clean(self) -> None:
         await self.database.run(partial(statements.clean, replay=self._replay))
@@ -228,7 +228,7 @@ class LogRows:
             self._said_away = False
         except LogUnavailable as error:
             if not self._said_away:
-                log.warning("packet log's database is away", error=str(error))
+                log.warning("packet log's database is unavailable", error=str(error))
             self._said_away = True
 
     async def _listen(self) -> None:
@@ -237,7 +237,7 @@ class LogRows:
             try:
                 await self._listen_once()
             except LogUnavailable as error:
-                log.debug("packet log's listener is away", error=str(error))
+                log.debug("packet log's listener lost the database", error=str(error))
             finally:
                 self._listening = False
             await trio.sleep(pause)

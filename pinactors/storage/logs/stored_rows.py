@@ -129,7 +129,9 @@ class StoredRows:
                     return
                 if not self._logs.has_lease:
                     self._logs.give_up(self)
-                    raise LogTakenOver("the database is away and others may take the session over") from error
+                    raise LogTakenOver(
+                        "the database is unavailable and others may take the session over"
+                    ) from error
                 await trio.sleep(pause)
             else:
                 if not held:
@@ -161,5 +163,5 @@ class StoredRows:
         try:
             await (run or self._logs.database.run_durably)(function)
         except LogUnavailable as error:
-            log.warning("log not brought to its end", stream=self.stream_id[:8], error=str(error))
+            log.warning("log not completed", stream=self.stream_id[:8], error=str(error))
             self._logs.give_up(self)

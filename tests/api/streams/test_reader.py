@@ -160,7 +160,7 @@ async def test_a_log_that_ends_without_its_end_asks_for_another_try() -> None:
     """Another master has taken over the session, and the client can continue there."""
     log = open_log(OPENING, RESULT)
     log.close()
-    with pytest.raises(PinactorsError, match="the upload may be sent again") as refusal:
+    with pytest.raises(PinactorsError, match="send the upload again") as refusal:
         await buffered(log)
     assert (refusal.value.code, status_of(refusal.value)) == (ErrorCode.OVERLOADED, 503)
     async with Awaited(log, KEEPALIVE) as pieces:  # the status was sent: the object has the error

@@ -137,12 +137,19 @@ CASES = {
     "no JSON": Case(b"frontImageData=abc", 400, "invalid_format", "must be a JSON object"),
     "a JSON list": Case(b"[]", 400, "invalid_format", "must be a JSON object"),
     "an empty body": Case(b"", 400, "invalid_format", "the body is empty"),
-    "half a JSON": Case(json_body(frontImageData=FINE)[:-1], 400, "invalid_format", "ends in the middle"),
-    "two JSONs": Case(json_body(frontImageData=FINE) * 2, 400, "invalid_format", "something follows"),
-    "invalid UTF-8 in a value": Case(b'{"x": "\xff"}', 400, "invalid_format", "not JSON"),
-    "invalid UTF-8 in a name": Case(b'{"\xff": 1}', 400, "invalid_format", "not JSON"),
+    "half a JSON": Case(json_body(frontImageData=FINE)[:-1], 400, "invalid_format", "is incomplete"),
+    "two JSONs": Case(
+        json_body(frontImageData=FINE) * 2, 400, "invalid_format", "more data after the JSON object"
+    ),
+    "invalid UTF-8 in a value": Case(b'{"x": "\xff"}', 400, "invalid_format", "not valid JSON"),
+    "invalid UTF-8 in a name": Case(b'{"\xff": 1}', 400, "invalid_format", "not valid JSON"),
     "invalid UTF-8 in a session id": Case(
-        multipart([part("sessionId", b"\xff")]), 400, "invalid_format", "not UTF-8", "sessionId", MULTIPART
+        multipart([part("sessionId", b"\xff")]),
+        400,
+        "invalid_format",
+        "not valid UTF-8",
+        "sessionId",
+        MULTIPART,
     ),
     "nested deeply": Case(
         b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "invalid_format", "nested more than"
@@ -161,7 +168,7 @@ CASES = {
         headers=MULTIPART,
     ),
     "megabytes of white space": Case(
-        b'{"x": 1,' + b" " * 2_000_000 + b'"y": 2}', 400, "invalid_format", "beside the photographs"
+        b'{"x": 1,' + b" " * 2_000_000 + b'"y": 2}', 400, "invalid_format", "besides the photographs"
     ),
     "a region beyond the picture": Case(
         json_body(backRegion=[0, 0, 2, 2], frontImageData=FINE),
@@ -182,7 +189,7 @@ CASES = {
         multipart([part("front_image", FINE)])[:-20],
         400,
         "invalid_format",
-        "ends in the middle",
+        "ends before its closing boundary",
         headers=MULTIPART,
     ),
     "a multipart without boundary": Case(
@@ -193,9 +200,15 @@ CASES = {
         headers={"Content-Type": "multipart/form-data"},
     ),
     "a part's headers without end": Case(
-        b"--a-boundary\r\n" + b"x: y\r\n" * 50_000, 400, "invalid_format", "no end", headers=MULTIPART
+        b"--a-boundary\r\n" + b"x: y\r\n" * 50_000,
+        400,
+        "invalid_format",
+        "headers are too long",
+        headers=MULTIPART,
     ),
-    "a preamble without end": Case(b"x" * 500_000, 400, "invalid_format", "no end", headers=MULTIPART),
+    "a preamble without end": Case(
+        b"x" * 500_000, 400, "invalid_format", "first boundary does not come", headers=MULTIPART
+    ),
     "unknown content type": Case(
         json_body(frontImageData=FINE),
         415,

@@ -140,8 +140,8 @@ def test_no_gap_no_repetition_nothing_after_the_end(
     ("waiting", "message"),
     [
         (0, "Analysis started"),
-        (1, "Analysis started; another waits for this server too"),
-        (7, "Analysis started; 7 others wait for this server too"),
+        (1, "Analysis started; another is waiting for this server"),
+        (7, "Analysis started; 7 others are waiting for this server"),
     ],
 )
 async def test_who_starts_hears_how_many_wait(tmp_path: Path, waiting: int, message: str) -> None:

@@ -337,7 +337,7 @@ async def test_tables_of_a_newer_schema_are_left_alone(postgres: Path) -> None: 
         connection.execute("INSERT INTO log_schema VALUES (99)")
 
     await database.run(make)
-    with pytest.raises(SettingUnusable, match="schema 99, this program knows up to") as refused:
+    with pytest.raises(SettingUnusable, match="schema 99, but this program supports only up to") as refused:
         async with open_log_rows(Settings(database_url=url), never, Supervision()):
             pass
     assert "\n" not in str(refused.value)
