@@ -119,7 +119,9 @@ def load_(
         float, typer.Option(min=0.1, help="Time in which they arrive, for each design.")
     ] = 60.0,
     desktops: Annotated[float, typer.Option(min=0, max=1, help="Share of desktops among them.")] = 0.15,
-    drops: Annotated[float, typer.Option(min=0, max=1, help="Share of phones that are cut off once.")] = 0.1,
+    drops: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of phones whose connection is cut once.")
+    ] = 0.1,
     pins: Annotated[int, typer.Option(min=1, help="Pins photographed.")] = 6,
     seed: Seed = 1,
     folder: Folder = None,
@@ -172,7 +174,7 @@ def overload_(
 def null_(
     designs: Designs = ALL,
     rounds: Annotated[int, typer.Option(min=1)] = 3,
-    seconds: Annotated[float, typer.Option(help="Of each design in each round.")] = 4.0,
+    seconds: Annotated[float, typer.Option(help="Seconds of each design in each round.")] = 4.0,
     quick: Quick = False,
     json_file: Json = None,
     page: Page = None,
@@ -245,7 +247,7 @@ def cluster_(
     demo: Annotated[
         bool, typer.Option("--demo", help="Start what docs/deploy describes, on this machine, and try it.")
     ] = False,
-    once: Annotated[bool, typer.Option("--once", help="With --demo: end when it has been tried.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="With --demo: end after it has been tried.")] = False,
     quick: Quick = False,
     json_file: Json = None,
 ) -> None:
@@ -299,7 +301,7 @@ app.command("chaos")(chaos.main)
 @app.command("fuzz")
 def fuzz_(
     minutes: Annotated[float, typer.Option(help="For all targets together.")] = 10.0,
-    found: Annotated[Path, typer.Option(help="Where inputs that hurt are kept.")] = Path("fuzz-found"),
+    found: Annotated[Path, typer.Option(help="Folder that keeps inputs that hurt.")] = Path("fuzz-found"),
 ) -> None:
     """Look for inputs that cause failures in parsers and servers; status 1 if there are any."""
     from benchmarks.faults import fuzz  # loaded here because only this command needs it

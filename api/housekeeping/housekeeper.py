@@ -55,7 +55,7 @@ class Housekeeper:
             if self._store.shared is not None:
                 await self._in_thread(self._store.shared.retry)
         except (RecordsUnavailable, OSError) as error:
-            log.warning("photographs not swept", error=repr(error))
+            log.warning("unused photographs not removed", error=repr(error))
 
     async def sweep(self) -> None:
         """Checks the photographs that arrived recently. Raises `RecordsUnavailable`, `OSError`."""

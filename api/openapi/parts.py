@@ -14,7 +14,7 @@ PROBLEM_TYPE = "application/problem+json"
 
 TAGS = {
     "Analyse": "Photographs in, packets out.",
-    "Resume": "Uploads that go on behind a connection that broke.",
+    "Resume": "Uploads that continue after a connection broke.",
     "Read again": "A session's packets from any place on, and its end.",
     "Events": "What the service sends to webhooks.",
     "Feedback": "What people say about analyses.",
@@ -132,7 +132,7 @@ LIMIT = parameter("limit", "query", "Return at most this many (never more than 2
 ANALYSIS_OR_FAILURE: Json = {"oneOf": [reference(ANALYSIS), reference("Failure")]}
 _EVENT = {
     "type": "object",
-    "description": "A packet as an event. Its id, the offset behind the packet, is for `Last-Event-ID`.",
+    "description": "A packet as an event. Its id, the offset after the packet, is for `Last-Event-ID`.",
     "properties": {
         "data": {
             "type": "string",
@@ -140,8 +140,8 @@ _EVENT = {
             "contentMediaType": JSON_TYPE,
             "contentSchema": reference("Packet"),
         },
-        "id": {"type": "string", "description": "The offset behind the packet."},
-        "event": {"type": "string", "description": "`data` and `control`, where `live=sse` was asked for."},
+        "id": {"type": "string", "description": "The offset after the packet."},
+        "event": {"type": "string", "description": "`data` and `control`, if `live=sse` was asked for."},
     },
     "required": ["data"],
 }

@@ -79,7 +79,7 @@ def parse(asked: Request) -> Read:
     else:  # an SSE reader that has received no event yet sends an empty id
         name, offsets = "offset", asked.args.getlist("offset") or ["-1"] * (last_event is not None)
     if len(offsets) > 1:
-        raise _invalid("offset", "offset may be given once")
+        raise _invalid("offset", "offset must be given only once")
     if live is not None and not offsets:
         raise _invalid("offset", "live reads need an offset; -1 reads from the start")
     return Read(

@@ -318,7 +318,7 @@ def main(
         str, typer.Option(help="Where packets and records are: sqlite or postgresql.")
     ] = "sqlite",
     log: Annotated[
-        Path | None, typer.Option(help="Keeps the server's log here where something is wrong.")
+        Path | None, typer.Option(help="Folder that keeps the server's log if something is wrong.")
     ] = None,
 ) -> None:
     """Many phones over every framing while faults are injected: prints the counts; status 1 if one is

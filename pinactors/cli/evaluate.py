@@ -173,7 +173,7 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
     neither."""
     if not (source / "pins.csv").is_file():
         if read_state(source) is None:
-            raise FileNotFoundError(f"{source} holds neither pins.csv nor an imported catalogue")
+            raise FileNotFoundError(f"{source} contains neither pins.csv nor an imported catalogue")
         return source
     identity = str(source.resolve()).encode() + (source / "pins.csv").read_bytes()
     kept = data or terminal.settings().data / "evaluation"

@@ -162,7 +162,7 @@ def _check_packet(component: Component) -> None:
     if tag in _OWN:
         return
     if not issubclass(packet, Packet) or not issubclass(packet, msgspec.Struct):
-        raise ValueError(f"component {component.name}: {packet.__name__} is no packet type")
+        raise ValueError(f"component {component.name}: {packet.__name__} is not a packet type")
     if taken := (set(packet.__struct_encode_fields__) - _ENVELOPE) & _TAKEN:
         raise ValueError(f"component {component.name}: fields of other packets: {', '.join(sorted(taken))}")
 

@@ -134,7 +134,7 @@ class Deliverer:
             return
         self._attempts.labels("failed").inc()
         log.info(
-            "event not taken", stream=claimed.stream_id[:8], event_type=claimed.event, reason=str(failure)
+            "event not accepted", stream=claimed.stream_id[:8], event_type=claimed.event, reason=str(failure)
         )
         await self._records.delivery_failed(claimed.id, str(failure), due_at)
 

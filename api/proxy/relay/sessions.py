@@ -292,7 +292,7 @@ async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
 
     def journal_failed(error: OSError) -> None:
         services.metrics.journal_failures.inc()
-        log.error("session goes on without journal", error=repr(error))
+        log.error("session continues without a journal", error=repr(error))
 
     async with (
         open_log_files(services.folder, journal_failed) as journals,

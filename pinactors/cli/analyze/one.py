@@ -76,7 +76,7 @@ def analyze(
         ),
     ] = Path("pinactors-results"),
     board: Annotated[
-        bool, typer.Option("--board", help="Only find, here, which pins FRONT shows and where.")
+        bool, typer.Option("--board", help="Only find which pins FRONT shows, and where, without a server.")
     ] = False,
 ) -> None:
     """Analyse photographs of one pin, or of many.

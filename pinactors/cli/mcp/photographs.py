@@ -24,7 +24,7 @@ async def read(source: str, most: int) -> bytes:
         source = unquote(url.path)
     path = trio.Path(source)
     if (await path.stat()).st_size > most:
-        raise ValueError(f"{source} has more than {most} bytes")
+        raise ValueError(f"{source} is larger than {most} bytes")
     return await path.read_bytes()
 
 
@@ -48,7 +48,7 @@ async def _fetch(source: str, most: int) -> bytes:
                 while piece := await answer.chunk():
                     content += piece
                     if len(content) > most:
-                        raise ValueError(f"{source} has more than {most} bytes")
+                        raise ValueError(f"{source} is larger than {most} bytes")
                 return bytes(content)
         except (Broken, NotPinactors, AddressRefused) as error:
             raise OSError(f"{source} cannot be read: {error}") from error

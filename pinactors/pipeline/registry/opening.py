@@ -54,7 +54,7 @@ async def open_registry(
 
     def log_failed(error: OSError) -> None:
         metrics.journal_failures.inc()
-        _root.error("session goes on without a stored log", error=repr(error))
+        _root.error("session continues without a stored log", error=repr(error))
 
     async with AsyncExitStack() as stack:
         peers: Peers | None = None
