@@ -151,7 +151,9 @@ class Lines:
         quarter = 4 * sent // total
         if quarter > self._quarter:
             self._quarter = quarter
-            self._line("upload", f"{100 * sent // total} % of {total / 1024:,.0f} kB sent", "dim")
+            self._line(
+                "upload", f"{100 * sent // total} % of {total / 1024:,.0f} kB handed to the network", "dim"
+            )
 
     def packet(self, received: Received) -> None:
         self._line(received.kind, summary(received.fields), _style(received.fields))
