@@ -164,7 +164,7 @@ async def test_foreign_keys_hold(records: Records) -> None:
     ("url", "message"),
     [
         ("oracle://user:secret@host/name", "unknown kind 'oracle'"),
-        ("secret", "no URL"),
+        ("secret", "not a URL"),
         ("sqlite:///:memory:", "in memory"),
         ("sqlite://", "in memory"),
         ("sqlite:///file.db?mode=ro", "no options"),

@@ -477,8 +477,8 @@ def test_sixty_four_megapixels_fit_into_a_worker(name: str, most: int, tmp_path:
 @pytest.mark.parametrize(
     ("width", "height", "bits", "kind", "allowed"),
     [
-        (8000, 8000, 16, 6, "of an interlaced PNG like this at most 38 megapixels are accepted"),
-        (8000, 8000, 16, 2, "of an interlaced PNG like this at most 50 megapixels are accepted"),
+        (8000, 8000, 16, 6, "for an interlaced PNG like this, at most 38 megapixels are accepted"),
+        (8000, 8000, 16, 2, "for an interlaced PNG like this, at most 50 megapixels are accepted"),
         (66_000, 300, 8, 6, "a side may have at most 65535 pixels"),
         (300, 66_000, 8, 2, "a side may have at most 65535 pixels"),
     ],
@@ -511,7 +511,7 @@ def test_a_format_that_needs_more_memory_is_refused_at_fewer_pixels_by_its_name(
     with pytest.raises(PinactorsError) as caught:
         decode(drawing.encoded(quartered(), format_name, **options), View.FRONT, LIMIT)
     assert caught.value.code is ErrorCode.TOO_LARGE
-    assert f"of {name} at most" in caught.value.detail
+    assert f"for {name}, at most" in caught.value.detail
 
 
 def test_memory_that_a_worker_does_not_get_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
