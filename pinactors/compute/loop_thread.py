@@ -12,7 +12,7 @@ import outcome
 import structlog
 import trio
 
-LEAVING_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 """How long closing waits for the loop to end; a blocked loop is then abandoned with its thread."""
 
 log = structlog.get_logger(__name__)
@@ -62,12 +62,12 @@ class LoopThread:
             self._ended.set()
 
     async def close(self) -> None:
-        """Cancels all functions in the loop; returns when the loop has ended, or after `LEAVING_SECONDS`."""
+        """Cancels all functions in the loop; returns when the loop has ended, or after `CLOSE_SECONDS`."""
         with suppress(RuntimeError):
             self._send(self._stop)
-        with trio.move_on_after(LEAVING_SECONDS, shield=True) as leaving:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True) as close_scope:
             await self._ended.wait()
-        if leaving.cancelled_caught:
+        if close_scope.cancelled_caught:
             log.warning("loop is blocked and was abandoned", loop=self._name)
 
     async def _loop(self, ready: Callable[[], None]) -> None:
@@ -95,8 +95,8 @@ class LoopThread:
 class _Call:
     """One call of a function. `answer` is valid when `done` is set; `scope` belongs to the thread's loop."""
 
-    def __init__(self, function: Callable[[], Any], home: trio.lowlevel.TrioToken) -> None:
-        self._function, self._home = function, home
+    def __init__(self, function: Callable[[], Any], caller: trio.lowlevel.TrioToken) -> None:
+        self._function, self._caller = function, caller
         self.scope = trio.CancelScope()
         self.done = trio.Event()
         self.answer: outcome.Outcome[Any] = outcome.Error(RuntimeError("cancelled"))
@@ -112,7 +112,7 @@ class _Call:
                     self.answer = outcome.Error(RuntimeError(f"{type(error).__name__}: {error}"))
         finally:
             with suppress(trio.RunFinishedError):
-                self._home.run_sync_soon(self.done.set)
+                self._caller.run_sync_soon(self.done.set)
 
 
 @asynccontextmanager

@@ -18,14 +18,14 @@ import trio
 
 from pinactors.backoff import Backoff
 from pinactors.compute import GracePeriod, Priority, ScratchFull, WorkerDied
-from pinactors.compute.local.worker import itself
+from pinactors.compute.local.worker import identity
 from pinactors.compute.queue import JobQueue, Sender
 from pinactors.compute.workers import Worker
 
 WARM_PAUSE = Backoff(0.1, 5.0)
 """Pauses between attempts to warm a worker that dies while warming."""
 
-HELD_BACK_SECONDS = 0.002
+FREE_DELAY_SECONDS = 0.002
 """How long a worker gets no job after one whose value is kept. The jobs that need the value are submitted in
 about half that time; without the pause they would wait behind all jobs that are queued already."""
 
@@ -33,15 +33,15 @@ log = structlog.get_logger(__name__)
 
 
 class _RunningJob:
-    """A job that a worker runs. `answer` is valid when `over` is set, unless the job was cancelled."""
+    """A job that a worker runs. `answer` is valid when `ended` is set, unless the job was cancelled."""
 
     def __init__(self, sender: Sender) -> None:
         self._sender = sender
         self.scope = trio.CancelScope()
-        self.over = trio.Event()
+        self.ended = trio.Event()
         self.answer: outcome.Outcome[Any] = outcome.Error(WorkerDied("the workers are closed"))
 
-    def disown(self, seconds: float) -> None:
+    def cancel_later(self, seconds: float) -> None:
         """Marks the job as no longer needed and cancels it after `seconds`."""
         self._sender.unwanted.add(self.scope)
         self.scope.deadline = trio.current_time() + seconds
@@ -52,7 +52,7 @@ class _RunningJob:
             self._sender.unwanted.remove(self.scope)
             if isinstance(self.answer, outcome.Value):
                 discard(self.answer.value)
-        self.over.set()
+        self.ended.set()
 
 
 class Pool:
@@ -73,7 +73,7 @@ class Pool:
         self._restarts = 0
         self._sessions = 0
         self._scratch_full = False
-        self._at: Counter[str] = Counter()  # number of sessions whose values are on each node
+        self._sessions_by_node: Counter[str] = Counter()  # number of sessions whose values are on each node
 
     @asynccontextmanager
     async def session(self, name: str, priority: Priority, grace: GracePeriod) -> AsyncIterator[PoolSession]:
@@ -83,8 +83,8 @@ class Pool:
             yield PoolSession(self, name, sender)
         finally:
             if sender.node is not None:
-                self._at[sender.node] -= 1
-            if sender.keeps:
+                self._sessions_by_node[sender.node] -= 1
+            if sender.may_keep:
                 with trio.CancelScope(shield=True):
                     await self._clear(name)
 
@@ -129,7 +129,7 @@ class Pool:
 
         A worker that is lost is replaced in the background.
         """
-        sender.keeps = sender.keeps or kept
+        sender.may_keep = sender.may_keep or kept
         job = self._queue.add(sender, kept=kept, early=early)
         self._grant()
         try:
@@ -144,13 +144,13 @@ class Pool:
         running = _RunningJob(sender)
         self._nursery.start_soon(self._run_job, running, job.worker, kept, work)
         try:
-            await running.over.wait()
+            await running.ended.wait()
         except trio.Cancelled:
             seconds = sender.grace()
-            running.disown(seconds)
+            running.cancel_later(seconds)
             if seconds <= 0:
                 with trio.CancelScope(shield=True):
-                    await running.over.wait()
+                    await running.ended.wait()
             raise
         return running.answer.unwrap()
 
@@ -159,41 +159,41 @@ class Pool:
     ) -> None:
         """Runs a job in its own task, because it may run longer than the call that submitted it."""
         started = trio.current_time()
-        lost = True
+        worker_lost = True
         try:
             with running.scope:
                 running.answer = outcome.Value(await work(worker))
-                lost = False
+                worker_lost = False
         except WorkerDied as error:
             running.answer = outcome.Error(error)
         except Exception as error:  # noqa: BLE001 - the function's exception, raised in the caller
             running.answer = outcome.Error(error)
             self._scratch_full = self._scratch_full or isinstance(error, ScratchFull)
-            lost = False
+            worker_lost = False
         else:
             self._scratch_full = self._scratch_full and not kept
         finally:
             running.end(trio.current_time() - started, worker.discard)
-            if lost:
+            if worker_lost:
                 self._replace(worker)
             elif kept and self._queue:
-                self._nursery.start_soon(self._free_soon, worker, name=f"free {worker!r}")
+                self._nursery.start_soon(self._free_after_delay, worker, name=f"free {worker!r}")
             else:
                 self._free(worker)
 
-    async def _free_soon(self, worker: Worker) -> None:
-        await trio.sleep(HELD_BACK_SECONDS)
+    async def _free_after_delay(self, worker: Worker) -> None:
+        await trio.sleep(FREE_DELAY_SECONDS)
         self._free(worker)
 
     def _grant(self) -> None:
-        while self._idle and (job := self._queue.pop(self._suits())):
+        while self._idle and (job := self._queue.pop(self._preference())):
             worker = self._choose(job.sender)
             self._idle.remove(worker)
             self._busy += 1
             job.worker = worker
             job.granted.set()
 
-    def _suits(self) -> Callable[[Sender], bool] | None:
+    def _preference(self) -> Callable[[Sender], bool] | None:
         """A preference for senders whose values are on a node with an idle worker, or on no node; None with
         fewer than two nodes. If no sender is preferred, an idle worker runs a job whose values are on another
         node."""
@@ -209,9 +209,9 @@ class Pool:
         workers = Counter(worker.node for worker in self._workers)
         if sender.node not in workers:
             idle = {worker.node for worker in self._idle}
-            sender.node = min(idle, key=lambda node: self._at[node] / workers[node])
-            self._at[sender.node] += 1
-        return next((each for each in self._idle if each.node == sender.node), self._idle[0])
+            sender.node = min(idle, key=lambda node: self._sessions_by_node[node] / workers[node])
+            self._sessions_by_node[sender.node] += 1
+        return next((worker for worker in self._idle if worker.node == sender.node), self._idle[0])
 
     def _free(self, worker: Worker) -> None:
         self._busy -= 1
@@ -281,7 +281,7 @@ class PoolSession:
         return await self._pool.submit(self._sender, False, lambda worker: worker.run(function, arguments))
 
     async def fetch(self, value: Any) -> Any:
-        return await self.run(itself, value) if isinstance(value, self._pool.handle) else value
+        return await self.run(identity, value) if isinstance(value, self._pool.handle) else value
 
     async def keep(self, function: Callable[..., Any], *arguments: Any, early: bool = False) -> Any:
         return await self._pool.submit(

@@ -14,7 +14,7 @@ from pinactors.compute.workers import Worker
 
 class Sender:
     """A session that submits jobs. `unwanted` has the scopes of its running jobs that are not needed any
-    more, `node` is the node of its kept values, `keeps` whether it can have kept values."""
+    more, `node` is the node of its kept values, `may_keep` whether it can have kept values."""
 
     def __init__(self, number: int, priority: Priority, grace: GracePeriod) -> None:
         self.number = number
@@ -22,7 +22,7 @@ class Sender:
         self.grace = grace
         self.seconds = 0.0
         self.node: str | None = None
-        self.keeps = False
+        self.may_keep = False
         self.unwanted: set[trio.CancelScope] = set()
 
 
@@ -33,7 +33,7 @@ class Job:
     def __init__(self, sender: Sender, kept: bool, early: bool) -> None:
         self.sender = sender
         self.kept = kept
-        self.later = kept and not early
+        self.deferrable = kept and not early
         self.worker: Worker | None = None
         self.granted = trio.Event()
 
@@ -69,18 +69,18 @@ class JobQueue:
         self._waiting.setdefault(sender, deque()).append(job)
         return job
 
-    def pop(self, suits: Callable[[Sender], bool] | None = None) -> Job | None:
-        """Removes and returns the job that runs next, or None. Only senders that `suits` accepts are
+    def pop(self, preferred: Callable[[Sender], bool] | None = None) -> Job | None:
+        """Removes and returns the job that runs next, or None. Only senders that `preferred` accepts are
         considered, unless there is none."""
         if not self._waiting:
             return None
-        suited = [sender for sender in self._waiting if suits is None or suits(sender)]
-        sender, job = min(map(self._best, suited or self._waiting), key=_rank)
+        preferred_senders = [sender for sender in self._waiting if preferred is None or preferred(sender)]
+        sender, job = min(map(self._best, preferred_senders or self._waiting), key=_rank)
         self.discard(sender, job)
         return job
 
     def _best(self, sender: Sender) -> tuple[Sender, Job]:
-        return sender, min(self._waiting[sender], key=lambda job: (job.later, job.kept))
+        return sender, min(self._waiting[sender], key=lambda job: (job.deferrable, job.kept))
 
     def discard(self, sender: Sender, job: Job) -> None:
         """Removes a job."""
@@ -91,7 +91,7 @@ class JobQueue:
             del self._waiting[sender]
 
 
-def _rank(found: tuple[Sender, Job]) -> tuple[Any, ...]:
-    sender, job = found
+def _rank(candidate: tuple[Sender, Job]) -> tuple[Any, ...]:
+    sender, job = candidate
     priority = sender.priority()
-    return priority[:1], job.later, priority[1:], sender.number
+    return priority[:1], job.deferrable, priority[1:], sender.number

@@ -30,7 +30,7 @@ ALIGNMENT = 64
 """Bytes of a cache line, the alignment that numpy and OpenCV prefer."""
 
 _HEAD = struct.Struct("<8sQQ")
-_PLACE = struct.Struct("<QQ")
+_BUFFER_ENTRY = struct.Struct("<QQ")
 
 
 def save(folder: str, value: Any) -> Handle:
@@ -38,19 +38,19 @@ def save(folder: str, value: Any) -> Handle:
     buffers: list[pickle.PickleBuffer] = []
     pickled = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]
-    position = _aligned(_HEAD.size + _PLACE.size * len(views) + len(pickled))
-    places = []
+    position = _aligned(_HEAD.size + _BUFFER_ENTRY.size * len(views) + len(pickled))
+    entries = []
     for view in views:
-        places.append((position, view.nbytes))
+        entries.append((position, view.nbytes))
         position = _aligned(position + view.nbytes)
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(folder, secrets.token_hex(8))
     try:
         with open(path, "xb") as file:
             file.write(_HEAD.pack(MAGIC, len(pickled), len(views)))
-            file.write(b"".join(_PLACE.pack(*place) for place in places))
+            file.write(b"".join(_BUFFER_ENTRY.pack(*entry) for entry in entries))
             file.write(pickled)
-            for (offset, _), view in zip(places, views, strict=True):
+            for (offset, _), view in zip(entries, views, strict=True):
                 file.write(b"\0" * (offset - file.tell()))
                 file.write(view)
     except OSError:  # an incomplete file would only take up space
@@ -70,9 +70,9 @@ def load(handle: Handle) -> Any:
     magic, pickled, count = _HEAD.unpack_from(mapped)
     if magic != MAGIC:
         raise ValueError(f"{handle.path} is not a scratch file")
-    start = _HEAD.size + _PLACE.size * count
-    places = _PLACE.iter_unpack(mapped[_HEAD.size : start])
-    buffers = [mapped[offset : offset + size] for offset, size in places]
+    start = _HEAD.size + _BUFFER_ENTRY.size * count
+    entries = _BUFFER_ENTRY.iter_unpack(mapped[_HEAD.size : start])
+    buffers = [mapped[offset : offset + size] for offset, size in entries]
     return pickle.loads(mapped[start : start + pickled], buffers=buffers)  # noqa: S301 - our own worker wrote it
 
 
@@ -86,8 +86,8 @@ def open_scratch(parent: Path) -> Iterator[Path]:
     process holds."""
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in parent.iterdir():
-        with _locked(stale) as ours:
-            if ours:
+        with _locked(stale) as lock_held:
+            if lock_held:
                 shutil.rmtree(stale, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
     with _locked(folder):

@@ -8,7 +8,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from pinactors.compute.local.worker import itself
+from pinactors.compute.local.worker import identity
 from pinactors.compute.pool import Pool
 
 TIMEOUT = 5
@@ -60,4 +60,4 @@ async def test_a_worker_removed_while_it_warms_gets_no_job() -> None:
             there.allowed.set()
             pool.add(there)
             async with pool.session("s", lambda: (0.0,), lambda: 0.0) as compute:
-                assert await compute.run(itself, 7) == ("there", 7)
+                assert await compute.run(identity, 7) == ("there", 7)

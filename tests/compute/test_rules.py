@@ -124,7 +124,7 @@ async def test_what_a_value_makes_possible_is_not_overtaken(
 ) -> None:
     """A job that needs a value is submitted when the value exists. At that moment another step is queued and
     a worker is free; the job must run before that step."""
-    monkeypatch.setattr("pinactors.compute.pool.HELD_BACK_SECONDS", 0.5)  # a busy machine may be slow
+    monkeypatch.setattr("pinactors.compute.pool.FREE_DELAY_SECONDS", 0.5)  # a busy machine may be slow
     order: list[str] = []
 
     async def result(compute: SessionCompute) -> None:

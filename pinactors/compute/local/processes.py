@@ -62,16 +62,16 @@ class _Worker:
         return f"<worker {self._number} pid {self.pid}>"
 
     async def run(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        return await self._do(call, function, arguments)
+        return await self._run_in_process(call, function, arguments)
 
     async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        return await self._do(call_and_keep, str(self._scratch / session), function, arguments)
+        return await self._run_in_process(call_and_keep, str(self._scratch / session), function, arguments)
 
     async def warm(self) -> int:
-        pid: int = await self._do(warm, self._warm_up)
+        pid: int = await self._run_in_process(warm, self._warm_up)
         return pid
 
-    async def _do(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    async def _run_in_process(self, function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return await self._context.run_sync(
                 function, *arguments, kill_on_cancel=True, limiter=self._limiter

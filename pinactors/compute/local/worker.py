@@ -73,11 +73,13 @@ def call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """`function(*arguments)` with handles replaced by their values; raises only exceptions that can be
     pickled."""
     try:
-        return function(*(scratch.load(each) if isinstance(each, Handle) else each for each in arguments))
+        return function(
+            *(scratch.load(argument) if isinstance(argument, Handle) else argument for argument in arguments)
+        )
     except Exception as error:
-        if _lacks_memory(error):
+        if _is_out_of_memory(error):
             raise OutOfMemory("it needed more memory than a worker may use") from None
-        if _travels(error):
+        if _is_picklable(error):
             raise
         raise FunctionFailed(f"{type(error).__name__}: {error}") from None
     except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:  # these would end the server's process
@@ -93,7 +95,7 @@ def call_and_keep(folder: str, function: Callable[..., Any], arguments: tuple[An
         raise ScratchFull(str(error)) from None
 
 
-def itself(value: Any) -> Any:
+def identity(value: Any) -> Any:
     """Returns `value`: as a job, it turns a handle into its value."""
     return value
 
@@ -104,13 +106,13 @@ def warm(function: Callable[[], Any]) -> int:
     return os.getpid()
 
 
-def _lacks_memory(error: Exception) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     """Whether `error` means too little memory: `MemoryError` of Python and numpy, OpenCV's `StsNoMem` (-4),
     or `bad_alloc` from the C++ code of ONNX."""
     return isinstance(error, MemoryError) or getattr(error, "code", None) == -4 or "bad_alloc" in str(error)
 
 
-def _travels(error: Exception) -> bool:
+def _is_picklable(error: Exception) -> bool:
     try:
         return isinstance(pickle.loads(pickle.dumps(error)), type(error))  # noqa: S301 - our own bytes
     except Exception:  # noqa: BLE001 - pickling runs whatever the exception's class defines

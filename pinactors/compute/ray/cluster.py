@@ -1,6 +1,6 @@
-"""Runs jobs on a Ray cluster: a `Pool` whose workers are places on the cluster's nodes, one per CPU.
+"""Runs jobs on a Ray cluster: a `Pool` whose workers are CPU slots on the cluster's nodes, one per CPU.
 
-Jobs are Ray tasks, not actors, because only a task's process can be ended from outside. Each place has its
+Jobs are Ray tasks, not actors, because only a task's process can be ended from outside. Each slot has its
 own runtime environment, so that Ray gives it its own process, which stays warm. A kept value stays in the
 object store of the node that computed it. A value that is lost with a node is computed again from its
 arguments, in the end from the photographs, which the master has. Imported only if `compute` names Ray.
@@ -26,12 +26,12 @@ from pinactors.compute.local.worker import THREAD_VARIABLES
 from pinactors.compute.pool import Pool
 from pinactors.compute.ray import worker
 from pinactors.compute.ray.address import check_address
-from pinactors.compute.ray.worker import Photograph, Value, own_version
+from pinactors.compute.ray.worker import PhotographPlaceholder, ValuePlaceholder, own_version
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.stored_image import StoredImage
 from pinactors.supervision import Supervision
 
-NODES_SECONDS = 1.0
+NODE_POLL_SECONDS = 1.0
 """Pause between two queries for the cluster's nodes."""
 
 ANSWER_SECONDS = 5.0
@@ -40,7 +40,7 @@ ANSWER_SECONDS = 5.0
 CANCEL_SECONDS = 10.0
 """How long to wait for the end of a cancelled task: it takes longer only if its node does not answer."""
 
-MOST_REMAKES = 3
+MAX_JOB_ATTEMPTS = 3
 """How often a job is attempted if values that it needs are lost with a node."""
 
 CALL_THREADS = 16
@@ -50,7 +50,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(eq=False, slots=True)
-class Kept:
+class KeptValue:
     """A value in the cluster, with the function and arguments to compute it again. `reference` is Ray's
     reference to its latest copy."""
 
@@ -58,7 +58,7 @@ class Kept:
     reference: Any
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    remaking: trio.Lock = field(default_factory=trio.Lock)
+    recompute_lock: trio.Lock = field(default_factory=trio.Lock)
 
 
 class _ValueLost(Exception):
@@ -66,7 +66,7 @@ class _ValueLost(Exception):
     hexadecimal id of its reference."""
 
 
-class _Place:
+class _CpuSlot:
     """One CPU of one node: a `pool.Worker`."""
 
     def __init__(self, node: str, number: int, cluster: _Cluster) -> None:
@@ -74,7 +74,7 @@ class _Place:
         self.pid: int | None = None
         self._number = number
         self._cluster = cluster
-        variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"PINACTORS_PLACE": str(number)}
+        variables = dict.fromkeys(THREAD_VARIABLES, "1") | {"PINACTORS_SLOT": str(number)}
         self._options: dict[str, Any] = {
             "num_cpus": 1,
             "max_retries": 0,
@@ -83,7 +83,7 @@ class _Place:
         }
 
     def __repr__(self) -> str:
-        return f"<place {self._number} on {self.node[:8]} pid {self.pid}>"
+        return f"<slot {self._number} on {self.node[:8]} pid {self.pid}>"
 
     async def warm(self) -> int:
         (reference,) = await self._start(worker.warm, 1, self._cluster.warm)
@@ -107,27 +107,29 @@ class _Place:
 
     async def keep(self, session: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         summary, reference = await self._work(worker.keep, 2, function, arguments)
-        return None if summary.none else Kept(summary.decided, reference, function, arguments)
+        return None if summary.none else KeptValue(summary.decided, reference, function, arguments)
 
     async def _work(
         self, task: Callable[..., Any], returns: int, function: Callable[..., Any], arguments: tuple[Any, ...]
     ) -> tuple[Any, Any]:
         """Runs a task; returns the first of its `returns` values, and the reference to the last one."""
-        for _ in range(MOST_REMAKES):
-            used = {each: each.reference for each in arguments if isinstance(each, Kept)}
+        for _ in range(MAX_JOB_ATTEMPTS):
+            references_used = {
+                argument: argument.reference for argument in arguments if isinstance(argument, KeptValue)
+            }
             references = await self._start(task, returns, function, arguments)
             try:
                 return await self._result(references[0]), references[-1]
             except _ValueLost as error:
                 log.info("value lost with its node", value=str(error)[:16])
-                for kept, reference in used.items():
+                for kept, reference in references_used.items():
                     if reference.hex() == str(error):
-                        await self._remake(kept, reference)
+                        await self._recompute(kept, reference)
         raise WorkerDied("values are lost faster than they are made")
 
-    async def _remake(self, kept: Kept, lost: Any) -> None:
-        async with kept.remaking:
-            if kept.reference is lost:
+    async def _recompute(self, kept: KeptValue, lost_reference: Any) -> None:
+        async with kept.recompute_lock:
+            if kept.reference is lost_reference:
                 _, kept.reference = await self._work(worker.keep, 2, kept.function, kept.arguments)
 
     async def _start(
@@ -136,7 +138,7 @@ class _Place:
         """Submits a task and returns the references to its values."""
 
         def submit() -> list[Any]:
-            packed = [] if arguments is None else _packed(arguments)
+            packed = [] if arguments is None else _with_placeholders(arguments)
             remote = self._cluster.remote(task).options(num_returns=returns, **self._options)
             references = remote.remote(self._cluster.memory, function, *packed)
             return references if isinstance(references, list) else [references]
@@ -146,21 +148,21 @@ class _Place:
     async def _result(self, reference: Any) -> Any:
         """Waits for the value of `reference`. If cancelled, ends the task's process and returns after its
         end."""
-        over = trio.Event()
+        ended = trio.Event()
         token = trio.lowlevel.current_trio_token()
 
         def notify(_: object) -> None:
             with suppress(trio.RunFinishedError):
-                token.run_sync_soon(over.set)
+                token.run_sync_soon(ended.set)
 
         future = reference.future()
         future.add_done_callback(notify)
         try:
-            await over.wait()
+            await ended.wait()
         except trio.Cancelled:
             with trio.move_on_after(CANCEL_SECONDS, shield=True):
                 await trio.to_thread.run_sync(_cancel, reference, limiter=self._cluster.threads)
-                await over.wait()
+                await ended.wait()
             raise
         try:
             return future.result()
@@ -176,19 +178,19 @@ class _Place:
             raise WorkerDied(_first_line(error)) from error
 
 
-def _packed(arguments: tuple[Any, ...]) -> list[Any]:
+def _with_placeholders(arguments: tuple[Any, ...]) -> list[Any]:
     """`arguments` with placeholders for photographs and kept values, followed by the references to these."""
     values: list[Any] = []
     packed: list[Any] = []
-    for each in arguments:
-        if isinstance(each, StoredImage):
-            packed.append(Photograph(len(values), each))
-            values.append(ray.put(Path(each.path).read_bytes()))
-        elif isinstance(each, Kept):
-            packed.append(Value(len(values)))
-            values.append(each.reference)
+    for argument in arguments:
+        if isinstance(argument, StoredImage):
+            packed.append(PhotographPlaceholder(len(values), argument))
+            values.append(ray.put(Path(argument.path).read_bytes()))
+        elif isinstance(argument, KeptValue):
+            packed.append(ValuePlaceholder(len(values)))
+            values.append(argument.reference)
         else:
-            packed.append(each)
+            packed.append(argument)
     return [tuple(packed), *values]
 
 
@@ -203,14 +205,14 @@ def _first_line(error: BaseException) -> str:
 
 @dataclass(slots=True)
 class _Cluster:
-    """The state of the cluster: its places, at most `most` (0: no limit), and the tasks sent to it."""
+    """The state of the cluster: its slots, at most `max_slots` (0: no limit), and the tasks sent to it."""
 
-    most: int
+    max_slots: int
     memory: int
     warm: Callable[[], Any]
     threads: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(CALL_THREADS))
-    places: list[_Place] = field(default_factory=list)
-    numbers: int = 0
+    slots: list[_CpuSlot] = field(default_factory=list)
+    next_number: int = 0
     tasks: dict[Callable[..., Any], Any] = field(default_factory=dict)
 
     def remote(self, task: Callable[..., Any]) -> Any:
@@ -219,37 +221,37 @@ class _Cluster:
             self.tasks[task] = ray.remote(task)
         return self.tasks[task]
 
-    def update(self, cpus: dict[str, int]) -> tuple[list[_Place], list[_Place]]:
-        """Adapts the places to the nodes in `cpus` (CPUs by node id); returns the new places and the removed
+    def update(self, cpus: dict[str, int]) -> tuple[list[_CpuSlot], list[_CpuSlot]]:
+        """Adapts the slots to the nodes in `cpus` (CPUs by node id); returns the new slots and the removed
         ones."""
-        gone = [place for place in self.places if place.node not in cpus]
-        self.places = [place for place in self.places if place.node in cpus]
+        removed = [slot for slot in self.slots if slot.node not in cpus]
+        self.slots = [slot for slot in self.slots if slot.node in cpus]
         wanted = [(number, node) for node, count in cpus.items() for number in range(count)]
-        known = {place.node for place in self.places}
-        new: list[_Place] = []
+        known = {slot.node for slot in self.slots}
+        new: list[_CpuSlot] = []
         for _, node in sorted(wanted):
-            if node not in known and (not self.most or len(self.places) + len(new) < self.most):
-                new.append(_Place(node, self.numbers, self))
-                self.numbers += 1
-        self.places += new
-        return new, gone
+            if node not in known and (not self.max_slots or len(self.slots) + len(new) < self.max_slots):
+                new.append(_CpuSlot(node, self.next_number, self))
+                self.next_number += 1
+        self.slots += new
+        return new, removed
 
 
 class RayPool(Pool):
     """A `Compute` on the cluster to which this process is connected."""
 
     def __init__(self, cluster: _Cluster, nursery: trio.Nursery) -> None:
-        super().__init__(nursery, Kept, _nothing)
+        super().__init__(nursery, KeptValue, _clear_nothing)
         self._cluster = cluster
         self._reachable = True
 
     def statistics(self) -> dict[str, Any]:
-        nodes = {place.node for place in self._cluster.places}
+        nodes = {slot.node for slot in self._cluster.slots}
         return {**super().statistics(), "nodes": len(nodes), "reachable": self._reachable}
 
-    async def follow(self) -> None:
+    async def follow_nodes(self) -> None:
         """Adds workers on new nodes and removes those of nodes that are gone; to be called every
-        `NODES_SECONDS`."""
+        `NODE_POLL_SECONDS`."""
         cpus: dict[str, int] | None = None
         with trio.move_on_after(ANSWER_SECONDS):
             try:
@@ -263,16 +265,16 @@ class RayPool(Pool):
             self._update(cpus)
 
     def _update(self, cpus: dict[str, int]) -> None:
-        new, gone = self._cluster.update(cpus)
-        for place in gone:
-            self.remove(place)
-        for place in new:
-            self.add(place)
-        if new or gone:
-            log.info("nodes changed", nodes=len(cpus), new=len(new), gone=len(gone))
+        new, removed = self._cluster.update(cpus)
+        for slot in removed:
+            self.remove(slot)
+        for slot in new:
+            self.add(slot)
+        if new or removed:
+            log.info("nodes changed", nodes=len(cpus), new=len(new), gone=len(removed))
 
 
-async def _nothing(session: str) -> None:
+async def _clear_nothing(session: str) -> None:
     """Does nothing: Ray removes a session's kept values when the last references to them are gone."""
     await trio.lowlevel.checkpoint()
 
@@ -318,7 +320,7 @@ async def open_ray(
             except RuntimeError as error:
                 failure = error  # raised outside the nursery, which would wrap it in a group
             else:
-                nursery.start_soon(supervision.repeat, "nodes", pool.follow, NODES_SECONDS)
+                nursery.start_soon(supervision.repeat, "nodes", pool.follow_nodes, NODE_POLL_SECONDS)
                 yield pool
             nursery.cancel_scope.cancel()
     finally:

@@ -15,7 +15,7 @@ from pinactors.storage.stored_image import StoredImage
 
 
 @dataclass(frozen=True, slots=True)
-class Photograph:
+class PhotographPlaceholder:
     """A placeholder for a `StoredImage` among a task's arguments; `position` is the index of its bytes among
     the values."""
 
@@ -24,7 +24,7 @@ class Photograph:
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ValuePlaceholder:
     """A placeholder for a kept value among a task's arguments; `position` is its index among the values."""
 
     position: int
@@ -64,8 +64,8 @@ def run(memory: int, function: Callable[..., Any], arguments: tuple[Any, ...], *
     """`function(*arguments)`, with placeholders among the arguments replaced by `values`, which Ray
     supplies."""
     _set_up(memory)
-    with _filled(arguments, values) as filled:
-        return call(function, filled)
+    with _resolved(arguments, values) as resolved:
+        return call(function, resolved)
 
 
 def keep(
@@ -77,24 +77,24 @@ def keep(
 
 
 @contextmanager
-def _filled(arguments: tuple[Any, ...], values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+def _resolved(arguments: tuple[Any, ...], values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     """The arguments with placeholders replaced. Photographs become files in memory, because the functions
     open paths."""
     descriptors: list[int] = []
-    filled: list[Any] = []
+    resolved: list[Any] = []
     try:
-        for each in arguments:
-            match each:
-                case Photograph(position, image):
+        for argument in arguments:
+            match argument:
+                case PhotographPlaceholder(position, image):
                     descriptors.append(os.memfd_create(image.sha256))
                     with os.fdopen(os.dup(descriptors[-1]), "wb") as file:
                         file.write(values[position])
-                    filled.append(replace(image, path=f"/proc/self/fd/{descriptors[-1]}"))
-                case Value(position):
-                    filled.append(values[position])
+                    resolved.append(replace(image, path=f"/proc/self/fd/{descriptors[-1]}"))
+                case ValuePlaceholder(position):
+                    resolved.append(values[position])
                 case _:
-                    filled.append(each)
-        yield tuple(filled)
+                    resolved.append(argument)
+        yield tuple(resolved)
     finally:
         for descriptor in descriptors:
             os.close(descriptor)

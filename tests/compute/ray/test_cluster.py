@@ -135,7 +135,7 @@ async def test_following_the_nodes_goes_on_when_it_fails_once(
 
     monkeypatch.setattr(ray_cluster, "_connect", lambda compute: None)
     monkeypatch.setattr(ray_cluster, "_cpus", lambda: {"ab" * 28: 1})
-    monkeypatch.setattr(ray_cluster, "NODES_SECONDS", 0.01)
+    monkeypatch.setattr(ray_cluster, "NODE_POLL_SECONDS", 0.01)
     monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_cluster.RayPool, "start", nothing)
     monkeypatch.setattr(ray_cluster.RayPool, "follow", nothing)
