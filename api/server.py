@@ -30,7 +30,7 @@ from pinactors.catalog.published import LOOK_SECONDS, PublishedCatalog
 from pinactors.compute.engines import open_compute
 from pinactors.logs import ServerLog
 from pinactors.pipeline.declaration import Analysis
-from pinactors.pipeline.metrics import Metrics, Stalls
+from pinactors.pipeline.metrics import Metrics, StallInstrument
 from pinactors.pipeline.registry import open_registry
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
@@ -243,7 +243,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                 records,
                 settings,
                 metrics,
-                bring=open_image_store(settings).bring,
+                fetch_image=open_image_store(settings).fetch,
                 resumed=unfinished(kept),
             )
         )
@@ -278,7 +278,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
 
 @contextmanager
 def _watching_stalls(metrics: Metrics) -> Iterator[None]:
-    instrument = Stalls(metrics)
+    instrument = StallInstrument(metrics)
     trio.lowlevel.add_instrument(instrument)
     try:
         yield

@@ -119,7 +119,7 @@ class Housekeeper:
         if not hashes:
             await trio.lowlevel.checkpoint()
             return []
-        noted = await self._registry.noted_photographs()
+        noted = await self._registry.logged_photographs()
         return [sha256 for sha256 in hashes if sha256 not in noted]
 
 

@@ -128,7 +128,7 @@ async def of_photograph(stream_id: str, view: str, work: Callable[..., Any], *ar
     if stored is None:
         raise absent
     try:
-        image = await trio.to_thread.run_sync(given.store.bring, stored, limiter=given.disk)
+        image = await trio.to_thread.run_sync(given.store.fetch, stored, limiter=given.disk)
         return await in_worker(work, image.path, View(view), given.settings.max_image_pixels, *arguments)
     except FileNotFoundError:  # removed meanwhile, by hand or because of its age
         raise absent from None

@@ -8,7 +8,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from pinactors.api.proxy.masters.fleet import Master
-from pinactors.pipeline.metrics import tell_version
+from pinactors.pipeline.metrics import add_build_info
 from pinactors.supervision import Supervision
 
 ADDED_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0)
@@ -17,7 +17,7 @@ ADDED_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1
 class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        tell_version(registry)
+        add_build_info(registry)
         self.supervision = Supervision(registry)
         self.added = Histogram(
             "pinactors_proxy_added_seconds",

@@ -32,7 +32,7 @@ from pinactors.api.uploads.received import (
     WebhookNamed,
 )
 from pinactors.protocol import said
-from pinactors.storage.images import Place
+from pinactors.storage.images import ImageTarget
 
 OTHER_BYTES = 3 * (1 << 19)
 """Most bytes of an upload outside photographs and ignored texts, lists and objects: names, numbers, white
@@ -58,7 +58,7 @@ class JsonUpload:
     """See `api.uploads.received.Parser`. Each state is a method that consumes bytes of the buffer and returns
     whether parsing can continue; False means that more data is needed."""
 
-    def __init__(self, store: Place) -> None:
+    def __init__(self, store: ImageTarget) -> None:
         self.session_id: str | None = None
         self._store = store
         self._state: Callable[[], bool] = self._opening

@@ -30,7 +30,7 @@ from pinactors.api.uploads.received import (
     WebhookNamed,
 )
 from pinactors.protocol import SESSION_ID_LIMIT, said
-from pinactors.storage.images import Place
+from pinactors.storage.images import ImageTarget
 from pinactors.webhooks.addresses import URL_LIMIT
 
 TEXTS = {SESSION_FIELD: SESSION_ID_LIMIT, WEBHOOK_FIELD: URL_LIMIT} | dict.fromkeys(
@@ -69,7 +69,7 @@ def checked_boundary(boundary: str | None) -> str:
 class MultipartUpload:
     """See `api.uploads.received.Parser`. `boundary` is the content type's, from `checked_boundary`."""
 
-    def __init__(self, store: Place, boundary: str) -> None:
+    def __init__(self, store: ImageTarget, boundary: str) -> None:
         self.session_id: str | None = None
         self._store = store
         self._marker = b"--" + boundary.encode()

@@ -13,7 +13,7 @@ from typing import Protocol
 from pinactors.api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
 from pinactors.api.uploads.fields import Region, malformed
 from pinactors.protocol import View
-from pinactors.storage.images import Place, Sink
+from pinactors.storage.images import ImageTarget, Sink
 from pinactors.storage.stored_image import StoredImage
 
 MAX_FIELDS = 100
@@ -91,7 +91,7 @@ class Receiving:
     `text` is True if the field is a text and not a file, so that it may hold a word of `NOTHING`.
     """
 
-    def __init__(self, store: Place, field: str, view: View, *, encoded: bool, text: bool) -> None:
+    def __init__(self, store: ImageTarget, field: str, view: View, *, encoded: bool, text: bool) -> None:
         self._field, self._view, self._text = field, view, text
         self._decoder = Base64Decoder(field) if encoded else None
         self._start = b""

@@ -53,4 +53,4 @@ def _bring(opinions: Iterable[Opinion], store: ImageStore, folder: Path) -> None
     for opinion in opinions:
         for path in opinion.images.values():
             with suppress(FileNotFoundError):
-                store.bring(StoredImage(str(folder / path), Path(path).name, 0))
+                store.fetch(StoredImage(str(folder / path), Path(path).name, 0))

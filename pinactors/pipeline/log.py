@@ -73,13 +73,13 @@ class PacketLog:
         connection; one that leaves without may return with its next poll, or has read everything. Calls the
         callback of `on_abandoned` if the last reader has lost its connection."""
         self.readers += 1
-        gone = True
+        connection_lost = True
         try:
             yield
-            gone = False
+            connection_lost = False
         finally:
             self.readers -= 1
-            if gone and not self.readers and not self.closed and self._abandoned is not None:
+            if connection_lost and not self.readers and not self.closed and self._abandoned is not None:
                 self._abandoned()
 
     def on_abandoned(self, callback: Callable[[], None] | None) -> None:

@@ -15,20 +15,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from pinactors import __version__
 from pinactors.supervision import Supervision
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
-STALL_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 75.0, 90.0)
+STALL_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 
 
-NOTICED_SECONDS = 0.005
+COUNTED_STALL_SECONDS = 0.005
 """Seconds from which a step enters the histogram: a result is to reach the socket within 5 ms."""
 
-REPORTED_SECONDS = 0.05
+LOGGED_STALL_SECONDS = 0.05
 """Seconds from which a step is logged with the name of its task."""
 
 log = structlog.get_logger(__name__)
 
 
-def tell_version(registry: CollectorRegistry) -> None:
+def add_build_info(registry: CollectorRegistry) -> None:
     """Adds `pinactors_build_info`: a constant 1 with the versions of the program and of Python as labels."""
     build = Info("pinactors_build", "Version of the program and of Python", registry=registry)
     build.info({"version": __version__, "python": platform.python_version()})
@@ -39,13 +39,16 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        tell_version(registry)
+        add_build_info(registry)
         self.supervision = Supervision(registry)
         self.sessions = Counter(
             "pinactors_sessions", "Sessions ended, by how", ["outcome"], registry=registry
         )
         self.session_seconds = Histogram(
-            "pinactors_session_seconds", "From first work to the end", buckets=SECONDS, registry=registry
+            "pinactors_session_seconds",
+            "From first work to the end",
+            buckets=DURATION_BUCKETS,
+            registry=registry,
         )
         self.components = Counter(
             "pinactors_components", "Components ended, by how", ["component", "outcome"], registry=registry
@@ -54,14 +57,14 @@ class Metrics:
             "pinactors_component_seconds",
             "From a component's start to its result",
             ["component"],
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS,
             registry=registry,
         )
         self.step_seconds = Histogram(
             "pinactors_shared_step_seconds",
             "A shared step, its wait for a worker included",
             ["step"],
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS,
             registry=registry,
         )
         self.worker_deaths = Counter(
@@ -81,7 +84,7 @@ class Metrics:
         self.stalls = Histogram(
             "pinactors_loop_stall_seconds",
             "Steps of the event loop that held everything else up",
-            buckets=STALL_SECONDS,
+            buckets=STALL_BUCKETS,
             registry=registry,
         )
         self.longest_stall = Gauge(
@@ -115,7 +118,7 @@ def _read(statistics: Callable[[], dict[str, Any]], name: str) -> float:
     return float(statistics().get(name, 0))
 
 
-class Stalls(trio.abc.Instrument):
+class StallInstrument(trio.abc.Instrument):
     """A trio instrument that measures each task step, from the end of the previous step or of the loop's wait
     for events. It costs one clock reading per step."""
 
@@ -130,11 +133,11 @@ class Stalls(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         now = time.perf_counter()
         elapsed, self._since = now - self._since, now
-        if elapsed < NOTICED_SECONDS:
+        if elapsed < COUNTED_STALL_SECONDS:
             return
         self._metrics.stalls.observe(elapsed)
         if elapsed > self.longest:
             self.longest = elapsed
             self._metrics.longest_stall.set(elapsed)
-        if elapsed >= REPORTED_SECONDS:
+        if elapsed >= LOGGED_STALL_SECONDS:
             log.warning("event loop held up", task=task.name, milliseconds=round(1000 * elapsed))

@@ -156,8 +156,8 @@ class Session:
             self.duplicate,
             restarts,
             self.span,
-            refused=self.fail,
-            finished=self._step_ended,
+            on_refusal=self.fail,
+            on_finished=self._step_ended,
         )
         for component in services.analysis.components:
             if component.name not in self.state.outcomes:

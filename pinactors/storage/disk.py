@@ -63,8 +63,8 @@ class DiskThread:
                     # No thread can be started. The callers of this batch get an error; later batches may run.
                     log.error("disk operations not run", error=repr(error), count=len(batch))
                 finally:
-                    for each in batch:
-                        each.done.set()
+                    for operation in batch:
+                        operation.done.set()
 
     def close(self) -> None:
         """Ends `serve`. To be called when no more operations come."""
@@ -81,5 +81,5 @@ class _Operation:
 
 
 def _run_all(batch: list[_Operation]) -> None:
-    for each in batch:
-        each.answer = outcome.capture(each.function)
+    for operation in batch:
+        operation.answer = outcome.capture(operation.function)

@@ -42,7 +42,7 @@ FILE_LOCKS = 16
 """At most so many photographs' files are moved or removed at the same moment."""
 
 
-class Place(Protocol):
+class ImageTarget(Protocol):
     """Where a `Sink` puts the photograph that it received: the store, or a lease of the store."""
 
     @property
@@ -57,11 +57,11 @@ class Sink:
     """One file that is being received, until `keep` or `discard`. As a context manager it discards the file
     at the end, unless it was kept."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, target: ImageTarget) -> None:
+        self._target = target
         self._digest = hashlib.sha256()
         self.size = 0
-        descriptor, self.path = tempfile.mkstemp(dir=place.spool)
+        descriptor, self.path = tempfile.mkstemp(dir=target.spool)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Sink:
         except OSError:
             path.unlink(missing_ok=True)
             raise
-        return self._place.take_in(path, self._digest.hexdigest(), size)
+        return self._target.take_in(path, self._digest.hexdigest(), size)
 
     def discard(self) -> None:
         """Removes the file; does nothing after `keep`."""
@@ -177,7 +177,7 @@ class ImageStore:
             self.shared.publish(sha256, target)
         return StoredImage(str(target), sha256, size)
 
-    def bring(self, image: StoredImage) -> StoredImage:
+    def fetch(self, image: StoredImage) -> StoredImage:
         """`image` with its path on this machine's disk, copied from the shared store if necessary.
 
         Raises `FileNotFoundError` if neither has the photograph, and other `OSError`, such as

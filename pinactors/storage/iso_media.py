@@ -50,19 +50,19 @@ def blanks(data: Buffer) -> Blanks:
             _blank_user_data(data, found, box, _DEPTH)
         elif box.kind not in _KEPT:
             _free(found, box)
-    return _apart(data, found)
+    return _without_overlaps(data, found)
 
 
-def _apart(data: Buffer, found: Blanks) -> Blanks:
+def _without_overlaps(data: Buffer, found: Blanks) -> Blanks:
     """`found` in order, without parts that are blank already and without parts that overlap an earlier one,
     which only a malicious file has."""
-    apart: Blanks = []
+    disjoint: Blanks = []
     for start, blank in sorted(found):
         if data[start : start + len(blank)] != blank and (
-            not apart or start >= apart[-1][0] + len(apart[-1][1])
+            not disjoint or start >= disjoint[-1][0] + len(disjoint[-1][1])
         ):
-            apart.append((start, blank))
-    return apart
+            disjoint.append((start, blank))
+    return disjoint
 
 
 def _boxes(data: Buffer, start: int, end: int) -> Iterator[_Box]:

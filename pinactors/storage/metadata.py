@@ -35,7 +35,7 @@ _XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
 _JFIF_BYTES = 14
 """Length of a JFIF segment's body without the preview that may follow."""
 
-_SCAN = 0xDA
+_START_OF_SCAN = 0xDA
 """The marker of a JPEG's scan, whose coded data follows (ITU T.81, B.2.3)."""
 
 _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
@@ -43,17 +43,17 @@ _SCAN_END = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 
 _PNG_KEPT = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"}
 _PNG_KEPT |= {b"sBIT", b"bKGD", b"pHYs", b"hIST", b"acTL", b"fcTL", b"fdAT", b"mDCV", b"cLLI", b"sPLT"}
-_PNG_TURNS = _PNG_EXIF, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
+_PNG_ORIENTATION_TEXTS = _PNG_EXIF, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
 """Keywords of the PNG texts that may hold the orientation."""
 
 _LONGEST_TEXT, _MOST_TEXTS = 1 << 16, 8
 """How many unpacked bytes of such a text are read, and how many such texts: a normal file has one."""
 
 _WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
-_WEBP_EXIF, _WEBP_TOLD = 0x08, 0x0C
+_WEBP_EXIF, _WEBP_METADATA_FLAGS = 0x08, 0x0C
 """Masks for a WebP's flags: the bit for EXIF, and the bits for EXIF and XMP."""
 
-_COPIED_AT_ONCE = 1 << 20
+_COPY_BYTES = 1 << 20
 
 _MOST_PARTS = 50_000
 """How many segments or chunks are read: a camera's photograph has in the order of a thousand at most."""
@@ -103,8 +103,8 @@ def _copy(data: mmap.mmap, piece: Piece, target: IO[bytes]) -> None:
     if isinstance(piece, bytes):
         target.write(piece)
         return
-    for start in range(piece.start, piece.stop, _COPIED_AT_ONCE):
-        target.write(data[start : min(start + _COPIED_AT_ONCE, piece.stop)])
+    for start in range(piece.start, piece.stop, _COPY_BYTES):
+        target.write(data[start : min(start + _COPY_BYTES, piece.stop)])
 
 
 def _pieces(data: Buffer) -> list[Piece] | None:
@@ -140,7 +140,7 @@ def _jpeg(data: Buffer) -> list[Piece]:
             kept.append(b"\xff\xe0" + struct.pack(">H", _JFIF_BYTES + 2) + body[:12] + bytes(2))
         elif _needed_by_jpeg(marker, body):
             kept.append(slice(start - 4, at))
-    if marker != _SCAN:
+    if marker != _START_OF_SCAN:
         raise ValueError("a JPEG without a scan has no pixels")
     kept += _scans(data, at)
     if orientation != 1:
@@ -227,7 +227,7 @@ def _png(data: Buffer) -> list[Piece]:
     for kind, start, end in islice(chunks, _MOST_PARTS):
         if kind == b"eXIf":
             orientation = _tiff_orientation(data[start + 8 : end - 4])
-        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(_PNG_TURNS):
+        elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(_PNG_ORIENTATION_TEXTS):
             texts += 1
             if orientation == 1 and texts <= _MOST_TEXTS:
                 orientation = _text_orientation(kind, data[start + 8 : end - 4])
@@ -278,11 +278,11 @@ def _webp(data: Buffer) -> list[Piece]:
         if kind in _WEBP_KEPT:
             kept.append(slice(start - 8, min(end + (end & 1), len(data))))
     if extended:
-        told = orientation != 1
-        flags = data[extended] & ~_WEBP_TOLD | (_WEBP_EXIF if told else 0)
+        is_rotated = orientation != 1
+        flags = data[extended] & ~_WEBP_METADATA_FLAGS | (_WEBP_EXIF if is_rotated else 0)
         if flags != data[extended]:
             kept[0:1] = [slice(extended - 8, extended), bytes([flags]), slice(extended + 1, extended + 10)]
-        if told:
+        if is_rotated:
             exif = _tiff(orientation)
             kept.append(b"EXIF" + struct.pack("<I", len(exif)) + exif)
     length = sum(len(piece) if isinstance(piece, bytes) else piece.stop - piece.start for piece in kept)

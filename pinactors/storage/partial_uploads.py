@@ -29,7 +29,7 @@ class OffsetMismatch(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredUpload:
     """An upload that an earlier process left; `changed_at` is in seconds since 1970."""
 
     upload_id: str
@@ -107,7 +107,7 @@ class PartialUploadStore:
         self._file(upload_id, DESCRIPTION).unlink(missing_ok=True)
         self.forget_bytes(upload_id)
 
-    def kept(self) -> Iterator[Kept]:
+    def stored_uploads(self) -> Iterator[StoredUpload]:
         """Every upload that has a description. Removes files without one, which a killed process left."""
         for path in sorted(self.folder.iterdir()):
             if path.suffix == DESCRIPTION and _ID.fullmatch(path.stem):
@@ -116,7 +116,7 @@ class PartialUploadStore:
                 with suppress(FileNotFoundError):
                     found = content.stat()
                     changed, offset = max(changed, found.st_mtime), found.st_size
-                yield Kept(path.stem, path.read_bytes(), offset, changed)
+                yield StoredUpload(path.stem, path.read_bytes(), offset, changed)
             elif path.suffix in (BYTES, REPLACEMENT) and not path.with_suffix(DESCRIPTION).exists():
                 path.unlink(missing_ok=True)
 

@@ -26,7 +26,7 @@ async def test_its_own_start_holds_nobody_up(
         return create(*arguments, **named)
 
     monkeypatch.setattr(server, "create_app", slowly)
-    monkeypatch.setattr(metrics, "REPORTED_SECONDS", 1.0)
+    monkeypatch.setattr(metrics, "LOGGED_STALL_SECONDS", 1.0)
     async with running(tmp_path) as started:
         assert (await ask(started.port, "GET", "/livez")).status == 200
         assert not [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]

@@ -10,7 +10,7 @@ import trio
 from prometheus_client import CollectorRegistry, generate_latest
 from trio.testing import MockClock
 
-from pinactors.pipeline.metrics import Metrics, Stalls
+from pinactors.pipeline.metrics import Metrics, StallInstrument
 from pinactors.protocol import ErrorCode, PinactorsError
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import Die, Pipeline, upload
@@ -61,7 +61,7 @@ async def test_the_log_names_session_and_component_and_no_secrets(
 
 async def test_a_step_that_holds_the_loop_up_is_measured(error_logs: ErrorLogs) -> None:
     registry = CollectorRegistry()
-    stalls = Stalls(Metrics(registry))
+    stalls = StallInstrument(Metrics(registry))
     trio.lowlevel.add_instrument(stalls)
     with trio.fail_after(5):
         await trio.lowlevel.checkpoint()

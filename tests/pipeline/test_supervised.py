@@ -38,7 +38,7 @@ async def test_it_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     error_logs: ErrorLogs,
 ) -> None:
-    monkeypatch.setattr(peers, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(peers, "HEARTBEAT_SECONDS", 0.05)
     went_on = fail_once(monkeypatch, owner, method, fails_at)
     settings = Settings(data=tmp_path, database_url=empty_database(postgres))
     compute: Any = FakeCompute()

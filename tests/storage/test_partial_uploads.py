@@ -44,7 +44,7 @@ def test_the_next_process_finds_description_and_offset(store: PartialUploadStore
     store.create(ID, b"first")
     store.append(ID, 0, b"abc")
     store.describe(ID, b"second")
-    (kept,) = store.kept()
+    (kept,) = store.stored_uploads()
     assert (kept.upload_id, kept.description, kept.offset) == (ID, b"second", 3)
 
 
@@ -52,7 +52,7 @@ def test_one_whose_bytes_are_not_needed_any_more_keeps_its_description(store: Pa
     store.create(ID, b"told")
     store.append(ID, 0, b"abc")
     store.forget_bytes(ID)
-    (kept,) = store.kept()
+    (kept,) = store.stored_uploads()
     assert (kept.description, kept.offset) == (b"told", 0)
     assert not store.path_of(ID).exists()
 
@@ -60,7 +60,7 @@ def test_one_whose_bytes_are_not_needed_any_more_keeps_its_description(store: Pa
 def test_files_of_a_process_killed_while_creating_are_removed(store: PartialUploadStore) -> None:
     store.path_of("half-made").write_bytes(b"")
     (store.folder / "half-made.new").write_bytes(b"{")
-    assert list(store.kept()) == []
+    assert list(store.stored_uploads()) == []
     assert list(store.folder.iterdir()) == []
 
 

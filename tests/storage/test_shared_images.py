@@ -43,15 +43,15 @@ def machine(folder: Path, objects: Objects) -> ImageStore:
 def test_a_photograph_is_found_by_the_other_machine(objects: Objects, tmp_path: Path) -> None:
     one, two = machine(tmp_path / "one", objects), machine(tmp_path / "two", objects)
     taken = one.save(b"a photograph")
-    brought = two.bring(StoredImage("/elsewhere/" + taken.sha256, taken.sha256, taken.size))
+    brought = two.fetch(StoredImage("/elsewhere/" + taken.sha256, taken.sha256, taken.size))
     assert Path(brought.path).is_relative_to(tmp_path / "two")
     assert Path(brought.path).read_bytes() == b"a photograph"
-    assert one.bring(taken) == taken
+    assert one.fetch(taken) == taken
 
 
 def test_a_photograph_that_is_nowhere(objects: Objects, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        machine(tmp_path, objects).bring(StoredImage("/elsewhere", "ab" * 32, 1))
+        machine(tmp_path, objects).fetch(StoredImage("/elsewhere", "ab" * 32, 1))
 
 
 def test_a_photograph_is_stored_once(objects: Objects, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_while_the_store_is_away_photographs_wait(tmp_path: Path) -> None:
     (tmp_path / "objects" / "away").unlink()
     one.shared.retry()
     assert one.shared.waiting == 0
-    assert machine(tmp_path / "two", objects).bring(StoredImage("/elsewhere", taken.sha256, 12)).size == 12
+    assert machine(tmp_path / "two", objects).fetch(StoredImage("/elsewhere", taken.sha256, 12)).size == 12
 
 
 def test_stale_ones_can_be_found_and_removed(objects: Objects, tmp_path: Path) -> None:

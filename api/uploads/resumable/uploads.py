@@ -17,7 +17,7 @@ from pinactors.api.services import Services
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn, not_found
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
-from pinactors.storage.partial_uploads import Kept, PartialUploadStore
+from pinactors.storage.partial_uploads import PartialUploadStore, StoredUpload
 from pinactors.supervision import Supervision
 
 SWEEP_SECONDS = 5.0
@@ -48,7 +48,7 @@ class PartialUploads:
 
     async def run(
         self,
-        kept: list[tuple[Kept, Description]],
+        kept: list[tuple[StoredUpload, Description]],
         supervision: Supervision,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -180,11 +180,11 @@ class PartialUploads:
                     await self.remove(upload, abandoned)
 
 
-def load(store: PartialUploadStore) -> list[tuple[Kept, Description]]:
+def load(store: PartialUploadStore) -> list[tuple[StoredUpload, Description]]:
     """Loads the uploads that an earlier process left; run it in a thread. Raises `OSError`."""
     store.prepare()
     found = []
-    for kept in store.kept():
+    for kept in store.stored_uploads():
         try:
             found.append((kept, msgspec.json.decode(kept.description, type=Description)))
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
@@ -193,7 +193,7 @@ def load(store: PartialUploadStore) -> list[tuple[Kept, Description]]:
     return found
 
 
-def unfinished(kept: list[tuple[Kept, Description]]) -> Container[tuple[str, str]]:
+def unfinished(kept: list[tuple[StoredUpload, Description]]) -> Container[tuple[str, str]]:
     """Owner and `Idempotency-Key` of the sessions that these uploads continue."""
     return {
         (description.owner, description.idempotency_key)

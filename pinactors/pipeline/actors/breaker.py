@@ -34,14 +34,14 @@ class Breaker:
     """A circuit breaker. It opens after `failures` in a row within `pause` seconds, and allows one attempt
     `pause` seconds later.
 
-    If that attempt succeeds the breaker closes; if it fails the breaker opens again. `tripped` is called
+    If that attempt succeeds the breaker closes; if it fails the breaker opens again. `on_trip` is called
     whenever it opens. Times are on trio's clock.
     """
 
-    def __init__(self, failures: int, pause: float, tripped: Callable[[], None]) -> None:
+    def __init__(self, failures: int, pause: float, on_trip: Callable[[], None]) -> None:
         self._pause = pause
         self._failures: deque[float] = deque(maxlen=failures)
-        self._tripped = tripped
+        self._on_trip = on_trip
         self._open_until: float | None = None
         self._probing = False
 
@@ -80,4 +80,4 @@ class Breaker:
         if probe or (in_a_row and self._open_until is None):
             self._failures.clear()
             self._open_until = now + self._pause
-            self._tripped()
+            self._on_trip()

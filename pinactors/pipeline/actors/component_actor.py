@@ -10,7 +10,7 @@ import trio
 
 from pinactors.compute import SessionCompute
 from pinactors.compute.loop_thread import LoopThread
-from pinactors.pipeline.actors.produce import produce, produce_there
+from pinactors.pipeline.actors.produce import produce, produce_in_loop
 from pinactors.pipeline.actors.restarts import Restarts
 from pinactors.pipeline.actors.shared_steps import SharedSteps
 from pinactors.pipeline.declaration import Component, Place
@@ -72,10 +72,12 @@ class ComponentActor:
         packet: EncodedPacket
         if place is Place.LOOP:
             assert self._loop is not None
-            there = [await self._compute.fetch(value) for value in values]
-            most = seconds if seconds is not None else math.inf
-            with span.child("job", work=name), trio.fail_after(most):
-                packet = await self._loop.run(produce_there, function, expected, note, self._context, *there)
+            fetched = [await self._compute.fetch(value) for value in values]
+            limit_seconds = seconds if seconds is not None else math.inf
+            with span.child("job", work=name), trio.fail_after(limit_seconds):
+                packet = await self._loop.run(
+                    produce_in_loop, function, expected, note, self._context, *fetched
+                )
         else:
             run, context = self._compute.run, self._context
             packet = await self._restarts.repeat(

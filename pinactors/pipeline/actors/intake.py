@@ -17,7 +17,7 @@ from pinactors.protocol import PinactorsError, View, missing_front
 
 
 class Intake:
-    """The intake of one session. `failed` is called with the upload's error: a photograph that cannot be
+    """The intake of one session. `on_failure` is called with the upload's error: a photograph that cannot be
     received, or a conflict with an earlier upload."""
 
     def __init__(
@@ -27,19 +27,19 @@ class Intake:
         limits: TimeLimits,
         duplicate: DuplicateCheck,
         messages: trio.MemorySendChannel[Message],
-        failed: Callable[[PinactorsError], None],
+        on_failure: Callable[[PinactorsError], None],
     ) -> None:
         self._upload = upload
         self._state = state
         self._limits = limits
         self._duplicate = duplicate
         self._messages = messages
-        self._failed = failed
+        self._on_failure = on_failure
         self._noted: set[View] = set()
 
     async def front(self) -> bool:
-        """Waits for the photograph of the front, which every analysis needs. Calls `failed` and returns False
-        if there will be none."""
+        """Waits for the photograph of the front, which every analysis needs. Calls `on_failure` and returns
+        False if there will be none."""
         try:
             # No checkpoint if it has arrived, so that the first two packets are stored and sent together.
             front = self._upload.images.get(View.FRONT) or await self._upload.image(View.FRONT)
@@ -48,7 +48,7 @@ class Intake:
             if self._upload.error is not None:
                 raise self._upload.error
         except PinactorsError as error:
-            self._failed(error)
+            self._on_failure(error)
             return False
         return True
 
@@ -63,7 +63,7 @@ class Intake:
             self.note()
             await self._duplicate.decide(self._upload)
         except PinactorsError as error:
-            self._failed(error)
+            self._on_failure(error)
             return
         if self._duplicate.earlier is not None:
             self._limits.analysis.cancel()

@@ -53,7 +53,7 @@ def _time_over(function: Callable[..., Any], seconds: float, *_: object) -> None
     raise TimeoutError(f"{name_of(function)} took longer than {seconds:g} s")
 
 
-async def produce_there(
+async def produce_in_loop(
     function: Callable[..., Any], expected: type[Packet], note: str, context: Any, *values: Any
 ) -> EncodedPacket:
     """As `produce`, for an async function in another loop."""

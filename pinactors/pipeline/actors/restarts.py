@@ -18,13 +18,13 @@ LONGEST_PAUSE = 60.0
 
 class Restarts:
     """Counts the worker deaths of one session. Each of its jobs is repeated at most `limit` times, after a
-    pause that begins with `first_pause` seconds and grows. `noticed` is called with each death.
+    pause that begins with `first_pause` seconds and grows. `on_death` is called with each death.
     """
 
-    def __init__(self, limit: int, first_pause: float, noticed: Callable[[str, WorkerDied], None]) -> None:
+    def __init__(self, limit: int, first_pause: float, on_death: Callable[[str, WorkerDied], None]) -> None:
         self._limit = limit
         self._pauses = Backoff(first_pause, LONGEST_PAUSE)
-        self._noticed = noticed
+        self._on_death = on_death
         self._deaths: dict[str, int] = {}
 
     async def repeat(
@@ -37,7 +37,7 @@ class Restarts:
                 with span.child("job", work=name):
                     return await work(*arguments)
             except WorkerDied as error:
-                self._noticed(name, error)
+                self._on_death(name, error)
                 deaths = self._deaths.get(name, 0)
                 if deaths >= self._limit:
                     raise

@@ -41,11 +41,11 @@ class NeedFailed(Exception):
 
 
 class _Computation:
-    """One step of one session. `wanted` counts the tasks that need the value; `scope` is set while the step
-    runs; `done` is set when `value` or `error` is."""
+    """One step of one session. `computations` counts the tasks that need the value; `scope` is set while the
+    step runs; `done` is set when `value` or `error` is."""
 
     def __init__(self) -> None:
-        self.wanted = 0
+        self.users = 0
         self.scope: trio.CancelScope | None = None
         self.done = trio.Event()
         self.value: Any = None
@@ -56,9 +56,8 @@ class SharedSteps:
     """Computes shared steps in `nursery`. A step that no task needs any more is cancelled, which frees its
     worker.
 
-    `span` is the parent of the steps' spans. `refused` is called with an error that ends the session, such as
-    that of a refused photograph. `finished` is called with name, seconds and error of each step.
-    """
+    `span` is the parent of the steps' spans. `on_refusal` is called with an error that ends the session, such
+    as that of a refused photograph. `on_finished` is called with name, seconds and error of each step."""
 
     def __init__(
         self,
@@ -69,8 +68,8 @@ class SharedSteps:
         duplicate: DuplicateCheck,
         restarts: Restarts,
         span: Span,
-        refused: Callable[[PinactorsError], None],
-        finished: Callable[[str, float, Exception | None], None],
+        on_refusal: Callable[[PinactorsError], None],
+        on_finished: Callable[[str, float, Exception | None], None],
     ) -> None:
         self._context = services.analysis.context
         self._upload = upload
@@ -81,24 +80,24 @@ class SharedSteps:
         self._span = span
         self._loops = services.loops
         self._breakers = services.breakers
-        self._refused = refused
-        self._finished = finished
+        self._on_refusal = on_refusal
+        self._on_finished = on_finished
         self._steps = {step.name: step for step in services.analysis.shared_steps}
         self._computations = {name: _Computation() for name in self._steps}
 
     @contextmanager
-    def wanting(self, names: Sequence[str]) -> Iterator[None]:
+    def in_use(self, names: Sequence[str]) -> Iterator[None]:
         """Keeps the steps among `names` that are running from being cancelled while inside."""
-        wanted = [self._computations[name] for name in names if name in self._computations]
-        for each in wanted:
-            each.wanted += 1
+        computations = [self._computations[name] for name in names if name in self._computations]
+        for computation in computations:
+            computation.users += 1
         try:
             yield
         finally:
-            for each in wanted:
-                each.wanted -= 1
-                if not each.wanted and each.scope is not None:
-                    each.scope.cancel()
+            for computation in computations:
+                computation.users -= 1
+                if not computation.users and computation.scope is not None:
+                    computation.scope.cancel()
 
     async def gather(self, names: Sequence[str]) -> list[Any]:
         """The values of `names` (steps, photographs, or the owner); steps run concurrently. Returns after the
@@ -106,7 +105,7 @@ class SharedSteps:
 
         Raises `NeedFailed`, or the upload's error.
         """
-        with self.wanting(names):
+        with self.in_use(names):
             for name in names:
                 self._begin(name)
             values = [await self._value(name) for name in names]
@@ -141,9 +140,9 @@ class SharedSteps:
             except Exception as error:  # noqa: BLE001 - the actor's boundary: components that need it get it
                 computation.error = self._error_to_keep(step, error)
             computation.done.set()
-            self._finished(step.name, trio.current_time() - started, computation.error)
+            self._on_finished(step.name, trio.current_time() - started, computation.error)
         computation.scope = None
-        if computation.wanted and not computation.done.is_set():  # cancelled, and needed again meanwhile
+        if computation.users and not computation.done.is_set():  # cancelled, and needed again meanwhile
             self._begin(step.name)
 
     async def _compute_value(self, step: SharedStep, span: Span) -> Any:
@@ -155,23 +154,23 @@ class SharedSteps:
         if all(value is None for value in values):
             return None
         if step.place is Place.LOOP:
-            return await self._run_there(step, values, span)
+            return await self._run_in_loop(step, values, span)
         run, function = partial(self._compute.keep, early=step.early), bounded
         return await self._restarts.repeat(
             step.name, run, function, step.function, step.seconds, self._context, *values, span=span
         )
 
-    async def _run_there(self, step: SharedStep, values: list[Any], span: Span) -> Any:
+    async def _run_in_loop(self, step: SharedStep, values: list[Any], span: Span) -> Any:
         """Runs an async step in its own loop, with its own breaker, because the service that it calls may be
         unavailable for long."""
-        there = [await self._compute.fetch(value) for value in values]
+        fetched = [await self._compute.fetch(value) for value in values]
         with self._breakers[step.name].attempt() as trial:
             if trial is None:
                 raise StepSkipped(f"{step.name} has failed too often")
             try:
-                most = step.seconds if step.seconds is not None else math.inf
-                with span.child("job", work=step.name), trio.fail_after(most):
-                    value = await self._loops[step.name].run(step.function, self._context, *there)
+                limit_seconds = step.seconds if step.seconds is not None else math.inf
+                with span.child("job", work=step.name), trio.fail_after(limit_seconds):
+                    value = await self._loops[step.name].run(step.function, self._context, *fetched)
             except StepSkipped:
                 raise
             except Exception:
@@ -190,7 +189,7 @@ class SharedSteps:
                 "The server's disk is full; please send the upload again later",
                 retry_after=RETRY_STORAGE,
             )
-            self._refused(full)
+            self._on_refusal(full)
             return full
         view = next((_VIEWS[name] for name in step.needs if name in _VIEWS), None)
         if view is None:
@@ -205,7 +204,7 @@ class SharedSteps:
             )
         if isinstance(error, PinactorsError):
             error = _naming(view, self._upload.field_of(view), error)
-            self._refused(error)
+            self._on_refusal(error)
         return error
 
 

@@ -23,7 +23,7 @@ class Supervisor:
     """Supervises one component of one session. Sends exactly one `Result`, unless the session ends before.
 
     Full analysis is not repeated after a failure, nor when its time is over: `basic` follows, for which the
-    time limits keep a reserve. If the breaker is open full analysis is skipped. `failed` is called if a
+    time limits keep a reserve. If the breaker is open full analysis is skipped. `on_failure` is called if a
     required component has no packet.
     """
 
@@ -34,7 +34,7 @@ class Supervisor:
         limits: TimeLimits,
         services: Services,
         messages: trio.MemorySendChannel[Message],
-        failed: Callable[[PinactorsError], None],
+        on_failure: Callable[[PinactorsError], None],
         log: structlog.stdlib.BoundLogger,
         span: Span,
     ) -> None:
@@ -43,7 +43,7 @@ class Supervisor:
         self._limits = limits
         self._breaker = services.breakers[actor.component.name]
         self._messages = messages
-        self._failed = failed
+        self._on_failure = on_failure
         self._metrics = services.metrics
         self._session_log, self._session_span = log, span
 
@@ -59,21 +59,21 @@ class Supervisor:
         """Runs the component and sends its result."""
         component, started = self._actor.component, trio.current_time()
         span = self._session_span.child("component", component=component.name)
-        with span, self._shared_steps.wanting(component.basic_needs):
+        with span, self._shared_steps.in_use(component.basic_needs):
             packet, outcome = await self._full(span), Outcome.FULL
             if packet is None:
                 packet, outcome = await self._basic(span), Outcome.BASIC
             if packet is None:
                 outcome = Outcome.FAILED
                 if component.required:
-                    self._failed(failure_of(component.name))
+                    self._on_failure(failure_of(component.name))
             span.note(outcome=outcome)
             self._messages.send_nowait(Result(component, outcome, packet))  # the channel has room for all
         seconds = trio.current_time() - started
         self._metrics.component_seconds.labels(component.name).observe(seconds)
         self._metrics.components.labels(component.name, outcome).inc()
-        said = self._log.debug if outcome is Outcome.FULL else self._log.info
-        said("component ended", outcome=outcome, seconds=round(seconds, 3))
+        log_method = self._log.debug if outcome is Outcome.FULL else self._log.info
+        log_method("component ended", outcome=outcome, seconds=round(seconds, 3))
 
     async def _full(self, span: Span) -> EncodedPacket | None:
         """The packet of full analysis; None if it failed or was skipped. The breaker does not count failures

@@ -16,7 +16,7 @@ from pinactors.storage.stored_image import StoredImage
 
 _root = structlog.get_logger(__name__)
 
-Bring = Callable[[StoredImage], StoredImage]
+FetchImage = Callable[[StoredImage], StoredImage]
 """Copies a photograph that another machine received to this one. Raises `FileNotFoundError` if it no longer
 exists, and other `OSError` if that cannot be determined."""
 
@@ -51,22 +51,24 @@ def recovery_of(state: SessionState | None, age: float, expiry: float) -> Recove
     return Recovery.RECORD
 
 
-async def upload_of(state: SessionState, bring: Bring | None, resumed: Container[tuple[str, str]]) -> Upload:
+async def upload_of(
+    state: SessionState, fetch_image: FetchImage | None, resumed: Container[tuple[str, str]]
+) -> Upload:
     """The upload of a session that continues: complete, failed, or, if `resumed` contains its owner and
     `Idempotency-Key`, still arriving.
 
     First copies photographs that another master received to this machine. Raises `OSError` if it cannot be
     determined whether they exist.
     """
-    lost = await _bring_photographs(state, bring)
+    error = await _fetch_photographs(state, fetch_image)
     upload = Upload(state.session_id, state.owner, state.idempotency_key, announced=state.repeats)
     name = (state.owner, state.idempotency_key or "")
     upload.resumable = state.ends_at is None and name in resumed
     upload.webhook = state.webhook
     for view, image in state.images.items():
         upload.put(view, image, state.fields.get(view, ""))
-    if lost is not None:
-        upload.fail(lost)
+    if error is not None:
+        upload.fail(error)
     elif upload.resumable:
         pass  # more photographs will arrive
     elif state.ends_at is None:
@@ -76,15 +78,15 @@ async def upload_of(state: SessionState, bring: Bring | None, resumed: Container
     return upload
 
 
-async def _bring_photographs(state: SessionState, bring: Bring | None) -> PinactorsError | None:
+async def _fetch_photographs(state: SessionState, fetch_image: FetchImage | None) -> PinactorsError | None:
     """Copies the session's photographs to this machine; returns the session's error if one does not exist."""
     await trio.lowlevel.checkpoint()
-    if bring is None:
+    if fetch_image is None:
         return None
     limiter = trio.CapacityLimiter(1)
     try:
         for view, image in state.images.items():
-            state.images[view] = await trio.to_thread.run_sync(bring, image, limiter=limiter)
+            state.images[view] = await trio.to_thread.run_sync(fetch_image, image, limiter=limiter)
     except FileNotFoundError:
         return _interrupted("A photograph was only on a server that no longer exists")
     return None

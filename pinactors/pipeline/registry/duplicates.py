@@ -19,7 +19,7 @@ from pinactors.records import Records, RecordsUnavailable
 
 log = structlog.get_logger(__name__)
 
-Name = tuple[str, ...]
+ClaimName = tuple[str, ...]
 """A key that duplicate uploads share: owner, session id and fingerprint; or owner and `Idempotency-Key`."""
 
 
@@ -29,7 +29,7 @@ class _Claim:
     `decided`, and stays None if the claim failed."""
 
     fingerprint: str
-    names: list[Name]
+    names: list[ClaimName]
     answer: PacketLog | None = None
     decided: trio.Event = field(default_factory=trio.Event)
 
@@ -51,8 +51,8 @@ class Duplicates:
         self._records = records
         self._peers = peers
         self._find_log = find
-        self._claims: dict[Name, _Claim] = {}
-        self._of: dict[str, _Claim] = {}
+        self._claims: dict[ClaimName, _Claim] = {}
+        self._claims_by_stream: dict[str, _Claim] = {}
         self._checks: WeakKeyDictionary[Upload, DuplicateCheck] = WeakKeyDictionary()
         self._under_way: dict[str, Upload] = {}
 
@@ -102,8 +102,8 @@ class Duplicates:
         Raises `PinactorsError` (`session_conflict`) if its `Idempotency-Key` was used for other photographs.
         """
         fingerprint = upload.fingerprint()
-        names = _names(upload, fingerprint)
-        while (earlier := self._earlier(names)) is not None:
+        names = _claim_names(upload, fingerprint)
+        while (earlier := self._earlier_claim(names)) is not None:
             if earlier.fingerprint != fingerprint:
                 raise _conflict()
             await earlier.decided.wait()
@@ -117,11 +117,13 @@ class Duplicates:
                 return answer
         claim = _Claim(fingerprint, names)
         self._claims.update(dict.fromkeys(names, claim))
-        self._of[own.stream_id] = claim
+        self._claims_by_stream[own.stream_id] = claim
         stored = None
         try:
-            stored = await self._stored(upload, fingerprint, own)
-            claim.answer = stored or await self._elsewhere(upload.owner, names, fingerprint, own) or own
+            stored = await self._find_recorded(upload, fingerprint, own)
+            claim.answer = (
+                stored or await self._find_on_other_masters(upload.owner, names, fingerprint, own) or own
+            )
         finally:
             claim.decided.set()
             if claim.answer is not own:
@@ -133,7 +135,7 @@ class Duplicates:
     def forget(self, stream_id: str) -> None:
         """Removes the claims of a session, which then answers no later upload from memory. A record of the
         session still does."""
-        claim = self._of.pop(stream_id, None)
+        claim = self._claims_by_stream.pop(stream_id, None)
         if claim is None:
             return
         for name in claim.names:
@@ -142,7 +144,7 @@ class Duplicates:
         if claim.answer is not None and claim.answer.stream_id == stream_id:
             claim.answer = None
 
-    def _add_names(self, claim: _Claim, names: list[Name]) -> None:
+    def _add_names(self, claim: _Claim, names: list[ClaimName]) -> None:
         """Adds `names` to a claim: an `Idempotency-Key` that came with a duplicate identifies these
         photographs from now on."""
         for name in names:
@@ -164,10 +166,10 @@ class Duplicates:
         if known is not None and known[1] != fingerprint:
             raise _conflict()
 
-    def _earlier(self, names: list[Name]) -> _Claim | None:
+    def _earlier_claim(self, names: list[ClaimName]) -> _Claim | None:
         return next((self._claims[name] for name in reversed(names) if name in self._claims), None)
 
-    async def _stored(self, upload: Upload, fingerprint: str, own: PacketLog) -> PacketLog | None:
+    async def _find_recorded(self, upload: Upload, fingerprint: str, own: PacketLog) -> PacketLog | None:
         """The log of a recorded session, other than `own`, that answers `upload`; None if there is none. Also
         None if the records are unavailable, so that the analysis can proceed."""
         stored = None
@@ -186,8 +188,8 @@ class Duplicates:
             stored.stream_id, stored.session_id, stored.owner, packets=list(stored.packets), closed=True
         )
 
-    async def _elsewhere(
-        self, owner: str, names: list[Name], fingerprint: str, own: PacketLog
+    async def _find_on_other_masters(
+        self, owner: str, names: list[ClaimName], fingerprint: str, own: PacketLog
     ) -> PacketLog | None:
         """The log of another master's session that claimed one of `names` first; None if there is none or the
         database is unavailable."""
@@ -217,8 +219,8 @@ class Duplicates:
         return same, fingerprint
 
 
-def _names(upload: Upload, fingerprint: str) -> list[Name]:
-    names: list[Name] = [("upload", upload.owner, upload.session_id, fingerprint)]
+def _claim_names(upload: Upload, fingerprint: str) -> list[ClaimName]:
+    names: list[ClaimName] = [("upload", upload.owner, upload.session_id, fingerprint)]
     if upload.idempotency_key is not None:
         names.append(("key", upload.owner, upload.idempotency_key))
     return names

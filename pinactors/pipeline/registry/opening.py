@@ -16,7 +16,7 @@ from pinactors.pipeline.actors.breaker import Breaker
 from pinactors.pipeline.declaration import Analysis, Place
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.recorder import Recorder
-from pinactors.pipeline.registry.adoption import Bring
+from pinactors.pipeline.registry.adoption import FetchImage
 from pinactors.pipeline.registry.peers import Peers, adopt_orphans
 from pinactors.pipeline.registry.sessions import Registry
 from pinactors.pipeline.services import MeanCost, Services
@@ -39,14 +39,14 @@ async def open_registry(
     metrics: Metrics | None = None,
     *,
     logs: PacketLogs | None = None,
-    bring: Bring | None = None,
+    fetch_image: FetchImage | None = None,
     resumed: Container[tuple[str, str]] = (),
 ) -> AsyncIterator[Registry]:
     """Opens the registry with its nursery. Unless `logs` is given, packet logs are stored in the database if
     that is PostgreSQL, else in the data folder.
 
-    `bring` copies a photograph that another machine received to this one; for `resumed` see `Registry.adopt`.
-    Raises `SettingUnusable` if the database cannot store logs.
+    `fetch_image` copies a photograph that another machine received to this one; for `resumed` see
+    `Registry.adopt`. Raises `SettingUnusable` if the database cannot store logs.
 
     At the end of the context running sessions are cancelled; their logs are kept for the next process.
     """
@@ -66,16 +66,20 @@ async def open_registry(
         else:
             logs = await stack.enter_async_context(open_log_files(settings.journal_folder, log_failed))
         recorder = Recorder(records, logs, metrics)
-        there = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
+        loop_names = [step.name for step in analysis.shared_steps if step.place is Place.LOOP]
         breakers = {
             name: _breaker(name, settings, metrics)
-            for name in [*there, *(component.name for component in analysis.components)]
+            for name in [*loop_names, *(component.name for component in analysis.components)]
         }
-        there += [each.name for each in analysis.components if Place.LOOP in (each.place, each.basic_place)]
-        loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in there}
+        loop_names += [
+            component.name
+            for component in analysis.components
+            if Place.LOOP in (component.place, component.basic_place)
+        ]
+        loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in loop_names}
         services = Services(analysis, compute, settings, metrics, recorder, breakers, loops, MeanCost())
         nursery = await stack.enter_async_context(trio.open_nursery())
-        registry = Registry(services, records, logs, nursery, peers, bring)
+        registry = Registry(services, records, logs, nursery, peers, fetch_image)
         metrics.watch(registry.statistics)
         nursery.start_soon(recorder.run, name="recorder")
         await registry.adopt(resumed)
@@ -90,8 +94,8 @@ async def open_registry(
 
 
 def _breaker(name: str, settings: Settings, metrics: Metrics) -> Breaker:
-    def tripped() -> None:
+    def on_trip() -> None:
         metrics.breaker_trips.labels(name).inc()
         _root.warning("breaker tripped", component=name, pause=settings.breaker_pause)
 
-    return Breaker(settings.breaker_failures, settings.breaker_pause, tripped)
+    return Breaker(settings.breaker_failures, settings.breaker_pause, on_trip)

@@ -16,7 +16,7 @@ from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.state import replay
 from pinactors.protocol.merge import ends
 from pinactors.storage.logs.packet_logs import Entry
-from pinactors.storage.logs.rows import BEAT_SECONDS, LogRows
+from pinactors.storage.logs.rows import HEARTBEAT_SECONDS, LogRows
 from pinactors.storage.logs.statements import LEASE_SECONDS
 
 UNREAD_SECONDS = 60.0
@@ -43,7 +43,7 @@ class Peers:
         self._followed: dict[str, _Followed] = {}
         self._changed: set[str] = set()
         self._wake = trio.Event()
-        rows.changed = self._note
+        rows.changed = self._mark_changed
 
     def find(self, stream_id: str) -> PacketLog | None:
         """The log of a session that is already followed, or None."""
@@ -57,26 +57,28 @@ class Peers:
         state = replay(entries) if entries else None
         if entries is None or state is None:
             return None
-        if (known := self.find(stream_id)) is not None:  # another task has begun to follow it meanwhile
-            return known
+        if (
+            already_followed := self.find(stream_id)
+        ) is not None:  # another task has begun to follow it meanwhile
+            return already_followed
         followed = PacketLog(
             stream_id, state.session_id, state.owner, packets=list(state.packets), closed=ends(state.packets)
         )
         if not followed.closed:
             self._followed[stream_id] = _Followed(followed, len(entries), trio.current_time())
-            self._note(stream_id)  # entries may have been added between `load` and this line
+            self._mark_changed(stream_id)  # entries may have been added between `load` and this line
         return followed
 
-    def lost(self, taken: PacketLog, entries: int) -> None:
+    def follow_taken_over(self, own_log: PacketLog, entries: int) -> None:
         """Follows a session that another master has taken over from this one, so that its readers get the
         further packets. If the database is unreachable the log is closed, and clients reconnect elsewhere."""
         if self.rows.reachable:
-            self._followed[taken.stream_id] = _Followed(taken, entries, trio.current_time())
-            self._note(taken.stream_id)
+            self._followed[own_log.stream_id] = _Followed(own_log, entries, trio.current_time())
+            self._mark_changed(own_log.stream_id)
         else:
-            taken.close()
+            own_log.close()
 
-    def take(self, stream_id: str, packets: list[bytes]) -> PacketLog | None:
+    def stop_following(self, stream_id: str, packets: list[bytes]) -> PacketLog | None:
         """Stops following a session that this master takes over; returns the log that its readers have, with
         all `packets`, or None if it was not followed."""
         followed = self._followed.pop(stream_id, None)
@@ -87,8 +89,8 @@ class Peers:
         return followed.log
 
     async def follow_changes(self) -> None:
-        """Waits for changes, at most `BEAT_SECONDS`, and reads them; to be called repeatedly."""
-        with trio.move_on_after(BEAT_SECONDS):
+        """Waits for changes, at most `HEARTBEAT_SECONDS`, and reads them; to be called repeatedly."""
+        with trio.move_on_after(HEARTBEAT_SECONDS):
             await self._wake.wait()
         self._wake = trio.Event()
         changed, self._changed = self._changed, set()
@@ -97,16 +99,22 @@ class Peers:
         except OSError as error:
             self._changed |= changed
             log.debug("other masters' packets not readable", error=str(error))
-            await trio.sleep(BEAT_SECONDS)
+            await trio.sleep(HEARTBEAT_SECONDS)
         self._prune()
 
     async def _catch_up(self, changed: set[str]) -> None:
         await trio.lowlevel.checkpoint()
         ids = self._followed.keys() if "" in changed else changed
-        wanted = {each: followed for each in ids if (followed := self._followed.get(each)) is not None}
+        wanted = {
+            stream_id: followed
+            for stream_id in ids
+            if (followed := self._followed.get(stream_id)) is not None
+        }
         if not wanted:
             return
-        found = await self.rows.load_all({each: followed.entries for each, followed in wanted.items()})
+        found = await self.rows.load_all(
+            {stream_id: followed.entries for stream_id, followed in wanted.items()}
+        )
         for stream_id, followed in wanted.items():
             if self._followed.get(stream_id) is not followed:  # this master has taken it over meanwhile
                 continue
@@ -125,27 +133,27 @@ class Peers:
 
     def _prune(self) -> None:
         now = trio.current_time()
-        away = not self.rows.reachable and not self.rows.has_lease_within(LEASE_SECONDS)
+        unavailable = not self.rows.reachable and not self.rows.has_lease_within(LEASE_SECONDS)
         for stream_id, followed in list(self._followed.items()):
             if followed.log.readers:
                 followed.read_at = now
-            if away:  # its readers reconnect to another master
+            if unavailable:  # its readers reconnect to another master
                 followed.log.close()
-            if away or followed.read_at < now - UNREAD_SECONDS:
+            if unavailable or followed.read_at < now - UNREAD_SECONDS:
                 del self._followed[stream_id]
 
-    def _note(self, stream_id: str) -> None:
+    def _mark_changed(self, stream_id: str) -> None:
         self._changed.add(stream_id)
         self._wake.set()
 
 
 async def adopt_orphans(rows: LogRows, adopt: Callable[[], Awaitable[None]]) -> None:
-    """Calls `adopt` when there may be sessions that no living master holds, and at least every `BEAT_SECONDS`
-    seconds; to be called repeatedly."""
-    with trio.move_on_after(BEAT_SECONDS):
+    """Calls `adopt` when there may be sessions that no living master holds, and at least every
+    `HEARTBEAT_SECONDS` seconds; to be called repeatedly."""
+    with trio.move_on_after(HEARTBEAT_SECONDS):
         await rows.orphaned.wait()
     try:
         await adopt()
     except OSError as error:
         log.debug("sessions to take over not readable", error=str(error))
-        await trio.sleep(BEAT_SECONDS)
+        await trio.sleep(HEARTBEAT_SECONDS)

@@ -16,7 +16,7 @@ from pinactors.pipeline.declaration import Analysis
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.metrics import Metrics
 from pinactors.pipeline.registry.admission import Admission
-from pinactors.pipeline.registry.adoption import Bring, Recovery, recovery_of, upload_of
+from pinactors.pipeline.registry.adoption import FetchImage, Recovery, recovery_of, upload_of
 from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
 from pinactors.pipeline.registry.kept_logs import KeptLogs, log_of, unavailable
@@ -44,13 +44,13 @@ class Registry:
         logs: PacketLogs,
         nursery: trio.Nursery,
         peers: Peers | None = None,
-        bring: Bring | None = None,
+        fetch_image: FetchImage | None = None,
     ) -> None:
         self._services = services
         self._settings = services.settings
         self._peers = peers
-        self._bring = bring
-        self._duplicates = Duplicates(records, peers, self._other)
+        self._fetch_image = fetch_image
+        self._duplicates = Duplicates(records, peers, self._find_claimed)
         self.announcer = Announcer(records)
         self._logs = logs
         self._nursery = nursery
@@ -80,7 +80,7 @@ class Registry:
             state.facts["demonstration"] = True
         log = log_of(state)
         decided = upload.complete and upload.error is None
-        with self._noting_refusal(upload):
+        with self._counting_refusal(upload):
             self._admission.check_rate(upload.owner)
             if self._peers is not None and upload.owner:
                 await self._admission.check_shared(upload.owner, self._peers.rows)
@@ -162,7 +162,7 @@ class Registry:
         used = {image.sha256 for session in self._live.values() for image in session.upload.images.values()}
         return used | self._services.recorder.photographs()
 
-    async def noted_photographs(self) -> set[str]:
+    async def logged_photographs(self) -> set[str]:
         """Hashes of the photographs that stored logs of any master refer to. Raises `OSError` if the logs
         cannot be read."""
         return await self._logs.photographs()
@@ -230,12 +230,14 @@ class Registry:
         if not await self._is_free(stored):
             return
         try:
-            upload = await upload_of(state, self._bring, resumed)
+            upload = await upload_of(state, self._fetch_image, resumed)
         except OSError as error:  # the object store is unavailable: this or another master tries again
             _root.warning("session not adopted yet", session=state.session_id, error=repr(error))
             await stored.release()
             return
-        followed = self._peers.take(state.stream_id, state.packets) if self._peers is not None else None
+        followed = (
+            self._peers.stop_following(state.stream_id, state.packets) if self._peers is not None else None
+        )
         log = followed or log_of(state)
         answer: PacketLog | None = None
         if upload.resumable:
@@ -319,18 +321,18 @@ class Registry:
         del self._live[log.stream_id]
         self._admission.leave(log.owner)
         if session.taken_over:
-            self._lose(log, stored)
+            self._end_taken_over(log, stored)
         elif log.closed and (session.duplicate.earlier is None or session.upload.announced):
             if session.state.repeats and session.error is None:
                 self._finished.keep_repeated(log.stream_id, stored)
             self._finished.add(log)
         self._ended.unpark_all()
 
-    def _lose(self, log: PacketLog, stored: StoredLog) -> None:
+    def _end_taken_over(self, log: PacketLog, stored: StoredLog) -> None:
         """Handles the end of a session here that another master has taken over."""
         self._duplicates.forget(log.stream_id)
         if self._peers is not None:
-            self._peers.lost(log, stored.length)
+            self._peers.follow_taken_over(log, stored.length)
         else:
             log.close()
 
@@ -343,7 +345,7 @@ class Registry:
         log = self._finished.find(stream_id)
         return log or (self._peers.find(stream_id) if self._peers is not None else None)
 
-    async def _other(self, stream_id: str, owner: str) -> PacketLog | None:
+    async def _find_claimed(self, stream_id: str, owner: str) -> PacketLog | None:
         """The log of a session that another master has claimed; None if there is none any more."""
         try:
             return await self.find(stream_id, owner)
@@ -351,7 +353,7 @@ class Registry:
             return None
 
     @contextmanager
-    def _noting_refusal(self, upload: Upload) -> Iterator[None]:
+    def _counting_refusal(self, upload: Upload) -> Iterator[None]:
         """Counts a refusal, and ends the upload's span with its error."""
         try:
             yield

@@ -120,10 +120,10 @@ class LogDatabase:
     for changes that must survive it. The two share neither threads nor connections, so that packets do not
     wait for other sessions' writes to the disk.
 
-    `alone` says that the function executes one statement, which is then its own transaction. That means one
-    wait for an answer instead of three; after each, the thread has to get the interpreter lock from a busy
-    event loop. `losses` counts broken connections, each of which may mean that the database has crashed.
-    """
+    `single_statement` says that the function executes one statement, which is then its own transaction. That
+    means one wait for an answer instead of three; after each, the thread has to get the interpreter lock from
+    a busy event loop. `losses` counts broken connections, each of which may mean that the database has
+    crashed."""
 
     def __init__(self, dsn: str) -> None:
         """Raises `SettingUnusable` if psycopg is not installed."""
@@ -139,15 +139,17 @@ class LogDatabase:
         self._asynchronous = _Connections(f"{LIMITS} {PLANNED_ONCE} {ASYNCHRONOUS}")
         self.losses = 0
 
-    async def run(self, function: Callable[[Any], T], *, alone: bool = False) -> T:
+    async def run(self, function: Callable[[Any], T], *, single_statement: bool = False) -> T:
         """Returns `function(connection)`, run in a transaction. Raises `LogUnavailable`."""
-        return await self._in_time(function, self._asynchronous, alone)
+        return await self._run_in_time_limit(function, self._asynchronous, single_statement)
 
-    async def run_durably(self, function: Callable[[Any], T], *, alone: bool = False) -> T:
+    async def run_durably(self, function: Callable[[Any], T], *, single_statement: bool = False) -> T:
         """As `run`, but returns only when the changes are on the disk of the database."""
-        return await self._in_time(function, self._durable, alone)
+        return await self._run_in_time_limit(function, self._durable, single_statement)
 
-    async def _in_time(self, function: Callable[[Any], T], connections: _Connections, alone: bool) -> T:
+    async def _run_in_time_limit(
+        self, function: Callable[[Any], T], connections: _Connections, single_statement: bool
+    ) -> T:
         """Runs the transaction, shielded from cancellation, so that its outcome does not stay unknown. A
         network that drops all packets does not even break the connection; this method breaks it after
         `ANSWER_MILLISECONDS`."""
@@ -157,7 +159,7 @@ class LogDatabase:
                 self._transaction,
                 function,
                 connections,
-                alone,
+                single_statement,
                 used,
                 limiter=connections.threads,
                 abandon_on_cancel=True,
@@ -184,19 +186,20 @@ class LogDatabase:
         try:
             return self._psycopg.connect(self._dsn, **OPTIONS, **options)
         except self._psycopg.Error as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
 
     def listen(self, channel: str) -> Any:
-        """A connection on which `heard` returns the notifications of `channel`. Raises `LogUnavailable`."""
+        """A connection on which `notifications` returns the notifications of `channel`. Raises
+        `LogUnavailable`."""
         connection = self.connect(autocommit=True)
         try:
             connection.execute(f"LISTEN {channel}")
         except self._psycopg.Error as error:
             connection.close()
-            raise _away(error) from error
+            raise _unavailable(error) from error
         return connection
 
-    def heard(self, connection: Any) -> list[str]:
+    def notifications(self, connection: Any) -> list[str]:
         """The payloads of the notifications received since the last call; does not wait. Raises
         `LogUnavailable` if the connection is broken."""
         payloads = []
@@ -205,21 +208,21 @@ class LogDatabase:
             while (notification := connection.pgconn.notifies()) is not None:
                 payloads.append(notification.extra.decode())
         except self._psycopg.Error as error:
-            raise _away(error) from error
+            raise _unavailable(error) from error
         return payloads
 
     def _transaction(
-        self, function: Callable[[Any], T], connections: _Connections, alone: bool, used: list[Any]
+        self, function: Callable[[Any], T], connections: _Connections, single_statement: bool, used: list[Any]
     ) -> T:
         connection = self._take(connections)
         used.append(connection)
         try:
-            with nullcontext() if alone else connection.transaction():
+            with nullcontext() if single_statement else connection.transaction():
                 value = function(connection)
         except self._psycopg.OperationalError as error:
             self.losses += 1
             connection.close()
-            raise _away(error) from error
+            raise _unavailable(error) from error
         except BaseException:
             connection.close()
             raise
@@ -253,7 +256,7 @@ def _shut_down(connection: Any) -> None:
         own.shutdown(socket.SHUT_RDWR)
 
 
-def _away(error: BaseException) -> LogUnavailable:
+def _unavailable(error: BaseException) -> LogUnavailable:
     """`LogUnavailable` with libpq's first line, which names host and port, but never the password."""
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return LogUnavailable(f"the packet log's database does not answer: {reason}")

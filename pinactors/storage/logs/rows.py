@@ -37,7 +37,7 @@ from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS
 from pinactors.storage.logs.stored_rows import RETRIES, StoredRows
 from pinactors.supervision import Supervision
 
-BEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 1.0
 """Pause between two renewals of a master's lease, and between two searches for sessions without a holder."""
 
 CLEAN_SECONDS = 60.0
@@ -76,7 +76,7 @@ class LogRows:
         self._given_up: dict[str, StoredRows] = {}
         self._leased_since = self._leased_until = -math.inf
         self._stored_again = 0
-        self._listening = self._said_away = False
+        self._listening = self._outage_logged = False
         self._connecting = trio.CapacityLimiter(1)
 
     @property
@@ -109,7 +109,7 @@ class LogRows:
 
     async def load_all(self, firsts: Mapping[str, int]) -> dict[str, list[Entry]]:
         """As `load`, for several streams at once: the entries of each from the given number on."""
-        return await self.database.run(partial(statements.entries, firsts=firsts), alone=True)
+        return await self.database.run(partial(statements.entries, firsts=firsts), single_statement=True)
 
     async def adopt(self) -> list[tuple[StoredLog, list[Entry]]]:
         """Takes over this master's share of the sessions without a living holder. Takes none in the first
@@ -154,15 +154,15 @@ class LogRows:
         )
 
     async def forget(self, stream_id: str) -> None:
-        await self.database.run(partial(statements.forget, stream_id=stream_id), alone=True)
+        await self.database.run(partial(statements.forget, stream_id=stream_id), single_statement=True)
 
     async def take_token(self, owner: str, per_minute: int) -> float:
         return await self.database.run(partial(statements.take_token, owner=owner, per_minute=per_minute))
 
     async def under_way(self, owner: str) -> int:
-        return await self.database.run(partial(statements.under_way, owner=owner), alone=True)
+        return await self.database.run(partial(statements.under_way, owner=owner), single_statement=True)
 
-    def let_go(self, stored: StoredRows) -> bool:
+    def drop_held(self, stored: StoredRows) -> bool:
         """Removes a log from the held ones; returns False if it was not among them."""
         # This master may hold the session again, under another `StoredRows`, after taking it over itself.
         if self._held.get(stored.stream_id) is not stored:
@@ -172,7 +172,7 @@ class LogRows:
 
     def give_up(self, stored: StoredRows) -> None:
         """Marks a log to be handed back as soon as the database answers."""
-        self.let_go(stored)
+        self.drop_held(stored)
         self._given_up[stored.stream_id] = stored
 
     # -- background tasks ----------------------------------------------------------------------------------
@@ -181,18 +181,20 @@ class LogRows:
         """Renews the lease, removes expired rows and listens for notifications. Never returns."""
         async with trio.open_nursery() as nursery:
             repeat = self._supervision.repeat
-            nursery.start_soon(repeat, "packet log's lease", self._keep_lease, BEAT_SECONDS)
+            nursery.start_soon(repeat, "packet log's lease", self._keep_lease, HEARTBEAT_SECONDS)
             nursery.start_soon(repeat, "packet log's cleaner", self._keep_clean, CLEAN_SECONDS)
             nursery.start_soon(repeat, "packet log's listener", self._listen)
 
-    async def beat(self) -> None:
+    async def heartbeat(self) -> None:
         """Renews the lease once, hands back logs that were given up, and stores entries again that the
         database may have lost. Raises `LogUnavailable`."""
-        asked, losses = trio.current_time(), self.losses
-        valid = await self.database.run(partial(statements.beat, master=self.master), alone=True)
-        if not valid or asked > self._leased_until:
-            self._leased_since = asked
-        self._leased_until = asked + LEASE_SECONDS
+        requested_at, losses = trio.current_time(), self.losses
+        valid = await self.database.run(
+            partial(statements.heartbeat, master=self.master), single_statement=True
+        )
+        if not valid or requested_at > self._leased_until:
+            self._leased_since = requested_at
+        self._leased_until = requested_at + LEASE_SECONDS
         for stream_id, stored in list(self._given_up.items()):
             await self.database.run_durably(stored.hand_back)
             if self._given_up.get(stream_id) is stored:
@@ -216,20 +218,20 @@ class LogRows:
         await self.database.run(partial(statements.clean, replay=self._replay))
 
     async def _keep_lease(self) -> None:
-        await self._unless_away(self.beat)
+        await self._logging_outage(self.heartbeat)
 
     async def _keep_clean(self) -> None:
-        await self._unless_away(self.clean)
+        await self._logging_outage(self.clean)
 
-    async def _unless_away(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _logging_outage(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does `work`. Logs an outage of the database once, until the database answers again."""
         try:
             await work()
-            self._said_away = False
+            self._outage_logged = False
         except LogUnavailable as error:
-            if not self._said_away:
+            if not self._outage_logged:
                 log.warning("packet log's database is unavailable", error=str(error))
-            self._said_away = True
+            self._outage_logged = True
 
     async def _listen(self) -> None:
         """Listens for notifications and connects again after each failure. Never returns."""
@@ -252,12 +254,12 @@ class LogRows:
             self.orphaned.set()
             while True:
                 await trio.lowlevel.wait_readable(connection.fileno())
-                for payload in self.database.heard(connection):
-                    self._heard(payload)
+                for payload in self.database.notifications(connection):
+                    self._handle_notification(payload)
         finally:
             connection.close()
 
-    def _heard(self, payload: str) -> None:
+    def _handle_notification(self, payload: str) -> None:
         if payload == "free":
             self.orphaned.set()
         elif payload.startswith("cancel "):
@@ -282,7 +284,7 @@ async def open_log_rows(
         stack.push_async_callback(_shielded, database.close)
         try:
             await database.prepare()
-            await logs.beat()
+            await logs.heartbeat()
         except LogUnavailable as error:
             raise SettingUnusable(str(error)) from None
         stack.push_async_callback(_shielded, logs.leave)  # only after `prepare` has checked the tables

@@ -27,7 +27,7 @@ LEASE_SECONDS = 3.0
 """How long a master counts as alive after its last renewal of the lease."""
 
 
-def beat(connection: Any, master: str) -> bool:
+def heartbeat(connection: Any, master: str) -> bool:
     """Renews the master's lease. Returns False if the lease had ended before."""
     row = connection.execute(
         "INSERT INTO log_master (id, alive_until) VALUES (%(id)s, now() + %(lease)s * interval '1 second') "

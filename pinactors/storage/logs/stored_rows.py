@@ -77,13 +77,13 @@ class StoredRows:
 
     async def finish(self) -> None:
         await self._attempt(
-            partial(statements.finish, **self._held), partial(self._logs.database.run, alone=True)
+            partial(statements.finish, **self._held), partial(self._logs.database.run, single_statement=True)
         )
-        self._logs.let_go(self)
+        self._logs.drop_held(self)
 
     async def remove(self) -> None:
         await self._attempt(partial(statements.remove, **self._held))
-        self._logs.let_go(self)
+        self._logs.drop_held(self)
 
     async def set_aside(self) -> None:
         """Keeps the log as long as any finished log; no master takes it over."""
@@ -93,7 +93,7 @@ class StoredRows:
         await trio.lowlevel.checkpoint()
 
     async def release(self) -> None:
-        if self._logs.let_go(self):
+        if self._logs.drop_held(self):
             await self._attempt(
                 partial(statements.release, fences={self.stream_id: self.fence}, master=self._logs.master)
             )
@@ -120,11 +120,11 @@ class StoredRows:
                 notify=not durable,
             )
             try:
-                held = await run(write, alone=new or first > 0)
+                held = await run(write, single_statement=new or first > 0)
             except LogUnavailable as error:
                 if self._losses is None:  # no other master can see the session: it continues without its log
                     self._failed = True
-                    self._logs.let_go(self)
+                    self._logs.drop_held(self)
                     self._logs.failed(error)
                     return
                 if not self._logs.has_lease:
@@ -135,7 +135,7 @@ class StoredRows:
                 await trio.sleep(pause)
             else:
                 if not held:
-                    self._logs.let_go(self)
+                    self._logs.drop_held(self)
                     raise LogTakenOver(f"{self!r} is another master's")
                 self._kept, self._losses = max(self._kept, count), losses
                 return

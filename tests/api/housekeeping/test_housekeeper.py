@@ -40,7 +40,7 @@ class House:
         self.asked: list[str] = []
         self.meanwhile = lambda: None
         registry, records = (
-            SimpleNamespace(photographs=lambda: self.live, noted_photographs=self.noted),
+            SimpleNamespace(photographs=lambda: self.live, logged_photographs=self.noted),
             SimpleNamespace(known_images=self.known),
         )
         self.keeper = Housekeeper(self.store, cast(Any, registry), cast(Records, records), self.settings)
@@ -131,7 +131,7 @@ async def test_what_a_killed_process_left_goes_once_it_is_old(house: House) -> N
     later.store.save(b"again")
     keeper = Housekeeper(
         later.store,
-        cast(Any, SimpleNamespace(photographs=set, noted_photographs=house.noted)),
+        cast(Any, SimpleNamespace(photographs=set, logged_photographs=house.noted)),
         cast(Records, SimpleNamespace(known_images=house.known)),
         house.settings,
     )
@@ -218,7 +218,7 @@ async def test_a_session_that_was_stored_late_keeps_its_photograph(
 async def test_old_shared_photographs_nobody_refers_to_go(house: House, tmp_path: Path) -> None:
     objects = FolderObjects(tmp_path / "objects")
     house.store = ImageStore(house.store.folder, SharedImages(objects))
-    registry = cast(Any, SimpleNamespace(photographs=lambda: house.live, noted_photographs=house.noted))
+    registry = cast(Any, SimpleNamespace(photographs=lambda: house.live, logged_photographs=house.noted))
     records = cast(Records, SimpleNamespace(known_images=house.known))
     keeper = Housekeeper(house.store, registry, records, house.settings)
     live, recorded, nobodys, young = (

@@ -38,7 +38,7 @@ def url(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> str:  # noqa: F811 -
     """The URL of an empty database. Shortens the leases, so that tests do not wait long for their end."""
     monkeypatch.setattr(statements, "LEASE_SECONDS", 0.6)
     monkeypatch.setattr(rows, "LEASE_SECONDS", 0.6)
-    monkeypatch.setattr(rows, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(rows, "HEARTBEAT_SECONDS", 0.1)
     return empty_database(postgres)
 
 
@@ -57,7 +57,7 @@ async def expire(logs: LogRows) -> None:
     async def asleep() -> None:
         await trio.lowlevel.checkpoint()
 
-    logs.beat = asleep  # type: ignore[method-assign]
+    logs.heartbeat = asleep  # type: ignore[method-assign]
     logs._leased_until = -1.0
     await logs.database.run(
         lambda connection: connection.execute(
@@ -369,7 +369,7 @@ async def test_a_network_that_swallows_everything_is_noticed(
         assert await one.load(STREAM) == [ONE]
 
 
-@pytest.mark.parametrize("task", ["beat", "clean", "_listen_once"])
+@pytest.mark.parametrize("task", ["heartbeat", "clean", "_listen_once"])
 async def test_what_goes_on_all_the_time_survives_a_failure(
     url: str, task: str, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
@@ -424,7 +424,7 @@ async def test_a_master_that_took_a_session_over_from_itself_keeps_it(url: str) 
         ((new, entries),) = adopted
         assert (new.fence, entries) == (2, [ONE])
         await old.release()
-        await one.beat()
+        await one.heartbeat()
         await new.append([TWO])
         assert await one.load(STREAM) == [ONE, TWO]
 
