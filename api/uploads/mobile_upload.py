@@ -18,6 +18,7 @@ from quart import Request, Response, g, request
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import invalid_field, not_stored
 from pinactors.api.http.body import BodyReader
+from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, services
 from pinactors.api.streams.framings import choose
 from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
@@ -80,7 +81,10 @@ async def upload_photographs() -> Response:
     if not early:
         answer = await reception.receive(g)
         return await respond(request, framing, answer, given.settings, since=reader.ended_at)
-    response = await respond(request, framing, await reception.open(), given.settings)
+    answer = await reception.open()
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await inform(request, 100, {})  # an answer without it would mean that the body is not wanted
+    response = await respond(request, framing, answer, given.settings)
     if isinstance(response.response, Follow):
         response.response = Overlapping(response.response, reception.receive_rest)
     return response

@@ -79,9 +79,27 @@ export interface PhotographFile {
   uri: string; name?: string; type?: string;
   /** Size in bytes; the upload of a large file can be resumed only if it is given. */
   size?: number;
+  /** The names that image pickers give to name, media type and size. */
+  fileName?: string | null; mimeType?: string; fileSize?: number;
 }
-export type Photograph = Blob | PhotographFile;
+/** The members of Blob that are used, so that these types need no library "dom". */
+export interface BlobLike {
+  readonly size: number;
+  readonly type: string;
+  slice(start?: number, end?: number): BlobLike;
+}
+export type Photograph = BlobLike | PhotographFile | ArrayBuffer | ArrayBufferView;
 export interface Photographs { front: Photograph; back?: Photograph | null; angled?: Photograph | null }
+
+/** The members of `fetch`'s answer that are used. */
+export interface ResponseLike {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly headers: { get(name: string): string | null };
+  readonly body?: unknown;
+  json(): Promise<any>;
+  text(): Promise<string>;
+}
 
 /** The members of AbortSignal that are used: React Native's has neither `reason` nor `throwIfAborted`. */
 export interface AbortSignalLike {
@@ -106,7 +124,7 @@ export interface Options {
   silence?: number;
   /** Milliseconds without any progress after which a PinactorsError with code "network" is thrown (180,000). */
   giveUpAfter?: number;
-  fetch?: typeof fetch;
+  fetch?: (url: string, request?: any) => Promise<ResponseLike>;
 }
 
 /** The fields of all packets in one object; each is present once its packet has arrived. */

@@ -60,7 +60,7 @@ class Broken extends Error {}
 /**
  * Uploads photographs and yields the packets of their analysis.
  *
- * @param {import("./pinactors").Photographs} images Blobs, or React Native's `{ uri, name, type }`
+ * @param {import("./pinactors").Photographs} images Blobs, bytes, or React Native's `{ uri, name, type }`
  * @param {import("./pinactors").AnalyzeOptions} [options]
  */
 export async function* analyze(images, options = {}) {
@@ -69,8 +69,9 @@ export async function* analyze(images, options = {}) {
       code: "missing_image", status: 400, field: "front", view: "front",
     });
   }
+  const photographs = checked(images);
   const idempotencyKey = options.idempotencyKey ?? randomKey();
-  yield* deliver(options, (session) => upload(images, idempotencyKey, session));
+  yield* deliver(options, (session) => upload(photographs, idempotencyKey, session));
 }
 
 /** Yields the packets of a session that exists, from packet number `options.from` (0) on. */
@@ -91,14 +92,13 @@ export function merge(packets) {
 /** Cancels a session: every reader receives a terminal ERROR. */
 export async function cancel(streamId, options = {}) {
   const session = new Session(options);
-  const response = await session.request(session.streamUrl(streamId), { method: "DELETE" });
-  if (!response.ok) throw await refusal(response);
+  await asked(session, session.streamUrl(streamId), { method: "DELETE" });
 }
 
 /** Sends feedback: whether the user agrees with an analysis, and corrections. */
 export async function confirm({ recordNumber, pinId, agree, comment, correctedVerdict, correctedPinId, correctedPrice }, options = {}) {
   const session = new Session(options);
-  const response = await session.request(session.url("/api/mobile/confirm-pin"), {
+  return asked(session, session.url("/api/mobile/confirm-pin"), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({
@@ -111,8 +111,18 @@ export async function confirm({ recordNumber, pinId, agree, comment, correctedVe
       correctedPrice,
     }),
   });
-  if (!response.ok) throw await refusal(response);
-  return response.json();
+}
+
+/** The JSON value that answers a request which is sent only once. Throws code "network" without an answer. */
+async function asked(session, url, request) {
+  try {
+    const response = await session.request(url, request);
+    if (!response.ok) throw await refusal(response);
+    return response.status === 204 ? undefined : await whole(response);
+  } catch (error) {
+    if (!(error instanceof Broken)) throw error;
+    throw new PinactorsError("No answer from the server", { code: "network", detail: error.message });
+  }
 }
 
 /** State of one analysis that outlives its connections. */
@@ -145,8 +155,7 @@ class Session {
     try {
       return await this.fetch(url, { ...rest, headers: this.headers(headers), cache: "no-store" });
     } catch (error) {
-      if (error?.name === "AbortError") throw error;
-      throw new Broken(String(error));
+      throw new Broken(String(error)); // also an AbortError: systems abort requests of suspended pages and apps
     }
   }
 
@@ -311,9 +320,15 @@ function upload(images, idempotencyKey, session) {
         return;
       }
     }
+    const onProgress = (sent, total) => session.options.onUploadProgress(sent, total);
+    if (typeof FormData.prototype.getParts === "function" && !Object.values(images).every(isFile)) {
+      // React Native's forms send texts and files, but no blobs
+      const { blob, type } = await multipartOf(images, session);
+      yield* sendWhole(session, "POST", url, { ...headers, "Content-Type": type }, blob, signal, onProgress);
+      return;
+    }
     const body = await formOf(images, session);
-    yield* sendWhole(session, "POST", url, headers, body, signal, (sent, total) =>
-      session.options.onUploadProgress(sent, total));
+    yield* sendWhole(session, "POST", url, headers, body, signal, onProgress);
   };
 }
 
@@ -436,10 +451,32 @@ async function isLarge(images, session) {
   for (const view of Object.keys(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;
-    size += photograph.size ?? 0; // of a file given by its URI, if the caller names a size
+    size += photograph.size ?? photograph.fileSize ?? 0; // of a file given by its URI, if the caller names a size
   }
   return size >= least && canJoin();
 }
+
+/** The photographs by view, bytes as blobs. Throws for a value that is no photograph. */
+function checked(images) {
+  const photographs = {};
+  for (const view of Object.keys(FIELDS)) {
+    const photograph = images[view];
+    if (!photograph) continue;
+    if (isFile(photograph) || (typeof photograph.size === "number" && typeof photograph.slice === "function")) {
+      photographs[view] = photograph;
+    } else if (ArrayBuffer.isView(photograph) || Object.prototype.toString.call(photograph) === "[object ArrayBuffer]") {
+      photographs[view] = new Blob([photograph]);
+    } else {
+      const detail = `${view} must be a Blob, bytes or { uri, name, type }`;
+      const more = { code: "invalid_format", detail, field: view, view };
+      throw new PinactorsError(`The ${view} photograph cannot be read`, more);
+    }
+  }
+  return photographs;
+}
+
+/** Whether a photograph is a file given by its URI. */
+const isFile = (photograph) => typeof photograph.uri === "string";
 
 /** Whether blobs can be joined and sliced in this environment. */
 function canJoin() {
@@ -469,7 +506,7 @@ async function multipartOf(images, session) {
   for (const [view, field] of Object.entries(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;
-    const content = typeof photograph.uri === "string" ? await contentOf(photograph.uri, session, view) : photograph;
+    const content = isFile(photograph) ? await contentOf(photograph.uri, session, view) : photograph;
     parts.push(head(field, `; filename="${view}.jpg"`), content, "\r\n");
   }
   parts.push(`--${boundary}--\r\n`);
@@ -483,12 +520,14 @@ async function formOf(images, session) {
   for (const [view, field] of Object.entries(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;
-    const name = photograph.name ?? `${view}.jpg`;
-    if (typeof photograph.uri !== "string") {
+    const name = photograph.name ?? photograph.fileName ?? `${view}.jpg`;
+    if (!isFile(photograph)) {
       form.append(field, photograph, name);
       continue;
     }
-    form.append(field, { type: "image/jpeg", ...photograph, name }); // React Native reads the file itself
+    // React Native reads the file itself. Image pickers name its media type `type` or `mimeType`.
+    const type = [photograph.mimeType, photograph.type].find((kind) => kind?.includes("/")) ?? "image/jpeg";
+    form.append(field, { uri: photograph.uri, name, type });
     if (typeof form.get === "function" && form.get(field) === "[object Object]") {
       form.delete(field); // this environment converted it to text: read the file here
       form.append(field, await contentOf(photograph.uri, session, view), name);
@@ -497,9 +536,10 @@ async function formOf(images, session) {
   return form;
 }
 
+/** A file's content. The environment's own `fetch` reads local files: others, such as Expo's, do not. */
 async function contentOf(uri, session, view) {
   try {
-    return await (await session.fetch(uri)).blob();
+    return await (await (/^https?:/i.test(uri) ? session.fetch : globalThis.fetch)(uri)).blob();
   } catch (error) {
     const more = { code: "invalid_format", detail: `${uri}: ${error}`, field: view, view };
     throw new PinactorsError(`The ${view} photograph cannot be read`, more);
@@ -534,8 +574,7 @@ async function* sendWithProgress(session, method, url, headers, body, signal, on
     grown();
     arrive({ end: true });
   };
-  xhr.onerror = xhr.ontimeout = () => arrive({ error: new Broken("the connection broke") });
-  xhr.onabort = () => arrive({ error: abortError() });
+  xhr.onerror = xhr.ontimeout = xhr.onabort = () => arrive({ error: new Broken("the connection broke") });
   signal.addEventListener("abort", () => xhr.abort(), { once: true });
   xhr.send(body);
 
@@ -557,7 +596,7 @@ async function* sendWithProgress(session, method, url, headers, body, signal, on
 
 /** The lines of a body as they arrive; a last line without a newline is incomplete and not yielded. */
 async function* lines(response, session) {
-  if (!response.body?.getReader) {
+  if (!response.body?.getReader || typeof TextDecoder !== "function") {
     session.longPoll = true; // this environment cannot, although its classes look as if it could
     throw new Broken("the body cannot be read piecewise");
   }
@@ -570,7 +609,6 @@ async function* lines(response, session) {
       try {
         chunk = await reader.read();
       } catch (error) {
-        if (error?.name === "AbortError") throw error;
         throw new Broken(String(error));
       }
       if (chunk.done) return;
@@ -617,7 +655,6 @@ async function whole(response) {
   try {
     return await response.json();
   } catch (error) {
-    if (error?.name === "AbortError") throw error;
     throw new Broken(String(error));
   }
 }
@@ -695,7 +732,7 @@ function pause(milliseconds, signal) {
 
 function readsPiecewise() {
   try {
-    return typeof new Response("").body?.getReader === "function";
+    return typeof TextDecoder === "function" && typeof new Response("").body?.getReader === "function";
   } catch {
     return false;
   }

@@ -117,10 +117,20 @@ for (const signal of [poor, new AbortController().signal]) {
 export const view = (error: PinactorsError) => error.view;
 """
     )
-    project = {"compilerOptions": OPTIONS | {"noEmit": True}, "files": ["native.ts"]}
-    (tools / "native.json").write_text(json.dumps(project))
-    compiled = run(tools, "npx", "tsc", "-p", "native.json")
-    assert compiled.returncode == 0, compiled.stdout[-3000:]
+    (tools / "bare.ts").write_text(
+        """
+import { analyze, cancel } from "./shipped/pinactors.js";
+
+for await (const packet of analyze({ front: new Uint8Array(1), back: { uri: "file:///b" } })) void packet;
+await cancel("stream", { signal: { aborted: false } });
+"""
+    )
+    bare = {"lib": ["es2020"], "types": [], "skipLibCheck": False}
+    for name, own in (("native", {}), ("bare", bare)):
+        project = {"compilerOptions": OPTIONS | own | {"noEmit": True}, "files": [f"{name}.ts"]}
+        (tools / f"{name}.json").write_text(json.dumps(project))
+        compiled = run(tools, "npx", "tsc", "-p", f"{name}.json")
+        assert compiled.returncode == 0, compiled.stdout[-3000:]
 
 
 @pytest.mark.skipif(

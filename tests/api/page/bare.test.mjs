@@ -8,7 +8,7 @@ for (const name of ["crypto", "DOMException"]) {
   Object.defineProperty(globalThis, name, { value: undefined, configurable: true });
 }
 
-const { analyze, cancel, follow } = await import("../../../api/page/client/pinactors.js");
+const { analyze, cancel, confirm, follow } = await import("../../../api/page/client/pinactors.js");
 
 const PACKETS = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED", "ANALYSIS_COMPLETE"].map((packetType, sequence) => ({
   packetType, sequence, sessionId: "s", streamId: sequence ? undefined : "stream",
@@ -83,6 +83,72 @@ test("files named by uri go into React Native's form as they are", async () => {
   } finally {
     globalThis.FormData = before;
   }
+});
+
+test("what image pickers call name and type counts", async () => {
+  const before = globalThis.FormData;
+  globalThis.FormData = NativeFormData;
+  try {
+    const requests = [];
+    const front = { uri: "file:///a", fileName: "IMG_2.HEIC", type: "image", mimeType: "image/heic", width: 9 };
+    await collect(analyze({ front, back: null }, { fetch: polled(requests), transport: "long-poll" }));
+    assert.deepEqual(requests[0].body.parts, [
+      ["front_image", { uri: "file:///a", name: "IMG_2.HEIC", type: "image/heic" }],
+    ]);
+  } finally {
+    globalThis.FormData = before;
+  }
+});
+
+test("a blob is sent although React Native's form takes none", async () => {
+  const before = globalThis.FormData;
+  globalThis.FormData = class extends NativeFormData {
+    getParts() {
+      return this.parts;
+    }
+  };
+  try {
+    const requests = [];
+    await collect(analyze({ front: new Blob(["PHOTO"]) }, { fetch: polled(requests), transport: "long-poll" }));
+    const [{ headers, body }] = requests;
+    const boundary = headers["Content-Type"].split("boundary=")[1];
+    const head = 'Content-Disposition: form-data; name="front_image"; filename="front.jpg"';
+    assert.equal(await body.text(), `--${boundary}\r\n${head}\r\n\r\nPHOTO\r\n--${boundary}--\r\n`);
+  } finally {
+    globalThis.FormData = before;
+  }
+});
+
+test("bytes are a photograph, text is none", async () => {
+  const requests = [];
+  const images = { front: Buffer.from("PHOTO"), back: new TextEncoder().encode("BACK").buffer };
+  await collect(analyze(images, { fetch: polled(requests), transport: "long-poll" }));
+  assert.equal(await requests[0].body.get("front_image").text(), "PHOTO");
+  assert.equal(await requests[0].body.get("back_image").text(), "BACK");
+  const text = analyze({ front: new Blob(["x"]), back: "/9j/4AAQ" }, { fetch: polled([]) });
+  await assert.rejects(text.next(), { name: "PinactorsError", code: "invalid_format", field: "back", view: "back" });
+});
+
+test("a request that the system aborts is repeated", async () => {
+  const aborted = Object.assign(new Error("Fetch is aborted"), { name: "AbortError" });
+  const requests = [];
+  const server = polled(requests);
+  let first = true;
+  const fetch = async (...request) => {
+    if (!first) return server(...request);
+    first = false;
+    throw aborted;
+  };
+  assert.deepEqual(await collect(follow("stream", { fetch, transport: "long-poll" })), EXPECTED);
+});
+
+test("without a connection feedback and cancelling say so by their code", async () => {
+  const fetch = async () => {
+    throw new TypeError("Network request failed");
+  };
+  await assert.rejects(cancel("stream", { fetch }), { name: "PinactorsError", code: "network" });
+  const feedback = { recordNumber: 1, pinId: "s", agree: true };
+  await assert.rejects(confirm(feedback, { fetch }), { name: "PinactorsError", code: "network" });
 });
 
 test("elsewhere a file named by uri is read", async () => {

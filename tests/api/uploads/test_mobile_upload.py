@@ -269,6 +269,17 @@ class TestEarlyAnswers:
         assert [packet["sequence"] for packet in packets] == list(range(8))
         assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
 
+    async def test_one_who_asks_before_the_body_is_told_to_send_it(self, shared: Process) -> None:
+        body = multipart([part("front_image", b"PHOTO", "f")])
+        asking = self.HEADERS | {"Content-Length": str(len(body)), "Expect": "100-continue"}
+        with trio.fail_after(LIMIT):
+            async with connected(shared.port) as wire:
+                await wire.send(head("POST", UPLOAD, asking | {"x-session-id": "asking"}))
+                assert (await first_line(wire)).startswith(b"HTTP/1.1 100")
+                await wire.send(body)
+                answer = await wire.answer()
+        assert (answer.status, answer.types[-1]) == (200, "ANALYSIS_COMPLETE")
+
     @pytest.mark.parametrize(
         ("rest", "code"),
         [(b"--a-boundary\r\nnonsense\r\n\r\n--a-boundary--\r\n", "invalid_format"), (None, "cancelled")],
