@@ -82,6 +82,47 @@ def test_fragments_are_rebuilt_without_what_could_run(browser: Any, site: Site) 
         assert shown == '<p>a<b class="k">b</b>c</p>f<p></p>'
 
 
+def test_of_several_pins_the_one_that_was_compared_is_shown(browser: Any, site: Site) -> None:
+    """The box that the page estimates from pixels lies on the blue pin; the evidence is about the red one."""
+    with opened(browser, site.url) as page:
+        shown = page.evaluate(
+            """async () => {
+              const { Hero } = await import("/static/result/hero.js");
+              const picture = document.createElement("canvas");
+              [picture.width, picture.height] = [900, 300];
+              const context = picture.getContext("2d");
+              for (const [at, colour] of ["red", "white", "blue"].entries()) {
+                context.fillStyle = colour;
+                context.fillRect(300 * at, 0, 300, 300);
+              }
+              const name = { identified: true, candidates: [{ name: "Red", score: 1 }] };
+              const region = { view: "front", x: 0.05, y: 0.1, width: 0.2, height: 0.8 };
+              const verdict = { verdict: "undetermined", authenticityRating: 50, confidence: 0.5,
+                evidence: [region, { ...region, view: "back", x: 0.7 }].map((one) => ({ region: one })) };
+              const middles = [];
+              for (const [alsoSeen, front] of [[[], { sure: true }], [[{}], { sure: true }], [[{}], {}]]) {
+                const hero = new Hero({ pictures: { front: picture }, strip: "", actions: {},
+                  boxes: { front: { x: 0.7, y: 0, width: 0.3, height: 1, ...front } } });
+                const middle = () => {
+                  const canvas = hero.element.querySelector(".stage-screen canvas");
+                  const [x, y] = [canvas.width / 2, canvas.height / 2];
+                  const { data } = canvas.getContext("2d").getImageData(x, y, 1, 1);
+                  middles.push([...data.slice(0, 3)].join());
+                };
+                hero.showName({ ...name, alsoSeen });
+                middle();
+                hero.showVerdict(verdict);
+                middle();
+              }
+              return middles;
+            }"""
+        )
+    blue, white, red = "0,0,255", "255,255,255", "255,0,0"
+    assert shown[:2] == [blue, blue], "one pin"
+    assert shown[2:4] == [white, red], "several: the whole photograph, then what was compared"
+    assert shown[4:] == [blue, blue], "the camera's outline is not a guess"
+
+
 def test_connection_cut_in_the_middle_loses_and_repeats_nothing(browser: Any, site: Site) -> None:
     with cutting(site.port, [1500, 2500]) as port, opened(browser, f"http://127.0.0.1:{port}/") as page:
         page.evaluate(

@@ -4,7 +4,7 @@ import { pinBox } from "../capture/outline.js";
 import { cut, scaled } from "../capture/photographs.js";
 import { h, icon } from "../dom.js";
 import { gauge } from "./charts.js";
-import { VIEWS, capitalised, judged, money, reading, verdictInWords, verdictSign } from "./words.js";
+import { VIEWS, boxOf, capitalised, evidenceView, judged, money, reading, verdictInWords, verdictSign } from "./words.js";
 
 /** Score from which the best candidate is named and shown although no pin was identified. */
 export const ALIKE = 0.1;
@@ -14,6 +14,8 @@ const waiting = (text) => h("p", { class: "waiting" }, text);
 export class Hero {
   /** `pictures` and `boxes` by view; `actions` are the handlers `share`, `name`, `photographs`. */
   constructor({ pictures, boxes, strip, actions }) {
+    this.boxes = boxes;
+    this.stage = stage(pictures, boxes);
     this.name = h("h1", { id: "results-heading", tabindex: -1 }, "Which pin is it?");
     this.facts = h("p", { class: "facts" }, "Comparing with the catalogue …");
     this.verdict = h("div", { class: "hero-verdict", "data-type": "AUTHENTICATION_RESULT", "aria-busy": "true" },
@@ -25,7 +27,7 @@ export class Hero {
     this.other = h("button", { id: "not-this", type: "button", disabled: true, onclick: actions.name }, icon("search"), "Another pin?");
     this.change = h("button", { id: "change", type: "button", onclick: actions.photographs }, icon("camera"), "Photographs");
     this.element = h("article", { id: "hero", class: "card hero" }, strip,
-      stage(pictures, boxes), this.words, this.verdict, this.price,
+      this.stage.element, this.words, this.verdict, this.price,
       h("div", { class: "hero-actions" }, this.share, this.other, this.change));
   }
 
@@ -40,6 +42,8 @@ export class Hero {
       this.other.classList.add("suggested");
     }
     this.other.disabled = false;
+    this.several = packet.alsoSeen?.length > 0;
+    this.reframe();
   }
 
   call(name, facts) {
@@ -57,6 +61,15 @@ export class Hero {
       h("div", {},
         h("p", { class: `verdict verdict-${packet.verdict}` }, h("span", { class: "sign", "aria-hidden": "true" }, verdictSign(packet)), verdictInWords(packet)),
         h("p", { class: "reading" }, reading(packet))));
+    this.regions = packet.evidence.filter((row) => evidenceView(row) === "front").map((row) => boxOf(row.region)).filter(Boolean);
+    this.reframe();
+  }
+
+  /** If the front shows several pins, shows what the evidence is about, or the whole: its box, estimated from pixels, may be another pin's. */
+  reframe() {
+    if (!this.several || this.boxes.front?.sure === undefined) return; // without `sure` it is the camera's outline
+    this.boxes.front = this.regions?.length ? around(this.regions) : { sure: false };
+    this.stage.show();
   }
 
   /** Shows the price. For a counterfeit it says that the price is a genuine pin's, whichever packet arrives first. */
@@ -89,25 +102,38 @@ function arrived(place) {
   place.classList.add("arrived");
 }
 
-/** Shows the photographs, cropped to the pin, one at a time. */
+/** The smallest box that holds all of `boxes`. */
+function around(boxes) {
+  const [x, y] = [Math.min(...boxes.map((one) => one.x)), Math.min(...boxes.map((one) => one.y))];
+  return {
+    x, y,
+    width: Math.max(...boxes.map((one) => one.x + one.width)) - x,
+    height: Math.max(...boxes.map((one) => one.y + one.height)) - y,
+  };
+}
+
+/** Shows the photographs, cropped to the pin, one at a time. Returns the element, and `show`, which draws the photograph shown again. */
 function stage(pictures, boxes) {
   const views = Object.keys(VIEWS).filter((view) => pictures[view]);
   const screen = h("div", { class: "stage-screen" });
   if (!views.length) {
     screen.append(h("p", { class: "no-preview" }, "This browser cannot show the photographs; the server can read them."));
-    return h("div", { class: "stage" }, screen);
+    return { element: h("div", { class: "stage" }, screen), show() {} };
   }
   const tabs = views.map((view) => h("button", { type: "button", class: "tab", onclick: () => show(view) }, h("span", {}, capitalised(VIEWS[view]))));
-  function show(view) {
+  let shown = views[0];
+  function show(view = shown) {
+    shown = view;
     const picture = cropped(pictures[view], boxes[view]);
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", `Your ${VIEWS[view]} photograph`);
     screen.replaceChildren(picture);
     tabs.forEach((tab, index) => tab.setAttribute("aria-pressed", String(views[index] === view)));
   }
-  show(views[0]);
-  return h("div", { class: "stage" }, screen,
+  show();
+  const element = h("div", { class: "stage" }, screen,
     views.length > 1 && h("div", { class: "tabs", role: "group", "aria-label": "Photograph shown" }, tabs));
+  return { element, show };
 }
 
 /** Approximate ratio of width to height of the picture's place. */
