@@ -2,13 +2,15 @@
 process.
 
 The recogniser's classes are reduced to the characters that are stamped into metal (Latin letters, digits, a
-few signs). Its probabilities at each step are returned, so that a grammar can decide between similar letters.
+few signs; see `networks`). Its probabilities at each step are returned, so that a grammar can decide between
+similar letters.
 """
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +54,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Engine:
+    """`recogniser` takes a line's pixels (1, 3, LINE_HEIGHT, width) and gives the probabilities of `Reading`
+    (1, steps, 2 + len(ALPHABET))."""
+
     detector: Any
-    recogniser: Any
-    columns: npt.NDArray[np.intp]
+    recogniser: Callable[[npt.NDArray[np.float32]], Any]
 
 
 @functools.cache
 def _engine() -> _Engine:
     # Imported here because it takes half a second, which only workers that read text should spend.
     from rapidocr import RapidOCR
+
+    from pinactors.analysis.stamp import networks
 
     reader: Any = RapidOCR(
         params={
@@ -78,8 +84,11 @@ def _engine() -> _Engine:
     )
     recogniser = reader._load_rec_model()
     characters = list(recogniser.postprocess_op.character)  # blank first, like the network's classes
-    columns = [0, *(characters.index(sign) for sign in ALPHABET), characters.index(" ")]
-    return _Engine(reader._load_det_model(), recogniser, np.array(columns))
+    classes = [0, *(characters.index(sign) for sign in ALPHABET), characters.index(" ")]
+    detector = reader._load_det_model()
+    networks.lighten(detector.session)
+    networks.lighten(recogniser.session, np.array(classes))
+    return _Engine(detector, recogniser.session)
 
 
 def warm() -> None:
@@ -133,10 +142,8 @@ def recognise(line: Image) -> Reading:
     )
     scaled = line.astype(np.float32) / 127.5 - 1.0
     pixels[0, :, :, :width] = scaled if line.ndim == 2 else np.moveaxis(scaled[..., ::-1], 2, 0)
-    rows = np.asarray(engine.recogniser.session(pixels))[0][:, engine.columns]
-    rows = rows[: max(math.ceil(len(rows) * width / pixels.shape[3]), 1)]
-    rows /= np.maximum(rows.sum(axis=1, keepdims=True), 1e-6)
-    return _greedy(np.ascontiguousarray(rows, np.float32))
+    rows = np.asarray(engine.recogniser(pixels), np.float32)[0]
+    return _greedy(rows[: max(math.ceil(len(rows) * width / pixels.shape[3]), 1)])
 
 
 def _greedy(probabilities: Probabilities) -> Reading:
