@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import peewee
 
+from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.matching import keypoints
 from pinactors.analysis.matching.inverted_index import InvertedIndex
 from pinactors.analysis.matching.keypoints import Features
@@ -219,7 +220,7 @@ class Catalog:
         crop = _decode(data, cv2.IMREAD_COLOR)
         return Reference(
             view,
-            np.ascontiguousarray(crop[..., ::-1]),
+            as_image(cv2.cvtColor(crop, cv2.COLOR_BGR2RGB)),
             _decode(mask, cv2.IMREAD_GRAYSCALE),
             bool(outlined),
             None if to_picture is None else np.frombuffer(to_picture, "<f8").reshape(3, 3),
