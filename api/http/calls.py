@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 async def inform(request: Request, status: int, fields: Mapping[str, str]) -> None:
     """Sends an informational response ahead of the answer to `request`, if its connection supports that."""
-    send = request.scope["extensions"].get(INFORMATIONAL)
+    send: Any = request.scope["extensions"].get(INFORMATIONAL)
     if send is not None and request.http_version == "1.1":
         await send(status, fields)
 

@@ -211,7 +211,7 @@ def deviations(found: list[Paint]) -> Values:
     total = bounded.sum(axis=1) + prior
     others = total[:, None] - bounded
     evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
-    return np.sqrt(2 * np.maximum(evidence, 0.0))
+    return np.asarray(np.sqrt(2 * np.maximum(evidence, 0.0)), np.float64)
 
 
 def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:

@@ -169,7 +169,7 @@ def _across(
     before, here, after = pulled[rows, inner - 1], pulled[rows, inner], pulled[rows, inner + 1]
     bend = before - 2 * here + after
     fraction = np.where(np.abs(bend) > 1e-6, 0.5 * (before - after) / np.where(bend == 0, 1, bend), 0.0)
-    return offsets[inner] + step * np.clip(fraction, -1, 1)
+    return np.asarray(offsets[inner] + step * np.clip(fraction, -1, 1), np.float64)
 
 
 def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) -> Matrix:
