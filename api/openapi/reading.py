@@ -127,7 +127,11 @@ def reading_paths(version: str) -> Json:
             ],
         ),
         "/results/{streamId}": get(
-            "resultPage", "Read again", "A result as a page", plain(HTML_TYPE), parameters=[stream]
+            "resultPage",
+            "Read again",
+            "A result as a page",
+            plain(HTML_TYPE) | failures(404),
+            parameters=[stream],
         ),
         "/results/{streamId}/packets": get(
             "resultPackets",

@@ -114,6 +114,6 @@ def test_thickness_is_not_measured_without_metal_or_a_fit() -> None:
     assert linework.width([(thick, None)], METALS).score is None
     assert linework.width([(thick, traced)], []).score is None
     assert traced is not None
-    some = {name: getattr(traced, name)[:50] for name in ("points", "normals", "offset", "strength")}
+    some = {name: getattr(traced, name)[:50] for name in ("points", "normals", "offset")}
     assert linework.width([(thick, dataclasses.replace(traced, **some))], METALS).score is None
     assert width(dataclasses.replace(thick, agreement=0.6, overlap=0.7)).score is None
