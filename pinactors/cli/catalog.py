@@ -281,14 +281,14 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
 
 
 def _say_missing(opened: Catalog, count: int, shown: int) -> None:
-    """Names pins without a back picture: most evidence is on the back, so that they can get no verdict."""
+    """Names pins without a back picture: most evidence is on the back, so that fewer verdicts are possible without it."""
     if count <= 0:
         return
     named = opened.without_back(shown)
     more = f" and {count - len(named):,} more" if count > len(named) else ""
     terminal.output.print(
         f"{count:,} pins have no back picture to compare the stamp and pattern of a photographed back with. "
-        "Add a back_image in pins.csv to make a verdict possible for "
+        "Add a back_image in pins.csv to make verdicts more often possible for "
         f"{terminal.clean(', '.join(named))}{more}.",
         markup=False,
     )
