@@ -281,7 +281,8 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
 
 
 def _say_missing(opened: Catalog, count: int, shown: int) -> None:
-    """Names pins without a back picture: most evidence is on the back, so that fewer verdicts are possible without it."""
+    """Names pins without a back picture. Most evidence is on the back, so that fewer verdicts are possible
+    without it."""
     if count <= 0:
         return
     named = opened.without_back(shown)
