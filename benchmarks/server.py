@@ -22,6 +22,7 @@ from unittest import mock
 import trio
 
 from pinactors import components, logs
+from pinactors.api.launch import exempt_loaded_from_collection
 from pinactors.api.server import serve
 from pinactors.compute import GracePeriod, Handle, Priority
 from pinactors.pipeline.declaration import Analysis, Component
@@ -141,6 +142,7 @@ async def main(kind: str, settings: Settings, spread: float) -> None:
         yield Inline(spread if kind == "burst" else 0.0, spread)
 
     logs.configure(settings)
+    exempt_loaded_from_collection()
     async with trio.open_nursery() as nursery:
         if kind == "real":
             run = partial(serve, settings, analysis=components.declare(settings))

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -268,11 +269,17 @@ def _safe(name: str) -> PurePosixPath:
     if not 0 < len(parts) <= DEEPEST:
         raise invalid_field("path", f"it must be at most {DEEPEST} folders deep")
     for part in parts:
-        if part in ("", ".", "..") or "\\" in part or not part.isprintable():
+        if part in ("", ".", "..") or "\\" in part or any(map(_is_control, part)):
             raise invalid_field("path", "it must be a path relative to the import folder, with slashes")
         if len(part.encode()) > LONGEST_NAME:
             raise invalid_field("path", f"a file or folder name in it is longer than {LONGEST_NAME} bytes")
     return PurePosixPath(*parts)
+
+
+def _is_control(character: str) -> bool:
+    """Whether a character has no place in a file's name: a control character, or half a surrogate pair. Rare
+    spaces and joiners have: macOS puts U+202F into a screenshot's name."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 class _Lines:

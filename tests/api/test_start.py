@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from pinactors.api import server
+from pinactors.api import launch, server
 from pinactors.pipeline import metrics
+from pinactors.settings import Settings
 from tests.api.conftest import running
 from tests.api.wire import ask
 from tests.conftest import ErrorLogs
@@ -33,3 +34,18 @@ async def test_its_own_start_holds_nobody_up(
         time.sleep(1.2)  # noqa: ASYNC251 - holds the loop up
         await ask(started.port, "GET", "/livez")
     assert [entry for entry in error_logs.entries if entry["event"] == "event loop held up"]
+
+
+async def test_what_is_loaded_at_the_start_is_not_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full garbage collection of all modules would hold the event loop for 0.1 s."""
+    done = []
+
+    async def serve(*_: object, **__: object) -> None:
+        done.append("serve")
+
+    monkeypatch.setattr(launch.gc, "freeze", lambda: done.append("freeze"))
+    monkeypatch.setattr(launch, "serve", serve)
+    await launch.run_master(Settings(data=tmp_path))
+    assert done == ["freeze", "serve"]

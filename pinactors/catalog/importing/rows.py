@@ -172,7 +172,7 @@ class Pictures:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _short(name: str) -> str:

@@ -191,6 +191,9 @@ class SharedSteps:
             )
             self._on_refusal(full)
             return full
+        if error is self._upload.error:  # it names the field at fault, which need not be one of this step
+            self._on_refusal(self._upload.error)
+            return error
         view = next((_VIEWS[name] for name in step.needs if name in _VIEWS), None)
         if view is None:
             return error

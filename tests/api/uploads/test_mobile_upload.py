@@ -269,15 +269,30 @@ class TestEarlyAnswers:
         assert [packet["sequence"] for packet in packets] == list(range(8))
         assert packets[-1]["packetType"] == "ANALYSIS_COMPLETE"
 
+    async def test_what_is_wrong_with_a_later_photograph_names_its_own_field(self, shared: Process) -> None:
+        body = json_body(frontImageData=b"PHOTO", backImageData="!!!!")
+        behind_front = body.index(b"!!!!")
+        asking = self.HEADERS | JSON | {"Content-Length": str(len(body)), "x-session-id": "wrong-back"}
+        with trio.fail_after(LIMIT):
+            async with connected(shared.port) as wire:
+                await wire.send(head("POST", UPLOAD, asking) + body[:behind_front])
+                packets = await self.lines(wire, 2)
+                await wire.send(body[behind_front:])
+                answer = packets + await self.lines(wire, 1, last=True)
+        error = answer[-1]
+        assert (error["field"], error["view"]) == ("backImageData", "back")
+        assert error["error"].startswith("backImageData is not base64")
+
     async def test_one_who_asks_before_the_body_is_told_to_send_it(self, shared: Process) -> None:
         body = multipart([part("front_image", b"PHOTO", "f")])
         asking = self.HEADERS | {"Content-Length": str(len(body)), "Expect": "100-continue"}
         with trio.fail_after(LIMIT):
             async with connected(shared.port) as wire:
                 await wire.send(head("POST", UPLOAD, asking | {"x-session-id": "asking"}))
-                assert (await first_line(wire)).startswith(b"HTTP/1.1 100")
+                await wire.stream_id()  # the early answer's first packet
                 await wire.send(body)
                 answer = await wire.answer()
+        assert answer.interim == [(100, {})]
         assert (answer.status, answer.types[-1]) == (200, "ANALYSIS_COMPLETE")
 
     @pytest.mark.parametrize(

@@ -262,13 +262,15 @@ def test_picture_names_that_no_system_can_open_cost_only_their_row(target: Path,
         "IMAGES\\SUB\\0_FRONT.PNG",
         "sub\\0_front.png",
         "Ana\u0308.png",
+        "at 10.00 AM.png",  # macOS puts U+202F before AM, and spreadsheets a normal space
     ],
 )
 def test_picture_names_as_other_systems_write_them(name: str, target: Path, tmp_path: Path) -> None:
     folder = folders.write_folder(tmp_path / "in", [0], back=False, changes={0: {"front_image": name}})
     (folder / "images" / "sub").mkdir()
     shutil.copy(folder / "images" / "0_front.png", folder / "images" / "sub")
-    shutil.copy(folder / "images" / "0_front.png", folder / "images" / "An\u00e4.png")
+    for other in ("An\u00e4.png", "at 10.00\u202fAM.png"):
+        shutil.copy(folder / "images" / "0_front.png", folder / "images" / other)
     report = import_catalog(folder, target)
     assert [problem.message for problem in report.problems] == []
     assert report.added == 1
