@@ -34,6 +34,7 @@ _NO_TEXT = {
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"%PDF": "a PDF document",
     b"\x1f\x8b": "a compressed file",
+    b"{\\rtf": "an RTF document",
     b"<": "HTML or XML",
     b"{": "JSON",
     b"[": "JSON",

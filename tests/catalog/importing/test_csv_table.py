@@ -174,6 +174,7 @@ def test_a_bad_row_says_why_and_the_others_are_read(line: str, problem: str, tmp
         (b"PK\x03\x04rest", "is an Excel or OpenDocument workbook, not CSV"),
         (b"\xd0\xcf\x11\xe0", "is an old Excel workbook"),
         (b"<html><table>", "is HTML or XML, not CSV"),
+        (b"{\\rtf1", "is an RTF document, not CSV"),
         (b'[{"pin_id": 1}]', "is JSON, not CSV"),
         (b"", "is empty"),
         (b"\n;;\n", "is empty"),

@@ -126,6 +126,9 @@ async def test_refusals(tmp_path: Path) -> None:
         assert (await client.create(1001)).status == 413
         assert (await client.create(0)).status == 400
         assert (await client.create(5, view="top")).status == 400
+        piece = {"Tus-Resumable": "1.0.0", "Upload-Length": "5", "Upload-Concat": "partial"}
+        answer = await ask(server.port, "POST", "/uploads/", b"", piece)
+        assert (answer.status, answer.json()["field"]) == (400, "Upload-Concat")
         assert (await client.create(600, sessionId="a")).status == 201
         assert (await client.create(600, sessionId="a", view="back")).status == 413
         options = await ask(server.port, "OPTIONS", "/uploads/")
