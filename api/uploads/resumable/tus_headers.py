@@ -83,8 +83,8 @@ def photograph(metadata: str) -> Photograph:
 
 
 def length(headers: Fields) -> int:
-    """`Upload-Length`, which is required. Raises `PinactorsError` (400), also for a piece of a photograph that
-    is to be joined with others by the extension "concatenation", which is not supported."""
+    """`Upload-Length`, which is required. Raises `PinactorsError` (400), also for a piece that is to be
+    joined with others by the extension "concatenation", which is not supported."""
     if headers.get("Upload-Concat") is not None:
         raise _refused("Upload-Concat is not supported: send each photograph as one upload", "Upload-Concat")
     return _integer(headers, "Upload-Length")
