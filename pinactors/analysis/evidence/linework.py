@@ -156,12 +156,11 @@ def _across(
     (n, 3), with either sign. `correction` maps reference pixels to the picture's."""
     step = 0.5 if reach <= 8 else 1.0
     offsets = np.arange(-reach, reach + 0.1, step)
-    places = points[:, None, :] + offsets[None, :, None] * normals[:, None, :]
-    flat = places.reshape(1, -1, 2).astype(np.float64)
-    seen = np.asarray(cv2.perspectiveTransform(flat, correction), np.float32).reshape(places.shape)
+    places = points[:, None, :] + offsets.astype(np.float32)[None, :, None] * normals[:, None, :]
+    seen = cv2.perspectiveTransform(places.reshape(1, -1, 2), correction).reshape(places.shape)
     profiles = cv2.remap(lab, seen[..., 0], seen[..., 1], cv2.INTER_LINEAR)
-    slope = np.gradient(profiles, axis=1)
-    change = np.abs(np.einsum("ijk,ik->ij", slope, steps)) / step
+    along = np.einsum("ijk,ik->ij", profiles, steps)
+    change = np.abs(np.gradient(along, axis=1)) / step
     pulled = change * np.exp(-np.square(offsets / (0.57 * reach)))
     best = pulled.argmax(axis=1)
     inner = np.clip(best, 1, len(offsets) - 2)

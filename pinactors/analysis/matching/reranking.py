@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
@@ -164,27 +165,40 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
     """Share of textured patches found near their position, and mean of their correlations, each on the axis
     of L*a*b* that agrees best. Both are 0 if there are no textured patches."""
     ours, theirs = _planes(photo), _planes(picture)
-    inside = cv2.integral((mask > 127).astype(np.uint8))
+    starts = np.arange(REACH, PICTURE_SIDE - PATCH - REACH + 1, STEP)
+    inside = _sums(cv2.integral((mask > 127).astype(np.uint8)), starts) >= 0.7 * PATCH * PATCH
+    textured = np.stack([_deviation(plane, starts) >= LEAST_TEXTURE for plane in theirs])
     best = []
-    for y in range(REACH, PICTURE_SIDE - PATCH - REACH + 1, STEP):
-        for x in range(REACH, PICTURE_SIDE - PATCH - REACH + 1, STEP):
-            below, right = y + PATCH, x + PATCH
-            count = inside[below, right] - inside[y, right] - inside[below, x] + inside[y, x]
-            if count < 0.7 * PATCH * PATCH:
-                continue
-            values = []
-            for one, other in zip(ours, theirs, strict=True):
-                patch = other[y:below, x:right]
-                if patch.std() < LEAST_TEXTURE:
-                    continue
-                around = one[y - REACH : below + REACH, x - REACH : right + REACH]
-                values.append(float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED).max()))
-            if values:
-                best.append(max(values))
+    for row, column in np.argwhere(inside & textured.any(0)):
+        y, x = starts[row], starts[column]
+        values = []
+        for axis in np.flatnonzero(textured[:, row, column]):
+            patch = theirs[axis][y : y + PATCH, x : x + PATCH]
+            around = ours[axis][y - REACH : y + PATCH + REACH, x - REACH : x + PATCH + REACH]
+            values.append(float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED).max()))
+        best.append(max(values))
     if not best:
         return 0.0, 0.0
     found = np.array(best)
     return float((found > FOUND_CORRELATION).mean()), float(found.mean())
+
+
+def _sums(integral: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """The sum over each patch (rows, columns), from the integral of a picture. The patches begin at all
+    combinations of `starts`."""
+    ends = starts + PATCH
+    return np.asarray(
+        integral[np.ix_(ends, ends)]
+        - integral[np.ix_(starts, ends)]
+        - integral[np.ix_(ends, starts)]
+        + integral[np.ix_(starts, starts)]
+    )
+
+
+def _deviation(plane: Floats, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """The standard deviation of each patch (rows, columns)."""
+    mean, square = (_sums(integral, starts) / PATCH**2 for integral in cv2.integral2(plane))
+    return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)), np.float64)
 
 
 def _planes(rgb: Image) -> list[npt.NDArray[np.float32]]:

@@ -68,7 +68,8 @@ def register(query: Features, reference: Features) -> Registration | None:
     off_y = sine[:, None] * there[:, 0] + cosine[:, None] * there[:, 1] + shift_y[:, None] - here[:, 1]
     fits = off_x * off_x + off_y * off_y < np.square(LOOSE * np.exp(growth))[:, None]
     fits &= np.abs(growth[:, None] - growth) < GROWTH
-    fits &= np.cos(turn[:, None] - turn) > np.cos(TURN)
+    direction = np.column_stack([np.cos(turn), np.sin(turn)])
+    fits &= direction @ direction.T > np.cos(TURN)
     weight = np.square(alike - 0.5)
     best: tuple[float, Matrix, Numbers] | None = None
     for start in _starts(fits, fits @ weight):
