@@ -69,7 +69,7 @@ def create_app(
     app = Application.bare()
     store = open_image_store(settings)
     store.prepare()
-    given = app.extensions[EXTENSION] = Services(
+    services = app.extensions[EXTENSION] = Services(
         registry,
         records,
         compute,
@@ -80,12 +80,12 @@ def create_app(
         page=pages.page,
         tracing=tracing,
     )
-    given.uploads = PartialUploads(given, PartialUploadStore(settings.uploads_folder))
-    given.groups = Groups(given, given.uploads)
-    given.imports = Imports(given)
-    given.uploads.receivers = {
-        draft.PROTOCOL: draft.receiver(given),
-        groups.PROTOCOL: given.groups.receive,
+    services.uploads = PartialUploads(services, PartialUploadStore(settings.uploads_folder))
+    services.groups = Groups(services, services.uploads)
+    services.imports = Imports(services)
+    services.uploads.receivers = {
+        draft.PROTOCOL: draft.receiver(services),
+        groups.PROTOCOL: services.groups.receive,
     }
     for module in (
         draft,

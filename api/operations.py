@@ -26,7 +26,7 @@ from pinactors.api.answers import (
 from pinactors.api.auth import authenticate
 from pinactors.api.errors import RETRY_AFTER, invalid_field
 from pinactors.api.http.body import BodyReader
-from pinactors.api.services import Services, services
+from pinactors.api.services import Services, current_services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, is_text, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation
@@ -70,12 +70,12 @@ def json_answer(body: msgspec.Struct | dict[str, Any]) -> Response:
 @blueprint.get("/")
 async def card() -> Response:
     """Returns the service's card, or the page if a browser asks and there is one."""
-    given = services()
+    services = current_services()
     if (
-        given.page is not None
+        services.page is not None
         and request.accept_mimetypes.best_match(["application/json", "text/html"]) == "text/html"
     ):
-        return await given.page()
+        return await services.page()
     return json_answer(Card(SERVICE, "running", timestamp(), ENDPOINTS))
 
 
@@ -88,9 +88,9 @@ async def live() -> Response:
 @blueprint.get("/readyz")
 async def ready() -> Response:
     """503 unless database, catalogue, workers and disk are available and uploads are accepted."""
-    given = services()
-    actors = given.registry.statistics()
-    checks, _ = await working(given)
+    services = current_services()
+    actors = services.registry.statistics()
+    checks, _ = await working(services)
     checks["workers"] = bool(actors.get("compute", {}).get("workers"))
     checks["accepting"] = bool(actors.get("accepting", True))
     return readiness(checks)
@@ -110,11 +110,11 @@ def readiness(checks: dict[str, bool]) -> Response:
 async def health() -> Response:
     """`ok`, or `degraded` if not everything works. A draining server accepts no connection, so it does not
     answer."""
-    given = services()
-    checks, catalogue = await working(given)
-    actors = given.registry.statistics()
+    services = current_services()
+    checks, catalogue = await working(services)
+    actors = services.registry.statistics()
     queue = {name: value for name, value in actors.pop("compute", {}).items() if name != "pids"}
-    storage = StorageState(given.store.shared.waiting if given.store.shared is not None else 0)
+    storage = StorageState(services.store.shared.waiting if services.store.shared is not None else 0)
     shared = actors.get("sharedLog", True) and queue.get("reachable", True) and not storage.waiting
     refused = actors.get("breakers") or queue.get("scratch_full")
     works = all(checks.values()) and shared and not refused and not catalogue.outdated
@@ -128,35 +128,35 @@ async def health() -> Response:
             catalogue,
             storage,
             DiskState(checks["disk"]),
-            "shared" if is_shared(given.settings) else "own",
+            "shared" if is_shared(services.settings) else "own",
         )
     )
 
 
-async def working(given: Services) -> tuple[dict[str, bool], CatalogueState]:
+async def working(services: Services) -> tuple[dict[str, bool], CatalogueState]:
     """Results of the checks of database, catalogue and disk, and the state of the catalogue."""
-    settings = given.settings
+    settings = services.settings
     folders = [settings.data, settings.images_folder, settings.scratch_folder, settings.journal_folder]
     catalogue = CatalogueState(available=False)
 
     async def opened() -> bool:
         nonlocal catalogue
-        catalogue = await given.checks.in_thread(_catalogue, given, otherwise=catalogue)
+        catalogue = await services.checks.in_thread(_catalogue, services, otherwise=catalogue)
         return catalogue.available
 
-    checks = await given.checks.all(
+    checks = await services.checks.all(
         {
-            "database": given.records.check,
+            "database": services.records.check,
             "catalogue": opened,
-            "disk": partial(given.checks.disk, folders),
+            "disk": partial(services.checks.disk, folders),
         }
     )
     return checks, catalogue
 
 
-def _catalogue(given: Services) -> CatalogueState:
-    folder = given.catalog_folder
-    if folder != given.settings.catalog_folder and not folder.is_dir():
+def _catalogue(services: Services) -> CatalogueState:
+    folder = services.catalog_folder
+    if folder != services.settings.catalog_folder and not folder.is_dir():
         return CatalogueState(available=False)  # a folder named at the start that does not exist
     try:
         catalog = Catalog.open(folder)
@@ -170,19 +170,19 @@ def _catalogue(given: Services) -> CatalogueState:
 @blueprint.get("/metrics")
 async def metrics() -> Response:
     """Metrics in Prometheus' text format, without names of sessions or keys."""
-    text = prometheus_client.generate_latest(services().metrics)
+    text = prometheus_client.generate_latest(current_services().metrics)
     return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
 
 @blueprint.post("/api/mobile/confirm-pin")
 async def confirm_pin() -> Response:
-    given = services()
-    owner = await authenticate(request.headers, given.records)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records)
     fields = msgspec.structs.fields(PinConfirmation)
-    sent = await BodyReader(request, given.settings, FEEDBACK_BYTES).whole()
+    sent = await BodyReader(request, services.settings, FEEDBACK_BYTES).whole()
     body = object_in(sent, *(field.encode_name for field in fields))
     number, pin_id, agreement, comment, *corrected = (body.get(field.encode_name) for field in fields)
-    saved = await given.records.confirm(number, pin_id, agreement, comment, owner, *corrected)
+    saved = await services.records.confirm(number, pin_id, agreement, comment, owner, *corrected)
     return json_answer(
         PinConfirmed(
             message="Feedback recorded",
@@ -205,10 +205,10 @@ def _said(value: T | None) -> T | msgspec.UnsetType:
 
 @blueprint.get("/api/mobile/provisional-pins")
 async def provisional_pins() -> Response:
-    given = services()
-    owner = await authenticate(request.headers, given.records)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records)
     limit = number_of("limit")
-    pins, total = await given.records.provisional(
+    pins, total = await services.records.provisional(
         owner, PROVISIONAL_LIMIT if limit is None else limit, number_of("offset") or 0
     )
     listed = [

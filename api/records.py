@@ -12,7 +12,7 @@ from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
 from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, number_of
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
 from pinactors.records import DeliveryTally, Filter, RecordRow, Records
 from pinactors.records.listing import PAGE_LIMIT
@@ -26,9 +26,9 @@ blueprint = Blueprint("records", __name__)
 @blueprint.get("/api/records")
 async def page() -> Response:
     """Analyses of the caller's key, newest first, by `verdict`, `pin`, `since` and `until`."""
-    given = services()
-    owner = await authenticate(request.headers, given.records)
-    found, total, following = await asked_page(given.records, Filter(owner=owner))
+    services = current_services()
+    owner = await authenticate(request.headers, services.records)
+    found, total, following = await asked_page(services.records, Filter(owner=owner))
     return json_answer(
         RecordPage(
             records=[Record(**fields) for _, fields in found],
@@ -63,11 +63,11 @@ async def asked_page(
 @blueprint.get("/api/records/<number>")
 async def one(number: str) -> Response:
     """The whole answer of one analysis, as a desktop receives it."""
-    given = services()
-    owner = await authenticate(request.headers, given.records)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records)
     found = None
     if number.isascii() and number.isdigit() and len(number) < 10:
-        found = await given.records.record(Filter(owner=owner, number=int(number)))
+        found = await services.records.record(Filter(owner=owner, number=int(number)))
     if found is None:
         raise PinactorsError(
             ErrorCode.RECORD_NOT_FOUND, "Record not found", "None of this key's analyses has this number"

@@ -251,22 +251,22 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
             registry, records, compute, settings, catalog=catalog, metrics=metrics.registry, tracing=tracing
         )
         await records.close_as_before(settings)
-        given = app.extensions[EXTENSION]
+        services = app.extensions[EXTENSION]
         repeat = metrics.supervision.repeat
         stack.enter_context(_watching_stalls(metrics))  # earlier stalls would delay no request
         async with trio.open_nursery() as nursery:
-            await nursery.start(given.uploads.run, kept, metrics.supervision)
+            await nursery.start(services.uploads.run, kept, metrics.supervision)
             if published is not None:
 
                 async def use(folder: Path) -> None:
-                    given.catalog_folder = folder
+                    services.catalog_folder = folder
                     if given_analysis is None:
                         declare = partial(components.declare, settings, catalog=folder)
-                        registry.use(await trio.to_thread.run_sync(declare, limiter=given.disk))
+                        registry.use(await trio.to_thread.run_sync(declare, limiter=services.disk))
 
                 nursery.start_soon(repeat, "latest catalogue", partial(published.look, use), LOOK_SECONDS)
-            await nursery.start(given.imports.run)
-            keeper = Housekeeper(given.store, registry, records, settings)
+            await nursery.start(services.imports.run)
+            keeper = Housekeeper(services.store, registry, records, settings)
             nursery.start_soon(repeat, "housekeeper", keeper.look, SWEEP_SECONDS)
             deliverer = Deliverer(records, settings, metrics.supervision, metrics.registry)
             registry.announcer.on_stored = deliverer.look

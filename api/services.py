@@ -52,6 +52,6 @@ class Services:
     disk: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(DISK_THREADS))
 
 
-def services() -> Services:
+def current_services() -> Services:
     """The running application's services. Only inside a request or WebSocket."""
     return cast(Services, current_app.extensions[EXTENSION])

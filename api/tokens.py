@@ -11,7 +11,7 @@ from pinactors.api.auth import ANYONE, authenticate, unauthorized
 from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES, TOKEN_FIELDS, json_answer, object_in
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.protocol import timestamp
 from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
 
@@ -23,15 +23,15 @@ blueprint = Blueprint("tokens", __name__)
 @blueprint.post("/tokens")
 async def make() -> Response:
     """Makes a token of the caller's key, for uploads or for the one stream that `streamId` names."""
-    given = services()
-    owner = await authenticate(request.headers, given.records)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records)
     if owner == ANYONE:
         raise unauthorized("This server has no keys, so it cannot make tokens")
-    body = await BodyReader(request, given.settings, FEEDBACK_BYTES).whole()
+    body = await BodyReader(request, services.settings, FEEDBACK_BYTES).whole()
     seconds, stream_id = asked(object_in(body, *TOKEN_FIELDS) if body.strip() else {})
     if stream_id is not None:
-        await given.registry.find(stream_id, owner)
-    token, expires_at = await given.records.add_token(owner, stream_id, seconds)
+        await services.registry.find(stream_id, owner)
+    token, expires_at = await services.records.add_token(owner, stream_id, seconds)
     return json_answer(
         TokenMade(
             token=token,

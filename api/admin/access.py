@@ -5,7 +5,7 @@ from __future__ import annotations
 from quart import Blueprint, request
 
 from pinactors.api.auth import authenticate_admin
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 
 
 def admin_blueprint(name: str, module: str, below: str = "") -> Blueprint:
@@ -15,6 +15,6 @@ def admin_blueprint(name: str, module: str, below: str = "") -> Blueprint:
 
     @blueprint.before_request
     async def check() -> None:
-        await authenticate_admin(request.headers, services().records)
+        await authenticate_admin(request.headers, current_services().records)
 
     return blueprint

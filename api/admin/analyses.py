@@ -13,7 +13,7 @@ from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, working
 from pinactors.api.page.results import shown_photograph
 from pinactors.api.records import asked_page
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, merge
 from pinactors.records import Filter, StoredStream
 from pinactors.records.feedback import Agreement
@@ -27,10 +27,10 @@ blueprint = admin_blueprint("admin_analyses", __name__)
 @blueprint.get("/overview")
 async def overview() -> Response:
     """Uploads of the last hour by minute, the failures in that hour, and the state of the service."""
-    given = services()
-    activity = await given.records.activity(60 * OVERVIEW_MINUTES)
-    _, catalogue = await working(given)
-    actors = given.registry.statistics()
+    services = current_services()
+    activity = await services.records.activity(60 * OVERVIEW_MINUTES)
+    _, catalogue = await working(services)
+    actors = services.registry.statistics()
     queue = actors.get("compute", {})
     now = int(time.time()) // 60
     return json_answer(
@@ -43,9 +43,9 @@ async def overview() -> Response:
             sessions=actors.get("sessions", 0),
             queued=queue.get("queued", 0),
             workers=queue.get("workers", 0),
-            disagreements=await given.records.count(Filter(agreement=Agreement.DISAGREE)),
+            disagreements=await services.records.count(Filter(agreement=Agreement.DISAGREE)),
             catalogue=catalogue,
-            editable=given.settings.catalog_version in ("", "latest"),
+            editable=services.settings.catalog_version in ("", "latest"),
         )
     )
 
@@ -54,15 +54,15 @@ async def overview() -> Response:
 async def page() -> Response:
     """Analyses of all keys, newest first, by `verdict`, `pin`, `since`, `until`, `agreement`, `degraded` (a
     component) and `key` (its name)."""
-    given = services()
+    services = current_services()
     agreement, degraded = request.args.get("agreement") or None, request.args.get("degraded") or None
     if agreement is not None and agreement not in tuple(Agreement):
         raise invalid_field("agreement", f"it must be one of {', '.join(Agreement)}")
     if degraded is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", degraded):
         raise invalid_field("degraded", "it must be the name of a component")
-    wanted = Filter(agreement=agreement, degraded=degraded, key=request.args.get("key") or None)
-    found, total, following = await asked_page(given.records, wanted)
-    names = {str(key.id): key.name for key in await given.records.keys()}
+    record_filter = Filter(agreement=agreement, degraded=degraded, key=request.args.get("key") or None)
+    rows, total, following = await asked_page(services.records, record_filter)
+    names = {str(key.id): key.name for key in await services.records.keys()}
     records = [
         AdminRecord(
             **fields,
@@ -73,13 +73,13 @@ async def page() -> Response:
             corrected_pin_id=row.corrected.pin_id,
             corrected_price=row.corrected.price,
         )
-        for row, fields in found
+        for row, fields in rows
     ]
     return json_answer(AdminRecords(records, total, following))
 
 
 @blueprint.get("/records/<int:number>")
-async def one(number: int) -> Response:
+async def record(number: int) -> Response:
     """The whole answer of one analysis."""
     return json_answer(merge.merge((await stored(number)).packets))
 
@@ -92,7 +92,7 @@ async def photograph(number: int, view: str) -> Response:
 
 async def stored(number: int) -> StoredStream:
     """The analysis with that number. Raises `PinactorsError` (`record_not_found`)."""
-    found = await services().records.record(Filter(number=number))
+    found = await current_services().records.record(Filter(number=number))
     if found is None:
         raise PinactorsError(ErrorCode.RECORD_NOT_FOUND, "Record not found", "No analysis has this number")
     return found

@@ -13,7 +13,7 @@ from pinactors.api.admin.answers import AdminPin, AdminPins
 from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, number_of
 from pinactors.api.page.catalogue import SEARCH_CHARACTERS
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.catalog.reader import Catalog
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
@@ -25,20 +25,22 @@ blueprint = admin_blueprint("admin_catalogue", __name__)
 @blueprint.get("/pins")
 async def pins() -> Response:
     """Pins whose id, name, characters, series or code contain `search`, without the first `offset`."""
-    given = services()
+    services = current_services()
     text, offset = request.args.get("search", "").strip(), number_of("offset") or 0
     if len(text) > SEARCH_CHARACTERS:
         raise invalid_field("search", f"it must have at most {SEARCH_CHARACTERS} characters")
-    found = await trio.to_thread.run_sync(_search, given.catalog_folder, text, offset, limiter=given.disk)
+    found = await trio.to_thread.run_sync(
+        _search, services.catalog_folder, text, offset, limiter=services.disk
+    )
     return json_answer(AdminPins(found[:PINS_A_PAGE], len(found) > PINS_A_PAGE))
 
 
 @blueprint.get("/pin")
 async def pin() -> Response:
     """The pin whose id is `id`."""
-    given = services()
+    services = current_services()
     name = request.args.get("id", "")
-    found = await trio.to_thread.run_sync(_one, given.catalog_folder, name, limiter=given.disk)
+    found = await trio.to_thread.run_sync(_find_pin, services.catalog_folder, name, limiter=services.disk)
     if found is None:
         raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", "The catalogue has no pin with this id")
     return json_answer(found)
@@ -47,16 +49,16 @@ async def pin() -> Response:
 def _search(folder: Path, text: str, offset: int) -> list[AdminPin]:
     catalog = Catalog.open(folder)
     with catalog.connected:
-        return [_described(catalog, pin) for pin in catalog.pins(text, PINS_A_PAGE + 1, offset)]
+        return [_admin_pin(catalog, pin) for pin in catalog.pins(text, PINS_A_PAGE + 1, offset)]
 
 
-def _one(folder: Path, pin_id: str) -> AdminPin | None:
+def _find_pin(folder: Path, pin_id: str) -> AdminPin | None:
     catalog = Catalog.open(folder)
     found = catalog.pin(pin_id)
-    return None if found is None else _described(catalog, found)
+    return None if found is None else _admin_pin(catalog, found)
 
 
-def _described(catalog: Catalog, pin: CatalogPin) -> AdminPin:
+def _admin_pin(catalog: Catalog, pin: CatalogPin) -> AdminPin:
     return AdminPin(
         pin.pin_id,
         pin.name,

@@ -17,7 +17,7 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import json_answer
 from pinactors.api.page.catalogue import picture
 from pinactors.api.page.results import of_photograph
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.catalog.importing.rows import MAX_FILE_BYTES, Problem
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
@@ -26,7 +26,7 @@ REQUEST_BYTES = 4096
 blueprint = admin_blueprint("admin_imports", __name__, "/imports")
 
 
-class Wanted(msgspec.Struct, rename="camel"):
+class PhotographRequest(msgspec.Struct, rename="camel"):
     """A request to put a photograph of an analysis into an import folder as `path`: cut along the pin's
     outline, or the `whole` photograph."""
 
@@ -37,65 +37,69 @@ class Wanted(msgspec.Struct, rename="camel"):
 
 
 @blueprint.get("")
-async def every() -> Response:
+async def list_all() -> Response:
     """Imports that are open or ended recently, oldest first."""
-    return json_answer(ImportStates([_state(one) for one in services().imports.every()]))
+    return json_answer(ImportStates([_state(import_) for import_ in current_services().imports.list_all()]))
 
 
 @blueprint.post("")
 async def create() -> Response:
     """Creates an empty import folder."""
-    return json_answer(_state(await services().imports.create()))
+    return json_answer(_state(await current_services().imports.create()))
 
 
 @blueprint.get("/<name>")
 async def state(name: str) -> Response:
-    return json_answer(_state(services().imports.find(name)))
+    return json_answer(_state(current_services().imports.find(name)))
 
 
 @blueprint.put("/<name>/files/<path:path>")
 async def receive(name: str, path: str) -> Response:
     """Receives a file of the folder."""
-    given = services()
-    one = given.imports.find(name)
-    await given.imports.receive(one, path, BodyReader(request, given.settings, MAX_FILE_BYTES))
-    return json_answer(_state(one))
+    services = current_services()
+    import_ = services.imports.find(name)
+    await services.imports.receive(import_, path, BodyReader(request, services.settings, MAX_FILE_BYTES))
+    return json_answer(_state(import_))
 
 
 @blueprint.post("/<name>/photographs")
 async def photograph(name: str) -> Response:
     """Puts a photograph of an analysis into the folder and returns the picture."""
-    given = services()
-    one = given.imports.find(name)
-    body = await BodyReader(request, given.settings, REQUEST_BYTES).whole()
+    services = current_services()
+    import_ = services.imports.find(name)
+    body = await BodyReader(request, services.settings, REQUEST_BYTES).whole()
     try:
-        wanted = msgspec.json.decode(body, type=Wanted)
+        photograph_request = msgspec.json.decode(body, type=PhotographRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", str(error)) from None
-    stream_id = (await stored(wanted.record_number)).stream_id
-    content, _ = await of_photograph(stream_id, wanted.view, cutout_png, wanted.whole)
-    await given.imports.receive(one, wanted.path, BodyReader(_Made(content), given.settings, len(content)))
+    stream_id = (await stored(photograph_request.record_number)).stream_id
+    content, _ = await of_photograph(stream_id, photograph_request.view, cutout_png, photograph_request.whole)
+    await services.imports.receive(
+        import_,
+        photograph_request.path,
+        BodyReader(_BytesBody(content), services.settings, len(content)),
+    )
     return picture(content, "image/png", "no-store")
 
 
 @blueprint.post("/<name>/start")
 async def start(name: str) -> Response:
-    given = services()
-    one = given.imports.find(name)
-    await given.imports.start(one)
-    return json_answer(_state(one))
+    services = current_services()
+    import_ = services.imports.find(name)
+    await services.imports.start(import_)
+    return json_answer(_state(import_))
 
 
 @blueprint.delete("/<name>")
 async def cancel(name: str) -> Response:
     """Cancels an import; rows that are in the catalogue already stay there."""
-    given = services()
-    one = given.imports.find(name)
-    await given.imports.cancel(one)
-    return json_answer(_state(one))
+    services = current_services()
+    import_ = services.imports.find(name)
+    await services.imports.cancel(import_)
+    return json_answer(_state(import_))
 
 
-class _Made:
+class _BytesBody:
     """A file made by the server, in the form of a request's body."""
 
     def __init__(self, content: bytes) -> None:
@@ -116,20 +120,20 @@ class _Made:
         return self._left.pop()
 
 
-def _state(one: Import) -> ImportState:
-    report = one.report
+def _state(import_: Import) -> ImportState:
+    report = import_.report
     counts = {}
     if report is not None:
         counts = {name: getattr(report, name) for name in ("added", "updated", "unchanged", "sales", "size")}
-        counts |= {"problems": one.left_out, "warnings": one.reserved}
+        counts |= {"problems": import_.left_out, "warnings": import_.reserved}
     return ImportState(
-        one.id,
-        one.state,
-        len(one.files),
-        one.size,
-        one.done,
-        one.total,
-        one.wrong,
+        import_.id,
+        import_.state,
+        len(import_.files),
+        import_.size,
+        import_.done,
+        import_.total,
+        import_.wrong,
         counts,
         _lines(report.problems if report is not None else []),
         _lines(report.warnings if report is not None else []),

@@ -83,10 +83,10 @@ class Import:
 class Imports:
     """All imports of this process. Each has a folder in the data folder's `imports` until it has ended."""
 
-    def __init__(self, given: Services) -> None:
-        self._given, self._settings = given, given.settings
-        self._folder = given.settings.data.absolute() / "imports"
-        self._known: dict[str, Import] = {}
+    def __init__(self, services: Services) -> None:
+        self._services, self._settings = services, services.settings
+        self._folder = services.settings.data.absolute() / "imports"
+        self._imports_by_id: dict[str, Import] = {}
         self._send, self._receive = trio.open_memory_channel[Import](MOST_OPEN)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -94,62 +94,71 @@ class Imports:
         cancelled."""
         await self._on_disk(partial(shutil.rmtree, self._folder, ignore_errors=True))
         task_status.started()
-        async for one in self._receive:
-            if one.ended:
+        async for import_ in self._receive:
+            if import_.ended:
                 continue
-            one.state = "running"
+            import_.state = "running"
             try:
-                with one.scope:
-                    await self._import(one)
+                with import_.scope:
+                    await self._import(import_)
             except Exception as error:
                 # An unexpected error of one import must not end this task, which runs all later ones.
                 log.error("import failed", exc_info=error)
-                one.wrong = "The server failed; its log has the reason."
-            one.state = "cancelled" if one.scope.cancelled_caught else "failed" if one.wrong else "done"
-            log.info("import ended", state=one.state, rows=one.done, reason=one.wrong)
-            await self._clear(one)
+                import_.wrong = "The server failed; its log has the reason."
+            import_.state = (
+                "cancelled" if import_.scope.cancelled_caught else "failed" if import_.wrong else "done"
+            )
+            log.info(
+                "import ended",
+                state=import_.state,
+                rows=import_.done,
+                reason=import_.wrong,
+            )
+            await self._clear(import_)
 
     async def create(self) -> Import:
         """Creates an import. Raises `PinactorsError` (`overloaded`) if too many are open."""
         now = trio.current_time()
-        for one in list(self._known.values()):
-            if one.state == "receiving" and not one.writing and one.touched < now - IDLE_SECONDS:
-                await self.cancel(one)
-        if sum(not one.ended for one in self._known.values()) >= MOST_OPEN:
+        for import_ in list(self._imports_by_id.values()):
+            if import_.state == "receiving" and not import_.writing and import_.touched < now - IDLE_SECONDS:
+                await self.cancel(import_)
+        if sum(not import_.ended for import_ in self._imports_by_id.values()) >= MOST_OPEN:
             raise PinactorsError(ErrorCode.OVERLOADED, "Too many imports are under way")
-        for one in [one for one in self._known.values() if one.ended][: -REPORTS_KEPT or None]:
-            del self._known[one.id]
+        for import_ in [import_ for import_ in self._imports_by_id.values() if import_.ended][
+            : -REPORTS_KEPT or None
+        ]:
+            del self._imports_by_id[import_.id]
         name = secrets.token_hex(8)
-        one = self._known[name] = Import(name, self._folder / name)
-        await self._on_disk(partial(one.folder.mkdir, parents=True))
-        return one
+        import_ = self._imports_by_id[name] = Import(name, self._folder / name)
+        await self._on_disk(partial(import_.folder.mkdir, parents=True))
+        return import_
 
-    def every(self) -> list[Import]:
-        return list(self._known.values())
+    def list_all(self) -> list[Import]:
+        return list(self._imports_by_id.values())
 
     def find(self, name: str) -> Import:
         """The import with that id. Raises `PinactorsError` (`not_found`)."""
-        if name not in self._known:
+        if name not in self._imports_by_id:
             raise PinactorsError(ErrorCode.NOT_FOUND, "No such import")
-        return self._known[name]
+        return self._imports_by_id[name]
 
-    async def receive(self, one: Import, name: str, body: BodyReader) -> None:
+    async def receive(self, import_: Import, name: str, body: BodyReader) -> None:
         """Receives a file into the folder. Raises `PinactorsError`."""
-        self._check_open(one)
-        self._check_room(one, name, 0)
-        path = one.folder / _safe(name)
-        arriving = one.folder / f"{secrets.token_hex(8)}.part"
-        one.writing += 1
+        self._check_open(import_)
+        self._check_room(import_, name, 0)
+        path = import_.folder / _safe(name)
+        arriving = import_.folder / f"{secrets.token_hex(8)}.part"
+        import_.writing += 1
         try:
             await self._on_disk(_append, arriving, b"")
             while data := await body.chunk():
-                self._check_room(one, name, body.size)
+                self._check_room(import_, name, body.size)
                 await self._on_disk(_append, arriving, data)
-                one.touched = trio.current_time()
-            self._check_open(one)
-            await self._on_disk(_place, arriving, path)
-            one.size += body.size - one.files.get(name, 0)
-            one.files[name] = body.size
+                import_.touched = trio.current_time()
+            self._check_open(import_)
+            await self._on_disk(_move_into_place, arriving, path)
+            import_.size += body.size - import_.files.get(name, 0)
+            import_.files[name] = body.size
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise invalid_field("path", "a file and a folder in the import have the same name") from None
         except OSError as error:
@@ -158,20 +167,20 @@ class Imports:
                 ErrorCode.OVERLOADED, "The file could not be written to the server's disk"
             ) from error
         finally:
-            one.writing -= 1
+            import_.writing -= 1
             with trio.CancelScope(shield=True):
                 await self._on_disk(partial(arriving.unlink, missing_ok=True))
 
-    async def start(self, one: Import) -> None:
+    async def start(self, import_: Import) -> None:
         """Queues an import to run. Adds an empty pins.csv if there are only sales or exchange rates. Raises
         `PinactorsError`."""
-        self._check_open(one)
-        if one.writing:
+        self._check_open(import_)
+        if import_.writing:
             raise invalid_field("import", "one of its files is still being sent")
-        if "pins.csv" not in one.files and one.files.keys() & {"sales.csv", "fx.csv"}:
+        if "pins.csv" not in import_.files and import_.files.keys() & {"sales.csv", "fx.csv"}:
             header = f"{','.join(PIN_COLUMNS)}\r\n".encode()
-            await self._on_disk((one.folder / "pins.csv").write_bytes, header)
-        elif "pins.csv" not in one.files:
+            await self._on_disk((import_.folder / "pins.csv").write_bytes, header)
+        elif "pins.csv" not in import_.files:
             raise invalid_field("import", "it contains no pins.csv, sales.csv or fx.csv")
         if self._settings.catalog_version not in ("", "latest"):
             raise PinactorsError(
@@ -181,25 +190,25 @@ class Imports:
                 "version can publish a new one",
                 status=409,
             )
-        one.state = "waiting"
-        self._send.send_nowait(one)  # never full: it has room for all open imports
+        import_.state = "waiting"
+        self._send.send_nowait(import_)  # never full: it has room for all open imports
 
-    async def cancel(self, one: Import) -> None:
+    async def cancel(self, import_: Import) -> None:
         """Cancels an import in any state; rows that are in the catalogue already stay there."""
-        if one.ended:
+        if import_.ended:
             await trio.lowlevel.checkpoint()
-        elif one.state == "running":
-            one.scope.cancel()
+        elif import_.state == "running":
+            import_.scope.cancel()
             await trio.lowlevel.checkpoint()
         else:
-            one.state = "cancelled"
-            await self._clear(one)
+            import_.state = "cancelled"
+            await self._clear(import_)
 
-    async def _import(self, one: Import) -> None:
-        settings, folder = self._settings, self._given.catalog_folder
+    async def _import(self, import_: Import) -> None:
+        settings, folder = self._settings, self._services.catalog_folder
         published = settings.catalog_version == "latest"
         order = Order(
-            str(one.folder),
+            str(import_.folder),
             str(settings.data.absolute() / "catalog-edited" if published else folder.absolute()),
             settings.worker_memory,
             settings.worker_niceness,
@@ -217,26 +226,29 @@ class Imports:
             assert process.stdout is not None
             with suppress(trio.BrokenResourceError):
                 await process.stdin.send_all(msgspec.json.encode(order) + b"\n")
-            lines = _Lines()
+            lines = _LineSplitter()
             async for data in process.stdout:
                 for line in lines.feed(data):
-                    said = msgspec.json.decode(line, type=Said)
-                    one.done, one.total = max(one.done, said.done), max(one.total, said.total)
-                    one.report, one.wrong = said.report, said.wrong
-                    one.left_out, one.reserved = said.left_out, said.reserved
-        if one.report is None and not one.wrong:
-            one.wrong = (
-                f"The import stopped after {one.done} rows, which are in the catalogue. "
+                    progress = msgspec.json.decode(line, type=Said)
+                    import_.done, import_.total = (
+                        max(import_.done, progress.done),
+                        max(import_.total, progress.total),
+                    )
+                    import_.report, import_.wrong = progress.report, progress.wrong
+                    import_.left_out, import_.reserved = progress.left_out, progress.reserved
+        if import_.report is None and not import_.wrong:
+            import_.wrong = (
+                f"The import stopped after {import_.done} rows, which are in the catalogue. "
                 "This server cannot read a picture of the next row."
             )
 
-    def _check_open(self, one: Import) -> None:
-        if one.state != "receiving":
-            why = f"This import has {'ended' if one.ended else 'started'} and takes no more files"
+    def _check_open(self, import_: Import) -> None:
+        if import_.state != "receiving":
+            why = f"This import has {'ended' if import_.ended else 'started'} and takes no more files"
             raise PinactorsError(ErrorCode.INVALID_FORMAT, "Import closed", why, status=409)
 
-    def _check_room(self, one: Import, name: str, size: int) -> None:
-        if len(one.files) >= MOST_FILES or one.size + size > MOST_BYTES:
+    def _check_room(self, import_: Import, name: str, size: int) -> None:
+        if len(import_.files) >= MOST_FILES or import_.size + size > MOST_BYTES:
             raise PinactorsError(
                 ErrorCode.TOO_LARGE,
                 "The import is too large",
@@ -244,12 +256,12 @@ class Imports:
                 field=name,
             )
 
-    async def _clear(self, one: Import) -> None:
+    async def _clear(self, import_: Import) -> None:
         with trio.CancelScope(shield=True):
-            await self._on_disk(partial(shutil.rmtree, one.folder, ignore_errors=True))
+            await self._on_disk(partial(shutil.rmtree, import_.folder, ignore_errors=True))
 
     async def _on_disk(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await trio.to_thread.run_sync(work, *arguments, limiter=self._given.disk)
+        return await trio.to_thread.run_sync(work, *arguments, limiter=self._services.disk)
 
 
 def _append(path: Path, data: bytes) -> None:
@@ -257,7 +269,7 @@ def _append(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def _place(arrived: Path, path: Path) -> None:
+def _move_into_place(arrived: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrived.replace(path)
 
@@ -282,16 +294,16 @@ def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
-class _Lines:
+class _LineSplitter:
     """Splits data that arrives in pieces into lines."""
 
     def __init__(self) -> None:
-        self._begun = bytearray()
+        self._rest = bytearray()
 
     def feed(self, data: bytes | bytearray) -> list[bytes]:
         """Returns the lines that `data` completes. Raises `ValueError` for a line that is too long."""
-        *whole, rest = bytes(self._begun + data).split(b"\n")
+        *complete_lines, rest = bytes(self._rest + data).split(b"\n")
         if len(rest) > LINE_BYTES:
             raise ValueError("the import's process wrote a line without end")
-        self._begun = bytearray(rest)
-        return whole
+        self._rest = bytearray(rest)
+        return complete_lines

@@ -25,7 +25,7 @@ RESUMING = [
         "Upload-Draft-Interop-Version",
         "header",
         "The version of the draft the client speaks; one that names it gets a 104 with the upload's URL",
-        enum=[str(version) for version in draft_headers.SPOKEN],
+        enum=[str(version) for version in draft_headers.SUPPORTED_VERSIONS],
     ),
     parameter("Upload-Length", "header", "Bytes of the whole upload", type="integer", minimum=0),
 ]

@@ -14,7 +14,7 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.answers import FoundPin, FoundPins
 from pinactors.api.auth import authenticate
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.catalog import demo
 from pinactors.catalog.reader import Catalog, is_demonstration
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -34,7 +34,7 @@ blueprint = Blueprint("page_catalogue", __name__)
 
 async def in_worker(function: Callable[..., Any], *arguments: Any) -> Any:
     """Runs `function` in a worker, after all waiting jobs of analyses."""
-    async with services().compute.session("page", lambda: (math.inf,), lambda: 0.0) as jobs:
+    async with current_services().compute.session("page", lambda: (math.inf,), lambda: 0.0) as jobs:
         return await jobs.run(function, *arguments)
 
 
@@ -50,12 +50,12 @@ def picture(content: bytes, kind: str, cache: str) -> Response:
 @blueprint.get("/catalog/<pin_id>/<view>")
 async def catalog_picture(pin_id: str, view: str) -> Response:
     """The catalogue's picture of a pin, of bounded size; 404 if there is none."""
-    given = services()
-    await authenticate(request.headers, given.records)
+    services = current_services()
+    await authenticate(request.headers, services.records)
     found = None
     if view in (View.FRONT, View.BACK):
         found = await trio.to_thread.run_sync(
-            _picture, given.catalog_folder, pin_id, View(view), limiter=given.disk
+            _picture, services.catalog_folder, pin_id, View(view), limiter=services.disk
         )
     if found is None:
         raise _absent("The catalogue has no such picture")
@@ -72,8 +72,8 @@ def _picture(folder: Path, pin_id: str, view: View) -> tuple[bytes, str] | None:
 @blueprint.get("/catalog")
 async def search() -> Response:
     """Pins whose id, name, characters, series or code contain `search`."""
-    given = services()
-    await authenticate(request.headers, given.records)
+    services = current_services()
+    await authenticate(request.headers, services.records)
     text = request.args.get("search", "").strip()
     if not text or len(text) > SEARCH_CHARACTERS:
         raise PinactorsError(
@@ -82,7 +82,7 @@ async def search() -> Response:
             f"search must have 1 to {SEARCH_CHARACTERS} characters",
             field="search",
         )
-    pins = await trio.to_thread.run_sync(_search, given.catalog_folder, text, limiter=given.disk)
+    pins = await trio.to_thread.run_sync(_search, services.catalog_folder, text, limiter=services.disk)
     headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
     return Response(msgspec.json.encode(FoundPins(pins)), 200, headers)
 
@@ -97,8 +97,8 @@ def _search(folder: Path, text: str) -> list[FoundPin]:
 @blueprint.get("/example/<view>")
 async def example(view: str) -> Response:
     """A photograph of a demonstration pin, drawn once; 404 if the catalogue is not the demonstration."""
-    given = services()
-    drawn = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
+    services = current_services()
+    drawn = await trio.to_thread.run_sync(is_demonstration, services.catalog_folder, limiter=services.disk)
     if view not in tuple(View) or not drawn:
         raise _absent("There is an example only if the catalogue is the demonstration")
     wanted = View(view)

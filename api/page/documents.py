@@ -21,7 +21,7 @@ from quart import Blueprint, Response
 
 import pinactors
 from pinactors.api.page.pages import answer, template
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError
 
 PAGES = {
@@ -118,7 +118,7 @@ async def picture(name: str) -> Response:
     kind = PICTURES.get(name)
     if kind is None:
         raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No picture named {name[:80]!r}", status=404)
-    content = await trio.to_thread.run_sync(_picture, name, limiter=services().disk)
+    content = await trio.to_thread.run_sync(_picture, name, limiter=current_services().disk)
     return answer(content, kind, hashlib.sha256(content).hexdigest()[:32])
 
 
@@ -126,5 +126,5 @@ async def picture(name: str) -> Response:
 async def document(name: str) -> Response:
     if name not in PAGES:
         raise PinactorsError(ErrorCode.NOT_FOUND, "Not found", f"No page named {name[:80]!r}", status=404)
-    content = await trio.to_thread.run_sync(rendered, name, limiter=services().disk)
+    content = await trio.to_thread.run_sync(rendered, name, limiter=current_services().disk)
     return answer(content, "text/html; charset=utf-8", hashlib.sha256(content).hexdigest()[:32])

@@ -18,7 +18,7 @@ from jinja2 import DictLoader, Environment, Template
 from markupsafe import Markup
 from quart import Blueprint, Response, request
 
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.catalog.reader import is_demonstration
 from pinactors.protocol import ErrorCode, PinactorsError
 
@@ -103,8 +103,10 @@ async def page() -> Response:
 async def shell(head: str | None = None, view: str = "start") -> Response:
     """The page, which shows `view` at once. `head` (escaped HTML) replaces its title and description unless
     it is None."""
-    given = services()
-    demonstration = await trio.to_thread.run_sync(is_demonstration, given.catalog_folder, limiter=given.disk)
+    services = current_services()
+    demonstration = await trio.to_thread.run_sync(
+        is_demonstration, services.catalog_folder, limiter=services.disk
+    )
     return _page("index.html", Markup(head) if head is not None else None, view, demonstration)
 
 

@@ -19,7 +19,7 @@ from pinactors.analysis.imaging.public_copy import public_copy
 from pinactors.api.auth import ANYONE, authenticate
 from pinactors.api.page.catalogue import in_worker, picture
 from pinactors.api.page.pages import shell
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.protocol.merge import merge
 from pinactors.records.analyses import StoredStream
@@ -36,7 +36,7 @@ blueprint = Blueprint("page_results", __name__)
 
 async def _stored(stream_id: str, owner: str) -> StoredStream:
     """The stored analysis. Raises the same `PinactorsError` if there is none and if it is another owner's."""
-    stored = await services().records.stream(stream_id)
+    stored = await current_services().records.stream(stream_id)
     if stored is None or stored.owner != owner:
         raise PinactorsError(
             ErrorCode.STREAM_NOT_FOUND, "Not found", "No finished analysis of yours has this stream id"
@@ -47,10 +47,10 @@ async def _stored(stream_id: str, owner: str) -> StoredStream:
 @blueprint.get("/results/<stream_id>")
 async def result_page(stream_id: str) -> Response:
     """The page for a result, with tags for link previews of messengers in its head."""
-    given = services()
+    services = current_services()
     head = None
-    if not await given.records.has_keys():
-        stored = await given.records.stream(stream_id)
+    if not await services.records.has_keys():
+        stored = await services.records.stream(stream_id)
         if stored is not None and stored.owner == ANYONE:
             head = describe(merge(stored.packets), request.host_url, stream_id)
     return await shell(head, view="result")
@@ -98,7 +98,7 @@ def describe(result: dict[str, Any], host_url: str, stream_id: str) -> str:
 @blueprint.get("/results/<stream_id>/packets")
 async def packets(stream_id: str) -> Response:
     """The packets of a finished analysis as one array, however long ago it was."""
-    stored = await _stored(stream_id, await authenticate(request.headers, services().records))
+    stored = await _stored(stream_id, await authenticate(request.headers, current_services().records))
     body = msgspec.json.encode([msgspec.Raw(packet) for packet in stored.packets])
     return Response(body, 200, {"Content-Type": "application/json", "Cache-Control": "private, no-cache"})
 
@@ -107,7 +107,7 @@ async def packets(stream_id: str) -> Response:
 async def photograph(stream_id: str, view: str) -> Response:
     """A photograph of a finished analysis, scaled down and without the camera's metadata (place, time,
     owner)."""
-    await _stored(stream_id, await authenticate(request.headers, services().records))
+    await _stored(stream_id, await authenticate(request.headers, current_services().records))
     return await shown_photograph(stream_id, view)
 
 
@@ -120,15 +120,15 @@ async def of_photograph(stream_id: str, view: str, work: Callable[..., Any], *ar
     """Runs `work` in a worker on a photograph of a finished analysis and returns its result. `work` receives
     the file's path, the view, the largest number of pixels, and `arguments`. Raises `PinactorsError`
     (`not_found`)."""
-    given = services()
+    services = current_services()
     absent = PinactorsError(
         ErrorCode.NOT_FOUND, "Not found", "This analysis has no such photograph", status=404
     )
-    stored = await given.records.photograph(stream_id, view)
+    stored = await services.records.photograph(stream_id, view)
     if stored is None:
         raise absent
     try:
-        image = await trio.to_thread.run_sync(given.store.fetch, stored, limiter=given.disk)
-        return await in_worker(work, image.path, View(view), given.settings.max_image_pixels, *arguments)
+        image = await trio.to_thread.run_sync(services.store.fetch, stored, limiter=services.disk)
+        return await in_worker(work, image.path, View(view), services.settings.max_image_pixels, *arguments)
     except FileNotFoundError:  # removed meanwhile, by hand or because of its age
         raise absent from None

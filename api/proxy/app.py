@@ -29,7 +29,7 @@ from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.outlet import RelayedLog
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.sessions import Sessions, open_sessions
-from pinactors.api.proxy.state import EXTENSION, Proxy, key_in, proxy
+from pinactors.api.proxy.state import EXTENSION, Proxy, current_proxy, key_in
 from pinactors.api.server import open_sockets, run
 from pinactors.api.services import DISK_THREADS
 from pinactors.api.streams import durable_streams
@@ -93,12 +93,12 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
 async def relay_upload() -> Response:
     """Relays an upload. Refuses what the proxy can check by itself before the body is read; the master checks
     the rest."""
-    given = proxy()
-    settings = given.services.settings
-    asked = draft_headers.read(request.headers)
-    informed = asked.spoken is not None and settings.informational_responses
-    if asked.resumes(informed):
-        return await resumable.create(asked, informed)
+    proxy = current_proxy()
+    settings = proxy.services.settings
+    upload_request = draft_headers.read(request.headers)
+    can_inform = upload_request.supported_version is not None and settings.informational_responses
+    if upload_request.resumes(can_inform):
+        return await resumable.create(upload_request, can_inform)
     # Web clients of the /api/proxy path expect a single object, also on phones.
     framing = choose(request, by_agent=request.path == "/mobile-upload")
     content_type(request)
@@ -113,17 +113,17 @@ async def relay_upload() -> Response:
     if session_id:
         g.session_id = session_id
     kind, size = request.headers["Content-Type"], request.content_length
-    span = begin_logged(given.services.tracing, request, "upload")
+    span = begin_logged(proxy.services.tracing, request, "upload")
     head = Head(kind, size, token, key or new_stream_id(), named, early=early, span=span)
     route = routing.route_of(owner_of(token), key, session_id, start)
     body = _Request(reader, start)
     if early:
-        answer, rest = await receive_early(given.sessions, head, route, body)
+        answer, rest = await receive_early(proxy.sessions, head, route, body)
     else:
-        answer = await receive(given.sessions, head, route, body)
+        answer = await receive(proxy.sessions, head, route, body)
     response = await respond(request, framing, answer, settings, since=reader.ended_at)
     if isinstance(answer, RelayedLog):
-        _measure(response, answer, given.services.metrics)
+        _measure(response, answer, proxy.services.metrics)
     if early:
         response.response = Overlapping(response.response, rest)
     return response
@@ -181,18 +181,18 @@ def _measure(response: Response, answer: RelayedLog, metrics: Metrics) -> None:
 
 @blueprint.get("/streams/<stream_id>")
 async def get_stream(stream_id: str) -> Response:
-    given = proxy()
-    found = await given.sessions.find(stream_id, key_in(request.headers))
+    proxy = current_proxy()
+    found = await proxy.sessions.find(stream_id, key_in(request.headers))
     if request.method == "HEAD":
         response = durable_streams.describe(found)
     else:
-        response = await durable_streams.read(request, found, given.services.settings)
+        response = await durable_streams.read(request, found, proxy.services.settings)
     return await durable_streams.protect(response)
 
 
 @blueprint.delete("/streams/<stream_id>")
 async def cancel_stream(stream_id: str) -> Response:
-    await proxy().sessions.cancel(stream_id, key_in(request.headers))
+    await current_proxy().sessions.cancel(stream_id, key_in(request.headers))
     response = Response(b"", 204)
     del response.headers["Content-Type"]
     return await durable_streams.protect(response)
@@ -207,12 +207,12 @@ async def live() -> Response:
 @blueprint.get("/readyz")
 async def ready() -> Response:
     """503 unless a master is up, the spool folder has room and uploads are accepted."""
-    given = proxy()
+    proxy = current_proxy()
     return readiness(
         {
-            "masters": any(master.state == "up" for master in given.services.masters.all),
-            "disk": await given.services.checks.disk([given.services.folder]),
-            "accepting": given.sessions.accepting,
+            "masters": any(master.state == "up" for master in proxy.services.masters.all),
+            "disk": await proxy.services.checks.disk([proxy.services.folder]),
+            "accepting": proxy.sessions.accepting,
         }
     )
 
@@ -222,17 +222,17 @@ async def ready() -> Response:
 async def health() -> Response:
     """`ok`; `degraded` if a master is not up or the disk has no room; 503 and `unavailable` if no master is
     up."""
-    given = proxy()
-    states = describe(given.services.masters.all)
+    proxy = current_proxy()
+    states = describe(proxy.services.masters.all)
     up = sum(state.state == "up" for state in states)
-    room = await given.services.checks.disk([given.services.folder])
+    room = await proxy.services.checks.disk([proxy.services.folder])
     works = room and up == len(states)
     response = json_answer(
         ProxyHealth(
             "ok" if works else "degraded" if up else "unavailable",
             "pinactors-proxy",
             timestamp(),
-            len(given.sessions),
+            len(proxy.sessions),
             states,
             DiskState(room),
         )
@@ -244,24 +244,24 @@ async def health() -> Response:
 
 @blueprint.get("/metrics")
 async def metrics() -> Response:
-    text = prometheus_client.generate_latest(proxy().services.metrics.registry)
+    text = prometheus_client.generate_latest(current_proxy().services.metrics.registry)
     return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
 
 @blueprint.post("/tokens")
 async def make_token() -> Response:
     """Makes a token at a master. Replaces the stream id if the session has another one at its master."""
-    given = proxy()
+    proxy = current_proxy()
     token = key_in(request.headers)
-    body = await BodyReader(request, given.services.settings, FEEDBACK_BYTES).whole()
+    body = await BodyReader(request, proxy.services.settings, FEEDBACK_BYTES).whole()
     fields = object_in(body, *TOKEN_FIELDS) if body.strip() else {}
     named = fields.get("streamId")
-    known = given.sessions.upstream_of(named) if isinstance(named, str) else None
+    known = proxy.sessions.upstream_of(named) if isinstance(named, str) else None
     if known is None:
-        return await forward(request, given.services, owner_of(token) or request.path, body)
+        return await forward(request, proxy.services, owner_of(token) or request.path, body)
     master, fields["streamId"] = known
     body = json.dumps({name: fields[name] for name in TOKEN_FIELDS if name in fields}).encode()
-    response = await forward(request, given.services, owner_of(token), body, [master])
+    response = await forward(request, proxy.services, owner_of(token), body, [master])
     if response.status_code == 200:
         answer = object_in(await response.get_data(as_text=False))
         response.set_data(msgspec.json.encode({**answer, "streamId": named}))
@@ -282,4 +282,4 @@ async def make_token() -> Response:
 @blueprint.post("/api/mobile/<path:_>")
 async def small(_: str = "") -> Response:
     token = key_in(request.headers)
-    return await forward(request, proxy().services, owner_of(token) or request.path)
+    return await forward(request, current_proxy().services, owner_of(token) or request.path)

@@ -24,12 +24,12 @@ from pinactors.api.proxy.masters.routing import route_of
 from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.refusals import NO_MASTER
 from pinactors.api.proxy.relay.services import HOP
-from pinactors.api.proxy.state import Proxy, key_in, proxy
+from pinactors.api.proxy.state import Proxy, current_proxy, key_in
 from pinactors.api.streams.framings import SSE, choose
 from pinactors.api.streams.pieces import Pieces
 from pinactors.api.uploads.mobile_upload import content_type
 from pinactors.api.uploads.resumable import draft_headers, tus_headers
-from pinactors.api.uploads.resumable.draft_headers import Asked
+from pinactors.api.uploads.resumable.draft_headers import UploadRequest
 from pinactors.api.uploads.resumable.upload import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
@@ -50,38 +50,38 @@ blueprint = Blueprint("proxy-resumable", __name__)
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
-async def create(asked: Asked, informed: bool) -> Response:
+async def create(upload_request: UploadRequest, can_inform: bool) -> Response:
     """Creates an upload of the IETF draft: an empty one at a master, to which this request's body is
     appended.
 
-    A client that can be `informed` receives the upload's URL before its body is read.
+    A client that can be `can_inform` receives the upload's URL before its body is read.
     """
-    given = proxy()
+    proxy = current_proxy()
     content_type(request)
     framing = choose(request, by_agent=request.path == "/mobile-upload")
     style = "json" if framing is None else "sse" if framing is SSE else "stream"
     token = key_in(request.headers)
     named = said(request.headers.get("Idempotency-Key")) or said(request.headers.get("x-session-id"))
     route = route_of(owner_of(token), None, named, b"" if named else str(request.scope["client"]).encode())
-    empty = {**_headers(asked, complete=False), "Content-Type": request.headers["Content-Type"]}
-    if asked.length is None and asked.complete and asked.content is not None:
-        empty["Upload-Length"] = str(asked.content)
+    empty = {**_headers(upload_request, complete=False), "Content-Type": request.headers["Content-Type"]}
+    if upload_request.length is None and upload_request.complete and upload_request.content is not None:
+        empty["Upload-Length"] = str(upload_request.content)
     empty.pop("Upload-Offset", None)
-    created, master = await _first(given, route, f"/mobile-upload?response={style}", empty)
+    created, master = await _first(proxy, route, f"/mobile-upload?response={style}", empty)
     if created.status_code != 201:
         return created
     location = created.headers["Location"]
-    if informed:
+    if can_inform:
         limit = {"Upload-Limit": created.headers.get("Upload-Limit", "")}
-        await inform(request, 104, draft_headers.created(asked, location, limit))
-    appending = {**_headers(asked, complete=asked.complete is True), "Upload-Offset": "0"}
-    if asked.version >= 6:
+        await inform(request, 104, draft_headers.created(upload_request, location, limit))
+    appending = {**_headers(upload_request, complete=upload_request.complete is True), "Upload-Offset": "0"}
+    if upload_request.version >= 6:
         appending["Content-Type"] = draft_headers.PARTIAL_TYPE
     path = f"/mobile-upload/{location.rpartition(SEPARATOR)[2]}"
-    response = await _relay(given, master, "PATCH", path, appending, body=True)
+    response = await _relay(proxy, master, "PATCH", path, appending, body=True)
     if response.status_code < 300:
         response.headers["Location"] = location
-        if not asked.complete:
+        if not upload_request.complete:
             response.status_code = 201
     return response
 
@@ -98,20 +98,20 @@ async def create_tus() -> Response:
     """Creates a tus upload. The session id chooses the master, so that all photographs of a session reach the
     same one. A photograph that names only a stream is offered to one master after the other; those without
     the stream answer 404."""
-    given = proxy()
+    proxy = current_proxy()
     tus_headers.check_version(request.headers)
     photograph = tus_headers.photograph(request.headers.get("Upload-Metadata", ""))
     token = key_in(request.headers)
     seed = str(request.scope["client"]).encode()
     route = route_of(owner_of(token), None, photograph.session_id, seed)
     length = {"Upload-Length": str(tus_headers.length(request.headers))}
-    created, master = await _first(given, route, "/uploads/", {**_passed_on(), **length})
+    created, master = await _first(proxy, route, "/uploads/", {**_passed_on(), **length})
     begins = request.mimetype == tus_headers.OFFSET_TYPE and request.content_length != 0
     if created.status_code != 201 or not begins:
         return created
     fields = {**_passed_on(), "Upload-Offset": "0", "Content-Type": tus_headers.OFFSET_TYPE}
     path = f"/uploads/{created.headers['Location'].rpartition(SEPARATOR)[2]}"
-    appended = await _relay(given, master, "PATCH", path, fields, body=True)
+    appended = await _relay(proxy, master, "PATCH", path, fields, body=True)
     if appended.status_code != 204:
         return appended
     created.headers["Upload-Offset"] = appended.headers["Upload-Offset"]
@@ -135,7 +135,7 @@ async def sign(response: Response) -> Response:
 async def announce(response: Response) -> Response:
     """Adds protocol versions and limits to answers to `OPTIONS`."""
     if request.method == "OPTIONS":
-        most = proxy().services.settings.max_request_bytes
+        most = current_proxy().services.settings.max_request_bytes
         if request.path.startswith("/uploads"):
             response.headers.update(tus_headers.capabilities(most))
         elif request.path in ("/mobile-upload", "/api/proxy/mobile-upload"):
@@ -184,25 +184,25 @@ class _Coming:
 
 
 async def _at_its_master(name: str, path: str) -> Response:
-    given = proxy()
+    proxy = current_proxy()
     tag, _, upload_id = name.partition(SEPARATOR)
-    master = next((master for master in given.services.masters.all if _tag(master) == tag), None)
+    master = next((master for master in proxy.services.masters.all if _tag(master) == tag), None)
     if master is None or not _UPLOAD_ID.fullmatch(upload_id):
         raise not_found()
     fields = _passed_on()
     if "Content-Type" in request.headers:
         fields["Content-Type"] = request.headers["Content-Type"]
     body = request.method in ("PATCH", "POST")
-    return await _relay(given, master, request.method, f"{path}/{upload_id}", fields, body=body)
+    return await _relay(proxy, master, request.method, f"{path}/{upload_id}", fields, body=body)
 
 
-async def _first(given: Proxy, route: str, path: str, fields: dict[str, str]) -> tuple[Response, Master]:
+async def _first(proxy: Proxy, route: str, path: str, fields: dict[str, str]) -> tuple[Response, Master]:
     """Creates the upload at the first master that accepts it; if none does, returns the last refusal. Raises
     `PinactorsError` if no master answers."""
     refused: tuple[Response, Master] | None = None
-    for master in given.services.masters.order(route):
+    for master in proxy.services.masters.order(route):
         try:
-            response = await _relay(given, master, "POST", path, fields, body=False)
+            response = await _relay(proxy, master, "POST", path, fields, body=False)
         except PinactorsError:
             continue
         if response.status_code not in (404, 429, 503):
@@ -214,21 +214,21 @@ async def _first(given: Proxy, route: str, path: str, fields: dict[str, str]) ->
 
 
 async def _relay(
-    given: Proxy, master: Master, method: str, path: str, fields: Mapping[str, str], *, body: bool
+    proxy: Proxy, master: Master, method: str, path: str, fields: Mapping[str, str], *, body: bool
 ) -> Response:
     """Sends one request to `master`, with this request's body or without one, and returns the answer.
 
     Raises `PinactorsError`: the error of the phone's body, or `overloaded` (503) if the master does not
     answer.
     """
-    settings = given.services.settings
+    settings = proxy.services.settings
     connection = Connection(
         master.url,
         silence=settings.proxy_silence,
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
         on_activity=lambda: None,
     )
-    span = begin_logged(given.services.tracing, request, HOP, Kind.CLIENT, master=master.name)
+    span = begin_logged(proxy.services.tracing, request, HOP, Kind.CLIENT, master=master.name)
     headers = {**fields, **key_headers(token_of(request.headers)), **span.correlation}
     kind = headers.pop("Content-Type", "application/octet-stream")
     size: int | None = 0
@@ -246,7 +246,7 @@ async def _relay(
     except (Broken, NotPinactors) as error:
         await connection.close()  # noqa: ASYNC120 - closes at once, waits for nothing
         if isinstance(error, Unreachable):
-            given.services.masters.unreachable(master)
+            proxy.services.masters.unreachable(master)
         raise PinactorsError(
             ErrorCode.OVERLOADED,
             "Upload not available now",
@@ -274,11 +274,11 @@ async def _passed_back(answer: Answer, connection: Connection, first: bytes, mas
     return response
 
 
-def _headers(asked: Asked, *, complete: bool) -> dict[str, str]:
+def _headers(upload_request: UploadRequest, *, complete: bool) -> dict[str, str]:
     """Header fields for one of the two requests (create, append) that replace the creating request."""
     fields = {name: value for name, value in _passed_on().items() if name != "Upload-Incomplete"}
     fields.pop("Upload-Complete", None)
-    return {**fields, **draft_headers.state(asked, complete=complete)}
+    return {**fields, **draft_headers.state(upload_request, complete=complete)}
 
 
 def _passed_on() -> dict[str, str]:

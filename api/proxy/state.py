@@ -22,7 +22,7 @@ class Proxy:
     sessions: Sessions
 
 
-def proxy() -> Proxy:
+def current_proxy() -> Proxy:
     """The running application's `Proxy`. Only inside a request or WebSocket."""
     return cast(Proxy, current_app.extensions[EXTENSION])
 

@@ -17,7 +17,7 @@ from pinactors.api.proxy.masters import requests, routing
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.receiving import receive
 from pinactors.api.proxy.relay.keys import owner_of
-from pinactors.api.proxy.state import Proxy, key_in, proxy
+from pinactors.api.proxy.state import Proxy, current_proxy, key_in
 from pinactors.api.streams.websocket import (
     Messages,
     Opening,
@@ -46,19 +46,19 @@ blueprint = Blueprint("proxy websocket", __name__)
 async def converse() -> None:
     """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade, as a master
     does."""
-    given = proxy()
+    proxy = current_proxy()
     session_id = None
     header_key = key_in(websocket.headers)
     if header_key and not header_key.startswith(TOKEN_PREFIX):  # tokens are checked later, with their stream
-        await requests.check_key(given.services.masters.order(owner_of(header_key)), header_key)
+        await requests.check_key(proxy.services.masters.order(owner_of(header_key)), header_key)
     try:
-        opening = await opening_of(given.services.settings)
+        opening = await opening_of(proxy.services.settings)
         session_id = opening.session_id
         token = header_key or key_in({"x-api-key": opening.api_key or ""})
         if opening.stream_id is None:
-            code = await _upload(given, opening, token)
+            code = await _upload(proxy, opening, token)
         else:
-            found = await given.sessions.find(opening.stream_id, token)
+            found = await proxy.sessions.find(opening.stream_id, token)
             await _deliver(found, position_in(found, opening))
             code = close_code(found)
     except PinactorsError as error:
@@ -74,12 +74,12 @@ async def _deliver(log: PacketLog, position: int) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
+async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     """Relays the photographs, sends the packets that come back and returns the close code."""
     views = views_of(opening)
     session_id = check_session_id(opening.session_id)
     key = key_of(opening)
-    photographs = Photographs(views, given, opening.webhook)
+    photographs = Photographs(views, proxy, opening.webhook)
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
         None,
@@ -87,7 +87,7 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
         key or new_stream_id(),
         session_id,
         early=True,
-        span=begin_logged(given.services.tracing, websocket, "upload"),
+        span=begin_logged(proxy.services.tracing, websocket, "upload"),
     )
     route = routing.route_of(owner_of(token), key, session_id, b"")
     sent = 0
@@ -96,7 +96,7 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
         nonlocal sent
         sent = await send_packets(log, 0)
 
-    log = await receive(given.sessions, head, route, photographs, meanwhile)
+    log = await receive(proxy.sessions, head, route, photographs, meanwhile)
     await _deliver(log, sent)
     return close_code(log, mistaken=photographs.mistaken)
 
@@ -104,8 +104,8 @@ async def _upload(given: Proxy, opening: Opening, token: str | None) -> int:
 class Photographs:
     """Turns the binary messages into the body of a multipart upload, piece by piece."""
 
-    def __init__(self, views: list[View], given: Proxy, webhook: str | None) -> None:
-        settings = given.services.settings
+    def __init__(self, views: list[View], proxy: Proxy, webhook: str | None) -> None:
+        settings = proxy.services.settings
         self.boundary = secrets.token_hex(16)
         self._coming, self._webhook = list(views), webhook
         self._view: View | None = None

@@ -17,7 +17,7 @@ import trio
 from quart import Blueprint, Request, Response, current_app, request
 
 from pinactors.api.auth import authenticate
-from pinactors.api.services import services
+from pinactors.api.services import current_services
 from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
 from pinactors.api.streams.polls import EXTENSION, Polls
 from pinactors.api.streams.reader import Log, follow
@@ -51,7 +51,7 @@ Live = Literal["long-poll", "sse"]
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ReadRequest:
     """A parsed GET. `position` is None for the log's tail (`now`); `resumed` is True if an SSE reader
     reconnected."""
 
@@ -66,32 +66,32 @@ def _invalid(field: str, detail: str) -> PinactorsError:
     return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)
 
 
-def parse(asked: Request) -> Read:
+def parse(request: Request) -> ReadRequest:
     """Parses the query and the headers. Raises `PinactorsError` (`invalid_format`)."""
-    live = asked.args.get("live")
+    live = request.args.get("live")
     if live not in (None, "long-poll", "sse"):
         raise _invalid("live", "live must be long-poll or sse")
-    following = accepted(asked) if live is None else None
-    name, last_event = _last_event(asked) if live == "sse" or following is SSE else ("", None)
+    following = accepted(request) if live is None else None
+    name, last_event = _last_event(request) if live == "sse" or following is SSE else ("", None)
     resumed = said(last_event) is not None
     if resumed:
         offsets = [last_event or ""]
     else:  # an SSE reader that has received no event yet sends an empty id
-        name, offsets = "offset", asked.args.getlist("offset") or ["-1"] * (last_event is not None)
+        name, offsets = "offset", request.args.getlist("offset") or ["-1"] * (last_event is not None)
     if len(offsets) > 1:
         raise _invalid("offset", "offset must be given only once")
     if live is not None and not offsets:
         raise _invalid("offset", "live reads need an offset; -1 reads from the start")
-    return Read(
+    return ReadRequest(
         position=_position(offsets[0], name) if offsets else 0,
         live=live,  # type: ignore[arg-type]  # checked above
         following=following,
         resumed=resumed,
-        cursor=_cursor(asked.args.get("cursor")),
+        cursor=_cursor(request.args.get("cursor")),
     )
 
 
-def _last_event(asked: Request) -> tuple[str, str | None]:
+def _last_event(request: Request) -> tuple[str, str | None]:
     """Name and value of the header or parameter with the id of the last event that an SSE reader received;
     the value is None if neither is sent.
 
@@ -99,8 +99,8 @@ def _last_event(asked: Request) -> tuple[str, str | None]:
     adds a parameter to the URL.
     """
     for name, value in (
-        (LAST_EVENT_ID, asked.headers.get(LAST_EVENT_ID)),
-        (LAST_EVENT_PARAMETER, asked.args.get(LAST_EVENT_PARAMETER)),
+        (LAST_EVENT_ID, request.headers.get(LAST_EVENT_ID)),
+        (LAST_EVENT_PARAMETER, request.args.get(LAST_EVENT_PARAMETER)),
     ):
         if value is not None:
             return name, value
@@ -126,16 +126,16 @@ def _cursor(value: str | None) -> int | None:
     return int(value) if value is not None and usable else None
 
 
-def next_cursor(held: int | None, now: dt.datetime | None = None) -> str:
-    """The current interval's number, or a random number beyond `held` if the client has the current one
-    already."""
+def next_cursor(client_cursor: int | None, now: dt.datetime | None = None) -> str:
+    """The current interval's number, or a random number beyond `client_cursor` if the client has the current
+    one already."""
     current = int(((now or dt.datetime.now(dt.UTC)) - CURSOR_EPOCH).total_seconds() // CURSOR_INTERVAL)
-    if held is None or held < current:
+    if client_cursor is None or client_cursor < current:
         return str(current)
-    return str(held + max(1, (1 + secrets.randbelow(CURSOR_JITTER)) // CURSOR_INTERVAL))
+    return str(client_cursor + max(1, (1 + secrets.randbelow(CURSOR_JITTER)) // CURSOR_INTERVAL))
 
 
-def marks(log: Log, position: int, *, cursor: str | None = None) -> dict[str, str]:
+def position_headers(log: Log, position: int, *, cursor: str | None = None) -> dict[str, str]:
     """Header fields for an answer that ends at `position`: the next offset, and whether the log's end is
     reached."""
     headers = {"Stream-Next-Offset": to_token(position)}
@@ -148,58 +148,63 @@ def marks(log: Log, position: int, *, cursor: str | None = None) -> dict[str, st
     return headers
 
 
-async def read(asked: Request, log: Log, settings: Settings, encoding: Encoding = JSON_BATCH) -> Response:
+async def read(request: Request, log: Log, settings: Settings, encoding: Encoding = JSON_BATCH) -> Response:
     """Answers a GET on `log`. Raises `PinactorsError` for an invalid offset, and (429) for too many reads of
     a stream that has ended."""
-    wanted = parse(asked)
+    read_request = parse(request)
     tail = len(log.packets)
-    position = tail if wanted.position is None else wanted.position
+    position = tail if read_request.position is None else read_request.position
     if position > tail:
         raise _invalid("offset", "this offset is beyond the end of the stream")
-    _count(log, empty=position == tail)
-    if wanted.live == "sse" or wanted.following is not None:
-        if wanted.resumed and log.closed and position == tail:
-            return _empty(204, marks(log, position))  # makes an EventSource stop reconnecting
-        framing = wanted.following or BatchEvents(encoding, next_cursor(wanted.cursor))
-        response = follow(asked, log, framing, settings, position=position)
+    _count_read(log, empty=position == tail)
+    if read_request.live == "sse" or read_request.following is not None:
+        if read_request.resumed and log.closed and position == tail:
+            return _empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
+        framing = read_request.following or BatchEvents(encoding, next_cursor(read_request.cursor))
+        response = follow(request, log, framing, settings, position=position)
         response.headers["Stream-Next-Offset"] = to_token(position)
-        if wanted.live and not encoding.text:
+        if read_request.live and not encoding.text:
             response.headers["Stream-SSE-Data-Encoding"] = "base64"
         return response
     cursor = None
-    if wanted.live == "long-poll":
+    if read_request.live == "long-poll":
         # Waits less than the ten seconds after which clients give up: no keep-alive can be sent before a
         # status.
         with log.watching(), trio.move_on_after(settings.keepalive):
             await log.wait_beyond(position)
-        cursor = next_cursor(wanted.cursor)
+        cursor = next_cursor(read_request.cursor)
         if len(log.packets) == position:
-            return _empty(204, marks(log, position, cursor=cursor))
-    return _batch(asked, log, wanted, position, encoding, cursor)
+            return _empty(204, position_headers(log, position, cursor=cursor))
+    return _batch(request, log, read_request, position, encoding, cursor)
 
 
 def _batch(
-    asked: Request, log: Log, wanted: Read, position: int, encoding: Encoding, cursor: str | None
+    request: Request,
+    log: Log,
+    read_request: ReadRequest,
+    position: int,
+    encoding: Encoding,
+    cursor: str | None,
 ) -> Response:
     packets = log.packets[position:]
     end = position + len(packets)
     headers = {
-        **marks(log, end, cursor=cursor),
+        **position_headers(log, end, cursor=cursor),
         "Content-Type": encoding.content_type,
         "Cache-Control": (FINAL if log.closed else REVALIDATE) if packets else NO_STORE,
         "Vary": VARY,
     }
-    if wanted.position is None and not wanted.live:
+    if read_request.position is None and not read_request.live:
         return Response(encoding.batch([]), 200, {**headers, "Cache-Control": NO_STORE})
     tag = f"{log.stream_id}:{to_token(position)}:{to_token(end)}{':c' if log.closed else ''}"
     headers["ETag"] = f'"{tag}"'
-    if not wanted.live and asked.if_none_match.contains_weak(tag):
-        _count(log, empty=True)
+    if not read_request.live and request.if_none_match.contains_weak(tag):
+        _count_read(log, empty=True)
         return _empty(304, headers)
     return Response(encoding.batch(packets), 200, headers)
 
 
-def _count(log: Log, *, empty: bool) -> None:
+def _count_read(log: Log, *, empty: bool) -> None:
     """Counts a read of a stream that has ended. Raises `PinactorsError` (429) if there were too many."""
     if log.closed:
         polls: Polls = current_app.extensions.setdefault(EXTENSION, Polls())
@@ -214,9 +219,9 @@ def _empty(status: int, headers: dict[str, str]) -> Response:
 
 def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
     """Answers a HEAD with the log's tail and whether the log is closed. Raises `PinactorsError` (429)."""
-    _count(log, empty=True)
+    _count_read(log, empty=True)
     headers = {
-        **marks(log, len(log.packets)),
+        **position_headers(log, len(log.packets)),
         "Content-Type": encoding.content_type,
         "Cache-Control": NO_STORE,
     }
@@ -236,15 +241,15 @@ blueprint.after_request(protect)
 
 @blueprint.get("/streams/<stream_id>")
 async def get_stream(stream_id: str) -> Response:
-    running = services()
-    owner = await authenticate(request.headers, running.records, stream_id)
-    log = await running.registry.find(stream_id, owner)
-    return describe(log) if request.method == "HEAD" else await read(request, log, running.settings)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records, stream_id)
+    log = await services.registry.find(stream_id, owner)
+    return describe(log) if request.method == "HEAD" else await read(request, log, services.settings)
 
 
 @blueprint.delete("/streams/<stream_id>")
 async def cancel_stream(stream_id: str) -> Response:
-    running = services()
-    owner = await authenticate(request.headers, running.records, stream_id)
-    await running.registry.cancel(stream_id, owner)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records, stream_id)
+    await services.registry.cancel(stream_id, owner)
     return _empty(204, {})

@@ -30,7 +30,7 @@ from quart import Blueprint, websocket
 from pinactors.api.auth import ANYTHING, UPLOADS, authenticate, token_of
 from pinactors.api.errors import not_stored
 from pinactors.api.http.body import BodyReader, Piece
-from pinactors.api.services import Services, services
+from pinactors.api.services import Services, current_services
 from pinactors.api.uploads.mobile_upload import check_idempotency_key, named_webhook
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
@@ -88,23 +88,23 @@ _AT = re.compile(r"`\$\.(\w+)")
 @blueprint.websocket("/ws")
 async def converse() -> None:
     """Serves one WebSocket. Refuses a wrong key in the header with 401 before the upgrade."""
-    given = services()
+    services = current_services()
     named = token_of(websocket.headers) is not None
     if named:
-        await authenticate(websocket.headers, given.records, ANYTHING)
+        await authenticate(websocket.headers, services.records, ANYTHING)
     session_id = None
     try:
-        opening = await opening_of(given.settings)
+        opening = await opening_of(services.settings)
         session_id = opening.session_id
         key = websocket.headers if named else {"x-api-key": opening.api_key or ""}
-        owner = await authenticate(key, given.records, opening.stream_id or UPLOADS)
+        owner = await authenticate(key, services.records, opening.stream_id or UPLOADS)
         if opening.stream_id is not None:
-            conversation = await _resumed(given, opening, owner)
+            conversation = await _resumed(services, opening, owner)
         else:
             views = views_of(opening)
-            upload = _upload(opening, owner, given.settings)
-            upload.span = begin_logged(given.tracing, websocket, "upload")
-            conversation = WebsocketExchange(given, upload, views)
+            upload = _upload(opening, owner, services.settings)
+            upload.span = begin_logged(services.tracing, websocket, "upload")
+            conversation = WebsocketExchange(services, upload, views)
         code = await conversation.run()
     except PinactorsError as error:
         await refuse(error, session_id)
@@ -156,9 +156,9 @@ def _upload(opening: Opening, owner: str, settings: Settings) -> Upload:
     return upload
 
 
-async def _resumed(given: Services, opening: Opening, owner: str) -> WebsocketExchange:
-    found = await given.registry.find(opening.stream_id or "", owner)
-    return WebsocketExchange(given, None, (), found, position_in(found, opening))
+async def _resumed(services: Services, opening: Opening, owner: str) -> WebsocketExchange:
+    found = await services.registry.find(opening.stream_id or "", owner)
+    return WebsocketExchange(services, None, (), found, position_in(found, opening))
 
 
 def position_in(found: PacketLog, opening: Opening) -> int:
@@ -204,13 +204,13 @@ class WebsocketExchange:
 
     def __init__(
         self,
-        given: Services,
+        services: Services,
         upload: Upload | None,
         views: Sequence[View],
         resumed: PacketLog | None = None,
         position: int = 0,
     ) -> None:
-        self._given, self._upload, self._views = given, upload, views
+        self._services, self._upload, self._views = services, upload, views
         self._log, self._position = resumed, position
         self._received = trio.Event()
         self._messages = Messages()
@@ -220,7 +220,7 @@ class WebsocketExchange:
         if self._upload is None:
             receive = drain
         else:
-            registry = self._given.registry
+            registry = self._services.registry
             self._upload.announced = not await registry.may_join(self._upload)
             self._log = await registry.open(self._upload)
             receive = self._receive
@@ -231,7 +231,7 @@ class WebsocketExchange:
                 if self._upload is not None and not self._upload.announced:
                     await self._received.wait()
                     with suppress(PinactorsError):  # a conflict is reported in the session's own log
-                        self._log = await self._given.registry.answer(self._upload, self._log)
+                        self._log = await self._services.registry.answer(self._upload, self._log)
                 await send_packets(self._log, self._position)
                 nursery.cancel_scope.cancel()
         finally:
@@ -245,9 +245,11 @@ class WebsocketExchange:
     async def _receive(self) -> None:
         upload = self._upload
         assert upload is not None
-        reader = BodyReader(self._messages, self._given.settings, self._given.settings.max_request_bytes)
+        reader = BodyReader(
+            self._messages, self._services.settings, self._services.settings.max_request_bytes
+        )
         try:
-            with self._given.store.leasing() as lease:
+            with self._services.store.leasing() as lease:
                 for view in self._views:
                     self._messages.begin(view)
                     upload.put(view, await self._photograph(view, reader, lease))
@@ -260,7 +262,7 @@ class WebsocketExchange:
 
     async def _photograph(self, view: View, reader: BodyReader, lease: Lease) -> StoredImage:
         """Stores one message as it arrives. Raises `PinactorsError`."""
-        threads = partial(trio.to_thread.run_sync, limiter=self._given.disk)
+        threads = partial(trio.to_thread.run_sync, limiter=self._services.disk)
         sink: Sink | None = None
         try:
             sink = await threads(Sink, lease)

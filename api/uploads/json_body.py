@@ -125,7 +125,7 @@ class JsonUpload:
         self._first = False
         self._fields.begin()
         if self._name == SESSION_FIELD:
-            self._fields.given(self._name, SESSION_FIELD)
+            self._fields.check_once(self._name, SESSION_FIELD)
         self._state = self._colon
         return True
 
@@ -182,7 +182,7 @@ class JsonUpload:
             return False
         del self._buffer[:1]
         for photograph in self._receiving.finish():
-            self._fields.given(self._name, photograph.view)
+            self._fields.check_once(self._name, photograph.view)
             self._events.append(photograph)
         self._receiving = None
         self._state = self._separator

@@ -19,7 +19,7 @@ from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import invalid_field, not_stored
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import inform
-from pinactors.api.services import Services, services
+from pinactors.api.services import Services, current_services
 from pinactors.api.streams.framings import choose
 from pinactors.api.streams.reader import Follow, Overlapping, respond, wants_early
 from pinactors.api.uploads.fields import WEBHOOK_FIELD, Region
@@ -64,27 +64,27 @@ async def upload_photographs() -> Response:
 
     Checks everything that the headers tell before it reads the body: a phone pays for every byte it sends.
     """
-    given = services()
-    owner = await authenticate(request.headers, given.records, UPLOADS)
+    services = current_services()
+    owner = await authenticate(request.headers, services.records, UPLOADS)
     framing = choose(request)
     parser_type = content_type(request)
-    reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
+    reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
     session_id = said(request.headers.get("x-session-id"))
     early = bool(session_id) and wants_early(request, framing)
     upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
-    upload.announced = early = early and not await given.registry.may_join(upload)
-    upload.span = begin_logged(given.tracing, request, "upload")
+    upload.announced = early = early and not await services.registry.may_join(upload)
+    upload.span = begin_logged(services.tracing, request, "upload")
     if session_id:
         g.session_id = session_id
     parser = parser_of(parser_type, request.mimetype_params.get("boundary"))
-    reception = Reception(given, upload, reader, parser, named=bool(session_id))
+    reception = Reception(services, upload, reader, parser, named=bool(session_id))
     if not early:
         answer = await reception.receive(g)
-        return await respond(request, framing, answer, given.settings, since=reader.ended_at)
+        return await respond(request, framing, answer, services.settings, since=reader.ended_at)
     answer = await reception.open()
     if request.headers.get("Expect", "").lower() == "100-continue":
         await inform(request, 100, {})  # an answer without it would mean that the body is not wanted
-    response = await respond(request, framing, answer, given.settings)
+    response = await respond(request, framing, answer, services.settings)
     if isinstance(response.response, Follow):
         response.response = Overlapping(response.response, reception.receive_rest)
     return response
@@ -110,7 +110,7 @@ class Reception:
 
     def __init__(
         self,
-        given: Services,
+        services: Services,
         upload: Upload,
         reader: Source,
         parser: Callable[[Lease], Parser],
@@ -119,7 +119,7 @@ class Reception:
         opened: PacketLog | None = None,
         kept: bool = False,
     ) -> None:
-        self._given = given
+        self._services = services
         self._upload = upload
         self._reader, self._parser = reader, parser
         self._named = named
@@ -134,21 +134,21 @@ class Reception:
         The body's session id is assigned to `named.session_id`, where error responses read it. Raises
         `PinactorsError`.
         """
-        with self._telling(), self._given.store.leasing() as lease:
+        with self._telling(), self._services.store.leasing() as lease:
             await self._read(lease, named)
             self._upload.close()
-            opened = self._log or await self._given.registry.open(self._upload)
+            opened = self._log or await self._services.registry.open(self._upload)
             self._upload.span.end()
-            return await self._given.registry.answer(self._upload, opened)
+            return await self._services.registry.answer(self._upload, opened)
 
     async def open(self) -> PacketLog:
         """Opens the session before the body is read. Raises `PinactorsError`."""
-        self._log = await self._given.registry.open(self._upload)
+        self._log = await self._services.registry.open(self._upload)
         return self._log
 
     async def receive_rest(self) -> None:
         """Reads the whole body after `open`. Raises no `PinactorsError`: each failure is in the log."""
-        with suppress(PinactorsError), self._telling(), self._given.store.leasing() as lease:
+        with suppress(PinactorsError), self._telling(), self._services.store.leasing() as lease:
             await self._read(lease, None)
             self._upload.close()
             self._upload.span.end()
@@ -183,7 +183,7 @@ class Reception:
                     await self._in_thread(parser.discard)  # noqa: ASYNC102 - shielded, one disk operation
 
     async def _in_thread(self, step: Callable[..., T], *arguments: bytes) -> T:
-        return await trio.to_thread.run_sync(step, *arguments, limiter=self._given.disk)
+        return await trio.to_thread.run_sync(step, *arguments, limiter=self._services.disk)
 
     async def _take(self, events: list[Event]) -> None:
         for event in events:
@@ -193,13 +193,13 @@ class Reception:
                 case RegionNamed(view, region):
                     self._regions[view] = region
                 case WebhookNamed(url):
-                    self._upload.webhook = named_webhook(url, self._given.settings, self._upload.owner)
+                    self._upload.webhook = named_webhook(url, self._services.settings, self._upload.owner)
                 case Photograph(view, image, field):
                     self._upload.put(view, replace(image, region=self._regions.get(view)), field)
                 case OtherField():  # no session id right behind the front image: stop waiting for one
                     self._named = self._named or View.FRONT in self._upload.images
             if self._log is None and self._named and View.FRONT in self._upload.images:
-                self._log = await self._given.registry.open(self._upload)
+                self._log = await self._services.registry.open(self._upload)
 
     def _name(self, session_id: str | None) -> None:
         if not session_id:
@@ -250,21 +250,21 @@ def _reason(error: BaseException) -> PinactorsError:
     )
 
 
-def content_type(asked: Request) -> str:
+def content_type(request: Request) -> str:
     """The media type of an upload. Raises `PinactorsError` (`invalid_format`, 415) for a type or encoding
     that is not accepted."""
-    if asked.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
-        found = f"not {asked.mimetype[:100]!r}" if asked.mimetype else "but it was not given"
+    if request.mimetype not in (JSON_TYPE, MULTIPART_TYPE):
+        found = f"not {request.mimetype[:100]!r}" if request.mimetype else "but it was not given"
         detail = f"Content-Type must be {JSON_TYPE} or {MULTIPART_TYPE}, {found}"
-    elif asked.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+    elif request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
         detail = "Content-Encoding must be identity: send the body uncompressed"
     else:
-        return asked.mimetype
+        return request.mimetype
     raise PinactorsError(ErrorCode.INVALID_FORMAT, "Unsupported content type", detail, status=415)
 
 
-def idempotency_key(asked: Request) -> str | None:
-    return check_idempotency_key(asked.headers.get("Idempotency-Key"))
+def idempotency_key(request: Request) -> str | None:
+    return check_idempotency_key(request.headers.get("Idempotency-Key"))
 
 
 def check_idempotency_key(key: str | None, field: str = "Idempotency-Key") -> str | None:
@@ -281,11 +281,11 @@ def check_idempotency_key(key: str | None, field: str = "Idempotency-Key") -> st
     return key
 
 
-def deadline(asked: Request) -> float:
+def deadline(request: Request) -> float:
     """The deadline in seconds from `DEADLINE_HEADER`; infinity if the header is missing or the sender is not
     one of our proxies. Raises `PinactorsError` (`invalid_format`)."""
-    text = asked.headers.get(DEADLINE_HEADER)
-    if text is None or not _from_proxy(asked):
+    text = request.headers.get(DEADLINE_HEADER)
+    if text is None or not _from_proxy(request):
         return math.inf
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise PinactorsError(
@@ -297,6 +297,6 @@ def deadline(asked: Request) -> float:
     return int(text) / 1000
 
 
-def _from_proxy(asked: Request) -> bool:
-    secret, given = services().settings.proxy_secret, asked.headers.get(SECRET_HEADER, "")
-    return bool(secret) and hmac.compare_digest(given.encode(), secret.encode())
+def _from_proxy(request: Request) -> bool:
+    secret, sent = current_services().settings.proxy_secret, request.headers.get(SECRET_HEADER, "")
+    return bool(secret) and hmac.compare_digest(sent.encode(), secret.encode())

@@ -166,7 +166,7 @@ class MultipartUpload:
         view = view_of(name)
         self._fields.begin()
         if name == SESSION_FIELD and is_text:
-            self._fields.given(name, SESSION_FIELD)
+            self._fields.check_once(name, SESSION_FIELD)
             self._text, self._text_field = bytearray(), name
             return
         text = name in REGION_FIELDS or (name == WEBHOOK_FIELD and is_text)
@@ -195,7 +195,7 @@ class MultipartUpload:
         if self._receiving is not None:
             photographs = list(self._receiving.finish())
             for photograph in photographs:
-                self._fields.given(photograph.field, photograph.view)
+                self._fields.check_once(photograph.field, photograph.view)
             self._events += photographs
             self._receiving = None
         elif self._text is not None and self._text_field == WEBHOOK_FIELD:

@@ -133,7 +133,7 @@ class Fields:
         if self._count > MAX_FIELDS:
             raise malformed(f"it has more than {MAX_FIELDS} fields")
 
-    def given(self, name: str, means: object) -> None:
+    def check_once(self, name: str, means: object) -> None:
         """Records that the field `name` has carried `means` (a view or the session id). Raises
         `PinactorsError` if another field carried that before. Empty photographs do not count: a page has one
         input for the camera and one for the album."""

@@ -21,13 +21,13 @@ from pinactors.api.errors import body_of, headers_of, status_of
 from pinactors.api.errors import respond as refuse
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import inform
-from pinactors.api.services import Services, services
+from pinactors.api.services import Services, current_services
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
 from pinactors.api.streams.reader import respond
 from pinactors.api.uploads import mobile_upload
 from pinactors.api.uploads.mobile_upload import Reception, content_type, deadline, idempotency_key, parser_of
 from pinactors.api.uploads.resumable import draft_headers
-from pinactors.api.uploads.resumable.draft_headers import Asked
+from pinactors.api.uploads.resumable.draft_headers import UploadRequest
 from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
@@ -48,72 +48,72 @@ blueprint = Blueprint("resumable", __name__)
 @blueprint.post("/mobile-upload")
 async def create() -> Response:
     """Handles a plain upload, or a resumable one if the client asked for it and can receive its URL."""
-    given = services()
-    asked = draft_headers.read(request.headers)
-    informed = asked.spoken is not None and given.settings.informational_responses
-    if not asked.resumes(informed):
+    services = current_services()
+    upload_request = draft_headers.read(request.headers)
+    can_inform = upload_request.supported_version is not None and services.settings.informational_responses
+    if not upload_request.resumes(can_inform):
         return await mobile_upload.upload_photographs()
-    owner = await authenticate(request.headers, given.records, UPLOADS)
-    limit = given.settings.max_request_bytes
+    owner = await authenticate(request.headers, services.records, UPLOADS)
+    limit = services.settings.max_request_bytes
     try:
-        length = asked.whole_length(0)
+        length = upload_request.whole_length(0)
         if length is not None and length > limit:
             raise PinactorsError(
                 ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted"
             )
-        upload = await given.uploads.create(describe(owner, length))
+        upload = await services.uploads.create(describe(owner, length))
     except PinactorsError as error:
-        return _refused(asked, error, draft_headers.limits(limit), complete=False)
+        return _refused(upload_request, error, draft_headers.limits(limit), complete=False)
     location = f"{request.path}/{upload.id}"
-    if informed:
-        kept = draft_headers.limits(limit, given.settings.upload_expiry)
-        await inform(request, 104, draft_headers.created(asked, location, kept))
-    response = await _append(given, upload, asked, 0)
+    if can_inform:
+        limits = draft_headers.limits(limit, services.settings.upload_expiry)
+        await inform(request, 104, draft_headers.created(upload_request, location, limits))
+    response = await _append(services, upload, upload_request, 0)
     if response.status_code < 300:
         response.headers["Location"] = location
-        if not asked.complete:
+        if not upload_request.complete:
             response.status_code = 201
     return response
 
 
 @blueprint.patch("/mobile-upload/<upload_id>")
 async def append(upload_id: str) -> Response:
-    given = services()
-    asked = draft_headers.read(request.headers)
-    upload = await _find(given, upload_id)
+    services = current_services()
+    upload_request = draft_headers.read(request.headers)
+    upload = await _find(services, upload_id)
     try:
-        offset = draft_headers.check_append(asked, request.headers.get("Content-Type", ""))
+        offset = draft_headers.check_append(upload_request, request.headers.get("Content-Type", ""))
         if upload.complete:
-            return await _once_more(given, upload, asked, offset)
+            return await _answer_repeated(services, upload, upload_request, offset)
         if upload.offset == offset:
-            _settle_length(upload, asked.whole_length(offset))
+            _set_length(upload, upload_request.whole_length(offset))
     except PinactorsError as error:
-        return _refused(asked, error, {}, complete=False)
-    return await _append(given, upload, asked, offset)
+        return _refused(upload_request, error, {}, complete=False)
+    return await _append(services, upload, upload_request, offset)
 
 
 @blueprint.route("/mobile-upload/<upload_id>", methods=["GET", "HEAD"])
-async def tell(upload_id: str) -> Response:
+async def get_offset(upload_id: str) -> Response:
     """Returns the offset. Ends a request that still appends: the client that asks has given it up."""
-    given = services()
-    asked = draft_headers.read(request.headers)
-    upload = await _find(given, upload_id)
-    draft_headers.check_question(asked, request.headers)
+    services = current_services()
+    upload_request = draft_headers.read(request.headers)
+    upload = await _find(services, upload_id)
+    draft_headers.check_question(upload_request, request.headers)
     if upload.refusal is not None:
         raise upload.refusal
     offset = await upload.settled_offset()
     state = draft_headers.state(
-        asked, complete=upload.complete, offset=offset, length=upload.description.length
+        upload_request, complete=upload.complete, offset=offset, length=upload.description.length
     )
-    return _empty(204, {**state, **_limits(given, upload), "Cache-Control": "no-store"})
+    return _empty(204, {**state, **_limits(services, upload), "Cache-Control": "no-store"})
 
 
 @blueprint.delete("/mobile-upload/<upload_id>")
-async def give_up(upload_id: str) -> Response:
-    given = services()
-    upload = await _find(given, upload_id)
+async def cancel(upload_id: str) -> Response:
+    services = current_services()
+    upload = await _find(services, upload_id)
     draft_headers.check_question(draft_headers.read(request.headers), request.headers)
-    await given.uploads.remove(upload)
+    await services.uploads.remove(upload)
     return _empty(204, {})
 
 
@@ -121,7 +121,7 @@ async def give_up(upload_id: str) -> Response:
 async def announce(response: Response) -> Response:
     """Adds `Upload-Limit` to answers to `OPTIONS`: uploads are resumable here, up to that size."""
     if request.method == "OPTIONS" and request.path == "/mobile-upload":
-        response.headers.update(draft_headers.limits(services().settings.max_request_bytes))
+        response.headers.update(draft_headers.limits(current_services().settings.max_request_bytes))
     return response
 
 
@@ -149,70 +149,90 @@ def describe(owner: str, length: int | None) -> Description:
     )
 
 
-def receiver(given: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]:
+def receiver(services: Services) -> Callable[[PartialUpload], Awaitable[PacketLog]]:
     """The receiver of such uploads, also of those that an earlier process began: parses one into its
     session."""
 
     async def receive(upload: PartialUpload) -> PacketLog:
-        told = upload.description
-        begun = given.registry.unfinished(told.owner, told.idempotency_key)
-        if begun is None:
-            seconds = math.inf if told.deadline is None else told.deadline
-            named = Upload(told.session_id, told.owner, told.idempotency_key, seconds, resumable=True)
+        description = upload.description
+        unfinished = services.registry.unfinished(description.owner, description.idempotency_key)
+        if unfinished is None:
+            seconds = math.inf if description.deadline is None else description.deadline
+            named = Upload(
+                description.session_id,
+                description.owner,
+                description.idempotency_key,
+                seconds,
+                resumable=True,
+            )
             opened = None
         else:
-            named, opened = begun
-        named.span = given.tracing.begin("upload", told.correlation.items())
-        parser = parser_of(told.content_type, told.boundary)
-        reception = Reception(given, named, upload, parser, named=told.named, opened=opened, kept=True)
+            named, opened = unfinished
+        named.span = services.tracing.begin("upload", description.correlation.items())
+        parser = parser_of(description.content_type, description.boundary)
+        reception = Reception(
+            services, named, upload, parser, named=description.named, opened=opened, kept=True
+        )
         return await reception.receive(None)
 
     return receive
 
 
-async def _find(given: Services, upload_id: str) -> PartialUpload:
-    owner = await authenticate(request.headers, given.records, UPLOADS)
-    upload = given.uploads.find(upload_id, owner, PROTOCOL)
+async def _find(services: Services, upload_id: str) -> PartialUpload:
+    owner = await authenticate(request.headers, services.records, UPLOADS)
+    upload = services.uploads.find(upload_id, owner, PROTOCOL)
     g.session_id = upload.description.session_id
     return upload
 
 
-async def _append(given: Services, upload: PartialUpload, asked: Asked, offset: int) -> Response:
+async def _append(
+    services: Services, upload: PartialUpload, upload_request: UploadRequest, offset: int
+) -> Response:
     """Appends the request's body to the upload and returns the response."""
-    most = given.settings.max_request_bytes
+    limit = services.settings.max_request_bytes
     try:
-        reader = BodyReader(request, given.settings, max(0, most - upload.offset))
-        given.uploads.receive(upload)
-        await upload.append(offset, reader, most, _Progress(asked, given.settings.informational_responses))
-        if not asked.completes:
-            state = draft_headers.state(asked, complete=False, offset=await upload.settled_offset())
-            return _empty(draft_headers.accepted_status(asked), {**state, **_limits(given, upload)})
+        reader = BodyReader(request, services.settings, max(0, limit - upload.offset))
+        services.uploads.receive(upload)
+        await upload.append(
+            offset, reader, limit, _Progress(upload_request, services.settings.informational_responses)
+        )
+        if not upload_request.completes:
+            state = draft_headers.state(upload_request, complete=False, offset=await upload.settled_offset())
+            return _empty(
+                draft_headers.accepted_status(upload_request), {**state, **_limits(services, upload)}
+            )
         await upload.finish()
     except PinactorsError as error:
         # A refusal by the parser is the upload's answer; an error of this request alone is not.
-        return _refused(asked, error, _limits(given, upload), complete=error is upload.refusal, upload=upload)
-    return await _answer(given, upload, asked)
+        return _refused(
+            upload_request, error, _limits(services, upload), complete=error is upload.refusal, upload=upload
+        )
+    return await _answer(services, upload, upload_request)
 
 
-async def _answer(given: Services, upload: PartialUpload, asked: Asked) -> Response:
+async def _answer(services: Services, upload: PartialUpload, upload_request: UploadRequest) -> Response:
     try:
-        answer = await given.uploads.answer(upload)
+        answer = await services.uploads.answer(upload)
     except PinactorsError as error:
-        return _refused(asked, error, {}, complete=error.code is not ErrorCode.OVERLOADED, upload=upload)
+        return _refused(
+            upload_request, error, {}, complete=error.code is not ErrorCode.OVERLOADED, upload=upload
+        )
     g.session_id = answer.session_id
-    response = await respond(request, FRAMINGS[upload.description.framing], answer, given.settings)
-    response.headers.update(draft_headers.state(asked, complete=True, offset=upload.offset))
+    response = await respond(request, FRAMINGS[upload.description.framing], answer, services.settings)
+    response.headers.update(draft_headers.state(upload_request, complete=True, offset=upload.offset))
     return response
 
 
-async def _once_more(given: Services, upload: PartialUpload, asked: Asked, offset: int) -> Response:
+async def _answer_repeated(
+    services: Services, upload: PartialUpload, upload_request: UploadRequest, offset: int
+) -> Response:
     """Answers a client that did not receive the answer and completes the upload again, with an empty body."""
-    if offset == upload.offset and asked.completes and not asked.content:
-        return await _answer(given, upload, asked)
+    if offset == upload.offset and upload_request.completes and not upload_request.content:
+        return await _answer(services, upload, upload_request)
     raise Completed()
 
 
-def _settle_length(upload: PartialUpload, length: int | None) -> None:
+def _set_length(upload: PartialUpload, length: int | None) -> None:
     known = upload.description.length
     if length is not None and known is not None and length != known:
         raise draft_headers.inconsistent(f"Upload-Length was {known} before, so it cannot be {length}")
@@ -223,26 +243,28 @@ class _Progress:
     """Sends the client informational responses with the offset while its request runs, at most one per
     `PROGRESS_SECONDS`."""
 
-    def __init__(self, asked: Asked, allowed: bool) -> None:
-        self._asked = asked if allowed and asked.spoken is not None else None
+    def __init__(self, upload_request: UploadRequest, allowed: bool) -> None:
+        self._upload_request = (
+            upload_request if allowed and upload_request.supported_version is not None else None
+        )
         self._last = trio.current_time()
 
     async def __call__(self, offset: int) -> None:
         now = trio.current_time()
-        if self._asked is None or now < self._last + PROGRESS_SECONDS:
+        if self._upload_request is None or now < self._last + PROGRESS_SECONDS:
             return
         self._last = now
-        fields = draft_headers.progress(self._asked, offset)
+        fields = draft_headers.progress(self._upload_request, offset)
         if fields is not None:
             await inform(request, 104, fields)
 
 
-def _limits(given: Services, upload: PartialUpload) -> dict[str, str]:
-    return draft_headers.limits(given.settings.max_request_bytes, given.uploads.left(upload))
+def _limits(services: Services, upload: PartialUpload) -> dict[str, str]:
+    return draft_headers.limits(services.settings.max_request_bytes, services.uploads.left(upload))
 
 
 def _refused(
-    asked: Asked,
+    upload_request: UploadRequest,
     error: PinactorsError,
     limit: Mapping[str, str],
     *,
@@ -258,7 +280,7 @@ def _refused(
         fields = {**headers_of(error), "Content-Type": draft_headers.PROBLEM_TYPE}
         response = Response(content, status_of(error), fields)
     offset = None if upload is None else upload.offset
-    response.headers.update(draft_headers.state(asked, complete=complete, offset=offset))
+    response.headers.update(draft_headers.state(upload_request, complete=complete, offset=offset))
     response.headers.update(limit)
     return response
 

@@ -23,8 +23,8 @@ from typing import Protocol
 from pinactors.protocol import ErrorCode, PinactorsError
 
 VERSION = "Upload-Draft-Interop-Version"
-SPOKEN = (3, 5, 6, 8)
-NEWEST = 8
+SUPPORTED_VERSIONS = (3, 5, 6, 8)
+NEWEST_VERSION = 8
 
 PARTIAL_TYPE = "application/partial-upload"
 PROBLEM_TYPE = "application/problem+json"
@@ -40,27 +40,26 @@ _INTEGER = re.compile(r"[0-9]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class UploadRequest:
     """A request's header fields about its upload; None for a field that is missing or has to be ignored.
 
-    `version` decides which rules apply. `spoken` is the interop version that the client named, None if it is
-    not one of `SPOKEN`. `length` is the whole upload's, from `Upload-Length`; `content` is the length of this
-    request's body.
-    """
+    `version` decides which rules apply. `supported_version` is the interop version that the client named,
+    None if it is not one of `SUPPORTED_VERSIONS`. `length` is the whole upload's, from `Upload-Length`;
+    `content` is the length of this request's body."""
 
     version: int
-    spoken: int | None
+    supported_version: int | None
     complete: bool | None
     offset: int | None
     length: int | None
     content: int | None
 
-    def resumes(self, informed: bool) -> bool:
+    def resumes(self, can_inform: bool) -> bool:
         """Whether a creating request begins a resumable upload.
 
-        A complete upload from a client that cannot be `informed` of the URL is a plain upload.
+        A complete upload whose client cannot be informed of the URL is a plain upload.
         """
-        return self.complete is False or (self.complete is True and informed)
+        return self.complete is False or (self.complete is True and can_inform)
 
     @property
     def completes(self) -> bool:
@@ -86,18 +85,18 @@ class Fields(Protocol):
     def __contains__(self, key: str, /) -> bool: ...
 
 
-def read(headers: Fields) -> Asked:
+def read(headers: Fields) -> UploadRequest:
     named = _integer(headers.get(VERSION))
-    spoken = named if named in SPOKEN else None
-    version = named if named is not None and named in (*SPOKEN, 4, 7) else NEWEST
+    supported_version = named if named in SUPPORTED_VERSIONS else None
+    version = named if named is not None and named in (*SUPPORTED_VERSIONS, 4, 7) else NEWEST_VERSION
     if version == 3:
         incomplete = _boolean(headers.get("Upload-Incomplete"))
         complete = None if incomplete is None else not incomplete
     else:
         complete = _boolean(headers.get("Upload-Complete"))
-    return Asked(
+    return UploadRequest(
         version,
-        spoken,
+        supported_version,
         complete,
         _integer(headers.get("Upload-Offset")),
         _integer(headers.get("Upload-Length")),
@@ -105,35 +104,39 @@ def read(headers: Fields) -> Asked:
     )
 
 
-def check_append(asked: Asked, content_type: str) -> int:
+def check_append(upload_request: UploadRequest, content_type: str) -> int:
     """The offset that an append names. Raises `PinactorsError` (400, 415)."""
-    if asked.version >= 6 and content_type.partition(";")[0].strip().lower() != PARTIAL_TYPE:
+    if upload_request.version >= 6 and content_type.partition(";")[0].strip().lower() != PARTIAL_TYPE:
         raise _refused(f"Content-Type must be {PARTIAL_TYPE}", "Content-Type", status=415)
-    if asked.offset is None:
+    if upload_request.offset is None:
         raise _refused("Upload-Offset must be a number of bytes", "Upload-Offset")
-    return asked.offset
+    return upload_request.offset
 
 
-def check_question(asked: Asked, headers: Fields) -> None:
+def check_question(upload_request: UploadRequest, headers: Fields) -> None:
     """Checks a request for the offset or a cancellation. Raises `PinactorsError` (400) if, up to version 5,
     it names an offset or completeness."""
     for field in ("Upload-Offset", "Upload-Complete", "Upload-Incomplete"):
-        if asked.version <= 5 and field in headers:
+        if upload_request.version <= 5 and field in headers:
             raise _refused(f"{field} must not be sent with this request", field)
 
 
 def state(
-    asked: Asked, *, complete: bool | None = None, offset: int | None = None, length: int | None = None
+    upload_request: UploadRequest,
+    *,
+    complete: bool | None = None,
+    offset: int | None = None,
+    length: int | None = None,
 ) -> dict[str, str]:
     """Header fields with the state of an upload."""
     fields = {}
     if offset is not None:
         fields["Upload-Offset"] = str(offset)
-    if complete is not None and asked.version == 3:
+    if complete is not None and upload_request.version == 3:
         fields["Upload-Incomplete"] = _structured(not complete)
     elif complete is not None:
         fields["Upload-Complete"] = _structured(complete)
-    if length is not None and asked.version >= 6:
+    if length is not None and upload_request.version >= 6:
         fields["Upload-Length"] = str(length)
     return fields
 
@@ -145,22 +148,26 @@ def limits(most: int, seconds: float | None = None) -> dict[str, str]:
     return {"Upload-Limit": f"max-size={most}{age}"}
 
 
-def created(asked: Asked, location: str, limit: Mapping[str, str]) -> dict[str, str]:
+def created(upload_request: UploadRequest, location: str, limit: Mapping[str, str]) -> dict[str, str]:
     """Header fields of the first informational response: the upload's URL."""
-    fields = {VERSION: str(asked.version), "Location": location}
-    return {**fields, **limit} if asked.version >= 6 else fields
+    fields = {VERSION: str(upload_request.version), "Location": location}
+    return {**fields, **limit} if upload_request.version >= 6 else fields
 
 
-def progress(asked: Asked, offset: int) -> dict[str, str] | None:
+def progress(upload_request: UploadRequest, offset: int) -> dict[str, str] | None:
     """Header fields of later informational responses: the offset. None in a version without such
     responses."""
-    return {VERSION: str(asked.version), "Upload-Offset": str(offset)} if asked.version >= 5 else None
+    return (
+        {VERSION: str(upload_request.version), "Upload-Offset": str(offset)}
+        if upload_request.version >= 5
+        else None
+    )
 
 
-def accepted_status(asked: Asked) -> int:
+def accepted_status(upload_request: UploadRequest) -> int:
     """Status of the answer to an append that does not complete the upload: 201 up to version 5; later
     versions allow any 2xx."""
-    return 201 if asked.version <= 5 else 204
+    return 201 if upload_request.version <= 5 else 204
 
 
 def inconsistent(detail: str) -> PinactorsError:

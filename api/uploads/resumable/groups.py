@@ -66,8 +66,8 @@ class Group:
 class Groups:
     """The incomplete groups of this process."""
 
-    def __init__(self, given: Services, uploads: PartialUploads) -> None:
-        self._given, self._uploads = given, uploads
+    def __init__(self, services: Services, uploads: PartialUploads) -> None:
+        self._services, self._uploads = services, uploads
         self._known: dict[str, Group] = {}
         self._opening = trio.Lock()
 
@@ -76,11 +76,11 @@ class Groups:
     ) -> PartialUpload:
         """Creates an upload for `photograph` in its group; `correlation` is the request's. Raises
         `PinactorsError`."""
-        webhook = named_webhook(photograph.webhook, self._given.settings, owner)
+        webhook = named_webhook(photograph.webhook, self._services.settings, owner)
         async with self._opening:
             group = await self._choose(owner, photograph, correlation)
             group.upload.webhook = webhook or group.upload.webhook
-            most = self._given.settings.max_request_bytes
+            most = self._services.settings.max_request_bytes
             whole = length + sum(member.description.length or 0 for member in group.members.values())
             if whole > most:
                 raise PinactorsError(
@@ -116,12 +116,12 @@ class Groups:
             group = await self._group_of(upload)
         try:
             await upload.wait_complete()
-            with self._given.store.leasing() as lease:
+            with self._services.store.leasing() as lease:
                 image = await upload.on_disk(lambda: _take_in(lease, upload.path))
                 group.upload.put(view, image, str(view))
                 group.close_if_whole()
                 await group.upload.wait_complete()
-                return await self._given.registry.answer(group.upload, group.log)
+                return await self._services.registry.answer(group.upload, group.log)
         except PinactorsError as error:
             group.give_up(upload, error)
             raise
@@ -176,19 +176,19 @@ class Groups:
         if group is None:
             group = await self._open(told.group, told.owner, told.session_id, told.correlation)
         group.members[View(told.view)] = upload
-        webhook = named_webhook(photograph(told.metadata).webhook, self._given.settings, told.owner)
+        webhook = named_webhook(photograph(told.metadata).webhook, self._services.settings, told.owner)
         group.upload.webhook = webhook or group.upload.webhook
         return group
 
     async def _open(
         self, name: str, owner: str, session_id: str | None, correlation: dict[str, str]
     ) -> Group:
-        span = self._given.tracing.begin("upload", correlation.items())
-        begun = self._given.registry.unfinished(owner, _key(name))
+        span = self._services.tracing.begin("upload", correlation.items())
+        begun = self._services.registry.unfinished(owner, _key(name))
         if begun is None:
             upload = Upload(check_session_id(session_id), owner, _key(name), announced=True, resumable=True)
             upload.span = span
-            log = await self._given.registry.open(upload)
+            log = await self._services.registry.open(upload)
         else:
             upload, log = begun
             upload.announced, upload.span = True, span

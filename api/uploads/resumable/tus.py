@@ -12,7 +12,7 @@ from quart import Blueprint, Response, g, request
 
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.http.body import BodyReader
-from pinactors.api.services import Services, services
+from pinactors.api.services import Services, current_services
 from pinactors.api.uploads.mobile_upload import Source
 from pinactors.api.uploads.resumable import tus_headers
 from pinactors.api.uploads.resumable.groups import PROTOCOL
@@ -27,11 +27,11 @@ blueprint = Blueprint("tus", __name__)
 @blueprint.post("/uploads")
 @blueprint.post("/uploads/")
 async def create() -> Response:
-    given = services()
-    owner = await _welcome(given)
+    services = current_services()
+    owner = await _welcome(services)
     metadata = request.headers.get("Upload-Metadata", "")
     photograph = tus_headers.photograph(metadata)
-    length, limit = tus_headers.length(request.headers), given.settings.max_request_bytes
+    length, limit = tus_headers.length(request.headers), services.settings.max_request_bytes
     if length == 0:
         raise PinactorsError(
             ErrorCode.INVALID_FORMAT, "Empty photograph", "Upload-Length is 0", field="Upload-Length"
@@ -39,37 +39,37 @@ async def create() -> Response:
     if length > limit:
         raise PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")
     named_by_sender = correlation(request.headers.items())
-    upload = await given.groups.join(owner, photograph, metadata, length, named_by_sender)
+    upload = await services.groups.join(owner, photograph, metadata, length, named_by_sender)
     if request.mimetype == tus_headers.OFFSET_TYPE:
-        await _append(given, upload, 0)
-    return _told(given, upload, 201, {"Location": f"/uploads/{upload.id}"})
+        await _append(services, upload, 0)
+    return _told(services, upload, 201, {"Location": f"/uploads/{upload.id}"})
 
 
 @blueprint.patch("/uploads/<upload_id>")
 async def append(upload_id: str) -> Response:
-    given = services()
-    upload = await _find(given, upload_id)
+    services = current_services()
+    upload = await _find(services, upload_id)
     offset = tus_headers.offset(request.headers, request.headers.get("Content-Type", ""))
     if not (upload.complete and offset == upload.offset and not request.content_length):
-        await _append(given, upload, offset)
-    return _told(given, upload, 204)
+        await _append(services, upload, offset)
+    return _told(services, upload, 204)
 
 
 @blueprint.route("/uploads/<upload_id>", methods=["HEAD"])
 async def tell(upload_id: str) -> Response:
-    given = services()
-    upload = await _find(given, upload_id)
+    services = current_services()
+    upload = await _find(services, upload_id)
     await upload.settled_offset()
     state = {"Upload-Length": str(upload.description.length), "Cache-Control": "no-store"}
     if upload.description.metadata:
         state["Upload-Metadata"] = upload.description.metadata
-    return _told(given, upload, 200, state)
+    return _told(services, upload, 200, state)
 
 
 @blueprint.delete("/uploads/<upload_id>")
 async def give_up(upload_id: str) -> Response:
-    given = services()
-    await given.uploads.remove(await _find(given, upload_id))
+    services = current_services()
+    await services.uploads.remove(await _find(services, upload_id))
     response = Response(b"", 204)
     del response.headers["Content-Type"], response.headers["Content-Length"]
     return response
@@ -106,7 +106,7 @@ async def sign(response: Response) -> Response:
 async def announce(response: Response) -> Response:
     """Adds version, extensions and limits to answers to `OPTIONS`."""
     if request.method == "OPTIONS" and request.path.startswith("/uploads"):
-        response.headers.update(tus_headers.capabilities(services().settings.max_request_bytes))
+        response.headers.update(tus_headers.capabilities(current_services().settings.max_request_bytes))
     return response
 
 
@@ -125,24 +125,24 @@ class _Checked:
         return data
 
 
-async def _append(given: Services, upload: PartialUpload, offset: int) -> None:
+async def _append(services: Services, upload: PartialUpload, offset: int) -> None:
     checksum = tus_headers.checksum(request.headers)
     length = upload.description.length or 0
-    reader = BodyReader(request, given.settings, given.settings.max_request_bytes)
+    reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
     source = reader if checksum is None else _Checked(reader, checksum)
-    given.uploads.receive(upload)
+    services.uploads.receive(upload)
     if await upload.append(offset, source, length, whole=checksum is not None) == length:
         await upload.finish()
 
 
-async def _welcome(given: Services) -> str:
+async def _welcome(services: Services) -> str:
     """Checks the tus version and the key; returns the key's owner id. Raises `PinactorsError` (401, 412)."""
     tus_headers.check_version(request.headers)
-    return await authenticate(request.headers, given.records, UPLOADS)
+    return await authenticate(request.headers, services.records, UPLOADS)
 
 
-async def _find(given: Services, upload_id: str) -> PartialUpload:
-    upload = given.uploads.find(upload_id, await _welcome(given), PROTOCOL)
+async def _find(services: Services, upload_id: str) -> PartialUpload:
+    upload = services.uploads.find(upload_id, await _welcome(services), PROTOCOL)
     g.session_id = upload.description.session_id
     if upload.refusal is not None:
         raise upload.refusal
@@ -150,13 +150,13 @@ async def _find(given: Services, upload_id: str) -> PartialUpload:
 
 
 def _told(
-    given: Services, upload: PartialUpload, status: int, more: dict[str, str] | None = None
+    services: Services, upload: PartialUpload, status: int, more: dict[str, str] | None = None
 ) -> Response:
     """A response with the upload's state and the URL of its stream."""
     fields = {"Upload-Offset": str(upload.offset), **(more or {})}
     if not upload.complete:
-        fields |= tus_headers.expires(time.time() + given.uploads.left(upload))
-    stream_id = given.groups.stream_of(upload)
+        fields |= tus_headers.expires(time.time() + services.uploads.left(upload))
+    stream_id = services.groups.stream_of(upload)
     if stream_id is not None:
         fields["Stream-Location"] = f"/streams/{stream_id}"
     response = Response(b"", status, fields)

@@ -39,10 +39,10 @@ class PartialUploads:
     `receivers` maps each protocol to its receiver.
     """
 
-    def __init__(self, given: Services, store: PartialUploadStore) -> None:
+    def __init__(self, services: Services, store: PartialUploadStore) -> None:
         self.receivers: dict[str, Receive] = {}
-        self._given, self._store = given, store
-        self._settings = given.settings
+        self._services, self._store = services, store
+        self._settings = services.settings
         self._known: dict[str, PartialUpload] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -58,7 +58,7 @@ class PartialUploads:
             for found, description in kept:
                 age = max(0.0, now - found.changed_at)
                 upload = PartialUpload(
-                    found.upload_id, description, self._store, self._given.disk, found.offset, age
+                    found.upload_id, description, self._store, self._services.disk, found.offset, age
                 )
                 if description.complete and description.length is not None:
                     upload.offset = description.length  # its bytes may have been removed
@@ -79,7 +79,7 @@ class PartialUploads:
             raise _full("Too many uploads under way with this key", 429)
         if len(waiting) >= self._settings.max_sessions:
             raise _full("Too many uploads under way", 503)
-        upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._given.disk)
+        upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._services.disk)
         self._known[upload.id] = upload
         try:
             content = msgspec.json.encode(description)
@@ -117,7 +117,7 @@ class PartialUploads:
         """Waits for the packet log that answers a complete upload. Raises `PinactorsError`."""
         stream_id = upload.description.stream_id
         if upload.answer is None and stream_id is not None and not upload.receiving:
-            return await self._given.registry.find(stream_id, upload.description.owner)
+            return await self._services.registry.find(stream_id, upload.description.owner)
         return await upload.wait_answered()
 
     async def remove(self, upload: PartialUpload, error: PinactorsError | None = None) -> None:

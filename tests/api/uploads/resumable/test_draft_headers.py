@@ -33,12 +33,16 @@ TYPE = draft.PARTIAL_TYPE
     ],
 )
 def test_completeness_is_read_as_its_version_has_it(
-    fields: dict[str, str], version: int, spoken: int | None, complete: bool | None
+    fields: dict[str, str], version: int, supported_version: int | None, complete: bool | None
 ) -> None:
-    asked = draft.read(Headers(fields))
-    assert (asked.version, asked.spoken, asked.complete) == (version, spoken, complete)
-    assert asked.resumes(True) == (complete is not None)
-    assert asked.resumes(False) == (complete is False)
+    upload_request = draft.read(Headers(fields))
+    assert (upload_request.version, upload_request.supported_version, upload_request.complete) == (
+        version,
+        supported_version,
+        complete,
+    )
+    assert upload_request.resumes(True) == (complete is not None)
+    assert upload_request.resumes(False) == (complete is False)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +53,8 @@ def test_completeness_is_read_as_its_version_has_it(
     ],
 )
 def test_numbers_that_are_none_are_ignored(text: str, number: int | None) -> None:
-    asked = draft.read(Headers({"Upload-Offset": text, "Upload-Length": text}))
-    assert (asked.offset, asked.length) == (number, number)
+    upload_request = draft.read(Headers({"Upload-Offset": text, "Upload-Length": text}))
+    assert (upload_request.offset, upload_request.length) == (number, number)
 
 
 @pytest.mark.parametrize(
@@ -74,15 +78,15 @@ def test_an_append_completes_as_its_version_has_it(
 
 @pytest.mark.parametrize("version", ["3", "5", "6", "8"])
 def test_from_version_6_on_an_append_has_a_media_type_of_its_own(version: str) -> None:
-    asked = draft.read(Headers({VERSION: version, "Upload-Offset": "7"}))
-    assert draft.check_append(asked, TYPE) == 7
-    assert draft.check_append(asked, f"{TYPE.upper()}; x=y") == 7
+    upload_request = draft.read(Headers({VERSION: version, "Upload-Offset": "7"}))
+    assert draft.check_append(upload_request, TYPE) == 7
+    assert draft.check_append(upload_request, f"{TYPE.upper()}; x=y") == 7
     if int(version) >= 6:
         with pytest.raises(PinactorsError) as caught:
-            draft.check_append(asked, "image/jpeg")
+            draft.check_append(upload_request, "image/jpeg")
         assert (caught.value.status, caught.value.field) == (415, "Content-Type")
     else:
-        assert draft.check_append(asked, "image/jpeg") == 7
+        assert draft.check_append(upload_request, "image/jpeg") == 7
 
 
 def test_an_append_without_an_offset_is_refused() -> None:
@@ -109,9 +113,11 @@ def test_the_length_follows_from_what_is_said(
 
 
 def test_two_lengths_at_once_are_refused() -> None:
-    asked = draft.read(Headers({"Upload-Complete": "?1", "Content-Length": "30", "Upload-Length": "99"}))
+    upload_request = draft.read(
+        Headers({"Upload-Complete": "?1", "Content-Length": "30", "Upload-Length": "99"})
+    )
     with pytest.raises(PinactorsError) as caught:
-        asked.whole_length(70)
+        upload_request.whole_length(70)
     assert caught.value.field == "Upload-Length"
 
 
@@ -141,9 +147,9 @@ def test_a_state_is_told_in_the_version_of_whoever_asks(version: str, fields: di
 
 @pytest.mark.parametrize("version", ["3", "5", "6", "8"])
 def test_informational_responses_name_the_version(version: str) -> None:
-    asked = draft.read(Headers({VERSION: version}))
-    first = draft.created(asked, "/mobile-upload/x", draft.limits(100, 60.5))
+    upload_request = draft.read(Headers({VERSION: version}))
+    first = draft.created(upload_request, "/mobile-upload/x", draft.limits(100, 60.5))
     assert (first[VERSION], first["Location"]) == (version, "/mobile-upload/x")
     assert first.get("Upload-Limit") == ("max-size=100, max-age=60" if int(version) >= 6 else None)
-    later = draft.progress(asked, 7)
+    later = draft.progress(upload_request, 7)
     assert later == ({VERSION: version, "Upload-Offset": "7"} if int(version) >= 5 else None)
