@@ -54,7 +54,7 @@ async def create(upload_request: UploadRequest, can_inform: bool) -> Response:
     """Creates an upload of the IETF draft: an empty one at a master, to which this request's body is
     appended.
 
-    A client that can be `can_inform` receives the upload's URL before its body is read.
+    A client that can be informed (`can_inform`) receives the upload's URL before its body is read.
     """
     proxy = current_proxy()
     content_type(request)

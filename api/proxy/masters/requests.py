@@ -37,7 +37,7 @@ NO_STREAM = "-"
 QUESTION_SECONDS = 5.0
 """Time limit of a small request to a master."""
 
-Take = Callable[[list[bytes]], Awaitable[bool]]
+OnPackets = Callable[[list[bytes]], Awaitable[bool]]
 """Receives packets that arrived together; returns False if no more are needed."""
 
 
@@ -99,7 +99,7 @@ class Silence:
             raise Broken(f"the master was silent for {self._seconds:g} s")
 
 
-class Sending:
+class SpoolBody:
     """The spool as a request's body. `ended` is True once it was read to its last byte."""
 
     def __init__(self, spool: Spool) -> None:
@@ -116,20 +116,26 @@ class Sending:
 
 
 async def upload(
-    master: Master, head: Head, sending: Sending, remaining: float, settings: Settings, take: Take, hop: Span
+    master: Master,
+    head: Head,
+    spool_body: SpoolBody,
+    remaining: float,
+    settings: Settings,
+    on_packets: OnPackets,
+    hop: Span,
 ) -> None:
-    """Sends the spool, also while it grows, and passes the packets that come back to `take`.
+    """Sends the spool, also while it grows, and passes the packets that come back to `on_packets`.
 
     Packets come after the end of the upload, or during the upload if `head.early`. The limit on the master's
     silence starts behind the last byte.
     """
     headers = head.headers(remaining, settings.proxy_secret, hop)
     limit = Silence(settings.proxy_silence)
-    sending.on_end = limit.renew
+    spool_body.on_end = limit.renew
     with limit.scope:
         async with _connection(master, settings.proxy_silence) as connection:
-            body = Body(head.content_type, head.size, [sending])
-            receive = partial(_hand_over, limit=limit, take=take)
+            body = Body(head.content_type, head.size, [spool_body])
+            receive = partial(_hand_over, limit=limit, on_packets=on_packets)
             if head.early:
                 await connection.converse("/mobile-upload", headers, body, receive)
             else:
@@ -138,9 +144,15 @@ async def upload(
 
 
 async def follow(
-    master: Master, stream_id: str, position: int, token: str | None, silence: float, take: Take, hop: Span
+    master: Master,
+    stream_id: str,
+    position: int,
+    token: str | None,
+    silence: float,
+    on_packets: OnPackets,
+    hop: Span,
 ) -> None:
-    """Passes the packets of a session from `position` on to `take`."""
+    """Passes the packets of a session from `position` on to `on_packets`."""
     limit = Silence(silence)
     limit.renew()
     headers = {"Accept": NDJSON_TYPE, **key_headers(token), **hop.correlation}
@@ -149,7 +161,7 @@ async def follow(
             answer = await connection.request(
                 "GET", f"{_path(stream_id)}?offset={to_token(position)}", headers
             )
-            await _hand_over(answer, limit, take)
+            await _hand_over(answer, limit, on_packets)
     limit.check()
 
 
@@ -207,7 +219,7 @@ def _path(stream_id: str) -> str:
     return f"/streams/{quote(stream_id, safe='')}"
 
 
-async def _hand_over(answer: Answer, limit: Silence, take: Take) -> None:
+async def _hand_over(answer: Answer, limit: Silence, on_packets: OnPackets) -> None:
     await check(answer)
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (NDJSON_TYPE, JSON_TYPE):
@@ -218,9 +230,9 @@ async def _hand_over(answer: Answer, limit: Silence, take: Take) -> None:
         received += len(data)
         if received > BODY_LIMIT:
             raise NotPinactors("it sends without end")
-        if whole := lines.feed(data):
+        if complete_lines := lines.feed(data):
             limit.pause()  # time spent writing to our own disk does not count as the master's silence
-            wanted = await take([line for line in whole if line.strip()])
+            more_wanted = await on_packets([line for line in complete_lines if line.strip()])
             limit.renew()
-            if not wanted:
+            if not more_wanted:
                 return

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from pinactors.api.errors import status_of
 from pinactors.api.proxy.masters.fleet import Master
-from pinactors.api.proxy.relay.refusals import LOST, NO_MASTER
+from pinactors.api.proxy.relay.refusals import NO_MASTER, SESSION_LOST
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.backoff import Backoff
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 
-MOST_RESUMES = 3
+MAX_RESUMES = 3
 """Connections in a row to one master that may break without a packet before another master is tried."""
 
-MOST_ROUNDS = 2
+MAX_ROUNDS = 2
 """How often all masters are tried for an upload that none of them accepts, or if each of them misbehaves."""
 
 PAUSES = Backoff(0.1, 2.0)
@@ -23,9 +23,9 @@ PAUSES = Backoff(0.1, 2.0)
 
 
 @dataclass(slots=True)
-class Place:
-    """The master that a session uses, with the stream's id there. `taken` is the number of packets received
-    from that stream, `breaks` the number of broken connections in a row.
+class Upstream:
+    """The master that a session uses, with the stream's id there. `received` is the number of packets
+    received from that stream, `broken_in_a_row` the number of broken connections in a row.
 
     `whole` is True if the master has the whole upload. A session that fails before that can only be started
     again.
@@ -33,13 +33,13 @@ class Place:
 
     master: Master
     stream_id: str | None = None
-    taken: int = 0
-    breaks: int = 0
+    received: int = 0
+    broken_in_a_row: int = 0
     whole: bool = True
 
 
 class Failover:
-    """Chooses the masters of one session. `place` is the current master, None if one has to be chosen;
+    """Chooses the masters of one session. `upstream` is the current master, None if one has to be chosen;
     `pause` is the number of seconds to wait before its next request. `refusal` is the last refusal after
     which other masters were tried.
 
@@ -48,9 +48,9 @@ class Failover:
     """
 
     def __init__(
-        self, services: ProxyServices, route: str, place: Place | None, *, can_restart: bool
+        self, services: ProxyServices, route: str, upstream: Upstream | None, *, can_restart: bool
     ) -> None:
-        self.place = place
+        self.upstream = upstream
         self.pause = 0.0
         self.refusal: PinactorsError | None = None
         self._masters, self._metrics = services.masters, services.metrics
@@ -61,7 +61,7 @@ class Failover:
         self._misbehaved = 0
 
     def choose(self, *, answered: bool) -> PinactorsError | None:
-        """Sets `place` to the next master in the session's order, or returns the error to end the session
+        """Sets `upstream` to the next master in the session's order, or returns the error to end the session
         with.
 
         `answered` is True if the phone has packets already, so that its upload can no longer be refused.
@@ -69,80 +69,86 @@ class Failover:
         order = self._masters.order(self._route)
         for master in order:
             if master not in self._avoided:
-                self.place = Place(master)
+                self.upstream = Upstream(master)
                 return None
         self._rounds += 1
         self._avoided.clear()
         if self.misbehaved:
-            return self.refusal or LOST
-        if not answered and (self._rounds >= MOST_ROUNDS or self.refusal is not None):
+            return self.refusal or SESSION_LOST
+        if not answered and (self._rounds >= MAX_ROUNDS or self.refusal is not None):
             return self.refusal or NO_MASTER
         self.pause = PAUSES.after(self._rounds)
-        self.place = Place(order[0])
+        self.upstream = Upstream(order[0])
         return None
 
     @property
     def misbehaved(self) -> bool:
-        """Whether the masters have misbehaved `MOST_ROUNDS` times each, on average."""
-        return self._misbehaved >= MOST_ROUNDS * len(self._masters.all)
+        """Whether the masters have misbehaved `MAX_ROUNDS` times each, on average."""
+        return self._misbehaved >= MAX_ROUNDS * len(self._masters.all)
 
-    def refused(self, place: Place, refusal: PinactorsError, packets: int) -> PinactorsError | None:
+    def refused(self, upstream: Upstream, refusal: PinactorsError, packets: int) -> PinactorsError | None:
         """Handles a master's refusal. Returns the error for the phone, which has received that many
         `packets`, or None if another attempt may succeed."""
-        lost = place.stream_id is not None and refusal.code is ErrorCode.STREAM_NOT_FOUND
-        if lost and self._can_restart:
-            self._leave(place, "lost")
-            self._avoided.discard(place.master)
+        stream_lost = upstream.stream_id is not None and refusal.code is ErrorCode.STREAM_NOT_FOUND
+        if stream_lost and self._can_restart:
+            self._leave(upstream, "lost")
+            self._avoided.discard(upstream.master)
             return None
-        if status_of(refusal) >= 500 and self._is_known_elsewhere(place):
-            return self._go_on_elsewhere(place, "refused")
+        if status_of(refusal) >= 500 and self._others_have_packets(upstream):
+            return self._continue_at_next_master(upstream, "refused")
         if not self._can_restart or (status_of(refusal) < 500 and packets <= 1):
             return refusal
         self.refusal = refusal
         self._misbehaved += status_of(refusal) < 500
-        self._leave(place, "refused")
+        self._leave(upstream, "refused")
         return None
 
-    def failed(self, place: Place, failure: Broken | NotPinactors) -> PinactorsError | None:
+    def failed(self, upstream: Upstream, failure: Broken | NotPinactors) -> PinactorsError | None:
         """Handles a broken connection or a master that misbehaves. Returns None if the session continues, at
         the same master or another one, or the error to end it with."""
         unreachable = isinstance(failure, Unreachable)
         if unreachable:
-            self._masters.unreachable(place.master)
+            self._masters.unreachable(upstream.master)
         else:
-            self._masters.failed(place.master, failure)
+            self._masters.failed(upstream.master, failure)
             self._misbehaved += isinstance(failure, NotPinactors)
-        if place.stream_id is not None and place.whole:
+        if upstream.stream_id is not None and upstream.whole:
             elsewhere = self._can_restart or self._masters.shared
-            alone = not elsewhere or not self._masters.others_available(place.master)
+            alone = not elsewhere or not self._masters.others_available(upstream.master)
             waits = unreachable and alone
-            again = isinstance(failure, Broken) and not unreachable and (alone or place.breaks < MOST_RESUMES)
+            again = (
+                isinstance(failure, Broken)
+                and not unreachable
+                and (alone or upstream.broken_in_a_row < MAX_RESUMES)
+            )
             if waits or again:
-                place.breaks += 1
-                self.pause = PAUSES.after(place.breaks) if place.breaks > 1 else 0.0
-                self._metrics.resumes.labels(place.master.name).inc()
+                upstream.broken_in_a_row += 1
+                self.pause = PAUSES.after(upstream.broken_in_a_row) if upstream.broken_in_a_row > 1 else 0.0
+                self._metrics.resumes.labels(upstream.master.name).inc()
                 return None
         reason = "unreachable" if unreachable else "failed"
-        if self._is_known_elsewhere(place):
-            return self._go_on_elsewhere(place, reason)
-        self._leave(place, reason)
-        return None if self._can_restart else LOST
+        if self._others_have_packets(upstream):
+            return self._continue_at_next_master(upstream, reason)
+        self._leave(upstream, reason)
+        return None if self._can_restart else SESSION_LOST
 
-    def _is_known_elsewhere(self, place: Place) -> bool:
+    def _others_have_packets(self, upstream: Upstream) -> bool:
         """Whether the other masters have the session's packets and take the session over if its own master is
         gone."""
-        return self._masters.shared and place.stream_id is not None and place.whole
+        return self._masters.shared and upstream.stream_id is not None and upstream.whole
 
-    def _go_on_elsewhere(self, place: Place, reason: str) -> PinactorsError | None:
+    def _continue_at_next_master(self, upstream: Upstream, reason: str) -> PinactorsError | None:
         """Continues to read the same stream at the next master. Returns an error if there is no master."""
-        self._leave(place, reason)
+        self._leave(upstream, reason)
         if error := self.choose(answered=True):
             return error
-        assert self.place is not None
-        self.place = Place(self.place.master, place.stream_id, place.taken, place.breaks + 1)
+        assert self.upstream is not None
+        self.upstream = Upstream(
+            self.upstream.master, upstream.stream_id, upstream.received, upstream.broken_in_a_row + 1
+        )
         return None
 
-    def _leave(self, place: Place, reason: str) -> None:
-        self._avoided.add(place.master)
-        self._metrics.failovers.labels(place.master.name, reason).inc()
-        self.place = None
+    def _leave(self, upstream: Upstream, reason: str) -> None:
+        self._avoided.add(upstream.master)
+        self._metrics.failovers.labels(upstream.master.name, reason).inc()
+        self.upstream = None

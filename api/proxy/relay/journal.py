@@ -55,7 +55,7 @@ _DECODER = msgspec.json.Decoder(Relayed | Moved | Uploaded)
 
 
 @dataclass(slots=True)
-class Kept:
+class StoredSession:
     """A session read from its journal; `moved` is its last master, None before the first."""
 
     relayed: Relayed
@@ -67,10 +67,10 @@ class Kept:
         return ends(self.packets)
 
 
-def replay(entries: Iterable[Entry]) -> Kept | None:
+def replay(entries: Iterable[Entry]) -> StoredSession | None:
     """The session described by a journal's entries; None if they do not begin a session or cannot be
     decoded."""
-    kept: Kept | None = None
+    kept: StoredSession | None = None
     try:
         for kind, body in entries:
             if kind.startswith("P") and kept is not None:
@@ -78,7 +78,7 @@ def replay(entries: Iterable[Entry]) -> Kept | None:
             elif kind == "M":
                 fact = _DECODER.decode(body)
                 if isinstance(fact, Relayed):
-                    kept = Kept(fact)
+                    kept = StoredSession(fact)
                 elif kept is not None and isinstance(fact, Moved):
                     kept.moved = fact
                 elif kept is not None:

@@ -10,7 +10,7 @@ import trio
 
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Masters
-from pinactors.api.proxy.relay.failover import Place
+from pinactors.api.proxy.relay.failover import Upstream
 
 KEY_SECONDS = 5.0
 """For how long a master's answer that a key is valid is reused."""
@@ -23,15 +23,15 @@ def owner_of(token: str | None) -> str:
     return hashlib.sha256(token.encode()).hexdigest() if token else ""
 
 
-class GoodKeys:
+class ValidKeys:
     """Keys that a master has accepted within `KEY_SECONDS`, by their hash."""
 
     def __init__(self, masters: Masters) -> None:
         self._masters = masters
         self._since: OrderedDict[str, float] = OrderedDict()
 
-    async def check(self, token: str | None, place: Place | None) -> None:
-        """Asks the session's master, or any if `place` is None, whether the session's key is still valid.
+    async def check(self, token: str | None, upstream: Upstream | None) -> None:
+        """Asks the session's master, or any if `upstream` is None, whether the session's key is still valid.
 
         If no master answers, the key counts as valid, so that the packets at the proxy stay readable. Raises
         `PinactorsError` (`unauthorized`).
@@ -42,8 +42,8 @@ class GoodKeys:
         if now < self._since.get(owner, -math.inf) + KEY_SECONDS:
             return
         self._since.pop(owner, None)
-        if place is not None and place.stream_id is not None:
-            await requests.check_key([place.master], token, place.stream_id)
+        if upstream is not None and upstream.stream_id is not None:
+            await requests.check_key([upstream.master], token, upstream.stream_id)
         else:
             await requests.check_key(self._masters.order(owner), token)
         self._since[owner] = now

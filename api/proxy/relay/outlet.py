@@ -30,7 +30,7 @@ class RelayedLog(PacketLog):
 class _Packet(NamedTuple):
     encoded: bytes
     kind: str
-    arrived: float
+    arrived_at: float
 
 
 class Outlet:
@@ -43,7 +43,7 @@ class Outlet:
 
     def __init__(self, relayed: Relayed, packets: list[bytes], journal: StoredLog | None) -> None:
         self.log = RelayedLog(relayed.stream_id, relayed.session_id, relayed.owner, packets)
-        self._had = {kind_of(packet) for packet in packets}
+        self._types = {kind_of(packet) for packet in packets}
         self._journal = journal
         self._entries: list[Entry] = []
         self._packets: list[_Packet] = []
@@ -53,16 +53,16 @@ class Outlet:
     @property
     def ended(self) -> bool:
         """Whether a terminal packet was added, flushed or not."""
-        return self.log.closed or not self._had.isdisjoint(TERMINAL)
+        return self.log.closed or not self._types.isdisjoint(TERMINAL)
 
     def note(self, fact: Fact) -> None:
         """Adds a fact to the journal, for the next process."""
         self._entries.append(entry_of(fact))
 
-    def take(self, raw: bytes, line: Line) -> None:
+    def add(self, raw: bytes, line: Line) -> None:
         """Adds a master's packet with the phone's sequence number and session id. Raises `NotPinactors` if it
         gets too long."""
-        if line.packet_type not in self._had:
+        if line.packet_type not in self._types:
             self._add(restamped(raw, line, self._count, self.log.session_id), line.packet_type)
 
     def write(self, packet: Packet) -> None:
@@ -81,7 +81,7 @@ class Outlet:
                 if entries and self._journal is not None:
                     await self._journal.append(entries)
                 for packet in packets:
-                    self.log.arrivals.append(packet.arrived)
+                    self.log.arrivals.append(packet.arrived_at)
                     self.log.append(packet.encoded, terminal=packet.kind in TERMINAL)
 
     async def release(self) -> None:
@@ -94,7 +94,7 @@ class Outlet:
             await self._journal.release()
 
     def _add(self, raw: bytes, kind: str) -> None:
-        self._had.add(kind)
+        self._types.add(kind)
         self._count += 1
         self._entries.append(packet_entry(raw))
         self._packets.append(_Packet(raw, kind, trio.current_time()))

@@ -7,8 +7,10 @@ from pinactors.protocol import ErrorCode, PinactorsError
 NO_MASTER = PinactorsError(
     ErrorCode.OVERLOADED, "Server busy, try again later", "No server can accept the upload now", status=503
 )
-LOST = PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis")
-LATE = PinactorsError(
+SESSION_LOST = PinactorsError(
+    ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis"
+)
+OUT_OF_TIME = PinactorsError(
     ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis in time"
 )
 ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader disconnected")

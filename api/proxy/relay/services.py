@@ -37,7 +37,7 @@ class ProxyServices:
     checks: Checks = field(default_factory=Checks)
 
 
-class Others(Protocol):
+class SessionDirectory(Protocol):
     """The other sessions, as one session uses them."""
 
     def claim(self, session: RelayedSession, master: Master, stream_id: str) -> RelayedSession | None:

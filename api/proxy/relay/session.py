@@ -13,11 +13,11 @@ from pinactors.api.errors import status_of
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.packets import OPENING, Line, read
 from pinactors.api.proxy.masters.requests import Head
-from pinactors.api.proxy.relay.failover import Failover, Place
-from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, Uploaded
+from pinactors.api.proxy.relay.failover import Failover, Upstream
+from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, Uploaded
 from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
-from pinactors.api.proxy.relay.refusals import ABANDONED, LATE, LOST, UNREADABLE
-from pinactors.api.proxy.relay.services import HOP, Others, ProxyServices
+from pinactors.api.proxy.relay.refusals import ABANDONED, OUT_OF_TIME, SESSION_LOST, UNREADABLE
+from pinactors.api.proxy.relay.services import HOP, ProxyServices, SessionDirectory
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
@@ -50,18 +50,18 @@ class RelayedSession:
     def __init__(
         self,
         services: ProxyServices,
-        others: Others,
+        directory: SessionDirectory,
         head: Head,
         owner: str,
         route: str,
         spool: Spool | None,
         *,
-        place: Place | None = None,
-        kept: tuple[Kept, StoredLog] | None = None,
+        upstream: Upstream | None = None,
+        kept: tuple[StoredSession, StoredLog] | None = None,
     ) -> None:
         self.owner, self.head = owner, head
-        self._services, self._others = services, others
-        self._failover = Failover(services, route, place, can_restart=spool is not None)
+        self._services, self._directory = services, directory
+        self._failover = Failover(services, route, upstream, can_restart=spool is not None)
         self._spool = spool
         self._outlet: Outlet | None = None
         self._error: PinactorsError | None = None
@@ -74,7 +74,7 @@ class RelayedSession:
         self._ids = ids(head.span.correlation)
         self._log = _root.bind(session=head.session_id, **self._ids)
         if kept is not None:
-            self._take_up(*kept)
+            self._restore(*kept)
 
     def __repr__(self) -> str:
         return f"<RelayedSession {self.log or self.head.session_id}>"
@@ -85,9 +85,9 @@ class RelayedSession:
         return self._outlet.log if self._outlet is not None else None
 
     @property
-    def place(self) -> Place | None:
+    def upstream(self) -> Upstream | None:
         """The session's current master, None if there is none."""
-        return self._failover.place
+        return self._failover.upstream
 
     @property
     def spool(self) -> Spool | None:
@@ -112,7 +112,7 @@ class RelayedSession:
                     nursery.start_soon(self._clock, name="clock")
                     await self._deliver()
                     nursery.cancel_scope.cancel()
-            await self._end(self._error or self._failover.refusal or LATE)
+            await self._end(self._error or self._failover.refusal or OUT_OF_TIME)
         finally:
             if self._outlet is not None:
                 await self._outlet.release()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
@@ -132,7 +132,7 @@ class RelayedSession:
 
     async def crash(self) -> None:
         """Ends the session after `run` has raised an unexpected exception."""
-        await self._end(LOST)
+        await self._end(SESSION_LOST)
 
     @property
     def _done(self) -> bool:
@@ -149,27 +149,27 @@ class RelayedSession:
         if self._spool is not None:
             await self._spool.wait_complete()
         self._uploaded_at = trio.current_time()
-        self._hasten()
+        self._lower_deadline()
         if self._spool is not None and self._outlet is not None:
             self._outlet.note(Uploaded(self._spool.path.name, time.time() + self._remaining()))
             await self._outlet.flush()
         with trio.move_on_after(settings.keepalive):
             await self._answered.wait()
         if not self._answered.is_set() and self._spool is not None:
-            await self._open_alone()
+            await self._open_without_master()
         with self._due:
             await trio.sleep_forever()
-        if self._at_work:
+        if self._master_is_working:
             await trio.sleep(RECORD_GRACE_SECONDS)
         self._scope.cancel()
 
     @property
-    def _at_work(self) -> bool:
+    def _master_is_working(self) -> bool:
         """Whether the current master has sent packets beyond the opening one and its connection has not
         broken since."""
-        return self.place is not None and self.place.taken > 1 and not self.place.breaks
+        return self.upstream is not None and self.upstream.received > 1 and not self.upstream.broken_in_a_row
 
-    def _hasten(self) -> None:
+    def _lower_deadline(self) -> None:
         """Lowers the deadline to the session's time limit after the upload's end; never raises it."""
         self._due.deadline = min(self._due.deadline, self._uploaded_at + self._time)
 
@@ -185,49 +185,57 @@ class RelayedSession:
             if failover.pause:
                 await trio.sleep(failover.pause)
                 failover.pause = 0.0
-            if failover.place is None and (error := failover.choose(answered=self.log is not None)):
+            if failover.upstream is None and (error := failover.choose(answered=self.log is not None)):
                 if failover.misbehaved:
-                    await self._open_alone()
+                    await self._open_without_master()
                 self.fail(error)
                 return
-            place = failover.place
-            assert place is not None
-            place.master.sessions += 1
+            upstream = failover.upstream
+            assert upstream is not None
+            upstream.master.sessions += 1
             ended: PinactorsError | None = None
             try:
-                with self.head.span.child(HOP, Kind.CLIENT, master=place.master.name) as hop:
-                    await self._converse(place, hop)
+                with self.head.span.child(HOP, Kind.CLIENT, master=upstream.master.name) as hop:
+                    await self._converse(upstream, hop)
                 if not self._done:
                     raise Broken("the stream ended before its session")
-                self._services.masters.succeeded(place.master)
+                self._services.masters.succeeded(upstream.master)
             except PinactorsError as refusal:
-                ended = failover.refused(place, refusal, len(self.log.packets) if self.log is not None else 0)
+                ended = failover.refused(
+                    upstream, refusal, len(self.log.packets) if self.log is not None else 0
+                )
             except (Broken, NotPinactors) as failure:
-                self._log.info("master failed", master=place.master.name, reason=str(failure))
-                ended = failover.failed(place, failure)
+                self._log.info("master failed", master=upstream.master.name, reason=str(failure))
+                ended = failover.failed(upstream, failure)
             except OSError as error:
                 self._log.error("upload not readable", error=str(error))
                 ended = UNREADABLE
             finally:
-                place.master.sessions -= 1
+                upstream.master.sessions -= 1
             if ended is not None:
                 self.fail(ended)
 
-    async def _converse(self, place: Place, hop: Span) -> None:
+    async def _converse(self, upstream: Upstream, hop: Span) -> None:
         settings, token = self._services.settings, self.head.token
-        if place.stream_id is not None:
+        if upstream.stream_id is not None:
             await requests.follow(
-                place.master, place.stream_id, place.taken, token, settings.proxy_silence, self._take, hop
+                upstream.master,
+                upstream.stream_id,
+                upstream.received,
+                token,
+                settings.proxy_silence,
+                self._take,
+                hop,
             )
             return
         assert self._spool is not None
-        sending = requests.Sending(self._spool)
+        spool_body = requests.SpoolBody(self._spool)
         try:
             await requests.upload(
-                place.master, self.head, sending, self._remaining(), settings, self._take, hop
+                upstream.master, self.head, spool_body, self._remaining(), settings, self._take, hop
             )
         finally:
-            place.whole = sending.ended
+            upstream.whole = spool_body.ended
             if self._outlet is not None:  # the answer has begun: let the upload end, to start the clock
                 self._spool.leave()
 
@@ -245,62 +253,62 @@ class RelayedSession:
                     return False
         finally:
             if self._outlet is not None:
-                await self._tell(self._outlet)  # noqa: ASYNC102 - shields itself, bounded by one disk operation
+                await self._flush_and_answer(self._outlet)  # noqa: ASYNC102 - shields itself, bounded by one disk operation
         return not self._done
 
     def _take_one(self, raw: bytes) -> bool:
-        place = self.place
-        assert place is not None
+        upstream = self.upstream
+        assert upstream is not None
         line = read(raw)
-        if line.sequence < place.taken:
+        if line.sequence < upstream.received:
             return True
-        if line.sequence > place.taken:
-            raise Broken(f"packet {place.taken} is missing")
+        if line.sequence > upstream.received:
+            raise Broken(f"packet {upstream.received} is missing")
         if line.upload_lost and self._spool is not None:
-            place.whole = False
+            upstream.whole = False
             raise Broken("the upload did not arrive completely")
-        if place.stream_id is None:
-            self._arrive(place, line)
+        if upstream.stream_id is None:
+            self._handle_first_packet(upstream, line)
             if self._answered.is_set() and self._answer is not self.log:
                 return False
-        place.taken += 1
-        place.breaks = 0
+        upstream.received += 1
+        upstream.broken_in_a_row = 0
         outlet = self._outlet or self._open(line)
-        outlet.take(raw, line)
+        outlet.add(raw, line)
         return not outlet.ended
 
-    async def _tell(self, outlet: Outlet) -> None:
+    async def _flush_and_answer(self, outlet: Outlet) -> None:
         """Flushes the added packets to the log, and answers the upload with the log once it has packets."""
         open_before = not outlet.log.closed
         await outlet.flush()
         if outlet.log.packets and not self._answered.is_set():
-            self._settle(outlet.log)
+            self._set_answer(outlet.log)
         if outlet.log.closed and open_before:
             self._services.metrics.sessions.labels(kind_of(outlet.log.packets[-1]).lower()).inc()
 
-    def _arrive(self, place: Place, line: Line) -> None:
+    def _handle_first_packet(self, upstream: Upstream, line: Line) -> None:
         """Handles the first packet of a stream, which has the stream's id. Joins the session that relays the
         stream already, if there is one."""
         if line.packet_type != OPENING or line.stream_id is None:
             raise NotPinactors("its stream does not begin with its name")
-        other = self._others.claim(self, place.master, line.stream_id)
+        other = self._directory.claim(self, upstream.master, line.stream_id)
         if other is not None and other.log is not None and self.log is None:
             self._services.metrics.joined.inc()
-            self._settle(other.log)
+            self._set_answer(other.log)
             return
-        place.stream_id = line.stream_id
+        upstream.stream_id = line.stream_id
         if self._outlet is not None:
-            self._outlet.note(Moved(place.master.url, line.stream_id))
+            self._outlet.note(Moved(upstream.master.url, line.stream_id))
 
     def _open(self, line: Line) -> Outlet:
         """Opens the log after the first packet of a master; the stream keeps the master's id."""
         assert line.stream_id is not None
         if line.deadline_ms is not None and self._spool is not None:
             self._time = min(self._time, line.deadline_ms / 1000)
-            self._hasten()
+            self._lower_deadline()
         return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
 
-    async def _open_alone(self) -> None:
+    async def _open_without_master(self) -> None:
         """Opens the log without a master: the proxy makes the stream's id and the opening packet."""
         if self._outlet is not None or self._answered.is_set():
             await trio.lowlevel.checkpoint()
@@ -309,7 +317,7 @@ class RelayedSession:
         outlet = self._begin(stream_id, self.head.session_id or new_session_id())
         deadline_ms = round(1000 * self._services.settings.deadline)
         outlet.write(ConnectionEstablished(message="Connected", stream_id=stream_id, deadline_ms=deadline_ms))
-        await self._tell(outlet)
+        await self._flush_and_answer(outlet)
 
     def _begin(self, stream_id: str, session_id: str, *, known: bool = False) -> Outlet:
         """Creates the log. `known` is True if every master can serve the stream by this id, so that no
@@ -324,30 +332,30 @@ class RelayedSession:
             self.head.content_type,
             self.head.idempotency_key,
         )
-        outlet = self._outlet = Outlet(relayed, [], None if known else self._others.journal(stream_id))
+        outlet = self._outlet = Outlet(relayed, [], None if known else self._directory.journal(stream_id))
         outlet.note(relayed)
-        if self.place is not None and self.place.stream_id is not None:
-            outlet.note(Moved(self.place.master.url, self.place.stream_id))
-        self._heed_readers(outlet.log)
-        self._others.register(self)
+        if self.upstream is not None and self.upstream.stream_id is not None:
+            outlet.note(Moved(self.upstream.master.url, self.upstream.stream_id))
+        self._end_when_abandoned(outlet.log)
+        self._directory.register(self)
         return outlet
 
-    def _take_up(self, kept: Kept, journal: StoredLog) -> None:
+    def _restore(self, kept: StoredSession, journal: StoredLog) -> None:
         """Continues a session of another process."""
         outlet = self._outlet = Outlet(kept.relayed, kept.packets, journal)
         left = max(kept.relayed.ends_at - time.time(), self._services.settings.proxy_silence)
         self._due.deadline = trio.current_time() + left
-        self._heed_readers(outlet.log)
-        self._settle(outlet.log)
+        self._end_when_abandoned(outlet.log)
+        self._set_answer(outlet.log)
 
-    def _heed_readers(self, log: PacketLog) -> None:
+    def _end_when_abandoned(self, log: PacketLog) -> None:
         """Cancels the session when its last reader leaves, if the setting `disconnect` is `cancel`."""
         if self._services.settings.disconnect == "cancel":
             log.on_abandoned(partial(self.fail, ABANDONED))
 
     # The end
 
-    def _settle(self, answer: PacketLog | PinactorsError) -> None:
+    def _set_answer(self, answer: PacketLog | PinactorsError) -> None:
         self._answer = answer
         self._answered.set()
 
@@ -357,16 +365,16 @@ class RelayedSession:
         if outlet is not None:
             if not outlet.ended:
                 outlet.write(ErrorPacket.of(error))
-            await self._tell(outlet)
+            await self._flush_and_answer(outlet)
         elif not self._answered.is_set():
             self._services.metrics.refused.labels(str(status_of(error))).inc()
-            self._settle(error)
+            self._set_answer(error)
 
     async def _cancel_upstream(self) -> None:
-        place = self.place
-        if place is None or place.stream_id is None:
+        upstream = self.upstream
+        if upstream is None or upstream.stream_id is None:
             return
         try:
-            await requests.cancel(place.master, place.stream_id, self.head.token)
+            await requests.cancel(upstream.master, upstream.stream_id, self.head.token)
         except (Broken, NotPinactors, PinactorsError) as error:
-            self._log.info("not cancelled at the master", master=place.master.name, reason=str(error))
+            self._log.info("not cancelled at the master", master=upstream.master.name, reason=str(error))

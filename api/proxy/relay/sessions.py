@@ -15,10 +15,10 @@ from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Master, Watch
 from pinactors.api.proxy.masters.packets import STREAM_ID
 from pinactors.api.proxy.masters.requests import Head
-from pinactors.api.proxy.relay.failover import Place
-from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, Kept, expired, replay
-from pinactors.api.proxy.relay.keys import GoodKeys, owner_of
-from pinactors.api.proxy.relay.refusals import LOST
+from pinactors.api.proxy.relay.failover import Upstream
+from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, StoredSession, expired, replay
+from pinactors.api.proxy.relay.keys import ValidKeys, owner_of
+from pinactors.api.proxy.relay.refusals import SESSION_LOST
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.spool import Spool
@@ -33,7 +33,7 @@ SEARCHES_AT_ONCE = 16
 """Most streams that are searched for at the masters at the same time."""
 
 NOT_FOUND = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
-UNKNOWN = PinactorsError(
+STREAM_UNAVAILABLE = PinactorsError(
     ErrorCode.OVERLOADED,
     "Stream not available now",
     "The server with this stream does not answer",
@@ -59,9 +59,9 @@ class Sessions:
         self._reviving: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self._nursery = nursery
         self._running: set[RelayedSession] = set()
-        self._named: dict[str, RelayedSession] = {}
+        self._by_stream_id: dict[str, RelayedSession] = {}
         self._upstream: dict[tuple[str, str], RelayedSession] = {}
-        self._keys = GoodKeys(services.masters)
+        self._keys = ValidKeys(services.masters)
         self._searching = trio.CapacityLimiter(SEARCHES_AT_ONCE)
         self._ended = trio.lowlevel.ParkingLot()
         self.accepting = True
@@ -89,23 +89,23 @@ class Sessions:
         Raises `PinactorsError`: `stream_not_found` (404, 410); `overloaded` (503) if a master that might have
         the stream does not answer; `unauthorized` (401).
         """
-        session = self._named.get(stream_id)
+        session = self._by_stream_id.get(stream_id)
         if session is None:
             lock = self._reviving.setdefault(stream_id, trio.Lock())
             async with lock:  # concurrent requests for the same stream share one session
-                kept = await self._kept(stream_id)
-                session = self._named.get(stream_id)
+                kept = await self._load_from_journal(stream_id)
+                session = self._by_stream_id.get(stream_id)
                 if session is None and kept is not None:
-                    return await self._revived(kept, token)
+                    return await self._resume(kept, token)
         if session is None or session.log is None:
-            return await self._discovered(stream_id, token)
-        await self._check(session.owner, session.place, token)
+            return await self._discover(stream_id, token)
+        await self._check(session.owner, session.upstream, token)
         return session.log
 
     async def cancel(self, stream_id: str, token: str | None) -> None:
         """Ends a session here and at its master; does nothing if it has ended. Raises as `find`."""
         found = await self.find(stream_id, token)
-        session = self._named.get(stream_id)
+        session = self._by_stream_id.get(stream_id)
         if session is not None:
             session.fail(CANCELLED)
         await found.wait_closed()
@@ -125,17 +125,17 @@ class Sessions:
         other = self._upstream.setdefault((master.url, stream_id), session)
         if other is not session:
             return other
-        named = self._named.get(stream_id)
-        if named is not None and named is not session:
+        same_id = self._by_stream_id.get(stream_id)
+        if same_id is not None and same_id is not session:
             del self._upstream[master.url, stream_id]
             if self._services.masters.shared:  # another master serves the same stream
-                return named
+                return same_id
             raise NotPinactors("the id of its stream is another stream's")
         return None
 
     def register(self, session: RelayedSession) -> None:
         assert session.log is not None
-        self._named[session.log.stream_id] = session
+        self._by_stream_id[session.log.stream_id] = session
 
     def journal(self, stream_id: str) -> StoredLog:
         return self._journals.create(stream_id)
@@ -144,8 +144,8 @@ class Sessions:
         self._running.add(session)
         if session.log is not None:
             self.register(session)
-        if session.place is not None and session.place.stream_id is not None:
-            self._upstream[session.place.master.url, session.place.stream_id] = session
+        if session.upstream is not None and session.upstream.stream_id is not None:
+            self._upstream[session.upstream.master.url, session.upstream.stream_id] = session
         self._nursery.start_soon(self._supervise, session, name=repr(session))
         return session
 
@@ -159,13 +159,13 @@ class Sessions:
             await session.crash()
         finally:
             self._running.discard(session)
-            if session.log is not None and self._named.get(session.log.stream_id) is session:
-                del self._named[session.log.stream_id]
+            if session.log is not None and self._by_stream_id.get(session.log.stream_id) is session:
+                del self._by_stream_id[session.log.stream_id]
             for key in [key for key, value in self._upstream.items() if value is session]:
                 del self._upstream[key]
             self._ended.unpark_all()
 
-    async def _kept(self, stream_id: str) -> Kept | None:
+    async def _load_from_journal(self, stream_id: str) -> StoredSession | None:
         """The session `stream_id` from its journal, None without one. `stream_id` is unchecked text of a
         client."""
         if not STREAM_ID.fullmatch(stream_id):
@@ -174,19 +174,21 @@ class Sessions:
         entries = await self._journals.load(stream_id)
         return replay(entries) if entries else None
 
-    async def _revived(self, kept: Kept, token: str | None) -> PacketLog:
+    async def _resume(self, kept: StoredSession, token: str | None) -> PacketLog:
         """The log of a session of an earlier process. If it has not ended, it continues with the caller's
         key."""
         relayed = kept.relayed
         master = self._services.masters.named(kept.moved.master) if kept.moved is not None else None
-        place = Place(master, kept.moved.stream_id) if kept.moved is not None and master is not None else None
-        await self._check(relayed.owner, place, token)
+        upstream = (
+            Upstream(master, kept.moved.stream_id) if kept.moved is not None and master is not None else None
+        )
+        await self._check(relayed.owner, upstream, token)
         if kept.closed:
             return PacketLog(
                 relayed.stream_id, relayed.session_id, relayed.owner, packets=kept.packets, closed=True
             )
         journal = await self._journals.hold(relayed.stream_id)
-        spool = await self._kept_spool(relayed.spool)
+        spool = await self._open_spool(relayed.spool)
         head = Head(
             relayed.content_type,
             spool.size if spool is not None else None,
@@ -201,17 +203,17 @@ class Sessions:
             relayed.owner,
             relayed.stream_id,
             spool,
-            place=place,
+            upstream=upstream,
             kept=(kept, journal),
         )
-        if place is None and spool is None:
-            session.fail(LOST)
+        if upstream is None and spool is None:
+            session.fail(SESSION_LOST)
         log.info("session taken up", session=relayed.session_id, packets=len(kept.packets))
         self._start(session)
         assert session.log is not None
         return session.log
 
-    async def _kept_spool(self, name: str | None) -> Spool | None:
+    async def _open_spool(self, name: str | None) -> Spool | None:
         if name is None or os.path.basename(name) != name:
             return None
         disk = self._services.disk
@@ -220,7 +222,7 @@ class Sessions:
         except OSError:
             return None
 
-    async def _discovered(self, stream_id: str, token: str | None) -> PacketLog:
+    async def _discover(self, stream_id: str, token: str | None) -> PacketLog:
         """Searches the masters, the likeliest first, for a stream of which this proxy has no record."""
         if not STREAM_ID.fullmatch(stream_id):
             raise NOT_FOUND
@@ -231,57 +233,63 @@ class Sessions:
                     tail = await requests.tail(master, stream_id, token)
                 except PinactorsError as refusal:
                     if refusal.code is not ErrorCode.STREAM_NOT_FOUND:
-                        answer = UNKNOWN
+                        answer = STREAM_UNAVAILABLE
                     elif refusal.status == 410 and answer is NOT_FOUND:
                         answer = refusal
                 except (Broken, NotPinactors):
-                    answer = UNKNOWN
+                    answer = STREAM_UNAVAILABLE
                 else:
-                    return await self._followed(master, stream_id, tail, token)
+                    return await self._follow(master, stream_id, tail, token)
         raise answer
 
-    async def _followed(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
+    async def _follow(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
         """Follows a stream at `master`. Returns once the first `tail` packets are here, because a reader may
         ask for any of them."""
-        session = self._named.get(stream_id)
+        session = self._by_stream_id.get(stream_id)
         if session is None:
             head = Head("", None, token, "", None)
-            place = Place(master, stream_id)
+            upstream = Upstream(master, stream_id)
             session = self._start(
-                RelayedSession(self._services, self, head, owner_of(token), stream_id, None, place=place)
+                RelayedSession(
+                    self._services, self, head, owner_of(token), stream_id, None, upstream=upstream
+                )
             )
         with trio.move_on_after(self._services.settings.proxy_silence):
             found = await session.answer()
             if tail:
                 await found.wait_beyond(tail - 1)
             return found
-        raise UNKNOWN
+        raise STREAM_UNAVAILABLE
 
-    async def _check(self, owner: str, place: Place | None, token: str | None) -> None:
+    async def _check(self, owner: str, upstream: Upstream | None, token: str | None) -> None:
         """Checks that `token` is the key of the upload and not revoked, or that the session's master accepts
         it. Raises `PinactorsError`: 401, 404, 503."""
         if owner == owner_of(token):
-            await self._keys.check(token, place)
+            await self._keys.check(token, upstream)
             return
-        if place is None or place.stream_id is None:
+        if upstream is None or upstream.stream_id is None:
             raise NOT_FOUND
         try:
-            await requests.tail(place.master, place.stream_id, token)
+            await requests.tail(upstream.master, upstream.stream_id, token)
         except (Broken, NotPinactors):
-            raise UNKNOWN from None
+            raise STREAM_UNAVAILABLE from None
 
     def upstream_of(self, stream_id: str) -> tuple[Master, str] | None:
         """The master of a running session, and the stream's id there; None if there is none."""
-        session = self._named.get(stream_id)
-        place = session.place if session is not None else None
-        return (place.master, place.stream_id) if place is not None and place.stream_id is not None else None
+        session = self._by_stream_id.get(stream_id)
+        upstream = session.upstream if session is not None else None
+        return (
+            (upstream.master, upstream.stream_id)
+            if upstream is not None and upstream.stream_id is not None
+            else None
+        )
 
     def _remove_expired(self) -> None:
         settings = self._services.settings
         spools = [session.spool for session in list(self._running)]
-        in_use = {*self._named, *(spool.path.stem for spool in spools if spool is not None)}
-        lasting = settings.replay + settings.deadline
-        for path in expired(self._services.folder, lasting, in_use.__contains__):
+        in_use = {*self._by_stream_id, *(spool.path.stem for spool in spools if spool is not None)}
+        lifetime = settings.replay + settings.deadline
+        for path in expired(self._services.folder, lifetime, in_use.__contains__):
             path.unlink(missing_ok=True)
 
 

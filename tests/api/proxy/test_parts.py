@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from pinactors.api.proxy.masters import routing
 from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER_SHARE, Masters
 from pinactors.api.proxy.masters.packets import read, restamped
-from pinactors.api.proxy.relay.journal import Kept, Moved, Relayed, expired, replay
+from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, expired, replay
 from pinactors.api.proxy.relay.spool import LEAD_BYTES, Spool
 from pinactors.client.connecting import NotPinactors
 from pinactors.pipeline.state import entry_of, packet_entry
@@ -265,7 +265,7 @@ async def disk_of(disk: trio.CapacityLimiter) -> AsyncIterator[None]:
     disk.release_on_behalf_of(borrower)
 
 
-async def kept_by(journals: LogFiles, stream_id: str) -> Kept | None:
+async def kept_by(journals: LogFiles, stream_id: str) -> StoredSession | None:
     entries = await journals.load(stream_id)
     return replay(entries) if entries else None
 

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from pinactors.api.proxy.masters.fleet import Master, Masters
-from pinactors.api.proxy.relay.failover import MOST_RESUMES, Failover, Place
+from pinactors.api.proxy.relay.failover import MAX_RESUMES, Failover, Upstream
 from pinactors.client.connecting import Broken, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
@@ -79,44 +79,44 @@ def under_way(*, shared: bool, can_restart: bool) -> Failover:
     services: Any = Services(shared=shared)
     failover = Failover(services, "route", None, can_restart=can_restart)
     assert failover.choose(answered=False) is None
-    assert failover.place is not None
-    failover.place.stream_id, failover.place.taken = "stream-0001", 3
+    assert failover.upstream is not None
+    failover.upstream.stream_id, failover.upstream.received = "stream-0001", 3
     return failover
 
 
 async def test_the_stream_is_read_on_elsewhere() -> None:
     for failure in (Unreachable("nobody answers"), PinactorsError(ErrorCode.OVERLOADED, "busy", status=503)):
         failover = under_way(shared=True, can_restart=False)
-        tried: list[Place] = []
+        tried: list[Upstream] = []
         for _ in range(3):
-            place = failover.place
-            assert place is not None
-            assert (place.stream_id, place.taken) == ("stream-0001", 3)
-            tried.append(place)
+            upstream = failover.upstream
+            assert upstream is not None
+            assert (upstream.stream_id, upstream.received) == ("stream-0001", 3)
+            tried.append(upstream)
             ended = (
-                failover.refused(place, failure, 3)
+                failover.refused(upstream, failure, 3)
                 if isinstance(failure, PinactorsError)
-                else failover.failed(place, failure)
+                else failover.failed(upstream, failure)
             )
             assert ended is None
-        assert len({place.master.name for place in tried}) == 3
+        assert len({upstream.master.name for upstream in tried}) == 3
 
 
 async def test_a_connection_that_breaks_is_tried_there_first() -> None:
     failover = under_way(shared=True, can_restart=True)
-    first = failover.place
+    first = failover.upstream
     assert first is not None
-    for _ in range(MOST_RESUMES):
+    for _ in range(MAX_RESUMES):
         assert failover.failed(first, Broken("it broke")) is None
-        assert failover.place is first
+        assert failover.upstream is first
     assert failover.failed(first, Broken("it broke")) is None
-    assert failover.place is not None
-    assert failover.place.master is not first.master
-    assert failover.place.stream_id == "stream-0001"
+    assert failover.upstream is not None
+    assert failover.upstream.master is not first.master
+    assert failover.upstream.stream_id == "stream-0001"
 
 
 async def test_masters_of_their_own_begin_again() -> None:
     failover = under_way(shared=False, can_restart=True)
-    assert failover.place is not None
-    assert failover.failed(failover.place, Unreachable("nobody answers")) is None
-    assert failover.place is None
+    assert failover.upstream is not None
+    assert failover.failed(failover.upstream, Unreachable("nobody answers")) is None
+    assert failover.upstream is None
