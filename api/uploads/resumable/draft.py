@@ -260,7 +260,7 @@ class _Progress:
 
 
 def _limits(services: Services, upload: PartialUpload) -> dict[str, str]:
-    return draft_headers.limits(services.settings.max_request_bytes, services.uploads.left(upload))
+    return draft_headers.limits(services.settings.max_request_bytes, services.uploads.seconds_left(upload))
 
 
 def _refused(

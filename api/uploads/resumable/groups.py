@@ -18,7 +18,7 @@ import trio
 
 from pinactors.api.services import Services
 from pinactors.api.uploads.mobile_upload import named_webhook
-from pinactors.api.uploads.resumable.tus_headers import Photograph, photograph
+from pinactors.api.uploads.resumable.tus_headers import PhotographMetadata, photograph
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
@@ -42,7 +42,7 @@ class Group:
         """Whether another photograph can be added."""
         return not self.upload.complete and not self.log.closed
 
-    def close_if_whole(self) -> None:
+    def close_if_complete(self) -> None:
         """Closes the session's upload if the last photograph was announced, or all views are there, and every
         photograph has arrived."""
         members = self.members.values()
@@ -50,7 +50,7 @@ class Group:
         if announced and self.open and all(view in self.upload.images for view in self.members):
             self.upload.close()
 
-    def give_up(self, upload: PartialUpload, error: PinactorsError) -> None:
+    def remove_upload(self, upload: PartialUpload, error: PinactorsError) -> None:
         """Removes an upload that will not be completed. Fails the session, unless the client withdrew this
         photograph and others are left."""
         view = View(upload.description.view)
@@ -60,7 +60,7 @@ class Group:
         if self.open and (not self.members or not isinstance(error, Withdrawn)):
             self.upload.fail(error)
         else:
-            self.close_if_whole()
+            self.close_if_complete()
 
 
 class Groups:
@@ -68,23 +68,28 @@ class Groups:
 
     def __init__(self, services: Services, uploads: PartialUploads) -> None:
         self._services, self._uploads = services, uploads
-        self._known: dict[str, Group] = {}
+        self._by_name: dict[str, Group] = {}
         self._opening = trio.Lock()
 
     async def join(
-        self, owner: str, photograph: Photograph, metadata: str, length: int, correlation: dict[str, str]
+        self,
+        owner: str,
+        photograph: PhotographMetadata,
+        metadata: str,
+        length: int,
+        correlation: dict[str, str],
     ) -> PartialUpload:
         """Creates an upload for `photograph` in its group; `correlation` is the request's. Raises
         `PinactorsError`."""
         webhook = named_webhook(photograph.webhook, self._services.settings, owner)
         async with self._opening:
-            group = await self._choose(owner, photograph, correlation)
+            group = await self._choose_group(owner, photograph, correlation)
             group.upload.webhook = webhook or group.upload.webhook
-            most = self._services.settings.max_request_bytes
-            whole = length + sum(member.description.length or 0 for member in group.members.values())
-            if whole > most:
+            limit = self._services.settings.max_request_bytes
+            total = length + sum(member.description.length or 0 for member in group.members.values())
+            if total > limit:
                 raise PinactorsError(
-                    ErrorCode.TOO_LARGE, "Upload too large", f"At most {most} bytes are accepted"
+                    ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted"
                 )
             description = Description(
                 protocol=PROTOCOL,
@@ -106,7 +111,7 @@ class Groups:
 
     def stream_of(self, upload: PartialUpload) -> str | None:
         """The id of the stream with the packets; None if the upload failed in an earlier process."""
-        group = self._known.get(upload.description.group)
+        group = self._by_name.get(upload.description.group)
         return group.log.stream_id if group is not None else upload.description.stream_id
 
     async def receive(self, upload: PartialUpload) -> PacketLog:
@@ -119,33 +124,37 @@ class Groups:
             with self._services.store.leasing() as lease:
                 image = await upload.on_disk(lambda: _take_in(lease, upload.path))
                 group.upload.put(view, image, str(view))
-                group.close_if_whole()
+                group.close_if_complete()
                 await group.upload.wait_complete()
                 return await self._services.registry.answer(group.upload, group.log)
         except PinactorsError as error:
-            group.give_up(upload, error)
+            group.remove_upload(upload, error)
             raise
         finally:
             if not group.open:
-                self._known.pop(group.name, None)
+                self._by_name.pop(group.name, None)
                 group.upload.span.end(group.upload.error)
 
-    async def _choose(self, owner: str, photograph: Photograph, correlation: dict[str, str]) -> Group:
+    async def _choose_group(
+        self, owner: str, photograph: PhotographMetadata, correlation: dict[str, str]
+    ) -> Group:
         """The group with the named stream, or with the same session id, that lacks this view; else a new
         group. Raises `PinactorsError` (404, 409)."""
-        ours = [group for group in self._known.values() if group.upload.owner == owner and group.open]
+        open_groups = [
+            group for group in self._by_name.values() if group.upload.owner == owner and group.open
+        ]
         if photograph.stream is not None:
-            named = [group for group in ours if group.log.stream_id == photograph.stream]
-            if not named:
+            matching = [group for group in open_groups if group.log.stream_id == photograph.stream]
+            if not matching:
                 raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
         else:
-            named = [
+            matching = [
                 group
-                for group in ours
+                for group in open_groups
                 if photograph.session_id is not None and group.upload.session_id == photograph.session_id
             ]
-        lacking = [group for group in named if await self._lacks(group, photograph.view)]
-        if len(lacking) > 1 or (not lacking and photograph.stream is not None):
+        candidates = [group for group in matching if await self._lacks(group, photograph.view)]
+        if len(candidates) > 1 or (not candidates and photograph.stream is not None):
             raise PinactorsError(
                 ErrorCode.SESSION_CONFLICT,
                 "Session id is not unique",
@@ -154,8 +163,8 @@ class Groups:
                 status=409,
             )
         return (
-            lacking[0]
-            if lacking
+            candidates[0]
+            if candidates
             else await self._open(secrets.token_urlsafe(12), owner, photograph.session_id, correlation)
         )
 
@@ -171,12 +180,16 @@ class Groups:
 
     async def _group_of(self, upload: PartialUpload) -> Group:
         """The group of `upload`; opens it if an earlier process began the upload."""
-        told = upload.description
-        group = self._known.get(told.group)
+        description = upload.description
+        group = self._by_name.get(description.group)
         if group is None:
-            group = await self._open(told.group, told.owner, told.session_id, told.correlation)
-        group.members[View(told.view)] = upload
-        webhook = named_webhook(photograph(told.metadata).webhook, self._services.settings, told.owner)
+            group = await self._open(
+                description.group, description.owner, description.session_id, description.correlation
+            )
+        group.members[View(description.view)] = upload
+        webhook = named_webhook(
+            photograph(description.metadata).webhook, self._services.settings, description.owner
+        )
         group.upload.webhook = webhook or group.upload.webhook
         return group
 
@@ -184,15 +197,15 @@ class Groups:
         self, name: str, owner: str, session_id: str | None, correlation: dict[str, str]
     ) -> Group:
         span = self._services.tracing.begin("upload", correlation.items())
-        begun = self._services.registry.unfinished(owner, _key(name))
-        if begun is None:
+        unfinished = self._services.registry.unfinished(owner, _key(name))
+        if unfinished is None:
             upload = Upload(check_session_id(session_id), owner, _key(name), announced=True, resumable=True)
             upload.span = span
             log = await self._services.registry.open(upload)
         else:
-            upload, log = begun
+            upload, log = unfinished
             upload.announced, upload.span = True, span
-        group = self._known[name] = Group(name, upload, log)
+        group = self._by_name[name] = Group(name, upload, log)
         return group
 
 
@@ -206,14 +219,14 @@ def _take_in(lease: Lease, path: Path) -> StoredImage:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = os.fstat(file.fileno()).st_size
-    second = lease.spool / secrets.token_hex(16)
+    spooled = lease.spool / secrets.token_hex(16)
     try:
-        os.link(path, second)
+        os.link(path, spooled)
     except OSError:  # the store is on another file system
-        shutil.copyfile(path, second)
+        shutil.copyfile(path, spooled)
     try:
-        return lease.take_in(second, digest, size)
+        return lease.take_in(spooled, digest, size)
     except BaseException:
         with suppress(FileNotFoundError):
-            second.unlink()
+            spooled.unlink()
         raise

@@ -28,7 +28,7 @@ blueprint = Blueprint("tus", __name__)
 @blueprint.post("/uploads/")
 async def create() -> Response:
     services = current_services()
-    owner = await _welcome(services)
+    owner = await _authenticate(services)
     metadata = request.headers.get("Upload-Metadata", "")
     photograph = tus_headers.photograph(metadata)
     length, limit = tus_headers.length(request.headers), services.settings.max_request_bytes
@@ -38,11 +38,11 @@ async def create() -> Response:
         )
     if length > limit:
         raise PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")
-    named_by_sender = correlation(request.headers.items())
-    upload = await services.groups.join(owner, photograph, metadata, length, named_by_sender)
+    trace_context = correlation(request.headers.items())
+    upload = await services.groups.join(owner, photograph, metadata, length, trace_context)
     if request.mimetype == tus_headers.OFFSET_TYPE:
         await _append(services, upload, 0)
-    return _told(services, upload, 201, {"Location": f"/uploads/{upload.id}"})
+    return _state_response(services, upload, 201, {"Location": f"/uploads/{upload.id}"})
 
 
 @blueprint.patch("/uploads/<upload_id>")
@@ -52,22 +52,22 @@ async def append(upload_id: str) -> Response:
     offset = tus_headers.offset(request.headers, request.headers.get("Content-Type", ""))
     if not (upload.complete and offset == upload.offset and not request.content_length):
         await _append(services, upload, offset)
-    return _told(services, upload, 204)
+    return _state_response(services, upload, 204)
 
 
 @blueprint.route("/uploads/<upload_id>", methods=["HEAD"])
-async def tell(upload_id: str) -> Response:
+async def get_offset(upload_id: str) -> Response:
     services = current_services()
     upload = await _find(services, upload_id)
     await upload.settled_offset()
     state = {"Upload-Length": str(upload.description.length), "Cache-Control": "no-store"}
     if upload.description.metadata:
         state["Upload-Metadata"] = upload.description.metadata
-    return _told(services, upload, 200, state)
+    return _state_response(services, upload, 200, state)
 
 
 @blueprint.delete("/uploads/<upload_id>")
-async def give_up(upload_id: str) -> Response:
+async def remove_upload(upload_id: str) -> Response:
     services = current_services()
     await services.uploads.remove(await _find(services, upload_id))
     response = Response(b"", 204)
@@ -76,16 +76,16 @@ async def give_up(upload_id: str) -> Response:
 
 
 @blueprint.post("/uploads/<upload_id>")
-async def overridden(upload_id: str) -> Response:
+async def override_method(upload_id: str) -> Response:
     """Runs the method in `X-HTTP-Method-Override`, for clients that cannot send `PATCH`, `DELETE` or
     `HEAD`."""
     match request.headers.get("X-HTTP-Method-Override", "").upper():
         case "PATCH":
             return await append(upload_id)
         case "DELETE":
-            return await give_up(upload_id)
+            return await remove_upload(upload_id)
         case "HEAD":
-            return await tell(upload_id)
+            return await get_offset(upload_id)
     raise PinactorsError(
         ErrorCode.INVALID_FORMAT,
         "Method not allowed",
@@ -110,7 +110,7 @@ async def announce(response: Response) -> Response:
     return response
 
 
-class _Checked:
+class _ChecksummedBody:
     """A request's body whose checksum is verified at the end. `chunk` raises `ChecksumMismatch`."""
 
     def __init__(self, source: Source, checksum: Checksum) -> None:
@@ -129,33 +129,33 @@ async def _append(services: Services, upload: PartialUpload, offset: int) -> Non
     checksum = tus_headers.checksum(request.headers)
     length = upload.description.length or 0
     reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
-    source = reader if checksum is None else _Checked(reader, checksum)
+    source = reader if checksum is None else _ChecksummedBody(reader, checksum)
     services.uploads.receive(upload)
-    if await upload.append(offset, source, length, whole=checksum is not None) == length:
+    if await upload.append(offset, source, length, all_or_nothing=checksum is not None) == length:
         await upload.finish()
 
 
-async def _welcome(services: Services) -> str:
+async def _authenticate(services: Services) -> str:
     """Checks the tus version and the key; returns the key's owner id. Raises `PinactorsError` (401, 412)."""
     tus_headers.check_version(request.headers)
     return await authenticate(request.headers, services.records, UPLOADS)
 
 
 async def _find(services: Services, upload_id: str) -> PartialUpload:
-    upload = services.uploads.find(upload_id, await _welcome(services), PROTOCOL)
+    upload = services.uploads.find(upload_id, await _authenticate(services), PROTOCOL)
     g.session_id = upload.description.session_id
     if upload.refusal is not None:
         raise upload.refusal
     return upload
 
 
-def _told(
-    services: Services, upload: PartialUpload, status: int, more: dict[str, str] | None = None
+def _state_response(
+    services: Services, upload: PartialUpload, status: int, extra_headers: dict[str, str] | None = None
 ) -> Response:
     """A response with the upload's state and the URL of its stream."""
-    fields = {"Upload-Offset": str(upload.offset), **(more or {})}
+    fields = {"Upload-Offset": str(upload.offset), **(extra_headers or {})}
     if not upload.complete:
-        fields |= tus_headers.expires(time.time() + services.uploads.left(upload))
+        fields |= tus_headers.expires(time.time() + services.uploads.seconds_left(upload))
     stream_id = services.groups.stream_of(upload)
     if stream_id is not None:
         fields["Stream-Location"] = f"/streams/{stream_id}"

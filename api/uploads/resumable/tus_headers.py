@@ -38,7 +38,7 @@ class ChecksumMismatch(PinactorsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Photograph:
+class PhotographMetadata:
     """The photograph's description in a creating request's `Upload-Metadata`.
 
     `last` is True if no further photograph follows. `stream` is the stream id of the session that the
@@ -59,7 +59,7 @@ def check_version(headers: Fields) -> None:
         raise _refused(f"Tus-Resumable must be {VERSION}", "Tus-Resumable", status=412)
 
 
-def photograph(metadata: str) -> Photograph:
+def photograph(metadata: str) -> PhotographMetadata:
     """Reads the keys `sessionId`, `view`, `complete`, `stream` and `webhook` of `Upload-Metadata`; ignores
     other keys.
 
@@ -73,7 +73,7 @@ def photograph(metadata: str) -> Photograph:
     last = values.get("complete")
     if last not in (None, "", "true", "false", "1", "0"):
         raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
-    return Photograph(
+    return PhotographMetadata(
         said(values.get("sessionId")),
         View(text),
         last in ("", "true", "1"),

@@ -83,11 +83,11 @@ class PartialUpload:
         self._store, self._disk = store, disk
         self._lock = trio.Lock()
         self._writer: trio.CancelScope | None = None
-        self._keeping = trio.Lock()
-        self._moved = trio.lowlevel.ParkingLot()
+        self._describe_lock = trio.Lock()
+        self._progress = trio.lowlevel.ParkingLot()
         self._newest = (0, b"")
         self._read = 0
-        self._reads_along = False
+        self._receiver_reads = False
         self._failure: PinactorsError | None = None
 
     def __repr__(self) -> str:
@@ -101,8 +101,8 @@ class PartialUpload:
     @property
     def refusal(self) -> PinactorsError | None:
         """The error that ended the upload; None for `overloaded`, after which the bytes are read again."""
-        passing = isinstance(self.answer, PinactorsError) and self.answer.code is ErrorCode.OVERLOADED
-        return self.answer if isinstance(self.answer, PinactorsError) and not passing else None
+        is_temporary = isinstance(self.answer, PinactorsError) and self.answer.code is ErrorCode.OVERLOADED
+        return self.answer if isinstance(self.answer, PinactorsError) and not is_temporary else None
 
     @property
     def busy(self) -> bool:
@@ -113,18 +113,17 @@ class PartialUpload:
         self,
         offset: int,
         source: Source,
-        most: int,
-        told: Callable[[int], Awaitable[None]] | None = None,
+        max_size: int,
+        on_offset: Callable[[int], Awaitable[None]] | None = None,
         *,
-        whole: bool = False,
+        all_or_nothing: bool = False,
     ) -> int:
         """Appends the bytes of `source`, after ending a request that still appends. Returns the new offset.
 
-        `most` is the largest size of the whole upload in bytes; `told` is called with each new offset. With
-        `whole`, the bytes are dropped unless `source` is read to its end. Raises `PinactorsError`: the errors
-        of `source`; `cancelled` if a later request takes over; `Mismatch`; `Completed`; the receiver's
-        refusal; `too_large`.
-        """
+        `max_size` is the largest size of the whole upload in bytes; `on_offset` is called with each new
+        offset. With `all_or_nothing`, the bytes are dropped unless `source` is read to its end. Raises
+        `PinactorsError`: the errors of `source`; `cancelled` if a later request takes over; `Mismatch`;
+        `Completed`; the receiver's refusal; `too_large`."""
         self.interrupt()
         async with self._lock:
             self._check(offset)
@@ -132,14 +131,14 @@ class PartialUpload:
                 self._writer = scope
                 try:
                     while data := await source.chunk():
-                        self._refuse_beyond(self.offset + len(data), most)
+                        self._refuse_beyond(self.offset + len(data), max_size)
                         await self.write(data)
-                        if told is not None:
-                            await told(self.offset)
+                        if on_offset is not None:
+                            await on_offset(self.offset)
                 except BaseException:
-                    if whole:
+                    if all_or_nothing:
                         with trio.CancelScope(shield=True):
-                            await self.take_back(offset)
+                            await self.truncate(offset)
                     raise
                 finally:
                     self._writer = None
@@ -156,11 +155,11 @@ class PartialUpload:
         behind."""
         self.offset = await self.on_disk(partial(self._store.append, self.id, self.offset, data))
         self._newest = (self.offset - len(data), data)
-        self._moved.unpark_all()
-        while self.offset - self._read > LEAD_BYTES and self._reads_along:
-            await self._moved.park()
+        self._progress.unpark_all()
+        while self.offset - self._read > LEAD_BYTES and self._receiver_reads:
+            await self._progress.park()
 
-    async def take_back(self, offset: int) -> None:
+    async def truncate(self, offset: int) -> None:
         """Drops the bytes behind `offset`. The receiver must not have read them."""
         await self.on_disk(partial(self._store.truncate, self.id, offset))
         self.offset, self._newest = offset, (0, b"")
@@ -183,19 +182,19 @@ class PartialUpload:
         await self.on_disk(partial(self._store.offset, self.id))
         self.description.complete = True
         self.description.length = self.offset
-        await self.keep()
-        self._moved.unpark_all()
+        await self.save_description()
+        self._progress.unpark_all()
 
-    async def keep(self) -> None:
+    async def save_description(self) -> None:
         """Writes the description to disk. A lock orders the writes: the request that completes the upload and
         the receiver may write at the same moment, and each would remove the other's temporary file."""
-        async with self._keeping:
+        async with self._describe_lock:
             await self.on_disk(partial(self._store.describe, self.id, msgspec.json.encode(self.description)))
 
     def fail(self, error: PinactorsError) -> None:
         """Makes the receiver's waits raise `error`: the rest of the upload will not come."""
         self._failure = error
-        self._moved.unpark_all()
+        self._progress.unpark_all()
 
     def _raise_answer(self) -> None:
         if isinstance(self.answer, PinactorsError):
@@ -204,9 +203,9 @@ class PartialUpload:
     async def chunk(self) -> bytes:
         """For a receiver: waits for the next bytes and returns them; empty at the end. Raises
         `PinactorsError`."""
-        self._reads_along = True
+        self._receiver_reads = True
         while self._read >= self.offset and not self.complete and self._failure is None:
-            await self._moved.park()
+            await self._progress.park()
         if self._failure is not None:
             raise self._failure
         start, newest = self._newest
@@ -220,14 +219,14 @@ class PartialUpload:
             length = min(PIECE_BYTES, self.offset - self._read)
             data = await self.on_disk(partial(self._store.read, self.id, self._read, length))
         self._read += len(data)
-        self._moved.unpark_all()
+        self._progress.unpark_all()
         return data
 
     async def wait_complete(self) -> None:
         """For a receiver that reads the whole file: waits until all bytes are in. Raises `PinactorsError` if
         the upload fails."""
         while not self.complete and self._failure is None:
-            await self._moved.park()
+            await self._progress.park()
         if self._failure is not None:
             raise self._failure
         await trio.lowlevel.checkpoint()
@@ -240,18 +239,18 @@ class PartialUpload:
     def start_receiving(self) -> None:
         """Resets the reading position and the answer for a receiver that starts."""
         self.answer, self._read, self.receiving = None, 0, True
-        self._reads_along = False
+        self._receiver_reads = False
 
     def end_receiving(self, answer: PacketLog | PinactorsError) -> None:
-        self.answer, self.receiving, self._reads_along = answer, False, False
+        self.answer, self.receiving, self._receiver_reads = answer, False, False
         if isinstance(answer, PinactorsError):
             self.interrupt()
-        self._moved.unpark_all()
+        self._progress.unpark_all()
 
     async def wait_answered(self) -> PacketLog:
         """Waits for the answer and returns the packet log. Raises the refusal."""
         while self.answer is None:
-            await self._moved.park()
+            await self._progress.park()
         self._raise_answer()
         assert isinstance(self.answer, PacketLog)
         return self.answer
@@ -273,7 +272,7 @@ class PartialUpload:
         if offset != self.offset:
             raise Mismatch(offset, self.offset)
 
-    def _refuse_beyond(self, offset: int, most: int) -> None:
+    def _refuse_beyond(self, offset: int, max_size: int) -> None:
         if self.description.length is not None and offset > self.description.length:
             error = PinactorsError(
                 ErrorCode.INVALID_FORMAT,
@@ -283,9 +282,9 @@ class PartialUpload:
             )
             self.fail(error)
             raise error
-        if offset > most:
+        if offset > max_size:
             raise PinactorsError(
-                ErrorCode.TOO_LARGE, "Upload too large", f"At most {most} bytes are accepted"
+                ErrorCode.TOO_LARGE, "Upload too large", f"At most {max_size} bytes are accepted"
             )
 
 

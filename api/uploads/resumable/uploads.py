@@ -43,7 +43,7 @@ class PartialUploads:
         self.receivers: dict[str, Receive] = {}
         self._services, self._store = services, store
         self._settings = services.settings
-        self._known: dict[str, PartialUpload] = {}
+        self._by_id: dict[str, PartialUpload] = {}
         self._nursery: trio.Nursery | None = None
 
     async def run(
@@ -62,8 +62,8 @@ class PartialUploads:
                 )
                 if description.complete and description.length is not None:
                     upload.offset = description.length  # its bytes may have been removed
-                self._known[upload.id] = upload
-            for upload in self._known.values():
+                self._by_id[upload.id] = upload
+            for upload in self._by_id.values():
                 if upload.description.stream_id is None:
                     self.receive(upload)
             task_status.started()
@@ -73,34 +73,34 @@ class PartialUploads:
     async def create(self, description: Description) -> PartialUpload:
         """Creates an upload without bytes. Raises `PinactorsError` (`overloaded`: 429, 503)."""
         owner = description.owner
-        waiting = [upload for upload in self._known.values() if not upload.complete]
+        waiting = [upload for upload in self._by_id.values() if not upload.complete]
         own = sum(upload.description.owner == owner for upload in waiting)
         if owner and own >= self._settings.max_sessions_per_key:
             raise _full("Too many uploads under way with this key", 429)
         if len(waiting) >= self._settings.max_sessions:
             raise _full("Too many uploads under way", 503)
         upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._services.disk)
-        self._known[upload.id] = upload
+        self._by_id[upload.id] = upload
         try:
             content = msgspec.json.encode(description)
             await upload.on_disk(partial(self._store.create, upload.id, content))
         except BaseException:
-            del self._known[upload.id]
+            del self._by_id[upload.id]
             raise
         return upload
 
     def find(self, upload_id: str, owner: str, protocol: str) -> PartialUpload:
         """The upload with that id. Raises `PinactorsError` (`not_found`), also if it is another owner's."""
-        upload = self._known.get(upload_id)
+        upload = self._by_id.get(upload_id)
         if upload is None or upload.description.owner != owner or upload.description.protocol != protocol:
             raise not_found()
         return upload
 
     def of_group(self, group: str) -> list[PartialUpload]:
-        return [upload for upload in self._known.values() if upload.description.group == group]
+        return [upload for upload in self._by_id.values() if upload.description.group == group]
 
-    def every(self, protocol: str) -> list[PartialUpload]:
-        return [upload for upload in self._known.values() if upload.description.protocol == protocol]
+    def of_protocol(self, protocol: str) -> list[PartialUpload]:
+        return [upload for upload in self._by_id.values() if upload.description.protocol == protocol]
 
     def receive(self, upload: PartialUpload) -> None:
         """Starts the upload's receiver, unless one is running or the upload has its answer. No checkpoint.
@@ -123,18 +123,18 @@ class PartialUploads:
     async def remove(self, upload: PartialUpload, error: PinactorsError | None = None) -> None:
         """Removes the upload. If it has no answer, it fails with `error`, or as withdrawn by its client if
         that is None."""
-        self._known.pop(upload.id, None)
+        self._by_id.pop(upload.id, None)
         if upload.answer is None:
             upload.fail(error or Withdrawn())
         upload.interrupt()
         with trio.CancelScope(shield=True):
             await upload.on_disk(partial(self._store.remove, upload.id))
 
-    def left(self, upload: PartialUpload) -> float:
+    def seconds_left(self, upload: PartialUpload) -> float:
         """Seconds for which the upload is still kept if no bytes arrive."""
         answered = upload.description.stream_id is not None
-        lasting = self._settings.replay if answered else self._settings.upload_expiry
-        return upload.touched + lasting - trio.current_time()
+        lifetime = self._settings.replay if answered else self._settings.upload_expiry
+        return upload.touched + lifetime - trio.current_time()
 
     async def _supervise(self, upload: PartialUpload) -> None:
         """Runs a receiver. Whatever it raises becomes the upload's answer."""
@@ -160,19 +160,19 @@ class PartialUploads:
     async def _keep_answer(self, upload: PartialUpload, answer: PacketLog | PinactorsError) -> None:
         if isinstance(answer, PacketLog):
             upload.description.stream_id = answer.stream_id
-            await upload.keep()
+            await upload.save_description()
             await upload.on_disk(partial(self._store.forget_bytes, upload.id))
         elif answer.code is ErrorCode.OVERLOADED:
             upload.description.complete = False  # its client completes it again
-            await upload.keep()
+            await upload.save_description()
         else:
             await upload.on_disk(partial(self._store.remove, upload.id))
 
     async def _sweep(self) -> None:
         """Removes uploads that got no bytes for `upload_expiry`, and answered ones after `replay`."""
         await trio.lowlevel.checkpoint()
-        for upload in [upload for upload in self._known.values() if not upload.busy]:
-            if self.left(upload) <= 0:
+        for upload in [upload for upload in self._by_id.values() if not upload.busy]:
+            if self.seconds_left(upload) <= 0:
                 abandoned = PinactorsError(
                     ErrorCode.CANCELLED, "Upload abandoned", "The rest of the upload did not arrive in time"
                 )

@@ -13,7 +13,7 @@ TYPE = draft.PARTIAL_TYPE
 
 
 @pytest.mark.parametrize(
-    ("fields", "version", "spoken", "complete"),
+    ("fields", "version", "supported_version", "complete"),
     [
         ({VERSION: "3", "Upload-Incomplete": "?0"}, 3, 3, True),
         ({VERSION: "3", "Upload-Incomplete": "?1"}, 3, 3, False),

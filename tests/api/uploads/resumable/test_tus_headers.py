@@ -16,16 +16,16 @@ from tests.api.uploads.resumable.senders import metadata
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", tus.Photograph(None, View.FRONT, False, None)),
-        (metadata(sessionId="s", view="back"), tus.Photograph("s", View.BACK, False, None)),
-        (metadata(view="angled", complete="true"), tus.Photograph(None, View.ANGLED, True, None)),
-        ("view YmFjaw==,complete", tus.Photograph(None, View.BACK, True, None)),
-        ("complete ZmFsc2U= , , view ZnJvbnQ=", tus.Photograph(None, View.FRONT, False, None)),
-        (metadata(stream="abc", filename="pin.jpg"), tus.Photograph(None, View.FRONT, False, "abc")),
-        ("filename g1yDgQ==", tus.Photograph(None, View.FRONT, False, None)),
+        ("", tus.PhotographMetadata(None, View.FRONT, False, None)),
+        (metadata(sessionId="s", view="back"), tus.PhotographMetadata("s", View.BACK, False, None)),
+        (metadata(view="angled", complete="true"), tus.PhotographMetadata(None, View.ANGLED, True, None)),
+        ("view YmFjaw==,complete", tus.PhotographMetadata(None, View.BACK, True, None)),
+        ("complete ZmFsc2U= , , view ZnJvbnQ=", tus.PhotographMetadata(None, View.FRONT, False, None)),
+        (metadata(stream="abc", filename="pin.jpg"), tus.PhotographMetadata(None, View.FRONT, False, "abc")),
+        ("filename g1yDgQ==", tus.PhotographMetadata(None, View.FRONT, False, None)),
     ],
 )
-def test_metadata_say_which_photograph_it_is(text: str, expected: tus.Photograph) -> None:
+def test_metadata_say_which_photograph_it_is(text: str, expected: tus.PhotographMetadata) -> None:
     assert tus.photograph(text) == expected
 
 

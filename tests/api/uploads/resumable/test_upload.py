@@ -23,5 +23,5 @@ async def test_its_description_is_written_by_one_at_a_time(tmp_path: Path) -> No
         for _ in range(20):
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
-                    nursery.start_soon(upload.keep)
+                    nursery.start_soon(upload.save_description)
     assert (tmp_path / f"{UPLOAD}.json").read_bytes() == msgspec.json.encode(description)
