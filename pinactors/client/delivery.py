@@ -26,7 +26,7 @@ limit and the limit, so that clients do not return all at the same time."""
 Progress = Callable[[int, int], None]
 """Called with the bytes of an upload that were sent, and the bytes in all."""
 
-MOST_RESTARTS = 3
+MAX_RESTARTS = 3
 """How often an upload is sent again from the start, for example because the server lost its session."""
 
 
@@ -55,7 +55,7 @@ class Received:
         return protocol.decode(self.raw)
 
 
-class Take(Protocol):
+class OnPacket(Protocol):
     async def __call__(self, raw: bytes) -> bool:
         """Handles the next packet of a connection; returns False if no further packet is needed."""
         ...
@@ -70,13 +70,13 @@ class Transport(Protocol):
     """A way to communicate with a server. Both methods return when the connection ended normally, and raise
     `Broken` otherwise."""
 
-    async def upload(self, job: Job, take: Take) -> None:
-        """Sends the photographs and passes the received packets to `take`. Sets `job.complete` when all
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
+        """Sends the photographs and passes the received packets to `on_packet`. Sets `job.complete` when all
         photographs are sent."""
         ...
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
-        """Reads a session from packet `position` on and passes the packets to `take`."""
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
+        """Reads a session from packet `position` on and passes the packets to `on_packet`."""
         ...
 
 
@@ -90,7 +90,7 @@ class Job:
     complete: bool = False
     uploaded: int = 0
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Resets the state because the session has to be started again."""
         self.stream_id, self.position, self.complete = None, 0, False
 
@@ -111,7 +111,7 @@ class Delivery:
     ) -> None:
         self._transport, self._job, self._sink = transport, job, sink
         self._can_upload, self._patience = can_upload, patience
-        self._had: set[str] = set()
+        self._sent_kinds: set[str] = set()
         self._ended = False
         self._restarts = 0
         self._failures = self._uploaded = 0
@@ -140,7 +140,7 @@ class Delivery:
             except Broken as broken:
                 error = broken
             except PinactorsError as refusal:
-                self._consider(refusal)
+                self._raise_unless_retryable(refusal)
                 error = refusal
             if not self._ended:
                 await self._pause(error)
@@ -148,27 +148,27 @@ class Delivery:
     async def _connect(self) -> None:
         job = self._job
         if job.stream_id is not None and (job.complete or not self._can_upload):
-            await self._transport.follow(job.stream_id, job.position, self._take)
+            await self._transport.follow(job.stream_id, job.position, self._handle_packet)
         else:
-            job.forget()
-            await self._transport.upload(job, self._take)
+            job.reset()
+            await self._transport.upload(job, self._handle_packet)
 
-    def _consider(self, refusal: PinactorsError) -> None:
+    def _raise_unless_retryable(self, refusal: PinactorsError) -> None:
         """Returns if another attempt may succeed; else raises the refusal."""
         if refusal.code is ErrorCode.OVERLOADED or refusal.status in (429, 503):
             return
-        lost = refusal.code is ErrorCode.STREAM_NOT_FOUND and self._job.stream_id is not None
+        stream_lost = refusal.code is ErrorCode.STREAM_NOT_FOUND and self._job.stream_id is not None
         stalled = refusal.code is ErrorCode.CANCELLED and self._job.stream_id is None
-        if not (lost or stalled) or not self._may_restart():
+        if not (stream_lost or stalled) or not self._may_restart():
             raise refusal
 
     def _may_restart(self) -> bool:
         """Whether the upload may be sent again from the start. If so, counts the restart and resets the job,
         so that the next connection uploads."""
-        if not self._can_upload or self._restarts >= MOST_RESTARTS:
+        if not self._can_upload or self._restarts >= MAX_RESTARTS:
             return False
         self._restarts += 1
-        self._job.forget()
+        self._job.reset()
         return True
 
     async def _pause(self, error: Exception) -> None:
@@ -192,7 +192,7 @@ class Delivery:
         unsent = error.fields.get("errorCode") == ErrorCode.CANCELLED and not self._job.complete
         return unsent or error.fields.get("message") in UPLOAD_LOST
 
-    async def _take(self, raw: bytes) -> bool:
+    async def _handle_packet(self, raw: bytes) -> bool:
         packet = _read(raw)
         job = self._job
         stream_id = packet.fields.get("streamId")
@@ -211,8 +211,8 @@ class Delivery:
             raise Broken("the upload did not arrive completely")
         if packet.fields.get("errorCode") == ErrorCode.OVERLOADED and self._may_restart():
             raise refusal_of(packet.fields, retry_after=BUSY_PAUSE_SECONDS)  # its disk is full
-        if packet.kind not in self._had:  # after a restart the caller gets no packet a second time
-            self._had.add(packet.kind)
+        if packet.kind not in self._sent_kinds:  # after a restart the caller gets no packet a second time
+            self._sent_kinds.add(packet.kind)
             await self._sink.send(packet)
         self._ended = packet.terminal
         return not self._ended

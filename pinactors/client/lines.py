@@ -8,7 +8,7 @@ LINE_LIMIT = 64 * 1024
 """Most bytes of a line; a packet has at most 8,192."""
 
 
-class Lines:
+class LineSplitter:
     """Splits received pieces into complete lines. A last line without a newline was cut off and is not
     returned."""
 

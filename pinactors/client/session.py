@@ -106,9 +106,11 @@ async def analyze(
     session continues on the server (`cancel` ends it). An upload of `resumable_bytes` or more continues after
     a broken connection where it stopped (not over a WebSocket). Raises `ValueError` without a front image.
     """
-    given = {"session_id": session_id, "idempotency_key": idempotency_key, "webhook": webhook}
-    photographs = Photographs(images, **{name: value for name, value in given.items() if value is not None})
-    async with _delivered(
+    identifiers = {"session_id": session_id, "idempotency_key": idempotency_key, "webhook": webhook}
+    photographs = Photographs(
+        images, **{name: value for name, value in identifiers.items() if value is not None}
+    )
+    async with _delivering(
         Server(server, key, resumable_bytes=resumable_bytes),
         photographs,
         Job(),
@@ -131,7 +133,7 @@ async def follow(
 ) -> AsyncIterator[Packets]:
     """Follows an existing session from packet `position` on."""
     job = Job(stream_id, position, complete=True)
-    async with _delivered(Server(server, key), None, job, transport, None, patience) as packets:
+    async with _delivering(Server(server, key), None, job, transport, None, patience) as packets:
         yield packets
 
 
@@ -140,12 +142,12 @@ async def cancel(server: str, stream_id: str, *, key: str | None = None) -> None
 
     Raises `PinactorsError`, `NotPinactors`, and `ConnectionError` if the server is not reachable.
     """
-    here = Server(server, key)
-    connection = Connection(server, silence=here.silence, on_activity=lambda: None)
+    target = Server(server, key)
+    connection = Connection(server, silence=target.silence, on_activity=lambda: None)
     async with connection:
         try:
             await check(
-                await connection.request("DELETE", f"/streams/{quote(stream_id, safe='')}", here.headers())
+                await connection.request("DELETE", f"/streams/{quote(stream_id, safe='')}", target.headers())
             )
         except Broken as error:
             raise ConnectionError(str(error)) from error
@@ -182,11 +184,11 @@ async def confirm(
     }
     fields |= {name: value for name, value in optional.items() if value is not None}
     content = msgspec.json.encode(fields)
-    here = Server(server, key)
-    async with Connection(server, silence=here.silence, on_activity=lambda: None) as connection:
+    target = Server(server, key)
+    async with Connection(server, silence=target.silence, on_activity=lambda: None) as connection:
         body = Body("application/json", len(content), [content])
         try:
-            answer = await connection.request("POST", "/api/mobile/confirm-pin", here.headers(), body)
+            answer = await connection.request("POST", "/api/mobile/confirm-pin", target.headers(), body)
             await check(answer)
             return read_json(await answer.read())
         except Broken as error:
@@ -194,7 +196,7 @@ async def confirm(
 
 
 @asynccontextmanager
-async def _delivered(
+async def _delivering(
     server: Server,
     photographs: Photographs | None,
     job: Job,

@@ -11,9 +11,9 @@ import msgspec
 import trio
 
 from pinactors.client.connecting import Broken, NotPinactors
-from pinactors.client.delivery import Job, Progress, Take, refusal_of
+from pinactors.client.delivery import Job, OnPacket, Progress, refusal_of
 from pinactors.client.http import Answer, Body, Connection, Headers
-from pinactors.client.lines import Lines
+from pinactors.client.lines import LineSplitter
 from pinactors.client.uploads import Part, Photographs, sizes_of
 from pinactors.protocol.offsets import to_token
 
@@ -49,7 +49,7 @@ class Server:
         return {"x-api-key": self.key} if self.key else {}
 
 
-class Pace:
+class PieceSizer:
     """The size of the next piece of an upload: the bytes that the link carries in `PIECE_SECONDS`, or in
     `ROUND_TRIPS` of its round trips if these take longer, computed from the durations of earlier pieces.
 
@@ -62,15 +62,15 @@ class Pace:
         self.size = FIRST_PIECE
         self._round_trip = 0.0
 
-    def answered(self, seconds: float) -> None:
+    def note_round_trip(self, seconds: float) -> None:
         """Notes how long a request without content took, including the opening of its connection."""
         self._round_trip = seconds / 2
 
-    def took(self, size: int, seconds: float) -> None:
-        wanted = size / max(seconds, 1e-3) * max(PIECE_SECONDS, ROUND_TRIPS * self._round_trip)
-        self.size = round(min(max(wanted, LEAST_PIECE), GROWTH * self.size, MOST_PIECE))
+    def note_piece(self, size: int, seconds: float) -> None:
+        ideal_size = size / max(seconds, 1e-3) * max(PIECE_SECONDS, ROUND_TRIPS * self._round_trip)
+        self.size = round(min(max(ideal_size, LEAST_PIECE), GROWTH * self.size, MOST_PIECE))
 
-    def broke(self) -> None:
+    def note_break(self) -> None:
         """Halves the size because the connection broke during a piece."""
         self.size = max(self.size // 2, LEAST_PIECE)
 
@@ -89,7 +89,7 @@ class ResumableUpload:
         self._sizes = sizes
         self._url: str | None = None
         self._unsupported = False
-        self._pace = Pace()
+        self._sizer = PieceSizer()
 
     async def locate(self, connection: Connection, headers: Headers) -> bool:
         """Creates the upload, or asks how many bytes the server has; False if the server has no resumable
@@ -97,28 +97,28 @@ class ResumableUpload:
 
         Raises `PinactorsError`, `Broken`, `NotPinactors`.
         """
-        began = trio.current_time()
+        started_at = trio.current_time()
         if self._url is not None:
-            await self._ask(connection, headers)
+            await self._fetch_offset(connection, headers)
         if self._url is None and not self._unsupported:
             await self._create(connection, headers)
-        self._pace.answered(trio.current_time() - began)
+        self._sizer.note_round_trip(trio.current_time() - started_at)
         return self._url is not None
 
     async def send_rest(self, connection: Connection, headers: Headers, progress: Progress | None) -> Answer:
         """Sends the missing bytes piece by piece and returns the answer to the whole upload. Raises the
         errors of `Connection.request`, and `PinactorsError`."""
         try:
-            while self.size - self.offset > self._pace.size:
-                began, size = trio.current_time(), self._pace.size
+            while self.size - self.offset > self._sizer.size:
+                started_at, size = trio.current_time(), self._sizer.size
                 answer = await self._append(connection, headers, size, progress)
                 await check(answer)
                 await answer.read()
                 self.offset += size
-                self._pace.took(size, trio.current_time() - began)
+                self._sizer.note_piece(size, trio.current_time() - started_at)
             return await self._append(connection, headers, self.size - self.offset, progress)
         except Broken:
-            self._pace.broke()
+            self._sizer.note_break()
             raise
 
     async def _append(
@@ -126,10 +126,12 @@ class ResumableUpload:
     ) -> Answer:
         assert self._url is not None
         offset, last = self.offset, self.offset + size == self.size
-        said = {"Upload-Offset": str(offset), "Upload-Complete": f"?{last:d}"}
+        state_headers = {"Upload-Offset": str(offset), "Upload-Complete": f"?{last:d}"}
         part = Body("application/partial-upload", size, [Part(self.body, self._sizes, offset, size)])
-        told = None if progress is None else lambda sent: progress(offset + sent, self.size)
-        answer = await connection.request("PATCH", self._url, {**headers, **INTEROP, **said}, part, told)
+        on_sent = None if progress is None else lambda sent: progress(offset + sent, self.size)
+        answer = await connection.request(
+            "PATCH", self._url, {**headers, **INTEROP, **state_headers}, part, on_sent
+        )
         if answer.status == 409:  # the server ended this request, or has another offset: ask it again
             raise Broken("the upload continues on another connection")
         return answer
@@ -148,7 +150,7 @@ class ResumableUpload:
         self._unsupported = True  # an older server treated the empty body as a whole upload
         await connection.close()
 
-    async def _ask(self, connection: Connection, headers: Headers) -> None:
+    async def _fetch_offset(self, connection: Connection, headers: Headers) -> None:
         assert self._url is not None
         answer = await connection.request("HEAD", self._url, {**headers, **INTEROP})
         offset = answer.headers.get("upload-offset", "")
@@ -179,17 +181,17 @@ class LineTransport:
     def connection(self) -> Connection:
         return Connection(self._server.url, silence=self._server.silence, on_activity=self._on_activity)
 
-    async def upload(self, job: Job, take: Take) -> None:
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
             answer = await self.send(connection, job, {"Accept": NDJSON})
-            await hand_over(answer, take)
+            await pass_lines(answer, on_packet)
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         path = f"/streams/{quote(stream_id, safe='')}?offset={to_token(position)}"
         async with self.connection() as connection:
             answer = await connection.request("GET", path, {"Accept": NDJSON, **self._server.headers()})
             await check(answer)
-            await hand_over(answer, take)
+            await pass_lines(answer, on_packet)
 
     async def send(self, connection: Connection, job: Job, headers: Headers) -> Answer:
         """Sends the upload and returns its answer. Raises `PinactorsError` if it was refused."""
@@ -223,20 +225,20 @@ class LineTransport:
 class PollTransport(LineTransport):
     """Long-polling on one connection, for networks that buffer streams."""
 
-    async def upload(self, job: Job, take: Take) -> None:
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
             answer = await self.send(connection, job, {"Accept": NDJSON, "Prefer": "respond-async"})
             if answer.status != 202:
-                await hand_over(answer, take)  # the server streams although it was asked not to
+                await pass_lines(answer, on_packet)  # the server streams although it was asked not to
                 return
             job.stream_id, job.position = str(read_json(await answer.read()).get("streamId")), 0
-            await self._poll(connection, job.stream_id, 0, take)
+            await self._poll(connection, job.stream_id, 0, on_packet)
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
-            await self._poll(connection, stream_id, position, take)
+            await self._poll(connection, stream_id, position, on_packet)
 
-    async def _poll(self, connection: Connection, stream_id: str, position: int, take: Take) -> None:
+    async def _poll(self, connection: Connection, stream_id: str, position: int, on_packet: OnPacket) -> None:
         offset, cursor = to_token(position), ""
         while True:
             query = f"{cursor}live=long-poll&offset={quote(offset, safe='')}"
@@ -245,7 +247,7 @@ class PollTransport(LineTransport):
             )
             await check(answer)
             for packet in batch(await answer.read()):
-                if not await take(packet):
+                if not await on_packet(packet):
                     return
             if answer.headers.get("stream-closed") == "true":
                 return
@@ -253,13 +255,13 @@ class PollTransport(LineTransport):
             cursor = f"cursor={quote(answer.headers.get('stream-cursor', ''), safe='')}&"
 
 
-async def hand_over(answer: Answer, take: Take) -> None:
-    """Passes each line of a stream to `take`, until its end or until `take` returns False. Raises `Broken` if
-    the stream was cut off."""
-    lines = Lines()
+async def pass_lines(answer: Answer, on_packet: OnPacket) -> None:
+    """Passes each line of a stream to `on_packet`, until its end or until `on_packet` returns False. Raises
+    `Broken` if the stream was cut off."""
+    lines = LineSplitter()
     while data := await answer.chunk():
         for line in lines.feed(data):
-            if line.strip() and not await take(line):
+            if line.strip() and not await on_packet(line):
                 return
 
 
@@ -276,10 +278,10 @@ async def check(answer: Answer) -> None:
     """Raises `PinactorsError` for a refusal, `Broken` for an error of a proxy in between, `NotPinactors` for
     any other answer without success."""
     if not 200 <= answer.status < 300:
-        refused(answer.status, answer.headers, await answer.read())
+        raise_refusal(answer.status, answer.headers, await answer.read())
 
 
-def refused(status: int, headers: Headers, body: bytes) -> NoReturn:
+def raise_refusal(status: int, headers: Headers, body: bytes) -> NoReturn:
     """Raises the error for an answer without success, as described at `check`."""
     try:
         retry_after: float | None = float(headers.get("retry-after", ""))

@@ -62,17 +62,17 @@ class Part:
 
     async def read(self, position: int) -> bytes:
         """At most `PIECE_BYTES` bytes from `position` on; empty at the end. Raises `OSError`."""
-        most = min(PIECE_BYTES, self._length - position)
+        max_bytes = min(PIECE_BYTES, self._length - position)
         start = self._offset + position
-        for content, size in self._parts if most > 0 else ():
+        for content, size in self._parts if max_bytes > 0 else ():
             if start < size:
                 if isinstance(content, bytes):
                     await trio.lowlevel.checkpoint()
-                    return content[start : start + most]
+                    return content[start : start + max_bytes]
                 assert isinstance(content, Path)
                 async with await trio.open_file(content, "rb") as file:
                     await file.seek(start)
-                    piece = await file.read(min(most, size - start))
+                    piece = await file.read(min(max_bytes, size - start))
                 if not piece:
                     raise OSError(f"{content} became shorter while it was being sent")
                 return piece
@@ -81,11 +81,13 @@ class Part:
         return b""
 
 
-def part_head(boundary: str, name: str, filename: str | None = None, more: str = "") -> bytes:
+def part_head(boundary: str, name: str, filename: str | None = None, extra_headers: str = "") -> bytes:
     """The boundary and header lines before a part's content; the caller adds a line break after the content.
-    `more` are further header lines, each with its line end."""
+    `extra_headers` are further header lines, each with its line end."""
     file = f'; filename="{filename}"\r\nContent-Type: application/octet-stream' if filename else ""
-    return f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{more}\r\n'.encode()
+    return (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"{file}\r\n{extra_headers}\r\n'.encode()
+    )
 
 
 async def size_of(content: Photograph) -> int:
@@ -97,6 +99,6 @@ async def sizes_of(body: Body) -> list[int]:
     return [await size_of(content) for content in body.contents if isinstance(content, bytes | Path)]
 
 
-async def whole(content: Photograph) -> bytes:
+async def read_whole(content: Photograph) -> bytes:
     """The whole content as bytes. Raises `OSError`."""
     return content if isinstance(content, bytes) else await trio.Path(content).read_bytes()

@@ -12,9 +12,9 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError
 
 from pinactors.client.connecting import CONNECT_SECONDS, Broken, NotPinactors, open_stream, split
-from pinactors.client.delivery import Job, Progress, Take
-from pinactors.client.transports import Server, refused
-from pinactors.client.uploads import Photographs, whole
+from pinactors.client.delivery import Job, OnPacket, Progress
+from pinactors.client.transports import Server, raise_refusal
+from pinactors.client.uploads import Photographs, read_whole
 from pinactors.protocol import PACKET_LIMIT, PinactorsError
 from pinactors.protocol.offsets import to_token
 
@@ -38,7 +38,7 @@ class WebSocketTransport:
         self._on_activity, self._progress = on_activity, progress
         self._url = split(server.url)
 
-    async def upload(self, job: Job, take: Take) -> None:
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
         photographs = self._photographs
         assert photographs is not None
         opening = {
@@ -47,19 +47,19 @@ class WebSocketTransport:
             "idempotencyKey": photographs.idempotency_key,
             "webhook": photographs.webhook,
         }
-        contents = [await whole(photographs.images[view]) for view in photographs.views]
-        await self._converse(Conversation(self._server, opening, contents, job, take, self._progress))
+        contents = [await read_whole(photographs.images[view]) for view in photographs.views]
+        await self._converse(Conversation(self._server, opening, contents, job, on_packet, self._progress))
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         opening = {"streamId": stream_id, "offset": to_token(position)}
-        await self._converse(Conversation(self._server, opening, [], Job(), take, None))
+        await self._converse(Conversation(self._server, opening, [], Job(), on_packet, None))
 
     async def _converse(self, conversation: Conversation) -> None:
         conversation.on_activity = self._on_activity
         # We open and close the stream: trio-websocket does not close one that the server closed first.
         stream = await open_stream(self._url)
         try:
-            await conversation.hold(
+            await conversation.run(
                 stream, self._url.netloc.rpartition("@")[2], self._url.path.rstrip("/") + "/ws"
             )
         except* ConnectionRejected as rejections:
@@ -67,10 +67,10 @@ class WebSocketTransport:
             assert isinstance(rejection, ConnectionRejected)
             pairs = rejection.headers or ()
             headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
-            conversation.failure = _caught(rejection.status_code, headers, rejection.body or b"")
+            conversation.failure = _refusal_error(rejection.status_code, headers, rejection.body or b"")
         except* LocalProtocolError as errors:
             # A ping arrived after our close frame was sent: trio-websocket answers it, which wsproto refuses.
-            if not conversation.over:
+            if not conversation.received_all:
                 conversation.failure = Broken(f"the WebSocket broke: {errors.exceptions[0]}")
         finally:
             await trio.aclose_forcefully(stream)
@@ -82,7 +82,7 @@ class Conversation:
     """One WebSocket connection. An error is stored in `failure`, so that no exception group has to be
     unpacked.
 
-    `over` is True when receiving has ended and only the closing handshake remains.
+    `received_all` is True when receiving has ended and only the closing handshake remains.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class Conversation:
         opening: dict[str, Any],
         contents: list[bytes],
         job: Job,
-        take: Take,
+        on_packet: OnPacket,
         progress: Progress | None,
     ) -> None:
         self._server, self._opening, self._contents = server, opening, contents
-        self._job, self._take, self._progress = job, take, progress
+        self._job, self._on_packet, self._progress = job, on_packet, progress
         self.on_activity: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
-        self.over = False
+        self.received_all = False
 
-    async def hold(self, stream: trio.abc.Stream, host: str, path: str) -> None:
+    async def run(self, stream: trio.abc.Stream, host: str, path: str) -> None:
         """Opens the WebSocket, sends and receives; returns after the terminal packet or when the connection
         ended."""
         headers = [(name.encode(), value.encode()) for name, value in self._server.headers().items()]
@@ -108,7 +108,7 @@ class Conversation:
             with trio.move_on_after(CONNECT_SECONDS) as scope:
                 socket = await wrap_client_stream(
                     nursery,
-                    EndNoticed(stream, scope.cancel),  # type: ignore[arg-type]  # any stream works
+                    EndNotifyingStream(stream, scope.cancel),  # type: ignore[arg-type]  # any stream works
                     host,
                     path,
                     extra_headers=headers,
@@ -120,12 +120,12 @@ class Conversation:
             else:
                 nursery.start_soon(self._send, socket, nursery.cancel_scope)
                 await self._receive(socket)
-                self.over = True
+                self.received_all = True
                 with trio.move_on_after(CLOSE_SECONDS):
                     await socket.aclose()
             nursery.cancel_scope.cancel()
 
-    async def _send(self, socket: WebSocketConnection, conversation: trio.CancelScope) -> None:
+    async def _send(self, socket: WebSocketConnection, exchange_scope: trio.CancelScope) -> None:
         """Sends the photographs, then pings; ends the conversation if a ping is not answered in time."""
         sent, total = 0, sum(map(len, self._contents))
         with suppress(ConnectionClosed):  # the receiving task records the reason
@@ -142,25 +142,25 @@ class Conversation:
                     await socket.ping()
                 if scope.cancelled_caught:
                     self.failure = Broken("the WebSocket is silent")
-                    conversation.cancel()
+                    exchange_scope.cancel()
                     return
                 self.on_activity()
                 await trio.sleep(self._server.silence / 3)
 
     async def _receive(self, socket: WebSocketConnection) -> None:
         try:
-            wanted = True
-            while wanted:
+            more_wanted = True
+            while more_wanted:
                 message = await socket.get_message()
                 self.on_activity()
-                wanted = await self._take(message.encode() if isinstance(message, str) else message)
+                more_wanted = await self._on_packet(message.encode() if isinstance(message, str) else message)
         except ConnectionClosed as error:
             self.failure = Broken(f"the WebSocket closed: {error.reason}")
         except (Broken, PinactorsError, NotPinactors) as error:
             self.failure = error
 
 
-class EndNoticed(trio.abc.Stream):
+class EndNotifyingStream(trio.abc.Stream):
     """A stream that forwards all calls and calls `on_end` when the other side has ended. It is needed because
     trio-websocket waits for ever if the connection ends before the answer to its handshake.
     """
@@ -188,8 +188,8 @@ class EndNoticed(trio.abc.Stream):
         await self._stream.aclose()
 
 
-def _caught(status: int, headers: dict[str, str], body: bytes) -> Exception:
+def _refusal_error(status: int, headers: dict[str, str], body: bytes) -> Exception:
     try:
-        refused(status, headers, body)
+        raise_refusal(status, headers, body)
     except (Broken, PinactorsError, NotPinactors) as error:
         return error

@@ -15,13 +15,13 @@ from trio.testing import MockClock
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.delivery import (
     BUSY_PAUSE_SECONDS,
-    MOST_RESTARTS,
+    MAX_RESTARTS,
     PAUSES,
     Delivery,
     Job,
     NetworkError,
+    OnPacket,
     Received,
-    Take,
 )
 from pinactors.protocol import (
     UPLOAD_BROKEN_OFF,
@@ -63,22 +63,22 @@ class Scripted:
     completes: bool = True
     on_activity: Callable[[], None] = lambda: None
 
-    async def upload(self, job: Job, take: Take) -> None:
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
         self.calls.append(("upload", trio.current_time()))
         job.complete = self.completes
-        await self._play(take)
+        await self._play(on_packet)
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         self.calls.append((f"{stream_id}:{position}", trio.current_time()))
-        await self._play(take)
+        await self._play(on_packet)
 
-    async def _play(self, take: Take) -> None:
+    async def _play(self, on_packet: OnPacket) -> None:
         await trio.lowlevel.checkpoint()
         for step in self.scripts.pop(0) if self.scripts else self.then:
             if isinstance(step, Exception):
                 raise step
             self.on_activity()
-            if not await take(step):
+            if not await on_packet(step):
                 return
 
     @property
@@ -251,11 +251,11 @@ async def test_a_lost_session_is_started_again_without_repeating_anything(autoju
 async def test_a_session_is_not_started_again_for_ever(autojump_clock: MockClock) -> None:
     gone = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=410)
     scripts: list[list[Step]] = []
-    for number in range(MOST_RESTARTS + 1):
+    for number in range(MAX_RESTARTS + 1):
         scripts += [[packet(0, streamId=f"s{number}"), Broken("x")], [gone]]
     transport = Scripted(scripts)
     assert failure(await deliver(transport)) is gone
-    assert transport.names.count("upload") == MOST_RESTARTS + 1
+    assert transport.names.count("upload") == MAX_RESTARTS + 1
 
 
 async def test_a_followed_session_that_is_lost_is_lost(autojump_clock: MockClock) -> None:
@@ -306,7 +306,7 @@ async def test_an_upload_the_server_had_no_room_for_is_sent_again(autojump_clock
     assert transport.pauses[0] >= BUSY_PAUSE_SECONDS
     transport = Scripted([], then=[WHOLE[0], full])
     assert raws(await deliver(transport)) == [WHOLE[0], full], "not for ever"
-    assert transport.names == ["upload"] * (1 + MOST_RESTARTS)
+    assert transport.names == ["upload"] * (1 + MAX_RESTARTS)
 
 
 async def test_a_bad_photograph_is_not_sent_again(autojump_clock: MockClock) -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pinactors.client.connecting import Broken, NotPinactors, split
 from pinactors.client.http import BODY_LIMIT, Body, Connection
-from pinactors.client.lines import LINE_LIMIT, Lines
-from pinactors.client.transports import batch, check, hand_over
+from pinactors.client.lines import LINE_LIMIT, LineSplitter
+from pinactors.client.transports import batch, check, pass_lines
 from pinactors.protocol import ErrorCode, PinactorsError
 
 LIMIT = 10
@@ -290,13 +290,13 @@ async def test_another_site_will_not_change(status: int) -> None:
 
 
 async def test_a_page_instead_of_packets() -> None:
-    async def take(raw: bytes) -> bool:
+    async def on_packet(raw: bytes) -> bool:
         raise NotPinactors(f"no packet: {raw!r}")
 
     with trio.fail_after(LIMIT):
         async with playing(answers(reply(200, b"<html>\n</html>\n"))) as url, connection(url) as link:
             with pytest.raises(NotPinactors):
-                await hand_over(await link.request("GET", "/", {}), take)
+                await pass_lines(await link.request("GET", "/", {}), on_packet)
 
 
 async def test_a_line_without_end() -> None:
@@ -306,13 +306,13 @@ async def test_a_line_without_end() -> None:
         for _ in range(100):
             await stream.send_all(b"1000\r\n" + b"x" * 4096 + b"\r\n")
 
-    async def take(raw: bytes) -> bool:
+    async def on_packet(raw: bytes) -> bool:
         raise AssertionError("no line has come")
 
     with trio.fail_after(LIMIT):
         async with playing(play) as url, connection(url) as link:
             with pytest.raises(NotPinactors, match="lines without end"):
-                await hand_over(await link.request("GET", "/", {}), take)
+                await pass_lines(await link.request("GET", "/", {}), on_packet)
 
 
 @given(
@@ -325,7 +325,7 @@ def test_lines_come_out_whole_wherever_they_are_broken(
 ) -> None:
     rest = rest.replace(b"\n", b"")
     stream = b"".join(line + b"\n" for line in lines) + rest
-    reader, out, start = Lines(), [], 0
+    reader, out, start = LineSplitter(), [], 0
     while start < len(stream):
         end = data.draw(st.integers(start + 1, len(stream)))
         out += reader.feed(stream[start:end])
@@ -334,9 +334,9 @@ def test_lines_come_out_whole_wherever_they_are_broken(
 
 
 def test_the_longest_line() -> None:
-    assert Lines().feed(b"x" * LINE_LIMIT + b"\n") == [b"x" * LINE_LIMIT]
+    assert LineSplitter().feed(b"x" * LINE_LIMIT + b"\n") == [b"x" * LINE_LIMIT]
     with pytest.raises(NotPinactors):
-        Lines().feed(b"x" * (LINE_LIMIT + 1))
+        LineSplitter().feed(b"x" * (LINE_LIMIT + 1))
 
 
 def test_a_batch_keeps_the_packets_bytes() -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from pinactors.client import View, analyze, confirm, sync
-from pinactors.client.transports import LEAST_PIECE, MOST_PIECE, Pace
+from pinactors.client.transports import LEAST_PIECE, MOST_PIECE, PieceSizer
 from tests.api.conftest import Running, running
 from tests.api.wire import LIMIT
 from tests.client.relay import relaying
@@ -48,23 +48,23 @@ async def test_nothing_that_arrived_is_sent_again(
 
 
 def test_a_piece_is_what_the_link_carries_in_two_seconds() -> None:
-    pace = Pace()
-    pace.answered(0.1)
+    sizer = PieceSizer()
+    sizer.note_round_trip(0.1)
     for _ in range(5):
-        pace.took(pace.size, pace.size / 100_000)
-    assert pace.size == pytest.approx(200_000)
-    pace.took(pace.size, 1e-9)
-    assert pace.size == pytest.approx(800_000), "it grows fourfold at the most"
-    pace.broke()
-    assert pace.size == pytest.approx(400_000)
-    pace.answered(2.0)
-    pace.took(100_000, 1.0)
-    assert pace.size == pytest.approx(800_000), "eight round trips of a second"
-    pace.took(100, 60.0)
-    assert pace.size == LEAST_PIECE
+        sizer.note_piece(sizer.size, sizer.size / 100_000)
+    assert sizer.size == pytest.approx(200_000)
+    sizer.note_piece(sizer.size, 1e-9)
+    assert sizer.size == pytest.approx(800_000), "it grows fourfold at the most"
+    sizer.note_break()
+    assert sizer.size == pytest.approx(400_000)
+    sizer.note_round_trip(2.0)
+    sizer.note_piece(100_000, 1.0)
+    assert sizer.size == pytest.approx(800_000), "eight round trips of a second"
+    sizer.note_piece(100, 60.0)
+    assert sizer.size == LEAST_PIECE
     for _ in range(20):
-        pace.took(pace.size, 1e-9)
-    assert pace.size == MOST_PIECE
+        sizer.note_piece(sizer.size, 1e-9)
+    assert sizer.size == MOST_PIECE
 
 
 async def test_a_small_upload_is_one_request(server: Running) -> None:

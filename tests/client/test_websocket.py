@@ -36,7 +36,7 @@ async def pings_behind_the_goodbye(said: trio.Event, stream: trio.SocketStream) 
 async def test_a_ping_that_crosses_the_goodbye_is_no_failure() -> None:
     taken: list[bytes] = []
 
-    async def take(packet: bytes) -> bool:
+    async def on_packet(packet: bytes) -> bool:
         taken.append(packet)
         return False
 
@@ -48,7 +48,7 @@ async def test_a_ping_that_crosses_the_goodbye_is_no_failure() -> None:
             )
             port = listeners[0].socket.getsockname()[1]
             transport = WebSocketTransport(Server(f"http://127.0.0.1:{port}"), None, lambda: None, None)
-            await transport.follow("stream", 0, take)
+            await transport.follow("stream", 0, on_packet)
             nursery.cancel_scope.cancel()
     assert taken == [TERMINAL.encode()]
     assert said.is_set()

@@ -16,8 +16,8 @@ from urllib.parse import quote
 import trio
 
 from pinactors.client.connecting import Broken
-from pinactors.client.delivery import Delivery, Job, Received, Take, Transport, refusal_of
-from pinactors.client.lines import Lines
+from pinactors.client.delivery import Delivery, Job, OnPacket, Received, Transport, refusal_of
+from pinactors.client.lines import LineSplitter
 from pinactors.client.session import TRANSPORTS
 from pinactors.client.transports import LineTransport, Server, check, read_json
 from pinactors.client.uploads import Photographs
@@ -34,19 +34,19 @@ BUFFERED_PAUSE = 0.1
 class EventTransport(LineTransport):
     """Reads an upload's answer as server-sent events, and resumes after a break with the last event's id."""
 
-    async def upload(self, job: Job, take: Take) -> None:
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
         async with self.connection() as connection:
-            await self._events(await self.send(connection, job, SSE), take)
+            await self._events(await self.send(connection, job, SSE), on_packet)
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
         headers = {**SSE, "Last-Event-ID": to_token(position), **self._server.headers()}
         async with self.connection() as connection:
             answer = await connection.request("GET", f"/streams/{quote(stream_id, safe='')}", headers)
             await check(answer)
-            await self._events(answer, take)
+            await self._events(answer, on_packet)
 
-    async def _events(self, answer: Any, take: Take) -> None:
-        lines, identifier, data = Lines(), "", b""
+    async def _events(self, answer: Any, on_packet: OnPacket) -> None:
+        lines, identifier, data = LineSplitter(), "", b""
         while piece := await answer.chunk():
             for line in lines.feed(piece):
                 name, _, value = line.partition(b":")
@@ -56,7 +56,7 @@ class EventTransport(LineTransport):
                     data = value
                 elif not line and data:
                     assert identifier == to_token(json.loads(data)["sequence"] + 1), "not the offset behind"
-                    if not await take(data):
+                    if not await on_packet(data):
                         return
                     data = b""
 
@@ -78,7 +78,7 @@ class Witness:
     changes: int = 0
     odd: list[str] = field(default_factory=list)
 
-    def on_connection(self, take: Take, stream_id: str | None, position: int) -> Take:
+    def on_connection(self, on_packet: OnPacket, stream_id: str | None, position: int) -> OnPacket:
         self.connections += 1
         current, due = stream_id, position
 
@@ -87,7 +87,7 @@ class Witness:
             packet = json.loads(raw)
             sequence = packet["sequence"]
             if packet["packetType"] == "ERROR" and sequence == 0:
-                return await take(raw)
+                return await on_packet(raw)
             if packet.get("streamId", current) != current:  # a new session, or the joined duplicate
                 current, due = packet["streamId"], 0
             if current is not None:
@@ -98,7 +98,7 @@ class Witness:
                 self.changes += earlier != raw
                 if sequence != expected or earlier != raw:
                     self.odd.append(f"{current} due {expected}: {raw[:200]!r}, earlier {earlier[:200]!r}")
-            return await take(raw)
+            return await on_packet(raw)
 
         return seen
 
@@ -112,11 +112,11 @@ class Witnessed:
     def __init__(self, transport: Transport, witness: Witness) -> None:
         self._transport, self._witness = transport, witness
 
-    async def upload(self, job: Job, take: Take) -> None:
-        await self._transport.upload(job, self._witness.on_connection(take, None, 0))
+    async def upload(self, job: Job, on_packet: OnPacket) -> None:
+        await self._transport.upload(job, self._witness.on_connection(on_packet, None, 0))
 
-    async def follow(self, stream_id: str, position: int, take: Take) -> None:
-        seen = self._witness.on_connection(take, stream_id, position)
+    async def follow(self, stream_id: str, position: int, on_packet: OnPacket) -> None:
+        seen = self._witness.on_connection(on_packet, stream_id, position)
         await self._transport.follow(stream_id, position, seen)
 
 

@@ -24,7 +24,7 @@ from pinactors.api.streams.reader import EARLY
 from pinactors.api.uploads.mobile_upload import DEADLINE_HEADER, SECRET_HEADER
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Connection, Headers
-from pinactors.client.lines import Lines
+from pinactors.client.lines import LineSplitter
 from pinactors.client.transports import check
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.protocol.offsets import to_position, to_token
@@ -224,7 +224,7 @@ async def _hand_over(answer: Answer, limit: Silence, on_packets: OnPackets) -> N
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (NDJSON_TYPE, JSON_TYPE):
         raise NotPinactors(f"it answers with {kind[:80] or 'an unnamed type'}, not with packets")
-    lines = Lines()
+    lines = LineSplitter()
     received = 0
     while data := await answer.chunk():
         received += len(data)
