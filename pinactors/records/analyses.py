@@ -163,12 +163,12 @@ def find_upload(
 ) -> str | None:
     """Stream id of the newest analysis with this owner, session id and fingerprint, if it ended after
     `since`."""
-    same = (
+    matching = (
         (Analysis.owner == owner)
         & (Analysis.session_id == session_id)
         & (Analysis.fingerprint == fingerprint)
     )
-    found = _newest(database, same, since)
+    found = _newest(database, matching, since)
     return found[0] if found else None
 
 
@@ -177,15 +177,15 @@ def find_idempotent(
 ) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest analysis with this owner and key, if it ended after `since`;
     otherwise of the analysis of which a duplicate was uploaded with the key after `since`."""
-    same = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
-    later = (
+    matching = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
+    later_keys = (
         LaterKey.select(LaterKey.stream_id, LaterKey.fingerprint)
         .where(
             LaterKey.owner == owner, LaterKey.idempotency_key == idempotency_key, LaterKey.added_at >= since
         )
         .tuples()
     )
-    return _newest(database, same, since) or later.first(database)
+    return _newest(database, matching, since) or later_keys.first(database)
 
 
 def keep_later_key(
@@ -210,7 +210,7 @@ def keep_later_key(
     LaterKey.insert(row).on_conflict_ignore().execute(database)
 
 
-def has_named(
+def has_upload(
     database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
 ) -> bool:
     """Whether there is an analysis with that session id, or with that key, that ended after `since`."""
@@ -221,13 +221,15 @@ def has_named(
     )
 
 
-def _newest(database: peewee.Database, same: peewee.Expression, since: dt.datetime) -> tuple[str, str] | None:
+def _newest(
+    database: peewee.Database, matching: peewee.Expression, since: dt.datetime
+) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest matching analysis, if it ended after `since`. Only one row is
     read. Failed analyses do not count: they may have had only some of the photographs, and the client that
     sends these again needs a new analysis."""
     row = (
         Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
-        .where(same, Analysis.error_code.is_null())
+        .where(matching, Analysis.error_code.is_null())
         .order_by(Analysis.id.desc())
         .limit(1)
         .tuples()

@@ -26,7 +26,7 @@ PENDING, DELIVERED, DEAD = "pending", "delivered", "dead"
 ERROR_LIMIT = 500
 """Most characters stored of the reason why a delivery failed."""
 
-LOOKED_AT = 100
+CLAIM_ROWS = 100
 """Most rows that one claim reads."""
 
 
@@ -75,7 +75,7 @@ def add(
     if not url:
         return False
     made_by = chain(components, repeat(""))
-    told = [
+    events = [
         (first + number, event, body_of(event, stream_id, packet))
         for number, (packet, component) in enumerate(zip(packets, made_by, strict=False))
         if (event := event_of(packet, component)) is not None
@@ -92,7 +92,7 @@ def add(
             Delivery.due_at: now,
             Delivery.state: PENDING,
         }
-        for sequence, event, body in told
+        for sequence, event, body in events
     ]
     if rows:
         Delivery.insert_many(rows).on_conflict_ignore().execute(database)
@@ -110,15 +110,15 @@ def claim(
     """Claims at most `limit` due deliveries for the caller, until `until`; at most `per_owner` of each owner,
     including those `under_way`."""
     counts = Counter(under_way)
-    full = [owner for owner, count in counts.items() if count >= per_owner]
-    due = _first_of_stream() & (Delivery.due_at <= now) & Delivery.owner.not_in(full)
+    busy_owners = [owner for owner, count in counts.items() if count >= per_owner]
+    due = _first_of_stream() & (Delivery.due_at <= now) & Delivery.owner.not_in(busy_owners)
     query = Delivery.select().where(due).order_by(Delivery.due_at, Delivery.id)
     claimed: list[ClaimedDelivery] = []
-    for row in list(query.limit(LOOKED_AT).execute(database)):
-        if len(claimed) < limit and counts[row.owner] < per_owner and _take(database, row, until):
+    for row in list(query.limit(CLAIM_ROWS).execute(database)):
+        if len(claimed) < limit and counts[row.owner] < per_owner and _try_claim(database, row, until):
             counts[row.owner] += 1
             secret = keys.secret_of(database, row.owner)
-            claimed.append(_claimed(row, secret))
+            claimed.append(_delivery_of(row, secret))
     return claimed
 
 
@@ -133,14 +133,14 @@ def _first_of_stream() -> Any:
     return (Delivery.state == PENDING) & ~peewee.fn.EXISTS(waits)
 
 
-def _take(database: peewee.Database, row: Delivery, until: dt.datetime) -> bool:
+def _try_claim(database: peewee.Database, row: Delivery, until: dt.datetime) -> bool:
     """Claims the row. Returns False if another process has claimed it first."""
     mine = (Delivery.id == row.id) & (Delivery.due_at == row.due_at)
     changes = {Delivery.due_at: until, Delivery.attempts: Delivery.attempts + 1}
     return bool(Delivery.update(changes).where(mine).execute(database))
 
 
-def _claimed(row: Delivery, secret: str | None) -> ClaimedDelivery:
+def _delivery_of(row: Delivery, secret: str | None) -> ClaimedDelivery:
     return ClaimedDelivery(
         row.id,
         row.stream_id,

@@ -31,20 +31,24 @@ class Erased:
     photographs: list[str]
 
 
-def count(database: peewee.Database, wanted: Filter) -> int:
-    return int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(condition(wanted)).scalar(database))
+def count(database: peewee.Database, record_filter: Filter) -> int:
+    return int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(condition(record_filter)).scalar(database))
 
 
-def erase(database: peewee.Database, wanted: Filter) -> Erased:
+def erase(database: peewee.Database, record_filter: Filter) -> Erased:
     """Erases the oldest `BATCH_ANALYSES` analyses that match."""
-    query = Analysis.select(Analysis.id, Analysis.stream_id).where(condition(wanted)).order_by(Analysis.id)
-    found = list(query.limit(BATCH_ANALYSES).tuples().execute(database))
-    if not found:
+    query = (
+        Analysis.select(Analysis.id, Analysis.stream_id).where(condition(record_filter)).order_by(Analysis.id)
+    )
+    analyses = list(query.limit(BATCH_ANALYSES).tuples().execute(database))
+    if not analyses:
         return Erased(0, [])
-    numbers = [number for number, _ in found]
-    deliveries.erase(database, [stream_id for _, stream_id in found])
-    seen = AnalysisImage.select(AnalysisImage.image).where(AnalysisImage.analysis.in_(numbers)).distinct()
-    hashes = [sha256 for (sha256,) in seen.tuples().execute(database)]
+    numbers = [number for number, _ in analyses]
+    deliveries.erase(database, [stream_id for _, stream_id in analyses])
+    image_rows = (
+        AnalysisImage.select(AnalysisImage.image).where(AnalysisImage.analysis.in_(numbers)).distinct()
+    )
+    hashes = [sha256 for (sha256,) in image_rows.tuples().execute(database)]
     for table in (AnalysisImage, StoredPacket, Feedback):
         table.delete().where(table.analysis.in_(numbers)).execute(database)
     Analysis.delete().where(Analysis.id.in_(numbers)).execute(database)
@@ -53,33 +57,33 @@ def erase(database: peewee.Database, wanted: Filter) -> Erased:
 
 def count_photographs(database: peewee.Database, before: dt.datetime) -> int:
     """The number of photographs that no analysis with an end at `before` or later refers to."""
-    return int(_old(before).select(peewee.fn.COUNT(Image.sha256)).scalar(database))
+    return int(_erasable(before).select(peewee.fn.COUNT(Image.sha256)).scalar(database))
 
 
 def erase_photographs(database: peewee.Database, before: dt.datetime) -> list[str]:
     """Removes the rows of at most `BATCH_ANALYSES` such photographs and returns their hashes; the analyses
     stay."""
-    query = _old(before).select(Image.sha256).limit(BATCH_ANALYSES).tuples()
+    query = _erasable(before).select(Image.sha256).limit(BATCH_ANALYSES).tuples()
     hashes = [sha256 for (sha256,) in query.execute(database)]
     AnalysisImage.delete().where(AnalysisImage.image.in_(hashes)).execute(database)
     return _forget(database, hashes)
 
 
-def _old(before: dt.datetime) -> Any:
-    lately = (
+def _erasable(before: dt.datetime) -> Any:
+    recent_uses = (
         AnalysisImage.select(AnalysisImage.image)
         .join(Analysis)
         .where(Analysis.finished_at >= before, AnalysisImage.image == Image.sha256)
     )
-    return Image.select().where(~peewee.fn.EXISTS(lately))
+    return Image.select().where(~peewee.fn.EXISTS(recent_uses))
 
 
 def _forget(database: peewee.Database, hashes: Sequence[str]) -> list[str]:
     """Removes the rows of those photographs in `hashes` that no analysis refers to; returns their hashes."""
     if not hashes:
         return []
-    still = AnalysisImage.select(AnalysisImage.image).where(AnalysisImage.image.in_(hashes)).distinct()
-    used = {sha256 for (sha256,) in still.tuples().execute(database)}
+    still_used = AnalysisImage.select(AnalysisImage.image).where(AnalysisImage.image.in_(hashes)).distinct()
+    used = {sha256 for (sha256,) in still_used.tuples().execute(database)}
     unused = [sha256 for sha256 in hashes if sha256 not in used]
     if unused:
         Image.delete().where(Image.sha256.in_(unused)).execute(database)

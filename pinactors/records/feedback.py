@@ -109,8 +109,8 @@ def check(*values: object) -> PinConfirmation:
     Raises `PinactorsError`: `missing_fields`, `invalid_agreement`, `invalid_format`.
     """
     fields = msgspec.structs.fields(PinConfirmation)
-    given = list(zip(fields, values, strict=False))  # fields left out at the end were not sent
-    absent = [field.encode_name for field, value in given if field.required and value in (None, "")]
+    field_values = list(zip(fields, values, strict=False))  # fields left out at the end were not sent
+    absent = [field.encode_name for field, value in field_values if field.required and value in (None, "")]
     if absent:
         raise PinactorsError(
             ErrorCode.MISSING_FIELDS,
@@ -118,7 +118,7 @@ def check(*values: object) -> PinConfirmation:
             f"Missing: {', '.join(absent)}",
             field=absent[0],
         )
-    statement = PinConfirmation(*(_converted(field, value) for field, value in given))
+    statement = PinConfirmation(*(_converted(field, value) for field, value in field_values))
     for name, text in (
         ("feedbackComment", statement.feedback_comment or ""),
         ("correctedPinId", statement.corrected_pin_id or ""),
@@ -154,7 +154,7 @@ def confirm(
 ) -> Confirmation:
     agreement, comment = statement.user_agreement, statement.feedback_comment or ""
     corrected = statement.corrected
-    said = (agreement, comment, corrected.verdict, corrected.pin_id, corrected.price)
+    values = (agreement, comment, corrected.verdict, corrected.pin_id, corrected.price)
     session_id = None
     if 0 < statement.record_number <= _LARGEST_NUMBER:
         session_id = (
@@ -185,7 +185,7 @@ def confirm(
         .tuples()
     )
     history = list(rows.execute(database))
-    if not history or history[0][1:] != said:
+    if not history or history[0][1:] != values:
         Feedback.insert(
             analysis=statement.record_number,
             agreement=agreement,
@@ -196,9 +196,9 @@ def confirm(
             price=corrected.price,
         ).execute(database)
         Analysis.update(provisional=False).where(Analysis.id == statement.record_number).execute(database)
-        surplus = [row[0] for row in history[HISTORY_LIMIT - 1 :]]
-        if surplus:
-            Feedback.delete().where(Feedback.id.in_(surplus)).execute(database)
+        outdated = [row[0] for row in history[HISTORY_LIMIT - 1 :]]
+        if outdated:
+            Feedback.delete().where(Feedback.id.in_(outdated)).execute(database)
     return Confirmation(
         statement.record_number,
         statement.pin_id,
@@ -213,9 +213,9 @@ def confirm(
 def provisional(
     database: peewee.Database, owner: str, limit: int, offset: int
 ) -> tuple[list[ProvisionalPin], int]:
-    open_ones = Analysis.select().where(Analysis.owner == owner, Analysis.provisional == True)  # noqa: E712 - an index wants an equation
+    provisional_analyses = Analysis.select().where(Analysis.owner == owner, Analysis.provisional == True)  # noqa: E712 - an index wants an equation
     rows = (
-        open_ones.select(Analysis.session_id, Analysis.id, Analysis.pin_name, Analysis.finished_at)
+        provisional_analyses.select(Analysis.session_id, Analysis.id, Analysis.pin_name, Analysis.finished_at)
         .order_by(Analysis.id.desc())
         .limit(min(max(limit, 1), PAGE_LIMIT))
         .offset(min(max(offset, 0), _LARGEST_NUMBER))
@@ -223,7 +223,7 @@ def provisional(
         .execute(database)
     )
     pins = [ProvisionalPin(session_id, number, name or "", at) for session_id, number, name, at in rows]
-    total = int(open_ones.select(peewee.fn.COUNT(Analysis.id)).scalar(database))
+    total = int(provisional_analyses.select(peewee.fn.COUNT(Analysis.id)).scalar(database))
     return pins, total
 
 
@@ -251,15 +251,15 @@ def opinions(database: peewee.Database) -> list[Opinion]:
         .tuples()
         .execute(database)
     )
-    said = list(rows)
-    images: dict[int, dict[str, str]] = {number: {} for number, *_ in said}
-    seen = AnalysisImage.select(AnalysisImage.analysis, AnalysisImage.view, Image.path).join(Image)
-    for number, view, path in seen.tuples().execute(database):
+    feedback_rows = list(rows)
+    images: dict[int, dict[str, str]] = {number: {} for number, *_ in feedback_rows}
+    image_rows = AnalysisImage.select(AnalysisImage.analysis, AnalysisImage.view, Image.path).join(Image)
+    for number, view, path in image_rows.tuples().execute(database):
         if number in images:
             images[number][view] = path
     return [
         Opinion(number, verdict or "", pin_id, agreement, comment, images[number], corrections(*corrected))
-        for number, verdict, pin_id, agreement, comment, *corrected in said
+        for number, verdict, pin_id, agreement, comment, *corrected in feedback_rows
     ]
 
 

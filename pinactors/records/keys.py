@@ -22,7 +22,7 @@ TOKEN_PREFIX = "pin_"
 SECRET_PREFIX = "whsec_"
 TOKEN_LIMIT = 128
 NAME_LIMIT = 100
-_SHOWN = 8
+_PREFIX_CHARACTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def add(
     admin: bool = False,
 ) -> str:
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    row = {"name": name, "prefix": token[:_SHOWN], "digest": digest_of(token), "created_at": now}
-    more = {"webhook": webhook, "webhook_secret": _new_secret(), "admin": admin}
-    ApiKey.insert(row | more).execute(database)
+    row = {"name": name, "prefix": token[:_PREFIX_CHARACTERS], "digest": digest_of(token), "created_at": now}
+    other_columns = {"webhook": webhook, "webhook_secret": _new_secret(), "admin": admin}
+    ApiKey.insert(row | other_columns).execute(database)
     return token
 
 
@@ -69,7 +69,7 @@ def may_be_token(token: str) -> bool:
     return token.isascii() and len(token) <= TOKEN_LIMIT
 
 
-def every(database: peewee.Database) -> list[KeyInfo]:
+def list_all(database: peewee.Database) -> list[KeyInfo]:
     columns = (
         ApiKey.id,
         ApiKey.name,
@@ -117,12 +117,12 @@ def secret_of(database: peewee.Database, owner: str) -> str | None:
 
 
 def owner_of(database: peewee.Database, token: str) -> str | None:
-    number = ApiKey.select(ApiKey.id).where(_means(token)).scalar(database)
+    number = ApiKey.select(ApiKey.id).where(_is_active_token(token)).scalar(database)
     return None if number is None else str(number)
 
 
 def is_admin(database: peewee.Database, token: str) -> bool:
-    return bool(ApiKey.select(ApiKey.admin).where(_means(token)).scalar(database))
+    return bool(ApiKey.select(ApiKey.admin).where(_is_active_token(token)).scalar(database))
 
 
 def any_known(database: peewee.Database) -> bool:
@@ -133,7 +133,7 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _means(token: str) -> Any:
+def _is_active_token(token: str) -> Any:
     return (ApiKey.digest == digest_of(token)) & ApiKey.revoked_at.is_null()
 
 

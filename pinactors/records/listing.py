@@ -18,7 +18,7 @@ from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, 
 
 PAGE_LIMIT = 200
 
-MOST_COUNTED = 10_000
+ACTIVITY_LIMIT = 10_000
 """Most analyses that are read to count recent activity."""
 
 _LARGEST_NUMBER = 2**31 - 1
@@ -71,7 +71,7 @@ class RecordRow:
 @dataclass(frozen=True, slots=True)
 class Activity:
     """Counts of recent analyses: how many began in each minute (counted since 1970), how many failed, and how
-    often each component was degraded or missing. Only the newest `MOST_COUNTED` analyses are counted."""
+    often each component was degraded or missing. Only the newest `ACTIVITY_LIMIT` analyses are counted."""
 
     minutes: dict[int, int]
     failed: int
@@ -79,74 +79,76 @@ class Activity:
     missing: dict[str, int]
 
 
-def condition(wanted: Filter) -> Any:
+def condition(record_filter: Filter) -> Any:
     """The filter as a condition on `Analysis`."""
     terms: list[Any] = [Analysis.id > 0]
-    if wanted.owner is not None:
-        terms.append(Analysis.owner == wanted.owner)
-    if wanted.key is not None:
-        named = ApiKey.select(ApiKey.id.cast("TEXT")).where(ApiKey.name == wanted.key)
-        terms.append(Analysis.owner.in_(named))
-    if wanted.number is not None:
-        terms.append(Analysis.id == min(wanted.number, _LARGEST_NUMBER))
-    if wanted.verdict == "error":
+    if record_filter.owner is not None:
+        terms.append(Analysis.owner == record_filter.owner)
+    if record_filter.key is not None:
+        key_ids = ApiKey.select(ApiKey.id.cast("TEXT")).where(ApiKey.name == record_filter.key)
+        terms.append(Analysis.owner.in_(key_ids))
+    if record_filter.number is not None:
+        terms.append(Analysis.id == min(record_filter.number, _LARGEST_NUMBER))
+    if record_filter.verdict == "error":
         terms.append(Analysis.error_code.is_null(False))
-    elif wanted.verdict is not None:
-        terms.append(Analysis.verdict == wanted.verdict)
-    if wanted.pin is not None:
-        terms.append(Analysis.pin_id == wanted.pin)
-    if wanted.agreement is not None:
-        said = Feedback.select(Feedback.analysis).where(Feedback.agreement == wanted.agreement, is_latest())
-        terms.append(Analysis.id.in_(said))
-    if wanted.degraded is not None:
-        terms.append(Analysis.degraded.contains(json.dumps(wanted.degraded)))
-    if wanted.since is not None:
-        terms.append(Analysis.finished_at >= wanted.since)
-    if wanted.until is not None:
-        terms.append(Analysis.finished_at < wanted.until)
+    elif record_filter.verdict is not None:
+        terms.append(Analysis.verdict == record_filter.verdict)
+    if record_filter.pin is not None:
+        terms.append(Analysis.pin_id == record_filter.pin)
+    if record_filter.agreement is not None:
+        feedback = Feedback.select(Feedback.analysis).where(
+            Feedback.agreement == record_filter.agreement, is_latest()
+        )
+        terms.append(Analysis.id.in_(feedback))
+    if record_filter.degraded is not None:
+        terms.append(Analysis.degraded.contains(json.dumps(record_filter.degraded)))
+    if record_filter.since is not None:
+        terms.append(Analysis.finished_at >= record_filter.since)
+    if record_filter.until is not None:
+        terms.append(Analysis.finished_at < record_filter.until)
     return reduce(and_, terms)
 
 
 def page(
-    database: peewee.Database, wanted: Filter, limit: int, before: int | None
+    database: peewee.Database, record_filter: Filter, limit: int, before: int | None
 ) -> tuple[list[RecordRow], int]:
     """At most `limit` matching analyses with numbers below `before`, newest first, and the number of all
     matches."""
-    matching = condition(wanted)
+    matching = condition(record_filter)
     total = int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(matching).scalar(database))
     if before is not None:
         matching = matching & (Analysis.id < min(before, _LARGEST_NUMBER))
     query = Analysis.select().where(matching).order_by(Analysis.id.desc())
     rows = list(query.limit(min(max(limit, 1), PAGE_LIMIT)).execute(database))
     numbers = [row.id for row in rows]
-    said, images = _said(database, numbers), _images(database, numbers)
-    return [_row(row, said.get(row.id), images.get(row.id, {})) for row in rows], total
+    feedback, images = _latest_feedback(database, numbers), _images(database, numbers)
+    return [_row(row, feedback.get(row.id), images.get(row.id, {})) for row in rows], total
 
 
 def activity(database: peewee.Database, since: dt.datetime) -> Activity:
     columns = (Analysis.started_at, Analysis.error_code, Analysis.degraded, Analysis.missing)
-    newest = Analysis.select(*columns).order_by(Analysis.id.desc()).limit(MOST_COUNTED).tuples()
+    newest = Analysis.select(*columns).order_by(Analysis.id.desc()).limit(ACTIVITY_LIMIT).tuples()
     failed = 0
     minutes: Counter[int] = Counter()
-    without_full: Counter[str] = Counter()
-    without: Counter[str] = Counter()
+    degraded_counts: Counter[str] = Counter()
+    missing_counts: Counter[str] = Counter()
     for started_at, error_code, degraded, missing in newest.execute(database):
         if started_at >= since:
             minutes[int(started_at.timestamp()) // 60] += 1
             failed += error_code is not None
-            without_full.update(json.loads(degraded))
-            without.update(json.loads(missing))
-    return Activity(dict(minutes), failed, dict(without_full), dict(without))
+            degraded_counts.update(json.loads(degraded))
+            missing_counts.update(json.loads(missing))
+    return Activity(dict(minutes), failed, dict(degraded_counts), dict(missing_counts))
 
 
-def stream_of(database: peewee.Database, wanted: Filter) -> str | None:
+def stream_of(database: peewee.Database, record_filter: Filter) -> str | None:
     """The stream id of the newest analysis that matches."""
-    query = Analysis.select(Analysis.stream_id).where(condition(wanted)).order_by(Analysis.id.desc())
+    query = Analysis.select(Analysis.stream_id).where(condition(record_filter)).order_by(Analysis.id.desc())
     found = query.limit(1).tuples().first(database)
     return None if found is None else str(found[0])
 
 
-def _said(database: peewee.Database, numbers: Sequence[int]) -> dict[int, Feedback]:
+def _latest_feedback(database: peewee.Database, numbers: Sequence[int]) -> dict[int, Feedback]:
     """The latest feedback on each of these analyses."""
     query = Feedback.select().where(Feedback.analysis.in_(numbers)).order_by(Feedback.id)
     return {row.analysis_id: row for row in query.execute(database)}
@@ -161,7 +163,7 @@ def _images(database: peewee.Database, numbers: Sequence[int]) -> dict[int, dict
     return found
 
 
-def _row(row: Analysis, said: Feedback | None, images: dict[str, str]) -> RecordRow:
+def _row(row: Analysis, feedback: Feedback | None, images: dict[str, str]) -> RecordRow:
     return RecordRow(
         row.id,
         row.session_id,
@@ -177,8 +179,8 @@ def _row(row: Analysis, said: Feedback | None, images: dict[str, str]) -> Record
         json.loads(row.degraded),
         json.loads(row.missing),
         row.error_code,
-        said.agreement if said else "",
+        feedback.agreement if feedback else "",
         images,
-        said.comment if said else "",
-        corrections(said.verdict, said.pin_id, said.price) if said else Corrections(),
+        feedback.comment if feedback else "",
+        corrections(feedback.verdict, feedback.pin_id, feedback.price) if feedback else Corrections(),
     )

@@ -130,7 +130,7 @@ def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
     Raises `SchemaTooNew`, or peewee's errors, after which nothing was changed.
     """
     current = 1 + len(steps)
-    with _alone(database):
+    with _exclusive_transaction(database):
         if not database.table_exists(SchemaVersion._meta.table_name):
             for table in TABLES:
                 peewee.SchemaManager(table, database).create_all()
@@ -150,11 +150,11 @@ def migrate(database: peewee.Database, steps: Sequence[Step] = STEPS) -> int:
 
 
 @contextmanager
-def _alone(database: Any) -> Iterator[None]:
+def _exclusive_transaction(database: Any) -> Iterator[None]:
     """A transaction that only one process at a time can be in."""
     execute: Any = database.execute_sql
     if isinstance(database, peewee.SqliteDatabase):
-        _write_ahead(execute)
+        _set_wal_mode(execute)
         execute("PRAGMA foreign_keys = 0")  # peewee changes a column by making its table again
         try:
             with database.atomic("EXCLUSIVE"):
@@ -169,16 +169,16 @@ def _alone(database: Any) -> Iterator[None]:
             yield
 
 
-def _write_ahead(execute: Any) -> None:
+def _set_wal_mode(execute: Any) -> None:
     """Sets the file's journal mode to WAL, which the file keeps. Two processes that do so to a new file at
     the same time can each hold a lock that the other needs: SQLite then fails one of them immediately,
     whatever its busy timeout."""
-    give_up = time.monotonic() + _WAL_SECONDS
+    give_up_at = time.monotonic() + _WAL_SECONDS
     while True:
         try:
             execute("PRAGMA journal_mode = wal")
             return
         except peewee.OperationalError:
-            if time.monotonic() > give_up:
+            if time.monotonic() > give_up_at:
                 raise
             time.sleep(_RETRY_SECONDS)

@@ -132,11 +132,11 @@ class Records:
         """Those of `hashes` (a few hundred at most) whose photographs are in the database."""
         return await self._store.read(partial(analyses.known_images, hashes=hashes))
 
-    async def has_named(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
+    async def has_upload(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
         """Whether an analysis with that session id or key completed within the last `settings.replay`
         seconds."""
         return await self._store.read(
-            lambda database: analyses.has_named(database, owner, session_id, idempotency_key, self._since())
+            lambda database: analyses.has_upload(database, owner, session_id, idempotency_key, self._since())
         )
 
     async def find_upload(self, owner: str, session_id: str, fingerprint: str) -> str | None:
@@ -196,34 +196,36 @@ class Records:
         return await self._store.read(feedback.opinions)
 
     async def page(
-        self, wanted: Filter, limit: int = listing.PAGE_LIMIT, before: int | None = None
+        self, record_filter: Filter, limit: int = listing.PAGE_LIMIT, before: int | None = None
     ) -> tuple[list[RecordRow], int]:
         """Matching analyses with numbers below `before`, newest first, and the number of all matches.
 
         `limit` is clamped to 1 to 200.
         """
-        return await self._store.read(partial(listing.page, wanted=wanted, limit=limit, before=before))
+        return await self._store.read(
+            partial(listing.page, record_filter=record_filter, limit=limit, before=before)
+        )
 
     async def activity(self, seconds: float) -> Activity:
         """Counts of the analyses that began within the last `seconds`."""
         since = self._clock() - dt.timedelta(seconds=seconds)
         return await self._store.read(partial(listing.activity, since=since))
 
-    async def record(self, wanted: Filter) -> StoredStream | None:
+    async def record(self, record_filter: Filter) -> StoredStream | None:
         """The newest analysis that matches, with its packets."""
 
         def find(database: peewee.Database) -> StoredStream | None:
-            stream_id = listing.stream_of(database, wanted)
+            stream_id = listing.stream_of(database, record_filter)
             return None if stream_id is None else analyses.stream(database, stream_id)
 
         return await self._store.read(find)
 
-    async def count(self, wanted: Filter) -> int:
-        return await self._store.read(partial(erasure.count, wanted=wanted))
+    async def count(self, record_filter: Filter) -> int:
+        return await self._store.read(partial(erasure.count, record_filter=record_filter))
 
-    async def erase(self, wanted: Filter) -> Erased:
+    async def erase(self, record_filter: Filter) -> Erased:
         """Erases some of the matching analyses, oldest first; to be called until none is left."""
-        return await self._store.write(partial(erasure.erase, wanted=wanted))
+        return await self._store.write(partial(erasure.erase, record_filter=record_filter))
 
     async def count_photographs(self, before: dt.datetime) -> int:
         """The number of photographs that only analyses with an end before `before` refer to."""
@@ -251,7 +253,7 @@ class Records:
         return await self._store.write(partial(keys.secret_of, owner=str(number)))
 
     async def keys(self) -> list[KeyInfo]:
-        return await self._store.read(keys.every)
+        return await self._store.read(keys.list_all)
 
     async def revoke_key(self, number: int) -> bool:
         """Revokes a key. Returns False if there is no such key or it was revoked before."""

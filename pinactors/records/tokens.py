@@ -40,8 +40,8 @@ def add(
     many."""
     AccessToken.delete().where(AccessToken.expires_at <= now).execute(database)
     number = int(owner)
-    held = AccessToken.select(peewee.fn.COUNT(AccessToken.digest)).where(AccessToken.key == number)
-    if int(held.scalar(database)) >= TOKENS_PER_KEY:
+    existing_tokens = AccessToken.select(peewee.fn.COUNT(AccessToken.digest)).where(AccessToken.key == number)
+    if int(existing_tokens.scalar(database)) >= TOKENS_PER_KEY:
         raise PinactorsError(
             ErrorCode.OVERLOADED,
             "Too many tokens",

@@ -22,28 +22,28 @@ from pinactors.backoff import Backoff
 from pinactors.records import ClaimedDelivery, Records, RecordsUnavailable
 from pinactors.settings import Settings
 from pinactors.supervision import Supervision
-from pinactors.webhooks.sending import ATTEMPT_SECONDS, NotTaken, post
+from pinactors.webhooks.sending import ATTEMPT_SECONDS, NotAccepted, post
 
-AT_ONCE = 16
+MAX_CONCURRENT = 16
 """Most events that are being sent at the same time."""
 
-AT_ONCE_PER_OWNER = 4
+MAX_CONCURRENT_PER_OWNER = 4
 """Most events of one key that are being sent at the same time, so that a receiver that does not answer does
 not delay the events of other keys."""
 
 CLAIM_SECONDS = 3 * ATTEMPT_SECONDS
 """How long a claimed delivery is reserved for this process."""
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 """Pause between two searches for deliveries that other processes stored or left."""
 
 LONGEST_PAUSE = 3600.0
 """Longest pause between two attempts, in seconds."""
 
-KEPT_FOR = dt.timedelta(days=30)
+RETENTION = dt.timedelta(days=30)
 """How long deliveries are kept, and shown, after they have ended."""
 
-FORGET_SECONDS = 3600.0
+CLEANUP_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -63,8 +63,8 @@ class Deliverer:
         self._tls = tls
         self._pauses = Backoff(settings.webhook_retry, LONGEST_PAUSE)
         self._under_way: Counter[str] = Counter()
-        self._news = trio.Event()
-        self._forgot = -math.inf
+        self._wake = trio.Event()
+        self._cleaned_at = -math.inf
         self._attempts = prometheus_client.Counter(
             "pinactors_webhook_attempts",
             "Events sent to webhooks, by how that ended: delivered, failed, dead",
@@ -74,25 +74,25 @@ class Deliverer:
 
     def look(self) -> None:
         """Makes the task search for due deliveries at once."""
-        self._news.set()
+        self._wake.set()
 
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
-            await self._supervision.repeat("webhooks", partial(self._round, nursery))
+            await self._supervision.repeat("webhooks", partial(self._send_due, nursery))
 
-    async def _round(self, nursery: trio.Nursery) -> None:
+    async def _send_due(self, nursery: trio.Nursery) -> None:
         """Starts sending due deliveries, then waits for `look`, a finished delivery, or the next due time."""
-        self._news = trio.Event()
-        pause = LOOK_SECONDS
+        self._wake = trio.Event()
+        pause = POLL_SECONDS
         try:
-            await self._forget()
-            room = AT_ONCE - self._under_way.total()
-            due_at = await self._records.next_delivery() if room else None
+            await self._remove_old()
+            free_slots = MAX_CONCURRENT - self._under_way.total()
+            due_at = await self._records.next_delivery() if free_slots else None
             now = dt.datetime.now(dt.UTC)
             if due_at is not None and due_at <= now:
                 until = now + dt.timedelta(seconds=CLAIM_SECONDS)
                 for claimed in await self._records.claim_deliveries(
-                    until, room, self._under_way, AT_ONCE_PER_OWNER
+                    until, free_slots, self._under_way, MAX_CONCURRENT_PER_OWNER
                 ):
                     self._under_way[claimed.owner] += 1
                     nursery.start_soon(self._deliver_one, claimed, name="webhook")
@@ -101,7 +101,7 @@ class Deliverer:
         except RecordsUnavailable as error:
             log.warning("deliveries not readable", error=repr(error))
         with trio.move_on_after(pause):
-            await self._news.wait()
+            await self._wake.wait()
 
     async def _deliver_one(self, claimed: ClaimedDelivery) -> None:
         """Sends one delivery. After an unexpected exception its claim expires and it is tried again."""
@@ -109,7 +109,7 @@ class Deliverer:
             await self._supervision.once("webhook", partial(self._deliver, claimed))
         finally:
             self._under_way[claimed.owner] -= 1
-            self._news.set()
+            self._wake.set()
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         secret = claimed.secret or (self._settings.webhook_secret if not claimed.owner else None)
@@ -118,13 +118,13 @@ class Deliverer:
             return
         try:
             await post(claimed, secret, private=self._settings.webhook_private, tls=self._tls)
-        except NotTaken as failure:
+        except NotAccepted as failure:
             await self._failed(claimed, failure)
         else:
             self._attempts.labels("delivered").inc()
             await self._records.delivered(claimed.id)
 
-    async def _failed(self, claimed: ClaimedDelivery, failure: NotTaken) -> None:
+    async def _failed(self, claimed: ClaimedDelivery, failure: NotAccepted) -> None:
         now = dt.datetime.now(dt.UTC)
         pause = self._pauses.after(claimed.attempts - 1) * random.uniform(0.9, 1.1)
         due_at = now + dt.timedelta(seconds=pause)
@@ -143,7 +143,7 @@ class Deliverer:
         self._attempts.labels("dead").inc(count)
         log.warning("events given up", stream=claimed.stream_id[:8], count=count, reason=reason)
 
-    async def _forget(self) -> None:
-        if trio.current_time() >= self._forgot + FORGET_SECONDS:
-            await self._records.forget_deliveries(dt.datetime.now(dt.UTC) - KEPT_FOR)
-            self._forgot = trio.current_time()
+    async def _remove_old(self) -> None:
+        if trio.current_time() >= self._cleaned_at + CLEANUP_SECONDS:
+            await self._records.forget_deliveries(dt.datetime.now(dt.UTC) - RETENTION)
+            self._cleaned_at = trio.current_time()

@@ -23,7 +23,7 @@ GONE = 410
 """The status with which a receiver refuses all further events."""
 
 
-class NotTaken(Exception):
+class NotAccepted(Exception):
     """The receiver did not accept the event. `final` means that it refuses further events of the session."""
 
     def __init__(self, reason: str, *, final: bool = False) -> None:
@@ -34,14 +34,14 @@ class NotTaken(Exception):
 async def post(
     delivery: ClaimedDelivery, secret: str, *, private: bool, tls: ssl.SSLContext | None = None
 ) -> None:
-    """Returns when the receiver has accepted the event (2xx). Raises `NotTaken`."""
+    """Returns when the receiver has accepted the event (2xx). Raises `NotAccepted`."""
     now = dt.datetime.now(dt.UTC)
-    name = message_id(delivery.stream_id, delivery.sequence)
+    event_id = message_id(delivery.stream_id, delivery.sequence)
     headers = {
         "User-Agent": "pinactors",
-        "webhook-id": name,
+        "webhook-id": event_id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(name, now, delivery.body.decode()),
+        "webhook-signature": Webhook(secret).sign(event_id, now, delivery.body.decode()),
     }
     url = urlsplit(delivery.url)
     status = 0
@@ -58,12 +58,12 @@ async def post(
                 body = Body("application/json", len(delivery.body), [delivery.body])
                 status = (await connection.request("POST", target_of(url), headers, body)).status
         except (Broken, AddressRefused) as error:
-            raise NotTaken(str(error)) from error
+            raise NotAccepted(str(error)) from error
         except NotPinactors as error:
-            raise NotTaken(f"the receiver cannot be used: {error}") from error
+            raise NotAccepted(f"the receiver cannot be used: {error}") from error
     if attempt.cancelled_caught:
-        raise NotTaken(f"no answer within {ATTEMPT_SECONDS:g} s")
+        raise NotAccepted(f"no answer within {ATTEMPT_SECONDS:g} s")
     if 300 <= status < 400:
-        raise NotTaken(f"it answered {status}; redirects are not followed")
+        raise NotAccepted(f"it answered {status}; redirects are not followed")
     if not 200 <= status < 300:
-        raise NotTaken(f"it answered {status}", final=status == GONE)
+        raise NotAccepted(f"it answered {status}", final=status == GONE)

@@ -293,7 +293,7 @@ class FakeRecords:
             )
         )
 
-    async def has_named(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
+    async def has_upload(self, owner: str, session_id: str, idempotency_key: str | None) -> bool:
         await trio.lowlevel.checkpoint()
         return any(
             record.owner == owner

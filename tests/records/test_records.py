@@ -207,7 +207,7 @@ async def test_a_key_that_came_later_stands_for_the_same_photographs(records: Re
         await records.keep_later_key("1", "later", "another", "0" * 64)  # the first row stays
         assert await records.find_idempotent("1", "later") == ("first", "f" * 64)
         assert await records.find_idempotent("2", "later") is None
-        assert await records.has_named("1", "some session", "later")
+        assert await records.has_upload("1", "some session", "later")
         clock.advance(901)
         assert await records.find_idempotent("1", "later") is None
         await records.keep_later_key("1", "later", "another", "0" * 64)

@@ -213,8 +213,8 @@ async def test_one_silent_receiver_keeps_nobody_waiting(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the events of the silent receiver's own sessions wait."""
-    monkeypatch.setattr(deliverer, "AT_ONCE_PER_OWNER", 2)
-    monkeypatch.setattr(deliverer, "AT_ONCE", 4)
+    monkeypatch.setattr(deliverer, "MAX_CONCURRENT_PER_OWNER", 2)
+    monkeypatch.setattr(deliverer, "MAX_CONCURRENT", 4)
     async with (
         receiving(authority, [SILENCE] * 100) as silent,
         receiving(authority) as receiver,
@@ -251,7 +251,7 @@ async def test_what_a_killed_process_was_sending_is_sent_again(tmp_path: Path, a
 async def test_a_database_that_is_away_delays_events(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    monkeypatch.setattr(deliverer, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(deliverer, "POLL_SECONDS", 0.05)
     async with receiving(authority) as receiver, delivering(tmp_path, receiver) as site:
         database = site.settings.data / "pinactors.db"
         await site.add()
@@ -270,7 +270,7 @@ async def test_a_database_that_is_away_delays_events(
 async def test_delivery_goes_on_when_a_round_fails(
     tmp_path: Path, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, error_logs: ErrorLogs
 ) -> None:
-    fail_once(monkeypatch, Deliverer, "_forget")
+    fail_once(monkeypatch, Deliverer, "_remove_old")
     async with receiving(authority) as receiver, delivering(tmp_path, receiver) as site:
         await site.add()
         await site.until(delivered=3)

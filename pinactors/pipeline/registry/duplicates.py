@@ -92,7 +92,7 @@ class Duplicates:
                 await trio.lowlevel.checkpoint()
                 return True
         try:
-            return await self._records.has_named(upload.owner, upload.session_id, key)
+            return await self._records.has_upload(upload.owner, upload.session_id, key)
         except RecordsUnavailable:
             return False
 
