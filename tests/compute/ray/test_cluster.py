@@ -138,8 +138,8 @@ async def test_following_the_nodes_goes_on_when_it_fails_once(
     monkeypatch.setattr(ray_cluster, "NODE_POLL_SECONDS", 0.01)
     monkeypatch.setattr(ray_cluster.ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray_cluster.RayPool, "start", nothing)
-    monkeypatch.setattr(ray_cluster.RayPool, "follow", nothing)
-    went_on = fail_once(monkeypatch, ray_cluster.RayPool, "follow")
+    monkeypatch.setattr(ray_cluster.RayPool, "follow_nodes", nothing)
+    went_on = fail_once(monkeypatch, ray_cluster.RayPool, "follow_nodes")
     with trio.fail_after(TIMEOUT):
         async with open_compute(Settings(data=tmp_path, compute="ray"), jobs.warm):
             await went_on.wait()
