@@ -160,7 +160,7 @@ class Listener:
     async def wait_quiet(self) -> None:
         """Returns once all connections have sent their answers."""
         for connection in list(self._connections):
-            await connection.wait_said_all()
+            await connection.wait_all_sent()
 
     def abort(self) -> None:
         for connection in list(self._connections):

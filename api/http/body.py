@@ -170,7 +170,7 @@ class BodyReader:
         self._body = request.body
         self._limit = limit
         self._floor, self._window = settings.upload_floor_bytes, settings.upload_floor_window
-        self._waited, self._brought = 0.0, 0
+        self._waited, self._received = 0.0, 0
         self.size = 0
         self.ended_at: float | None = None
         if (request.content_length or 0) > limit:
@@ -193,22 +193,22 @@ class BodyReader:
             if data:
                 return data
 
-    def _account(self, brought: int, waited: float, *, expired: bool) -> None:
+    def _account(self, received: int, waited: float, *, expired: bool) -> None:
         """Checks size and rate. Only time spent waiting for the client counts, so that a slow disk does
         not."""
         self._waited += waited
-        self._brought += brought
-        self.size += brought
+        self._received += received
+        self.size += received
         if self.size > self._limit:
             raise too_large(self._limit)
         if expired or self._waited >= self._window:
-            if self._brought < self._floor:
+            if self._received < self._floor:
                 raise PinactorsError(
                     ErrorCode.CANCELLED,
                     UPLOAD_STALLED,
                     f"Fewer than {self._floor} bytes arrived within {self._window:g} seconds",
                 )
-            self._waited, self._brought = 0.0, 0
+            self._waited, self._received = 0.0, 0
 
     async def whole(self) -> bytes:
         """Reads the whole body into memory; for small bodies."""

@@ -92,7 +92,7 @@ class Connection:
             self._finish()
             self._set_deadline(trio.current_time())  # no unread data, so no need to linger
 
-    async def wait_said_all(self) -> None:
+    async def wait_all_sent(self) -> None:
         """Returns once the kernel has the last byte for the client, or the connection is over."""
         await self._over.wait()
 
@@ -133,7 +133,7 @@ class Connection:
 
     async def _read(self) -> None:
         """Reads until the client disconnects, is idle for too long, or has received its last answer."""
-        brought = 0
+        received = 0
         while not self._closing:
             data = await self._receive()
             if data is None or self._closing:
@@ -143,8 +143,8 @@ class Connection:
                 if not isinstance(self._protocol.connection, H11WSConnection) and not self._idle:
                     await self._over.wait()
                 return
-            brought = 0 if self._idle else brought + len(data)
-            if brought > RECEIVE_BYTES > 2 * len(data):
+            received = 0 if self._idle else received + len(data)
+            if received > RECEIVE_BYTES > 2 * len(data):
                 await trio.sleep(SMALL_READ_PAUSE_SECONDS)
 
     async def _receive(self) -> bytes | None:
@@ -210,7 +210,7 @@ class Connection:
                 data = self._offer(data)
             if data:
                 await self._write_slowly(data)
-            if self._protocol.said_all:
+            if self._protocol.sending_ended:
                 self._finish()
             return
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):

@@ -77,7 +77,7 @@ class Protocol(PiecewiseProtocol):
             )
 
     @property
-    def said_all(self) -> bool:
+    def sending_ended(self) -> bool:
         """Whether the connection can send no more. Needed because Hypercorn leaves a connection open after a
         refused handshake."""
         parser = self.connection

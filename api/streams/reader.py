@@ -111,7 +111,7 @@ class Follow(Reader):
         raise StopAsyncIteration
 
 
-class Awaited(Reader):
+class MergedWhenClosed(Reader):
     """Sends one JSON object once the session has ended; before that, a space at once and at each keep-alive,
     which JSON parsers skip."""
 
@@ -173,7 +173,7 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
     with log.watching(), trio.move_on_at(begun + SILENCE_SECONDS):
         await log.wait_closed()
     if not log.closed:
-        response = Response(Awaited(log, keepalive), content_type=JSON_TYPE)
+        response = Response(MergedWhenClosed(log, keepalive), content_type=JSON_TYPE)
         response.headers |= {"Cache-Control": "no-store, no-transform", "X-Accel-Buffering": "no"}
         response.timeout = None  # the session's deadline bounds it
         return response

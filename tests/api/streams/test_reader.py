@@ -12,7 +12,7 @@ from quart import Quart, Response, request
 
 from pinactors.api.errors import status_of
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing
-from pinactors.api.streams.reader import ASYNC, Awaited, Follow, buffered, follow, prefers, respond
+from pinactors.api.streams.reader import ASYNC, Follow, MergedWhenClosed, buffered, follow, prefers, respond
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
@@ -163,7 +163,7 @@ async def test_a_log_that_ends_without_its_end_asks_for_another_try() -> None:
     with pytest.raises(PinactorsError, match="send the upload again") as refusal:
         await buffered(log)
     assert (refusal.value.code, status_of(refusal.value)) == (ErrorCode.OVERLOADED, 503)
-    async with Awaited(log, KEEPALIVE) as pieces:  # the status was sent: the object has the error
+    async with MergedWhenClosed(log, KEEPALIVE) as pieces:  # the status was sent: the object has the error
         fields = json.loads(b"".join([piece async for piece in pieces]))
     assert (fields["success"], fields["errorCode"], fields["sessionId"]) == (False, "overloaded", "x")
 
@@ -232,7 +232,7 @@ async def test_a_desktop_that_waits_longer_gets_white_space_and_the_same_object(
         response = await buffered(log, since=began - 3)  # its upload ended three seconds ago
         assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
         assert response.timeout is None
-        assert isinstance(response.response, Awaited)
+        assert isinstance(response.response, MergedWhenClosed)
         async with response.response as body:
             assert log.readers == 1
             async for data in body:
