@@ -88,7 +88,7 @@ def read_known_place(
     """The reading, improved with the catalogue picture of the claimed pin's back."""
     if back is None or stamp is None:
         return stamp
-    return stamp_picture.with_known_place(back, stamp, match)
+    return stamp_picture.read_at_known_place(back, stamp, match)
 
 
 def _catalog(context: Context) -> str:

@@ -21,7 +21,7 @@ from pinactors.analysis.evidence.likelihood import (
     Bounds,
     Calibration,
     Measurement,
-    joined,
+    group_weight,
 )
 from pinactors.evaluation.figures import Rated
 
@@ -144,7 +144,7 @@ class _Problem:
         weights = self.favour * values[:count] - self.against * values[count:-1]
         total = weights[:, self.free].sum(axis=1)
         for cap, members in self.caps:
-            total += joined(weights[:, members], cap)
+            total += group_weight(weights[:, members], cap)
         odds = np.log(10) * (values[-1] + self.base.scale * total)
         probability = np.clip(1 / (1 + np.exp(-odds)), LOWEST_RATING / 100, HIGHEST_RATING / 100)
         likelihood = np.log(np.where(self.genuine, probability, 1 - probability)).sum()

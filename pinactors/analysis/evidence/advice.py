@@ -13,18 +13,18 @@ from pinactors.protocol import Evidence, Verdict, View
 STAMP_SIDE = 600
 """Pixels across the pin that reading a stamp requires."""
 
-NAMED_FROM_LOG10 = 0.1
+LEAST_NAMED_LOG10 = 0.1
 """Log10 likelihood ratio, for or against, from which a row is named in the summary: a factor of 1.25."""
 
 MOST_ROWS_NAMED = 2
 """Largest number of rows that are named for, and against, the pin."""
 
-WEIGH_IT = (
+WEIGHING_ADVICE = (
     "At home: weigh it and hold it beside one bought from a shop. "
     "No photograph shows weight, feel or magnetism."
 )
 
-LACKING = {
+MISSING_PICTURE_ADVICE = {
     View.FRONT: (
         "The catalogue has no picture of this pin's front. With one, drawing, colours and proportions could "
         "be compared."
@@ -35,12 +35,12 @@ LACKING = {
 }
 """Advice if the catalogue lacks a picture of the identified pin."""
 
-WHOLE = (
+NOT_OUTLINED_ADVICE = (
     "The catalogue's picture of this pin's {view} was not compared, because the pin does not stand out from "
     "its background. A cut-out, or a picture on a plain background, could be compared."
 )
 
-OPENING = {
+VERDICT_SENTENCES = {
     Verdict.AUTHENTIC: "Looks genuine.",
     Verdict.COUNTERFEIT: "Looks counterfeit.",
     Verdict.UNDETERMINED: "Not decided.",
@@ -49,49 +49,49 @@ OPENING = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Photographs:
     """The photographs from which evidence is measured, with their comparisons. `back` and `angled` are None
     if they were not sent or cannot belong to this pin; `notes` tell the user which and why."""
 
     front: PreparedView
     back: PreparedView | None
     angled: PreparedView | None
-    front_seen: Comparison | None
-    back_seen: Comparison | None
-    angled_seen: Comparison | None = None
+    front_comparison: Comparison | None
+    back_comparison: Comparison | None
+    angled_comparison: Comparison | None = None
     notes: tuple[str, ...] = ()
 
 
 def summary(
-    evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match, *, barred: bool
+    evidence: Sequence[Evidence], verdict: Verdict, photographs: Photographs, match: Match, *, barred: bool
 ) -> str:
     """The verdict in a few sentences: the side that counted more first, each side with its heaviest rows.
 
     `evidence` is in the packet's order, heaviest first. `barred` is True if one row alone prevented the
     verdict `authentic`.
     """
-    said = [OPENING[verdict]]
+    sentences = [VERDICT_SENTENCES[verdict]]
     if verdict is Verdict.NOT_A_PIN:
-        return said[0]
+        return sentences[0]
     if verdict is Verdict.UNDETERMINED:
-        said.append(_why_open(scene, match, barred=barred))
-    against = [row for row in evidence if row.weight <= -NAMED_FROM_LOG10]
-    favour = [row for row in evidence if row.weight >= NAMED_FROM_LOG10]
+        sentences.append(_why_undetermined(photographs, match, barred=barred))
+    against = [row for row in evidence if row.weight <= -LEAST_NAMED_LOG10]
+    favour = [row for row in evidence if row.weight >= LEAST_NAMED_LOG10]
     sides = [("Against it", against), ("For it", favour)]
     if verdict is not Verdict.COUNTERFEIT and (verdict is Verdict.AUTHENTIC or _sum(favour) > _sum(against)):
         sides.reverse()
     for title, rows in sides:
         if rows:
-            said.append(f"{title}: {_joined([row.finding for row in rows[:MOST_ROWS_NAMED]])}")
+            sentences.append(f"{title}: {_joined([row.finding for row in rows[:MOST_ROWS_NAMED]])}")
     if not against and not favour:
-        said.append("Nothing in the photographs counts much for or against it.")
-    return " ".join(filter(None, said))
+        sentences.append("Nothing in the photographs counts much for or against it.")
+    return " ".join(filter(None, sentences))
 
 
-def _why_open(scene: Scene, match: Match, *, barred: bool) -> str:
+def _why_undetermined(photographs: Photographs, match: Match, *, barred: bool) -> str:
     if barred:
         return "A single finding against it keeps it from being called genuine."
-    if scene.back is None or scene.back.pin is None:
+    if photographs.back is None or photographs.back.pin is None:
         return "No pin is called genuine or counterfeit without a usable photograph of its back."
     if match.pin is None:
         return "No pin is called genuine or counterfeit without a catalogue picture to compare it with."
@@ -108,44 +108,44 @@ def _joined(sentences: Sequence[str]) -> str:
     return "; ".join(part[:1].lower() + part[1:] for part in parts) + "."
 
 
-def what_would_settle_it(
-    evidence: Sequence[Evidence], verdict: Verdict, scene: Scene, match: Match
+def recommendations(
+    evidence: Sequence[Evidence], verdict: Verdict, photographs: Photographs, match: Match
 ) -> list[str]:
     """Advice for the user: what is missing, which photograph or catalogue picture would help, and what to do
     at home."""
-    advice = list(scene.notes)
+    advice = list(photographs.notes)
     if verdict is Verdict.NOT_A_PIN:
         return [
             *advice,
             "Photograph one pin from the front, close up, on a plain surface of a different colour.",
         ]
-    if scene.front.pin is None:
-        advice.append(f"Front: {scene.front.pin_problem}")
-    if scene.back is None:
+    if photographs.front.pin is None:
+        advice.append(f"Front: {photographs.front.pin_problem}")
+    if photographs.back is None:
         advice.append("Photograph the back straight on: its pattern and its stamp tell the most.")
-    elif scene.back.pin is None:
-        advice.append(f"Back: {scene.back.pin_problem}")
+    elif photographs.back.pin is None:
+        advice.append(f"Back: {photographs.back.pin_problem}")
     else:
         unread = any(row.name == "stamp_consistency" and not row.assessed for row in evidence)
-        if unread and scene.back.quality.short_side < STAMP_SIDE:
+        if unread and photographs.back.quality.short_side < STAMP_SIDE:
             advice.append(
                 "The stamp could not be read. Photograph the back from closer, so that the pin is at least "
                 f"{STAMP_SIDE} pixels across."
             )
-        if gates.glaring(scene.back):
+        if gates.has_glare(photographs.back):
             advice.append("A reflection covers part of the back: photograph it with the light from the side.")
-    if scene.angled is None:
+    if photographs.angled is None:
         advice.append(
             "Add a photograph of the pin tilted under a lamp: it shows how the enamel fills the metal."
         )
     if match.pin is None:
         advice.append(f"Not compared with a catalogue picture. {match.reason}".strip())
     else:
-        for view, lacking in LACKING.items():
+        for view, missing_advice in MISSING_PICTURE_ADVICE.items():
             if view not in match.references:
-                advice.append(lacking)
+                advice.append(missing_advice)
             elif not match.references[view].outlined:
-                advice.append(WHOLE.format(view=view))
+                advice.append(NOT_OUTLINED_ADVICE.format(view=view))
     if verdict is not Verdict.AUTHENTIC:
-        advice.append(WEIGH_IT)
+        advice.append(WEIGHING_ADVICE)
     return advice

@@ -2,8 +2,8 @@
 
 A phone's colour error is larger than that of most counterfeiters, so colours are not compared absolutely. All
 paints share one light (a gain for each channel, a veil of reflection); a paint counts against the pin if no
-plausible light explains it together with the others. Above `ENOUGH_AREA` all paints count the same, however
-large: a field in another colour is as often the largest as any other.
+plausible light explains it together with the others. Above `FULL_WEIGHT_AREA` all paints count the same,
+however large: a field in another colour is as often the largest as any other.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ LEAST_AREA = 0.006
 
 MOST_PAINTS = 12
 
-SAME_PAINT = 10.0
+SAME_PAINT_DISTANCE = 10.0
 """Distance in Lab within which pixels of the catalogue picture belong to one paint."""
 
 VEIL_LIGHTS = np.array([0.0, 0.03, 0.1, 0.25], np.float32)
 """Reflected light, in linear units of a white paint, that may lie over a paint; each step adds half a unit of
 CIEDE2000 to the distance."""
 
-WARMTH, GREENNESS = 0.14, 0.05
+WARMTH_DEVIATION, GREENNESS_DEVIATION = 0.14, 0.05
 """Standard deviations of the light's log gains after a phone's white balance: half of red over blue, and
 green over the mean of both. Daylight and lamps differ along the first (Planck's locus), hardly along the
 second."""
@@ -54,10 +54,10 @@ colour under the same light. Bare metal's is larger because it reflects its surr
 MOST_PAINT_COST_NATS = 4.5
 """Bound of the cost (nats) that one deviating paint adds to a light: three standard deviations."""
 
-ENOUGH_AREA = 0.02
+FULL_WEIGHT_AREA = 0.02
 """Share of the pin from which a paint has full weight."""
 
-DARK_LIGHT = 0.004
+LEAST_LIGHT = 0.004
 """Linear units of a white paint below which a camera does not record colours."""
 
 LIGHTNESS_SLACK = 6.0
@@ -78,9 +78,9 @@ class Paint:
     metal: bool
 
     @property
-    def trust(self) -> float:
+    def weight(self) -> float:
         """The paint's weight, 0 to 1: low if it is tiny, or if glare or glitter covers it."""
-        return min(1.0, self.area / ENOUGH_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
+        return min(1.0, self.area / FULL_WEIGHT_AREA) * float(np.clip((0.9 - self.spread) / 0.5, 0, 1))
 
 
 def metal_tones(references: dict[View, Reference]) -> list[Values]:
@@ -130,8 +130,10 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     flat = (cv2.dilate(slope, np.ones((3, 3), np.uint8)) < 40) & (
         cv2.erode(inside, np.ones((5, 5), np.uint8)) > 0
     )
-    places = np.flatnonzero(flat)
-    lab, reference, photo = (plane.reshape(-1, 3).take(places, axis=0) for plane in (lab, reference, photo))
+    flat_pixels = np.flatnonzero(flat)
+    lab, reference, photo = (
+        plane.reshape(-1, 3).take(flat_pixels, axis=0) for plane in (lab, reference, photo)
+    )
     whole = int(
         (cv2.resize(seen.target.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
     )
@@ -139,21 +141,21 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     scale = seen.inside.shape[0] / PICTURE_SIDE
     for members in clusters(lab, LEAST_AREA * whole):
         tone = np.median(lab[members], axis=0)
-        here = photo[members]
-        clear = np.maximum.reduce(here.T) < 0.985
+        photo_colours = photo[members]
+        clear = np.maximum.reduce(photo_colours.T) < 0.985
         if clear.mean() < 0.3:
             continue
-        colours = linear(here[clear])
+        colours = linear(photo_colours[clear])
         brightness = np.add.reduce(colours.T)
         low, middle, high = np.percentile(brightness, [10, 55, 75])
         quarter = float(np.percentile(brightness, 25))
         matte = (brightness >= low) & (brightness <= middle)
-        there = np.median(reference[members], axis=0)
-        rows, columns = np.divmod(places[members], PICTURE_SIDE)
+        reference_colour = np.median(reference[members], axis=0)
+        rows, columns = np.divmod(flat_pixels[members], PICTURE_SIDE)
         found.append(
             Paint(
                 np.median(colours[matte], axis=0),
-                np.asarray(linear(there), np.float64),
+                np.asarray(linear(reference_colour), np.float64),
                 len(members) / max(whole, 1),
                 float(np.log((high + 0.03) / (quarter + 0.03))),
                 np.column_stack([columns, rows]).astype(np.float32) * scale,
@@ -165,22 +167,22 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
 
 def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     """Indices of the pixels of each colour cluster, usually the largest first: repeatedly, the densest colour
-    cell of the remaining pixels and all pixels within `SAME_PAINT` of it."""
+    cell of the remaining pixels and all pixels within `SAME_PAINT_DISTANCE` of it."""
     groups: list[npt.NDArray[np.intp]] = []
     cells = np.floor((lab + np.array([0, 128, 128])) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
     _, cells = np.unique(cells, return_inverse=True)
-    left = np.arange(len(lab))
-    while len(left) > least and len(groups) < MOST_PAINTS:
-        here, cell = lab[left], cells[left]
+    remaining = np.arange(len(lab))
+    while len(remaining) > least and len(groups) < MOST_PAINTS:
+        colours, cell = lab[remaining], cells[remaining]
         densest = cell == np.bincount(cell).argmax()
-        centre = np.median(here[densest], axis=0)
+        centre = np.median(colours[densest], axis=0)
         for _ in range(2):
-            near = _within(here, centre, SAME_PAINT)
-            centre = np.median(here[near], axis=0) if near.any() else centre
-        near = _within(here, centre, SAME_PAINT)
-        if near.sum() > least:
-            groups.append(left[near])
-        left = left[~(densest | _within(here, centre, 1.3 * SAME_PAINT))]
+            members = _within(colours, centre, SAME_PAINT_DISTANCE)
+            centre = np.median(colours[members], axis=0) if members.any() else centre
+        members = _within(colours, centre, SAME_PAINT_DISTANCE)
+        if members.sum() > least:
+            groups.append(remaining[members])
+        remaining = remaining[~(densest | _within(colours, centre, 1.3 * SAME_PAINT_DISTANCE))]
     return groups
 
 
@@ -202,15 +204,15 @@ def deviations(found: list[Paint]) -> Values:
     )
     metal = np.array([paint.metal for paint in found])
     noise = np.where(metal, METAL_NOISE, PAINT_NOISE)
-    trust = np.array([paint.trust for paint in found])
-    telling = ~metal | metal.all()  # the paints that determine how bright the light was
-    lights, prior = _lights(photo[telling], reference[telling])
-    apart = _apart(lights, photo, reference, metal)
-    cost = 0.5 * np.square(apart / noise)
-    bounded = np.minimum(cost, MOST_PAINT_COST_NATS) * trust
+    weight = np.array([paint.weight for paint in found])
+    light_determining = ~metal | metal.all()  # the paints that determine how bright the light was
+    lights, prior = _lights(photo[light_determining], reference[light_determining])
+    differences = _colour_differences(lights, photo, reference, metal)
+    cost = 0.5 * np.square(differences / noise)
+    bounded = np.minimum(cost, MOST_PAINT_COST_NATS) * weight
     total = bounded.sum(axis=1) + prior
     others = total[:, None] - bounded
-    evidence = trust * ((others + cost).min(axis=0) - others.min(axis=0))
+    evidence = weight * ((others + cost).min(axis=0) - others.min(axis=0))
     return np.asarray(np.sqrt(2 * np.maximum(evidence, 0.0)), np.float64)
 
 
@@ -220,7 +222,7 @@ def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
     low, high = float(levels.min()) - 0.2, float(levels.max()) + 0.2
     warm, green = (
         step * np.arange(-round(3 * deviation / step), round(3 * deviation / step) + 1)
-        for deviation, step in ((WARMTH, WARMTH_STEP), (GREENNESS, GREENNESS_STEP))
+        for deviation, step in ((WARMTH_DEVIATION, WARMTH_STEP), (GREENNESS_DEVIATION, GREENNESS_STEP))
     )
     grid = np.meshgrid(np.linspace(low, high, 1 + round((high - low) / LEVEL_STEP)), warm, green)
     level, warmth, greenness = (axis.ravel() for axis in grid)
@@ -232,10 +234,14 @@ def _lights(photo: Floats, reference: Floats) -> tuple[Floats, Values]:
         ],
         axis=1,
     )
-    return lights.astype(np.float32), 0.5 * (np.square(warmth / WARMTH) + np.square(greenness / GREENNESS))
+    return lights.astype(np.float32), 0.5 * (
+        np.square(warmth / WARMTH_DEVIATION) + np.square(greenness / GREENNESS_DEVIATION)
+    )
 
 
-def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[np.bool_]) -> Values:
+def _colour_differences(
+    lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[np.bool_]
+) -> Values:
     """CIEDE2000 of every paint (columns) under every light (rows: log gains), under its most favourable veil.
 
     Metal reflects between nearly all and nearly none of the light, depending on the room behind the camera,
@@ -245,13 +251,15 @@ def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[
     tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
     veils = VEIL_LIGHTS * np.minimum(1, 0.3 / np.maximum(level, 0.05))
     expected = reference[None, :, None, :] * tint + veils[..., None]
-    seen = np.maximum(photo, DARK_LIGHT)
-    mirrored = expected @ LUMINANCE / (seen @ LUMINANCE)[None, :, None]
-    gain = np.where(metal[None, :, None], mirrored, 1 / level)
+    photographed = np.maximum(photo, LEAST_LIGHT)
+    metal_gain = expected @ LUMINANCE / (photographed @ LUMINANCE)[None, :, None]
+    gain = np.where(metal[None, :, None], metal_gain, 1 / level)
     expected = lab_of_linear(expected)
-    measured = lab_of_linear(seen[None, :, None, :] * gain[..., None])
-    off = measured[..., 0] - expected[..., 0]
-    measured[..., 0] = expected[..., 0] + 0.6 * np.sign(off) * np.maximum(np.abs(off) - LIGHTNESS_SLACK, 0)
+    measured = lab_of_linear(photographed[None, :, None, :] * gain[..., None])
+    lightness_error = measured[..., 0] - expected[..., 0]
+    measured[..., 0] = expected[..., 0] + 0.6 * np.sign(lightness_error) * np.maximum(
+        np.abs(lightness_error) - LIGHTNESS_SLACK, 0
+    )
     costs = np.arange(len(VEIL_LIGHTS)) / 2
     return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
 
@@ -259,7 +267,7 @@ def _apart(lights: Floats, photo: Floats, reference: Floats, metal: npt.NDArray[
 def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Values]) -> Measurement:
     """`colour_regions`: whether a paint deviates under every light that the others allow, in both photographs
     of the front if there are two. The value is the largest of the paints' signed roots of twice the
-    log-likelihood ratio (`stand`), in standard deviations.
+    log-likelihood ratio (`deviations`), in standard deviations.
 
     Paint shows in both photographs, but a coloured reflection on one field only in one, so the smaller of a
     paint's two deviations is used. Translucent or glittering enamel and a catalogue picture with other
@@ -271,40 +279,42 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
     if not views:
         return Measurement(name, "no catalogue picture of the front to compare colours with")
     found = [(view, paints(view, metals)) for view in views]
-    if all(len(one) < 2 for _, one in found):
+    if all(len(in_view) < 2 for _, in_view in found):
         return Measurement(name, "fewer than two colours could be compared")
-    told = [(view, one) for view, one in found if sum(paint.trust > 0.5 for paint in one) >= 2]
-    if not told:
+    usable = [(view, in_view) for view, in_view in found if sum(paint.weight > 0.5 for paint in in_view) >= 2]
+    if not usable:
         return Measurement(name, "glare or glitter hides the colours")
-    view, first = told[0]
+    view, first = usable[0]
     deviation = deviations(first)
-    for _, other in told[1:]:
-        deviation = _in_both(first, deviation, other, deviations(other))
+    for _, in_other in usable[1:]:
+        deviation = _smaller_deviations(first, deviation, in_other, deviations(in_other))
     worst = int(deviation.argmax())
-    score = ramp(float(deviation[worst]), FOREIGN, OPEN, TOGETHER)
+    score = ramp(float(deviation[worst]), BAD_DEVIATION, NEUTRAL_DEVIATION, GOOD_DEVIATION)
     if score >= SLIGHT_SCORE:
         return Measurement(
             name, f"The {len(first)} colours match the catalogue's, allowing for the light.", score
         )
     name_of = appearance.name(lab_of_linear(first[worst].reference))
     text = f"The {name_of} differs from the catalogue's by more than the light explains."
-    return Measurement(name, text, score, **view.located(first[worst].points))
+    return Measurement(name, text, score, **view.boxes_around(first[worst].points))
 
 
-def _in_both(first: list[Paint], deviation: Values, other: list[Paint], its: Values) -> Values:
+def _smaller_deviations(
+    first: list[Paint], deviation: Values, other: list[Paint], other_deviation: Values
+) -> Values:
     """The smaller of each paint's deviations in two photographs, times `BOTH_PHOTOGRAPHS_FACTOR`; its only
     deviation if the other photograph does not show the paint."""
     tones = np.array([lab_of_linear(paint.reference) for paint in other])
     lesser = deviation.copy()
     for index, paint in enumerate(first):
-        away = np.linalg.norm(tones - lab_of_linear(paint.reference), axis=1)
-        nearest = int(away.argmin())
-        if away[nearest] < SAME_PAINT:
-            lesser[index] = BOTH_PHOTOGRAPHS_FACTOR * min(deviation[index], its[nearest])
+        distances = np.linalg.norm(tones - lab_of_linear(paint.reference), axis=1)
+        nearest = int(distances.argmin())
+        if distances[nearest] < SAME_PAINT_DISTANCE:
+            lesser[index] = BOTH_PHOTOGRAPHS_FACTOR * min(deviation[index], other_deviation[nearest])
     return lesser
 
 
-TOGETHER, OPEN, FOREIGN = 0.5, 1.7, 3.5
+GOOD_DEVIATION, NEUTRAL_DEVIATION, BAD_DEVIATION = 0.5, 1.7, 3.5
 """Deviation, in standard deviations, of the most deviating of a dozen paints: of a good pin, of one that
 gives no evidence, and of another colour."""
 

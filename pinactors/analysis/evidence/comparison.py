@@ -28,7 +28,7 @@ SILHOUETTE_OVERLAP = 0.9
 """Intersection over union of the silhouettes from which they alone support a fit, if no other rotation fits
 nearly as well."""
 
-SURE_EDGES = 0.8
+SURE_EDGE_CORRELATION = 0.8
 """Agreement of edges from which deviations count against the pin's shape. Below it they count only if the
 silhouettes overlap enough: if neither fits, the cut-out or the registration is wrong."""
 
@@ -53,7 +53,7 @@ class Target:
 
     @cached_property
     def edges(self) -> fitting.Edges:
-        return fitting.Edges(self.rgb, self.reference.mask, fitting.FINE)
+        return fitting.Edges(self.rgb, self.reference.mask, fitting.FINE_SIDE)
 
     @cached_property
     def portrait(self) -> Portrait:
@@ -91,7 +91,7 @@ class Comparison:
     @property
     def registered(self) -> bool:
         """Whether the photograph is registered well enough for displacements to count against the pin."""
-        return self.agreement >= SURE_EDGES or self.overlap >= SILHOUETTE_OVERLAP
+        return self.agreement >= SURE_EDGE_CORRELATION or self.overlap >= SILHOUETTE_OVERLAP
 
     @property
     def frame(self) -> Points:
@@ -99,7 +99,7 @@ class Comparison:
         rows, columns = np.nonzero(self.target.mask)
         return np.array([[columns.min(), rows.min()], [columns.max(), rows.max()]], np.float32)
 
-    def located(self, points: Points) -> dict[str, Box]:
+    def boxes_around(self, points: Points) -> dict[str, Box]:
         """The region around points (n, 2) of the target as arguments of `Measurement`: `region` in the
         photograph, and `reference` in the catalogue picture if its frame is known. Empty if the region is
         outside the photograph."""
@@ -125,8 +125,8 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
         from_crop = np.asarray(np.linalg.inv(to_view), np.float64)
     else:
         from_crop = start @ np.linalg.inv(view.pin.to_crop)
-    crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE)
-    known = crop.refine(target.edges, from_crop, fitting.NEAR)
+    crop = fitting.Edges(view.pin.rgb, view.pin.crop_mask, fitting.FINE_SIDE)
+    known = crop.refine(target.edges, from_crop, fitting.NEAR_ROUNDS)
     if known.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION:
         return _registered(view, target, known)
     if view.pin.cut_off:
@@ -134,7 +134,7 @@ def compare(view: PreparedView, target: Target, start: Matrix | None) -> Compari
     rotation = fitting.rotation_of(view.pin.rgb, view.pin.crop_mask, target.reference)
     if rotation is None:
         return None
-    found = crop.refine(target.edges, rotation, fitting.FAR)
+    found = crop.refine(target.edges, rotation, fitting.FAR_ROUNDS)
     return (
         _registered(view, target, found)
         if found.overlap >= SILHOUETTE_OVERLAP or found.agreement >= fitting.SUFFICIENT_EDGE_CORRELATION
@@ -184,7 +184,7 @@ def register_again(seen: Comparison, correction: Matrix) -> Comparison:
     """The comparison registered again with `correction` (3x3, from the target's pixels to where the
     photograph shows them); `seen` itself if the correction moves points by less than a pixel on average."""
     assert seen.view.pin is not None
-    if fitting.apart(correction, np.eye(3)) < 1.0:
+    if fitting.mean_displacement(correction, np.eye(3)) < 1.0:
         return seen
     matrix = np.linalg.inv(correction) @ seen.to_target @ np.linalg.inv(seen.view.pin.to_crop)
     return _registered(seen.view, seen.target, fitting.Fit(matrix, seen.agreement, seen.overlap))

@@ -18,7 +18,7 @@ from pinactors.analysis.model import CROP_SIDE, Image, Matrix, Reference
 
 Floats = npt.NDArray[np.float32]
 
-TINY, COARSE, FINE = 96, 128, 192
+TINY_SIDE, COARSE_SIDE, FINE_SIDE = 96, 128, 192
 """Sides in pixels of the pictures in which rotations are tried, the likeliest compared, and the best of them
 refined."""
 
@@ -27,11 +27,11 @@ ROTATIONS_TRIED = 120
 
 ROTATIONS_KEPT = 5
 
-NEAR, ROTATED, FAR = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
+NEAR_ROUNDS, ROTATED_ROUNDS, FAR_ROUNDS = ((5, 20),), ((9, 10), (3, 10)), ((9, 12), (3, 12))
 """Rounds of ECC, each with the width of its smoothing in pixels and its largest number of iterations: from
 the registration of the catalogue search, from a rotation that was tried, and from the best of these."""
 
-OUTLINE_WORTH = 3.0
+OVERLAP_WEIGHT = 3.0
 """Cost of the share of the silhouettes that does not overlap, in units of the correlation of edges inside
 them. A counterfeit's inside may differ, and the outline may fit nearly as well under another rotation, so
 each of the two decides where the other cannot."""
@@ -39,10 +39,10 @@ each of the two decides where the other cannot."""
 SUFFICIENT_EDGE_CORRELATION = 0.3
 """Correlation of edges inside the outline from which a fit is accepted without further support."""
 
-RIVAL_MARGIN = 0.06
+ROTATION_MARGIN = 0.06
 SURE_AGREEMENT = 0.6
-ROTATION_LEAD = 0.03
-"""Least lead in `worth` of a rotation over every other one; agreement of edges from which no lead is
+ROTATION_OVERLAP_LEAD = 0.03
+"""Least lead in `score` of a rotation over every other one; agreement of edges from which no lead is
 required, because only the same pin reaches it; and least lead in overlap if the edges give no information
 (the outline of a disc never has one)."""
 
@@ -113,8 +113,8 @@ class Fit:
     overlap: float
 
     @property
-    def worth(self) -> float:
-        return self.agreement - OUTLINE_WORTH * (1 - self.overlap)
+    def score(self) -> float:
+        return self.agreement - OVERLAP_WEIGHT * (1 - self.overlap)
 
 
 class Edges:
@@ -156,7 +156,7 @@ class Edges:
             best = max(
                 best,
                 self.fit(target, _from_side(np.linalg.inv(matrix), self.side)),
-                key=lambda fit: fit.worth,
+                key=lambda fit: fit.score,
             )
         return best
 
@@ -165,8 +165,8 @@ def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
     """The homography from the crop to the reference by the silhouettes' moments and the best of all
     rotations; None if it fits badly and another rotation fits about as well. (A design that looks the same
     after a rotation fits well both ways.)"""
-    back, here = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
-    crop, target = Edges(rgb, mask, TINY), Edges(reference.rgb, reference.mask, TINY)
+    unwhiten, whiten = np.linalg.inv(gates.whitening(reference.mask)), gates.whitening(mask)
+    crop, target = Edges(rgb, mask, TINY_SIDE), Edges(reference.rgb, reference.mask, TINY_SIDE)
     for edges in (crop, target):  # three degrees are two pixels at the rim: neighbours must overlap
         edges.map = np.asarray(cv2.GaussianBlur(edges.map, (0, 0), 0.8), np.float32)
     tried: list[Fit] = []
@@ -174,30 +174,32 @@ def rotation_of(rgb: Image, mask: Image, reference: Reference) -> Matrix | None:
         angle = 2 * np.pi * step / ROTATIONS_TRIED
         rotation = np.eye(3)
         rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-        tried.append(crop.fit(target, back @ rotation @ here))
-    crop, target = Edges(rgb, mask, COARSE), Edges(reference.rgb, reference.mask, COARSE)
-    refined = [crop.refine(target, matrix, ROTATED) for matrix in _peaks(tried)]
-    best = max(refined, key=lambda fit: fit.worth)
+        tried.append(crop.fit(target, unwhiten @ rotation @ whiten))
+    crop, target = Edges(rgb, mask, COARSE_SIDE), Edges(reference.rgb, reference.mask, COARSE_SIDE)
+    refined = [crop.refine(target, matrix, ROTATED_ROUNDS) for matrix in _peaks(tried)]
+    best = max(refined, key=lambda fit: fit.score)
     if best.agreement >= SURE_AGREEMENT:
         return best.matrix
-    rivals = [fit for fit in refined if apart(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
-    if best.worth < max((fit.worth for fit in rivals), default=-9.0) + RIVAL_MARGIN:
+    other_rotations = [fit for fit in refined if mean_displacement(fit.matrix, best.matrix) > 0.1 * CROP_SIDE]
+    if best.score < max((fit.score for fit in other_rotations), default=-9.0) + ROTATION_MARGIN:
         return None
-    telling = best.overlap > max((fit.overlap for fit in rivals), default=0.0) + ROTATION_LEAD
-    return best.matrix if telling or best.agreement >= SUFFICIENT_EDGE_CORRELATION / 2 else None
+    distinct = (
+        best.overlap > max((fit.overlap for fit in other_rotations), default=0.0) + ROTATION_OVERLAP_LEAD
+    )
+    return best.matrix if distinct or best.agreement >= SUFFICIENT_EDGE_CORRELATION / 2 else None
 
 
 def _peaks(tried: list[Fit]) -> list[Matrix]:
-    """The likeliest rotations: local maxima of `worth` around the circle."""
-    worth = np.array([fit.worth for fit in tried])
+    """The likeliest rotations: local maxima of `score` around the circle."""
+    score = np.array([fit.score for fit in tried])
     reach = ROTATIONS_TRIED // 24
-    around = np.stack([np.roll(worth, shift) for shift in range(-reach, reach + 1)])
-    peaks = np.flatnonzero(worth >= around.max(axis=0))
-    best = peaks[np.argsort(-worth[peaks])][:ROTATIONS_KEPT]
+    around = np.stack([np.roll(score, shift) for shift in range(-reach, reach + 1)])
+    peaks = np.flatnonzero(score >= around.max(axis=0))
+    best = peaks[np.argsort(-score[peaks])][:ROTATIONS_KEPT]
     return [tried[step].matrix for step in best]
 
 
-def apart(first: Matrix, second: Matrix) -> float:
+def mean_displacement(first: Matrix, second: Matrix) -> float:
     """Mean distance, in crop pixels, between the images of the crop's quarter points under two
     homographies."""
     low, high = CROP_SIDE / 4, 3 * CROP_SIDE / 4

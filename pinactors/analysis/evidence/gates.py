@@ -11,7 +11,7 @@ from pinactors.analysis.model import Image, PreparedView
 CLIPPED_SHARE = 0.05
 """Share of blown highlights above which a surface is not judged."""
 
-SAME_PICTURE = 4.0
+SAME_PICTURE_DIFFERENCE = 4.0
 """Mean difference of grey levels, at 32 x 32 pixels, below which two photographs are the same picture."""
 
 MIRRORED_OUTLINE_OVERLAP = 0.85
@@ -32,10 +32,10 @@ def same_picture(first: PreparedView, second: PreparedView) -> bool:
         cv2.resize(view.rgb, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
         for view in (first, second)
     ]
-    return float(np.abs(small[0] - small[1]).mean()) < SAME_PICTURE
+    return float(np.abs(small[0] - small[1]).mean()) < SAME_PICTURE_DIFFERENCE
 
 
-def glaring(view: PreparedView) -> bool:
+def has_glare(view: PreparedView) -> bool:
     return view.quality.clipped > CLIPPED_SHARE
 
 

@@ -77,28 +77,28 @@ class Calibration:
         rows = [self._weigh(measurement) for measurement in measurements]
         return sorted(rows, key=lambda row: (not row.assessed, -abs(row.weight)))
 
-    def _weigh(self, measured: Measurement) -> Evidence:
+    def _weigh(self, measurement: Measurement) -> Evidence:
         row = Evidence(
-            measured.name,
-            measured.text,
+            measurement.name,
+            measurement.text,
             0.0,
-            assessed=measured.score is not None,
-            region=UNSET if measured.region is None else measured.region,
-            reference=UNSET if measured.reference is None else measured.reference,
+            assessed=measurement.score is not None,
+            region=UNSET if measurement.region is None else measurement.region,
+            reference=UNSET if measurement.reference is None else measurement.reference,
         )
-        if measured.score is not None:
-            bounds = self.rows[measured.name]
-            score = min(max(measured.score, -1.0), 1.0)
+        if measurement.score is not None:
+            bounds = self.rows[measurement.name]
+            score = min(max(measurement.score, -1.0), 1.0)
             row.weight = round(score * (bounds.favour if score > 0 else bounds.against), 3) + 0.0
         return row
 
     def total(self, rows: Sequence[Evidence]) -> float:
-        """Sum of the weights. Groups of rows that measure the same thing are `joined` under the group's
+        """Sum of the weights. Groups of rows that measure the same thing are `group_weight` under the group's
         cap."""
         weights = {row.name: row.weight for row in rows}
         total = 0.0
         for cap, names in self.groups.values():
-            total += float(joined(np.array([[weights.pop(name, 0.0) for name in names]]), cap)[0])
+            total += float(group_weight(np.array([[weights.pop(name, 0.0) for name in names]]), cap)[0])
         return total + sum(weights.values())
 
     def probability(self, rows: Sequence[Evidence]) -> float:
@@ -108,12 +108,12 @@ class Calibration:
 
     def assessed_share(self, rows: Sequence[Evidence]) -> float:
         """Share of the weight that could be assessed, 0 to 1."""
-        worth = {name: bounds.favour + bounds.against for name, bounds in self.rows.items()}
-        assessed = sum(worth[row.name] for row in rows if row.assessed)
-        return assessed / sum(worth.values())
+        weights = {name: bounds.favour + bounds.against for name, bounds in self.rows.items()}
+        assessed = sum(weights[row.name] for row in rows if row.assessed)
+        return assessed / sum(weights.values())
 
 
-def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
+def group_weight(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float64]:
     """The joint weight of a group's rows (columns) for each pin (rows), at least -`cap`.
 
     Weights in favour add up to at most `FAVOUR_SHARE` of the cap: the rows measure the same thing, and a
@@ -123,12 +123,12 @@ def joined(weights: npt.NDArray[np.float64], cap: float) -> npt.NDArray[np.float
     return np.asarray(np.maximum(favour + np.minimum(weights, 0).sum(axis=1), -cap))
 
 
-def through(measured: Measurement, quality: float) -> Measurement:
+def scaled_by_quality(measurement: Measurement, quality: float) -> Measurement:
     """The measurement with its score multiplied by the photograph's quality (`Quality.score`, 0 to 1),
     because a blurred, small or badly lit photograph is weak evidence either way."""
-    if measured.score is None:
-        return measured
-    return dataclasses.replace(measured, score=measured.score * quality)
+    if measurement.score is None:
+        return measurement
+    return dataclasses.replace(measurement, score=measurement.score * quality)
 
 
 def rating(probability: float) -> int:

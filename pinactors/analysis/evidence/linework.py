@@ -93,17 +93,17 @@ def trace(seen: Comparison) -> Drawing | None:
 
 def _traced(photo: Floats, reference: Floats, points: Points, normals: Points, lightness: float) -> Drawing:
     """The drawing by changes of colour in which lightness has the weight `lightness` relative to tint."""
-    steps = _steps(reference, points, normals, lightness)
-    ideal = _across(reference, points, normals, steps, np.eye(3))
+    steps = _colour_steps(reference, points, normals, lightness)
+    ideal = _line_positions(reference, points, normals, steps, np.eye(3))
     correction = np.eye(3)
-    some = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
+    subset = slice(None, None, max(1, len(points) // ENOUGH_POINTS))
     for reach in FITTING_REACHES_PIXELS:
-        measured = _across(photo, points[some], normals[some], steps[some], correction, reach)
-        offset = measured - ideal[some]
+        measured = _line_positions(photo, points[subset], normals[subset], steps[subset], correction, reach)
+        offset = measured - ideal[subset]
         correction = correction @ _fit(
-            points[some], normals[some], offset, perspective=reach <= LINE_REACH_PIXELS
+            points[subset], normals[subset], offset, perspective=reach <= LINE_REACH_PIXELS
         )
-    measured = _across(photo, points, normals, steps, correction)
+    measured = _line_positions(photo, points, normals, steps, correction)
     return Drawing(points, normals, measured - ideal, correction)
 
 
@@ -135,7 +135,7 @@ def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
     return np.column_stack([x, y]).astype(np.float32), np.column_stack([ux, uy])
 
 
-def _steps(lab: Floats, points: Points, normals: Points, lightness: float) -> Floats:
+def _colour_steps(lab: Floats, points: Points, normals: Points, lightness: float) -> Floats:
     """The change of colour across each line of the catalogue picture, as a direction in Lab (n, 3)."""
     beside = np.stack([points + 1.5 * normals, points - 1.5 * normals]).astype(np.float32)
     ahead, behind = cv2.remap(lab, beside[..., 0], beside[..., 1], cv2.INTER_LINEAR)
@@ -144,7 +144,7 @@ def _steps(lab: Floats, points: Points, normals: Points, lightness: float) -> Fl
     return np.asarray(scale * step / (np.linalg.norm(step, axis=1, keepdims=True) + 1e-6), np.float32)
 
 
-def _across(
+def _line_positions(
     lab: Floats,
     points: Points,
     normals: Points,
@@ -157,16 +157,16 @@ def _across(
     step = 0.5 if reach <= 8 else 1.0
     offsets = np.arange(-reach, reach + 0.1, step)
     places = points[:, None, :] + offsets.astype(np.float32)[None, :, None] * normals[:, None, :]
-    seen = cv2.perspectiveTransform(places.reshape(1, -1, 2), correction).reshape(places.shape)
-    profiles = cv2.remap(lab, seen[..., 0], seen[..., 1], cv2.INTER_LINEAR)
+    positions = cv2.perspectiveTransform(places.reshape(1, -1, 2), correction).reshape(places.shape)
+    profiles = cv2.remap(lab, positions[..., 0], positions[..., 1], cv2.INTER_LINEAR)
     along = np.einsum("ijk,ik->ij", profiles, steps)
     change = np.abs(np.gradient(along, axis=1)) / step
-    pulled = change * np.exp(-np.square(offsets / (0.57 * reach)))
-    best = pulled.argmax(axis=1)
+    weighted = change * np.exp(-np.square(offsets / (0.57 * reach)))
+    best = weighted.argmax(axis=1)
     inner = np.clip(best, 1, len(offsets) - 2)
     rows = np.arange(len(points))
-    before, here, after = pulled[rows, inner - 1], pulled[rows, inner], pulled[rows, inner + 1]
-    bend = before - 2 * here + after
+    before, middle, after = weighted[rows, inner - 1], weighted[rows, inner], weighted[rows, inner + 1]
+    bend = before - 2 * middle + after
     fraction = np.where(np.abs(bend) > 1e-6, 0.5 * (before - after) / np.where(bend == 0, 1, bend), 0.0)
     return np.asarray(offsets[inner] + step * np.clip(fraction, -1, 1), np.float64)
 
@@ -196,14 +196,14 @@ def _fit(points: Points, normals: Points, offset: Values, *, perspective: bool) 
     return np.asarray(np.linalg.inv(place) @ change @ place, np.float64)
 
 
-GOOD_SHAPE, NORMAL_SHAPE, BAD_SHAPE = 0.08, 0.27, 0.6
-GOOD_LINES, NORMAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
+GOOD_SHAPE, NEUTRAL_SHAPE, BAD_SHAPE = 0.08, 0.27, 0.6
+GOOD_LINES, NEUTRAL_LINES, BAD_LINES = 0.1, 0.28, 0.6
 """Median displacement of the drawing, and median of the remaining displacement of its lines, in crop pixels:
 of a good pin, of one that gives no evidence, of another mould. Half a crop pixel is 40 micrometres on a pin
 of 35 mm."""
 
 
-def untraced(name: str, seen: Comparison | None) -> Measurement:
+def untraced_row(name: str, seen: Comparison | None) -> Measurement:
     """The row `name` for a front whose drawing could not be traced, with the reason."""
     if seen is None:
         return Measurement(name, "no catalogue picture that the front could be compared with")
@@ -221,13 +221,13 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     """
     names = ("front_geometry", "front_lines")
     if seen is None or drawing is None:
-        return [untraced(name, seen) for name in names]
+        return [untraced_row(name, seen) for name in names]
     shift = drawing.shift
-    wobble = drawing.offset - shift
-    shape, lines = float(np.median(np.abs(shift))), float(np.median(np.abs(wobble)))
+    residual = drawing.offset - shift
+    shape, lines = float(np.median(np.abs(shift))), float(np.median(np.abs(residual)))
     scores = (
-        ramp(shape, BAD_SHAPE, NORMAL_SHAPE, GOOD_SHAPE),
-        ramp(lines, BAD_LINES, NORMAL_LINES, GOOD_LINES),
+        ramp(shape, BAD_SHAPE, NEUTRAL_SHAPE, GOOD_SHAPE),
+        ramp(lines, BAD_LINES, NEUTRAL_LINES, GOOD_LINES),
     )
     texts = (
         (
@@ -240,7 +240,7 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
         ),
     )
     found = []
-    for name, score, (good, bad), values in zip(names, scores, texts, (shift, wobble), strict=True):
+    for name, score, (good, bad), values in zip(names, scores, texts, (shift, residual), strict=True):
         if score < 0 and not seen.registered:
             found.append(
                 Measurement(
@@ -251,7 +251,7 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
         if score >= SLIGHT_SCORE:
             found.append(Measurement(name, good, score))
         else:
-            found.append(Measurement(name, bad, score, **seen.located(_worst(drawing, np.abs(values)))))
+            found.append(Measurement(name, bad, score, **seen.boxes_around(_worst(drawing, np.abs(values)))))
     return found
 
 
@@ -268,13 +268,13 @@ def _worst(drawing: Drawing, amount: Values) -> Points:
 METAL_SIDE_PIXELS = 5.0
 """Distance from an edge, in crop pixels, at which the colours of its two sides are compared with metal."""
 
-METAL_APART = 8.0
+METAL_COLOUR_MARGIN = 8.0
 """How much nearer to the metal's colour, in Lab units (lightness counts half), one side must be than the
 other to count as metal."""
 
 LEAST_METAL_POINTS = 100
 
-SAME_WIDTH, OPEN_WIDTH, THICK = 0.0, 0.12, 0.4
+GOOD_WIDENING, NEUTRAL_WIDENING, BAD_WIDENING = 0.0, 0.12, 0.4
 """Outward displacement of a line's edges, in crop pixels: of a good pin, of one that gives no evidence, and
 of thick lines: the last two are 10 and 30 micrometres on either side, on a pin of 35 mm. Of 79 genuine
 simulated pins none had more than 0.08 in both photographs."""
@@ -289,17 +289,21 @@ def widening(seen: Comparison, drawing: Drawing, metals: Sequence[Values]) -> fl
     """
     lab = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR_PIXELS), np.float32)
     ahead, behind = (
-        np.min([_from_metal(lab, drawing.points + reach * drawing.normals, tone) for tone in metals], axis=0)
+        np.min(
+            [_metal_distance(lab, drawing.points + reach * drawing.normals, tone) for tone in metals], axis=0
+        )
         for reach in (METAL_SIDE_PIXELS, -METAL_SIDE_PIXELS)
     )
-    outwards = np.where(behind < ahead - METAL_APART, 1.0, np.where(ahead < behind - METAL_APART, -1.0, 0.0))
-    telling = outwards != 0
-    if np.count_nonzero(telling) < LEAST_METAL_POINTS:
+    outwards = np.where(
+        behind < ahead - METAL_COLOUR_MARGIN, 1.0, np.where(ahead < behind - METAL_COLOUR_MARGIN, -1.0, 0.0)
+    )
+    one_sided = outwards != 0
+    if np.count_nonzero(one_sided) < LEAST_METAL_POINTS:
         return None
-    return float(np.median((drawing.offset * outwards)[telling]))
+    return float(np.median((drawing.offset * outwards)[one_sided]))
 
 
-def _from_metal(lab: Floats, points: Points, tone: Values) -> Values:
+def _metal_distance(lab: Floats, points: Points, tone: Values) -> Values:
     """Distance in Lab of the picture's colour at each point from a metal's; lightness counts half."""
     x, y = points[:, :1].astype(np.float32), points[:, 1:].astype(np.float32)
     colour = cv2.remap(lab, x, y, cv2.INTER_LINEAR)[:, 0]
@@ -313,7 +317,7 @@ def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Seq
     name = "front_line_width"
     seen, drawing = views[0]
     if seen is None or drawing is None:
-        return untraced(name, seen)
+        return untraced_row(name, seen)
     if not seen.registered:
         return Measurement(
             name, "the front does not fit its catalogue picture well enough to measure its lines"
@@ -322,10 +326,14 @@ def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Seq
     if straight is None:
         return Measurement(name, "too few lines of bare metal to measure their thickness")
     others = [
-        widening(one, traced, metals) for one, traced in views[1:] if one is not None and traced is not None
+        widening(comparison, its_drawing, metals)
+        for comparison, its_drawing in views[1:]
+        if comparison is not None and its_drawing is not None
     ]
-    amount = min([straight, *(one for one in others if one is not None)])
-    score = ramp(amount, THICK, OPEN_WIDTH, SAME_WIDTH)
+    amount = min([straight, *(value for value in others if value is not None)])
+    score = ramp(amount, BAD_WIDENING, NEUTRAL_WIDENING, GOOD_WIDENING)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The lines are as thick as the catalogue's.", score)
-    return Measurement(name, "The lines are thicker than the catalogue's.", score, **seen.located(seen.frame))
+    return Measurement(
+        name, "The lines are thicker than the catalogue's.", score, **seen.boxes_around(seen.frame)
+    )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from pinactors.analysis.evidence.comparison import Comparison
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
-from pinactors.analysis.evidence.linework import Drawing, untraced
+from pinactors.analysis.evidence.linework import Drawing, untraced_row
 from pinactors.analysis.imaging import geometry
 from pinactors.analysis.model import Matrix
 
@@ -28,11 +28,11 @@ SHORTEST_FOCUS, LONGEST_FOCUS = 0.6, 3.0
 """Focal lengths that are tried, in diagonals of the photograph: a phone's wide camera has 26 mm for a
 diagonal of 43 mm, its longest lens 120 mm, and so has the wide camera's picture cropped to a fifth."""
 
-CUT_AWAY = 0.2
+MOST_CROP_OFFSET = 0.2
 """Largest distance of the camera's axis from the photograph's middle, horizontally and vertically, in
 diagonals: photographs may be cropped."""
 
-GOOD, NORMAL, BAD = 0.004, 0.01, 0.03
+GOOD_STRETCH, NEUTRAL_STRETCH, BAD_STRETCH = 0.004, 0.01, 0.03
 """Stretch of a good pin, of one that gives no evidence, and of another casting. A catalogue picture taken at
 eight degrees has the second itself, at fourteen degrees the third."""
 
@@ -59,7 +59,8 @@ def stretch(seen: Comparison, drawing: Drawing) -> float:
 _FOCUS, _ACROSS, _DOWN = (
     axis.ravel()
     for axis in np.meshgrid(
-        np.geomspace(SHORTEST_FOCUS, LONGEST_FOCUS, 16), *[np.linspace(-CUT_AWAY, CUT_AWAY, 9)] * 2
+        np.geomspace(SHORTEST_FOCUS, LONGEST_FOCUS, 16),
+        *[np.linspace(-MOST_CROP_OFFSET, MOST_CROP_OFFSET, 9)] * 2,
     )
 )
 """The cameras that are tried: focal length, and position of the axis."""
@@ -73,28 +74,28 @@ def least_anisotropy(homography: Matrix) -> float:
         homography[1, :2] - _DOWN[:, None] * homography[2, :2],
         _FOCUS[:, None] * homography[2, :2],
     )
-    one, other = (across**2 + down**2 + depth**2).T
+    first, second = (across**2 + down**2 + depth**2).T
     product = across.prod(axis=1) + down.prod(axis=1) + depth.prod(axis=1)
-    return float((np.hypot(one - other, 2 * product) / (one + other)).min())
+    return float((np.hypot(first - second, 2 * product) / (first + second)).min())
 
 
 def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     """`front_proportions`: whether the pin is longer in one direction than the catalogue's (`stretch`)."""
     name = "front_proportions"
     if seen is None or drawing is None:
-        return untraced(name, seen)
+        return untraced_row(name, seen)
     amount = stretch(seen, drawing)
     if not seen.registered or amount > IMPOSSIBLE_STRETCH:
         return Measurement(
             name, "the front does not fit its catalogue picture well enough to measure its proportions"
         )
-    score = ramp(amount, BAD, NORMAL, GOOD)
+    score = ramp(amount, BAD_STRETCH, NEUTRAL_STRETCH, GOOD_STRETCH)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The pin has the same proportions as the catalogue's.", score)
     text = (
         f"The pin is {np.expm1(amount):.0%} longer in one direction than the catalogue's, whatever its tilt."
     )
-    return Measurement(name, text, score, **seen.located(seen.frame))
+    return Measurement(name, text, score, **seen.boxes_around(seen.frame))
 
 
 OUTLINE_SAMPLES = 1024
@@ -107,7 +108,7 @@ INWARDS_PIXELS, OUTWARDS_PIXELS = 2.0, 14.0
 """Distances inside and outside the outline within which the edge is searched, in crop pixels. A narrower
 border is not judged, because every pin looks narrower if its dark rim is on a dark background."""
 
-WAYS = 8
+DIRECTIONS = 8
 """Number of directions into which the outline is divided. A view from the side shows the pin's flank in up to
 half of them."""
 
@@ -117,7 +118,7 @@ LEAST_SAMPLES = 20
 LEAST_CONTRAST = 4.0
 """Change of colour, in Lab units, below which a point has no edge."""
 
-IN_PLACE, OPEN, WIDER = 0.001, 0.005, 0.012
+GOOD_MARGIN, NEUTRAL_MARGIN, BAD_MARGIN = 0.001, 0.005, 0.012
 """How far outside the edge is, in diameters: of a good pin, of one that gives no evidence, and of another
 casting; the last two are 0.2 and 0.4 mm of 35 mm. None of 81 genuine simulated pins had more than the
 second."""
@@ -147,11 +148,13 @@ def margin(seen: Comparison) -> float | None:
     lab = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0), np.float32)
     change = geometry.change_along(lab, smooth, normals, offsets)
     change /= np.maximum(change.max(axis=1, keepdims=True), LEAST_CONTRAST)
-    way = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * WAYS).astype(int) % WAYS
+    direction = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * DIRECTIONS).astype(
+        int
+    ) % DIRECTIONS
     edges = [
-        float(offsets[change[way == one].mean(axis=0).argmax()])
-        for one in range(WAYS)
-        if np.count_nonzero(way == one) >= LEAST_SAMPLES
+        float(offsets[change[direction == number].mean(axis=0).argmax()])
+        for number in range(DIRECTIONS)
+        if np.count_nonzero(direction == number) >= LEAST_SAMPLES
     ]
     return float(np.percentile(edges, 25)) / seen.diameter if edges else None
 
@@ -161,7 +164,7 @@ def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     by its drawing."""
     name = "front_border"
     if seen is None or drawing is None:
-        return untraced(name, seen)
+        return untraced_row(name, seen)
     if not seen.registered:
         return Measurement(
             name, "the front does not fit its catalogue picture well enough to compare the edges"
@@ -169,8 +172,8 @@ def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     wider = margin(seen)
     if wider is None:
         return Measurement(name, "too little of the pin's edge is in the photograph")
-    score = ramp(wider, WIDER, OPEN, IN_PLACE)
+    score = ramp(wider, BAD_MARGIN, NEUTRAL_MARGIN, GOOD_MARGIN)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The border around the drawing is no wider than the catalogue's.", score)
     text = "The border around the drawing is wider than the catalogue's."
-    return Measurement(name, text, score, **seen.located(seen.frame))
+    return Measurement(name, text, score, **seen.boxes_around(seen.frame))

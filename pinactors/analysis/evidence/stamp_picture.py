@@ -29,23 +29,23 @@ from pinactors.analysis.model import (
     TextLine,
 )
 from pinactors.analysis.stamp import grammar, ocr, reading, voting
-from pinactors.analysis.stamp.voting import Agreed
+from pinactors.analysis.stamp.voting import Pooled
 from pinactors.protocol import View
 
 Floats = npt.NDArray[np.float32]
 
-LOOK_SIDE = 400
+LINE_DETECTION_SIDE = 400
 """Side in pixels of the catalogue picture in which its lines are detected."""
 
-CODE_SIDES = 512, 800
+CODE_DETECTION_SIDES = 512, 800
 """The same for its code; the larger one is used if the smaller shows no code. Of 171 drawn pictures, 161
 codes are readable at 400, ten more at these sides."""
 
-LINE_HEIGHT, SLACK = 32, 4
+COMPARED_LINE_HEIGHT, MOST_SHIFT_PIXELS = 32, 4
 """Height in pixels at which a line is compared, and the shift that is allowed: a registration error of two
 crop pixels."""
 
-LEAST_TEXT = 7.0
+LEAST_LETTER_PIXELS = 7.0
 """Letter height, in pixels of the photograph, below which a stamp cannot be judged."""
 
 
@@ -59,7 +59,7 @@ UNREAD_SCORE = -0.35
 simulated backs, and on 5 of 12 counterfeits whose back could not be compared."""
 
 
-NEAR_CODE = 0.5
+CATALOGUE_CODE_AGREEMENT = 0.5
 """Agreement of readings from which a code that equals the catalogue's counts as read. All eleven digits are
 read from the pixels, so that they cannot equal the catalogue's by chance."""
 
@@ -82,9 +82,10 @@ class StampMatch:
 
 def measure(seen: Comparison | None) -> StampMatch | None:
     """Compares the stamp with the catalogue's. For each line of text in the catalogue's back, the value is
-    Pearson's correlation of the root of the lightness gradient in both pictures, the best within `SLACK`
-    pixels and of three blurs of the catalogue picture (no unit, -1 to 1). A blurred photograph and glare
-    lower it as well. None if the catalogue's back has no text or none is visible in the photograph."""
+    Pearson's correlation of the root of the lightness gradient in both pictures, the best within
+    `MOST_SHIFT_PIXELS` pixels and of three blurs of the catalogue picture (no unit, -1 to 1). A blurred
+    photograph and glare lower it as well. None if the catalogue's back has no text or none is visible in the
+    photograph."""
     if seen is None:
         return None
     quads = [quad for quad in _reference_lines(seen.target) if _visible(seen, quad)]
@@ -109,7 +110,7 @@ def row(
     name = "stamp_match"
     if seen is None or match is None:
         return Measurement(name, NOT_COMPARED)
-    if match.height < LEAST_TEXT:
+    if match.height < LEAST_LETTER_PIXELS:
         return Measurement(name, "the stamp is too small in the photograph")
     score = ramp(match.mean, 0.15, 0.42, 0.75)
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
@@ -122,13 +123,13 @@ def row(
         # The words are there: their places were not found, or the catalogue shows another year's back.
         return Measurement(name, "the stamp's words are right, but not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
-    where = seen.located(np.concatenate(unlike))
+    where = seen.boxes_around(np.concatenate(unlike))
     found = len(match.quads) - len(unlike)
     text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines could not be found."
     return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, **where)
 
 
-def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> StampReading:
+def read_at_known_place(back: PreparedView, stamp: StampReading, match: Match) -> StampReading:
     """`stamp`, with its factory code read again at its place if it was not read. The place is known if the
     identified pin has a catalogue picture of its back that shows a code.
 
@@ -140,7 +141,9 @@ def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> S
         return stamp
     read = stamp.factory_code or stamp.likely.get("factory_code")
     if read is not None:
-        stamp = _with_code(stamp, Agreed(str(read), stamp.factory_code_confidence or NEAR_CODE), pin)
+        stamp = _with_code(
+            stamp, Pooled(str(read), stamp.factory_code_confidence or CATALOGUE_CODE_AGREEMENT), pin
+        )
     reference = match.references.get(View.BACK)
     if stamp.factory_code or reference is None or not reference.outlined:
         return stamp
@@ -151,7 +154,7 @@ def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> S
     seen = comparison.compare(back, target, match.candidates[0].to_reference.get(View.BACK))
     if seen is None:
         return stamp
-    code, line = reading.read_code(back, seen.to_working(place.quad), turned=place.turned)
+    code, line = reading.read_code(back, seen.to_working(place.quad), upside_down=place.upside_down)
     if code is None or line is None:
         return stamp
     again = _with_code(stamp, code, pin)
@@ -159,59 +162,64 @@ def with_known_place(back: PreparedView, stamp: StampReading, match: Match) -> S
         return again
     return dataclasses.replace(
         again,
-        lines=(*(one for one in stamp.lines if not _same_place(one, line)), line),
+        lines=(*(one for one in stamp.lines if not _contains(one, line)), line),
         text_height=stamp.text_height or round(0.75 * min(_sides(line.quad)) / back.scale, 1),
         reason="",
     )
 
 
-def _with_code(stamp: StampReading, code: Agreed[str], pin: CatalogPin) -> StampReading:
+def _with_code(stamp: StampReading, code: Pooled[str], pin: CatalogPin) -> StampReading:
     """The stamp with `code` as read or, if its agreement is too low, as likely.
 
     A code that equals the catalogue's requires less agreement. A code that differs from the catalogue's only
     in digits that look alike is probably misread, however well its readings agree, so it is only likely.
     """
     known = pin.factory_code
-    slip = known is not None and code.value != known and not stamp_text.unlike(code.value, known)
-    told = not slip and code.agreement >= (NEAR_CODE if code.value == known else voting.CODE_READ)
+    misread = known is not None and code.value != known and not stamp_text.contradicts(code.value, known)
+    counts_as_read = not misread and code.agreement >= (
+        CATALOGUE_CODE_AGREEMENT if code.value == known else voting.CODE_AGREEMENT
+    )
     likely = {name: value for name, value in stamp.likely.items() if name != "factory_code"}
     return dataclasses.replace(
         stamp,
-        factory_code=code.value if told else None,
-        factory_code_confidence=round(code.agreement, 3) if told else 0.0,
-        likely=likely if told else likely | {"factory_code": code.value},
+        factory_code=code.value if counts_as_read else None,
+        factory_code_confidence=round(code.agreement, 3) if counts_as_read else 0.0,
+        likely=likely if counts_as_read else likely | {"factory_code": code.value},
     )
 
 
-def _same_place(one: TextLine, other: TextLine) -> bool:
-    """Whether the middle of `other` lies in `one`."""
-    x, y = other.quad.mean(axis=0).tolist()
-    return cv2.pointPolygonTest(np.asarray(one.quad, np.float32), (x, y), False) >= 0
+def _contains(outer: TextLine, inner: TextLine) -> bool:
+    """Whether the middle of `inner` lies in `outer`."""
+    x, y = inner.quad.mean(axis=0).tolist()
+    return cv2.pointPolygonTest(np.asarray(outer.quad, np.float32), (x, y), False) >= 0
 
 
 @dataclass(frozen=True, slots=True)
 class CodePlace:
     """Where a catalogue picture shows the factory code: the line's corners in reference pixels, and whether
-    it is upside down there (`turned`)."""
+    it is upside down there (`upside_down`)."""
 
     quad: Points
-    turned: bool
+    upside_down: bool
 
 
 def _code_place(target: Target) -> CodePlace | None:
     """The line of the catalogue picture that fits best as a code; None if none does."""
-    for side in CODE_SIDES:
+    for side in CODE_DETECTION_SIDES:
         quads = _reference_lines(target, side)
-        for turned in (False, True):
-            fits = [_fit(ocr.recognise(ocr.straighten(target.rgb, quad, turned=turned))) for quad in quads]
+        for upside_down in (False, True):
+            fits = [
+                _fit(ocr.recognise(ocr.straighten(target.rgb, quad, upside_down=upside_down)))
+                for quad in quads
+            ]
             if fits and max(fits) >= voting.LEAST_FIT:
-                return CodePlace(quads[int(np.argmax(fits))], turned)
+                return CodePlace(quads[int(np.argmax(fits))], upside_down)
     return None
 
 
 def _fit(read: ocr.Reading) -> float:
     """How well a reading fits as a code, 0 to 1: the geometric mean of its signs' probabilities."""
-    fit = grammar.fit_code(read.probabilities) if grammar.like_code(read.text) else None
+    fit = grammar.fit_code(read.probabilities) if grammar.resembles_code(read.text) else None
     return 0.0 if fit is None else fit.confidence
 
 
@@ -226,7 +234,7 @@ def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
     return Measurement(name, text, UNREAD_SCORE)
 
 
-def _reference_lines(target: Target, side: int = LOOK_SIDE) -> list[Points]:
+def _reference_lines(target: Target, side: int = LINE_DETECTION_SIDE) -> list[Points]:
     """The corners (reference pixels) of each line of text in a catalogue picture, detected at `side`
     pixels."""
     rows, columns = np.nonzero(target.mask)
@@ -238,8 +246,8 @@ def _reference_lines(target: Target, side: int = LOOK_SIDE) -> list[Points]:
     dark, bright = np.percentile(grey[inside], [1, 99])
     stretched = (grey.astype(np.float32) - dark) * (235 / max(float(bright - dark), 16.0)) + 10
     grey = as_image(np.clip(stretched, 0, 255))
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=interpolation), np.uint8)
     lines = _lines_in(small.tobytes(), small.shape[1])
     return [np.asarray(quad / scale + [left, top], np.float32) for quad in lines]
 
@@ -272,18 +280,26 @@ def _strength(lightness: Floats, blur: float) -> Floats:
 
 
 def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
-    """Correlation of one line in the two pictures, at the best shift within `SLACK`."""
+    """Correlation of one line in the two pictures, at the best shift within `MOST_SHIFT_PIXELS`."""
     corners = np.asarray(quad, np.float32)
     width, height = _sides(corners)
     if height > 1.5 * width:
         corners, width, height = np.roll(corners, 1, axis=0), height, width
-    columns = int(np.clip(round(width * LINE_HEIGHT / height), 16, 16 * LINE_HEIGHT))
-    right, bottom = columns + SLACK, LINE_HEIGHT + SLACK
-    target = np.array([[SLACK, SLACK], [right, SLACK], [right, bottom], [SLACK, bottom]], np.float32)
+    columns = int(np.clip(round(width * COMPARED_LINE_HEIGHT / height), 16, 16 * COMPARED_LINE_HEIGHT))
+    right, bottom = columns + MOST_SHIFT_PIXELS, COMPARED_LINE_HEIGHT + MOST_SHIFT_PIXELS
+    target = np.array(
+        [
+            [MOST_SHIFT_PIXELS, MOST_SHIFT_PIXELS],
+            [right, MOST_SHIFT_PIXELS],
+            [right, bottom],
+            [MOST_SHIFT_PIXELS, bottom],
+        ],
+        np.float32,
+    )
     transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
-    size = (columns + 2 * SLACK, LINE_HEIGHT + 2 * SLACK)
-    here, there = (cv2.warpPerspective(plane, transform, size) for plane in (photo, reference))
-    core = there[SLACK:-SLACK, SLACK:-SLACK]
-    if float(core.std()) < 1e-3 or float(here.std()) < 1e-3:
+    size = (columns + 2 * MOST_SHIFT_PIXELS, COMPARED_LINE_HEIGHT + 2 * MOST_SHIFT_PIXELS)
+    photo_line, reference_line = (cv2.warpPerspective(plane, transform, size) for plane in (photo, reference))
+    core = reference_line[MOST_SHIFT_PIXELS:-MOST_SHIFT_PIXELS, MOST_SHIFT_PIXELS:-MOST_SHIFT_PIXELS]
+    if float(core.std()) < 1e-3 or float(photo_line.std()) < 1e-3:
         return 0.0
-    return float(cv2.matchTemplate(here, core, cv2.TM_CCOEFF_NORMED).max())
+    return float(cv2.matchTemplate(photo_line, core, cv2.TM_CCOEFF_NORMED).max())

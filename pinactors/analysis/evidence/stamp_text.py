@@ -54,7 +54,7 @@ def words(stamp: StampReading, pin: CatalogPin | None) -> tuple[list[str], list[
         for word in grammar.words(line.text):
             if word in known:
                 right.append(word)
-            elif nearest := grammar.meant(word, known):
+            elif nearest := grammar.correct_spelling(word, known):
                 wrong.append((word, nearest, line))
     return right, wrong
 
@@ -74,7 +74,7 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
         # A © year is when the design was registered: the pin is made that year or within a few after.
         if -1 <= made - year <= 8:
             agree.append(f"the factory code's year {made} fits © {year}")
-        elif unlike(str(made), str(year)):
+        elif contradicts(str(made), str(year)):
             differ.append(f"the factory code says {made}, but the stamp says {year}")
     if pin is not None:
         for label, read, known in (
@@ -86,7 +86,7 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
                 continue
             if str(read) == str(known):
                 agree.append(f"the {label} {read} is the same as the catalogue's")
-            elif unlike(str(read), str(known)):
+            elif contradicts(str(read), str(known)):
                 differ.append(f"the {label} is {read}, but the catalogue's is {known}")
     if not agree and not differ:
         return Measurement(
@@ -103,7 +103,7 @@ def consistency(back: PreparedView, stamp: StampReading, pin: CatalogPin | None)
     return Measurement(name, _sentence(agree), min(1.0, 0.35 * len(agree)), box)
 
 
-def unlike(read: str, known: str) -> bool:
+def contradicts(read: str, known: str) -> bool:
     """True if two numbers differ by more than misreadings explain: a digit that looks like the other one
     counts half."""
     if len(read) != len(known):

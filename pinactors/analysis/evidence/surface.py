@@ -24,7 +24,7 @@ FINE_PIXELS, COARSE_PIXELS = 2.0, 4.0
 """Standard deviations, in crop pixels, of the band-pass that measures unevenness: 0.15 and 0.3 mm on a pin of
 35 mm."""
 
-SAME_PLACE_PIXELS = 12.0
+AVERAGING_SIGMA_PIXELS = 12.0
 """Standard deviation, in crop pixels, over which unevenness is averaged, because the same pit is slightly
 displaced in a photograph from the side."""
 
@@ -35,13 +35,13 @@ line."""
 LEAST_FIELD_PIXELS = 2400
 """Least number of crop pixels of even enamel for a measurement."""
 
-UNEVEN_SHARE = 0.9
+UNEVENNESS_QUANTILE = 0.9
 """Quantile of the fields that is judged: a badly filled tenth of the fields is enough."""
 
-ALONE = 0.5
+SINGLE_PHOTOGRAPH_FACTOR = 0.5
 """Factor for the unevenness of a single photograph, because it includes reflections."""
 
-EVEN, OPEN, WAVY = 0.23, 0.42, 0.75
+GOOD_UNEVENNESS, NEUTRAL_UNEVENNESS, BAD_UNEVENNESS = 0.23, 0.42, 0.75
 """Unevenness, in L*, of a good surface, of one that gives no evidence, and of a badly filled one: of 113
 genuine simulated pins half have less than the first and one in twelve more than the second."""
 
@@ -60,8 +60,8 @@ def unevenness(
 ) -> Unevenness | None:
     """How uneven the enamel is, in L*: the local root mean square of G(2) - G(4) of lightness (a band-pass as
     in Marr and Hildreth 1980), the geometric mean of two photographs, its 90th percentile over the even
-    fields of the catalogue picture. If there is only one photograph, `ALONE` times its value. None without
-    the photograph taken straight on or with too little even enamel.
+    fields of the catalogue picture. If there is only one photograph, `SINGLE_PHOTOGRAPH_FACTOR` times its
+    value. None without the photograph taken straight on or with too little even enamel.
 
     A pit or a wave shows in both photographs; a reflection of the room, noise and compression only in one.
     Glitter, dust and scratches show in both as well; blur lowers the value. Bare metal (`metals`: its Lab
@@ -76,20 +76,20 @@ def unevenness(
     if np.count_nonzero(even) < LEAST_FIELD_PIXELS:
         return None
     bands = [_band(np.asarray(seen.photo_lab[..., 0], np.float32), even) for seen in views]
-    shown = np.sqrt(bands[0] * bands[1]) if len(bands) == 2 else ALONE * bands[0]
-    shown[~even] = 0
-    level = float(np.quantile(shown[even], UNEVEN_SHARE))
-    rows, columns = np.unravel_index(int(shown.argmax()), shown.shape)
+    combined = np.sqrt(bands[0] * bands[1]) if len(bands) == 2 else SINGLE_PHOTOGRAPH_FACTOR * bands[0]
+    combined[~even] = 0
+    level = float(np.quantile(combined[even], UNEVENNESS_QUANTILE))
+    rows, columns = np.unravel_index(int(combined.argmax()), combined.shape)
     reach = 0.08 * CROP_SIDE
     corners = [[columns - reach, rows - reach], [columns + reach, rows + reach]]
     return Unevenness(level, np.array(corners, np.float32))
 
 
-def _own_unevenness(seen: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
+def _catalogue_unevenness(seen: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
     """The unevenness of the catalogue picture itself, measured as in `unevenness`."""
     even = _even(seen.target.lab, seen.inside, metals)
     band = _band(np.asarray(seen.target.lab[..., 0], np.float32), even)
-    return float(np.quantile(band[even], UNEVEN_SHARE))
+    return float(np.quantile(band[even], UNEVENNESS_QUANTILE))
 
 
 def _even(
@@ -113,7 +113,7 @@ def _even(
 def _band(lightness: Floats, even: npt.NDArray[np.bool_]) -> Floats:
     """Local root mean square of the difference of lightness between the two scales."""
     band = _blur_within(lightness, even, FINE_PIXELS) - _blur_within(lightness, even, COARSE_PIXELS)
-    return np.sqrt(np.maximum(_blur_within(np.square(band), even, SAME_PLACE_PIXELS), 0))
+    return np.sqrt(np.maximum(_blur_within(np.square(band), even, AVERAGING_SIGMA_PIXELS), 0))
 
 
 def enamel_fill(
@@ -122,20 +122,23 @@ def enamel_fill(
     """`enamel_fill`: how evenly the enamel fills its fields. A dip is weak evidence, because factories allow
     some; a surface of waves and pits indicates a reject. A photograph with blown highlights is not used."""
     name = "enamel_fill"
-    if straight is not None and gates.glaring(straight.view):
+    if straight is not None and gates.has_glare(straight.view):
         return Measurement(name, "a reflection hides the enamel")
-    if tilted is not None and gates.glaring(tilted.view):
+    if tilted is not None and gates.has_glare(tilted.view):
         tilted = None
     found = unevenness(straight, tilted, metals)
     if straight is None or found is None:
         return Measurement(name, "no plain area of enamel to judge")
-    if _own_unevenness(straight, metals) > OPEN:
+    if _catalogue_unevenness(straight, metals) > NEUTRAL_UNEVENNESS:
         return Measurement(name, "the enamel is as uneven in the catalogue's picture, from glitter or grain")
-    score = ramp(found.level, WAVY, OPEN, EVEN)
+    score = ramp(found.level, BAD_UNEVENNESS, NEUTRAL_UNEVENNESS, GOOD_UNEVENNESS)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The enamel fills its areas evenly.", score)
     return Measurement(
-        name, "The enamel's surface is uneven: waves, pits or specks.", score, **straight.located(found.worst)
+        name,
+        "The enamel's surface is uneven: waves, pits or specks.",
+        score,
+        **straight.boxes_around(found.worst),
     )
 
 
@@ -159,7 +162,7 @@ OUTLINE_PULL_DIAMETERS = 0.008
 """Width, in diameters, of the weight by distance from the cut-out's outline: of two edges the nearer is
 preferred."""
 
-LEAST_SIDE = 250.0
+LEAST_SIDE_PIXELS = 250.0
 """Short side of the pin, in pixels of the photograph, below which its edge is not judged."""
 
 
@@ -183,25 +186,25 @@ def roughness(view: PreparedView) -> Roughness | None:
     if (
         view.pin is None
         or view.pin.cut_off
-        or view.quality.short_side < LEAST_SIDE
+        or view.quality.short_side < LEAST_SIDE_PIXELS
         or len(view.pin.outline) < 200
     ):
         return None
-    return _rough(view.rgb, view.pin.mask, view.pin.outline)
+    return _measure_roughness(view.rgb, view.pin.mask, view.pin.outline)
 
 
-def _rough(rgb: Image, mask: Image, cut: Points) -> Roughness:
-    """The roughness of the edge near the outline `cut` of `mask`, in the picture's pixels."""
+def _measure_roughness(rgb: Image, mask: Image, cutout_outline: Points) -> Roughness:
+    """The roughness of the edge near the outline `cutout_outline` of `mask`, in the picture's pixels."""
     diameter = 2 * float(np.sqrt(np.count_nonzero(mask) / np.pi))
-    outline, step = geometry.resampled(cut.astype(np.float64), OUTLINE_SAMPLES)
+    outline, step = geometry.resampled(cutout_outline.astype(np.float64), OUTLINE_SAMPLES)
     smooth = geometry.smoothed(outline, SMOOTHING_DIAMETERS * diameter / step)
     normal = geometry.normals_of(smooth)
     offsets = np.arange(
         -np.ceil(EDGE_REACH_DIAMETERS * diameter), np.ceil(EDGE_REACH_DIAMETERS * diameter) + 0.1, 0.5
     )
     change = _change_along(rgb, mask, smooth, normal, offsets)
-    own = ((outline - smooth) * normal).sum(axis=1)
-    near = np.exp(-np.square((offsets[None] - own[:, None]) / (OUTLINE_PULL_DIAMETERS * diameter)))
+    outline_offset = ((outline - smooth) * normal).sum(axis=1)
+    near = np.exp(-np.square((offsets[None] - outline_offset[:, None]) / (OUTLINE_PULL_DIAMETERS * diameter)))
     edge = offsets[(change * near).argmax(axis=1)] / diameter
     edge -= geometry.smoothed(edge[:, None], SMOOTHING_DIAMETERS * diameter / step)[:, 0]
     window = max(3, OUTLINE_SAMPLES // 24)
@@ -221,11 +224,11 @@ def edge_roughness(
 ) -> Measurement:
     """`edge_roughness`: the mean of the views taken straight on, or the tilted view if there is no other. Not
     assessed if the outline of the pin's front in the catalogue (`catalogued`, None if unknown) is itself
-    rougher than `NORMAL`: hair, fur and leaves are so by design."""
+    rougher than `NEUTRAL_ROUGHNESS`: hair, fur and leaves are so by design."""
     name = "edge_roughness"
     if catalogued is not None and catalogued.outlined:
-        known = _rough(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
-        if known.typical > NORMAL:
+        known = _measure_roughness(catalogued.rgb, catalogued.mask, geometry.largest_outline(catalogued.mask))
+        if known.typical > NEUTRAL_ROUGHNESS:
             return Measurement(name, "the edge is ragged by design: the catalogue's is, too")
     measured = [(view, roughness(view)) for view in (front, back) if view is not None]
     if all(found is None for _, found in measured) and angled is not None:
@@ -234,14 +237,14 @@ def edge_roughness(
     if not found:
         return Measurement(name, "no edge is large and complete enough to measure")
     typical = float(np.mean([rough.typical for _, rough in found]))
-    score = ramp(typical, ROUGH, NORMAL, SMOOTH)
+    score = ramp(typical, BAD_ROUGHNESS, NEUTRAL_ROUGHNESS, GOOD_ROUGHNESS)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The edge is clean and smooth.", score)
     view, worst = max(found, key=lambda entry: entry[1].typical)
     return Measurement(name, "The edge is rough: burrs or a ragged cut.", score, box_of(view, worst.worst))
 
 
-SMOOTH, NORMAL, ROUGH = 0.00042, 0.0007, 0.0011
+GOOD_ROUGHNESS, NEUTRAL_ROUGHNESS, BAD_ROUGHNESS = 0.00042, 0.0007, 0.0011
 """Median distance from the smoothed course, in diameters: of a clean edge, of one that gives no evidence, and
 of one with burrs all around."""
 

@@ -19,7 +19,7 @@ from pinactors.analysis.evidence import (
     surface,
     waffle,
 )
-from pinactors.analysis.evidence.advice import Scene
+from pinactors.analysis.evidence.advice import Photographs
 from pinactors.analysis.evidence.comparison import Comparison, Target
 from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
@@ -27,7 +27,7 @@ from pinactors.analysis.evidence.likelihood import (
     Measurement,
     calibration,
     rating,
-    through,
+    scaled_by_quality,
 )
 from pinactors.analysis.evidence.linework import Drawing
 from pinactors.analysis.model import Match, Matrix, PreparedView, StampReading
@@ -60,7 +60,7 @@ BARRING_SCORE = -0.6
 """A score this low bars the verdict `authentic` by itself, whatever its weight in the calibration: of 80
 genuine simulated pins four had one in their back's pattern, one in its lines, none elsewhere."""
 
-BARRING = frozenset((*FRONT_ROWS, *BACK_ROWS))
+BARRING_ROWS = frozenset((*FRONT_ROWS, *BACK_ROWS))
 """The rows that can bar a verdict: they measure another mould, another stamp or another paint. Rough edges,
 uneven enamel and similar faults also occur on a factory's rejects and by wear."""
 
@@ -71,7 +71,7 @@ UNCLAIMED_ROUGHNESS_FACTOR = 0.2
 """Factor for a rough edge if no catalogue pin is identified: hair, fur and leaves have rough edges by design
 (of 51 real pins that a catalogue lacks, three)."""
 
-LOOKED_WELL = 0.5
+GOOD_QUALITY = 0.5
 """Quality of a photograph from which finding no pin in it is evidence that there is none."""
 
 LEAST_EDGE_AGREEMENT = 0.45
@@ -88,8 +88,8 @@ def assess(
     weights: Calibration | None = None,
 ) -> AuthenticationResult:
     """The verdict by all photographs and the catalogue. If `weights` is None, the shipped ones are used."""
-    scene = arrange(front, back, angled, match)
-    return conclude(measurements(scene, stamp, match), scene, match, weights or calibration())
+    photographs = arrange(front, back, angled, match)
+    return conclude(measurements(photographs, stamp, match), photographs, match, weights or calibration())
 
 
 def assess_basic(front: PreparedView, back: PreparedView | None) -> AuthenticationResult:
@@ -106,7 +106,7 @@ def assess_basic(front: PreparedView, back: PreparedView | None) -> Authenticati
 
 def arrange(
     front: PreparedView, back: PreparedView | None, angled: PreparedView | None, match: Match
-) -> Scene:
+) -> Photographs:
     """Applies the gates and registers the photographs on the catalogue pictures of the identified pin."""
     notes: list[str] = []
     if back is not None and gates.same_picture(front, back):
@@ -115,16 +115,18 @@ def arrange(
     if angled is not None and any(other and gates.same_picture(other, angled) for other in (front, back)):
         notes.append("The tilted photograph is the same as another one, so it was not used.")
         angled = None
-    front_seen = back_seen = angled_seen = None
+    front_comparison = back_comparison = angled_comparison = None
     if match.pin is not None:
         if View.FRONT in match.references and match.references[View.FRONT].outlined:
             picture = Target(match.references[View.FRONT])
-            front_seen = _verified(front, picture, _start(front, match))
+            front_comparison = _verified(front, picture, _search_registration(front, match))
             if angled is not None:
-                angled_seen = _verified(angled, picture, _start(angled, match))
+                angled_comparison = _verified(angled, picture, _search_registration(angled, match))
         if back is not None and View.BACK in match.references and match.references[View.BACK].outlined:
-            back_seen = comparison.compare(back, Target(match.references[View.BACK]), _start(back, match))
-    if back is not None and back_seen is None:
+            back_comparison = comparison.compare(
+                back, Target(match.references[View.BACK]), _search_registration(back, match)
+            )
+    if back is not None and back_comparison is None:
         overlap = gates.mirror_overlap(front, back)
         if overlap is not None and overlap < gates.MIRRORED_OUTLINE_OVERLAP:
             notes.append(
@@ -132,10 +134,12 @@ def arrange(
                 "they may be two different pins."
             )
             back = None
-    return Scene(front, back, angled, front_seen, back_seen, angled_seen, tuple(notes))
+    return Photographs(
+        front, back, angled, front_comparison, back_comparison, angled_comparison, tuple(notes)
+    )
 
 
-def _start(view: PreparedView, match: Match) -> Matrix | None:
+def _search_registration(view: PreparedView, match: Match) -> Matrix | None:
     """The search's registration of a view on the identified pin's picture: working to its crop pixels."""
     registered = view.pin.registered if view.pin is not None else None
     if registered is not None and registered.pin_id == match.candidates[0].pin.pin_id:
@@ -149,19 +153,19 @@ def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comp
     return seen if seen is not None and seen.agreement >= LEAST_EDGE_AGREEMENT else None
 
 
-def measurements(scene: Scene, stamp: StampReading | None, match: Match) -> list[Measurement]:
+def measurements(photographs: Photographs, stamp: StampReading | None, match: Match) -> list[Measurement]:
     """Every row, in the table's order, assessed or not, each multiplied by its photograph's quality."""
-    front = _of_front(scene, match)
-    views = [view for view in (scene.front, scene.back) if view is not None]
+    front = _of_front(photographs, match)
+    views = [view for view in (photographs.front, photographs.back) if view is not None]
     picture = match.references.get(View.FRONT) if match.pin is not None else None
-    edge = surface.edge_roughness(scene.front, scene.back, scene.angled, picture)
+    edge = surface.edge_roughness(photographs.front, photographs.back, photographs.angled, picture)
     best = max(view.quality.score for view in views) * (
         UNCLAIMED_ROUGHNESS_FACTOR if match.pin is None else 1.0
     )
     return [
-        *_of_back(scene.back, scene.back_seen, stamp, match),
-        *(through(row, scene.front.quality.score) for row in front),
-        through(edge, best),
+        *_of_back(photographs.back, photographs.back_comparison, stamp, match),
+        *(scaled_by_quality(row, photographs.front.quality.score) for row in front),
+        scaled_by_quality(edge, best),
     ]
 
 
@@ -183,19 +187,19 @@ def _of_back(
         stamp_text.consistency(back, reading, pin),
         stamp_text.edition_number(back, reading, pin),
     ]
-    return [through(row, back.quality.score) for row in rows]
+    return [scaled_by_quality(row, back.quality.score) for row in rows]
 
 
-def _of_front(scene: Scene, match: Match) -> list[Measurement]:
-    seen, drawing = _traced(scene.front_seen)
-    tilted, its_drawing = _traced(scene.angled_seen)
+def _of_front(photographs: Photographs, match: Match) -> list[Measurement]:
+    seen, drawing = _traced(photographs.front_comparison)
+    tilted, tilted_drawing = _traced(photographs.angled_comparison)
     metals = colours.metal_tones(match.references)
     rows = [
         *linework.rows(seen, drawing),
-        linework.width([(seen, drawing), (tilted, its_drawing)], metals),
+        linework.width([(seen, drawing), (tilted, tilted_drawing)], metals),
         proportions.row(seen, drawing),
     ]
-    seen, tilted = _by_drawing(seen, drawing), _by_drawing(tilted, its_drawing)
+    seen, tilted = _by_drawing(seen, drawing), _by_drawing(tilted, tilted_drawing)
     return [
         *rows,
         proportions.border(seen, drawing),
@@ -224,83 +228,92 @@ def _by_drawing(seen: Comparison | None, drawing: Drawing | None) -> Comparison 
     return comparison.register_again(seen, drawing.correction)
 
 
-def bars(measured: Measurement) -> bool:
+def bars(measurement: Measurement) -> bool:
     """Whether a measurement by itself prevents the verdict `authentic`."""
-    return measured.name in BARRING and measured.score is not None and measured.score <= BARRING_SCORE
+    return (
+        measurement.name in BARRING_ROWS
+        and measurement.score is not None
+        and measurement.score <= BARRING_SCORE
+    )
 
 
 def conclude(
-    rows: Sequence[Measurement], scene: Scene, match: Match, weights: Calibration
+    rows: Sequence[Measurement], photographs: Photographs, match: Match, weights: Calibration
 ) -> AuthenticationResult:
     """Weighs the rows and computes rating, confidence, verdict and advice."""
     evidence = weights.weigh(rows)
     probability = weights.probability(evidence)
-    confidence = _confidence(evidence, scene, match, weights)
-    verdict = _verdict(evidence, probability, confidence, scene, match, weights)
+    confidence = _confidence(evidence, photographs, match, weights)
+    verdict = _verdict(evidence, probability, confidence, photographs, match, weights)
     barred = verdict is Verdict.AUTHENTIC and any(map(bars, rows))
     if barred:
         verdict = Verdict.UNDETERMINED
-    shown = probability
-    if not _decidable(scene, match):
+    rated = probability
+    if not _decidable(photographs, match):
         # The weights were fitted to pins with photographs of both sides and with catalogue pictures. If one
         # of these is missing the verdict is `undetermined`, and the rating must not suggest a decision.
-        shown = min(max(probability, weights.counterfeit_below), weights.authentic_from - 0.01)
+        rated = min(max(probability, weights.counterfeit_below), weights.authentic_from - 0.01)
     if verdict is Verdict.NOT_A_PIN:
-        confidence = min(_emptiness(scene), CAP_EVERYTHING if scene.back or scene.angled else CAP_FRONT_ONLY)
+        confidence = min(
+            _emptiness(photographs),
+            CAP_EVERYTHING if photographs.back or photographs.angled else CAP_FRONT_ONLY,
+        )
     return AuthenticationResult(
         authentic=verdict is Verdict.AUTHENTIC,
-        authenticity_rating=LOWEST_RATING if verdict is Verdict.NOT_A_PIN else rating(shown),
+        authenticity_rating=LOWEST_RATING if verdict is Verdict.NOT_A_PIN else rating(rated),
         confidence=round(confidence, 2),
         verdict=verdict,
         evidence=evidence,
-        summary=advice.summary(evidence, verdict, scene, match, barred=barred),
-        advice=advice.what_would_settle_it(evidence, verdict, scene, match),
+        summary=advice.summary(evidence, verdict, photographs, match, barred=barred),
+        advice=advice.recommendations(evidence, verdict, photographs, match),
         calibration=weights.version,
         demonstration=match.demonstration or UNSET,
     )
 
 
-def _views(scene: Scene) -> list[PreparedView]:
-    return [view for view in (scene.front, scene.back, scene.angled) if view is not None]
+def _views(photographs: Photographs) -> list[PreparedView]:
+    return [view for view in (photographs.front, photographs.back, photographs.angled) if view is not None]
 
 
-def _emptiness(scene: Scene) -> float:
+def _emptiness(photographs: Photographs) -> float:
     """The confidence that no pin was photographed: mean quality of the views without any pin-like region; 0
     unless the front and most views are so. A pin whose outline was not found is a pin-like region."""
-    without = [view for view in _views(scene) if view.empty]
-    if not scene.front.empty or 2 * len(without) <= len(_views(scene)):
+    without = [view for view in _views(photographs) if view.empty]
+    if not photographs.front.empty or 2 * len(without) <= len(_views(photographs)):
         return 0.0
     return float(np.mean([view.quality.score for view in without]))
 
 
-def _confidence(evidence: Sequence[Evidence], scene: Scene, match: Match, weights: Calibration) -> float:
+def _confidence(
+    evidence: Sequence[Evidence], photographs: Photographs, match: Match, weights: Calibration
+) -> float:
     """The share of the weight that could be assessed, times the photographs' mean quality, bounded."""
-    quality = float(np.mean([view.quality.score for view in _views(scene)]))
+    quality = float(np.mean([view.quality.score for view in _views(photographs)]))
     cap = CAP_EVERYTHING
     if match.pin is None:
         cap = CAP_NO_MATCH
-    if scene.back is None or scene.back.pin is None:
-        cap = CAP_NO_BACK if scene.angled is not None else CAP_FRONT_ONLY
+    if photographs.back is None or photographs.back.pin is None:
+        cap = CAP_NO_BACK if photographs.angled is not None else CAP_FRONT_ONLY
     return min(weights.assessed_share(evidence) * quality, cap)
 
 
-def _decidable(scene: Scene, match: Match) -> bool:
+def _decidable(photographs: Photographs, match: Match) -> bool:
     """Whether a pin may be called genuine or counterfeit: its back was photographed, and a catalogue pin is
     identified. Rough edges alone may also come from wear or from a bad cut-out."""
-    return scene.back is not None and scene.back.pin is not None and match.pin is not None
+    return photographs.back is not None and photographs.back.pin is not None and match.pin is not None
 
 
 def _verdict(
     evidence: Sequence[Evidence],
     probability: float,
     confidence: float,
-    scene: Scene,
+    photographs: Photographs,
     match: Match,
     weights: Calibration,
 ) -> Verdict:
-    if match.pin is None and _emptiness(scene) >= LOOKED_WELL:
+    if match.pin is None and _emptiness(photographs) >= GOOD_QUALITY:
         return Verdict.NOT_A_PIN
-    if not _decidable(scene, match) or confidence < LEAST_CONFIDENCE:
+    if not _decidable(photographs, match) or confidence < LEAST_CONFIDENCE:
         return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT

@@ -37,10 +37,10 @@ CLEAR_GRID = 0.25
 """Average of the mean and the least autocorrelation of two repeats, their sum and their difference from which
 even a faint pattern counts as repeating: random peaks do not form a parallelogram."""
 
-LEAST_PERIOD = 12.0
+LEAST_PERIOD_PIXELS = 12.0
 """Least length of a period, in pixels of the photograph, for the pattern to be judged."""
 
-LEAST_PATTERN = 0.35
+LEAST_PATTERN_SHARE = 0.35
 """Share of the back that must remain without the stamp for the pattern to be measured without it."""
 
 SAME_PERIOD = 0.05
@@ -49,7 +49,7 @@ SAME_PERIOD = 0.05
 NEAREST_REPEATS = 2.2
 """Length, relative to the shortest, up to which the catalogue's repeats are searched in a photograph."""
 
-SAME_LATTICE, OPEN_LATTICE, OTHER_LATTICE = 0.0, 0.25, 0.45
+SAME_LATTICE_EXCESS, NEUTRAL_LATTICE_EXCESS, OTHER_LATTICE_EXCESS = 0.0, 0.25, 0.45
 """Autocorrelation of a photograph's strongest repeat minus that of the catalogue's repeats: of the same
 lattice, of one that gives no evidence, and of another lattice. Of 94 genuine simulated backs two had more
 than the second, of 9 with another lattice one had less than the third."""
@@ -119,10 +119,12 @@ def autocorrelation(plane: Floats, inside: Mask, reach: float = 3.2) -> Floats:
     shape = (2 * PICTURE_SIDE, 2 * PICTURE_SIDE)
     signal, window, energy = (np.fft.rfft2(plane, shape) for plane in (relief, weight, relief * relief))
     product = np.fft.irfft2(signal * signal.conj())
-    here = np.fft.irfft2(energy * window.conj())
-    there = np.roll(here[::-1, ::-1], (1, 1), axis=(0, 1))  # the other's energy is the same, mirrored
+    energy_here = np.fft.irfft2(energy * window.conj())
+    energy_shifted = np.roll(
+        energy_here[::-1, ::-1], (1, 1), axis=(0, 1)
+    )  # the other's energy is the same, mirrored
     covered = np.fft.irfft2(window * window.conj())
-    normal = np.sqrt(np.maximum(here * there, 1.0))
+    normal = np.sqrt(np.maximum(energy_here * energy_shifted, 1.0))
     whole = np.where(covered > 0.2 * weight.sum(), product / normal, 0.0)
     half = PICTURE_SIDE // 2
     return np.asarray(
@@ -144,19 +146,20 @@ def _relief(lightness: Floats, weight: Floats, reach: float) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The measurements of the back's pattern. `ours` is the photograph's lattice, `theirs` the reference's
-    (None without one); `shared` how strongly the reference's nearest repeats show in the photograph
-    (`_shared`). `along` and `reference_along` are the log ratio of the gradient along the outline to that
-    across it, in the photograph and in the reference (None if too little edge is visible). `period` is in
-    pixels of the photograph; `where` is the pin's region as arguments of `Measurement`."""
+    """The measurements of the back's pattern. `photo_lattice` is the photograph's lattice,
+    `reference_lattice` the reference's (None without one); `shared` how strongly the reference's nearest
+    repeats show in the photograph (`_shared_strength`). `edge_ratio` and `reference_edge_ratio` are the log
+    ratio of the gradient along the outline to that across it, in the photograph and in the reference (None if
+    too little edge is visible). `period` is in pixels of the photograph; `boxes` is the pin's region as
+    arguments of `Measurement`."""
 
-    ours: Lattice
-    theirs: Lattice | None
+    photo_lattice: Lattice
+    reference_lattice: Lattice | None
     shared: float
-    along: float | None
-    reference_along: float | None
+    edge_ratio: float | None
+    reference_edge_ratio: float | None
     period: float
-    where: dict[str, Box]
+    boxes: dict[str, Box]
     repeating: bool
 
 
@@ -172,51 +175,53 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         return None
     if seen is None:
         region = box_of(back, back.pin.outline)
-        where = {} if region is None else {"region": region}
+        boxes = {} if region is None else {"region": region}
         lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
-        ours = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
-        along = _along_over_across(lightness, inside, _along_outline(inside))
-        repeating = ours.strength >= CLEAR_LATTICE or grid(_faint(back.pin)) >= CLEAR_GRID
-        period = ours.period / float(back.pin.to_crop[0, 0]) / back.scale
-        return Pattern(ours, None, 0.0, along, None, period, where, repeating)
+        photo_lattice = lattice(autocorrelation(lightness, _core(inside)), CROP_SIDE)
+        along = _along_over_across(lightness, inside, _outline_frame(inside))
+        repeating = (
+            photo_lattice.strength >= CLEAR_LATTICE or grid(_edge_autocorrelation(back.pin)) >= CLEAR_GRID
+        )
+        period = photo_lattice.period / float(back.pin.to_crop[0, 0]) / back.scale
+        return Pattern(photo_lattice, None, 0.0, along, None, period, boxes, repeating)
     core = _core(seen.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
         for quad in text:
             centre = quad.mean(axis=0)
             cv2.fillPoly(letters, [((quad - centre) * 1.1 + centre).astype(np.int32)], 1)
-        if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN * np.count_nonzero(core):
+        if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN_SHARE * np.count_nonzero(core):
             core &= letters == 0
     photo, reference = seen.photo_lab[..., 0], seen.target.lab[..., 0]
-    theirs = lattice(autocorrelation(reference, core), CROP_SIDE)
+    reference_lattice = lattice(autocorrelation(reference, core), CROP_SIDE)
     here = autocorrelation(photo, core & seen.inside)
-    shared = _shared(theirs, here)
-    frame = _along_outline(seen.target.mask)
-    ours = lattice(here, CROP_SIDE)
+    shared = _shared_strength(reference_lattice, here)
+    frame = _outline_frame(seen.target.mask)
+    photo_lattice = lattice(here, CROP_SIDE)
     return Pattern(
-        ours,
-        theirs,
+        photo_lattice,
+        reference_lattice,
         shared,
         _along_over_across(photo, seen.inside, frame),
         _along_over_across(reference, seen.inside, frame),
-        theirs.period * seen.resolution / back.scale,
-        seen.located(seen.frame),
-        ours.strength >= CLEAR_LATTICE,
+        reference_lattice.period * seen.resolution / back.scale,
+        seen.boxes_around(seen.frame),
+        photo_lattice.strength >= CLEAR_LATTICE,
     )
 
 
-def _shared(theirs: Lattice, correlogram: Floats) -> float:
+def _shared_strength(reference_lattice: Lattice, correlogram: Floats) -> float:
     """How strongly the nearest repeats of a lattice show in another picture's autocorrelation, relative to
     their own strength: the value of the best one, 0 to 1. Farther repeats are not used, because they show
     only if both lattice and registration are perfect."""
-    if not len(theirs.repeats):
+    if not len(reference_lattice.repeats):
         return 0.0
-    length = np.hypot(theirs.repeats[:, 0], theirs.repeats[:, 1])
+    length = np.hypot(reference_lattice.repeats[:, 0], reference_lattice.repeats[:, 1])
     near = cv2.dilate(correlogram, np.ones((3, 3), np.uint8))
     middle = correlogram.shape[0] // 2
     found = [
         near[round(y) + middle, round(x) + middle] / strength
-        for x, y, strength in theirs.repeats[length <= NEAREST_REPEATS * length.min()]
+        for x, y, strength in reference_lattice.repeats[length <= NEAREST_REPEATS * length.min()]
     ]
     return float(np.clip(max(found), 0.0, 1.0))
 
@@ -230,11 +235,11 @@ def _unusable(pattern: Pattern | None) -> str:
     """Why a pattern cannot be compared with the catalogue's; empty if it can."""
     if pattern is None:
         return "no pin was found in the photograph of the back"
-    if pattern.theirs is None:
+    if pattern.reference_lattice is None:
         return "no catalogue picture of the back to compare the pattern with"
-    if pattern.theirs.strength < CLEAR_LATTICE:
+    if pattern.reference_lattice.strength < CLEAR_LATTICE:
         return "the catalogue's back has no clear repeating pattern"
-    if pattern.period < LEAST_PERIOD:
+    if pattern.period < LEAST_PERIOD_PIXELS:
         return "the pattern is too small in the photograph of the back"
     return ""
 
@@ -242,39 +247,39 @@ def _unusable(pattern: Pattern | None) -> str:
 def _absent(pattern: Pattern | None) -> Measurement:
     """`waffle_absent`: whether the repeating pattern of the catalogue's back is missing."""
     name, problem = "waffle_absent", _unusable(pattern)
-    if pattern is not None and pattern.theirs is None:
+    if pattern is not None and pattern.reference_lattice is None:
         shows = "a repeating pattern is visible" if pattern.repeating else "no repeating pattern is visible"
         return Measurement(name, f"{shows}; {problem}")
-    if problem or pattern is None or pattern.theirs is None:
+    if problem or pattern is None or pattern.reference_lattice is None:
         return Measurement(name, problem)
-    seen = max(pattern.ours.strength, pattern.shared * pattern.theirs.strength)
+    seen = max(pattern.photo_lattice.strength, pattern.shared * pattern.reference_lattice.strength)
     score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The back has a repeating pattern, like the catalogue's.", score)
     return Measurement(
-        name, "The back looks plain, but the catalogue's has a pattern.", score, **pattern.where
+        name, "The back looks plain, but the catalogue's has a pattern.", score, **pattern.boxes
     )
 
 
 def _regularity(pattern: Pattern | None) -> Measurement:
     """`waffle_regularity`: whether the repeats have the distance and direction of the catalogue's."""
     name, problem = "waffle_regularity", _unusable(pattern)
-    if problem or pattern is None or pattern.theirs is None:
+    if problem or pattern is None or pattern.reference_lattice is None:
         return Measurement(name, problem)
-    foreign = pattern.ours.strength - pattern.shared * pattern.theirs.strength
-    if pattern.ours.strength < CLEAR_LATTICE and pattern.shared < 0.5:
+    excess = pattern.photo_lattice.strength - pattern.shared * pattern.reference_lattice.strength
+    if pattern.photo_lattice.strength < CLEAR_LATTICE and pattern.shared < 0.5:
         return Measurement(name, "no repeating pattern clear enough to measure")
-    if foreign < OPEN_LATTICE:
+    if excess < NEUTRAL_LATTICE_EXCESS:
         text = "The pattern repeats at the same distance and in the same direction as the catalogue's."
         return Measurement(name, text, ramp(pattern.shared, 0.0, 0.3, 0.8))
-    ratio = pattern.ours.period / pattern.theirs.period
+    ratio = pattern.photo_lattice.period / pattern.reference_lattice.period
     text = (
         f"The pattern's shapes are {ratio:.2f} times as far apart as the catalogue's."
         if abs(ratio - 1) > SAME_PERIOD
         else "The pattern runs in a different direction from the catalogue's."
     )
-    score = ramp(foreign, OTHER_LATTICE, OPEN_LATTICE, SAME_LATTICE)
-    return Measurement(name, text, score, **pattern.where)
+    score = ramp(excess, OTHER_LATTICE_EXCESS, NEUTRAL_LATTICE_EXCESS, SAME_LATTICE_EXCESS)
+    return Measurement(name, text, score, **pattern.boxes)
 
 
 def _edge_runoff(pattern: Pattern | None) -> Measurement:
@@ -288,27 +293,27 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
     name = "waffle_edge_runoff"
     if pattern is None:
         return Measurement(name, _unusable(pattern))
-    if pattern.along is None:
+    if pattern.edge_ratio is None:
         return Measurement(name, "too little of the back's edge is visible")
-    if pattern.theirs is None:
-        if pattern.ours.strength < CLEAR_LATTICE or pattern.period < LEAST_PERIOD:
+    if pattern.reference_lattice is None:
+        if pattern.photo_lattice.strength < CLEAR_LATTICE or pattern.period < LEAST_PERIOD_PIXELS:
             return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
-        score = 0.5 * ramp(pattern.along, -0.7, -0.35, 0.0)
+        score = 0.5 * ramp(pattern.edge_ratio, -0.7, -0.35, 0.0)
     else:
         problem = _unusable(pattern)
         if problem:
             return Measurement(name, problem)
-        if pattern.reference_along is None or pattern.reference_along < -0.5:
+        if pattern.reference_edge_ratio is None or pattern.reference_edge_ratio < -0.5:
             return Measurement(name, "the catalogue's own back has a rim")
-        if pattern.shared < 0.35 and pattern.ours.strength < CLEAR_LATTICE:
+        if pattern.shared < 0.35 and pattern.photo_lattice.strength < CLEAR_LATTICE:
             return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
-        score = ramp(pattern.along - pattern.reference_along, -0.4, -0.2, 0.0)
+        score = ramp(pattern.edge_ratio - pattern.reference_edge_ratio, -0.4, -0.2, 0.0)
     if score < SLIGHT_SCORE:
-        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.where)
+        return Measurement(name, "The pattern ends at a smooth rim along the edge.", score, **pattern.boxes)
     return Measurement(name, "The pattern runs off the edge.", score)
 
 
-def _faint(pin: Cutout) -> Floats:
+def _edge_autocorrelation(pin: Cutout) -> Floats:
     """The autocorrelation of the edge map, which also shows faint edges: outlines of thin or shallow
     figures."""
     edges = cv2.GaussianBlur(edge_map(pin.rgb, pin.crop_mask, 256), (0, 0), 2)
@@ -325,7 +330,7 @@ def _core(mask: Mask) -> Mask:
     return core
 
 
-def _along_outline(mask: Mask) -> tuple[Floats, Floats, Floats]:
+def _outline_frame(mask: Mask) -> tuple[Floats, Floats, Floats]:
     """Distance to the outline in diameters, and x and y of the outline's unit normal, for every pixel."""
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     smooth = cv2.GaussianBlur(distance, (0, 0), 3)

@@ -179,7 +179,7 @@ def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> d
     claimed."""
     if stamp.factory_code:
         named = source.by_code(stamp_key.factory_key(stamp.factory_code))
-        fits = {number: _Fit(2 * NOT_SEEN - stamp_key.EXACT_CODE, 0) for number in named} | fits
+        fits = {number: _Fit(2 * NOT_SEEN - stamp_key.EXACT_CODE_LOG_ODDS, 0) for number in named} | fits
     pins = source.numbered(fits)
     return {
         number: dataclasses.replace(fit, odds=fit.odds + stamp_key.log_odds(stamp, pins[number]))

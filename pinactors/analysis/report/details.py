@@ -111,7 +111,7 @@ def _held_against(read: Any, likely: Any, known: Any) -> Any:
     """
     if read is None:
         return known if likely is not None and likely == known else None
-    if known is not None and read != known and not stamp_text.unlike(str(read), str(known)):
+    if known is not None and read != known and not stamp_text.contradicts(str(read), str(known)):
         return None
     return read
 

@@ -32,7 +32,7 @@ _CHOICES = np.array(
 )
 _ALLOWED = np.array([[sign == "#" or digit == 0 for digit in range(10)] for sign in _PATTERN])
 _IS_DIGIT = np.array([sign == "#" for sign in _PATTERN])
-_TWINS = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
+_AFTER_DIGIT = np.array([i > 0 and sign == "#" and _PATTERN[i - 1] == "#" for i, sign in enumerate(_PATTERN)])
 _GROUPS = tuple((run.start() - 1, slice(*run.span())) for run in re.finditer("#+", CODE))
 """The runs of digits, each with the index of the sign before it."""
 _NEVER = -1e9
@@ -92,7 +92,7 @@ class CodeFit:
         return np.asarray(whole[_IS_DIGIT])
 
 
-def like_code(text: str) -> bool:
+def resembles_code(text: str) -> bool:
     """True if a text is long enough and has enough digits to be most of a code."""
     return len(text) >= 10 and sum(sign.isdigit() for sign in text) >= 5
 
@@ -107,7 +107,7 @@ def broken_code(text: str) -> bool:
     return begins_code(text) and re.fullmatch(CODE.replace("#", r"\d"), text) is None
 
 
-def digits_of_code(text: str) -> bool:
+def resembles_code_piece(text: str) -> bool:
     """True if a text has at least four digits and few letters, like a piece of a code."""
     digits = sum(sign.isdigit() for sign in text)
     return digits >= 4 and sum(sign.isalpha() for sign in text) <= digits / 3
@@ -135,7 +135,7 @@ def fit_code(probabilities: Probabilities) -> CodeFit | None:
     symbol_trail = np.zeros(
         (steps, length, 10), np.intp
     )  # 0: repeated, 1: from blank, 2 + j: from choice j before
-    places, choices, twins = np.arange(length), np.arange(10)[None, :], _TWINS[:, None]
+    places, choices, after_digit = np.arange(length), np.arange(10)[None, :], _AFTER_DIGIT[:, None]
     before = places - 1
     for step in range(steps):
         best_at = symbol.argmax(axis=1)
@@ -144,23 +144,23 @@ def fit_code(probabilities: Probabilities) -> CodeFit | None:
         others[places, best_at] = _NEVER
         second_at = others.argmax(axis=1)
         # A sign may follow its neighbour without a blank in between unless both are the same digit.
-        same = twins & (choices == best_at[before, None])
+        same = after_digit & (choices == best_at[before, None])
         reach = np.where(same, others[places, second_at][before, None], best[before, None])
         reach_at = np.where(same, second_at[before, None], best_at[before, None])
         reach[0] = _NEVER
-        ways = np.stack([symbol, np.broadcast_to(blank[:-1, None], symbol.shape), reach])
-        way = ways.argmax(axis=0)
-        symbol_trail[step] = np.where(way == 2, 2 + reach_at, way)
+        paths = np.stack([symbol, np.broadcast_to(blank[:-1, None], symbol.shape), reach])
+        path = paths.argmax(axis=0)
+        symbol_trail[step] = np.where(path == 2, 2 + reach_at, path)
         left = np.concatenate([[_NEVER], best])
         blank_trail[step] = np.where(blank >= left, 0, np.concatenate([[0], 1 + best_at]))
         cost = np.full(length + 1, rows[step, 0])
         cost[[0, length]] = free[step]
         blank = np.maximum(blank, left) + cost
-        symbol = ways.max(axis=0) + emit[step]
-    return _follow(emit, blank, symbol, blank_trail, symbol_trail)
+        symbol = paths.max(axis=0) + emit[step]
+    return _backtrack(emit, blank, symbol, blank_trail, symbol_trail)
 
 
-def _follow(
+def _backtrack(
     emit: npt.NDArray[np.float64],
     blank: npt.NDArray[np.float64],
     symbol: npt.NDArray[np.float64],
@@ -287,7 +287,7 @@ def words(text: str) -> list[str]:
     return re.findall(r"[A-Z]{4,}", text.upper())
 
 
-def meant(word: str, known: Collection[str]) -> str | None:
+def correct_spelling(word: str, known: Collection[str]) -> str | None:
     """The word of `known` that differs from `word` in one or two letters; None if `word` is in `known` or
     similar to none."""
     nearest = min(known, key=lambda entry: distance(word, entry))
@@ -297,7 +297,7 @@ def meant(word: str, known: Collection[str]) -> str | None:
 
 def misspelt(text: str) -> bool:
     """True if a word of `text` differs in one or two letters from a word of `LEXICON`."""
-    return any(meant(word, LEXICON) for word in words(text))
+    return any(correct_spelling(word, LEXICON) for word in words(text))
 
 
 DISTANCES_KEPT = 1 << 14

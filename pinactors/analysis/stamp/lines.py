@@ -13,7 +13,7 @@ from pinactors.analysis.model import Image, Points, PreparedView
 from pinactors.analysis.stamp import grammar, ocr, voting
 from pinactors.analysis.stamp.grammar import Edition
 from pinactors.analysis.stamp.ocr import Reading
-from pinactors.analysis.stamp.voting import Agreed, Sight
+from pinactors.analysis.stamp.voting import NumberReading, Pooled
 
 SOURCE_SIDE = 1200
 """Longer side of the pin, in pixels, in the picture from which lines are read."""
@@ -30,9 +30,9 @@ class Line:
     `expected` is True if a code is known to be here, whatever the readings show."""
 
     quad: Points
-    turned: bool
+    upside_down: bool
     readings: list[Reading] = field(default_factory=list)
-    codes: list[Sight] = field(default_factory=list)
+    codes: list[NumberReading] = field(default_factory=list)
     expected: bool = False
 
     @property
@@ -40,19 +40,19 @@ class Line:
         return max(self.readings, key=lambda reading: reading.confidence)
 
     @property
-    def code(self) -> Agreed[str] | None:
-        return voting.pooled(self.codes)
+    def code(self) -> Pooled[str] | None:
+        return voting.pool(self.codes)
 
     @property
-    def year(self) -> Agreed[int] | None:
+    def year(self) -> Pooled[int] | None:
         return voting.year(self.readings)
 
     @property
-    def edition(self) -> Agreed[Edition] | None:
+    def edition(self) -> Pooled[Edition] | None:
         return voting.edition(self.readings)
 
     @property
-    def brand(self) -> Agreed[str] | None:
+    def brand(self) -> Pooled[str] | None:
         return voting.brand(self.readings)
 
     @property
@@ -60,15 +60,15 @@ class Line:
         if self.expected:
             return True
         text = self.best.text
-        return grammar.begins_code(text) or grammar.like_code(text)
+        return grammar.begins_code(text) or grammar.resembles_code(text)
 
     def read(self, picture: Image) -> None:
         """Adds the reading of one more picture of the line."""
         reading = ocr.recognise(picture)
         self.readings.append(reading)
-        sight = voting.code_sight(reading)
-        if sight is not None:
-            self.codes.append(sight)
+        number_reading = voting.code_reading(reading)
+        if number_reading is not None:
+            self.codes.append(number_reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +106,16 @@ class Source:
     def from_working(self, quad: Points) -> Points:
         return np.asarray((quad - np.array([self.left, self.top])) * self.scale, np.float32)
 
-    def find(self, side: int, *, quarter: bool) -> list[Points]:
+    def find_lines(self, side: int, *, rotated: bool) -> list[Points]:
         """Quadrilaterals of text lines on the pin, in source pixels, the longest first. The detector runs on
-        the picture scaled to a longer side of `side` pixels, rotated by 90 degrees if `quarter`."""
+        the picture scaled to a longer side of `side` pixels, rotated by 90 degrees if `rotated`."""
         scale = side / max(self.grey.shape)
-        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        picture = as_image(cv2.resize(self.grey, None, fx=scale, fy=scale, interpolation=way))
-        found = ocr.detect(np.ascontiguousarray(np.rot90(picture)) if quarter else picture)
+        interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        picture = as_image(cv2.resize(self.grey, None, fx=scale, fy=scale, interpolation=interpolation))
+        found = ocr.detect(np.ascontiguousarray(np.rot90(picture)) if rotated else picture)
         quads = []
         for quad in found:
-            if quarter:  # np.rot90 took (x, y) to (y, width - 1 - x)
+            if rotated:  # np.rot90 took (x, y) to (y, width - 1 - x)
                 quad = np.stack([picture.shape[1] - 1 - quad[:, 1], quad[:, 0]], axis=1)
             quad = np.asarray(quad / scale, np.float32)
             x, y = quad.mean(axis=0).round().astype(int)
@@ -124,50 +124,50 @@ class Source:
                 quads.append(quad)
         return sorted(quads, key=length, reverse=True)
 
-    def read(self, quads: Sequence[Points], *, turned: bool) -> list[Line]:
+    def read(self, quads: Sequence[Points], *, upside_down: bool) -> list[Line]:
         """The lines in these quadrilaterals with one reading each."""
-        lines = [Line(quad, turned) for quad in quads]
+        lines = [Line(quad, upside_down) for quad in quads]
         for line in lines:
-            line.read(ocr.straighten(self.rgb, line.quad, turned=turned))
+            line.read(ocr.straighten(self.rgb, line.quad, upside_down=upside_down))
         return lines
 
-    def closer(self, line: Line, *, across: float, along: float = 0.0) -> Image:
+    def line_picture(self, line: Line, *, across: float, along: float = 0.0) -> Image:
         """A picture of the line grown by the share `across` of its thickness (negative: shrunk) and by the
         share `along` of its length at both ends. A line that may hold a code is made wide enough for all
         signs of a code."""
         columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS) if line.may_hold_code else 0
         quad = grown(line.quad, across=across, start=along, end=along)
-        return ocr.straighten(self.rgb, quad, turned=line.turned, columns=columns)
+        return ocr.straighten(self.rgb, quad, upside_down=line.upside_down, columns=columns)
 
 
-def joined(source: Source, lines: Sequence[Line]) -> list[Line]:
+def join_pieces(source: Source, lines: Sequence[Line]) -> list[Line]:
     """The lines, with two separately detected pieces of one code replaced by one line.
 
     The detector splits a line where the spacing of the letters changes, and a code at its hyphens.
     """
     for first in lines:
         for second in lines:
-            if not _continues(first, second):
+            if not _continues_code(first, second):
                 continue
-            whole = Line(_around(first.quad, second.quad), first.turned)
+            whole = Line(_enclosing_quad(first.quad, second.quad), first.upside_down)
             columns = round(STEPS_A_SIGN * ocr.STEP_PIXELS * CODE_LETTERS)
-            whole.read(ocr.straighten(source.rgb, whole.quad, turned=whole.turned, columns=columns))
+            whole.read(ocr.straighten(source.rgb, whole.quad, upside_down=whole.upside_down, columns=columns))
             if len(whole.best.text) > max(len(first.best.text), len(second.best.text)) + 2:
                 return [line for line in lines if line is not first and line is not second] + [whole]
     return list(lines)
 
 
-def _continues(first: Line, second: Line) -> bool:
+def _continues_code(first: Line, second: Line) -> bool:
     """Whether `second`, which is mostly digits, continues `first`, which begins like a code: in its
     direction, with a similar size, and at a distance of at most two letters."""
-    if first is second or first.turned is not second.turned:
+    if first is second or first.upside_down is not second.upside_down:
         return False
-    if not grammar.begins_code(first.best.text) or not grammar.digits_of_code(second.best.text):
+    if not grammar.begins_code(first.best.text) or not grammar.resembles_code_piece(second.best.text):
         return False
     one, other = upright(first.quad), upright(second.quad)
     along = one[1] - one[0]
     size = thickness(first.quad)
-    along = along / max(float(np.linalg.norm(along)), 1e-6) * (-1 if first.turned else 1)
+    along = along / max(float(np.linalg.norm(along)), 1e-6) * (-1 if first.upside_down else 1)
     across = np.array([-along[1], along[0]])
     apart = other.mean(axis=0) - one.mean(axis=0)
     gap = float(apart @ along) - (length(first.quad) + length(second.quad)) / 2
@@ -175,7 +175,7 @@ def _continues(first: Line, second: Line) -> bool:
     return alike and abs(float(apart @ across)) < 0.6 * size and -size < gap < 2 * size
 
 
-def _around(one: Points, other: Points) -> Points:
+def _enclosing_quad(one: Points, other: Points) -> Points:
     """The quadrilateral around two others, aligned with the line between their middles, because the sides of
     short pieces give the direction only roughly."""
     along = other.mean(axis=0) - one.mean(axis=0)
@@ -224,7 +224,7 @@ def distinct(lines: Sequence[Line]) -> list[Line]:
     return kept
 
 
-def place(line: Line) -> tuple[bool, float]:
+def reading_order(line: Line) -> tuple[bool, float]:
     """Sort key for the reading order: horizontal lines first, then vertical ones, each from the top of the
     text to its bottom."""
     corners = line.quad
@@ -235,7 +235,7 @@ def place(line: Line) -> tuple[bool, float]:
     )
     level = abs(float(along[0])) >= abs(float(along[1]))
     position = float(corners[:, 1].mean() if level else corners[:, 0].mean())
-    return not level, -position if line.turned else position
+    return not level, -position if line.upside_down else position
 
 
 def letter_height(lines: Sequence[Line]) -> float:

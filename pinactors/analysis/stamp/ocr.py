@@ -105,16 +105,16 @@ def detect(grey: Image) -> list[Points]:
     return [np.asarray(box, np.float32) for box in found.boxes]
 
 
-def straighten(picture: Image, quad: Points, *, turned: bool = False, columns: int = 0) -> Image:
+def straighten(picture: Image, quad: Points, *, upside_down: bool = False, columns: int = 0) -> Image:
     """The line inside `quad` warped to a picture `LINE_HEIGHT` high, its longer side horizontal, rotated by
-    180 degrees if `turned`. The result is at least `columns` wide, whatever the line's proportions, and grey
-    or in colour like `picture`."""
+    180 degrees if `upside_down`. The result is at least `columns` wide, whatever the line's proportions, and
+    grey or in colour like `picture`."""
     corners = np.asarray(quad, np.float32)
     width = float(np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
     height = float(np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
-    if height > 1.5 * width:  # a vertical line is read upwards, with `turned` downwards
+    if height > 1.5 * width:  # a vertical line is read upwards, with `upside_down` downwards
         corners, width, height = np.roll(corners, 1, axis=0), height, width
-    if turned:
+    if upside_down:
         corners = np.roll(corners, 2, axis=0)
     scale = LINE_HEIGHT / max(height, 1.0)
     columns = int(np.clip(max(round(width * scale), columns), LINE_HEIGHT // 2, 16 * LINE_HEIGHT))

@@ -7,18 +7,18 @@ import re
 from pinactors.analysis.model import CatalogPin, StampReading
 from pinactors.analysis.stamp.grammar import distance
 
-EXACT_CODE = 7.0
+EXACT_CODE_LOG_ODDS = 7.0
 """Log odds of a code that equals the catalogue's: eleven digits do not agree by chance."""
-NEAR_CODE = 4.0
-"""Log odds of a code that differs in at most `NEAR` characters, as misreadings do."""
-OTHER_CODE = -2.5
-"""Log odds of a code that differs in at least `FAR` characters and counts as read: a stamp copied from
-another pin or a misreading (of 67 codes read with confidence on 104 backs none was that far from the pin's
-own). Half as much for a code that is only likely."""
-NEAR, FAR = 2, 5
+NEAR_CODE_LOG_ODDS = 4.0
+"""Log odds of a code that differs in at most `MOST_MISREAD_CHARACTERS` characters, as misreadings do."""
+OTHER_CODE_LOG_ODDS = -2.5
+"""Log odds of a code that differs in at least `LEAST_OTHER_CHARACTERS` characters and counts as read: a stamp
+copied from another pin or a misreading (of 67 codes read with confidence on 104 backs none was that far from
+the pin's own). Half as much for a code that is only likely."""
+MOST_MISREAD_CHARACTERS, LEAST_OTHER_CHARACTERS = 2, 5
 """Largest number of differing characters of a misread code, and least number of another code."""
-SAME_YEAR, OTHER_YEAR = 1.2, -1.2
-SAME_EDITION, OTHER_EDITION = 1.0, -1.0
+SAME_YEAR_LOG_ODDS, OTHER_YEAR_LOG_ODDS = 1.2, -1.2
+SAME_EDITION_LOG_ODDS, OTHER_EDITION_LOG_ODDS = 1.0, -1.0
 """Log odds of a year and an edition. Years read are the pin's own 69 times of 73, editions 34 of 38; the
 values are half the log odds of these, because a code contains the year as well."""
 
@@ -34,15 +34,15 @@ def log_odds(stamp: StampReading, pin: CatalogPin) -> float:
     total = 0.0
     code = stamp.factory_code or stamp.likely.get("factory_code")
     if code and pin.factory_code:
-        apart = distance(factory_key(str(code)), factory_key(pin.factory_code))
-        if apart == 0:
-            total += EXACT_CODE
-        elif apart <= NEAR:
-            total += NEAR_CODE
-        elif apart >= FAR:
-            total += OTHER_CODE if stamp.factory_code else OTHER_CODE / 2
+        edits = distance(factory_key(str(code)), factory_key(pin.factory_code))
+        if edits == 0:
+            total += EXACT_CODE_LOG_ODDS
+        elif edits <= MOST_MISREAD_CHARACTERS:
+            total += NEAR_CODE_LOG_ODDS
+        elif edits >= LEAST_OTHER_CHARACTERS:
+            total += OTHER_CODE_LOG_ODDS if stamp.factory_code else OTHER_CODE_LOG_ODDS / 2
     if stamp.year and pin.year:
-        total += SAME_YEAR if stamp.year == pin.year else OTHER_YEAR
+        total += SAME_YEAR_LOG_ODDS if stamp.year == pin.year else OTHER_YEAR_LOG_ODDS
     if stamp.edition_size and pin.edition_size:
-        total += SAME_EDITION if stamp.edition_size == pin.edition_size else OTHER_EDITION
+        total += SAME_EDITION_LOG_ODDS if stamp.edition_size == pin.edition_size else OTHER_EDITION_LOG_ODDS
     return total

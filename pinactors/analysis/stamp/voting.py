@@ -25,7 +25,7 @@ READ_AGREEMENT = 0.75
 """Agreement from which a year or an edition counts as read. Wrong values on 558 drawn and photographed backs
 reached at most 0.73, except for one in 300."""
 
-CODE_READ = 0.65
+CODE_AGREEMENT = 0.65
 """The same for a code: of 280 reported codes 2 are wrong (0.80 and 0.72); the other wrong ones reached at
 most 0.6."""
 
@@ -44,7 +44,7 @@ LEAST_FIT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Agreed(Generic[V]):
+class Pooled(Generic[V]):
     """The pooled value of several readings, with their agreement: 0 to 1, the pooled probability of the least
     certain digit."""
 
@@ -53,7 +53,7 @@ class Agreed(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class NumberReading:
     """A number in one reading: `shape` is its text with # for each digit, `chances` (digits, 10) the
     probability of each digit at each place, `seen` (digits,) whether the reading shows the digit at that
     place."""
@@ -63,57 +63,59 @@ class Sight:
     seen: npt.NDArray[np.bool_]
 
 
-def pooled(sights: Sequence[Sight]) -> Agreed[str] | None:
-    """The pooled number of `sights`. It has the most frequent shape, and at each place the digit with the
-    highest mean probability (linear opinion pool; Stone 1961) among the sights that show the place. A sight
-    of another shape counts against every digit. None if fewer than `LEAST_VOTES` sights show a place, or the
-    agreement is below `LIKELY_AGREEMENT`."""
-    if not sights:
+def pool(number_readings: Sequence[NumberReading]) -> Pooled[str] | None:
+    """The pooled number of `number_readings`. It has the most frequent shape, and at each place the digit
+    with the highest mean probability (linear opinion pool; Stone 1961) among the sights that show the place.
+    A sight of another shape counts against every digit. None if fewer than `LEAST_VOTES` sights show a place,
+    or the agreement is below `LIKELY_AGREEMENT`."""
+    if not number_readings:
         return None
-    shape, count = Counter(sight.shape for sight in sights).most_common(1)[0]
-    alike = [sight for sight in sights if sight.shape == shape]
-    seen = np.sum([sight.seen for sight in alike], axis=0)
+    shape, count = Counter(number_reading.shape for number_reading in number_readings).most_common(1)[0]
+    alike = [number_reading for number_reading in number_readings if number_reading.shape == shape]
+    seen = np.sum([number_reading.seen for number_reading in alike], axis=0)
     if not len(seen) or seen.min() < LEAST_VOTES:
         return None
-    chances = np.sum([sight.chances * sight.seen[:, None] for sight in alike], axis=0)
-    chances /= (seen + len(sights) - count)[:, None]
+    chances = np.sum(
+        [number_reading.chances * number_reading.seen[:, None] for number_reading in alike], axis=0
+    )
+    chances /= (seen + len(number_readings) - count)[:, None]
     agreement = float(chances.max(axis=1).min())
     if agreement < LIKELY_AGREEMENT:
         return None
     digits = iter(chances.argmax(axis=1))
-    return Agreed("".join(str(next(digits)) if sign == "#" else sign for sign in shape), agreement)
+    return Pooled("".join(str(next(digits)) if sign == "#" else sign for sign in shape), agreement)
 
 
-def code_sight(reading: Reading) -> Sight | None:
+def code_reading(reading: Reading) -> NumberReading | None:
     """The factory code in a reading; None if the reading does not look like a code. This is the most
     expensive kind of sight, so callers should keep it."""
-    if not grammar.like_code(reading.text):
+    if not grammar.resembles_code(reading.text):
         return None
     fit = grammar.fit_code(reading.probabilities)
     if fit is None or fit.confidence < LEAST_FIT:
         return None
-    return Sight(grammar.CODE, fit.chances, fit.seen(reading.steps))
+    return NumberReading(grammar.CODE, fit.chances, fit.seen(reading.steps))
 
 
-def year(readings: Sequence[Reading]) -> Agreed[int] | None:
-    found = pooled(_sights(readings, grammar.find_year))
+def year(readings: Sequence[Reading]) -> Pooled[int] | None:
+    found = pool(_number_readings(readings, grammar.find_year))
     if found is None or not grammar.FIRST_YEAR <= int(found.value) <= grammar.LAST_YEAR:
         return None
-    return Agreed(int(found.value), found.agreement)
+    return Pooled(int(found.value), found.agreement)
 
 
-def edition(readings: Sequence[Reading]) -> Agreed[Edition] | None:
-    found = pooled(_sights(readings, grammar.find_edition))
+def edition(readings: Sequence[Reading]) -> Pooled[Edition] | None:
+    found = pool(_number_readings(readings, grammar.find_edition))
     if found is None:
         return None
     number, slash, size = found.value.rpartition("/")
     if int(size) == 0:
         return None
     blank = bool(slash) and not number
-    return Agreed(Edition(int(number) if number else None, int(size), blank), found.agreement)
+    return Pooled(Edition(int(number) if number else None, int(size), blank), found.agreement)
 
 
-def brand(readings: Iterable[Reading]) -> Agreed[str] | None:
+def brand(readings: Iterable[Reading]) -> Pooled[str] | None:
     """The brand that most readings show; its agreement is the sum of their confidence over the number of all
     readings that show a brand.
 
@@ -125,12 +127,14 @@ def brand(readings: Iterable[Reading]) -> Agreed[str] | None:
         return None
     name, count = Counter(name for name, _ in shown).most_common(1)[0]
     agreement = sum(confidence for other, confidence in shown if other == name) / len(shown)
-    return Agreed(name, agreement) if count >= LEAST_VOTES and agreement >= LIKELY_AGREEMENT else None
+    return Pooled(name, agreement) if count >= LEAST_VOTES and agreement >= LIKELY_AGREEMENT else None
 
 
-def _sights(readings: Iterable[Reading], find: Callable[[str], tuple[object, slice] | None]) -> list[Sight]:
+def _number_readings(
+    readings: Iterable[Reading], find: Callable[[str], tuple[object, slice] | None]
+) -> list[NumberReading]:
     """The sight of the number that `find` locates in each reading."""
-    sights = []
+    number_readings = []
     for reading in readings:
         found = find(reading.text)
         if found is None:
@@ -138,5 +142,7 @@ def _sights(readings: Iterable[Reading], find: Callable[[str], tuple[object, sli
         signs = [(sign, reading.steps[found[1]][at]) for at, sign in enumerate(reading.text[found[1]])]
         shape = "".join("/" if sign == "/" else "#" for sign, _ in signs if sign != " ")
         rows = reading.probabilities[[step for sign, step in signs if sign not in "/ "]]
-        sights.append(Sight(shape, grammar.digit_chances(rows), np.ones(len(rows), np.bool_)))
-    return sights
+        number_readings.append(
+            NumberReading(shape, grammar.digit_chances(rows), np.ones(len(rows), np.bool_))
+        )
+    return number_readings

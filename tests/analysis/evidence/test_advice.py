@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinactors.analysis.evidence import advice
-from pinactors.analysis.evidence.advice import Scene
+from pinactors.analysis.evidence.advice import Photographs
 from pinactors.analysis.model import Match, Reference
 from pinactors.protocol import Evidence, Verdict, View
 from tests.analysis import prepared
@@ -21,7 +21,9 @@ def rows(*weights: float) -> list[Evidence]:
 
 
 def said(evidence: list[Evidence], verdict: Verdict, *, barred: bool = False) -> str:
-    return advice.summary(evidence, verdict, Scene(FRONT, BACK, None, None, None), Match(), barred=barred)
+    return advice.summary(
+        evidence, verdict, Photographs(FRONT, BACK, None, None, None), Match(), barred=barred
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,12 +64,14 @@ def test_an_open_verdict_says_why_before_what_was_seen() -> None:
 @pytest.mark.parametrize(("view", "word"), [(View.FRONT, "drawing"), (View.BACK, "stamp")])
 def test_a_picture_that_the_catalogue_lacks_is_asked_for(view: View, word: str) -> None:
     match = prepared.match({view: Reference(view, FRONT.rgb, FRONT.rgb[..., 0]) for view in View})
-    lacking = prepared.match({other: found for other, found in match.references.items() if other is not view})
-    scene = Scene(FRONT, BACK, None, None, None)
+    missing_advice = prepared.match(
+        {other: found for other, found in match.references.items() if other is not view}
+    )
+    photographs = Photographs(FRONT, BACK, None, None, None)
     asked = [
         text
-        for text in advice.what_would_settle_it([], Verdict.UNDETERMINED, scene, lacking)
-        if text not in advice.what_would_settle_it([], Verdict.UNDETERMINED, scene, match)
+        for text in advice.recommendations([], Verdict.UNDETERMINED, photographs, missing_advice)
+        if text not in advice.recommendations([], Verdict.UNDETERMINED, photographs, match)
     ]
     assert len(asked) == 1
     assert f"no picture of this pin's {view}" in asked[0]

@@ -34,8 +34,8 @@ def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
 
     def judged(straight: Pin, tilted: Pin) -> float:
         front, angled = prepared.photo(straight, View.FRONT), prepared.photo(tilted, View.ANGLED, tilt=30)
-        scene = verdict.arrange(front, None, angled, known)
-        rows = verdict.measurements(scene, None, known)
+        photographs = verdict.arrange(front, None, angled, known)
+        rows = verdict.measurements(photographs, None, known)
         return drawn.score(next(row for row in rows if row.name == "colour_regions"))
 
     assert judged(other, other) < -0.5
@@ -98,13 +98,13 @@ def test_the_largest_field_does_not_say_what_the_light_is() -> None:
         ]
     )
     assert standing.argmax() == 0
-    assert standing[0] > colours.OPEN + 0.5
+    assert standing[0] > colours.NEUTRAL_DEVIATION + 0.5
     assert standing[1:].max() < standing[0] - 1
 
 
 def test_every_paint_under_a_lamp_s_light_stands_as_it_should() -> None:
     standing = colours.deviations([painted(name, WARM, 0.2) for name in PAINTS])
-    assert standing.max() < colours.OPEN
+    assert standing.max() < colours.NEUTRAL_DEVIATION
 
 
 def test_a_light_that_no_lamp_gives_is_less_likely_than_another_paint() -> None:
@@ -144,7 +144,7 @@ def test_what_may_be_metal_is_judged_more_mildly() -> None:
 def test_metal_may_mirror_next_to_nothing_and_keeps_its_tint() -> None:
     dark = (0.06, 0.06, 0.06)
     assert field(dark, metal=True) < 0.5 < 1.5 < field(dark, metal=False)
-    assert field((0.02, 0.06, 0.02), metal=True) > colours.OPEN
+    assert field((0.02, 0.06, 0.02), metal=True) > colours.NEUTRAL_DEVIATION
 
 
 def test_bare_metal_is_told_from_paint() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.evidence import fitting
-from pinactors.analysis.evidence.fitting import FINE, NEAR, Edges
+from pinactors.analysis.evidence.fitting import FINE_SIDE, NEAR_ROUNDS, Edges
 from pinactors.analysis.model import CROP_SIDE
 from pinactors.protocol import View
 from tests import drawing
@@ -28,19 +28,19 @@ def test_correlation_is_pearsons_over_the_mask() -> None:
 
 
 def test_edges_are_where_they_are_in_any_light() -> None:
-    bright = fitting.edge_map(REFERENCE.rgb, REFERENCE.mask, FINE)
-    dim = fitting.edge_map(REFERENCE.rgb // 2, REFERENCE.mask, FINE)
+    bright = fitting.edge_map(REFERENCE.rgb, REFERENCE.mask, FINE_SIDE)
+    dim = fitting.edge_map(REFERENCE.rgb // 2, REFERENCE.mask, FINE_SIDE)
     inside = bright > 0
     assert fitting.correlation(bright, dim, inside) > 0.95
 
 
 def test_a_start_that_is_off_is_refined() -> None:
-    edges = Edges(REFERENCE.rgb, REFERENCE.mask, FINE)
+    edges = Edges(REFERENCE.rgb, REFERENCE.mask, FINE_SIDE)
     off = np.array([[1.01, 0.01, 4.0], [-0.01, 1.0, -5.0], [0, 0, 1]])
-    before, after = edges.fit(edges, off), edges.refine(edges, off, NEAR)
-    assert fitting.apart(off, np.eye(3)) > 3
-    assert fitting.apart(after.matrix, np.eye(3)) < 1
-    assert after.worth > before.worth + 0.1
+    before, after = edges.fit(edges, off), edges.refine(edges, off, NEAR_ROUNDS)
+    assert fitting.mean_displacement(off, np.eye(3)) > 3
+    assert fitting.mean_displacement(after.matrix, np.eye(3)) < 1
+    assert after.score > before.score + 0.1
 
 
 def test_the_turn_of_the_same_picture_is_found() -> None:
@@ -54,4 +54,4 @@ def test_the_turn_of_the_same_picture_is_found() -> None:
     mask = np.asarray(cv2.warpPerspective(REFERENCE.mask, turned, size), np.uint8)
     found = fitting.rotation_of(rgb, mask, REFERENCE)
     assert found is not None
-    assert fitting.apart(found @ turned, np.eye(3)) < 8
+    assert fitting.mean_displacement(found @ turned, np.eye(3)) < 8

@@ -145,7 +145,7 @@ def test_a_calibration_that_cannot_be_is_refused() -> None:
 def test_a_poor_photograph_says_little_either_way() -> None:
     for score in (-0.8, 0.6):
         measured = Measurement("colour_regions", "Seen.", score)
-        assert likelihood.through(measured, 1.0) == measured
-        assert likelihood.through(measured, 0.25).score == pytest.approx(score / 4)
+        assert likelihood.scaled_by_quality(measured, 1.0) == measured
+        assert likelihood.scaled_by_quality(measured, 0.25).score == pytest.approx(score / 4)
     unseen = Measurement("colour_regions", "hidden")
-    assert likelihood.through(unseen, 0.1) is unseen
+    assert likelihood.scaled_by_quality(unseen, 0.1) is unseen

@@ -86,9 +86,9 @@ def test_every_camera_leaves_a_flat_pin_its_proportions(focus: float, axis: tupl
             camera = np.array([[focus, 0, axis[0]], [0, focus, axis[1]], [0, 0, 1]])
             found = proportions.least_anisotropy(camera @ plane)
             if by == 1:
-                assert found < proportions.NORMAL / 2
+                assert found < proportions.NEUTRAL_STRETCH / 2
             else:
-                assert found > proportions.NORMAL
+                assert found > proportions.NEUTRAL_STRETCH
 
 
 def test_nothing_is_said_without_a_comparison() -> None:

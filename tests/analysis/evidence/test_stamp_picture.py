@@ -91,7 +91,7 @@ def test_a_back_without_text_is_doubted_where_the_catalogue_has_a_stamp() -> Non
 
 def read_again(back: PreparedView, stamp: StampReading = UNREAD) -> StampReading:
     catalogued = prepared.reference(drawing.pin_back(BEAR, LINES), View.BACK)
-    return stamp_picture.with_known_place(back, stamp, prepared.match({View.BACK: catalogued}))
+    return stamp_picture.read_at_known_place(back, stamp, prepared.match({View.BACK: catalogued}))
 
 
 @pytest.mark.parametrize("angle", [20, 200])
@@ -121,7 +121,7 @@ def test_what_was_read_stays_read() -> None:
     read = prepared.reading(code="FAC-047315-19871")
     assert read_again(back, read) == read
     unclaimed = Match(reason="nothing like it")
-    assert stamp_picture.with_known_place(back, UNREAD, unclaimed) is UNREAD
+    assert stamp_picture.read_at_known_place(back, UNREAD, unclaimed) is UNREAD
 
 
 def test_the_catalogue_decides_how_sure_a_reading_must_be() -> None:

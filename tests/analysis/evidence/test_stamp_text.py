@@ -129,4 +129,4 @@ def test_an_edition_without_numbers_is_not_judged(stamp: StampReading) -> None:
     ],
 )
 def test_digits_that_look_alike_do_not_make_numbers_unlike(read: str, known: str, expected: bool) -> None:
-    assert stamp_text.unlike(read, known) is expected
+    assert stamp_text.contradicts(read, known) is expected

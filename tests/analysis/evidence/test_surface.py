@@ -55,11 +55,11 @@ def test_what_shows_in_both_photographs_is_on_the_pin() -> None:
 def test_a_photograph_under_a_reflection_is_left_aside() -> None:
     smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(wavy())
     view = uneven.view
-    glaring = dataclasses.replace(
+    has_glare = dataclasses.replace(
         uneven, view=dataclasses.replace(view, quality=dataclasses.replace(view.quality, clipped=0.2))
     )
-    assert surface.enamel_fill(glaring, smooth, []).score is None
-    assert surface.enamel_fill(uneven, glaring, []) == surface.enamel_fill(uneven, None, [])
+    assert surface.enamel_fill(has_glare, smooth, []).score is None
+    assert surface.enamel_fill(uneven, has_glare, []) == surface.enamel_fill(uneven, None, [])
 
 
 def frayed(pin: Pin, depth: int) -> Pin:

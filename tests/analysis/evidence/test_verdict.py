@@ -8,7 +8,7 @@ import pytest
 
 from pinactors.analysis.evidence import likelihood, verdict
 from pinactors.analysis.evidence.likelihood import Bounds, Measurement
-from pinactors.analysis.evidence.verdict import Scene
+from pinactors.analysis.evidence.verdict import Photographs
 from pinactors.analysis.model import Match, PreparedView, StampReading
 from pinactors.protocol import BASIC_NOTE, PACKET_LIMIT, AuthenticationResult, Verdict, View
 from tests import drawing
@@ -139,7 +139,7 @@ def test_an_edge_counts_little_without_a_catalogue_pin(front: PreparedView, know
     """Fur and leaves have rough edges by design, and there is no catalogue picture to compare them with."""
 
     def edge(match: Match) -> float:
-        rows = verdict.measurements(Scene(front, None, None, None, None), None, match)
+        rows = verdict.measurements(Photographs(front, None, None, None, None), None, match)
         [score] = [row.score for row in rows if row.name == "edge_roughness"]
         assert score is not None
         return score
@@ -196,8 +196,8 @@ def test_only_colours_are_judged_in_the_tilted_photograph_where_the_front_was_no
     )
 
 
-def conclude(rows: list[Measurement], scene: Scene, match: Match) -> AuthenticationResult:
-    return verdict.conclude(rows, scene, match, SHIPPED)
+def conclude(rows: list[Measurement], photographs: Photographs, match: Match) -> AuthenticationResult:
+    return verdict.conclude(rows, photographs, match, SHIPPED)
 
 
 def good() -> list[Measurement]:
@@ -208,7 +208,7 @@ def with_score(name: str, score: float) -> list[Measurement]:
     return [Measurement(row.name, row.text, score if row.name == name else row.score) for row in good()]
 
 
-@pytest.mark.parametrize("name", sorted(verdict.BARRING))
+@pytest.mark.parametrize("name", sorted(verdict.BARRING_ROWS))
 @pytest.mark.parametrize("weight", [0.05, 0.9])
 def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
     name: str, weight: float, front: PreparedView, back: PreparedView, known: Match
@@ -216,46 +216,46 @@ def test_one_strong_measurement_bars_authentic_whatever_it_weighs(
     """The weights change with each calibration; what was measured on the pin does not."""
     bounds = Bounds(0.0, weight)
     weights = dataclasses.replace(SHIPPED, rows=SHIPPED.rows | {name: bounds}, authentic_from=0.01)
-    scene = Scene(front, back, None, None, None)
+    photographs = Photographs(front, back, None, None, None)
     for score, barred in ((verdict.BARRING_SCORE, True), (verdict.BARRING_SCORE + 0.05, False)):
-        result = verdict.conclude(with_score(name, score), scene, known, weights)
+        result = verdict.conclude(with_score(name, score), photographs, known, weights)
         assert (result.verdict is Verdict.UNDETERMINED) is barred
         assert ("A single finding against it keeps it from being called genuine" in result.summary) is barred
 
 
 def test_a_slight_one_does_not(front: PreparedView, back: PreparedView, known: Match) -> None:
-    scene = Scene(front, back, None, None, None)
-    assert conclude(with_score("enamel_fill", -0.2), scene, known).verdict is Verdict.AUTHENTIC
+    photographs = Photographs(front, back, None, None, None)
+    assert conclude(with_score("enamel_fill", -0.2), photographs, known).verdict is Verdict.AUTHENTIC
 
 
 def test_much_against_a_pin_is_a_counterfeit_and_needs_back_and_catalogue(
     front: PreparedView, back: PreparedView, known: Match
 ) -> None:
     bad = [Measurement(name, "Bad.", -1.0) for name in SHIPPED.rows]
-    assert conclude(bad, Scene(front, back, None, None, None), known).verdict is Verdict.COUNTERFEIT
-    assert conclude(bad, Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
-    assert conclude(bad, Scene(front, back, None, None, None), UNKNOWN).verdict is Verdict.UNDETERMINED
-    assert conclude(good(), Scene(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
+    assert conclude(bad, Photographs(front, back, None, None, None), known).verdict is Verdict.COUNTERFEIT
+    assert conclude(bad, Photographs(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
+    assert conclude(bad, Photographs(front, back, None, None, None), UNKNOWN).verdict is Verdict.UNDETERMINED
+    assert conclude(good(), Photographs(front, None, None, None, None), known).verdict is Verdict.UNDETERMINED
 
 
 def test_little_seen_decides_nothing(front: PreparedView, back: PreparedView, known: Match) -> None:
     few = [Measurement(name, "Bad.", -1.0) for name in ("edge_roughness", "enamel_fill")]
-    result = conclude(few, Scene(front, back, None, None, None), known)
+    result = conclude(few, Photographs(front, back, None, None, None), known)
     assert result.confidence < verdict.LEAST_CONFIDENCE
     assert result.verdict is Verdict.UNDETERMINED
 
 
 def test_bad_photographs_lower_confidence(front: PreparedView, back: PreparedView, known: Match) -> None:
     poor = dataclasses.replace(back, quality=dataclasses.replace(back.quality, score=0.2))
-    clear = conclude(good(), Scene(front, back, None, None, None), known)
-    blurred = conclude(good(), Scene(front, poor, None, None, None), known)
+    clear = conclude(good(), Photographs(front, back, None, None, None), known)
+    blurred = conclude(good(), Photographs(front, poor, None, None, None), known)
     assert clear.confidence == pytest.approx(0.9)
     assert blurred.confidence == pytest.approx(0.55)
     assert clear.authenticity_rating == blurred.authenticity_rating
 
 
 def test_what_stays_open_says_what_would_settle_it(front: PreparedView, back: PreparedView) -> None:
-    result = conclude([], Scene(front, back, None, None, None), UNKNOWN)
+    result = conclude([], Photographs(front, back, None, None, None), UNKNOWN)
     text = spoken(result)
     assert result.verdict is Verdict.UNDETERMINED
     assert "tilted" in text
@@ -295,10 +295,10 @@ def test_nothing_is_authentic_whose_front_was_not_compared(
         dataclasses.replace(row, score=None) if row.name in verdict.FRONT_ROWS else row for row in good()
     ]
     weights = dataclasses.replace(SHIPPED, authentic_from=0.01)
-    scene = Scene(front, back, None, None, None)
-    assert verdict.conclude(unseen, scene, known, weights).verdict is Verdict.UNDETERMINED
-    assert verdict.conclude(good(), scene, known, weights).verdict is Verdict.AUTHENTIC
-    assert verdict.conclude(good(), scene, UNKNOWN, weights).verdict is Verdict.UNDETERMINED
+    photographs = Photographs(front, back, None, None, None)
+    assert verdict.conclude(unseen, photographs, known, weights).verdict is Verdict.UNDETERMINED
+    assert verdict.conclude(good(), photographs, known, weights).verdict is Verdict.AUTHENTIC
+    assert verdict.conclude(good(), photographs, UNKNOWN, weights).verdict is Verdict.UNDETERMINED
 
 
 def test_a_catalogue_picture_taken_whole_is_not_compared(
@@ -329,11 +329,11 @@ def test_what_cannot_be_decided_is_not_rated_as_if_it_were(
 ) -> None:
     bad = [Measurement(name, "Bad.", -1.0) for name in SHIPPED.rows]
     below, above = 100 * SHIPPED.counterfeit_below, 100 * SHIPPED.authentic_from
-    for scene, match in (
-        (Scene(front, None, None, None, None), known),
-        (Scene(front, back, None, None, None), UNKNOWN),
+    for photographs, match in (
+        (Photographs(front, None, None, None, None), known),
+        (Photographs(front, back, None, None, None), UNKNOWN),
     ):
-        assert conclude(bad, scene, match).authenticity_rating == round(below)
-        assert conclude(good(), scene, match).authenticity_rating == round(above) - 1
-    assert conclude(bad, Scene(front, back, None, None, None), known).authenticity_rating < below
-    assert conclude(good(), Scene(front, back, None, None, None), known).authenticity_rating >= above
+        assert conclude(bad, photographs, match).authenticity_rating == round(below)
+        assert conclude(good(), photographs, match).authenticity_rating == round(above) - 1
+    assert conclude(bad, Photographs(front, back, None, None, None), known).authenticity_rating < below
+    assert conclude(good(), Photographs(front, back, None, None, None), known).authenticity_rating >= above

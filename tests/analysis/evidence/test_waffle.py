@@ -86,7 +86,7 @@ def test_a_lattice_has_its_period_whatever_the_view() -> None:
     """A period of 44 drawing pixels is photographed at a scale of 0.95 x 900 / 640."""
     pattern = waffle.measure(prepared.photo(drawing.pin_back(BEAR, (), period=44), View.BACK, angle=25), None)
     assert pattern is not None
-    assert pattern.ours.strength > 0.5
+    assert pattern.photo_lattice.strength > 0.5
     expected = 44 * 0.95 * 900 / 640
     assert pattern.period == pytest.approx(expected, rel=0.12)
 

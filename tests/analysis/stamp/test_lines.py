@@ -15,15 +15,15 @@ def box(x: float, y: float, width: float, height: float) -> Points:
     return np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]], np.float32)
 
 
-def turned(quad: Points, degrees: float) -> Points:
+def upside_down(quad: Points, degrees: float) -> Points:
     angle = np.radians(degrees)
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return np.asarray(quad @ matrix, np.float32)
 
 
-def line(text: str, quad: Points, *, on_its_head: bool = False) -> Line:
+def line(text: str, quad: Points, *, upside_down: bool = False) -> Line:
     reading = Reading(text, 0.9, np.zeros((1, 2), np.float32), np.zeros(1, np.intp))
-    return Line(quad, on_its_head, [reading])
+    return Line(quad, upside_down, [reading])
 
 
 HEAD, TAIL = box(0, 0, 50, 20), box(70, 2, 60, 22)
@@ -31,18 +31,18 @@ HEAD, TAIL = box(0, 0, 50, 20), box(70, 2, 60, 22)
 
 @pytest.mark.parametrize("angle", [0, 15, 90, 200])
 def test_digits_that_follow_a_code_s_beginning_continue_it(angle: float) -> None:
-    head, tail = line("FAC-06", turned(HEAD, angle)), line("-15240", turned(TAIL, angle))
-    assert lines._continues(head, tail)
-    assert not lines._continues(tail, head)
-    around = lines._around(head.quad, tail.quad)
+    head, tail = line("FAC-06", upside_down(HEAD, angle)), line("-15240", upside_down(TAIL, angle))
+    assert lines._continues_code(head, tail)
+    assert not lines._continues_code(tail, head)
+    around = lines._enclosing_quad(head.quad, tail.quad)
     assert lines.length(around) == pytest.approx(130, abs=2)
     assert lines.thickness(around) == pytest.approx(24, abs=3)
 
 
 def test_a_line_read_on_its_head_is_continued_to_its_left() -> None:
-    head, tail = line("FAC-06", TAIL, on_its_head=True), line("-15240", HEAD, on_its_head=True)
-    assert lines._continues(head, tail)
-    assert not lines._continues(head, line("-15240", HEAD))
+    head, tail = line("FAC-06", TAIL, upside_down=True), line("-15240", HEAD, upside_down=True)
+    assert lines._continues_code(head, tail)
+    assert not lines._continues_code(head, line("-15240", HEAD))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_line_read_on_its_head_is_continued_to_its_left() -> None:
     ],
 )
 def test_other_lines_do_not(text: str, quad: Points) -> None:
-    assert not lines._continues(line("FAC-06", HEAD), line(text, quad))
+    assert not lines._continues_code(line("FAC-06", HEAD), line(text, quad))
 
 
 def test_a_quadrilateral_grows_along_and_across_its_line() -> None:

@@ -63,41 +63,43 @@ def test_a_clean_line_is_not_read_to_the_last(monkeypatch: pytest.MonkeyPatch) -
     assert len(recognised) < len(LINES) + 2 * 4
 
 
-@pytest.mark.parametrize("on_its_head", [False, True])
+@pytest.mark.parametrize("upside_down", [False, True])
 def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
-    monkeypatch: pytest.MonkeyPatch, on_its_head: bool
+    monkeypatch: pytest.MonkeyPatch, upside_down: bool
 ) -> None:
-    find = lines.Source.find
+    find = lines.Source.find_lines
 
-    def cut(source: lines.Source, side: int, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
+    def cut(source: lines.Source, side: int, *, rotated: bool) -> list[npt.NDArray[np.float32]]:
         """Finds the lines, but cuts the last third off the code's line."""
-        quads = find(source, side, quarter=quarter)
+        quads = find(source, side, rotated=rotated)
         places = [float(quad[:, 1].mean()) for quad in quads]
-        code = quads[places.index(min(places) if on_its_head else max(places))]
-        kept, lost = ([1, 2], [0, 3]) if on_its_head else ([0, 3], [1, 2])
+        code = quads[places.index(min(places) if upside_down else max(places))]
+        kept, lost = ([1, 2], [0, 3]) if upside_down else ([0, 3], [1, 2])
         code[lost] += 0.35 * (code[kept] - code[lost])
         return quads
 
-    monkeypatch.setattr(lines.Source, "find", cut)
-    back = prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=180 if on_its_head else 0)
+    monkeypatch.setattr(lines.Source, "find_lines", cut)
+    back = prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=180 if upside_down else 0)
     assert reading.read(back).factory_code == "FAC-060122-15240"
 
 
 @pytest.mark.parametrize("angle", [0, 90])
 def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPatch, angle: float) -> None:
     """The detector may split a code at a hyphen; the digits of each piece then look like other numbers."""
-    find = lines.Source.find
+    find = lines.Source.find_lines
 
-    def split(source: lines.Source, side: int, *, quarter: bool) -> list[npt.NDArray[np.float32]]:
-        quads = find(source, side, quarter=quarter)
-        whole = [quad for quad in quads if "FAC-060122" in source.read([quad], turned=False)[0].best.text]
+    def split(source: lines.Source, side: int, *, rotated: bool) -> list[npt.NDArray[np.float32]]:
+        quads = find(source, side, rotated=rotated)
+        whole = [
+            quad for quad in quads if "FAC-060122" in source.read([quad], upside_down=False)[0].best.text
+        ]
         pieces = []
         for quad in whole:
             for start, end in ((0.0, -0.66), (-0.38, 0.0)):
                 pieces.append(lines.grown(quad, across=0.0, start=start, end=end))
         return [quad for quad in quads if all(quad is not one for one in whole)] + pieces
 
-    monkeypatch.setattr(lines.Source, "find", split)
+    monkeypatch.setattr(lines.Source, "find_lines", split)
     read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=angle))
     assert read.factory_code == "FAC-060122-15240"
     assert "FAC-060122-15240" in [line.text for line in read.lines]

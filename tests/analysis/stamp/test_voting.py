@@ -8,8 +8,10 @@ from pinactors.analysis.stamp import grammar, ocr, voting
 from tests.analysis.stamp.lattice import lattice
 
 
-def pooled_code(readings: list[ocr.Reading]) -> voting.Agreed[str] | None:
-    return voting.pooled([sight for each in readings if (sight := voting.code_sight(each)) is not None])
+def pooled_code(readings: list[ocr.Reading]) -> voting.Pooled[str] | None:
+    return voting.pool(
+        [number_reading for each in readings if (number_reading := voting.code_reading(each)) is not None]
+    )
 
 
 def test_no_code_is_made_of_other_words() -> None:
@@ -23,12 +25,12 @@ def test_only_what_readings_agree_on_counts_as_read() -> None:
     both = pooled_code([true, true, true])
     assert both is not None
     assert both.value == "FAC-060122-15240"
-    assert both.agreement > voting.CODE_READ
+    assert both.agreement > voting.CODE_AGREEMENT
     other = lattice("FAC-080122-15240")
     torn = pooled_code([true, true, true, other, other])
     assert torn is not None
     assert torn.value == "FAC-060122-15240"
-    assert voting.LIKELY_AGREEMENT <= torn.agreement < voting.CODE_READ
+    assert voting.LIKELY_AGREEMENT <= torn.agreement < voting.CODE_AGREEMENT
 
 
 def test_each_digit_is_judged_by_itself() -> None:
@@ -84,7 +86,7 @@ def test_an_unsure_digit_weighs_little() -> None:
     unsure = lattice("FAC-060122-15240", {5: {"6": 0.6, "8": 0.2, "0": 0.2}})
     found = pooled_code([unsure] * 3)
     assert found is not None
-    assert found.agreement < voting.CODE_READ
+    assert found.agreement < voting.CODE_AGREEMENT
 
 
 def test_a_letter_for_a_digit_is_no_sure_year() -> None:
