@@ -32,7 +32,7 @@ from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.importing.preparing import MOST_FEATURES
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation import dataset
-from pinactors.evaluation.matching import IN_CATALOGUE, MAX_PIXELS
+from pinactors.evaluation.matching import CATALOGUED_KINDS, MAX_PIXELS
 from pinactors.protocol import View
 
 SESSIONS = (10, 100, 1000, 5000)
@@ -160,7 +160,7 @@ def _drawn(folder: Path, designs: Sequence[Design]) -> list[tuple[str, str]]:
 
 def _fronts(labelled: Path) -> list[tuple[str, str]]:
     """The set's photographs of pins that are in its catalogue: files and pin ids."""
-    known = [photo for photo in dataset.load(labelled).photos if photo.kind in IN_CATALOGUE]
+    known = [photo for photo in dataset.load(labelled).photos if photo.kind in CATALOGUED_KINDS]
     return [(str(photo.images[View.FRONT]), photo.pin_id or "") for photo in known]
 
 

@@ -15,7 +15,7 @@ from pinactors.cli import evaluate, terminal
 from pinactors.evaluation import calibration, dataset
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import PhotoSet
-from pinactors.evaluation.figures import KNOWN
+from pinactors.evaluation.figures import CATALOGUED_KINDS
 
 
 def calibrate(
@@ -66,7 +66,7 @@ def calibrate(
     names = ", ".join(folder.name for folder in folders)
     with terminal.explaining():
         if folds:
-            _tell(calibration.out_of_fold(observations, begin, folds).figures(), folds)
+            _print_figures(calibration.out_of_fold(observations, begin, folds).figures(), folds)
         fitted = calibration.fit(observations, begin, name or f"{today}.{folders[0].name}")
         seen = len({one.pin for one in observations})
         on = f"{len(observations)} photo sets of {seen} pins of {names}"
@@ -75,7 +75,7 @@ def calibrate(
     terminal.output.print(f"{output}: {fitted.version}, from {fitted.fitted_on}.", markup=False)
 
 
-def _tell(figures: dict[str, Any], folds: int) -> None:
+def _print_figures(figures: dict[str, Any], folds: int) -> None:
     """Prints the cross-validated figures, and what was not chosen inside the folds."""
     table = Table(title=f"Out of fold, {folds} folds by pin", title_justify="left", box=None)
     for column in ("", "value", "95 % interval", "photographs", "pins"):
@@ -102,7 +102,9 @@ NOT_IN_FOLDS = (
 
 def _known(folder: Path, first: int, every: int) -> tuple[PhotoSet, ...]:
     """The photo sets of pins that are labelled genuine or counterfeit."""
-    return tuple(photo for photo in dataset.load(folder).photos[first::every] if photo.kind in KNOWN)
+    return tuple(
+        photo for photo in dataset.load(folder).photos[first::every] if photo.kind in CATALOGUED_KINDS
+    )
 
 
 def _pin(photo: PhotoSet, folder: Path) -> str:

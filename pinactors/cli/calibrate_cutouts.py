@@ -11,7 +11,7 @@ import typer
 from pinactors.analysis.segmentation import proposal_score
 from pinactors.cli import terminal
 from pinactors.cli.catalog import finished
-from pinactors.cli.evaluate import tell
+from pinactors.cli.evaluate import print_figures
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import cutouts, dataset
 
@@ -43,4 +43,4 @@ def calibrate_cutouts(
         sets = ", ".join(folder.resolve().name for folder in folders)
         told = f"{len(photos)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
         output.write_text(cutouts.dump(cutouts.fit(photos, start), told, figures), "utf-8")
-    tell(figures)
+    print_figures(figures)

@@ -11,7 +11,7 @@ import typer
 
 from pinactors.cli import terminal
 from pinactors.cli.catalog import finished
-from pinactors.cli.evaluate import Data, imported_catalog, tell
+from pinactors.cli.evaluate import Data, imported_catalog, print_figures
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import dataset, matching
 
@@ -30,7 +30,7 @@ def calibrate_search(
     of pins that were not in the fit.
     """
     with terminal.explaining(), process_pool() as pool:
-        waiting: list[Future[matching.Compared]] = []
+        waiting: list[Future[matching.ComparedPhoto]] = []
         for folder in folders:
             given = dataset.load(folder)
             catalog = imported_catalog(given.catalog, data)
@@ -44,4 +44,4 @@ def calibrate_search(
             **matching.fit(compared),
         }
         output.write_text(json.dumps(fitted, indent=2) + "\n", "utf-8")
-    tell(figures)
+    print_figures(figures)

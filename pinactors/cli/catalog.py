@@ -71,9 +71,9 @@ def import_(
     tab, 12.50 or 12,50, dates as 2025-12-31 or 31.12.2025. Rows that are ambiguous or not valid
     are reported with their lines and left out; the others are imported. Exit status 1 if a row was left out.
     """
-    with terminal.explaining(), bar("importing") as progress:
+    with terminal.explaining(), progress_bar("importing") as progress:
         report = import_catalog(source, folder(data, catalog), progress, encoding=encoding)
-    tell(report)
+    print_report(report)
     if report.problems:
         raise typer.Exit(1)
 
@@ -85,7 +85,7 @@ def rebuild(data: Data = None, catalog: Folder = None) -> None:
     Needed when the server reports that its catalogue was made by another version. The folder from which it
     was imported is not needed. Exit status 1 if a picture is damaged.
     """
-    with terminal.explaining(), bar("rebuilding") as progress:
+    with terminal.explaining(), progress_bar("rebuilding") as progress:
         report = rebuild_catalog(folder(data, catalog), progress)
     terminal.output.print(f"{report.updated} pictures were read again; {report.size} pins in all.")
     for problem in report.problems[:PROBLEMS_SHOWN]:
@@ -112,7 +112,7 @@ def list_(
     terminal.output.print(table)
     if len(pins) > limit:
         terminal.errors.print(f"More with --offset {offset + limit}.", style="dim")
-    _say_demonstration(opened)
+    _print_demonstration_note(opened)
 
 
 @app.command()
@@ -148,7 +148,7 @@ def show(
         price = f"{sale.price:9.2f} {sale.currency}  {sale.condition}  {sale.source}"
         table.add_row(sale.sold_at.isoformat(), terminal.clean(price))
     terminal.output.print(table)
-    _say_demonstration(opened)
+    _print_demonstration_note(opened)
 
 
 @app.command()
@@ -174,8 +174,8 @@ def stats(
         table.add_row("years", f"{min(counts.years)} to {max(counts.years)}")
     table.add_row("size on disk", f"{counts.bytes / 1e6:,.1f} MB")
     terminal.output.print(table)
-    _say_missing(opened, counts.pins - counts.backs, missing)
-    _say_demonstration(opened)
+    _print_missing(opened, counts.pins - counts.backs, missing)
+    _print_demonstration_note(opened)
 
 
 @app.command()
@@ -203,7 +203,7 @@ def publish(data: Data = None, catalog: Folder = None) -> None:
     source = _open(data, catalog)
     if not source.size:
         raise typer.Exit(1)
-    with terminal.explaining(), bar("publishing") as progress:
+    with terminal.explaining(), progress_bar("publishing") as progress:
         version = snapshots.publish(source.folder, open_objects(terminal.settings(data=data)), progress)
     terminal.output.print(f"Published as {version}, which is the latest version now.", markup=False)
 
@@ -213,13 +213,13 @@ def demo(
     target: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
 ) -> None:
     """Draw the demonstration catalogue as a folder that import reads: made-up pins with made-up sales."""
-    with terminal.explaining(), bar("drawing") as progress:
+    with terminal.explaining(), progress_bar("drawing") as progress:
         draw_demo(target, dt.datetime.now(dt.UTC).date(), progress)
     terminal.output.print(f"Next: {terminal.command('catalog', 'import', target)}", markup=False)
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """Shows progress on standard error inside the `with`: a bar, or, if standard error is not a terminal, a
     line for each tenth. Yields a function to call with (done, total)."""
     if not terminal.errors.is_terminal:
@@ -233,7 +233,7 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def finished(what: str, waiting: Sequence[Future[T]]) -> list[T]:
     """Waits for all results, showing progress, and returns them in order."""
-    with bar(what) as progress:
+    with progress_bar(what) as progress:
         for done, _ in enumerate(as_completed(waiting), 1):
             progress(done, len(waiting))
     return [future.result() for future in waiting]
@@ -252,7 +252,7 @@ def _lines(what: str) -> Callable[[int, int], None]:
     return progress
 
 
-def tell(report: ImportReport) -> None:
+def print_report(report: ImportReport) -> None:
     """Prints the result of an import, with its problems on standard error."""
     terminal.output.print(
         f"{report.added} pins added, {report.updated} updated, {report.unchanged} unchanged, "
@@ -280,7 +280,7 @@ def _open(data: Path | None, catalog: Path | None) -> Catalog:
     return opened
 
 
-def _say_missing(opened: Catalog, count: int, shown: int) -> None:
+def _print_missing(opened: Catalog, count: int, shown: int) -> None:
     """Names pins without a back picture. Most evidence is on the back, so that fewer verdicts are possible
     without it."""
     if count <= 0:
@@ -299,7 +299,7 @@ def _edition(pin: CatalogPin) -> str:
     return f"{pin.edition_size:,}" if pin.edition_size else "open"
 
 
-def _say_demonstration(opened: Catalog) -> None:
+def _print_demonstration_note(opened: Catalog) -> None:
     if opened.demonstration:
         terminal.errors.print(
             "This catalogue is a demonstration: pins and sales are made up.", style="yellow"

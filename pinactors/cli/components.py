@@ -62,22 +62,22 @@ def check(
     with terminal.explaining():
         before = components.declare(settings)
         analysis = plugins.with_plugin(source, settings, before)
-        ours = [each for each in analysis.components if each.declared_by == source]
-        if not ours:
+        own_components = [each for each in analysis.components if each.declared_by == source]
+        if not own_components:
             terminal.stop(f"plug-in {source} declares no component of its own", terminal.USAGE)
         photographs = {View.FRONT: front} | ({View.BACK: back} if back is not None else {})
-        answer = terminal.run(_run, settings, _only(analysis, ours), photographs)
+        answer = terminal.run(_run, settings, _with_components(analysis, own_components), photographs)
     if answer is None:
         raise typer.Exit(terminal.INTERRUPTED)
-    if not _shown(answer, ours):
+    if not _print_packets(answer, own_components):
         raise typer.Exit(1)
 
 
-def _only(analysis: Analysis, ours: list[Component]) -> Analysis:
+def _with_components(analysis: Analysis, own_components: list[Component]) -> Analysis:
     """The analysis with only the plug-in's components, none required, so that a failed one does not end the
     others."""
     return dataclasses.replace(
-        analysis, components=tuple(dataclasses.replace(each, required=False) for each in ours)
+        analysis, components=tuple(dataclasses.replace(each, required=False) for each in own_components)
     )
 
 
@@ -90,7 +90,7 @@ async def _run(settings: Settings, analysis: Analysis, photographs: dict[View, P
         return list(log.packets)
 
 
-def _shown(packets: list[bytes], ours: list[Component]) -> bool:
+def _print_packets(packets: list[bytes], own_components: list[Component]) -> bool:
     """Whether every component made its packet by full analysis."""
     read: dict[str, dict[str, Any]] = {}
     for packet in packets:
@@ -100,7 +100,7 @@ def _shown(packets: list[bytes], ours: list[Component]) -> bool:
     if not end:
         terminal.stop(str(read.get("ERROR", {}).get("error", "the session did not end")))
     good = True
-    for component in ours:
+    for component in own_components:
         tag = str(component.packet.__struct_config__.tag)
         state = "full analysis"
         if component.name in end["missing"]:

@@ -35,10 +35,12 @@ from pinactors.settings import Settings
 from pinactors.simulation.link import Relay, relay
 from pinactors.simulation.profiles import NAMES, PACKET_BYTES, Direction, Profile, captured, profile
 
-DESKTOP = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
-DESKTOP_SILENCE = 120.0
+DESKTOP_USER_AGENT = (
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36"
+)
+DESKTOP_SILENCE_SECONDS = 120.0
 ALL_ADDRESSES = "0.0.0.0"
-NOBODYS_ADDRESS = ("192.0.2.1", 9)
+UNUSED_ADDRESS = ("192.0.2.1", 9)
 """An address that no machine has (RFC 5737): connecting a socket to it shows which of our addresses is
 used."""
 DESKTOP_FIELDS = (
@@ -97,11 +99,11 @@ def demo(
         with terminal.explaining():
             _prepare_catalog(settings)
         photographs = _photographs(designs[pin], folder / "samples")
-        walk = _Walk(settings, chosen, designs[pin], photographs)
+        demonstration = _Demonstration(settings, chosen, designs[pin], photographs)
         with terminal.explaining():
-            terminal.run(walk.run, once)
-    if not walk.answered:
-        raise typer.Exit(terminal.INTERRUPTED if walk.outcome is None else 1)
+            terminal.run(demonstration.run, once)
+    if not demonstration.answered:
+        raise typer.Exit(terminal.INTERRUPTED if demonstration.outcome is None else 1)
 
 
 @contextmanager
@@ -116,11 +118,12 @@ def _data_folder(data: Path | None) -> Iterator[Path]:
 
 def _prepare_catalog(settings: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="pinactors-drawn-") as drawn:
-        with catalogs.bar("drawing the demonstration catalogue ") as progress:
+        with catalogs.progress_bar("drawing the demonstration catalogue ") as progress:
             draw_demo(Path(drawn), dt.datetime.now(dt.UTC).date(), progress)
-        with catalogs.bar("importing it                         ") as progress:
+        with catalogs.progress_bar("importing it                         ") as progress:
             report = import_catalog(Path(drawn), settings.catalog_folder, progress)
-        catalogs.tell(report)  # after the bar: a line printed inside it would draw the bar a second time
+        # After the bar: a line printed inside it would draw the bar a second time.
+        catalogs.print_report(report)
 
 
 def _photographs(design: Design, folder: Path) -> dict[View, Path]:
@@ -132,7 +135,7 @@ def _photographs(design: Design, folder: Path) -> dict[View, Path]:
 
 
 @dataclass
-class _Walk:
+class _Demonstration:
     """One run of the demonstration. `answered` is True when phone and desktop have their results; `outcome`
     is the type of the phone's last packet."""
 
@@ -147,29 +150,29 @@ class _Walk:
         stop, began = trio.Event(), time.monotonic()
         async with trio.open_nursery() as serving:
             port: int = await serving.start(partial(run_master, self.settings, shutdown=stop))
-            everywhere = self.settings.host == ALL_ADDRESSES
-            near = "127.0.0.1" if everywhere else self.settings.host
-            server = f"http://{local_address() if everywhere else near}:{port}"
-            say(f"The server answers at {server} after {time.monotonic() - began:.1f} s.")
-            async with trio.open_nursery() as carrying:
-                phone: Relay = await carrying.start(relay, self.link, near, port)
+            on_all_addresses = self.settings.host == ALL_ADDRESSES
+            local_host = "127.0.0.1" if on_all_addresses else self.settings.host
+            server = f"http://{local_address() if on_all_addresses else local_host}:{port}"
+            print_text(f"The server answers at {server} after {time.monotonic() - began:.1f} s.")
+            async with trio.open_nursery() as simulation:
+                phone: Relay = await simulation.start(relay, self.link, local_host, port)
                 await self._phone(f"http://127.0.0.1:{phone.port}")
-                carrying.cancel_scope.cancel()
+                simulation.cancel_scope.cancel()
             if self.outcome == "ANALYSIS_COMPLETE":
                 await self._desktop(server)
                 self.answered = True
-                say("\nThe catalogue is a demonstration: its pins, makers and prices are made up.")
+                print_text("\nThe catalogue is a demonstration: its pins, makers and prices are made up.")
             if self.answered and not once:
-                say(_invitation(server, self.photographs))
-                if everywhere:
+                print_text(_instructions(server, self.photographs))
+                if on_all_addresses:
                     _show_code(server)
                 await trio.sleep_forever()
             stop.set()
 
     async def _phone(self, server: str) -> None:
         size = sum(path.stat().st_size for path in self.photographs.values()) / 1024
-        say(f"\nA phone on {_described(self.link)}")
-        say(f"sends {len(self.photographs)} photographs of “{self.design.name}”, {size:,.0f} kB:\n")
+        print_text(f"\nA phone on {_described(self.link)}")
+        print_text(f"sends {len(self.photographs)} photographs of “{self.design.name}”, {size:,.0f} kB:\n")
         with Lines() as lines:
             async with client.analyze(server, self.photographs, on_progress=lines.uploaded) as packets:
                 async for received in packets:
@@ -177,18 +180,26 @@ class _Walk:
         self.outcome = packets.received[-1].kind
 
     async def _desktop(self, server: str) -> None:
-        say("\nA desktop that sends the same without that link gets one object when everything is done:\n")
+        print_text(
+            "\nA desktop that sends the same without that link gets one object when everything is done:\n"
+        )
         began = time.monotonic()
         body = await Photographs(self.photographs).multipart()
-        async with Connection(server, silence=DESKTOP_SILENCE, on_activity=lambda: None) as connection:
-            answer = await connection.request("POST", "/mobile-upload", {"User-Agent": DESKTOP}, body)
+        async with Connection(
+            server, silence=DESKTOP_SILENCE_SECONDS, on_activity=lambda: None
+        ) as connection:
+            answer = await connection.request(
+                "POST", "/mobile-upload", {"User-Agent": DESKTOP_USER_AGENT}, body
+            )
             fields = msgspec.json.decode(await answer.read(), type=dict[str, Any])
-        say(f"{time.monotonic() - began:8.3f} s  HTTP {answer.status}, {len(fields)} fields, among them")
+        print_text(
+            f"{time.monotonic() - began:8.3f} s  HTTP {answer.status}, {len(fields)} fields, among them"
+        )
         for name in DESKTOP_FIELDS:
-            say(f"{'':12}{name}: {terminal.clean(msgspec.json.encode(fields.get(name)).decode())}")
+            print_text(f"{'':12}{name}: {terminal.clean(msgspec.json.encode(fields.get(name)).decode())}")
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     terminal.output.print(Text(text))
 
 
@@ -205,7 +216,7 @@ def _described(link: Profile) -> str:
     )
 
 
-def _invitation(server: str, photographs: dict[View, Path]) -> str:
+def _instructions(server: str, photographs: dict[View, Path]) -> str:
     front, back = photographs[View.FRONT], photographs[View.BACK]
     curl = ["curl", "-N", "-A", "iPhone", "-F", f"front_image=@{front}", "-F", f"back_image=@{back}"]
     here = terminal.command("analyze", front, "--back", back, "--server", server)
@@ -221,14 +232,14 @@ def local_address() -> str:
     """The address of this machine in its local network; 127.0.0.1 if it is in none. No packet is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(NOBODYS_ADDRESS)
+            probe.connect(UNUSED_ADDRESS)
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
 
 
 def _show_code(server: str) -> None:
-    say("Everybody in this network can open it. Scan this with a phone's camera:\n")
+    print_text("Everybody in this network can open it. Scan this with a phone's camera:\n")
     code = io.StringIO()
     segno.make(f"{server}/", error="m").terminal(code, compact=True)
-    say(code.getvalue())
+    print_text(code.getvalue())

@@ -20,7 +20,7 @@ from pinactors.catalog.index import read_state
 from pinactors.catalog.reader import Catalog
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
-from pinactors.cli.catalog import bar, finished
+from pinactors.cli.catalog import finished, progress_bar
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import answers, boards, dataset, figures, report
 from pinactors.pipeline.metrics import Metrics
@@ -76,7 +76,7 @@ def evaluate(
         if as_json:
             typer.echo(json.dumps(on_boards, indent=2))
         else:
-            terminal.output.print(_of_boards(on_boards))
+            terminal.output.print(_board_rows(on_boards))
         return
     with terminal.explaining():
         given = dataset.load(folder)
@@ -89,7 +89,7 @@ def evaluate(
         raise typer.Exit(terminal.INTERRUPTED)
     results, timings = found
     opened = Catalog.open(imported)
-    _tell_missing(chosen, opened)
+    _print_missing(chosen, opened)
     result = figures.figures(given, results, opened.pin) | {
         "stages": timings,
         "catalog": {"version": opened.version, "pins": opened.size},
@@ -111,19 +111,19 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
     place = folder if (folder / "boards.csv").is_file() else folder / "boards"
     given = boards.load(place)
     with process_pool() as pool:
-        waiting = [pool.submit(boards.seen_on, catalog, board.path) for board in given]
+        waiting = [pool.submit(boards.find_pins, catalog, board.path) for board in given]
         seen = finished("looking", waiting)
     return boards.figures(given, seen)
 
 
-def tell(figures: dict[str, Any]) -> None:
+def print_figures(figures: dict[str, Any]) -> None:
     """Prints a line per figure: its value and the number of cases."""
     for name, figure in figures.items():
         value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
         terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
 
 
-def _of_boards(result: dict[str, Any]) -> Table:
+def _board_rows(result: dict[str, Any]) -> Table:
     rows = [
         (name, f"{result[name]['value']:.3f}", f"{result[name]['low']:.3f} – {result[name]['high']:.3f}")
         for name in ("recall", "precision")
@@ -159,7 +159,7 @@ async def _run(
     metrics = Metrics(prometheus_client.CollectorRegistry())
     async with local.pipeline(unhurried, analysis, metrics) as running:
         workers = int(running.registry.statistics()["compute"].get("workers") or 1)
-        with bar("analysing") as progress:
+        with progress_bar("analysing") as progress:
             results = await answers.collect(
                 photos, lambda photo: running.open(photo.images), workers, progress
             )
@@ -178,7 +178,7 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
     identity = str(source.resolve()).encode() + (source / "pins.csv").read_bytes()
     kept = data or terminal.settings().data / "evaluation"
     target = kept / f"{source.resolve().parent.name}-{hashlib.sha256(identity).hexdigest()[:8]}"
-    with bar("importing") as progress:
+    with progress_bar("importing") as progress:
         imported = import_catalog(source, target, progress)
     if imported.problems:
         terminal.errors.print(
@@ -189,8 +189,8 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
     return target
 
 
-def _tell_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None:
-    wanted = {photo.pin_id for photo in photos if photo.pin_id and photo.kind in figures.KNOWN}
+def _print_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None:
+    wanted = {photo.pin_id for photo in photos if photo.pin_id and photo.kind in figures.CATALOGUED_KINDS}
     missing = sorted(pin_id for pin_id in wanted if catalog.pin(pin_id) is None)
     if missing:
         some = ", ".join(missing[:5])

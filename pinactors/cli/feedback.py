@@ -38,7 +38,7 @@ def export_(
     opinions = with_records(data, lambda records: records.opinions())
     settings = terminal.settings(data=data)
     with terminal.explaining():
-        _bring(opinions, open_image_store(settings), settings.images_folder)
+        _fetch_photographs(opinions, open_image_store(settings), settings.images_folder)
         done = export(opinions, settings.images_folder, target)
     terminal.output.print(
         f"{done.labelled} labelled and {done.disagreed} disagreed photo sets were written to {target}.",
@@ -48,7 +48,7 @@ def export_(
         terminal.errors.print(f"{done.without_photographs} were left out: their photographs are gone.")
 
 
-def _bring(opinions: Iterable[Opinion], store: ImageStore, folder: Path) -> None:
+def _fetch_photographs(opinions: Iterable[Opinion], store: ImageStore, folder: Path) -> None:
     """Fetches photographs that other machines received; the export leaves out those that no longer exist."""
     for opinion in opinions:
         for path in opinion.images.values():

@@ -32,7 +32,7 @@ USAGE = 2
 1."""
 INTERRUPTED = 130
 
-EXPECTED = (
+EXPECTED_ERRORS = (
     OSError,
     ValueError,
     PinactorsError,
@@ -74,10 +74,10 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
     try:
         chosen = load(**given)
     except pydantic.ValidationError as error:
-        stop("\n".join(_complaint(problem, given) for problem in error.errors()), USAGE)
+        stop("\n".join(_setting_error(problem, given) for problem in error.errors()), USAGE)
     unnamed = "data" not in given and "PINACTORS_DATA" not in os.environ
     if unnamed and chosen.data == OLD_DATA_FOLDER:
-        _say_once(
+        _print_once(
             f"pinactors: the data folder is {OLD_DATA_FOLDER.resolve()}, because it exists here; set "
             "PINACTORS_DATA to use it from any folder"
         )
@@ -85,11 +85,11 @@ def settings(assignments: list[str] | None = None, **flags: Any) -> Settings:
 
 
 @functools.cache
-def _say_once(text: str) -> None:
+def _print_once(text: str) -> None:
     errors.print(text, markup=False)
 
 
-def _complaint(problem: Any, given: dict[str, Any]) -> str:
+def _setting_error(problem: Any, given: dict[str, Any]) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
     variable = f"PINACTORS_{name.upper()}"
     source = f"--{name.replace('_', '-')} or --set {name}=…" if name in given else variable
@@ -121,21 +121,22 @@ async def _watch_signals(ended: trio.CancelScope, *, task_status: trio.TaskStatu
 
 @contextmanager
 def explaining(what: str = "") -> Iterator[None]:
-    """For `EXPECTED` errors inside the `with`, ends the program with a message that begins with `what`."""
+    """For `EXPECTED_ERRORS` errors inside the `with`, ends the program with a message that begins with
+    `what`."""
     try:
         yield
     except BaseExceptionGroup as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
-        if isinstance(error, EXPECTED):
-            stop(f"{what}{_worded(error)}")
+        if isinstance(error, EXPECTED_ERRORS):
+            stop(f"{what}{_error_text(error)}")
         raise
-    except EXPECTED as error:
-        stop(f"{what}{_worded(error)}")
+    except EXPECTED_ERRORS as error:
+        stop(f"{what}{_error_text(error)}")
 
 
-def _worded(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -148,9 +149,9 @@ def command(*arguments: object, data: Path | None = None, catalog: Path | None =
         arguments = (*arguments, "--catalog", catalog)
     elif data is not None:
         arguments = (*arguments, "--data", data)
-    found = shutil.which("pinactors")
-    ours = found is not None and Path(found).parent == Path(sys.executable).parent
-    start = ["pinactors"] if ours else [sys.executable, "-m", "pinactors"]
+    program = shutil.which("pinactors")
+    on_path = program is not None and Path(program).parent == Path(sys.executable).parent
+    start = ["pinactors"] if on_path else [sys.executable, "-m", "pinactors"]
     return shlex.join([*start, *map(str, arguments)])
 
 

@@ -24,7 +24,7 @@ from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
 
-SAME_PLACE = 0.4
+SAME_PIN_OVERLAP = 0.4
 """Intersection over union from which two boxes belong to one pin. It is low because boxes are drawn by hand,
 and a round pin fills three quarters of its box."""
 
@@ -34,7 +34,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Boxed:
+class BoxedPin:
     """A pin in a picture: `box` is x0, y0, x1, y1 in the picture's pixels; `pin_id` is empty if the catalogue
     lacks the pin. A pin that was found also has its name and the probability that it is there."""
 
@@ -47,7 +47,7 @@ class Boxed:
 @dataclass(frozen=True, slots=True)
 class Board:
     path: Path
-    pins: tuple[Boxed, ...]
+    pins: tuple[BoxedPin, ...]
 
 
 def load(folder: Path) -> tuple[Board, ...]:
@@ -55,14 +55,14 @@ def load(folder: Path) -> tuple[Board, ...]:
     table = folder / "boards.csv"
     if not table.is_file():
         raise FileNotFoundError(f"{folder} holds no boards.csv")
-    pins: dict[str, list[Boxed]] = {}
+    pins: dict[str, list[BoxedPin]] = {}
     with table.open(newline="", encoding="utf-8-sig") as file:
         for line, row in enumerate(csv.DictReader(file), 2):
             try:
                 x0, y0, x1, y1 = (float(row[name]) for name in ("x0", "y0", "x1", "y1"))
             except (KeyError, TypeError, ValueError):
                 raise ValueError(f"boards.csv line {line}: x0, y0, x1, y1 must be numbers") from None
-            pins.setdefault(row["board"], []).append(Boxed(row["pin_id"] or "", (x0, y0, x1, y1)))
+            pins.setdefault(row["board"], []).append(BoxedPin(row["pin_id"] or "", (x0, y0, x1, y1)))
     found = []
     for name, boxed in sorted(pins.items()):
         path = next((path for path in sorted(folder.glob(f"{name}.*")) if path.suffix != ".csv"), None)
@@ -72,55 +72,58 @@ def load(folder: Path) -> tuple[Board, ...]:
     return tuple(found)
 
 
-def seen_on(catalog: Path, path: Path) -> list[Boxed]:
+def find_pins(catalog: Path, path: Path) -> list[BoxedPin]:
     """The catalogued pins found on one board, likeliest first. Raises `PinactorsError`, `OSError`."""
     rgb = decode(path.read_bytes(), View.FRONT, MAX_PIXELS).rgb
     source = Catalog.open(catalog)
     with source.connected:
-        seen = sightings.look_everywhere(source, rgb)
-        pins = source.numbered([one.candidate.number for one in seen])
+        sightings_found = sightings.look_everywhere(source, rgb)
+        pins = source.numbered([sighting.candidate.number for sighting in sightings_found])
     with Pillow.open(path) as picture:  # boxes are in the pixels of the file
         across, down = ImageOps.exif_transpose(picture).size
     found = []
-    for one in seen:
-        if one.candidate.number in pins:
-            x, y, w, h = sightings.box_of(one, rgb)
+    for sighting in sightings_found:
+        if sighting.candidate.number in pins:
+            x, y, w, h = sightings.box_of(sighting, rgb)
             box = x * across, y * down, (x + w) * across, (y + h) * down
-            pin = pins[one.candidate.number]
-            found.append(Boxed(pin.pin_id, box, pin.name, 1 / (1 + math.exp(-one.odds))))
+            pin = pins[sighting.candidate.number]
+            found.append(BoxedPin(pin.pin_id, box, pin.name, 1 / (1 + math.exp(-sighting.odds))))
     return found
 
 
-def figures(boards: Sequence[Board], found: Sequence[Sequence[Boxed]]) -> dict[str, Any]:
+def figures(boards: Sequence[Board], found: Sequence[Sequence[BoxedPin]]) -> dict[str, Any]:
     """Recall over the boxes of catalogued pins, precision over the pins found on a box, and F1."""
     hits: list[bool] = []
-    right: list[bool] = []
-    for board, seen in zip(boards, found, strict=True):
+    correct: list[bool] = []
+    for board, found_pins in zip(boards, found, strict=True):
         hits += [
-            any(one.pin_id == pin.pin_id and overlap(one.box, pin.box) >= SAME_PLACE for one in seen)
+            any(
+                found_pin.pin_id == pin.pin_id and overlap(found_pin.box, pin.box) >= SAME_PIN_OVERLAP
+                for found_pin in found_pins
+            )
             for pin in board.pins
             if pin.pin_id
         ]
-        for one in seen:
-            there = [pin for pin in board.pins if overlap(one.box, pin.box) >= SAME_PLACE]
-            if there:
-                right.append(any(pin.pin_id == one.pin_id for pin in there))
-    recall, precision = (sum(each) / max(1, len(each)) for each in (hits, right))
+        for found_pin in found_pins:
+            boxes_here = [pin for pin in board.pins if overlap(found_pin.box, pin.box) >= SAME_PIN_OVERLAP]
+            if boxes_here:
+                correct.append(any(pin.pin_id == found_pin.pin_id for pin in boxes_here))
+    recall, precision = (sum(each) / max(1, len(each)) for each in (hits, correct))
     return {
         "boards": len(boards),
         "recall": share(hits),
-        "precision": share(right),
+        "precision": share(correct),
         "F1": 2 * recall * precision / max(recall + precision, 1e-9),
-        "found without a box": sum(len(seen) for seen in found) - len(right),
+        "found without a box": sum(len(found_pins) for found_pins in found) - len(correct),
     }
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(first: Box, second: Box) -> float:
     """Intersection over union of two boxes."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
     if width <= 0 or height <= 0:
         return 0.0
     shared = width * height
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
     return shared / (sum(areas) - shared)

@@ -95,8 +95,13 @@ def measure_photo(photo: PhotoSet, view: View, truth: Points | None) -> Measured
     cut = outline.refine_best(scene, ranked)
     return MeasuredPhoto(
         photo.pin_id or photo.photo_id,
-        np.array([one.measures.vector() for one in ranked]),
-        np.array([outline.overlap(one.proposal.mask, as_image(pin)) >= COVERING_OVERLAP for one in ranked]),
+        np.array([candidate.measures.vector() for candidate in ranked]),
+        np.array(
+            [
+                outline.overlap(candidate.proposal.mask, as_image(pin)) >= COVERING_OVERLAP
+                for candidate in ranked
+            ]
+        ),
         np.array([*cut.measures.vector(), cut.agreement, cut.support]),
         outline.overlap(cut.mask, as_image(pin)) >= COVERING_OVERLAP,
     )
@@ -117,17 +122,17 @@ def fit(photos: Sequence[MeasuredPhoto], start: Coefficients) -> Coefficients:
 
     Raises `ValueError` unless some cuts cover their pin and others do not.
     """
-    right = np.array([one.cut_covers for one in photos])
-    if not right.any() or right.all():
+    covering = np.array([measured.cut_covers for measured in photos])
+    if not covering.any() or covering.all():
         raise ValueError("a fit needs photographs whose cut covers the pin and others")
-    mixed = [one for one in photos if one.covers.any() and not one.covers.all()]
-    cuts = np.column_stack([np.ones(len(photos)), [one.cut for one in photos]])
+    mixed = [measured for measured in photos if measured.covers.any() and not measured.covers.all()]
+    cuts = np.column_stack([np.ones(len(photos)), [measured.cut for measured in photos]])
     region = start.region
     if mixed:
-        stacked = np.concatenate([one.regions for one in mixed])
+        stacked = np.concatenate([measured.regions for measured in mixed])
         region = _nearest(start.region, stacked.std(axis=0), NAMES, lambda w: _listwise(mixed, w))
     cut = _nearest(
-        start.cut, cuts.std(axis=0), ("intercept", *CONFIDENCE_NAMES), lambda w: _logistic(cuts, right, w)
+        start.cut, cuts.std(axis=0), ("intercept", *CONFIDENCE_NAMES), lambda w: _logistic(cuts, covering, w)
     )
     return Coefficients(region, cut)
 
@@ -135,12 +140,12 @@ def fit(photos: Sequence[MeasuredPhoto], start: Coefficients) -> Coefficients:
 def _listwise(mixed: Sequence[MeasuredPhoto], weights: Values) -> tuple[float, Values]:
     """Negative log-likelihood of the covering regions and its gradient."""
     loss, gradient = 0.0, np.zeros(len(weights))
-    for one in mixed:
-        odds = one.regions @ weights
+    for photo in mixed:
+        odds = photo.regions @ weights
         share = np.exp(odds - odds.max())
-        among = share * one.covers
+        among = share * photo.covers
         loss += float(np.log(share.sum()) - np.log(among.sum()))
-        gradient += one.regions.T @ (share / share.sum() - among / among.sum())
+        gradient += photo.regions.T @ (share / share.sum() - among / among.sum())
     return loss, gradient
 
 

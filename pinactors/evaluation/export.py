@@ -28,8 +28,8 @@ LABELS = {
 }
 
 
-ANSWERED = ("verdict", "pin_id")
-SHOULD = ("comment", "corrected_verdict", "corrected_pin_id", "corrected_price")
+ANSWER_COLUMNS = ("verdict", "pin_id")
+CORRECTION_COLUMNS = ("comment", "corrected_verdict", "corrected_pin_id", "corrected_price")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
     """Writes the set to `target`. Raises `OSError`."""
     (target / "photos").mkdir(parents=True, exist_ok=True)
     (target / "truth").mkdir(exist_ok=True)
-    labelled, disagreed, said, lost = [], [], [], 0
+    labelled, disagreed, feedback, without_photographs = [], [], [], 0
     for opinion in opinions:
         photo_id = f"{opinion.record_number:06d}"
         label = _label(opinion)
@@ -52,22 +52,29 @@ def export(opinions: Iterable[Opinion], images_folder: Path, target: Path) -> Ex
             continue  # the user agreed that nothing could be decided
         sources = {view: images_folder / path for view, path in opinion.images.items()}
         if not sources or not all(source.is_file() for source in sources.values()):
-            lost += 1
+            without_photographs += 1
             continue
         for view, source in sources.items():
             shutil.copyfile(source, target / "photos" / f"{photo_id}_{view}{_suffix(source)}")
-        answered = (opinion.verdict, opinion.pin_id or "")
-        should = (opinion.comment, corrected.verdict or "", corrected.pin_id or "", _price(corrected.price))
-        said.append((photo_id, opinion.agreement, *answered, *should))
+        answer = (opinion.verdict, opinion.pin_id or "")
+        corrections = (
+            opinion.comment,
+            corrected.verdict or "",
+            corrected.pin_id or "",
+            _price(corrected.price),
+        )
+        feedback.append((photo_id, opinion.agreement, *answer, *corrections))
         if label is None:
-            disagreed.append((photo_id, *answered, *should))
+            disagreed.append((photo_id, *answer, *corrections))
         else:
             pin_id = "" if label is Kind.NOT_A_PIN else corrected.pin_id or opinion.pin_id or ""
             labelled.append((photo_id, str(label), pin_id, ""))
     _write(target / "truth" / "photos.csv", ("photo_id", "kind", "pin_id", "defects"), labelled)
-    _write(target / "truth" / "disagreed.csv", ("photo_id", *ANSWERED, *SHOULD), disagreed)
-    _write(target / "truth" / "said.csv", ("photo_id", "said", *ANSWERED, *SHOULD), said)
-    return Exported(len(labelled), len(disagreed), lost)
+    _write(target / "truth" / "disagreed.csv", ("photo_id", *ANSWER_COLUMNS, *CORRECTION_COLUMNS), disagreed)
+    _write(
+        target / "truth" / "said.csv", ("photo_id", "said", *ANSWER_COLUMNS, *CORRECTION_COLUMNS), feedback
+    )
+    return Exported(len(labelled), len(disagreed), without_photographs)
 
 
 def _label(opinion: Opinion) -> Kind | None:

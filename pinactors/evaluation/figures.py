@@ -16,9 +16,9 @@ from pinactors.evaluation.dataset import Dataset, Kind
 from pinactors.evaluation.metrics import interval, share
 from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict, View
 
-KNOWN = (Kind.GENUINE, Kind.COUNTERFEIT)
+CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
 COVERAGE_PRECISION = 0.98
-FALSE_ALARMS = 0.05
+FALSE_ALARM_RATE = 0.05
 SUREST_SHARE = 0.5
 
 Figures = dict[str, Any]
@@ -30,7 +30,7 @@ def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], Ca
         "sets": {kind: sum(answer.photo.kind is kind for answer in answers) for kind in Kind},
         "errors": sum(answer.error is not None for answer in answers),
         "identification": identification(answers),
-        "missed": missed(answers),
+        "missed": wrong_answers(answers),
         "by tag": by_tag(answers),
         "authenticity": authenticity(answers),
         "reads": reads(answers, pin),
@@ -42,7 +42,7 @@ def figures(dataset: Dataset, answers: Sequence[Answer], pin: Callable[[str], Ca
 def identification(answers: Sequence[Answer]) -> Figures:
     """Recall over pins that the catalogue holds, and false claims over those that it does not hold. Pins
     whose drawing the catalogue holds in other colours or another plating are counted separately."""
-    known = [answer for answer in answers if answer.photo.kind in KNOWN]
+    known = [answer for answer in answers if answer.photo.kind in CATALOGUED_KINDS]
     missing = [answer for answer in answers if answer.photo.kind is Kind.NOT_IN_CATALOG]
     variants = [answer for answer in missing if answer.photo.variant]
     unknown = [answer for answer in missing if not answer.photo.variant]
@@ -74,19 +74,19 @@ def identification(answers: Sequence[Answer]) -> Figures:
     }
 
 
-def missed(answers: Sequence[Answer]) -> dict[str, list[str]]:
+def wrong_answers(answers: Sequence[Answer]) -> dict[str, list[str]]:
     """The photo sets with a wrong answer by the kind of error: the path of the front, or of the first
     view."""
     wrong: dict[str, Callable[[Answer], bool]] = {
-        "right pin not first": lambda answer: answer.photo.kind in KNOWN and _rank(answer) > 0,
+        "right pin not first": lambda answer: answer.photo.kind in CATALOGUED_KINDS and _rank(answer) > 0,
         "right pin first, not claimed": lambda answer: (
-            answer.photo.kind in KNOWN and _rank(answer) == 0 and answer.claimed is None
+            answer.photo.kind in CATALOGUED_KINDS and _rank(answer) == 0 and answer.claimed is None
         ),
         "claimed as another pin": lambda answer: (
-            answer.photo.kind in KNOWN and answer.claimed not in (None, answer.photo.pin_id)
+            answer.photo.kind in CATALOGUED_KINDS and answer.claimed not in (None, answer.photo.pin_id)
         ),
         "claimed, not in the catalogue": lambda answer: (
-            answer.photo.kind not in KNOWN and answer.claimed is not None
+            answer.photo.kind not in CATALOGUED_KINDS and answer.claimed is not None
         ),
         "genuine, called no pin": lambda answer: (
             answer.photo.kind is Kind.GENUINE and _verdict(answer) is Verdict.NOT_A_PIN
@@ -144,21 +144,24 @@ def pins_of(answers: Sequence[Answer]) -> list[str]:
 def authenticity(answers: Sequence[Answer]) -> Figures:
     """Figures over genuine and counterfeit pins that the full analysis rated: the rating over 100 is the
     probability of being genuine. Basic and timed-out answers have no such rating and are only counted."""
-    known = [answer for answer in answers if answer.photo.kind in KNOWN]
-    judged = [answer for answer in known if _how(answer) == "full"]
+    known = [answer for answer in answers if answer.photo.kind in CATALOGUED_KINDS]
+    judged = [answer for answer in known if _answer_kind(answer) == "full"]
     rated = Rated(
         np.array([_probability(answer) for answer in judged]),
         np.array([answer.photo.kind is Kind.GENUINE for answer in judged], dtype=bool),
         pins_of(judged),
     )
-    ways = [_how(answer) for answer in known]
+    answer_kinds = [_answer_kind(answer) for answer in known]
     defects = sorted({defect for answer in judged for defect in answer.photo.defects})
     wrong = (rated.probability >= 0.5) != rated.genuine
     risks = metrics.risk_curve(np.abs(rated.probability - 0.5), wrong) if judged else np.array([])
     return {
-        "answers": {way: ways.count(way) for way in ("full", "basic", "timed out", "none")},
+        "answers": {
+            answer_kind: answer_kinds.count(answer_kind)
+            for answer_kind in ("full", "basic", "timed out", "none")
+        },
         **rated.figures(),
-        **_called(answers),
+        **_call_rates(answers),
         "verdicts": _verdicts(answers),
         "AUC by defect": {
             defect: rated.having([defect in answer.photo.defects for answer in judged]).auc()
@@ -194,8 +197,8 @@ class Rated:
         return {
             "ROC AUC": self.auc(),
             "Brier": interval(metrics.brier, self.probability, self.genuine, pins=self.pins),
-            f"fakes found at {FALSE_ALARMS:.0%} false alarms": interval(
-                lambda fake, kind: metrics.found_at(fake, kind, FALSE_ALARMS),
+            f"fakes found at {FALSE_ALARM_RATE:.0%} false alarms": interval(
+                lambda fake, kind: metrics.found_at(fake, kind, FALSE_ALARM_RATE),
                 1 - self.probability,
                 ~self.genuine,
                 pins=self.pins,
@@ -209,7 +212,7 @@ class Rated:
         }
 
 
-def _how(answer: Answer) -> str:
+def _answer_kind(answer: Answer) -> str:
     """The kind of analysis that gave an answer's rating: full, basic, timed out, or none."""
     packet = answer.authenticity
     if packet is None:
@@ -217,7 +220,7 @@ def _how(answer: Answer) -> str:
     return {BASIC_NOTE: "basic", TIMEOUT_NOTE: "timed out"}.get(packet.note or "", "full")
 
 
-def _called(answers: Sequence[Answer]) -> Figures:
+def _call_rates(answers: Sequence[Answer]) -> Figures:
     """Shares of the photographs of each kind that got a verdict, from whichever kind of analysis."""
     shares = {}
     for name, kind, verdict in (

@@ -26,17 +26,17 @@ from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
 
 MAX_PIXELS = 64_000_000
-IN_CATALOGUE = (Kind.GENUINE, Kind.COUNTERFEIT)
+CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
 
 RECOLOURED_EVERY = 2
 """One photograph in this many is also compared with its own pin in other hues. A pin whose drawing the
 catalogue has in other colours is no match, but sets contain hardly any such pin."""
-LEAST_TURN_RADIANS = np.radians(60)
+LEAST_HUE_ROTATION_RADIANS = np.radians(60)
 """Least angle by which those hues are rotated: lights and cameras rotate hues by less."""
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class ComparedPhoto:
     """A front with the candidates that were registered on it: their measurements (`probability.NAMES`) and
     whether each is the photographed pin. `pin` identifies the photographed pin, for the folds; `recoloured`
     are the measurements of its own catalogue picture in other hues, None if it was not compared."""
@@ -47,39 +47,41 @@ class Compared:
     recoloured: list[float] | None = None
 
 
-def compare(catalog: Path, photo: PhotoSet) -> Compared:
+def compare(catalog: Path, photo: PhotoSet) -> ComparedPhoto:
     """Searches the catalogue for a photo set's front. Raises `PinactorsError`, `OSError`."""
     rgb = decode(photo.images[View.FRONT].read_bytes(), View.FRONT, MAX_PIXELS).rgb
     source = Catalog.open(catalog)
-    known = photo.pin_id if photo.kind in IN_CATALOGUE else None
+    known = photo.pin_id if photo.kind in CATALOGUED_KINDS else None
     candidates, recoloured = [], None
     with source.connected:
-        seen = sightings.look(source, rgb)
-        pins = source.numbered([one.candidate.number for one in seen])
-        for one in seen:
-            if one.candidate.number in pins:
-                right = pins[one.candidate.number].pin_id == known
-                values = probability.measurements(one.comparison.agreement, one.candidate.outlined)
-                candidates.append((values, right))
+        sightings_found = sightings.look(source, rgb)
+        pins = source.numbered([sighting.candidate.number for sighting in sightings_found])
+        for sighting in sightings_found:
+            if sighting.candidate.number in pins:
+                correct = pins[sighting.candidate.number].pin_id == known
+                values = probability.measurements(sighting.comparison.agreement, sighting.candidate.outlined)
+                candidates.append((values, correct))
                 chance = zlib.crc32(photo.photo_id.encode())
-                if right and chance % RECOLOURED_EVERY == 0:
-                    recoloured = _recoloured(rgb, one.candidate, chance)
-    return Compared(photo.kind, photo.pin_id or photo.photo_id, tuple(candidates), recoloured)
+                if correct and chance % RECOLOURED_EVERY == 0:
+                    recoloured = _recoloured(rgb, sighting.candidate, chance)
+    return ComparedPhoto(photo.kind, photo.pin_id or photo.photo_id, tuple(candidates), recoloured)
 
 
 def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | None:
     """The measurements of the candidate with rotated hues; None if it cannot be registered."""
     reference = candidate.reference
-    angle = np.random.default_rng(chance).uniform(LEAST_TURN_RADIANS, 2 * np.pi - LEAST_TURN_RADIANS)
-    turned = dataclasses.replace(reference, rgb=in_other_hues(reference.rgb, angle))
+    angle = np.random.default_rng(chance).uniform(
+        LEAST_HUE_ROTATION_RADIANS, 2 * np.pi - LEAST_HUE_ROTATION_RADIANS
+    )
+    recoloured = dataclasses.replace(reference, rgb=with_rotated_hues(reference.rgb, angle))
     around = cv2.dilate(
         reference.mask, np.ones((preparing.OUTLINE_MARGIN_PIXELS, preparing.OUTLINE_MARGIN_PIXELS), np.uint8)
     )
     features = keypoints.extract(
-        turned.rgb, np.asarray(around, np.uint8), preparing.PICTURE_SIDES, preparing.MOST_FEATURES
+        recoloured.rgb, np.asarray(around, np.uint8), preparing.PICTURE_SIDES, preparing.MOST_FEATURES
     )
     weights = np.full(len(features), candidate.weights.mean(), np.float32)
-    variant = Candidate(candidate.number, features, weights, candidate.outlined, lambda: turned)
+    variant = Candidate(candidate.number, features, weights, candidate.outlined, lambda: recoloured)
     query: Features = keypoints.extract(rgb, None, sightings.PHOTOGRAPH_SIDES, sightings.PHOTOGRAPH_FEATURES)
     found = verification.register(query, features)
     if found is None:
@@ -88,7 +90,7 @@ def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | 
     return probability.measurements(compared.agreement, variant.outlined)
 
 
-def in_other_hues(rgb: Image, angle: float) -> Image:
+def with_rotated_hues(rgb: Image, angle: float) -> Image:
     """The picture with a* and b* rotated by an angle (radians) and unchanged lightness."""
     lab = lab_of_srgb(rgb)
     cosine, sine = np.cos(angle), np.sin(angle)
@@ -96,10 +98,10 @@ def in_other_hues(rgb: Image, angle: float) -> Image:
     return np.asarray(np.round(srgb_of_lab(lab) * 255), np.uint8)
 
 
-def fit(given: Sequence[Compared]) -> dict[str, Any]:
+def fit(photos: Sequence[ComparedPhoto]) -> dict[str, Any]:
     """Fitted intercept and coefficients by name, in the form of `probability.json`. Raises `ValueError` if no
     photograph has its own pin among its candidates."""
-    solution = _solution(given)
+    solution = _solution(photos)
     return {
         "intercept": round(float(solution[0]), 4),
         "coefficients": {
@@ -108,32 +110,35 @@ def fit(given: Sequence[Compared]) -> dict[str, Any]:
     }
 
 
-def out_of_fold(given: Sequence[Compared], folds: int) -> dict[str, Any]:
+def out_of_fold(photos: Sequence[ComparedPhoto], folds: int) -> dict[str, Any]:
     """Figures of all photographs, each under coefficients fitted to the other folds; folds are by pin. Raises
     `ValueError` like `fit`."""
-    fold = np.array([zlib.crc32(one.pin.encode()) % folds for one in given])
+    fold = np.array([zlib.crc32(photo.pin.encode()) % folds for photo in photos])
     fitted = [
-        _solution([one for one, part in zip(given, fold, strict=True) if part != left_out])
+        _solution([photo for photo, part in zip(photos, fold, strict=True) if part != left_out])
         for left_out in range(folds)
     ]
     best: list[tuple[float, bool]] = []
-    for one, part in zip(given, fold, strict=True):
-        if not one.candidates:
+    for photo, part in zip(photos, fold, strict=True):
+        if not photo.candidates:
             best.append((-np.inf, False))
             continue
         solution = fitted[part]
-        odds = [float(solution[0] + np.dot(solution[1:], values)) for values, _ in one.candidates]
+        odds = [float(solution[0] + np.dot(solution[1:], values)) for values, _ in photo.candidates]
         first = int(np.argmax(odds))
-        best.append((odds[first], one.candidates[first][1]))
-    known = [index for index, one in enumerate(given) if one.kind in IN_CATALOGUE]
-    others = [index for index, one in enumerate(given) if one.kind not in IN_CATALOGUE]
+        best.append((odds[first], photo.candidates[first][1]))
+    known = [index for index, photo in enumerate(photos) if photo.kind in CATALOGUED_KINDS]
+    others = [index for index, photo in enumerate(photos) if photo.kind not in CATALOGUED_KINDS]
     recoloured = [
-        (one.pin, float(fitted[part][0] + np.dot(fitted[part][1:], one.recoloured)) >= sightings.CLAIM_ODDS)
-        for one, part in zip(given, fold, strict=True)
-        if one.recoloured is not None
+        (
+            photo.pin,
+            float(fitted[part][0] + np.dot(fitted[part][1:], photo.recoloured)) >= sightings.CLAIM_ODDS,
+        )
+        for photo, part in zip(photos, fold, strict=True)
+        if photo.recoloured is not None
     ]
     claimed = [odds >= sightings.CLAIM_ODDS for odds, _ in best]
-    pins = [given[index].pin for index in known]
+    pins = [photos[index].pin for index in known]
     return {
         "recall@1": share([best[index][1] for index in known], pins),
         "claimed and right": share([claimed[index] and best[index][1] for index in known], pins),
@@ -145,9 +150,9 @@ def out_of_fold(given: Sequence[Compared], folds: int) -> dict[str, Any]:
     }
 
 
-def _solution(given: Sequence[Compared]) -> npt.NDArray[np.float64]:
-    rows = [candidate for one in given for candidate in one.candidates]
-    rows += [(one.recoloured, False) for one in given if one.recoloured is not None]
+def _solution(photos: Sequence[ComparedPhoto]) -> npt.NDArray[np.float64]:
+    rows = [candidate for photo in photos for candidate in photo.candidates]
+    rows += [(photo.recoloured, False) for photo in photos if photo.recoloured is not None]
     if not any(right for _, right in rows):
         raise ValueError("nothing to fit: no front of these was found by its own catalogue picture")
     return probability.fit([values for values, _ in rows], [right for _, right in rows])

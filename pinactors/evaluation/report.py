@@ -14,7 +14,7 @@ from jinja2 import Environment
 
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import Kind
-from pinactors.evaluation.figures import KNOWN
+from pinactors.evaluation.figures import CATALOGUED_KINDS
 
 WORST_SHOWN = 8
 THUMBNAIL_SIDE = 180
@@ -34,7 +34,7 @@ def page(result: dict[str, Any], answers: Sequence[Answer]) -> str:
 
 def worst_cases(answers: Sequence[Answer]) -> list[tuple[str, list[Answer]]]:
     """The worst cases, grouped by the kind of error."""
-    known = [answer for answer in answers if answer.photo.kind in KNOWN]
+    known = [answer for answer in answers if answer.photo.kind in CATALOGUED_KINDS]
     judged = [answer for answer in known if answer.authenticity]
 
     def rating(answer: Answer) -> int:

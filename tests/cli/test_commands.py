@@ -159,11 +159,11 @@ def test_the_data_folder_of_the_first_release_is_used_where_it_is_and_said(
 ) -> None:
     old = tmp_path / "pinactors-data"
     old.mkdir()
-    terminal._say_once.cache_clear()
+    terminal._print_once.cache_clear()
     added = call("keys", "add", "a shop")
     assert f"the data folder is {old}" in added.stderr
     assert (old / "pinactors.db").is_file()
-    terminal._say_once.cache_clear()
+    terminal._print_once.cache_clear()
     monkeypatch.setenv("PINACTORS_DATA", "pinactors-data")
     assert call("keys", "list").stderr == "", "it was named"
 

@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from pinactors.evaluation.boards import Board, Boxed, figures, load, overlap
+from pinactors.evaluation.boards import Board, BoxedPin, figures, load, overlap
 
 
-def board(*pins: Boxed) -> Board:
+def board(*pins: BoxedPin) -> Board:
     return Board(Path("board.jpg"), pins)
 
 
 def test_found_missed_wrong_and_without_a_box() -> None:
-    given = board(Boxed("a", (0, 0, 100, 100)), Boxed("b", (200, 0, 300, 100)), Boxed("", (400, 0, 500, 100)))
+    given = board(
+        BoxedPin("a", (0, 0, 100, 100)), BoxedPin("b", (200, 0, 300, 100)), BoxedPin("", (400, 0, 500, 100))
+    )
     seen = [
-        Boxed("a", (5, 5, 105, 105)),
-        Boxed("c", (400, 0, 500, 100)),  # on a pin that the catalogue lacks: counted as wrong
-        Boxed("d", (800, 0, 900, 100)),  # outside all labelled boxes: neither right nor wrong
+        BoxedPin("a", (5, 5, 105, 105)),
+        BoxedPin("c", (400, 0, 500, 100)),  # on a pin that the catalogue lacks: counted as wrong
+        BoxedPin("d", (800, 0, 900, 100)),  # outside all labelled boxes: neither right nor wrong
     ]
     result = figures([given], [seen])
     assert result["recall"]["value"] == 0.5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinactors.evaluation.answers import Answer
 from pinactors.evaluation.dataset import VARIANT_TAG, Kind, PhotoSet
-from pinactors.evaluation.figures import authenticity, by_tag, identification, missed, pins_of
+from pinactors.evaluation.figures import authenticity, by_tag, identification, pins_of, wrong_answers
 from pinactors.protocol import (
     BASIC_NOTE,
     TIMEOUT_NOTE,
@@ -122,7 +122,7 @@ def test_what_went_wrong_is_named_by_its_picture() -> None:
         return Answer(photo, (packet,))
 
     doubted = answer(4, Kind.GENUINE, 10, Verdict.COUNTERFEIT, pin="A")
-    found = missed(
+    found = wrong_answers(
         [
             identified(0, Kind.GENUINE, "A", ["A", "B"], True),
             identified(1, Kind.GENUINE, "A", ["A", "B"], False),

@@ -22,7 +22,7 @@ UNKNOWN = 11
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> list[matching.Compared]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> list[matching.ComparedPhoto]:
     """The measurements of photographs of two pins in the catalogue and of one that it lacks."""
     folder = tmp_path_factory.mktemp("pins")
     import_catalog(folders.write_folder(folder / "in", PINS, back=False), folder / "catalog", workers=1)
@@ -40,7 +40,7 @@ def chosen(seed: int) -> str:
     return next(name for name in names if zlib.crc32(name.encode()) % matching.RECOLOURED_EVERY == 0)
 
 
-def test_a_photograph_has_its_pin_and_the_pin_in_other_hues(compared: list[matching.Compared]) -> None:
+def test_a_photograph_has_its_pin_and_the_pin_in_other_hues(compared: list[matching.ComparedPhoto]) -> None:
     *known, unknown = compared
     chroma = probability.NAMES.index("chroma")
     for one in known:
@@ -54,7 +54,7 @@ def test_a_photograph_has_its_pin_and_the_pin_in_other_hues(compared: list[match
 
 
 def test_what_is_fitted_tells_the_pin_from_the_others_and_from_its_recoloured_picture(
-    compared: list[matching.Compared],
+    compared: list[matching.ComparedPhoto],
 ) -> None:
     fitted = matching.fit(compared)
     assert tuple(fitted["coefficients"]) == probability.NAMES
@@ -78,13 +78,13 @@ def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
         return list(chance.normal(middle, 0.3, len(probability.NAMES)))
 
     given = [
-        matching.Compared(
+        matching.ComparedPhoto(
             Kind.GENUINE, f"P{pin}", ((measured(2.0), True), (measured(0.0), False)), measured(0.0)
         )
         for pin in range(8)
     ]
-    given.append(matching.Compared(Kind.NOT_IN_CATALOG, "X", ((measured(0.0), False),)))
-    given.append(matching.Compared(Kind.NOT_IN_CATALOG, "Y", ()))
+    given.append(matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "X", ((measured(0.0), False),)))
+    given.append(matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "Y", ()))
     figures = matching.out_of_fold(given, 3)
     assert figures["recall@1"]["value"] == figures["claimed and right"]["value"] == 1
     assert figures["its picture in other hues, claimed"] == figures["claimed and wrong"]
@@ -95,12 +95,12 @@ def test_figures_are_of_pins_the_coefficients_were_not_fitted_to() -> None:
 
 def test_hues_are_turned_and_lightness_stays() -> None:
     rgb = drawing.pin_front(2).rgb
-    turned = matching.in_other_hues(rgb, np.pi)
+    turned = matching.with_rotated_hues(rgb, np.pi)
     assert (
-        np.abs(matching.in_other_hues(turned, np.pi).astype(int) - rgb).mean() < 12
+        np.abs(matching.with_rotated_hues(turned, np.pi).astype(int) - rgb).mean() < 12
     )  # colours outside sRGB are clipped
     grey = np.full((4, 4, 3), 90, np.uint8)
-    assert np.abs(matching.in_other_hues(grey, 1.0).astype(int) - 90).max() <= 1
+    assert np.abs(matching.with_rotated_hues(grey, 1.0).astype(int) - 90).max() <= 1
 
 
 def test_the_shipped_coefficients_say_what_they_were_fitted_to() -> None:
@@ -110,8 +110,8 @@ def test_the_shipped_coefficients_say_what_they_were_fitted_to() -> None:
 
 
 def test_photographs_without_a_candidate_of_their_own_fit_nothing() -> None:
-    alone = matching.Compared(Kind.GENUINE, "A", ())
-    other = matching.Compared(Kind.NOT_IN_CATALOG, "B", (([0.0] * len(probability.NAMES), False),))
+    alone = matching.ComparedPhoto(Kind.GENUINE, "A", ())
+    other = matching.ComparedPhoto(Kind.NOT_IN_CATALOG, "B", (([0.0] * len(probability.NAMES), False),))
     for given in ([alone], [alone, other]):
         with pytest.raises(ValueError, match="nothing to fit"):
             matching.fit(given)

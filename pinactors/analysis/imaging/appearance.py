@@ -18,7 +18,7 @@ from pinactors.analysis.model import Image, PreparedView
 
 PICTURE_SIDE = 96
 COLOUR_CLUSTERS = 8
-SAME_COLOUR = 14.0
+SAME_COLOUR_DISTANCE = 14.0
 """ΔE*ab below which two clusters are taken as one enamel under uneven light."""
 
 LEAST_SHARE = 0.04
@@ -27,13 +27,13 @@ MOST_COLOURS = 6
 SILVER_CHROMA = 9.0
 """Chroma at L* 50 below which metal counts as untinted; gold plating has 20 and more."""
 
-DARK_METAL = 32.0
+DARK_METAL_LIGHTNESS = 32.0
 """Median L* under which untinted metal is called black nickel."""
 
-COPPER_HUE = 58.0
+COPPER_HUE_DEGREES = 58.0
 """Hue angle in degrees, a*b* plane: copper below, gold and brass above."""
 
-_NAMED = {
+_COLOUR_NAMES = {
     "black": (12, 0, 0),
     "dark grey": (35, 0, 0),
     "grey": (58, 0, 0),
@@ -90,7 +90,7 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     for index in np.argsort(-counts):
         centre, count = centres[index].astype(np.float64), int(counts[index])
         for place, (other, size) in enumerate(merged):
-            if np.linalg.norm(other - centre) < SAME_COLOUR or name(other) == name(centre):
+            if np.linalg.norm(other - centre) < SAME_COLOUR_DISTANCE or name(other) == name(centre):
                 merged[place] = (other, size + count)
                 break
         else:
@@ -120,10 +120,10 @@ def metal(back: PreparedView) -> str | None:
     tint = np.median(lab[usable, 1:] / (lightness[usable, None] + 16) * 66, axis=0)
     chroma, hue = float(np.hypot(*tint)), float(np.degrees(np.arctan2(tint[1], tint[0])))
     if chroma < SILVER_CHROMA:
-        return "black nickel" if np.median(lightness) < DARK_METAL else "silver"
+        return "black nickel" if np.median(lightness) < DARK_METAL_LIGHTNESS else "silver"
     if not 0 <= hue <= 115:
         return None  # no plating has this tint: the light is coloured
-    return "copper" if hue < COPPER_HUE else "gold"
+    return "copper" if hue < COPPER_HUE_DEGREES else "gold"
 
 
 def proportions(front: PreparedView) -> float | None:
@@ -143,8 +143,10 @@ def _inside(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
 
 
 def name(lab: npt.NDArray[np.floating]) -> str:
-    """The name in `_NAMED` whose colour is nearest to a Lab colour."""
-    return min(_NAMED, key=lambda each: float(np.linalg.norm(lab - np.array(_NAMED[each], np.float64))))
+    """The name in `_COLOUR_NAMES` whose colour is nearest to a Lab colour."""
+    return min(
+        _COLOUR_NAMES, key=lambda each: float(np.linalg.norm(lab - np.array(_COLOUR_NAMES[each], np.float64)))
+    )
 
 
 def _hex(lab: npt.NDArray[np.float64]) -> str:

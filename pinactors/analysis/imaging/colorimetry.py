@@ -48,14 +48,14 @@ def difference(first: npt.NDArray[np.floating], second: npt.NDArray[np.floating]
     """CIEDE2000 (Sharma, Wu and Dalal 2005) of Lab colours (…, 3), in their precision."""
     l1, a1, b1 = np.moveaxis(np.asarray(first), -1, 0)
     l2, a2, b2 = np.moveaxis(np.asarray(second), -1, 0)
-    stretch = 1.5 - 0.5 * _chromatic((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2)
-    a1, a2 = a1 * stretch, a2 * stretch
+    chroma_scale = 1.5 - 0.5 * _chromatic((np.hypot(a1, b1) + np.hypot(a2, b2)) / 2)
+    a1, a2 = a1 * chroma_scale, a2 * chroma_scale
     c1, c2 = np.hypot(a1, b1), np.hypot(a2, b2)
     h1, h2 = np.degrees(np.arctan2(b1, a1)) % 360, np.degrees(np.arctan2(b2, a2)) % 360
-    apart = (h2 - h1 + 180) % 360 - 180
-    apart = np.where(c1 * c2 == 0, 0.0, apart)
-    hue = (h1 + apart / 2) % 360
-    dl, dc, dh = l2 - l1, c2 - c1, 2 * np.sqrt(c1 * c2) * np.sin(np.radians(apart / 2))
+    hue_difference = (h2 - h1 + 180) % 360 - 180
+    hue_difference = np.where(c1 * c2 == 0, 0.0, hue_difference)
+    hue = (h1 + hue_difference / 2) % 360
+    dl, dc, dh = l2 - l1, c2 - c1, 2 * np.sqrt(c1 * c2) * np.sin(np.radians(hue_difference / 2))
     lightness, chroma = (l1 + l2) / 2 - 50, (c1 + c2) / 2
     t = (
         1

@@ -20,7 +20,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile
 
 from pinactors.analysis.imaging import formats, streamed
-from pinactors.analysis.imaging.formats import ACCEPTED, sniff
+from pinactors.analysis.imaging.formats import ACCEPTED_FORMATS, sniff
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
 from pinactors.analysis.model import WORKING_SIDE, Image
@@ -52,13 +52,13 @@ _EXIF_ORIENTATION = 0x0112
 
 _JPEG_END = b"\xff\xd9"
 
-_ANYTHING = bytes(range(1, 255)) * 4
+_FILLER_BYTES = bytes(range(1, 255)) * 4
 """Bytes without a JPEG marker. If pixels are missing, these bytes decode to other pixels than no bytes do."""
 
-_LOSSLESS_WITHIN = 1 << 17
+_LOSSLESS_SEARCH_BYTES = 1 << 17
 """Bytes from a WebP's start within which the chunk of its picture begins, after flags and profile."""
 
-_LARGEST_PROFILE = 1 << 16
+_LARGEST_PROFILE_BYTES = 1 << 16
 """Bytes of the largest colour profile that is used; those of cameras take 500 to 3,000."""
 
 DECODER_ERRORS = (
@@ -116,7 +116,7 @@ def decode(data: bytes, view: View, max_pixels: int) -> Photograph:
     kind = sniff(data)
     if kind is None:
         what = formats.name_of(data) or "not a photograph we can read"
-        raise _invalid(view, f"this is {what}. Please send a {ACCEPTED} picture")
+        raise _invalid(view, f"this is {what}. Please send a {ACCEPTED_FORMATS} picture")
     media_type, format_name = kind
     limits = _Limits(view, max_pixels)
     try:
@@ -153,15 +153,15 @@ class _Limits:
             raise _too_large(self.view, f"it is {width} × {height} pixels; {allowed}")
 
     def refuse(self, why: str) -> PinactorsError:
-        return _invalid(self.view, f"{why}. Please send an ordinary {ACCEPTED} picture")
+        return _invalid(self.view, f"{why}. Please send an ordinary {ACCEPTED_FORMATS} picture")
 
 
 def _photograph(decoded: _Decoded, media_type: str) -> Photograph:
-    width, height = decoded.pixels.sent
+    width, height = decoded.pixels.sent_size
     scale = min(1.0, WORKING_SIDE / max(width, height))
     target = max(1, round(width * scale)), max(1, round(height * scale))
     rgb = reduced(decoded.pixels, target)
-    if decoded.pixels.coloured:
+    if decoded.pixels.is_rgb:
         rgb = _standard_colours(rgb, decoded.profile)
     if decoded.orientation >= 5:
         width, height = height, width
@@ -191,7 +191,7 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     try:
         _load(image, target)
     except OSError:
-        image = _without_its_end(data, target)
+        image = _load_without_end_marker(data, target)
     return _Decoded(PillowPixels(image, (width, height)), _orientation(image), _profile(image.info))
 
 
@@ -200,11 +200,11 @@ def _load(image: Pillow.Image, target: tuple[int, int]) -> None:
     image.load()
 
 
-def _without_its_end(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
+def _load_without_end_marker(data: bytes, target: tuple[int, int]) -> ImageFile.ImageFile:
     """Decodes a JPEG that has all its pixels but no end marker. It is decoded twice, with different bytes in
     place of the missing ones; raises `OSError` if that changes a pixel, because pixels are missing then."""
     images = []
-    for missing in (b"", _ANYTHING):
+    for missing in (b"", _FILLER_BYTES):
         image = Pillow.open(io.BytesIO(data + missing + _JPEG_END), formats=("JPEG",))
         _load(image, target)
         images.append(image)
@@ -234,7 +234,7 @@ def _interlaced_cost(png: bytes) -> float:
 
 
 def _webp(data: bytes, limits: _Limits) -> _Decoded:
-    lossless = data.find(b"VP8L", 12, _LOSSLESS_WITHIN) > 0
+    lossless = data.find(b"VP8L", 12, _LOSSLESS_SEARCH_BYTES) > 0
     limits.check(*formats.webp_size(data), WEBP_LOSSLESS_COST if lossless else 0.0, "a lossless WebP")
     header = streamed.open_webp(data)
     size = header.width, header.height
@@ -284,8 +284,8 @@ def _profile(info: Mapping[Any, Any]) -> bytes:
 def _standard_colours(pixels: Image, profile: bytes) -> Image:
     """Converts pixels from the embedded colour profile to sRGB: phones use Display P3, in which the same red
     has a smaller number. Pixels are returned unchanged if the profile is sRGB, unreadable, larger than
-    `_LARGEST_PROFILE` or not for RGB."""
-    if not 0 < len(profile) <= _LARGEST_PROFILE:
+    `_LARGEST_PROFILE_BYTES` or not for RGB."""
+    if not 0 < len(profile) <= _LARGEST_PROFILE_BYTES:
         return pixels
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -304,12 +304,12 @@ def _standard_colours(pixels: Image, profile: bytes) -> Image:
 def _orientation(image: Pillow.Image) -> int:
     """EXIF orientation 1 to 8; unreadable EXIF counts as upright."""
     try:
-        return _turn(image.getexif())
+        return _orientation_value(image.getexif())
     except DECODER_ERRORS:
         return 1
 
 
-def _turn(exif: Pillow.Exif) -> int:
+def _orientation_value(exif: Pillow.Exif) -> int:
     value = exif.get(_EXIF_ORIENTATION, 1)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

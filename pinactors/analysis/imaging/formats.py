@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-ACCEPTED = "JPEG, PNG, WebP, HEIC or AVIF"
+ACCEPTED_FORMATS = "JPEG, PNG, WebP, HEIC or AVIF"
 
 START_BYTES = 8192
 """Number of bytes at a file's start from which its format is determined."""

@@ -22,11 +22,11 @@ def as_image(array: Any) -> Image:
     return np.asarray(array, np.uint8)
 
 
-def dot(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def dot(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """The dot product over the channels of two pictures (height, width, n) at each pixel: (height, width)."""
-    total = one[..., 0] * other[..., 0]
-    for channel in range(1, one.shape[2]):
-        total += one[..., channel] * other[..., channel]
+    total = first[..., 0] * second[..., 0]
+    for channel in range(1, first.shape[2]):
+        total += first[..., channel] * second[..., channel]
     return np.asarray(total, np.float32)
 
 

@@ -33,7 +33,11 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
     the identified pin if `match` registered its front on this view, else it uses the pixels alone. A picture
     without a recognisable pin is no error: `pin` is None and `pin_problem` says why."""
     registered = _registered(picture, match)
-    found = _along(picture, match, registered) if match is not None and registered is not None else None
+    found = (
+        _segment_by_reference(picture, match, registered)
+        if match is not None and registered is not None
+        else None
+    )
     if found is None or found.mask is None:
         found = outline.segment(picture.rgb)
     pin = None
@@ -51,7 +55,7 @@ def cut_out(picture: Picture, match: Match | None = None) -> PreparedView:
         media_type=picture.media_type,
         sha256=picture.sha256,
         rgb=picture.rgb,
-        quality=quality.measure(picture.rgb, found.mask, found.outline, picture.scale, _notes(found)),
+        quality=quality.measure(picture.rgb, found.mask, found.outline, picture.scale, _problems(found)),
         pin=pin,
         pin_problem=found.problem,
         empty=found.problem == outline.NO_PIN,
@@ -64,7 +68,9 @@ def _registered(picture: Picture, match: Match | None) -> Registered | None:
     return Registered(match.pin.pin_id, match.candidates[0].to_reference[picture.view])
 
 
-def _along(picture: Picture, match: Match, registered: Registered) -> outline.Segmentation | None:
+def _segment_by_reference(
+    picture: Picture, match: Match, registered: Registered
+) -> outline.Segmentation | None:
     """Cuts along the registered catalogue picture's outline; None if that outline is unknown."""
     reference = match.references.get(View.FRONT)
     if reference is None or not reference.outlined:
@@ -77,7 +83,7 @@ def _along(picture: Picture, match: Match, registered: Registered) -> outline.Se
     )
 
 
-def _notes(found: outline.Segmentation) -> tuple[str, ...]:
+def _problems(found: outline.Segmentation) -> tuple[str, ...]:
     notes = []
     if found.mask is not None and found.cut_off:
         notes.append(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pinactors.analysis.imaging.geometry import as_image, window_of
 from pinactors.analysis.model import Image, Points, Quality
 
-SHORT_SIDE = 600
+SUFFICIENT_SIDE_PIXELS = 600
 """Pixels across the pin that reading and comparing stamps needs."""
 
 CLIPPED_SHARE = 0.05
@@ -20,10 +20,10 @@ CLIPPED_SHARE = 0.05
 GLARE_SHARE = 0.06
 """Share of the pin under highlights above which details of the pin are hidden."""
 
-DARK, BRIGHT = 0.22, 0.93
+DARKEST_EXPOSURE, BRIGHTEST_EXPOSURE = 0.22, 0.93
 """Limits of the mean L* over 100: values outside them cannot come from the pin's own colours."""
 
-BLURRED, BLURRED_SHARE = 4.0, 0.008
+BLURRED_EDGE_PIXELS, BLURRED_SHARE = 4.0, 0.008
 """Edge width above which a photograph counts as blurred: working pixels, or a share of the pin's short side
 if that is more (a pin that fills a large picture may be a little softer)."""
 
@@ -33,10 +33,10 @@ MOST_NOISE = 3.0
 WIDEST_EDGE_PIXELS = 16.0
 """Largest edge width that is reported, in pixels."""
 
-_CELL, _EDGES = 16, 300
+_CELL_PIXELS, _MOST_EDGES = 16, 300
 """Side in pixels of the grid cells that give one edge each, and the largest number of edges used."""
 
-_SMOOTHING, _REACH = 0.8, 20
+_SMOOTHING_SIGMA, _HALF_PROFILE_PIXELS = 0.8, 20
 """Sigma of the smoothing against noise, and half the length of an edge's profile, in pixels."""
 
 
@@ -58,16 +58,16 @@ def measure(
     exposure, clipped, glare = _light(pin, inside, sharpness)
     short_side = short / scale
     problems = list(notes)
-    if sharpness > max(BLURRED, BLURRED_SHARE * short):
+    if sharpness > max(BLURRED_EDGE_PIXELS, BLURRED_SHARE * short):
         problems.append("The photograph is blurred. Hold the phone still and tap the pin to focus.")
-    if short_side < SHORT_SIDE:
+    if short_side < SUFFICIENT_SIDE_PIXELS:
         problems.append(
             f"The {what} is only {short_side:.0f} pixels across. Move closer until it fills the picture, "
-            f"and send the photograph at full size ({SHORT_SIDE} pixels or more)."
+            f"and send the photograph at full size ({SUFFICIENT_SIDE_PIXELS} pixels or more)."
         )
-    if exposure < DARK:
+    if exposure < DARKEST_EXPOSURE:
         problems.append("The photograph is dark. Use more light, from a window rather than the flash.")
-    elif exposure > BRIGHT:
+    elif exposure > BRIGHTEST_EXPOSURE:
         problems.append(
             "The photograph is too bright. Use less light or tap the pin so that the camera adapts."
         )
@@ -88,9 +88,9 @@ def measure(
 
 def _score(sharpness: float, exposure: float, lost: float, short: float, short_side: float) -> float:
     """Score 0 to 1, as a product: one bad property makes a photograph bad whatever the others are."""
-    sharp = min(1.0, max(BLURRED, BLURRED_SHARE * short) / max(sharpness, 1.0)) ** 1.5
-    size = min(1.0, short_side / SHORT_SIDE) ** 0.5
-    light = min(1.0, exposure / DARK, (1 - exposure) / (1 - BRIGHT))
+    sharp = min(1.0, max(BLURRED_EDGE_PIXELS, BLURRED_SHARE * short) / max(sharpness, 1.0)) ** 1.5
+    size = min(1.0, short_side / SUFFICIENT_SIDE_PIXELS) ** 0.5
+    light = min(1.0, exposure / DARKEST_EXPOSURE, (1 - exposure) / (1 - BRIGHTEST_EXPOSURE))
     return float(np.clip(sharp * size * light * (1 - min(0.6, 3 * lost)), 0, 1))
 
 
@@ -103,7 +103,7 @@ def edge_width(grey: Image, inside: Image) -> float:
     sigma). Blur only widens edges, so the lower quartile measures the lens rather than bevels; the width
     added by smoothing against noise is subtracted. A picture without edges counts as blurred.
     """
-    smooth = as_image(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING))
+    smooth = as_image(cv2.GaussianBlur(grey, (0, 0), _SMOOTHING_SIGMA))
     across, down = cv2.Sobel(smooth, cv2.CV_16S, 1, 0), cv2.Sobel(smooth, cv2.CV_16S, 0, 1)
     size = cv2.add(cv2.convertScaleAbs(across, alpha=0.25), cv2.convertScaleAbs(down, alpha=0.25))
     ys, xs = _strongest(as_image(cv2.bitwise_and(size, inside)))
@@ -111,27 +111,36 @@ def edge_width(grey: Image, inside: Image) -> float:
         return WIDEST_EDGE_PIXELS
     direction = np.stack([across[ys, xs], down[ys, xs]], axis=1).astype(np.float32)
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    steps = np.arange(-_REACH, _REACH + 1, dtype=np.float32)
-    at_x = (xs[:, None] + direction[:, :1] * steps).astype(np.float32)
-    at_y = (ys[:, None] + direction[:, 1:] * steps).astype(np.float32)
+    steps = np.arange(-_HALF_PROFILE_PIXELS, _HALF_PROFILE_PIXELS + 1, dtype=np.float32)
+    sample_x = (xs[:, None] + direction[:, :1] * steps).astype(np.float32)
+    sample_y = (ys[:, None] + direction[:, 1:] * steps).astype(np.float32)
     profile = np.asarray(
-        cv2.remap(smooth.astype(np.float32), at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(
+            smooth.astype(np.float32), sample_x, sample_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     )
     rise = np.diff(profile, axis=1)
-    peak = rise[:, _REACH - 1 : _REACH + 1].max(axis=1)
-    going = rise > 0.1 * peak[:, None]
-    up = np.cumprod(going[:, _REACH:], axis=1) * rise[:, _REACH:]
-    low = np.cumprod(going[:, _REACH - 1 :: -1], axis=1) * rise[:, _REACH - 1 :: -1]
+    peak = rise[:, _HALF_PROFILE_PIXELS - 1 : _HALF_PROFILE_PIXELS + 1].max(axis=1)
+    rising = rise > 0.1 * peak[:, None]
+    up = np.cumprod(rising[:, _HALF_PROFILE_PIXELS:], axis=1) * rise[:, _HALF_PROFILE_PIXELS:]
+    low = (
+        np.cumprod(rising[:, _HALF_PROFILE_PIXELS - 1 :: -1], axis=1)
+        * rise[:, _HALF_PROFILE_PIXELS - 1 :: -1]
+    )
     height = up.sum(axis=1) + low.sum(axis=1)
     clear = height > max(6.0, 7 * min(_noise(smooth, inside), MOST_NOISE))
     if np.count_nonzero(clear) < 8:
         return WIDEST_EDGE_PIXELS
     widths = height[clear] / np.maximum(peak[clear], 0.1)
-    quarter = (np.arctan2(direction[clear, 1], direction[clear, 0]) * (4 / np.pi) + 0.5).astype(np.int32) % 4
-    ways = [widths[quarter == way] for way in range(4)]
-    quartiles = [float(np.quantile(way, 0.25)) for way in ways if len(way) >= 20]
+    direction_class = (np.arctan2(direction[clear, 1], direction[clear, 0]) * (4 / np.pi) + 0.5).astype(
+        np.int32
+    ) % 4
+    by_direction = [widths[direction_class == group] for group in range(4)]
+    quartiles = [float(np.quantile(group, 0.25)) for group in by_direction if len(group) >= 20]
     width = max(quartiles) if quartiles else float(np.quantile(widths, 0.25))
-    return float(np.clip(np.sqrt(max(0.0, width**2 - (2.51 * _SMOOTHING) ** 2)), 1.0, WIDEST_EDGE_PIXELS))
+    return float(
+        np.clip(np.sqrt(max(0.0, width**2 - (2.51 * _SMOOTHING_SIGMA) ** 2)), 1.0, WIDEST_EDGE_PIXELS)
+    )
 
 
 def _noise(smooth: Image, inside: Image) -> float:
@@ -148,16 +157,20 @@ def _noise(smooth: Image, inside: Image) -> float:
 
 def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows and columns of the strongest pixel of each grid cell, the strongest cells first, at most
-    `_EDGES`."""
-    rows, columns = size.shape[0] // _CELL, size.shape[1] // _CELL
-    cells = size[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).transpose(0, 2, 1, 3)
-    flat = cells.reshape(rows * columns, _CELL * _CELL)
+    `_MOST_EDGES`."""
+    rows, columns = size.shape[0] // _CELL_PIXELS, size.shape[1] // _CELL_PIXELS
+    cells = (
+        size[: rows * _CELL_PIXELS, : columns * _CELL_PIXELS]
+        .reshape(rows, _CELL_PIXELS, columns, _CELL_PIXELS)
+        .transpose(0, 2, 1, 3)
+    )
+    flat = cells.reshape(rows * columns, _CELL_PIXELS * _CELL_PIXELS)
     best = flat.argmax(axis=1)
     strength = flat[np.arange(len(flat)), best]
-    order = np.argsort(-strength.astype(np.int32), kind="stable")[:_EDGES]
+    order = np.argsort(-strength.astype(np.int32), kind="stable")[:_MOST_EDGES]
     order = order[strength[order] > 4]
-    ys = order // max(1, columns) * _CELL + best[order] // _CELL
-    xs = order % max(1, columns) * _CELL + best[order] % _CELL
+    ys = order // max(1, columns) * _CELL_PIXELS + best[order] // _CELL_PIXELS
+    xs = order % max(1, columns) * _CELL_PIXELS + best[order] % _CELL_PIXELS
     return ys, xs
 
 
@@ -166,33 +179,35 @@ def _light(pin: Image, inside: Image, sharpness: float) -> tuple[float, float, f
     scale = min(1.0, 256 / max(pin.shape[:2]))
     size = max(1, round(pin.shape[1] * scale)), max(1, round(pin.shape[0] * scale))
     small = as_image(cv2.resize(pin, size, interpolation=cv2.INTER_AREA))
-    where = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) > 0
+    small_inside = cv2.resize(inside, size, interpolation=cv2.INTER_NEAREST) > 0
     lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32)
     lightness = lab[:, :, 0] * (100 / 255)
     step = max(1, max(pin.shape[:2]) // 512)
-    seen = inside[::step, ::step]
+    sampled_inside = inside[::step, ::step]
     blown = cv2.inRange(pin[::step, ::step], (250, 250, 250), (255, 255, 255))
-    clipped = cv2.countNonZero(cv2.bitwise_and(blown, seen)) / max(1, cv2.countNonZero(seen))
-    exposure = float(lightness[where].mean()) / 100 if where.any() else 0.0
-    return exposure, clipped, _glare(lab, lightness, where, sharpness * scale)
+    clipped = cv2.countNonZero(cv2.bitwise_and(blown, sampled_inside)) / max(
+        1, cv2.countNonZero(sampled_inside)
+    )
+    exposure = float(lightness[small_inside].mean()) / 100 if small_inside.any() else 0.0
+    return exposure, clipped, _glare(lab, lightness, small_inside, sharpness * scale)
 
 
 def _glare(
     lab: npt.NDArray[np.float32],
     lightness: npt.NDArray[np.float32],
-    where: npt.NDArray[np.bool_],
-    crisp: float,
+    inside: npt.NDArray[np.bool_],
+    own_edge_width: float,
 ) -> float:
     """Share of the pin under highlights: bright, colourless regions with a soft edge, whereas enamel and
-    paint end in a sharp edge. An edge is soft if it is 1.5 times as wide as the picture's own (`crisp`
-    pixels, 10 to 90 %)."""
+    paint end in a sharp edge. An edge is soft if it is 1.5 times as wide as the picture's own
+    (`own_edge_width` pixels, 10 to 90 %)."""
     chroma = np.hypot(lab[:, :, 1] - 128, lab[:, :, 2] - 128)
-    bright = ((lightness > 88) & (chroma < 14) & where).astype(np.uint8)
+    bright = ((lightness > 88) & (chroma < 14) & inside).astype(np.uint8)
     smooth = cv2.GaussianBlur(lightness, (0, 0), 1.0)
     slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)) / 8
     steepest = cv2.dilate(slope, np.ones((5, 5), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(bright)
-    total = max(1, int(np.count_nonzero(where)))
+    total = max(1, int(np.count_nonzero(inside)))
     covered = 0
     for index in range(1, count):
         area = int(stats[index, cv2.CC_STAT_AREA])
@@ -200,11 +215,13 @@ def _glare(
             continue
         region = (labels == index).astype(np.uint8)
         near = cv2.dilate(region, np.ones((3, 3), np.uint8))
-        rim = (near > 0) & (region == 0) & where
-        beyond = (cv2.dilate(near, np.ones((13, 13), np.uint8)) > 0) & (near == 0) & where
+        rim = (near > 0) & (region == 0) & inside
+        beyond = (cv2.dilate(near, np.ones((13, 13), np.uint8)) > 0) & (near == 0) & inside
         if np.count_nonzero(rim) < 8 or not beyond.any():
             continue
         contrast = float(np.median(lightness[region > 0]) - np.quantile(lightness[beyond], 0.25))
-        if contrast > 3 and contrast / float(np.median(steepest[rim])) > 1.5 * math.hypot(crisp, 2.51):
+        if contrast > 3 and contrast / float(np.median(steepest[rim])) > 1.5 * math.hypot(
+            own_edge_width, 2.51
+        ):
             covered += area
     return covered / total

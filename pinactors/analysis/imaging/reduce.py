@@ -31,12 +31,12 @@ class Pixels(Protocol):
         ...
 
     @property
-    def sent(self) -> tuple[int, int]:
+    def sent_size(self) -> tuple[int, int]:
         """Width and height in the file, which are larger than `size` if the decoder reduced the picture."""
         ...
 
     @property
-    def coloured(self) -> bool:
+    def is_rgb(self) -> bool:
         """Whether the samples are red, green and blue, so that an RGB colour profile may apply."""
         ...
 
@@ -65,17 +65,17 @@ def _resized(rgb: Image, size: tuple[int, int]) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class PillowPixels:
-    """A picture loaded by Pillow; `sent` as in `Pixels`."""
+    """A picture loaded by Pillow; `sent_size` as in `Pixels`."""
 
     image: Pillow.Image
-    sent: tuple[int, int]
+    sent_size: tuple[int, int]
 
     @property
     def size(self) -> tuple[int, int]:
         return self.image.size
 
     @property
-    def coloured(self) -> bool:
+    def is_rgb(self) -> bool:
         return self.image.mode in ("RGB", "RGBA", "P", "PA")
 
     def rows(self, top: int, bottom: int) -> Image:
@@ -94,17 +94,17 @@ class PillowPixels:
 @dataclass(frozen=True, slots=True)
 class ArrayPixels:
     """A picture as an array (height, width) or (height, width, channels): grey, grey and alpha, RGB or RGBA;
-    `sent` as in `Pixels`."""
+    `sent_size` as in `Pixels`."""
 
     array: Image
-    sent: tuple[int, int]
+    sent_size: tuple[int, int]
 
     @property
     def size(self) -> tuple[int, int]:
         return self.array.shape[1], self.array.shape[0]
 
     @property
-    def coloured(self) -> bool:
+    def is_rgb(self) -> bool:
         return self.array.ndim == 3 and self.array.shape[2] >= 3
 
     def rows(self, top: int, bottom: int) -> Image:

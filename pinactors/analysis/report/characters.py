@@ -11,7 +11,7 @@ from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import AlsoSeen, Box, Candidate, CharacterIdentification, View
 
 MOST_CANDIDATES = 5
-ALSO_SEEN = 40
+MOST_ALSO_SEEN = 40
 NAME_BYTES = 200
 CHARACTERS_BYTES = 300
 REASON_BYTES = 600
@@ -44,7 +44,7 @@ def describe(match: Match) -> CharacterIdentification:
         candidates=[_candidate(candidate) for candidate in best],
         identified=claimed is not None and claimed in best,
         demonstration=match.demonstration or UNSET,
-        also_seen=[_also_seen(one) for one in match.also_seen[:ALSO_SEEN] if _fits(one.pin.pin_id)],
+        also_seen=[_also_seen(one) for one in match.also_seen[:MOST_ALSO_SEEN] if _fits(one.pin.pin_id)],
     )
 
 

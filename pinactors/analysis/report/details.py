@@ -24,7 +24,9 @@ MOST_PROBLEMS = 4
 PROBLEM_BYTES = 200
 VALUE_BYTES = 80
 
-PARTLY = "A factory code is stamped, but not all of its digits can be read: photograph the back from closer."
+PARTLY_READ_MESSAGE = (
+    "A factory code is stamped, but not all of its digits can be read: photograph the back from closer."
+)
 
 _TITLES = {View.FRONT: "Front", View.BACK: "Back", View.ANGLED: "Tilted"}
 
@@ -60,10 +62,14 @@ def describe(
     return DetailedAnalysis(
         analysis=html.render(
             "details.html",
-            facts=[(name, _shown(value)) for name, value in read.items()],
+            facts=[(name, _as_text(value)) for name, value in read.items()],
             marks=marks,
             unread=[name.lower() for name in values if name not in read],
-            reason=PARTLY if partly else html.plain(stamp.reason, PROBLEM_BYTES) if stamp else "",
+            reason=PARTLY_READ_MESSAGE
+            if partly
+            else html.plain(stamp.reason, PROBLEM_BYTES)
+            if stamp
+            else "",
             advices=[f"{_TITLES[view.view]}: {problem}" for view in views for problem in _problems(view)],
             demonstration=demonstration,
         ),
@@ -88,12 +94,12 @@ _KEYS = {
 
 
 def _stamped(stamp: StampReading, pin: CatalogPin | None) -> dict[str, Any]:
-    code = _held_against(stamp.factory_code, stamp.likely.get("factory_code"), pin and pin.factory_code)
+    code = _reported_number(stamp.factory_code, stamp.likely.get("factory_code"), pin and pin.factory_code)
     return {
         "Factory code": code,
         "Made on": _made_on(code),
-        "Year": _held_against(stamp.year, stamp.likely.get("year"), pin and pin.year),
-        "Edition size": _held_against(
+        "Year": _reported_number(stamp.year, stamp.likely.get("year"), pin and pin.year),
+        "Edition size": _reported_number(
             stamp.edition_size, stamp.likely.get("edition_size"), pin and pin.edition_size
         ),
         "Edition number": stamp.edition_number,
@@ -102,7 +108,7 @@ def _stamped(stamp: StampReading, pin: CatalogPin | None) -> dict[str, Any]:
     }
 
 
-def _held_against(read: Any, likely: Any, known: Any) -> Any:
+def _reported_number(read: Any, likely: Any, known: Any) -> Any:
     """The number that is reported for the stamp, given the catalogue's (`known`) for the identified pin.
 
     The catalogue's number never replaces a reading. It confirms a number that most readings gave (`likely`).
@@ -156,7 +162,7 @@ def _problems(view: PreparedView) -> list[str]:
     return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:MOST_PROBLEMS]
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(f"{colour['name']} {colour['share']:.0%}" for colour in value)
     return f"{value:,}" if isinstance(value, int) and value > 9999 else str(value)

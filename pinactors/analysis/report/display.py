@@ -9,7 +9,7 @@ from pinactors.analysis.model import PreparedView, Quality
 from pinactors.analysis.report import html
 from pinactors.protocol import HtmlDisplayData, View
 
-GOOD, USABLE = 0.75, 0.5
+GOOD_SCORE, USABLE_SCORE = 0.75, 0.5
 """Quality scores from which a photograph is called good or usable."""
 
 MOST_PROBLEMS = 5
@@ -30,9 +30,9 @@ def render(front: PreparedView, back: PreparedView | None, angled: PreparedView 
 
 
 def quality_in_words(quality: Quality) -> str:
-    if quality.score >= GOOD:
+    if quality.score >= GOOD_SCORE:
         return "good"
-    return "usable" if quality.score >= USABLE else "poor"
+    return "usable" if quality.score >= USABLE_SCORE else "poor"
 
 
 def _fragment(view: PreparedView) -> str:
@@ -43,12 +43,12 @@ def _fragment(view: PreparedView) -> str:
         width=f"{view.width:,}",
         height=f"{view.height:,}",
         quality=quality_in_words(view.quality),
-        found=_found(view),
+        found=_outcome(view),
         problems=[html.plain(problem, PROBLEM_BYTES) for problem in view.quality.problems[:MOST_PROBLEMS]],
     )
 
 
-def _found(view: PreparedView) -> str:
+def _outcome(view: PreparedView) -> str:
     if view.pin is None:
         return f"No pin was found. {html.plain(view.pin_problem, PROBLEM_BYTES)}".strip()
     share = max(1, round(100 * np.count_nonzero(view.pin.mask) / view.pin.mask.size))

@@ -28,9 +28,9 @@ WINDOW_DAYS = 90
 WIDE_WINDOW_DAYS = 365
 HALF_LIFE_DAYS = 90.0
 FENCE_QUARTILE_RANGES = 1.5
-FENCED_FROM = 4
+LEAST_SALES_WITH_OUTLIERS = 4
 """Least number of sales whose quartiles can show outliers."""
-FIRM, THIN = 10, 3
+FIRM_ESTIMATE_SALES, LEAST_ESTIMATE_SALES = 10, 3
 
 PRICE_LIMIT = 1e12
 RATE_LIMIT = 1e9
@@ -38,7 +38,7 @@ RATE_LIMIT = 1e9
 exclude NaN and infinity."""
 
 CHART_ROWS = 40
-DATED_ROWS = 5
+LISTED_SALES = 5
 OTHER_CONDITIONS = 3
 LABEL_BYTES = 60
 
@@ -102,15 +102,15 @@ def price(match: Match, as_of: dt.date) -> PricingAnalysis:
         groups[row.condition, row.currency].append(row)
     condition, currency = min(groups, key=lambda key: (-len(groups[key]), _grade(key[0]), key))
     sample = _sample(groups[condition, currency])
-    if len(sample.rows) < THIN:
+    if len(sample.rows) < LEAST_ESTIMATE_SALES:
         return _no_price(match, _too_few(len(year)), year)
     others = {
         other: _sample(found)
         for (other, unit), found in groups.items()
         if unit == currency and other != condition
     }
-    foreign = sum(row.currency != currency for row in converted)
-    return _estimate(match, as_of, sample, condition, currency, others, foreign)
+    unconverted = sum(row.currency != currency for row in converted)
+    return _estimate(match, as_of, sample, condition, currency, others, unconverted)
 
 
 def _usable(sales: Sequence[Sale], as_of: dt.date) -> list[_Row]:
@@ -154,15 +154,15 @@ def _in_one_currency(rows: list[_Row], rates: Mapping[str, float]) -> list[_Row]
 
 def _sample(rows: list[_Row]) -> _Sample:
     recent = [row for row in rows if row.age <= WINDOW_DAYS]
-    kept = _fenced(recent)
-    if len(kept) >= FIRM:
+    kept = _without_outliers(recent)
+    if len(kept) >= FIRM_ESTIMATE_SALES:
         return _Sample(kept, len(recent) - len(kept), WINDOW_DAYS, len(kept))
-    wide = _fenced(rows)
+    wide = _without_outliers(rows)
     return _Sample(wide, len(rows) - len(wide), WIDE_WINDOW_DAYS, len(kept))
 
 
-def _fenced(rows: list[_Row]) -> list[_Row]:
-    if len(rows) < FENCED_FROM:
+def _without_outliers(rows: list[_Row]) -> list[_Row]:
+    if len(rows) < LEAST_SALES_WITH_OUTLIERS:
         return rows
     logs = np.log([row.amount for row in rows])
     first, third = np.percentile(logs, [25, 75])
@@ -188,7 +188,7 @@ def _estimate(
     condition: str,
     currency: str,
     others: dict[str, _Sample],
-    foreign: int,
+    unconverted: int,
 ) -> PricingAnalysis:
     low, median, high = sample.quartiles()
     size = len(sample.rows)
@@ -201,12 +201,12 @@ def _estimate(
                 "median": _money(median, currency),
                 "high": _money(high, currency),
             },
-            strength="Firm" if size >= FIRM else "Few sales, a rough guide only",
+            strength="Firm" if size >= FIRM_ESTIMATE_SALES else "Few sales, a rough guide only",
             count=_count(size),
             condition=plain(condition, LABEL_BYTES),
             window=_window(sample),
             as_of=as_of.isoformat(),
-            method=(method := _method(sample, currency, foreign)),
+            method=(method := _method(sample, currency, unconverted)),
             others=[
                 {
                     "condition": plain(other, LABEL_BYTES),
@@ -214,7 +214,7 @@ def _estimate(
                     "size": len(found.rows),
                 }
                 for other, found in named
-                if len(found.rows) >= THIN
+                if len(found.rows) >= LEAST_ESTIMATE_SALES
             ][:OTHER_CONDITIONS],
             demonstration=match.demonstration,
         ),
@@ -244,13 +244,13 @@ def _no_price(match: Match, reason: str, rows: list[_Row]) -> PricingAnalysis:
                     "price": _money(row.sale.price, row.currency),
                     "condition": plain(row.condition, LABEL_BYTES),
                 }
-                for row in rows[:DATED_ROWS]
+                for row in rows[:LISTED_SALES]
             ],
             demonstration=match.demonstration,
         ),
         estimate=None,
         reason=reason,
-        sales=_chart(rows[:DATED_ROWS]) if rows else UNSET,
+        sales=_chart(rows[:LISTED_SALES]) if rows else UNSET,
         demonstration=match.demonstration or UNSET,
     )
 
@@ -269,13 +269,15 @@ def _chart(rows: list[_Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _method(sample: _Sample, currency: str, foreign: int) -> str:
+def _method(sample: _Sample, currency: str, unconverted: int) -> str:
     text = f"Median of sold prices; a sale counts half as much every {HALF_LIFE_DAYS:.0f} days"
     converted = sum(row.sale.currency.strip().upper() != currency for row in sample.rows)
     if converted:
         text += f"; {converted} converted at the catalogue's exchange rates"
-    if foreign:
-        text += f"; {_count(foreign)} in other currencies left out because the catalogue has no exchange rate"
+    if unconverted:
+        text += (
+            f"; {_count(unconverted)} in other currencies left out because the catalogue has no exchange rate"
+        )
     if sample.outliers:
         text += f"; {sample.outliers} left out as unusually high or low"
     return text + "."
@@ -294,11 +296,11 @@ def _count(size: int) -> str:
 
 
 def _too_few(size: int) -> str:
-    if size < THIN:
+    if size < LEAST_ESTIMATE_SALES:
         return f"Only {_count(size)} in the last {WIDE_WINDOW_DAYS} days: too few for an estimate."
     return (
         f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition and currency: "
-        f"an estimate needs {THIN} in the same condition and currency."
+        f"an estimate needs {LEAST_ESTIMATE_SALES} in the same condition and currency."
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from pinactors.analysis.report.html import render
 from pinactors.protocol import CharacterIdentification, DetailedAnalysis, Suggestion
 
-NAMING = ("character", "series")
+CHARACTER_KINDS = ("character", "series")
 """Kinds of suggestions that are shown with the characters; the others are shown with the details."""
 
 
@@ -24,7 +24,7 @@ def characters_with(
     packet = full(context, *values)
     if not suggestions:
         return packet
-    html = packet.identification + _fragment([each for each in suggestions if each.kind in NAMING])
+    html = packet.identification + _fragment([each for each in suggestions if each.kind in CHARACTER_KINDS])
     return msgspec.structs.replace(packet, identification=html, suggestions=list(suggestions))
 
 
@@ -38,7 +38,7 @@ def details_with(
     packet = full(context, *values)
     if not suggestions:
         return packet
-    html = packet.analysis + _fragment([each for each in suggestions if each.kind not in NAMING])
+    html = packet.analysis + _fragment([each for each in suggestions if each.kind not in CHARACTER_KINDS])
     return msgspec.structs.replace(packet, analysis=html, suggestions=list(suggestions))
 
 

@@ -16,14 +16,14 @@ from pinactors import client, components
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local, photo_sets, results
 from pinactors.cli.analyze.photo_sets import PhotoSet
-from pinactors.cli.catalog import PROBLEMS_SHOWN, bar
+from pinactors.cli.catalog import PROBLEMS_SHOWN, progress_bar
 from pinactors.protocol import ErrorCode, PinactorsError, View, merge
 from pinactors.settings import Settings
 
-AT_ONCE = 4
+MOST_UPLOADS_AT_ONCE = 4
 """Number of uploads to a server at the same time."""
 
-AGAIN = (ErrorCode.OVERLOADED, ErrorCode.PROCESSING_ERROR, ErrorCode.CANCELLED)
+RETRIED_ERRORS = (ErrorCode.OVERLOADED, ErrorCode.PROCESSING_ERROR, ErrorCode.CANCELLED)
 """Failures that are not caused by the photographs: the next run analyses such pins again."""
 
 Analyse = Callable[[Mapping[View, Path]], Awaitable[list[bytes]]]
@@ -43,8 +43,8 @@ def analyze_many(
         if not sets and not problems:
             raise ValueError(f"{source}: this is a folder without photographs")
         output.mkdir(parents=True, exist_ok=True)
-        known = _known(output / results.JSON_FILE)
-        left = [one for one in sets if not _done(one, known)]
+        known = _read_entries(output / results.JSON_FILE)
+        left = [one for one in sets if not _is_answered(one, known)]
     if server is None and left:
         local.prepare(settings)
     if len(left) < len(sets):
@@ -54,17 +54,17 @@ def analyze_many(
         if left:
             finished = terminal.run(_run, left, output / results.JSON_FILE, server, key, patience, settings)
     with terminal.explaining():
-        done = _known(output / results.JSON_FILE)
-        answered = [_result(one, done[one.name]) for one in sets if _done(one, done, even_failed=True)]
+        done = _read_entries(output / results.JSON_FILE)
+        answered = [_result(one, done[one.name]) for one in sets if _is_answered(one, done, even_failed=True)]
         results.write(output, answered, f"Pins of {source.resolve().name}")
-    _tell(answered, problems, output)
+    _print_summary(answered, problems, output)
     if not finished:
         raise typer.Exit(terminal.INTERRUPTED)
     if problems or any(one.failed for one in answered):
         raise typer.Exit(1)
 
 
-def _known(path: Path) -> dict[str, dict[str, Any]]:
+def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
     """The entries that earlier runs have written, by name; incomplete lines are ignored."""
     known = {}
     if path.exists():
@@ -77,15 +77,17 @@ def _known(path: Path) -> dict[str, dict[str, Any]]:
     return known
 
 
-def _done(one: PhotoSet, known: dict[str, dict[str, Any]], *, even_failed: bool = False) -> bool:
-    entry = known.get(one.name)
-    if entry is None or entry.get("fingerprint") != one.fingerprint:
+def _is_answered(photo_set: PhotoSet, known: dict[str, dict[str, Any]], *, even_failed: bool = False) -> bool:
+    entry = known.get(photo_set.name)
+    if entry is None or entry.get("fingerprint") != photo_set.fingerprint:
         return False
-    return even_failed or entry["answer"].get("errorCode") not in AGAIN
+    return even_failed or entry["answer"].get("errorCode") not in RETRIED_ERRORS
 
 
-def _result(one: PhotoSet, entry: dict[str, Any]) -> results.Result:
-    return results.Result(one.name, {str(view): path for view, path in one.images.items()}, entry["answer"])
+def _result(photo_set: PhotoSet, entry: dict[str, Any]) -> results.Result:
+    return results.Result(
+        photo_set.name, {str(view): path for view, path in photo_set.images.items()}, entry["answer"]
+    )
 
 
 async def _run(
@@ -98,9 +100,9 @@ async def _run(
 ) -> bool:
     """Analyses the sets and writes a line for each as soon as its answer exists."""
     done = 0
-    async with _analysing(len(sets), server, key, patience, settings) as (analyse, at_once):
+    async with _analysis_function(len(sets), server, key, patience, settings) as (analyse, at_once):
         limit = trio.CapacityLimiter(at_once)
-        with journal.open("a", encoding="utf-8") as file, bar("analysing") as progress:
+        with journal.open("a", encoding="utf-8") as file, progress_bar("analysing") as progress:
             progress(0, len(sets))
 
             def note(line: str) -> None:
@@ -123,16 +125,21 @@ async def _run(
     return True
 
 
-def _line(one: PhotoSet, answer: dict[str, Any]) -> str:
-    photographs = {str(view): str(path) for view, path in one.images.items()}
-    entry = {"name": one.name, "fingerprint": one.fingerprint, "photographs": photographs, "answer": answer}
+def _line(photo_set: PhotoSet, answer: dict[str, Any]) -> str:
+    photographs = {str(view): str(path) for view, path in photo_set.images.items()}
+    entry = {
+        "name": photo_set.name,
+        "fingerprint": photo_set.fingerprint,
+        "photographs": photographs,
+        "answer": answer,
+    }
     return json.dumps(entry)
 
 
-async def _answer(analyse: Analyse, one: PhotoSet) -> dict[str, Any]:
+async def _answer(analyse: Analyse, photo_set: PhotoSet) -> dict[str, Any]:
     """The pin's answer. A failure of this pin becomes an answer too, so that the other pins are analysed."""
     try:
-        return merge.merge(await analyse(one.images))
+        return merge.merge(await analyse(photo_set.images))
     except PinactorsError as error:
         return {
             "success": False,
@@ -141,12 +148,12 @@ async def _answer(analyse: Analyse, one: PhotoSet) -> dict[str, Any]:
             "errorCode": error.code,
         }
     except OSError as error:
-        reason = f"{error.filename or one.name}: {error.strerror or error}"
+        reason = f"{error.filename or photo_set.name}: {error.strerror or error}"
         return {"success": False, "message": "The photographs cannot be read", "error": reason}
 
 
 @asynccontextmanager
-async def _analysing(
+async def _analysis_function(
     count: int, server: str | None, key: str | None, patience: float, settings: Settings
 ) -> AsyncIterator[tuple[Analyse, int]]:
     """A function that analyses one set, and how many sets it may analyse at the same time."""
@@ -156,7 +163,7 @@ async def _analysing(
             async with client.analyze(server, images, key=key, patience=patience) as packets:
                 return [received.raw async for received in packets]
 
-        yield ask, AT_ONCE
+        yield ask, MOST_UPLOADS_AT_ONCE
         return
     unhurried = local.unhurried(settings, count)
     analysis = components.declare(unhurried, catalog=settings.catalog_folder)
@@ -170,7 +177,7 @@ async def _analysing(
         yield analyse, int(running.registry.statistics()["compute"].get("workers") or 1)
 
 
-def _tell(answered: list[results.Result], problems: list[str], output: Path) -> None:
+def _print_summary(answered: list[results.Result], problems: list[str], output: Path) -> None:
     verdicts: dict[str, int] = {}
     for one in answered:
         verdict = "failed" if one.failed else str(one.answer.get("verdict"))

@@ -23,10 +23,10 @@ from pinactors.protocol import View, merge
 from pinactors.settings import Settings
 
 
-class Quiet:
+class NoView:
     """A view that shows nothing, for commands that print only the answer."""
 
-    def __enter__(self) -> Quiet:
+    def __enter__(self) -> NoView:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,12 +102,12 @@ def analyze(
         if server is not None or len(images) > 1:
             terminal.stop("--board is for one photograph, analysed here", terminal.USAGE)
         with terminal.explaining():
-            _show_board(boards.seen_on(settings.catalog_folder, front), as_json)
+            _show_board(boards.find_pins(settings.catalog_folder, front), as_json)
         return
     if server is None:
         local.prepare(settings)
     if as_json:
-        shown: Shown = Quiet()
+        shown: Shown = NoView()
     else:
         shown = LiveView(str(front)) if terminal.interactive() else Lines()
     with terminal.explaining(f"{server}: " if server else ""):
@@ -125,7 +125,7 @@ def analyze(
         raise typer.Exit(1)
 
 
-def _show_board(seen: list[boards.Boxed], as_json: bool) -> None:
+def _show_board(seen: list[boards.BoxedPin], as_json: bool) -> None:
     """Prints the pins found in one photograph, most likely first; boxes in pixels of the photograph."""
     if as_json:
         rows = [
@@ -158,7 +158,9 @@ def _check(view: View, path: Path, *, here: bool) -> None:
         terminal.stop(f"{view} photograph {path}: the file is empty")
     if formats.sniff(start) is None:
         what = formats.name_of(start) or "not a photograph we can read"
-        terminal.stop(f"{view} photograph {path}: this is {what}; only {formats.ACCEPTED} can be read")
+        terminal.stop(
+            f"{view} photograph {path}: this is {what}; only {formats.ACCEPTED_FORMATS} can be read"
+        )
 
 
 async def _analyze(

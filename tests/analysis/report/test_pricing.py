@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pinactors.analysis.model import CatalogPin, Match, MatchCandidate, Sale
-from pinactors.analysis.report.pricing import CHART_ROWS, DATED_ROWS, price
+from pinactors.analysis.report.pricing import CHART_ROWS, LISTED_SALES, price
 from pinactors.protocol import PACKET_LIMIT, Estimate, PricingAnalysis, decode
 from tests.analysis.imaging import hostile
 
@@ -95,7 +95,7 @@ def test_old_sales_are_dated_not_estimated() -> None:
     packet = price(match([sale(20.0, 400 + age) for age in range(30)]), TODAY)
     assert packet.estimate is None
     assert "last 365 days" in str(packet.reason)
-    assert packet.pricing.count("<li>") == DATED_ROWS
+    assert packet.pricing.count("<li>") == LISTED_SALES
     assert "2025-05-26: 20.00 USD" in packet.pricing
 
 

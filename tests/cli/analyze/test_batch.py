@@ -42,7 +42,7 @@ class Engine:
         async def analysing(*_: object) -> AsyncIterator[tuple[Any, int]]:
             yield self.analyse, 2
 
-        monkeypatch.setattr(batch, "_analysing", analysing)
+        monkeypatch.setattr(batch, "_analysis_function", analysing)
 
     async def analyse(self, images: Mapping[View, Path]) -> list[bytes]:
         name = images[View.FRONT].name.partition("_")[0]
