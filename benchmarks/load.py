@@ -71,7 +71,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Workload:
     """The arrivals, links and photographs that every design gets. Uploads of `resumable_bytes` or more are
     sent as resumable uploads."""
 
@@ -118,7 +118,7 @@ async def measure(
     arrivals = arrive(
         rate, seconds, desktops=desktops, pins=len(drawn), links=len(links), drops=drops, seed=seed
     )
-    scene = Scene(links, arrivals, data, drawn, costs, components.declare(Settings(data=data)))
+    workload = Workload(links, arrivals, data, drawn, costs, components.declare(Settings(data=data)))
     sizes = [path.stat().st_size for pin in drawn for path in pin.values()]
     result: dict[str, Any] = {
         "benchmark": "load",
@@ -141,50 +141,50 @@ async def measure(
     }
     for design in designs:
         if design not in skipped:
-            result["designs"][design] = await _run(say, design, scene)
+            result["designs"][design] = await _run(say, design, workload)
     compare(result["designs"])
     return result
 
 
-async def _run(say: Say, design: str, scene: Scene) -> dict[str, Any]:
+async def _run(say: Say, design: str, workload: Workload) -> dict[str, Any]:
     say(f"{design}: starting")
     if design != OURS:  # a peer would take the first piece of an upload for the whole upload
-        scene = dataclasses.replace(scene, resumable_bytes=sys.maxsize)
-    async with running(design, scene.data) as server:
-        await phones.upload(server.port, phones.read(scene.pins[0]))
+        workload = dataclasses.replace(workload, resumable_bytes=sys.maxsize)
+    async with running(design, workload.data) as server:
+        await phones.upload(server.port, phones.read(workload.pins[0]))
         usage, before = Usage(), Usage()
         before.sample(server.pid)
         counted = await _sessions(design, server.port)
-        visits = [Visit(arrival) for arrival in scene.arrivals]
+        visits = [Visit(arrival) for arrival in workload.arrivals]
         began = trio.current_time()
         async with _sampling(usage, server.pid), trio.open_nursery() as nursery:
             nursery.start_soon(_progress, say, design, visits, began, nursery.cancel_scope)
             for visit in visits:
-                nursery.start_soon(_visit, visit, began, server.port, scene)
+                nursery.start_soon(_visit, visit, began, server.port, workload)
         elapsed = trio.current_time() - began
         analyses = await _sessions(design, server.port) - counted
         metrics = await phones.fetch(server.port, "/metrics") if design == OURS else ""
     used = usage.seconds - before.seconds, usage.peak_bytes
-    return summary(visits, scene, analyses, used, elapsed, metrics)
+    return summary(visits, workload, analyses, used, elapsed, metrics)
 
 
-async def _visit(visit: Visit, began: float, port: int, scene: Scene) -> None:
+async def _visit(visit: Visit, began: float, port: int, workload: Workload) -> None:
     arrival = visit.arrival
     await trio.sleep_until(began + arrival.at)
     try:
         with trio.fail_after(PATIENCE_SECONDS):
-            await (_phone if arrival.phone else _desktop)(visit, port, scene)
+            await (_phone if arrival.phone else _desktop)(visit, port, workload)
     except (trio.TooSlowError, NetworkError, NotPinactors, PinactorsError, OSError) as error:
         visit.error = repr(error)
 
 
-async def _phone(visit: Visit, port: int, scene: Scene) -> None:
+async def _phone(visit: Visit, port: int, workload: Workload) -> None:
     arrival = visit.arrival
-    profile = limits.shifted(scene.links[arrival.link], arrival.offset)
+    profile = limits.shifted(workload.links[arrival.link], arrival.offset)
     # The same content as the client sends, to compute the limit.
-    photographs = Photographs(scene.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
+    photographs = Photographs(workload.pins[arrival.pin], session_id=f"bench_{secrets.token_hex(6)}")
     if arrival.cut is None:
-        visit.limit = await limits.limit(profile, photographs, scene.analysis, scene.costs[arrival.pin])
+        visit.limit = await limits.limit(profile, photographs, workload.analysis, workload.costs[arrival.pin])
     sent_before, sent = 0, 0
 
     def note_sent(now: int, _: int) -> None:
@@ -195,15 +195,17 @@ async def _phone(visit: Visit, port: int, scene: Scene) -> None:
 
     async with trio.open_nursery() as nursery:
         tap = trio.current_time()
-        way: Relay = await nursery.start(partial(relay, profile, "127.0.0.1", port, seed=arrival.number))
+        link_relay: Relay = await nursery.start(
+            partial(relay, profile, "127.0.0.1", port, seed=arrival.number)
+        )
         if arrival.cut is not None:
-            nursery.start_soon(_cut, way, arrival.cut)
+            nursery.start_soon(_cut, link_relay, arrival.cut)
         async with analyze(
-            f"http://127.0.0.1:{way.port}",
-            scene.pins[arrival.pin],
+            f"http://127.0.0.1:{link_relay.port}",
+            workload.pins[arrival.pin],
             session_id=photographs.session_id,
             on_progress=note_sent,
-            resumable_bytes=scene.resumable_bytes,
+            resumable_bytes=workload.resumable_bytes,
         ) as packets:
             async for packet in packets:
                 now = trio.current_time() - tap
@@ -217,18 +219,18 @@ async def _phone(visit: Visit, port: int, scene: Scene) -> None:
                     visit.degraded = bool(packet.fields["degraded"] or packet.fields["missing"])
                 elif packet.kind == "ERROR":
                     visit.error = str(packet.fields.get("errorCode"))
-        visit.up_bytes, visit.connections = sent_before + sent, way.connections
+        visit.up_bytes, visit.connections = sent_before + sent, link_relay.connections
         nursery.cancel_scope.cancel()
 
 
-async def _cut(way: Relay, after: float) -> None:
+async def _cut(link_relay: Relay, after: float) -> None:
     await trio.sleep(after)
-    way.cut()
+    link_relay.disconnect_all()
 
 
-async def _desktop(visit: Visit, port: int, scene: Scene) -> None:
+async def _desktop(visit: Visit, port: int, workload: Workload) -> None:
     """An upload over loopback that asks for one object; a peer that cannot do that streams."""
-    request = phones.request(phones.read(scene.pins[visit.arrival.pin]), stream=False)
+    request = phones.request(phones.read(workload.pins[visit.arrival.pin]), stream=False)
     tap = trio.current_time()
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(request)
@@ -281,7 +283,12 @@ async def _sessions(design: str, port: int) -> int:
 
 
 def summary(
-    visits: list[Visit], scene: Scene, analyses: int, usage: tuple[float, int], elapsed: float, metrics: str
+    visits: list[Visit],
+    workload: Workload,
+    analyses: int,
+    usage: tuple[float, int],
+    elapsed: float,
+    metrics: str,
 ) -> dict[str, Any]:
     """One design's figures. Percentiles are of visits that completed; `lost` counts the others.
 
@@ -309,14 +316,14 @@ def summary(
         "times_over_limit": _over_limit(phones_),
         "links": {
             link.name: _over_limit([visit for visit in phones_ if visit.arrival.link == number])
-            for number, link in enumerate(scene.links)
+            for number, link in enumerate(workload.links)
         },
         "first_after_upload": percentiles(
             visit.first - visit.limit.upload
             for visit in phones_
             if visit.first is not None and visit.limit is not None
         ),
-        "visits": [_row(visit, scene) for visit in visits],
+        "visits": [_row(visit, workload) for visit in visits],
     }
     if metrics:
         result["refused"] = total(metrics, "pinactors_refused_total")
@@ -339,10 +346,10 @@ def _over_limit(visits: Sequence[Visit]) -> dict[str, Percentiles | None]:
     }
 
 
-def _row(visit: Visit, scene: Scene) -> dict[str, Any]:
+def _row(visit: Visit, workload: Workload) -> dict[str, Any]:
     row: dict[str, Any] = {name: getattr(visit, name) for name in TIMES}
     row["phone"], row["cut"] = visit.arrival.phone, visit.arrival.cut is not None
-    row["link"] = scene.links[visit.arrival.link].name if visit.arrival.phone else None
+    row["link"] = workload.links[visit.arrival.link].name if visit.arrival.phone else None
     row["limit"] = dataclasses.asdict(visit.limit) if visit.limit else None
     return row
 

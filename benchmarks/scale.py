@@ -45,7 +45,7 @@ begin, and fifty results arrive, per second, for any number of sessions that wai
 
 PHOTOGRAPHS = 60
 """Most photographs that are searched in each catalogue."""
-MOVED_ONE_IN = 3
+OTHER_LIST_ONE_IN = 3
 """One in so many of a made-up pin's features is in another list than the feature from which it was made."""
 SPARE_FILES = 200
 Say = Callable[[str], None]
@@ -133,14 +133,14 @@ def prepare(folder: Path, labelled: Path | None, photographs: int, drawn: int) -
 def catalogue(folder: Path, size: int) -> dict[str, Any]:
     """Searches the catalogue in `folder`, enlarged to `size` pins with made-up ones, in a separate process
     that has nothing else in memory."""
-    own = Catalog.open(folder / "catalog").index
-    assert own is not None
+    original = Catalog.open(folder / "catalog").index
+    assert original is not None
     began = time.perf_counter()
-    grown = _grown(own, size)
+    enlarged = _enlarged(original, size)
     built = time.perf_counter() - began
-    index.save_index(folder / "grown", grown)
-    bytes_ = sum(getattr(grown, field.name).nbytes for field in fields(grown))
-    del grown
+    index.save_index(folder / "grown", enlarged)
+    bytes_ = sum(getattr(enlarged, field.name).nbytes for field in fields(enlarged))
+    del enlarged
     command = [sys.executable, "-m", "benchmarks.scale", str(folder)]
     searched = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return {"file_megabytes": bytes_ / 1e6, "build_seconds": built, **json.loads(searched)}
@@ -164,25 +164,27 @@ def _fronts(labelled: Path) -> list[tuple[str, str]]:
     return [(str(photo.images[View.FRONT]), photo.pin_id or "") for photo in known]
 
 
-def _grown(own: InvertedIndex, size: int) -> InvertedIndex:
+def _enlarged(own: InvertedIndex, size: int) -> InvertedIndex:
     """The index enlarged to `size` pins with made-up ones. Each has `MOST_FEATURES` altered features of real
-    pins: one in `MOVED_ONE_IN` is in another list, with the lists' sizes distributed as for real features,
-    and in each signature about a fifth of the bits are inverted."""
+    pins: one in `OTHER_LIST_ONE_IN` is in another list, with the lists' sizes distributed as for real
+    features, and in each signature about a fifth of the bits are inverted."""
     lists = np.repeat(np.arange(inverted_index.LISTS, dtype=np.int32), np.diff(own.starts))
     signatures, chance = np.asarray(own.signatures), np.random.default_rng(1)
     first = len(own.offsets) - 1
     columns = [(lists, np.asarray(own.pins), np.asarray(own.places), signatures)]
     for pin in range(first, size):
         chosen = chance.integers(0, len(lists), MOST_FEATURES)
-        moved = np.where(chance.integers(0, MOVED_ONE_IN, MOST_FEATURES), chosen, chance.permutation(chosen))
+        moved = np.where(
+            chance.integers(0, OTHER_LIST_ONE_IN, MOST_FEATURES), chosen, chance.permutation(chosen)
+        )
         one, two, three, four = chance.integers(0, 1 << 64, (4, MOST_FEATURES, 2), np.uint64)
-        turned = signatures[chosen] ^ (one & two & (three | four))
+        altered = signatures[chosen] ^ (one & two & (three | four))
         numbers = np.full(MOST_FEATURES, pin, np.uint32), np.arange(MOST_FEATURES, dtype=np.uint16)
-        columns.append((lists[moved], *numbers, turned))
+        columns.append((lists[moved], *numbers, altered))
     return inverted_index.of(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-class Grown(Catalog):
+class EnlargedCatalog(Catalog):
     """A catalogue whose index also has made-up pins. A made-up pin is verified like a real one, with the
     features of a real pin in random order, so that verification costs as much and rejects it."""
 
@@ -208,9 +210,9 @@ def _search(folder: Path) -> dict[str, Any]:
     """Search times, memory used by the search, and the shares of photographs whose pin is verified (`found`)
     and first."""
     fronts = json.loads((folder / "fronts.json").read_text())
-    grown = Grown(folder / "catalog", index.read_state(folder / "catalog"))
+    grown = EnlargedCatalog(folder / "catalog", index.read_state(folder / "catalog"))
     pictures = [decode(Path(path).read_bytes(), View.FRONT, MAX_PIXELS).rgb for path, _ in fronts]
-    sightings.look(grown, pictures[0])  # warm-up: loads and allocates what is needed only once
+    sightings.find_pins(grown, pictures[0])  # warm-up: loads and allocates what is needed only once
     before = psutil.Process().memory_info()
     grown.index = index.open_index(folder / "grown")
     voted, looked, found, first = [], [], 0, 0
@@ -220,9 +222,9 @@ def _search(folder: Path) -> dict[str, Any]:
         began = time.process_time()
         numbers = grown.index.votes(query).numbers
         voted.append(time.process_time() - began)
-        found += number in numbers[: sightings.VOTED]
+        found += number in numbers[: sightings.MOST_VERIFIED]
         began = time.process_time()
-        seen = sightings.look(grown, rgb)
+        seen = sightings.find_pins(grown, rgb)
         looked.append(time.process_time() - began)
         first += bool(seen) and seen[0].candidate.number == number
     after = psutil.Process().memory_info()

@@ -56,7 +56,7 @@ many JSON objects with the content type of one."""
 
 Target = Callable[[bytes], None]
 
-_TRIED = re.compile(rb"number_of_executed_units:\s*(\d+)")
+_EXECUTED = re.compile(rb"number_of_executed_units:\s*(\d+)")
 
 
 @cache
@@ -190,7 +190,7 @@ def fuzz_target(name: str, seconds: int, found: Path) -> tuple[int, int]:
             check=False,
             cwd=ROOT,
         )
-    tried = _TRIED.search(output.read_bytes())
+    tried = _EXECUTED.search(output.read_bytes())
     failed = len(set(found.glob("*-*")) - before) or int(ended.returncode != 0)
     if tried is None and not failed:
         raise RuntimeError(f"the fuzzer of {name} tried no input: see {output}")

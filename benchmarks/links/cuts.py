@@ -37,7 +37,7 @@ PINS, CATALOGUE = 3, 4
 
 BLANK_BYTES = 300_000
 
-GIVE_UP = 600.0
+GIVE_UP_SECONDS = 600.0
 """Seconds after which a phone counts as lost."""
 
 SCRIPT = Path(__file__).with_name("cuts.mjs")
@@ -120,12 +120,12 @@ async def _pair(
 ) -> tuple[Run, Run]:
     runs: dict[bool, Run] = {}
 
-    async def one(cut: bool) -> None:
+    async def run(cut: bool) -> None:
         runs[cut] = await _phone(link, port, client, images, every if cut else None)
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(one, False)
-        nursery.start_soon(one, True)
+        nursery.start_soon(run, False)
+        nursery.start_soon(run, True)
     return runs[False], runs[True]
 
 
@@ -136,30 +136,32 @@ async def _phone(
     size = (await Photographs(images).multipart()).size or 0
     send = _python if client == "python" else _javascript
     cuts, found = 0, None
-    with trio.move_on_after(GIVE_UP):
+    with trio.move_on_after(GIVE_UP_SECONDS):
         async with trio.open_nursery() as nursery:
-            way: Relay = await nursery.start(partial(relay, link, "127.0.0.1", port))
+            link_relay: Relay = await nursery.start(partial(relay, link, "127.0.0.1", port))
             began = trio.current_time()
 
-            async def cut() -> None:
+            async def disconnect_repeatedly() -> None:
                 nonlocal cuts
                 while every is not None:
                     await trio.sleep(every)
-                    way.cut()
+                    link_relay.disconnect_all()
                     cuts += 1
 
-            nursery.start_soon(cut)
-            seen = await send(f"http://127.0.0.1:{way.port}", images)
+            nursery.start_soon(disconnect_repeatedly)
+            seen = await send(f"http://127.0.0.1:{link_relay.port}", images)
             nursery.cancel_scope.cancel()
-            found = Run(seen - began, way.connections, cuts, size, way.offered, way.delivered)
+            found = Run(
+                seen - began, link_relay.connections, cuts, size, link_relay.offered, link_relay.delivered
+            )
     if found is None:
-        raise RuntimeError(f"{client} got no answer in {GIVE_UP:g} s")
+        raise RuntimeError(f"{client} got no answer in {GIVE_UP_SECONDS:g} s")
     return found
 
 
 async def _python(url: str, images: Mapping[View, Path]) -> float:
     seen = 0.0
-    async with analyze(url, images, patience=GIVE_UP) as packets:
+    async with analyze(url, images, patience=GIVE_UP_SECONDS) as packets:
         async for packet in packets:
             if packet.kind == VERDICT:
                 seen = trio.current_time()
@@ -179,13 +181,13 @@ async def _javascript(url: str, images: Mapping[View, Path]) -> float:
     async with trio.open_nursery() as nursery:
         run = partial(trio.run_process, command, stdout=subprocess.PIPE, stderr=sys.stderr, check=False)
         process = await nursery.start(run)
-        said = b""
+        printed = b""
         while data := await process.stdout.receive_some(1000):
-            said += data
-            if not seen and VERDICT.encode() in said:
+            printed += data
+            if not seen and VERDICT.encode() in printed:
                 seen = trio.current_time()
-    if b"ANALYSIS_COMPLETE" not in said:
-        raise RuntimeError(f"the session failed: {said!r}")
+    if b"ANALYSIS_COMPLETE" not in printed:
+        raise RuntimeError(f"the session failed: {printed!r}")
     return seen
 
 

@@ -131,9 +131,9 @@ async def limit(profile: Profile, photographs: Photographs, analysis: Analysis, 
     authenticated = max(results[name] for name in required)
     return Limit(
         upload=upload,
-        first=_back(down, upload),
-        authenticated=_back(down, authenticated),
-        completed=_back(down, max(upload, *results.values())),
+        first=_arrival_at_phone(down, upload),
+        authenticated=_arrival_at_phone(down, authenticated),
+        completed=_arrival_at_phone(down, max(upload, *results.values())),
     )
 
 
@@ -168,7 +168,7 @@ def finish(analysis: Analysis, costs: Costs, arrivals: Mapping[View, float]) -> 
     }
 
 
-def _back(down: Direction, at: float) -> float:
+def _arrival_at_phone(down: Direction, at: float) -> float:
     """When a byte sent at `at` arrives at the phone."""
     _, arrival = Shaper(down, 0.0).take(at, 1)
     return arrival

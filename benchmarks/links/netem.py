@@ -27,7 +27,7 @@ from pinactors.simulation.link import relay
 from pinactors.simulation.profiles import PACKET_BYTES, Direction, Profile
 
 NAMESPACE = f"pinbench{os.getpid()}"
-NEAR, FAR = f"pb{os.getpid()}n", f"pb{os.getpid()}f"
+NEAR_DEVICE, FAR_DEVICE = f"pb{os.getpid()}n", f"pb{os.getpid()}f"
 NEAR_ADDRESS, FAR_ADDRESS = "10.231.77.1", "10.231.77.2"
 
 PIECE_BYTES = 1 << 16
@@ -113,15 +113,15 @@ def _shaped(case: Case) -> Iterator[None]:
     shape = f"netem delay {1000 * case.delay:g}ms rate {case.megabits:g}mbit limit 10000"
     try:
         _do("ip", "netns", "add", NAMESPACE)
-        _do("ip", "link", "add", NEAR, "type", "veth", "peer", "name", FAR, "netns", NAMESPACE)
-        _do("ip", "addr", "add", f"{NEAR_ADDRESS}/30", "dev", NEAR)
-        _do("ip", "link", "set", NEAR, "up")
-        _do(*inside, "ip", "addr", "add", f"{FAR_ADDRESS}/30", "dev", FAR)
-        _do(*inside, "ip", "link", "set", FAR, "up")
-        _do("tc", "qdisc", "add", "dev", NEAR, "root", *shape.split())
+        _do("ip", "link", "add", NEAR_DEVICE, "type", "veth", "peer", "name", FAR_DEVICE, "netns", NAMESPACE)
+        _do("ip", "addr", "add", f"{NEAR_ADDRESS}/30", "dev", NEAR_DEVICE)
+        _do("ip", "link", "set", NEAR_DEVICE, "up")
+        _do(*inside, "ip", "addr", "add", f"{FAR_ADDRESS}/30", "dev", FAR_DEVICE)
+        _do(*inside, "ip", "link", "set", FAR_DEVICE, "up")
+        _do("tc", "qdisc", "add", "dev", NEAR_DEVICE, "root", *shape.split())
         yield
     finally:
-        for command in (("ip", "link", "del", NEAR), ("ip", "netns", "del", NAMESPACE)):
+        for command in (("ip", "link", "del", NEAR_DEVICE), ("ip", "netns", "del", NAMESPACE)):
             subprocess.run(command, capture_output=True, check=False)
 
 
@@ -141,8 +141,8 @@ async def _simulated(case: Case) -> float:
         )
         port = listeners[0].socket.getsockname()[1]
         profile = Profile("steady", direction, Direction((), 0.0))
-        way = await nursery.start(relay, profile, "127.0.0.1", port)
-        async with await trio.open_tcp_stream("127.0.0.1", way.port) as stream:
+        link_relay = await nursery.start(relay, profile, "127.0.0.1", port)
+        async with await trio.open_tcp_stream("127.0.0.1", link_relay.port) as stream:
             await trio.sleep(2 * profile.round_trip)  # by then the relay has opened its connection
             began = trio.current_time()
             await _send(stream, case.size)

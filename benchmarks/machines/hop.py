@@ -47,28 +47,30 @@ async def measure(url: str, seconds: float, warm_up: float = WARM_UP_SECONDS) ->
     """Measures for `seconds`. `seen_seconds`: from the begin of a packet's append until another master has
     the packet; `kept_seconds`: until the append has returned here, for packets that are not a session's
     last."""
-    kept: list[float] = []
+    append_delays: list[float] = []
     command = [sys.executable, "-m", "benchmarks.machines.hop", url]
     async with _opened(url) as logs, trio.open_nursery() as nursery:
-        run = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        other: trio.Process = await nursery.start(run)
-        assert other.stdin is not None
-        assert other.stdout is not None
-        await other.stdout.receive_some(1)  # until it listens
-        telling = trio.Lock()
-        counts = time.perf_counter() + warm_up
+        start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        other_master: trio.Process = await nursery.start(start)
+        assert other_master.stdin is not None
+        assert other_master.stdout is not None
+        await other_master.stdout.receive_some(1)  # until it listens
+        announcing = trio.Lock()
+        counted_from = time.perf_counter() + warm_up
 
         async def session() -> None:
-            while time.perf_counter() < counts + seconds:
-                await _one(logs, kept, counts, partial(_tell, other.stdin, telling))
+            while time.perf_counter() < counted_from + seconds:
+                await _write_session(
+                    logs, append_delays, counted_from, partial(_announce, other_master.stdin, announcing)
+                )
 
         async with trio.open_nursery() as sessions:
             for _ in range(SESSIONS):
                 sessions.start_soon(session)
-        await other.stdin.aclose()
-        answer = b"".join([bytes(piece) async for piece in other.stdout])
-    seen = [delay for made, delay in json.loads(answer) if made > counts]
-    return {"kept_seconds": percentiles(kept), "seen_seconds": percentiles(seen)}
+        await other_master.stdin.aclose()
+        answer = b"".join([bytes(piece) async for piece in other_master.stdout])
+    arrival_delays = [delay for made, delay in json.loads(answer) if made > counted_from]
+    return {"kept_seconds": percentiles(append_delays), "seen_seconds": percentiles(arrival_delays)}
 
 
 def _opened(url: str) -> Any:
@@ -79,23 +81,25 @@ def _failed(error: OSError) -> None:
     raise error
 
 
-async def _tell(pipe: trio.abc.SendStream, lock: trio.Lock, stream_id: str) -> None:
+async def _announce(pipe: trio.abc.SendStream, lock: trio.Lock, stream_id: str) -> None:
     async with lock:
         await pipe.send_all(f"{stream_id}\n".encode())
 
 
-async def _one(logs: LogRows, kept: list[float], counts: float, tell: Any) -> None:
+async def _write_session(
+    logs: LogRows, append_delays: list[float], counted_from: float, announce: Any
+) -> None:
     """Writes one session from its first entry to its seal."""
     stream_id = new_stream_id()
     stored = logs.create(stream_id, "")
     await stored.append([entry_of(Opened(stream_id, f"hop-{stream_id}", "", None))])
-    await tell(stream_id)
+    await announce(stream_id)
     for _ in range(PACKETS - 1):
         await trio.sleep(random.uniform(0, PAUSE_SECONDS))
         began = time.perf_counter()
         await stored.append([_packet("DETAILED_ANALYSIS")])
-        if began > counts:
-            kept.append(time.perf_counter() - began)
+        if began > counted_from:
+            append_delays.append(time.perf_counter() - began)
     await stored.seal(_packet("ANALYSIS_COMPLETE"))
 
 
@@ -107,7 +111,7 @@ def _packet(kind: str) -> Entry:
 
 async def follow(url: str) -> None:
     """The other master: follows the streams whose ids it reads from standard input, until that is closed."""
-    seen: list[tuple[float, float]] = []
+    arrivals: list[tuple[float, float]] = []
     async with _opened(url) as logs, trio.open_nursery() as nursery:
         peers = Peers(logs)
         nursery.start_soon(Supervision().repeat, "changes", peers.follow_changes)
@@ -120,12 +124,12 @@ async def follow(url: str) -> None:
             async for piece in trio.lowlevel.FdStream(sys.stdin.fileno()):
                 *ids, rest = (rest + bytes(piece)).split(b"\n")
                 for stream_id in ids:
-                    readers.start_soon(_read, peers, stream_id.decode(), seen)
+                    readers.start_soon(_read, peers, stream_id.decode(), arrivals)
         nursery.cancel_scope.cancel()
-    sys.stdout.write(json.dumps(seen))
+    sys.stdout.write(json.dumps(arrivals))
 
 
-async def _read(peers: Peers, stream_id: str, seen: list[tuple[float, float]]) -> None:
+async def _read(peers: Peers, stream_id: str, arrivals: list[tuple[float, float]]) -> None:
     """Notes when each packet was made and how much later it arrived here, except packets that were already in
     the log when this process began to follow the stream."""
     log: PacketLog | None = await peers.follow(stream_id)
@@ -136,7 +140,7 @@ async def _read(peers: Peers, stream_id: str, seen: list[tuple[float, float]]) -
             await log.wait_beyond(position)
             now = time.perf_counter()
             made = [json.loads(packet)["made"] for packet in log.packets[position:]]
-            seen.extend((each, now - each) for each in made)
+            arrivals.extend((each, now - each) for each in made)
             position = len(log.packets)
 
 

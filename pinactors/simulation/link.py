@@ -200,7 +200,7 @@ class Relay:
     def delivered(self) -> int:
         return self.link.up.delivered
 
-    def cut(self) -> None:
+    def disconnect_all(self) -> None:
         """Resets every open connection, like a phone that lost its network."""
         for scope, stream in self._open:
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

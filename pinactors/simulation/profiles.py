@@ -60,7 +60,7 @@ class Profile:
 
 def profile(name: str) -> Profile:
     """The defined profile with this name. Raises `KeyError`."""
-    return Profile(name, *_WRITTEN[name]())
+    return Profile(name, *_PROFILES[name]())
 
 
 def captured(up: Path, down: Path, delay: float = 0.03) -> Profile:
@@ -83,15 +83,15 @@ def captures(folder: Path) -> list[Profile]:
     """
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
-        name, _, way = path.name.removesuffix(".gz").rpartition(".")
-        if way in ("up", "down"):
-            found.setdefault(name, {})[way] = path
-    halves = [name for name, ways in found.items() if len(ways) < 2]
-    if halves or not found:
+        name, _, direction = path.name.removesuffix(".gz").rpartition(".")
+        if direction in ("up", "down"):
+            found.setdefault(name, {})[direction] = path
+    incomplete = [name for name, by_direction in found.items() if len(by_direction) < 2]
+    if incomplete or not found:
         raise ValueError(
-            f"{folder}: " + (f"{halves[0]} has one direction only" if halves else "no NAME.up and NAME.down")
+            f"{folder}: " + (f"{incomplete[0]} has one direction only" if incomplete else "no NAME.up and NAME.down")
         )
-    return [replace(captured(ways["up"], ways["down"]), name=name) for name, ways in found.items()]
+    return [replace(captured(by_direction["up"], by_direction["down"]), name=name) for name, by_direction in found.items()]
 
 
 def read_trace(path: Path) -> Sequence[int]:
@@ -115,7 +115,7 @@ def read_trace(path: Path) -> Sequence[int]:
     return times
 
 
-def wandering(megabits: float, swing: float, seed: int) -> Sequence[int]:
+def random_walk_rate(megabits: float, swing: float, seed: int) -> Sequence[int]:
     """Opportunities at `megabits` per second on average; `swing` is the standard deviation of the rate's
     logarithm."""
     chance = random.Random(seed)
@@ -132,30 +132,30 @@ def wandering(megabits: float, swing: float, seed: int) -> Sequence[int]:
     return times
 
 
-_WRITTEN: dict[str, Callable[[], tuple[Direction, Direction]]] = {
+_PROFILES: dict[str, Callable[[], tuple[Direction, Direction]]] = {
     "gprs": lambda: (
-        Direction(wandering(0.026, 0.3, 1), 0.32, 0.12, 0.01, 40.0, 1.5, queue=24),
-        Direction(wandering(0.05, 0.3, 2), 0.32, 0.12, 0.01, 40.0, 1.5, queue=24),
+        Direction(random_walk_rate(0.026, 0.3, 1), 0.32, 0.12, 0.01, 40.0, 1.5, queue=24),
+        Direction(random_walk_rate(0.05, 0.3, 2), 0.32, 0.12, 0.01, 40.0, 1.5, queue=24),
     ),
     "edge": lambda: (
-        Direction(wandering(0.1, 0.3, 3), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),
-        Direction(wandering(0.22, 0.3, 4), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),
+        Direction(random_walk_rate(0.1, 0.3, 3), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),
+        Direction(random_walk_rate(0.22, 0.3, 4), 0.2, 0.08, 0.008, 45.0, 1.2, queue=60),
     ),
     "3g": lambda: (
-        Direction(wandering(1.1, 0.4, 5), 0.06, 0.03, 0.004, 60.0, 0.8, queue=200),
-        Direction(wandering(3.5, 0.4, 6), 0.06, 0.03, 0.004, 60.0, 0.8, queue=300),
+        Direction(random_walk_rate(1.1, 0.4, 5), 0.06, 0.03, 0.004, 60.0, 0.8, queue=200),
+        Direction(random_walk_rate(3.5, 0.4, 6), 0.06, 0.03, 0.004, 60.0, 0.8, queue=300),
     ),
     "lte": lambda: (
-        Direction(wandering(7.0, 0.4, 7), 0.025, 0.008, 0.001, 90.0, 0.4, queue=600),
-        Direction(wandering(22.0, 0.4, 8), 0.025, 0.008, 0.001, 90.0, 0.4, queue=1200),
+        Direction(random_walk_rate(7.0, 0.4, 7), 0.025, 0.008, 0.001, 90.0, 0.4, queue=600),
+        Direction(random_walk_rate(22.0, 0.4, 8), 0.025, 0.008, 0.001, 90.0, 0.4, queue=1200),
     ),
     "5g": lambda: (
-        Direction(wandering(45.0, 0.4, 9), 0.011, 0.003, 0.0005, 120.0, 0.2, queue=2000),
-        Direction(wandering(180.0, 0.4, 10), 0.011, 0.003, 0.0005, 120.0, 0.2, queue=6000),
+        Direction(random_walk_rate(45.0, 0.4, 9), 0.011, 0.003, 0.0005, 120.0, 0.2, queue=2000),
+        Direction(random_walk_rate(180.0, 0.4, 10), 0.011, 0.003, 0.0005, 120.0, 0.2, queue=6000),
     ),
     "classic": lambda: (Direction((), 0.0, jitter=2.0), Direction((), 0.0, jitter=2.0)),
 }
 
-NAMES = tuple(_WRITTEN)
+NAMES = tuple(_PROFILES)
 """Names of the defined profiles. `classic` is a traditional test for such clients: no rate limit, every
 packet 0 to 2 s late at random, in order."""

@@ -206,7 +206,7 @@ async def test_cut_resets_what_is_open_and_nothing_later() -> None:
             async with await trio.open_tcp_stream("127.0.0.1", shaped.port) as first:
                 await first.send_all(b"hello")
                 assert await first.receive_some() == b"hello"
-                shaped.cut()
+                shaped.disconnect_all()
                 with pytest.raises(trio.BrokenResourceError):
                     await first.receive_some()
             async with await trio.open_tcp_stream("127.0.0.1", shaped.port) as second:
