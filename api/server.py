@@ -26,7 +26,7 @@ from pinactors.api.housekeeping.housekeeper import SWEEP_SECONDS, Housekeeper
 from pinactors.api.http.connection import Connection
 from pinactors.api.services import EXTENSION
 from pinactors.api.uploads.resumable.uploads import load, unfinished
-from pinactors.catalog.published import LOOK_SECONDS, PublishedCatalog
+from pinactors.catalog.published import CHECK_SECONDS, PublishedCatalog
 from pinactors.compute.engines import open_compute
 from pinactors.logs import ServerLog
 from pinactors.pipeline.declaration import Analysis
@@ -264,7 +264,9 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                         declare = partial(components.declare, settings, catalog=folder)
                         registry.use(await trio.to_thread.run_sync(declare, limiter=services.disk))
 
-                nursery.start_soon(repeat, "latest catalogue", partial(published.look, use), LOOK_SECONDS)
+                nursery.start_soon(
+                    repeat, "latest catalogue", partial(published.check_for_update, use), CHECK_SECONDS
+                )
             await nursery.start(services.imports.run)
             keeper = Housekeeper(services.store, registry, records, settings)
             nursery.start_soon(repeat, "housekeeper", keeper.look, SWEEP_SECONDS)

@@ -25,7 +25,7 @@ import trio
 from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services
-from pinactors.catalog.importing.import_process import Order, Said
+from pinactors.catalog.importing.import_process import ImportMessage, ImportRequest
 from pinactors.catalog.importing.rows import PIN_COLUMNS, ImportReport
 from pinactors.protocol import ErrorCode, PinactorsError
 
@@ -207,7 +207,7 @@ class Imports:
     async def _import(self, import_: Import) -> None:
         settings, folder = self._settings, self._services.catalog_folder
         published = settings.catalog_version == "latest"
-        order = Order(
+        order = ImportRequest(
             str(import_.folder),
             str(settings.data.absolute() / "catalog-edited" if published else folder.absolute()),
             settings.worker_memory,
@@ -229,7 +229,7 @@ class Imports:
             lines = _LineSplitter()
             async for data in process.stdout:
                 for line in lines.feed(data):
-                    progress = msgspec.json.decode(line, type=Said)
+                    progress = msgspec.json.decode(line, type=ImportMessage)
                     import_.done, import_.total = (
                         max(import_.done, progress.done),
                         max(import_.total, progress.total),

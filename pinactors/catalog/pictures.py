@@ -134,7 +134,7 @@ def _alpha(data: bytes) -> Image | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GivenMask:
     """The pin's place as given in the import folder or by the alpha channel: a `mask` (0 or 255) at the
     picture's size. `outlined` says whether the mask follows the outline; else it is a box around the pin."""
 
@@ -142,7 +142,7 @@ class Given:
     outlined: bool
 
 
-def segment(rgb: Image, given: Given | None = None) -> Prepared:
+def segment(rgb: Image, given: GivenMask | None = None) -> Prepared:
     """Cuts out the pin of a catalogue picture: at the given place; without one, along its outline if that is
     reliable; else an ellipse in the middle of the picture."""
     mask = given.mask if given is not None else _outline(rgb)

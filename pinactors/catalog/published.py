@@ -12,7 +12,7 @@ from pinactors.catalog import snapshots
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.objects import open_objects
 
-LOOK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 """Pause between two checks of the latest version, in seconds."""
 
 log = structlog.get_logger(__name__)
@@ -39,13 +39,15 @@ class PublishedCatalog:
         except (OSError, ValueError) as error:
             raise SettingUnusable(f"catalog_version {self._settings.catalog_version}: {error}") from error
         if folder is None:
-            wanted, storage = self._settings.catalog_version, self._settings.storage
-            raise SettingUnusable(f"catalog_version {wanted}: this version was never published to {storage}")
+            requested, storage = self._settings.catalog_version, self._settings.storage
+            raise SettingUnusable(
+                f"catalog_version {requested}: this version was never published to {storage}"
+            )
         return folder
 
-    async def look(self, use: Callable[[Path], Awaitable[None]]) -> None:
+    async def check_for_update(self, use: Callable[[Path], Awaitable[None]]) -> None:
         """Checks for a new version and, if there is one, calls `use` with its folder. If the storage is not
-        reachable, nothing changes. To be called every `LOOK_SECONDS`."""
+        reachable, nothing changes. To be called every `CHECK_SECONDS`."""
         before = self._version
         try:
             folder = await trio.to_thread.run_sync(self._newest, limiter=self._limiter)
@@ -57,8 +59,8 @@ class PublishedCatalog:
             log.info("catalogue changed", version=self._version)
 
     def _newest(self) -> Path | None:
-        wanted = self._settings.catalog_version
-        version = snapshots.latest(self._objects) if wanted == "latest" else wanted
+        requested = self._settings.catalog_version
+        version = snapshots.latest(self._objects) if requested == "latest" else requested
         if version is None:
             return None
         folder = snapshots.fetch(version, self._objects, self._cache)

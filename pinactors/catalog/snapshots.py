@@ -45,10 +45,10 @@ class Manifest(msgspec.Struct, frozen=True):
     files: list[SnapshotFile]
 
 
-def publish(folder: Path, objects: Objects, say: Callable[[int, int], None]) -> str:
-    """Uploads the catalogue in `folder`, makes it the latest version and returns the version's name. `say` is
-    called with the bytes done and the bytes in all. No file is uploaded again for a version that was
-    published before.
+def publish(folder: Path, objects: Objects, progress: Callable[[int, int], None]) -> str:
+    """Uploads the catalogue in `folder`, makes it the latest version and returns the version's name.
+    `progress` is called with the bytes done and the bytes in all. No file is uploaded again for a version
+    that was published before.
 
     Raises `OSError` (`ObjectsUnavailable`, a file that cannot be read) and `ValueError` for an empty folder.
     """
@@ -60,7 +60,7 @@ def publish(folder: Path, objects: Objects, say: Callable[[int, int], None]) -> 
         if objects.modified(_name(file)) is None:
             objects.put(_name(file), folder / file.path)
         done += file.size
-        say(done, total)
+        progress(done, total)
     manifest = msgspec.json.encode(Manifest(files))
     version = hashlib.sha256(manifest).hexdigest()[:VERSION_LENGTH]
     objects.put(f"catalogs/versions/{version}.json", manifest)
@@ -99,7 +99,7 @@ def fetch(version: str, objects: Objects, cache: Path) -> Path:
     partial = Path(tempfile.mkdtemp(dir=cache, prefix=".fetching-"))
     try:
         for file in manifest.files:
-            _bring(file, objects, cache, _inside(partial, file.path))
+            _fetch_file(file, objects, cache, _inside(partial, file.path))
         partial.chmod(0o755)
         try:
             partial.rename(target)
@@ -122,21 +122,21 @@ def prune(cache: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _bring(file: SnapshotFile, objects: Objects, cache: Path, target: Path) -> None:
+def _fetch_file(file: SnapshotFile, objects: Objects, cache: Path, target: Path) -> None:
     """Links `target` to the file's content in the cache's `files`, and fetches the content if it is
     missing."""
-    own = cache / "files" / file.sha256
-    if not own.is_file():
+    cached = cache / "files" / file.sha256
+    if not cached.is_file():
         data = objects.get(_name(file))
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise ValueError(f"catalogue file {file.path}: its content is damaged")
-        own.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=own.parent, prefix=".")
-        with os.fdopen(descriptor, "wb") as writing:
-            writing.write(data)
-        os.replace(temporary, own)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=cached.parent, prefix=".")
+        with os.fdopen(descriptor, "wb") as file_out:
+            file_out.write(data)
+        os.replace(temporary, cached)
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.link(own, target)
+    os.link(cached, target)
 
 
 def _inside(folder: Path, relative: str) -> Path:

@@ -77,7 +77,7 @@ def find_pins(catalog: Path, path: Path) -> list[BoxedPin]:
     rgb = decode(path.read_bytes(), View.FRONT, MAX_PIXELS).rgb
     source = Catalog.open(catalog)
     with source.connected:
-        sightings_found = sightings.look_everywhere(source, rgb)
+        sightings_found = sightings.find_all_pins(source, rgb)
         pins = source.numbered([sighting.candidate.number for sighting in sightings_found])
     with Pillow.open(path) as picture:  # boxes are in the pixels of the file
         across, down = ImageOps.exif_transpose(picture).size

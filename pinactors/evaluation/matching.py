@@ -54,7 +54,7 @@ def compare(catalog: Path, photo: PhotoSet) -> ComparedPhoto:
     known = photo.pin_id if photo.kind in CATALOGUED_KINDS else None
     candidates, recoloured = [], None
     with source.connected:
-        sightings_found = sightings.look(source, rgb)
+        sightings_found = sightings.find_pins(source, rgb)
         pins = source.numbered([sighting.candidate.number for sighting in sightings_found])
         for sighting in sightings_found:
             if sighting.candidate.number in pins:

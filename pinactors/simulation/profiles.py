@@ -89,9 +89,13 @@ def captures(folder: Path) -> list[Profile]:
     incomplete = [name for name, by_direction in found.items() if len(by_direction) < 2]
     if incomplete or not found:
         raise ValueError(
-            f"{folder}: " + (f"{incomplete[0]} has one direction only" if incomplete else "no NAME.up and NAME.down")
+            f"{folder}: "
+            + (f"{incomplete[0]} has one direction only" if incomplete else "no NAME.up and NAME.down")
         )
-    return [replace(captured(by_direction["up"], by_direction["down"]), name=name) for name, by_direction in found.items()]
+    return [
+        replace(captured(by_direction["up"], by_direction["down"]), name=name)
+        for name, by_direction in found.items()
+    ]
 
 
 def read_trace(path: Path) -> Sequence[int]:

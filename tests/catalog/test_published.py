@@ -35,7 +35,7 @@ async def test_the_latest_is_followed(tmp_path: Path) -> None:
         assert first.parent == tmp_path / "catalogs"
         async with trio.open_nursery() as nursery:
             sender, receiver = trio.open_memory_channel[Path](1)
-            look = partial(catalog.look, sender.send)
+            look = partial(catalog.check_for_update, sender.send)
             nursery.start_soon(Supervision().repeat, "latest catalogue", look, 0.01)
             publish(settings, b"two")
             second = await receiver.receive()
@@ -64,7 +64,7 @@ async def test_a_look_that_fails_is_not_the_last(
         monkeypatch.setattr(PublishedCatalog, "_newest", fails_once)
         async with trio.open_nursery() as nursery:
             sender, receiver = trio.open_memory_channel[Path](1)
-            look = partial(catalog.look, sender.send)
+            look = partial(catalog.check_for_update, sender.send)
             nursery.start_soon(Supervision().repeat, "latest catalogue", look, 0.01)
             assert ((await receiver.receive()) / "index").read_bytes() == b"two"
             nursery.cancel_scope.cancel()

@@ -89,30 +89,30 @@ class Template:
         return matrix, self.cost(query, matrix)
 
 
-def align(query: Portrait, reference: Portrait, turns: list[float], iterations: int = 10) -> Alignment:
-    """The best affine alignment, starting from the rotations `turns` (radians, reference to query)."""
+def align(query: Portrait, reference: Portrait, rotations: list[float], iterations: int = 10) -> Alignment:
+    """The best affine alignment, starting from the angles `rotations` (radians, reference to query)."""
     template = Template(reference.planes, reference.coarse[1])
     down, up = scaling(CROP_SIDE, COARSE_SIDE), scaling(COARSE_SIDE, CROP_SIDE)
     starts = []
-    for turn in turns:
-        cosine, sine = np.cos(turn), np.sin(turn)
+    for angle in rotations:
+        cosine, sine = np.cos(angle), np.sin(angle)
         rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
         matrix = down @ query.frame @ rotation @ np.linalg.inv(reference.frame) @ up
         starts.append((template.cost(query.planes, matrix), matrix))
     starts.sort(key=lambda start: start[0])
-    close = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
-    if len(close) > 1:  # a few iterations show which start is better
-        tried = [template.refine(query.planes, matrix, TRIAL_ITERATIONS) for matrix in close]
-        close = [min(tried, key=lambda found: found[1])[0]]
+    best_starts = [matrix for cost, matrix in starts if cost <= 1.15 * starts[0][0]][:2]
+    if len(best_starts) > 1:  # a few iterations show which start is better
+        tried = [template.refine(query.planes, matrix, TRIAL_ITERATIONS) for matrix in best_starts]
+        best_starts = [min(tried, key=lambda found: found[1])[0]]
         iterations -= TRIAL_ITERATIONS
-    matrix, cost = template.refine(query.planes, close[0], iterations)
+    matrix, cost = template.refine(query.planes, best_starts[0], iterations)
     return Alignment(np.asarray(up @ matrix @ down, np.float64), cost)
 
 
 def register(query: Portrait, reference: Portrait) -> Alignment:
     """Aligns two portraits without a known transformation to start from."""
-    turns = layout.turns(layout.layout(query), layout.layout(reference), 3)
-    return align(query, reference, turns)
+    rotations = layout.likely_rotations(layout.layout(query), layout.layout(reference), 3)
+    return align(query, reference, rotations)
 
 
 BACK_OVERLAP = 0.85

@@ -17,16 +17,16 @@ import numpy as np
 from pinactors.analysis.imaging.portrait import Portrait
 from pinactors.analysis.matching import alignment, likeness, sightings, verification
 from pinactors.analysis.matching.sightings import (
-    BESIDE_ODDS,
     CLAIM_ODDS,
     CLAIM_PROBABILITY,
-    SAME_PLACE,
+    FURTHER_PIN_ODDS,
+    SAME_PLACE_OVERLAP,
     Region,
     Sighting,
     Source,
     box_of,
-    look,
-    look_everywhere,
+    find_all_pins,
+    find_pins,
     overlap,
 )
 from pinactors.analysis.model import (
@@ -53,16 +53,16 @@ with 3 and with 4, but with 4 hardly any front was decided."""
 LEAST_PROBABILITY = 1e-9
 """Lower bound of probabilities before their logarithm is taken."""
 
-TILTED_WEIGHT, NOT_SEEN = 0.6, -3.0
+TILTED_WEIGHT, NOT_FOUND_ODDS = 0.6, -3.0
 """Share of the tilted view's log odds that is added to the front's (the views are not independent: they share
 the reference and the pin's wear), and the log odds of a view in which the pin was not found. Lower log odds
 in a tilted view count as not found: they are no stronger evidence against a pin."""
 
-BACKS, BACKS_BEHIND = 3, 7.0
+MOST_BACKS, MOST_BACK_LAG = 3, 7.0
 """Number of candidates whose back is compared, and how far behind the best (log odds) they may be."""
 
-EMPTY = "The catalogue is empty: there is nothing to compare with."
-OUTDATED = "The catalogue cannot be searched at the moment, so there is nothing to compare with."
+EMPTY_CATALOGUE = "The catalogue is empty: there is nothing to compare with."
+OUTDATED_CATALOGUE = "The catalogue cannot be searched at the moment, so there is nothing to compare with."
 """Text for collectors; `/health` and `/admin` tell an operator what to do."""
 NO_MATCH = "No pin in the catalogue matches this photograph well enough to name it."
 TOO_CLOSE = "Several pins in the catalogue match this photograph about equally well."
@@ -83,12 +83,12 @@ def identify(source: Source, rgb: Image, region: Region | None = None) -> Match:
     unusable = _unusable(source)
     if unusable:
         return _unclaimed(source, unusable)
-    seen = look(source, rgb, region=region)
-    beside = _beside(seen)
-    match = _conclude(source, _fits([one for one in seen if one not in beside], View.FRONT))
-    if match.identified and beside:
+    seen = find_pins(source, rgb, region=region)
+    further_pins = _further_pins(seen)
+    match = _conclude(source, _fits([one for one in seen if one not in further_pins], View.FRONT))
+    if match.identified and further_pins:
         main = seen[0]
-        others = [one for one in look_everywhere(source, rgb) if _elsewhere(one, main)] or beside
+        others = [one for one in find_all_pins(source, rgb) if _in_other_place(one, main)] or further_pins
         match = dataclasses.replace(match, also_seen=_also_seen(source, others, rgb))
     return match
 
@@ -101,32 +101,39 @@ def identify_tilted(source: Source, rgb: Image, first: Match, region: Region | N
     also = [number for one in first.candidates if (number := source.number(one.pin.pin_id)) is not None]
     query = sightings.features(rgb)
     if first.decided and also:  # only its geometry in this view is missing
-        seen = sightings.compared(source, rgb, query, also[:1], None)
+        seen = sightings.compare_candidates(source, rgb, query, also[:1], None)
         if seen and seen[0].odds >= CLAIM_ODDS:
             return _conclude(source, _fits(seen, View.ANGLED))
-    seen = look(source, rgb, also, region, query)
+    seen = find_pins(source, rgb, also, region, query)
     known = next((one for one in seen if also and one.candidate.number == also[0]), None)
     if known is not None and first.identified:  # the front decides which of several pins is meant
         seen = [known, *(one for one in seen if one is not known)]
-    beside = _beside(seen)
-    return _conclude(source, _fits([one for one in seen if one not in beside], View.ANGLED))
+    further_pins = _further_pins(seen)
+    return _conclude(source, _fits([one for one in seen if one not in further_pins], View.ANGLED))
 
 
-def _beside(seen: Sequence[Sighting]) -> list[Sighting]:
+def _further_pins(seen: Sequence[Sighting]) -> list[Sighting]:
     """Probable pins that lie in other places than the main one, so that they are not its rivals."""
-    return [one for one in seen[1:] if one.odds >= BESIDE_ODDS and _elsewhere(one, seen[0])]
+    return [
+        sighting
+        for sighting in seen[1:]
+        if sighting.odds >= FURTHER_PIN_ODDS and _in_other_place(sighting, seen[0])
+    ]
 
 
-def _elsewhere(one: Sighting, main: Sighting) -> bool:
-    return one.candidate.number != main.candidate.number and overlap(one.outline, main.outline) < SAME_PLACE
+def _in_other_place(sighting: Sighting, main: Sighting) -> bool:
+    return (
+        sighting.candidate.number != main.candidate.number
+        and overlap(sighting.outline, main.outline) < SAME_PLACE_OVERLAP
+    )
 
 
 def _also_seen(source: Source, seen: Sequence[Sighting], rgb: Image) -> tuple[AlsoSeen, ...]:
-    pins = source.numbered([one.candidate.number for one in seen])
+    pins = source.numbered([sighting.candidate.number for sighting in seen])
     return tuple(
-        AlsoSeen(pins[one.candidate.number], box_of(one, rgb), 1 / (1 + math.exp(-one.odds)))
-        for one in seen
-        if one.candidate.number in pins
+        AlsoSeen(pins[sighting.candidate.number], box_of(sighting, rgb), 1 / (1 + math.exp(-sighting.odds)))
+        for sighting in seen
+        if sighting.candidate.number in pins
     )
 
 
@@ -136,9 +143,9 @@ def refine(
     """Combines all views: the matches of the front and the tilted view, the back and its stamp."""
     if _unusable(source):
         return dataclasses.replace(first, decided=True)
-    fits = _remembered(source, first)
+    fits = _fits_of_match(source, first)
     if tilted is not None:
-        fits = _joined(fits, _remembered(source, tilted))
+        fits = _combine_views(fits, _fits_of_match(source, tilted))
     if stamp is not None:
         fits = _with_stamp(source, fits, stamp)
     if back is not None and back.pin is not None:
@@ -148,29 +155,31 @@ def refine(
 
 def _unusable(source: Source) -> str:
     if not source.size:
-        return EMPTY
-    return OUTDATED if source.outdated else ""
+        return EMPTY_CATALOGUE
+    return OUTDATED_CATALOGUE if source.outdated else ""
 
 
 def _fits(seen: Sequence[Sighting], view: View) -> dict[int, _Fit]:
     return {
-        one.candidate.number: _Fit(
-            one.odds, one.inliers, {view: np.asarray(np.linalg.inv(one.to_photo), np.float64)}
+        sighting.candidate.number: _Fit(
+            sighting.odds, sighting.inliers, {view: np.asarray(np.linalg.inv(sighting.to_photo), np.float64)}
         )
-        for one in seen
+        for sighting in seen
     }
 
 
-def _joined(fits: dict[int, _Fit], tilted: dict[int, _Fit]) -> dict[int, _Fit]:
-    joined = {}
+def _combine_views(fits: dict[int, _Fit], tilted: dict[int, _Fit]) -> dict[int, _Fit]:
+    combined = {}
     for number in fits.keys() | tilted.keys():
-        one, other = fits.get(number), tilted.get(number)
-        front = one.odds if one else NOT_SEEN
-        total = front + TILTED_WEIGHT * (max(other.odds, NOT_SEEN) if other else NOT_SEEN)
-        parts = [part for part in (one, other) if part is not None]
+        front_fit, tilted_fit = fits.get(number), tilted.get(number)
+        front = front_fit.odds if front_fit else NOT_FOUND_ODDS
+        total = front + TILTED_WEIGHT * (
+            max(tilted_fit.odds, NOT_FOUND_ODDS) if tilted_fit else NOT_FOUND_ODDS
+        )
+        parts = [part for part in (front_fit, tilted_fit) if part is not None]
         to_reference = {view: matrix for part in parts for view, matrix in part.to_reference.items()}
-        joined[number] = _Fit(total, sum(part.inliers for part in parts), to_reference)
-    return joined
+        combined[number] = _Fit(total, sum(part.inliers for part in parts), to_reference)
+    return combined
 
 
 def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> dict[int, _Fit]:
@@ -179,7 +188,9 @@ def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> d
     claimed."""
     if stamp.factory_code:
         named = source.by_code(stamp_key.factory_key(stamp.factory_code))
-        fits = {number: _Fit(2 * NOT_SEEN - stamp_key.EXACT_CODE_LOG_ODDS, 0) for number in named} | fits
+        fits = {
+            number: _Fit(2 * NOT_FOUND_ODDS - stamp_key.EXACT_CODE_LOG_ODDS, 0) for number in named
+        } | fits
     pins = source.numbered(fits)
     return {
         number: dataclasses.replace(fit, odds=fit.odds + stamp_key.log_odds(stamp, pins[number]))
@@ -192,12 +203,12 @@ def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dic
     """Adds the evidence of the back to the best fits. A fit whose back the catalogue lacks is unchanged."""
     assert back.pin is not None
     portrait = Portrait.of(back.pin.rgb, back.pin.crop_mask)
-    best = sorted(fits, key=lambda number: -fits[number].odds)[:BACKS]
+    best = sorted(fits, key=lambda number: -fits[number].odds)[:MOST_BACKS]
     pins = source.numbered(best)
     compared = dict(fits)
     for number in best:
         fit = fits[number]
-        if number not in pins or fit.odds < fits[best[0]].odds - BACKS_BEHIND:
+        if number not in pins or fit.odds < fits[best[0]].odds - MOST_BACK_LAG:
             continue
         reference = source.reference(pins[number].pin_id, View.BACK)
         if reference is None:
@@ -214,7 +225,7 @@ def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dic
     return compared
 
 
-def _remembered(source: Source, match: Match) -> dict[int, _Fit]:
+def _fits_of_match(source: Source, match: Match) -> dict[int, _Fit]:
     """The fits from which a match's candidates were made. Their odds are relative to "none of them", which
     has the probability that the candidates leave."""
     none = max(1 - sum(candidate.score for candidate in match.candidates), LEAST_PROBABILITY)
@@ -251,7 +262,7 @@ def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
         reason = TOO_CLOSE if known >= CLAIM_PROBABILITY and not clear else NO_MATCH
         return dataclasses.replace(_unclaimed(source, reason), candidates=candidates)
     odds = [fit.odds for _, fit in ranked]
-    lead = odds[0] - (odds[1] if len(odds) > 1 else NOT_SEEN)
+    lead = odds[0] - (odds[1] if len(odds) > 1 else NOT_FOUND_ODDS)
     pin_id = candidates[0].pin.pin_id
     references = {view: source.reference(pin_id, view) for view in (View.FRONT, View.BACK)}
     return Match(

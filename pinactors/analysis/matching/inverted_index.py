@@ -23,11 +23,11 @@ LISTS = vocabulary.CELLS * AXES
 
 CELLS_PROBED = 4
 """Number of cells in which a photograph's feature is searched."""
-ALIKE_BITS = 38
+MOST_DIFFERING_BITS = 38
 """Largest number of differing bits, of 128, at which two features count as similar."""
 VOTE_SPREAD_BITS = 26.0
 """Differing bits at which the weight of a vote has fallen to 1/e."""
-COPY_BITS = 26
+MOST_COPY_BITS = 26
 """Largest number of differing bits at which two features count as near copies."""
 FEATURES_COMPARED = 64
 """Number of features in a list with which each feature is compared when near copies are counted."""
@@ -67,7 +67,7 @@ class InvertedIndex:
         found; its weight grows with their similarity and falls with the number of such pins."""
         pins = len(self.offsets)
         pins_in_all = max(2, int((np.diff(self.offsets) > 0).sum()))
-        alike = [(feature * pins + pin) << 8 | bits for feature, pin, bits in self._alike(query)]
+        alike = [(feature * pins + pin) << 8 | bits for feature, pin, bits in self._similar_features(query)]
         rows = np.sort(np.concatenate([_NONE, *alike]))
         rows = rows[np.diff(rows >> 8, prepend=-1) != 0]  # keeps the most similar of a pin's features
         feature, pin = np.divmod(rows >> 8, pins)
@@ -78,7 +78,7 @@ class InvertedIndex:
         numbers = numbers[np.argsort(-votes[numbers], kind="stable")]
         return Votes(numbers, votes[numbers])
 
-    def _alike(self, query: Features) -> Iterator[tuple[Integers, Integers, Integers]]:
+    def _similar_features(self, query: Features) -> Iterator[tuple[Integers, Integers, Integers]]:
         """(features of the query, pins, differing bits) of all similar pairs, in batches."""
         if not len(query):
             return
@@ -92,7 +92,7 @@ class InvertedIndex:
             rows = slice(begin[at], begin[at] + count[at])
             bits = np.bitwise_count(self.signatures[rows] ^ signatures[at])
             differing = bits[:, 0] + bits[:, 1]
-            alike = np.flatnonzero(differing <= ALIKE_BITS)
+            alike = np.flatnonzero(differing <= MOST_DIFFERING_BITS)
             feature = np.full(len(alike), at // CELLS_PROBED)
             yield feature, np.asarray(self.pins[rows][alike], np.int64), differing[alike]
         short = np.flatnonzero(count <= LONG_LIST_FEATURES)
@@ -103,7 +103,7 @@ class InvertedIndex:
             row = begin[probe] + within
             bits = np.bitwise_count(self.signatures[row] ^ signatures[probe])
             differing = bits[:, 0] + bits[:, 1]
-            alike = np.flatnonzero(differing <= ALIKE_BITS)
+            alike = np.flatnonzero(differing <= MOST_DIFFERING_BITS)
             yield probe[alike] // CELLS_PROBED, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
 
     def weights(self, pin: int) -> npt.NDArray[np.float32]:
@@ -167,7 +167,9 @@ def near_copies(starts: Integers, pins: Integers, signatures: Words) -> npt.NDAr
         one, other = slice(None, -lag), slice(lag, None)
         same = lists[one] == lists[other]
         same &= pins[one] != pins[other]
-        same[same] = np.bitwise_count(signatures[one][same] ^ signatures[other][same]).sum(1) <= COPY_BITS
+        same[same] = (
+            np.bitwise_count(signatures[one][same] ^ signatures[other][same]).sum(1) <= MOST_COPY_BITS
+        )
         found[one] += same
         found[other] += same
     grown = np.maximum(1.0, lengths / FEATURES_COMPARED)[lists]

@@ -115,7 +115,7 @@ class Features:
         )
 
 
-def joined(*parts: Features) -> Features:
+def concatenated(*parts: Features) -> Features:
     """The features of all `parts`, which must be in the pixels of one picture."""
     return Features(
         *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Features))

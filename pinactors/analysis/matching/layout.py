@@ -66,11 +66,11 @@ def _relative(lines: Floats, frame: Floats, grid: Floats) -> tuple[Floats, Float
     return as_floats(x * cosine + y * sine), as_floats(y * cosine - x * sine)
 
 
-def turns(query: Floats, reference: Floats, count: int) -> list[float]:
+def likely_rotations(query: Floats, reference: Floats, count: int) -> list[float]:
     """The likeliest rotations (radians) from the reference's layout to the query's: peaks of their circular
     correlation, best first."""
     spectrum = (np.fft.rfft(query, axis=1) * np.conj(np.fft.rfft(reference, axis=1))).sum((0, 2))
     curve = np.fft.irfft(spectrum, SECTORS * 4)
     peaks = np.flatnonzero((curve >= np.roll(curve, 1)) & (curve > np.roll(curve, -1)))
     best = peaks[np.argsort(-curve[peaks])][:count]
-    return [float(turn) for turn in best * (2 * np.pi / len(curve))] or [0.0]
+    return [float(step) for step in best * (2 * np.pi / len(curve))] or [0.0]

@@ -34,7 +34,7 @@ RIM_PIXELS = 7
 plus one."""
 HAZE_LIGHT = 0.02
 """Added to linear light before its logarithm is taken: dark pixels hold noise and haze rather than colour."""
-LEAST_INNER = 60
+LEAST_INNER_PIXELS = 60
 """Least number of pixels of the coarse picture inside both outlines for comparing colours."""
 LEAST_LINE_AGREEMENT = 0.5
 """Local correlation of lines above which a pixel shows the pin in both pictures: an outline may include parts
@@ -101,14 +101,14 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     shared = np.minimum(mask, known)
     outline = float(shared.sum() / max(float(np.maximum(mask, known).sum()), 1.0))
     inner = _inner(shared)
-    if inner.sum() < LEAST_INNER:
+    if inner.sum() < LEAST_INNER_PIXELS:
         return None
-    lab_seen, lab_lit, light_tint = _in_one_light(seen, reference.linear, inner)
+    lab_seen, lab_lit, light_tint = _under_same_light(seen, reference.linear, inner)
     rim = (shared > 0.9) & (np.asarray(cv2.erode(known, np.ones((RIM_PIXELS, RIM_PIXELS), np.uint8))) < 0.9)
     rim_tint = 0.0
     if rim.sum() > 20:
-        off = np.median(lab_seen[rim], axis=0) - np.median(lab_lit[rim], axis=0)
-        rim_tint = float(np.hypot(off[1], off[2]))
+        rim_difference = np.median(lab_seen[rim], axis=0) - np.median(lab_lit[rim], axis=0)
+        rim_tint = float(np.hypot(rim_difference[1], rim_difference[2]))
     inner_lines, around, places = _line_agreement(query, reference, to_query)
     worst_lines = float(np.percentile(around[places], 10)) if places.any() else 0.0
     chroma = _chroma(seen, reference.linear, inner, around)
@@ -124,7 +124,7 @@ def _chroma(seen: Floats, known: Floats, inner: npt.NDArray[np.bool_], around: F
         cv2.resize(around, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_LINEAR) > LEAST_LINE_AGREEMENT
     )
     where = agree if 2 * agree.sum() >= inner.sum() else inner
-    lab_seen, lab_lit, _ = _in_one_light(seen, known, where)
+    lab_seen, lab_lit, _ = _under_same_light(seen, known, where)
     nearest = _nearest(lab_seen, lab_lit)
     return _correlation(nearest[where][:, 1:], lab_seen[where][:, 1:])
 
@@ -162,19 +162,19 @@ def _nearer_in_lines(
     other, known = _warped_lines(second, to_second)
     inside = np.minimum(np.minimum(seen, known), first.mask / np.float32(255))
     inside = cv2.erode(as_floats(inside), np.ones((5, 5), np.uint8))[..., None]
-    apart = (first.lines - other) * inside
-    power = float(np.square(apart).sum())
+    difference = (first.lines - other) * inside
+    power = float(np.square(difference).sum())
     both = float(((np.square(first.lines) + np.square(other)) * inside).sum())
     share = power / max(both, 1e-6)
-    worth = float(np.clip((share - ALIKE) / (UNALIKE - ALIKE), 0, 1))
-    if worth == 0:
+    weight = float(np.clip((share - SAME_LINES_SHARE) / (OTHER_LINES_SHARE - SAME_LINES_SHARE), 0, 1))
+    if weight == 0:
         return 0.0
-    place = float(((photo - other) * apart).sum()) / power  # 0 at the second, 1 at the first
-    beyond = max(0.0, -place, place - 1)  # a field far beyond either resembles neither
-    return worth * float(np.clip(2 * place - 1, -1, 1)) * max(0.0, 1 - 2 * beyond)
+    position = float(((photo - other) * difference).sum()) / power  # 0 at the second, 1 at the first
+    beyond = max(0.0, -position, position - 1)  # a field far beyond either resembles neither
+    return weight * float(np.clip(2 * position - 1, -1, 1)) * max(0.0, 1 - 2 * beyond)
 
 
-ALIKE, UNALIKE = 0.03, 0.06
+SAME_LINES_SHARE, OTHER_LINES_SHARE = 0.03, 0.06
 """Share of the lines' power in which two pins differ: up to the first value it is attributed to registration
 errors, from the second on to the pins."""
 
@@ -188,21 +188,23 @@ def _nearer_in_colours(
     other, known = _warped_colours(second, to_second)
     shared = np.minimum(np.minimum(seen, known), first.coarse[1])
     inner = _inner(as_floats(shared))
-    if inner.sum() < LEAST_INNER:
+    if inner.sum() < LEAST_INNER_PIXELS:
         return 0.0
     scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
-    lit, away = [], []
+    lit, distances = [], []
     for expected in (first.linear, other):
-        here, there, _ = _in_one_light(photo, expected, inner)
-        lit.append(there * scale)
-        away.append(np.minimum(np.linalg.norm((here - there) * scale, axis=2), MOST_AWAY))
-    apart = np.linalg.norm(lit[0] - lit[1], axis=2)
-    telling = inner & (apart > LEAST_APART)
-    nearer = float((away[1] - away[0])[telling].sum())
-    return nearer / max(float(apart[telling].sum()), 1e-6)
+        photo_lab, reference_lab, _ = _under_same_light(photo, expected, inner)
+        lit.append(reference_lab * scale)
+        distances.append(
+            np.minimum(np.linalg.norm((photo_lab - reference_lab) * scale, axis=2), MOST_PIXEL_DIFFERENCE)
+        )
+    difference = np.linalg.norm(lit[0] - lit[1], axis=2)
+    differing = inner & (difference > LEAST_PIN_DIFFERENCE)
+    nearer = float((distances[1] - distances[0])[differing].sum())
+    return nearer / max(float(difference[differing].sum()), 1e-6)
 
 
-MOST_AWAY, LEAST_APART = 25.0, 8.0
+MOST_PIXEL_DIFFERENCE, LEAST_PIN_DIFFERENCE = 25.0, 8.0
 """Colour differences (Lab units, lightness weighted by 0.6): the bound of a pixel's difference, so that a
 reflection does not decide, and the difference above which two pins differ at a pixel."""
 
@@ -233,7 +235,7 @@ def _inner(shared: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(cv2.erode(shared, np.ones((3, 3), np.uint8)) > 0.9)
 
 
-def _in_one_light(
+def _under_same_light(
     seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats, float]:
     """Both pictures in Lab, the reference under the photograph's light, and that light's tint."""
@@ -243,7 +245,7 @@ def _in_one_light(
     return _to_lab(as_floats(seen / exposure)), _to_lab(as_floats(lit / exposure)), tint
 
 
-_PARTS = np.array(
+_CHANNEL_PARAMETERS = np.array(
     [
         [[1, of_red, of_blue, 0, 0], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
         for of_red, of_blue in ((1, 0), (0, 0), (0, 1))
@@ -259,11 +261,11 @@ def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> 
     their tint. A gain for each colour channel and a common slope over the pin are fitted robustly to log
     ratios. The light's colour is not restricted, so that its tint is evidence: lights are nearly white, other
     plating is not."""
-    there, here = expected[inner], seen[inner]
-    ratio = np.log(here + HAZE_LIGHT) - np.log(there + HAZE_LIGHT)
+    expected_light, seen_light = expected[inner], seen[inner]
+    ratio = np.log(seen_light + HAZE_LIGHT) - np.log(expected_light + HAZE_LIGHT)
     ys, xs = np.nonzero(inner)
     places = np.stack([np.ones(len(xs), np.float32), _CENTRE[xs], _CENTRE[ys]])
-    bright = there.mean(1) + 0.05
+    bright = expected_light.mean(1) + 0.05
     bright /= bright.mean()
     weight = bright
     ridge = np.diag([0, 0.02, 0.02, 0.05, 0.05]) * len(xs)
@@ -271,11 +273,11 @@ def _fit_light(seen: Floats, expected: Floats, inner: npt.NDArray[np.bool_]) -> 
     for _ in range(4):
         weighted = places * weight
         spread, shared = weighted @ places.T, weighted @ ratio
-        normal = sum(part.T @ spread @ part for part in _PARTS)
-        right = sum(part.T @ column for part, column in zip(_PARTS, shared.T, strict=True))
-        solution = np.linalg.solve(normal + ridge, right)
-        off = np.abs(ratio.T - (_PARTS @ solution).astype(np.float32) @ places)
-        weight = bright / np.maximum(1, np.maximum.reduce(off) / 0.15)
+        normal = sum(part.T @ spread @ part for part in _CHANNEL_PARAMETERS)
+        target = sum(part.T @ column for part, column in zip(_CHANNEL_PARAMETERS, shared.T, strict=True))
+        solution = np.linalg.solve(normal + ridge, target)
+        deviation = np.abs(ratio.T - (_CHANNEL_PARAMETERS @ solution).astype(np.float32) @ places)
+        weight = bright / np.maximum(1, np.maximum.reduce(deviation) / 0.15)
     level, red, blue, slope_x, slope_y = (float(value) for value in solution)
     slope = level + slope_x * _CENTRE[None, :] + slope_y * _CENTRE[:, None]
     gains = np.exp(slope[..., None] + np.array([red, 0, blue]))
@@ -286,10 +288,10 @@ def _to_lab(light: Floats) -> Floats:
     return as_floats(cv2.cvtColor(as_floats(encoded(np.clip(light, 0, 1))), cv2.COLOR_RGB2LAB))
 
 
-def _correlation(one: Floats, other: Floats) -> float:
-    one, other = one - one.mean(0), other - other.mean(0)
-    scale = np.sqrt(np.square(one).sum() * np.square(other).sum())
-    return float((one * other).sum() / max(float(scale), 1.0))
+def _correlation(first: Floats, second: Floats) -> float:
+    first, second = first - first.mean(0), second - second.mean(0)
+    scale = np.sqrt(np.square(first).sum() * np.square(second).sum())
+    return float((first * second).sum() / max(float(scale), 1.0))
 
 
 def _line_agreement(

@@ -29,11 +29,11 @@ Floats = npt.NDArray[np.float32]
 
 CELLS_A_SIDE = 8
 """Number of cells in each direction of the pin's box, in which found features are counted."""
-CELL_WORTH = 3.0
+MOST_CELL_WEIGHT = 3.0
 """Upper bound of the weight of a cell's features, so that a detailed corner does not dominate."""
 
 PICTURE_SIDE = 256
-PATCH, REACH, STEP = 24, 4, 16
+PATCH_PIXELS, SEARCH_PIXELS, PATCH_STEP_PIXELS = 24, 4, 16
 """Patches that are compared, in pixels of a PICTURE_SIDE square: their side, the search distance around their
 position, and the distance between patches."""
 LEAST_TEXTURE = 5.0
@@ -119,7 +119,7 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
     weights, chosen = candidate.weights, found.reference
     visible = _visible(candidate.features.points, found.to_photo, rgb.shape)
     agreement = Agreement(
-        weight=float((weights[chosen] * np.square(found.alike - 0.4)).sum() / 0.09),
+        weight=float((weights[chosen] * np.square(found.cosines - 0.4)).sum() / 0.09),
         covered=_covered(candidate, chosen, visible),
         patches=patches,
         patch_mean=patch_mean,
@@ -133,7 +133,7 @@ def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
     the photograph covers."""
     matrix = scaling(CROP_SIDE, PICTURE_SIDE) @ np.linalg.inv(to_photo)
     middle = np.array([(CROP_SIDE - 1) / 2, (CROP_SIDE - 1) / 2])
-    reduction = PICTURE_SIDE / CROP_SIDE / verification.growth_and_turn(to_photo, middle)[0]
+    reduction = PICTURE_SIDE / CROP_SIDE / verification.scale_and_rotation(to_photo, middle)[0]
     if reduction < 0.7:  # sampling alone would alias
         height, width = rgb.shape[:2]
         size = max(8, round(width * reduction)), max(8, round(height * reduction))
@@ -156,25 +156,28 @@ def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.ND
     low, high = candidate.outline.min(0), candidate.outline.max(0)
     at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS_A_SIDE).astype(int), 0, CELLS_A_SIDE - 1)
     cell = at[:, 1] * CELLS_A_SIDE + at[:, 0]
-    worth = np.minimum(np.bincount(cell[visible], weights[visible], CELLS_A_SIDE**2), CELL_WORTH)
-    hit = np.bincount(cell[chosen], weights[chosen], CELLS_A_SIDE**2) > 0.25
-    return float((worth * hit).sum() / max(float(worth.sum()), 1e-6))
+    cell_weights = np.minimum(np.bincount(cell[visible], weights[visible], CELLS_A_SIDE**2), MOST_CELL_WEIGHT)
+    found_cells = np.bincount(cell[chosen], weights[chosen], CELLS_A_SIDE**2) > 0.25
+    return float((cell_weights * found_cells).sum() / max(float(cell_weights.sum()), 1e-6))
 
 
 def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
     """Share of textured patches found near their position, and mean of their correlations, each on the axis
     of L*a*b* that agrees best. Both are 0 if there are no textured patches."""
-    ours, theirs = _planes(photo), _planes(picture)
-    starts = np.arange(REACH, PICTURE_SIDE - PATCH - REACH + 1, STEP)
-    inside = _sums(cv2.integral((mask > 127).astype(np.uint8)), starts) >= 0.7 * PATCH * PATCH
-    textured = np.stack([_deviation(plane, starts) >= LEAST_TEXTURE for plane in theirs])
+    photo_planes, picture_planes = _planes(photo), _planes(picture)
+    starts = np.arange(SEARCH_PIXELS, PICTURE_SIDE - PATCH_PIXELS - SEARCH_PIXELS + 1, PATCH_STEP_PIXELS)
+    inside = _sums(cv2.integral((mask > 127).astype(np.uint8)), starts) >= 0.7 * PATCH_PIXELS * PATCH_PIXELS
+    textured = np.stack([_deviation(plane, starts) >= LEAST_TEXTURE for plane in picture_planes])
     best = []
     for row, column in np.argwhere(inside & textured.any(0)):
         y, x = starts[row], starts[column]
         values = []
         for axis in np.flatnonzero(textured[:, row, column]):
-            patch = theirs[axis][y : y + PATCH, x : x + PATCH]
-            around = ours[axis][y - REACH : y + PATCH + REACH, x - REACH : x + PATCH + REACH]
+            patch = picture_planes[axis][y : y + PATCH_PIXELS, x : x + PATCH_PIXELS]
+            around = photo_planes[axis][
+                y - SEARCH_PIXELS : y + PATCH_PIXELS + SEARCH_PIXELS,
+                x - SEARCH_PIXELS : x + PATCH_PIXELS + SEARCH_PIXELS,
+            ]
             values.append(float(cv2.matchTemplate(around, patch, cv2.TM_CCOEFF_NORMED).max()))
         best.append(max(values))
     if not best:

@@ -1,6 +1,7 @@
 """Finds catalogue pins in one photograph: candidates are voted for, registered, compared and ranked.
 
-`look` finds the pins that a photograph most likely shows, `look_everywhere` all pins in a photograph of many.
+`find_pins` finds the pins that a photograph most likely shows, `find_all_pins` all pins in a photograph of
+many.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pinactors.analysis.matching import (
     verification,
 )
 from pinactors.analysis.matching.inverted_index import InvertedIndex
-from pinactors.analysis.matching.keypoints import Features, joined
+from pinactors.analysis.matching.keypoints import Features, concatenated
 from pinactors.analysis.matching.reranking import Candidate, Comparison
 from pinactors.analysis.matching.verification import Registration
 from pinactors.analysis.model import CatalogPin, Image, Matrix, Reference, Sale
@@ -41,10 +42,10 @@ features."""
 
 BOARD_SIDES, BOARD_FEATURES = (1600, 960), 8000
 """The same for a photograph of many pins, in which each pin is small."""
-PARTS, PART = 4, 0.36
+PARTS_A_SIDE, PART_SHARE = 4, 0.36
 """Number of overlapping parts in each direction in which such a photograph is searched, and the share of the
 photograph's side that each part spans."""
-BOARD_VOTED, BOARD_SUPPORT = 12, 0.3
+BOARD_VERIFIED, BOARD_SUPPORT = 12, 0.3
 """Number of candidates verified in each part, and the support from which they are compared with the
 photograph."""
 
@@ -54,20 +55,20 @@ REGION_MARGIN = 0.15
 MOST_ALIGNED = 8
 """Number of candidates aligned by their outlines if features alone gave no claim."""
 
-VOTED, COMPARED = 15, 4
+MOST_VERIFIED, MOST_COMPARED = 15, 4
 """Number of candidates that are verified, and how many of the registered ones are compared with the
 photograph."""
 CLAIM_PROBABILITY = 0.35
 """Probability from which a pin is claimed. The model underestimates medium probabilities: on real
 photographs, out of fold, pins with .35 to .75 were right 17 times of 20, and pins with less hardly ever."""
 CLAIM_ODDS = math.log(CLAIM_PROBABILITY / (1 - CLAIM_PROBABILITY))
-PROOF, UNPROVEN = 8, -1.0
+PROOF_INLIERS, UNPROVEN_ODDS = 8, -1.0
 """Number of inliers from which the log odds are not bounded, and the bound of the log odds with fewer: four
 pairs fit any homography. The rightly claimed pins on real photographs had at least 18; a plain disc fits
 every coin."""
-BESIDE_ODDS = 0.0
+FURTHER_PIN_ODDS = 0.0
 """Log odds from which a pin is listed beside others."""
-SAME_PLACE = 0.3
+SAME_PLACE_OVERLAP = 0.3
 """Intersection over union of two outlines from which they belong to the same pin."""
 RIVAL_LOG_ODDS = 5.0
 """A pin in the same place as the best is its rival if its log odds are less than this below the best's."""
@@ -112,7 +113,7 @@ def features(rgb: Image) -> Features:
     return keypoints.extract(rgb, None, PHOTOGRAPH_SIDES, PHOTOGRAPH_FEATURES)
 
 
-def look(
+def find_pins(
     source: Source,
     rgb: Image,
     also: Collection[int] = (),
@@ -130,15 +131,15 @@ def look(
     if query is None:
         query = features(rgb)
     if region is not None:
-        query = joined(query, _within(rgb, region))
-    numbers = source.index.votes(query).numbers[:VOTED]
-    return compared(source, rgb, query, [*also, *(int(number) for number in numbers)], region)
+        query = concatenated(query, _region_features(rgb, region))
+    numbers = source.index.votes(query).numbers[:MOST_VERIFIED]
+    return compare_candidates(source, rgb, query, [*also, *(int(number) for number in numbers)], region)
 
 
-def compared(
+def compare_candidates(
     source: Source, rgb: Image, query: Features, numbers: Sequence[int], region: Region | None
 ) -> list[Sighting]:
-    """The pins among `numbers` that can be registered on the photograph, in the order of `look`."""
+    """The pins among `numbers` that can be registered on the photograph, in the order of `find_pins`."""
     chosen = [*dict.fromkeys(numbers)]
     candidates = source.candidates(chosen)
     registered: list[tuple[float, Candidate, Registration]] = []
@@ -147,17 +148,19 @@ def compared(
         if found is not None:
             registered.append((_support(candidate, found), candidate, found))
     registered.sort(key=lambda one: -one[0])
-    seen = _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:COMPARED]])
+    seen = _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:MOST_COMPARED]])
     if all(one.odds < CLAIM_ODDS for one in seen):
-        by_outline = _by_outline(rgb, [candidates[number] for number in chosen if number in candidates])
+        by_outline = _aligned_by_outline(
+            rgb, [candidates[number] for number in chosen if number in candidates]
+        )
         better = {one.candidate.number: one for one in seen}
         for one in _sightings(rgb, query, by_outline):
             number = one.candidate.number
             if number not in better or one.odds > better[number].odds:
                 better[number] = one
         seen = list(better.values())
-    seen.sort(key=lambda one: (not _inside(one, region, rgb), -one.odds))
-    return _rivals_compared(seen)
+    seen.sort(key=lambda one: (not _is_in_region(one, region, rgb), -one.odds))
+    return _compare_rivals(seen)
 
 
 def _sightings(
@@ -170,7 +173,7 @@ def _sightings(
     return seen
 
 
-def _by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candidate, Registration]]:
+def _aligned_by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candidate, Registration]]:
     """The candidates that align best with the pin cut out by the pixels alone: with smooth pins and strong
     reflections few features agree, but the outline and the fields of colour still do."""
     found = outline.segment(rgb)
@@ -184,22 +187,22 @@ def _by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candi
             aligned = alignment.register(portrait, candidate.portrait)
             to_photo = np.asarray(np.linalg.inv(to_crop) @ aligned.to_query, np.float64)
             if verification.plausible(to_photo, candidate.outline):
-                fits.append((aligned.cost, candidate, verification.unpaired(to_photo)))
+                fits.append((aligned.cost, candidate, verification.without_pairs(to_photo)))
     fits.sort(key=lambda fit: fit[0])
-    return [(candidate, registration) for _, candidate, registration in fits[:COMPARED]]
+    return [(candidate, registration) for _, candidate, registration in fits[:MOST_COMPARED]]
 
 
-def look_everywhere(source: Source, rgb: Image) -> list[Sighting]:
+def find_all_pins(source: Source, rgb: Image) -> list[Sighting]:
     """All catalogue pins found in a photograph of many pins, likeliest first, no two in the same place."""
     if source.index is None:
         return []
     query = keypoints.extract(rgb, None, BOARD_SIDES, BOARD_FEATURES)
     best: dict[int, tuple[float, Candidate, Registration]] = {}
     for part in _parts(query, rgb):
-        here = query.take(part)
-        numbers = [int(number) for number in source.index.votes(here).numbers[:BOARD_VOTED]]
+        part_features = query.take(part)
+        numbers = [int(number) for number in source.index.votes(part_features).numbers[:BOARD_VERIFIED]]
         for candidate in source.candidates(numbers).values():
-            found = verification.register(here, candidate.features)
+            found = verification.register(part_features, candidate.features)
             if found is None:
                 continue
             support = _support(candidate, found)
@@ -207,36 +210,38 @@ def look_everywhere(source: Source, rgb: Image) -> list[Sighting]:
                 found = dataclasses.replace(found, query=part[found.query])
                 best[candidate.number] = support, candidate, found
     seen = _sightings(rgb, query, [(candidate, found) for _, candidate, found in best.values()])
-    return apart(sorted(seen, key=lambda one: -one.odds))
+    return without_overlapping(sorted(seen, key=lambda one: -one.odds))
 
 
 def _parts(query: Features, rgb: Image) -> list[npt.NDArray[np.intp]]:
     """Indices of the features in each of the overlapping parts of a photograph. The parts are searched one by
     one because a pin among two dozen others has too small a share of the votes and pairs."""
     places = query.points / np.array([rgb.shape[1], rgb.shape[0]], np.float32)
-    starts = np.linspace(0, 1 - PART, PARTS)
+    starts = np.linspace(0, 1 - PART_SHARE, PARTS_A_SIDE)
     return [
-        np.flatnonzero(((places >= (x, y)) & (places <= (x + PART, y + PART))).all(1))
+        np.flatnonzero(((places >= (x, y)) & (places <= (x + PART_SHARE, y + PART_SHARE))).all(1))
         for y in starts
         for x in starts
     ]
 
 
-def apart(seen: Sequence[Sighting]) -> list[Sighting]:
+def without_overlapping(seen: Sequence[Sighting]) -> list[Sighting]:
     """The sightings with at least `CLAIM_ODDS`, without those in the place of an earlier (likelier) one."""
     kept: list[Sighting] = []
     for one in seen:
-        if one.odds >= CLAIM_ODDS and all(overlap(one.outline, other.outline) < SAME_PLACE for other in kept):
+        if one.odds >= CLAIM_ODDS and all(
+            overlap(one.outline, other.outline) < SAME_PLACE_OVERLAP for other in kept
+        ):
             kept.append(one)
     return kept
 
 
 def _support(candidate: Candidate, found: Registration) -> float:
     """The weight of the found features, each by its distinctiveness and similarity."""
-    return float((candidate.weights[found.reference] * np.square(found.alike - 0.5)).sum())
+    return float((candidate.weights[found.reference] * np.square(found.cosines - 0.5)).sum())
 
 
-def _within(rgb: Image, region: Region) -> Features:
+def _region_features(rgb: Image, region: Region) -> Features:
     """Features in and around a region, extracted at a higher resolution, in the photograph's pixels."""
     height, width = rgb.shape[:2]
     x, y, across, down = region
@@ -247,7 +252,7 @@ def _within(rgb: Image, region: Region) -> Features:
     return features(np.ascontiguousarray(window)).moved(shift)
 
 
-def _inside(sighting: Sighting, region: Region | None, rgb: Image) -> bool:
+def _is_in_region(sighting: Sighting, region: Region | None, rgb: Image) -> bool:
     """Whether a region may mean this sighting: its log odds are at least 0 and its middle is inside."""
     if region is None or sighting.odds < 0:
         return False
@@ -256,17 +261,17 @@ def _inside(sighting: Sighting, region: Region | None, rgb: Image) -> bool:
 
 
 def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Sighting:
-    compared = reranking.compare(rgb, query, candidate, found)
-    to_photo = compared.registration.to_photo
+    comparison = reranking.compare(rgb, query, candidate, found)
+    to_photo = comparison.registration.to_photo
     outline = cv2.perspectiveTransform(candidate.outline[None], to_photo)[0]
-    odds = probability.log_odds(compared.agreement, candidate.outlined)
-    inliers = len(compared.registration.query)
-    if inliers < PROOF:
-        odds = min(odds, UNPROVEN)
-    return Sighting(candidate, odds, inliers, to_photo, np.asarray(outline, np.float64), compared)
+    odds = probability.log_odds(comparison.agreement, candidate.outlined)
+    inliers = len(comparison.registration.query)
+    if inliers < PROOF_INLIERS:
+        odds = min(odds, UNPROVEN_ODDS)
+    return Sighting(candidate, odds, inliers, to_photo, np.asarray(outline, np.float64), comparison)
 
 
-def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
+def _compare_rivals(seen: list[Sighting]) -> list[Sighting]:
     """The sightings, likeliest first, after each rival of the best was compared with it where the two pins'
     pictures differ: the one that the photograph resembles less there loses log odds."""
     if not seen:
@@ -274,7 +279,10 @@ def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
     best, *rest = seen
     others = []
     for rival in rest:
-        if best.odds - rival.odds < RIVAL_LOG_ODDS and overlap(best.outline, rival.outline) > SAME_PLACE:
+        if (
+            best.odds - rival.odds < RIVAL_LOG_ODDS
+            and overlap(best.outline, rival.outline) > SAME_PLACE_OVERLAP
+        ):
             between = np.linalg.inv(best.to_photo) @ rival.to_photo @ rival.comparison.to_portrait
             odds = likeness.compare_differences(
                 best.comparison.portrait,
@@ -293,9 +301,11 @@ def _rivals_compared(seen: list[Sighting]) -> list[Sighting]:
     return sorted([best, *others], key=lambda one: -one.odds)
 
 
-def overlap(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+def overlap(first_outline: npt.NDArray[np.float64], second_outline: npt.NDArray[np.float64]) -> float:
     """Intersection over union of the convex hulls of two outlines."""
-    first, second = (cv2.convexHull(outline.astype(np.float32)) for outline in (one, other))
+    first, second = (
+        cv2.convexHull(outline.astype(np.float32)) for outline in (first_outline, second_outline)
+    )
     shared, _ = cv2.intersectConvexConvex(first, second)
     return float(shared / max(cv2.contourArea(first) + cv2.contourArea(second) - shared, 1e-6))
 
@@ -306,7 +316,7 @@ def box_of(sighting: Sighting, rgb: Image) -> tuple[float, float, float, float]:
     size = np.array([rgb.shape[1], rgb.shape[0]])
     low, high = sighting.outline.min(0), sighting.outline.max(0)
     found = sighting.comparison.registration.reference
-    if not sighting.candidate.outlined and len(found) >= PROOF:
+    if not sighting.candidate.outlined and len(found) >= PROOF_INLIERS:
         known = sighting.candidate.features.take(found)
         reach = known.sizes[:, None] / 2
         ends = np.concatenate([known.points - reach, known.points + reach]).astype(np.float64)

@@ -21,21 +21,25 @@ from pinactors.analysis.model import CROP_SIDE, Matrix
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.intp]
 
-ALIKE, ALIKE_IN_PLACE = 0.62, 0.5
+LEAST_COSINE, LEAST_COSINE_IN_PLACE = 0.62, 0.5
 """Least cosine of two descriptors that are paired by descriptors alone, and of two at the same position."""
 MOST_PAIRS = 160
 LEAST_PAIRS = 4
 """Least number of pairs that must agree: three fit any affine mapping."""
-TURN, GROWTH = np.radians(30), np.log(1.6)
+ROTATION_TOLERANCE, LOG_SCALE_TOLERANCE = np.radians(30), np.log(1.6)
 """Largest difference between a pair's rotation and log scale and those of the mapping: keypoints give them
 only roughly."""
-LOOSE, TIGHT, NEAR = 0.06 * CROP_SIDE, 0.015 * CROP_SIDE, 0.02 * CROP_SIDE
+SIMILARITY_TOLERANCE_PIXELS, HOMOGRAPHY_TOLERANCE_PIXELS, PAIRING_TOLERANCE_PIXELS = (
+    0.06 * CROP_SIDE,
+    0.015 * CROP_SIDE,
+    0.02 * CROP_SIDE,
+)
 """Largest distance (reference pixels) of a pair from a similarity, which only approximates a tilted view;
 from the homography; and from the homography when features are paired again."""
 MOST_STRETCH, MOST_PERSPECTIVE = 3.0, 2.5
 """Largest distortions of a pin in a real photograph: the ratio of the scales in two directions, and of the
 perspective depths."""
-LEAST_GROWTH, MOST_GROWTH = 0.08, 6.0
+LEAST_SCALE, MOST_SCALE = 0.08, 6.0
 """Limits of photograph pixels per reference pixel: a pin 40 pixels across, and a pin of which the photograph
 shows only a part."""
 
@@ -43,37 +47,52 @@ shows only a part."""
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A verified mapping: `to_photo` (3x3) maps reference pixels to photograph pixels; `query` and
-    `reference` are the indices of the features that agree under it, one to one, `alike` the cosines of their
-    descriptors."""
+    `reference` are the indices of the features that agree under it, one to one, `cosines` the cosines of
+    their descriptors."""
 
     to_photo: Matrix
     query: Numbers
     reference: Numbers
-    alike: Floats
+    cosines: Floats
 
 
 def register(query: Features, reference: Features) -> Registration | None:
     """The mapping on which most pairs of similar features agree; None if fewer than LEAST_PAIRS agree. The
     reference's features must be in crop pixels."""
-    q, r, alike = _pairs(query, reference)
+    q, r, cosines = _pairs(query, reference)
     if len(q) < LEAST_PAIRS:
         return None
-    here, there = query.points[q].astype(np.float64), reference.points[r].astype(np.float64)
-    turn = (query.angles[q] - reference.angles[r]).astype(np.float64)
-    growth = np.log(query.sizes[q] / reference.sizes[r]).astype(np.float64)
-    cosine, sine = np.exp(growth) * np.cos(turn), np.exp(growth) * np.sin(turn)
-    shift_x = here[:, 0] - cosine * there[:, 0] + sine * there[:, 1]
-    shift_y = here[:, 1] - sine * there[:, 0] - cosine * there[:, 1]
-    off_x = cosine[:, None] * there[:, 0] - sine[:, None] * there[:, 1] + shift_x[:, None] - here[:, 0]
-    off_y = sine[:, None] * there[:, 0] + cosine[:, None] * there[:, 1] + shift_y[:, None] - here[:, 1]
-    fits = off_x * off_x + off_y * off_y < np.square(LOOSE * np.exp(growth))[:, None]
-    fits &= np.abs(growth[:, None] - growth) < GROWTH
-    direction = np.column_stack([np.cos(turn), np.sin(turn)])
-    fits &= direction @ direction.T > np.cos(TURN)
-    weight = np.square(alike - 0.5)
+    query_points, reference_points = (
+        query.points[q].astype(np.float64),
+        reference.points[r].astype(np.float64),
+    )
+    rotation = (query.angles[q] - reference.angles[r]).astype(np.float64)
+    log_scale = np.log(query.sizes[q] / reference.sizes[r]).astype(np.float64)
+    cosine, sine = np.exp(log_scale) * np.cos(rotation), np.exp(log_scale) * np.sin(rotation)
+    shift_x = query_points[:, 0] - cosine * reference_points[:, 0] + sine * reference_points[:, 1]
+    shift_y = query_points[:, 1] - sine * reference_points[:, 0] - cosine * reference_points[:, 1]
+    off_x = (
+        cosine[:, None] * reference_points[:, 0]
+        - sine[:, None] * reference_points[:, 1]
+        + shift_x[:, None]
+        - query_points[:, 0]
+    )
+    off_y = (
+        sine[:, None] * reference_points[:, 0]
+        + cosine[:, None] * reference_points[:, 1]
+        + shift_y[:, None]
+        - query_points[:, 1]
+    )
+    fits = off_x * off_x + off_y * off_y < np.square(SIMILARITY_TOLERANCE_PIXELS * np.exp(log_scale))[:, None]
+    fits &= np.abs(log_scale[:, None] - log_scale) < LOG_SCALE_TOLERANCE
+    direction = np.column_stack([np.cos(rotation), np.sin(rotation)])
+    fits &= direction @ direction.T > np.cos(ROTATION_TOLERANCE)
+    weight = np.square(cosines - 0.5)
     best: tuple[float, Matrix, Numbers] | None = None
-    for start in _starts(fits, fits @ weight):
-        found = _mapping(here, there, np.flatnonzero(fits[start]), float(np.exp(growth[start])))
+    for start in _best_hypotheses(fits, fits @ weight):
+        found = _mapping(
+            query_points, reference_points, np.flatnonzero(fits[start]), float(np.exp(log_scale[start]))
+        )
         if found is not None:
             matrix, inliers = found
             score = float(weight[inliers].sum())
@@ -81,42 +100,42 @@ def register(query: Features, reference: Features) -> Registration | None:
                 best = score, matrix, inliers
     if best is None:
         return None
-    kept = _one_to_one(q, r, alike, best[2])
-    return Registration(best[1], q[kept], r[kept], alike[kept]) if len(kept) >= LEAST_PAIRS else None
+    kept = _one_to_one(q, r, cosines, best[2])
+    return Registration(best[1], q[kept], r[kept], cosines[kept]) if len(kept) >= LEAST_PAIRS else None
 
 
 def complete(query: Features, reference: Features, found: Registration) -> Registration:
     """The registration with every pair of features that it maps to the same position, refined by these
     pairs."""
     for _ in range(2):
-        q, r, alike = _pairs_in_place(query, reference, found.to_photo)
-        kept = _one_to_one(q, r, alike, np.arange(len(q)))
+        q, r, cosines = _pairs_in_place(query, reference, found.to_photo)
+        kept = _one_to_one(q, r, cosines, np.arange(len(q)))
         if len(kept) < len(found.query):
             break
-        found = Registration(found.to_photo, q[kept], r[kept], alike[kept])
+        found = Registration(found.to_photo, q[kept], r[kept], cosines[kept])
         if len(kept) < 12:
             break
-        here = query.points[found.query].astype(np.float64)
-        there = reference.points[found.reference].astype(np.float64)
-        radius = TIGHT * growth_and_turn(found.to_photo, there.mean(0))[0]
-        refined = _homography(here, there, radius)
+        query_points = query.points[found.query].astype(np.float64)
+        reference_points = reference.points[found.reference].astype(np.float64)
+        radius = HOMOGRAPHY_TOLERANCE_PIXELS * scale_and_rotation(found.to_photo, reference_points.mean(0))[0]
+        refined = _homography(query_points, reference_points, radius)
         if refined is None:
             break
-        found = Registration(refined, found.query, found.reference, found.alike)
+        found = Registration(refined, found.query, found.reference, found.cosines)
     return found
 
 
-def unpaired(to_photo: Matrix) -> Registration:
+def without_pairs(to_photo: Matrix) -> Registration:
     """The registration of a mapping that was found without features: it has no pairs."""
     none = np.zeros(0, np.intp)
     return Registration(to_photo, none, none, np.zeros(0, np.float32))
 
 
-def growth_and_turn(matrix: Matrix, point: npt.NDArray[Any]) -> tuple[float, float]:
+def scale_and_rotation(matrix: Matrix, point: npt.NDArray[Any]) -> tuple[float, float]:
     """The factor by which a homography scales around a point, and the angle (radians) by which it rotates."""
     local = _jacobian(matrix, point)
-    growth = np.sqrt(max(float(np.linalg.det(local)), 1e-9))
-    return float(growth), float(np.arctan2(local[1, 0] - local[0, 1], local[0, 0] + local[1, 1]))
+    scale = np.sqrt(max(float(np.linalg.det(local)), 1e-9))
+    return float(scale), float(np.arctan2(local[1, 0] - local[0, 1], local[0, 0] + local[1, 1]))
 
 
 def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
@@ -126,7 +145,7 @@ def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
     if depth.min() <= 0 or depth.max() > MOST_PERSPECTIVE * depth.min():
         return False
     local = _jacobian(matrix, points.mean(0))
-    if not LEAST_GROWTH**2 < np.linalg.det(local) < MOST_GROWTH**2:
+    if not LEAST_SCALE**2 < np.linalg.det(local) < MOST_SCALE**2:
         return False
     stretch = np.linalg.svd(local, compute_uv=False)
     return bool(stretch[0] < MOST_STRETCH * stretch[1])
@@ -140,21 +159,21 @@ def _jacobian(matrix: Matrix, point: npt.NDArray[Any]) -> npt.NDArray[np.float64
 def _pairs(query: Features, reference: Features) -> tuple[Numbers, Numbers, Floats]:
     """Each of the photograph's features with the most similar of the reference's, and vice versa."""
     rows: list[tuple[Numbers, Numbers, Floats]] = []
-    for ours, theirs in _by_axis(query, reference):
-        cosine = query.descriptors[ours] @ reference.descriptors[theirs].T
+    for query_rows, reference_rows in _by_axis(query, reference):
+        cosine = query.descriptors[query_rows] @ reference.descriptors[reference_rows].T
         for best, flat in ((cosine.argmax(1), True), (cosine.argmax(0), False)):
             at = np.arange(len(best))
             value = cosine[at, best] if flat else cosine[best, at]
-            keep = value > ALIKE
+            keep = value > LEAST_COSINE
             one, other = (at, best) if flat else (best, at)
-            rows.append((ours[one[keep]], theirs[other[keep]], value[keep]))
-    q, r, alike = _joined(rows)
+            rows.append((query_rows[one[keep]], reference_rows[other[keep]], value[keep]))
+    q, r, cosines = _joined(rows)
     _, first = np.unique(q * len(reference) + r, return_index=True)
-    q, r, alike = q[first], r[first], alike[first]
+    q, r, cosines = q[first], r[first], cosines[first]
     if len(q) > MOST_PAIRS:
-        best = np.argpartition(-alike, MOST_PAIRS)[:MOST_PAIRS]
-        q, r, alike = q[best], r[best], alike[best]
-    return q, r, alike
+        best = np.argpartition(-cosines, MOST_PAIRS)[:MOST_PAIRS]
+        q, r, cosines = q[best], r[best], cosines[best]
+    return q, r, cosines
 
 
 def _pairs_in_place(
@@ -162,21 +181,23 @@ def _pairs_in_place(
 ) -> tuple[Numbers, Numbers, Floats]:
     """Pairs that the mapping brings to the same position, with similar size, direction and descriptor."""
     mapped = cv2.perspectiveTransform(reference.points[None].astype(np.float64), to_photo)[0]
-    growth, turn = growth_and_turn(to_photo, reference.points.mean(0))
-    radius = NEAR * growth
+    scale, rotation = scale_and_rotation(to_photo, reference.points.mean(0))
+    radius = PAIRING_TOLERANCE_PIXELS * scale
     rows: list[tuple[Numbers, Numbers, Floats]] = []
-    for ours, theirs in _by_axis(query, reference):
-        low, high = mapped[theirs].min(0) - radius, mapped[theirs].max(0) + radius
-        ours = ours[((query.points[ours] >= low) & (query.points[ours] <= high)).all(1)]
-        apart = mapped[theirs][:, None] - query.points[ours]
-        one, other = np.nonzero(np.einsum("rqd,rqd->rq", apart, apart) < radius * radius)
-        r, q = theirs[one], ours[other]
-        keep = np.abs(np.log(query.sizes[q] / (reference.sizes[r] * growth))) < GROWTH
-        keep &= np.cos(query.angles[q] - reference.angles[r] - turn) > np.cos(TURN)
+    for query_rows, reference_rows in _by_axis(query, reference):
+        low, high = mapped[reference_rows].min(0) - radius, mapped[reference_rows].max(0) + radius
+        query_rows = query_rows[
+            ((query.points[query_rows] >= low) & (query.points[query_rows] <= high)).all(1)
+        ]
+        offsets = mapped[reference_rows][:, None] - query.points[query_rows]
+        one, other = np.nonzero(np.einsum("rqd,rqd->rq", offsets, offsets) < radius * radius)
+        r, q = reference_rows[one], query_rows[other]
+        keep = np.abs(np.log(query.sizes[q] / (reference.sizes[r] * scale))) < LOG_SCALE_TOLERANCE
+        keep &= np.cos(query.angles[q] - reference.angles[r] - rotation) > np.cos(ROTATION_TOLERANCE)
         q, r = q[keep], r[keep]
-        alike = np.einsum("nd,nd->n", query.descriptors[q], reference.descriptors[r])
-        keep = alike > ALIKE_IN_PLACE
-        rows.append((q[keep], r[keep], alike[keep]))
+        cosines = np.einsum("nd,nd->n", query.descriptors[q], reference.descriptors[r])
+        keep = cosines > LEAST_COSINE_IN_PLACE
+        rows.append((q[keep], r[keep], cosines[keep]))
     return _joined(rows)
 
 
@@ -185,17 +206,21 @@ def _by_axis(query: Features, reference: Features) -> list[tuple[Numbers, Number
     both = [
         (np.flatnonzero(query.axes == axis), np.flatnonzero(reference.axes == axis)) for axis in range(AXES)
     ]
-    return [(ours, theirs) for ours, theirs in both if len(ours) and len(theirs)]
+    return [
+        (query_rows, reference_rows)
+        for query_rows, reference_rows in both
+        if len(query_rows) and len(reference_rows)
+    ]
 
 
 def _joined(rows: list[tuple[Numbers, Numbers, Floats]]) -> tuple[Numbers, Numbers, Floats]:
     if not rows:
         return np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32)
-    q, r, alike = (np.concatenate(column) for column in zip(*rows, strict=True))
-    return q, r, alike
+    q, r, cosines = (np.concatenate(column) for column in zip(*rows, strict=True))
+    return q, r, cosines
 
 
-def _starts(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
+def _best_hypotheses(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
     """The best supported hypothesis, and a second one if mostly other pairs give it more than half of that
     support."""
     first = int(support.argmax())
@@ -206,43 +231,52 @@ def _starts(fits: npt.NDArray[np.bool_], support: Floats) -> list[int]:
 
 
 def _mapping(
-    here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], chosen: Numbers, growth: float
+    query_points: npt.NDArray[np.float64],
+    reference_points: npt.NDArray[np.float64],
+    chosen: Numbers,
+    scale: float,
 ) -> tuple[Matrix, Numbers] | None:
     """The homography of the chosen pairs (an affine mapping if there are few or no homography fits), and the
     pairs that agree with it; None if fewer than LEAST_PAIRS agree."""
     if len(chosen) < LEAST_PAIRS:
         return None
-    radius = TIGHT * growth
-    points = np.asarray(there[chosen], np.float64)
-    matrix = _homography(here[chosen], points, radius) if len(chosen) >= 8 else None
+    radius = HOMOGRAPHY_TOLERANCE_PIXELS * scale
+    points = np.asarray(reference_points[chosen], np.float64)
+    matrix = _homography(query_points[chosen], points, radius) if len(chosen) >= 8 else None
     if matrix is None:
         affine, _ = cv2.estimateAffine2D(
-            there[chosen], here[chosen], method=cv2.RANSAC, ransacReprojThreshold=radius, maxIters=500
+            reference_points[chosen],
+            query_points[chosen],
+            method=cv2.RANSAC,
+            ransacReprojThreshold=radius,
+            maxIters=500,
         )
         if affine is None:
             return None
         matrix = np.asarray(np.vstack([affine, (0.0, 0.0, 1.0)]), np.float64)
         if not plausible(matrix, points):
             return None
-    mapped = cv2.perspectiveTransform(there[chosen][None], matrix)[0]
-    inliers = chosen[np.linalg.norm(mapped - here[chosen], axis=1) < 2 * radius]
+    mapped = cv2.perspectiveTransform(reference_points[chosen][None], matrix)[0]
+    inliers = chosen[np.linalg.norm(mapped - query_points[chosen], axis=1) < 2 * radius]
     return (matrix, inliers) if len(inliers) >= LEAST_PAIRS else None
 
 
 def _homography(
-    here: npt.NDArray[np.float64], there: npt.NDArray[np.float64], radius: float
+    query_points: npt.NDArray[np.float64], reference_points: npt.NDArray[np.float64], radius: float
 ) -> Matrix | None:
     cv2.setRNGSeed(1)  # the same photograph must always give the same result
-    matrix, _ = cv2.findHomography(there, here, cv2.USAC_MAGSAC, radius, maxIters=500, confidence=0.999)
+    matrix, _ = cv2.findHomography(
+        reference_points, query_points, cv2.USAC_MAGSAC, radius, maxIters=500, confidence=0.999
+    )
     if matrix is None:
         return None
     found = np.asarray(matrix, np.float64)
-    return found if plausible(found, there) else None
+    return found if plausible(found, reference_points) else None
 
 
-def _one_to_one(q: Numbers, r: Numbers, alike: Floats, chosen: Numbers) -> Numbers:
+def _one_to_one(q: Numbers, r: Numbers, cosines: Floats, chosen: Numbers) -> Numbers:
     """The chosen pairs, most similar first, reduced so that each feature is in one pair only."""
-    order = chosen[np.argsort(-alike[chosen], kind="stable")]
+    order = chosen[np.argsort(-cosines[chosen], kind="stable")]
     for side in (q, r):
         _, first = np.unique(side[order], return_index=True)
         order = order[np.sort(first)]

@@ -29,7 +29,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NO_TEXT = {
+_OTHER_FILE_SIGNATURES = {
     b"PK\x03\x04": "an Excel or OpenDocument workbook",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook",
     b"%PDF": "a PDF document",
@@ -39,7 +39,7 @@ _NO_TEXT = {
     b"{": "JSON",
     b"[": "JSON",
 }
-_FOREIGN = re.compile(
+_OTHER_ENCODING_SIGNS = re.compile(
     r"[^\x00-\x7f]{3,}"  # words of nothing but accented letters: Cyrillic, Greek, Japanese
     r"|[\u00a2-\u00a8\u00ac\u00af\u00b1-\u00b3\u00b6\u00b8\u00b9\u00bc\u00be\u00f7][A-Za-z\u00c0-\u00ff]"
     r"|[A-Za-z\u00c0-\u00ff][\u00a1\u00bf][a-z\u00e0-\u00ff]"  # signs within words: Polish, Czech
@@ -68,7 +68,7 @@ _TITLE_LINES = 10
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 _LINE_BREAK = re.compile(r"[ \t]*[\r\n]+[ \t]*")
-_ANNOUNCED = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?\1*\s*', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,12 @@ def read_table(
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"{path.name} is larger than {MAX_FILE_BYTES >> 20} MB")
     data = path.read_bytes()
-    for start, what in _NO_TEXT.items():
+    for start, what in _OTHER_FILE_SIGNATURES.items():
         if data.startswith(start):
             raise ValueError(f'{path.name} is {what}, not CSV: save it as "CSV UTF-8"')
     text, notes = _text(path.name, data, encoding)
     lines = io.StringIO(text.lstrip("\ufeff").rstrip("\r\n\x1a"), newline="").readlines()
-    skipped, separator = _announced(lines)
+    skipped, separator = _declared_separator(lines)
     while skipped < len(lines) and not lines[skipped].strip(" \t\r\n,;|"):
         skipped += 1
     if skipped == len(lines):
@@ -163,7 +163,7 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
         text = data.decode("windows-1252")
     except UnicodeDecodeError as error:
         raise refusal from error
-    if _UTF8.search(data) or _FOREIGN.search(text):
+    if _UTF8.search(data) or _OTHER_ENCODING_SIGNS.search(text):
         raise refusal
     found = re.search(r"[^\s,;|\"]*[^\x00-\x7f][^\s,;|\"]*", text)
     example = found.group() if found else ""
@@ -171,11 +171,11 @@ def _windows(name: str, data: bytes, first: int) -> tuple[str, tuple[tuple[int, 
     return text, ((line, note),)
 
 
-def _announced(lines: list[str]) -> tuple[int, str]:
+def _declared_separator(lines: list[str]) -> tuple[int, str]:
     """The number of lines before the header and the separator, from Excel's `sep=` line; 0 and "" without
     one."""
-    announced = _ANNOUNCED.fullmatch(lines[0]) if lines else None
-    return (1, announced[1]) if announced else (0, "")
+    declared = _SEPARATOR_LINE.fullmatch(lines[0]) if lines else None
+    return (1, declared[1]) if declared else (0, "")
 
 
 def _below_title(lines: list[str], first: int, separator: str, required: Sequence[str]) -> int:

@@ -1,9 +1,9 @@
 """An import in a separate process, for a server: `python -m pinactors.catalog.importing.import_process`.
 
 If a picture crashes its decoder, or needs more memory than a worker may use, only this import fails and not
-the server. Input: an `Order` as a line of JSON on standard input, which stays open; the process ends when
-standard input is closed, because then the server has ended. Output: a `Said` as a line of JSON on standard
-output for each row, and finally the report or the error.
+the server. Input: an `ImportRequest` as a line of JSON on standard input, which stays open; the process ends
+when standard input is closed, because then the server has ended. Output: a `ImportMessage` as a line of JSON
+on standard output for each row, and finally the report or the error.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pinactors.compute.local.worker import restrict_memory, restrict_threads
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 
-MOST_SAID = 500
+MOST_PROBLEMS_SENT = 500
 """At most this many problems and this many warnings of a report are sent."""
 
 
-class Order(msgspec.Struct, frozen=True):
+class ImportRequest(msgspec.Struct, frozen=True):
     """What to import: the folder `source` into the catalogue `target`. `memory` is the process's memory limit
     in bytes (0: no limit), `niceness` its niceness.
 
@@ -46,7 +46,7 @@ class Order(msgspec.Struct, frozen=True):
     data: str = ""
 
 
-class Said(msgspec.Struct, omit_defaults=True):
+class ImportMessage(msgspec.Struct, omit_defaults=True):
     """The import's progress (rows done, rows in all), or its end: `report`, or `wrong`, an error message for
     a person. The report contains only its first problems and warnings; `left_out` and `reserved` are their
     numbers."""
@@ -59,23 +59,25 @@ class Said(msgspec.Struct, omit_defaults=True):
     wrong: str = ""
 
 
-class Outrun(Exception):
+class VersionSuperseded(Exception):
     """Another version was published while this one was made from its predecessor."""
 
 
-def carry_out(order: Order) -> ImportReport:
+def run_import(request: ImportRequest) -> ImportReport:
     """Does the import of an order. Raises what `import_catalog` and `snapshots.publish` raise, and
-    `Outrun`."""
-    source, target = Path(order.source), Path(order.target)
-    if not order.published:
+    `VersionSuperseded`."""
+    source, target = Path(request.source), Path(request.target)
+    if not request.published:
         return import_catalog(source, target, _progress, workers=1)
     shutil.rmtree(target, ignore_errors=True)
     try:
-        _copy(Path(order.published), target)
+        _copy(Path(request.published), target)
         report = import_catalog(source, target, _progress, workers=1)
-        objects = open_objects(Settings(data=Path(order.data), storage=order.storage))
-        if snapshots.latest(objects) != Path(order.published).name:
-            raise Outrun("another version of the catalogue was published in the meantime: please try again")
+        objects = open_objects(Settings(data=Path(request.data), storage=request.storage))
+        if snapshots.latest(objects) != Path(request.published).name:
+            raise VersionSuperseded(
+                "another version of the catalogue was published in the meantime: please try again"
+            )
         snapshots.publish(target, objects, lambda done, total: None)
     finally:
         shutil.rmtree(target, ignore_errors=True)
@@ -91,11 +93,11 @@ def _copy(published: Path, target: Path) -> None:
 
 
 def _progress(done: int, total: int) -> None:
-    _say(Said(done, total))
+    _send(ImportMessage(done, total))
 
 
-def _say(said: Said) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+def _send(message: ImportMessage) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()
 
 
@@ -106,18 +108,18 @@ def _end_with_server() -> None:
 
 
 def main() -> None:
-    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ImportRequest)
     threading.Thread(target=_end_with_server, name="end with server", daemon=True).start()
-    os.nice(order.niceness)
-    restrict_memory(order.memory)
+    os.nice(request.niceness)
+    restrict_memory(request.memory)
     restrict_threads()
     try:
-        report = carry_out(order)
+        report = run_import(request)
         left_out, reserved = len(report.problems), len(report.warnings)
-        del report.problems[MOST_SAID:], report.warnings[MOST_SAID:]
-        _say(Said(report=report, left_out=left_out, reserved=reserved))
-    except (OSError, ValueError, ImportRunning, CatalogTooNew, Outrun) as error:
-        _say(Said(wrong=str(error)))
+        del report.problems[MOST_PROBLEMS_SENT:], report.warnings[MOST_PROBLEMS_SENT:]
+        _send(ImportMessage(report=report, left_out=left_out, reserved=reserved))
+    except (OSError, ValueError, ImportRunning, CatalogTooNew, VersionSuperseded) as error:
+        _send(ImportMessage(wrong=str(error)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pinactors.analysis.matching import keypoints
 from pinactors.analysis.model import Image, Matrix
 from pinactors.catalog import index, pictures
 from pinactors.catalog.importing.rows import Row, RowError
-from pinactors.catalog.pictures import Given
+from pinactors.catalog.pictures import GivenMask
 from pinactors.protocol import PinactorsError, View
 
 PICTURE_FOLDER = "pictures"
@@ -33,8 +33,8 @@ OUTLINE_MARGIN_PIXELS = 9
 """Size of the kernel (pixels) that dilates the mask for features: the patches of features near the outline
 lie half inside it."""
 
-WHOLE = "the pin does not stand out from its background, so the picture is used whole"
-CUT_OFF = "part of the pin is outside the picture"
+NOT_OUTLINED_WARNING = "the pin does not stand out from its background, so the picture is used whole"
+CUT_OFF_WARNING = "part of the pin is outside the picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None
     for view, name, data in contents:
         try:
             rgb = pictures.bounded(data, view)
-            given = _given(row, mask, data, rgb) if view is View.FRONT else None
+            given = _given_mask(row, mask, data, rgb) if view is View.FRONT else None
             fields, notes = prepare_picture(target, view, rgb, given)
         except PinactorsError as error:
             raise RowError(f"{view}_image {name!r}: {error.detail}") from error
@@ -76,7 +76,7 @@ def prepare_row(row: Row, known: str | None, target: Path) -> PreparedRow | None
     return PreparedRow(row, digest.hexdigest(), tuple(prepared), tuple(warnings))
 
 
-def _given(row: Row, mask: bytes, data: bytes, rgb: Image) -> Given | None:
+def _given_mask(row: Row, mask: bytes, data: bytes, rgb: Image) -> GivenMask | None:
     """The pin's place from the row or from the picture's alpha channel; None if neither gives one."""
     height, width = rgb.shape[:2]
     if row.mask is not None:
@@ -86,24 +86,28 @@ def _given(row: Row, mask: bytes, data: bytes, rgb: Image) -> Given | None:
         found = np.where(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA) > 127, 255, 0)
         if not 0 < np.count_nonzero(found) < found.size:
             raise RowError(f"mask {row.mask.name!r} must be white where the pin is and black elsewhere")
-        return Given(np.asarray(found, np.uint8), True)
+        return GivenMask(np.asarray(found, np.uint8), True)
     if row.box is not None:
         x, y, across, down = row.box
         found = np.zeros((height, width), np.uint8)
         left, top = round(x * width), round(y * height)
         bottom, right = round((y + down) * height), round((x + across) * width)
         found[top : max(top + 8, bottom), left : max(left + 8, right)] = 255
-        return Given(found, False)
+        return GivenMask(found, False)
     opaque = pictures.opaque(data, (width, height))
-    return None if opaque is None else Given(opaque, True)
+    return None if opaque is None else GivenMask(opaque, True)
 
 
 def prepare_picture(
-    target: Path, view: View, rgb: Image, given: Given | None
+    target: Path, view: View, rgb: Image, given: GivenMask | None
 ) -> tuple[dict[str, Any], list[str]]:
     """The columns of the database row of a reduced picture, and warnings for a person. Raises `OSError`."""
     cut_out = pictures.segment(rgb, given)
-    notes = [note for note, holds in ((WHOLE, not cut_out.outlined), (CUT_OFF, cut_out.cut_off)) if holds]
+    notes = [
+        note
+        for note, holds in ((NOT_OUTLINED_WARNING, not cut_out.outlined), (CUT_OFF_WARNING, cut_out.cut_off))
+        if holds
+    ]
     features = b""
     if view is View.FRONT:
         around = cv2.dilate(cut_out.whole, np.ones((OUTLINE_MARGIN_PIXELS, OUTLINE_MARGIN_PIXELS), np.uint8))
@@ -134,7 +138,7 @@ def prepare_again(target: Path, view: View, file: str, given: bytes | None, outl
     known = None
     if given is not None:
         mask = cv2.imdecode(np.frombuffer(given, np.uint8), cv2.IMREAD_GRAYSCALE)
-        known = Given(np.asarray(mask, np.uint8), outlined)
+        known = GivenMask(np.asarray(mask, np.uint8), outlined)
     fields, _ = prepare_picture(target, view, rgb, known)
     return fields | {"file": file}
 

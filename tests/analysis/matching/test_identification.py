@@ -61,8 +61,8 @@ def test_a_pin_known_from_another_view_is_found_by_its_outline(catalog: Path) ->
     with source.connected:
         number = source.number("T000")
         assert number is not None
-        unaided = sightings.look(source, taken.rgb)
-        seen = sightings.look(source, taken.rgb, [number])
+        unaided = sightings.find_pins(source, taken.rgb)
+        seen = sightings.find_pins(source, taken.rgb, [number])
     assert all(one.odds < sightings.CLAIM_ODDS for one in unaided)
     assert seen[0].candidate.number == number
     assert seen[0].odds >= sightings.CLAIM_ODDS
@@ -91,7 +91,7 @@ def test_the_box_of_a_pin_without_outline_is_around_what_was_found(tmp_path: Pat
     taken = drawing.photograph(drawing.pin_front(2), table, share=0.5, angle=25, at=(0.4, 0.5))
     catalog = Catalog.open(tmp_path / "catalog")
     with catalog.connected:
-        (seen, *_) = sightings.look(catalog, taken.rgb)
+        (seen, *_) = sightings.find_pins(catalog, taken.rgb)
     assert not seen.candidate.outlined
     x, y, width, height = sightings.box_of(seen, taken.rgb)
     left, top, across, down = cv2.boundingRect(taken.mask)

@@ -43,7 +43,7 @@ def test_layouts_have_length_one() -> None:
 
 def test_the_turn_is_found() -> None:
     still, moved = Portrait.of(*crop(4)), Portrait.of(*crop(4, turn(70)))
-    found = np.rad2deg(layout.turns(layout.layout(moved), layout.layout(still), 1)[0])
+    found = np.rad2deg(layout.likely_rotations(layout.layout(moved), layout.layout(still), 1)[0])
     assert abs((found - 70 + 180) % 360 - 180) < 10
 
 

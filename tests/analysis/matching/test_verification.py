@@ -79,7 +79,7 @@ def test_what_pins_share_counts_less() -> None:
     own features once."""
     card, one, other = (features(picture(seed)) for seed in (1, 2, 4))
     index = inverted_index.empty().replaced(
-        [(1, keypoints.joined(card, one)), (2, keypoints.joined(card, other))]
+        [(1, keypoints.concatenated(card, one)), (2, keypoints.concatenated(card, other))]
     )
     for number, own in ((1, one), (2, other)):
         weights = index.weights(number)

@@ -11,7 +11,12 @@ import pytest
 
 from pinactors.catalog import snapshots
 from pinactors.catalog.importing import import_process
-from pinactors.catalog.importing.import_process import Order, Outrun, Said, carry_out
+from pinactors.catalog.importing.import_process import (
+    ImportMessage,
+    ImportRequest,
+    VersionSuperseded,
+    run_import,
+)
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.reader import Catalog
 from pinactors.settings import Settings
@@ -31,20 +36,20 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def ordered(order: Order) -> list[Said]:
+def ordered(order: ImportRequest) -> list[ImportMessage]:
     """Runs the process with `order` until its end and returns its messages."""
     with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(msgspec.json.encode(order) + b"\n")
         process.stdin.flush()  # stdin stays open: the process ends when it is closed
-        said = [msgspec.json.decode(line, type=Said) for line in process.stdout]
+        said = [msgspec.json.decode(line, type=ImportMessage) for line in process.stdout]
         assert process.wait(LIMIT) == 0
     return said
 
 
 def test_it_says_how_far_it_is_and_what_it_did(source: Path, tmp_path: Path) -> None:
-    *steps, last = ordered(Order(str(source), str(tmp_path / "catalog"), memory=1 << 31, niceness=1))
+    *steps, last = ordered(ImportRequest(str(source), str(tmp_path / "catalog"), memory=1 << 31, niceness=1))
     assert [(step.done, step.total) for step in steps] == [(1, 2), (2, 2)]
     assert last.report is not None
     assert (last.report.added, last.left_out, last.reserved) == (1, 1, len(last.report.warnings))
@@ -53,7 +58,7 @@ def test_it_says_how_far_it_is_and_what_it_did(source: Path, tmp_path: Path) -> 
 
 
 def test_what_cannot_be_imported_is_said(tmp_path: Path) -> None:
-    (said,) = ordered(Order(str(tmp_path / "nowhere"), str(tmp_path / "catalog")))
+    (said,) = ordered(ImportRequest(str(tmp_path / "nowhere"), str(tmp_path / "catalog")))
     assert "no such folder" in said.wrong
 
 
@@ -68,7 +73,7 @@ def test_it_ends_when_its_server_does(source: Path, tmp_path: Path) -> None:
 def test_a_published_version_is_changed_in_a_copy(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_process, "_say", lambda said: None)
+    monkeypatch.setattr(import_process, "_send", lambda said: None)
     data, storage = tmp_path / "data", f"file:{tmp_path / 'storage'}"
     objects = open_objects(Settings(data=data, storage=storage))
     import_catalog(source, tmp_path / "first")
@@ -77,14 +82,14 @@ def test_a_published_version_is_changed_in_a_copy(
     changed = folders.write_folder(
         tmp_path / "in", [0], back=False, changes={0: {"front_image": "", "name": "Corrected"}}
     )
-    order = Order(
+    order = ImportRequest(
         str(changed),
         str(data / "edited"),
         published=str(published),
         storage=storage,
         data=str(data),
     )
-    assert carry_out(order).updated == 1
+    assert run_import(order).updated == 1
     assert not (data / "edited").exists()
     latest = snapshots.latest(objects)
     assert latest is not None
@@ -94,6 +99,6 @@ def test_a_published_version_is_changed_in_a_copy(
         assert pin is not None
         names.append(pin.name)
     assert names == ["Test pin 0", "Corrected"]
-    with pytest.raises(Outrun):  # the order edits the first version, which is no longer the latest
-        carry_out(order)
+    with pytest.raises(VersionSuperseded):  # the order edits the first version, which is no longer the latest
+        run_import(order)
     assert snapshots.latest(objects) == latest
