@@ -110,7 +110,7 @@ def metallic(lab: npt.NDArray[np.floating], metals: list[Values]) -> npt.NDArray
     return found
 
 
-def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
+def paints(comparison: Comparison, metals: list[Values]) -> list[Paint]:
     """The flat fields of the catalogue picture, by colour, with their colour in both pictures.
 
     Fields that may be bare metal (`metals`: its Lab colours) are marked, because white enamel and silver look
@@ -119,9 +119,9 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
     size = (PICTURE_SIDE, PICTURE_SIDE)
     reference, photo = (
         np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32) / np.float32(255)
-        for rgb in (seen.target.rgb, seen.photo)
+        for rgb in (comparison.target.rgb, comparison.photo)
     )
-    inside = cv2.resize(seen.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    inside = cv2.resize(comparison.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     lab = np.asarray(cv2.cvtColor(reference, cv2.COLOR_RGB2LAB), np.float32)
     slope = np.zeros(size, np.float32)
     for dx in (0, 1):
@@ -135,10 +135,10 @@ def paints(seen: Comparison, metals: list[Values]) -> list[Paint]:
         plane.reshape(-1, 3).take(flat_pixels, axis=0) for plane in (lab, reference, photo)
     )
     whole = int(
-        (cv2.resize(seen.target.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
+        (cv2.resize(comparison.target.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0).sum()
     )
     found: list[Paint] = []
-    scale = seen.inside.shape[0] / PICTURE_SIDE
+    scale = comparison.inside.shape[0] / PICTURE_SIDE
     for members in clusters(lab, LEAST_AREA * whole):
         tone = np.median(lab[members], axis=0)
         photo_colours = photo[members]
@@ -264,7 +264,7 @@ def _colour_differences(
     return np.asarray((difference(expected, measured) + costs).min(axis=2), np.float64)
 
 
-def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Values]) -> Measurement:
+def regions(comparison: Comparison | None, tilted: Comparison | None, metals: list[Values]) -> Measurement:
     """`colour_regions`: whether a paint deviates under every light that the others allow, in both photographs
     of the front if there are two. The value is the largest of the paints' signed roots of twice the
     log-likelihood ratio (`deviations`), in standard deviations.
@@ -275,7 +275,7 @@ def regions(seen: Comparison | None, tilted: Comparison | None, metals: list[Val
     deviates, only that no plausible light explains both.
     """
     name = "colour_regions"
-    views = [view for view in (seen, tilted) if view is not None]
+    views = [view for view in (comparison, tilted) if view is not None]
     if not views:
         return Measurement(name, "no catalogue picture of the front to compare colours with")
     found = [(view, paints(view, metals)) for view in views]

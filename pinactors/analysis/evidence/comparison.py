@@ -180,14 +180,17 @@ def _window(view: PreparedView) -> tuple[tuple[slice, slice], Matrix]:
     return (slice(top, y + height + margin), slice(left, x + width + margin)), shift
 
 
-def register_again(seen: Comparison, correction: Matrix) -> Comparison:
+def register_again(comparison: Comparison, correction: Matrix) -> Comparison:
     """The comparison registered again with `correction` (3x3, from the target's pixels to where the
-    photograph shows them); `seen` itself if the correction moves points by less than a pixel on average."""
-    assert seen.view.pin is not None
+    photograph shows them); `comparison` itself if the correction moves points by less than a pixel on
+    average."""
+    assert comparison.view.pin is not None
     if fitting.mean_displacement(correction, np.eye(3)) < 1.0:
-        return seen
-    matrix = np.linalg.inv(correction) @ seen.to_target @ np.linalg.inv(seen.view.pin.to_crop)
-    return _registered(seen.view, seen.target, fitting.Fit(matrix, seen.agreement, seen.overlap))
+        return comparison
+    matrix = np.linalg.inv(correction) @ comparison.to_target @ np.linalg.inv(comparison.view.pin.to_crop)
+    return _registered(
+        comparison.view, comparison.target, fitting.Fit(matrix, comparison.agreement, comparison.overlap)
+    )
 
 
 def lab_of(rgb: Image) -> Floats:

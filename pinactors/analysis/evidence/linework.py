@@ -79,14 +79,14 @@ class Drawing:
         return np.asarray((shared * self.normals).sum(axis=1), np.float64)
 
 
-def trace(seen: Comparison) -> Drawing | None:
+def trace(comparison: Comparison) -> Drawing | None:
     """The catalogue picture's drawing traced in the photograph; None if the catalogue picture has too few
     lines."""
-    reference = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR_PIXELS), np.float32)
-    points, normals = _edges(reference, seen)
+    reference = np.asarray(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS), np.float32)
+    points, normals = _edges(reference, comparison)
     if len(points) < LEAST_POINTS:
         return None
-    photo = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), BLUR_PIXELS), np.float32)
+    photo = np.asarray(cv2.GaussianBlur(comparison.photo_lab, (0, 0), BLUR_PIXELS), np.float32)
     traced = [_traced(photo, reference, points, normals, lightness) for lightness in LIGHTNESS_WEIGHTS]
     return min(traced, key=lambda drawing: float(np.median(np.abs(drawing.offset))))
 
@@ -107,7 +107,7 @@ def _traced(photo: Floats, reference: Floats, points: Points, normals: Points, l
     return Drawing(points, normals, measured - ideal, correction)
 
 
-def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
+def _edges(lab: Floats, comparison: Comparison) -> tuple[Points, Points]:
     """Ridge points of the colour gradient (Di Zenzo 1986) inside the outline, thinned evenly, and their
     normals."""
     xx, yy, xy = (np.zeros(lab.shape[:2], np.float32) for _ in range(3))
@@ -119,8 +119,8 @@ def _edges(lab: Floats, seen: Comparison) -> tuple[Points, Points]:
         xy += dx * dy
     spread = cv2.magnitude(xx - yy, 2 * xy)
     strength = np.asarray(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)), np.float32)
-    core = cv2.erode(seen.target.mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
-    y, x = np.nonzero((strength > LEAST_EDGE_GRADIENT) & core & seen.inside)
+    core = cv2.erode(comparison.target.mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
+    y, x = np.nonzero((strength > LEAST_EDGE_GRADIENT) & core & comparison.inside)
     angle = 0.5 * np.arctan2(2 * xy[y, x], xx[y, x] - yy[y, x])
     ux, uy = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     if len(x) == 0:
@@ -203,14 +203,14 @@ of a good pin, of one that gives no evidence, of another mould. Half a crop pixe
 of 35 mm."""
 
 
-def untraced_row(name: str, seen: Comparison | None) -> Measurement:
+def untraced_row(name: str, comparison: Comparison | None) -> Measurement:
     """The row `name` for a front whose drawing could not be traced, with the reason."""
-    if seen is None:
+    if comparison is None:
         return Measurement(name, "no catalogue picture that the front could be compared with")
     return Measurement(name, "the catalogue picture has too few lines to compare")
 
 
-def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
+def rows(comparison: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     """`front_geometry`: the drawing's shape; `front_lines`: how well its lines are made.
 
     Both are medians over the pieces of line, in crop pixels (a 512th of the crop, about 75 micrometres on a
@@ -220,8 +220,8 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     affect the first; blur, noise and glare on the lines the second.
     """
     names = ("front_geometry", "front_lines")
-    if seen is None or drawing is None:
-        return [untraced_row(name, seen) for name in names]
+    if comparison is None or drawing is None:
+        return [untraced_row(name, comparison) for name in names]
     shift = drawing.shift
     residual = drawing.offset - shift
     shape, lines = float(np.median(np.abs(shift))), float(np.median(np.abs(residual)))
@@ -241,7 +241,7 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
     )
     found = []
     for name, score, (good, bad), values in zip(names, scores, texts, (shift, residual), strict=True):
-        if score < 0 and not seen.registered:
+        if score < 0 and not comparison.registered:
             found.append(
                 Measurement(
                     name, "the front does not fit its catalogue picture well enough to judge its lines"
@@ -251,7 +251,9 @@ def rows(seen: Comparison | None, drawing: Drawing | None) -> list[Measurement]:
         if score >= SLIGHT_SCORE:
             found.append(Measurement(name, good, score))
         else:
-            found.append(Measurement(name, bad, score, **seen.boxes_around(_worst(drawing, np.abs(values)))))
+            found.append(
+                Measurement(name, bad, score, **comparison.boxes_around(_worst(drawing, np.abs(values))))
+            )
     return found
 
 
@@ -280,14 +282,14 @@ of thick lines: the last two are 10 and 30 micrometres on either side, on a pin 
 simulated pins none had more than 0.08 in both photographs."""
 
 
-def widening(seen: Comparison, drawing: Drawing, metals: Sequence[Values]) -> float | None:
+def widening(comparison: Comparison, drawing: Drawing, metals: Sequence[Values]) -> float | None:
     """How much further out the edges of metal lines are than in the catalogue picture: the median, in crop
     pixels, of each edge's offset (`Drawing`) away from the side that has a metal's colour (`metals`, Lab).
 
     Blur, glare along a line, and light that brightens one side of raised lines affect it as well. None if too
     few edges have metal on one side only.
     """
-    lab = np.asarray(cv2.GaussianBlur(seen.target.lab, (0, 0), BLUR_PIXELS), np.float32)
+    lab = np.asarray(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS), np.float32)
     ahead, behind = (
         np.min(
             [_metal_distance(lab, drawing.points + reach * drawing.normals, tone) for tone in metals], axis=0
@@ -315,25 +317,28 @@ def width(views: Sequence[tuple[Comparison | None, Drawing | None]], metals: Seq
     value of the photographs counts, because light and blur can thicken lines in one of them. The first of
     `views` is the photograph taken straight on; without it the row is not assessed."""
     name = "front_line_width"
-    seen, drawing = views[0]
-    if seen is None or drawing is None:
-        return untraced_row(name, seen)
-    if not seen.registered:
+    comparison, drawing = views[0]
+    if comparison is None or drawing is None:
+        return untraced_row(name, comparison)
+    if not comparison.registered:
         return Measurement(
             name, "the front does not fit its catalogue picture well enough to measure its lines"
         )
-    straight = widening(seen, drawing, metals) if metals else None
+    straight = widening(comparison, drawing, metals) if metals else None
     if straight is None:
         return Measurement(name, "too few lines of bare metal to measure their thickness")
     others = [
-        widening(comparison, its_drawing, metals)
-        for comparison, its_drawing in views[1:]
-        if comparison is not None and its_drawing is not None
+        widening(other, its_drawing, metals)
+        for other, its_drawing in views[1:]
+        if other is not None and its_drawing is not None
     ]
     amount = min([straight, *(value for value in others if value is not None)])
     score = ramp(amount, BAD_WIDENING, NEUTRAL_WIDENING, GOOD_WIDENING)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The lines are as thick as the catalogue's.", score)
     return Measurement(
-        name, "The lines are thicker than the catalogue's.", score, **seen.boxes_around(seen.frame)
+        name,
+        "The lines are thicker than the catalogue's.",
+        score,
+        **comparison.boxes_around(comparison.frame),
     )

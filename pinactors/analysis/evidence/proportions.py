@@ -41,18 +41,20 @@ IMPOSSIBLE_STRETCH = 0.1
 """Stretch that no casting has: lines were confused with others."""
 
 
-def stretch(seen: Comparison, drawing: Drawing) -> float:
+def stretch(comparison: Comparison, drawing: Drawing) -> float:
     """Logarithm (no unit) of the pin's stretch in one direction relative to the perpendicular one, compared
     with the catalogue's, under the camera that explains most of it.
 
     A catalogue picture that was itself taken at a slant adds to it: 8 degrees 0.01, 14 degrees 0.03.
     """
-    height, width = seen.view.rgb.shape[:2]
+    height, width = comparison.view.rgb.shape[:2]
     diagonal = float(np.hypot(height, width))
-    to_photo = np.linalg.inv(seen.to_target) @ drawing.correction
+    to_photo = np.linalg.inv(comparison.to_target) @ drawing.correction
     camera = np.array([[1, 0, -(width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, diagonal]]) / diagonal
-    rows, columns = np.nonzero(seen.target.mask)
-    pin = np.array([[seen.diameter, 0, columns.mean()], [0, seen.diameter, rows.mean()], [0, 0, 1]])
+    rows, columns = np.nonzero(comparison.target.mask)
+    pin = np.array(
+        [[comparison.diameter, 0, columns.mean()], [0, comparison.diameter, rows.mean()], [0, 0, 1]]
+    )
     return least_anisotropy(camera @ to_photo @ pin)
 
 
@@ -79,13 +81,13 @@ def least_anisotropy(homography: Matrix) -> float:
     return float((np.hypot(first - second, 2 * product) / (first + second)).min())
 
 
-def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
+def row(comparison: Comparison | None, drawing: Drawing | None) -> Measurement:
     """`front_proportions`: whether the pin is longer in one direction than the catalogue's (`stretch`)."""
     name = "front_proportions"
-    if seen is None or drawing is None:
-        return untraced_row(name, seen)
-    amount = stretch(seen, drawing)
-    if not seen.registered or amount > IMPOSSIBLE_STRETCH:
+    if comparison is None or drawing is None:
+        return untraced_row(name, comparison)
+    amount = stretch(comparison, drawing)
+    if not comparison.registered or amount > IMPOSSIBLE_STRETCH:
         return Measurement(
             name, "the front does not fit its catalogue picture well enough to measure its proportions"
         )
@@ -95,7 +97,7 @@ def row(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
     text = (
         f"The pin is {np.expm1(amount):.0%} longer in one direction than the catalogue's, whatever its tilt."
     )
-    return Measurement(name, text, score, **seen.boxes_around(seen.frame))
+    return Measurement(name, text, score, **comparison.boxes_around(comparison.frame))
 
 
 OUTLINE_SAMPLES = 1024
@@ -124,28 +126,28 @@ casting; the last two are 0.2 and 0.4 mm of 35 mm. None of 81 genuine simulated 
 second."""
 
 
-def margin(seen: Comparison) -> float | None:
+def margin(comparison: Comparison) -> float | None:
     """How far the pin's edge is outside the catalogue picture's, in diameters (at least -`INWARDS_PIXELS` of
     the crop).
 
     The photograph's change of colour is measured along each normal of the catalogue picture's outline,
     divided by its maximum there, and averaged for each of eight directions of normals; the edge is at the
     maximum of each average. The lower quartile of the directions counts: a wider border is wider all around,
-    whereas a shadow, the flank of a tilted pin or another object are on one side. `seen` must be registered
-    by its drawing. A catalogue outline that lacks the rim also increases the value. None if the pin is cut
-    off, or too little of its outline is known.
+    whereas a shadow, the flank of a tilted pin or another object are on one side. `comparison` must be
+    registered by its drawing. A catalogue outline that lacks the rim also increases the value. None if the
+    pin is cut off, or too little of its outline is known.
     """
-    assert seen.view.pin is not None
-    if seen.view.pin.cut_off:
+    assert comparison.view.pin is not None
+    if comparison.view.pin.cut_off:
         return None
-    outline = geometry.largest_outline(geometry.as_image(seen.target.mask)).astype(np.float64)
+    outline = geometry.largest_outline(geometry.as_image(comparison.target.mask)).astype(np.float64)
     points, step = geometry.resampled(outline, OUTLINE_SAMPLES)
-    smooth = geometry.smoothed(points, DESIGN_SMOOTHING * seen.diameter / step)
+    smooth = geometry.smoothed(points, DESIGN_SMOOTHING * comparison.diameter / step)
     normals = geometry.normals_of(smooth)
     if float((normals * (smooth - smooth.mean(axis=0))).sum()) < 0:
         normals = -normals
     offsets = np.arange(-INWARDS_PIXELS, OUTWARDS_PIXELS + 0.1, 0.5)
-    lab = np.asarray(cv2.GaussianBlur(seen.photo_lab, (0, 0), 1.0), np.float32)
+    lab = np.asarray(cv2.GaussianBlur(comparison.photo_lab, (0, 0), 1.0), np.float32)
     change = geometry.change_along(lab, smooth, normals, offsets)
     change /= np.maximum(change.max(axis=1, keepdims=True), LEAST_CONTRAST)
     direction = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * DIRECTIONS).astype(
@@ -156,24 +158,24 @@ def margin(seen: Comparison) -> float | None:
         for number in range(DIRECTIONS)
         if np.count_nonzero(direction == number) >= LEAST_SAMPLES
     ]
-    return float(np.percentile(edges, 25)) / seen.diameter if edges else None
+    return float(np.percentile(edges, 25)) / comparison.diameter if edges else None
 
 
-def border(seen: Comparison | None, drawing: Drawing | None) -> Measurement:
-    """`front_border`: how far outside the catalogue's the pin's edge is (`margin`). `seen` must be registered
-    by its drawing."""
+def border(comparison: Comparison | None, drawing: Drawing | None) -> Measurement:
+    """`front_border`: how far outside the catalogue's the pin's edge is (`margin`). `comparison` must be
+    registered by its drawing."""
     name = "front_border"
-    if seen is None or drawing is None:
-        return untraced_row(name, seen)
-    if not seen.registered:
+    if comparison is None or drawing is None:
+        return untraced_row(name, comparison)
+    if not comparison.registered:
         return Measurement(
             name, "the front does not fit its catalogue picture well enough to compare the edges"
         )
-    wider = margin(seen)
+    wider = margin(comparison)
     if wider is None:
         return Measurement(name, "too little of the pin's edge is in the photograph")
     score = ramp(wider, BAD_MARGIN, NEUTRAL_MARGIN, GOOD_MARGIN)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The border around the drawing is no wider than the catalogue's.", score)
     text = "The border around the drawing is wider than the catalogue's."
-    return Measurement(name, text, score, **seen.boxes_around(seen.frame))
+    return Measurement(name, text, score, **comparison.boxes_around(comparison.frame))

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pinactors.analysis.evidence import comparison, stamp_text
-from pinactors.analysis.evidence.comparison import Comparison, Target
+from pinactors.analysis.evidence import stamp_text
+from pinactors.analysis.evidence.comparison import Comparison, Target, compare
 from pinactors.analysis.evidence.likelihood import SLIGHT_SCORE, Measurement, ramp
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.model import (
@@ -80,35 +80,38 @@ class StampMatch:
         return float(np.average(self.likeness, weights=self.weights))
 
 
-def measure(seen: Comparison | None) -> StampMatch | None:
+def measure(comparison: Comparison | None) -> StampMatch | None:
     """Compares the stamp with the catalogue's. For each line of text in the catalogue's back, the value is
     Pearson's correlation of the root of the lightness gradient in both pictures, the best within
     `MOST_SHIFT_PIXELS` pixels and of three blurs of the catalogue picture (no unit, -1 to 1). A blurred
     photograph and glare lower it as well. None if the catalogue's back has no text or none is visible in the
     photograph."""
-    if seen is None:
+    if comparison is None:
         return None
-    quads = [quad for quad in _reference_lines(seen.target) if _visible(seen, quad)]
+    quads = [quad for quad in _reference_lines(comparison.target) if _visible(comparison, quad)]
     if not quads:
         return None
-    photo = _strength(seen.photo_lab[..., 0], 0.7)
+    photo = _strength(comparison.photo_lab[..., 0], 0.7)
     best = np.full(len(quads), -1.0)
     for blur in (0.7, 1.4, 2.5):  # the photograph is less sharp than the catalogue by an unknown amount
-        reference = _strength(seen.target.lab[..., 0], blur)
+        reference = _strength(comparison.target.lab[..., 0], blur)
         best = np.maximum(best, [_likeness(photo, reference, quad) for quad in quads])
     lengths = np.array([max(_sides(quad)) for quad in quads])
     height = (
-        0.75 * float(np.median([min(_sides(quad)) for quad in quads])) * seen.resolution / seen.view.scale
+        0.75
+        * float(np.median([min(_sides(quad)) for quad in quads]))
+        * comparison.resolution
+        / comparison.view.scale
     )
     return StampMatch(tuple(quads), best, lengths, height)
 
 
 def row(
-    seen: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
+    comparison: Comparison | None, match: StampMatch | None, stamp: StampReading, pin: CatalogPin | None
 ) -> Measurement:
     """`stamp_match`: whether each line of the catalogue's stamp is at its place."""
     name = "stamp_match"
-    if seen is None or match is None:
+    if comparison is None or match is None:
         return Measurement(name, NOT_COMPARED)
     if match.height < LEAST_LETTER_PIXELS:
         return Measurement(name, "the stamp is too small in the photograph")
@@ -123,7 +126,7 @@ def row(
         # The words are there: their places were not found, or the catalogue shows another year's back.
         return Measurement(name, "the stamp's words are right, but not where the catalogue's lines are")
     unlike = [quad for quad, likeness in zip(match.quads, match.likeness, strict=True) if likeness < 0.42]
-    where = seen.boxes_around(np.concatenate(unlike))
+    where = comparison.boxes_around(np.concatenate(unlike))
     found = len(match.quads) - len(unlike)
     text = f"{len(unlike)} of the catalogue's {len(match.quads)} stamped lines could not be found."
     return Measurement(name, text, score if found < len(match.quads) / 2 else 0.7 * score, **where)
@@ -151,10 +154,10 @@ def read_at_known_place(back: PreparedView, stamp: StampReading, match: Match) -
     place = _code_place(target)
     if place is None:
         return stamp
-    seen = comparison.compare(back, target, match.candidates[0].to_reference.get(View.BACK))
-    if seen is None:
+    comparison = compare(back, target, match.candidates[0].to_reference.get(View.BACK))
+    if comparison is None:
         return stamp
-    code, line = reading.read_code(back, seen.to_working(place.quad), upside_down=place.upside_down)
+    code, line = reading.read_code(back, comparison.to_working(place.quad), upside_down=place.upside_down)
     if code is None or line is None:
         return stamp
     again = _with_code(stamp, code, pin)
@@ -258,12 +261,12 @@ def _lines_in(grey: bytes, width: int) -> list[Points]:
     return ocr.detect(np.frombuffer(grey, np.uint8).reshape(-1, width))
 
 
-def _visible(seen: Comparison, quad: Points) -> bool:
+def _visible(comparison: Comparison, quad: Points) -> bool:
     low, high = (
         np.clip(quad.min(axis=0), 0, CROP_SIDE).astype(int),
         np.clip(quad.max(axis=0), 0, CROP_SIDE).astype(int),
     )
-    inside = seen.inside[low[1] : high[1], low[0] : high[0]]
+    inside = comparison.inside[low[1] : high[1], low[0] : high[0]]
     length, thickness = max(_sides(quad)), min(_sides(quad))
     return inside.size > 0 and float(inside.mean()) > 0.8 and thickness >= 6 and length >= 1.5 * thickness
 

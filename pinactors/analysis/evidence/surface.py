@@ -70,12 +70,14 @@ def unevenness(
     if straight is None:
         return None
     views = [straight, *([tilted] if tilted is not None else [])]
-    even = _even(straight.target.lab, np.logical_and.reduce([seen.inside for seen in views]), metals)
+    even = _even(
+        straight.target.lab, np.logical_and.reduce([comparison.inside for comparison in views]), metals
+    )
     if tilted is not None and np.count_nonzero(even) < LEAST_FIELD_PIXELS:
         return unevenness(straight, None, metals)
     if np.count_nonzero(even) < LEAST_FIELD_PIXELS:
         return None
-    bands = [_band(np.asarray(seen.photo_lab[..., 0], np.float32), even) for seen in views]
+    bands = [_band(np.asarray(comparison.photo_lab[..., 0], np.float32), even) for comparison in views]
     combined = np.sqrt(bands[0] * bands[1]) if len(bands) == 2 else SINGLE_PHOTOGRAPH_FACTOR * bands[0]
     combined[~even] = 0
     level = float(np.quantile(combined[even], UNEVENNESS_QUANTILE))
@@ -85,10 +87,10 @@ def unevenness(
     return Unevenness(level, np.array(corners, np.float32))
 
 
-def _catalogue_unevenness(seen: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
+def _catalogue_unevenness(comparison: Comparison, metals: list[npt.NDArray[np.float64]]) -> float:
     """The unevenness of the catalogue picture itself, measured as in `unevenness`."""
-    even = _even(seen.target.lab, seen.inside, metals)
-    band = _band(np.asarray(seen.target.lab[..., 0], np.float32), even)
+    even = _even(comparison.target.lab, comparison.inside, metals)
+    band = _band(np.asarray(comparison.target.lab[..., 0], np.float32), even)
     return float(np.quantile(band[even], UNEVENNESS_QUANTILE))
 
 

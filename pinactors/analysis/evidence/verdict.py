@@ -10,7 +10,6 @@ from msgspec import UNSET
 from pinactors.analysis.evidence import (
     advice,
     colours,
-    comparison,
     gates,
     linework,
     proportions,
@@ -20,7 +19,7 @@ from pinactors.analysis.evidence import (
     waffle,
 )
 from pinactors.analysis.evidence.advice import Photographs
-from pinactors.analysis.evidence.comparison import Comparison, Target
+from pinactors.analysis.evidence.comparison import Comparison, Target, compare, register_again
 from pinactors.analysis.evidence.likelihood import (
     LOWEST_RATING,
     Calibration,
@@ -123,7 +122,7 @@ def arrange(
             if angled is not None:
                 angled_comparison = _verified(angled, picture, _search_registration(angled, match))
         if back is not None and View.BACK in match.references and match.references[View.BACK].outlined:
-            back_comparison = comparison.compare(
+            back_comparison = compare(
                 back, Target(match.references[View.BACK]), _search_registration(back, match)
             )
     if back is not None and back_comparison is None:
@@ -149,8 +148,8 @@ def _search_registration(view: PreparedView, match: Match) -> Matrix | None:
 
 def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
     """The front or tilted photograph registered on the catalogue picture; None if the drawings differ."""
-    seen = comparison.compare(view, picture, start)
-    return seen if seen is not None and seen.agreement >= LEAST_EDGE_AGREEMENT else None
+    comparison = compare(view, picture, start)
+    return comparison if comparison is not None and comparison.agreement >= LEAST_EDGE_AGREEMENT else None
 
 
 def measurements(photographs: Photographs, stamp: StampReading | None, match: Match) -> list[Measurement]:
@@ -170,19 +169,19 @@ def measurements(photographs: Photographs, stamp: StampReading | None, match: Ma
 
 
 def _of_back(
-    back: PreparedView | None, seen: Comparison | None, stamp: StampReading | None, match: Match
+    back: PreparedView | None, comparison: Comparison | None, stamp: StampReading | None, match: Match
 ) -> list[Measurement]:
     if back is None or back.pin is None:
         return [Measurement(name, "there is no usable photograph of the back") for name in BACK_ROWS]
     reading = stamp or StampReading(reason="the text was not read")
     pin = match.pin
     picture = match.references.get(View.BACK) if pin is not None else None
-    stamped = stamp_picture.measure(seen)
+    stamped = stamp_picture.measure(comparison)
     rows = [
-        *waffle.rows(waffle.measure(back, seen, stamped.quads if stamped else ())),
+        *waffle.rows(waffle.measure(back, comparison, stamped.quads if stamped else ())),
         stamp_picture.unread(Target(picture), stamp)
-        if seen is None and picture is not None and picture.outlined
-        else stamp_picture.row(seen, stamped, reading, pin),
+        if comparison is None and picture is not None and picture.outlined
+        else stamp_picture.row(comparison, stamped, reading, pin),
         stamp_text.wording(back, reading, pin),
         stamp_text.consistency(back, reading, pin),
         stamp_text.edition_number(back, reading, pin),
@@ -191,41 +190,41 @@ def _of_back(
 
 
 def _of_front(photographs: Photographs, match: Match) -> list[Measurement]:
-    seen, drawing = _traced(photographs.front_comparison)
+    comparison, drawing = _traced(photographs.front_comparison)
     tilted, tilted_drawing = _traced(photographs.angled_comparison)
     metals = colours.metal_tones(match.references)
     rows = [
-        *linework.rows(seen, drawing),
-        linework.width([(seen, drawing), (tilted, tilted_drawing)], metals),
-        proportions.row(seen, drawing),
+        *linework.rows(comparison, drawing),
+        linework.width([(comparison, drawing), (tilted, tilted_drawing)], metals),
+        proportions.row(comparison, drawing),
     ]
-    seen, tilted = _by_drawing(seen, drawing), _by_drawing(tilted, tilted_drawing)
+    comparison, tilted = _by_drawing(comparison, drawing), _by_drawing(tilted, tilted_drawing)
     return [
         *rows,
-        proportions.border(seen, drawing),
-        colours.regions(seen, tilted, metals),
-        surface.enamel_fill(seen, tilted, metals),
+        proportions.border(comparison, drawing),
+        colours.regions(comparison, tilted, metals),
+        surface.enamel_fill(comparison, tilted, metals),
     ]
 
 
-def _traced(seen: Comparison | None) -> tuple[Comparison | None, Drawing | None]:
+def _traced(comparison: Comparison | None) -> tuple[Comparison | None, Drawing | None]:
     """The comparison with its drawing, if that could be traced. Both are None if the drawing is stretched
     more than any casting is: then another object's outline and lines were taken for the pin's."""
-    drawing = linework.trace(seen) if seen is not None else None
+    drawing = linework.trace(comparison) if comparison is not None else None
     if (
-        seen is not None
+        comparison is not None
         and drawing is not None
-        and proportions.stretch(seen, drawing) > proportions.IMPOSSIBLE_STRETCH
+        and proportions.stretch(comparison, drawing) > proportions.IMPOSSIBLE_STRETCH
     ):
         return None, None
-    return seen, drawing
+    return comparison, drawing
 
 
-def _by_drawing(seen: Comparison | None, drawing: Drawing | None) -> Comparison | None:
+def _by_drawing(comparison: Comparison | None, drawing: Drawing | None) -> Comparison | None:
     """The comparison registered again by its drawing, if that could be traced."""
-    if seen is None or drawing is None:
-        return seen
-    return comparison.register_again(seen, drawing.correction)
+    if comparison is None or drawing is None:
+        return comparison
+    return register_again(comparison, drawing.correction)
 
 
 def bars(measurement: Measurement) -> bool:

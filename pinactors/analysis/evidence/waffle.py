@@ -163,7 +163,7 @@ class Pattern:
     repeating: bool
 
 
-def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
+def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Points] = ()) -> Pattern | None:
     """The pattern of a back, compared with the reference if the two could be registered: normalised
     autocorrelation of the relief (no unit, -1 to 1), its period in pixels, and at the outline the log ratio
     of mean gradients along and across it. Blur and glare also weaken the pattern, a catalogue back of another
@@ -173,7 +173,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
     lines repeat as well."""
     if back.pin is None:
         return None
-    if seen is None:
+    if comparison is None:
         region = box_of(back, back.pin.outline)
         boxes = {} if region is None else {"region": region}
         lightness, inside = lab_of(back.pin.rgb)[..., 0], back.pin.crop_mask > 127
@@ -184,7 +184,7 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
         )
         period = photo_lattice.period / float(back.pin.to_crop[0, 0]) / back.scale
         return Pattern(photo_lattice, None, 0.0, along, None, period, boxes, repeating)
-    core = _core(seen.target.mask)
+    core = _core(comparison.target.mask)
     if text:
         letters = np.zeros(core.shape, np.uint8)
         for quad in text:
@@ -192,20 +192,20 @@ def measure(back: PreparedView, seen: Comparison | None, text: Sequence[Points] 
             cv2.fillPoly(letters, [((quad - centre) * 1.1 + centre).astype(np.int32)], 1)
         if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN_SHARE * np.count_nonzero(core):
             core &= letters == 0
-    photo, reference = seen.photo_lab[..., 0], seen.target.lab[..., 0]
+    photo, reference = comparison.photo_lab[..., 0], comparison.target.lab[..., 0]
     reference_lattice = lattice(autocorrelation(reference, core), CROP_SIDE)
-    here = autocorrelation(photo, core & seen.inside)
+    here = autocorrelation(photo, core & comparison.inside)
     shared = _shared_strength(reference_lattice, here)
-    frame = _outline_frame(seen.target.mask)
+    frame = _outline_frame(comparison.target.mask)
     photo_lattice = lattice(here, CROP_SIDE)
     return Pattern(
         photo_lattice,
         reference_lattice,
         shared,
-        _along_over_across(photo, seen.inside, frame),
-        _along_over_across(reference, seen.inside, frame),
-        reference_lattice.period * seen.resolution / back.scale,
-        seen.boxes_around(seen.frame),
+        _along_over_across(photo, comparison.inside, frame),
+        _along_over_across(reference, comparison.inside, frame),
+        reference_lattice.period * comparison.resolution / back.scale,
+        comparison.boxes_around(comparison.frame),
         photo_lattice.strength >= CLEAR_LATTICE,
     )
 
@@ -252,8 +252,8 @@ def _absent(pattern: Pattern | None) -> Measurement:
         return Measurement(name, f"{shows}; {problem}")
     if problem or pattern is None or pattern.reference_lattice is None:
         return Measurement(name, problem)
-    seen = max(pattern.photo_lattice.strength, pattern.shared * pattern.reference_lattice.strength)
-    score = ramp(seen, 0.15, 0.23, CLEAR_LATTICE)
+    strength = max(pattern.photo_lattice.strength, pattern.shared * pattern.reference_lattice.strength)
+    score = ramp(strength, 0.15, 0.23, CLEAR_LATTICE)
     if score >= SLIGHT_SCORE:
         return Measurement(name, "The back has a repeating pattern, like the catalogue's.", score)
     return Measurement(

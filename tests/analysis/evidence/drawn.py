@@ -17,7 +17,7 @@ SEED = 4
 FRONT = drawing.pin_front(SEED)
 
 
-def seen(pin: Pin, **how: float) -> Comparison:
+def compared(pin: Pin, **how: float) -> Comparison:
     found = comparison.compare(
         prepared.photo(pin, View.FRONT, **how), Target(prepared.reference(FRONT, View.FRONT)), None
     )

@@ -45,7 +45,7 @@ def test_colours_are_judged_in_both_photographs_of_the_front() -> None:
 
 @pytest.mark.parametrize("light", [0.55, 0.8, 1.0])
 def test_light_alone_is_no_other_colour(light: float) -> None:
-    row = colours.regions(drawn.seen(drawn.FRONT, light=light), None, [])
+    row = colours.regions(drawn.compared(drawn.FRONT, light=light), None, [])
     assert drawn.score(row) > 0
     assert row.region is None
 
@@ -62,7 +62,7 @@ def test_a_white_balance_that_is_off_is_no_other_colour() -> None:
 def test_one_repainted_field_is_seen() -> None:
     pin, share = repainted(drawn.FRONT)
     assert 0.03 < share < 0.6
-    row = colours.regions(drawn.seen(pin), None, [])
+    row = colours.regions(drawn.compared(pin), None, [])
     assert drawn.score(row) < -0.5
     assert row.region is not None
 

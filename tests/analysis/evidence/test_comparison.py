@@ -15,7 +15,7 @@ from tests.analysis.evidence import drawn
 
 @pytest.mark.parametrize("angle", [0, 33, 120, 200])
 def test_a_front_is_laid_on_its_picture_whatever_the_turn(angle: float) -> None:
-    found = drawn.seen(drawn.FRONT, angle=angle)
+    found = drawn.compared(drawn.FRONT, angle=angle)
     assert found.agreement > 0.8
     assert found.overlap > 0.95
     where = found.inside
@@ -29,7 +29,7 @@ def test_another_pin_is_not_laid_on_it() -> None:
 
 
 def test_places_lead_back_to_the_photograph() -> None:
-    found = drawn.seen(drawn.FRONT, angle=33)
+    found = drawn.compared(drawn.FRONT, angle=33)
     rows, columns = np.nonzero(found.inside)
     working = (
         found.to_working(np.column_stack([columns[::500], rows[::500]]).astype(np.float32))
@@ -58,4 +58,4 @@ def test_what_the_search_did_not_lay_is_registered_without_trying_all_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(fitting, "rotation_of")
-    assert drawn.seen(drawn.FRONT, angle=115.0).agreement > fitting.SURE_AGREEMENT
+    assert drawn.compared(drawn.FRONT, angle=115.0).agreement > fitting.SURE_AGREEMENT

@@ -18,7 +18,7 @@ from tests.drawing import Pin
 
 
 def test_the_same_drawing_speaks_for_itself() -> None:
-    rows = drawn.geometry(drawn.seen(drawn.FRONT, angle=7, tilt=8))
+    rows = drawn.geometry(drawn.compared(drawn.FRONT, angle=7, tilt=8))
     assert drawn.score(rows["front_geometry"]) > 0.3
     assert drawn.score(rows["front_lines"]) > 0.3
 
@@ -26,7 +26,7 @@ def test_the_same_drawing_speaks_for_itself() -> None:
 def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
     """With such a shift, lines are nearer to their neighbours' places than to their own, which disturbs the
     fit."""
-    found = drawn.seen(drawn.FRONT)
+    found = drawn.compared(drawn.FRONT)
     askew = np.array([[1, 0.03, 12], [-0.03, 1, -6], [0, 0, 1.0]])
     photo = np.asarray(cv2.warpPerspective(found.photo, askew, found.photo.shape[:2]), np.uint8)
     traced = linework.trace(dataclasses.replace(found, photo=photo))
@@ -35,24 +35,24 @@ def test_a_view_laid_askew_is_put_right_without_a_perspective() -> None:
 
 
 def test_a_drawing_is_not_blamed_where_nothing_lies_on_its_picture() -> None:
-    bad = drawn.seen(drawn.warped(drawn.FRONT, 5, 320))
+    bad = drawn.compared(drawn.warped(drawn.FRONT, 5, 320))
     for agreement, overlap, assessed in ((0.6, 0.7, False), (0.6, 0.95, True), (0.9, 0.7, True)):
         row = drawn.geometry(dataclasses.replace(bad, agreement=agreement, overlap=overlap))["front_geometry"]
         assert (row.score is not None) is assessed
 
 
 def test_a_drawing_drawn_again_is_seen() -> None:
-    rows = drawn.geometry(drawn.seen(drawn.warped(drawn.FRONT, 5, 320)))
+    rows = drawn.geometry(drawn.compared(drawn.warped(drawn.FRONT, 5, 320)))
     assert drawn.score(rows["front_geometry"]) < -0.5
     assert rows["front_geometry"].region is not None
 
 
 def test_wavering_lines_are_seen() -> None:
-    rows = drawn.geometry(drawn.seen(drawn.warped(drawn.FRONT, 2.5, 24)))
+    rows = drawn.geometry(drawn.compared(drawn.warped(drawn.FRONT, 2.5, 24)))
     assert drawn.score(rows["front_lines"]) < -0.3
     assert (
         drawn.score(rows["front_lines"])
-        < drawn.score(drawn.geometry(drawn.seen(drawn.FRONT))["front_lines"]) - 0.5
+        < drawn.score(drawn.geometry(drawn.compared(drawn.FRONT))["front_lines"]) - 0.5
     )
 
 
@@ -64,7 +64,7 @@ def test_nothing_is_said_without_a_comparison() -> None:
 
 def test_reflections_beside_lines_are_not_taken_for_them() -> None:
     """A raised metal edge reflects a bright line beside the edge between two paints."""
-    found = drawn.seen(drawn.FRONT)
+    found = drawn.compared(drawn.FRONT)
     lab = cv2.cvtColor(found.photo, cv2.COLOR_RGB2LAB)
     ridge = cv2.morphologyEx(lab[..., 1], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 12
     beside = cv2.warpAffine(ridge.astype(np.float32), np.array([[1, 0, 3.0], [0, 1, 2.0]]), ridge.shape[::-1])
@@ -93,23 +93,26 @@ def width(*views: Comparison | None) -> Measurement:
 
 
 def test_thick_lines_are_seen_and_lines_as_thick_as_they_are_not() -> None:
-    good, thick = drawn.seen(drawn.FRONT, angle=12), drawn.seen(thickened(drawn.FRONT, 2), angle=12, tilt=6)
+    good, thick = (
+        drawn.compared(drawn.FRONT, angle=12),
+        drawn.compared(thickened(drawn.FRONT, 2), angle=12, tilt=6),
+    )
     assert drawn.score(width(good)) > 0
     row = width(thick)
     assert drawn.score(row) < -0.5
     assert row.region is not None
-    assert drawn.score(width(thick, drawn.seen(thickened(drawn.FRONT, 2), tilt=30))) < -0.5
+    assert drawn.score(width(thick, drawn.compared(thickened(drawn.FRONT, 2), tilt=30))) < -0.5
 
 
 def test_lines_thicker_in_one_photograph_only_are_its_light() -> None:
-    good, thick = drawn.seen(drawn.FRONT), drawn.seen(thickened(drawn.FRONT, 2))
+    good, thick = drawn.compared(drawn.FRONT), drawn.compared(thickened(drawn.FRONT, 2))
     assert drawn.score(width(thick, good)) == drawn.score(width(good))
     assert drawn.score(width(good, thick)) == drawn.score(width(good))
     assert width(None, thick).score is None, "a photograph from the side alone says nothing"
 
 
 def test_thickness_is_not_measured_without_metal_or_a_fit() -> None:
-    thick = drawn.seen(thickened(drawn.FRONT, 2))
+    thick = drawn.compared(thickened(drawn.FRONT, 2))
     traced = linework.trace(thick)
     assert linework.width([(thick, None)], METALS).score is None
     assert linework.width([(thick, traced)], []).score is None

@@ -39,7 +39,7 @@ def proportioned(found: Comparison) -> Measurement:
 @pytest.mark.parametrize("tilt", [0, 8, 20])
 @pytest.mark.parametrize("angle", [0, 40])
 def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
-    row = proportioned(drawn.seen(drawn.FRONT, angle=angle, tilt=tilt))
+    row = proportioned(drawn.compared(drawn.FRONT, angle=angle, tilt=tilt))
     assert drawn.score(row) > 0.5
     assert row.region is None
 
@@ -47,25 +47,25 @@ def test_a_tilted_pin_has_its_proportions(tilt: float, angle: float) -> None:
 @pytest.mark.parametrize("tilt", [0, 10])
 @pytest.mark.parametrize("direction", [0, 60, 110])
 def test_a_stretched_pin_is_seen_from_whatever_side(tilt: float, direction: float) -> None:
-    row = proportioned(drawn.seen(stretched(drawn.FRONT, 0.06, direction), angle=15, tilt=tilt))
+    row = proportioned(drawn.compared(stretched(drawn.FRONT, 0.06, direction), angle=15, tilt=tilt))
     assert drawn.score(row) < -0.3
     assert row.region is not None
 
 
 def test_a_stretch_along_the_tilt_may_be_the_tilt() -> None:
     """A pin tilted by 20 degrees looks 6 % shorter, so a shorter pin cannot be blamed in that direction."""
-    row = proportioned(drawn.seen(stretched(drawn.FRONT, -0.02, 90), tilt=20))
+    row = proportioned(drawn.compared(stretched(drawn.FRONT, -0.02, 90), tilt=20))
     assert drawn.score(row) > -0.1
 
 
 def test_proportions_are_not_measured_where_nothing_lies_on_its_picture() -> None:
-    found = dataclasses.replace(drawn.seen(stretched(drawn.FRONT, 0.06, 0)), agreement=0.6, overlap=0.7)
+    found = dataclasses.replace(drawn.compared(stretched(drawn.FRONT, 0.06, 0)), agreement=0.6, overlap=0.7)
     assert proportioned(found).score is None
 
 
 def test_what_no_casting_can_be_is_no_stretch() -> None:
     """Lines matched to the wrong lines also yield a homography, with a stretch that no casting has."""
-    found = drawn.seen(drawn.FRONT)
+    found = drawn.compared(drawn.FRONT)
     drawing = linework.trace(found)
     assert drawing is not None
     wide = dataclasses.replace(drawing, correction=np.diag([1.2, 1.0, 1.0]))
@@ -107,7 +107,7 @@ def with_border(pin: Pin, pixels: int) -> Pin:
 
 def bordered(pin: Pin, **how: float) -> Measurement:
     """The measurement `front_border` on a photograph of the pin."""
-    found = drawn.seen(pin, **how)
+    found = drawn.compared(pin, **how)
     drawing_seen = linework.trace(found)
     assert drawing_seen is not None
     return proportions.border(comparison.register_again(found, drawing_seen.correction), drawing_seen)
@@ -129,7 +129,7 @@ def test_metal_on_one_side_is_no_wider_border() -> None:
 
 
 def test_a_border_is_not_measured_where_it_cannot_be() -> None:
-    found = drawn.seen(with_border(drawn.FRONT, 9))
+    found = drawn.compared(with_border(drawn.FRONT, 9))
     traced = linework.trace(found)
     assert traced is not None
     assert proportions.border(None, None).score is None

@@ -30,7 +30,7 @@ LEFT, RIGHT = slice(None, PIN_SIDE // 2), slice(PIN_SIDE // 2, None)
 
 
 def test_a_wavy_surface_is_seen() -> None:
-    smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(wavy())
+    smooth, uneven = drawn.compared(drawn.FRONT), drawn.compared(wavy())
     assert drawn.score(surface.enamel_fill(smooth, None, [])) > 0
     bad = surface.enamel_fill(uneven, None, [])
     assert drawn.score(bad) < -0.4
@@ -39,10 +39,10 @@ def test_a_wavy_surface_is_seen() -> None:
 
 def test_what_shows_in_both_photographs_is_on_the_pin() -> None:
     """Waves at different places in two photographs are reflections; at the same place they are on the pin."""
-    uneven = drawn.seen(wavy(LEFT))
-    same = surface.unevenness(uneven, drawn.seen(wavy(LEFT), angle=20), [])
-    other = surface.unevenness(uneven, drawn.seen(wavy(RIGHT), angle=20), [])
-    smooth = surface.unevenness(uneven, drawn.seen(drawn.FRONT, angle=20), [])
+    uneven = drawn.compared(wavy(LEFT))
+    same = surface.unevenness(uneven, drawn.compared(wavy(LEFT), angle=20), [])
+    other = surface.unevenness(uneven, drawn.compared(wavy(RIGHT), angle=20), [])
+    smooth = surface.unevenness(uneven, drawn.compared(drawn.FRONT, angle=20), [])
     assert same is not None
     assert other is not None
     assert smooth is not None
@@ -53,7 +53,7 @@ def test_what_shows_in_both_photographs_is_on_the_pin() -> None:
 
 
 def test_a_photograph_under_a_reflection_is_left_aside() -> None:
-    smooth, uneven = drawn.seen(drawn.FRONT), drawn.seen(wavy())
+    smooth, uneven = drawn.compared(drawn.FRONT), drawn.compared(wavy())
     view = uneven.view
     has_glare = dataclasses.replace(
         uneven, view=dataclasses.replace(view, quality=dataclasses.replace(view.quality, clipped=0.2))
