@@ -18,7 +18,7 @@ import hypercorn.asyncio
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
-from benchmarks.peers.work import Lines, Plan, Rows, analyse, warm_worker
+from benchmarks.peers.work import PacketLines, Plan, Rows, analyse, warm_worker
 from pinactors.protocol import View
 
 plan = Plan.given()
@@ -32,7 +32,7 @@ async def upload() -> Response:
     global sessions
     sessions += 1
     began = time.perf_counter()
-    lines = Lines((await request.form).get("sessionId", ""))
+    lines = PacketLines((await request.form).get("sessionId", ""))
     photographs = {}
     for view in View:
         file = (await request.files).get(f"{view}_image")

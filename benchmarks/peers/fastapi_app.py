@@ -23,7 +23,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 from starlette.datastructures import UploadFile
 
-from benchmarks.peers.work import Lines, Plan, Rows, inputs, warm_worker
+from benchmarks.peers.work import PacketLines, Plan, Rows, inputs, warm_worker
 from pinactors.compute.local.worker import call, call_and_keep
 from pinactors.pipeline.declaration import Component, SharedStep
 from pinactors.protocol import Packet, View
@@ -76,7 +76,7 @@ class Graph:
 
 async def stream(session_id: str, photographs: dict[str, str]) -> AsyncIterator[bytes]:  # noqa: ASYNC900 - FastAPI's own way
     began = time.perf_counter()
-    lines = Lines(session_id)
+    lines = PacketLines(session_id)
     sent = lines.opening()
     yield sent
     missing: list[str] = []

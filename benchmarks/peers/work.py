@@ -68,7 +68,7 @@ def warm_worker(null: bool) -> None:
         components.warm()
 
 
-class Lines:
+class PacketLines:
     """Encodes the packets of one session as lines, with time and sequence number."""
 
     def __init__(self, session_id: str) -> None:

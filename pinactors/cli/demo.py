@@ -27,7 +27,7 @@ from pinactors.catalog.demo import DESIGNS, Design, draw_demo, photograph
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.cli import catalog as catalogs
 from pinactors.cli import terminal
-from pinactors.cli.analyze.view import Lines
+from pinactors.cli.analyze.view import LineView
 from pinactors.client.http import Connection
 from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
@@ -173,7 +173,7 @@ class _Demonstration:
         size = sum(path.stat().st_size for path in self.photographs.values()) / 1024
         print_text(f"\nA phone on {_described(self.link)}")
         print_text(f"sends {len(self.photographs)} photographs of “{self.design.name}”, {size:,.0f} kB:\n")
-        with Lines() as lines:
+        with LineView() as lines:
             async with client.analyze(server, self.photographs, on_progress=lines.uploaded) as packets:
                 async for received in packets:
                     lines.packet(received)

@@ -21,9 +21,9 @@ from pinactors.analysis.matching.sightings import (
     CLAIM_PROBABILITY,
     FURTHER_PIN_ODDS,
     SAME_PLACE_OVERLAP,
+    CatalogSource,
     Region,
     Sighting,
-    Source,
     box_of,
     find_all_pins,
     find_pins,
@@ -78,7 +78,7 @@ class _Fit:
     to_reference: dict[View, Matrix] = field(default_factory=dict)
 
 
-def identify(source: Source, rgb: Image, region: Region | None = None) -> Match:
+def identify(source: CatalogSource, rgb: Image, region: Region | None = None) -> Match:
     """Searches by the front alone. `region` is where the user says the pin is, used as a hint."""
     unusable = _unusable(source)
     if unusable:
@@ -93,7 +93,7 @@ def identify(source: Source, rgb: Image, region: Region | None = None) -> Match:
     return match
 
 
-def identify_tilted(source: Source, rgb: Image, first: Match, region: Region | None = None) -> Match:
+def identify_tilted(source: CatalogSource, rgb: Image, first: Match, region: Region | None = None) -> Match:
     """Searches by the tilted view and also tries the candidates that the front gave (`first`)."""
     unusable = _unusable(source)
     if unusable:
@@ -128,7 +128,7 @@ def _in_other_place(sighting: Sighting, main: Sighting) -> bool:
     )
 
 
-def _also_seen(source: Source, seen: Sequence[Sighting], rgb: Image) -> tuple[AlsoSeen, ...]:
+def _also_seen(source: CatalogSource, seen: Sequence[Sighting], rgb: Image) -> tuple[AlsoSeen, ...]:
     pins = source.numbered([sighting.candidate.number for sighting in seen])
     return tuple(
         AlsoSeen(pins[sighting.candidate.number], box_of(sighting, rgb), 1 / (1 + math.exp(-sighting.odds)))
@@ -138,7 +138,11 @@ def _also_seen(source: Source, seen: Sequence[Sighting], rgb: Image) -> tuple[Al
 
 
 def refine(
-    source: Source, first: Match, tilted: Match | None, back: PreparedView | None, stamp: StampReading | None
+    source: CatalogSource,
+    first: Match,
+    tilted: Match | None,
+    back: PreparedView | None,
+    stamp: StampReading | None,
 ) -> Match:
     """Combines all views: the matches of the front and the tilted view, the back and its stamp."""
     if _unusable(source):
@@ -153,7 +157,7 @@ def refine(
     return dataclasses.replace(_conclude(source, fits), decided=True, also_seen=first.also_seen)
 
 
-def _unusable(source: Source) -> str:
+def _unusable(source: CatalogSource) -> str:
     if not source.size:
         return EMPTY_CATALOGUE
     return OUTDATED_CATALOGUE if source.outdated else ""
@@ -182,7 +186,7 @@ def _combine_views(fits: dict[int, _Fit], tilted: dict[int, _Fit]) -> dict[int, 
     return combined
 
 
-def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> dict[int, _Fit]:
+def _with_stamp(source: CatalogSource, fits: dict[int, _Fit], stamp: StampReading) -> dict[int, _Fit]:
     """Adds the stamp's evidence to the fits. Counterfeits that copy codes are no problem here: they copy the
     code of the pin they imitate. A pin that only its code found is listed as a candidate, but never
     claimed."""
@@ -199,7 +203,7 @@ def _with_stamp(source: Source, fits: dict[int, _Fit], stamp: StampReading) -> d
     }
 
 
-def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dict[int, _Fit]:
+def _with_back(source: CatalogSource, fits: dict[int, _Fit], back: PreparedView) -> dict[int, _Fit]:
     """Adds the evidence of the back to the best fits. A fit whose back the catalogue lacks is unchanged."""
     assert back.pin is not None
     portrait = Portrait.of(back.pin.rgb, back.pin.crop_mask)
@@ -225,7 +229,7 @@ def _with_back(source: Source, fits: dict[int, _Fit], back: PreparedView) -> dic
     return compared
 
 
-def _fits_of_match(source: Source, match: Match) -> dict[int, _Fit]:
+def _fits_of_match(source: CatalogSource, match: Match) -> dict[int, _Fit]:
     """The fits from which a match's candidates were made. Their odds are relative to "none of them", which
     has the probability that the candidates leave."""
     none = max(1 - sum(candidate.score for candidate in match.candidates), LEAST_PROBABILITY)
@@ -238,7 +242,7 @@ def _fits_of_match(source: Source, match: Match) -> dict[int, _Fit]:
     return fits
 
 
-def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
+def _conclude(source: CatalogSource, fits: dict[int, _Fit]) -> Match:
     """Turns odds into probabilities that sum to 1 with "none of them", and claims the best pin if they
     allow it."""
     best = sorted(fits.items(), key=lambda item: -item[1].odds)[:MOST_CANDIDATES]
@@ -278,7 +282,7 @@ def _conclude(source: Source, fits: dict[int, _Fit]) -> Match:
     )
 
 
-def _unclaimed(source: Source, reason: str) -> Match:
+def _unclaimed(source: CatalogSource, reason: str) -> Match:
     return Match(
         reason=reason,
         catalog_version=source.version,

@@ -94,7 +94,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CandidateComparison:
     """The result of `compare`: `registration` completed inside the outline, `portrait` of the photograph
     warped to the candidate's crop, and `to_portrait`, the alignment that maps the candidate's crop pixels to
     the portrait's crop pixels."""
@@ -105,7 +105,7 @@ class Comparison:
     to_portrait: Matrix
 
 
-def compare(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> Comparison:
+def compare(rgb: Image, query: Features, candidate: Candidate, found: Registration) -> CandidateComparison:
     """Compares the photograph `rgb`, which must be in the pixels of `query`, with a registered candidate."""
     found = verification.complete(query, candidate.features, found)
     small, seen = _warped(rgb, found.to_photo)
@@ -125,7 +125,7 @@ def compare(rgb: Image, query: Features, candidate: Candidate, found: Registrati
         patch_mean=patch_mean,
         likeness=likeness.compare(portrait, candidate.portrait, to_portrait),
     )
-    return Comparison(found, agreement, portrait, to_portrait)
+    return CandidateComparison(found, agreement, portrait, to_portrait)
 
 
 def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:

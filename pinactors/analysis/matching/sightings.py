@@ -29,7 +29,7 @@ from pinactors.analysis.matching import (
 )
 from pinactors.analysis.matching.inverted_index import InvertedIndex
 from pinactors.analysis.matching.keypoints import Features, concatenated
-from pinactors.analysis.matching.reranking import Candidate, Comparison
+from pinactors.analysis.matching.reranking import Candidate, CandidateComparison
 from pinactors.analysis.matching.verification import Registration
 from pinactors.analysis.model import CatalogPin, Image, Matrix, Reference, Sale
 from pinactors.analysis.segmentation import outline
@@ -77,7 +77,7 @@ Region = tuple[float, float, float, float]
 """A box in a photograph: x, y, width, height as shares of the upright photograph."""
 
 
-class Source(Protocol):
+class CatalogSource(Protocol):
     """The interface to the catalogue that a search needs; pins are identified by number."""
 
     version: str
@@ -105,7 +105,7 @@ class Sighting:
     inliers: int
     to_photo: Matrix
     outline: npt.NDArray[np.float64]
-    comparison: Comparison
+    comparison: CandidateComparison
 
 
 def features(rgb: Image) -> Features:
@@ -114,7 +114,7 @@ def features(rgb: Image) -> Features:
 
 
 def find_pins(
-    source: Source,
+    source: CatalogSource,
     rgb: Image,
     also: Collection[int] = (),
     region: Region | None = None,
@@ -137,7 +137,7 @@ def find_pins(
 
 
 def compare_candidates(
-    source: Source, rgb: Image, query: Features, numbers: Sequence[int], region: Region | None
+    source: CatalogSource, rgb: Image, query: Features, numbers: Sequence[int], region: Region | None
 ) -> list[Sighting]:
     """The pins among `numbers` that can be registered on the photograph, in the order of `find_pins`."""
     chosen = [*dict.fromkeys(numbers)]
@@ -192,7 +192,7 @@ def _aligned_by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tup
     return [(candidate, registration) for _, candidate, registration in fits[:MOST_COMPARED]]
 
 
-def find_all_pins(source: Source, rgb: Image) -> list[Sighting]:
+def find_all_pins(source: CatalogSource, rgb: Image) -> list[Sighting]:
     """All catalogue pins found in a photograph of many pins, likeliest first, no two in the same place."""
     if source.index is None:
         return []

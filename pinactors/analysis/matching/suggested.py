@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from pinactors.analysis.matching import sightings
 from pinactors.analysis.matching.identification import LEAST_PROBABILITY, MOST_CANDIDATES
-from pinactors.analysis.matching.sightings import CLAIM_ODDS, Source
+from pinactors.analysis.matching.sightings import CLAIM_ODDS, CatalogSource
 from pinactors.analysis.model import Image, Match, MatchCandidate
 
 
-def with_named(source: Source, match: Match, rgb: Image, numbers: Sequence[int]) -> Match:
+def with_named(source: CatalogSource, match: Match, rgb: Image, numbers: Sequence[int]) -> Match:
     """`match` with those of the pins `numbers` added to its candidates that can be registered on the
     photograph with at least `CLAIM_ODDS`. The scores of all candidates and of "none of them" are rescaled to
     sum to 1. A match that is identified is returned unchanged."""

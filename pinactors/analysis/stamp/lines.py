@@ -15,7 +15,7 @@ from pinactors.analysis.stamp.grammar import Edition
 from pinactors.analysis.stamp.ocr import Reading
 from pinactors.analysis.stamp.voting import NumberReading, Pooled
 
-SOURCE_SIDE = 1200
+BACK_CROP_SIDE = 1200
 """Longer side of the pin, in pixels, in the picture from which lines are read."""
 
 CODE_LETTERS = len(grammar.CODE)
@@ -72,7 +72,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BackCrop:
     """The part of the working picture around the pin, in colour and in grey; `scale`, `left` and `top` map
     its pixels back to working pixels."""
 
@@ -84,8 +84,8 @@ class Source:
     top: int
 
     @classmethod
-    def of(cls, back: PreparedView) -> Source:
-        """The source of a view with a pin; the pin's longer side is at most `SOURCE_SIDE`."""
+    def of(cls, back: PreparedView) -> BackCrop:
+        """The source of a view with a pin; the pin's longer side is at most `BACK_CROP_SIDE`."""
         assert back.pin is not None
         height, width = back.pin.mask.shape
         x, y, w, h = cv2.boundingRect(back.pin.mask)
@@ -93,7 +93,7 @@ class Source:
         left, top = max(x - margin, 0), max(y - margin, 0)
         right, bottom = min(x + w + margin, width), min(y + h + margin, height)
         rgb, inside = back.rgb[top:bottom, left:right], back.pin.mask[top:bottom, left:right]
-        scale = min(1.0, SOURCE_SIDE / max(w, h))
+        scale = min(1.0, BACK_CROP_SIDE / max(w, h))
         if scale < 1:
             rgb = as_image(cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
             inside = as_image(cv2.resize(inside, rgb.shape[1::-1], interpolation=cv2.INTER_NEAREST))
@@ -140,7 +140,7 @@ class Source:
         return ocr.straighten(self.rgb, quad, upside_down=line.upside_down, columns=columns)
 
 
-def join_pieces(source: Source, lines: Sequence[Line]) -> list[Line]:
+def join_pieces(source: BackCrop, lines: Sequence[Line]) -> list[Line]:
     """The lines, with two separately detected pieces of one code replaced by one line.
 
     The detector splits a line where the spacing of the letters changes, and a code at its hyphens.

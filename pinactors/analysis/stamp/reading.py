@@ -13,8 +13,8 @@ from pinactors.analysis.model import Image, Points, PreparedView, StampReading, 
 from pinactors.analysis.stamp import grammar, ocr, voting
 from pinactors.analysis.stamp.lines import (
     CODE_LETTERS,
+    BackCrop,
     Line,
-    Source,
     distinct,
     grown,
     join_pieces,
@@ -75,7 +75,7 @@ def read(back: PreparedView) -> StampReading:
     """
     if back.pin is None:
         return StampReading(reason=back.pin_problem or "no pin was found in the photograph of the back")
-    source = Source.of(back)
+    source = BackCrop.of(back)
     lines = _detect_and_read(source, [], DETECTION_SIDE, rotated=False)
     if not _read_well(lines):
         lines = _detect_and_read(source, lines, SECOND_SIDE, rotated=True)
@@ -95,7 +95,7 @@ def read_code(
     `quad` are the line's corners in working pixels, `upside_down` is True if it is upside down there, both as
     in `ocr.straighten`. The code is read from the pixels alone, without an expected value.
     """
-    source = Source.of(back)
+    source = BackCrop.of(back)
     line = Line(source.from_working(quad), upside_down, expected=True)
     line.read(ocr.straighten(source.rgb, line.quad, upside_down=upside_down))
     _read_variants(source, line)
@@ -105,7 +105,7 @@ def read_code(
     return code, TextLine(code.value, round(line.best.confidence, 3), quad)
 
 
-def _detect_and_read(source: Source, known: list[Line], side: int, *, rotated: bool) -> list[Line]:
+def _detect_and_read(source: BackCrop, known: list[Line], side: int, *, rotated: bool) -> list[Line]:
     """Detects text lines in the picture of that `side` (rotated by 90 degrees if `rotated`) and reads the
     longest. Text that is upside down is often read as other text, so the first lines are read both ways to
     determine the direction. The result includes the lines of `known` that no better line overlaps."""
@@ -157,7 +157,7 @@ def _read_well(lines: Sequence[Line]) -> bool:
     return letters >= 12 and _letters_read(lines) >= 0.46 * letters
 
 
-def _neighbouring_lines(source: Source, lines: list[Line]) -> list[Line]:
+def _neighbouring_lines(source: BackCrop, lines: list[Line]) -> list[Line]:
     """The lines before and after the detected ones, at the same line distance: the detector misses faint
     lines, and the code is usually the last."""
     block = sorted((line for line in lines if line.best.confidence >= LINE_CONFIDENCE), key=reading_order)
@@ -186,7 +186,7 @@ def _neighbouring_lines(source: Source, lines: list[Line]) -> list[Line]:
     return [line for line in found if line.best.confidence >= LINE_CONFIDENCE or line.may_hold_code]
 
 
-def _read_numbers_again(source: Source, lines: list[Line]) -> None:
+def _read_numbers_again(source: BackCrop, lines: list[Line]) -> None:
     """Reads the lines with numbers, possible codes first, in further variants until their readings agree."""
     for index, line in enumerate(lines):
         lines[index] = _complete_code(source, line)
@@ -195,7 +195,7 @@ def _read_numbers_again(source: Source, lines: list[Line]) -> None:
         _read_variants(source, line)
 
 
-def _read_variants(source: Source, line: Line) -> None:
+def _read_variants(source: BackCrop, line: Line) -> None:
     """Reads further variants of the line's picture until the readings agree."""
     for picture in _variants(source, line):
         line.read(picture)
@@ -203,7 +203,7 @@ def _read_variants(source: Source, line: Line) -> None:
             return
 
 
-def _complete_code(source: Source, line: Line) -> Line:
+def _complete_code(source: BackCrop, line: Line) -> Line:
     """`line`; or, if it begins like a code but is too short (glare hides the rest from the detector), the
     line extended to a code's length, if that reads as a longer text."""
     text = line.best.text
@@ -216,7 +216,7 @@ def _complete_code(source: Source, line: Line) -> Line:
     return longer if len(longer.best.text) > len(text) else line
 
 
-def _variants(source: Source, line: Line) -> Iterator[Image]:
+def _variants(source: BackCrop, line: Line) -> Iterator[Image]:
     """Variants of a line's picture: closer, equalised, blurred, and with a wider margin; if a code is known
     to be there also slanted both ways, inverted, normalised and stretched. The recogniser misreads other
     digits in each variant."""
@@ -286,7 +286,7 @@ def _may_hold_number(line: Line) -> bool:
     )
 
 
-def _interpret(source: Source, lines: Sequence[Line], scale: float) -> StampReading:
+def _interpret(source: BackCrop, lines: Sequence[Line], scale: float) -> StampReading:
     ordered = sorted(lines, key=reading_order)
     text = [
         line

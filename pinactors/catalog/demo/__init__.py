@@ -75,12 +75,12 @@ def _drawn(designs: Sequence[Design]) -> Iterator[tuple[bytes, bytes]]:
         )
 
 
-def _picture(face: render.Face) -> bytes:
+def _picture(pin_side: render.PinSide) -> bytes:
     """A JPEG of the pin as in a shop's picture: flat, on white, with a soft shadow."""
-    shadow = cv2.GaussianBlur(face.mask.astype(np.float32) / 255, (0, 0), PICTURE_SIDE / 60)
+    shadow = cv2.GaussianBlur(pin_side.mask.astype(np.float32) / 255, (0, 0), PICTURE_SIDE / 60)
     ground = 0.97 - 0.18 * np.roll(shadow, (PICTURE_SIDE // 80, PICTURE_SIDE // 110), axis=(0, 1))
-    edge = cv2.GaussianBlur(face.mask.astype(np.float32) / 255, (0, 0), 0.8)[..., None]
-    picture = render.lit(face, render.Light()) * edge + ground[..., None] * (1 - edge)
+    edge = cv2.GaussianBlur(pin_side.mask.astype(np.float32) / 255, (0, 0), 0.8)[..., None]
+    picture = render.shaded(pin_side, render.Light()) * edge + ground[..., None] * (1 - edge)
     pixels = cv2.cvtColor((picture * 255 + 0.5).astype(np.uint8), cv2.COLOR_RGB2BGR)
     _, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 93])
     return encoded.tobytes()

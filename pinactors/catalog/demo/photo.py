@@ -39,9 +39,9 @@ def photograph(design: Design, view: View, seed: int = 0) -> bytes:
     places = _pose(shot, tilt)
     lamp = shot.uniform(-2.4, -0.8)
     light = Light(0.9 * math.cos(lamp), 0.9 * math.sin(lamp), glint=shot.uniform(0.6, 1.1))
-    face = (render.back if view is View.BACK else render.front)(design, DRAWING_SIDE)
+    pin_side = (render.back if view is View.BACK else render.front)(design, DRAWING_SIDE)
 
-    picture = _lay(table, face, light, places, shot)
+    picture = _place_on_table(table, pin_side, light, places, shot)
     picture *= _falloff(light)[..., None]
     picture *= shot.uniform(0.95, 1.05, 3).astype(np.float32) * np.float32(shot.uniform(0.88, 1.02))
     picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), shot.uniform(0.5, 0.8)))
@@ -57,9 +57,9 @@ def _pose(shot: np.random.Generator, tilt: float) -> list[Matrix]:
     of its edge below."""
     axis, roll = shot.uniform(0, 2 * math.pi), math.radians(shot.uniform(-14, 14))
     distance = FOCAL_PIXELS * DRAWING_SIDE / (WIDTH * shot.uniform(0.74, 0.84))
-    turn, _ = cv2.Rodrigues(np.array([0.0, 0.0, roll]))
+    rotation, _ = cv2.Rodrigues(np.array([0.0, 0.0, roll]))
     lean, _ = cv2.Rodrigues(tilt * np.array([math.cos(axis), math.sin(axis), 0.0]))
-    across, down, deep = (lean @ turn).T
+    across, down, deep = (lean @ rotation).T
     x, y = shot.uniform(-0.03, 0.03, 2) * WIDTH
     camera = np.array([[FOCAL_PIXELS, 0, WIDTH / 2 + x], [0, FOCAL_PIXELS, HEIGHT / 2 + y], [0, 0, 1]])
     centered = np.array([[1, 0, -DRAWING_SIDE / 2], [0, 1, -DRAWING_SIDE / 2], [0, 0, 1]])
@@ -68,19 +68,19 @@ def _pose(shot: np.random.Generator, tilt: float) -> list[Matrix]:
     return [camera @ np.column_stack([across, down, away + depth * deep]) @ centered for depth in depths]
 
 
-def _lay(
-    table: Colour, face: render.Face, light: Light, places: list[Matrix], shot: np.random.Generator
+def _place_on_table(
+    table: Colour, pin_side: render.PinSide, light: Light, places: list[Matrix], shot: np.random.Generator
 ) -> Colour:
     """The table with the pin's shadow, edge and upper side on it."""
-    layers = [_warped(face.mask, place).astype(np.float32) / 255 for place in places]
+    layers = [_warped(pin_side.mask, place).astype(np.float32) / 255 for place in places]
     mask, ground, body = layers[0], layers[-1], np.maximum.reduce(layers)
     shadow = cv2.GaussianBlur(_moved(ground, -26 * light.x, -26 * light.y), (0, 0), 16)
     contact = cv2.GaussianBlur(ground, (0, 0), 5)
     picture = table * (1 - 0.45 * shadow - 0.25 * contact * (1 - 0.45 * shadow))[..., None]
-    metal = face.colour[face.metal > 0].mean(axis=0)
+    metal = pin_side.colour[pin_side.metal > 0].mean(axis=0)
     sheen = 0.55 + 0.25 * np.sin(np.linspace(0, 9, WIDTH, dtype=np.float32) + shot.uniform(0, 6))
     picture += body[..., None] * (metal * sheen[None, :, None] - picture)
-    shown = _warped(render.lit(face, light, grain=int(shot.integers(1 << 30))), places[0])
+    shown = _warped(render.shaded(pin_side, light, grain=int(shot.integers(1 << 30))), places[0])
     return np.asarray(picture + mask[..., None] * (shown - picture), np.float32)
 
 

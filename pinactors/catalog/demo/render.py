@@ -55,7 +55,7 @@ class Light(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class PinSide:
     """One side of a pin, flat: `relief` (n, n) in pin units, `colour` (n, n, 3) 0 to 1, masks 0 or 255."""
 
     relief: Plane
@@ -65,7 +65,7 @@ class Face:
 
 
 @functools.lru_cache(maxsize=4)
-def front(design: Design, side: int) -> Face:
+def front(design: Design, side: int) -> PinSide:
     """The enamelled side on a square of `side` pixels."""
     mask = _silhouette(design, side)
     metal = mask.copy()
@@ -86,11 +86,11 @@ def front(design: Design, side: int) -> Face:
     colour[metal > 0] = np.array(PLATING[design.plating], np.float32) / 255
     raised = cv2.GaussianBlur(metal.astype(np.float32) / 255, (0, 0), side / 500)
     relief = _bevelled(mask, side) + 0.022 * raised
-    return Face(relief.astype(np.float32), colour, metal, mask)
+    return PinSide(relief.astype(np.float32), colour, metal, mask)
 
 
 @functools.lru_cache(maxsize=4)
-def back(design: Design, side: int) -> Face:
+def back(design: Design, side: int) -> PinSide:
     """The stamped side as seen from behind: mirrored outline, waffle up to the edge, stamp and posts."""
     mask = np.ascontiguousarray(_silhouette(design, side)[:, ::-1])
     unit = side / (2 * HALF_SIDE)
@@ -113,15 +113,15 @@ def back(design: Design, side: int) -> Face:
         foot = _smooth(0.1, 0.085, radius)[..., None]
         colour += foot * (np.array(STEEL_COLOUR, np.float32) / 255 - colour)
         colour *= (1 - 0.3 * _smooth(0.14, 0.11, radius) * _smooth(0.09, 0.1, radius))[..., None]
-    return Face(relief.astype(np.float32), colour.astype(np.float32), mask.copy(), mask)
+    return PinSide(relief.astype(np.float32), colour.astype(np.float32), mask.copy(), mask)
 
 
-def lit(face: Face, light: Light, grain: int = 0) -> Colour:
+def shaded(pin_side: PinSide, light: Light, grain: int = 0) -> Colour:
     """The lit side of the pin, (n, n, 3) sRGB 0 to 1; `grain` seeds the random polish marks of the metal."""
-    side = face.mask.shape[0]
+    side = pin_side.mask.shape[0]
     unit = side / (2 * HALF_SIDE)
-    slope_x = cv2.Sobel(face.relief, cv2.CV_32F, 1, 0, scale=unit / 8)
-    slope_y = cv2.Sobel(face.relief, cv2.CV_32F, 0, 1, scale=unit / 8)
+    slope_x = cv2.Sobel(pin_side.relief, cv2.CV_32F, 1, 0, scale=unit / 8)
+    slope_y = cv2.Sobel(pin_side.relief, cv2.CV_32F, 0, 1, scale=unit / 8)
     facing = 1 / np.sqrt(1 + slope_x**2 + slope_y**2)
     toward = (slope_x * -light.x + slope_y * -light.y) * facing
     noise = np.random.default_rng(grain).normal(0, 1, (side, side)).astype(np.float32)
@@ -130,11 +130,11 @@ def lit(face: Face, light: Light, grain: int = 0) -> Colour:
     room = 0.16 * np.sin(2.4 * (columns * light.x + rows * light.y) + 0.8)
     mirror = 0.78 + room + 0.85 * np.tanh(1.6 * toward) + 0.25 * polish
     window = np.exp(-(((columns + 0.45 * light.x * -1.4) ** 2 + (rows + 0.45 * light.y * -1.4) ** 2) / 0.5))
-    metal = face.colour * np.clip(mirror, 0.12, 1.5)[..., None]
+    metal = pin_side.colour * np.clip(mirror, 0.12, 1.5)[..., None]
     metal += (0.3 * light.glint * np.clip(toward - 0.25, 0, 1))[..., None]
-    enamel = face.colour * np.clip(0.9 + 0.5 * toward + 0.06 * room, 0.3, 1.2)[..., None]
+    enamel = pin_side.colour * np.clip(0.9 + 0.5 * toward + 0.06 * room, 0.3, 1.2)[..., None]
     enamel += (0.07 * light.glint * window)[..., None]
-    share = cv2.GaussianBlur(face.metal.astype(np.float32) / 255, (0, 0), 0.7)[..., None]
+    share = cv2.GaussianBlur(pin_side.metal.astype(np.float32) / 255, (0, 0), 0.7)[..., None]
     return np.asarray(np.clip(metal * share + enamel * (1 - share), 0, 1))
 
 

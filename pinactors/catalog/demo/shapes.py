@@ -50,11 +50,13 @@ class Shape:
     colour: str | None
 
 
-def ellipse(colour: str, x: float, y: float, rx: float, ry: float | None = None, turn: float = 0.0) -> Shape:
-    """An ellipse with semi-axes `rx` and `ry`, rotated clockwise by `turn` degrees."""
+def ellipse(
+    colour: str, x: float, y: float, rx: float, ry: float | None = None, rotation: float = 0.0
+) -> Shape:
+    """An ellipse with semi-axes `rx` and `ry`, rotated clockwise by `rotation` degrees."""
     angles = np.linspace(0, 2 * math.pi, 72, endpoint=False)
     points = np.stack([rx * np.cos(angles), (rx if ry is None else ry) * np.sin(angles)], axis=1)
-    return Shape(_placed(_turned(points, turn), x, y), colour)
+    return Shape(_placed(_rotated(points, rotation), x, y), colour)
 
 
 def polygon(colour: str, *points: Point) -> Shape:
@@ -72,7 +74,7 @@ def line(*points: Point) -> Shape:
 
 
 def box(
-    colour: str, x: float, y: float, width: float, height: float, corner: float = 0.0, turn: float = 0.0
+    colour: str, x: float, y: float, width: float, height: float, corner: float = 0.0, rotation: float = 0.0
 ) -> Shape:
     """A rectangle around (x, y), its corners rounded by the radius `corner`."""
     half = np.array([width / 2 - corner, height / 2 - corner])
@@ -86,16 +88,16 @@ def box(
             ((1, -1), 3 * math.pi / 2),
         )
     ]
-    return Shape(_placed(_turned(np.concatenate(points), turn), x, y), colour)
+    return Shape(_placed(_rotated(np.concatenate(points), rotation), x, y), colour)
 
 
 def star(
-    colour: str, x: float, y: float, outer: float, inner: float, tips: int = 5, turn: float = 0.0
+    colour: str, x: float, y: float, outer: float, inner: float, tips: int = 5, rotation: float = 0.0
 ) -> Shape:
     angles = np.linspace(0, 2 * math.pi, 2 * tips, endpoint=False) - math.pi / 2
     radii = np.where(np.arange(2 * tips) % 2 == 0, outer, inner)
     points = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
-    return Shape(_placed(_turned(points, turn), x, y), colour)
+    return Shape(_placed(_rotated(points, rotation), x, y), colour)
 
 
 def sector(colour: str, x: float, y: float, outer: float, inner: float, start: float, end: float) -> Shape:
@@ -114,7 +116,7 @@ def _placed(points: Outline, x: float, y: float) -> Outline:
     return np.asarray(points + np.array([x, y]))
 
 
-def _turned(points: Outline, degrees: float) -> Outline:
+def _rotated(points: Outline, degrees: float) -> Outline:
     angle = math.radians(degrees)
     cosine, sine = math.cos(angle), math.sin(angle)
     return np.asarray(points @ np.array([[cosine, sine], [-sine, cosine]]))

@@ -16,8 +16,7 @@ from pinactors.analysis.imaging import formats
 from pinactors.cli import terminal
 from pinactors.cli.analyze import local
 from pinactors.cli.analyze.batch import analyze_many
-from pinactors.cli.analyze.view import Lines, LiveView
-from pinactors.cli.analyze.view import View as Shown
+from pinactors.cli.analyze.view import LineView, LiveView, ProgressView
 from pinactors.evaluation import boards
 from pinactors.protocol import View, merge
 from pinactors.settings import Settings
@@ -107,11 +106,11 @@ def analyze(
     if server is None:
         local.prepare(settings)
     if as_json:
-        shown: Shown = NoView()
+        progress_view: ProgressView = NoView()
     else:
-        shown = LiveView(str(front)) if terminal.interactive() else Lines()
+        progress_view = LiveView(str(front)) if terminal.interactive() else LineView()
     with terminal.explaining(f"{server}: " if server else ""):
-        packets = terminal.run(_analyze, images, server, key, patience, settings, shown)
+        packets = terminal.run(_analyze, images, server, key, patience, settings, progress_view)
     if packets is None:
         raise typer.Exit(terminal.INTERRUPTED)
     answer = merge.merge(packets)
@@ -169,19 +168,19 @@ async def _analyze(
     key: str | None,
     patience: float,
     settings: Settings,
-    shown: Shown,
+    progress_view: ProgressView,
 ) -> list[bytes]:
     raw = []
     async with AsyncExitStack() as stack:
-        stack.enter_context(shown)
+        stack.enter_context(progress_view)
         packets: Any
         if server is None:
             packets = await stack.enter_async_context(local.analyze(images, settings))
         else:
             packets = await stack.enter_async_context(
-                client.analyze(server, images, key=key, on_progress=shown.uploaded, patience=patience)
+                client.analyze(server, images, key=key, on_progress=progress_view.uploaded, patience=patience)
             )
         async for received in packets:
             raw.append(received.raw)
-            shown.packet(received)
+            progress_view.packet(received)
     return raw

@@ -30,7 +30,7 @@ LEGEND = "Numbers above 0 speak for genuine, below 0 against it; each 1 changes 
 """The explanation of the numbers: weights are decimal logarithms of likelihood ratios."""
 
 
-class View(Protocol):
+class ProgressView(Protocol):
     """A display of an analysis: its methods are called with the upload's progress and with each packet."""
 
     def __enter__(self) -> Self: ...
@@ -134,7 +134,7 @@ def _verdict(fields: dict[str, Any]) -> str:
     return str(fields.get("verdict") or ("authentic" if fields.get("authentic") else "not authentic"))
 
 
-class Lines:
+class LineView:
     """Prints a line per packet when it arrives: for pipes, logs and the demonstration."""
 
     def __init__(self) -> None:

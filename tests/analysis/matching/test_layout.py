@@ -27,7 +27,7 @@ def crop(seed: int, pose: Matrix | None = None) -> tuple[Image, Image]:
     return np.asarray(rgb, np.uint8), np.where(mask < 128, 0, 255).astype(np.uint8)
 
 
-def turn(degrees: float, stretch: float = 1.0) -> Matrix:
+def rotation(degrees: float, stretch: float = 1.0) -> Matrix:
     middle = (CROP_SIDE - 1) / 2
     about = np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]])
     angle = np.deg2rad(degrees)
@@ -42,7 +42,7 @@ def test_layouts_have_length_one() -> None:
 
 
 def test_the_turn_is_found() -> None:
-    still, moved = Portrait.of(*crop(4)), Portrait.of(*crop(4, turn(70)))
+    still, moved = Portrait.of(*crop(4)), Portrait.of(*crop(4, rotation(70)))
     found = np.rad2deg(layout.likely_rotations(layout.layout(moved), layout.layout(still), 1)[0])
     assert abs((found - 70 + 180) % 360 - 180) < 10
 
@@ -60,7 +60,7 @@ def test_lines_do_not_care_which_side_is_dark() -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 4])
 def test_registration_is_exact_to_a_few_pixels(seed: int) -> None:
-    pose = turn(33, 0.9)
+    pose = rotation(33, 0.9)
     found_by = alignment.register(Portrait.of(*crop(seed, pose)), Portrait.of(*crop(seed)))
     corners = np.array([[150, 150, 1], [360, 150, 1], [360, 360, 1], [150, 360, 1]], float).T
     wanted, found = pose @ corners, found_by.to_query @ corners
@@ -151,7 +151,7 @@ def in_another_hue(picture: tuple[Image, Image]) -> tuple[Image, Image]:
 
 
 def seen_turned(picture: tuple[Image, Image]) -> tuple[Image, Image]:
-    pose = turn(33, 0.9)
+    pose = rotation(33, 0.9)
     size = (CROP_SIDE, CROP_SIDE)
     rgb, mask = (cv2.warpPerspective(plane, pose, size) for plane in picture)
     dim = np.clip(rgb * np.array([0.8, 0.75, 0.6]), 0, 255).astype(np.uint8)

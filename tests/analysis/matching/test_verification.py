@@ -26,7 +26,7 @@ def features(rgb: Image) -> Features:
     return keypoints.extract(rgb, None, SIDES, 560)
 
 
-def turned(degrees: float, tilt: float = 0.0) -> Matrix:
+def rotated(degrees: float, tilt: float = 0.0) -> Matrix:
     angle = np.deg2rad(degrees)
     cosine, sine = 0.9 * np.cos(angle), 0.9 * np.sin(angle)
     middle = np.array([[1, 0, -256], [0, 1, -256], [0, 0, 1.0]])
@@ -36,7 +36,7 @@ def turned(degrees: float, tilt: float = 0.0) -> Matrix:
 
 @pytest.mark.parametrize(("degrees", "tilt"), [(0, 0.0), (130, 0.0), (-70, 6e-4)])
 def test_a_pin_is_registered_in_any_turn(degrees: float, tilt: float) -> None:
-    pose = turned(degrees, tilt)
+    pose = rotated(degrees, tilt)
     query, reference = features(seen(2, pose)), features(picture(2))
     found = verification.register(query, reference)
     assert found is not None
@@ -49,8 +49,8 @@ def test_a_pin_is_registered_in_any_turn(degrees: float, tilt: float) -> None:
 
 def test_a_mirrored_pin_is_not_registered_as_itself() -> None:
     reference = features(picture(2))
-    straight = verification.register(features(seen(2, turned(20))), reference)
-    mirrored = verification.register(features(np.ascontiguousarray(seen(2, turned(20))[:, ::-1])), reference)
+    straight = verification.register(features(seen(2, rotated(20))), reference)
+    mirrored = verification.register(features(np.ascontiguousarray(seen(2, rotated(20))[:, ::-1])), reference)
     assert straight is not None
     assert mirrored is None or len(mirrored.query) < len(straight.query) / 4
     assert not verification.plausible(np.diag([-1.0, 1, 1]), np.array([[0.0, 0], [9, 0], [0, 9]]))
@@ -96,7 +96,7 @@ def test_lists_of_any_length_are_compared_alike(monkeypatch: pytest.MonkeyPatch)
     index = inverted_index.empty().replaced(
         [(1, one), (2, other), *((number, one) for number in range(3, 9))]
     )
-    query = features(seen(2, turned(30)))
+    query = features(seen(2, rotated(30)))
     assert np.diff(index.starts).max() > 6, "the copies share their lists"
     found = []
     for longest in (1, 3, 1000):

@@ -67,9 +67,9 @@ def test_a_clean_line_is_not_read_to_the_last(monkeypatch: pytest.MonkeyPatch) -
 def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
     monkeypatch: pytest.MonkeyPatch, upside_down: bool
 ) -> None:
-    find = lines.Source.find_lines
+    find = lines.BackCrop.find_lines
 
-    def cut(source: lines.Source, side: int, *, rotated: bool) -> list[npt.NDArray[np.float32]]:
+    def cut(source: lines.BackCrop, side: int, *, rotated: bool) -> list[npt.NDArray[np.float32]]:
         """Finds the lines, but cuts the last third off the code's line."""
         quads = find(source, side, rotated=rotated)
         places = [float(quad[:, 1].mean()) for quad in quads]
@@ -78,7 +78,7 @@ def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
         code[lost] += 0.35 * (code[kept] - code[lost])
         return quads
 
-    monkeypatch.setattr(lines.Source, "find_lines", cut)
+    monkeypatch.setattr(lines.BackCrop, "find_lines", cut)
     back = prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=180 if upside_down else 0)
     assert reading.read(back).factory_code == "FAC-060122-15240"
 
@@ -86,9 +86,9 @@ def test_a_code_whose_end_the_detector_missed_is_read_to_its_end(
 @pytest.mark.parametrize("angle", [0, 90])
 def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPatch, angle: float) -> None:
     """The detector may split a code at a hyphen; the digits of each piece then look like other numbers."""
-    find = lines.Source.find_lines
+    find = lines.BackCrop.find_lines
 
-    def split(source: lines.Source, side: int, *, rotated: bool) -> list[npt.NDArray[np.float32]]:
+    def split(source: lines.BackCrop, side: int, *, rotated: bool) -> list[npt.NDArray[np.float32]]:
         quads = find(source, side, rotated=rotated)
         whole = [
             quad for quad in quads if "FAC-060122" in source.read([quad], upside_down=False)[0].best.text
@@ -99,7 +99,7 @@ def test_a_code_found_in_two_pieces_is_read_as_one(monkeypatch: pytest.MonkeyPat
                 pieces.append(lines.grown(quad, across=0.0, start=start, end=end))
         return [quad for quad in quads if all(quad is not one for one in whole)] + pieces
 
-    monkeypatch.setattr(lines.Source, "find_lines", split)
+    monkeypatch.setattr(lines.BackCrop, "find_lines", split)
     read = reading.read(prepared.photo(drawing.pin_back(4, LINES), View.BACK, angle=angle))
     assert read.factory_code == "FAC-060122-15240"
     assert "FAC-060122-15240" in [line.text for line in read.lines]

@@ -101,7 +101,7 @@ def test_each_packet_in_one_line(packet: Packet, said: str) -> None:
 
 
 def test_a_packet_of_a_later_version_is_shown_by_name(screen: io.StringIO) -> None:
-    with view.Lines() as lines:
+    with view.LineView() as lines:
         lines.packet(Received(b"{}", {"packetType": "SOMETHING_NEW", "sequence": 3}))
     assert "SOMETHING_NEW" in screen.getvalue()
 
@@ -110,7 +110,7 @@ def test_nothing_reaches_the_terminal_that_could_steer_it(screen: io.StringIO) -
     hostile = CharacterIdentification(
         characters="\x1b[2J\x1b]0;owned\x07 [bold red]Marlo[/]", identification="", candidates=[]
     )
-    shown: tuple[view.View, ...] = (view.Lines(), view.LiveView("front.jpg"))
+    shown: tuple[view.ProgressView, ...] = (view.LineView(), view.LiveView("front.jpg"))
     for one in shown:
         with one:
             one.packet(received(hostile))
@@ -121,7 +121,7 @@ def test_nothing_reaches_the_terminal_that_could_steer_it(screen: io.StringIO) -
 
 
 def test_lines_come_in_order_with_growing_times_and_the_upload_in_quarters(screen: io.StringIO) -> None:
-    with view.Lines() as lines:
+    with view.LineView() as lines:
         for sent in range(0, 1001, 10):
             lines.uploaded(sent, 1000)
         for packet in WALK:
