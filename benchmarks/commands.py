@@ -65,17 +65,17 @@ Measure = Callable[[Callable[[str], None]], Awaitable[dict[str, Any]]]
 def run(measure: Measure, prefix: str = "") -> dict[str, Any]:
     """Runs a benchmark and shows its progress: on a terminal in one line, else as log lines at the begin of
     each step and every `LOG_SECONDS`."""
-    said, at = "", 0.0
+    last_step, printed_at = "", 0.0
     with errors.status(f"{prefix}starting") as status:
 
         def say(text: str) -> None:
-            nonlocal said, at
+            nonlocal last_step, printed_at
             step, now = text.partition(":")[0], time.monotonic()
             if errors.is_terminal:
                 status.update(prefix + text)
-            elif step != said or now > at + LOG_SECONDS:
+            elif step != last_step or now > printed_at + LOG_SECONDS:
                 errors.print(prefix + text, markup=False, highlight=False, soft_wrap=True)
-                said, at = step, now
+                last_step, printed_at = step, now
 
         try:
             return trio.run(measure, say)

@@ -362,13 +362,13 @@ def compare(designs: dict[str, dict[str, Any]]) -> None:
         if ours is None or name == OURS:
             continue
         pairs = [
-            (mine["authenticated"], theirs["authenticated"])
-            for mine, theirs in zip(ours["visits"], figures["visits"], strict=True)
-            if mine["authenticated"] is not None and theirs["authenticated"] is not None
+            (our_row["authenticated"], their_row["authenticated"])
+            for our_row, their_row in zip(ours["visits"], figures["visits"], strict=True)
+            if our_row["authenticated"] is not None and their_row["authenticated"] is not None
         ]
         if pairs:
             figures["paired"] = {
                 "n": len(pairs),
-                "ours_sooner": sum(mine < theirs for mine, theirs in pairs) / len(pairs),
-                "median_ratio": float(np.median([theirs / mine for mine, theirs in pairs])),
+                "ours_sooner": sum(our_row < their_row for our_row, their_row in pairs) / len(pairs),
+                "median_ratio": float(np.median([their_row / our_row for our_row, their_row in pairs])),
             }

@@ -59,11 +59,11 @@ async def measure(
     pause = 1.0 if quick else ATTACH_SECONDS
     tallies = {name: Tally() for name in (start.OURS, *PEERS)}
     why = start.unavailable(PEER) if peer else "not asked for"
-    async with phones.server("burst", spread=pause) as ours:
+    async with phones.server("burst", spread=pause) as our_server:
         for number in range(rounds):
             say(f"ours: round {number + 1} of {rounds}")
-            async with _session(ours) as path:
-                await _round(ours, path, readers, tallies[start.OURS])
+            async with _session(our_server) as path:
+                await _round(our_server, path, readers, tallies[start.OURS])
     for name, files in PEERS.items() if not why else ():
         async with start.durable_streams(files=files) as there:
             for number in range(rounds):

@@ -41,6 +41,6 @@ def calibrate_cutouts(
         start = proposal_score.shipped()
         figures = cutouts.out_of_fold(photos, start, folds)
         sets = ", ".join(folder.resolve().name for folder in folders)
-        told = f"{len(photos)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
-        output.write_text(cutouts.dump(cutouts.fit(photos, start), told, figures), "utf-8")
+        fitted_on = f"{len(photos)} photographs of {sets}; the figures are out of fold, {folds} folds by pin"
+        output.write_text(cutouts.dump(cutouts.fit(photos, start), fitted_on, figures), "utf-8")
     print_figures(figures)

@@ -240,13 +240,13 @@ def finished(what: str, waiting: Sequence[Future[T]]) -> list[T]:
 
 
 def _lines(what: str) -> Callable[[int, int], None]:
-    said = -1
+    last_tenth = -1
 
     def progress(done: int, total: int) -> None:
-        nonlocal said
+        nonlocal last_tenth
         tenth = 10 * done // max(total, 1)
-        if tenth > said:
-            said = tenth
+        if tenth > last_tenth:
+            last_tenth = tenth
             terminal.errors.print(f"{what.strip()} {done}/{total}", markup=False)
 
     return progress

@@ -219,11 +219,11 @@ def _described(link: Profile) -> str:
 def _instructions(server: str, photographs: dict[View, Path]) -> str:
     front, back = photographs[View.FRONT], photographs[View.BACK]
     curl = ["curl", "-N", "-A", "iPhone", "-F", f"front_image=@{front}", "-F", f"back_image=@{back}"]
-    here = terminal.command("analyze", front, "--back", back, "--server", server)
+    local_command = terminal.command("analyze", front, "--back", back, "--server", server)
     return (
         f"\nStill serving. In a browser: {server}/\n"
         f"With curl, as a phone: {shlex.join([*curl, f'{server}/mobile-upload'])}\n"
-        f"From here: {here}\n"
+        f"From here: {local_command}\n"
         "Ctrl-C ends it."
     )
 

@@ -54,11 +54,11 @@ def list_(
     rows, total = with_records(data, lambda records: records.page(wanted, limit, before))
     table = Table("record", "when (UTC)", "verdict", "rating", "pin", "name", "said", box=None)
     for row in rows:
-        told = (row.pin_id or "", row.pin_name or "", row.agreement)
+        cells = (row.pin_id or "", row.pin_name or "", row.agreement)
         rating = "" if row.rating is None else str(row.rating)
         verdict_or_error = (row.verdict or row.error_code or "").replace("_", " ")
         when = f"{row.finished_at:%Y-%m-%d %H:%M}"
-        table.add_row(str(row.number), when, verdict_or_error, rating, *map(terminal.clean, told))
+        table.add_row(str(row.number), when, verdict_or_error, rating, *map(terminal.clean, cells))
     terminal.output.print(table)
     if rows and len(rows) < total and len(rows) == limit:
         terminal.errors.print(f"{total} in all; more with --before {rows[-1].number}.", style="dim")

@@ -152,11 +152,13 @@ def _registered(view: PreparedView, target: Target, fit: fitting.Fit) -> Compari
     rgb, mask = view.rgb[window], view.pin.mask[window]
     if resolution > 1.5:  # sampling alone would alias
         rgb = as_image(cv2.GaussianBlur(rgb, (0, 0), 0.4 * resolution))
-    there = to_target @ shift
+    window_to_target = to_target @ shift
     photo = as_image(
-        cv2.warpPerspective(rgb, there, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        cv2.warpPerspective(
+            rgb, window_to_target, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
     )
-    photo_mask = cv2.warpPerspective(mask, there, size) > 127
+    photo_mask = cv2.warpPerspective(mask, window_to_target, size) > 127
     return Comparison(
         view,
         target,

@@ -99,11 +99,14 @@ def grid(correlogram: Floats) -> float:
     order = np.argsort(-correlogram[rows, columns])[:24]
     repeats = np.column_stack([columns[order], rows[order]]) - middle
     best = 0.0
-    for index, one in enumerate(repeats):
-        for other in repeats[index + 1 :]:
-            spread = abs(one[0] * other[1] - one[1] * other[0])
-            corners = np.array([one, other, one + other, one - other])
-            if spread < 0.4 * np.linalg.norm(one) * np.linalg.norm(other) or np.abs(corners).max() >= middle:
+    for index, first in enumerate(repeats):
+        for second in repeats[index + 1 :]:
+            spread = abs(first[0] * second[1] - first[1] * second[0])
+            corners = np.array([first, second, first + second, first - second])
+            if (
+                spread < 0.4 * np.linalg.norm(first) * np.linalg.norm(second)
+                or np.abs(corners).max() >= middle
+            ):
                 continue
             strengths = near[corners[:, 1] + middle, corners[:, 0] + middle]
             best = max(best, float(strengths.mean() + strengths.min()) / 2)
@@ -194,10 +197,10 @@ def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Po
             core &= letters == 0
     photo, reference = comparison.photo_lab[..., 0], comparison.target.lab[..., 0]
     reference_lattice = lattice(autocorrelation(reference, core), CROP_SIDE)
-    here = autocorrelation(photo, core & comparison.inside)
-    shared = _shared_strength(reference_lattice, here)
+    correlogram = autocorrelation(photo, core & comparison.inside)
+    shared = _shared_strength(reference_lattice, correlogram)
     frame = _outline_frame(comparison.target.mask)
-    photo_lattice = lattice(here, CROP_SIDE)
+    photo_lattice = lattice(correlogram, CROP_SIDE)
     return Pattern(
         photo_lattice,
         reference_lattice,

@@ -32,9 +32,10 @@ disturb chroma less."""
 MIN_SPREAD = 8.0
 
 
-def scaling(side: int, other: int) -> Matrix:
-    """3x3 from pixels of a `side` square to those of an `other` square (pixel centres at whole numbers)."""
-    ratio = other / side
+def scaling(from_side: int, to_side: int) -> Matrix:
+    """3x3 from pixels of a `from_side` square to those of a `to_side` square (pixel centres at whole
+    numbers)."""
+    ratio = to_side / from_side
     shift = (ratio - 1) / 2
     return np.array([[ratio, 0, shift], [0, ratio, shift], [0, 0, 1]])
 

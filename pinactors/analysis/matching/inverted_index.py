@@ -124,13 +124,13 @@ class InvertedIndex:
             signatures.append(words.signatures(features.descriptors, cells)[:, 0])
         if not lists:
             return self
-        old = ~np.isin(self.pins, np.unique(np.concatenate(pins)))
-        old_lists = np.repeat(np.arange(LISTS), np.diff(self.starts))[old]
+        kept = ~np.isin(self.pins, np.unique(np.concatenate(pins)))
+        old_lists = np.repeat(np.arange(LISTS), np.diff(self.starts))[kept]
         return of(
             np.concatenate([old_lists, *lists]),
-            np.concatenate([self.pins[old], *pins]),
-            np.concatenate([self.places[old], *places]),
-            np.concatenate([self.signatures[old], *signatures]),
+            np.concatenate([self.pins[kept], *pins]),
+            np.concatenate([self.places[kept], *places]),
+            np.concatenate([self.signatures[kept], *signatures]),
         )
 
 

@@ -147,8 +147,8 @@ def _warped(rgb: Image, to_photo: Matrix) -> tuple[Image, Image]:
 
 
 def _visible(points: Floats, to_photo: Matrix, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    there = cv2.perspectiveTransform(points[None].astype(np.float64), to_photo)[0]
-    return np.asarray(((there >= 0) & (there < (shape[1], shape[0]))).all(1))
+    photo_points = cv2.perspectiveTransform(points[None].astype(np.float64), to_photo)[0]
+    return np.asarray(((photo_points >= 0) & (photo_points < (shape[1], shape[0]))).all(1))
 
 
 def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.NDArray[np.bool_]) -> float:

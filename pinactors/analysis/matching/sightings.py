@@ -228,11 +228,11 @@ def _parts(query: Features, rgb: Image) -> list[npt.NDArray[np.intp]]:
 def without_overlapping(seen: Sequence[Sighting]) -> list[Sighting]:
     """The sightings with at least `CLAIM_ODDS`, without those in the place of an earlier (likelier) one."""
     kept: list[Sighting] = []
-    for one in seen:
-        if one.odds >= CLAIM_ODDS and all(
-            overlap(one.outline, other.outline) < SAME_PLACE_OVERLAP for other in kept
+    for sighting in seen:
+        if sighting.odds >= CLAIM_ODDS and all(
+            overlap(sighting.outline, other.outline) < SAME_PLACE_OVERLAP for other in kept
         ):
-            kept.append(one)
+            kept.append(sighting)
     return kept
 
 
@@ -320,7 +320,7 @@ def box_of(sighting: Sighting, rgb: Image) -> tuple[float, float, float, float]:
         known = sighting.candidate.features.take(found)
         reach = known.sizes[:, None] / 2
         ends = np.concatenate([known.points - reach, known.points + reach]).astype(np.float64)
-        there = cv2.perspectiveTransform(ends[None], sighting.to_photo)[0]
-        low, high = np.maximum(low, there.min(0)), np.minimum(high, there.max(0))
+        photo_ends = cv2.perspectiveTransform(ends[None], sighting.to_photo)[0]
+        low, high = np.maximum(low, photo_ends.min(0)), np.minimum(high, photo_ends.max(0))
     low, high = np.clip(low / size, 0, 1), np.clip(high / size, 0, 1)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])

@@ -92,10 +92,10 @@ def _candidate(candidate: MatchCandidate) -> Candidate:
     )
 
 
-def _also_seen(one: Seen) -> AlsoSeen:
-    x, y, width, height = (round(share, 4) for share in one.box)
+def _also_seen(seen_pin: Seen) -> AlsoSeen:
+    x, y, width, height = (round(share, 4) for share in seen_pin.box)
     box = Box(View.FRONT, x, y, width, height)
-    return AlsoSeen(one.pin.pin_id, plain(one.pin.name, NAME_BYTES), box, round(one.score, 3))
+    return AlsoSeen(seen_pin.pin.pin_id, plain(seen_pin.pin.name, NAME_BYTES), box, round(seen_pin.score, 3))
 
 
 def _percent(candidate: MatchCandidate) -> int:

@@ -249,10 +249,10 @@ def _guided_filter(rgb: Image, mask: Image) -> npt.NDArray[np.float32]:
     return np.asarray(soft, np.float32)
 
 
-def overlap(one: Image, other: Image) -> float:
+def overlap(first: Image, second: Image) -> float:
     """Intersection over union of two masks (above 0 is inside)."""
-    union = cv2.countNonZero(cv2.bitwise_or(one, other))
-    return cv2.countNonZero(cv2.bitwise_and(one, other)) / max(1, union)
+    union = cv2.countNonZero(cv2.bitwise_or(first, second))
+    return cv2.countNonZero(cv2.bitwise_and(first, second)) / max(1, union)
 
 
 def reduced(rgb: Image, side: int) -> Image:

@@ -165,8 +165,8 @@ def _histogram(bins: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     return np.bincount(bins, minlength=math.prod(HISTOGRAM_BINS)) / max(1, len(bins))
 
 
-def _chi_squared(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
-    return 0.5 * float(((one - other) ** 2 / (one + other + 1e-12)).sum())
+def _chi_squared(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> float:
+    return 0.5 * float(((first - second) ** 2 / (first + second + 1e-12)).sum())
 
 
 @dataclass(frozen=True, slots=True)

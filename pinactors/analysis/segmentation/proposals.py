@@ -165,10 +165,10 @@ def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) 
             found.append(proposal)
 
 
-def nearly_identical(one: Proposal, other: Proposal) -> bool:
+def nearly_identical(first: Proposal, second: Proposal) -> bool:
     """True when two regions differ by at most 2 % of the larger."""
-    most = 0.02 * max(one.area, other.area)
-    return abs(one.area - other.area) <= most and cv2.norm(one.mask, other.mask, cv2.NORM_L1) <= most
+    most = 0.02 * max(first.area, second.area)
+    return abs(first.area - second.area) <= most and cv2.norm(first.mask, second.mask, cv2.NORM_L1) <= most
 
 
 def _closed_contours(scene: Scene, found: list[Proposal]) -> None:

@@ -175,14 +175,14 @@ def _continues_code(first: Line, second: Line) -> bool:
     return alike and abs(float(apart @ across)) < 0.6 * size and -size < gap < 2 * size
 
 
-def _enclosing_quad(one: Points, other: Points) -> Points:
+def _enclosing_quad(first: Points, second: Points) -> Points:
     """The quadrilateral around two others, aligned with the line between their middles, because the sides of
     short pieces give the direction only roughly."""
-    along = other.mean(axis=0) - one.mean(axis=0)
+    along = second.mean(axis=0) - first.mean(axis=0)
     along /= max(float(np.linalg.norm(along)), 1e-6)
     axes = np.stack([along, np.array([-along[1], along[0]])])
     (left, top), (right, bottom) = (
-        edge(np.concatenate([one, other]) @ axes.T, axis=0) for edge in (np.min, np.max)
+        edge(np.concatenate([first, second]) @ axes.T, axis=0) for edge in (np.min, np.max)
     )
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
     return np.asarray(corners @ axes, np.float32)

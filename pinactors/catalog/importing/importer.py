@@ -158,8 +158,8 @@ def _prepare_again(
     models.set_fact(database, "revision", str(revision))
 
 
-def _workers(asked: int | None) -> int:
-    return asked or os.cpu_count() or 1
+def _workers(requested: int | None) -> int:
+    return requested or os.cpu_count() or 1
 
 
 def _pool(workers: int, rows: int) -> Executor:

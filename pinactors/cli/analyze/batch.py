@@ -109,7 +109,7 @@ async def _run(
                 file.write(f"{line}\n")
                 file.flush()
 
-            async def one(photo_set: PhotoSet) -> None:
+            async def analyse_one(photo_set: PhotoSet) -> None:
                 nonlocal done
                 async with limit:
                     answer = await _answer(analyse, photo_set)
@@ -121,7 +121,7 @@ async def _run(
             note("")  # ends a line that may be incomplete because an earlier run was killed
             async with trio.open_nursery() as nursery:
                 for photo_set in sets:
-                    nursery.start_soon(one, photo_set, name=f"<analyze {photo_set.name}>")
+                    nursery.start_soon(analyse_one, photo_set, name=f"<analyze {photo_set.name}>")
     return True
 
 
@@ -179,8 +179,8 @@ async def _analysis_function(
 
 def _print_summary(answered: list[results.Result], problems: list[str], output: Path) -> None:
     verdicts: dict[str, int] = {}
-    for one in answered:
-        verdict = "failed" if one.failed else str(one.answer.get("verdict"))
+    for result in answered:
+        verdict = "failed" if result.failed else str(result.answer.get("verdict"))
         verdicts[verdict] = verdicts.get(verdict, 0) + 1
     counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     terminal.output.print(f"{len(answered)} pins: {counts or 'none'}.", markup=False)

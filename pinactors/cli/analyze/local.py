@@ -76,66 +76,66 @@ class Pipeline:
 
 @asynccontextmanager
 async def pipeline(
-    given: Settings, analysis: Analysis, metrics: Metrics | None = None
+    settings: Settings, analysis: Analysis, metrics: Metrics | None = None
 ) -> AsyncIterator[Pipeline]:
     """Runs a pipeline that writes everything to a temporary folder, which is removed at the end of the
     block."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pinactors-")))
-        here = given.model_copy(update={"data": folder, "database_url": ""})
-        store = ImageStore(here.images_folder)
+        own_settings = settings.model_copy(update={"data": folder, "database_url": ""})
+        store = ImageStore(own_settings.images_folder)
         await trio.to_thread.run_sync(store.prepare)
-        records = await Records.open(here)
+        records = await Records.open(own_settings)
         stack.push_async_callback(records.close)
-        compute = await stack.enter_async_context(open_processes(here, components.warm))
-        opened = open_registry(analysis, compute, records, here, metrics)
+        compute = await stack.enter_async_context(open_processes(own_settings, components.warm))
+        opened = open_registry(analysis, compute, records, own_settings, metrics)
         yield Pipeline(await stack.enter_async_context(opened), store)
 
 
-def unhurried(given: Settings, count: int) -> Settings:
-    """The settings `given` with limits raised for `count` analyses at the same time: a server's limits for a
-    client do not apply to its owner.
+def unhurried(settings: Settings, count: int) -> Settings:
+    """The `settings` with limits raised for `count` analyses at the same time: a server's limits for a client
+    do not apply to its owner.
 
     Neither a client's deadline nor failures of other photo sets then change an answer, so that a set of
     photographs gives the same answers on any machine.
     """
-    return given.model_copy(
+    return settings.model_copy(
         update={
-            "deadline": max(given.deadline, DEADLINE_SECONDS),
-            "breaker_failures": RATE_MARGIN * count + given.breaker_failures,
-            "rate_per_minute": RATE_MARGIN * count + given.rate_per_minute,
-            "max_sessions": count + given.max_sessions,
-            "max_sessions_per_key": count + given.max_sessions_per_key,
+            "deadline": max(settings.deadline, DEADLINE_SECONDS),
+            "breaker_failures": RATE_MARGIN * count + settings.breaker_failures,
+            "rate_per_minute": RATE_MARGIN * count + settings.rate_per_minute,
+            "max_sessions": count + settings.max_sessions,
+            "max_sessions_per_key": count + settings.max_sessions_per_key,
         }
     )
 
 
-def prepare(given: Settings) -> None:
+def prepare(settings: Settings) -> None:
     """Warns if the catalogue is empty or outdated. Then reduces the log to errors, because the analysis's
     answer reports refusals."""
     with terminal.explaining():
-        catalog = Catalog.open(given.catalog_folder)
+        catalog = Catalog.open(settings.catalog_folder)
     if catalog.outdated:
         terminal.errors.print(
-            f"{given.catalog_folder} was made by another version of this program: no pin can be identified. "
-            f"`{terminal.command('catalog', 'rebuild')}` brings it up to date.",
+            f"{settings.catalog_folder} was made by another version of this program: "
+            f"no pin can be identified. `{terminal.command('catalog', 'rebuild')}` brings it up to date.",
             markup=False,
         )
     if not catalog.size:
         terminal.errors.print(
-            f"{given.catalog_folder} contains no catalogue: no pin can be identified. "
+            f"{settings.catalog_folder} contains no catalogue: no pin can be identified. "
             f"`{terminal.command('catalog', 'import')} DIR` makes one.",
             markup=False,
         )
-    logs.configure(given.model_copy(update={"log_level": "error"}))
+    logs.configure(settings.model_copy(update={"log_level": "error"}))
 
 
 @asynccontextmanager
-async def analyze(images: Mapping[View, Path], given: Settings) -> AsyncIterator[LoggedPackets]:
+async def analyze(images: Mapping[View, Path], settings: Settings) -> AsyncIterator[LoggedPackets]:
     """Runs one analysis with the data folder's catalogue. Raises `OSError` for an image that cannot be
     read."""
-    analysis = components.declare(given, catalog=given.catalog_folder)
-    async with pipeline(given, analysis) as running:
+    analysis = components.declare(settings, catalog=settings.catalog_folder)
+    async with pipeline(settings, analysis) as running:
         yield LoggedPackets(await running.open(images))
 
 

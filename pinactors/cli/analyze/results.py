@@ -60,7 +60,7 @@ def row(result: Result) -> dict[str, str]:
         return dict.fromkeys(COLUMNS, "") | {"name": result.name, "error": again}
     best = (answer.get("candidates") or [{}])[0] if answer.get("identified", True) else {}
     estimate = answer.get("estimate") or {}
-    told = {
+    cells = {
         "name": result.name,
         "verdict": answer.get("verdict"),
         "rating": answer.get("authenticityRating"),
@@ -70,8 +70,8 @@ def row(result: Result) -> dict[str, str]:
         "photograph_again": " ".join(answer.get("advice") or ()),
         "error": f"missing: {', '.join(answer['missing'])}" if answer.get("missing") else "",
     }
-    told |= {name: estimate.get(name) for name in ("low", "median", "high", "currency")}
-    return {name: "" if told.get(name) is None else str(told[name]) for name in COLUMNS}
+    cells |= {name: estimate.get(name) for name in ("low", "median", "high", "currency")}
+    return {name: "" if cells.get(name) is None else str(cells[name]) for name in COLUMNS}
 
 
 def reasons(answer: dict[str, Any]) -> list[str]:

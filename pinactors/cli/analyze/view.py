@@ -92,10 +92,10 @@ def _pricing(fields: dict[str, Any]) -> str:
 
 def _details(fields: dict[str, Any]) -> str:
     values = fields.get("details") or {}
-    told = [
+    sentences = [
         f"{name} {value}" for name, value in values.items() if isinstance(value, str | int | float) and value
     ]
-    return "; ".join(told[:6]) or f"{len(values)} details"
+    return "; ".join(sentences[:6]) or f"{len(values)} details"
 
 
 def _display(fields: dict[str, Any]) -> str:
