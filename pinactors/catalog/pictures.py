@@ -15,7 +15,7 @@ import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageOps
 
-from pinactors.analysis.imaging import streamed
+from pinactors.analysis.imaging import vips_decoder
 from pinactors.analysis.imaging.colorimetry import lab_of_srgb
 from pinactors.analysis.imaging.decode import DECODER_ERRORS, decode, sniff, upright, whole_factor
 from pinactors.analysis.imaging.formats import pixels_of_png
@@ -114,9 +114,9 @@ def _alpha(data: bytes) -> Image | None:
     no decoder needs are left out, and a large picture is reduced while it is decoded."""
     match sniff(data):
         case _, "PNG":
-            header = streamed.open_png(pixels_of_png(data))
+            header = vips_decoder.open_png(pixels_of_png(data))
         case _, "WEBP":
-            header = streamed.open_webp(data)
+            header = vips_decoder.open_webp(data)
         case _, "HEIF":
             pixels = np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
             return as_image(pixels[..., -1]) if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None
@@ -129,7 +129,7 @@ def _alpha(data: bytes) -> Image | None:
             return None
     if not header.picture.hasalpha():
         return None
-    alpha = streamed.alpha(header.picture, whole_factor(header.width, header.height))
+    alpha = vips_decoder.alpha(header.picture, whole_factor(header.width, header.height))
     return upright(alpha, header.orientation)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from pinactors import __version__, logs
 from pinactors.cli import catalog, components, feedback, keys, records
-from pinactors.cli.analyze.one import analyze
+from pinactors.cli.analyze.single import analyze
 from pinactors.cli.calibrate import calibrate
 from pinactors.cli.calibrate_cutouts import calibrate_cutouts
 from pinactors.cli.calibrate_search import calibrate_search

@@ -19,7 +19,7 @@ import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile
 
-from pinactors.analysis.imaging import formats, streamed
+from pinactors.analysis.imaging import formats, vips_decoder
 from pinactors.analysis.imaging.formats import ACCEPTED_FORMATS, sniff
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
@@ -73,7 +73,7 @@ DECODER_ERRORS = (
     TypeError,
     struct.error,
     zlib.error,
-    streamed.Error,
+    vips_decoder.Error,
 )
 """Exceptions that Pillow, libvips and libheif raise on damaged files: their parsers do not check each
 step."""
@@ -219,8 +219,8 @@ def _png(data: bytes, limits: _Limits) -> _Decoded:
     interlaced = image.info.get("interlace")
     limits.check(*image.size, _interlaced_cost(data) if interlaced else 0.0, "an interlaced PNG like this")
     if image.width * image.height > WHOLE_PIXELS:
-        header = streamed.open_png(data)
-        pixels = streamed.rgb(header.picture, whole_factor(*image.size))
+        header = vips_decoder.open_png(data)
+        pixels = vips_decoder.rgb(header.picture, whole_factor(*image.size))
         return _Decoded(ArrayPixels(pixels, image.size), header.orientation, header.profile)
     image.load()
     return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
@@ -236,12 +236,12 @@ def _interlaced_cost(png: bytes) -> float:
 def _webp(data: bytes, limits: _Limits) -> _Decoded:
     lossless = data.find(b"VP8L", 12, _LOSSLESS_SEARCH_BYTES) > 0
     limits.check(*formats.webp_size(data), WEBP_LOSSLESS_COST if lossless else 0.0, "a lossless WebP")
-    header = streamed.open_webp(data)
+    header = vips_decoder.open_webp(data)
     size = header.width, header.height
     factor = whole_factor(*size)
     if factor > 1:
-        header = streamed.open_webp(data, 1 / factor)
-    pixels = streamed.rgb(header.picture)
+        header = vips_decoder.open_webp(data, 1 / factor)
+    pixels = vips_decoder.rgb(header.picture)
     return _Decoded(ArrayPixels(pixels, size), header.orientation, header.profile)
 
 

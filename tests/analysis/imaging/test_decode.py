@@ -518,7 +518,7 @@ def test_memory_that_a_worker_does_not_get_is_no_damage(monkeypatch: pytest.Monk
     def starved(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("pinactors.analysis.imaging.streamed.open_webp", starved)
+    monkeypatch.setattr("pinactors.analysis.imaging.vips_decoder.open_webp", starved)
     with pytest.raises(PinactorsError) as caught:
         decode(drawing.encoded(quartered(), "WEBP"), View.FRONT, LIMIT)
     assert caught.value.code is ErrorCode.TOO_LARGE
