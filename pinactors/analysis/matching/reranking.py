@@ -189,7 +189,7 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
 def _sums(integral: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
     """The sum over each patch (rows, columns), from the integral of a picture. The patches begin at all
     combinations of `starts`."""
-    ends = starts + PATCH
+    ends = starts + PATCH_PIXELS
     return np.asarray(
         integral[np.ix_(ends, ends)]
         - integral[np.ix_(starts, ends)]
@@ -200,7 +200,7 @@ def _sums(integral: npt.NDArray[Any], starts: npt.NDArray[np.intp]) -> npt.NDArr
 
 def _deviation(plane: Floats, starts: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
     """The standard deviation of each patch (rows, columns)."""
-    mean, square = (_sums(integral, starts) / PATCH**2 for integral in cv2.integral2(plane))
+    mean, square = (_sums(integral, starts) / PATCH_PIXELS**2 for integral in cv2.integral2(plane))
     return np.asarray(np.sqrt(np.maximum(square - mean * mean, 0)), np.float64)
 
 
