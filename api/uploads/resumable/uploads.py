@@ -96,12 +96,6 @@ class PartialUploads:
             raise not_found()
         return upload
 
-    def of_group(self, group: str) -> list[PartialUpload]:
-        return [upload for upload in self._by_id.values() if upload.description.group == group]
-
-    def of_protocol(self, protocol: str) -> list[PartialUpload]:
-        return [upload for upload in self._by_id.values() if upload.description.protocol == protocol]
-
     def receive(self, upload: PartialUpload) -> None:
         """Starts the upload's receiver, unless one is running or the upload has its answer. No checkpoint.
 
