@@ -151,13 +151,13 @@ def _of_plane(
     for axis in axes:
         plane = lab[..., 0] * 2.55 if axis == 0 else lab[..., axis] * CHROMA_GAIN + 128
         grey = np.clip(plane, 0, 255).astype(np.uint8)
-        if axis == 0:
+        if axis == 0 and within is None:
             # A photograph has up to ten times as many keypoints as are kept. Describing only the kept ones
             # costs less, although the blurred pictures are built a second time.
-            detected = sift.detect(grey, within)
+            detected = sift.detect(grey, None)
             keypoints = [detected[at] for at in _spread(detected, grey.shape, count)]
             keypoints, described = sift.compute(grey, keypoints)
-        else:  # few keypoints: one call costs less
+        else:  # few keypoints, as on a catalogue picture's pin: one call costs less
             detected, described = sift.detectAndCompute(grey, within)
             chosen = _spread(detected, grey.shape, count)
             keypoints = [detected[at] for at in chosen]
