@@ -37,6 +37,11 @@ GRID_SIDE = 8
 """Number of parts in each direction over which the selected keypoints are distributed, so that a patterned
 cloth in one corner does not displace the keypoints of a plain pin."""
 
+TEXTURE_LEVELS, TEXTURED_SHARE = 10, 0.33
+"""A picture is textured if a larger share of its pixels has a Laplacian of more than this many grey levels.
+Of 36 drawn and real photographs those above the share had 1,100 to 7,900 keypoints of lightness, the others
+at most 1,250; one call costs less up to about 2,000 keypoints. Only the cost depends on it."""
+
 FULL_SCALE = 0.4
 """Value of a RootSIFT component that is stored as 15; fewer than about one in a thousand are larger."""
 
@@ -151,13 +156,13 @@ def _of_plane(
     for axis in axes:
         plane = lab[..., 0] * 2.55 if axis == 0 else lab[..., axis] * CHROMA_GAIN + 128
         grey = np.clip(plane, 0, 255).astype(np.uint8)
-        if axis == 0 and within is None:
-            # A photograph has up to ten times as many keypoints as are kept. Describing only the kept ones
-            # costs less, although the blurred pictures are built a second time.
+        if within is None and _textured(grey):
+            # Up to ten times as many keypoints are found as are kept. Describing only the kept ones costs
+            # less, although the blurred pictures are built a second time.
             detected = sift.detect(grey, None)
             keypoints = [detected[at] for at in _spread(detected, grey.shape, count)]
             keypoints, described = sift.compute(grey, keypoints)
-        else:  # few keypoints, as on a catalogue picture's pin: one call costs less
+        else:  # one call costs less, and gives the same
             detected, described = sift.detectAndCompute(grey, within)
             chosen = _spread(detected, grey.shape, count)
             keypoints = [detected[at] for at in chosen]
@@ -175,6 +180,11 @@ def _of_plane(
             )
         )
     return found
+
+
+def _textured(grey: Image) -> bool:
+    """Whether a picture has so much texture that many more keypoints will be found than are kept."""
+    return float((np.abs(cv2.Laplacian(grey, cv2.CV_16S)) > TEXTURE_LEVELS).mean()) > TEXTURED_SHARE
 
 
 def _spread(keypoints: Sequence[Any], shape: tuple[int, ...], count: int) -> npt.NDArray[np.intp]:
