@@ -118,8 +118,8 @@ def _alpha(data: bytes) -> Image | None:
         case _, "WEBP":
             header = vips_decoder.open_webp(data)
         case _, "HEIF":
-            pixels = np.asarray(pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True))
-            return as_image(pixels[..., -1]) if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None
+            heif = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+            return as_image(np.asarray(heif)[..., -1]) if heif.has_alpha else None  # decodes only here
         case _, "AVIF":
             with Pillow.open(io.BytesIO(data), formats=("AVIF",)) as picture:
                 if not picture.has_transparency_data:

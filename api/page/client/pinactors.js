@@ -92,13 +92,13 @@ export function merge(packets) {
 /** Cancels a session: every reader receives a terminal ERROR. */
 export async function cancel(streamId, options = {}) {
   const session = new Session(options);
-  await asked(session, session.streamUrl(streamId), { method: "DELETE" });
+  await answerOf(session, session.streamUrl(streamId), { method: "DELETE" });
 }
 
 /** Sends feedback: whether the user agrees with an analysis, and corrections. */
 export async function confirm({ recordNumber, pinId, agree, comment, correctedVerdict, correctedPinId, correctedPrice }, options = {}) {
   const session = new Session(options);
-  return asked(session, session.url("/api/mobile/confirm-pin"), {
+  return answerOf(session, session.url("/api/mobile/confirm-pin"), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({
@@ -114,7 +114,7 @@ export async function confirm({ recordNumber, pinId, agree, comment, correctedVe
 }
 
 /** The JSON value that answers a request which is sent only once. Throws code "network" without an answer. */
-async function asked(session, url, request) {
+async function answerOf(session, url, request) {
   try {
     const response = await session.request(url, request);
     if (!response.ok) throw await refusal(response);
@@ -447,22 +447,29 @@ class PartialUpload {
 async function isLarge(images, session) {
   const least = session.options.resumableBytes ?? RESUMABLE_BYTES;
   if (session.partial) return true;
-  let size = 0;
-  for (const view of Object.keys(FIELDS)) {
-    const photograph = images[view];
-    if (!photograph) continue;
-    size += photograph.size ?? photograph.fileSize ?? 0; // of a file given by its URI, if the caller names a size
-  }
+  const size = Object.values(images).reduce((sum, photograph) => sum + photograph.size, 0);
   return size >= least && canJoin();
 }
 
-/** The photographs by view, bytes as blobs. Throws for a value that is no photograph. */
+/**
+ * The photographs by view, in the order of `FIELDS`: bytes as blobs, a file given by its URI as `{ uri, name, type, size }`
+ * (size 0 if the caller names none). Throws for a value that is no photograph.
+ */
 function checked(images) {
   const photographs = {};
   for (const view of Object.keys(FIELDS)) {
     const photograph = images[view];
     if (!photograph) continue;
-    if (isFile(photograph) || (typeof photograph.size === "number" && typeof photograph.slice === "function")) {
+    if (isFile(photograph)) {
+      // Image pickers have other names for the name, the size and the media type, which may also be in `type`.
+      const { uri, name, fileName, type, mimeType, size, fileSize } = photograph;
+      photographs[view] = {
+        uri,
+        name: name ?? fileName ?? `${view}.jpg`,
+        type: [mimeType, type].find((kind) => kind?.includes("/")) ?? "image/jpeg",
+        size: size ?? fileSize ?? 0,
+      };
+    } else if (typeof photograph.size === "number" && typeof photograph.slice === "function") {
       photographs[view] = photograph;
     } else if (ArrayBuffer.isView(photograph) || Object.prototype.toString.call(photograph) === "[object ArrayBuffer]") {
       photographs[view] = new Blob([photograph]);
@@ -503,11 +510,9 @@ async function multipartOf(images, session) {
   const head = (name, file = "") => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n`;
   const parts = [];
   for (const [name, value] of textsOf(images, session)) parts.push(head(name), value, "\r\n");
-  for (const [view, field] of Object.entries(FIELDS)) {
-    const photograph = images[view];
-    if (!photograph) continue;
+  for (const [view, photograph] of Object.entries(images)) {
     const content = isFile(photograph) ? await contentOf(photograph.uri, session, view) : photograph;
-    parts.push(head(field, `; filename="${view}.jpg"`), content, "\r\n");
+    parts.push(head(FIELDS[view], `; filename="${view}.jpg"`), content, "\r\n");
   }
   parts.push(`--${boundary}--\r\n`);
   return { blob: new Blob(parts), type: `multipart/form-data; boundary=${boundary}` };
@@ -517,20 +522,17 @@ async function multipartOf(images, session) {
 async function formOf(images, session) {
   const form = new FormData();
   for (const [name, value] of textsOf(images, session)) form.append(name, value);
-  for (const [view, field] of Object.entries(FIELDS)) {
-    const photograph = images[view];
-    if (!photograph) continue;
-    const name = photograph.name ?? photograph.fileName ?? `${view}.jpg`;
+  for (const [view, photograph] of Object.entries(images)) {
+    const field = FIELDS[view];
     if (!isFile(photograph)) {
-      form.append(field, photograph, name);
+      form.append(field, photograph, photograph.name ?? `${view}.jpg`);
       continue;
     }
-    // React Native reads the file itself. Image pickers name its media type `type` or `mimeType`.
-    const type = [photograph.mimeType, photograph.type].find((kind) => kind?.includes("/")) ?? "image/jpeg";
-    form.append(field, { uri: photograph.uri, name, type });
+    const { uri, name, type } = photograph;
+    form.append(field, { uri, name, type }); // React Native reads the file itself
     if (typeof form.get === "function" && form.get(field) === "[object Object]") {
       form.delete(field); // this environment converted it to text: read the file here
-      form.append(field, await contentOf(photograph.uri, session, view), name);
+      form.append(field, await contentOf(uri, session, view), name);
     }
   }
   return form;
