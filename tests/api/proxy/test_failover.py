@@ -27,6 +27,7 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
     proxy = fleet.proxy(masters)
     answers: dict[str, Answer] = {}
     opened = [trio.Event() for _ in range(20)]
+    sent = [trio.Event() for _ in range(15)]
     names: dict[str, str] = {}
 
     async def follow(number: int) -> None:
@@ -38,7 +39,11 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
             answers[f"follow{number}"] = await wire.answer()
 
     async def send(number: int) -> None:
-        answers[f"sent{number}"] = await upload(proxy.port, f"sent{number}")
+        body = json_body(sessionId=f"sent{number}", frontImageData=b"PHOTO")
+        async with connected(proxy.port) as wire:
+            await wire.request("POST", UPLOAD, body, JSON | PHONE)
+            sent[number].set()
+            answers[f"sent{number}"] = await wire.answer()
 
     with trio.fail_after(LIMIT):
         async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
@@ -54,7 +59,8 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
             masters[0].pause()
             for number in range(15):
                 nursery.start_soon(send, number)
-            await trio.sleep(0.5)
+            for event in sent:
+                await event.wait()
             assert [name for name in there if name not in answers], "none of its sessions is under way"
             assert len(answers) < 35, "none of those that have sent everything waits for its first packet"
             masters[0].kill()
