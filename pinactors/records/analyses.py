@@ -236,5 +236,5 @@ def _newest(
     ).fetchone()
     if row is None:
         return None
-    stream_id, fingerprint, finished_at = row
-    return (stream_id, fingerprint) if Analysis.finished_at.python_value(finished_at) >= since else None
+    ended_at = Analysis.finished_at.python_value(row[2])
+    return None if ended_at is None or ended_at < since else (row[0], row[1])

@@ -11,7 +11,7 @@ import peewee
 
 def execute(database: peewee.Database, statement: str, *values: object) -> Any:
     """Executes `statement`, with a `?` for each of `values`, and returns the cursor."""
-    return database.execute_sql(statement.replace("?", database.param), values)
+    return database.execute_sql(statement.replace("?", database.param), values)  # type: ignore[no-untyped-call]
 
 
 def insert(database: peewee.Database, table: str, *rows: Mapping[str, object], ignore: bool = False) -> Any:
