@@ -184,8 +184,8 @@ class Session:
     async def _complete(self, messages: Messages) -> None:
         """Sends results for components that have not ended, stores the record, and sends the packet that
         names it."""
-        if self._limits.analysis.cancel_called and self.error is None:
-            await _flushed(messages)
+        await _flushed(messages)
+        if self.error is None:
             for result in undecided(self._services.analysis, self.state):
                 name = result.component.name
                 self._log.warning("component timed out", component=name)

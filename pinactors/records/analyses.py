@@ -13,7 +13,6 @@ import peewee
 from pinactors.protocol import View
 from pinactors.records import deliveries
 from pinactors.records.models import Analysis, AnalysisImage, Image, LaterKey, StoredPacket
-from pinactors.records.sql import execute, insert
 from pinactors.storage.stored_image import StoredImage
 
 
@@ -73,34 +72,31 @@ def save(
     if known is not None:
         return known
     row = {
-        "stream_id": record.stream_id,
-        "session_id": record.session_id,
-        "owner": record.owner,
-        "idempotency_key": record.idempotency_key,
-        "fingerprint": record.fingerprint,
-        "started_at": Analysis.started_at.db_value(record.started_at),
-        "finished_at": Analysis.finished_at.db_value(now),
-        "processing_ms": record.processing_ms,
-        "verdict": record.verdict,
-        "authentic": record.authentic,
-        "rating": record.rating,
-        "confidence": record.confidence,
-        "pin_id": record.pin_id,
-        "pin_name": record.pin_name,
-        "degraded": json.dumps(record.degraded),
-        "missing": json.dumps(record.missing),
-        "error_code": record.error_code,
-        "provisional": record.error_code is None,
+        Analysis.stream_id: record.stream_id,
+        Analysis.session_id: record.session_id,
+        Analysis.owner: record.owner,
+        Analysis.idempotency_key: record.idempotency_key,
+        Analysis.fingerprint: record.fingerprint,
+        Analysis.started_at: record.started_at,
+        Analysis.finished_at: now,
+        Analysis.processing_ms: record.processing_ms,
+        Analysis.verdict: record.verdict,
+        Analysis.authentic: record.authentic,
+        Analysis.rating: record.rating,
+        Analysis.confidence: record.confidence,
+        Analysis.pin_id: record.pin_id,
+        Analysis.pin_name: record.pin_name,
+        Analysis.degraded: json.dumps(record.degraded),
+        Analysis.missing: json.dumps(record.missing),
+        Analysis.error_code: record.error_code,
+        Analysis.provisional: record.error_code is None,
     }
-    insert(database, "analysis", row)
-    number = _number_of(database, record.stream_id)
-    assert number is not None
+    number = int(Analysis.insert(row).execute(database))
     # The final packet is made after the row is inserted, so that no other attempt can store another one.
     bodies = [*record.packets, seal(number)]
-    packets = [
-        {"analysis_id": number, "sequence": sequence, "body": body} for sequence, body in enumerate(bodies)
-    ]
-    insert(database, "packet", *packets)
+    packets = [(number, sequence, body) for sequence, body in enumerate(bodies)]
+    fields = [StoredPacket.analysis, StoredPacket.sequence, StoredPacket.body]
+    StoredPacket.insert_many(packets, fields=fields).execute(database)
     if record.webhook or record.owner:
         deliveries.add(
             database, record.stream_id, record.owner, record.webhook, bodies, record.components, now
@@ -108,16 +104,16 @@ def save(
     for view, image in record.images.items():
         path = Path(image.path)
         relative = path.relative_to(images_folder) if path.is_relative_to(images_folder) else path
-        stored = {"sha256": image.sha256, "size": image.size, "path": str(relative)}
-        insert(database, "image", stored, ignore=True)
-        used = {"analysis_id": number, "view": view.value, "image_id": image.sha256}
-        insert(database, "analysis_image", used)
+        Image.insert(sha256=image.sha256, size=image.size, path=str(relative)).on_conflict_ignore().execute(
+            database
+        )
+        AnalysisImage.insert(analysis=number, view=view.value, image=image.sha256).execute(database)
     return number
 
 
 def _number_of(database: peewee.Database, stream_id: str) -> int | None:
-    row = execute(database, "SELECT id FROM analysis WHERE stream_id = ?", stream_id).fetchone()
-    return None if row is None else int(row[0])
+    number = Analysis.select(Analysis.id).where(Analysis.stream_id == stream_id).scalar(database)
+    return None if number is None else int(number)
 
 
 def known_images(database: peewee.Database, hashes: Sequence[str]) -> set[str]:
@@ -167,7 +163,11 @@ def find_upload(
 ) -> str | None:
     """Stream id of the newest analysis with this owner, session id and fingerprint, if it ended after
     `since`."""
-    matching = {"owner": owner, "session_id": session_id, "fingerprint": fingerprint}
+    matching = (
+        (Analysis.owner == owner)
+        & (Analysis.session_id == session_id)
+        & (Analysis.fingerprint == fingerprint)
+    )
     found = _newest(database, matching, since)
     return found[0] if found else None
 
@@ -177,7 +177,7 @@ def find_idempotent(
 ) -> tuple[str, str] | None:
     """Stream id and fingerprint of the newest analysis with this owner and key, if it ended after `since`;
     otherwise of the analysis of which a duplicate was uploaded with the key after `since`."""
-    matching = {"owner": owner, "idempotency_key": idempotency_key}
+    matching = (Analysis.owner == owner) & (Analysis.idempotency_key == idempotency_key)
     later_keys = (
         LaterKey.select(LaterKey.stream_id, LaterKey.fingerprint)
         .where(
@@ -214,7 +214,7 @@ def has_upload(
     database: peewee.Database, owner: str, session_id: str, idempotency_key: str | None, since: dt.datetime
 ) -> bool:
     """Whether there is an analysis with that session id, or with that key, that ended after `since`."""
-    if _newest(database, {"owner": owner, "session_id": session_id}, since) is not None:
+    if _newest(database, (Analysis.owner == owner) & (Analysis.session_id == session_id), since) is not None:
         return True
     return idempotency_key is not None and (
         find_idempotent(database, owner, idempotency_key, since) is not None
@@ -222,19 +222,20 @@ def has_upload(
 
 
 def _newest(
-    database: peewee.Database, matching: Mapping[str, str], since: dt.datetime
+    database: peewee.Database, matching: peewee.Expression, since: dt.datetime
 ) -> tuple[str, str] | None:
-    """Stream id and fingerprint of the newest analysis whose columns have the values in `matching`, if it
-    ended after `since`. Only one row is read. Failed analyses do not count: they may have had only some of
-    the photographs, and the client that sends these again needs a new analysis."""
-    columns = " AND ".join(f"{column} = ?" for column in matching)
-    row = execute(
-        database,
-        f"SELECT stream_id, fingerprint, finished_at FROM analysis WHERE {columns} "  # noqa: S608 - our own names
-        "AND error_code IS NULL ORDER BY id DESC LIMIT 1",
-        *matching.values(),
-    ).fetchone()
+    """Stream id and fingerprint of the newest matching analysis, if it ended after `since`. Only one row is
+    read. Failed analyses do not count: they may have had only some of the photographs, and the client that
+    sends these again needs a new analysis."""
+    row = (
+        Analysis.select(Analysis.stream_id, Analysis.fingerprint, Analysis.finished_at)
+        .where(matching, Analysis.error_code.is_null())
+        .order_by(Analysis.id.desc())
+        .limit(1)
+        .tuples()
+        .first(database)
+    )
     if row is None:
         return None
-    ended_at = Analysis.finished_at.python_value(row[2])
-    return None if ended_at is None or ended_at < since else (row[0], row[1])
+    stream_id, fingerprint, finished_at = row
+    return (stream_id, fingerprint) if finished_at >= since else None

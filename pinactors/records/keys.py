@@ -17,7 +17,6 @@ from typing import Any
 import peewee
 
 from pinactors.records.models import ApiKey
-from pinactors.records.sql import execute
 
 TOKEN_PREFIX = "pin_"
 SECRET_PREFIX = "whsec_"
@@ -127,7 +126,7 @@ def is_admin(database: peewee.Database, token: str) -> bool:
 
 
 def any_known(database: peewee.Database) -> bool:
-    return execute(database, "SELECT id FROM api_key LIMIT 1").fetchone() is not None
+    return ApiKey.select(ApiKey.id).limit(1).scalar(database) is not None
 
 
 def digest_of(token: str) -> str:

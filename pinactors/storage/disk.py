@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
@@ -37,34 +36,27 @@ class DiskThread:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[_Operation] = deque()
-        self._idle = trio.lowlevel.ParkingLot()
+        self._sender, self._receiver = trio.open_memory_channel[_Operation](0)
         self._limiter = trio.CapacityLimiter(1)
         self._serving = trio.CancelScope(shield=True)
 
     async def run(self, operation: Callable[[], T]) -> T:
         """If the caller is cancelled before the operation starts, the operation does not run; later, it runs
         to its end."""
-        waiting = _Operation(operation, trio.lowlevel.current_task())
-        self._queue.append(waiting)
-        self._idle.unpark()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            if waiting not in self._queue:
-                return trio.lowlevel.Abort.FAILED
-            self._queue.remove(waiting)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        value: T = await trio.lowlevel.wait_task_rescheduled(abort)
+        waiting = _Operation(operation)
+        await self._sender.send(waiting)
+        with trio.CancelScope(shield=True):
+            await waiting.done.wait()
+        value: T = waiting.answer.unwrap()
         return value
 
     async def serve(self) -> None:
         """Runs operations until `close`."""
         with self._serving:
             while True:
-                while not self._queue:
-                    await self._idle.park()
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_OPERATIONS))]
+                batch = [await self._receiver.receive()]
+                while len(batch) < BATCH_OPERATIONS and self._receiver.statistics().tasks_waiting_send:
+                    batch.append(self._receiver.receive_nowait())
                 try:
                     await trio.to_thread.run_sync(_run_all, batch, limiter=self._limiter)
                 except RuntimeError as error:
@@ -72,7 +64,7 @@ class DiskThread:
                     log.error("disk operations not run", error=repr(error), count=len(batch))
                 finally:
                     for operation in batch:
-                        trio.lowlevel.reschedule(operation.caller, operation.answer)
+                        operation.done.set()
 
     def close(self) -> None:
         """Ends `serve`. To be called when no more operations come."""
@@ -80,12 +72,12 @@ class DiskThread:
 
 
 class _Operation:
-    """A function to run for the task `caller`; `answer` is its outcome once it has run."""
+    """A function to run; `answer` is its outcome and is valid when `done` is set."""
 
-    def __init__(self, function: Callable[[], Any], caller: trio.lowlevel.Task) -> None:
+    def __init__(self, function: Callable[[], Any]) -> None:
         self.function = function
-        self.caller = caller
         self.answer: outcome.Outcome[Any] = outcome.Error(OSError("no thread ran it"))
+        self.done = trio.Event()
 
 
 def _run_all(batch: list[_Operation]) -> None:

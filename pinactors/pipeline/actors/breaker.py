@@ -4,10 +4,9 @@ while."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Self
 
 import trio
 
@@ -16,6 +15,19 @@ class State(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
+
+
+class Trial:
+    """One attempt. If neither `succeeded` nor `failed` is called the breaker does not change."""
+
+    def __init__(self) -> None:
+        self.success: bool | None = None
+
+    def succeeded(self) -> None:
+        self.success = True
+
+    def failed(self) -> None:
+        self.success = False
 
 
 class Breaker:
@@ -39,25 +51,23 @@ class Breaker:
             return State.CLOSED
         return State.OPEN if trio.current_time() < self._open_until else State.HALF_OPEN
 
-    def attempt(self) -> Trial | AbstractContextManager[None]:
-        """A context that gives the `Trial` of one attempt, or None if no attempt may be made."""
+    @contextmanager
+    def attempt(self) -> Iterator[Trial | None]:
+        """Gives the `Trial` of one attempt, or None if no attempt may be made."""
         if self.state is State.OPEN or self._probing:
-            return nullcontext()
-        return Trial(self)
-
-    def begin(self) -> bool:
-        """Begins an attempt; returns whether it is the only one that is allowed."""
-        self._probing = self.state is State.HALF_OPEN
-        return self._probing
-
-    def end(self, success: bool | None, probe: bool) -> None:
-        """Ends an attempt; `probe` is what `begin` returned."""
-        if probe:
-            self._probing = False
-        if success is True:
-            self._close()
-        elif success is False:
-            self._count(probe)
+            yield None
+            return
+        probe = self._probing = self.state is State.HALF_OPEN
+        trial = Trial()
+        try:
+            yield trial
+        finally:
+            if probe:
+                self._probing = False
+            if trial.success is True:
+                self._close()
+            elif trial.success is False:
+                self._count(probe)
 
     def _close(self) -> None:
         self._failures.clear()
@@ -71,28 +81,3 @@ class Breaker:
             self._failures.clear()
             self._open_until = now + self._pause
             self._on_trip()
-
-
-class Trial:
-    """One attempt, while its context is entered. If neither `succeeded` nor `failed` is called the breaker
-    does not change."""
-
-    __slots__ = ("_breaker", "_probe", "_success")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self._breaker = breaker
-        self._probe = False
-        self._success: bool | None = None
-
-    def __enter__(self) -> Self:
-        self._probe = self._breaker.begin()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._breaker.end(self._success, self._probe)
-
-    def succeeded(self) -> None:
-        self._success = True
-
-    def failed(self) -> None:
-        self._success = False

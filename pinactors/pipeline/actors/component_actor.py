@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -43,13 +43,13 @@ class ComponentActor:
     def __repr__(self) -> str:
         return f"<ComponentActor {self.component.name}>"
 
-    def needed(self) -> Awaitable[list[Any]]:
+    async def needed(self) -> list[Any]:
         """The values that `full` needs. Raises as `SharedSteps.gather`."""
-        return self._shared_steps.gather(self.component.needs)
+        return await self._shared_steps.gather(self.component.needs)
 
-    def full(self, span: Span, values: list[Any]) -> Awaitable[EncodedPacket]:
+    async def full(self, span: Span, values: list[Any]) -> EncodedPacket:
         function, place = self.component.full, self.component.place
-        return self._produce(span, function, place, values, "", self.component.seconds)
+        return await self._produce(span, function, place, values, "", self.component.seconds)
 
     async def basic(self, span: Span) -> EncodedPacket:
         assert self.component.basic is not None

@@ -4,7 +4,8 @@ components that need it."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -51,25 +52,6 @@ class _Computation:
         self.error: Exception | None = None
 
 
-class _InUse:
-    """See `SharedSteps.in_use`. Not a generator, because every component of an open session has one."""
-
-    __slots__ = ("_computations",)
-
-    def __init__(self, computations: list[_Computation]) -> None:
-        self._computations = computations
-
-    def __enter__(self) -> None:
-        for computation in self._computations:
-            computation.users += 1
-
-    def __exit__(self, *_: object) -> None:
-        for computation in self._computations:
-            computation.users -= 1
-            if not computation.users and computation.scope is not None:
-                computation.scope.cancel()
-
-
 class SharedSteps:
     """Computes shared steps in `nursery`. A step that no task needs any more is cancelled, which frees its
     worker.
@@ -103,9 +85,19 @@ class SharedSteps:
         self._steps = {step.name: step for step in services.analysis.shared_steps}
         self._computations = {name: _Computation() for name in self._steps}
 
-    def in_use(self, names: Sequence[str]) -> _InUse:
-        """A context that keeps the steps among `names` that are running from being cancelled."""
-        return _InUse([self._computations[name] for name in names if name in self._computations])
+    @contextmanager
+    def in_use(self, names: Sequence[str]) -> Iterator[None]:
+        """Keeps the steps among `names` that are running from being cancelled while inside."""
+        computations = [self._computations[name] for name in names if name in self._computations]
+        for computation in computations:
+            computation.users += 1
+        try:
+            yield
+        finally:
+            for computation in computations:
+                computation.users -= 1
+                if not computation.users and computation.scope is not None:
+                    computation.scope.cancel()
 
     async def gather(self, names: Sequence[str]) -> list[Any]:
         """The values of `names` (steps, photographs, or the owner); steps run concurrently. Returns after the
