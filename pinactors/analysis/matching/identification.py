@@ -101,7 +101,7 @@ def identify_tilted(source: CatalogSource, rgb: Image, first: Match, region: Reg
     also = [number for one in first.candidates if (number := source.number(one.pin.pin_id)) is not None]
     query = sightings.features(rgb)
     if first.decided and also:  # only its geometry in this view is missing
-        seen = sightings.compare_candidates(source, rgb, query, also[:1], None)
+        seen = sightings.compare_candidates(source, rgb, query, also[:1])
         if seen and seen[0].odds >= CLAIM_ODDS:
             return _conclude(source, _fits(seen, View.ANGLED))
     seen = find_pins(source, rgb, also, region, query)

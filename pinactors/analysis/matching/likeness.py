@@ -69,7 +69,8 @@ says, hence the lower bound: one in twenty of a pin's own backs fits as badly, a
 rivals'."""
 
 LEAST_OUTLINE = 0.8
-"""Intersection over union that 99 of 100 registered backs of the same pin exceed."""
+"""Intersection over union that 99 of 100 registered backs of the same pin exceed, and half of those of other
+pins."""
 
 MOST_TINT = 1.0
 """Upper bound of a light's tint (log gains): a larger one is not caused by the light."""
@@ -81,9 +82,12 @@ bound of their sum. Among 1,043 pins, three quarters of them mirrored or recolou
 
 
 def back_log_odds(likeness: Likeness | None) -> float:
-    """Natural log odds that the back adds to those of the other views; 0 if the back cannot be compared."""
-    if likeness is None or likeness.outline < LEAST_OUTLINE:
+    """Natural log odds that the back adds to those of the other views; 0 if the back cannot be compared, the
+    least if its outline is another one: either it is another pin's or it was cut out badly."""
+    if likeness is None:
         return 0.0
+    if likeness.outline < LEAST_OUTLINE:
+        return BACK_LEAST
     total = (
         BACK_INTERCEPT
         + BACK_INNER_LINES * likeness.inner_lines

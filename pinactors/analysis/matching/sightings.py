@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -33,6 +33,7 @@ from pinactors.analysis.matching.reranking import Candidate, CandidateComparison
 from pinactors.analysis.matching.verification import Registration
 from pinactors.analysis.model import CatalogPin, Image, Matrix, Reference, Sale
 from pinactors.analysis.segmentation import outline
+from pinactors.analysis.segmentation.outline import Segmentation
 from pinactors.protocol import View
 
 PHOTOGRAPH_SIDES = 600, 400
@@ -52,6 +53,10 @@ photograph."""
 REGION_MARGIN = 0.15
 """Margin added on each side of a region, as a share of its size: users tap imprecisely."""
 
+SMALL_PIN_SHARE = 0.5
+"""Share of the photograph's longer side below which a cut-out pin is small: it has less than half of the
+pixels in each direction that the same photograph would show of a pin that fills it."""
+
 MOST_ALIGNED = 8
 """Number of candidates aligned by their outlines if features alone gave no claim."""
 
@@ -63,9 +68,12 @@ CLAIM_PROBABILITY = 0.35
 photographs, out of fold, pins with .35 to .75 were right 17 times of 20, and pins with less hardly ever."""
 CLAIM_ODDS = math.log(CLAIM_PROBABILITY / (1 - CLAIM_PROBABILITY))
 PROOF_INLIERS, UNPROVEN_ODDS = 8, -1.0
-"""Number of inliers from which the log odds are not bounded, and the bound of the log odds with fewer: four
-pairs fit any homography. The rightly claimed pins on real photographs had at least 18; a plain disc fits
-every coin."""
+"""Number of different inliers from which the log odds are not bounded, and the bound of the log odds with
+fewer: four pairs fit any homography. The rightly claimed pins on real photographs had at least 18 inliers; of
+32 such pins each had more than 100 different ones. A plain disc, which fits every coin, has 5."""
+SAME_COSINE = 0.9
+"""Similarity from which two features of one picture are the same: all pieces of a circle are, wherever they
+lie, so that they do not tell how a pin is turned."""
 FURTHER_PIN_ODDS = 0.0
 """Log odds from which a pin is listed beside others."""
 SAME_PLACE_OVERLAP = 0.3
@@ -122,9 +130,11 @@ def find_pins(
 ) -> list[Sighting]:
     """The catalogue pins found in a photograph, likeliest first, those inside `region` before all others.
 
-    The pins numbered `also` are always tried, before those with votes. Rivals for the best pin's place have
-    been compared with it where their pictures differ. `query` are the photograph's `features`, if they are
-    computed already.
+    The pins numbered `also` are always tried, before those with votes. If the whole photograph gives no
+    claim and the pin that is cut out by the pixels is small, the part around it is searched like a photograph
+    of its own: there the pin has more features, and its background no votes. Rivals for the best pin's place
+    have been compared with it where their pictures differ. `query` are the photograph's `features`, if they
+    are computed already.
     """
     if source.index is None:
         return []
@@ -132,35 +142,53 @@ def find_pins(
         query = features(rgb)
     if region is not None:
         query = concatenated(query, _region_features(rgb, region))
-    numbers = source.index.votes(query).numbers[:MOST_VERIFIED]
-    return compare_candidates(source, rgb, query, [*also, *(int(number) for number in numbers)], region)
+    candidates = source.candidates([*also, *_most_voted(source.index, query)])
+    seen = _registered(rgb, query, candidates.values())
+    if _none_claimed(seen) and (cut := outline.segment(rgb)).mask is not None:
+        if max(np.ptp(cut.outline, axis=0)) < SMALL_PIN_SHARE * max(rgb.shape):
+            closer = _region_features(rgb, _as_region(cut.outline, rgb))
+            candidates = source.candidates([*also, *_most_voted(source.index, closer)]) | candidates
+            seen += _registered(rgb, closer, candidates.values())
+        seen += _aligned_by_outline(rgb, query, candidates.values(), cut)
+    return _ranked(seen, region, rgb)
 
 
 def compare_candidates(
-    source: CatalogSource, rgb: Image, query: Features, numbers: Sequence[int], region: Region | None
+    source: CatalogSource, rgb: Image, query: Features, numbers: Sequence[int]
 ) -> list[Sighting]:
-    """The pins among `numbers` that can be registered on the photograph, in the order of `find_pins`."""
-    chosen = [*dict.fromkeys(numbers)]
-    candidates = source.candidates(chosen)
+    """The pins among `numbers` that can be registered on the photograph, likeliest first."""
+    candidates = source.candidates(numbers)
+    seen = _registered(rgb, query, candidates.values())
+    if _none_claimed(seen) and (cut := outline.segment(rgb)).mask is not None:
+        seen += _aligned_by_outline(rgb, query, candidates.values(), cut)
+    return _ranked(seen, None, rgb)
+
+
+def _most_voted(index: InvertedIndex, query: Features) -> list[int]:
+    return [int(number) for number in index.votes(query).numbers[:MOST_VERIFIED]]
+
+
+def _registered(rgb: Image, query: Features, candidates: Iterable[Candidate]) -> list[Sighting]:
+    """The best of the candidates that are registered by their features."""
     registered: list[tuple[float, Candidate, Registration]] = []
-    for candidate in candidates.values():
+    for candidate in candidates:
         found = verification.register(query, candidate.features)
         if found is not None:
             registered.append((_support(candidate, found), candidate, found))
     registered.sort(key=lambda one: -one[0])
-    seen = _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:MOST_COMPARED]])
-    if all(one.odds < CLAIM_ODDS for one in seen):
-        by_outline = _aligned_by_outline(
-            rgb, [candidates[number] for number in chosen if number in candidates]
-        )
-        better = {one.candidate.number: one for one in seen}
-        for one in _sightings(rgb, query, by_outline):
-            number = one.candidate.number
-            if number not in better or one.odds > better[number].odds:
-                better[number] = one
-        seen = list(better.values())
-    seen.sort(key=lambda one: (not _is_in_region(one, region, rgb), -one.odds))
-    return _compare_rivals(seen)
+    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:MOST_COMPARED]])
+
+
+def _none_claimed(seen: Sequence[Sighting]) -> bool:
+    return all(one.odds < CLAIM_ODDS for one in seen)
+
+
+def _ranked(seen: Sequence[Sighting], region: Region | None, rgb: Image) -> list[Sighting]:
+    """The best sighting of each pin, in the order of `find_pins`."""
+    best: dict[int, Sighting] = {}
+    for one in sorted(seen, key=lambda one: (not _is_in_region(one, region, rgb), -one.odds)):
+        best.setdefault(one.candidate.number, one)
+    return _compare_rivals([*best.values()])
 
 
 def _sightings(
@@ -173,14 +201,14 @@ def _sightings(
     return seen
 
 
-def _aligned_by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tuple[Candidate, Registration]]:
+def _aligned_by_outline(
+    rgb: Image, query: Features, candidates: Iterable[Candidate], cut: Segmentation
+) -> list[Sighting]:
     """The candidates that align best with the pin cut out by the pixels alone: with smooth pins and strong
     reflections few features agree, but the outline and the fields of colour still do."""
-    found = outline.segment(rgb)
-    if found.mask is None:
-        return []
-    to_crop = crop_transform(found.outline)
-    portrait = Portrait.of(*warp_crop(rgb, found.mask, to_crop))
+    assert cut.mask is not None
+    to_crop = crop_transform(cut.outline)
+    portrait = Portrait.of(*warp_crop(rgb, cut.mask, to_crop))
     fits = []
     for candidate in [one for one in candidates if one.outlined][:MOST_ALIGNED]:
         with contextlib.suppress(LookupError):
@@ -189,7 +217,7 @@ def _aligned_by_outline(rgb: Image, candidates: Sequence[Candidate]) -> list[tup
             if verification.plausible(to_photo, candidate.outline):
                 fits.append((aligned.cost, candidate, verification.without_pairs(to_photo)))
     fits.sort(key=lambda fit: fit[0])
-    return [(candidate, registration) for _, candidate, registration in fits[:MOST_COMPARED]]
+    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in fits[:MOST_COMPARED]])
 
 
 def find_all_pins(source: CatalogSource, rgb: Image) -> list[Sighting]:
@@ -241,6 +269,13 @@ def _support(candidate: Candidate, found: Registration) -> float:
     return float((candidate.weights[found.reference] * np.square(found.cosines - 0.5)).sum())
 
 
+def _as_region(points: npt.NDArray[np.floating[Any]], rgb: Image) -> Region:
+    """The box around points (n, 2) of a photograph."""
+    size = np.array([rgb.shape[1], rgb.shape[0]])
+    low, high = np.clip(points.min(0) / size, 0, 1), np.clip(points.max(0) / size, 0, 1)
+    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+
 def _region_features(rgb: Image, region: Region) -> Features:
     """Features in and around a region, extracted at a higher resolution, in the photograph's pixels."""
     height, width = rgb.shape[:2]
@@ -266,9 +301,20 @@ def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registra
     outline = cv2.perspectiveTransform(candidate.outline[None], to_photo)[0]
     odds = probability.log_odds(comparison.agreement, candidate.outlined)
     inliers = len(comparison.registration.query)
-    if inliers < PROOF_INLIERS:
+    if _different(candidate.features.take(comparison.registration.reference)) < PROOF_INLIERS:
         odds = min(odds, UNPROVEN_ODDS)
     return Sighting(candidate, odds, inliers, to_photo, np.asarray(outline, np.float64), comparison)
+
+
+def _different(found: Features) -> int:
+    """The number of features, without those that are the same as an earlier one."""
+    same = found.descriptors @ found.descriptors.T > SAME_COSINE
+    same &= found.axes[:, None] == found.axes
+    left = np.ones(len(found), bool)
+    for row in range(len(found)):
+        if left[row]:
+            left[row + 1 :] &= ~same[row, row + 1 :]
+    return int(left.sum())
 
 
 def _compare_rivals(seen: list[Sighting]) -> list[Sighting]:
@@ -310,10 +356,9 @@ def overlap(first_outline: npt.NDArray[np.float64], second_outline: npt.NDArray[
     return float(shared / max(cv2.contourArea(first) + cv2.contourArea(second) - shared, 1e-6))
 
 
-def box_of(sighting: Sighting, rgb: Image) -> tuple[float, float, float, float]:
-    """x, y, width, height of a sighting as shares of the photograph: the box around its outline or, if the
-    catalogue's mask is only the middle of a picture, around the features found in it."""
-    size = np.array([rgb.shape[1], rgb.shape[0]])
+def box_of(sighting: Sighting, rgb: Image) -> Region:
+    """The place of a sighting: the box around its outline or, if the catalogue's mask is only the middle of a
+    picture, around the features found in it."""
     low, high = sighting.outline.min(0), sighting.outline.max(0)
     found = sighting.comparison.registration.reference
     if not sighting.candidate.outlined and len(found) >= PROOF_INLIERS:
@@ -322,5 +367,4 @@ def box_of(sighting: Sighting, rgb: Image) -> tuple[float, float, float, float]:
         ends = np.concatenate([known.points - reach, known.points + reach]).astype(np.float64)
         photo_ends = cv2.perspectiveTransform(ends[None], sighting.to_photo)[0]
         low, high = np.maximum(low, photo_ends.min(0)), np.minimum(high, photo_ends.max(0))
-    low, high = np.clip(low / size, 0, 1), np.clip(high / size, 0, 1)
-    return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+    return _as_region(np.stack([low, high]), rgb)

@@ -24,9 +24,7 @@ def with_named(source: CatalogSource, match: Match, rgb: Image, numbers: Sequenc
     if match.identified or source.index is None or not tried:
         return match
     query = sightings.features(rgb)
-    seen = [
-        one for one in sightings.compare_candidates(source, rgb, query, tried, None) if one.odds >= CLAIM_ODDS
-    ]
+    seen = [one for one in sightings.compare_candidates(source, rgb, query, tried) if one.odds >= CLAIM_ODDS]
     pins = source.numbered([one.candidate.number for one in seen])
     none = max(1 - sum(one.score for one in match.candidates), LEAST_PROBABILITY)
     weighted = [(one.pin, one.score / none, one.inliers) for one in match.candidates]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -129,6 +131,12 @@ def test_pins_that_do_not_overlap_are_unlike() -> None:
     away = np.array([[1, 0, 2 * CROP_SIDE], [0, 1, 0], [0, 0, 1.0]])
     assert likeness.compare(portrait, portrait, away) is None
     assert likeness.back_log_odds(None) == 0
+
+
+def test_a_back_of_another_outline_is_evidence_against_a_pin() -> None:
+    same = likeness_of(crop(1), crop(1))
+    other = dataclasses.replace(same, outline=likeness.LEAST_OUTLINE - 0.01)
+    assert likeness.back_log_odds(same) > 0 > likeness.back_log_odds(other)
 
 
 def nearer(query: tuple[Image, Image], one: tuple[Image, Image], other: tuple[Image, Image]) -> float:
