@@ -28,7 +28,8 @@ from pinactors.analysis.imaging.formats import (
 from pinactors.storage.iso_media import blanks
 
 _ORIENTATION_TAG = 0x0112
-_SHORT = 3
+_SHORT, _LONG = 3, 4
+"""The types of a number that programs write the orientation with; EXIF has it as SHORT."""
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])")
 _EXIF_START = b"Exif\0\0"
 _XMP_START = b"http://ns.adobe.com/xap/1.0/\0"
@@ -211,8 +212,10 @@ def _tiff_orientation(tiff: bytes) -> int:
         (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
         (count,) = struct.unpack_from(f"{order}H", tiff, directory)
         for number in range(count):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, directory + 2 + 12 * number)
-            if tag == _ORIENTATION_TAG and kind == _SHORT:
+            entry = directory + 2 + 12 * number
+            tag, kind = struct.unpack_from(f"{order}HH", tiff, entry)
+            if tag == _ORIENTATION_TAG and kind in (_SHORT, _LONG):
+                (value,) = struct.unpack_from(f"{order}{'H' if kind == _SHORT else 'I'}", tiff, entry + 8)
                 return value if 1 <= value <= 8 else 1
     except struct.error:
         pass

@@ -7,6 +7,7 @@ import contextlib
 import io
 import struct
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,16 @@ def test_a_turn_that_only_xmp_tells_is_kept() -> None:
     Pillow.fromarray(np.zeros((40, 60, 3), np.uint8)).save(target, "JPEG", xmp=xmp)
     kept = decode(without_metadata(target.getvalue()), View.FRONT, 10**8)
     assert (kept.width, kept.height) == (40, 60)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_orientation_written_as_a_long_number_is_kept(order: str) -> None:
+    tiff = {"<": b"II", ">": b"MM"}[order] + struct.pack(f"{order}HIHHHIII", 42, 8, 1, 0x0112, 4, 1, 6, 0)
+    target = io.BytesIO()
+    Pillow.fromarray(np.zeros((40, 60, 3), np.uint8)).save(target, "JPEG", exif=b"Exif\0\0" + tiff)
+    for data in (target.getvalue(), without_metadata(target.getvalue())):
+        upright = decode(data, View.FRONT, 10**8)
+        assert (upright.width, upright.height) == (40, 60)
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -249,6 +260,43 @@ def test_damage_never_raises(format_name: str) -> None:
             data[int(rng.integers(0, len(data)))] = int(rng.integers(0, 256))
         assert isinstance(without_metadata(bytes(data)), bytes)
     assert without_metadata(b"no photograph") == b"no photograph"
+
+
+def heic_of(extents: bytes, items: int, extent_bytes: int) -> bytes:
+    """A HEIC file with 1 MB and a number of items that are text, each with the same `extents`: their count,
+    and offset and length of each if they take `extent_bytes` in the file."""
+    entries = (
+        b"infe" + bytes([2, 0, 0, 0]) + struct.pack(">HH", item, 0) + b"mime\0" for item in range(items)
+    )
+    iinf = bytes(4) + struct.pack(">H", items) + b"".join(struct.pack(">I", len(e) + 4) + e for e in entries)
+    sizes = bytes([1, 0, 0, 0, extent_bytes << 4 | extent_bytes, 0]) + struct.pack(">H", items)
+    iloc = sizes + b"".join(struct.pack(">HHH", item, 0, 0) + extents for item in range(items))
+    boxes = b"".join(struct.pack(">I", len(b) + 8) + k + b for k, b in ((b"iinf", iinf), (b"iloc", iloc)))
+    meta = struct.pack(">I4s4x", len(boxes) + 12, b"meta") + boxes
+    return (
+        b"\0\0\0\x18ftypheic"
+        + bytes(12)
+        + meta
+        + struct.pack(">I4s", 8 + (1 << 20), b"mdat")
+        + bytes(1 << 20)
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        heic_of(struct.pack(">H", 65_535), items=200, extent_bytes=0),
+        heic_of(struct.pack(">HII", 1, 0, 1 << 20), items=900, extent_bytes=4),
+    ],
+    ids=["extents without bytes", "items with the same bytes"],
+)
+def test_a_table_of_items_costs_no_more_memory_than_the_file(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert without_metadata(data) == data
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(data)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

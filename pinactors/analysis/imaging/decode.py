@@ -19,7 +19,7 @@ import pillow_heif
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageFile
 
-from pinactors.analysis.imaging import formats, vips_decoder
+from pinactors.analysis.imaging import formats, iso_boxes, vips_decoder
 from pinactors.analysis.imaging.formats import ACCEPTED_FORMATS, sniff
 from pinactors.analysis.imaging.geometry import as_image
 from pinactors.analysis.imaging.reduce import WHOLE_PIXELS, ArrayPixels, PillowPixels, Pixels, reduced
@@ -179,6 +179,8 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
             raise limits.refuse(
                 f"this is a JPEG with {frame.components} colour components, which we cannot read"
             )
+        if not frame.height:
+            raise limits.refuse("this is a JPEG whose height is not in its header, which we cannot read")
         if frame.buffered and formats.jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
             raise limits.refuse(f"this is a JPEG with more than {MOST_SCANS} scans, which we do not read")
         cost = 2 * frame.samples if frame.buffered else 0.0
@@ -186,6 +188,8 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     image = Pillow.open(io.BytesIO(data), formats=("JPEG",))
     width, height = image.size
     limits.check(width, height, 0.0, "")
+    if formats.jpeg_restarts_missing(data):
+        raise OSError("pixels between restart markers are missing")  # the decoder would guess them
     scale = min(1.0, WORKING_SIDE / max(width, height))
     target = max(1, round(width * scale)), max(1, round(height * scale))
     try:
@@ -195,8 +199,9 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
     return _Decoded(PillowPixels(image, (width, height)), _orientation(image), _profile(image.info))
 
 
-def _load(image: Pillow.Image, target: tuple[int, int]) -> None:
+def _load(image: ImageFile.ImageFile, target: tuple[int, int]) -> None:
     image.draft(None, target)  # decodes at a reduced size where JPEG allows it
+    image.decodermaxblock = -1  # reads the file as a whole: arithmetic decoding cannot wait for more bytes
     image.load()
 
 
@@ -221,7 +226,7 @@ def _png(data: bytes, limits: _Limits) -> _Decoded:
     if image.width * image.height > WHOLE_PIXELS:
         header = vips_decoder.open_png(data)
         pixels = vips_decoder.rgb(header.picture, whole_factor(*image.size))
-        return _Decoded(ArrayPixels(pixels, image.size), header.orientation, header.profile)
+        return _Decoded(ArrayPixels(pixels, image.size), _orientation(image), header.profile)
     image.load()
     return _Decoded(PillowPixels(image, image.size), _orientation(image), _profile(image.info))
 
@@ -252,6 +257,8 @@ def whole_factor(width: int, height: int) -> int:
 
 def _heif(data: bytes, limits: _Limits) -> _Decoded:
     """Decodes without Pillow, which would hold one more copy. libheif turns the picture upright."""
+    if iso_boxes.lacks_bytes(data):
+        raise EOFError("the file ends before its last item")  # libheif would leave such tiles blank
     file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     deep = int(file.info.get("bit_depth", 8)) > 8
     what = "a HEIC picture with more than 8 bits per sample" if deep else "a HEIC picture"
@@ -304,7 +311,7 @@ def _standard_colours(pixels: Image, profile: bytes) -> Image:
 def _orientation(image: Pillow.Image) -> int:
     """EXIF orientation 1 to 8; unreadable EXIF counts as upright."""
     try:
-        return _orientation_value(image.getexif())
+        return _orientation_value(Pillow.Image.getexif(image))  # PNG's own method would decode the pixels
     except DECODER_ERRORS:
         return 1
 

@@ -179,6 +179,31 @@ def jpeg_segments(data: Buffer) -> Iterator[tuple[int, int, int]]:
         at += 2 + length
 
 
+_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+
+
+def jpeg_restarts_missing(data: bytes) -> bool:
+    """Whether the first scan has fewer restart markers than its header announces (ITU T.81, B.2.4.4): the
+    pixels between those that are missing are lost. False if the header announces none, and for scans of
+    one of several components."""
+    interval, across, down, components = 0, 0, 0, 0
+    for marker, start, length in jpeg_segments(data):
+        body = data[start : start + length]
+        if marker == 0xDD and length >= 2:
+            interval = int.from_bytes(body[:2], "big")
+        elif _starts_frame(marker) and (frame := _frame(marker - 0xC0, body)) is not None:
+            components = frame.components
+            factors = body[7 : 6 + 3 * components : 3] if components > 1 else b"\x11"
+            across = -(-frame.width // (8 * max(1, *(factor >> 4 for factor in factors))))
+            down = -(-frame.height // (8 * max(1, *(factor & 15 for factor in factors))))
+        elif marker == 0xDA and interval and body[:1] == bytes([components]):
+            begin = start + length
+            end = _BETWEEN_SCANS.search(data, begin)
+            markers = _RESTART.findall(data, begin, end.start() if end else len(data))
+            return len(markers) < -(-across * down // interval) - 1
+    return False
+
+
 _BETWEEN_SCANS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 """A marker that ends the coded data of a scan: any but restart markers, which occur inside (ITU T.81,
 B.2.1)."""
@@ -203,6 +228,9 @@ _LARGEST_PNG_PART = 1 << 16
 
 _PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
 """Keywords of texts that may hold the orientation: XMP, and EXIF as it was stored before the `eXIf` chunk."""
+
+_PNG_ORIENTED = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+"""Types of chunks that may hold the orientation."""
 
 _PNG_TRANSPARENT = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
 """Valid lengths in bytes of a `tRNS` chunk by colour type: a transparent colour, or the transparencies of the
@@ -236,19 +264,27 @@ def png_text(kind: bytes, body: bytes) -> tuple[bool, bytes]:
 
 def pixels_of_png(data: bytes) -> bytes:
     """The PNG without ancillary chunks, except undamaged ones that a decoder needs to interpret the pixels
-    (transparency, profile, EXIF). A decoder would fail on a damaged chunk, or decompress an endless one,
-    although all pixels are there. Returns `data` itself if nothing is removed."""
+    (transparency, profile, EXIF); EXIF and texts precede the pixels then. A decoder would fail on a damaged
+    chunk, or decompress an endless one, although all pixels are there. Returns `data` itself if nothing is
+    changed."""
     view = memoryview(data)
     colour_type = data[25] if len(data) > 25 else 0
     kept = [view[: len(PNG_SIGNATURE)]]
-    complete = True
-    end = len(PNG_SIGNATURE)
+    late: list[memoryview] = []  # texts and EXIF after the first pixels, where not every decoder finds them
+    unchanged = True
+    end, pixels_at = len(PNG_SIGNATURE), 0
     for kind, start, end in png_chunks(view):
-        if _to_decode(kind, view[start:end], colour_type):
-            kept.append(view[start:end])
+        if not _to_decode(kind, view[start:end], colour_type):
+            unchanged = False
+        elif pixels_at and kind in _PNG_ORIENTED:
+            late.append(view[start:end])
         else:
-            complete = False
-    return data if complete else b"".join([*kept, view[end:]])
+            if kind == b"IDAT" and not pixels_at:
+                pixels_at = len(kept)
+            kept.append(view[start:end])
+    if unchanged and not late:
+        return data
+    return b"".join([*kept[:pixels_at], *late, *kept[pixels_at:], view[end:]])
 
 
 def _to_decode(kind: bytes, chunk: memoryview, colour_type: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import subprocess
@@ -203,6 +204,14 @@ def test_a_truncated_photograph_is_refused(format_name: str, share: float) -> No
     assert caught.value.code is ErrorCode.INVALID_FORMAT
 
 
+def test_a_heic_that_ends_before_its_last_tile_is_refused() -> None:
+    """libheif itself leaves the tiles blank whose bytes did not arrive."""
+    data = saved(Pillow.fromarray(quartered(256, 192)), "HEIF", tile_size=64)
+    assert decode(data, View.FRONT, LIMIT).width == 256
+    with pytest.raises(PinactorsError, match="damaged"):
+        decode(data[:-1], View.FRONT, LIMIT)
+
+
 def declared(format_name: str, width: int, height: int) -> bytes:
     """64 kB whose header declares `width` x `height` pixels."""
     if format_name == "PNG":
@@ -302,6 +311,19 @@ def test_how_a_png_was_held_may_stand_in_a_text() -> None:
         assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
 
 
+@pytest.mark.parametrize("large", [False, True])
+def test_how_a_png_was_held_may_follow_its_pixels(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr("pinactors.analysis.imaging.decode.WHOLE_PIXELS", 1000)
+    plain = saved(Pillow.fromarray(quartered()), "PNG")
+    exif = Pillow.Exif()
+    exif[0x0112] = 3
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0" + b'<rdf:Description tiff:Orientation="3"/>'
+    for text in (chunk(b"eXIf", exif.tobytes()[6:]), chunk(b"iTXt", xmp)):
+        data = plain[:-12] + text + plain[-12:]
+        assert np.array_equal(decode(data, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_jpeg_may_lack_its_end_marker_but_no_pixel(progressive: bool) -> None:
     picture = Pillow.effect_noise((320, 240), 60).convert("RGB")
@@ -334,6 +356,43 @@ def test_a_jpeg_that_no_browser_shows_is_refused_by_its_name(at: int, value: int
     assert caught.value.code is ErrorCode.INVALID_FORMAT
     assert name in caught.value.detail
     assert "damaged" not in caught.value.detail
+
+
+ARITHMETIC = base64.b64decode(
+    "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAA0JCgsKCA0LCgsODg0PEyAVExISEyccHhcgLikxMC4pLSwzOko+MzZGNywtQFdBRkxO"
+    "UlNSMj5aYVpQYEpRUk//2wBDAQ4ODhMREyYVFSZPNS01T09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09PT09P"
+    "T09PT09PT0//yQARCAAgADADASIAAhEBAxEB/8wACgAQEAUBEBEF/9oADAMBAAIRAxEAPwD/AErZUIKgxf74Rg1Pb78RC4GoqLV+"
+    "MhGGTpuvp5CnvcPhGtkyBMuqEmlsclGw/9k="
+)
+"""An arithmetic-coded JPEG of `quartered(48, 32)`."""
+
+
+def test_an_arithmetic_coded_jpeg_of_any_length_is_read() -> None:
+    """The decoder cannot wait in the middle of a scan for more bytes of the file."""
+    scan = ARITHMETIC.index(b"\xff\xda")
+    comment = b"\xff\xfe" + struct.pack(">H", 65_308) + bytes(65_306)
+    data = ARITHMETIC[:scan] + comment + ARITHMETIC[scan:]  # bytes 65,536 and 65,537 are coded pixels
+    assert scan + len(comment) + 14 < 65_536 < len(data) - 2
+    photograph = decode(data, View.FRONT, LIMIT)
+    for name, colour in zip(CORNERS, (RED, GREEN, BLUE, WHITE), strict=True):
+        assert close(corner(photograph.rgb, name), colour, within=20)
+
+
+def test_a_jpeg_that_lost_restart_markers_is_damaged() -> None:
+    for picture in (quartered(), quartered()[:, :, 0]):
+        data = saved(Pillow.fromarray(picture), "JPEG", restart_marker_rows=1)
+        first = data.index(b"\xff\xd0")
+        assert decode(data, View.FRONT, LIMIT).width == 96
+        with pytest.raises(PinactorsError, match="damaged"):
+            decode(data[:first] + data[first + 2 :], View.FRONT, LIMIT)
+
+
+def test_a_jpeg_without_its_height_is_refused_by_that() -> None:
+    data = bytearray(drawing.jpeg(quartered()))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 7] = bytes(2)
+    with pytest.raises(PinactorsError, match="height is not in its header"):
+        decode(bytes(data), View.FRONT, LIMIT)
 
 
 def test_a_jpeg_of_ever_more_scans_is_refused_by_their_number() -> None:
