@@ -22,6 +22,7 @@ from pinactors import components
 from pinactors.api.app import create_app
 from pinactors.api.auth import RememberingRecords
 from pinactors.api.errors import RETRY_AFTER
+from pinactors.api.housekeeping.collection import collect_if_idle, full_collections_postponed
 from pinactors.api.housekeeping.housekeeper import SWEEP_SECONDS, Housekeeper
 from pinactors.api.http.connection import Connection
 from pinactors.api.services import EXTENSION
@@ -253,6 +254,7 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
         await records.close_as_before(settings)
         services = app.extensions[EXTENSION]
         repeat = metrics.supervision.repeat
+        stack.enter_context(full_collections_postponed())
         stack.enter_context(_watching_stalls(metrics))  # earlier stalls would delay no request
         async with trio.open_nursery() as nursery:
             await nursery.start(services.uploads.run, kept, metrics.supervision)
@@ -270,6 +272,8 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
             await nursery.start(services.imports.run)
             keeper = Housekeeper(services.store, registry, records, settings)
             nursery.start_soon(repeat, "housekeeper", keeper.look, SWEEP_SECONDS)
+            collect = partial(collect_if_idle, lambda: registry.statistics()["sessions"])
+            nursery.start_soon(repeat, "garbage collection", collect, SWEEP_SECONDS)
             deliverer = Deliverer(records, settings, metrics.supervision, metrics.registry)
             registry.announcer.on_stored = deliverer.look
             nursery.start_soon(deliverer.run, name="webhooks")

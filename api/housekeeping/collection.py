@@ -1,0 +1,34 @@
+"""Full garbage collections while no session is under way. One holds the event loop up for 40 to 80 ms if 60
+sessions are open, and finds next to nothing: sessions leave no reference cycles, connections only small ones.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import trio
+
+PARTIAL_COLLECTIONS = 100
+"""Collections of the younger objects after which a full one follows at once, for a server that is never idle:
+a minute and a half at three uploads a second."""
+
+
+@contextmanager
+def full_collections_postponed() -> Iterator[None]:
+    """Postpones full collections while inside; `collect_if_idle` is to be called meanwhile."""
+    before = gc.get_threshold()
+    gc.set_threshold(*before[:2], PARTIAL_COLLECTIONS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+async def collect_if_idle(sessions: Callable[[], int], partial_collections: int = 10) -> None:
+    """Runs a full collection if `sessions` returns 0 and there were `partial_collections` since the last full
+    one (10: Python's own threshold)."""
+    await trio.lowlevel.checkpoint()
+    if not sessions() and gc.get_count()[2] >= partial_collections:
+        gc.collect()
