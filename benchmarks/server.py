@@ -22,7 +22,7 @@ from unittest import mock
 import trio
 
 from pinactors import components, logs
-from pinactors.api.launch import exempt_loaded_from_collection
+from pinactors.api.launch import exempt_loaded_from_collection, return_freed_memory
 from pinactors.api.server import serve
 from pinactors.compute import GracePeriod, Handle, Priority
 from pinactors.pipeline.declaration import Analysis, Component
@@ -143,6 +143,7 @@ async def main(kind: str, settings: Settings, spread: float) -> None:
 
     logs.configure(settings)
     exempt_loaded_from_collection()
+    return_freed_memory()
     async with trio.open_nursery() as nursery:
         if kind == "real":
             run = partial(serve, settings, analysis=components.declare(settings))

@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from pinactors import logs
+from pinactors.api.launch import return_freed_memory
 from pinactors.api.server import serve
 from pinactors.settings import Settings
 from tests.api import drawn
@@ -33,4 +34,5 @@ async def main() -> None:
 if __name__ == "__main__":
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: the server ends with the tests
+    return_freed_memory()
     trio.run(main)
