@@ -12,7 +12,7 @@ import structlog
 import trio
 from werkzeug.datastructures import Headers
 
-from pinactors.protocol import ErrorCode, PinactorsError, said
+from pinactors.protocol import ErrorCode, PinactorsError, none_if_missing
 from pinactors.records import Records, RecordsUnavailable
 from pinactors.records.tokens import PREFIX as TOKEN_PREFIX
 from pinactors.settings import Settings
@@ -36,13 +36,13 @@ UPLOADS, ANYTHING = "uploads", "anything"
 
 def token_of(headers: Headers | Mapping[str, str]) -> str | None:
     """The key of a request: `x-api-key`, else `Authorization: Bearer`; header names match in any letter
-    case. A header that is empty, or holds a word of `NOTHING`, does not count."""
+    case. A header that is empty, or holds one of `MISSING_VALUES`, does not count."""
     for line in _lines(headers, "x-api-key"):
-        if said(line) is not None:
+        if none_if_missing(line) is not None:
             return line.strip()
     for line in _lines(headers, "authorization"):
         scheme, *credentials = line.split(maxsplit=1)
-        if scheme.lower() == "bearer" and credentials and said(credentials[0]) is not None:
+        if scheme.lower() == "bearer" and credentials and none_if_missing(credentials[0]) is not None:
             return credentials[0].strip()
     return None
 

@@ -12,7 +12,7 @@ ALLOWED = ("Content-Type", "Authorization", "x-api-key", "x-session-id")
 monitoring add some (`Cache-Control`, `traceparent`), and no right here depends on cookies.
 """
 
-MOST_GRANTED = 50
+MAX_GRANTED = 50
 """Most header names granted to one preflight besides `ALLOWED`."""
 
 EXPOSED = ", ".join(
@@ -38,7 +38,7 @@ def preflight() -> Response:
         for line in request.headers.getlist("Access-Control-Request-Headers")
         for name in line.split(",")
     ]
-    also = [name for name in asked if _NAME.fullmatch(name) and name.lower() not in known][:MOST_GRANTED]
+    also = [name for name in asked if _NAME.fullmatch(name) and name.lower() not in known][:MAX_GRANTED]
     headers = {
         "Access-Control-Allow-Methods": METHODS,
         "Access-Control-Allow-Headers": ", ".join([*ALLOWED, *also]),

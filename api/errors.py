@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from pinactors.api.answers import Failure
-from pinactors.protocol import ErrorCode, PinactorsError, View, timestamp
+from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, timestamp
 
 log = structlog.get_logger(__name__)
 
@@ -126,9 +126,15 @@ def install(app: Quart) -> None:
         return respond(UNEXPECTED, g.get(SESSION_ID))
 
 
-def invalid_field(field: str, why: str) -> PinactorsError:
-    """The error for an invalid value; names the field as it was sent."""
-    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", f"{field}: {why}", field=field)
+def broken_off() -> PinactorsError:
+    """The error of an upload whose sender has disconnected."""
+    detail = "The connection ended before the upload was complete"
+    return PinactorsError(ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, detail)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a client wrote, if it has one to nine decimal digits and nothing else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def not_stored(error: OSError, session_id: str | None = None) -> PinactorsError:

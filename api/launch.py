@@ -43,7 +43,7 @@ async def run_master(  # noqa: ASYNC128 - hands `task_status` on
     for an address that cannot be used, and the errors of opening the records or the workers.
     """
     await _prepare(settings)
-    await trio.to_thread.run_sync(_tell_catalog, catalog or settings.catalog_folder)
+    await trio.to_thread.run_sync(_warn_about_catalog, catalog or settings.catalog_folder)
     await serve(settings, catalog=catalog, shutdown=shutdown, task_status=task_status)
 
 
@@ -78,7 +78,7 @@ async def _prepare(settings: Settings) -> None:
     log.info("starting", version=__version__, data=str(settings.data.absolute()))
 
 
-def _tell_catalog(folder: Path) -> None:
+def _warn_about_catalog(folder: Path) -> None:
     try:
         catalog = Catalog.open(folder)
     except (OSError, ValueError) as error:

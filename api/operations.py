@@ -24,11 +24,11 @@ from pinactors.api.answers import (
     StorageState,
 )
 from pinactors.api.auth import authenticate
-from pinactors.api.errors import RETRY_AFTER, invalid_field
+from pinactors.api.errors import RETRY_AFTER, whole_number
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services, current_services
 from pinactors.catalog.reader import Catalog
-from pinactors.protocol import ErrorCode, PinactorsError, is_text, timestamp
+from pinactors.protocol import ErrorCode, PinactorsError, invalid_field, invalid_value, is_text, timestamp
 from pinactors.records.feedback import Agreement, PinConfirmation
 from pinactors.storage.logs.database import is_shared
 
@@ -192,14 +192,14 @@ async def confirm_pin() -> Response:
             pin_id=saved.pin_id,
             user_agreement=Agreement(saved.user_agreement),
             feedback_comment=saved.feedback_comment,
-            corrected_verdict=_said(saved.corrected.verdict),
-            corrected_pin_id=_said(saved.corrected.pin_id),
-            corrected_price=_said(saved.corrected.price),
+            corrected_verdict=_unset_if_none(saved.corrected.verdict),
+            corrected_pin_id=_unset_if_none(saved.corrected.pin_id),
+            corrected_price=_unset_if_none(saved.corrected.price),
         )
     )
 
 
-def _said(value: T | None) -> T | msgspec.UnsetType:
+def _unset_if_none(value: T | None) -> T | msgspec.UnsetType:
     return msgspec.UNSET if value is None else value
 
 
@@ -222,9 +222,10 @@ def number_of(name: str) -> int | None:
     value = request.args.get(name)
     if not value:
         return None
-    if not (value.isascii() and value.isdigit() and len(value) < 10):
+    number = whole_number(value)
+    if number is None:
         raise invalid_field(name, "it must be a whole number")
-    return int(value)
+    return number
 
 
 def object_in(body: bytes, *used: str) -> dict[str, Any]:
@@ -238,6 +239,5 @@ def object_in(body: bytes, *used: str) -> dict[str, Any]:
         raise PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid request", "The body must be a JSON object")
     for name in used:
         if isinstance(found.get(name), str) and not is_text(found[name]):
-            detail = f"{name} contains characters that are not valid text"
-            raise PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {name}", detail, field=name)
+            raise invalid_value(name, f"{name} contains characters that are not valid text")
     return found

@@ -10,12 +10,12 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.answers import Events, Record, RecordPage
 from pinactors.api.auth import authenticate
-from pinactors.api.errors import invalid_field
+from pinactors.api.errors import whole_number
 from pinactors.api.operations import json_answer, number_of
 from pinactors.api.services import current_services
-from pinactors.protocol import ErrorCode, PinactorsError, Verdict, merge, timestamp
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, merge, timestamp
 from pinactors.records import DeliveryTally, Filter, RecordRow, Records
-from pinactors.records.listing import PAGE_LIMIT
+from pinactors.records.models import page_size
 
 DEFAULT_LIMIT = 50
 VERDICTS = (*Verdict, "error")
@@ -55,7 +55,7 @@ async def asked_page(
     )
     rows, total = await records.page(wanted, DEFAULT_LIMIT if limit is None else limit, number_of("before"))
     tallies = await records.delivery_tallies([row.stream_id for row in rows])
-    more = len(rows) == min(max(limit or DEFAULT_LIMIT, 1), PAGE_LIMIT)
+    more = len(rows) == page_size(limit or DEFAULT_LIMIT)
     found = [(row, _fields(row, tallies.get(row.stream_id))) for row in rows]
     return found, total, rows[-1].number if more else None
 
@@ -65,9 +65,8 @@ async def one(number: str) -> Response:
     """The whole answer of one analysis, as a desktop receives it."""
     services = current_services()
     owner = await authenticate(request.headers, services.records)
-    found = None
-    if number.isascii() and number.isdigit() and len(number) < 10:
-        found = await services.records.record(Filter(owner=owner, number=int(number)))
+    asked = whole_number(number)
+    found = await services.records.record(Filter(owner=owner, number=asked)) if asked is not None else None
     if found is None:
         raise PinactorsError(
             ErrorCode.RECORD_NOT_FOUND, "Record not found", "None of this key's analyses has this number"

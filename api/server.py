@@ -312,7 +312,7 @@ async def run(
 
         stop = trio.Event() if shutdown is None else shutdown
         if shutdown is None:
-            await nursery.start(_heed_signals, stop, end_at_once)
+            await nursery.start(_handle_signals, stop, end_at_once)
         nursery.start_soon(listener.accept, sockets, nursery)
         port = port_of(sockets)
         log.info("listening", host=settings.host, port=port)
@@ -327,7 +327,7 @@ async def run(
         end_at_once()
 
 
-async def _heed_signals(
+async def _handle_signals(
     stop: trio.Event, end_at_once: Callable[[], None], *, task_status: trio.TaskStatus[None]
 ) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

@@ -8,12 +8,11 @@ from quart import Blueprint, Response, request
 
 from pinactors.api.answers import TokenMade
 from pinactors.api.auth import ANYONE, authenticate, unauthorized
-from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES, TOKEN_FIELDS, json_answer, object_in
 from pinactors.api.services import current_services
-from pinactors.protocol import timestamp
-from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
+from pinactors.protocol import invalid_field, timestamp
+from pinactors.records.tokens import MAX_SECONDS, MIN_SECONDS
 
 DEFAULT_SECONDS = 600
 
@@ -48,8 +47,8 @@ def asked(fields: dict[str, Any]) -> tuple[int, str | None]:
     field."""
     seconds = fields.get("seconds")
     seconds = DEFAULT_SECONDS if seconds is None else seconds
-    if type(seconds) is not int or not LEAST_SECONDS <= seconds <= MOST_SECONDS:
-        raise invalid_field("seconds", f"it must be a whole number from {LEAST_SECONDS} to {MOST_SECONDS}")
+    if type(seconds) is not int or not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise invalid_field("seconds", f"it must be a whole number from {MIN_SECONDS} to {MAX_SECONDS}")
     stream_id = fields.get("streamId")
     if stream_id is not None and not isinstance(stream_id, str):
         raise invalid_field("streamId", "it must be text or null")

@@ -28,7 +28,7 @@ from pinactors.catalog.demo import DESIGNS
 from pinactors.settings import Settings
 
 CAPACITY_SECONDS = 15.0
-LEAST_ENDED = 3
+MIN_ENDED = 3
 SESSIONS_A_CORE = 3
 """Sessions under way for each core."""
 
@@ -80,7 +80,7 @@ async def saturate(
         before, after = Usage(), Usage()
         before.sample(root or server.pid)
         began, all_before, ended_before = time.perf_counter(), machine_seconds(), len(ended)
-        await until(seconds, ended_before + LEAST_ENDED)
+        await until(seconds, ended_before + MIN_ENDED)
         after.sample(root or server.pid)
         elapsed, others = time.perf_counter() - began, machine_seconds() - all_before
         count = len(ended) - ended_before

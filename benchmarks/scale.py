@@ -29,7 +29,7 @@ from pinactors.catalog.demo import draw_demo
 from pinactors.catalog.demo.designs import DESIGNS, Design
 from pinactors.catalog.demo.photo import photograph
 from pinactors.catalog.importing.importer import import_catalog
-from pinactors.catalog.importing.preparing import MOST_FEATURES
+from pinactors.catalog.importing.preparing import MAX_FEATURES
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation import dataset
 from pinactors.evaluation.matching import CATALOGUED_KINDS, MAX_PIXELS
@@ -165,7 +165,7 @@ def _fronts(labelled: Path) -> list[tuple[str, str]]:
 
 
 def _enlarged(own: InvertedIndex, size: int) -> InvertedIndex:
-    """The index enlarged to `size` pins with made-up ones. Each has `MOST_FEATURES` altered features of real
+    """The index enlarged to `size` pins with made-up ones. Each has `MAX_FEATURES` altered features of real
     pins: one in `OTHER_LIST_ONE_IN` is in another list, with the lists' sizes distributed as for real
     features, and in each signature about a fifth of the bits are inverted."""
     lists = np.repeat(np.arange(inverted_index.LISTS, dtype=np.int32), np.diff(own.starts))
@@ -173,13 +173,13 @@ def _enlarged(own: InvertedIndex, size: int) -> InvertedIndex:
     first = len(own.offsets) - 1
     columns = [(lists, np.asarray(own.pins), np.asarray(own.places), signatures)]
     for pin in range(first, size):
-        chosen = chance.integers(0, len(lists), MOST_FEATURES)
+        chosen = chance.integers(0, len(lists), MAX_FEATURES)
         moved = np.where(
-            chance.integers(0, OTHER_LIST_ONE_IN, MOST_FEATURES), chosen, chance.permutation(chosen)
+            chance.integers(0, OTHER_LIST_ONE_IN, MAX_FEATURES), chosen, chance.permutation(chosen)
         )
-        one, two, three, four = chance.integers(0, 1 << 64, (4, MOST_FEATURES, 2), np.uint64)
+        one, two, three, four = chance.integers(0, 1 << 64, (4, MAX_FEATURES, 2), np.uint64)
         altered = signatures[chosen] ^ (one & two & (three | four))
-        numbers = np.full(MOST_FEATURES, pin, np.uint32), np.arange(MOST_FEATURES, dtype=np.uint16)
+        numbers = np.full(MAX_FEATURES, pin, np.uint32), np.arange(MAX_FEATURES, dtype=np.uint16)
         columns.append((lists[moved], *numbers, altered))
     return inverted_index.of(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 

@@ -14,7 +14,7 @@ import yaml
 
 from benchmarks.__main__ import app as benchmarks
 from pinactors import protocol
-from pinactors.api.admin.imports import MOST_OPEN
+from pinactors.api.admin.imports import MAX_OPEN
 from pinactors.api.errors import STATUS
 from pinactors.api.http.calls import INBOX_EVENTS
 from pinactors.api.uploads.resumable.upload import LEAD_BYTES
@@ -135,7 +135,7 @@ def test_the_channels_have_the_capacity_that_is_told() -> None:
     rows = {row[0]: row[2] for row in table("Channels, and what bounds them") if len(row) == 4}
     assert rows["every actor → packet assembly"] == f"one result a component + {OTHER_MESSAGES}"
     assert rows["connection → request"] == str(INBOX_EVENTS)
-    assert rows["`/admin` → imports"].startswith(f"{MOST_OPEN},")
+    assert rows["`/admin` → imports"].startswith(f"{MAX_OPEN},")
     assert f"| {LEAD_BYTES >> 20} MB:" in section("Channels, and what bounds them")
 
 

@@ -9,12 +9,11 @@ from quart import Response, request
 
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
-from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, working
 from pinactors.api.page.results import shown_photograph
 from pinactors.api.records import asked_page
 from pinactors.api.services import current_services
-from pinactors.protocol import ErrorCode, PinactorsError, merge
+from pinactors.protocol import ErrorCode, PinactorsError, invalid_field, merge
 from pinactors.records import Filter, StoredStream
 from pinactors.records.feedback import Agreement
 

@@ -10,12 +10,11 @@ from quart import Response, request
 from pinactors.analysis.model import CatalogPin
 from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminPin, AdminPins
-from pinactors.api.errors import invalid_field
 from pinactors.api.operations import json_answer, number_of
 from pinactors.api.page.catalogue import SEARCH_CHARACTERS
 from pinactors.api.services import current_services
 from pinactors.catalog.reader import Catalog
-from pinactors.protocol import ErrorCode, PinactorsError, View
+from pinactors.protocol import ErrorCode, PinactorsError, View, invalid_field
 
 PINS_A_PAGE = 30
 

@@ -22,21 +22,20 @@ import msgspec
 import structlog
 import trio
 
-from pinactors.api.errors import invalid_field
 from pinactors.api.http.body import BodyReader
 from pinactors.api.services import Services
 from pinactors.catalog.importing.import_process import ImportMessage, ImportRequest
 from pinactors.catalog.importing.rows import PIN_COLUMNS, ImportReport
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, invalid_field
 
 T = TypeVar("T")
 State = Literal["receiving", "waiting", "running", "done", "failed", "cancelled"]
 
-MOST_FILES = 100_000
-MOST_BYTES = 20 << 30
+MAX_FILES = 100_000
+MAX_BYTES = 20 << 30
 """Most files of one import, and most bytes of all its files together."""
 
-MOST_OPEN = 8
+MAX_OPEN = 8
 """Most imports that have not ended."""
 
 IDLE_SECONDS = 3600.0
@@ -87,7 +86,7 @@ class Imports:
         self._services, self._settings = services, services.settings
         self._folder = services.settings.data.absolute() / "imports"
         self._imports_by_id: dict[str, Import] = {}
-        self._send, self._receive = trio.open_memory_channel[Import](MOST_OPEN)
+        self._send, self._receive = trio.open_memory_channel[Import](MAX_OPEN)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Removes folders that an earlier process left, then runs started imports one after the other until
@@ -122,7 +121,7 @@ class Imports:
         for import_ in list(self._imports_by_id.values()):
             if import_.state == "receiving" and not import_.writing and import_.touched < now - IDLE_SECONDS:
                 await self.cancel(import_)
-        if sum(not import_.ended for import_ in self._imports_by_id.values()) >= MOST_OPEN:
+        if sum(not import_.ended for import_ in self._imports_by_id.values()) >= MAX_OPEN:
             raise PinactorsError(ErrorCode.OVERLOADED, "Too many imports are under way")
         for import_ in [import_ for import_ in self._imports_by_id.values() if import_.ended][
             : -REPORTS_KEPT or None
@@ -248,11 +247,11 @@ class Imports:
             raise PinactorsError(ErrorCode.INVALID_FORMAT, "Import closed", why, status=409)
 
     def _check_room(self, import_: Import, name: str, size: int) -> None:
-        if len(import_.files) >= MOST_FILES or import_.size + size > MOST_BYTES:
+        if len(import_.files) >= MAX_FILES or import_.size + size > MAX_BYTES:
             raise PinactorsError(
                 ErrorCode.TOO_LARGE,
                 "The import is too large",
-                f"An import may have at most {MOST_FILES} files and {MOST_BYTES >> 30} GB",
+                f"An import may have at most {MAX_FILES} files and {MAX_BYTES >> 30} GB",
                 field=name,
             )
 

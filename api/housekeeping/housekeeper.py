@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -60,10 +60,7 @@ class Housekeeper:
     async def sweep(self) -> None:
         """Checks the photographs that arrived recently. Raises `RecordsUnavailable`, `OSError`."""
         arrivals = self._store.unrecorded()
-        used = self._registry.photographs()
-        idle = [sha256 for sha256 in arrivals if sha256 not in used]
-        unrecorded = await self._unknown_to_logs(idle)
-        for batch in _batches(unrecorded):
+        for batch in _batches(await self._unused(arrivals)):
             known = await self._records.known_images(batch)
             for sha256 in known:
                 self._store.mark_recorded(sha256)
@@ -80,20 +77,14 @@ class Housekeeper:
     async def forget(self, hashes: list[str]) -> int:
         """Removes the files of photographs whose records were erased; returns their number. Photographs of
         running sessions are kept, and removed by a later `sweep_stale`. Raises `OSError`."""
-        used = self._registry.photographs()
-        idle = await self._unknown_to_logs([sha256 for sha256 in hashes if sha256 not in used])
-        return sum([await self._in_thread(self._store.forget, sha256) for sha256 in idle])
+        unused = await self._unused(hashes)
+        return sum([await self._in_thread(self._store.forget, sha256) for sha256 in unused])
 
     async def sweep_stale(self) -> None:
         """Checks the old photographs of the whole store. Raises `RecordsUnavailable`, `OSError`."""
         folders = self._store.stale()
         while (found := await self._in_thread(next, folders, None)) is not None:
-            used = self._registry.photographs()
-            idle = [sha256 for sha256 in found if sha256 not in used]
-            for batch in _batches(await self._unknown_to_logs(idle)):
-                known = await self._records.known_images(batch)
-                for sha256 in set(batch) - known:
-                    await self._in_thread(self._store.remove_stale, sha256)
+            await self._remove_unrecorded(found, self._store.remove_stale)
 
     async def sweep_shared(self) -> None:
         """Removes old photographs without a reference from the store that several machines share. Raises
@@ -103,24 +94,29 @@ class Housekeeper:
             return
         oldest = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=STALE_SECONDS)
         found = await self._in_thread(lambda: list(shared.stale(oldest)))
-        used = self._registry.photographs()
-        idle = [sha256 for sha256 in found if sha256 not in used]
-        for batch in _batches(await self._unknown_to_logs(idle)):
+        await self._remove_unrecorded(found, shared.remove)
+
+    async def _remove_unrecorded(self, hashes: Iterable[str], remove: Callable[[str], object]) -> None:
+        """Removes those photographs to which nothing refers."""
+        for batch in _batches(await self._unused(hashes)):
             known = await self._records.known_images(batch)
             for sha256 in set(batch) - known:
-                await self._in_thread(shared.remove, sha256)
+                await self._in_thread(remove, sha256)
 
     async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """Runs `work` in the housekeeper's own thread, so that a slow disk does not occupy the uploads'
         threads."""
         return await trio.to_thread.run_sync(work, *arguments, limiter=self._thread)
 
-    async def _unknown_to_logs(self, hashes: list[str]) -> list[str]:
-        if not hashes:
+    async def _unused(self, hashes: Iterable[str]) -> list[str]:
+        """The photographs that belong neither to a running session nor to one in a journal."""
+        running = self._registry.photographs()
+        ended = [sha256 for sha256 in hashes if sha256 not in running]
+        if not ended:
             await trio.lowlevel.checkpoint()
             return []
-        noted = await self._registry.logged_photographs()
-        return [sha256 for sha256 in hashes if sha256 not in noted]
+        logged = await self._registry.logged_photographs()
+        return [sha256 for sha256 in ended if sha256 not in logged]
 
 
 def _batches(hashes: Sequence[str]) -> list[Sequence[str]]:

@@ -39,7 +39,7 @@ class Retention:
         while hashes := await self._records.erase_photographs(before):
             await self._remove(hashes)
             done += len(hashes)
-            _tell("old photographs removed", done, total, before)
+            _log_progress("old photographs removed", done, total, before)
 
     async def _analyses(self, before: dt.datetime) -> None:
         wanted = Filter(until=before)
@@ -48,8 +48,8 @@ class Retention:
         while (erased := await self._records.erase(wanted)).analyses:
             await self._remove(erased.photographs)
             done += erased.analyses
-            _tell("old analyses erased", done, total, before)
+            _log_progress("old analyses erased", done, total, before)
 
 
-def _tell(what: str, done: int, total: int, before: dt.datetime) -> None:
+def _log_progress(what: str, done: int, total: int, before: dt.datetime) -> None:
     log.info(what, done=done, total=max(total, done), before=f"{before:%Y-%m-%d %H:%M}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
+from pinactors.records.tokens import MAX_SECONDS, MIN_SECONDS
 
 SHARE = {"minimum": 0, "maximum": 1}
 COUNT = {"minimum": 0}
@@ -160,7 +160,7 @@ BOUNDS: dict[str, dict[str, Any]] = {
     "pending": COUNT,
     "delivered": COUNT,
     "dead": COUNT,
-    "seconds": {"minimum": LEAST_SECONDS, "maximum": MOST_SECONDS},
+    "seconds": {"minimum": MIN_SECONDS, "maximum": MAX_SECONDS},
     "total": COUNT,
     "width": SHARE,
     "x": SHARE,

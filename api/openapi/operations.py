@@ -21,7 +21,7 @@ from pinactors.api.openapi.reading import reading_paths
 from pinactors.api.openapi.schemas import Json, reference
 from pinactors.api.openapi.uploads import upload_paths
 from pinactors.api.streams.framings import JSON_TYPE
-from pinactors.records.tokens import LEAST_SECONDS, MOST_SECONDS
+from pinactors.records.tokens import MAX_SECONDS, MIN_SECONDS
 
 
 def _feedback() -> Json:
@@ -53,8 +53,8 @@ def _tokens() -> Json:
         "properties": {
             "seconds": {
                 "type": ["integer", "null"],
-                "minimum": LEAST_SECONDS,
-                "maximum": MOST_SECONDS,
+                "minimum": MIN_SECONDS,
+                "maximum": MAX_SECONDS,
                 "description": "How long it lasts; ten minutes by default.",
             },
             "streamId": {

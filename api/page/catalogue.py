@@ -19,7 +19,7 @@ from pinactors.catalog import demo
 from pinactors.catalog.reader import Catalog, is_demonstration
 from pinactors.protocol import ErrorCode, PinactorsError, View
 
-MOST_FOUND = 20
+MAX_FOUND = 20
 """Most pins in the answer to a search."""
 
 SEARCH_CHARACTERS = 100
@@ -90,7 +90,7 @@ async def search() -> Response:
 def _search(folder: Path, text: str) -> list[FoundPin]:
     return [
         FoundPin(pin.pin_id, pin.name, ", ".join(pin.characters), pin.series, pin.year)
-        for pin in Catalog.open(folder).pins(text, MOST_FOUND)
+        for pin in Catalog.open(folder).pins(text, MAX_FOUND)
     ]
 
 

@@ -39,12 +39,7 @@ from pinactors.api.streams.reader import Overlapping, respond, wants_early
 from pinactors.api.uploads.mobile_upload import content_type, idempotency_key
 from pinactors.api.uploads.resumable import draft_headers
 from pinactors.logs import begin_logged
-from pinactors.protocol import (
-    check_session_id,
-    new_stream_id,
-    said,
-    timestamp,
-)
+from pinactors.protocol import check_session_id, new_stream_id, none_if_missing, timestamp
 from pinactors.settings import Settings
 from pinactors.tracing import open_tracing
 
@@ -104,7 +99,7 @@ async def relay_upload() -> Response:
     content_type(request)
     token, key = key_in(request.headers), idempotency_key(request)
     reader = BodyReader(request, settings, settings.max_request_bytes)
-    named = said(request.headers.get("x-session-id"))
+    named = none_if_missing(request.headers.get("x-session-id"))
     if named:
         g.session_id = check_session_id(named)
     early = bool(named) and wants_early(request, framing)
@@ -193,9 +188,7 @@ async def get_stream(stream_id: str) -> Response:
 @blueprint.delete("/streams/<stream_id>")
 async def cancel_stream(stream_id: str) -> Response:
     await current_proxy().sessions.cancel(stream_id, key_in(request.headers))
-    response = Response(b"", 204)
-    del response.headers["Content-Type"]
-    return await durable_streams.protect(response)
+    return await durable_streams.protect(durable_streams.empty(204, {}))
 
 
 @blueprint.get("/livez")

@@ -11,11 +11,11 @@ from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES
 from pinactors.api.proxy.masters.fleet import Master
-from pinactors.api.proxy.masters.requests import key_headers
+from pinactors.api.proxy.masters.requests import connection_to, key_headers
 from pinactors.api.proxy.relay.refusals import NO_MASTER
 from pinactors.api.proxy.relay.services import HOP, ProxyServices
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
-from pinactors.client.http import Body, Connection
+from pinactors.client.http import Answer, Body
 from pinactors.logs import begin_logged
 from pinactors.tracing import Kind
 
@@ -80,10 +80,8 @@ async def _ask(
     body: Body | None,
     services: ProxyServices,
 ) -> Response | None:
-    silence = services.settings.proxy_silence
-    connection = Connection(master.url, silence=silence, upload_silence=silence, on_activity=lambda: None)
     try:
-        async with connection:
+        async with connection_to(master, services.settings.proxy_silence) as connection:
             answer = await connection.request(method, path, headers, body)
             content = await answer.read()
     except (Broken, NotPinactors) as error:
@@ -92,8 +90,14 @@ async def _ask(
         else:
             services.masters.failed(master, error)
         return None
-    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in KEPT_BACK]
+    return passed_back(answer, content)
+
+
+def passed_back(answer: Answer, content: bytes) -> Response:
+    """A response with a master's status and header fields, and with `content`."""
     response = Response(content, answer.status)
     response.headers.clear()
-    response.headers.extend(kept)
+    response.headers.extend(
+        (name, value) for name, value in answer.headers.items() if name.lower() not in KEPT_BACK
+    )
     return response

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import structlog
 import trio
 
-from pinactors.api.errors import not_stored
+from pinactors.api.errors import broken_off, not_stored
 from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.sessions import Sessions
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError
-
-BROKEN_OFF = PinactorsError(
-    ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload was complete"
-)
-
-log = structlog.get_logger(__name__)
+from pinactors.protocol import PinactorsError
 
 
 class Source(Protocol):
@@ -46,10 +39,7 @@ async def receive(
     `meanwhile` is called with the log as soon as there is one, also before the upload is in, and returns at
     the log's end. Raises `PinactorsError`.
     """
-    try:
-        session, spool = await sessions.open(head, route)
-    except OSError as error:
-        raise not_stored(error) from error
+    session, spool = await sessions.open(head, route)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write, source, session, spool)
@@ -58,8 +48,7 @@ async def receive(
                 await meanwhile(session.log)
             nursery.cancel_scope.cancel()
     finally:
-        if not spool.complete:
-            _break_off(session)
+        _break_off(session, spool)
     return await session.answer()
 
 
@@ -71,17 +60,13 @@ async def receive_early(
 
     Raises `PinactorsError` if the upload is refused before there is a log.
     """
-    try:
-        session, spool = await sessions.open(head, route)
-    except OSError as error:
-        raise not_stored(error) from error
+    session, spool = await sessions.open(head, route)
 
     async def rest() -> None:
         try:
             await _write(source, session, spool)
         finally:
-            if not spool.complete:
-                _break_off(session)
+            _break_off(session, spool)
 
     try:
         async with trio.open_nursery() as nursery:
@@ -90,14 +75,16 @@ async def receive_early(
             nursery.cancel_scope.cancel()  # between two pieces or while waiting: no bytes are lost
         return await session.answer(), rest
     except BaseException:
-        if not spool.complete:
-            _break_off(session)
+        _break_off(session, spool)
         raise
 
 
-def _break_off(session: RelayedSession) -> None:
-    session.fail(BROKEN_OFF)
-    session.head.span.end(BROKEN_OFF)
+def _break_off(session: RelayedSession, spool: Spool) -> None:
+    """Fails the session if its upload is incomplete."""
+    if not spool.complete:
+        error = broken_off()
+        session.fail(error)
+        session.head.span.end(error)
 
 
 async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:

@@ -17,7 +17,7 @@ from quart import Blueprint, Response, request
 from pinactors.api.auth import token_of
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import inform
-from pinactors.api.proxy.forward import KEPT_BACK
+from pinactors.api.proxy.forward import passed_back
 from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.masters.routing import route_of
@@ -34,7 +34,7 @@ from pinactors.api.uploads.resumable.upload import not_found
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body, Connection
 from pinactors.logs import begin_logged
-from pinactors.protocol import ErrorCode, PinactorsError, said
+from pinactors.protocol import ErrorCode, PinactorsError, none_if_missing
 from pinactors.tracing import Kind
 
 PASSED_ON = (
@@ -61,7 +61,9 @@ async def create(upload_request: UploadRequest, can_inform: bool) -> Response:
     framing = choose(request, by_agent=request.path == "/mobile-upload")
     style = "json" if framing is None else "sse" if framing is SSE else "stream"
     token = key_in(request.headers)
-    named = said(request.headers.get("Idempotency-Key")) or said(request.headers.get("x-session-id"))
+    named = none_if_missing(request.headers.get("Idempotency-Key")) or none_if_missing(
+        request.headers.get("x-session-id")
+    )
     route = route_of(owner_of(token), None, named, b"" if named else str(request.scope["client"]).encode())
     empty = {**_headers(upload_request, complete=False), "Content-Type": request.headers["Content-Type"]}
     if upload_request.length is None and upload_request.complete and upload_request.content is not None:
@@ -143,7 +145,7 @@ async def announce(response: Response) -> Response:
     return response
 
 
-class Relayed(Pieces):
+class RelayedBody(Pieces):
     """A master's answer, piece by piece, from a connection of its own that is closed with it."""
 
     def __init__(self, answer: Answer, connection: Connection, first: bytes) -> None:
@@ -226,7 +228,6 @@ async def _relay(
         master.url,
         silence=settings.proxy_silence,
         upload_silence=max(settings.proxy_silence, settings.upload_floor_window),
-        on_activity=lambda: None,
     )
     span = begin_logged(proxy.services.tracing, request, HOP, Kind.CLIENT, master=master.name)
     headers = {**fields, **key_headers(token_of(request.headers)), **span.correlation}
@@ -257,16 +258,12 @@ async def _relay(
 
 
 async def _passed_back(answer: Answer, connection: Connection, first: bytes, master: Master) -> Response:
+    response = passed_back(answer, b"")
     if first:
-        response = Response(b"", answer.status)
-        response.response = Relayed(answer, connection, first)
+        response.response = RelayedBody(answer, connection, first)
         response.timeout = None  # the session's deadline bounds it
     else:
         await connection.close()
-        response = Response(b"", answer.status)
-    response.headers.clear()
-    kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in KEPT_BACK]
-    response.headers.extend(kept)
     location = answer.headers.get("location", "")
     if answer.status == 201 and location:
         own = request.path.rstrip("/")

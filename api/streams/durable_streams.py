@@ -21,7 +21,7 @@ from pinactors.api.services import current_services
 from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
 from pinactors.api.streams.polls import EXTENSION, Polls
 from pinactors.api.streams.reader import Log, follow
-from pinactors.protocol import ErrorCode, PinactorsError, said
+from pinactors.protocol import invalid_value, none_if_missing
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
 
@@ -62,26 +62,22 @@ class ReadRequest:
     cursor: int | None
 
 
-def _invalid(field: str, detail: str) -> PinactorsError:
-    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)
-
-
 def parse(request: Request) -> ReadRequest:
     """Parses the query and the headers. Raises `PinactorsError` (`invalid_format`)."""
     live = request.args.get("live")
     if live not in (None, "long-poll", "sse"):
-        raise _invalid("live", "live must be long-poll or sse")
+        raise invalid_value("live", "live must be long-poll or sse")
     following = accepted(request) if live is None else None
     name, last_event = _last_event(request) if live == "sse" or following is SSE else ("", None)
-    resumed = said(last_event) is not None
+    resumed = none_if_missing(last_event) is not None
     if resumed:
         offsets = [last_event or ""]
     else:  # an SSE reader that has received no event yet sends an empty id
         name, offsets = "offset", request.args.getlist("offset") or ["-1"] * (last_event is not None)
     if len(offsets) > 1:
-        raise _invalid("offset", "offset must be given only once")
+        raise invalid_value("offset", "offset must be given only once")
     if live is not None and not offsets:
-        raise _invalid("offset", "live reads need an offset; -1 reads from the start")
+        raise invalid_value("offset", "live reads need an offset; -1 reads from the start")
     return ReadRequest(
         position=_position(offsets[0], name) if offsets else 0,
         live=live,  # type: ignore[arg-type]  # checked above
@@ -115,7 +111,7 @@ def _position(token: str, name: str = "offset") -> int | None:
     try:
         return to_position(token)
     except ValueError as error:
-        raise _invalid(name, f"{name} is not an offset that this server issued") from error
+        raise invalid_value(name, f"{name} is not an offset that this server issued") from error
 
 
 def _cursor(value: str | None) -> int | None:
@@ -155,11 +151,11 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
     tail = len(log.packets)
     position = tail if read_request.position is None else read_request.position
     if position > tail:
-        raise _invalid("offset", "this offset is beyond the end of the stream")
+        raise invalid_value("offset", "this offset is beyond the end of the stream")
     _count_read(log, empty=position == tail)
     if read_request.live == "sse" or read_request.following is not None:
         if read_request.resumed and log.closed and position == tail:
-            return _empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
+            return empty(204, position_headers(log, position))  # makes an EventSource stop reconnecting
         framing = read_request.following or BatchEvents(encoding, next_cursor(read_request.cursor))
         response = follow(request, log, framing, settings, position=position)
         response.headers["Stream-Next-Offset"] = to_token(position)
@@ -174,7 +170,7 @@ async def read(request: Request, log: Log, settings: Settings, encoding: Encodin
             await log.wait_beyond(position)
         cursor = next_cursor(read_request.cursor)
         if len(log.packets) == position:
-            return _empty(204, position_headers(log, position, cursor=cursor))
+            return empty(204, position_headers(log, position, cursor=cursor))
     return _batch(request, log, read_request, position, encoding, cursor)
 
 
@@ -200,7 +196,7 @@ def _batch(
     headers["ETag"] = f'"{tag}"'
     if not read_request.live and request.if_none_match.contains_weak(tag):
         _count_read(log, empty=True)
-        return _empty(304, headers)
+        return empty(304, headers)
     return Response(encoding.batch(packets), 200, headers)
 
 
@@ -211,7 +207,8 @@ def _count_read(log: Log, *, empty: bool) -> None:
         polls.take(log.stream_id, empty=empty)
 
 
-def _empty(status: int, headers: dict[str, str]) -> Response:
+def empty(status: int, headers: dict[str, str]) -> Response:
+    """An answer without a body, and so without a content type."""
     response = Response(b"", status, headers)
     del response.headers["Content-Type"]
     return response
@@ -252,4 +249,4 @@ async def cancel_stream(stream_id: str) -> Response:
     services = current_services()
     owner = await authenticate(request.headers, services.records, stream_id)
     await services.registry.cancel(stream_id, owner)
-    return _empty(204, {})
+    return empty(204, {})

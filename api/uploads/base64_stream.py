@@ -6,12 +6,12 @@ import binascii
 import re
 
 from pinactors.api.uploads.fields import refused
-from pinactors.protocol import NOTHING, PinactorsError, said
+from pinactors.protocol import MISSING_VALUES, PinactorsError, none_if_missing
 
 PREFIX_LIMIT = 8 * 1024
 """Most bytes of a `data:` URL's head: browsers put the file's name there, which may be long."""
 
-LONGEST_NOTHING = max(map(len, NOTHING))
+LONGEST_MISSING_VALUE = max(map(len, MISSING_VALUES))
 
 HEADS = 2
 """Most `data:` heads of one text: some clients add a head to a text that has one already."""
@@ -20,18 +20,18 @@ _HEAD_END = re.compile(rb";\s*base64\s*,", re.IGNORECASE)
 _WHITESPACE = b" \t\r\n\f\v"
 
 
-def says_nothing(text: bytes) -> bool:
-    """Whether a field's whole text means "no photograph" (`NOTHING`); no photograph is encoded as such a
-    word."""
-    return said(text.decode("latin-1")) is None
+def means_missing(text: bytes) -> bool:
+    """Whether a field's whole text means "no photograph"; no photograph is encoded as one of
+    `MISSING_VALUES`."""
+    return none_if_missing(text.decode("latin-1")) is None
 
 
 class Base64Decoder:
     """Decodes one base64 text. Checks letters and padding strictly; accepts line breaks and up to `HEADS`
-    `data:...;base64,` heads, also in front of a word of `NOTHING`.
+    `data:...;base64,` heads, also in front of one of `MISSING_VALUES`.
 
-    After `finish`, `absent` is True if the text means "no photograph" (`NOTHING`). Raises `PinactorsError`
-    (`invalid_format`) naming `field`.
+    After `finish`, `absent` is True if the text means "no photograph" (`MISSING_VALUES`). Raises
+    `PinactorsError` (`invalid_format`) naming `field`.
     """
 
     def __init__(self, field: str) -> None:
@@ -59,7 +59,7 @@ class Base64Decoder:
         """Returns the bytes not returned yet. Raises `PinactorsError` if the text is incomplete."""
         rest, self._pending = self._pending, b""
         if not self._begun:
-            if says_nothing(rest):
+            if means_missing(rest):
                 self.absent = True
                 return b""
             if rest[:5].lower() == b"data:":
@@ -79,7 +79,7 @@ class Base64Decoder:
             if self._heads > HEADS:
                 raise self._wrong(f"it begins with more than {HEADS} data: URLs")
             start = start[end.end() :].lstrip(_WHITESPACE)
-        if len(start) <= LONGEST_NOTHING:
+        if len(start) <= LONGEST_MISSING_VALUE:
             return start
         if start[:5].lower() != b"data:":
             self._begun = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pinactors.protocol import ErrorCode, PinactorsError, View, said
+from pinactors.protocol import ErrorCode, PinactorsError, View, none_if_missing
 
 SESSION_FIELD = "sessionId"
 TEXT_FIELDS = {"frontImageData": View.FRONT, "backImageData": View.BACK, "angledImageData": View.ANGLED}
@@ -35,9 +35,9 @@ Region = tuple[float, float, float, float]
 
 def region_of(text: str, field: str) -> Region | None:
     """Returns x, y, width and height as shares of the upright picture, from "x,y,width,height" with or
-    without brackets; None for an empty text or a word of `NOTHING`. Raises `PinactorsError`, naming
+    without brackets; None for an empty text or one of `MISSING_VALUES`. Raises `PinactorsError`, naming
     `field`."""
-    if said(text) is None:
+    if none_if_missing(text) is None:
         return None
     try:
         x, y, width, height = (

@@ -31,7 +31,7 @@ from pinactors.api.uploads.received import (
     SessionNamed,
     WebhookNamed,
 )
-from pinactors.protocol import said
+from pinactors.protocol import none_if_missing
 from pinactors.storage.images import ImageTarget
 
 OTHER_BYTES = 3 * (1 << 19)
@@ -217,7 +217,7 @@ class JsonUpload:
         if self._name == WEBHOOK_FIELD:
             self._events.append(WebhookNamed(text))
         else:
-            self.session_id = said(text)
+            self.session_id = none_if_missing(text)
             self._events.append(SessionNamed(self.session_id))
         self._state = self._separator
         return True

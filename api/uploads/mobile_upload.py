@@ -11,12 +11,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-import structlog
 import trio
 from quart import Request, Response, g, request
 
 from pinactors.api.auth import UPLOADS, authenticate
-from pinactors.api.errors import invalid_field, not_stored
+from pinactors.api.errors import broken_off, not_stored, whole_number
 from pinactors.api.http.body import BodyReader
 from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, current_services
@@ -37,7 +36,15 @@ from pinactors.api.uploads.received import (
 from pinactors.logs import begin_logged
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import UPLOAD_BROKEN_OFF, ErrorCode, PinactorsError, View, check_session_id, said
+from pinactors.protocol import (
+    ErrorCode,
+    PinactorsError,
+    View,
+    check_session_id,
+    invalid_field,
+    invalid_value,
+    none_if_missing,
+)
 from pinactors.settings import Settings
 from pinactors.storage.images import Lease
 from pinactors.webhooks.addresses import check_url
@@ -54,8 +61,6 @@ only with it, so that nobody else can shorten a session."""
 
 T = TypeVar("T")
 
-log = structlog.get_logger(__name__)
-
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -69,7 +74,7 @@ async def upload_photographs() -> Response:
     framing = choose(request)
     parser_type = content_type(request)
     reader = BodyReader(request, services.settings, services.settings.max_request_bytes)
-    session_id = said(request.headers.get("x-session-id"))
+    session_id = none_if_missing(request.headers.get("x-session-id"))
     early = bool(session_id) and wants_early(request, framing)
     upload = Upload(check_session_id(session_id), owner, idempotency_key(request), deadline(request))
     upload.announced = early = early and not await services.registry.may_join(upload)
@@ -134,7 +139,7 @@ class Reception:
         The body's session id is assigned to `named.session_id`, where error responses read it. Raises
         `PinactorsError`.
         """
-        with self._telling(), self._services.store.leasing() as lease:
+        with self._failing_with(), self._services.store.leasing() as lease:
             await self._read(lease, named)
             self._upload.close()
             opened = self._log or await self._services.registry.open(self._upload)
@@ -148,20 +153,20 @@ class Reception:
 
     async def receive_rest(self) -> None:
         """Reads the whole body after `open`. Raises no `PinactorsError`: each failure is in the log."""
-        with suppress(PinactorsError), self._telling(), self._services.store.leasing() as lease:
+        with suppress(PinactorsError), self._failing_with(), self._services.store.leasing() as lease:
             await self._read(lease, None)
             self._upload.close()
             self._upload.span.end()
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _failing_with(self) -> Iterator[None]:
         """Passes each failure, also a cancellation (the client has disconnected), to the upload, so that its
         session does not wait for the rest. An upload that is `kept` survives a cancellation."""
         try:
             yield
         except BaseException as error:
             if not self._upload.complete and not (self._kept and isinstance(error, trio.Cancelled)):
-                self._upload.fail(_reason(error))
+                self._upload.fail(error if isinstance(error, PinactorsError) else broken_off())
             self._upload.span.end(error)
             raise
 
@@ -234,20 +239,12 @@ def parser_of(content_type: str, boundary: str | None) -> Callable[[Lease], Pars
 def named_webhook(url: str | None, settings: Settings, owner: str) -> str:
     """The checked URL to which an upload's events are sent, empty for none. Raises `PinactorsError`
     (`invalid_format`)."""
-    if said(url) is None:
+    if none_if_missing(url) is None:
         return ""
     if not owner and not settings.webhook_secret:
         why = "its events cannot be signed: send an API key, or set webhook_secret on the server"
         raise invalid_field(WEBHOOK_FIELD, why)
     return check_url(url or "", private=settings.webhook_private)
-
-
-def _reason(error: BaseException) -> PinactorsError:
-    if isinstance(error, PinactorsError):
-        return error
-    return PinactorsError(
-        ErrorCode.CANCELLED, UPLOAD_BROKEN_OFF, "The connection ended before the upload was complete"
-    )
 
 
 def content_type(request: Request) -> str:
@@ -268,16 +265,11 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def check_idempotency_key(key: str | None, field: str = "Idempotency-Key") -> str | None:
-    """Returns the key, or None for a missing key or a word of `NOTHING`. Raises `PinactorsError`
+    """Returns the key, or None for a missing key or one of `MISSING_VALUES`. Raises `PinactorsError`
     (`invalid_format`), naming `field`, for a key that is too long or has other characters."""
-    key = said(key)
+    key = none_if_missing(key)
     if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise PinactorsError(
-            ErrorCode.INVALID_FORMAT,
-            f"Invalid {field}",
-            f"{field} must be 1 to 255 printable ASCII characters without spaces",
-            field=field,
-        )
+        raise invalid_value(field, f"{field} must be 1 to 255 printable ASCII characters without spaces")
     return key
 
 
@@ -287,14 +279,10 @@ def deadline(request: Request) -> float:
     text = request.headers.get(DEADLINE_HEADER)
     if text is None or not _from_proxy(request):
         return math.inf
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise PinactorsError(
-            ErrorCode.INVALID_FORMAT,
-            f"Invalid {DEADLINE_HEADER}",
-            f"{DEADLINE_HEADER} must be a number of milliseconds",
-            field=DEADLINE_HEADER,
-        )
-    return int(text) / 1000
+    milliseconds = whole_number(text)
+    if milliseconds is None:
+        raise invalid_value(DEADLINE_HEADER, f"{DEADLINE_HEADER} must be a number of milliseconds")
+    return milliseconds / 1000
 
 
 def _from_proxy(request: Request) -> bool:

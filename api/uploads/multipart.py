@@ -29,7 +29,7 @@ from pinactors.api.uploads.received import (
     SessionNamed,
     WebhookNamed,
 )
-from pinactors.protocol import SESSION_ID_LIMIT, said
+from pinactors.protocol import SESSION_ID_LIMIT, none_if_missing
 from pinactors.storage.images import ImageTarget
 from pinactors.webhooks.addresses import URL_LIMIT
 
@@ -41,7 +41,7 @@ TEXTS = {SESSION_FIELD: SESSION_ID_LIMIT, WEBHOOK_FIELD: URL_LIMIT} | dict.fromk
 HEADER_BYTES = 16 * 1024
 """Most bytes of one header of a part: a file name may be long."""
 
-MOST_HEADERS = 16
+MAX_HEADERS = 16
 """Most headers of one part."""
 
 PREAMBLE_BYTES = 64 * 1024
@@ -85,7 +85,7 @@ class MultipartUpload:
                 "on_part_end": self._part_ends,
                 "on_end": self._body_ends,
             },
-            max_header_count=MOST_HEADERS,
+            max_header_count=MAX_HEADERS,
             max_header_size=HEADER_BYTES,
         )
         self._fields = Fields()
@@ -207,7 +207,7 @@ class MultipartUpload:
             self._text = None
         elif self._text is not None:
             try:
-                self.session_id = said(_unquoted(self._text).decode())
+                self.session_id = none_if_missing(_unquoted(self._text).decode())
             except UnicodeDecodeError:
                 raise malformed(f"{SESSION_FIELD} is not valid UTF-8", SESSION_FIELD) from None
             self._events.append(SessionNamed(self.session_id))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pinactors.api.uploads.base64_stream import LONGEST_NOTHING, Base64Decoder, says_nothing
+from pinactors.api.uploads.base64_stream import LONGEST_MISSING_VALUE, Base64Decoder, means_missing
 from pinactors.api.uploads.fields import Region, malformed
 from pinactors.protocol import View
 from pinactors.storage.images import ImageTarget, Sink
@@ -31,7 +31,7 @@ class Photograph:
 
 @dataclass(frozen=True, slots=True)
 class SessionNamed:
-    """The field with the session id was read; None if it is empty or a word of `NOTHING`."""
+    """The field with the session id was read; None if it is empty or one of `MISSING_VALUES`."""
 
     session_id: str | None
 
@@ -88,7 +88,7 @@ class Parser(Protocol):
 class Receiving:
     """Writes one photograph to the store as it arrives, as bytes or as base64 (`encoded`).
 
-    `text` is True if the field is a text and not a file, so that it may hold a word of `NOTHING`.
+    `text` is True if the field is a text and not a file, so that it may hold one of `MISSING_VALUES`.
     """
 
     def __init__(self, store: ImageTarget, field: str, view: View, *, encoded: bool, text: bool) -> None:
@@ -99,18 +99,18 @@ class Receiving:
 
     def write(self, data: bytes) -> None:
         """Raises `PinactorsError` (`invalid_format`), `OSError` (disk)."""
-        if len(self._start) <= LONGEST_NOTHING:
-            self._start += data[: LONGEST_NOTHING + 1]
+        if len(self._start) <= LONGEST_MISSING_VALUE:
+            self._start += data[: LONGEST_MISSING_VALUE + 1]
         self._sink.write(self._decoder.feed(data) if self._decoder else data)
 
     def finish(self) -> Iterable[Photograph]:
         """Yields the stored photograph; none for an empty field (an empty file input: the user chose no file)
-        or for a word of `NOTHING`."""
+        or for one of `MISSING_VALUES`."""
         if self._decoder:
             self._sink.write(self._decoder.finish())
             absent = self._decoder.absent
         else:
-            absent = self._text and says_nothing(self._start)
+            absent = self._text and means_missing(self._start)
         if self._sink.size and not absent:
             yield Photograph(self._view, self._sink.keep(), self._field)
         else:

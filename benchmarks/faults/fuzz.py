@@ -38,7 +38,7 @@ from pinactors.storage.images import ImageStore
 ROOT = Path(__file__).parents[2]
 HOOKS = "benchmarks.faults.fuzz_hooks"
 BOUNDARY = "b"
-MOST_PIXELS = 1_000_000
+MAX_PIXELS = 1_000_000
 """Limit of pixels for the decoder: larger pictures run the same code, but take longer."""
 
 PIECE_SIZES = (1, 3, 7, 64)
@@ -139,7 +139,7 @@ def offsets(data: bytes) -> None:
 def picture(data: bytes) -> None:
     """Decodes a photograph as a worker does."""
     try:
-        decode(data, View.FRONT, MOST_PIXELS)
+        decode(data, View.FRONT, MAX_PIXELS)
     except PinactorsError as error:
         _refusal(error)
 

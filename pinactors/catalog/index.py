@@ -8,11 +8,10 @@ into memory, so that worker processes share the pages.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -72,12 +71,15 @@ def write_state(folder: Path, state: State) -> None:
             path.unlink(missing_ok=True)  # a reader that has mapped the file can still read it
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes | npt.NDArray[Any]) -> None:
     """Writes a file completely or not at all, even if the power fails; several threads may write the same
-    file."""
+    file. An array is written in numpy's format."""
     partial = path.with_name(f"{path.name}.{threading.get_ident()}.partial")
     with open(partial, "wb") as file:
-        file.write(data)
+        if isinstance(data, bytes):
+            file.write(data)
+        else:
+            np.save(file, data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
@@ -97,8 +99,7 @@ def build(folder: Path, revision: int, previous: State | None, changed: Iterable
 def save_index(path: Path, saved: InvertedIndex) -> None:
     """Writes one file per array of the index; `path` is the index's name."""
     for field in fields(saved):
-        array = np.ascontiguousarray(getattr(saved, field.name))
-        _place(_file(path, field.name), functools.partial(_save, array))
+        write_durably(_file(path, field.name), np.ascontiguousarray(getattr(saved, field.name)))
 
 
 def open_index(path: Path) -> InvertedIndex:
@@ -111,21 +112,3 @@ def open_index(path: Path) -> InvertedIndex:
 
 def _file(path: Path, name: str) -> Path:
     return path.with_name(f"{path.name}.{name}")
-
-
-def _save(array: npt.NDArray[Any], path: Path) -> None:
-    with open(path, "wb") as file:
-        np.save(file, array)
-
-
-def _place(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a temporary path and renames the file to `path`, so that it is there completely or
-    not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    write(partial)
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(partial, path)

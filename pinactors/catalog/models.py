@@ -153,10 +153,22 @@ def _from_first(database: peewee.SqliteDatabase) -> None:
         set_fact(database, "schema", str(SCHEMA_VERSION))
 
 
+def number_of(database: peewee.SqliteDatabase, pin_id: str) -> int | None:
+    """The number of the pin with this id; None if the catalogue has no such pin."""
+    number = Pin.select(Pin.number).where(Pin.pin_id == pin_id).scalar(database)
+    return None if number is None else int(number)
+
+
 def fact(database: peewee.SqliteDatabase, name: str) -> str | None:
-    row = Fact.select(Fact.value).where(Fact.name == name).tuples().execute(database)
-    values = [str(value) for (value,) in row]
-    return values[0] if values else None
+    value = Fact.select(Fact.value).where(Fact.name == name).scalar(database)
+    return None if value is None else str(value)
+
+
+def next_revision(database: peewee.SqliteDatabase) -> int:
+    """Increases the catalogue's revision and returns it."""
+    revision = int(fact(database, "revision") or 0) + 1
+    set_fact(database, "revision", str(revision))
+    return revision
 
 
 def set_fact(database: peewee.SqliteDatabase, name: str, value: str) -> None:

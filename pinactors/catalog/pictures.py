@@ -29,21 +29,22 @@ PICTURE_SIDE = 800
 """Longest side of a stored picture in pixels: the crop in which pins are compared is smaller."""
 JPEG_QUALITY = 92
 MAX_PIXELS = 64_000_000
+"""Most pixels of a picture that is decoded."""
 
 PLAIN_SIDE = 400
 PLAIN_SPREAD = 6.0
 """Median deviation (Lab units) of the frame's colours up to which a background counts as plain."""
-LEAST_STEP, MOST_STEP, STEPS = 2.5, 24.0, 10
+MIN_STEP, MAX_STEP, STEPS = 2.5, 24.0, 10
 """Least and greatest distance from the background's colour (Lab units) tried as threshold of the pin's mask,
 and the number of thresholds."""
-LEAST_MASK_SHARE = 0.9
+MIN_MASK_SHARE = 0.9
 """The mask by distance has at least this share of the widest mask's area: the rest is the pin's shadow."""
-LEAST_OPAQUE, MOST_OPAQUE = 0.02, 0.97
+MIN_OPAQUE, MAX_OPAQUE = 0.02, 0.97
 """An alpha channel is used as a mask if its opaque share of the picture lies between these."""
-LEAST_PIECE = 0.3
+MIN_PIECE = 0.3
 """Least share of the opaque pixels in one connected piece: a pin may have two or three pieces, noise has
 thousands."""
-LEAST_SIDE = 16
+MIN_SIDE = 16
 LOST_MASK_SHARE = 0.78
 """If a mask covers less than this share of the mask by distance, it lacks a part of the pin, not only its
 shadow."""
@@ -102,11 +103,11 @@ def opaque(data: bytes, size: tuple[int, int]) -> Image | None:
         return None
     mask = as_image(np.where(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > 127, 255, 0))
     share = float((mask > 0).mean())
-    if not LEAST_OPAQUE < share < MOST_OPAQUE:
+    if not MIN_OPAQUE < share < MAX_OPAQUE:
         return None
     pieces = cv2.connectedComponentsWithStats(mask, connectivity=4)[2]
     largest = int(pieces[1:, cv2.CC_STAT_AREA].max())
-    return mask if largest >= LEAST_PIECE * np.count_nonzero(mask) else None
+    return mask if largest >= MIN_PIECE * np.count_nonzero(mask) else None
 
 
 def _alpha(data: bytes) -> Image | None:
@@ -162,7 +163,7 @@ def segment(rgb: Image, given: GivenMask | None = None) -> Prepared:
 
 def _outline(rgb: Image) -> Image | None:
     """The pin's mask, or None if it is not reliable."""
-    if min(rgb.shape[:2]) < LEAST_SIDE:
+    if min(rgb.shape[:2]) < MIN_SIDE:
         return None
     plain = _by_distance(rgb)
     found = outline.segment(rgb)
@@ -199,14 +200,14 @@ def _by_distance(rgb: Image) -> Image | None:
     slope = _slope(lab)
     best: tuple[float, Image] | None = None
     widest = 0.0
-    least = max(LEAST_STEP, 3 * float(np.median(away)))
-    for step in np.geomspace(least, max(MOST_STEP, 2 * least), STEPS):
+    least = max(MIN_STEP, 3 * float(np.median(away)))
+    for step in np.geomspace(least, max(MAX_STEP, 2 * least), STEPS):
         region = _largest_filled(distance > step)
         area = float((region > 0).mean())
         if not 0.02 < area < 0.98:
             continue
         widest = max(widest, area)
-        if area < LEAST_MASK_SHARE * widest:
+        if area < MIN_MASK_SHARE * widest:
             break
         edge = cv2.morphologyEx(region, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
         sharpness = float(slope[edge].mean())

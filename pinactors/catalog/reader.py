@@ -154,9 +154,8 @@ class Catalog:
         return [number for number, _ in meant.most_common(limit)]
 
     def number(self, pin_id: str) -> int | None:
-        query = models.Pin.select(models.Pin.number).where(models.Pin.pin_id == pin_id).tuples()
         with self.connected:
-            return next((int(number) for (number,) in query.execute(self._database)), None)
+            return models.number_of(self._database, pin_id)
 
     def _pins(self, where: Any = None, limit: int | None = None, offset: int = 0) -> Iterator[CatalogPin]:
         if not self.size:
@@ -228,14 +227,14 @@ class Catalog:
 
     def picture(self, pin_id: str, view: View) -> Path | None:
         """The file of the catalogue picture, whose longest side is bounded; None if there is none."""
-        picture = models.Picture
-        query = picture.select(picture.file).join(models.Pin)
-        query = query.where(models.Pin.pin_id == pin_id, picture.view == str(view)).tuples()
         if not self.size:
             return None
+        picture = models.Picture
+        query = picture.select(picture.file).join(models.Pin)
+        query = query.where(models.Pin.pin_id == pin_id, picture.view == str(view))
         with self.connected:
-            row = next(iter(query.execute(self._database)), None)
-        return self.folder / PICTURE_FOLDER / row[0] if row else None
+            name = query.scalar(self._database)
+        return self.folder / PICTURE_FOLDER / name if name is not None else None
 
     def candidates(self, numbers: Collection[int]) -> dict[int, Candidate]:
         """The fronts of these pins as candidates for verification, by pin number. A picture is read from disk
@@ -243,14 +242,8 @@ class Catalog:
         if self.index is None:
             return {}
         picture, searched = models.Picture, self.index
-        query = picture.select(
-            picture.pin,
-            picture.features,
-            picture.crop,
-            picture.mask,
-            picture.outlined,
-            picture.to_picture,
-        )
+        prepared = (picture.crop, picture.mask, picture.outlined, picture.to_picture)
+        query = picture.select(picture.pin, picture.features, *prepared)
         query = query.where(picture.pin.in_(list(numbers)), picture.view == str(View.FRONT)).tuples()
         with self.connected:
             rows = {row[0]: row[1:] for row in query.execute(self._database)}
@@ -329,17 +322,8 @@ class Catalog:
                 texts = ["" if value is None else str(value) for value in optional]
                 rows.writerow([pin.pin_id, pin.name, ";".join(pin.characters), *texts, *names])
                 for sale in self.sales(pin.pin_id):
-                    price = repr(sale.price)
-                    sold.writerow(
-                        [
-                            pin.pin_id,
-                            sale.sold_at.isoformat(),
-                            price,
-                            sale.currency,
-                            sale.condition,
-                            sale.source,
-                        ]
-                    )
+                    facts = (sale.sold_at.isoformat(), repr(sale.price), sale.currency)
+                    sold.writerow([pin.pin_id, *facts, sale.condition, sale.source])
         if rates := self.rates():
             with open(target / "fx.csv", "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([RATE_COLUMNS, *((unit, repr(rates[unit])) for unit in rates)])

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from pinactors.storage.folders import write_whole
 from pinactors.storage.objects import Objects
 
 LATEST = "catalogs/latest"
@@ -130,11 +131,7 @@ def _fetch_file(file: SnapshotFile, objects: Objects, cache: Path, target: Path)
         data = objects.get(_name(file))
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise ValueError(f"catalogue file {file.path}: its content is damaged")
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=cached.parent, prefix=".")
-        with os.fdopen(descriptor, "wb") as file_out:
-            file_out.write(data)
-        os.replace(temporary, cached)
+        write_whole(cached, data)
     target.parent.mkdir(parents=True, exist_ok=True)
     os.link(cached, target)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
@@ -77,19 +76,12 @@ def calibrate(
 
 def _print_figures(figures: dict[str, Any], folds: int) -> None:
     """Prints the cross-validated figures, and what was not chosen inside the folds."""
-    table = Table(title=f"Out of fold, {folds} folds by pin", title_justify="left", box=None)
-    for column in ("", "value", "95 % interval", "photographs", "pins"):
-        table.add_column(column, justify="left" if not column else "right")
-    for label, figure in figures.items():
-        known = figure["value"] is not None
-        table.add_row(
-            label,
-            f"{figure['value']:.3f}" if known else "–",
-            f"{figure['low']:.3f} – {figure['high']:.3f}" if known else "",
-            str(figure["n"]),
-            str(figure["pins"]),
-        )
-    terminal.output.print(table)
+    rows = [
+        (label, *evaluate.cells(figure), str(figure["n"]), str(figure["pins"]))
+        for label, figure in figures.items()
+    ]
+    columns = ("", *evaluate.CELLS, "photographs", "pins")
+    terminal.output.print(evaluate.table(f"Out of fold, {folds} folds by pin", columns, rows))
     terminal.output.print(NOT_IN_FOLDS)
 
 

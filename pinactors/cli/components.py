@@ -14,13 +14,10 @@ from rich.table import Table
 from pinactors import components, plugins
 from pinactors.cli import terminal
 from pinactors.cli.analyze.local import pipeline
+from pinactors.cli.catalog import Data
 from pinactors.pipeline.declaration import Analysis, Component
 from pinactors.protocol import View
 from pinactors.settings import Settings
-
-Data = Annotated[
-    Path | None, typer.Option(help="Data folder with the catalogue. [default: this user's data folder]")
-]
 
 app = typer.Typer(no_args_is_help=True, help="List the components of an analysis, try a plug-in.")
 

@@ -185,9 +185,7 @@ class _Demonstration:
         )
         began = time.monotonic()
         body = await Photographs(self.photographs).multipart()
-        async with Connection(
-            server, silence=DESKTOP_SILENCE_SECONDS, on_activity=lambda: None
-        ) as connection:
+        async with Connection(server, silence=DESKTOP_SILENCE_SECONDS) as connection:
             answer = await connection.request(
                 "POST", "/mobile-upload", {"User-Agent": DESKTOP_USER_AGENT}, body
             )

@@ -102,8 +102,8 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(result, indent=2, default=str))
     else:
-        for table in tables(result):
-            terminal.output.print(table)
+        for one in tables(result):
+            terminal.output.print(one)
 
 
 def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
@@ -119,21 +119,18 @@ def _boards(folder: Path, catalog: Path) -> dict[str, Any]:
 def print_figures(figures: dict[str, Any]) -> None:
     """Prints a line per figure: its value and the number of cases."""
     for name, figure in figures.items():
-        value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
-        terminal.output.print(f"{name}: {value} of {figure['n']}", markup=False)
+        terminal.output.print(f"{name}: {cells(figure)[0]} of {figure['n']}", markup=False)
 
 
 def _board_rows(result: dict[str, Any]) -> Table:
     rows = [
-        (name, f"{result[name]['value']:.3f}", f"{result[name]['low']:.3f} – {result[name]['high']:.3f}")
-        for name in ("recall", "precision")
-        if result[name]["value"] is not None
+        (name, *cells(result[name])) for name in ("recall", "precision") if result[name]["value"] is not None
     ]
     rows += [
         ("F1", f"{result['F1']:.3f}", ""),
         ("found without a box", str(result["found without a box"]), ""),
     ]
-    return _table(f"{result['boards']} boards", ("", "value", "95 % interval"), rows)
+    return table(f"{result['boards']} boards", ("", *CELLS), rows)
 
 
 def run(
@@ -205,18 +202,12 @@ def tables(result: dict[str, Any]) -> list[Table]:
     """The figures as tables for the terminal."""
     shown = []
     for title in ("identification", "authenticity", "reads", "prices"):
-        table = Table(title=title.capitalize(), title_justify="left", box=None)
-        for column in ("", "value", "95 % interval", "photographs"):
-            table.add_column(column, justify="left" if not column else "right")
-        for name, figure in flat(result[title]):
-            interval = "" if figure["low"] is None else f"{figure['low']:.3f} – {figure['high']:.3f}"
-            value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
-            table.add_row(name, value, interval, str(figure["n"]))
-        shown.append(table)
+        figure_rows = [(name, *cells(figure), str(figure["n"])) for name, figure in flat(result[title])]
+        shown.append(table(title.capitalize(), ("", *CELLS, "photographs"), figure_rows))
     if result["by tag"]:
         columns = ("first", "claimed and right", "claimed and wrong", "called no pin")
         shown.append(
-            _table(
+            table(
                 "By tag",
                 ("", "photographs", *columns),
                 [
@@ -227,10 +218,10 @@ def tables(result: dict[str, Any]) -> list[Table]:
         )
     if any(result["missed"].values()):
         rows = [(how, escape(path)) for how, paths in result["missed"].items() for path in paths]
-        shown.append(_table("What went wrong", ("", "photograph"), rows))
+        shown.append(table("What went wrong", ("", "photograph"), rows))
     judged = result["authenticity"]
     shown += [
-        _table(
+        table(
             "Reliability of the rating",
             ("said", "seen genuine", "cases"),
             [
@@ -238,7 +229,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 for one in judged["reliability"]
             ],
         ),
-        _table(
+        table(
             "Wrong among the surest",
             ("coverage", "risk"),
             [
@@ -246,12 +237,12 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 for at in _quarters(judged["risk against coverage"])
             ],
         ),
-        _table(
+        table(
             "Answers that were rated (only full ones are probabilities)",
             ("", "cases"),
             [(way, str(count)) for way, count in judged["answers"].items()],
         ),
-        _table(
+        table(
             "Verdicts",
             ("", "verdict", "cases"),
             [
@@ -260,7 +251,7 @@ def tables(result: dict[str, Any]) -> list[Table]:
                 for verdict, count in sorted(row.items())
             ],
         ),
-        _table(
+        table(
             "Milliseconds",
             ("", "mean", "count"),
             [
@@ -273,13 +264,23 @@ def tables(result: dict[str, Any]) -> list[Table]:
     return shown
 
 
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None)
+def table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    """A table for the terminal: columns with a heading are right-aligned."""
+    made = Table(title=title, title_justify="left", box=None)
     for column in columns:
-        table.add_column(column, justify="left" if not column else "right")
+        made.add_column(column, justify="left" if not column else "right")
     for row in rows:
-        table.add_row(*row)
-    return table
+        made.add_row(*row)
+    return made
+
+
+CELLS = ("value", "95 % interval")
+
+
+def cells(figure: dict[str, Any]) -> tuple[str, str]:
+    """A figure's cells in a table, with the headings `CELLS`."""
+    value = "–" if figure["value"] is None else f"{figure['value']:.3f}"
+    return value, "" if figure["low"] is None else f"{figure['low']:.3f} – {figure['high']:.3f}"
 
 
 def _quarters(curve: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -17,7 +17,7 @@ from pinactors.cli.catalog import progress_bar
 from pinactors.cli.keys import Data, with_records
 from pinactors.protocol import Verdict, merge
 from pinactors.records import Filter, Records
-from pinactors.records.listing import PAGE_LIMIT
+from pinactors.records.models import PAGE_LIMIT
 from pinactors.settings import Settings
 from pinactors.storage.images import open_image_store
 from pinactors.storage.logs.files import photographs

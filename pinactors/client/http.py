@@ -67,7 +67,7 @@ class Connection:
         server: str,
         *,
         silence: float,
-        on_activity: Callable[[], None],
+        on_activity: Callable[[], None] = lambda: None,
         upload_silence: float = UPLOAD_SILENCE,
         tls: ssl.SSLContext | None = None,
         dial: Dial | None = None,

@@ -143,7 +143,7 @@ async def cancel(server: str, stream_id: str, *, key: str | None = None) -> None
     Raises `PinactorsError`, `NotPinactors`, and `ConnectionError` if the server is not reachable.
     """
     target = Server(server, key)
-    connection = Connection(server, silence=target.silence, on_activity=lambda: None)
+    connection = Connection(server, silence=target.silence)
     async with connection:
         try:
             await check(
@@ -185,7 +185,7 @@ async def confirm(
     fields |= {name: value for name, value in optional.items() if value is not None}
     content = msgspec.json.encode(fields)
     target = Server(server, key)
-    async with Connection(server, silence=target.silence, on_activity=lambda: None) as connection:
+    async with Connection(server, silence=target.silence) as connection:
         body = Body("application/json", len(content), [content])
         try:
             answer = await connection.request("POST", "/api/mobile/confirm-pin", target.headers(), body)

@@ -27,7 +27,7 @@ PIECE_SECONDS, ROUND_TRIPS = 2.0, 8
 """Time that sending one piece of a resumable upload should take: the larger of these seconds and this
 multiple of the link's round trip."""
 
-FIRST_PIECE, LEAST_PIECE, MOST_PIECE, GROWTH = 128 * 1024, 16 * 1024, 8 << 20, 4
+FIRST_PIECE, MIN_PIECE, MAX_PIECE, GROWTH = 128 * 1024, 16 * 1024, 8 << 20, 4
 """Bytes of the first, the smallest and the largest piece; and the most by which a piece may be larger than
 the one before, as a factor."""
 
@@ -68,11 +68,11 @@ class PieceSizer:
 
     def note_piece(self, size: int, seconds: float) -> None:
         ideal_size = size / max(seconds, 1e-3) * max(PIECE_SECONDS, ROUND_TRIPS * self._round_trip)
-        self.size = round(min(max(ideal_size, LEAST_PIECE), GROWTH * self.size, MOST_PIECE))
+        self.size = round(min(max(ideal_size, MIN_PIECE), GROWTH * self.size, MAX_PIECE))
 
     def note_break(self) -> None:
         """Halves the size because the connection broke during a piece."""
-        self.size = max(self.size // 2, LEAST_PIECE)
+        self.size = max(self.size // 2, MIN_PIECE)
 
 
 class ResumableUpload:

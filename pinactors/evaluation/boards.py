@@ -20,6 +20,7 @@ from PIL import ImageOps
 
 from pinactors.analysis.imaging.decode import decode
 from pinactors.analysis.matching import sightings
+from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
@@ -28,7 +29,6 @@ SAME_PIN_OVERLAP = 0.4
 """Intersection over union from which two boxes belong to one pin. It is low because boxes are drawn by hand,
 and a round pin fills three quarters of its box."""
 
-MAX_PIXELS = 64_000_000
 
 Box = tuple[float, float, float, float]
 

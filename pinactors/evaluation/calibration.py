@@ -1,7 +1,7 @@
 """Fits the evidence weights to labelled photographs: bounded, sign-constrained, near the reasoned start.
 
 A weight in favour cannot become one against, or vice versa. No row weighs more in favour of a pin than
-against it (a mark can be copied, its absence cannot) or more than `MOST_LOG10`. Weights that the photographs
+against it (a mark can be copied, its absence cannot) or more than `MAX_LOG10`. Weights that the photographs
 do not determine stay as they were reasoned: the fit is a maximum a posteriori estimate whose prior is the
 calibration from which it starts."""
 
@@ -27,12 +27,12 @@ from pinactors.evaluation.figures import Rated
 
 Values = npt.NDArray[np.float64]
 
-MOST_LOG10 = 2.0
+MAX_LOG10 = 2.0
 """Log10 likelihood ratio that no single row may exceed, because any photograph can be misleading."""
 
 FAVOUR_DEVIATION, AGAINST_DEVIATION, PRIOR_DEVIATION = 0.15, 1.0, 0.03
 """Standard deviations of the prior around the start. The first is small because marks in favour of a pin are
-easily copied: a larger weight needs much evidence. The second was chosen together with `MOST_LOG10` and the
+easily copied: a larger weight needs much evidence. The second was chosen together with `MAX_LOG10` and the
 caps of groups: the Brier score of 250 photo sets of simulated pins, out of fold, went from 0.116 (0.6, 1.5,
 and two thirds of the caps) to 0.107."""
 
@@ -136,7 +136,7 @@ class _Problem:
         count = len(self.names)
         if index < count:
             return 0.0, float(values[count + index])
-        return (float(values[index - count]), MOST_LOG10) if index < 2 * count else (-np.inf, np.inf)
+        return (float(values[index - count]), MAX_LOG10) if index < 2 * count else (-np.inf, np.inf)
 
     def cost(self, values: Values) -> float:
         """Negative log-likelihood plus half the squared standardised distance from the start."""

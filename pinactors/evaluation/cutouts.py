@@ -28,9 +28,9 @@ from pinactors.analysis.segmentation.proposal_score import (
     SIGNS,
     Coefficients,
 )
+from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.evaluation import metrics
 from pinactors.evaluation.dataset import Kind, PhotoSet
-from pinactors.evaluation.matching import MAX_PIXELS
 from pinactors.protocol import View
 
 Values = npt.NDArray[np.float64]

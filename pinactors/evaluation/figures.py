@@ -110,7 +110,7 @@ def _picture(answer: Answer) -> str:
     return str(images.get(View.FRONT) or next(iter(images.values())))
 
 
-LEAST_TAGGED = 3
+MIN_TAGGED = 3
 """Least number of photo sets with a tag for which figures are given."""
 
 
@@ -132,7 +132,7 @@ def by_tag(answers: Sequence[Answer]) -> dict[str, Figures]:
             "called no pin": sum(_verdict(answer) is Verdict.NOT_A_PIN for answer in group),
         }
         for tag, group in sorted(groups.items())
-        if len(group) >= LEAST_TAGGED
+        if len(group) >= MIN_TAGGED
     }
 
 

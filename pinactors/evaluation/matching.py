@@ -20,18 +20,18 @@ from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.matching.reranking import Candidate
 from pinactors.analysis.model import Image
 from pinactors.catalog.importing import preparing
+from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation.dataset import Kind, PhotoSet
 from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
 
-MAX_PIXELS = 64_000_000
 CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
 
 RECOLOURED_EVERY = 2
 """One photograph in this many is also compared with its own pin in other hues. A pin whose drawing the
 catalogue has in other colours is no match, but sets contain hardly any such pin."""
-LEAST_HUE_ROTATION_RADIANS = np.radians(60)
+MIN_HUE_ROTATION_RADIANS = np.radians(60)
 """Least angle by which those hues are rotated: lights and cameras rotate hues by less."""
 
 
@@ -71,14 +71,14 @@ def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | 
     """The measurements of the candidate with rotated hues; None if it cannot be registered."""
     reference = candidate.reference
     angle = np.random.default_rng(chance).uniform(
-        LEAST_HUE_ROTATION_RADIANS, 2 * np.pi - LEAST_HUE_ROTATION_RADIANS
+        MIN_HUE_ROTATION_RADIANS, 2 * np.pi - MIN_HUE_ROTATION_RADIANS
     )
     recoloured = dataclasses.replace(reference, rgb=with_rotated_hues(reference.rgb, angle))
     around = cv2.dilate(
         reference.mask, np.ones((preparing.OUTLINE_MARGIN_PIXELS, preparing.OUTLINE_MARGIN_PIXELS), np.uint8)
     )
     features = keypoints.extract(
-        recoloured.rgb, np.asarray(around, np.uint8), preparing.PICTURE_SIDES, preparing.MOST_FEATURES
+        recoloured.rgb, np.asarray(around, np.uint8), preparing.PICTURE_SIDES, preparing.MAX_FEATURES
     )
     weights = np.full(len(features), candidate.weights.mean(), np.float32)
     variant = Candidate(candidate.number, features, weights, candidate.outlined, lambda: recoloured)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import trio
+
+from pinactors.pipeline.state import SessionState
+from pinactors.records import StoredStream
 
 
 class PacketLog:
@@ -33,6 +37,12 @@ class PacketLog:
         self.readers = 0
         self._waiting = trio.lowlevel.ParkingLot()
         self._abandoned: Callable[[], None] | None = None
+
+    @classmethod
+    def of(cls, session: SessionState | StoredStream, *, closed: bool = False) -> Self:
+        """A log with the packets that `session` has so far."""
+        packets = list(session.packets)
+        return cls(session.stream_id, session.session_id, session.owner, packets=packets, closed=closed)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"

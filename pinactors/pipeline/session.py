@@ -241,11 +241,12 @@ class Session:
         record is stored, or kept for readers (a repeated stream has no record), or removed."""
         if self._finished:
             return
+        refused = self.error is not None and self.error.code is ErrorCode.SESSION_CONFLICT
         if self.taken_over:
             await self._stored.release()
         elif self.state.repeats:
             await self._stored.finish()
-        elif self.error is None or self.state.started_at is None or _is_conflict(self.error):
+        elif self.error is None or self.state.started_at is None or refused:
             await self._stored.remove()
         else:
             await self._services.recorder.later(self.state, self._stored)
@@ -310,7 +311,3 @@ async def _flushed(messages: Messages) -> None:
     written = trio.Event()
     messages.send_nowait(Flush(written))
     await written.wait()
-
-
-def _is_conflict(error: PinactorsError) -> bool:
-    return error.code is ErrorCode.SESSION_CONFLICT

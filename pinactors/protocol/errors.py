@@ -74,6 +74,16 @@ class PinactorsError(Exception):
         return f"{self.message}: {self.detail}" if self.detail != self.message else self.message
 
 
+def invalid_value(field: str, detail: str) -> PinactorsError:
+    """The error for an invalid value; `field` is its field's name as it was sent."""
+    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)
+
+
+def invalid_field(field: str, why: str) -> PinactorsError:
+    """`invalid_value` with the field's name in front of the reason."""
+    return invalid_value(field, f"{field}: {why}")
+
+
 def missing_front() -> PinactorsError:
     """The refusal of an upload without a front image."""
     return PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT, field="front", view="front")

@@ -17,16 +17,16 @@ def new_session_id(now: dt.datetime | None = None) -> str:
     return (now or dt.datetime.now(dt.UTC)).strftime("%y%m%d%H%M%S")
 
 
-NOTHING = frozenset(
+MISSING_VALUES = frozenset(
     {"", "null", "undefined", "none", "nil", "nan", "(null)", "<null>", "false", "data:", "data:,"}
 )
 """Texts that clients send for a missing value: the empty values of JavaScript, Python, Swift and Objective-C,
 and the data URL of an empty canvas."""
 
 
-def said(text: str | None) -> str | None:
-    """`text` unchanged; None if it stands for a missing value (`NOTHING`)."""
-    return None if text is None or text.strip().lower() in NOTHING else text
+def none_if_missing(text: str | None) -> str | None:
+    """`text` unchanged; None if it stands for a missing value (`MISSING_VALUES`)."""
+    return None if text is None or text.strip().lower() in MISSING_VALUES else text
 
 
 def is_text(text: str) -> bool:
@@ -43,7 +43,7 @@ def check_session_id(value: object) -> str:
 
     Raises `PinactorsError` (`invalid_format`) unless it is 1 to 128 printable ASCII characters.
     """
-    if value is None or (isinstance(value, str) and said(value) is None):
+    if value is None or (isinstance(value, str) and none_if_missing(value) is None):
         return new_session_id()
     if not isinstance(value, str) or not _SESSION_ID.fullmatch(value):
         raise PinactorsError(

@@ -10,8 +10,15 @@ from typing import Annotated, Any
 import msgspec
 import peewee
 
-from pinactors.protocol import ErrorCode, PinactorsError, Verdict, is_text
-from pinactors.records.models import Analysis, AnalysisImage, Feedback, Image
+from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, invalid_value, is_text
+from pinactors.records.models import (
+    LARGEST_INTEGER,
+    Analysis,
+    AnalysisImage,
+    Feedback,
+    Image,
+    page_size,
+)
 
 
 class Agreement(StrEnum):
@@ -31,9 +38,6 @@ HIGHEST_PRICE = 1e6
 HISTORY_LIMIT = 50
 """Most rows of feedback per analysis, so that a client that repeats feedback for ever cannot fill the
 disk."""
-
-PAGE_LIMIT = 200
-_LARGEST_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def check(*values: object) -> PinConfirmation:
         ("correctedPinId", statement.corrected_pin_id or ""),
     ):
         if "\0" in text or not is_text(text):
-            raise _invalid(name, f"{name} contains characters that are not valid text")
+            raise invalid_value(name, f"{name} contains characters that are not valid text")
     return statement
 
 
@@ -142,11 +146,7 @@ def _converted(field: msgspec.structs.FieldInfo, value: object) -> Any:
                 f"{name} must be one of {', '.join(Agreement)}",
                 field=name,
             ) from None
-        raise _invalid(name, f"{name}: {error}") from None
-
-
-def _invalid(field: str, detail: str) -> PinactorsError:
-    return PinactorsError(ErrorCode.INVALID_FORMAT, f"Invalid {field}", detail, field=field)
+        raise invalid_field(name, str(error)) from None
 
 
 def confirm(
@@ -156,7 +156,7 @@ def confirm(
     corrected = statement.corrected
     values = (agreement, comment, corrected.verdict, corrected.pin_id, corrected.price)
     session_id = None
-    if 0 < statement.record_number <= _LARGEST_NUMBER:
+    if 0 < statement.record_number <= LARGEST_INTEGER:
         session_id = (
             Analysis.select(Analysis.session_id)
             .where(
@@ -200,13 +200,7 @@ def confirm(
         if outdated:
             Feedback.delete().where(Feedback.id.in_(outdated)).execute(database)
     return Confirmation(
-        statement.record_number,
-        statement.pin_id,
-        agreement,
-        comment,
-        session_id,
-        now,
-        corrected,
+        statement.record_number, statement.pin_id, agreement, comment, session_id, now, corrected
     )
 
 
@@ -217,8 +211,8 @@ def provisional(
     rows = (
         provisional_analyses.select(Analysis.session_id, Analysis.id, Analysis.pin_name, Analysis.finished_at)
         .order_by(Analysis.id.desc())
-        .limit(min(max(limit, 1), PAGE_LIMIT))
-        .offset(min(max(offset, 0), _LARGEST_NUMBER))
+        .limit(page_size(limit))
+        .offset(min(max(offset, 0), LARGEST_INTEGER))
         .tuples()
         .execute(database)
     )

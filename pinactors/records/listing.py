@@ -14,14 +14,18 @@ from typing import Any
 import peewee
 
 from pinactors.records.feedback import Corrections, corrections, is_latest
-from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
-
-PAGE_LIMIT = 200
+from pinactors.records.models import (
+    LARGEST_INTEGER,
+    Analysis,
+    AnalysisImage,
+    ApiKey,
+    Feedback,
+    Image,
+    page_size,
+)
 
 ACTIVITY_LIMIT = 10_000
 """Most analyses that are read to count recent activity."""
-
-_LARGEST_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,7 @@ def condition(record_filter: Filter) -> Any:
         key_ids = ApiKey.select(ApiKey.id.cast("TEXT")).where(ApiKey.name == record_filter.key)
         terms.append(Analysis.owner.in_(key_ids))
     if record_filter.number is not None:
-        terms.append(Analysis.id == min(record_filter.number, _LARGEST_NUMBER))
+        terms.append(Analysis.id == min(record_filter.number, LARGEST_INTEGER))
     if record_filter.verdict == "error":
         terms.append(Analysis.error_code.is_null(False))
     elif record_filter.verdict is not None:
@@ -117,9 +121,9 @@ def page(
     matching = condition(record_filter)
     total = int(Analysis.select(peewee.fn.COUNT(Analysis.id)).where(matching).scalar(database))
     if before is not None:
-        matching = matching & (Analysis.id < min(before, _LARGEST_NUMBER))
+        matching = matching & (Analysis.id < min(before, LARGEST_INTEGER))
     query = Analysis.select().where(matching).order_by(Analysis.id.desc())
-    rows = list(query.limit(min(max(limit, 1), PAGE_LIMIT)).execute(database))
+    rows = list(query.limit(page_size(limit)).execute(database))
     numbers = [row.id for row in rows]
     feedback, images = _latest_feedback(database, numbers), _images(database, numbers)
     return [_row(row, feedback.get(row.id), images.get(row.id, {})) for row in rows], total

@@ -10,6 +10,17 @@ import datetime as dt
 
 import peewee
 
+PAGE_LIMIT = 200
+"""Most rows of one page of a list."""
+
+LARGEST_INTEGER = 2**31 - 1
+"""Largest value of an integer column in PostgreSQL."""
+
+
+def page_size(limit: int) -> int:
+    """The number of rows that a page gets if `limit` are asked for."""
+    return min(max(limit, 1), PAGE_LIMIT)
+
 
 class UtcField(peewee.BigIntegerField):
     """A datetime with time zone, stored as milliseconds since 1970, so that it is the same on every database

@@ -17,6 +17,7 @@ from pinactors.records.erasure import Erased
 from pinactors.records.feedback import Confirmation, Opinion, ProvisionalPin
 from pinactors.records.keys import KeyInfo
 from pinactors.records.listing import Activity, Filter, RecordRow
+from pinactors.records.models import PAGE_LIMIT
 from pinactors.records.tokens import TokenUse
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
@@ -182,7 +183,7 @@ class Records:
         )
 
     async def provisional(
-        self, owner: str, limit: int = feedback.PAGE_LIMIT, offset: int = 0
+        self, owner: str, limit: int = PAGE_LIMIT, offset: int = 0
     ) -> tuple[list[ProvisionalPin], int]:
         """Completed analyses of `owner` that nobody has confirmed, newest first, and the number of all of
         them.
@@ -196,7 +197,7 @@ class Records:
         return await self._store.read(feedback.opinions)
 
     async def page(
-        self, record_filter: Filter, limit: int = listing.PAGE_LIMIT, before: int | None = None
+        self, record_filter: Filter, limit: int = PAGE_LIMIT, before: int | None = None
     ) -> tuple[list[RecordRow], int]:
         """Matching analyses with numbers below `before`, newest first, and the number of all matches.
 

@@ -17,7 +17,7 @@ from pinactors.records.keys import digest_of
 from pinactors.records.models import AccessToken, ApiKey
 
 PREFIX = "tok_"
-LEAST_SECONDS, MOST_SECONDS = 60, 3600
+MIN_SECONDS, MAX_SECONDS = 60, 3600
 
 TOKENS_PER_KEY = 10_000
 """Most unexpired tokens of a key."""
@@ -47,7 +47,7 @@ def add(
             "Too many tokens",
             f"A key may have {TOKENS_PER_KEY} tokens at a time",
             status=429,
-            retry_after=float(LEAST_SECONDS),
+            retry_after=float(MIN_SECONDS),
         )
     token = PREFIX + secrets.token_urlsafe(32)
     row = {"digest": digest_of(token), "key": number, "stream_id": stream_id, "expires_at": expires_at}

@@ -1,10 +1,24 @@
-"""Creates the folders that the program writes to and tests them, before anything depends on them."""
+"""Folders that the program writes to: tests them before anything depends on them, and writes whole files."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Writes `target`, whole or not at all, and replaces an existing file. Creates its folder. Raises
+    `OSError`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        os.replace(temporary, target)
+    except BaseException:
+        os.unlink(temporary)
+        raise
 
 
 def make_writable(folder: Path, what: str) -> None:

@@ -18,8 +18,8 @@ data that a program meant to delete."""
 
 _EMPTY_TIFF = b"MM\0*\0\0\0\x08\0\0\0\0\0\0"
 _DEPTH = 3
-_MOST_EXTENTS = 1000
-_MOST_BYTES = 4 << 20
+_MAX_EXTENTS = 1000
+_MAX_BYTES = 4 << 20
 """Limits: extents of metadata, and bytes of one item's metadata."""
 
 Buffer = bytes | mmap.mmap
@@ -76,7 +76,7 @@ def _blank_items(data: Buffer, found: Blanks, meta: Box) -> None:
     store = inner[b"idat"].body if b"idat" in inner else 0
     for item, extents in locations(data, inner[b"iloc"], store):
         if item in wanted:
-            if len(found) > _MOST_EXTENTS or len(extents) > _MOST_EXTENTS:
+            if len(found) > _MAX_EXTENTS or len(extents) > _MAX_EXTENTS:
                 raise ValueError("too much metadata")
             extents = [(start, min(end, len(data))) for start, end in extents]
             blank = sum(len(bytes_) for _, bytes_ in found) + sum(
@@ -90,7 +90,7 @@ def _blank_items(data: Buffer, found: Blanks, meta: Box) -> None:
 def _blank(found: Blanks, extents: list[tuple[int, int]], kind: bytes) -> None:
     """Overwrites text with spaces, and EXIF with an empty directory after the 4-byte offset. Raises
     `ValueError` if the item is larger than a camera's metadata."""
-    if sum(max(0, end - start) for start, end in extents) > _MOST_BYTES:
+    if sum(max(0, end - start) for start, end in extents) > _MAX_BYTES:
         raise ValueError("too much metadata")
     for number, (start, end) in enumerate(extents):
         length = max(0, end - start)

@@ -47,7 +47,7 @@ _PNG_KEPT |= {b"sBIT", b"bKGD", b"pHYs", b"hIST", b"acTL", b"fcTL", b"fdAT", b"m
 _PNG_ORIENTATION_TEXTS = _PNG_EXIF, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
 """Keywords of the PNG texts that may hold the orientation."""
 
-_LONGEST_TEXT, _MOST_TEXTS = 1 << 16, 8
+_LONGEST_TEXT, _MAX_TEXTS = 1 << 16, 8
 """How many unpacked bytes of such a text are read, and how many such texts: a normal file has one."""
 
 _WEBP_KEPT = {b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"}
@@ -56,7 +56,7 @@ _WEBP_EXIF, _WEBP_METADATA_FLAGS = 0x08, 0x0C
 
 _COPY_BYTES = 1 << 20
 
-_MOST_PARTS = 50_000
+_MAX_PARTS = 50_000
 """How many segments or chunks are read: a camera's photograph has in the order of a thousand at most."""
 
 
@@ -132,7 +132,7 @@ def _jpeg(data: Buffer) -> list[Piece]:
     kept: list[Piece] = [slice(0, 2)]
     orientation = 1
     at, marker = 2, 0
-    for marker, start, length in islice(jpeg_segments(data), _MOST_PARTS):
+    for marker, start, length in islice(jpeg_segments(data), _MAX_PARTS):
         at = start + length
         body = data[start:at]
         if marker == 0xE1 and orientation == 1:
@@ -163,7 +163,7 @@ def _scans(data: Buffer, begin: int) -> Iterator[slice]:
     """The slices from the first scan's data, at `begin`, to the end of the picture, or of the file if the
     picture has no end marker. Segments between scans that are not needed are left out."""
     at = begin
-    for _ in range(_MOST_PARTS):
+    for _ in range(_MAX_PARTS):
         found = _SCAN_END.search(data, at)
         if found is None:
             break
@@ -227,12 +227,12 @@ def _png(data: Buffer) -> list[Piece]:
     orientation = 1
     kind, end, texts = b"", len(PNG_SIGNATURE), 0
     chunks = png_chunks(data)
-    for kind, start, end in islice(chunks, _MOST_PARTS):
+    for kind, start, end in islice(chunks, _MAX_PARTS):
         if kind == b"eXIf":
             orientation = _tiff_orientation(data[start + 8 : end - 4])
         elif kind in (b"tEXt", b"zTXt", b"iTXt") and data[start + 8 : end].startswith(_PNG_ORIENTATION_TEXTS):
             texts += 1
-            if orientation == 1 and texts <= _MOST_TEXTS:
+            if orientation == 1 and texts <= _MAX_TEXTS:
                 orientation = _text_orientation(kind, data[start + 8 : end - 4])
         if kind in _PNG_KEPT:
             kept.append(slice(start, end))
@@ -271,7 +271,7 @@ def _webp(data: Buffer) -> list[Piece]:
     if whole > len(data):
         raise ValueError("cut off")
     extended = 0
-    for kind, start, end in islice(webp_chunks(data), _MOST_PARTS):
+    for kind, start, end in islice(webp_chunks(data), _MAX_PARTS):
         if start >= whole:
             break
         if kind == b"EXIF":

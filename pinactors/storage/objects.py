@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pinactors.settings import Settings, SettingUnusable
+from pinactors.storage.folders import write_whole
 
 
 class ObjectsUnavailable(OSError):
@@ -61,16 +61,7 @@ class FolderObjects:
     folder: Path
 
     def put(self, name: str, data: bytes | Path) -> None:
-        target = self.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data.read_bytes() if isinstance(data, Path) else data)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(self.folder / name, data.read_bytes() if isinstance(data, Path) else data)
 
     def get(self, name: str) -> bytes:
         return (self.folder / name).read_bytes()

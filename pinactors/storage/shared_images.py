@@ -8,14 +8,13 @@ no other machine can take its session over.
 from __future__ import annotations
 
 import datetime as dt
-import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
+from pinactors.storage.folders import write_whole
 from pinactors.storage.objects import Objects, ObjectsUnavailable
 
 PREFIX = "images/"
@@ -60,12 +59,7 @@ class SharedImages:
     def fetch(self, sha256: str, target: Path) -> None:
         """Copies the photograph to `target`, whole or not at all. Raises `FileNotFoundError`,
         `ObjectsUnavailable`, `OSError`."""
-        data = self._objects.get(_name(sha256))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(temporary, target)
+        write_whole(target, self._objects.get(_name(sha256)))
 
     def stale(self, before: dt.datetime) -> Iterator[str]:
         """Hashes of photographs that were stored before `before`. Raises `ObjectsUnavailable`."""

@@ -16,7 +16,7 @@ TEXT_BYTES = 120
 NAMES, INSCRIPTIONS = 4, 4
 """Most characters, and most inscriptions, that are used from one answer."""
 
-MOST_TOKENS = 600
+MAX_TOKENS = 600
 
 SYSTEM = (
     "You describe trading pins for collectors. You see photographs of one pin: its front, and its back where "
@@ -77,7 +77,7 @@ def request(question: Question, model: str) -> dict[str, Any]:
     return {
         "model": model,
         "temperature": 0,
-        "max_tokens": MOST_TOKENS,
+        "max_tokens": MAX_TOKENS,
         "messages": [
             {"role": "system", "content": SYSTEM},
             {"role": "user", "content": [asked, *pictures]},

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import trio
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import invalid_field
 
 URL_LIMIT = 2000
 
@@ -40,23 +40,25 @@ def check_url(url: str, *, private: bool) -> str:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise _invalid("it is not a URL") from None
+        raise invalid_field("webhook", "it is not a URL") from None
     if len(url) > URL_LIMIT or not url.isascii() or not url.isprintable() or " " in url:
-        raise _invalid(f"it must be at most {URL_LIMIT} printable ASCII characters without spaces")
+        raise invalid_field(
+            "webhook", f"it must be at most {URL_LIMIT} printable ASCII characters without spaces"
+        )
     if parts.scheme.lower() != "https":
-        raise _invalid("it must begin with https://")
+        raise invalid_field("webhook", "it must begin with https://")
     if not host or port == 0:
-        raise _invalid("it names no server")
+        raise invalid_field("webhook", "it names no server")
     if parts.username is not None or parts.password is not None:
-        raise _invalid("it must not hold a user name or a password")
+        raise invalid_field("webhook", "it must not hold a user name or a password")
     if parts.fragment:
-        raise _invalid("it must not have a fragment")
+        raise invalid_field("webhook", "it must not have a fragment")
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
         return url
     if not private and not is_public(literal):
-        raise _invalid("its address is private")
+        raise invalid_field("webhook", "its address is private")
     return url
 
 
@@ -100,7 +102,3 @@ class Dialer:
                 failure = error
         assert failure is not None
         raise failure
-
-
-def _invalid(why: str) -> PinactorsError:
-    return PinactorsError(ErrorCode.INVALID_FORMAT, "Invalid webhook", f"webhook: {why}", field="webhook")

@@ -51,7 +51,6 @@ async def post(
                 f"https://{url.netloc}",
                 silence=ATTEMPT_SECONDS,
                 upload_silence=ATTEMPT_SECONDS,
-                on_activity=lambda: None,
                 tls=tls,
                 dial=Dialer(None if private else is_public),
             ) as connection:

@@ -71,15 +71,6 @@ class Process:
     pid: int
     data: Path
 
-    @property
-    def peak_memory(self) -> int:
-        """The peak resident memory in bytes since the start or the last `forget_peak`."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-    def forget_peak(self) -> None:
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
 
 def launch(data: Path, *, analysis: str = "drawn", **settings: Any) -> tuple[subprocess.Popen[str], int]:
     """Starts a server in its own process, and returns the process and the port. The caller ends the

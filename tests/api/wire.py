@@ -138,11 +138,12 @@ async def ask(
             return await wire.answer("HEAD" if method == "HEAD" else "GET")
 
 
-async def metric(port: int, line: str) -> float:
-    """The value of one line of `/metrics`, 0 if the line does not exist yet."""
+async def metric(port: int, name: str) -> float:
+    """The value of a metric: of the one sample that `name` names with its labels, or without labels the sum
+    of all samples. 0 if there is none yet."""
     text = (await ask(port, "GET", "/metrics")).body.decode()
-    values = [row.rpartition(" ")[2] for row in text.splitlines() if row.rpartition(" ")[0] == line]
-    return float(values[0]) if values else 0.0
+    samples = [line.rpartition(" ") for line in text.splitlines()]
+    return sum(float(value) for sample, _, value in samples if name in (sample, sample.partition("{")[0]))
 
 
 def json_body(**fields: Any) -> bytes:

@@ -59,7 +59,7 @@ def answers(*answer: bytes) -> Play:
 
 
 def connection(url: str, silence: float = 5) -> Connection:
-    return Connection(url, silence=silence, on_activity=lambda: None)
+    return Connection(url, silence=silence)
 
 
 def body(size: int) -> Body:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from pinactors.client import View, analyze, confirm, sync
-from pinactors.client.transports import LEAST_PIECE, MOST_PIECE, PieceSizer
+from pinactors.client.transports import MAX_PIECE, MIN_PIECE, PieceSizer
 from tests.api.conftest import Running, running
 from tests.api.wire import LIMIT
 from tests.client.relay import relaying
@@ -61,10 +61,10 @@ def test_a_piece_is_what_the_link_carries_in_two_seconds() -> None:
     sizer.note_piece(100_000, 1.0)
     assert sizer.size == pytest.approx(800_000), "eight round trips of a second"
     sizer.note_piece(100, 60.0)
-    assert sizer.size == LEAST_PIECE
+    assert sizer.size == MIN_PIECE
     for _ in range(20):
         sizer.note_piece(sizer.size, 1e-9)
-    assert sizer.size == MOST_PIECE
+    assert sizer.size == MAX_PIECE
 
 
 async def test_a_small_upload_is_one_request(server: Running) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pinactors.analysis.evidence import likelihood
 from pinactors.analysis.evidence.likelihood import Calibration, Measurement, parse_calibration
 from pinactors.evaluation import calibration
-from pinactors.evaluation.calibration import MOST_LOG10, Observation
+from pinactors.evaluation.calibration import MAX_LOG10, Observation
 
 SHIPPED = likelihood.calibration()
 
@@ -66,8 +66,8 @@ def test_no_row_comes_to_weigh_more_for_a_pin_than_against_it() -> None:
 
 
 def test_no_row_can_be_fitted_beyond_the_heaviest() -> None:
-    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(MOST_LOG10), "heavy")
-    assert fitted.rows["edge_roughness"].against == MOST_LOG10
+    fitted = calibration.fit(_observations("edge_roughness", 2000), _starting_at(MAX_LOG10), "heavy")
+    assert fitted.rows["edge_roughness"].against == MAX_LOG10
 
 
 def _starting_at(against: float) -> Calibration:

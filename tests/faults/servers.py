@@ -27,7 +27,7 @@ from pinactors.storage.logs import statements
 from pinactors.storage.logs.database import LogDatabase, dsn_of, is_shared
 from pinactors.storage.logs.files import SUFFIX, entries_of
 from pinactors.storage.logs.packet_logs import Entry
-from tests.api.wire import ask
+from tests.api.wire import ask, metric
 
 POLL = 0.01
 STOP_SECONDS = 10
@@ -172,21 +172,8 @@ class Server:
         finally:
             resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
-    def peak_memory(self) -> int:
-        """The server process's peak resident memory in bytes."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-
-    async def metric(self, name: str) -> float:
-        """The value of the metric, summed over all labels."""
-        answer = await ask(self.port, "GET", "/metrics")
-        lines = answer.body.decode().splitlines()
-        values = [line.rpartition(" ")[2] for line in lines if line.partition("{")[0].split(" ")[0] == name]
-        assert values, f"no metric {name}"
-        return sum(map(float, values))
-
     async def until_metric(self, name: str, beyond: float) -> None:
-        while await self.metric(name) <= beyond:  # noqa: ASYNC110 - the server sends no notice
+        while await metric(self.port, name) <= beyond:  # noqa: ASYNC110 - the server sends no notice
             await trio.sleep(POLL)
 
     async def restarts(self) -> int:

@@ -20,7 +20,7 @@ from pinactors.client.uploads import Photographs
 from pinactors.protocol import View
 from pinactors.protocol.merge import kind_of, merge
 from pinactors.records import Records
-from tests.api.wire import JSON, ask, json_body
+from tests.api.wire import JSON, ask, json_body, metric
 from tests.faults.network import Break, Network, network
 from tests.faults.phones import FRAMINGS, Framing, Phone
 from tests.faults.servers import Server, kept_packets
@@ -116,7 +116,7 @@ async def server_killed(server: Server, between: Network) -> AsyncIterator[None]
 @asynccontextmanager
 async def database_locked(server: Server, between: Network) -> AsyncIterator[None]:
     """Locks the database until one attempt to store the record has failed."""
-    before = await server.metric("pinactors_record_retries_total")
+    before = await metric(server.port, "pinactors_record_retries_total")
     with server.locked():
         yield
         await server.until_metric("pinactors_record_retries_total", before)
@@ -125,12 +125,12 @@ async def database_locked(server: Server, between: Network) -> AsyncIterator[Non
 @asynccontextmanager
 async def disk_full(server: Server, between: Network) -> AsyncIterator[None]:
     """Fills the disk until the journal has failed and one attempt to store the record has failed."""
-    retries = await server.metric("pinactors_record_retries_total")
-    lost = await server.metric("pinactors_journal_failures_total")
+    retries = await metric(server.port, "pinactors_record_retries_total")
+    lost = await metric(server.port, "pinactors_journal_failures_total")
     with server.full_disk():
         yield
         await server.until_metric("pinactors_record_retries_total", retries)
-    assert await server.metric("pinactors_journal_failures_total") == lost + 1
+    assert await metric(server.port, "pinactors_journal_failures_total") == lost + 1
 
 
 @asynccontextmanager

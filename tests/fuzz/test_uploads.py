@@ -23,6 +23,7 @@ from PIL import Image
 
 from tests.api.wire import BOUNDARY, JSON, MULTIPART, multipart, part
 from tests.faults.servers import Server
+from tests.processes import peak_memory
 
 EXAMPLES = int(os.environ.get("PINACTORS_FUZZ", "120"))
 SECONDS = 20
@@ -155,13 +156,13 @@ def sender(server: Server) -> Iterator[Sender]:
     assert sender.statuses == {200: 3}
     died = trio.run(server.restarts)
     logged = len(server.log)
-    small = server.peak_memory()
+    small = peak_memory(server.pid)
     yield sender
     assert trio.run(server.restarts) == died, "an upload has killed a worker"
     new = server.log[logged:]
     assert "Traceback" not in new
     assert '"level": "error"' not in new
-    assert server.peak_memory() < GROWTH * small
+    assert peak_memory(server.pid) < GROWTH * small
     assert len(sender.statuses) > 1, "nothing was refused: the uploads are not malformed"
 
 

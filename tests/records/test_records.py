@@ -8,8 +8,8 @@ import trio
 
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, View
 from pinactors.records import Records, RecordsUnavailable
-from pinactors.records.feedback import COMMENT_LIMIT, HISTORY_LIMIT, PAGE_LIMIT, Corrections
-from pinactors.records.models import Analysis, AnalysisImage, ApiKey, Feedback, Image
+from pinactors.records.feedback import COMMENT_LIMIT, HISTORY_LIMIT, Corrections
+from pinactors.records.models import PAGE_LIMIT, Analysis, AnalysisImage, ApiKey, Feedback, Image
 from pinactors.settings import Settings
 from pinactors.storage.stored_image import StoredImage
 from tests.records.samples import NOW, Clock, record, sealer

@@ -14,7 +14,7 @@ import random
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import structlog
 import trio
@@ -146,8 +146,9 @@ class Masters:
                 draining = answer.status == 503
                 healthy = draining
                 if answer.status == 200:
-                    said = read_json(body)
-                    healthy, shared = _is_well(said), said.get("packetLog") == "shared"
+                    state = read_json(body)
+                    healthy = state.get("status") in ("ok", "degraded")  # degraded: still answers uploads
+                    shared = state.get("packetLog") == "shared"
             except (Broken, NotPinactors, PinactorsError) as error:
                 log.debug("health check failed", master=master.name, error=str(error))
         if not healthy:
@@ -189,16 +190,12 @@ class Watch:
         return _spread(self._masters.settings.proxy_health_interval)
 
     def _connect(self) -> Connection:
-        return Connection(self._master.url, silence=HEALTH_SECONDS, on_activity=lambda: None)
+        return Connection(self._master.url, silence=HEALTH_SECONDS)
 
 
 def describe(masters: Iterable[Master]) -> list[MasterState]:
     """The masters' states, as `/health` shows them."""
     return [MasterState(master.name, master.state, master.weight, master.sessions) for master in masters]
-
-
-def _is_well(body: dict[str, Any]) -> bool:
-    return body.get("status") in ("ok", "degraded")  # a degraded master still answers uploads
 
 
 def _spread(seconds: float) -> float:

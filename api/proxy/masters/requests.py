@@ -133,7 +133,7 @@ async def upload(
     limit = Silence(settings.proxy_silence)
     spool_body.on_end = limit.renew
     with limit.scope:
-        async with _connection(master, settings.proxy_silence) as connection:
+        async with connection_to(master, settings.proxy_silence) as connection:
             body = Body(head.content_type, head.size, [spool_body])
             receive = partial(_hand_over, limit=limit, on_packets=on_packets)
             if head.early:
@@ -157,7 +157,7 @@ async def follow(
     limit.renew()
     headers = {"Accept": NDJSON_TYPE, **key_headers(token), **hop.correlation}
     with limit.scope:
-        async with _connection(master, silence) as connection:
+        async with connection_to(master, silence) as connection:
             answer = await connection.request(
                 "GET", f"{_path(stream_id)}?offset={to_token(position)}", headers
             )
@@ -168,7 +168,7 @@ async def follow(
 async def tail(master: Master, stream_id: str, token: str | None) -> int:
     """The number of packets that the master has of a session, for the owner of `token`."""
     with trio.move_on_after(QUESTION_SECONDS):
-        async with _connection(master, QUESTION_SECONDS) as connection:
+        async with connection_to(master, QUESTION_SECONDS) as connection:
             answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
             await answer.read()
             if answer.status in (401, 404, 410):
@@ -192,7 +192,7 @@ async def check_key(masters: Iterable[Master], token: str, stream_id: str = NO_S
     for master in masters:
         try:
             with trio.move_on_after(QUESTION_SECONDS):
-                async with _connection(master, QUESTION_SECONDS) as connection:
+                async with connection_to(master, QUESTION_SECONDS) as connection:
                     answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
                     if answer.status == 401:
                         raise unauthorized()
@@ -205,14 +205,15 @@ async def check_key(masters: Iterable[Master], token: str, stream_id: str = NO_S
 async def cancel(master: Master, stream_id: str, token: str | None) -> None:
     """Ends the session at the master."""
     with trio.move_on_after(QUESTION_SECONDS):
-        async with _connection(master, QUESTION_SECONDS) as connection:
+        async with connection_to(master, QUESTION_SECONDS) as connection:
             await check(await connection.request("DELETE", _path(stream_id), key_headers(token)))
             return
     raise Broken("the master does not answer")
 
 
-def _connection(master: Master, silence: float) -> Connection:
-    return Connection(master.url, silence=silence, upload_silence=silence, on_activity=lambda: None)
+def connection_to(master: Master, silence: float) -> Connection:
+    """A connection to `master` with the same limit of silence, in seconds, before and after the upload."""
+    return Connection(master.url, silence=silence, upload_silence=silence)
 
 
 def _path(stream_id: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from pinactors.protocol import SESSION_ID_LIMIT, said
+from pinactors.protocol import SESSION_ID_LIMIT, none_if_missing
 
 HINT_BYTES = 2048
 """Bytes of an upload that are read before a master is chosen (fewer if the upload is shorter)."""
@@ -24,7 +24,7 @@ _MULTIPART = re.compile(
 def session_id_in(start: bytes) -> str | None:
     """The session id in an upload's first bytes, None if it is not there."""
     found = _JSON.search(start) or _MULTIPART.search(start)
-    return said(found[1].decode("ascii")) if found else None
+    return none_if_missing(found[1].decode("ascii")) if found else None
 
 
 def route_of(owner: str, idempotency_key: str | None, session_id: str | None, start: bytes) -> str:

@@ -59,10 +59,9 @@ class RelayedSession:
         upstream: Upstream | None = None,
         kept: tuple[StoredSession, StoredLog] | None = None,
     ) -> None:
-        self.owner, self.head = owner, head
+        self.owner, self.head, self.spool = owner, head, spool
         self._services, self._directory = services, directory
         self._failover = Failover(services, route, upstream, can_restart=spool is not None)
-        self._spool = spool
         self._outlet: Outlet | None = None
         self._error: PinactorsError | None = None
         self._answer: PacketLog | PinactorsError | None = None
@@ -89,10 +88,6 @@ class RelayedSession:
         """The session's current master, None if there is none."""
         return self._failover.upstream
 
-    @property
-    def spool(self) -> Spool | None:
-        return self._spool
-
     async def answer(self) -> PacketLog:
         """Waits for the log to answer the upload from. Raises `PinactorsError` if the upload is refused."""
         await self._answered.wait()
@@ -116,10 +111,10 @@ class RelayedSession:
         finally:
             if self._outlet is not None:
                 await self._outlet.release()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
-            if self._spool is not None:
-                await self._spool.close()  # noqa: ASYNC102 - as above
-        if self._spool is not None:
-            await self._spool.remove()
+            if self.spool is not None:
+                await self.spool.close()  # noqa: ASYNC102 - as above
+        if self.spool is not None:
+            await self.spool.remove()
         if self._error is not None and self._error.code is ErrorCode.CANCELLED:
             await self._cancel_upstream()
 
@@ -146,16 +141,16 @@ class RelayedSession:
         """Waits until the upload is in. Then opens the session without a master if none answers within the
         keep-alive interval, and cancels the session at its deadline."""
         settings = self._services.settings
-        if self._spool is not None:
-            await self._spool.wait_complete()
+        if self.spool is not None:
+            await self.spool.wait_complete()
         self._uploaded_at = trio.current_time()
         self._lower_deadline()
-        if self._spool is not None and self._outlet is not None:
-            self._outlet.note(Uploaded(self._spool.path.name, time.time() + self._remaining()))
+        if self.spool is not None and self._outlet is not None:
+            self._outlet.note(Uploaded(self.spool.path.name, time.time() + self._remaining()))
             await self._outlet.flush()
         with trio.move_on_after(settings.keepalive):
             await self._answered.wait()
-        if not self._answered.is_set() and self._spool is not None:
+        if not self._answered.is_set() and self.spool is not None:
             await self._open_without_master()
         with self._due:
             await trio.sleep_forever()
@@ -228,8 +223,8 @@ class RelayedSession:
                 hop,
             )
             return
-        assert self._spool is not None
-        spool_body = requests.SpoolBody(self._spool)
+        assert self.spool is not None
+        spool_body = requests.SpoolBody(self.spool)
         try:
             await requests.upload(
                 upstream.master, self.head, spool_body, self._remaining(), settings, self._take, hop
@@ -237,7 +232,7 @@ class RelayedSession:
         finally:
             upstream.whole = spool_body.ended
             if self._outlet is not None:  # the answer has begun: let the upload end, to start the clock
-                self._spool.leave()
+                self.spool.leave()
 
     # Packets
 
@@ -264,7 +259,7 @@ class RelayedSession:
             return True
         if line.sequence > upstream.received:
             raise Broken(f"packet {upstream.received} is missing")
-        if line.upload_lost and self._spool is not None:
+        if line.upload_lost and self.spool is not None:
             upstream.whole = False
             raise Broken("the upload did not arrive completely")
         if upstream.stream_id is None:
@@ -303,7 +298,7 @@ class RelayedSession:
     def _open(self, line: Line) -> Outlet:
         """Opens the log after the first packet of a master; the stream keeps the master's id."""
         assert line.stream_id is not None
-        if line.deadline_ms is not None and self._spool is not None:
+        if line.deadline_ms is not None and self.spool is not None:
             self._time = min(self._time, line.deadline_ms / 1000)
             self._lower_deadline()
         return self._begin(line.stream_id, line.session_id, known=self._services.masters.shared)
@@ -328,7 +323,7 @@ class RelayedSession:
             session_id,
             self.owner,
             time.time() + min(self._remaining(), self._services.settings.deadline),
-            self._spool.path.name if self._spool is not None and self._spool.complete else None,
+            self.spool.path.name if self.spool is not None and self.spool.complete else None,
             self.head.content_type,
             self.head.idempotency_key,
         )

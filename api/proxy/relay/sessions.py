@@ -11,6 +11,7 @@ from weakref import WeakValueDictionary
 import structlog
 import trio
 
+from pinactors.api.errors import not_stored
 from pinactors.api.proxy.masters import requests
 from pinactors.api.proxy.masters.fleet import Master, Watch
 from pinactors.api.proxy.masters.packets import STREAM_ID
@@ -71,17 +72,19 @@ class Sessions:
 
     async def open(self, head: Head, route: str) -> tuple[RelayedSession, Spool]:
         """Starts a session and returns it with the spool to write its upload to. Raises `PinactorsError`
-        (503), `OSError`."""
+        (503)."""
         if not self.accepting:
             raise DRAINING
         if len(self._running) >= self._services.settings.max_sessions:
             raise FULL
         path = self._services.folder / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
         disk = self._services.disk
-        spool = await trio.to_thread.run_sync(Spool.create, path, disk, limiter=disk)
-        return self._start(
-            RelayedSession(self._services, self, head, owner_of(head.token), route, spool)
-        ), spool
+        try:
+            spool = await trio.to_thread.run_sync(Spool.create, path, disk, limiter=disk)
+        except OSError as error:
+            raise not_stored(error) from error
+        session = RelayedSession(self._services, self, head, owner_of(head.token), route, spool)
+        return self._start(session), spool
 
     async def find(self, stream_id: str, token: str | None) -> PacketLog:
         """The log of a stream of this proxy or any master, if `token` may read it.
@@ -278,11 +281,9 @@ class Sessions:
         """The master of a running session, and the stream's id there; None if there is none."""
         session = self._by_stream_id.get(stream_id)
         upstream = session.upstream if session is not None else None
-        return (
-            (upstream.master, upstream.stream_id)
-            if upstream is not None and upstream.stream_id is not None
-            else None
-        )
+        if upstream is None or upstream.stream_id is None:
+            return None
+        return upstream.master, upstream.stream_id
 
     def _remove_expired(self) -> None:
         settings = self._services.settings

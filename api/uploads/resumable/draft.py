@@ -19,7 +19,7 @@ from quart import Blueprint, Response, g, request
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import body_of, headers_of, status_of
 from pinactors.api.errors import respond as refuse
-from pinactors.api.http.body import BodyReader
+from pinactors.api.http.body import BodyReader, too_large
 from pinactors.api.http.calls import inform
 from pinactors.api.services import Services, current_services
 from pinactors.api.streams.framings import NDJSON, PHONE, SSE, Framing, choose
@@ -31,7 +31,7 @@ from pinactors.api.uploads.resumable.draft_headers import UploadRequest
 from pinactors.api.uploads.resumable.upload import Completed, Description, Mismatch, PartialUpload
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id, said
+from pinactors.protocol import ErrorCode, PinactorsError, check_session_id, new_stream_id, none_if_missing
 from pinactors.tracing import correlation
 
 PROTOCOL = "draft"
@@ -58,9 +58,7 @@ async def create() -> Response:
     try:
         length = upload_request.whole_length(0)
         if length is not None and length > limit:
-            raise PinactorsError(
-                ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted"
-            )
+            raise too_large(limit)
         upload = await services.uploads.create(describe(owner, length))
     except PinactorsError as error:
         return _refused(upload_request, error, draft_headers.limits(limit), complete=False)
@@ -105,7 +103,7 @@ async def get_offset(upload_id: str) -> Response:
     state = draft_headers.state(
         upload_request, complete=upload.complete, offset=offset, length=upload.description.length
     )
-    return _empty(204, {**state, **_limits(services, upload), "Cache-Control": "no-store"})
+    return empty(204, {**state, **_limits(services, upload), "Cache-Control": "no-store"})
 
 
 @blueprint.delete("/mobile-upload/<upload_id>")
@@ -114,7 +112,7 @@ async def cancel(upload_id: str) -> Response:
     upload = await _find(services, upload_id)
     draft_headers.check_question(draft_headers.read(request.headers), request.headers)
     await services.uploads.remove(upload)
-    return _empty(204, {})
+    return empty(204, {})
 
 
 @blueprint.after_app_request
@@ -131,7 +129,7 @@ def describe(owner: str, length: int | None) -> Description:
     parser_type = content_type(request)
     boundary = request.mimetype_params.get("boundary")
     parser_of(parser_type, boundary)
-    named = said(request.headers.get("x-session-id"))
+    named = none_if_missing(request.headers.get("x-session-id"))
     framing = choose(request)
     seconds = deadline(request)
     return Description(
@@ -198,7 +196,7 @@ async def _append(
         )
         if not upload_request.completes:
             state = draft_headers.state(upload_request, complete=False, offset=await upload.settled_offset())
-            return _empty(
+            return empty(
                 draft_headers.accepted_status(upload_request), {**state, **_limits(services, upload)}
             )
         await upload.finish()
@@ -302,7 +300,8 @@ def _problem(error: PinactorsError) -> dict[str, Any] | None:
     return None
 
 
-def _empty(status: int, fields: Mapping[str, str]) -> Response:
+def empty(status: int, fields: Mapping[str, str]) -> Response:
+    """An answer without a body."""
     response = Response(b"", status, dict(fields))
     del response.headers["Content-Type"]
     if status == 204:  # RFC 9110, 8.6: no Content-Length in a 204

@@ -133,9 +133,9 @@ def state(
     if offset is not None:
         fields["Upload-Offset"] = str(offset)
     if complete is not None and upload_request.version == 3:
-        fields["Upload-Incomplete"] = _structured(not complete)
+        fields["Upload-Incomplete"] = "?0" if complete else "?1"
     elif complete is not None:
-        fields["Upload-Complete"] = _structured(complete)
+        fields["Upload-Complete"] = "?1" if complete else "?0"
     if length is not None and upload_request.version >= 6:
         fields["Upload-Length"] = str(length)
     return fields
@@ -157,11 +157,9 @@ def created(upload_request: UploadRequest, location: str, limit: Mapping[str, st
 def progress(upload_request: UploadRequest, offset: int) -> dict[str, str] | None:
     """Header fields of later informational responses: the offset. None in a version without such
     responses."""
-    return (
-        {VERSION: str(upload_request.version), "Upload-Offset": str(offset)}
-        if upload_request.version >= 5
-        else None
-    )
+    if upload_request.version < 5:
+        return None
+    return {VERSION: str(upload_request.version), "Upload-Offset": str(offset)}
 
 
 def accepted_status(upload_request: UploadRequest) -> int:
@@ -189,7 +187,3 @@ def _boolean(text: str | None) -> bool | None:
 def _integer(text: str | None) -> int | None:
     found = (text or "").strip()
     return int(found) if _INTEGER.fullmatch(found) else None
-
-
-def _structured(value: bool) -> str:
-    return "?1" if value else "?0"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from pinactors.api.http.body import too_large
 from pinactors.api.services import Services
 from pinactors.api.uploads.mobile_upload import named_webhook
 from pinactors.api.uploads.resumable.tus_headers import PhotographMetadata, photograph
@@ -88,9 +89,7 @@ class Groups:
             limit = self._services.settings.max_request_bytes
             total = length + sum(member.description.length or 0 for member in group.members.values())
             if total > limit:
-                raise PinactorsError(
-                    ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted"
-                )
+                raise too_large(limit)
             description = Description(
                 protocol=PROTOCOL,
                 owner=owner,

@@ -11,10 +11,11 @@ import time
 from quart import Blueprint, Response, g, request
 
 from pinactors.api.auth import UPLOADS, authenticate
-from pinactors.api.http.body import BodyReader
+from pinactors.api.http.body import BodyReader, too_large
 from pinactors.api.services import Services, current_services
 from pinactors.api.uploads.mobile_upload import Source
 from pinactors.api.uploads.resumable import tus_headers
+from pinactors.api.uploads.resumable.draft import empty
 from pinactors.api.uploads.resumable.groups import PROTOCOL
 from pinactors.api.uploads.resumable.tus_headers import Checksum
 from pinactors.api.uploads.resumable.upload import PartialUpload
@@ -37,7 +38,7 @@ async def create() -> Response:
             ErrorCode.INVALID_FORMAT, "Empty photograph", "Upload-Length is 0", field="Upload-Length"
         )
     if length > limit:
-        raise PinactorsError(ErrorCode.TOO_LARGE, "Upload too large", f"At most {limit} bytes are accepted")
+        raise too_large(limit)
     trace_context = correlation(request.headers.items())
     upload = await services.groups.join(owner, photograph, metadata, length, trace_context)
     if request.mimetype == tus_headers.OFFSET_TYPE:
@@ -70,9 +71,7 @@ async def get_offset(upload_id: str) -> Response:
 async def remove_upload(upload_id: str) -> Response:
     services = current_services()
     await services.uploads.remove(await _find(services, upload_id))
-    response = Response(b"", 204)
-    del response.headers["Content-Type"], response.headers["Content-Length"]
-    return response
+    return empty(204, {})
 
 
 @blueprint.post("/uploads/<upload_id>")
@@ -159,8 +158,4 @@ def _state_response(
     stream_id = services.groups.stream_of(upload)
     if stream_id is not None:
         fields["Stream-Location"] = f"/streams/{stream_id}"
-    response = Response(b"", status, fields)
-    del response.headers["Content-Type"]
-    if status == 204:
-        del response.headers["Content-Length"]
-    return response
+    return empty(status, fields)

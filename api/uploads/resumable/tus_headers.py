@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from pinactors.api.uploads.resumable.draft_headers import Fields
-from pinactors.protocol import ErrorCode, PinactorsError, View, said
+from pinactors.protocol import ErrorCode, PinactorsError, View, none_if_missing
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,checksum,termination"
@@ -74,11 +74,11 @@ def photograph(metadata: str) -> PhotographMetadata:
     if last not in (None, "", "true", "false", "1", "0"):
         raise _refused("complete in Upload-Metadata must be true or false", "Upload-Metadata")
     return PhotographMetadata(
-        said(values.get("sessionId")),
+        none_if_missing(values.get("sessionId")),
         View(text),
         last in ("", "true", "1"),
         values.get("stream") or None,
-        said(values.get("webhook")),
+        none_if_missing(values.get("webhook")),
     )
 
 

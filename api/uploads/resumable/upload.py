@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import structlog
 import trio
 
 from pinactors.api.errors import not_stored
+from pinactors.api.http.body import too_large
 from pinactors.api.uploads.mobile_upload import Source
+from pinactors.api.uploads.resumable.draft_headers import inconsistent
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.storage.partial_uploads import PartialUploadStore
@@ -30,8 +31,6 @@ LEAD_BYTES = 4 << 20
 down."""
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 
 class Description(msgspec.Struct, kw_only=True):
@@ -274,18 +273,11 @@ class PartialUpload:
 
     def _refuse_beyond(self, offset: int, max_size: int) -> None:
         if self.description.length is not None and offset > self.description.length:
-            error = PinactorsError(
-                ErrorCode.INVALID_FORMAT,
-                "Inconsistent upload length",
-                f"More than the announced {self.description.length} bytes were sent",
-                field="Upload-Length",
-            )
+            error = inconsistent(f"More than the announced {self.description.length} bytes were sent")
             self.fail(error)
             raise error
         if offset > max_size:
-            raise PinactorsError(
-                ErrorCode.TOO_LARGE, "Upload too large", f"At most {max_size} bytes are accepted"
-            )
+            raise too_large(max_size)
 
 
 class Mismatch(PinactorsError):

@@ -25,7 +25,7 @@ from pinactors.compute.local.worker import restrict_memory, restrict_threads
 from pinactors.settings import Settings
 from pinactors.storage.objects import open_objects
 
-MOST_PROBLEMS_SENT = 500
+MAX_PROBLEMS_SENT = 500
 """At most this many problems and this many warnings of a report are sent."""
 
 
@@ -116,7 +116,7 @@ def main() -> None:
     try:
         report = run_import(request)
         left_out, reserved = len(report.problems), len(report.warnings)
-        del report.problems[MOST_PROBLEMS_SENT:], report.warnings[MOST_PROBLEMS_SENT:]
+        del report.problems[MAX_PROBLEMS_SENT:], report.warnings[MAX_PROBLEMS_SENT:]
         _send(ImportMessage(report=report, left_out=left_out, reserved=reserved))
     except (OSError, ValueError, ImportRunning, CatalogTooNew, VersionSuperseded) as error:
         _send(ImportMessage(wrong=str(error)))

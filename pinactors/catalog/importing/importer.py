@@ -14,11 +14,12 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
@@ -40,6 +41,9 @@ from pinactors.catalog.importing.rows import (
 )
 from pinactors.compute.process_pool import process_pool
 from pinactors.protocol import PinactorsError, View
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 ROWS_AHEAD = 4
 """Rows that may be prepared before the one being stored, per worker: this limits the memory."""
@@ -127,35 +131,39 @@ def _prepare_again(
     picture = models.Picture
     query = picture.select(picture.pin, picture.view, picture.file, picture.given, picture.outlined)
     rows = list(query.tuples().execute(database))
-    waiting: collections.deque[tuple[int, str, Future[dict[str, Any]]]] = collections.deque()
-    done = 0
-
-    def finish() -> None:
-        nonlocal done
-        pin, view, future = waiting.popleft()
-        try:
-            fields = future.result()
-        except (OSError, ValueError) as error:
-            report.problems.append(Problem("catalogue", pin, str(error)))
-        else:
-            where = (picture.pin == pin) & (picture.view == view)
-            picture.update(**fields).where(where).execute(database)
-            report.updated += 1
-        done += 1
-        if progress is not None:
-            progress(done, len(rows))
-
     with _pool(workers, len(rows)) as pool:
-        for pin, view, file, given, outlined in rows:
-            given = None if given is None else bytes(given)
-            again = pool.submit(prepare_again, target, View(view), file, given, bool(outlined))
-            waiting.append((pin, view, again))
-            if len(waiting) > workers * ROWS_AHEAD:
-                finish()
-        while waiting:
-            finish()
-    revision = int(models.fact(database, "revision") or 0) + 1
-    models.set_fact(database, "revision", str(revision))
+
+        def submit(row: Any) -> Future[dict[str, Any]]:
+            _, view, file, given, outlined = row
+            mask = None if given is None else bytes(given)
+            return pool.submit(prepare_again, target, View(view), file, mask, bool(outlined))
+
+        for done, ((pin, view, *_), future) in enumerate(_in_order(rows, submit, workers), 1):
+            try:
+                fields = future.result()
+            except (OSError, ValueError) as error:
+                report.problems.append(Problem("catalogue", pin, str(error)))
+            else:
+                where = (picture.pin == pin) & (picture.view == view)
+                picture.update(**fields).where(where).execute(database)
+                report.updated += 1
+            if progress is not None:
+                progress(done, len(rows))
+    models.next_revision(database)
+
+
+def _in_order(
+    rows: Iterable[R], submit: Callable[[R], Future[T]], workers: int
+) -> Iterator[tuple[R, Future[T]]]:
+    """Submits the rows and yields each with its future, in order. At most `ROWS_AHEAD` rows per worker are
+    submitted before the one that is yielded."""
+    waiting: collections.deque[tuple[R, Future[T]]] = collections.deque()
+    for row in rows:
+        waiting.append((row, submit(row)))
+        if len(waiting) > workers * ROWS_AHEAD:
+            yield waiting.popleft()
+    while waiting:
+        yield waiting.popleft()
 
 
 def _workers(requested: int | None) -> int:
@@ -197,38 +205,28 @@ def _import_pins(
     table = take_table(source / "pins.csv", PIN_COLUMNS, report, encoding, OUTLINE_COLUMNS)
     images, total = Pictures(source), len(table.rows)
     seen: dict[str, int] = {}
-    done = 0
-    waiting: collections.deque[tuple[int, Future[PreparedRow | None]]] = collections.deque()
-
-    def finish() -> None:
-        nonlocal done
-        line, future = waiting.popleft()
-        try:
-            prepared = future.result()
-            if prepared is None:
-                report.unchanged += 1
-            else:
-                _store(database, prepared, report)
-        except (RowError, PinactorsError, OSError) as error:
-            report.problems.append(Problem("pins.csv", line, str(error)))
-        except MemoryError:  # possible in a process with a memory limit
-            report.problems.append(Problem("pins.csv", line, "there is not enough memory for its pictures"))
-        except (BrokenExecutor, peewee.PeeweeException):
-            raise  # no later row could be imported either
-        except Exception as error:  # noqa: BLE001 - the boundary of a row: the others are imported
-            message = f"its pictures cannot be prepared: {type(error).__name__}: {error}"
-            report.problems.append(Problem("pins.csv", line, message[:300]))
-        done += 1
-        if progress is not None:
-            progress(done, total)
-
     with _pool(workers, total) as pool:
-        for row in table.rows:
-            waiting.append((row.line, _submit(pool, images, target, database, row, seen)))
-            if len(waiting) > workers * ROWS_AHEAD:
-                finish()
-        while waiting:
-            finish()
+        submit = partial(_submit, pool, images, target, database, seen)
+        for done, (row, future) in enumerate(_in_order(table.rows, submit, workers), 1):
+            problem: str | None = None
+            try:
+                prepared = future.result()
+                if prepared is None:
+                    report.unchanged += 1
+                else:
+                    _store(database, prepared, report)
+            except (RowError, PinactorsError, OSError) as error:
+                problem = str(error)
+            except MemoryError:  # possible in a process with a memory limit
+                problem = "there is not enough memory for its pictures"
+            except (BrokenExecutor, peewee.PeeweeException):
+                raise  # no later row could be imported either
+            except Exception as error:  # noqa: BLE001 - the boundary of a row: the others are imported
+                problem = f"its pictures cannot be prepared: {type(error).__name__}: {error}"[:300]
+            if problem is not None:
+                report.problems.append(Problem("pins.csv", row.line, problem))
+            if progress is not None:
+                progress(done, total)
 
 
 def _submit(
@@ -236,8 +234,8 @@ def _submit(
     images: Pictures,
     target: Path,
     database: peewee.SqliteDatabase,
-    given: CsvRow,
     seen: dict[str, int],
+    given: CsvRow,
 ) -> Future[PreparedRow | None]:
     try:
         row = check_pin(given, images, lambda pin_id: _digest(database, pin_id) is not None)
@@ -255,18 +253,16 @@ def _submit(
 
 def _digest(database: peewee.SqliteDatabase, pin_id: str) -> str | None:
     """The digest of the pin's row as last imported; None if the catalogue has no such pin."""
-    query = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).tuples()
-    return next((str(digest) for (digest,) in query.execute(database)), None)
+    digest = models.Pin.select(models.Pin.digest).where(models.Pin.pin_id == pin_id).scalar(database)
+    return None if digest is None else str(digest)
 
 
 def _store(database: peewee.SqliteDatabase, prepared: PreparedRow, report: ImportReport) -> None:
     values = prepared.row.values
     with database.atomic("IMMEDIATE"):
-        revision = int(models.fact(database, "revision") or 0) + 1
-        models.set_fact(database, "revision", str(revision))
+        revision = models.next_revision(database)
         fields = {**values, "digest": prepared.digest, "revision": revision}
-        query = models.Pin.select(models.Pin.number).where(models.Pin.pin_id == values["pin_id"]).tuples()
-        number = next((int(number) for (number,) in query.execute(database)), None)
+        number = models.number_of(database, values["pin_id"])
         if number is None:
             number = models.Pin.insert(**fields).execute(database)
             report.added += 1

@@ -27,7 +27,7 @@ PICTURE_FOLDER = "pictures"
 PICTURE_SIDES = 360, 320
 """Longest sides to which a catalogue picture is reduced for its lightness and its colour features. On a board
 a pin is even smaller. With 480 and 400 the import took a third longer and fewer pins were found."""
-MOST_FEATURES = 560
+MAX_FEATURES = 560
 """Most features of a catalogue picture: with their part of the index they take 53 kB."""
 OUTLINE_MARGIN_PIXELS = 9
 """Size of the kernel (pixels) that dilates the mask for features: the patches of features near the outline
@@ -111,7 +111,7 @@ def prepare_picture(
     features = b""
     if view is View.FRONT:
         around = cv2.dilate(cut_out.whole, np.ones((OUTLINE_MARGIN_PIXELS, OUTLINE_MARGIN_PIXELS), np.uint8))
-        found = keypoints.extract(rgb, np.asarray(around, np.uint8), PICTURE_SIDES, MOST_FEATURES).moved(
+        found = keypoints.extract(rgb, np.asarray(around, np.uint8), PICTURE_SIDES, MAX_FEATURES).moved(
             cut_out.to_crop
         )
         features = found.take(np.flatnonzero((found.points >= 0).all(1))).encode()

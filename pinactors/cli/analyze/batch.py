@@ -20,7 +20,7 @@ from pinactors.cli.catalog import PROBLEMS_SHOWN, progress_bar
 from pinactors.protocol import ErrorCode, PinactorsError, View, merge
 from pinactors.settings import Settings
 
-MOST_UPLOADS_AT_ONCE = 4
+MAX_UPLOADS_AT_ONCE = 4
 """Number of uploads to a server at the same time."""
 
 RETRIED_ERRORS = (ErrorCode.OVERLOADED, ErrorCode.PROCESSING_ERROR, ErrorCode.CANCELLED)
@@ -163,7 +163,7 @@ async def _analysis_function(
             async with client.analyze(server, images, key=key, patience=patience) as packets:
                 return [received.raw async for received in packets]
 
-        yield ask, MOST_UPLOADS_AT_ONCE
+        yield ask, MAX_UPLOADS_AT_ONCE
         return
     unhurried = local.unhurried(settings, count)
     analysis = components.declare(unhurried, catalog=settings.catalog_folder)

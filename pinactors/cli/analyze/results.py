@@ -17,7 +17,7 @@ from pinactors.protocol import merge
 
 CSV_FILE, JSON_FILE, PAGE_FILE = "results.csv", "results.jsonl", "results.html"
 
-MOST_REASONS = 3
+MAX_REASONS = 3
 """Number of rows of evidence given as reasons, those that count most."""
 
 COLUMNS = (
@@ -78,7 +78,7 @@ def reasons(answer: dict[str, Any]) -> list[str]:
     """The sentences of the evidence that counted most, for or against, in descending order."""
     weighed = [one for one in answer.get("evidence") or () if one.get("assessed", True) and one.get("weight")]
     weighed.sort(key=lambda one: -abs(float(one["weight"])))
-    sentences = (str(one.get("finding", "")).strip() for one in weighed[:MOST_REASONS])
+    sentences = (str(one.get("finding", "")).strip() for one in weighed[:MAX_REASONS])
     return [text if text.endswith((".", "!", "?")) else f"{text}." for text in sentences if text]
 
 

@@ -22,22 +22,6 @@ from pinactors.protocol import View, merge
 from pinactors.settings import Settings
 
 
-class NoView:
-    """A view that shows nothing, for commands that print only the answer."""
-
-    def __enter__(self) -> NoView:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def uploaded(self, sent: int, total: int) -> None:
-        pass
-
-    def packet(self, received: client.Received) -> None:
-        pass
-
-
 def analyze(
     front: Annotated[
         Path,
@@ -105,9 +89,8 @@ def analyze(
         return
     if server is None:
         local.prepare(settings)
-    if as_json:
-        progress_view: ProgressView = NoView()
-    else:
+    progress_view = ProgressView()
+    if not as_json:
         progress_view = LiveView(str(front)) if terminal.interactive() else LineView()
     with terminal.explaining(f"{server}: " if server else ""):
         packets = terminal.run(_analyze, images, server, key, patience, settings, progress_view)

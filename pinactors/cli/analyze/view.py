@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from rich.bar import Bar
 from rich.console import Group, RenderableType
@@ -30,10 +30,13 @@ LEGEND = "Numbers above 0 speak for genuine, below 0 against it; each 1 changes 
 """The explanation of the numbers: weights are decimal logarithms of likelihood ratios."""
 
 
-class ProgressView(Protocol):
-    """A display of an analysis: its methods are called with the upload's progress and with each packet."""
+class ProgressView:
+    """A display of an analysis: its methods are called with the upload's progress and with each packet. This
+    class shows nothing, for commands that print only the answer."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(self, *_: object) -> None: ...
     def uploaded(self, sent: int, total: int) -> None: ...
     def packet(self, received: Received) -> None: ...
@@ -134,18 +137,12 @@ def _verdict(fields: dict[str, Any]) -> str:
     return str(fields.get("verdict") or ("authentic" if fields.get("authentic") else "not authentic"))
 
 
-class LineView:
+class LineView(ProgressView):
     """Prints a line per packet when it arrives: for pipes, logs and the demonstration."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._quarter = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def uploaded(self, sent: int, total: int) -> None:
         quarter = 4 * sent // total
@@ -177,7 +174,7 @@ def _style(fields: dict[str, Any]) -> str:
             return "cyan"
 
 
-class LiveView:
+class LiveView(ProgressView):
     """A live table with a row per component, the upload's progress, and the verdict as a bar with its
     evidence."""
 

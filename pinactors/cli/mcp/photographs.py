@@ -37,7 +37,6 @@ async def _fetch(source: str, most: int) -> bytes:
             async with Connection(
                 f"{url.scheme}://{url.netloc}",
                 silence=FETCH_SECONDS,
-                on_activity=lambda: None,
                 dial=Dialer(is_public_or_here),
             ) as connection:
                 answer = await connection.request(

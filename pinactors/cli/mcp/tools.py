@@ -25,7 +25,7 @@ from pinactors.client import NotPinactors
 from pinactors.protocol import PinactorsError, View, merge
 from pinactors.settings import Settings
 
-MOST_FOUND = 20
+MAX_FOUND = 20
 """Most pins in the answer to a search."""
 
 SEARCH_CHARACTERS = 100
@@ -120,5 +120,5 @@ def _find(folder: Path, text: str) -> list[dict[str, Any]]:
             "series": pin.series,
             "year": pin.year,
         }
-        for pin in Catalog.open(folder).pins(text, MOST_FOUND)
+        for pin in Catalog.open(folder).pins(text, MAX_FOUND)
     ]

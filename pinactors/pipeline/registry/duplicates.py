@@ -184,9 +184,7 @@ class Duplicates:
             raise _conflict()
         if stored is None or not completed(stored.packets):
             return None
-        return PacketLog(
-            stored.stream_id, stored.session_id, stored.owner, packets=list(stored.packets), closed=True
-        )
+        return PacketLog.of(stored, closed=True)
 
     async def _find_on_other_masters(
         self, owner: str, names: list[ClaimName], fingerprint: str, own: PacketLog

@@ -42,7 +42,7 @@ class KeptLogs:
                 return log
         state = await self._stored_state(stream_id)
         if state is not None and ends(state.packets):
-            return log_of(state, closed=True)
+            return PacketLog.of(state, closed=True)
         try:
             stored = await self._records.stream(stream_id)
         except Exception as error:
@@ -55,7 +55,7 @@ class KeptLogs:
                 return None
             detail = "Its packets have expired"
             raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream gone", detail, status=410)
-        return PacketLog(stream_id, stored.session_id, stored.owner, packets=stored.packets, closed=True)
+        return PacketLog.of(stored, closed=True)
 
     async def _stored_state(self, stream_id: str) -> SessionState | None:
         entries = await self._logs.load(stream_id)
@@ -63,13 +63,6 @@ class KeptLogs:
             return replay(entries) if entries else None
         except ValueError:  # in another format than this program writes: treated as absent
             return None
-
-
-def log_of(state: SessionState, *, closed: bool = False) -> PacketLog:
-    """A log for the readers of the session with this `state`."""
-    return PacketLog(
-        state.stream_id, state.session_id, state.owner, packets=list(state.packets), closed=closed
-    )
 
 
 @contextmanager

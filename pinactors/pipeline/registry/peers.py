@@ -57,13 +57,9 @@ class Peers:
         state = replay(entries) if entries else None
         if entries is None or state is None:
             return None
-        if (
-            already_followed := self.find(stream_id)
-        ) is not None:  # another task has begun to follow it meanwhile
+        if (already_followed := self.find(stream_id)) is not None:  # begun by another task meanwhile
             return already_followed
-        followed = PacketLog(
-            stream_id, state.session_id, state.owner, packets=list(state.packets), closed=ends(state.packets)
-        )
+        followed = PacketLog.of(state, closed=ends(state.packets))
         if not followed.closed:
             self._followed[stream_id] = _Followed(followed, len(entries), trio.current_time())
             self._mark_changed(stream_id)  # entries may have been added between `load` and this line

@@ -19,7 +19,7 @@ from pinactors.pipeline.registry.admission import Admission
 from pinactors.pipeline.registry.adoption import FetchImage, Recovery, recovery_of, upload_of
 from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
-from pinactors.pipeline.registry.kept_logs import KeptLogs, log_of, unavailable
+from pinactors.pipeline.registry.kept_logs import KeptLogs, unavailable
 from pinactors.pipeline.registry.peers import Peers
 from pinactors.pipeline.services import Services
 from pinactors.pipeline.session import Session
@@ -78,7 +78,7 @@ class Registry:
         state = SessionState(new_stream_id(), upload.session_id, upload.owner, upload.idempotency_key)
         if self._services.analysis.demonstration:
             state.facts["demonstration"] = True
-        log = log_of(state)
+        log = PacketLog.of(state)
         decided = upload.complete and upload.error is None
         with self._counting_refusal(upload):
             self._admission.check_rate(upload.owner)
@@ -238,7 +238,7 @@ class Registry:
         followed = (
             self._peers.stop_following(state.stream_id, state.packets) if self._peers is not None else None
         )
-        log = followed or log_of(state)
+        log = followed or PacketLog.of(state)
         answer: PacketLog | None = None
         if upload.resumable:
             self._unfinished[upload.owner, upload.idempotency_key or ""] = (upload, log)

@@ -17,19 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-import structlog
 import trio
 
 from pinactors.storage.disk import Disk, DiskThread
-from pinactors.storage.logs.packet_logs import Entry, StoredLog
+from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, StoredLog
 
 SUFFIX = ".journal"
 SET_ASIDE = ".refused"
 
 _HASH = re.compile(r'"sha256":"([0-9a-f]{64})"')
-_STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-
-log = structlog.get_logger(__name__)
 
 
 class LogFile:
@@ -185,7 +181,7 @@ class LogFiles:
         return StoredFile(stream_id, LogFile(self._path(stream_id)), self._disk, self._failed)
 
     async def load(self, stream_id: str) -> list[Entry] | None:
-        if not _STREAM_ID.fullmatch(stream_id):
+        if not STREAM_ID.fullmatch(stream_id):
             await trio.lowlevel.checkpoint()
             return None
         try:

@@ -7,8 +7,12 @@ On one machine it is a file (`storage.logs.files`); several machines share a dat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+
+STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+"""Stream ids that a storage looks for; a client may ask for any other string."""
 
 
 class Entry(NamedTuple):

@@ -32,9 +32,9 @@ import trio
 from pinactors.settings import Settings, SettingUnusable
 from pinactors.storage.logs import statements
 from pinactors.storage.logs.database import LogDatabase, LogUnavailable, dsn_of
-from pinactors.storage.logs.packet_logs import Entry, LogTakenOver, StoredLog
+from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, LogTakenOver, StoredLog
 from pinactors.storage.logs.statements import CHANNEL, LEASE_SECONDS
-from pinactors.storage.logs.stored_rows import RETRIES, StoredRows
+from pinactors.storage.logs.stored_rows import RETRIES, Holder, StoredRows
 from pinactors.supervision import Supervision
 
 HEARTBEAT_SECONDS = 1.0
@@ -42,7 +42,6 @@ HEARTBEAT_SECONDS = 1.0
 
 CLEAN_SECONDS = 60.0
 
-_STREAM_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 _HASH = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 
 log = structlog.get_logger(__name__)
@@ -64,45 +63,36 @@ class LogRows:
         failed: Callable[[OSError], None],
         supervision: Supervision,
     ) -> None:
-        self.database = database
-        self._supervision = supervision
-        self.master = os.urandom(8).hex()
-        self.failed = failed
+        self.database, self._supervision = database, supervision
+        self.holder = Holder(database, os.urandom(8).hex(), failed)
         self.changed: Callable[[str], None] = _ignore
         self.cancelled: Callable[[str], None] = _ignore
         self.orphaned = trio.Event()
         self._replay = replay
-        self._held: dict[str, StoredRows] = {}
-        self._given_up: dict[str, StoredRows] = {}
-        self._leased_since = self._leased_until = -math.inf
+        self._leased_since = -math.inf
         self._stored_again = 0
         self._listening = self._outage_logged = False
         self._connecting = trio.CapacityLimiter(1)
 
     @property
-    def has_lease(self) -> bool:
-        """Whether this master's lease is valid, so that no other master may take its sessions over. Counted
-        from the request for the lease, so that it ends here slightly earlier than in the database."""
-        return trio.current_time() < self._leased_until
+    def master(self) -> str:
+        """This master's id in the database."""
+        return self.holder.master
 
     def has_lease_within(self, seconds: float) -> bool:
         """Whether this master's lease was valid at some time within the last `seconds`."""
-        return trio.current_time() < self._leased_until + seconds
+        return trio.current_time() < self.holder.leased_until + seconds
 
     @property
     def reachable(self) -> bool:
-        return self.has_lease and self._listening
-
-    @property
-    def losses(self) -> int:
-        return self.database.losses
+        return self.holder.has_lease and self._listening
 
     def create(self, stream_id: str, owner: str = "") -> StoredRows:
-        self._held[stream_id] = stored = StoredRows(self, stream_id, owner, fence=1)
+        self.holder.held[stream_id] = stored = StoredRows(self.holder, stream_id, owner, fence=1)
         return stored
 
     async def load(self, stream_id: str, first: int = 0) -> list[Entry] | None:
-        if not _STREAM_ID.fullmatch(stream_id):
+        if not STREAM_ID.fullmatch(stream_id):
             await trio.lowlevel.checkpoint()
             return None
         return (await self.load_all({stream_id: first})).get(stream_id)
@@ -116,19 +106,18 @@ class LogRows:
         `LEASE_SECONDS` of its own lease: after an outage of the database the leases of all masters have
         ended, and each needs the time to renew its lease."""
         self.orphaned = trio.Event()
-        if not self.has_lease or trio.current_time() < self._leased_since + LEASE_SECONDS:
+        if not self.holder.has_lease or trio.current_time() < self._leased_since + LEASE_SECONDS:
             await trio.lowlevel.checkpoint()
             return []
-        taken = await self.database.run_durably(
-            partial(statements.take_over, master=self.master, held=ChainMap(self._held, self._given_up))
-        )
+        held = ChainMap(self.holder.held, self.holder.given_up)
+        taken = await self.database.run_durably(partial(statements.take_over, master=self.master, held=held))
         adopted: list[tuple[StoredLog, list[Entry]]] = []
         for stream_id, owner, fence, cancelled, age in taken:
             entries = await self.load(stream_id) or []
-            stored = StoredRows(self, stream_id, owner, fence, age)
+            stored = StoredRows(self.holder, stream_id, owner, fence, age)
             stored.begin(entries)
             stored.cancelled = cancelled
-            self._held[stream_id] = stored
+            self.holder.held[stream_id] = stored
             if entries:
                 adopted.append((stored, entries))
             else:
@@ -162,19 +151,6 @@ class LogRows:
     async def under_way(self, owner: str) -> int:
         return await self.database.run(partial(statements.under_way, owner=owner), single_statement=True)
 
-    def drop_held(self, stored: StoredRows) -> bool:
-        """Removes a log from the held ones; returns False if it was not among them."""
-        # This master may hold the session again, under another `StoredRows`, after taking it over itself.
-        if self._held.get(stored.stream_id) is not stored:
-            return False
-        del self._held[stored.stream_id]
-        return True
-
-    def give_up(self, stored: StoredRows) -> None:
-        """Marks a log to be handed back as soon as the database answers."""
-        self.drop_held(stored)
-        self._given_up[stored.stream_id] = stored
-
     # -- background tasks ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -188,20 +164,21 @@ class LogRows:
     async def heartbeat(self) -> None:
         """Renews the lease once, hands back logs that were given up, and stores entries again that the
         database may have lost. Raises `LogUnavailable`."""
-        requested_at, losses = trio.current_time(), self.losses
+        holder = self.holder
+        requested_at, losses = trio.current_time(), self.database.losses
         valid = await self.database.run(
             partial(statements.heartbeat, master=self.master), single_statement=True
         )
-        if not valid or requested_at > self._leased_until:
+        if not valid or requested_at > holder.leased_until:
             self._leased_since = requested_at
-        self._leased_until = requested_at + LEASE_SECONDS
-        for stream_id, stored in list(self._given_up.items()):
+        holder.leased_until = requested_at + LEASE_SECONDS
+        for stream_id, stored in list(holder.given_up.items()):
             await self.database.run_durably(stored.hand_back)
-            if self._given_up.get(stream_id) is stored:
-                del self._given_up[stream_id]
+            if holder.given_up.get(stream_id) is stored:
+                del holder.given_up[stream_id]
         if losses != self._stored_again:
             self._stored_again = losses
-            for stored in list(self._held.values()):
+            for stored in list(holder.held.values()):
                 try:
                     await stored.store_again()
                 except LogTakenOver:  # the session gets the same error when it appends its next packet

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import Any
 
 import structlog
 import trio
 
 from pinactors.backoff import Backoff
 from pinactors.storage.logs import statements
-from pinactors.storage.logs.database import LogUnavailable
+from pinactors.storage.logs.database import LogDatabase, LogUnavailable
 from pinactors.storage.logs.packet_logs import Entry, LogTakenOver
-
-if TYPE_CHECKING:
-    from pinactors.storage.logs.rows import LogRows
 
 RETRIES = Backoff(0.05, 0.5)
 """Pauses between attempts while the database is unavailable."""
@@ -23,17 +22,53 @@ RETRIES = Backoff(0.05, 0.5)
 log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class Holder:
+    """This master as the holder of logs; `master` is its id in the database. `held` has its logs by stream
+    id, `given_up` those to be handed back as soon as the database answers. `failed` is called with each
+    failure of a log.
+
+    The lease is counted from the request for it (`leased_until`, on trio's clock), so that it ends here
+    slightly earlier than in the database.
+    """
+
+    database: LogDatabase
+    master: str
+    failed: Callable[[OSError], None]
+    held: dict[str, StoredRows] = field(default_factory=dict)
+    given_up: dict[str, StoredRows] = field(default_factory=dict)
+    leased_until: float = -inf
+
+    @property
+    def has_lease(self) -> bool:
+        """Whether this master's lease is valid, so that no other master may take its sessions over."""
+        return trio.current_time() < self.leased_until
+
+    def drop(self, stored: StoredRows) -> bool:
+        """Removes a log from the held ones; returns False if it was not among them."""
+        # This master may hold the session again, under another `StoredRows`, after taking it over itself.
+        if self.held.get(stored.stream_id) is not stored:
+            return False
+        del self.held[stored.stream_id]
+        return True
+
+    def give_up(self, stored: StoredRows) -> None:
+        """Marks a log to be handed back."""
+        self.drop(stored)
+        self.given_up[stored.stream_id] = stored
+
+
 class StoredRows:
     """The log of one session: a `StoredLog`. All entries are kept in memory as well, in case the database
     loses some."""
 
-    def __init__(self, logs: LogRows, stream_id: str, owner: str, fence: int, age: float = 0.0) -> None:
+    def __init__(self, holder: Holder, stream_id: str, owner: str, fence: int, age: float = 0.0) -> None:
         self.stream_id = stream_id
         self.cancelled = False
         self.age = age
         self.owner = owner
         self.fence = fence
-        self._logs = logs
+        self._holder = holder
         self._entries: list[Entry] = []
         self._kept = 0
         self._losses: int | None = None
@@ -55,7 +90,7 @@ class StoredRows:
         """Sets the entries that existed when this master took the session over."""
         self._entries = list(entries)
         self._kept = len(entries)
-        self._losses = self._logs.losses
+        self._losses = self._holder.database.losses
 
     async def append(self, entries: Sequence[Entry]) -> None:
         await self._append(entries, durable=False)
@@ -66,24 +101,25 @@ class StoredRows:
 
     async def store_again(self) -> None:
         """Stores all entries again if the database may have lost some. Raises `LogTakenOver`."""
-        if self._losses is not None and self._losses != self._logs.losses:
+        if self._losses is not None and self._losses != self._holder.database.losses:
             await self.append([])
 
     def hand_back(self, connection: Any) -> None:
         """Releases the session for another master, after storing all entries again: a crash of the database
         may have lost entries that readers already have."""
         statements.append(connection, **self._held, first=0, entries=self._entries)
-        statements.release(connection, {self.stream_id: self.fence}, self._logs.master)
+        statements.release(connection, {self.stream_id: self.fence}, self._holder.master)
 
     async def finish(self) -> None:
         await self._attempt(
-            partial(statements.finish, **self._held), partial(self._logs.database.run, single_statement=True)
+            partial(statements.finish, **self._held),
+            partial(self._holder.database.run, single_statement=True),
         )
-        self._logs.drop_held(self)
+        self._holder.drop(self)
 
     async def remove(self) -> None:
         await self._attempt(partial(statements.remove, **self._held))
-        self._logs.drop_held(self)
+        self._holder.drop(self)
 
     async def set_aside(self) -> None:
         """Keeps the log as long as any finished log; no master takes it over."""
@@ -93,23 +129,23 @@ class StoredRows:
         await trio.lowlevel.checkpoint()
 
     async def release(self) -> None:
-        if self._logs.drop_held(self):
+        if self._holder.drop(self):
             await self._attempt(
-                partial(statements.release, fences={self.stream_id: self.fence}, master=self._logs.master)
+                partial(statements.release, fences={self.stream_id: self.fence}, master=self._holder.master)
             )
 
     @property
     def _held(self) -> dict[str, Any]:
-        return {"stream_id": self.stream_id, "master": self._logs.master, "fence": self.fence}
+        return {"stream_id": self.stream_id, "master": self._holder.master, "fence": self.fence}
 
     async def _append(self, entries: Sequence[Entry], *, durable: bool) -> None:
         self._entries.extend(entries)
         if self._failed:
             return
-        run = self._logs.database.run_durably if durable else self._logs.database.run
+        run = self._holder.database.run_durably if durable else self._holder.database.run
         count = len(self._entries)
         for pause in RETRIES:
-            losses = self._logs.losses
+            losses = self._holder.database.losses
             first = self._kept if losses == self._losses else 0
             new = self._losses is None
             write = partial(
@@ -124,18 +160,18 @@ class StoredRows:
             except LogUnavailable as error:
                 if self._losses is None:  # no other master can see the session: it continues without its log
                     self._failed = True
-                    self._logs.drop_held(self)
-                    self._logs.failed(error)
+                    self._holder.drop(self)
+                    self._holder.failed(error)
                     return
-                if not self._logs.has_lease:
-                    self._logs.give_up(self)
+                if not self._holder.has_lease:
+                    self._holder.give_up(self)
                     raise LogTakenOver(
                         "the database is unavailable and others may take the session over"
                     ) from error
                 await trio.sleep(pause)
             else:
                 if not held:
-                    self._logs.drop_held(self)
+                    self._holder.drop(self)
                     raise LogTakenOver(f"{self!r} is another master's")
                 self._kept, self._losses = max(self._kept, count), losses
                 return
@@ -161,7 +197,7 @@ class StoredRows:
         if self._failed:
             return
         try:
-            await (run or self._logs.database.run_durably)(function)
+            await (run or self._holder.database.run_durably)(function)
         except LogUnavailable as error:
             log.warning("log not completed", stream=self.stream_id[:8], error=str(error))
-            self._logs.give_up(self)
+            self._holder.give_up(self)

@@ -220,7 +220,7 @@ class TestTheCatalogue:
             assert (await operator.ask("PUT", f"/imports/{name}/files/{path}", b"1")).status == 200, path
         answer = await operator.ask("PUT", f"/imports/{name}/files/a/b", b"1")
         assert (answer.status, answer.json()["field"]) == (400, "path")
-        monkeypatch.setattr("pinactors.api.admin.imports.MOST_BYTES", 4)
+        monkeypatch.setattr("pinactors.api.admin.imports.MAX_BYTES", 4)
         assert (await operator.ask("PUT", f"/imports/{name}/files/b", b"123")).status == 413
         assert (await operator.ask("POST", f"/imports/{name}/start")).status == 400
         assert (await operator.ask("DELETE", f"/imports/{name}")).json()["state"] == "cancelled"

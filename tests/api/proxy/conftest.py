@@ -144,11 +144,9 @@ async def wait_for_sessions(port: int, count: int) -> None:
         await trio.sleep(0.02)
 
 
-async def metric(port: int, name: str) -> float:
-    """The value of a metric, summed over all labels."""
-    text = (await ask(port, "GET", "/metrics")).body.decode()
-    lines = [line for line in text.splitlines() if line.partition("{")[0].partition(" ")[0] == name]
-    return sum(float(line.rpartition(" ")[2]) for line in lines)
+async def has_stream(port: int, stream_id: str) -> bool:
+    """Whether the server can serve that stream."""
+    return (await ask(port, "GET", f"/streams/{stream_id}?offset=now")).status == 200
 
 
 @asynccontextmanager

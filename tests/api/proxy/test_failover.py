@@ -13,11 +13,11 @@ from tests.api.proxy.conftest import (
     Fleet,
     assert_whole,
     half_sent,
-    metric,
+    has_stream,
     upload,
     wait_for_sessions,
 )
-from tests.api.wire import JSON, PHONE, Answer, ask, connected, json_body
+from tests.api.wire import JSON, PHONE, Answer, ask, connected, json_body, metric
 
 
 async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fleet) -> None:
@@ -55,7 +55,7 @@ async def test_a_master_dies_at_every_moment_while_fifty_sessions_run(fleet: Fle
                 json_body(sessionId=f"half{number}", frontImageData=b"PHOTO" * 20_000) for number in range(15)
             ]
             halves = [await stack.enter_async_context(half_sent(proxy.port, body)) for body in bodies]
-            there = [name for name in names if await _has(masters[0].port, names[name])]
+            there = [name for name in names if await has_stream(masters[0].port, names[name])]
             masters[0].pause()
             for number in range(15):
                 nursery.start_soon(send, number)
@@ -86,7 +86,7 @@ async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> Non
             stream_id = await phone.stream_id()
             await desktop.request("POST", UPLOAD, body, JSON | {"Idempotency-Key": "both"})
             await wait_for_sessions(proxy.port, 2)
-            [victim] = [master for master in masters if await _has(master.port, stream_id)]
+            [victim] = [master for master in masters if await has_stream(master.port, stream_id)]
             victim.kill()
             answer = await phone.answer()
             assert_whole(answer)
@@ -94,10 +94,6 @@ async def test_packets_that_were_delivered_are_not_repeated(fleet: Fleet) -> Non
         assert answer.packets[0]["streamId"] == stream_id
         again = await ask(proxy.port, "GET", f"/streams/{stream_id}", headers=NDJSON)
         assert again.body == answer.body
-
-
-async def _has(port: int, stream_id: str) -> bool:
-    return (await ask(port, "GET", f"/streams/{stream_id}?offset=now")).status == 200
 
 
 async def test_one_master_that_comes_back_is_resumed(fleet: Fleet) -> None:
@@ -130,7 +126,7 @@ async def test_the_second_master_has_what_is_left_of_the_phones_time(fleet: Flee
             stream_id = await wire.stream_id()
             began = trio.current_time()
             await trio.sleep(2)
-            [victim] = [master for master in masters if await _has(master.port, stream_id)]
+            [victim] = [master for master in masters if await has_stream(master.port, stream_id)]
             victim.kill()
             answer = await wire.answer()
             assert trio.current_time() - began < 5.5
@@ -182,7 +178,7 @@ async def test_an_idempotency_key_is_one_session_across_a_failover(fleet: Fleet)
         async with connected(proxy.port) as first:
             await first.request("POST", UPLOAD, body, JSON | PHONE | key)
             stream_id = await first.stream_id()
-        [home] = [master for master in masters if await _has(master.port, stream_id)]
+        [home] = [master for master in masters if await has_stream(master.port, stream_id)]
         home.kill()
         async with connected(proxy.port) as second:
             await second.request("POST", UPLOAD, body, JSON | PHONE | key)
@@ -207,8 +203,8 @@ async def test_two_phones_with_one_session_id_never_see_each_others_packets(flee
                 await wire.request("POST", UPLOAD, body, JSON | PHONE)
             names = [await one.stream_id(), await two.stream_id()]
             assert names[0] != names[1]
-            [home] = [master for master in masters if await _has(master.port, names[0])]
-            assert await _has(home.port, names[1]), "one session id, one master"
+            [home] = [master for master in masters if await has_stream(master.port, names[0])]
+            assert await has_stream(home.port, names[1]), "one session id, one master"
             home.kill()
             answers = [await one.answer(), await two.answer()]
         for answer, name, size in zip(answers, names, (9, 15), strict=True):

@@ -117,7 +117,7 @@ async def check(masters: Masters) -> None:
     from pinactors.client.http import Connection
 
     [master] = masters.all
-    async with Connection(master.url, silence=2, on_activity=lambda: None) as connection:
+    async with Connection(master.url, silence=2) as connection:
         await masters.check(master, connection)
 
 

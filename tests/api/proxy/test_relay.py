@@ -12,9 +12,9 @@ import trio
 from pinactors.client import analyze
 from pinactors.protocol import View
 from tests.api.conftest import running
-from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, metric, proxying, upload
+from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, assert_whole, proxying, upload
 from tests.api.uploads.test_bad_input import CASES
-from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, multipart, part
+from tests.api.wire import JSON, MULTIPART, PHONE, ask, connected, head, json_body, metric, multipart, part
 from tests.conftest import ErrorLogs
 
 

@@ -17,14 +17,14 @@ from tests.api.proxy.conftest import (
     UPLOAD,
     Fleet,
     assert_whole,
-    metric,
+    has_stream,
     proxying,
     upload,
     wait_for_sessions,
 )
 from tests.api.proxy.scripted import OPENING, STARTED, STREAM, chunk, says, scripted
 from tests.api.rawsocket import opened
-from tests.api.wire import JSON, PHONE, ask, connected, json_body
+from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
 
 KEPT = ["CONNECTION_ESTABLISHED", "PROCESSING_STARTED"]
 
@@ -48,15 +48,11 @@ async def test_a_killed_proxy_forgets_no_stream(fleet: Fleet) -> None:
         again = await ask(proxy.port, "GET", f"/streams/{ended.packets[0]['streamId']}", headers=NDJSON)
         assert again.body == ended.body
         assert_whole(await ask(proxy.port, "GET", f"/streams/{names['running']}", headers=NDJSON), "running")
-        home = [master for master in masters if await holds(master.port, names["orphaned"])]
+        home = [master for master in masters if await has_stream(master.port, names["orphaned"])]
         home[0].kill()
         orphaned = await ask(proxy.port, "GET", f"/streams/{names['orphaned']}", headers=NDJSON)
         assert_whole(orphaned, "orphaned")
         assert orphaned.packets[0]["streamId"] == names["orphaned"]
-
-
-async def holds(port: int, stream_id: str) -> bool:
-    return (await ask(port, "GET", f"/streams/{stream_id}?offset=now")).status == 200
 
 
 async def test_a_stream_this_proxy_has_never_seen_is_found_at_its_master(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from pinactors.api.proxy.relay.failover import MAX_RESUMES, Failover, Upstream
 from pinactors.client.connecting import Broken, Unreachable
 from pinactors.protocol import ErrorCode, PinactorsError
 from pinactors.settings import Settings
-from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, Fleet, assert_whole, metric, proxying
-from tests.api.wire import JSON, PHONE, ask, connected, json_body
+from tests.api.proxy.conftest import LIMIT, NDJSON, UPLOAD, Fleet, assert_whole, proxying
+from tests.api.wire import JSON, PHONE, ask, connected, json_body, metric
 from tests.postgres_server import empty_database
 from tests.records.conftest import postgres  # noqa: F401 - a fixture
 from tests.waiting import until

@@ -14,7 +14,8 @@ from pinactors.api.proxy.masters.fleet import Masters
 from pinactors.api.proxy.relay import journal, sessions
 from pinactors.api.proxy.relay.sessions import Sessions
 from tests.api.conftest import running
-from tests.api.proxy.conftest import LIMIT, metric, proxying, sessions_of
+from tests.api.proxy.conftest import LIMIT, proxying, sessions_of
+from tests.api.wire import metric
 from tests.failing import fail_once
 
 

@@ -58,7 +58,7 @@ async def expire(logs: LogRows) -> None:
         await trio.lowlevel.checkpoint()
 
     logs.heartbeat = asleep  # type: ignore[method-assign]
-    logs._leased_until = -1.0
+    logs.holder.leased_until = -1.0
     await logs.database.run(
         lambda connection: connection.execute(
             "UPDATE log_master SET alive_until = now() - interval '1 hour' WHERE id = %s", [logs.master]
@@ -219,7 +219,7 @@ async def until_stored(logs: LogRows, entries: list[Entry]) -> None:
 async def test_a_log_that_never_reached_the_database_is_unhealthy(url: str) -> None:
     failures: list[OSError] = []
     async with masters(url, 1) as (one,):
-        one.failed = failures.append
+        one.holder.failed = failures.append
         one.database._dsn = "postgresql:///nowhere?host=/nowhere"
         await one.database.close()  # so that the next call connects again
         stored = one.create(STREAM, "")
@@ -398,7 +398,7 @@ async def test_a_session_that_begins_meanwhile_is_not_taken_for_an_unknown_one(u
     in between is not taken over."""
     async with masters(url, 1) as (one,):
         await one.create("unknown-01").append([ONE])
-        one._held.clear()  # as if the database's answer had been lost
+        one.holder.held.clear()  # as if the database's answer had been lost
 
         class Held:
             def __contains__(self, stream_id: object) -> bool:
@@ -416,7 +416,7 @@ async def test_a_master_that_took_a_session_over_from_itself_keeps_it(url: str) 
     async with masters(url, 1) as (one,):
         old = one.create(STREAM)
         await old.append([ONE])
-        one.give_up(old)
+        one.holder.give_up(old)
         await trio.sleep(statements.LEASE_SECONDS)  # its lease is old enough to take sessions over
         adopted: list[Any] = []
         while not adopted:
@@ -438,7 +438,7 @@ async def test_what_a_crash_of_the_database_took_is_handed_back_with_the_session
         await one.database.run(
             lambda connection: connection.execute("DELETE FROM log_entry WHERE number = 1")
         )
-        one.give_up(stored)
+        one.holder.give_up(stored)
         while await holder_of(one) is not None:  # noqa: ASYNC110 - the next beat does it
             await trio.sleep(0.02)
         assert await one.load(STREAM) == [ONE, TWO]
