@@ -169,8 +169,12 @@ def _catalogue(services: Services) -> CatalogueState:
 
 @blueprint.get("/metrics")
 async def metrics() -> Response:
+    return metrics_answer(current_services().metrics)
+
+
+def metrics_answer(registry: prometheus_client.CollectorRegistry) -> Response:
     """Metrics in Prometheus' text format, without names of sessions or keys."""
-    text = prometheus_client.generate_latest(current_services().metrics)
+    text = prometheus_client.generate_latest(registry)
     return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
 
 

@@ -28,7 +28,7 @@ async def page() -> Response:
     """Analyses of the caller's key, newest first, by `verdict`, `pin`, `since` and `until`."""
     services = current_services()
     owner = await authenticate(request.headers, services.records)
-    found, total, following = await asked_page(services.records, Filter(owner=owner))
+    found, total, following = await requested_page(services.records, Filter(owner=owner))
     return json_answer(
         RecordPage(
             records=[Record(**fields) for _, fields in found],
@@ -39,7 +39,7 @@ async def page() -> Response:
     )
 
 
-async def asked_page(
+async def requested_page(
     records: Records, within: Filter
 ) -> tuple[list[tuple[RecordRow, dict[str, Any]]], int, int | None]:
     """Selects analyses `within` a filter by the request's query. Returns one page of rows, each with the

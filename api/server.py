@@ -104,7 +104,7 @@ class Listener:
         self._context = WorkerContext(None)
         self._connections: set[Connection] = set()
         self._accepting = trio.CancelScope()
-        self._most = min(settings.max_connections, most_files() - FILES_RESERVED)
+        self._max_connections = min(settings.max_connections, raise_file_limit() - FILES_RESERVED)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -135,7 +135,7 @@ class Listener:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         try:
-            if len(self._connections) >= self._most:
+            if len(self._connections) >= self._max_connections:
                 await _turn_away(stream)
                 return
             _watch_peer(stream.socket, self._settings.stalled_reader)
@@ -191,7 +191,7 @@ def _watch_peer(sock: trio.socket.SocketType, seconds: float) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
 
 
-def most_files() -> int:
+def raise_file_limit() -> int:
     """Raises the process's limit of open files to the hard limit; returns the new limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -271,11 +271,11 @@ async def serve(  # noqa: ASYNC128 - hands `task_status` on
                 )
             await nursery.start(services.imports.run)
             keeper = Housekeeper(services.store, registry, records, settings)
-            nursery.start_soon(repeat, "housekeeper", keeper.look, SWEEP_SECONDS)
+            nursery.start_soon(repeat, "housekeeper", keeper.run_round, SWEEP_SECONDS)
             collect = partial(collect_if_idle, lambda: registry.statistics()["sessions"])
             nursery.start_soon(repeat, "garbage collection", collect, SWEEP_SECONDS)
             deliverer = Deliverer(records, settings, metrics.supervision, metrics.registry)
-            registry.announcer.on_stored = deliverer.look
+            registry.announcer.on_stored = deliverer.wake
             nursery.start_soon(deliverer.run, name="webhooks")
             await run(app, settings, metrics.supervision, sockets, registry.drain, shutdown, task_status)
             nursery.cancel_scope.cancel()

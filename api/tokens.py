@@ -27,7 +27,7 @@ async def make() -> Response:
     if owner == ANYONE:
         raise unauthorized("This server has no keys, so it cannot make tokens")
     body = await BodyReader(request, services.settings, FEEDBACK_BYTES).whole()
-    seconds, stream_id = asked(object_in(body, *TOKEN_FIELDS) if body.strip() else {})
+    seconds, stream_id = requested(object_in(body, *TOKEN_FIELDS) if body.strip() else {})
     if stream_id is not None:
         await services.registry.find(stream_id, owner)
     token, expires_at = await services.records.add_token(owner, stream_id, seconds)
@@ -42,7 +42,7 @@ async def make() -> Response:
     )
 
 
-def asked(fields: dict[str, Any]) -> tuple[int, str | None]:
+def requested(fields: dict[str, Any]) -> tuple[int, str | None]:
     """Returns `seconds` and `streamId` of the request. Raises `PinactorsError` (`invalid_format`), naming the
     field."""
     seconds = fields.get("seconds")

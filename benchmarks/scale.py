@@ -30,9 +30,10 @@ from pinactors.catalog.demo.designs import DESIGNS, Design
 from pinactors.catalog.demo.photo import photograph
 from pinactors.catalog.importing.importer import import_catalog
 from pinactors.catalog.importing.preparing import MAX_FEATURES
+from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
 from pinactors.evaluation import dataset
-from pinactors.evaluation.matching import CATALOGUED_KINDS, MAX_PIXELS
+from pinactors.evaluation.dataset import CATALOGUED_KINDS
 from pinactors.protocol import View
 
 SESSIONS = (10, 100, 1000, 5000)

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import pinactors
 from pinactors.api.openapi import description
 from pinactors.api.page.documents import PAGES
-from pinactors.api.proxy.metrics import Metrics as ProxyMetrics
+from pinactors.api.proxy.metrics import ProxyMetrics
 from pinactors.cli import app
 from pinactors.pipeline.metrics import Metrics
 

@@ -11,7 +11,7 @@ from pinactors.api.admin.access import admin_blueprint
 from pinactors.api.admin.answers import AdminRecord, AdminRecords, Overview
 from pinactors.api.operations import json_answer, working
 from pinactors.api.page.results import shown_photograph
-from pinactors.api.records import asked_page
+from pinactors.api.records import requested_page
 from pinactors.api.services import current_services
 from pinactors.protocol import ErrorCode, PinactorsError, invalid_field, merge
 from pinactors.records import Filter, StoredStream
@@ -60,7 +60,7 @@ async def page() -> Response:
     if degraded is not None and not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", degraded):
         raise invalid_field("degraded", "it must be the name of a component")
     record_filter = Filter(agreement=agreement, degraded=degraded, key=request.args.get("key") or None)
-    rows, total, following = await asked_page(services.records, record_filter)
+    rows, total, following = await requested_page(services.records, record_filter)
     names = {str(key.id): key.name for key in await services.records.keys()}
     records = [
         AdminRecord(

@@ -41,7 +41,7 @@ class Housekeeper:
         self._swept = self._retained = -math.inf
         self._thread = trio.CapacityLimiter(1)
 
-    async def look(self) -> None:
+    async def run_round(self) -> None:
         """Runs one round; called every `SWEEP_SECONDS`. Removes nothing while the database is unavailable."""
         try:
             if trio.current_time() >= self._retained + RETENTION_SECONDS:

@@ -46,7 +46,7 @@ class RequestParser(h11.Connection):
         return False
 
     @property
-    def asked(self) -> bool:
+    def awaits_continue(self) -> bool:
         return super().they_are_waiting_for_100_continue
 
 
@@ -63,7 +63,7 @@ class Protocol(PiecewiseProtocol):
 
     async def invite(self) -> None:
         """Sends 100 Continue if the client waits for it; called when the handler reads the body."""
-        if isinstance(self.connection, RequestParser) and self.connection.asked:
+        if isinstance(self.connection, RequestParser) and self.connection.awaits_continue:
             await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
 
     async def inform(self, status: int, headers: Mapping[str, str]) -> None:

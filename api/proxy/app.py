@@ -14,16 +14,24 @@ from quart import Blueprint, Response, g, request
 from quart.wrappers.response import ResponseBody
 
 from pinactors.api import openapi
-from pinactors.api.answers import DiskState, Liveness, ProxyHealth
+from pinactors.api.answers import DiskState, ProxyHealth
 from pinactors.api.app import Application
 from pinactors.api.http.body import BodyReader
-from pinactors.api.operations import FEEDBACK_BYTES, TOKEN_FIELDS, json_answer, object_in, readiness
+from pinactors.api.operations import (
+    FEEDBACK_BYTES,
+    TOKEN_FIELDS,
+    json_answer,
+    live,
+    metrics_answer,
+    object_in,
+    readiness,
+)
 from pinactors.api.proxy import resumable, websocket
 from pinactors.api.proxy.forward import forward
 from pinactors.api.proxy.masters import routing
 from pinactors.api.proxy.masters.fleet import Masters, describe
 from pinactors.api.proxy.masters.requests import Head
-from pinactors.api.proxy.metrics import Metrics
+from pinactors.api.proxy.metrics import ProxyMetrics
 from pinactors.api.proxy.receiving import receive, receive_early
 from pinactors.api.proxy.relay.keys import owner_of
 from pinactors.api.proxy.relay.outlet import RelayedLog
@@ -69,7 +77,7 @@ async def serve_proxy(  # noqa: ASYNC128 - `run` calls it
     Raises `ValueError` for invalid masters, `OSError` if the address or the data folder cannot be used.
     """
     masters = Masters.of(settings)
-    metrics = Metrics(prometheus_client.CollectorRegistry())
+    metrics = ProxyMetrics(prometheus_client.CollectorRegistry())
     prometheus_client.ProcessCollector(registry=metrics.registry)
     disk = trio.CapacityLimiter(DISK_THREADS)
     async with AsyncExitStack() as stack:
@@ -150,7 +158,7 @@ class Measured(Pieces):
     """Measures when packets have been handed to a phone's connection, which is when it requests the next
     piece."""
 
-    def __init__(self, body: Any, log: RelayedLog, metrics: Metrics) -> None:
+    def __init__(self, body: Any, log: RelayedLog, metrics: ProxyMetrics) -> None:
         self._body, self._log, self._metrics = body, log, metrics
         self._seen = self._handed = 0
 
@@ -167,7 +175,7 @@ class Measured(Pieces):
         return cast(bytes, data)
 
 
-def _measure(response: Response, answer: RelayedLog, metrics: Metrics) -> None:
+def _measure(response: Response, answer: RelayedLog, metrics: ProxyMetrics) -> None:
     streamed = response.timeout is None and isinstance(response.response, ResponseBody)
     if streamed and not answer.measured:
         answer.measured = True
@@ -191,10 +199,7 @@ async def cancel_stream(stream_id: str) -> Response:
     return await durable_streams.protect(durable_streams.empty(204, {}))
 
 
-@blueprint.get("/livez")
-async def live() -> Response:
-    """200 while the process answers, that is, while its event loop runs."""
-    return json_answer(Liveness("alive", timestamp()))
+blueprint.add_url_rule("/livez", view_func=live)
 
 
 @blueprint.get("/readyz")
@@ -237,8 +242,7 @@ async def health() -> Response:
 
 @blueprint.get("/metrics")
 async def metrics() -> Response:
-    text = prometheus_client.generate_latest(current_proxy().services.metrics.registry)
-    return Response(text, 200, {"Content-Type": prometheus_client.CONTENT_TYPE_LATEST})
+    return metrics_answer(current_proxy().services.metrics.registry)
 
 
 @blueprint.post("/tokens")

@@ -14,7 +14,7 @@ from pinactors.supervision import Supervision
 ADDED_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0)
 
 
-class Metrics:
+class ProxyMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
         add_build_info(registry)

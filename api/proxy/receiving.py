@@ -12,15 +12,12 @@ from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.sessions import Sessions
 from pinactors.api.proxy.relay.spool import Spool
+from pinactors.api.uploads.mobile_upload import Source
 from pinactors.pipeline.log import PacketLog
 from pinactors.protocol import PinactorsError
 
 
-class Source(Protocol):
-    async def chunk(self) -> bytes:
-        """Returns the next bytes, empty at the end. Raises `PinactorsError`."""
-        ...
-
+class RelayedSource(Source, Protocol):
     async def rest(self) -> None:
         """Reads and discards what follows the upload."""
         ...
@@ -30,7 +27,7 @@ async def receive(
     sessions: Sessions,
     head: Head,
     route: str,
-    source: Source,
+    source: RelayedSource,
     meanwhile: Callable[[PacketLog], Awaitable[None]] | None = None,
 ) -> PacketLog:
     """Receives the upload and returns the log to answer from. A refusal by the master or the proxy ends the
@@ -53,7 +50,7 @@ async def receive(
 
 
 async def receive_early(
-    sessions: Sessions, head: Head, route: str, source: Source
+    sessions: Sessions, head: Head, route: str, source: RelayedSource
 ) -> tuple[PacketLog, Callable[[], Awaitable[None]]]:
     """Returns the log as soon as there is one, and a function that receives the rest of the upload; that
     function raises no `PinactorsError`.
@@ -87,7 +84,7 @@ def _break_off(session: RelayedSession, spool: Spool) -> None:
         session.head.span.end(error)
 
 
-async def _write(source: Source, session: RelayedSession, spool: Spool) -> None:
+async def _write(source: RelayedSource, session: RelayedSession, spool: Spool) -> None:
     """Writes the upload to the spool. Passes each `PinactorsError` and `OSError` to the session instead of
     raising it."""
     try:

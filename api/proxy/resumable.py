@@ -137,11 +137,11 @@ async def sign(response: Response) -> Response:
 async def announce(response: Response) -> Response:
     """Adds protocol versions and limits to answers to `OPTIONS`."""
     if request.method == "OPTIONS":
-        most = current_proxy().services.settings.max_request_bytes
+        max_bytes = current_proxy().services.settings.max_request_bytes
         if request.path.startswith("/uploads"):
-            response.headers.update(tus_headers.capabilities(most))
+            response.headers.update(tus_headers.capabilities(max_bytes))
         elif request.path in ("/mobile-upload", "/api/proxy/mobile-upload"):
-            response.headers.update(draft_headers.limits(most))
+            response.headers.update(draft_headers.limits(max_bytes))
     return response
 
 

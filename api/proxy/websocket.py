@@ -79,7 +79,7 @@ async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     views = views_of(opening)
     session_id = check_session_id(opening.session_id)
     key = key_of(opening)
-    photographs = Photographs(views, proxy, opening.webhook)
+    photographs = PhotographsBody(views, proxy, opening.webhook)
     head = Head(
         f"{MULTIPART_TYPE}; boundary={photographs.boundary}",
         None,
@@ -101,7 +101,7 @@ async def _upload(proxy: Proxy, opening: Opening, token: str | None) -> int:
     return close_code(log, mistaken=photographs.mistaken)
 
 
-class Photographs:
+class PhotographsBody:
     """Turns the binary messages into the body of a multipart upload, piece by piece."""
 
     def __init__(self, views: list[View], proxy: Proxy, webhook: str | None) -> None:

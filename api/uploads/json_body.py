@@ -15,23 +15,13 @@ from collections.abc import Callable
 
 from pinactors.api.uploads.fields import (
     REGION_FIELDS,
-    REGION_LIMIT,
     SESSION_FIELD,
     TEXT_FIELDS,
     WEBHOOK_FIELD,
     malformed,
     region_of,
 )
-from pinactors.api.uploads.received import (
-    Event,
-    Fields,
-    OtherField,
-    Receiving,
-    RegionNamed,
-    SessionNamed,
-    WebhookNamed,
-)
-from pinactors.protocol import none_if_missing
+from pinactors.api.uploads.received import OtherField, Parser, Receiving, SessionNamed
 from pinactors.storage.images import ImageTarget
 
 OTHER_BYTES = 3 * (1 << 19)
@@ -54,47 +44,30 @@ _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LONGEST_ESCAPE = 6
 
 
-class JsonUpload:
-    """See `api.uploads.received.Parser`. Each state is a method that consumes bytes of the buffer and returns
-    whether parsing can continue; False means that more data is needed."""
+class JsonUpload(Parser):
+    """Parser of a JSON upload. Each state is a method that consumes bytes of the buffer and returns whether
+    parsing can continue; False means that more data is needed."""
 
     def __init__(self, store: ImageTarget) -> None:
-        self.session_id: str | None = None
-        self._store = store
+        super().__init__(store)
         self._state: Callable[[], bool] = self._opening
         self._buffer = bytearray()
-        self._fields = Fields()
         self._name = ""
         self._first = True
-        self._receiving: Receiving | None = None
         self._other = 0
         self._scanned, self._depth, self._quoted = 0, 0, False
         self._utf8 = codecs.getincrementaldecoder("utf-8")()
-        self._events: list[Event] = []
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See `Parser.feed`."""
+    def _parse(self, data: bytes) -> None:
         self._buffer += data
         while self._state():
             pass
         if self._receiving is None and len(self._buffer) > HELD_BYTES:
             raise malformed(f"a field name or value is longer than {HELD_BYTES} bytes")
-        events, self._events = self._events, []
-        return events
 
     def finish(self) -> None:
-        """See `Parser.finish`."""
         if self._state != self._behind:
             raise malformed("the JSON is incomplete" if self._other or self._buffer else "the body is empty")
-
-    @property
-    def receiving(self) -> bool:
-        return self._receiving is not None
-
-    def discard(self) -> None:
-        """See `Parser.discard`."""
-        if self._receiving is not None:
-            self._receiving.discard()
 
     def _opening(self) -> bool:
         """State before the object."""
@@ -149,7 +122,7 @@ class JsonUpload:
             self._receiving = Receiving(self._store, self._name, view, encoded=True, text=True)
             self._state = self._photograph
         elif self._name in REGION_FIELDS and mark in b'"[':
-            self._state = self._region
+            self._state = self._word
         elif mark not in b'"{[':
             self._state = self._scalar
         elif self._name in REGION_FIELDS:
@@ -181,10 +154,7 @@ class JsonUpload:
         if end < 0:
             return False
         del self._buffer[:1]
-        for photograph in self._receiving.finish():
-            self._fields.check_once(self._name, photograph.view)
-            self._events.append(photograph)
-        self._receiving = None
+        self._end_photograph()
         self._state = self._separator
         return True
 
@@ -209,27 +179,13 @@ class JsonUpload:
         return True
 
     def _word(self) -> bool:
-        """State at a short text: the session id or the webhook."""
-        end = self._end_of_value()
-        if end is None:
-            return False
-        text = _text(self._take(end), self._name, self._name)
-        if self._name == WEBHOOK_FIELD:
-            self._events.append(WebhookNamed(text))
-        else:
-            self.session_id = none_if_missing(text)
-            self._events.append(SessionNamed(self.session_id))
-        self._state = self._separator
-        return True
-
-    def _region(self) -> bool:
+        """State at a short text (the session id, the webhook or a region), or at a list with a region."""
         end = self._end_of_value()
         if end is None:
             return False
         value = self._take(end)
         text = _text(value, self._name, self._name) if value[:1] == b'"' else value.decode("latin-1")
-        region = region_of(text[: REGION_LIMIT + 1], self._name)
-        self._events.append(RegionNamed(REGION_FIELDS[self._name], region))
+        self._end_text(self._name, text)
         self._state = self._separator
         return True
 

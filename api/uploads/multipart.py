@@ -17,19 +17,10 @@ from pinactors.api.uploads.fields import (
     TEXT_FIELDS,
     WEBHOOK_FIELD,
     malformed,
-    region_of,
     view_of,
 )
-from pinactors.api.uploads.received import (
-    Event,
-    Fields,
-    OtherField,
-    Receiving,
-    RegionNamed,
-    SessionNamed,
-    WebhookNamed,
-)
-from pinactors.protocol import SESSION_ID_LIMIT, none_if_missing
+from pinactors.api.uploads.received import OtherField, Parser, Receiving
+from pinactors.protocol import SESSION_ID_LIMIT
 from pinactors.storage.images import ImageTarget
 from pinactors.webhooks.addresses import URL_LIMIT
 
@@ -66,12 +57,11 @@ def checked_boundary(boundary: str | None) -> str:
     return boundary
 
 
-class MultipartUpload:
-    """See `api.uploads.received.Parser`. `boundary` is the content type's, from `checked_boundary`."""
+class MultipartUpload(Parser):
+    """Parser of a multipart upload. `boundary` is the content type's, from `checked_boundary`."""
 
     def __init__(self, store: ImageTarget, boundary: str) -> None:
-        self.session_id: str | None = None
-        self._store = store
+        super().__init__(store)
         self._marker = b"--" + boundary.encode()
         self._preamble: bytes | None = b""
         self._parser = MultipartParser(
@@ -88,45 +78,25 @@ class MultipartUpload:
             max_header_count=MAX_HEADERS,
             max_header_size=HEADER_BYTES,
         )
-        self._fields = Fields()
         self._headers: list[tuple[bytearray, bytearray]] = []
-        self._receiving: Receiving | None = None
         self._text: bytearray | None = None
         self._text_field = ""
         self._ended = False
-        self._events: list[Event] = []
 
-    def feed(self, data: bytes) -> list[Event]:
-        """See `Parser.feed`."""
+    def _parse(self, data: bytes) -> None:
         if self._preamble is not None:
             data = self._behind_preamble(self._preamble + data)
         if data and not self._ended:  # ignore what follows the last boundary
             try:
                 self._parser.write(data)
             except FormParserError as error:
-                endless = "exceeded" in str(error)
-                problem = (
-                    "a part's headers are too long"
-                    if endless
-                    else "a part or its headers are not well-formed"
-                )
-                raise malformed(problem) from None
-        events, self._events = self._events, []
-        return events
+                if "exceeded" in str(error):
+                    raise malformed("a part's headers are too long") from None
+                raise malformed("a part or its headers are not well-formed") from None
 
     def finish(self) -> None:
-        """See `Parser.finish`."""
         if not self._ended:
             raise malformed("it ends before its closing boundary")
-
-    @property
-    def receiving(self) -> bool:
-        return self._receiving is not None
-
-    def discard(self) -> None:
-        """See `Parser.discard`."""
-        if self._receiving is not None:
-            self._receiving.discard()
 
     def _behind_preamble(self, data: bytes) -> bytes:
         """Returns `data` from the first boundary on, which must begin a line: the parser accepts no preamble.
@@ -167,14 +137,11 @@ class MultipartUpload:
         self._fields.begin()
         if name == SESSION_FIELD and is_text:
             self._fields.check_once(name, SESSION_FIELD)
+        else:
+            self._events.append(OtherField())
+        if name in REGION_FIELDS or (name in (SESSION_FIELD, WEBHOOK_FIELD) and is_text):
             self._text, self._text_field = bytearray(), name
-            return
-        text = name in REGION_FIELDS or (name == WEBHOOK_FIELD and is_text)
-        self._events.append(OtherField())
-        if text:
-            self._text, self._text_field = bytearray(), name
-            return
-        if view is not None:
+        elif view is not None:
             # A file part with a text field's name carries the photograph's bytes, not base64.
             encoding = headers.get(b"content-transfer-encoding", b"").strip().lower()
             encoded = (is_text and name in TEXT_FIELDS) or encoding == b"base64"
@@ -193,25 +160,14 @@ class MultipartUpload:
 
     def _part_ends(self) -> None:
         if self._receiving is not None:
-            photographs = list(self._receiving.finish())
-            for photograph in photographs:
-                self._fields.check_once(photograph.field, photograph.view)
-            self._events += photographs
-            self._receiving = None
-        elif self._text is not None and self._text_field == WEBHOOK_FIELD:
-            self._events.append(WebhookNamed(_unquoted(self._text).decode("latin-1")))
-            self._text = None
-        elif self._text is not None and self._text_field != SESSION_FIELD:
-            region = region_of(_unquoted(self._text).decode("latin-1"), self._text_field)
-            self._events.append(RegionNamed(REGION_FIELDS[self._text_field], region))
-            self._text = None
+            self._end_photograph()
         elif self._text is not None:
+            text, self._text = _unquoted(self._text), None
             try:
-                self.session_id = none_if_missing(_unquoted(self._text).decode())
+                value = text.decode("utf-8" if self._text_field == SESSION_FIELD else "latin-1")
             except UnicodeDecodeError:
                 raise malformed(f"{SESSION_FIELD} is not valid UTF-8", SESSION_FIELD) from None
-            self._events.append(SessionNamed(self.session_id))
-            self._text = None
+            self._end_text(self._text_field, value)
 
     def _body_ends(self) -> None:
         self._ended = True

@@ -6,13 +6,21 @@ synchronously (hashing, base64, disk), so the caller runs each call in a thread.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from pinactors.api.uploads.base64_stream import LONGEST_MISSING_VALUE, Base64Decoder, means_missing
-from pinactors.api.uploads.fields import Region, malformed
-from pinactors.protocol import View
+from pinactors.api.uploads.fields import (
+    REGION_FIELDS,
+    REGION_LIMIT,
+    SESSION_FIELD,
+    WEBHOOK_FIELD,
+    Region,
+    malformed,
+    region_of,
+)
+from pinactors.protocol import View, none_if_missing
 from pinactors.storage.images import ImageTarget, Sink
 from pinactors.storage.stored_image import StoredImage
 
@@ -57,32 +65,6 @@ class OtherField:
 
 
 Event = Photograph | SessionNamed | RegionNamed | WebhookNamed | OtherField
-
-
-class Parser(Protocol):
-    """Incremental parser of one upload. `session_id` is the id in the body, set also if the body is refused
-    later."""
-
-    session_id: str | None
-
-    @property
-    def receiving(self) -> bool:
-        """Whether a photograph has begun and is incomplete, so that `discard` has to be called."""
-        ...
-
-    def feed(self, data: bytes) -> list[Event]:
-        """Returns the events that `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError`
-        (disk)."""
-        ...
-
-    def finish(self) -> None:
-        """Must be called at the end of the body. Touches no file. Raises `PinactorsError` if the body is
-        incomplete."""
-        ...
-
-    def discard(self) -> None:
-        """Removes the file of an incomplete photograph; does nothing if there is none."""
-        ...
 
 
 class Receiving:
@@ -140,3 +122,59 @@ class Fields:
         if means in self._seen:
             raise malformed(f"{name} is given twice", name)
         self._seen.add(means)
+
+
+class Parser(ABC):
+    """Incremental parser of one upload, whose photographs are put into `store`. `session_id` is the id in the
+    body, set also if the body is refused later."""
+
+    def __init__(self, store: ImageTarget) -> None:
+        self.session_id: str | None = None
+        self._store = store
+        self._fields = Fields()
+        self._receiving: Receiving | None = None
+        self._events: list[Event] = []
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a photograph has begun and is incomplete, so that `discard` has to be called."""
+        return self._receiving is not None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Returns the events that `data` completes. Raises `PinactorsError` (`invalid_format`) and `OSError`
+        (disk)."""
+        self._parse(data)
+        events, self._events = self._events, []
+        return events
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Must be called at the end of the body. Touches no file. Raises `PinactorsError` if the body is
+        incomplete."""
+
+    def discard(self) -> None:
+        """Removes the file of an incomplete photograph; does nothing if there is none."""
+        if self._receiving is not None:
+            self._receiving.discard()
+
+    @abstractmethod
+    def _parse(self, data: bytes) -> None:
+        """Adds the events that `data` completes."""
+
+    def _end_photograph(self) -> None:
+        assert self._receiving is not None
+        for photograph in self._receiving.finish():
+            self._fields.check_once(photograph.field, photograph.view)
+            self._events.append(photograph)
+        self._receiving = None
+
+    def _end_text(self, name: str, text: str) -> None:
+        """Adds the event of a text field: the session id, the webhook or a region."""
+        if name == SESSION_FIELD:
+            self.session_id = none_if_missing(text)
+            self._events.append(SessionNamed(self.session_id))
+        elif name == WEBHOOK_FIELD:
+            self._events.append(WebhookNamed(text))
+        else:
+            region = region_of(text[: REGION_LIMIT + 1], name)
+            self._events.append(RegionNamed(REGION_FIELDS[name], region))

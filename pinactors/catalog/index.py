@@ -28,7 +28,7 @@ INDEX_FOLDER = "index"
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class IndexState:
     """The content of `CURRENT`. `index` is a path relative to the folder, `revision` the last database change
     that the index covers, `version` the name of the catalogue's content shown to people and stored in
     records, `features` the version of the features in the index."""
@@ -41,14 +41,14 @@ class State:
     features: int
 
 
-def read_state(folder: Path) -> State | None:
+def read_state(folder: Path) -> IndexState | None:
     """Reads the state in use; None if there is no catalogue. Raises `ValueError` for a damaged file."""
     try:
         text = (folder / CURRENT_FILE).read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        return State(**json.loads(text))
+        return IndexState(**json.loads(text))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / CURRENT_FILE} is damaged: import the catalogue again") from error
 
@@ -63,7 +63,7 @@ def stamp(folder: Path) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def write_state(folder: Path, state: State) -> None:
+def write_state(folder: Path, state: IndexState) -> None:
     """Makes `state` the one that readers see, then removes the files of older indexes."""
     write_durably(folder / CURRENT_FILE, json.dumps(asdict(state)).encode())
     for path in (folder / INDEX_FOLDER).iterdir():
@@ -85,7 +85,9 @@ def write_durably(path: Path, data: bytes | npt.NDArray[Any]) -> None:
     os.replace(partial, path)
 
 
-def build(folder: Path, revision: int, previous: State | None, changed: Iterable[tuple[int, bytes]]) -> str:
+def build(
+    folder: Path, revision: int, previous: IndexState | None, changed: Iterable[tuple[int, bytes]]
+) -> str:
     """Builds a new index: the previous one with `changed` (pin number, stored features) added or replaced.
     Returns the index's name, with which the names of its files begin."""
     before = open_index(folder / previous.index) if previous is not None else inverted_index.empty()

@@ -69,7 +69,7 @@ class Catalog:
     that was in use at `open`; a pin that is only in one of the two is not found. `outdated` is True if
     another version of the program computed the index's features: such an index is not used."""
 
-    def __init__(self, folder: Path, state: index.State | None) -> None:
+    def __init__(self, folder: Path, state: index.IndexState | None) -> None:
         self.folder = folder
         self.version = state.version if state else ""
         self.size = state.pins if state else 0

@@ -13,8 +13,7 @@ from pinactors.analysis.evidence import likelihood
 from pinactors.cli import evaluate, terminal
 from pinactors.evaluation import calibration, dataset
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import PhotoSet
-from pinactors.evaluation.figures import CATALOGUED_KINDS
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, PhotoSet
 
 
 def calibrate(
@@ -22,7 +21,7 @@ def calibrate(
         list[Path],
         typer.Argument(metavar="DIR...", help="Folders with photos/, truth/ and, usually, catalog/."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("weights.json"),
+    output: evaluate.Output = Path("weights.json"),
     name: Annotated[
         str | None, typer.Option("--version", help="Version that answers will name. [default: today's date]")
     ] = None,
@@ -38,8 +37,8 @@ def calibrate(
         int,
         typer.Option(min=0, help="Number of folds of pins to cross-validate such weights with. [0: none]"),
     ] = 0,
-    every: Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")] = 1,
-    first: Annotated[int, typer.Option(min=0, help="Skip this many photo sets at the start.")] = 0,
+    every: evaluate.Every = 1,
+    first: evaluate.First = 0,
 ) -> None:
     """Fit the evidence weights and the probability map to photographs of genuine and counterfeit pins.
 
@@ -50,7 +49,7 @@ def calibrate(
     settings = terminal.settings()
     with terminal.explaining():
         begin = likelihood.parse_calibration(start.read_text("utf-8")) if start else likelihood.reasoned()
-        sets = {folder: _known(folder, first, every) for folder in folders}
+        sets = {folder: _labelled(folder, first, every) for folder in folders}
         pins = {_pin(photo, folder) for folder, photos in sets.items() for photo in photos}
         calibration.check_folds(folds, len(pins))  # before hours of work
     observations: list[calibration.Observation] = []
@@ -92,7 +91,7 @@ NOT_IN_FOLDS = (
 )
 
 
-def _known(folder: Path, first: int, every: int) -> tuple[PhotoSet, ...]:
+def _labelled(folder: Path, first: int, every: int) -> tuple[PhotoSet, ...]:
     """The photo sets of pins that are labelled genuine or counterfeit."""
     return tuple(
         photo for photo in dataset.load(folder).photos[first::every] if photo.kind in CATALOGUED_KINDS

@@ -11,7 +11,7 @@ import typer
 from pinactors.analysis.segmentation import proposal_score
 from pinactors.cli import terminal
 from pinactors.cli.catalog import finished
-from pinactors.cli.evaluate import print_figures
+from pinactors.cli.evaluate import Every, Folds, Output, print_figures
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import cutouts, dataset
 
@@ -21,9 +21,9 @@ def calibrate_cutouts(
         list[Path],
         typer.Argument(metavar="DIR...", help="Labelled sets with truth/outlines.jsonl; one fit for all."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("score.json"),
-    folds: Annotated[int, typer.Option(min=2, help="Folds of pins to cross-validate the fit with.")] = 5,
-    every: Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")] = 1,
+    output: Output = Path("score.json"),
+    folds: Folds = 5,
+    every: Every = 1,
 ) -> None:
     """Fit how pins are separated from their background, on photographs with outlined pins.
 

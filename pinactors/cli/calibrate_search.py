@@ -11,7 +11,7 @@ import typer
 
 from pinactors.cli import terminal
 from pinactors.cli.catalog import finished
-from pinactors.cli.evaluate import Data, imported_catalog, print_figures
+from pinactors.cli.evaluate import Data, Folds, Output, imported_catalog, print_figures
 from pinactors.compute.process_pool import process_pool
 from pinactors.evaluation import dataset, matching
 
@@ -20,9 +20,9 @@ def calibrate_search(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Labelled sets, as for evaluate; one fit for all.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("probability.json"),
+    output: Output = Path("probability.json"),
     data: Data = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of pins to cross-validate the fit with.")] = 5,
+    folds: Folds = 5,
 ) -> None:
     """Fit the probability that a catalogue match is right, on the fronts of labelled photographs.
 

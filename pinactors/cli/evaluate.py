@@ -42,6 +42,10 @@ Data = Annotated[
         "[default: `evaluation` in the data folder]"
     ),
 ]
+Every = Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")]
+First = Annotated[int, typer.Option(min=0, help="Skip this many photo sets at the start.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+Folds = Annotated[int, typer.Option(min=2, help="Folds of pins to cross-validate the fit with.")]
 AsOf = Annotated[
     str | None, typer.Option(help="Day on which prices are estimated, such as 2025-12-31. [default: today]")
 ]
@@ -52,8 +56,8 @@ def evaluate(
     catalog: CatalogFolder = None,
     data: Data = None,
     as_of: AsOf = None,
-    every: Annotated[int, typer.Option(min=1, help="Use only every n-th photo set.")] = 1,
-    first: Annotated[int, typer.Option(min=0, help="Skip this many photo sets at the start.")] = 0,
+    every: Every = 1,
+    first: First = 0,
     boards_only: Annotated[
         bool,
         typer.Option("--boards", help="Measure DIR/boards instead, by the boxes of their pins."),
@@ -187,7 +191,7 @@ def imported_catalog(source: Path, data: Path | None) -> Path:
 
 
 def _print_missing(photos: Sequence[dataset.PhotoSet], catalog: Catalog) -> None:
-    wanted = {photo.pin_id for photo in photos if photo.pin_id and photo.kind in figures.CATALOGUED_KINDS}
+    wanted = {photo.pin_id for photo in photos if photo.pin_id and photo.kind in dataset.CATALOGUED_KINDS}
     missing = sorted(pin_id for pin_id in wanted if catalog.pin(pin_id) is None)
     if missing:
         some = ", ".join(missing[:5])

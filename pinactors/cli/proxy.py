@@ -22,19 +22,12 @@ def proxy(
             show_default=False,
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="Address to bind to. [default: 127.0.0.1]")] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")
-    ] = None,
+    host: terminal.Host = None,
+    port: terminal.Port = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder of spools and journals. [default: this user's data folder]")
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.", show_default=False
-        ),
-    ] = None,
+    assignments: terminal.Assignments = None,
 ) -> None:
     """Relay uploads to masters and their packets to phones until SIGTERM or Ctrl-C.
 

@@ -15,10 +15,8 @@ from pinactors.cli import terminal
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to bind to. [default: 127.0.0.1]")] = None,
-    port: Annotated[
-        int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")
-    ] = None,
+    host: terminal.Host = None,
+    port: terminal.Port = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder of database, images and catalogue. [default: this user's data folder]"),
@@ -30,12 +28,7 @@ def serve(
         Path | None,
         typer.Option(help="Catalogue folder to use instead of the data folder's.", show_default=False),
     ] = None,
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.", show_default=False
-        ),
-    ] = None,
+    assignments: terminal.Assignments = None,
 ) -> None:
     """Serve uploads until SIGTERM or Ctrl-C, then let the running sessions finish.
 

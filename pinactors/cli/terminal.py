@@ -11,7 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import pydantic
 import trio
@@ -26,6 +26,18 @@ from pinactors.records.migrations import SchemaTooNew
 from pinactors.settings import OLD_DATA_FOLDER, Settings, SettingUnusable, load
 
 T = TypeVar("T")
+
+Host = Annotated[str | None, typer.Option(help="Address to bind to. [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port to bind to; 0 picks a free one. [default: 8080]")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Any other setting; may be repeated.", show_default=False
+    ),
+]
+Key = Annotated[
+    str | None, typer.Option(envvar="PINACTORS_KEY", help="API key for the server.", show_default=False)
+]
 
 USAGE = 2
 """Exit status for errors that the caller can correct: a setting, a missing file. Other failures have status

@@ -30,6 +30,9 @@ class Kind(StrEnum):
     NOT_A_PIN = "not_a_pin"
 
 
+CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
+
+
 @dataclass(frozen=True, slots=True)
 class PhotoSet:
     """The photographs of one pin with their labels. `pin_id` is None if the pin is not in the catalogue."""
@@ -112,7 +115,7 @@ def _photo(folder: Path, where: str, row: dict[str, str], tags: dict[str, tuple[
     except ValueError:
         raise ValueError(f"{where}: kind {row.get('kind')!r} is not one of {', '.join(Kind)}") from None
     pin_id = row.get("pin_id") or None
-    if kind in (Kind.GENUINE, Kind.COUNTERFEIT) and pin_id is None:
+    if kind in CATALOGUED_KINDS and pin_id is None:
         raise ValueError(f"{where}: a {kind} pin needs its pin_id")
     images = {view: path for view in View if (path := _image(folder, photo_id, view)) is not None}
     if View.FRONT not in images:

@@ -12,11 +12,10 @@ import numpy as np
 from pinactors.analysis.model import CatalogPin
 from pinactors.evaluation import metrics
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import Dataset, Kind
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, Dataset, Kind
 from pinactors.evaluation.metrics import interval, share
 from pinactors.protocol import BASIC_NOTE, TIMEOUT_NOTE, Verdict, View
 
-CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
 COVERAGE_PRECISION = 0.98
 FALSE_ALARM_RATE = 0.05
 SUREST_SHARE = 0.5

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -22,11 +21,9 @@ from pinactors.analysis.model import Image
 from pinactors.catalog.importing import preparing
 from pinactors.catalog.pictures import MAX_PIXELS
 from pinactors.catalog.reader import Catalog
-from pinactors.evaluation.dataset import Kind, PhotoSet
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind, PhotoSet
 from pinactors.evaluation.metrics import share
 from pinactors.protocol import View
-
-CATALOGUED_KINDS = (Kind.GENUINE, Kind.COUNTERFEIT)
 
 RECOLOURED_EVERY = 2
 """One photograph in this many is also compared with its own pin in other hues. A pin whose drawing the
@@ -74,12 +71,7 @@ def _recoloured(rgb: Image, candidate: Candidate, chance: int) -> list[float] | 
         MIN_HUE_ROTATION_RADIANS, 2 * np.pi - MIN_HUE_ROTATION_RADIANS
     )
     recoloured = dataclasses.replace(reference, rgb=with_rotated_hues(reference.rgb, angle))
-    around = cv2.dilate(
-        reference.mask, np.ones((preparing.OUTLINE_MARGIN_PIXELS, preparing.OUTLINE_MARGIN_PIXELS), np.uint8)
-    )
-    features = keypoints.extract(
-        recoloured.rgb, np.asarray(around, np.uint8), preparing.PICTURE_SIDES, preparing.MAX_FEATURES
-    )
+    features = preparing.features_of(recoloured.rgb, reference.mask)
     weights = np.full(len(features), candidate.weights.mean(), np.float32)
     variant = Candidate(candidate.number, features, weights, candidate.outlined, lambda: recoloured)
     query: Features = keypoints.extract(rgb, None, sightings.PHOTOGRAPH_SIDES, sightings.PHOTOGRAPH_FEATURES)

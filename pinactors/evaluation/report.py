@@ -13,8 +13,7 @@ import numpy as np
 from jinja2 import Environment
 
 from pinactors.evaluation.answers import Answer
-from pinactors.evaluation.dataset import Kind
-from pinactors.evaluation.figures import CATALOGUED_KINDS
+from pinactors.evaluation.dataset import CATALOGUED_KINDS, Kind
 
 WORST_SHOWN = 8
 THUMBNAIL_SIDE = 180

@@ -30,7 +30,7 @@ class MeanCost:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
+class PipelineServices:
     """The objects that sessions share. `loops` has the loop of each component and step that runs in one;
     `breakers` has the breaker of each such step and of each component."""
 

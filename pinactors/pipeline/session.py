@@ -32,7 +32,7 @@ from pinactors.pipeline.completion import final_packet, not_recorded, undecided
 from pinactors.pipeline.duplicate_check import DuplicateCheck
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.recorder import record_of
-from pinactors.pipeline.services import Services
+from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.state import Analysed, Repeats, SessionState
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.pipeline.upload import Upload
@@ -64,7 +64,7 @@ class Session:
         log: PacketLog,
         stored: StoredLog,
         duplicate: DuplicateCheck,
-        services: Services,
+        services: PipelineServices,
     ) -> None:
         self.upload = upload
         self.state = state

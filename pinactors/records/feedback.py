@@ -11,14 +11,7 @@ import msgspec
 import peewee
 
 from pinactors.protocol import ErrorCode, PinactorsError, Verdict, invalid_field, invalid_value, is_text
-from pinactors.records.models import (
-    LARGEST_INTEGER,
-    Analysis,
-    AnalysisImage,
-    Feedback,
-    Image,
-    page_size,
-)
+from pinactors.records.models import LARGEST_INTEGER, Analysis, AnalysisImage, Feedback, Image, page_size
 
 
 class Agreement(StrEnum):

@@ -101,7 +101,7 @@ class VisionClient:
             client.stream("POST", self._url, json=body, headers=headers) as response,
         ):
             if response.status_code != 200:
-                self._heed(response)
+                self._note_limits(response)
                 raise VisionUnavailable(f"the vision server answered {response.status_code}")
             received, size = bytearray(), 0
             async for piece in response.aiter_bytes():  # to the end; the time limit ends an endless answer
@@ -118,7 +118,7 @@ class VisionClient:
             self._context = ssl.create_default_context()
         return self._context if self._context is not None else False
 
-    def _heed(self, response: httpx.Response) -> None:
+    def _note_limits(self, response: httpx.Response) -> None:
         """Sends no questions until the time that the server's `Retry-After` names."""
         wait = response.headers.get("Retry-After", "")
         if response.status_code in (429, 503) and wait.isascii() and wait.isdigit():

@@ -72,7 +72,7 @@ class Deliverer:
             registry=registry,
         )
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Makes the task search for due deliveries at once."""
         self._wake.set()
 
@@ -81,7 +81,7 @@ class Deliverer:
             await self._supervision.repeat("webhooks", partial(self._send_due, nursery))
 
     async def _send_due(self, nursery: trio.Nursery) -> None:
-        """Starts sending due deliveries, then waits for `look`, a finished delivery, or the next due time."""
+        """Starts sending due deliveries, then waits for `wake`, a finished delivery, or the next due time."""
         self._wake = trio.Event()
         pause = POLL_SECONDS
         try:

@@ -93,7 +93,7 @@ def test_index_finds_adds_and_replaces(tmp_path: Path) -> None:
     name = index.build(tmp_path, 1, None, ((seed, features(seed).encode()) for seed in range(50)))
     assert found(tmp_path, name, features(7)) == [7]
 
-    state = index.State("v", 1, name, 50, False, 1)
+    state = index.IndexState("v", 1, name, 50, False, 1)
     changes = [(7, features(100).encode()), (900, features(101).encode())]
     later = index.build(tmp_path, 2, state, changes)
     assert [found(tmp_path, later, features(seed)) for seed in (100, 101, 30)] == [[7], [900], [30]]

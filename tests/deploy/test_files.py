@@ -17,7 +17,7 @@ import typer.main
 import yaml
 
 from pinactors.api.proxy.masters.fleet import Master
-from pinactors.api.proxy.metrics import Metrics as ProxyMetrics
+from pinactors.api.proxy.metrics import ProxyMetrics
 from pinactors.cli import app
 from pinactors.pipeline.metrics import Metrics
 from pinactors.records import Records

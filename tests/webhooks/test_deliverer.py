@@ -51,7 +51,7 @@ class Site:
 
     async def add(self, stream: str = "stream", owner: str = "1", webhook: str = "") -> None:
         assert await self.records.add_deliveries(stream, owner, webhook, packets(stream), COMPONENTS, 0)
-        self.deliverer.look()
+        self.deliverer.wake()
 
     async def tally(self, stream: str = "stream") -> DeliveryTally:
         return (await self.records.delivery_tallies([stream]))[stream]

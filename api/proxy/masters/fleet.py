@@ -172,7 +172,7 @@ class Watch:
         self._masters, self._master = masters, master
         self._connection = self._connect()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Runs one check. After an exception, the next check uses a new connection."""
         try:
             await self._masters.check(self._master, self._connection)

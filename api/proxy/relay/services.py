@@ -10,7 +10,7 @@ import trio
 
 from pinactors.api.health import Checks
 from pinactors.api.proxy.masters.fleet import Master, Masters
-from pinactors.api.proxy.metrics import Metrics
+from pinactors.api.proxy.metrics import ProxyMetrics
 from pinactors.settings import Settings
 from pinactors.storage.logs.packet_logs import StoredLog
 from pinactors.tracing import NO_TRACING, Tracing
@@ -30,7 +30,7 @@ class ProxyServices:
 
     masters: Masters
     settings: Settings
-    metrics: Metrics
+    metrics: ProxyMetrics
     folder: Path
     disk: trio.CapacityLimiter
     tracing: Tracing = NO_TRACING

@@ -314,6 +314,6 @@ async def open_sessions(services: ProxyServices) -> AsyncIterator[Sessions]:
         for master in services.masters.all:
             watch = Watch(services.masters, master)
             stack.push_async_callback(watch.close)
-            nursery.start_soon(supervision.repeat, "health check", watch.look, watch.pause)
+            nursery.start_soon(supervision.repeat, "health check", watch.check, watch.pause)
         yield sessions
         nursery.cancel_scope.cancel()

@@ -141,11 +141,11 @@ def state(
     return fields
 
 
-def limits(most: int, seconds: float | None = None) -> dict[str, str]:
+def limits(max_bytes: int, seconds: float | None = None) -> dict[str, str]:
     """`Upload-Limit`: the largest upload in bytes, and the seconds for which an upload is kept without new
     bytes."""
     age = "" if seconds is None else f", max-age={max(0, int(seconds))}"
-    return {"Upload-Limit": f"max-size={most}{age}"}
+    return {"Upload-Limit": f"max-size={max_bytes}{age}"}
 
 
 def created(upload_request: UploadRequest, location: str, limit: Mapping[str, str]) -> dict[str, str]:

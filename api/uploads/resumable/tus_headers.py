@@ -134,14 +134,14 @@ def signature(status: int) -> dict[str, str]:
     return {"Tus-Resumable": VERSION} | ({"Tus-Version": VERSION} if status == 412 else {})
 
 
-def capabilities(most: int) -> dict[str, str]:
+def capabilities(max_bytes: int) -> dict[str, str]:
     """Header fields of answers to `OPTIONS`."""
     return {
         "Tus-Resumable": VERSION,
         "Tus-Version": VERSION,
         "Tus-Extension": EXTENSIONS,
         "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
-        "Tus-Max-Size": str(most),
+        "Tus-Max-Size": str(max_bytes),
     }
 
 

@@ -308,7 +308,7 @@ def _switch(
         )
         changed = ((int(number), bytes(data or b"")) for number, data in query.iterator(database))
         name = index.build(target, revision, previous, changed)
-    state = index.State(report.version, revision, name, size, demonstration, keypoints.VERSION)
+    state = index.IndexState(report.version, revision, name, size, demonstration, keypoints.VERSION)
     index.write_state(target, state)
 
 

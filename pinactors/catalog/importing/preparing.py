@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from pinactors.analysis.matching import keypoints
+from pinactors.analysis.matching.keypoints import Features
 from pinactors.analysis.model import Image, Matrix
 from pinactors.catalog import index, pictures
 from pinactors.catalog.importing.rows import Row, RowError
@@ -110,10 +111,7 @@ def prepare_picture(
     ]
     features = b""
     if view is View.FRONT:
-        around = cv2.dilate(cut_out.whole, np.ones((OUTLINE_MARGIN_PIXELS, OUTLINE_MARGIN_PIXELS), np.uint8))
-        found = keypoints.extract(rgb, np.asarray(around, np.uint8), PICTURE_SIDES, MAX_FEATURES).moved(
-            cut_out.to_crop
-        )
+        found = features_of(rgb, cut_out.whole).moved(cut_out.to_crop)
         features = found.take(np.flatnonzero((found.points >= 0).all(1))).encode()
     fields = {
         "view": str(view),
@@ -126,6 +124,12 @@ def prepare_picture(
         "to_picture": _to_shares(cut_out.to_crop, rgb).astype("<f8").tobytes(),
     }
     return fields, notes
+
+
+def features_of(rgb: Image, mask: Image) -> Features:
+    """The features of a catalogue picture inside the pin's mask and just outside its outline."""
+    around = cv2.dilate(mask, np.ones((OUTLINE_MARGIN_PIXELS, OUTLINE_MARGIN_PIXELS), np.uint8))
+    return keypoints.extract(rgb, np.asarray(around, np.uint8), PICTURE_SIDES, MAX_FEATURES)
 
 
 def prepare_again(target: Path, view: View, file: str, given: bytes | None, outlined: bool) -> dict[str, Any]:

@@ -39,9 +39,7 @@ def analyze(
         str | None,
         typer.Option(help="Ask this server, such as http://127.0.0.1:8080; without it, analyse here."),
     ] = None,
-    key: Annotated[
-        str | None, typer.Option(envvar="PINACTORS_KEY", help="API key for the server.", show_default=False)
-    ] = None,
+    key: terminal.Key = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Folder with the catalogue, when analysing here. [env: PINACTORS_DATA]"),

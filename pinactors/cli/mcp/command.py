@@ -16,9 +16,7 @@ def mcp(
     server: Annotated[
         str | None, typer.Option(help="Have this server analyse; without it, analyse here.")
     ] = None,
-    key: Annotated[
-        str | None, typer.Option(envvar="PINACTORS_KEY", help="API key for the server.", show_default=False)
-    ] = None,
+    key: terminal.Key = None,
     data: Annotated[
         Path | None, typer.Option(help="Folder with the catalogue. [env: PINACTORS_DATA]")
     ] = None,

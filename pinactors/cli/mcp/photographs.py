@@ -14,21 +14,21 @@ FETCH_SECONDS = 30.0
 """How long fetching a photograph from a URL may take."""
 
 
-async def read(source: str, most: int) -> bytes:
-    """The bytes of the photograph at a path or URL. Raises `OSError`, `ValueError` (bad URL, more than `most`
-    bytes)."""
+async def read(source: str, max_bytes: int) -> bytes:
+    """The bytes of the photograph at a path or URL. Raises `OSError`, `ValueError` (bad URL, more than
+    `max_bytes`)."""
     url = urlsplit(source)
     if url.scheme in ("http", "https"):
-        return await _fetch(source, most)
+        return await _fetch(source, max_bytes)
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         source = unquote(url.path)
     path = trio.Path(source)
-    if (await path.stat()).st_size > most:
-        raise ValueError(f"{source} is larger than {most} bytes")
+    if (await path.stat()).st_size > max_bytes:
+        raise ValueError(f"{source} is larger than {max_bytes} bytes")
     return await path.read_bytes()
 
 
-async def _fetch(source: str, most: int) -> bytes:
+async def _fetch(source: str, max_bytes: int) -> bytes:
     """Fetches a photograph. Raises `OSError` (with the server's answer), `ValueError`."""
     url = urlsplit(source)
     content = bytearray()
@@ -46,8 +46,8 @@ async def _fetch(source: str, most: int) -> bytes:
                     raise OSError(f"{source} answers {answer.status}; redirects are not followed")
                 while piece := await answer.chunk():
                     content += piece
-                    if len(content) > most:
-                        raise ValueError(f"{source} is larger than {most} bytes")
+                    if len(content) > max_bytes:
+                        raise ValueError(f"{source} is larger than {max_bytes} bytes")
                 return bytes(content)
         except (Broken, NotPinactors, AddressRefused) as error:
             raise OSError(f"{source} cannot be read: {error}") from error

@@ -11,7 +11,7 @@ from enum import StrEnum
 import trio
 
 
-class State(StrEnum):
+class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
@@ -46,18 +46,18 @@ class Breaker:
         self._probing = False
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         if self._open_until is None:
-            return State.CLOSED
-        return State.OPEN if trio.current_time() < self._open_until else State.HALF_OPEN
+            return BreakerState.CLOSED
+        return BreakerState.OPEN if trio.current_time() < self._open_until else BreakerState.HALF_OPEN
 
     @contextmanager
     def attempt(self) -> Iterator[Trial | None]:
         """Gives the `Trial` of one attempt, or None if no attempt may be made."""
-        if self.state is State.OPEN or self._probing:
+        if self.state is BreakerState.OPEN or self._probing:
             yield None
             return
-        probe = self._probing = self.state is State.HALF_OPEN
+        probe = self._probing = self.state is BreakerState.HALF_OPEN
         trial = Trial()
         try:
             yield trial

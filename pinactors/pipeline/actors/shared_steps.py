@@ -14,15 +14,9 @@ import trio
 from pinactors.compute import OutOfMemory, ScratchFull, SessionCompute, WorkerDied
 from pinactors.pipeline.actors.produce import bounded
 from pinactors.pipeline.actors.restarts import Restarts
-from pinactors.pipeline.declaration import (
-    INPUTS,
-    OWNER,
-    Place,
-    SharedStep,
-    StepSkipped,
-)
+from pinactors.pipeline.declaration import INPUTS, OWNER, Place, SharedStep, StepSkipped
 from pinactors.pipeline.duplicate_check import DuplicateCheck
-from pinactors.pipeline.services import Services
+from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.upload import Upload
 from pinactors.protocol import ErrorCode, PinactorsError, View
 from pinactors.tracing import Span
@@ -61,7 +55,7 @@ class SharedSteps:
 
     def __init__(
         self,
-        services: Services,
+        services: PipelineServices,
         upload: Upload,
         compute: SessionCompute,
         nursery: trio.Nursery,

@@ -8,11 +8,11 @@ from typing import Any
 import structlog
 import trio
 
-from pinactors.pipeline.actors.breaker import State
+from pinactors.pipeline.actors.breaker import BreakerState
 from pinactors.pipeline.actors.component_actor import ComponentActor
 from pinactors.pipeline.actors.messages import Message, Result
 from pinactors.pipeline.actors.shared_steps import SharedSteps
-from pinactors.pipeline.services import Services
+from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.state import Outcome
 from pinactors.pipeline.time_limits import TimeLimits
 from pinactors.protocol import EncodedPacket, ErrorCode, PinactorsError
@@ -32,7 +32,7 @@ class Supervisor:
         actor: ComponentActor,
         shared_steps: SharedSteps,
         limits: TimeLimits,
-        services: Services,
+        services: PipelineServices,
         messages: trio.MemorySendChannel[Message],
         on_failure: Callable[[PinactorsError], None],
         log: structlog.stdlib.BoundLogger,
@@ -79,7 +79,7 @@ class Supervisor:
         """The packet of full analysis; None if it failed or was skipped. The breaker does not count failures
         that the component did not cause: the end of its time (due to the queue or the client), a refused
         photograph, a failed shared step."""
-        if self._breaker.state is State.OPEN:
+        if self._breaker.state is BreakerState.OPEN:
             self._log.info("full analysis skipped", reason="breaker open")
             return None
         with self._limits.full_analysis():

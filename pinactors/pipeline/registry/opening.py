@@ -19,7 +19,7 @@ from pinactors.pipeline.recorder import Recorder
 from pinactors.pipeline.registry.adoption import FetchImage
 from pinactors.pipeline.registry.peers import Peers, adopt_orphans
 from pinactors.pipeline.registry.sessions import Registry
-from pinactors.pipeline.services import MeanCost, Services
+from pinactors.pipeline.services import MeanCost, PipelineServices
 from pinactors.records import Records
 from pinactors.settings import Settings
 from pinactors.storage.logs.database import is_shared
@@ -77,7 +77,9 @@ async def open_registry(
             if Place.LOOP in (component.place, component.basic_place)
         ]
         loops = {name: await stack.enter_async_context(open_loop_thread(name)) for name in loop_names}
-        services = Services(analysis, compute, settings, metrics, recorder, breakers, loops, MeanCost())
+        services = PipelineServices(
+            analysis, compute, settings, metrics, recorder, breakers, loops, MeanCost()
+        )
         nursery = await stack.enter_async_context(trio.open_nursery())
         registry = Registry(services, records, logs, nursery, peers, fetch_image)
         metrics.watch(registry.statistics)

@@ -21,7 +21,7 @@ from pinactors.pipeline.registry.duplicates import Duplicates
 from pinactors.pipeline.registry.finished import Finished
 from pinactors.pipeline.registry.kept_logs import KeptLogs, unavailable
 from pinactors.pipeline.registry.peers import Peers
-from pinactors.pipeline.services import Services
+from pinactors.pipeline.services import PipelineServices
 from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
@@ -39,7 +39,7 @@ class Registry:
 
     def __init__(
         self,
-        services: Services,
+        services: PipelineServices,
         records: Records,
         logs: PacketLogs,
         nursery: trio.Nursery,

@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from pinactors.pipeline.actors.breaker import Breaker, State
+from pinactors.pipeline.actors.breaker import Breaker, BreakerState
 from pinactors.protocol import BASIC_NOTE, AuthenticationResult, ErrorCode, PinactorsError, View
 from tests.conftest import ErrorLogs
 from tests.pipeline.fakes import ANALYSIS, Pipeline, final, only, open_pipeline, upload
@@ -34,9 +34,9 @@ async def test_it_trips_after_failures_in_a_row(mock_clock: MockClock) -> None:
     trips = Trips()
     breaker = Breaker(3, 60.0, trips)
     fail(breaker, 2)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     fail(breaker)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     assert trips.count == 1
     with breaker.attempt() as trial:
         assert trial is None
@@ -49,7 +49,7 @@ async def test_a_success_in_between_counts_from_the_start(mock_clock: MockClock)
         assert trial is not None
         trial.succeeded()
     fail(breaker, 2)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 async def test_failures_too_far_apart_do_not_trip_it(mock_clock: MockClock) -> None:
@@ -57,9 +57,9 @@ async def test_failures_too_far_apart_do_not_trip_it(mock_clock: MockClock) -> N
     for _ in range(5):
         fail(breaker)
         mock_clock.jump(31.0)
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
     fail(breaker, 2)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
 
 
 async def test_one_probe_after_the_pause(mock_clock: MockClock) -> None:
@@ -67,21 +67,21 @@ async def test_one_probe_after_the_pause(mock_clock: MockClock) -> None:
     breaker = Breaker(1, 60.0, trips)
     fail(breaker)
     mock_clock.jump(59.0)
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     mock_clock.jump(1.0)
-    assert breaker.state is State.HALF_OPEN
+    assert breaker.state is BreakerState.HALF_OPEN
     with breaker.attempt() as probe:
         assert probe is not None
         with breaker.attempt() as second:
             assert second is None
         probe.failed()
-    assert breaker.state is State.OPEN
+    assert breaker.state is BreakerState.OPEN
     assert trips.count == 2
     mock_clock.jump(60.0)
     with breaker.attempt() as probe:
         assert probe is not None
         probe.succeeded()
-    assert breaker.state is State.CLOSED
+    assert breaker.state is BreakerState.CLOSED
 
 
 async def test_a_probe_without_a_verdict_leaves_the_place_to_another(mock_clock: MockClock) -> None:
