@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 
 import trio
 from quart import Request, Response
@@ -68,7 +69,7 @@ async def forward(
             if answer is not None and answer.status_code not in (404, 503):
                 return answer
     if found is None:
-        raise NO_MASTER
+        raise copy(NO_MASTER)
     return found
 
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from copy import copy
 
 from quart import Blueprint, Response, request
 
@@ -211,7 +212,7 @@ async def _first(proxy: Proxy, route: str, path: str, fields: dict[str, str]) ->
             return response, master
         refused = response, master
     if refused is None:
-        raise NO_MASTER
+        raise copy(NO_MASTER)
     return refused
 
 

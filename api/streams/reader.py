@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
+from copy import copy
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -178,7 +179,7 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
         response.timeout = None  # the session's deadline bounds it
         return response
     if not ends(log.packets):
-        raise _ELSEWHERE
+        raise copy(_ELSEWHERE)
     answer = merge(log.packets)
     code = failed(answer)
     response = Response(msgspec.json.encode(answer), STATUS[code] if code else 200, content_type=JSON_TYPE)

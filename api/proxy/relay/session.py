@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from copy import copy
 from functools import partial
 
 import structlog
@@ -92,7 +93,7 @@ class RelayedSession:
         """Waits for the log to answer the upload from. Raises `PinactorsError` if the upload is refused."""
         await self._answered.wait()
         if isinstance(self._answer, PinactorsError):
-            raise self._answer
+            raise copy(self._answer)
         assert self._answer is not None
         return self._answer
 

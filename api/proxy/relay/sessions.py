@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from weakref import WeakValueDictionary
 
 import structlog
@@ -74,9 +75,9 @@ class Sessions:
         """Starts a session and returns it with the spool to write its upload to. Raises `PinactorsError`
         (503)."""
         if not self.accepting:
-            raise DRAINING
+            raise copy(DRAINING)
         if len(self._running) >= self._services.settings.max_sessions:
-            raise FULL
+            raise copy(FULL)
         path = self._services.folder / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
         disk = self._services.disk
         try:
@@ -228,7 +229,7 @@ class Sessions:
     async def _discover(self, stream_id: str, token: str | None) -> PacketLog:
         """Searches the masters, the likeliest first, for a stream of which this proxy has no record."""
         if not STREAM_ID.fullmatch(stream_id):
-            raise NOT_FOUND
+            raise copy(NOT_FOUND)
         answer = NOT_FOUND
         async with self._searching:
             for master in self._services.masters.order(stream_id):
@@ -243,7 +244,7 @@ class Sessions:
                     answer = STREAM_UNAVAILABLE
                 else:
                     return await self._follow(master, stream_id, tail, token)
-        raise answer
+        raise copy(answer)
 
     async def _follow(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
         """Follows a stream at `master`. Returns once the first `tail` packets are here, because a reader may
@@ -262,7 +263,7 @@ class Sessions:
             if tail:
                 await found.wait_beyond(tail - 1)
             return found
-        raise STREAM_UNAVAILABLE
+        raise copy(STREAM_UNAVAILABLE)
 
     async def _check(self, owner: str, upstream: Upstream | None, token: str | None) -> None:
         """Checks that `token` is the key of the upload and not revoked, or that the session's master accepts
@@ -271,11 +272,11 @@ class Sessions:
             await self._keys.check(token, upstream)
             return
         if upstream is None or upstream.stream_id is None:
-            raise NOT_FOUND
+            raise copy(NOT_FOUND)
         try:
             await requests.tail(upstream.master, upstream.stream_id, token)
         except (Broken, NotPinactors):
-            raise STREAM_UNAVAILABLE from None
+            raise copy(STREAM_UNAVAILABLE) from None
 
     def upstream_of(self, stream_id: str) -> tuple[Master, str] | None:
         """The master of a running session, and the stream's id there; None if there is none."""
