@@ -232,6 +232,9 @@ _PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile 
 _PNG_ORIENTED = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 """Types of chunks that may hold the orientation."""
 
+_MOST_ORIENTED = 8
+"""How many of them a decoder receives; a normal file has one."""
+
 _PNG_TRANSPARENT = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
 """Valid lengths in bytes of a `tRNS` chunk by colour type: a transparent colour, or the transparencies of the
 palette (PNG 3, 11.3.2.1)."""
@@ -272,11 +275,14 @@ def pixels_of_png(data: bytes) -> bytes:
     kept = [view[: len(PNG_SIGNATURE)]]
     late: list[memoryview] = []  # texts and EXIF after the first pixels, where not every decoder finds them
     unchanged = True
-    end, pixels_at = len(PNG_SIGNATURE), 0
+    end, pixels_at, oriented = len(PNG_SIGNATURE), 0, 0
     for kind, start, end in png_chunks(view):
-        if not _to_decode(kind, view[start:end], colour_type):
+        may_orient = kind in _PNG_ORIENTED
+        if (may_orient and oriented == _MOST_ORIENTED) or not _to_decode(kind, view[start:end], colour_type):
             unchanged = False
-        elif pixels_at and kind in _PNG_ORIENTED:
+            continue
+        oriented += may_orient
+        if may_orient and pixels_at:
             late.append(view[start:end])
         else:
             if kind == b"IDAT" and not pixels_at:

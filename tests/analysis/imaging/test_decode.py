@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms
 from pillow_heif import register_heif_opener
 
+from pinactors.analysis.imaging import formats
 from pinactors.analysis.imaging.decode import decode, sniff
 from pinactors.analysis.model import WORKING_SIDE
 from pinactors.protocol import ErrorCode, PinactorsError, View
@@ -295,6 +296,15 @@ def test_a_wrong_checksum_of_the_header_is_damage() -> None:
     data[29] ^= 1
     with pytest.raises(PinactorsError, match="damaged"):
         decode(bytes(data), View.FRONT, LIMIT)
+
+
+def test_of_many_chunks_with_the_orientation_a_decoder_gets_a_few() -> None:
+    exif = Pillow.Exif()
+    exif[0x0112] = 3
+    plain = saved(Pillow.fromarray(quartered()), "PNG")
+    many = plain[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) * 1000 + plain[-12:]
+    assert len(formats.pixels_of_png(many)) < len(plain) + 1000
+    assert np.array_equal(decode(many, View.FRONT, LIMIT).rgb, quartered()[::-1, ::-1])
 
 
 def test_a_pngs_transparent_colour_is_heeded() -> None:
