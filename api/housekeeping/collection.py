@@ -15,6 +15,10 @@ PARTIAL_COLLECTIONS = 100
 a minute and a half at three uploads a second."""
 
 
+DUE_COLLECTIONS = 10
+"""Collections of the younger objects after which a full one is due: Python's own threshold."""
+
+
 @contextmanager
 def full_collections_postponed() -> Iterator[None]:
     """Postpones full collections while inside; `collect_if_idle` is to be called meanwhile."""
@@ -26,9 +30,8 @@ def full_collections_postponed() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-async def collect_if_idle(sessions: Callable[[], int], partial_collections: int = 10) -> None:
-    """Runs a full collection if `sessions` returns 0 and there were `partial_collections` since the last full
-    one (10: Python's own threshold)."""
+async def collect_if_idle(sessions: Callable[[], int]) -> None:
+    """Runs a full collection if `sessions` returns 0 and one is due."""
     await trio.lowlevel.checkpoint()
-    if not sessions() and gc.get_count()[2] >= partial_collections:
+    if not sessions() and gc.get_count()[2] >= DUE_COLLECTIONS:
         gc.collect()

@@ -145,7 +145,7 @@ def find_pins(
     candidates = source.candidates([*also, *_most_voted(source.index, query)])
     seen = _registered(rgb, query, candidates.values())
     if _none_claimed(seen) and (cut := outline.segment(rgb)).mask is not None:
-        if max(np.ptp(cut.outline, axis=0)) < SMALL_PIN_SHARE * max(rgb.shape):
+        if max(np.ptp(cut.outline, axis=0)) < SMALL_PIN_SHARE * max(rgb.shape[:2]):
             closer = _region_features(rgb, _as_region(cut.outline, rgb))
             candidates = source.candidates([*also, *_most_voted(source.index, closer)]) | candidates
             seen += _registered(rgb, closer, candidates.values())
@@ -301,20 +301,21 @@ def _sighting(rgb: Image, query: Features, candidate: Candidate, found: Registra
     outline = cv2.perspectiveTransform(candidate.outline[None], to_photo)[0]
     odds = probability.log_odds(comparison.agreement, candidate.outlined)
     inliers = len(comparison.registration.query)
-    if _different(candidate.features.take(comparison.registration.reference)) < PROOF_INLIERS:
+    if not _proves(candidate.features.take(comparison.registration.reference)):
         odds = min(odds, UNPROVEN_ODDS)
     return Sighting(candidate, odds, inliers, to_photo, np.asarray(outline, np.float64), comparison)
 
 
-def _different(found: Features) -> int:
-    """The number of features, without those that are the same as an earlier one."""
-    same = found.descriptors @ found.descriptors.T > SAME_COSINE
-    same &= found.axes[:, None] == found.axes
-    left = np.ones(len(found), bool)
-    for row in range(len(found)):
-        if left[row]:
-            left[row + 1 :] &= ~same[row, row + 1 :]
-    return int(left.sum())
+def _proves(found: Features) -> bool:
+    """Whether there are `PROOF_INLIERS` features of which no two are the same."""
+    left = np.arange(len(found))
+    for _ in range(PROOF_INLIERS):
+        if not len(left):
+            return False
+        first, left = left[0], left[1:]
+        same = found.descriptors[left] @ found.descriptors[first] > SAME_COSINE
+        left = left[~(same & (found.axes[left] == found.axes[first]))]
+    return True
 
 
 def _compare_rivals(seen: list[Sighting]) -> list[Sighting]:
