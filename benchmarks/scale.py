@@ -223,7 +223,7 @@ def _search(folder: Path) -> dict[str, Any]:
         began = time.process_time()
         numbers = grown.index.votes(query).numbers
         voted.append(time.process_time() - began)
-        found += number in numbers[: sightings.MOST_VERIFIED]
+        found += number in numbers[: sightings.MAX_VERIFIED]
         began = time.process_time()
         seen = sightings.find_pins(grown, rgb)
         looked.append(time.process_time() - began)

@@ -202,7 +202,7 @@ def out_of_fold(photos: Sequence[MeasuredPhoto], start: Coefficients, folds: int
     pins = [one.pin for one in order]
     named = np.array(pins)
     right = np.array([one.cut_covers for one in order])
-    found = np.array(sure) >= outline.LEAST_CONFIDENCE
+    found = np.array(sure) >= outline.MIN_CONFIDENCE
     return {
         "best region covers the pin": metrics.share(first, pins),
         "cut called a pin, of those that cover one": metrics.share(found[right], named[right].tolist()),

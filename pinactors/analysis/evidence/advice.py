@@ -13,10 +13,10 @@ from pinactors.protocol import Evidence, Verdict, View
 STAMP_SIDE = 600
 """Pixels across the pin that reading a stamp requires."""
 
-LEAST_NAMED_LOG10 = 0.1
+MIN_NAMED_LOG10 = 0.1
 """Log10 likelihood ratio, for or against, from which a row is named in the summary: a factor of 1.25."""
 
-MOST_ROWS_NAMED = 2
+MAX_NAMED_ROWS = 2
 """Largest number of rows that are named for, and against, the pin."""
 
 WEIGHING_ADVICE = (
@@ -75,14 +75,14 @@ def summary(
         return sentences[0]
     if verdict is Verdict.UNDETERMINED:
         sentences.append(_why_undetermined(photographs, match, barred=barred))
-    against = [row for row in evidence if row.weight <= -LEAST_NAMED_LOG10]
-    favour = [row for row in evidence if row.weight >= LEAST_NAMED_LOG10]
+    against = [row for row in evidence if row.weight <= -MIN_NAMED_LOG10]
+    favour = [row for row in evidence if row.weight >= MIN_NAMED_LOG10]
     sides = [("Against it", against), ("For it", favour)]
     if verdict is not Verdict.COUNTERFEIT and (verdict is Verdict.AUTHENTIC or _sum(favour) > _sum(against)):
         sides.reverse()
     for title, rows in sides:
         if rows:
-            sentences.append(f"{title}: {_joined([row.finding for row in rows[:MOST_ROWS_NAMED]])}")
+            sentences.append(f"{title}: {_joined([row.finding for row in rows[:MAX_NAMED_ROWS]])}")
     if not against and not favour:
         sentences.append("Nothing in the photographs counts much for or against it.")
     return " ".join(filter(None, sentences))

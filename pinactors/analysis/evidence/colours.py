@@ -27,10 +27,10 @@ Values = npt.NDArray[np.float64]
 PICTURE_SIDE = 256
 """Side in pixels of the pictures in which paints are found."""
 
-LEAST_AREA = 0.006
+MIN_PAINT_AREA = 0.006
 """Least share of the pin that a paint must have."""
 
-MOST_PAINTS = 12
+MAX_PAINTS = 12
 
 SAME_PAINT_DISTANCE = 10.0
 """Distance in Lab within which pixels of the catalogue picture belong to one paint."""
@@ -51,13 +51,13 @@ PAINT_NOISE, METAL_NOISE = 4.0, 7.0
 """Standard deviations, in CIEDE2000 units, of a paint's colour and of bare metal's from the catalogue's
 colour under the same light. Bare metal's is larger because it reflects its surroundings."""
 
-MOST_PAINT_COST_NATS = 4.5
+MAX_PAINT_COST_NATS = 4.5
 """Bound of the cost (nats) that one deviating paint adds to a light: three standard deviations."""
 
 FULL_WEIGHT_AREA = 0.02
 """Share of the pin from which a paint has full weight."""
 
-LEAST_LIGHT = 0.004
+MIN_RECORDED_LIGHT = 0.004
 """Linear units of a white paint below which a camera does not record colours."""
 
 LIGHTNESS_SLACK = 6.0
@@ -139,7 +139,7 @@ def paints(comparison: Comparison, metals: list[Values]) -> list[Paint]:
     )
     found: list[Paint] = []
     scale = comparison.inside.shape[0] / PICTURE_SIDE
-    for members in clusters(lab, LEAST_AREA * whole):
+    for members in clusters(lab, MIN_PAINT_AREA * whole):
         tone = np.median(lab[members], axis=0)
         photo_colours = photo[members]
         clear = np.maximum.reduce(photo_colours.T) < 0.985
@@ -172,7 +172,7 @@ def clusters(lab: Floats, least: float) -> list[npt.NDArray[np.intp]]:
     cells = np.floor((lab + np.array([0, 128, 128])) / 6).astype(np.int64) @ np.array([10_000, 100, 1])
     _, cells = np.unique(cells, return_inverse=True)
     remaining = np.arange(len(lab))
-    while len(remaining) > least and len(groups) < MOST_PAINTS:
+    while len(remaining) > least and len(groups) < MAX_PAINTS:
         colours, cell = lab[remaining], cells[remaining]
         densest = cell == np.bincount(cell).argmax()
         centre = np.median(colours[densest], axis=0)
@@ -209,7 +209,7 @@ def deviations(found: list[Paint]) -> Values:
     lights, prior = _lights(photo[light_determining], reference[light_determining])
     differences = _colour_differences(lights, photo, reference, metal)
     cost = 0.5 * np.square(differences / noise)
-    bounded = np.minimum(cost, MOST_PAINT_COST_NATS) * weight
+    bounded = np.minimum(cost, MAX_PAINT_COST_NATS) * weight
     total = bounded.sum(axis=1) + prior
     others = total[:, None] - bounded
     evidence = weight * ((others + cost).min(axis=0) - others.min(axis=0))
@@ -251,7 +251,7 @@ def _colour_differences(
     tint = np.exp(lights - lights.mean(axis=1, keepdims=True))[:, None, None, :]
     veils = VEIL_LIGHTS * np.minimum(1, 0.3 / np.maximum(level, 0.05))
     expected = reference[None, :, None, :] * tint + veils[..., None]
-    photographed = np.maximum(photo, LEAST_LIGHT)
+    photographed = np.maximum(photo, MIN_RECORDED_LIGHT)
     metal_gain = expected @ LUMINANCE / (photographed @ LUMINANCE)[None, :, None]
     gain = np.where(metal[None, :, None], metal_gain, 1 / level)
     expected = lab_of_linear(expected)

@@ -27,7 +27,7 @@ Values = npt.NDArray[np.float64]
 BLUR_PIXELS = 1.2
 """Smoothing, in crop pixels, of both pictures: a sharp photograph of a pin has about as much blur anyway."""
 
-LEAST_EDGE_GRADIENT = 2.2
+MIN_EDGE_GRADIENT = 2.2
 """Least gradient, in Lab units per pixel, of an edge in the catalogue picture."""
 
 LINE_REACH_PIXELS = 7.0
@@ -38,10 +38,10 @@ FITTING_REACHES_PIXELS = (24.0, 14.0, 7.0, 7.0)
 """The same distance in each round of fitting the view. Beyond `LINE_REACH_PIXELS` the fit is affine, because
 many lines are confused with their neighbours and would distort a perspective."""
 
-MOST_POINTS, ENOUGH_POINTS = 2400, 800
+MAX_POINTS, ENOUGH_POINTS = 2400, 800
 """Largest number of pieces of line that are measured, and the number to which the view is fitted."""
 
-LEAST_POINTS = 150
+MIN_POINTS = 150
 
 LIGHTNESS_WEIGHTS = 1.0, 0.35
 """Weight of a change of lightness relative to one of tint, in the two ways in which a drawing is traced; the
@@ -84,7 +84,7 @@ def trace(comparison: Comparison) -> Drawing | None:
     lines."""
     reference = np.asarray(cv2.GaussianBlur(comparison.target.lab, (0, 0), BLUR_PIXELS), np.float32)
     points, normals = _edges(reference, comparison)
-    if len(points) < LEAST_POINTS:
+    if len(points) < MIN_POINTS:
         return None
     photo = np.asarray(cv2.GaussianBlur(comparison.photo_lab, (0, 0), BLUR_PIXELS), np.float32)
     traced = [_traced(photo, reference, points, normals, lightness) for lightness in LIGHTNESS_WEIGHTS]
@@ -120,7 +120,7 @@ def _edges(lab: Floats, comparison: Comparison) -> tuple[Points, Points]:
     spread = cv2.magnitude(xx - yy, 2 * xy)
     strength = np.asarray(cv2.sqrt(np.maximum(0.5 * (xx + yy + spread), 0)), np.float32)
     core = cv2.erode(comparison.target.mask.astype(np.uint8), np.ones((17, 17), np.uint8), borderValue=0) > 0
-    y, x = np.nonzero((strength > LEAST_EDGE_GRADIENT) & core & comparison.inside)
+    y, x = np.nonzero((strength > MIN_EDGE_GRADIENT) & core & comparison.inside)
     angle = 0.5 * np.arctan2(2 * xy[y, x], xx[y, x] - yy[y, x])
     ux, uy = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
     if len(x) == 0:
@@ -129,8 +129,8 @@ def _edges(lab: Floats, comparison: Comparison) -> tuple[Points, Points]:
     ahead, behind = strength[y + dy8, x + dx8], strength[y - dy8, x - dx8]
     ridge = (strength[y, x] >= ahead) & (strength[y, x] > behind)
     x, y, ux, uy = x[ridge], y[ridge], ux[ridge], uy[ridge]
-    if len(x) > MOST_POINTS:
-        kept = np.linspace(0, len(x) - 1, MOST_POINTS).astype(int)
+    if len(x) > MAX_POINTS:
+        kept = np.linspace(0, len(x) - 1, MAX_POINTS).astype(int)
         x, y, ux, uy = x[kept], y[kept], ux[kept], uy[kept]
     return np.column_stack([x, y]).astype(np.float32), np.column_stack([ux, uy])
 
@@ -274,7 +274,7 @@ METAL_COLOUR_MARGIN = 8.0
 """How much nearer to the metal's colour, in Lab units (lightness counts half), one side must be than the
 other to count as metal."""
 
-LEAST_METAL_POINTS = 100
+MIN_METAL_POINTS = 100
 
 GOOD_WIDENING, NEUTRAL_WIDENING, BAD_WIDENING = 0.0, 0.12, 0.4
 """Outward displacement of a line's edges, in crop pixels: of a good pin, of one that gives no evidence, and
@@ -300,7 +300,7 @@ def widening(comparison: Comparison, drawing: Drawing, metals: Sequence[Values])
         behind < ahead - METAL_COLOUR_MARGIN, 1.0, np.where(ahead < behind - METAL_COLOUR_MARGIN, -1.0, 0.0)
     )
     one_sided = outwards != 0
-    if np.count_nonzero(one_sided) < LEAST_METAL_POINTS:
+    if np.count_nonzero(one_sided) < MIN_METAL_POINTS:
         return None
     return float(np.median((drawing.offset * outwards)[one_sided]))
 

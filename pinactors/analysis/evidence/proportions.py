@@ -28,7 +28,7 @@ SHORTEST_FOCUS, LONGEST_FOCUS = 0.6, 3.0
 """Focal lengths that are tried, in diagonals of the photograph: a phone's wide camera has 26 mm for a
 diagonal of 43 mm, its longest lens 120 mm, and so has the wide camera's picture cropped to a fifth."""
 
-MOST_CROP_OFFSET = 0.2
+MAX_AXIS_OFFSET = 0.2
 """Largest distance of the camera's axis from the photograph's middle, horizontally and vertically, in
 diagonals: photographs may be cropped."""
 
@@ -62,7 +62,7 @@ _FOCUS, _ACROSS, _DOWN = (
     axis.ravel()
     for axis in np.meshgrid(
         np.geomspace(SHORTEST_FOCUS, LONGEST_FOCUS, 16),
-        *[np.linspace(-MOST_CROP_OFFSET, MOST_CROP_OFFSET, 9)] * 2,
+        *[np.linspace(-MAX_AXIS_OFFSET, MAX_AXIS_OFFSET, 9)] * 2,
     )
 )
 """The cameras that are tried: focal length, and position of the axis."""
@@ -114,10 +114,10 @@ DIRECTIONS = 8
 """Number of directions into which the outline is divided. A view from the side shows the pin's flank in up to
 half of them."""
 
-LEAST_SAMPLES = 20
+MIN_SAMPLES = 20
 """Least number of outline points of a direction that counts."""
 
-LEAST_CONTRAST = 4.0
+MIN_EDGE_CONTRAST = 4.0
 """Change of colour, in Lab units, below which a point has no edge."""
 
 GOOD_MARGIN, NEUTRAL_MARGIN, BAD_MARGIN = 0.001, 0.005, 0.012
@@ -149,14 +149,14 @@ def margin(comparison: Comparison) -> float | None:
     offsets = np.arange(-INWARDS_PIXELS, OUTWARDS_PIXELS + 0.1, 0.5)
     lab = np.asarray(cv2.GaussianBlur(comparison.photo_lab, (0, 0), 1.0), np.float32)
     change = geometry.change_along(lab, smooth, normals, offsets)
-    change /= np.maximum(change.max(axis=1, keepdims=True), LEAST_CONTRAST)
+    change /= np.maximum(change.max(axis=1, keepdims=True), MIN_EDGE_CONTRAST)
     direction = (np.arctan2(normals[:, 1], normals[:, 0]) / (2 * np.pi) % 1 * DIRECTIONS).astype(
         int
     ) % DIRECTIONS
     edges = [
         float(offsets[change[direction == number].mean(axis=0).argmax()])
         for number in range(DIRECTIONS)
-        if np.count_nonzero(direction == number) >= LEAST_SAMPLES
+        if np.count_nonzero(direction == number) >= MIN_SAMPLES
     ]
     return float(np.percentile(edges, 25)) / comparison.diameter if edges else None
 

@@ -41,17 +41,17 @@ CODE_DETECTION_SIDES = 512, 800
 """The same for its code; the larger one is used if the smaller shows no code. Of 171 drawn pictures, 161
 codes are readable at 400, ten more at these sides."""
 
-COMPARED_LINE_HEIGHT, MOST_SHIFT_PIXELS = 32, 4
+COMPARED_LINE_HEIGHT, MAX_SHIFT_PIXELS = 32, 4
 """Height in pixels at which a line is compared, and the shift that is allowed: a registration error of two
 crop pixels."""
 
-LEAST_LETTER_PIXELS = 7.0
+MIN_LETTER_PIXELS = 7.0
 """Letter height, in pixels of the photograph, below which a stamp cannot be judged."""
 
 
 NOT_COMPARED = "the stamp could not be compared with a catalogue picture"
 
-LEAST_LINES = 2
+MIN_STAMP_LINES = 2
 """Number of text lines from which a catalogue back is assumed to have a stamp."""
 
 UNREAD_SCORE = -0.35
@@ -83,7 +83,7 @@ class StampMatch:
 def measure(comparison: Comparison | None) -> StampMatch | None:
     """Compares the stamp with the catalogue's. For each line of text in the catalogue's back, the value is
     Pearson's correlation of the root of the lightness gradient in both pictures, the best within
-    `MOST_SHIFT_PIXELS` pixels and of three blurs of the catalogue picture (no unit, -1 to 1). A blurred
+    `MAX_SHIFT_PIXELS` and of three blurs of the catalogue picture (no unit, -1 to 1). A blurred
     photograph and glare lower it as well. None if the catalogue's back has no text or none is visible in the
     photograph."""
     if comparison is None:
@@ -113,7 +113,7 @@ def row(
     name = "stamp_match"
     if comparison is None or match is None:
         return Measurement(name, NOT_COMPARED)
-    if match.height < LEAST_LETTER_PIXELS:
+    if match.height < MIN_LETTER_PIXELS:
         return Measurement(name, "the stamp is too small in the photograph")
     score = ramp(match.mean, 0.15, 0.42, 0.75)
     if pin is not None and pin.factory_code and stamp.factory_code == pin.factory_code:
@@ -215,7 +215,7 @@ def _code_place(target: Target) -> CodePlace | None:
                 _fit(ocr.recognise(ocr.straighten(target.rgb, quad, upside_down=upside_down)))
                 for quad in quads
             ]
-            if fits and max(fits) >= voting.LEAST_FIT:
+            if fits and max(fits) >= voting.MIN_CODE_FIT:
                 return CodePlace(quads[int(np.argmax(fits))], upside_down)
     return None
 
@@ -231,7 +231,7 @@ def unread(catalogued: Target, stamp: StampReading | None) -> Measurement:
     found although the picture has lines of text. The text itself is not compared. A poor photograph, glare
     and shallow letters also prevent reading. `stamp` is None if the text was not read."""
     name = "stamp_match"
-    if stamp is None or stamp.lines or len(_reference_lines(catalogued)) < LEAST_LINES:
+    if stamp is None or stamp.lines or len(_reference_lines(catalogued)) < MIN_STAMP_LINES:
         return Measurement(name, NOT_COMPARED)
     text = "No text could be read on the back, although the catalogue's has a stamp."
     return Measurement(name, text, UNREAD_SCORE)
@@ -283,26 +283,26 @@ def _strength(lightness: Floats, blur: float) -> Floats:
 
 
 def _likeness(photo: Floats, reference: Floats, quad: Points) -> float:
-    """Correlation of one line in the two pictures, at the best shift within `MOST_SHIFT_PIXELS`."""
+    """Correlation of one line in the two pictures, at the best shift within `MAX_SHIFT_PIXELS`."""
     corners = np.asarray(quad, np.float32)
     width, height = _sides(corners)
     if height > 1.5 * width:
         corners, width, height = np.roll(corners, 1, axis=0), height, width
     columns = int(np.clip(round(width * COMPARED_LINE_HEIGHT / height), 16, 16 * COMPARED_LINE_HEIGHT))
-    right, bottom = columns + MOST_SHIFT_PIXELS, COMPARED_LINE_HEIGHT + MOST_SHIFT_PIXELS
+    right, bottom = columns + MAX_SHIFT_PIXELS, COMPARED_LINE_HEIGHT + MAX_SHIFT_PIXELS
     target = np.array(
         [
-            [MOST_SHIFT_PIXELS, MOST_SHIFT_PIXELS],
-            [right, MOST_SHIFT_PIXELS],
+            [MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS],
+            [right, MAX_SHIFT_PIXELS],
             [right, bottom],
-            [MOST_SHIFT_PIXELS, bottom],
+            [MAX_SHIFT_PIXELS, bottom],
         ],
         np.float32,
     )
     transform = cv2.getPerspectiveTransform(np.ascontiguousarray(corners), target)
-    size = (columns + 2 * MOST_SHIFT_PIXELS, COMPARED_LINE_HEIGHT + 2 * MOST_SHIFT_PIXELS)
+    size = (columns + 2 * MAX_SHIFT_PIXELS, COMPARED_LINE_HEIGHT + 2 * MAX_SHIFT_PIXELS)
     photo_line, reference_line = (cv2.warpPerspective(plane, transform, size) for plane in (photo, reference))
-    core = reference_line[MOST_SHIFT_PIXELS:-MOST_SHIFT_PIXELS, MOST_SHIFT_PIXELS:-MOST_SHIFT_PIXELS]
+    core = reference_line[MAX_SHIFT_PIXELS:-MAX_SHIFT_PIXELS, MAX_SHIFT_PIXELS:-MAX_SHIFT_PIXELS]
     if float(core.std()) < 1e-3 or float(photo_line.std()) < 1e-3:
         return 0.0
     return float(cv2.matchTemplate(photo_line, core, cv2.TM_CCOEFF_NORMED).max())

@@ -28,11 +28,11 @@ AVERAGING_SIGMA_PIXELS = 12.0
 """Standard deviation, in crop pixels, over which unevenness is averaged, because the same pit is slightly
 displaced in a photograph from the side."""
 
-LEAST_LINE_GRADIENT = 4.0
+MIN_LINE_GRADIENT = 4.0
 """Gradient of the catalogue picture (Lab units per two crop pixels) above which a pixel belongs to a drawn
 line."""
 
-LEAST_FIELD_PIXELS = 2400
+MIN_FIELD_PIXELS = 2400
 """Least number of crop pixels of even enamel for a measurement."""
 
 UNEVENNESS_QUANTILE = 0.9
@@ -73,9 +73,9 @@ def unevenness(
     even = _even(
         straight.target.lab, np.logical_and.reduce([comparison.inside for comparison in views]), metals
     )
-    if tilted is not None and np.count_nonzero(even) < LEAST_FIELD_PIXELS:
+    if tilted is not None and np.count_nonzero(even) < MIN_FIELD_PIXELS:
         return unevenness(straight, None, metals)
-    if np.count_nonzero(even) < LEAST_FIELD_PIXELS:
+    if np.count_nonzero(even) < MIN_FIELD_PIXELS:
         return None
     bands = [_band(np.asarray(comparison.photo_lab[..., 0], np.float32), even) for comparison in views]
     combined = np.sqrt(bands[0] * bands[1]) if len(bands) == 2 else SINGLE_PHOTOGRAPH_FACTOR * bands[0]
@@ -105,7 +105,7 @@ def _even(
     drawn = np.zeros(within.shape, bool)
     for plane in cv2.split(small):
         slope = np.hypot(cv2.Sobel(plane, cv2.CV_32F, 1, 0), cv2.Sobel(plane, cv2.CV_32F, 0, 1)) / 8
-        drawn |= slope > LEAST_LINE_GRADIENT
+        drawn |= slope > MIN_LINE_GRADIENT
     even = (cv2.dilate(drawn.astype(np.uint8), around) == 0) & (cv2.erode(within, around, borderValue=0) > 0)
     even &= ~colours.metallic(small, metals)
     whole = (CROP_SIDE, CROP_SIDE)
@@ -164,7 +164,7 @@ OUTLINE_PULL_DIAMETERS = 0.008
 """Width, in diameters, of the weight by distance from the cut-out's outline: of two edges the nearer is
 preferred."""
 
-LEAST_SIDE_PIXELS = 250.0
+MIN_SIDE_PIXELS = 250.0
 """Short side of the pin, in pixels of the photograph, below which its edge is not judged."""
 
 
@@ -188,7 +188,7 @@ def roughness(view: PreparedView) -> Roughness | None:
     if (
         view.pin is None
         or view.pin.cut_off
-        or view.quality.short_side < LEAST_SIDE_PIXELS
+        or view.quality.short_side < MIN_SIDE_PIXELS
         or len(view.pin.outline) < 200
     ):
         return None

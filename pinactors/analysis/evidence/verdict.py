@@ -63,7 +63,7 @@ BARRING_ROWS = frozenset((*FRONT_ROWS, *BACK_ROWS))
 """The rows that can bar a verdict: they measure another mould, another stamp or another paint. Rough edges,
 uneven enamel and similar faults also occur on a factory's rejects and by wear."""
 
-LEAST_CONFIDENCE = 0.25
+MIN_DECIDING_CONFIDENCE = 0.25
 """Confidence below which the verdict is `undetermined`, whatever the probability."""
 
 UNCLAIMED_ROUGHNESS_FACTOR = 0.2
@@ -73,7 +73,7 @@ UNCLAIMED_ROUGHNESS_FACTOR = 0.2
 GOOD_QUALITY = 0.5
 """Quality of a photograph from which finding no pin in it is evidence that there is none."""
 
-LEAST_EDGE_AGREEMENT = 0.45
+MIN_EDGE_AGREEMENT = 0.45
 """Least agreement of edges for comparing the front with the catalogue picture's drawing. Below it, the
 outline may fit although the drawing does not, because of another rotation or another pin."""
 
@@ -149,7 +149,7 @@ def _search_registration(view: PreparedView, match: Match) -> Matrix | None:
 def _verified(view: PreparedView, picture: Target, start: Matrix | None) -> Comparison | None:
     """The front or tilted photograph registered on the catalogue picture; None if the drawings differ."""
     comparison = compare(view, picture, start)
-    return comparison if comparison is not None and comparison.agreement >= LEAST_EDGE_AGREEMENT else None
+    return comparison if comparison is not None and comparison.agreement >= MIN_EDGE_AGREEMENT else None
 
 
 def measurements(photographs: Photographs, stamp: StampReading | None, match: Match) -> list[Measurement]:
@@ -312,7 +312,7 @@ def _verdict(
 ) -> Verdict:
     if match.pin is None and _emptiness(photographs) >= GOOD_QUALITY:
         return Verdict.NOT_A_PIN
-    if not _decidable(photographs, match) or confidence < LEAST_CONFIDENCE:
+    if not _decidable(photographs, match) or confidence < MIN_DECIDING_CONFIDENCE:
         return Verdict.UNDETERMINED
     if probability < weights.counterfeit_below:
         return Verdict.COUNTERFEIT

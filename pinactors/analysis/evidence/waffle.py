@@ -37,10 +37,10 @@ CLEAR_GRID = 0.25
 """Average of the mean and the least autocorrelation of two repeats, their sum and their difference from which
 even a faint pattern counts as repeating: random peaks do not form a parallelogram."""
 
-LEAST_PERIOD_PIXELS = 12.0
+MIN_PERIOD_PIXELS = 12.0
 """Least length of a period, in pixels of the photograph, for the pattern to be judged."""
 
-LEAST_PATTERN_SHARE = 0.35
+MIN_PATTERN_SHARE = 0.35
 """Share of the back that must remain without the stamp for the pattern to be measured without it."""
 
 SAME_PERIOD = 0.05
@@ -193,7 +193,7 @@ def measure(back: PreparedView, comparison: Comparison | None, text: Sequence[Po
         for quad in text:
             centre = quad.mean(axis=0)
             cv2.fillPoly(letters, [((quad - centre) * 1.1 + centre).astype(np.int32)], 1)
-        if np.count_nonzero(core & (letters == 0)) > LEAST_PATTERN_SHARE * np.count_nonzero(core):
+        if np.count_nonzero(core & (letters == 0)) > MIN_PATTERN_SHARE * np.count_nonzero(core):
             core &= letters == 0
     photo, reference = comparison.photo_lab[..., 0], comparison.target.lab[..., 0]
     reference_lattice = lattice(autocorrelation(reference, core), CROP_SIDE)
@@ -242,7 +242,7 @@ def _unusable(pattern: Pattern | None) -> str:
         return "no catalogue picture of the back to compare the pattern with"
     if pattern.reference_lattice.strength < CLEAR_LATTICE:
         return "the catalogue's back has no clear repeating pattern"
-    if pattern.period < LEAST_PERIOD_PIXELS:
+    if pattern.period < MIN_PERIOD_PIXELS:
         return "the pattern is too small in the photograph of the back"
     return ""
 
@@ -299,7 +299,7 @@ def _edge_runoff(pattern: Pattern | None) -> Measurement:
     if pattern.edge_ratio is None:
         return Measurement(name, "too little of the back's edge is visible")
     if pattern.reference_lattice is None:
-        if pattern.photo_lattice.strength < CLEAR_LATTICE or pattern.period < LEAST_PERIOD_PIXELS:
+        if pattern.photo_lattice.strength < CLEAR_LATTICE or pattern.period < MIN_PERIOD_PIXELS:
             return Measurement(name, "no repeating pattern is clear enough at the edge to judge")
         score = 0.5 * ramp(pattern.edge_ratio, -0.7, -0.35, 0.0)
     else:

@@ -21,8 +21,8 @@ COLOUR_CLUSTERS = 8
 SAME_COLOUR_DISTANCE = 14.0
 """ΔE*ab below which two clusters are taken as one enamel under uneven light."""
 
-LEAST_SHARE = 0.04
-MOST_COLOURS = 6
+MIN_COLOUR_SHARE = 0.04
+MAX_COLOURS = 6
 
 SILVER_CHROMA = 9.0
 """Chroma at L* 50 below which metal counts as untinted; gold plating has 20 and more."""
@@ -98,9 +98,9 @@ def enamel_colours(front: PreparedView) -> list[EnamelColour]:
     found = [
         EnamelColour(name(centre), _hex(centre), round(count / len(lab), 2))
         for centre, count in sorted(merged, key=lambda one: -one[1])
-        if count / len(lab) >= LEAST_SHARE
+        if count / len(lab) >= MIN_COLOUR_SHARE
     ]
-    return found[:MOST_COLOURS]
+    return found[:MAX_COLOURS]
 
 
 def metal(back: PreparedView) -> str | None:

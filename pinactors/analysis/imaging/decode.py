@@ -44,7 +44,7 @@ libheif 1.23: planes, the picture made from them and copies. "Deep" means more t
 PNG and WebP files, and JPEG, are reduced while they are decoded and need no such limit; of a progressive JPEG
 only the coefficients are held, 2 bytes per sample."""
 
-MOST_SCANS = 64
+MAX_JPEG_SCANS = 64
 """Scans allowed in a progressive JPEG; about ten are usual. Each scan is a pass over all coefficients, 0.05 s
 at 64 megapixels, however few bytes it has."""
 
@@ -181,8 +181,8 @@ def _jpeg(data: bytes, limits: _Limits) -> _Decoded:
             )
         if not frame.height:
             raise limits.refuse("this is a JPEG whose height is not in its header, which we cannot read")
-        if frame.buffered and formats.jpeg_scans(data, MOST_SCANS) > MOST_SCANS:
-            raise limits.refuse(f"this is a JPEG with more than {MOST_SCANS} scans, which we do not read")
+        if frame.buffered and formats.jpeg_scans(data, MAX_JPEG_SCANS) > MAX_JPEG_SCANS:
+            raise limits.refuse(f"this is a JPEG with more than {MAX_JPEG_SCANS} scans, which we do not read")
         cost = 2 * frame.samples if frame.buffered else 0.0
         limits.check(frame.width, frame.height, cost, "a progressive JPEG like this")
     image = Pillow.open(io.BytesIO(data), formats=("JPEG",))

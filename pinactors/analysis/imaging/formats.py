@@ -232,8 +232,8 @@ _PNG_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile 
 _PNG_ORIENTED = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 """Types of chunks that may hold the orientation."""
 
-_MOST_ORIENTED = 8
-"""How many of them a decoder receives; a normal file has one."""
+_MAX_ORIENTATION_CHUNKS = 8
+"""Largest number of such chunks that a decoder receives; a normal file has one."""
 
 _PNG_TRANSPARENT = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
 """Valid lengths in bytes of a `tRNS` chunk by colour type: a transparent colour, or the transparencies of the
@@ -278,7 +278,8 @@ def pixels_of_png(data: bytes) -> bytes:
     end, pixels_at, oriented = len(PNG_SIGNATURE), 0, 0
     for kind, start, end in png_chunks(view):
         may_orient = kind in _PNG_ORIENTED
-        if (may_orient and oriented == _MOST_ORIENTED) or not _to_decode(kind, view[start:end], colour_type):
+        surplus = may_orient and oriented == _MAX_ORIENTATION_CHUNKS
+        if surplus or not _to_decode(kind, view[start:end], colour_type):
             unchanged = False
             continue
         oriented += may_orient

@@ -12,10 +12,10 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MOST_BOXES = 20_000
+_MAX_BOXES = 20_000
 """Boxes of one level that are read; a camera's file has in the order of a hundred."""
 
-_MOST_EXTENTS = 20_000
+_MAX_EXTENTS = 20_000
 """Extents that are read of all items together; a camera's file has one for each item. An extent may take no
 bytes in the file, so that the file's size is no limit."""
 
@@ -64,7 +64,7 @@ def _lacks_bytes(data: bytes, meta: Box) -> bool:
 
 def boxes(data: Buffer, start: int, end: int) -> Iterator[Box]:
     """The boxes from `start` to `end`. Raises `ValueError` or `struct.error` for bytes that are no boxes."""
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if start + 8 > end:
             return
         size, kind = struct.unpack_from(">I4s", data, start)
@@ -100,7 +100,7 @@ def locations(data: Buffer, iloc: Box, store: int) -> Iterator[tuple[int, list[t
     version, sizes = data[iloc.body], data[iloc.body + 4 : iloc.body + 6]
     offset_size, length_size = sizes[0] >> 4, sizes[0] & 15
     base_size, index_size = sizes[1] >> 4, sizes[1] & 15 if version else 0
-    at, left = iloc.body + 6, _MOST_EXTENTS
+    at, left = iloc.body + 6, _MAX_EXTENTS
     wide = version >= 2
 
     def number(size: int) -> int:

@@ -27,13 +27,13 @@ BLURRED_EDGE_PIXELS, BLURRED_SHARE = 4.0, 0.008
 """Edge width above which a photograph counts as blurred: working pixels, or a share of the pin's short side
 if that is more (a pin that fills a large picture may be a little softer)."""
 
-MOST_NOISE = 3.0
+MAX_NOISE_LEVELS = 3.0
 """Grey levels of noise after smoothing; a larger measurement comes from texture and is capped at this."""
 
 WIDEST_EDGE_PIXELS = 16.0
 """Largest edge width that is reported, in pixels."""
 
-_CELL_PIXELS, _MOST_EDGES = 16, 300
+_CELL_PIXELS, _MAX_EDGES = 16, 300
 """Side in pixels of the grid cells that give one edge each, and the largest number of edges used."""
 
 _SMOOTHING_SIGMA, _HALF_PROFILE_PIXELS = 0.8, 20
@@ -128,7 +128,7 @@ def edge_width(grey: Image, inside: Image) -> float:
         * rise[:, _HALF_PROFILE_PIXELS - 1 :: -1]
     )
     height = up.sum(axis=1) + low.sum(axis=1)
-    clear = height > max(6.0, 7 * min(_noise(smooth, inside), MOST_NOISE))
+    clear = height > max(6.0, 7 * min(_noise(smooth, inside), MAX_NOISE_LEVELS))
     if np.count_nonzero(clear) < 8:
         return WIDEST_EDGE_PIXELS
     widths = height[clear] / np.maximum(peak[clear], 0.1)
@@ -157,7 +157,7 @@ def _noise(smooth: Image, inside: Image) -> float:
 
 def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Rows and columns of the strongest pixel of each grid cell, the strongest cells first, at most
-    `_MOST_EDGES`."""
+    `_MAX_EDGES`."""
     rows, columns = size.shape[0] // _CELL_PIXELS, size.shape[1] // _CELL_PIXELS
     cells = (
         size[: rows * _CELL_PIXELS, : columns * _CELL_PIXELS]
@@ -167,7 +167,7 @@ def _strongest(size: Image) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
     flat = cells.reshape(rows * columns, _CELL_PIXELS * _CELL_PIXELS)
     best = flat.argmax(axis=1)
     strength = flat[np.arange(len(flat)), best]
-    order = np.argsort(-strength.astype(np.int32), kind="stable")[:_MOST_EDGES]
+    order = np.argsort(-strength.astype(np.int32), kind="stable")[:_MAX_EDGES]
     order = order[strength[order] > 4]
     ys = order // max(1, columns) * _CELL_PIXELS + best[order] // _CELL_PIXELS
     xs = order % max(1, columns) * _CELL_PIXELS + best[order] % _CELL_PIXELS

@@ -22,7 +22,7 @@ _SAMPLE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 HUBER_RESIDUAL = 0.5
 """Residual (in the planes' units) up to which a difference counts squared; glare and fingers exceed it and
 count linearly."""
-MOST_STEP = 0.12
+MAX_STEP_WIDTHS = 0.12
 """Largest change of one parameter in one iteration, in picture widths."""
 CONVERGED_STEP = 2e-3
 TRIAL_ITERATIONS = 3
@@ -79,7 +79,7 @@ class Template:
             weight = 1 / np.maximum(1, np.abs(residual) / HUBER_RESIDUAL)
             weighted = self.steepest * weight
             step = np.linalg.solve(weighted @ self.steepest.T + damping, weighted @ residual)
-            step = np.clip(step, -MOST_STEP, MOST_STEP)
+            step = np.clip(step, -MAX_STEP_WIDTHS, MAX_STEP_WIDTHS)
             change = np.eye(3)
             change.flat[: len(step)] += step
             matrix = matrix @ self._from_unit @ np.linalg.inv(change) @ self._to_unit

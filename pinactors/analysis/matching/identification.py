@@ -41,16 +41,16 @@ from pinactors.analysis.model import (
 from pinactors.analysis.stamp import stamp_key
 from pinactors.protocol import View
 
-MOST_CANDIDATES = 5
+MAX_CANDIDATES = 5
 
-LEAST_SHARE_CLAIMED = 0.75
+MIN_CLAIMED_SHARE = 0.75
 """Least share of all candidates' summed probability that the claimed one must have: variants of one drawing
 often cannot be distinguished."""
 DECIDED_ODDS, DECIDED_LEAD = 3.0, 4.0
 """Least log odds, and least lead over the second candidate, from which further views would not change the
 result. Six clear drawn fronts have log odds of 3.2 to 3.8; on a set of 44 fronts, the results were the same
 with 3 and with 4, but with 4 hardly any front was decided."""
-LEAST_PROBABILITY = 1e-9
+MIN_PROBABILITY = 1e-9
 """Lower bound of probabilities before their logarithm is taken."""
 
 TILTED_WEIGHT, NOT_FOUND_ODDS = 0.6, -3.0
@@ -58,7 +58,7 @@ TILTED_WEIGHT, NOT_FOUND_ODDS = 0.6, -3.0
 the reference and the pin's wear), and the log odds of a view in which the pin was not found. Lower log odds
 in a tilted view count as not found: they are no stronger evidence against a pin."""
 
-MOST_BACKS, MOST_BACK_LAG = 3, 7.0
+MAX_BACKS_COMPARED, MAX_BACK_LAG_LOG_ODDS = 3, 7.0
 """Number of candidates whose back is compared, and how far behind the best (log odds) they may be."""
 
 EMPTY_CATALOGUE = "The catalogue is empty: there is nothing to compare with."
@@ -207,12 +207,12 @@ def _with_back(source: CatalogSource, fits: dict[int, _Fit], back: PreparedView)
     """Adds the evidence of the back to the best fits. A fit whose back the catalogue lacks is unchanged."""
     assert back.pin is not None
     portrait = Portrait.of(back.pin.rgb, back.pin.crop_mask)
-    best = sorted(fits, key=lambda number: -fits[number].odds)[:MOST_BACKS]
+    best = sorted(fits, key=lambda number: -fits[number].odds)[:MAX_BACKS_COMPARED]
     pins = source.numbered(best)
     compared = dict(fits)
     for number in best:
         fit = fits[number]
-        if number not in pins or fit.odds < fits[best[0]].odds - MOST_BACK_LAG:
+        if number not in pins or fit.odds < fits[best[0]].odds - MAX_BACK_LAG_LOG_ODDS:
             continue
         reference = source.reference(pins[number].pin_id, View.BACK)
         if reference is None:
@@ -232,12 +232,12 @@ def _with_back(source: CatalogSource, fits: dict[int, _Fit], back: PreparedView)
 def _fits_of_match(source: CatalogSource, match: Match) -> dict[int, _Fit]:
     """The fits from which a match's candidates were made. Their odds are relative to "none of them", which
     has the probability that the candidates leave."""
-    none = max(1 - sum(candidate.score for candidate in match.candidates), LEAST_PROBABILITY)
+    none = max(1 - sum(candidate.score for candidate in match.candidates), MIN_PROBABILITY)
     fits = {}
     for candidate in match.candidates:
         number = source.number(candidate.pin.pin_id)
         if number is not None:
-            odds = math.log(max(candidate.score, LEAST_PROBABILITY) / none)
+            odds = math.log(max(candidate.score, MIN_PROBABILITY) / none)
             fits[number] = _Fit(odds, candidate.inliers, candidate.to_reference)
     return fits
 
@@ -245,7 +245,7 @@ def _fits_of_match(source: CatalogSource, match: Match) -> dict[int, _Fit]:
 def _conclude(source: CatalogSource, fits: dict[int, _Fit]) -> Match:
     """Turns odds into probabilities that sum to 1 with "none of them", and claims the best pin if they
     allow it."""
-    best = sorted(fits.items(), key=lambda item: -item[1].odds)[:MOST_CANDIDATES]
+    best = sorted(fits.items(), key=lambda item: -item[1].odds)[:MAX_CANDIDATES]
     pins = source.numbered([number for number, _ in best])
     ranked = [(pins[number], fit) for number, fit in best if number in pins]
     if not ranked:
@@ -257,12 +257,8 @@ def _conclude(source: CatalogSource, fits: dict[int, _Fit]) -> Match:
         for (pin, fit), weight in zip(ranked, weights, strict=True)
     )
     known = sum(candidate.score for candidate in candidates)
-    clear = candidates[0].score >= LEAST_SHARE_CLAIMED * known
-    if (
-        candidates[0].score < CLAIM_PROBABILITY
-        or not clear
-        or candidates[0].inliers < verification.LEAST_PAIRS
-    ):
+    clear = candidates[0].score >= MIN_CLAIMED_SHARE * known
+    if candidates[0].score < CLAIM_PROBABILITY or not clear or candidates[0].inliers < verification.MIN_PAIRS:
         reason = TOO_CLOSE if known >= CLAIM_PROBABILITY and not clear else NO_MATCH
         return dataclasses.replace(_unclaimed(source, reason), candidates=candidates)
     odds = [fit.odds for _, fit in ranked]

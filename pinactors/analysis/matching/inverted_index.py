@@ -23,11 +23,11 @@ LISTS = vocabulary.CELLS * AXES
 
 CELLS_PROBED = 4
 """Number of cells in which a photograph's feature is searched."""
-MOST_DIFFERING_BITS = 38
+MAX_SIMILAR_BITS = 38
 """Largest number of differing bits, of 128, at which two features count as similar."""
 VOTE_SPREAD_BITS = 26.0
 """Differing bits at which the weight of a vote has fallen to 1/e."""
-MOST_COPY_BITS = 26
+MAX_COPY_BITS = 26
 """Largest number of differing bits at which two features count as near copies."""
 FEATURES_COMPARED = 64
 """Number of features in a list with which each feature is compared when near copies are counted."""
@@ -92,7 +92,7 @@ class InvertedIndex:
             rows = slice(begin[at], begin[at] + count[at])
             bits = np.bitwise_count(self.signatures[rows] ^ signatures[at])
             differing = bits[:, 0] + bits[:, 1]
-            alike = np.flatnonzero(differing <= MOST_DIFFERING_BITS)
+            alike = np.flatnonzero(differing <= MAX_SIMILAR_BITS)
             feature = np.full(len(alike), at // CELLS_PROBED)
             yield feature, np.asarray(self.pins[rows][alike], np.int64), differing[alike]
         short = np.flatnonzero(count <= LONG_LIST_FEATURES)
@@ -103,7 +103,7 @@ class InvertedIndex:
             row = begin[probe] + within
             bits = np.bitwise_count(self.signatures[row] ^ signatures[probe])
             differing = bits[:, 0] + bits[:, 1]
-            alike = np.flatnonzero(differing <= MOST_DIFFERING_BITS)
+            alike = np.flatnonzero(differing <= MAX_SIMILAR_BITS)
             yield probe[alike] // CELLS_PROBED, np.asarray(self.pins[row[alike]], np.int64), differing[alike]
 
     def weights(self, pin: int) -> npt.NDArray[np.float32]:
@@ -167,9 +167,7 @@ def near_copies(starts: Integers, pins: Integers, signatures: Words) -> npt.NDAr
         one, other = slice(None, -lag), slice(lag, None)
         same = lists[one] == lists[other]
         same &= pins[one] != pins[other]
-        same[same] = (
-            np.bitwise_count(signatures[one][same] ^ signatures[other][same]).sum(1) <= MOST_COPY_BITS
-        )
+        same[same] = np.bitwise_count(signatures[one][same] ^ signatures[other][same]).sum(1) <= MAX_COPY_BITS
         found[one] += same
         found[other] += same
     grown = np.maximum(1.0, lengths / FEATURES_COMPARED)[lists]

@@ -27,7 +27,7 @@ VERSION = 3
 AXES = 3
 DIMENSIONS = 128
 
-LEAST_CONTRAST = 0.02
+MIN_KEYPOINT_CONTRAST = 0.02
 """Least contrast of a keypoint (OpenCV's unit): half of Lowe's value, because enamel fields differ little."""
 
 CHROMA_GAIN = 1.5
@@ -150,7 +150,7 @@ def _of_plane(
     within = None if mask is None else cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     ratio = np.array([width / size[0], height / size[1]], np.float32)
     sift: Any = cv2.SIFT_create(  # type: ignore[attr-defined]  # its annotations lack it
-        contrastThreshold=LEAST_CONTRAST
+        contrastThreshold=MIN_KEYPOINT_CONTRAST
     )
     found: list[tuple[npt.NDArray[Any], ...]] = []
     for axis in axes:

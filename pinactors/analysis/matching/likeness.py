@@ -34,9 +34,9 @@ RIM_PIXELS = 7
 plus one."""
 HAZE_LIGHT = 0.02
 """Added to linear light before its logarithm is taken: dark pixels hold noise and haze rather than colour."""
-LEAST_INNER_PIXELS = 60
+MIN_INNER_PIXELS = 60
 """Least number of pixels of the coarse picture inside both outlines for comparing colours."""
-LEAST_LINE_AGREEMENT = 0.5
+MIN_LINE_AGREEMENT = 0.5
 """Local correlation of lines above which a pixel shows the pin in both pictures: an outline may include parts
 of a card or a cloth, whose colours are not informative."""
 
@@ -61,21 +61,21 @@ class Likeness:
 
 
 BACK_INTERCEPT, BACK_INNER_LINES, BACK_WORST_LINES, BACK_LIGHT_TINT, BACK_RIM_TINT = 0.7, 1.6, 8.2, -3.2, -0.8
-BACK_LEAST, BACK_MOST = -1.7, 2.5
+MIN_BACK_LOG_ODDS, MAX_BACK_LOG_ODDS = -1.7, 2.5
 """Coefficients and bounds of a logistic regression on the backs of the candidates that a search among 240
 pins gave, including counterfeits with other backs. Variants differ in a few fields of the front, but their
 backs have another plating, pattern and stamp. A back that hardly fits is weaker evidence than the regression
 says, hence the lower bound: one in twenty of a pin's own backs fits as badly, and one in four of its
 rivals'."""
 
-LEAST_OUTLINE = 0.8
+MIN_OUTLINE_OVERLAP = 0.8
 """Intersection over union that 99 of 100 registered backs of the same pin exceed, and half of those of other
 pins."""
 
-MOST_TINT = 1.0
+MAX_LIGHT_TINT = 1.0
 """Upper bound of a light's tint (log gains): a larger one is not caused by the light."""
 
-DIFFERENCE_LINES, DIFFERENCE_COLOURS, DIFFERENCE_MOST = 4.0, 4.0, 5.0
+DIFFERENCE_LINES, DIFFERENCE_COLOURS, MAX_DIFFERENCE_LOG_ODDS = 4.0, 4.0, 5.0
 """Log odds for a pin whose lines, or colours, agree with the photograph wherever two pins differ, and the
 bound of their sum. Among 1,043 pins, three quarters of them mirrored or recoloured copies of the others, 1 of
 24 close decisions was wrong without this comparison and none with it."""
@@ -86,16 +86,16 @@ def back_log_odds(likeness: Likeness | None) -> float:
     least if its outline is another one: either it is another pin's or it was cut out badly."""
     if likeness is None:
         return 0.0
-    if likeness.outline < LEAST_OUTLINE:
-        return BACK_LEAST
+    if likeness.outline < MIN_OUTLINE_OVERLAP:
+        return MIN_BACK_LOG_ODDS
     total = (
         BACK_INTERCEPT
         + BACK_INNER_LINES * likeness.inner_lines
         + BACK_WORST_LINES * likeness.worst_lines
-        + BACK_LIGHT_TINT * min(likeness.light_tint, MOST_TINT)
+        + BACK_LIGHT_TINT * min(likeness.light_tint, MAX_LIGHT_TINT)
         + BACK_RIM_TINT * math.sqrt(likeness.rim_tint)
     )
-    return min(BACK_MOST, max(BACK_LEAST, total))
+    return min(MAX_BACK_LOG_ODDS, max(MIN_BACK_LOG_ODDS, total))
 
 
 def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness | None:
@@ -105,7 +105,7 @@ def compare(query: Portrait, reference: Portrait, to_query: Matrix) -> Likeness 
     shared = np.minimum(mask, known)
     outline = float(shared.sum() / max(float(np.maximum(mask, known).sum()), 1.0))
     inner = _inner(shared)
-    if inner.sum() < LEAST_INNER_PIXELS:
+    if inner.sum() < MIN_INNER_PIXELS:
         return None
     lab_seen, lab_lit, light_tint = _under_same_light(seen, reference.linear, inner)
     rim = (shared > 0.9) & (np.asarray(cv2.erode(known, np.ones((RIM_PIXELS, RIM_PIXELS), np.uint8))) < 0.9)
@@ -125,7 +125,7 @@ def _chroma(seen: Floats, known: Floats, inner: npt.NDArray[np.bool_], around: F
     photograph is compared with the most similar of nine pixels of the catalogue picture, so that alignment
     errors at a field's edge do not count."""
     agree = inner & (
-        cv2.resize(around, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_LINEAR) > LEAST_LINE_AGREEMENT
+        cv2.resize(around, (COARSE_SIDE, COARSE_SIDE), interpolation=cv2.INTER_LINEAR) > MIN_LINE_AGREEMENT
     )
     where = agree if 2 * agree.sum() >= inner.sum() else inner
     lab_seen, lab_lit, _ = _under_same_light(seen, known, where)
@@ -154,7 +154,7 @@ def compare_differences(
     to_second = np.linalg.inv(second_to_query) @ first_to_query
     lines = DIFFERENCE_LINES * _nearer_in_lines(query, first, second, first_to_query, to_second)
     colours = DIFFERENCE_COLOURS * _nearer_in_colours(query, first, second, first_to_query, to_second)
-    return float(np.clip(lines + colours, -DIFFERENCE_MOST, DIFFERENCE_MOST))
+    return float(np.clip(lines + colours, -MAX_DIFFERENCE_LOG_ODDS, MAX_DIFFERENCE_LOG_ODDS))
 
 
 def _nearer_in_lines(
@@ -192,7 +192,7 @@ def _nearer_in_colours(
     other, known = _warped_colours(second, to_second)
     shared = np.minimum(np.minimum(seen, known), first.coarse[1])
     inner = _inner(as_floats(shared))
-    if inner.sum() < LEAST_INNER_PIXELS:
+    if inner.sum() < MIN_INNER_PIXELS:
         return 0.0
     scale = as_floats([LIGHTNESS_SHARE, 1.0, 1.0])
     lit, distances = [], []
@@ -200,15 +200,15 @@ def _nearer_in_colours(
         photo_lab, reference_lab, _ = _under_same_light(photo, expected, inner)
         lit.append(reference_lab * scale)
         distances.append(
-            np.minimum(np.linalg.norm((photo_lab - reference_lab) * scale, axis=2), MOST_PIXEL_DIFFERENCE)
+            np.minimum(np.linalg.norm((photo_lab - reference_lab) * scale, axis=2), MAX_PIXEL_DIFFERENCE)
         )
     difference = np.linalg.norm(lit[0] - lit[1], axis=2)
-    differing = inner & (difference > LEAST_PIN_DIFFERENCE)
+    differing = inner & (difference > MIN_PIN_DIFFERENCE)
     nearer = float((distances[1] - distances[0])[differing].sum())
     return nearer / max(float(difference[differing].sum()), 1e-6)
 
 
-MOST_PIXEL_DIFFERENCE, LEAST_PIN_DIFFERENCE = 25.0, 8.0
+MAX_PIXEL_DIFFERENCE, MIN_PIN_DIFFERENCE = 25.0, 8.0
 """Colour differences (Lab units, lightness weighted by 0.6): the bound of a pixel's difference, so that a
 reflection does not decide, and the difference above which two pins differ at a pixel."""
 

@@ -29,14 +29,14 @@ Floats = npt.NDArray[np.float32]
 
 CELLS_A_SIDE = 8
 """Number of cells in each direction of the pin's box, in which found features are counted."""
-MOST_CELL_WEIGHT = 3.0
+MAX_CELL_WEIGHT = 3.0
 """Upper bound of the weight of a cell's features, so that a detailed corner does not dominate."""
 
 PICTURE_SIDE = 256
 PATCH_PIXELS, SEARCH_PIXELS, PATCH_STEP_PIXELS = 24, 4, 16
 """Patches that are compared, in pixels of a PICTURE_SIDE square: their side, the search distance around their
 position, and the distance between patches."""
-LEAST_TEXTURE = 5.0
+MIN_PATCH_DEVIATION = 5.0
 """Least standard deviation (Lab units) of a patch that is compared."""
 FOUND_CORRELATION = 0.6
 """Correlation above which a patch counts as found."""
@@ -156,7 +156,7 @@ def _covered(candidate: Candidate, chosen: npt.NDArray[np.intp], visible: npt.ND
     low, high = candidate.outline.min(0), candidate.outline.max(0)
     at = np.clip(((points - low) / np.maximum(high - low, 1) * CELLS_A_SIDE).astype(int), 0, CELLS_A_SIDE - 1)
     cell = at[:, 1] * CELLS_A_SIDE + at[:, 0]
-    cell_weights = np.minimum(np.bincount(cell[visible], weights[visible], CELLS_A_SIDE**2), MOST_CELL_WEIGHT)
+    cell_weights = np.minimum(np.bincount(cell[visible], weights[visible], CELLS_A_SIDE**2), MAX_CELL_WEIGHT)
     found_cells = np.bincount(cell[chosen], weights[chosen], CELLS_A_SIDE**2) > 0.25
     return float((cell_weights * found_cells).sum() / max(float(cell_weights.sum()), 1e-6))
 
@@ -167,7 +167,7 @@ def _patches(photo: Image, picture: Image, mask: Image) -> tuple[float, float]:
     photo_planes, picture_planes = _planes(photo), _planes(picture)
     starts = np.arange(SEARCH_PIXELS, PICTURE_SIDE - PATCH_PIXELS - SEARCH_PIXELS + 1, PATCH_STEP_PIXELS)
     inside = _sums(cv2.integral((mask > 127).astype(np.uint8)), starts) >= 0.7 * PATCH_PIXELS * PATCH_PIXELS
-    textured = np.stack([_deviation(plane, starts) >= LEAST_TEXTURE for plane in picture_planes])
+    textured = np.stack([_deviation(plane, starts) >= MIN_PATCH_DEVIATION for plane in picture_planes])
     best = []
     for row, column in np.argwhere(inside & textured.any(0)):
         y, x = starts[row], starts[column]

@@ -57,10 +57,10 @@ SMALL_PIN_SHARE = 0.5
 """Share of the photograph's longer side below which a cut-out pin is small: it has less than half of the
 pixels in each direction that the same photograph would show of a pin that fills it."""
 
-MOST_ALIGNED = 8
+MAX_ALIGNED = 8
 """Number of candidates aligned by their outlines if features alone gave no claim."""
 
-MOST_VERIFIED, MOST_COMPARED = 15, 4
+MAX_VERIFIED, MAX_COMPARED = 15, 4
 """Number of candidates that are verified, and how many of the registered ones are compared with the
 photograph."""
 CLAIM_PROBABILITY = 0.35
@@ -165,7 +165,7 @@ def compare_candidates(
 
 
 def _most_voted(index: InvertedIndex, query: Features) -> list[int]:
-    return [int(number) for number in index.votes(query).numbers[:MOST_VERIFIED]]
+    return [int(number) for number in index.votes(query).numbers[:MAX_VERIFIED]]
 
 
 def _registered(rgb: Image, query: Features, candidates: Iterable[Candidate]) -> list[Sighting]:
@@ -176,7 +176,7 @@ def _registered(rgb: Image, query: Features, candidates: Iterable[Candidate]) ->
         if found is not None:
             registered.append((_support(candidate, found), candidate, found))
     registered.sort(key=lambda one: -one[0])
-    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:MOST_COMPARED]])
+    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in registered[:MAX_COMPARED]])
 
 
 def _none_claimed(seen: Sequence[Sighting]) -> bool:
@@ -210,14 +210,14 @@ def _aligned_by_outline(
     to_crop = crop_transform(cut.outline)
     portrait = Portrait.of(*warp_crop(rgb, cut.mask, to_crop))
     fits = []
-    for candidate in [one for one in candidates if one.outlined][:MOST_ALIGNED]:
+    for candidate in [one for one in candidates if one.outlined][:MAX_ALIGNED]:
         with contextlib.suppress(LookupError):
             aligned = alignment.register(portrait, candidate.portrait)
             to_photo = np.asarray(np.linalg.inv(to_crop) @ aligned.to_query, np.float64)
             if verification.plausible(to_photo, candidate.outline):
                 fits.append((aligned.cost, candidate, verification.without_pairs(to_photo)))
     fits.sort(key=lambda fit: fit[0])
-    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in fits[:MOST_COMPARED]])
+    return _sightings(rgb, query, [(candidate, found) for _, candidate, found in fits[:MAX_COMPARED]])
 
 
 def find_all_pins(source: CatalogSource, rgb: Image) -> list[Sighting]:

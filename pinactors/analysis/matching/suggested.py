@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from pinactors.analysis.matching import sightings
-from pinactors.analysis.matching.identification import LEAST_PROBABILITY, MOST_CANDIDATES
+from pinactors.analysis.matching.identification import MAX_CANDIDATES, MIN_PROBABILITY
 from pinactors.analysis.matching.sightings import CLAIM_ODDS, CatalogSource
 from pinactors.analysis.model import Image, Match, MatchCandidate
 
@@ -26,7 +26,7 @@ def with_named(source: CatalogSource, match: Match, rgb: Image, numbers: Sequenc
     query = sightings.features(rgb)
     seen = [one for one in sightings.compare_candidates(source, rgb, query, tried) if one.odds >= CLAIM_ODDS]
     pins = source.numbered([one.candidate.number for one in seen])
-    none = max(1 - sum(one.score for one in match.candidates), LEAST_PROBABILITY)
+    none = max(1 - sum(one.score for one in match.candidates), MIN_PROBABILITY)
     weighted = [(one.pin, one.score / none, one.inliers) for one in match.candidates]
     weighted += [
         (pins[one.candidate.number], math.exp(min(one.odds, 30.0)), one.inliers)
@@ -36,4 +36,4 @@ def with_named(source: CatalogSource, match: Match, rgb: Image, numbers: Sequenc
     weighted.sort(key=lambda one: -one[1])
     total = 1 + sum(weight for _, weight, _ in weighted)
     candidates = [MatchCandidate(pin, weight / total, inliers) for pin, weight, inliers in weighted]
-    return dataclasses.replace(match, candidates=tuple(candidates[:MOST_CANDIDATES]))
+    return dataclasses.replace(match, candidates=tuple(candidates[:MAX_CANDIDATES]))

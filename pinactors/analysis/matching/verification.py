@@ -21,10 +21,10 @@ from pinactors.analysis.model import CROP_SIDE, Matrix
 Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.intp]
 
-LEAST_COSINE, LEAST_COSINE_IN_PLACE = 0.62, 0.5
+MIN_COSINE, MIN_COSINE_IN_PLACE = 0.62, 0.5
 """Least cosine of two descriptors that are paired by descriptors alone, and of two at the same position."""
-MOST_PAIRS = 160
-LEAST_PAIRS = 4
+MAX_PAIRS = 160
+MIN_PAIRS = 4
 """Least number of pairs that must agree: three fit any affine mapping."""
 ROTATION_TOLERANCE, LOG_SCALE_TOLERANCE = np.radians(30), np.log(1.6)
 """Largest difference between a pair's rotation and log scale and those of the mapping: keypoints give them
@@ -36,10 +36,10 @@ SIMILARITY_TOLERANCE_PIXELS, HOMOGRAPHY_TOLERANCE_PIXELS, PAIRING_TOLERANCE_PIXE
 )
 """Largest distance (reference pixels) of a pair from a similarity, which only approximates a tilted view;
 from the homography; and from the homography when features are paired again."""
-MOST_STRETCH, MOST_PERSPECTIVE = 3.0, 2.5
+MAX_STRETCH, MAX_PERSPECTIVE = 3.0, 2.5
 """Largest distortions of a pin in a real photograph: the ratio of the scales in two directions, and of the
 perspective depths."""
-LEAST_SCALE, MOST_SCALE = 0.08, 6.0
+MIN_SCALE, MAX_SCALE = 0.08, 6.0
 """Limits of photograph pixels per reference pixel: a pin 40 pixels across, and a pin of which the photograph
 shows only a part."""
 
@@ -57,10 +57,10 @@ class Registration:
 
 
 def register(query: Features, reference: Features) -> Registration | None:
-    """The mapping on which most pairs of similar features agree; None if fewer than LEAST_PAIRS agree. The
+    """The mapping on which most pairs of similar features agree; None if fewer than MIN_PAIRS agree. The
     reference's features must be in crop pixels."""
     q, r, cosines = _pairs(query, reference)
-    if len(q) < LEAST_PAIRS:
+    if len(q) < MIN_PAIRS:
         return None
     query_points, reference_points = (
         query.points[q].astype(np.float64),
@@ -101,7 +101,7 @@ def register(query: Features, reference: Features) -> Registration | None:
     if best is None:
         return None
     kept = _one_to_one(q, r, cosines, best[2])
-    return Registration(best[1], q[kept], r[kept], cosines[kept]) if len(kept) >= LEAST_PAIRS else None
+    return Registration(best[1], q[kept], r[kept], cosines[kept]) if len(kept) >= MIN_PAIRS else None
 
 
 def complete(query: Features, reference: Features, found: Registration) -> Registration:
@@ -142,13 +142,13 @@ def plausible(matrix: Matrix, points: npt.NDArray[np.float64]) -> bool:
     """Whether a photograph can show the plane's `points` under this mapping: not mirrored, and within the
     limits of scale, stretch and perspective."""
     depth = points @ matrix[2, :2] + matrix[2, 2]
-    if depth.min() <= 0 or depth.max() > MOST_PERSPECTIVE * depth.min():
+    if depth.min() <= 0 or depth.max() > MAX_PERSPECTIVE * depth.min():
         return False
     local = _jacobian(matrix, points.mean(0))
-    if not LEAST_SCALE**2 < np.linalg.det(local) < MOST_SCALE**2:
+    if not MIN_SCALE**2 < np.linalg.det(local) < MAX_SCALE**2:
         return False
     stretch = np.linalg.svd(local, compute_uv=False)
-    return bool(stretch[0] < MOST_STRETCH * stretch[1])
+    return bool(stretch[0] < MAX_STRETCH * stretch[1])
 
 
 def _jacobian(matrix: Matrix, point: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -164,14 +164,14 @@ def _pairs(query: Features, reference: Features) -> tuple[Numbers, Numbers, Floa
         for best, flat in ((cosine.argmax(1), True), (cosine.argmax(0), False)):
             at = np.arange(len(best))
             value = cosine[at, best] if flat else cosine[best, at]
-            keep = value > LEAST_COSINE
+            keep = value > MIN_COSINE
             one, other = (at, best) if flat else (best, at)
             rows.append((query_rows[one[keep]], reference_rows[other[keep]], value[keep]))
     q, r, cosines = _joined(rows)
     _, first = np.unique(q * len(reference) + r, return_index=True)
     q, r, cosines = q[first], r[first], cosines[first]
-    if len(q) > MOST_PAIRS:
-        best = np.argpartition(-cosines, MOST_PAIRS)[:MOST_PAIRS]
+    if len(q) > MAX_PAIRS:
+        best = np.argpartition(-cosines, MAX_PAIRS)[:MAX_PAIRS]
         q, r, cosines = q[best], r[best], cosines[best]
     return q, r, cosines
 
@@ -196,7 +196,7 @@ def _pairs_in_place(
         keep &= np.cos(query.angles[q] - reference.angles[r] - rotation) > np.cos(ROTATION_TOLERANCE)
         q, r = q[keep], r[keep]
         cosines = np.einsum("nd,nd->n", query.descriptors[q], reference.descriptors[r])
-        keep = cosines > LEAST_COSINE_IN_PLACE
+        keep = cosines > MIN_COSINE_IN_PLACE
         rows.append((q[keep], r[keep], cosines[keep]))
     return _joined(rows)
 
@@ -237,8 +237,8 @@ def _mapping(
     scale: float,
 ) -> tuple[Matrix, Numbers] | None:
     """The homography of the chosen pairs (an affine mapping if there are few or no homography fits), and the
-    pairs that agree with it; None if fewer than LEAST_PAIRS agree."""
-    if len(chosen) < LEAST_PAIRS:
+    pairs that agree with it; None if fewer than MIN_PAIRS agree."""
+    if len(chosen) < MIN_PAIRS:
         return None
     radius = HOMOGRAPHY_TOLERANCE_PIXELS * scale
     points = np.asarray(reference_points[chosen], np.float64)
@@ -258,7 +258,7 @@ def _mapping(
             return None
     mapped = cv2.perspectiveTransform(reference_points[chosen][None], matrix)[0]
     inliers = chosen[np.linalg.norm(mapped - query_points[chosen], axis=1) < 2 * radius]
-    return (matrix, inliers) if len(inliers) >= LEAST_PAIRS else None
+    return (matrix, inliers) if len(inliers) >= MIN_PAIRS else None
 
 
 def _homography(

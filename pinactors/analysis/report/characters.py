@@ -10,8 +10,8 @@ from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
 from pinactors.analysis.report.html import plain, render
 from pinactors.protocol import AlsoSeen, Box, Candidate, CharacterIdentification, View
 
-MOST_CANDIDATES = 5
-MOST_ALSO_SEEN = 40
+MAX_CANDIDATES = 5
+MAX_ALSO_SEEN = 40
 NAME_BYTES = 200
 CHARACTERS_BYTES = 300
 REASON_BYTES = 600
@@ -23,7 +23,7 @@ another pin."""
 def describe(match: Match) -> CharacterIdentification:
     """The packet for a finished search. `characters` is empty unless a pin is identified."""
     claimed = match.candidates[0] if match.identified and match.candidates else None
-    best = [candidate for candidate in match.candidates[:MOST_CANDIDATES] if _fits(candidate.pin.pin_id)]
+    best = [candidate for candidate in match.candidates[:MAX_CANDIDATES] if _fits(candidate.pin.pin_id)]
     return CharacterIdentification(
         characters=characters_of(claimed.pin) if claimed else "",
         identification=render(
@@ -44,7 +44,7 @@ def describe(match: Match) -> CharacterIdentification:
         candidates=[_candidate(candidate) for candidate in best],
         identified=claimed is not None and claimed in best,
         demonstration=match.demonstration or UNSET,
-        also_seen=[_also_seen(one) for one in match.also_seen[:MOST_ALSO_SEEN] if _fits(one.pin.pin_id)],
+        also_seen=[_also_seen(one) for one in match.also_seen[:MAX_ALSO_SEEN] if _fits(one.pin.pin_id)],
     )
 
 

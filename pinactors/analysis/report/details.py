@@ -15,12 +15,12 @@ from pinactors.analysis.report import html
 from pinactors.analysis.stamp import grammar
 from pinactors.protocol import DetailedAnalysis, View
 
-MOST_MARKS = 12
+MAX_MARKS = 12
 MARK_BYTES = 60
 MARK_CONFIDENCE = 0.6
 """Confidence of the text recognition from which a line is shown as read."""
 
-MOST_PROBLEMS = 4
+MAX_PROBLEMS = 4
 PROBLEM_BYTES = 200
 VALUE_BYTES = 80
 
@@ -154,12 +154,12 @@ def _marks(stamp: StampReading | None) -> list[str]:
     codes."""
     lines = stamp.lines if stamp else ()
     sure = [line.text for line in lines if line.confidence >= MARK_CONFIDENCE]
-    return [html.plain(text, MARK_BYTES) for text in sure if not grammar.broken_code(text)][:MOST_MARKS]
+    return [html.plain(text, MARK_BYTES) for text in sure if not grammar.broken_code(text)][:MAX_MARKS]
 
 
 def _problems(view: PreparedView) -> list[str]:
     problems = (view.pin_problem, *view.quality.problems) if view.pin is None else view.quality.problems
-    return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:MOST_PROBLEMS]
+    return [html.plain(problem, PROBLEM_BYTES) for problem in problems if problem][:MAX_PROBLEMS]
 
 
 def _as_text(value: Any) -> str:

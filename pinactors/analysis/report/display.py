@@ -12,7 +12,7 @@ from pinactors.protocol import HtmlDisplayData, View
 GOOD_SCORE, USABLE_SCORE = 0.75, 0.5
 """Quality scores from which a photograph is called good or usable."""
 
-MOST_PROBLEMS = 5
+MAX_PROBLEMS = 5
 PROBLEM_BYTES = 300
 """Largest size of a problem's text. Five problems, the outcome and the frame take less than 2,400 bytes, so
 that three views fit in one packet."""
@@ -44,7 +44,7 @@ def _fragment(view: PreparedView) -> str:
         height=f"{view.height:,}",
         quality=quality_in_words(view.quality),
         found=_outcome(view),
-        problems=[html.plain(problem, PROBLEM_BYTES) for problem in view.quality.problems[:MOST_PROBLEMS]],
+        problems=[html.plain(problem, PROBLEM_BYTES) for problem in view.quality.problems[:MAX_PROBLEMS]],
     )
 
 

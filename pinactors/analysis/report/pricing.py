@@ -28,9 +28,9 @@ WINDOW_DAYS = 90
 WIDE_WINDOW_DAYS = 365
 HALF_LIFE_DAYS = 90.0
 FENCE_QUARTILE_RANGES = 1.5
-LEAST_SALES_WITH_OUTLIERS = 4
+MIN_SALES_WITH_OUTLIERS = 4
 """Least number of sales whose quartiles can show outliers."""
-FIRM_ESTIMATE_SALES, LEAST_ESTIMATE_SALES = 10, 3
+FIRM_ESTIMATE_SALES, MIN_ESTIMATE_SALES = 10, 3
 
 PRICE_LIMIT = 1e12
 RATE_LIMIT = 1e9
@@ -102,7 +102,7 @@ def price(match: Match, as_of: dt.date) -> PricingAnalysis:
         groups[row.condition, row.currency].append(row)
     condition, currency = min(groups, key=lambda key: (-len(groups[key]), _grade(key[0]), key))
     sample = _sample(groups[condition, currency])
-    if len(sample.rows) < LEAST_ESTIMATE_SALES:
+    if len(sample.rows) < MIN_ESTIMATE_SALES:
         return _no_price(match, _too_few(len(year)), year)
     others = {
         other: _sample(found)
@@ -162,7 +162,7 @@ def _sample(rows: list[_Row]) -> _Sample:
 
 
 def _without_outliers(rows: list[_Row]) -> list[_Row]:
-    if len(rows) < LEAST_SALES_WITH_OUTLIERS:
+    if len(rows) < MIN_SALES_WITH_OUTLIERS:
         return rows
     logs = np.log([row.amount for row in rows])
     first, third = np.percentile(logs, [25, 75])
@@ -214,7 +214,7 @@ def _estimate(
                     "size": len(found.rows),
                 }
                 for other, found in named
-                if len(found.rows) >= LEAST_ESTIMATE_SALES
+                if len(found.rows) >= MIN_ESTIMATE_SALES
             ][:OTHER_CONDITIONS],
             demonstration=match.demonstration,
         ),
@@ -296,11 +296,11 @@ def _count(size: int) -> str:
 
 
 def _too_few(size: int) -> str:
-    if size < LEAST_ESTIMATE_SALES:
+    if size < MIN_ESTIMATE_SALES:
         return f"Only {_count(size)} in the last {WIDE_WINDOW_DAYS} days: too few for an estimate."
     return (
         f"The {size} sales in the last {WIDE_WINDOW_DAYS} days differ in condition and currency: "
-        f"an estimate needs {LEAST_ESTIMATE_SALES} in the same condition and currency."
+        f"an estimate needs {MIN_ESTIMATE_SALES} in the same condition and currency."
     )
 
 

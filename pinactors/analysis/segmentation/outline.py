@@ -24,7 +24,7 @@ from pinactors.analysis.segmentation.shadow import cast_shadow
 FINE_SIDE = 400
 """Longest side of the picture in which the outline is refined: a larger one gave no measurable gain."""
 
-LEAST_CONFIDENCE = 0.3
+MIN_CONFIDENCE = 0.3
 """Confidence below which a cut is not accepted as a pin: a lower limit accepts more blank surfaces than it
 saves pins."""
 
@@ -95,7 +95,7 @@ def segment(rgb: Image) -> Segmentation:
         return _not_found(NO_PIN)
     refined = refine_best(scene, ranked)
     confidence = proposal_score.confidence(refined.measures, refined.agreement, refined.support)
-    if confidence < LEAST_CONFIDENCE:
+    if confidence < MIN_CONFIDENCE:
         return _not_found(UNCLEAR_OUTLINE, confidence)
     return _at_full_size(rgb, fine, refined.mask, confidence, _count_others(ranked))
 

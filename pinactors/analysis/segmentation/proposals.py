@@ -26,7 +26,7 @@ PICTURE_SIDE = 224
 HISTOGRAM_BINS = (8, 10, 10)
 """Bins of the colour histogram: L*, a*, b*."""
 
-LEAST_AREA_SHARE = 0.01
+MIN_AREA_SHARE = 0.01
 """Share of the picture below which a region is too small to be the photographed pin."""
 
 HALF_PLAIN_GRADIENT = 0.5
@@ -123,7 +123,7 @@ def make_scene(rgb: Image) -> Scene:
 
 
 def propose(scene: Scene) -> list[Proposal]:
-    """Proposed regions of at least `LEAST_AREA_SHARE`, without near-duplicates, in no particular order."""
+    """Proposed regions of at least `MIN_AREA_SHARE`, without near-duplicates, in no particular order."""
     found: list[Proposal] = []
     _closed_contours(scene, found)
     for name, distance in scene.models.items():
@@ -157,7 +157,7 @@ def add_regions(mask: Image, source: str, found: list[Proposal], keep: int = 2) 
     in it."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     sizes = [(cv2.contourArea(contour), contour) for contour in contours if len(contour) > 20]
-    large = [pair for pair in sizes if pair[0] >= LEAST_AREA_SHARE * mask.size]
+    large = [pair for pair in sizes if pair[0] >= MIN_AREA_SHARE * mask.size]
     for _, contour in sorted(large, key=lambda pair: -pair[0])[:keep]:
         region = as_image(cv2.drawContours(np.zeros_like(mask), [contour], -1, 1, cv2.FILLED))
         proposal = Proposal(region, cv2.countNonZero(region), source)

@@ -19,7 +19,7 @@ SHADOW_AREA_SHARES = (0.02, 0.45)
 RIM_SHARE = 0.75
 """Largest share of the pin's outline that a shadow may touch; a region that touches more is a rim."""
 
-LEAST_EDGE_OVER_TEXTURE, LEAST_EDGE_OVER_OUTER_EDGE = 4.0, 1.6
+MIN_EDGE_OVER_TEXTURE, MIN_EDGE_OVER_OUTER_EDGE = 4.0, 1.6
 """Least ratio of the edge between pin and shadow to the texture in the shadow, and to the shadow's own edge,
 which is soft because a lamp has a size."""
 
@@ -67,7 +67,7 @@ def cast_shadow(scene: Scene, proposal: Proposal) -> Image | None:
         return None
     edge = float(np.median(scene.ridge[contact]))
     texture, outer_edge = float(np.median(scene.edges[within])), float(np.median(scene.ridge[outer]))
-    if edge <= LEAST_EDGE_OVER_TEXTURE * texture or edge <= LEAST_EDGE_OVER_OUTER_EDGE * outer_edge:
+    if edge <= MIN_EDGE_OVER_TEXTURE * texture or edge <= MIN_EDGE_OVER_OUTER_EDGE * outer_edge:
         return None
     beside = (cv2.dilate(shadow, disk(14)) > 0) & (cv2.dilate(mask, disk(3)) == 0)
     return shadow if _same_surface(scene.rgb, cv2.erode(shadow, disk(1)) > 0, beside) else None

@@ -27,14 +27,14 @@ the last is a space."""
 LINE_HEIGHT = 48
 """Height in pixels to which a line is scaled, as in the recogniser's training."""
 
-LEAST_WIDTH = 96
+MIN_LINE_WIDTH = 96
 """Width in pixels to which shorter lines are padded, because they are read worse without."""
 
 STEP_PIXELS = 8
 """Pixels of a line's width per step of the recogniser: a sign with fewer than two or three steps is merged
 with its neighbour or dropped."""
 
-MOST_LINES = 8
+MAX_LINES = 8
 """Largest number of lines that are read of one picture, the longest first; each costs about 30 ms."""
 
 Probabilities = npt.NDArray[np.float32]
@@ -138,7 +138,7 @@ def recognise(line: Image) -> Reading:
     engine = _engine()
     width = line.shape[1]
     pixels = np.zeros(
-        (1, 3, LINE_HEIGHT, max(STEP_PIXELS * math.ceil(width / STEP_PIXELS), LEAST_WIDTH)), np.float32
+        (1, 3, LINE_HEIGHT, max(STEP_PIXELS * math.ceil(width / STEP_PIXELS), MIN_LINE_WIDTH)), np.float32
     )
     scaled = line.astype(np.float32) / 127.5 - 1.0
     pixels[0, :, :, :width] = scaled if line.ndim == 2 else np.moveaxis(scaled[..., ::-1], 2, 0)

@@ -38,7 +38,7 @@ vertical lines and small or faint letters."""
 PROBED_LINES = 2
 """Number of lines read both upright and upside down in each round that determines the text's direction."""
 
-MOST_PROBES = 2
+MAX_PROBES = 2
 """Largest number of such rounds."""
 
 LINE_CONFIDENCE = 0.55
@@ -56,7 +56,7 @@ CODE_MARGIN, CODE_SLANT, CODE_STRETCH = -0.15, 0.15, 1.3
 """For further readings of a code: the share of a line's thickness added around it, its slant in columns per
 row, and its stretching along the line."""
 
-MOST_REREAD_LINES = 4
+MAX_REREAD_LINES = 4
 """Largest number of lines that are read several times."""
 
 SUFFICIENT_AGREEMENT = 0.9
@@ -111,11 +111,11 @@ def _detect_and_read(source: BackCrop, known: list[Line], side: int, *, rotated:
     determine the direction. The result includes the lines of `known` that no better line overlaps."""
     sure = [line.quad for line in known if line.best.confidence >= GOOD_LINE_CONFIDENCE]
     quads = [quad for quad in source.find_lines(side, rotated=rotated) if not _lies_in(quad, sure)][
-        : ocr.MOST_LINES
+        : ocr.MAX_LINES
     ]
     as_seen: list[Line] = []
     inverted: list[Line] = []
-    for start in range(0, PROBED_LINES * MOST_PROBES, PROBED_LINES):
+    for start in range(0, PROBED_LINES * MAX_PROBES, PROBED_LINES):
         probe = quads[start : start + PROBED_LINES]
         as_seen += source.read(probe, upside_down=False)
         if _read_well(as_seen):
@@ -190,7 +190,7 @@ def _read_numbers_again(source: BackCrop, lines: list[Line]) -> None:
     """Reads the lines with numbers, possible codes first, in further variants until their readings agree."""
     for index, line in enumerate(lines):
         lines[index] = _complete_code(source, line)
-    chosen = sorted(filter(_may_hold_number, lines), key=_number_priority, reverse=True)[:MOST_REREAD_LINES]
+    chosen = sorted(filter(_may_hold_number, lines), key=_number_priority, reverse=True)[:MAX_REREAD_LINES]
     for line in chosen:
         _read_variants(source, line)
 

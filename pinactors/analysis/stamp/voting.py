@@ -36,10 +36,10 @@ readings have the same errors."""
 LIKELY_AGREEMENT = 0.5
 """Agreement from which a value may be compared with the catalogue."""
 
-LEAST_VOTES = 2
+MIN_READINGS = 2
 """Least number of readings that must show the number, whatever their confidence."""
 
-LEAST_FIT = 0.3
+MIN_CODE_FIT = 0.3
 """Mean sign probability below which a line holds no code, although the grammar was fitted to it."""
 
 
@@ -65,15 +65,15 @@ class NumberReading:
 
 def pool(number_readings: Sequence[NumberReading]) -> Pooled[str] | None:
     """The pooled number of `number_readings`. It has the most frequent shape, and at each place the digit
-    with the highest mean probability (linear opinion pool; Stone 1961) among the sights that show the place.
-    A sight of another shape counts against every digit. None if fewer than `LEAST_VOTES` sights show a place,
-    or the agreement is below `LIKELY_AGREEMENT`."""
+    with the highest mean probability (linear opinion pool; Stone 1961) among the readings that show the
+    place. A reading of another shape counts against every digit. None if fewer than `MIN_READINGS` readings
+    show a place, or the agreement is below `LIKELY_AGREEMENT`."""
     if not number_readings:
         return None
     shape, count = Counter(number_reading.shape for number_reading in number_readings).most_common(1)[0]
     alike = [number_reading for number_reading in number_readings if number_reading.shape == shape]
     seen = np.sum([number_reading.seen for number_reading in alike], axis=0)
-    if not len(seen) or seen.min() < LEAST_VOTES:
+    if not len(seen) or seen.min() < MIN_READINGS:
         return None
     chances = np.sum(
         [number_reading.chances * number_reading.seen[:, None] for number_reading in alike], axis=0
@@ -88,11 +88,11 @@ def pool(number_readings: Sequence[NumberReading]) -> Pooled[str] | None:
 
 def code_reading(reading: Reading) -> NumberReading | None:
     """The factory code in a reading; None if the reading does not look like a code. This is the most
-    expensive kind of sight, so callers should keep it."""
+    expensive kind of reading, so callers should keep it."""
     if not grammar.resembles_code(reading.text):
         return None
     fit = grammar.fit_code(reading.probabilities)
-    if fit is None or fit.confidence < LEAST_FIT:
+    if fit is None or fit.confidence < MIN_CODE_FIT:
         return None
     return NumberReading(grammar.CODE, fit.chances, fit.seen(reading.steps))
 
@@ -127,13 +127,13 @@ def brand(readings: Iterable[Reading]) -> Pooled[str] | None:
         return None
     name, count = Counter(name for name, _ in shown).most_common(1)[0]
     agreement = sum(confidence for other, confidence in shown if other == name) / len(shown)
-    return Pooled(name, agreement) if count >= LEAST_VOTES and agreement >= LIKELY_AGREEMENT else None
+    return Pooled(name, agreement) if count >= MIN_READINGS and agreement >= LIKELY_AGREEMENT else None
 
 
 def _number_readings(
     readings: Iterable[Reading], find: Callable[[str], tuple[object, slice] | None]
 ) -> list[NumberReading]:
-    """The sight of the number that `find` locates in each reading."""
+    """The number that `find` locates in each reading."""
     number_readings = []
     for reading in readings:
         found = find(reading.text)

@@ -241,7 +241,7 @@ def test_much_against_a_pin_is_a_counterfeit_and_needs_back_and_catalogue(
 def test_little_seen_decides_nothing(front: PreparedView, back: PreparedView, known: Match) -> None:
     few = [Measurement(name, "Bad.", -1.0) for name in ("edge_roughness", "enamel_fill")]
     result = conclude(few, Photographs(front, back, None, None, None), known)
-    assert result.confidence < verdict.LEAST_CONFIDENCE
+    assert result.confidence < verdict.MIN_DECIDING_CONFIDENCE
     assert result.verdict is Verdict.UNDETERMINED
 
 

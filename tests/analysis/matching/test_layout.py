@@ -135,7 +135,7 @@ def test_pins_that_do_not_overlap_are_unlike() -> None:
 
 def test_a_back_of_another_outline_is_evidence_against_a_pin() -> None:
     same = likeness_of(crop(1), crop(1))
-    other = dataclasses.replace(same, outline=likeness.LEAST_OUTLINE - 0.01)
+    other = dataclasses.replace(same, outline=likeness.MIN_OUTLINE_OVERLAP - 0.01)
     assert likeness.back_log_odds(same) > 0 > likeness.back_log_odds(other)
 
 
@@ -186,5 +186,5 @@ def test_what_differs_speaks_for_the_pin_whose_colours_are_there() -> None:
 def test_one_pin_compared_with_itself_differs_nowhere_and_no_difference_decides_alone() -> None:
     query, one, other = seen_turned(crop(1)), crop(1), crop(7)
     assert abs(nearer(query, one, one)) < 0.2
-    assert abs(nearer(query, one, other)) <= likeness.DIFFERENCE_MOST
+    assert abs(nearer(query, one, other)) <= likeness.MAX_DIFFERENCE_LOG_ODDS
     assert nearer(query, one, other) > 1

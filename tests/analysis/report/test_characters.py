@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pinactors.analysis.model import CatalogPin, Match, MatchCandidate
-from pinactors.analysis.report.characters import MOST_CANDIDATES, describe
+from pinactors.analysis.report.characters import MAX_CANDIDATES, describe
 from pinactors.protocol import PACKET_LIMIT, CharacterIdentification, decode
 from tests.analysis.imaging import hostile
 
@@ -75,11 +75,11 @@ def test_candidates_without_a_claim_are_listed_with_their_scores() -> None:
 def test_at_most_five_candidates_best_first() -> None:
     many = tuple(
         MatchCandidate(dataclasses.replace(PIN, pin_id=f"P{n}"), 0.4 - n / 100, 5)
-        for n in range(MOST_CANDIDATES + 4)
+        for n in range(MAX_CANDIDATES + 4)
     )
     packet = describe(Match(many, catalog_size=9))
     assert [row.pin_id for row in packet.candidates] == ["P0", "P1", "P2", "P3", "P4"]
-    assert packet.identification.count("<li>") == MOST_CANDIDATES
+    assert packet.identification.count("<li>") == MAX_CANDIDATES
 
 
 def test_no_match_is_certain() -> None:

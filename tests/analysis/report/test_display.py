@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.model import Cutout, PreparedView, Quality
-from pinactors.analysis.report.display import MOST_PROBLEMS, render
+from pinactors.analysis.report.display import MAX_PROBLEMS, render
 from pinactors.analysis.report.html import plain
 from pinactors.protocol import PACKET_LIMIT, HtmlDisplayData, View, decode
 from tests.analysis.imaging import hostile
@@ -67,7 +67,7 @@ def test_problems_are_listed_with_what_to_do() -> None:
     fragment = render(photograph(problems=problems), None, None).front_html
     assert "<li>It is dark. Use a window&#39;s light.</li>" in fragment
     assert "<li>It is blurred. Hold still.</li>" in fragment
-    assert render(photograph(problems=("x",) * 30), None, None).front_html.count("<li>") == MOST_PROBLEMS
+    assert render(photograph(problems=("x",) * 30), None, None).front_html.count("<li>") == MAX_PROBLEMS
 
 
 def test_no_pin_and_half_a_pin_are_said() -> None:

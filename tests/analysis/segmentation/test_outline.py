@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pinactors.analysis.segmentation import graph_cut, proposal_score, proposals
-from pinactors.analysis.segmentation.outline import LEAST_CONFIDENCE, Segmentation, rank, segment
+from pinactors.analysis.segmentation.outline import MIN_CONFIDENCE, Segmentation, rank, segment
 from tests import drawing
 
 
@@ -135,7 +135,7 @@ def test_a_blank_table_has_no_pin_and_says_so(kind: str) -> None:
         noisy = table(kind, seed) + np.random.default_rng(seed).normal(0, 3, (480, 640, 3))
         found = segment(np.clip(noisy, 0, 255).astype(np.uint8))
         assert found.mask is None
-        assert found.confidence < LEAST_CONFIDENCE
+        assert found.confidence < MIN_CONFIDENCE
         assert len(found.problem) > 20
         assert len(found.outline) == 0
 
