@@ -105,12 +105,33 @@ def add_later_keys(migrator: SchemaMigrator) -> None:
     peewee.SchemaManager(LaterKey, migrator.database).create_all()
 
 
+def never_reuse_numbers(migrator: SchemaMigrator) -> None:
+    """Makes SQLite never give the number of a deleted row again, as PostgreSQL does. SQLite can change this
+    only by making a table again."""
+    if not isinstance(migrator.database, peewee.SqliteDatabase):
+        return
+    execute: Any = migrator.database.execute_sql
+    made_by = "SELECT sql FROM sqlite_master WHERE tbl_name = ? AND type = ? AND sql IS NOT NULL"
+    number = '"id" INTEGER NOT NULL PRIMARY KEY'
+    for table in ("analysis", "feedback", "api_key", "delivery"):
+        ((definition,),) = execute(made_by, (table, "table")).fetchall()
+        indexes = execute(made_by, (table, "index")).fetchall()
+        # Renaming the old table instead would change the foreign keys that point to it.
+        execute(definition.replace(f'"{table}"', '"new"', 1).replace(number, f"{number} AUTOINCREMENT"))
+        execute(f'INSERT INTO "new" SELECT * FROM "{table}"')  # noqa: S608 - a name from the list above
+        execute(f'DROP TABLE "{table}"')
+        execute(f'ALTER TABLE "new" RENAME TO "{table}"')
+        for (definition,) in indexes:
+            execute(definition)
+
+
 STEPS: tuple[Step, ...] = (
     add_provisional,
     add_corrections,
     add_webhooks_and_tokens,
     add_admin,
     add_later_keys,
+    never_reuse_numbers,
 )
 """`STEPS[n]` migrates schema n + 1 to n + 2. A released step is never changed; changes are new steps."""
 

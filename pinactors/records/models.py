@@ -7,6 +7,7 @@ A change here also needs a new step in `migrations.STEPS`; a test compares a new
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import peewee
 
@@ -33,6 +34,17 @@ class UtcField(peewee.BigIntegerField):
         return None if value is None else dt.datetime.fromtimestamp(value / 1000, dt.UTC)
 
 
+class NumberField(peewee.AutoField):
+    """A row's number, given by the database and never given again, even if the row is deleted: clients keep
+    the numbers of records. PostgreSQL's sequences have this property; SQLite has it with `AUTOINCREMENT`."""
+
+    def ddl(self, ctx: Any) -> Any:
+        definition = super().ddl(ctx)
+        if ctx.state.field_types.get(self.field_type) == "SERIAL":  # PostgreSQL
+            return definition
+        return peewee.NodeList((definition, peewee.SQL("AUTOINCREMENT")))
+
+
 class SchemaVersion(peewee.Model):
     """The version of the database's schema, in a single row."""
 
@@ -51,7 +63,7 @@ class Analysis(peewee.Model):
     clients' frequent query for such sessions uses an index.
     """
 
-    id = peewee.AutoField()
+    id = NumberField()
     stream_id = peewee.CharField(max_length=64, unique=True)
     session_id = peewee.CharField(max_length=128)
     owner = peewee.CharField(max_length=64)
@@ -140,7 +152,7 @@ class Feedback(peewee.Model):
     `verdict`, `pin_id` and `price` (US dollars) are the person's corrections, null if not corrected.
     """
 
-    id = peewee.AutoField()
+    id = NumberField()
     analysis = peewee.ForeignKeyField(Analysis, backref="feedback")
     agreement = peewee.CharField(max_length=16)
     comment = peewee.TextField()
@@ -161,7 +173,7 @@ class ApiKey(peewee.Model):
     stored in plain text, because signing needs it.
     """
 
-    id = peewee.AutoField()
+    id = NumberField()
     name = peewee.CharField(max_length=100)
     prefix = peewee.CharField(max_length=16)
     digest = peewee.CharField(max_length=64, unique=True)
@@ -196,7 +208,7 @@ class Delivery(peewee.Model):
     same time. `body` is empty after delivery.
     """
 
-    id = peewee.AutoField()
+    id = NumberField()
     stream_id = peewee.CharField(max_length=64)
     sequence = peewee.IntegerField()
     owner = peewee.CharField(max_length=64)

@@ -45,6 +45,16 @@ async def test_a_record_goes_with_its_packets_and_photographs_but_not_those_of_o
     await records.close()
 
 
+async def test_no_number_is_given_again(settings: Settings) -> None:
+    """A share link or an app that kept the number of an erased record must not show another one."""
+    records, numbers = await filled(settings)
+    assert (await records.erase(Filter())).analyses == 3
+    await records.close()
+    records = await Records.open(settings)
+    assert await records.save(record("later"), sealer()[0]) == numbers[-1] + 1
+    await records.close()
+
+
 async def test_of_one_key(settings: Settings) -> None:
     records, _ = await filled(settings)
     assert (await records.erase(Filter(key="shop"))).analyses == 1, "the key's number is 1"

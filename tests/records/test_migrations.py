@@ -21,9 +21,9 @@ FIRST_SCHEMA = Path(__file__).with_name("schema_1.sql")
 
 
 def schema(file: Path) -> dict[str, object]:
-    """Each table's columns, foreign keys and indexes, sorted."""
+    """Each table's columns, foreign keys and indexes, sorted, and whether its numbers are given only once."""
     with closing(sqlite3.connect(file)) as connection:
-        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        tables = dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
         return {
             table: {
                 "columns": sorted(row[1:] for row in connection.execute(f"PRAGMA table_info({table})")),
@@ -32,8 +32,9 @@ def schema(file: Path) -> dict[str, object]:
                     (row[2], [column[2] for column in connection.execute(f"PRAGMA index_info({row[1]})")])
                     for row in connection.execute(f"PRAGMA index_list({table})")
                 ),
+                "numbered once": "AUTOINCREMENT" in definition,
             }
-            for table in tables
+            for table, definition in tables.items()
         }
 
 
