@@ -1,14 +1,24 @@
-"""Types of the JSON bodies of answers other than packets; the OpenAPI schemas are made from them."""
+"""Types of the JSON bodies of answers other than packets, from which the OpenAPI schemas are made; and the
+answer without a body."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
+from quart import Response
 
 from pinactors import __version__
 from pinactors.protocol import ErrorCode, Verdict, View
 from pinactors.records.feedback import Agreement
+
+
+def empty(status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer without a body, and so without a content type."""
+    response = Response(b"", status, dict(headers or {}))
+    del response.headers["Content-Type"]
+    return response
 
 
 class Failure(msgspec.Struct, rename="camel", kw_only=True):

@@ -6,6 +6,8 @@ import re
 
 from quart import Quart, Response, request
 
+from pinactors.api.answers import empty
+
 METHODS = "GET, HEAD, POST, PATCH, DELETE, OPTIONS"
 ALLOWED = ("Content-Type", "Authorization", "x-api-key", "x-session-id")
 """Request headers of the protocol. Other headers that a preflight asks for are granted too: libraries and
@@ -45,7 +47,7 @@ def preflight() -> Response:
         "Access-Control-Max-Age": MAX_AGE,
         "Vary": "Access-Control-Request-Headers",
     }
-    return Response(b"", 204, headers)
+    return empty(204, headers)
 
 
 def install(app: Quart) -> None:

@@ -86,6 +86,8 @@ class HTTPConnection(TrioASGIHTTPConnection):
         if not isinstance(response, Response):  # a response of Werkzeug
             await super()._send_response(send, response)
             return
+        if response.status_code in (204, 304):  # no length, not even 0 (RFC 9110, 8.6)
+            del response.headers["Content-Length"]
         head = {
             "type": "http.response.start",
             "status": response.status_code,

@@ -14,7 +14,7 @@ from quart import Blueprint, Response, g, request
 from quart.wrappers.response import ResponseBody
 
 from pinactors.api import openapi
-from pinactors.api.answers import DiskState, ProxyHealth
+from pinactors.api.answers import DiskState, ProxyHealth, empty
 from pinactors.api.app import Application
 from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import (
@@ -196,7 +196,7 @@ async def get_stream(stream_id: str) -> Response:
 @blueprint.delete("/streams/<stream_id>")
 async def cancel_stream(stream_id: str) -> Response:
     await current_proxy().sessions.cancel(stream_id, key_in(request.headers))
-    return await durable_streams.protect(durable_streams.empty(204, {}))
+    return await durable_streams.protect(empty(204))
 
 
 blueprint.add_url_rule("/livez", view_func=live)

@@ -16,6 +16,7 @@ from typing import Literal
 import trio
 from quart import Blueprint, Request, Response, current_app, request
 
+from pinactors.api.answers import empty
 from pinactors.api.auth import authenticate
 from pinactors.api.services import current_services
 from pinactors.api.streams.framings import JSON_BATCH, SSE, BatchEvents, Encoding, Framing, accepted
@@ -207,13 +208,6 @@ def _count_read(log: Log, *, empty: bool) -> None:
         polls.take(log.stream_id, empty=empty)
 
 
-def empty(status: int, headers: dict[str, str]) -> Response:
-    """An answer without a body, and so without a content type."""
-    response = Response(b"", status, headers)
-    del response.headers["Content-Type"]
-    return response
-
-
 def describe(log: Log, encoding: Encoding = JSON_BATCH) -> Response:
     """Answers a HEAD with the log's tail and whether the log is closed. Raises `PinactorsError` (429)."""
     _count_read(log, empty=True)
@@ -249,4 +243,4 @@ async def cancel_stream(stream_id: str) -> Response:
     services = current_services()
     owner = await authenticate(request.headers, services.records, stream_id)
     await services.registry.cancel(stream_id, owner)
-    return empty(204, {})
+    return empty(204)

@@ -134,6 +134,7 @@ class TestCors:
         assert "Last-Event-ID" not in answer.headers["access-control-allow-headers"]
 
     @pytest.mark.parametrize(
+        assert "content-length" not in answer.headers
         "name", ["Cache-Control", "Pragma", "X-Requested-With", "Traceparent", "Upload-Offset"]
     )
     async def test_what_libraries_add_is_granted(self, shared: Process, name: str) -> None:

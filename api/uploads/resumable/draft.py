@@ -16,6 +16,7 @@ import msgspec
 import trio
 from quart import Blueprint, Response, g, request
 
+from pinactors.api.answers import empty
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.errors import body_of, headers_of, status_of
 from pinactors.api.errors import respond as refuse
@@ -112,7 +113,7 @@ async def cancel(upload_id: str) -> Response:
     upload = await _find(services, upload_id)
     draft_headers.check_question(draft_headers.read(request.headers), request.headers)
     await services.uploads.remove(upload)
-    return empty(204, {})
+    return empty(204)
 
 
 @blueprint.after_app_request
@@ -298,12 +299,3 @@ def _problem(error: PinactorsError) -> dict[str, Any] | None:
         case PinactorsError(field="Upload-Length"):
             return {"type": draft_headers.INCONSISTENT, "title": "inconsistent length values for upload"}
     return None
-
-
-def empty(status: int, fields: Mapping[str, str]) -> Response:
-    """An answer without a body."""
-    response = Response(b"", status, dict(fields))
-    del response.headers["Content-Type"]
-    if status == 204:  # RFC 9110, 8.6: no Content-Length in a 204
-        del response.headers["Content-Length"]
-    return response

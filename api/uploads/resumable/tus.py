@@ -10,12 +10,12 @@ import time
 
 from quart import Blueprint, Response, g, request
 
+from pinactors.api.answers import empty
 from pinactors.api.auth import UPLOADS, authenticate
 from pinactors.api.http.body import BodyReader, too_large
 from pinactors.api.services import Services, current_services
 from pinactors.api.uploads.mobile_upload import Source
 from pinactors.api.uploads.resumable import tus_headers
-from pinactors.api.uploads.resumable.draft import empty
 from pinactors.api.uploads.resumable.groups import PROTOCOL
 from pinactors.api.uploads.resumable.tus_headers import Checksum
 from pinactors.api.uploads.resumable.upload import PartialUpload
@@ -71,7 +71,7 @@ async def get_offset(upload_id: str) -> Response:
 async def remove_upload(upload_id: str) -> Response:
     services = current_services()
     await services.uploads.remove(await _find(services, upload_id))
-    return empty(204, {})
+    return empty(204)
 
 
 @blueprint.post("/uploads/<upload_id>")
