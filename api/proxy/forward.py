@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 
 import trio
 from quart import Request, Response
@@ -13,7 +12,7 @@ from pinactors.api.http.body import BodyReader
 from pinactors.api.operations import FEEDBACK_BYTES
 from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import connection_to, key_headers
-from pinactors.api.proxy.relay.refusals import NO_MASTER
+from pinactors.api.proxy.relay.refusals import no_master
 from pinactors.api.proxy.relay.services import HOP, ProxyServices
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
 from pinactors.client.http import Answer, Body
@@ -69,7 +68,7 @@ async def forward(
             if answer is not None and answer.status_code not in (404, 503):
                 return answer
     if found is None:
-        raise copy(NO_MASTER)
+        raise no_master()
     return found
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from copy import copy
+from contextlib import AsyncExitStack, suppress
 
+import trio
 from quart import Blueprint, Response, request
 
 from pinactors.api.auth import token_of
@@ -23,7 +23,7 @@ from pinactors.api.proxy.masters.fleet import Master
 from pinactors.api.proxy.masters.requests import key_headers
 from pinactors.api.proxy.masters.routing import route_of
 from pinactors.api.proxy.relay.keys import owner_of
-from pinactors.api.proxy.relay.refusals import NO_MASTER
+from pinactors.api.proxy.relay.refusals import no_master
 from pinactors.api.proxy.relay.services import HOP
 from pinactors.api.proxy.state import Proxy, current_proxy, key_in
 from pinactors.api.streams.framings import SSE, choose
@@ -212,7 +212,7 @@ async def _first(proxy: Proxy, route: str, path: str, fields: dict[str, str]) ->
             return response, master
         refused = response, master
     if refused is None:
-        raise copy(NO_MASTER)
+        raise no_master()
     return refused
 
 

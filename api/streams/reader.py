@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, AsyncExitStack
-from copy import copy
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -34,15 +33,6 @@ SILENCE_SECONDS = 8.0
 ASYNC, EARLY = "respond-async", "respond-early"
 """Preferences (RFC 7240) of an upload. `respond-async`: answer at once with the stream's id. `respond-early`,
 which is not a standard one and is sent by our proxies: send packets while the upload is still coming in."""
-
-
-_ELSEWHERE = PinactorsError(
-    ErrorCode.OVERLOADED,
-    "Analysis interrupted",
-    "It continues on another server; send the upload again to follow it",
-)
-"""The answer for a log that was closed without a terminal packet, because another master has taken over its
-session: a client that sends the same upload again joins the session there."""
 
 
 class Log(Protocol):
@@ -126,11 +116,18 @@ class MergedWhenClosed(Reader):
         return _merged(self._log) if self.ended else b" "
 
 
+def _elsewhere() -> PinactorsError:
+    """The answer for a log that was closed without a terminal packet, because another master has taken over
+    its session: a client that sends the same upload again joins the session there."""
+    detail = "It continues on another server; send the upload again to follow it"
+    return PinactorsError(ErrorCode.OVERLOADED, "Analysis interrupted", detail)
+
+
 def _merged(log: Log) -> bytes:
     """The JSON object for a closed log."""
     if ends(log.packets):
         return msgspec.json.encode(merge(log.packets))
-    return msgspec.json.encode(body_of(_ELSEWHERE, log.session_id))
+    return msgspec.json.encode(body_of(_elsewhere(), log.session_id))
 
 
 class Overlapping(Pieces):
@@ -179,7 +176,7 @@ async def buffered(log: Log, *, since: float | None = None, keepalive: float = K
         response.timeout = None  # the session's deadline bounds it
         return response
     if not ends(log.packets):
-        raise copy(_ELSEWHERE)
+        raise _elsewhere()
     answer = merge(log.packets)
     code = failed(answer)
     response = Response(msgspec.json.encode(answer), STATUS[code] if code else 200, content_type=JSON_TYPE)

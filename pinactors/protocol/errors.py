@@ -84,6 +84,24 @@ def invalid_field(field: str, why: str) -> PinactorsError:
     return invalid_value(field, f"{field}: {why}")
 
 
+def busy(detail: str, status: int = 503, retry_after: float = 5.0) -> PinactorsError:
+    """The refusal of an upload that may be accepted later: 503, or 429 if a limit of its key is reached.
+    `retry_after` is in seconds, by default about one session's work."""
+    return PinactorsError(
+        ErrorCode.OVERLOADED, "Server busy, try again later", detail, status=status, retry_after=retry_after
+    )
+
+
+def cancelled(detail: str = "") -> PinactorsError:
+    """The error that ends a cancelled session."""
+    return PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", detail)
+
+
+def stream_not_found(status: int = 404) -> PinactorsError:
+    """The error for a stream that does not exist, or is another key's; 410 if it can no longer be read."""
+    return PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=status)
+
+
 def missing_front() -> PinactorsError:
     """The refusal of an upload without a front image."""
     return PinactorsError(ErrorCode.MISSING_IMAGE, MISSING_FRONT, field="front", view="front")

@@ -26,7 +26,7 @@ from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.client.http import BODY_LIMIT, Answer, Body, Connection, Headers
 from pinactors.client.lines import LineSplitter
 from pinactors.client.transports import check
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import stream_not_found
 from pinactors.protocol.offsets import to_position, to_token
 from pinactors.settings import Settings
 from pinactors.tracing import NO_SPAN, Span
@@ -172,9 +172,7 @@ async def tail(master: Master, stream_id: str, token: str | None) -> int:
             answer = await connection.request("HEAD", _path(stream_id), key_headers(token))
             await answer.read()
             if answer.status in (401, 404, 410):
-                raise PinactorsError(
-                    ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=max(404, answer.status)
-                )
+                raise stream_not_found(max(404, answer.status))
             await check(answer)
             try:
                 return to_position(answer.headers.get("stream-next-offset", ""))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pinactors.api.errors import status_of
 from pinactors.api.proxy.masters.fleet import Master
-from pinactors.api.proxy.relay.refusals import NO_MASTER, SESSION_LOST
+from pinactors.api.proxy.relay.refusals import no_master, session_lost
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.backoff import Backoff
 from pinactors.client.connecting import Broken, NotPinactors, Unreachable
@@ -74,9 +74,9 @@ class Failover:
         self._rounds += 1
         self._avoided.clear()
         if self.misbehaved:
-            return self.refusal or SESSION_LOST
+            return self.refusal or session_lost()
         if not answered and (self._rounds >= MAX_ROUNDS or self.refusal is not None):
-            return self.refusal or NO_MASTER
+            return self.refusal or no_master()
         self.pause = PAUSES.after(self._rounds)
         self.upstream = Upstream(order[0])
         return None
@@ -130,7 +130,7 @@ class Failover:
         if self._others_have_packets(upstream):
             return self._continue_at_next_master(upstream, reason)
         self._leave(upstream, reason)
-        return None if self._can_restart else SESSION_LOST
+        return None if self._can_restart else session_lost()
 
     def _others_have_packets(self, upstream: Upstream) -> bool:
         """Whether the other masters have the session's packets and take the session over if its own master is

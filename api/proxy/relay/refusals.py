@@ -1,21 +1,29 @@
-"""Errors that end a session at the proxy: no master, no time left, no reader, an unreadable upload."""
+"""Errors that end a session at the proxy: no master, no time left, an unreadable upload. Each is made anew
+where it is needed: an exception that is raised again keeps the frames of all who raised it."""
 
 from __future__ import annotations
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, busy
 
-NO_MASTER = PinactorsError(
-    ErrorCode.OVERLOADED, "Server busy, try again later", "No server can accept the upload now", status=503
-)
-SESSION_LOST = PinactorsError(
-    ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis"
-)
-OUT_OF_TIME = PinactorsError(
-    ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis in time"
-)
-ABANDONED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader disconnected")
-UNREADABLE = PinactorsError(
-    ErrorCode.OVERLOADED,
-    "Storage unavailable",
-    "The server could not store the upload; please send it again later",
-)
+
+def no_master() -> PinactorsError:
+    return busy("No server can accept the upload now")
+
+
+def session_lost() -> PinactorsError:
+    return PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", "No server finished the analysis")
+
+
+def out_of_time() -> PinactorsError:
+    detail = "No server finished the analysis in time"
+    return PinactorsError(ErrorCode.PROCESSING_ERROR, "Processing error", detail)
+
+
+def unreadable() -> PinactorsError:
+    detail = "The server could not store the upload; please send it again later"
+    return PinactorsError(ErrorCode.OVERLOADED, "Storage unavailable", detail)
+
+
+def stream_unavailable() -> PinactorsError:
+    detail = "The server with this stream does not answer"
+    return PinactorsError(ErrorCode.OVERLOADED, "Stream not available now", detail, status=503)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from copy import copy
-from functools import partial
 
 import structlog
 import trio
@@ -17,7 +15,7 @@ from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.failover import Failover, Upstream
 from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, Uploaded
 from pinactors.api.proxy.relay.outlet import Outlet, RelayedLog
-from pinactors.api.proxy.relay.refusals import ABANDONED, OUT_OF_TIME, SESSION_LOST, UNREADABLE
+from pinactors.api.proxy.relay.refusals import out_of_time, session_lost, unreadable
 from pinactors.api.proxy.relay.services import HOP, ProxyServices, SessionDirectory
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.connecting import Broken, NotPinactors
@@ -27,6 +25,7 @@ from pinactors.protocol import (
     ErrorCode,
     ErrorPacket,
     PinactorsError,
+    cancelled,
     new_session_id,
     new_stream_id,
 )
@@ -93,7 +92,7 @@ class RelayedSession:
         """Waits for the log to answer the upload from. Raises `PinactorsError` if the upload is refused."""
         await self._answered.wait()
         if isinstance(self._answer, PinactorsError):
-            raise copy(self._answer)
+            raise self._answer
         assert self._answer is not None
         return self._answer
 
@@ -108,7 +107,7 @@ class RelayedSession:
                     nursery.start_soon(self._clock, name="clock")
                     await self._deliver()
                     nursery.cancel_scope.cancel()
-            await self._end(self._error or self._failover.refusal or OUT_OF_TIME)
+            await self._end(self._error or self._failover.refusal or out_of_time())
         finally:
             if self._outlet is not None:
                 await self._outlet.release()  # noqa: ASYNC102 - shields itself, bounded by one disk operation
@@ -128,7 +127,7 @@ class RelayedSession:
 
     async def crash(self) -> None:
         """Ends the session after `run` has raised an unexpected exception."""
-        await self._end(SESSION_LOST)
+        await self._end(session_lost())
 
     @property
     def _done(self) -> bool:
@@ -205,7 +204,7 @@ class RelayedSession:
                 ended = failover.failed(upstream, failure)
             except OSError as error:
                 self._log.error("upload not readable", error=str(error))
-                ended = UNREADABLE
+                ended = unreadable()
             finally:
                 upstream.master.sessions -= 1
             if ended is not None:
@@ -347,7 +346,7 @@ class RelayedSession:
     def _end_when_abandoned(self, log: PacketLog) -> None:
         """Cancels the session when its last reader leaves, if the setting `disconnect` is `cancel`."""
         if self._services.settings.disconnect == "cancel":
-            log.on_abandoned(partial(self.fail, ABANDONED))
+            log.on_abandoned(lambda: self.fail(cancelled("Its last reader disconnected")))
 
     # The end
 

@@ -6,7 +6,6 @@ import os
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from copy import copy
 from weakref import WeakValueDictionary
 
 import structlog
@@ -20,13 +19,13 @@ from pinactors.api.proxy.masters.requests import Head
 from pinactors.api.proxy.relay.failover import Upstream
 from pinactors.api.proxy.relay.journal import SPOOL_SUFFIX, StoredSession, expired, replay
 from pinactors.api.proxy.relay.keys import ValidKeys, owner_of
-from pinactors.api.proxy.relay.refusals import SESSION_LOST
+from pinactors.api.proxy.relay.refusals import session_lost, stream_unavailable
 from pinactors.api.proxy.relay.services import ProxyServices
 from pinactors.api.proxy.relay.session import RelayedSession
 from pinactors.api.proxy.relay.spool import Spool
 from pinactors.client.connecting import Broken, NotPinactors
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, busy, cancelled, stream_not_found
 from pinactors.storage.logs.files import LogFiles, open_log_files
 from pinactors.storage.logs.packet_logs import StoredLog
 
@@ -34,20 +33,6 @@ PRUNE_SECONDS = 30.0
 SEARCHES_AT_ONCE = 16
 """Most streams that are searched for at the masters at the same time."""
 
-NOT_FOUND = PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
-STREAM_UNAVAILABLE = PinactorsError(
-    ErrorCode.OVERLOADED,
-    "Stream not available now",
-    "The server with this stream does not answer",
-    status=503,
-)
-FULL = PinactorsError(
-    ErrorCode.OVERLOADED, "Server busy, try again later", "Too many analyses under way", status=503
-)
-CANCELLED = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled")
-DRAINING = PinactorsError(
-    ErrorCode.OVERLOADED, "Server busy, try again later", "The server is shutting down", status=503
-)
 
 log = structlog.get_logger(__name__)
 
@@ -75,9 +60,9 @@ class Sessions:
         """Starts a session and returns it with the spool to write its upload to. Raises `PinactorsError`
         (503)."""
         if not self.accepting:
-            raise copy(DRAINING)
+            raise busy("The server is shutting down")
         if len(self._running) >= self._services.settings.max_sessions:
-            raise copy(FULL)
+            raise busy("Too many analyses under way")
         path = self._services.folder / f"{secrets.token_hex(16)}{SPOOL_SUFFIX}"
         disk = self._services.disk
         try:
@@ -111,7 +96,7 @@ class Sessions:
         found = await self.find(stream_id, token)
         session = self._by_stream_id.get(stream_id)
         if session is not None:
-            session.fail(CANCELLED)
+            session.fail(cancelled())
         await found.wait_closed()
 
     async def drain(self) -> None:
@@ -211,7 +196,7 @@ class Sessions:
             kept=(kept, journal),
         )
         if upstream is None and spool is None:
-            session.fail(SESSION_LOST)
+            session.fail(session_lost())
         log.info("session taken up", session=relayed.session_id, packets=len(kept.packets))
         self._start(session)
         assert session.log is not None
@@ -229,22 +214,22 @@ class Sessions:
     async def _discover(self, stream_id: str, token: str | None) -> PacketLog:
         """Searches the masters, the likeliest first, for a stream of which this proxy has no record."""
         if not STREAM_ID.fullmatch(stream_id):
-            raise copy(NOT_FOUND)
-        answer = NOT_FOUND
+            raise stream_not_found()
+        answer = stream_not_found()
         async with self._searching:
             for master in self._services.masters.order(stream_id):
                 try:
                     tail = await requests.tail(master, stream_id, token)
                 except PinactorsError as refusal:
                     if refusal.code is not ErrorCode.STREAM_NOT_FOUND:
-                        answer = STREAM_UNAVAILABLE
-                    elif refusal.status == 410 and answer is NOT_FOUND:
+                        answer = stream_unavailable()
+                    elif refusal.status == 410 and answer.code is ErrorCode.STREAM_NOT_FOUND:
                         answer = refusal
                 except (Broken, NotPinactors):
-                    answer = STREAM_UNAVAILABLE
+                    answer = stream_unavailable()
                 else:
                     return await self._follow(master, stream_id, tail, token)
-        raise copy(answer)
+        raise answer
 
     async def _follow(self, master: Master, stream_id: str, tail: int, token: str | None) -> PacketLog:
         """Follows a stream at `master`. Returns once the first `tail` packets are here, because a reader may
@@ -263,7 +248,7 @@ class Sessions:
             if tail:
                 await found.wait_beyond(tail - 1)
             return found
-        raise copy(STREAM_UNAVAILABLE)
+        raise stream_unavailable()
 
     async def _check(self, owner: str, upstream: Upstream | None, token: str | None) -> None:
         """Checks that `token` is the key of the upload and not revoked, or that the session's master accepts
@@ -272,11 +257,11 @@ class Sessions:
             await self._keys.check(token, upstream)
             return
         if upstream is None or upstream.stream_id is None:
-            raise copy(NOT_FOUND)
+            raise stream_not_found()
         try:
             await requests.tail(upstream.master, upstream.stream_id, token)
         except (Broken, NotPinactors):
-            raise copy(STREAM_UNAVAILABLE) from None
+            raise stream_unavailable() from None
 
     def upstream_of(self, stream_id: str) -> tuple[Master, str] | None:
         """The master of a running session, and the stream's id there; None if there is none."""

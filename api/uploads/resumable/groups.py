@@ -24,7 +24,7 @@ from pinactors.api.uploads.resumable.upload import Description, PartialUpload, W
 from pinactors.api.uploads.resumable.uploads import PartialUploads
 from pinactors.pipeline.log import PacketLog
 from pinactors.pipeline.upload import Upload
-from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id
+from pinactors.protocol import ErrorCode, PinactorsError, View, check_session_id, stream_not_found
 from pinactors.storage.images import Lease
 from pinactors.storage.stored_image import StoredImage
 
@@ -145,7 +145,7 @@ class Groups:
         if photograph.stream is not None:
             matching = [group for group in open_groups if group.log.stream_id == photograph.stream]
             if not matching:
-                raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
+                raise stream_not_found()
         else:
             matching = [
                 group

@@ -16,14 +16,12 @@ from pinactors.api.errors import one_error
 from pinactors.api.services import Services
 from pinactors.api.uploads.resumable.upload import Description, PartialUpload, Withdrawn, not_found
 from pinactors.pipeline.log import PacketLog
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import ErrorCode, PinactorsError, busy
 from pinactors.storage.partial_uploads import PartialUploadStore, StoredUpload
 from pinactors.supervision import Supervision
 
 SWEEP_SECONDS = 5.0
 """Longest pause between two searches for abandoned uploads."""
-
-RETRY_FULL = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -76,9 +74,9 @@ class PartialUploads:
         waiting = [upload for upload in self._by_id.values() if not upload.complete]
         own = sum(upload.description.owner == owner for upload in waiting)
         if owner and own >= self._settings.max_sessions_per_key:
-            raise _full("Too many uploads under way with this key", 429)
+            raise busy("Too many uploads under way with this key", 429)
         if len(waiting) >= self._settings.max_sessions:
-            raise _full("Too many uploads under way", 503)
+            raise busy("Too many uploads under way")
         upload = PartialUpload(secrets.token_urlsafe(24), description, self._store, self._services.disk)
         self._by_id[upload.id] = upload
         try:
@@ -194,13 +192,3 @@ def unfinished(kept: list[tuple[StoredUpload, Description]]) -> Container[tuple[
         for _, description in kept
         if description.stream_id is None
     }
-
-
-def _full(detail: str, status: int) -> PinactorsError:
-    return PinactorsError(
-        ErrorCode.OVERLOADED,
-        "Server busy, try again later",
-        detail,
-        status=status,
-        retry_after=RETRY_FULL,
-    )

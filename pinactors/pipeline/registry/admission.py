@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 import trio
 
-from pinactors.protocol import ErrorCode, PinactorsError
+from pinactors.protocol import busy
 from pinactors.settings import Settings
 from pinactors.storage.logs.rows import LogRows
-
-RETRY_FULL = 5.0
-"""Seconds after which a client may retry if the limit of sessions is reached: about one session's work."""
 
 RETRY_DRAINING = 10.0
 """Seconds after which the next process has probably taken over."""
@@ -40,10 +36,10 @@ class Admission:
         """Takes a token of the key. Raises `PinactorsError` (`overloaded`): 429 if it has none, 503 while
         the server drains."""
         if not self.accepting:
-            raise _refused("The server is shutting down", 503, RETRY_DRAINING)
+            raise busy("The server is shutting down", 503, RETRY_DRAINING)
         wait = self._take_token(owner) if owner else 0.0
         if wait > 0:
-            raise _refused("Too many uploads with this key", 429, wait)
+            raise busy("Too many uploads with this key", 429, wait)
 
     async def check_shared(self, owner: str, masters: LogRows) -> None:
         """Checks the limits of a key, as `check_rate` and `check_load` do, for all masters together. If their
@@ -55,9 +51,9 @@ class Admission:
         except OSError:
             return
         if wait > 0:
-            raise _refused("Too many uploads with this key", 429, wait)
+            raise busy("Too many uploads with this key", 429, wait)
         if under_way >= settings.max_sessions_per_key:
-            raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
+            raise busy("Too many analyses under way with this key", 429)
 
     def check_load(self, owner: str, wait: float) -> None:
         """Raises `PinactorsError` (`overloaded`): 429 if the key, 503 if the server has reached its limit.
@@ -67,11 +63,11 @@ class Admission:
         """
         settings = self._settings
         if owner and self._under_way[owner] >= settings.max_sessions_per_key:
-            raise _refused("Too many analyses under way with this key", 429, RETRY_FULL)
+            raise busy("Too many analyses under way with this key", 429)
         if self.under_way >= settings.max_sessions:
-            raise _refused("Too many analyses under way", 503, RETRY_FULL)
+            raise busy("Too many analyses under way")
         if wait > settings.deadline:
-            raise _refused(
+            raise busy(
                 "The queue is too long for another analysis to end in time", 503, wait - settings.deadline
             )
 
@@ -92,13 +88,3 @@ class Admission:
         taken = tokens >= 1
         self._buckets[owner] = (tokens - 1 if taken else tokens, now)
         return 0.0 if taken else (1 - tokens) * 60 / capacity
-
-
-def _refused(detail: str, status: int, retry_after: float) -> PinactorsError:
-    return PinactorsError(
-        ErrorCode.OVERLOADED,
-        "Server busy, try again later",
-        detail,
-        status=status,
-        retry_after=float(math.ceil(retry_after)),
-    )

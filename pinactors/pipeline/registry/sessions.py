@@ -26,7 +26,7 @@ from pinactors.pipeline.session import Session
 from pinactors.pipeline.state import SessionState, replay
 from pinactors.pipeline.upload import Upload
 from pinactors.pipeline.webhooks import Announcer
-from pinactors.protocol import ErrorCode, PinactorsError, new_stream_id
+from pinactors.protocol import PinactorsError, cancelled, new_stream_id, stream_not_found
 from pinactors.records import Records
 from pinactors.storage.logs.packet_logs import PacketLogs, StoredLog
 
@@ -129,7 +129,7 @@ class Registry:
         log = self._in_memory(stream_id) or await self._kept.find(stream_id, owner)
         await trio.lowlevel.checkpoint()
         if log is None or log.owner != owner:
-            raise PinactorsError(ErrorCode.STREAM_NOT_FOUND, "Stream not found", status=404)
+            raise stream_not_found()
         return log
 
     async def cancel(self, stream_id: str, owner: str) -> None:
@@ -143,7 +143,7 @@ class Registry:
         if session is not None and session.duplicate.earlier is not None:
             session = self._live.get(session.duplicate.earlier.stream_id)
         if session is not None:
-            session.cancel(_cancelled())
+            session.cancel(cancelled())
         elif self._peers is not None and not log.closed:
             with unavailable():
                 await self._peers.rows.cancel(stream_id)
@@ -154,7 +154,7 @@ class Registry:
         session."""
         session = self._live.get(stream_id)
         if session is not None:
-            session.cancel(_cancelled())
+            session.cancel(cancelled())
 
     def photographs(self) -> set[str]:
         """Hashes of the photographs of running sessions, and of sessions that wait in memory for their
@@ -284,8 +284,7 @@ class Registry:
         duplicate = self._duplicates.opened(upload, log, answer)
         session = Session(upload, state, log, stored, duplicate, self._services)
         if self._settings.disconnect == "cancel":
-            error = PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled", "Its last reader disconnected")
-            log.on_abandoned(partial(session.cancel, error))
+            log.on_abandoned(lambda: session.cancel(cancelled("Its last reader disconnected")))
         self._live[state.stream_id] = session
         self._admission.enter(state.owner)
         # Not in the context of the request that opened it: the session would keep that context in memory.
@@ -361,7 +360,3 @@ class Registry:
             self._services.metrics.refused.labels(str(error.status)).inc()
             upload.span.end(error)
             raise
-
-
-def _cancelled() -> PinactorsError:
-    return PinactorsError(ErrorCode.CANCELLED, "Analysis cancelled")
