@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,9 +44,10 @@ class Checks:
                 log.warning("check failed", check=check.__name__.strip("_"), error=str(error))
         return otherwise
 
-    async def disk(self, folders: Sequence[Path]) -> bool:
-        """Whether each of `folders` has room for one more photograph."""
-        return await self.in_thread(_has_room, folders, otherwise=False)
+    async def disk(self, folders: Sequence[Path], optional: Sequence[Path] = ()) -> bool:
+        """Whether each of `folders` exists and has room for one more photograph, as those of the `optional`
+        ones that exist."""
+        return await self.in_thread(_has_room, folders, optional, otherwise=False)
 
     async def all(self, checks: Mapping[str, Callable[[], Awaitable[bool]]]) -> dict[str, bool]:
         """Runs `checks` at the same time and returns their results; False for a check that takes too long."""
@@ -61,21 +63,13 @@ class Checks:
         return answers
 
 
-def _has_room(folders: Sequence[Path]) -> bool:
+def _has_room(folders: Sequence[Path], optional: Sequence[Path]) -> bool:
     """Allocates `ROOM_BYTES` on each volume and releases them. Raises `OSError` if that fails."""
-    for folder in _one_a_volume(folders):
+    volumes = {folder.stat().st_dev: folder for folder in folders}
+    for folder in optional:
+        with suppress(FileNotFoundError):
+            volumes.setdefault(folder.stat().st_dev, folder)
+    for folder in volumes.values():
         with tempfile.TemporaryFile(dir=folder) as file:
             os.posix_fallocate(file.fileno(), 0, ROOM_BYTES)
     return True
-
-
-def _one_a_volume(folders: Sequence[Path]) -> list[Path]:
-    """The existing folders, one per volume. Raises `OSError` if the first folder does not exist."""
-    volumes: dict[int, Path] = {}
-    for number, folder in enumerate(folders):
-        try:
-            volumes.setdefault(folder.stat().st_dev, folder)
-        except FileNotFoundError:
-            if number == 0:
-                raise
-    return list(volumes.values())

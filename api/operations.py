@@ -136,7 +136,8 @@ async def health() -> Response:
 async def working(services: Services) -> tuple[dict[str, bool], CatalogueState]:
     """Results of the checks of database, catalogue and disk, and the state of the catalogue."""
     settings = services.settings
-    folders = [settings.data, settings.images_folder, settings.scratch_folder, settings.journal_folder]
+    folders = [settings.data, services.store.spool]
+    optional = [settings.scratch_folder, settings.journal_folder]
     catalogue = CatalogueState(available=False)
 
     async def opened() -> bool:
@@ -148,7 +149,7 @@ async def working(services: Services) -> tuple[dict[str, bool], CatalogueState]:
         {
             "database": services.records.check,
             "catalogue": opened,
-            "disk": partial(services.checks.disk, folders),
+            "disk": partial(services.checks.disk, folders, optional),
         }
     )
     return checks, catalogue

@@ -42,8 +42,10 @@ class Housekeeper:
         self._thread = trio.CapacityLimiter(1)
 
     async def run_round(self) -> None:
-        """Runs one round; called every `SWEEP_SECONDS`. Removes nothing while the database is unavailable."""
+        """Runs one round; called every `SWEEP_SECONDS`. Makes the spool folder again if it was removed, for
+        `/readyz`. Removes nothing while the database is unavailable."""
         try:
+            await self._in_thread(self._store.ready_spool)
             if trio.current_time() >= self._retained + RETENTION_SECONDS:
                 await self._retention.apply(dt.datetime.now(dt.UTC))
                 self._retained = trio.current_time()

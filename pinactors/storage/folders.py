@@ -21,6 +21,18 @@ def write_whole(target: Path, data: bytes) -> None:
         raise
 
 
+def open_created(path: Path, flags: int) -> int:
+    """Opens a file, which is created if necessary, and returns its descriptor. Makes its folder again if that
+    was removed while the program ran, as cleaners of temporary files do, but not the folder above: that one
+    may be a volume that is not mounted. Raises `OSError`."""
+    flags |= os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
 def make_writable(folder: Path, what: str) -> None:
     """Creates `folder`, and a temporary file in it as a test. Raises an `OSError` that says what cannot be
     written, where, and why; `what` is the folder's name in that message."""

@@ -45,8 +45,9 @@ FILE_LOCKS = 16
 class ImageTarget(Protocol):
     """Where a `Sink` puts the photograph that it received: the store, or a lease of the store."""
 
-    @property
-    def spool(self) -> Path: ...
+    def ready_spool(self) -> Path:
+        """The folder for files that arrive. Raises `OSError` if there is none."""
+        ...
 
     def take_in(self, received: Path, sha256: str, size: int) -> StoredImage:
         """Moves a file of the spool into the store, or deletes it if the store has the same content."""
@@ -61,7 +62,7 @@ class Sink:
         self._target = target
         self._digest = hashlib.sha256()
         self.size = 0
-        descriptor, self.path = tempfile.mkstemp(dir=target.spool)
+        descriptor, self.path = tempfile.mkstemp(dir=target.ready_spool())
         self._file = os.fdopen(descriptor, "wb", buffering=0)
 
     def __enter__(self) -> Self:
@@ -100,7 +101,7 @@ class Sink:
         """Removes the file; does nothing after `keep`."""
         if not self._file.closed:
             self._file.close()
-            os.unlink(self.path)
+            Path(self.path).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,7 @@ class ImageStore:
     _unrecorded: dict[str, int] = field(default_factory=dict)
     _leased: Counter[str] = field(default_factory=Counter)
     _arrivals: list[int] = field(default_factory=lambda: [0])
+    _volumes: list[int] = field(default_factory=list)
 
     @property
     def spool(self) -> Path:
@@ -139,12 +141,24 @@ class ImageStore:
         """Creates the folders and removes files that a killed process left in the spool."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.spool.mkdir(parents=True, exist_ok=True)
+        self._volumes.append(self.spool.stat().st_dev)
         # The spool folder of the first release: a killed process may have left files there.
         shutil.rmtree(self.folder.parent / "spool", ignore_errors=True)
         oldest = time.time() - STALE_SECONDS
         for entry in os.scandir(self.spool):
             if entry.is_file(follow_symlinks=False) and entry.stat().st_mtime < oldest:
                 os.unlink(entry.path)
+
+    def ready_spool(self) -> Path:
+        """The spool folder, made again if it was removed while the program ran, as cleaners of temporary
+        files do. Raises `OSError` if the volume on which `prepare` made it is not mounted: photographs that
+        are stored elsewhere would be lost when it is mounted again."""
+        if not self.spool.is_dir():
+            folder = self.folder if self.folder.is_dir() else self.folder.parent
+            if folder.stat().st_dev not in self._volumes:
+                raise OSError(f"the volume of {self.folder} is not mounted")
+            self.spool.mkdir(parents=True, exist_ok=True)
+        return self.spool
 
     def _file_lock(self, sha256: str) -> threading.Lock:
         return self._files[hash(sha256) % FILE_LOCKS]
@@ -277,9 +291,8 @@ class Lease:
     store: ImageStore
     held: set[str] = field(default_factory=set)
 
-    @property
-    def spool(self) -> Path:
-        return self.store.spool
+    def ready_spool(self) -> Path:
+        return self.store.ready_spool()
 
     def take_in(self, received: Path, sha256: str, size: int) -> StoredImage:
         return self.store.take_in(received, sha256, size, self)

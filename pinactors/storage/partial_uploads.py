@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pinactors.storage.folders import open_created
+
 BYTES, DESCRIPTION, REPLACEMENT = ".bytes", ".json", ".new"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -52,8 +54,7 @@ class PartialUploadStore:
 
     def create(self, upload_id: str, description: bytes) -> None:
         """Creates an empty upload. The description is written last: an upload exists only with one."""
-        descriptor = os.open(self.path_of(upload_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        os.close(descriptor)
+        os.close(open_created(self.path_of(upload_id), os.O_WRONLY | os.O_EXCL))
         self.describe(upload_id, description)
 
     def describe(self, upload_id: str, description: bytes) -> None:

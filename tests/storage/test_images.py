@@ -1,11 +1,15 @@
-"""A store of photographs at its start: files that an ended process left behind."""
+"""A store of photographs at its start: files that an ended process left behind; and folders that somebody
+removed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
-from pinactors.storage.images import STALE_SECONDS, ImageStore
+import pytest
+
+from pinactors.storage.images import STALE_SECONDS, ImageStore, Sink
 
 
 def test_what_a_killed_process_was_receiving_is_removed(tmp_path: Path) -> None:
@@ -24,3 +28,18 @@ def test_what_a_killed_process_was_receiving_is_removed(tmp_path: Path) -> None:
     assert list(store.spool.iterdir()) == [just_now], "another process may be receiving it"
     assert not first_release.exists()
     assert Path(kept.path).read_bytes() == b"a photograph"
+
+
+def test_a_removed_spool_folder_is_made_again_on_the_same_volume_only(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "images")
+    store.prepare()
+    for folder in (store.spool, store.folder):
+        shutil.rmtree(folder)
+        assert Path(store.save(b"a photograph").path).read_bytes() == b"a photograph"
+
+    with Sink(store) as sink:
+        shutil.rmtree(store.folder)
+    assert sink.kept, "a file that is gone is discarded"
+    store._volumes[:] = [-1]  # as if the volume were no longer mounted
+    with pytest.raises(OSError, match="not mounted"):
+        store.save(b"another one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_bytes_are_appended_at_the_offset_and_nowhere_else(store: PartialUploadS
     assert store.offset(ID) == 6
     assert store.read(ID, 0, 100) == b"abcdef"
     assert store.read(ID, 2, 2) == b"cd"
+
+
+def test_a_removed_folder_is_made_again_for_new_uploads(store: PartialUploadStore) -> None:
+    store.create(ID, b"{}")
+    shutil.rmtree(store.folder)
+    with pytest.raises(FileNotFoundError):
+        store.append(ID, 0, b"abc")
+    store.create("upload-2", b"{}")
+    assert store.append("upload-2", 0, b"abc") == 3
 
 
 def test_what_was_appended_can_be_taken_back(store: PartialUploadStore) -> None:

@@ -277,6 +277,7 @@ class Sessions:
         in_use = {*self._by_stream_id, *(spool.path.stem for spool in spools if spool is not None)}
         lifetime = settings.replay + settings.deadline
         for path in expired(self._services.folder, lifetime, in_use.__contains__):
+        self._services.folder.mkdir(mode=0o700, exist_ok=True)  # `/readyz` fails without it
             path.unlink(missing_ok=True)
 
 

@@ -11,12 +11,8 @@ from typing import Self, TypeVar
 
 import trio
 
-PIECE_BYTES = 256 * 1024
-"""Bytes read from the disk at once."""
-
-LEAD_BYTES = 4 << 20
-"""Most bytes that the phone may be ahead of the master; then reading stops, and TCP slows the phone down."""
-
+from pinactors.api.uploads.resumable.upload import LEAD_BYTES, PIECE_BYTES
+from pinactors.storage.folders import open_created
 
 T = TypeVar("T")
 
@@ -41,7 +37,7 @@ class Spool:
     @classmethod
     def create(cls, path: Path, disk: trio.CapacityLimiter) -> Self:
         """Creates an empty spool; for a thread. Raises `OSError`."""
-        return cls(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), disk)
+        return cls(path, open_created(path, os.O_RDWR | os.O_EXCL), disk)
 
     @classmethod
     def kept(cls, path: Path, disk: trio.CapacityLimiter) -> Self:

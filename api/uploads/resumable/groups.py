@@ -218,7 +218,7 @@ def _take_in(lease: Lease, path: Path) -> StoredImage:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = os.fstat(file.fileno()).st_size
-    spooled = lease.spool / secrets.token_hex(16)
+    spooled = lease.ready_spool() / secrets.token_hex(16)
     try:
         os.link(path, spooled)
     except OSError:  # the store is on another file system

@@ -20,6 +20,7 @@ from typing import Self
 import trio
 
 from pinactors.storage.disk import Disk, DiskThread
+from pinactors.storage.folders import open_created
 from pinactors.storage.logs.packet_logs import STREAM_ID, Entry, StoredLog
 
 SUFFIX = ".journal"
@@ -52,8 +53,8 @@ class LogFile:
     def open(self, *, new: bool) -> Self:
         """Opens and locks the file; a `new` one is empty and replaces an existing one. Raises `OSError` if
         another process has locked the file or it cannot be opened."""
-        flags = os.O_CREAT if new else 0
-        self._descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | flags, 0o600)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = open_created(self.path, flags) if new else os.open(self.path, flags)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if new:
@@ -236,7 +237,7 @@ def entries_of(content: bytes) -> list[Entry]:
 def photographs(folder: Path) -> set[str]:
     """Hashes of the photographs that any file in `folder` refers to, including files that were set aside."""
     found: set[str] = set()
-    for path in folder.iterdir():
+    for path in folder.glob("*"):  # nothing if the folder was removed
         with suppress(OSError):
             found.update(_HASH.findall(path.read_text(errors="replace")))
     return found

@@ -23,7 +23,8 @@ from pinactors.api.proxy.masters import routing
 from pinactors.api.proxy.masters.fleet import EJECTION_LIMIT, JITTER_SHARE, Masters
 from pinactors.api.proxy.masters.packets import read, restamped
 from pinactors.api.proxy.relay.journal import Moved, Relayed, StoredSession, expired, replay
-from pinactors.api.proxy.relay.spool import LEAD_BYTES, Spool
+from pinactors.api.proxy.relay.spool import Spool
+from pinactors.api.uploads.resumable.upload import LEAD_BYTES
 from pinactors.client.connecting import NotPinactors
 from pinactors.pipeline.state import entry_of, packet_entry
 from pinactors.protocol import PACKET_LIMIT
@@ -214,6 +215,17 @@ async def test_a_writer_waits_for_a_reader_that_is_far_behind(
     with trio.fail_after(10):
         with trio.move_on_after(0.3) as waiting:
             for _ in range(2 * LEAD_BYTES // len(piece)):
+async def test_a_spools_folder_that_was_removed_is_made_again(
+    tmp_path: Path, disk: trio.CapacityLimiter
+) -> None:
+    spool = Spool.create(tmp_path / "proxy" / "x", disk)
+    await spool.write(b"abc")
+    assert (tmp_path / "proxy" / "x").read_bytes() == b"abc"
+    await spool.remove()
+    with pytest.raises(FileNotFoundError):
+        Spool.create(tmp_path / "not mounted" / "proxy" / "x", disk)
+
+
                 await spool.write(piece)
         assert waiting.cancelled_caught
         assert LEAD_BYTES < spool.size <= LEAD_BYTES + len(piece)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,14 @@ async def write(folder: Path, failed: Failures | None = None) -> StoredFile:
     for entry in ENTRIES[2:]:
         await stored.append([entry])
     return stored
+
+
+async def test_a_removed_folder_is_made_again(tmp_path: Path) -> None:
+    folder, failed = tmp_path / "journal", Failures()
+    stored = await write(folder, failed)
+    assert (names(folder), stored.healthy, failed) == ([STREAM + SUFFIX], True, [])
+    shutil.rmtree(folder)
+    assert await files(folder).photographs() == set()
 
 
 def load(folder: Path) -> SessionState | None:
